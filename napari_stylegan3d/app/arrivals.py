@@ -1,4 +1,4 @@
-"""What follows when a model has come, or lies elsewhere than was assumed."""
+"""Updates after a model was loaded or its affine changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Arrivals(QObject):
-    """Hands a model that was loaded to all that work with it."""
+    """Passes a loaded model to all features."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Arrivals(QObject):
             self.directions.show_directions(generator)
 
     def _place(self, frame: Frame) -> None:
-        """The model's voxels lie elsewhere than was assumed."""
+        """The model's affine changed."""
         render, comparison = self.context.render, self.context.comparison
         if render.loaded is None:
             return

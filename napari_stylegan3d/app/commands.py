@@ -1,6 +1,6 @@
-"""What the explorer can be told to do by name: by keys, napari's command palette, and menus.
+"""Commands of the explorer for keys, napari's command palette, and menus.
 
-The functions are napari's commands; each finds the explorer of the viewer it is given.
+The functions are napari commands; each acts on the explorer of the given viewer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
 
 Commands = Mapping[str, Callable[[], object]]
-#: Commands of the open explorers, by the identity of their viewer's model.
+#: Commands of open explorers, by the identity of their viewer model.
 _OPEN: dict[int, Commands] = {}
 
 
@@ -31,14 +31,14 @@ def commands_of(
     tabs: Tabs,
     roots: Callable[[], Sequence[QWidget]],
 ) -> dict[str, Callable[[], object]]:
-    """What an explorer can be told to do, by the names in `keys.TABLE`.
+    """Commands of an explorer, by the names in `keys.TABLE`.
 
     Parameters
     ----------
     session, viewer, tabs : Session, napari.viewer.ViewerModel, Tabs
-        The explorer's.
+        Of the explorer.
     roots : callable
-        The widgets among whose children the controls are found that do the work.
+        Widgets whose children include the controls.
     """
     press = partial(_press, roots)
 
@@ -66,7 +66,7 @@ def _step(
     stroke: Callable[[Labels], object],
     change: Callable[[], object],
 ) -> None:
-    """Go back or forth by a stroke while a layer is painted on, else by a change."""
+    """Undo or redo a stroke while painting, otherwise a change."""
     active = viewer.layers.selection.active
     if isinstance(active, Labels) and str(active.mode) != "pan_zoom":
         stroke(active)
@@ -75,12 +75,12 @@ def _step(
 
 
 def remember(viewer: napari.viewer.ViewerModel, named: Commands) -> None:
-    """Let napari's commands find those of this viewer's explorer until it is closed."""
+    """Register the commands of this viewer's explorer."""
     _OPEN[id(viewer)] = named
 
 
 def forget(viewer: napari.viewer.ViewerModel) -> None:
-    """The explorer is closed."""
+    """Unregister the commands."""
     _OPEN.pop(id(viewer), None)
 
 
@@ -90,27 +90,27 @@ def undo(viewer: napari.viewer.Viewer) -> None:
 
 
 def redo(viewer: napari.viewer.Viewer) -> None:
-    """Take back an undo."""
+    """Redo the last undone change."""
     _run(viewer, "redo")
 
 
 def next_brain(viewer: napari.viewer.Viewer) -> None:
-    """Show the next number."""
+    """Show the brain of the next seed."""
     _run(viewer, "next")
 
 
 def previous_brain(viewer: napari.viewer.Viewer) -> None:
-    """Show the previous number."""
+    """Show the brain of the previous seed."""
     _run(viewer, "previous")
 
 
 def random_brain(viewer: napari.viewer.Viewer) -> None:
-    """Show a brain drawn at random."""
+    """Show a random brain."""
     _run(viewer, "dice")
 
 
 def keep_favourite(viewer: napari.viewer.Viewer) -> None:
-    """Keep the brain as a favourite."""
+    """Add the brain to the favourites."""
     _run(viewer, "favourite")
 
 
@@ -148,7 +148,7 @@ def _run(viewer: Any, name: str) -> None:
 
 
 def _press(roots: Callable[[], Sequence[QWidget]], name: str) -> None:
-    """What a control does, once it can do it: not before there is a model."""
+    """Trigger a control, if it is enabled."""
     found = (root.findChild(QAbstractButton, name) for root in roots())
     button = next((button for button in found if button is not None), None)
     if button is not None and button.isEnabled():

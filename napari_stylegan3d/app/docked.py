@@ -1,4 +1,4 @@
-"""A dock widget that takes over the middle of its window, and notices when either closes."""
+"""A dock widget that occupies the centre of its window, and detects when either closes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOCKS = ("layer list", "layer controls")
 
 
 class Docked(QWidget):
-    """Calls `begin` once it is shown in a napari window, and `close_explorer` when that ends."""
+    """Calls `begin` when shown in a napari window, and `close_explorer` when that closes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Docked(QWidget):
         self._begun = self._closed = False
 
     def begin(self, window: QMainWindow) -> None:
-        """The window is there."""
+        """The window is available."""
         raise NotImplementedError
 
     def close_explorer(self) -> None:
@@ -28,27 +28,27 @@ class Docked(QWidget):
         raise NotImplementedError
 
     def let_go(self) -> None:
-        """Watch the window no longer: whoever still holds this must not keep it alive."""
+        """Disconnect from the window, so that this widget does not keep it alive."""
         if self._window is not None:
             self._window.removeEventFilter(self)
             self._window = None
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Take over the middle of the window once it is there."""
+        """Call `begin` when shown for the first time."""
         super().showEvent(event)
         if not self._begun:
             self._begun = True
             QTimer.singleShot(0, self._begin)
 
     def event(self, event: QEvent) -> bool:
-        """Notice when napari removes the dock: it takes the widget out of the window."""
+        """Detect when napari removes the dock."""
         if event.type() == QEvent.Type.ParentChange and self._window and self.parent() is None:
             self.close_explorer()
         return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Stop when the window closes: a plugin's own closeEvent is never called."""
-        # A visible window may still refuse to close, but once it hides by itself it is over.
+        """Detect when the window closes: a plugin's own closeEvent is never called."""
+        # A visible window may still refuse to close; once hidden it is closing.
         closing = event.type() == QEvent.Type.Close and not watched.isVisible()
         hidden = isinstance(event, QHideEvent) and not event.spontaneous()
         if watched is self._window and (closing or hidden):
@@ -68,9 +68,9 @@ class Docked(QWidget):
 
 
 class CalmWindow:
-    """Hides napari's layer docks and status bar; `restore` brings back what was visible.
+    """Hides napari's layer docks and status bar; `restore` shows them again.
 
-    They stay in the Window menu. A viewer that holds someone's work already is left as it is.
+    They stay in the Window menu. Viewers that already have layers are not changed.
     """
 
     def __init__(self, window: QMainWindow, viewer: ViewerModel) -> None:
@@ -86,7 +86,7 @@ class CalmWindow:
         self._bar.hide()
 
     def restore(self) -> None:
-        """Show again what was hidden."""
+        """Restore visibility."""
         for dock in self._hidden:
             dock.show()
         self._hidden.clear()

@@ -1,7 +1,6 @@
-"""The explorer: one dock with six tabs, and the four views in the middle of the window.
+"""The explorer: a dock with six tabs, and four views in the centre of the window.
 
-It composes; the current recipe is the session's, the panels read and replace it, and what follows
-from a new recipe (render, show, caption) happens here.
+Panels read and replace the session's recipe; this module connects them with rendering and views.
 """
 
 from __future__ import annotations
@@ -76,10 +75,10 @@ class Explorer(Docked):
     napari_viewer : napari.viewer.Viewer
         Injected by napari.
     model : Path, Generator, Future or None
-        A model folder, an official checkpoint (.pkl), or a generator that is loaded already or on
-        its way (`jobs.load_ahead`); None for the bundled one.
+        A model folder, an official checkpoint (.pkl), or a generator that is loaded or being loaded
+        (`jobs.load_ahead`); None for the bundled one.
     frame : str or None
-        Where the voxels of a checkpoint lie, such as "LIA:2".
+        Voxel orientation and size of a checkpoint, such as "LIA:2".
     """
 
     ready = Signal()
@@ -91,10 +90,10 @@ class Explorer(Docked):
         model: Path | Generator | Future[Loaded] | None = None,
         frame: str | None = None,
     ) -> None:
-        refuse_broken_binding()  # as a plugin: napari says why it does not open
+        refuse_broken_binding()  # as a plugin: napari shows why it does not open
         super().__init__()
         self.setObjectName("explorer")
-        # napari hands plugins a proxy whose layers are proxies too; identity needs the real ones.
+        # napari passes a proxy whose layers are proxies, too; identity needs the real ones.
         self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._model = model
         self._frame: Frame | str | None = frame
@@ -143,7 +142,7 @@ class Explorer(Docked):
         self._connect()
 
     def _open_rooms(self) -> None:
-        """Give each panel what works behind it."""
+        """Create the panels' controllers."""
         context = self.context
         self.controllers = self.tabs.open_rooms(context)
         self.browsing, self.mixing = the(Browsing, self.controllers), the(Mixing, self.controllers)
@@ -167,7 +166,7 @@ class Explorer(Docked):
     def open_model(self, path: Path | None, frame: Frame | str | None = None) -> None:
         """Open another model: a folder, an official checkpoint, or None for the bundled one.
 
-        What is shown stays until it is loaded, and for good if it cannot be.
+        The current model stays until it is loaded, or if loading fails.
         """
         if self._window is None:
             self._model, self._frame = path, frame
@@ -175,7 +174,7 @@ class Explorer(Docked):
             self.models.open(path, frame)
 
     def close_explorer(self) -> None:
-        """Stop all work and give the window back to napari; may be called more than once."""
+        """Stop all jobs and restore napari's window; may be called more than once."""
         if self._closed:
             return
         self._closed = True
@@ -257,7 +256,7 @@ class Explorer(Docked):
         self.viewer.layers.events.inserted.connect(self._on_layer)
 
     def begin(self, window: QMainWindow) -> None:
-        """Put the views into the window and load the model."""
+        """Install the views and load the model."""
         self._calm = CalmWindow(window, self.viewer)
         self.viewing = Viewing(window, self.comparison, self)
         self.viewing.pace(self.rendering)
@@ -286,7 +285,7 @@ class Explorer(Docked):
             self.views.set_dragged(live)
 
     def _pin(self, recipe: Recipe) -> None:
-        """An entry of the history is to be compared with."""
+        """Compare with an entry of the history."""
         self.panel(self.compare.key)
         self.comparing.pin(recipe)
 
@@ -315,7 +314,7 @@ class Explorer(Docked):
         self.header.redo.setEnabled(self.session.can_redo)
 
     def _on_layer(self, event: Any) -> None:
-        """A scan opened through napari (File > Open, samples, a drop on a view) is ours to project.
+        """Take over a scan opened by napari (File > Open, samples, a drop on a view).
 
         Its layer stays in napari's list, hidden: the explorer shows the scan itself.
         """
@@ -341,6 +340,6 @@ class Explorer(Docked):
             self.views.set_message(_("No model"))
 
     def say(self, text: str) -> None:
-        """An error that stays under the tabs until something else happens."""
+        """Show an error below the tabs until the next action."""
         self.message.setText(text)
         self.message.setVisible(bool(text))

@@ -1,4 +1,4 @@
-"""Help for the person at the window: the list of keys, the first steps, and the way to both."""
+"""Help: list of keys, first steps, and their menu entries."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 SEEN = "welcome_seen"
 HELP_TITLE = _("Keys and mouse")
-#: Headings of the list's left column; the others stand at the right.
+#: Headings of the left column; the others are on the right.
 LEFT = (keys.EDITING, keys.BRAINS, keys.WINDOW)
 
 
 class Guidance(QObject):
-    """Installs keys and help entries once there is a window, and takes them off again.
+    """Installs keys and help entries in the window, and removes them again.
 
     Parameters
     ----------
     context : Context
         The window's services.
     tabs, header : Tabs, Header
-        What the first steps and the keys lead to.
+        Targets of the first steps and keys.
     paste : callable
-        What the key for pasting does.
+        Action of the paste key.
     """
 
     done = Signal()
@@ -68,7 +68,7 @@ class Guidance(QObject):
         context.session.recipeChanged.connect(self.done)
 
     def begin(self, window: QMainWindow, views: FourViews) -> None:
-        """The window and the views are there."""
+        """Install in window and views."""
         self.views = views
         dock = self.context.dock
         named = commands.commands_of(
@@ -92,7 +92,7 @@ class Guidance(QObject):
                 self._actions.append(action)
 
     def close(self) -> None:
-        """Leave the window as it was."""
+        """Restore the window."""
         commands.forget(self.viewer)
         for action in self._actions:
             if self._menu is not None:
@@ -107,7 +107,7 @@ class Guidance(QObject):
         self.views = None
 
     def show_help(self) -> None:
-        """The list of keys and gestures, beside which one can go on working."""
+        """Show the list of keys and gestures, non-modal."""
         if self.help is None:
             self.help = help_dialog(self.context.dock)
         self.help.show()
@@ -115,7 +115,7 @@ class Guidance(QObject):
         self.help.activateWindow()
 
     def show_welcome(self) -> None:
-        """The first steps, on the picture."""
+        """Show the first steps on the picture."""
         if self.views is None:
             return
         self._end_welcome()
@@ -124,7 +124,7 @@ class Guidance(QObject):
         self.welcome.finished.connect(self._end_welcome)
 
     def greet(self) -> None:
-        """Show the first steps to whoever has not seen them."""
+        """Show the first steps unless seen before."""
         if not settings().value(SEEN, False, type=bool):
             self.show_welcome()
 

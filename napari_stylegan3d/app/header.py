@@ -1,4 +1,4 @@
-"""The strip above the tabs: the model, another one, undo and redo, and whether there is work."""
+"""The strip above the tabs: model, undo and redo, busy indicator."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
-#: Work that is over sooner needs no telling: what came of it is seen.
+#: Delay before the busy line appears.
 PATIENCE_MS = 300
-#: Each step has the whole window put together again, which without a graphics card takes the time
-#: that the work is in want of: Qt's own bar, at up to sixty a second, took most of a core.
+#: Interval of the animation. Every step repaints the whole window, which is expensive without a
+#: graphics card: Qt's own bar, at up to 60 frames a second, used most of a core.
 STEP_MS = 125
-#: How long the piece is, and how far it goes in a step, as shares of the line.
+#: Length of the moving segment, and its step, as shares of the line.
 PIECE, PACE = 0.3, 0.1
 
 
 class BusyLine(QProgressBar):
-    """A piece of a line that wanders from left to right while there is work that lasts."""
+    """An indeterminate progress line."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,11 +37,11 @@ class BusyLine(QProgressBar):
 
     @property
     def moves(self) -> bool:
-        """Whether it is to be seen that there is work."""
+        """Whether it is animated."""
         return self._steps is not None
 
     def set_busy(self, busy: bool) -> None:
-        """There is work, or there is none."""
+        """Set whether something is running."""
         if busy:
             if not self._timer.isActive():
                 self._timer.start(PATIENCE_MS)
@@ -52,7 +52,7 @@ class BusyLine(QProgressBar):
             self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the line, and the piece over it."""
+        """Draw the line and the segment."""
         super().paintEvent(event)
         if self._steps is None:
             return
@@ -69,7 +69,7 @@ class BusyLine(QProgressBar):
 
 
 class Header(QWidget):
-    """Model name, the menu of others, undo, redo, busy line."""
+    """Model name, model menu, undo, redo, busy line."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,24 +102,24 @@ class Header(QWidget):
 
     @property
     def menu(self) -> QMenu:
-        """What the button beside the model's name offers."""
+        """Menu of the button beside the model's name."""
         menu = self.open.menu()
         assert menu is not None
         return menu
 
     def set_menu(self, menu: QMenu) -> None:
-        """What the button beside the model's name offers."""
+        """Menu of the button beside the model's name."""
         self.open.setMenu(menu)
 
     def set_loading(self, name: str) -> None:
-        """Another model is on its way; one at a time."""
+        """Another model is being loaded."""
         self.model.setText(_("Loading {name}…").format(name=name))
         self.model.setToolTip("")
         self.open.setEnabled(False)
         self.set_busy(True)
 
     def set_model(self, generator: Generator | None) -> None:
-        """Name the model."""
+        """Show the model's name."""
         self.open.setEnabled(True)
         self.model.setText(generator.name if generator is not None else _("No model"))
         if generator is not None:
@@ -129,5 +129,5 @@ class Header(QWidget):
             )
 
     def set_busy(self, busy: bool) -> None:
-        """There is work, or there is none."""
+        """Set whether something is running."""
         self.busy.set_busy(busy)

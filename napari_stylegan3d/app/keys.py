@@ -1,7 +1,7 @@
-"""All keys and mouse gestures of the explorer: one table, which installs the keys and is the help.
+"""All keys and mouse gestures of the explorer, in one table for shortcuts and help.
 
-A row with a command is installed as a shortcut of the panels and the views (F1 of the whole
-window); one without says what another part listens to.
+Rows with a command are installed as shortcuts of panels and views (F1 of the whole window); others
+document what is handled elsewhere.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class Row:
     Attributes
     ----------
     group : str
-        Heading it stands under.
+        Heading.
     keys : str
         Such as "Ctrl+Z"; several for one command are separated by " or ".
     does : str
-        What it does, in words.
+        Description.
     command : str
-        Name of the command it runs; empty for what another part listens to.
+        Name of the command; empty if handled elsewhere.
     everywhere : bool
-        Whether it counts in the whole window, also where neither panels nor views have the focus.
+        Whether it applies to the whole window, whatever has the focus.
     """
 
     group: str
@@ -77,7 +77,7 @@ TABLE = (
     Row(SOLID, _("Shift, drag"), _("pan")),
     Row(SOLID, _("Double-click"), _("enlarge this view, and return")),
 )
-#: Keys of the tabs by their place.
+#: Keys of the tabs by position.
 TAB_KEYS = tuple(f"Alt+{number}" for number in range(1, 7))
 
 
@@ -88,14 +88,14 @@ def groups() -> Iterator[tuple[str, list[Row]]]:
 
 
 def install(parent: QWidget, commands: Mapping[str, Callable[[], object]]) -> list[QShortcut]:
-    """Make the table's shortcuts for a widget and all within it.
+    """Install the table's shortcuts on a widget and its children.
 
     Parameters
     ----------
     parent : QWidget
         Owns them.
     commands : mapping of str to callable
-        What to call, by the names in the table; rows of other names are left out.
+        Callbacks by command name; other rows are skipped.
     """
     made = []
     for row in TABLE:

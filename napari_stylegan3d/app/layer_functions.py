@@ -1,7 +1,7 @@
-"""Functions on napari layers, for the Layers menu; magicgui makes their forms from their types.
+"""Functions on napari layers, for the Layers menu; magicgui creates their forms from their types.
 
-Each works on any image layer, whoever made it, in a thread, and returns new layers. The types stand
-here as objects (no `annotations` from `__future__`): magicgui reads them.
+Each works on any image layer in a thread, and returns new layers. Annotations are evaluated (no
+`annotations` from `__future__`), since magicgui reads them.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError
 
-#: Metadata of a layer in the model's space: the `AlignedScan` that leads back to its scan.
+#: Metadata key of the `AlignedScan` of a layer in model space.
 ALIGNED = "stylegan3d-aligned"
 Extraction = Literal["auto", "extract", "keep"]
 Budget = Literal["draft", "standard", "thorough"]
@@ -37,14 +37,14 @@ def project_layer(
     scan : napari.layers.Image
         A T1-weighted scan in millimetres.
     budget : {"draft", "standard", "thorough"}
-        How long to search: about 5 seconds, 12 seconds, or minutes on two cores.
+        Search effort: about 5 seconds, 12 seconds, or minutes on two cores.
     brain_extraction : {"auto", "extract", "keep"}
-        Extract the brain unless that was done before; always; never.
+        Extract the brain unless already extracted; always; never.
 
     Returns
     -------
     FunctionWorker
-        Its result is one image layer; the verdict on the fit is in its metadata.
+        Returns one image layer, with the verdict in its metadata.
     """
     return _start(_projected, _("projecting the layer"), scan, budget, brain_extraction)
 
@@ -52,19 +52,19 @@ def project_layer(
 def segment_tissues(
     scan: Image, brain_extraction: Extraction = "auto"
 ) -> FunctionWorker[list[LayerDataTuple]]:
-    """Label fluid, ventricles, grey and white matter and brain stem of a T1-weighted scan.
+    """Segment CSF, ventricles, grey and white matter and brain stem of a T1-weighted scan.
 
     Parameters
     ----------
     scan : napari.layers.Image
         A T1-weighted scan in millimetres.
     brain_extraction : {"auto", "extract", "keep"}
-        Extract the brain unless that was done before; always; never.
+        Extract the brain unless already extracted; always; never.
 
     Returns
     -------
     FunctionWorker
-        Its result is one labels layer on the scan's grid; volumes in ml are in its metadata.
+        Returns one labels layer on the scan's grid, with volumes in ml in its metadata.
     """
     return _start(_segmented, _("segmenting the layer"), scan, brain_extraction)
 
@@ -79,32 +79,31 @@ def to_model_space(
     scan : napari.layers.Image
         A T1-weighted scan in millimetres.
     brain_extraction : {"auto", "extract", "keep"}
-        Extract the brain unless that was done before; always; never.
+        Extract the brain unless already extracted; always; never.
 
     Returns
     -------
     FunctionWorker
-        Its result is one image layer on the generator's grid, with intensities in [0, 1].
+        Returns one image layer on the generator's grid, with intensities in [0, 1].
     """
     return _start(_aligned, _("aligning the layer"), scan, brain_extraction)
 
 
 def to_native_space(layer: Layer, aligned_scan: Image) -> FunctionWorker[list[LayerDataTuple]]:
-    """Bring a layer from the model's space back to the grid of a scan.
+    """Resample a layer from model space to a scan's native grid.
 
     Parameters
     ----------
-    layer : Layer
-        Napari.layers.Image or napari.layers.Labels What lies in the model's space: an edited
-        volume, a mask, labels.
+    layer : napari.layers.Image or napari.layers.Labels
+        A layer in model space: an edited volume, a mask, labels.
     aligned_scan : napari.layers.Image
-        The scan in the model's space, as "To model space" made it.
+        The scan in model space, as created by "To model space".
 
     Returns
     -------
     FunctionWorker
-        Its result is one layer on the scan's own grid: images linearly, labels by nearest
-        neighbour.
+        Returns one layer on the scan's native grid: images are interpolated linearly, labels by
+        nearest neighbour.
     """
     return _start(_native, _("transforming the layer to native space"), layer, aligned_scan)
 
@@ -112,7 +111,7 @@ def to_native_space(layer: Layer, aligned_scan: Image) -> FunctionWorker[list[La
 def _start(
     work: Callable[..., list[LayerDataTuple]], doing: str, *layers_and_options: Any
 ) -> FunctionWorker[list[LayerDataTuple]]:
-    """The work on a thread; what goes wrong is one sentence in napari."""
+    """Run in a thread; errors are shown as one sentence."""
     return create_worker(
         work,
         *layers_and_options,
@@ -124,7 +123,7 @@ def _start(
 
 
 def _scan_of(layer: Image | None) -> Any:
-    """The scan that a layer shows."""
+    """The scan of a layer."""
     from stylegan3d.scans.reading import scan_of_array
 
     if not isinstance(layer, Image) or layer.rgb or layer.ndim != 3 or layer.multiscale:

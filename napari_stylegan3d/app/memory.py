@@ -1,4 +1,4 @@
-"""What the window remembers from one time to the next: its place, how to look, folders, Measure."""
+"""Persistent window settings: geometry, view settings, folders, Measure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from napari_stylegan3d.views.look import Look, LookModel
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 
-#: A dock wider than this leaves no room for the views.
+#: Maximum width of the dock.
 WIDEST = 900
 
 
 class Memory(QObject):
-    """Brings back what is remembered of a window, and notes it when the window closes.
+    """Restores window settings, and saves them when the window closes.
 
     Parameters
     ----------
     dock : QWidget
-        Whose width is remembered.
+        The dock, whose width is saved.
     folder : QLineEdit
-        Where the folder that things are saved in is written.
+        Field of the output folder.
     measure : Fold
-        Whether it is unfolded is remembered.
+        Its expanded state is saved.
     """
 
     def __init__(self, dock: QWidget, folder: QLineEdit, measure: Fold) -> None:
@@ -35,7 +35,7 @@ class Memory(QObject):
         self._looks: LookModel | None = None
 
     def begin(self, window: QMainWindow, looks: LookModel) -> None:
-        """The window and the views are there: bring back how they were."""
+        """Restore the settings of window and views."""
         self._looks = looks
         kept = settings()
         width = int(kept.value(WIDTH, 0, type=int))
@@ -51,7 +51,7 @@ class Memory(QObject):
             looks.set(look)
 
     def close(self) -> None:
-        """Note how the window is left."""
+        """Save the settings."""
         if self._looks is None:
             return
         kept = settings()
@@ -69,7 +69,7 @@ class Memory(QObject):
 
 
 def _look(text: str) -> Look | None:
-    """A look as it was written; None if nothing is kept yet, or by another version."""
+    """Parse a saved look; None if missing or of another version."""
     try:
         plain = json.loads(text)
         return Look.from_dict(plain) if isinstance(plain, dict) else Look()

@@ -1,4 +1,4 @@
-"""Opening models while the window runs: off the GUI thread, and what was open stays on an error."""
+"""Opening models in the background; on an error the current model stays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_RECENT = 5
 
 
 class Models(QObject):
-    """Loads a model, then prepares what is slow the first time (previews, directions)."""
+    """Loads a model, then warms up previews and directions."""
 
     started = Signal(str)
     """Name of the model that is being loaded."""
@@ -64,8 +64,8 @@ class Models(QObject):
     ) -> None:
         """Load a model folder or an official checkpoint; None for the bundled model.
 
-        `frame` says where the voxels of a checkpoint lie. A model that is being loaded ahead is
-        waited for. Does nothing while another is loaded.
+        `frame` is the voxel orientation and size of a checkpoint. A model that is already being
+        loaded is awaited. Ignored while another one is loading.
         """
         if self.loading.running:
             return
@@ -73,7 +73,7 @@ class Models(QObject):
         self.loading.start(load_model, model, frame)
 
     def warm_up(self, loaded: Loaded, recipe: Recipe) -> None:
-        """Prepare previews and directions; what is prepared of an earlier model is dropped."""
+        """Prepare previews and directions, cancelling those of an earlier model."""
         self._to_warm = loaded, recipe
         if self.warming.running:
             self.warming.cancel()
@@ -81,13 +81,13 @@ class Models(QObject):
             self._warm_next()
 
     def shutdown(self) -> None:
-        """Stop; what is in flight ends unheard."""
+        """Stop; results of running jobs are discarded."""
         self._to_warm = None
         self.loading.shutdown()
         self.warming.shutdown()
 
     def menu(self, parent: QWidget) -> QMenu:
-        """What can be opened, with what was opened lately."""
+        """Menu of models, including recent ones."""
         menu = QMenu(parent)
         menu.setToolTipsVisible(True)
         menu.aboutToShow.connect(lambda: self._fill(menu))
@@ -133,7 +133,7 @@ class Models(QObject):
             self.warmed.emit(loaded)
 
     def _on_not_warm(self, error: Exception) -> None:
-        """What failed is said; small pictures are made all the same."""
+        """Report the error; thumbnails are rendered anyway."""
         self.failed.emit(error, _("computing directions"))
         if self._to_warm is None and self._warmed is not None:
             self.warmed.emit(dataclasses.replace(self._warmed, previews_help=False))
@@ -146,27 +146,27 @@ class Models(QObject):
 
 
 def name_of(model: Path | Generator | Future[Loaded] | None) -> str:
-    """What a model is called before it is there."""
+    """Name of a model before it is loaded."""
     if isinstance(model, Future):
         return _("the model")
     return _("the bundled model") if model is None else model.name
 
 
 def others_that_come_along() -> list[Path]:
-    """Folders of the generators beside the usual one."""
+    """Folders of the other bundled generators."""
     from stylegan3d.checkpoints.places import bundled_model_path, bundled_models
 
     return [bundled_model_path(name) for name in bundled_models()[1:]]
 
 
 def recent_models() -> list[Path]:
-    """Paths of models opened lately, the last one first."""
+    """Recently opened models, latest first."""
     kept = settings().value(RECENT_KEY) or []
     return [Path(path) for path in ([kept] if isinstance(kept, str) else kept)]
 
 
 def remember(path: Path) -> None:
-    """Put a model first among those opened lately."""
+    """Add a model to the recent ones."""
     path = path.absolute()
     others = [other for other in recent_models() if other != path]
     settings().setValue(RECENT_KEY, [str(p) for p in (path, *others)][:MOST_RECENT])

@@ -1,4 +1,4 @@
-"""Coming back to what a file, a link or a copied command was made from."""
+"""Opening recipes, latents, links and pasted commands."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.four import FourViews
 
-#: Name of the shortcuts of that command.
+#: Command name of the paste shortcut.
 PASTE = "key.paste"
 
 
 class Opening(QObject):
-    """Takes what is dropped on the explorer or its views, and recipes that are pasted."""
+    """Handles drops on explorer and views, and pasted recipes."""
 
     modelDropped = Signal(object)
     sessionDropped = Signal(object)
@@ -45,7 +45,7 @@ class Opening(QObject):
         context.dock.installEventFilter(self._target)
 
     def begin(self, views: FourViews) -> None:
-        """Take drops on the views too; what is none of ours is left to napari."""
+        """Also handle drops on the views; other files are left to napari."""
         self._roots.append(views)
         views.setAcceptDrops(True)
         for widget in (views, *(view.canvas for view in views.views)):
@@ -53,14 +53,14 @@ class Opening(QObject):
         self.viewer.layers.selection.events.active.connect(self._on_active)
 
     def let_go(self, views: FourViews) -> None:
-        """Before the views go: napari's own canvas stays."""
+        """Disconnect from the views."""
         self._roots.remove(views)
         for view in views.views:
             view.canvas.removeEventFilter(self._target)
         self.viewer.layers.selection.events.active.disconnect(self._on_active)
 
     def open(self, dropped: Dropped) -> None:
-        """Open whatever it is."""
+        """Open a dropped item."""
         path = dropped.path
         if dropped.kind == "model":
             self.modelDropped.emit(path)
@@ -74,7 +74,7 @@ class Opening(QObject):
             self.scanDropped.emit(path)
 
     def open_recipe(self, path: Path) -> None:
-        """Return to the state that a recipe's file or a volume's sidecar tells of."""
+        """Open the recipe in a file or sidecar."""
         try:
             recipe = read_recipe(path)
         except StyleGAN3DError as error:
@@ -94,7 +94,7 @@ class Opening(QObject):
             self._go_to(recipe, _("Showing the brain of {name}").format(name=path.name))
 
     def paste(self) -> None:
-        """Return to the state whose recipe was copied as a command, as JSON or as a link."""
+        """Open a recipe from the clipboard: command, JSON or link."""
         try:
             recipe = from_text(QApplication.clipboard().text())
         except StyleGAN3DError as error:
@@ -103,7 +103,7 @@ class Opening(QObject):
             self._go_to(recipe, _("Pasted"))
 
     def copy_link(self) -> None:
-        """Put a link to the current state on the clipboard."""
+        """Copy a link to the current recipe."""
         if self.session.generator is not None:
             signed = self.session.recipe.signed(self.session.generator)
             QApplication.clipboard().setText(to_link(signed))
@@ -114,7 +114,7 @@ class Opening(QObject):
         if generator is None:
             return
         try:
-            latent_of(recipe, generator, "rough")  # the picture comes later
+            latent_of(recipe, generator, "rough")  # the picture is rendered later
         except StyleGAN3DError as error:
             self.messages.fail(error, _("opening the recipe"))
             return

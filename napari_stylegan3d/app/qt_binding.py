@@ -1,4 +1,4 @@
-"""Which of Python's bindings of Qt the window will run on, told without importing any."""
+"""Determines the Qt binding without importing any."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-#: In the order in which qtpy tries them.
+#: In qtpy's order.
 BINDINGS = ("PyQt5", "PySide2", "PyQt6", "PySide6")
-#: Drops a reference to None with each picture it draws: Python 3.11 dies of it within minutes, from
-#: 3.12 on None does not count its references.
+#: Leaks a negative reference count of None with each picture: crashes Python 3.11 within minutes;
+#: from 3.12 on None is immortal.
 BROKEN = "6.12.0"
 REFUSAL = (
     f"PySide6 {BROKEN} crashes on Python {{python}}: install another version "
@@ -21,14 +21,13 @@ MISSING = "The window needs a Qt for Python and there is none: pip install PyQt6
 
 
 class BrokenBindingError(Exception):
-    """The window would crash, or there is nothing to open it with; the message says what to do."""
+    """The binding would crash or is missing; the message says what to do."""
 
 
 def chosen_binding() -> str:
-    """The binding that qtpy takes, as one of `BINDINGS`; empty if there is none.
+    """The binding that qtpy would use, one of `BINDINGS`; empty if there is none.
 
-    That is one that is imported already; else the one that QT_API names, or where it is not
-    installed the next in the list that is.
+    An already imported one; otherwise that of QT_API, or the next installed one.
     """
     for name in BINDINGS:
         if name in sys.modules:
@@ -39,13 +38,13 @@ def chosen_binding() -> str:
 
 
 def broken_binding() -> str:
-    """Why the window cannot open on the binding it would get, in one sentence; empty if it can."""
+    """Why the chosen binding cannot be used, in one sentence; empty if it can."""
     binding = chosen_binding()
     if not binding:
         return MISSING
     if sys.version_info >= (3, 12) or binding != "PySide6":
         return ""
-    # The whole of PySide6 and its core alone are packages of different names.
+    # PySide6 and PySide6-Essentials are different packages.
     for package in ("PySide6_Essentials", "PySide6"):
         try:
             if version(package) == BROKEN:
@@ -56,6 +55,6 @@ def broken_binding() -> str:
 
 
 def refuse_broken_binding() -> None:
-    """Raise `BrokenBindingError` where the window would crash."""
+    """Raise `BrokenBindingError` if the binding cannot be used."""
     if why := broken_binding():
         raise BrokenBindingError(why)

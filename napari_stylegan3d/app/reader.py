@@ -1,4 +1,4 @@
-"""Opening scans, latents and models from napari: File > Open, drag and drop, the command line."""
+"""napari readers for scans, latents and models."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from stylegan3d.storage.formats import is_kind, scan_stem
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer
 
-#: What a napari reader returns if there is nothing to add.
+#: Result of a napari reader that adds no layer.
 NO_LAYER: list[Any] = [(None,)]
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] | None:
-    """npe2 reader: a function that reads these files, or None if they are not ours."""
+    """npe2 reader: a function that reads these files, or None if not supported."""
     paths = [path] if isinstance(path, (str, Path)) else list(path)
     if paths and all(is_kind(p, "scan", "dicom") for p in paths):
         return read_scans
     if paths and all(is_kind(p, "tensors") for p in paths):
         return read_latents
     if len(paths) == 1 and is_kind(paths[0], "checkpoint"):
-        return read_checkpoint  # model folders not: napari would ask about every folder then
+        return read_checkpoint  # not model folders: napari would ask for every folder
     return None
 
 
 def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
     """Read scans as image layers, and label maps as labels layers, in RAS+ millimetres.
 
-    Of a file with several volumes or series no layer is made: the explorer asks which one is
-    meant. An open explorer makes the layer of a label map itself, and moves it with its scan.
+    For files with several volumes or series no layer is added: the explorer asks which one to open.
+    An open explorer adds layers of label maps itself, and moves them with the scan.
 
     Raises
     ------
     ScanError
-        One sentence, if a file is not a usable 3D scan.
+        If a file is not a usable 3D scan.
     """
     from napari_stylegan3d.project.label_maps import LabelMap
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, looks_like_labels, read_scan
@@ -62,12 +62,12 @@ def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
 
 
 def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
-    """Show a latent file in the explorer, if one is open; else render it with the bundled model.
+    """Show a latent file in an open explorer; otherwise render it with the bundled model.
 
     Raises
     ------
     LatentError
-        One sentence, if a file is no latent or belongs to another model.
+        If a file is not a latent or belongs to another model.
     """
     from napari_stylegan3d.core.jobs import load_model, render_beside
     from napari_stylegan3d.core.worker import Report
@@ -99,14 +99,14 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
 
 
 def read_checkpoint(path: str | Sequence[str]) -> list[Any]:
-    """Open an official checkpoint in the explorer, which is docked if need be; adds no layer."""
+    """Open an official checkpoint in the explorer, docking it if necessary; adds no layer."""
     explorer = docked_explorer()
     explorer.open_model(Path(path if isinstance(path, (str, Path)) else path[0]))
     return NO_LAYER
 
 
 def docked_explorer() -> Explorer:
-    """The explorer of the current viewer."""
+    """The explorer of the current viewer, docked if necessary."""
     import napari
 
     found = open_explorer()
@@ -117,7 +117,7 @@ def docked_explorer() -> Explorer:
 
 
 def open_explorer() -> Explorer | None:
-    """The explorer of the current viewer, if it has one."""
+    """The explorer of the current viewer, if any."""
     import napari
     from qtpy.QtWidgets import QApplication
 

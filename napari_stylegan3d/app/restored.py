@@ -1,4 +1,4 @@
-"""The steps of a session as plain data beside their recipes: what was shown, whose, which model."""
+"""Saving and restoring the history of a session with views, cases and models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def of_session(session: Session, scans: KeptScans) -> dict[str, Any]:
-    """What a session file says beside the recipes; empty where no scan and no other model was."""
+    """Plain data of a session besides its recipes; empty without scans and other models."""
     kept, places = scans.of_session()
     states = session.history.states
     models = list(dict.fromkeys(entry.model for entry in states if entry.model is not None))
@@ -46,7 +46,7 @@ def of_session(session: Session, scans: KeptScans) -> dict[str, Any]:
 
 
 def restored(state: SessionState, session: Session, scans: KeptScans) -> None:
-    """Bring a session back: its history, its projections, and the scan that was open."""
+    """Restore a session: history, projections, and the open scan."""
     assert session.generator is not None
     view, made = state.view, state.model or MadeWith.of(session.generator)
     kept = _kept(view, state.scan)
@@ -67,7 +67,7 @@ def restored(state: SessionState, session: Session, scans: KeptScans) -> None:
     if session.case is None:
         session.open_case(opened, show=False)
     elif session.case.key != opened.key and "steps" not in view:
-        # A session of before, which showed one patient's brain while another's scan was open.
+        # An old session that showed one patient's brain with another's scan open.
         at = session.history.position
         session.history.append(Entry(Shown(session.recipe, "scan"), opened, made))
         session.history.go_to(at)
@@ -75,7 +75,7 @@ def restored(state: SessionState, session: Session, scans: KeptScans) -> None:
 
 
 def projected_sources(recipes: Iterable[Recipe]) -> Iterable[Source]:
-    """Projected scans that recipes are made from."""
+    """Projected scans among the recipes' sources."""
     for recipe in recipes:
         for source in (recipe.source, *([recipe.mix.source] if recipe.mix else ())):
             if source.kind == "projected":
@@ -83,7 +83,7 @@ def projected_sources(recipes: Iterable[Recipe]) -> Iterable[Source]:
 
 
 def _kept(view: Any, scan: str | None) -> list[KeptScan | None]:
-    """The cases of a session; of one of before only the scan that was open."""
+    """The cases of a session; for old sessions only the open scan."""
     plain = view.get("cases")
     if isinstance(plain, list):
         return [KeptScan.from_plain(one) for one in plain]
@@ -99,7 +99,7 @@ def _entries(
     cases: list[Case | None],
     projected: list[Case],
 ) -> list[Entry]:
-    """Each step; what makes no sense is left out, for a person may have changed the file."""
+    """The history; invalid parts are dropped, since files can be edited."""
     steps = view.get("steps")
     if not isinstance(steps, list) or len(steps) != len(recipes):
         steps = [{}] * len(recipes)

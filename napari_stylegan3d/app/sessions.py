@@ -1,4 +1,4 @@
-"""Sessions that go on: saved by themselves, offered after a sudden end, opened from a menu."""
+"""Sessions: saved automatically, offered after a crash, opened from a menu."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ if TYPE_CHECKING:
 
 
 class Sessions(QObject):
-    """Saves the explorer's session, and brings earlier ones back.
+    """Saves the explorer's session, and restores earlier ones.
 
     Parameters
     ----------
     context : Context
         The window's services.
     tabs, projecting, relabelling : Tabs, Projecting, Relabelling
-        Of which a session keeps how they were left.
+        Parts whose state is saved.
     folder : QLineEdit
-        Where the folder that things are saved in is written: sessions may lie there too.
+        Field of the output folder, which may contain sessions, too.
     menu : QMenu
-        Of what can be opened.
+        Menu to open sessions.
     """
 
     restored = Signal()
@@ -77,15 +77,15 @@ class Sessions(QObject):
         self.looking, self.files = LongJob(self), LongJob(self)
         self.scans, self.edits = KeptScans(projecting, self), KeptEdits(context, relabelling)
         self.kept: list[Kept] = []
-        #: What is to be done once a model with this hash is loaded.
+        #: Action once a model with this hash is loaded.
         self._waiting: tuple[MadeWith, Callable[[], None]] | None = None
-        #: Whether a session that ended unexpectedly is still to be offered.
+        #: Whether a crashed session is still to be offered.
         self._offers = True
         self.bar = RestoreBar()
         self._connect()
 
     def state(self) -> SessionState:
-        """The session as it is now."""
+        """The current state."""
         from stylegan3d.checkpoints.places import bundled_model_path
 
         session, generator = self.session, self.session.generator
@@ -102,11 +102,11 @@ class Sessions(QObject):
         )
 
     def restore(self, kept: Kept) -> None:
-        """Go on with a session that lies on the disk; its model is loaded first."""
+        """Restore a stored session, loading its model first."""
         self._with_model(kept.state, partial(self._take, kept))
 
     def open(self, path: Path) -> None:
-        """Go on with a session from a file."""
+        """Open a session file."""
         self.files.start(read_session_file, path, SessionFolder(sessions_folder()))
 
     def save_as(self, path: Path) -> None:
@@ -117,7 +117,7 @@ class Sessions(QObject):
         )
 
     def start_anew(self) -> None:
-        """Offer sessions that ended unexpectedly no more; they stay in the menu."""
+        """Stop offering crashed sessions; they stay in the menu."""
         self.bar.hide()
         for kept in self.kept:
             if not kept.state.closed:
@@ -128,7 +128,7 @@ class Sessions(QObject):
         self._look()
 
     def shutdown(self) -> None:
-        """Save a last time and stop."""
+        """Save and stop."""
         self.looking.shutdown()
         self.files.shutdown()
         self.scans.shutdown()
@@ -181,9 +181,9 @@ class Sessions(QObject):
         self.messages.fail(error, _("restoring the session"))
 
     def _look(self, *, offer: bool = True) -> None:
-        """See which sessions there are, while nothing waits for it.
+        """List stored sessions in the background.
 
-        One that ended unexpectedly is offered, if it is to be.
+        Offers a crashed one, if enabled.
         """
         self._offers = offer
         self.looking.start(find_sessions, sessions_folder(), self.folder.text())
@@ -195,7 +195,7 @@ class Sessions(QObject):
             self.bar.offer(last.state)
 
     def _last(self) -> Kept | None:
-        """The newest session that ended unexpectedly."""
+        """The latest crashed session."""
         ended = (k for k in self.kept if not k.state.closed and k.state.worth_keeping)
         return next(ended, None)
 
@@ -206,7 +206,7 @@ class Sessions(QObject):
             self.restore(last)
 
     def _with_model(self, state: SessionState, then: Callable[[], None]) -> None:
-        """Do something once the session's model is loaded, which may take a while."""
+        """Call a function once the session's model is loaded."""
         generator = self.session.generator
         if state.model is None or (generator and generator.hash == state.model.sha256):
             then()
@@ -264,7 +264,7 @@ class Sessions(QObject):
         self.edits.restore(KeptLabels.from_plain(state.view.get("labels")), state.states)
         if session.case is None:
             self.edits.give_up()
-        self._look(offer=False)  # the session that was left is an earlier one now
+        self._look(offer=False)  # the previous session is now an earlier one
         self.autosave.soon()
         self.restored.emit()
 
@@ -286,7 +286,7 @@ class Sessions(QObject):
         return view
 
     def _show_view(self, view: Any) -> None:
-        """As far as what is written makes sense."""
+        """Restore view settings, ignoring invalid ones."""
         views = self.views
         if view.get("tab") in [panel.key for panel in self.tabs.panels]:
             self.tabs.bring(view["tab"])
@@ -300,7 +300,7 @@ class Sessions(QObject):
             views.viewer.dims.point = tuple(point)
 
     def _fill(self) -> None:
-        """Add sessions to the menu of what can be opened, which was filled just now."""
+        """Add sessions to the menu, which was just filled."""
         menu = self.menu
         menu.addSection(_("Session"))
         menu.addAction(_("Open session…"), self._ask_open)

@@ -1,4 +1,4 @@
-"""The panels, each behind a tab of its own, and what works behind them."""
+"""The panels in tabs, and their controllers."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ T = TypeVar("T")
 
 
 class Controller(Protocol):
-    """What works behind a panel."""
+    """Controller of a panel."""
 
     def __init__(self, context: Context, panel: Any) -> None: ...
 
     def shutdown(self) -> None:
-        """Stop all work."""
+        """Stop all jobs."""
 
 
-#: The tabs from left to right, each with what works behind it; a new feature has its line here.
+#: The tabs from left to right with their controllers; a new feature is added here.
 FEATURES: tuple[tuple[type[Panel], type[Controller]], ...] = (
     (BrowsePanel, Browsing),
     (ProjectPanel, Projecting),
@@ -48,7 +48,7 @@ FEATURES: tuple[tuple[type[Panel], type[Controller]], ...] = (
 
 
 class Tabs(QTabWidget):
-    """Makes the panels for a session; they can be worked once there is a model."""
+    """Creates the panels for a session; they are enabled once a model is loaded."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Tabs(QTabWidget):
         self.setEnabled(False)
 
     def open_rooms(self, context: Context) -> tuple[Controller, ...]:
-        """Give each panel what works behind it."""
+        """Create the panels' controllers."""
         pairs = zip(FEATURES, self.panels, strict=True)
         return tuple(controller(context, panel) for (_, controller), panel in pairs)
 
@@ -73,6 +73,6 @@ class Tabs(QTabWidget):
 
 
 def the(kind: type[T], among: tuple[object, ...]) -> T:
-    """The one of a kind."""
+    """The only object of a type."""
     (found,) = (one for one in among if isinstance(one, kind))
     return found

@@ -1,7 +1,7 @@
-"""napari's notifications: beside what the views say of themselves, never over it.
+"""Placement of napari's notifications.
 
-napari lays them over the lower right of its own canvas, which is the axial view here: over the
-caption of a narrow one, and out of sight where another view is alone.
+napari places them at the lower right of its canvas, here the axial view: they would cover the
+caption of a narrow view, and be invisible if another view is enlarged.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
 
 MARGIN_PX = 8
-#: Height of the longest caption at the foot of a view, with its margin.
+#: Height of the longest caption at the bottom of a view, with margin.
 CAPTION_PX = 84
-#: Object name of those that were taken.
+#: Object name of moved notifications.
 NAME = "views.toast"
 HERE = Qt.FindChildOption.FindDirectChildrenOnly
 
 
 class Toasts(QObject):
-    """Takes notifications from napari's canvas and puts them at the lower right of all views.
+    """Moves notifications from napari's canvas to the lower right of all views.
 
-    They lie over the strips below the views where they have room there, else above the captions.
+    They are placed over the strips below the views if there is room, otherwise above the captions.
     """
 
     def __init__(self, views: FourViews) -> None:
@@ -37,12 +37,12 @@ class Toasts(QObject):
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._take)
-        views.setFocusProxy(self._canvas)  # napari gives it to their parent when they go
+        views.setFocusProxy(self._canvas)  # napari passes it to their parent when they close
         for widget in (self._canvas, views):
             widget.installEventFilter(self)
 
     def close(self) -> None:
-        """Leave the next ones to napari."""
+        """Stop moving notifications."""
         self._soon.stop()
         for toast in self._taken():
             toast.close()
@@ -50,10 +50,10 @@ class Toasts(QObject):
             widget.removeEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Notice a new one, and a window of another size."""
+        """Detect new notifications and window resizes."""
         kind = event.type()
         if watched is self._canvas and kind == QEvent.Type.ChildAdded:
-            self._soon.start(0)  # it is not made yet
+            self._soon.start(0)  # not created yet
         elif watched is self._views and kind == QEvent.Type.Resize:
             for toast in self._taken():
                 self._place(toast)
@@ -65,19 +65,19 @@ class Toasts(QObject):
     def _take(self) -> None:
         for toast in self._canvas.findChildren(QDialog, options=HERE):
             if not toast.testAttribute(Qt.WidgetAttribute.WA_DeleteOnClose):
-                continue  # napari's list of what it is doing stands there, too
+                continue  # napari's activity dialog is there, too
             toast.setObjectName(NAME)
             hidden = toast.isHidden()
             for animation in toast.findChildren(QPropertyAnimation, options=HERE):
                 if bytes(animation.propertyName()) == b"geometry":
-                    animation.stop()  # it would bring it back to its place on the canvas
+                    animation.stop()  # would move it back to the canvas
             toast.setParent(self._views, toast.windowFlags())
             self._place(toast)
-            toast.setVisible(not hidden)  # not `show`, with which napari begins again
+            toast.setVisible(not hidden)  # not `show`, which restarts napari's animation
             toast.raise_()
 
     def _place(self, toast: QDialog) -> None:
-        """Where it hides no caption, even when it is opened to be read."""
+        """Place it where it hides no caption, even when expanded."""
         views = self._views
         height = max(toast.height(), toast.sizeHint().height())
         bottom = views.height() - MARGIN_PX

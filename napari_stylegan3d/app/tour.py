@@ -1,7 +1,6 @@
-"""`stylegan3d-tour`: walk through the explorer by itself, and leave pictures and volumes.
+"""`stylegan3d-tour`: an automatic tour of the explorer that saves pictures and volumes.
 
-It works the real window through the object names of its controls, as a person or a test would, so
-the pictures show what a person would see.
+It operates the real window by the object names of its controls.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def walk(out: Path, model: Path | None, frame: str | None = None) -> None:
-    """Open the window, take the tour, write the page, close."""
+    """Open the window, run the tour, write the page, close."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stylegan3d-tour-") as home:
         as_on_the_first_day(Path(home))
@@ -86,7 +85,7 @@ def walk(out: Path, model: Path | None, frame: str | None = None) -> None:
 
 
 def as_on_the_first_day(home: Path) -> None:
-    """Settings and sessions of this process go to a folder of its own."""
+    """Use a separate folder for settings and sessions of this process."""
     os.environ["XDG_CONFIG_HOME"] = str(home)
     os.environ["NAPARI_CONFIG"] = str(home / "napari.yaml")
     os.environ["STYLEGAN3D_SESSIONS"] = str(home / "sessions")

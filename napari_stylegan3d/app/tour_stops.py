@@ -1,4 +1,4 @@
-"""The tour: what works the window, and where it stops, every panel and state worth a picture."""
+"""The stops of the tour."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 SAMPLE = "ucla-sub-04"
 SECOND_SEED = 7
-#: Longer than anything in the tour takes on two cores.
+#: Timeout.
 PATIENCE_S = 1800.0
-#: The 3D view follows once changes have settled.
+#: Delay until the 3D view is updated.
 SETTLE_S = 1.0
-#: Small pictures are all there when none came for so long; the longest wait for them.
+#: Thumbnails are complete after this pause; maximum wait.
 QUIET_S, THUMBNAILS_S = 2.5, 30.0
 
 
 class TourError(Exception):
-    """The tour could not go on; the message is one sentence."""
+    """The tour failed; the message is one sentence."""
 
 
 class Tour:
-    """Works an explorer by the names of its controls.
+    """Operates an explorer by the names of its controls.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Tour:
         explorer.thumbnails.ready.connect(self._on_thumbnail)
 
     def find(self, name: str) -> Any:
-        """The control of that object name."""
+        """The control with an object name."""
         from qtpy.QtWidgets import QWidget
 
         for root in (self.explorer, self.explorer.views):
@@ -61,7 +61,7 @@ class Tour:
         self.find(name).click()
 
     def set(self, name: str, value: float) -> None:
-        """Type a number into a spin box, or the number beside a slider."""
+        """Set a spin box, or the number beside a slider."""
         widget = self.find(name)
         getattr(widget, "spin", widget).setValue(value)
 
@@ -71,7 +71,7 @@ class Tour:
         box.setCurrentIndex(box.findData(data))
 
     def shoot(self, name: str, text: str, *, errors: bool = True) -> None:
-        """Save a picture of the whole window once it rests."""
+        """Save a screenshot of the window once it is idle."""
         for _ in range(2):
             self.wait_for(lambda: not self.explorer.rendering.busy, name, errors=errors)
             self.rest(SETTLE_S / 2)
@@ -79,14 +79,14 @@ class Tour:
         self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
 
     def shoot_window(self, window: QWidget, name: str, text: str) -> None:
-        """Save a picture of a window beside the main one, and close it."""
+        """Save a screenshot of another window, and close it."""
         self.wait_for(window.isVisible, name)
         self.rest(SETTLE_S / 2)
         window.grab().save(str(self._file(name, text)))
         window.close()
 
     def wait_for_thumbnails(self) -> None:
-        """Let small pictures appear until there come no more."""
+        """Wait until all thumbnails are rendered."""
         self._drawn_at = time.monotonic()
         end = self._drawn_at + THUMBNAILS_S
         self.wait_for(
@@ -94,7 +94,7 @@ class Tour:
         )
 
     def wait_for(self, condition: Callable[[], Any], what: str, *, errors: bool = True) -> None:
-        """Let the window work until something is so.
+        """Process events until a condition is met.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class Tour:
 
     @staticmethod
     def rest(seconds: float) -> None:
-        """Let the window work for a while."""
+        """Process events for a while."""
         from qtpy.QtTest import QTest
 
         QTest.qWait(round(1000 * seconds))
@@ -178,7 +178,7 @@ def mix(tour: Tour) -> None:
     tour.explorer.panel("Mix")
     tour.set("mix.seed", SECOND_SEED)
     from napari_stylegan3d.core.session import (
-        WHOLE,  # imports Qt, which may have to be refused first
+        WHOLE,  # imports Qt, whose binding must be checked first
     )
 
     generator = tour.explorer.session.generator
@@ -274,7 +274,7 @@ def save(tour: Tour) -> None:
         tour.click(button)
         tour.wait_for(lambda: not explorer.exporting.job.running, "saving")
     tour.wait_for_thumbnails()
-    # As a person finds it; a place of this machine is nothing to print.
+    # The default folder, so that no local path is shown.
     tour.find("export.overwrite").setChecked(False)
     tour.find("export.folder").setText("~/brains")
     tour.shoot("export", "Export: volume, latent, pictures, report, film, recipe.")

@@ -1,4 +1,4 @@
-"""How the explorer looks at what it shows: the views with their stage, settings and theme."""
+"""The views with their stage, settings and theme."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Viewing(QObject):
-    """Makes the views and what belongs to them; `close` gives the window back.
+    """Creates the views and their settings; `close` restores the window.
 
     Parameters
     ----------
     window : QMainWindow
-        Napari's.
+        napari's window.
     comparison : Comparison
-        Whose stage is looked at.
+        Provides the stage.
     explorer : QWidget
         The dock, which follows the theme too.
     """
@@ -51,16 +51,14 @@ class Viewing(QObject):
         self._show_theme()
 
     def pace(self, rendering: Rendering) -> None:
-        """Let nothing stop a hand that drags: the window is drawn once for each preview of this
-        rendering, not before it as well, and Python's search for garbage is short.
-        """
+        """Keep dragging responsive: one repaint per preview, and short garbage collections."""
         rendering.prepared.connect(set_aside)
         rendering.awaited.connect(self.pacing.hold)
         rendering.shown.connect(self.pacing.release)
         rendering.failed.connect(self.pacing.release)
 
     def close(self) -> None:
-        """Let go of everything, and give napari its canvas back."""
+        """Disconnect, and restore napari's canvas."""
         self.pacing.close()
         self.toasts.close()
         gc.unfreeze()
@@ -90,10 +88,10 @@ class Viewing(QObject):
 
 
 def set_aside() -> None:
-    """Have Python look for garbage only in what is made from now on, until `gc.unfreeze`.
+    """Exclude existing objects from garbage collection until `gc.unfreeze`.
 
-    Of an open window there are half a million objects, which take 0.2 s to look through. Those of
-    a model that was open before are looked through once more.
+    An open window has half a million objects, which take 0.2 s to scan. Objects of a previous model
+    are collected first.
     """
     if gc.get_freeze_count():
         gc.unfreeze()

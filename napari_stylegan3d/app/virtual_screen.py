@@ -1,4 +1,4 @@
-"""A screen in memory, for machines without a display."""
+"""A virtual screen for machines without a display."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ MISSING = (
 
 
 class NoScreenError(Exception):
-    """Neither a display nor a way to do without; the message says what to do."""
+    """Neither a display nor Xvfb; the message says what to do."""
 
 
 def start_virtual_screen(*, lasting: bool = False) -> subprocess.Popen[bytes]:
-    """Start an Xvfb and make it the display of this process and of those it starts.
+    """Start Xvfb as the display of this process and its children.
 
-    It ends by itself when this process, its only client, is gone; stopping it earlier would take
-    the ground from under Qt, whose application object lives until then. A `lasting` one serves
-    processes that come and go, and is stopped by whoever started it.
+    It terminates with this process, its only client; stopping it earlier would crash Qt. A
+    `lasting` one serves several processes, and must be stopped by the caller.
 
     Raises
     ------
@@ -35,7 +34,7 @@ def start_virtual_screen(*, lasting: bool = False) -> subprocess.Popen[bytes]:
     reader, writer = os.pipe()
     # Xvfb chooses a free display number and writes it to this pipe once it is ready.
     command = [xvfb, "-displayfd", str(writer), "-screen", "0", SIZE, "-nolisten", "tcp"]
-    # A session of its own: Ctrl+C reaches the program, not its screen.
+    # A separate session, so that Ctrl+C does not reach Xvfb.
     screen = subprocess.Popen(
         [*command, "-noreset" if lasting else "-terminate"],
         pass_fds=(writer,),

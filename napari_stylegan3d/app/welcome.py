@@ -1,4 +1,4 @@
-"""The first steps, in a box on the picture; gone with the first thing that is done."""
+"""The first steps, in a box on the picture that closes with the first action."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.app.tabs import Tabs
     from napari_stylegan3d.views.four import FourViews
 
-#: (panel that is brought to the front, heading, text)
+#: (panel to show, heading, text)
 STEPS = (
     (
         "Browse",
@@ -55,14 +55,14 @@ QFrame#welcome QLabel#welcome\\.heading { font-size: %dpx; font-weight: 600; }
 
 
 class Welcome(QFrame):
-    """Three steps, one at a time; the window can be used all the while.
+    """Three steps, one at a time, non-modal.
 
     Parameters
     ----------
     views : FourViews
-        On which it lies.
+        The views it is placed on.
     tabs : Tabs
-        What the steps are about.
+        Tabs of the steps.
     """
 
     finished = Signal()
@@ -100,11 +100,11 @@ class Welcome(QFrame):
 
     @property
     def number(self) -> int:
-        """Which step is shown, from 0."""
+        """Current step, from 0."""
         return self._number
 
     def dismiss(self) -> None:
-        """Take it off the picture."""
+        """Close it."""
         self._tabs.currentChanged.disconnect(self._on_tab)
         self._views.removeEventFilter(self)
         self.hide()
@@ -112,7 +112,7 @@ class Welcome(QFrame):
         self.deleteLater()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep its place when the views are resized."""
+        """Follow resizing of the views."""
         if event.type() == QEvent.Type.Resize:
             self._place()
         return False
@@ -137,7 +137,7 @@ class Welcome(QFrame):
         self._place()
 
     def _on_tab(self, index: int) -> None:
-        """A tab of another step is brought to the front: go to that step; of none: it is over."""
+        """Go to the step of the tab that was opened; close if there is none."""
         key = self._tabs.panels[index].key
         steps = [tab for tab, _heading, _text in STEPS]
         if key not in steps:
@@ -146,7 +146,7 @@ class Welcome(QFrame):
             self._show_step(steps.index(key))
 
     def _place(self) -> None:
-        """Beside the tabs it tells of, no wider than the views at the right."""
+        """Place it beside the tabs, no wider than the views on the right."""
         room = self._views.width() // 2 - MARGIN
         self.setFixedWidth(max(min(controls.scaled(WIDTH), room), controls.scaled(NARROWEST)))
         self.adjustSize()

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_model_options(result: argparse.ArgumentParser) -> None:
-    """Which model to open, and where its voxels lie."""
+    """Options of the model and its frame."""
     result.add_argument(
         "--model",
         type=Path,
@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def wrong_frame(text: str) -> str:
-    """What is wrong with a `--frame`, in one sentence; empty if nothing is."""
+    """Error of a `--frame`, in one sentence; empty if valid."""
     from stylegan3d.errors import ModelError
     from stylegan3d.geometry.frame import Frame
 
@@ -108,12 +108,12 @@ def has_display() -> bool:
 def open_window(
     model: Path | None = None, size: tuple[int, int] = SIZE, frame: str | None = None
 ) -> tuple[napari.Viewer, Explorer]:
-    """A napari window with the explorer docked; the model is loaded while it is made.
+    """A napari window with the explorer docked; the model is loaded in parallel.
 
     Raises
     ------
     BrokenBindingError
-        If Qt would not carry it; nothing of Qt is imported then.
+        If the Qt binding cannot be used; Qt is not imported then.
     """
     refuse_broken_binding()
     from napari_stylegan3d.core.jobs import load_ahead
@@ -150,7 +150,7 @@ def report_timing(explorer: Explorer) -> None:
 
 
 def since_start() -> float:
-    """Seconds since this process was started, Python's own start-up included."""
+    """Seconds since the process started, including Python's start-up."""
     import psutil
 
     return time.time() - psutil.Process().create_time()

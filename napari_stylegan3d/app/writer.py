@@ -12,14 +12,14 @@ from napari_stylegan3d.widgets.text import _
 
 
 def write_image(path: str, data: np.ndarray, meta: dict[str, Any]) -> list[str]:
-    """Write one 3D image layer; the file says SYNTHETIC if the layer does.
+    """Write one 3D image layer; the file is marked SYNTHETIC if the layer is.
 
-    napari has asked already whether an existing file may be replaced.
+    napari has already asked whether to overwrite an existing file.
 
     Raises
     ------
     OutputError
-        One sentence, if the layer is not a volume or the file cannot be written.
+        If the layer is not a volume or the file cannot be written.
     """
     from stylegan3d.errors import OutputError
     from stylegan3d.storage.volumes import write_volume

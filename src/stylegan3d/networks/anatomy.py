@@ -1,9 +1,9 @@
 """Anatomy model: w -> volume by a deformation, linear appearance images and a flow.
 
-The image is made in one common anatomy, level by level, where a constant, basis images and detail
-images weighed by components of w are summed; a deformation that further components of w weigh
-moves it from there (`deformation.py`), and a flow carries it to a person's texture (`flow.py`).
-There is no convolution but those of the flow; `anatomy_layers.py` adds a StyleGAN's.
+The image is made in one common anatomy, level by level, as the sum of a constant, basis images and
+detail images weighted by components of w; a deformation controlled by further components warps it
+(`deformation.py`), and a flow adds realistic texture (`flow.py`). Only the flow has convolutions;
+`anatomy_layers.py` adds those of a StyleGAN.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from stylegan3d.networks.resampling import fine_bands, inverse_haar, upsample_im
 
 @dataclass(frozen=True, eq=False)
 class SilentLayers:
-    """StyleGAN layers that were left out of a network, for their ToRGBs make nothing.
+    """StyleGAN layers omitted from a network because their ToRGB weights are zero.
 
     Attributes
     ----------
     config : AnatomyConfig
-        Of the network with its layers.
+        Configuration of the network with its layers.
     tensors : mapping of str to Tensor
-        Theirs, as they are stored.
+        Their stored tensors.
     """
 
     config: AnatomyConfig
@@ -55,9 +55,9 @@ class SilentLayers:
 class AnatomyNetwork(LeveledSynthesis):
     """The synthesis network of an anatomy model without StyleGAN layers.
 
-    Its latents have two rows for each level, as those of a StyleGAN do: of each level the first
-    weighs velocities and the second appearance, finer than the velocities both weigh appearance.
-    The very last row has no effect.
+    Its latents have two rows per level, like those of a StyleGAN: the first controls velocities and
+    the second appearance; at levels finer than the velocities both control appearance. The last row
+    has no effect.
     """
 
     config: AnatomyConfig
@@ -66,16 +66,16 @@ class AnatomyNetwork(LeveledSynthesis):
         super().__init__()
         self.config = config
         self._pooled: dict[int, tuple[Fingerprint, Tensor]] = {}
-        # Kept in case somebody tunes them.
+        # Kept for tuning.
         self.silent: SilentLayers | None = None
         self.add_layers()
         self._add_anatomy()
 
     def add_layers(self) -> None:
-        """Make the parameters of layers, of which there are none here."""
+        """Create the parameters of layers; none here."""
 
     def _add_anatomy(self) -> None:
-        """Make the parameters that the configuration asks for."""
+        """Create the parameters of the configuration."""
         config = self.config
         bands = 8 if config.head == "haar" else 1
         grid = config.grid(config.num_levels - 1)
@@ -103,7 +103,7 @@ class AnatomyNetwork(LeveledSynthesis):
             grid = config.grid(config.deformation_level)
             self.velocity_basis = Basis(config.deformation, 3, grid)
             self.velocity_const = nn.Parameter(torch.zeros(3, *grid))
-            # Found by registration and kept: the layers learn on top of a fixed anatomy.
+            # From registration, and frozen: layers are trained on a fixed anatomy.
             self.velocity_const.requires_grad_(False)
             self.velocity_basis.requires_grad_(False)
             if config.image_basis:
@@ -111,20 +111,20 @@ class AnatomyNetwork(LeveledSynthesis):
 
     @property
     def stored_noise(self) -> list[Tensor]:
-        """The map of the flow or cascade, if there is one."""
+        """The noise map of the flow or cascade, if any."""
         return [] if self.last_flow is None else [self.last_flow.noise]
 
     @property
     def last_flow(self) -> Flow | Cascade | None:
-        """What the finished image of a random brain passes or is replaced by."""
+        """The flow or cascade that finishes random brains, if any."""
         if self.config.layout_channels:
             return self.cascade
         return self.flow if self.config.flow_channels else None
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
-        """The flow's map; of a seed what comes after the maps of layers, drawn or not.
+        """The flow's noise map; for a seed the numbers after those of layers, even if omitted.
 
-        So a seed means the same texture for a model with layers and for one without.
+        So a seed gives the same texture with and without layers.
         """
         layers = [torch.empty(1, 1, *grid) for grid in self.config.noise_grids]
         return drawn_noise([*layers, *self.stored_noise], noise, batch)[len(layers) :]
@@ -151,8 +151,7 @@ class AnatomyNetwork(LeveledSynthesis):
     ) -> list[Tensor]:
         """The images of all levels up to `stop`, coarse to fine, before the flow.
 
-        That of the last level of a Haar head is the image itself, or its eight bands where there
-        is no deformation.
+        The last one with a Haar head is the image itself, or its eight bands without a deformation.
         """
         images = self.canonical(w, noise, stop, dtype)
         if not self.config.deformation:
@@ -166,10 +165,10 @@ class AnatomyNetwork(LeveledSynthesis):
         ]
 
     def coarse(self, w: Tensor, memo: Memo | None = None) -> Tensor:
-        """What the deformation and the levels above the last one make of w.
+        """The image of w from the deformation and all levels but the last one.
 
-        The last level has the constant image alone: the mean brain is sharp in it where people are
-        alike, and no folds are laid out that a mixture cannot know.
+        The last level contributes only the constant image: the mean brain is sharp where subjects
+        are alike, and no folds are included that a mixture cannot represent.
 
         Returns
         -------
@@ -186,15 +185,15 @@ class AnatomyNetwork(LeveledSynthesis):
         stop: int | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> list[Tensor]:
-        """As `pyramid`, in the common anatomy: before the deformation, the Haar head as bands."""
+        """Like `pyramid`, in the common anatomy: before the deformation; bands with a Haar head."""
         stop = self.config.num_levels - 1 if stop is None else stop
         images = self._walk(w, self._maps(noise, len(w)), stop, dtype)
         return [self._with_constant(image, level) for level, image in enumerate(images)]
 
     def appearance(self, w: Tensor) -> Tensor:
-        """What w [N, num_layers, w_dim] looks like in the common anatomy, without texture.
+        """The image of w [N, num_layers, w_dim] in the common anatomy, without texture.
 
-        [N, C, X, Y, Z]; of a Haar head the low band, at half the image's resolution.
+        [N, C, X, Y, Z]; with a Haar head the low band, at half the image's resolution.
         """
         last = self.config.num_levels - 1
         draft = self.config.head == "haar"
@@ -202,9 +201,9 @@ class AnatomyNetwork(LeveledSynthesis):
         return self.finished(self._with_constant(image, last)[:, : self.config.image_channels])
 
     def smooth_points(self, w: Tensor) -> Tensor:
-        """Where the deformation of w reads, as `points`, at twice its own resolution.
+        """Sampling positions of the deformation of w, like `points`, at twice its resolution.
 
-        The places on any finer grid lie linearly between these.
+        Positions on finer grids are linear interpolations of these.
         """
         displacement = exponential(self.velocity(w)).flip(1)
         first, *_ = full = self.config.image_grids[-1]
@@ -252,7 +251,7 @@ class AnatomyNetwork(LeveledSynthesis):
         draft: bool = False,
         memo: Memo | None = None,
     ) -> Iterator[Tensor]:
-        """The images of the levels up to `stop` without the constant, coarse to fine."""
+        """Images of the levels up to `stop` without the constant, coarse to fine."""
         memo = memo or NoMemo()
         image: Tensor | None = None
         for level in range(stop + 1):
@@ -261,7 +260,7 @@ class AnatomyNetwork(LeveledSynthesis):
             yield image
 
     def _image(self, w: Tensor, level: int, before: Tensor | None, draft: bool) -> Tensor:
-        """The image of a level from that of the one before, without the constant."""
+        """Image of a level from that of the previous one, without the constant."""
         low = self._low(self._terms(w, level, before), level)
         if draft and level == self.config.num_levels - 1:
             return self._drafted(w, low, level)
@@ -270,7 +269,7 @@ class AnatomyNetwork(LeveledSynthesis):
         return self._completed(sum_low(image, low), low, self._details(w, level), level)
 
     def _terms(self, w: Tensor, level: int, before: Tensor | None) -> list[Tensor]:
-        """What is summed to a level's low band: the coarser image, its band of basis images."""
+        """Terms of a level's low band: coarser image, band of basis images."""
         terms = [] if before is None else [self._doubled(before)]
         return [*terms, self._band(w, level)] if self.config.image_basis else terms
 
@@ -282,18 +281,18 @@ class AnatomyNetwork(LeveledSynthesis):
         return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
     def _drafted(self, w: Tensor, low: Tensor, level: int) -> Tensor:
-        """The low band of the last level with the details' one."""
+        """The low band of the last level with that of the details."""
         detail = self._details(w, level, low_only=True)
         return low if detail is None else low + detail
 
     def _completed(self, image: Tensor, low: Tensor, detail: Tensor | None, level: int) -> Tensor:
-        """The bands of a level with those that continue its low one, and the details."""
+        """All bands of a level, with the extrapolated fine ones and the details."""
         beyond = self.continued(low, level)
         image = image if beyond is None else image + beyond
         return image if detail is None else image + detail
 
     def continued(self, low: Tensor, level: int) -> Tensor | None:
-        """Bands that continue the low one of the last level [N, C, ...]; its own place is zero."""
+        """Fine bands extrapolated from the low one of the last level [N, C, ...], which is zero."""
         taps = self.config.fine_taps
         if not taps or level < self.config.num_levels - 1:
             return None
@@ -302,7 +301,7 @@ class AnatomyNetwork(LeveledSynthesis):
     def flowed(
         self, image: Tensor, w: Tensor, noise: Tensor | None, dtype: torch.dtype, memo: Memo | None
     ) -> Tensor:
-        """A whole image [N, 1, X, Y, Z] after the flow or cascade, as far as its details ask."""
+        """An image [N, 1, X, Y, Z] after the flow or cascade, gated by its details."""
         assert self.last_flow is not None
         details = self._detail_weights(w)
         gate = self.last_flow.gate(details)
@@ -322,14 +321,15 @@ class AnatomyNetwork(LeveledSynthesis):
 
     @property
     def _rows_read(self) -> int:
-        """How many rows of w have an effect."""
+        """Number of rows of w that have an effect."""
         return self.config.num_layers - 1
 
     def velocity(self, w: Tensor) -> Tensor:
         """Velocity field of the deformation, w [N, num_layers, w_dim] -> [N, 3, X, Y, Z].
 
-        Band by band like the basis images: what a level's grid shows and the next coarser one does
-        not is weighed by the first row of that level, which leaves the second to the image.
+        Band by band like the basis images: frequencies that a level's grid resolves and the next
+        coarser one does not are weighted by the first row of that level; the second controls the
+        image.
         """
         config = self.config
         total = self.velocity_const[None]
@@ -343,7 +343,7 @@ class AnatomyNetwork(LeveledSynthesis):
         return total
 
     def moved(self, image: Tensor, w: Tensor, memo: Memo | None = None) -> Tensor:
-        """A canonical image [N, C, X, Y, Z] at the places that w asks for."""
+        """Warp a canonical image [N, C, X, Y, Z] by the deformation of w."""
         if not self.config.deformation:
             return image
         grid = _grid_of(image)
@@ -354,21 +354,21 @@ class AnatomyNetwork(LeveledSynthesis):
         return self.finished(read_at(image, points))
 
     def finished(self, image: Tensor) -> Tensor:
-        """The last step to an image, at every level."""
+        """The final processing of an image, at every level."""
         return self.image_toe(image) if self.config.toe else image
 
     def points(self, displacement: Tensor, grid: Grid) -> Tensor:
-        """Where each voxel of `grid` is read, [N, 3, X, Y, Z]; see `read_at`."""
+        """Sampling positions for each voxel of `grid`, [N, 3, X, Y, Z]; see `read_at`."""
         backwards = displacement.flip(1)
         if grid[0] > 2 * displacement.shape[2]:
-            # In two steps, the first one smooth: a piecewise linear field would show its kinks.
+            # In two steps, the first one smooth: a piecewise linear field has visible kinks.
             larger = enlarge_smoothly(backwards, grid, self.config.resample_kernel)
         else:
             larger = resize(backwards, grid)
         return add_identity(larger)
 
     def _details(self, w: Tensor, level: int, low_only: bool = False) -> Tensor | None:
-        """Weighted sum of the detail images, bands of the last level [N, C, X, Y, Z]."""
+        """Weighted sum of the detail images, as bands of the last level [N, C, X, Y, Z]."""
         config = self.config
         if not config.detail_basis or level < config.num_levels - 1:
             return None
@@ -381,13 +381,13 @@ class AnatomyNetwork(LeveledSynthesis):
         return finished
 
     def _detail_weights(self, w: Tensor) -> Tensor:
-        """What w [N, num_layers, w_dim] weighs the detail images by, [N, detail_basis]."""
+        """Weights of the detail images from w [N, num_layers, w_dim], [N, detail_basis]."""
         last = self.config.num_levels - 1
         rows = w[:, max(2 * last - 1, 0) : 2 * last + 1, self.config.details]
         return rows.mean(dim=1)
 
     def _constant(self, level: int) -> Tensor:
-        """The learned constant image at the resolution of a level, [1, C, X, Y, Z]."""
+        """The constant image at the resolution of a level, [1, C, X, Y, Z]."""
         const = self.image_const[None]
         last = self.config.num_levels - 1
         if level == last:
@@ -396,23 +396,23 @@ class AnatomyNetwork(LeveledSynthesis):
         return F.avg_pool3d(low, 2 ** (last - level))
 
     def _with_constant(self, image: Tensor, level: int) -> Tensor:
-        """An image of a level, or its low band, with the constant image."""
+        """An image of a level, or its low band, plus the constant image."""
         if not self.config.image_const:
             return image
         return image + self._constant(level)[:, : image.shape[1]]
 
     def _band(self, w: Tensor, level: int) -> Tensor:
-        """What a level adds of the basis images, [N, C, X, Y, Z] on its grid.
+        """Contribution of the basis images to a level, [N, C, X, Y, Z] on its grid.
 
-        A Laplacian pyramid (Burt, Adelson 1983): a level adds what its grid shows and the next
-        coarser one does not, weighed by the mean of the level's own rows of w. So mixing rows mixes
-        spatial scales, and where all rows are equal the bands sum to the basis images' plain
-        weighted sum.
+        A Laplacian pyramid (Burt, Adelson 1983): a level adds the frequencies that its grid
+        resolves and the next coarser one does not, weighted by the mean of the level's rows of w.
+        So mixing rows mixes spatial scales, and with equal rows the bands sum to the plain weighted
+        sum.
         """
         config = self.config
         first = max(2 * level - 1, 0)
         if config.deformation and level <= config.deformation_level:
-            first = 2 * level  # the level's first row weighs the velocities
+            first = 2 * level  # the level's first row controls the velocities
         row = w[:, first : 2 * level + 1].mean(dim=1)
         image = self._weighed(row, level)
         if level:
@@ -428,16 +428,16 @@ class AnatomyNetwork(LeveledSynthesis):
             return self.image_basis(weights)
         if not is_frozen(self.image_basis.weight):
             return F.avg_pool3d(self.image_basis(weights), 2**halvings)
-        # Halving and summing commute: a frozen basis is halved once, not its sum each time.
+        # Downsampling and summing commute: a frozen basis is downsampled once.
         pooled = self._pooled_basis(level)
         return (weights @ pooled).reshape(len(w), config.image_channels, *config.grid(level))
 
     def _pooled_basis(self, level: int) -> Tensor:
-        """[count, C X Y Z] basis images at a coarser level, kept while they do not change."""
+        """[count, C X Y Z] basis images at a coarser level, cached while unchanged."""
         known = self._pooled.get(level)
         if known is None or not known[0].matches(self.image_basis.weight):
             halvings = self.config.num_levels - 1 - level
-            with torch.inference_mode(False):  # or it could not be differentiated through later
+            with torch.inference_mode(False):  # otherwise gradients could not be computed later
                 fields = self.image_basis.fields
                 pooled = F.avg_pool3d(fields, 2**halvings).flatten(1)
                 known = Fingerprint(self.image_basis.weight), pooled

@@ -1,7 +1,7 @@
-"""The shape of an anatomy model: a deformation, linear appearance images, a flow, maybe layers.
+"""Configuration of an anatomy model: deformation, appearance images, flow, optional layers.
 
-Such models were once written down as StyleGANs with more settings; `config_of` tells the two apart
-by these settings.
+Older files describe such models as StyleGANs with additional settings, by which `config_of`
+recognises them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from stylegan3d.networks.config import GeneratorConfig, Grid
 class AnatomyConfig(GeneratorConfig):
     """Everything needed to build the mapping and synthesis networks of an anatomy model.
 
-    The image is made in one common anatomy as a constant plus images that components of w weigh,
-    moved from there by a deformation, and carried to a person's texture by a flow. The first
-    `deformation` components of w weigh velocity fields, the next `image_basis` basis images, the
-    next `detail_basis` detail images.
+    The image is made in one common anatomy as a constant plus images weighted by components of w,
+    warped by a deformation, and given realistic texture by a flow. The first `deformation`
+    components of w weight velocity fields, the next `image_basis` basis images, the next
+    `detail_basis` detail images.
 
     Attributes
     ----------
@@ -30,43 +30,41 @@ class AnatomyConfig(GeneratorConfig):
         model without layers. `wiring`, `base_input`, `upsample_gain` and `refine_layers` are
         settings of these layers.
     levels : int
-        Number of levels of a model without layers; else it is that of `channels`.
+        Number of levels of a model without layers; otherwise the length of `channels`.
     refine_layers : int
-        Further convolutions at the last level, which also see the image made so far: what turns a
-        soft image of the right anatomy into a sharp one. They share the level's last row of w.
+        Additional convolutions at the last level, which also get the current image as input, to
+        sharpen it. They share the level's last row of w.
     image_const : bool
-        Whether a learned constant image is added to the output. Started at the mean of the training
-        data it leaves the network only the differences between subjects to learn.
+        Whether a constant image is added to the output, initialised with the mean of the training
+        data, so that the network only learns differences between subjects.
     image_basis : int
-        Number of learned images that components of w add to the output linearly, at the last
-        feature level's resolution; each row of w weighs the spatial frequencies of its level. They
-        start at the principal components of the training data. 0 for none.
+        Number of images added linearly, weighted by components of w, at the last feature level's
+        resolution; each row of w controls the spatial frequencies of its level. Initialised with
+        the principal components of the training data. 0 for none.
     detail_basis : int
-        Number of images that further components of w add at the last level, all its bands, weighed
-        by that level's rows. They carry the texture that the few smooth basis images leave out. 0
-        for none.
+        Number of detail images, in all bands of the last level, weighted by that level's rows. They
+        add the texture missing in the smooth basis images. 0 for none.
     fine_taps : tuple of float
-        With a Haar head, the later half of the odd filter that continues the basis images and the
-        coarser levels into the seven fine bands, see `resampling.fine_bands`. Without it each of
-        their samples is a block of eight equal voxels; () for that.
+        With a Haar head, the later half of the odd filter that extrapolates basis images and
+        coarser levels to the seven fine bands, see `resampling.fine_bands`. With () each of their
+        samples is a block of eight equal voxels.
     detail_slope : float
-        Steepness of the sigmoid that the details pass, see `finish.py`; 0 for none.
+        Steepness of the sigmoid applied to details, see `finish.py`; 0 for none.
     toe : bool
-        Whether the image's dark end is pulled to nothing, see `finish.py`.
+        Whether a toe suppresses the dark background, see `finish.py`.
     deformation : int
         Number of learned velocity fields, see `deformation.py`; 0 for none.
     deformation_level : int
-        The level on whose grid the velocities lie.
+        Level of the velocities' grid.
     flow_channels : tuple of int
-        Three widths of the flow that carries the finished image from the linear model's brains to
-        subjects', see `flow.py`; () for none.
+        Three widths of the flow, see `flow.py`; () for none.
     flow_steps : int
-        How many steps along it.
+        Number of steps along it.
     layout_channels, fine_channels : tuple of int
-        Three widths of each flow of a cascade, which draws folds and texture of random brains from
-        noise, see `cascade.py`; () for none.
+        Three widths of each flow of a cascade, which generates folds and texture of random brains
+        from noise, see `cascade.py`; () for none.
     cascade_steps : int
-        How many steps along each.
+        Number of steps along each.
     """
 
     channels: tuple[int, ...] = ()
@@ -149,22 +147,22 @@ class AnatomyConfig(GeneratorConfig):
 
     @property
     def num_levels(self) -> int:
-        """Number of resolutions below that of a Haar head's image."""
+        """Number of feature resolutions."""
         return len(self.channels) or self.levels
 
     @property
     def linear_dim(self) -> int:
-        """Leading components of w that weigh velocity fields, basis images and details."""
+        """Number of leading components of w for velocity fields, basis images and details."""
         return self.deformation + self.image_basis + self.detail_basis
 
     @property
     def details(self) -> slice:
-        """The components of w that weigh the details."""
+        """The components of w for the details."""
         return slice(self.linear_dim - self.detail_basis, self.linear_dim)
 
     @property
     def noise_grids(self) -> list[Grid]:
-        """The grid of each layer's noise, coarse to fine, also where the layers were left out."""
+        """The grid of each layer's noise, coarse to fine, even if the layers are omitted."""
         finest = self.grid(self.num_levels - 1)
         return [*super().noise_grids, *[finest] * self.refine_layers]
 
@@ -173,30 +171,30 @@ class AnatomyConfig(GeneratorConfig):
         return replace(self, channels=(), levels=self.num_levels)
 
 
-#: The settings that a StyleGAN does not have; those at nought make no anatomy model.
+#: Settings that a StyleGAN does not have; if all are zero it is not an anatomy model.
 ADDED = {f.name for f in fields(AnatomyConfig)} - {f.name for f in fields(GeneratorConfig)}
 MARKS = ("image_const", "image_basis", "detail_basis", "fine_taps", "deformation", "refine_layers")
 
 
 def is_anatomy(data: Mapping[str, Any]) -> bool:
-    """Whether a generator's settings are those of an anatomy model, not of a StyleGAN."""
+    """Whether a generator's settings describe an anatomy model."""
     return any(data.get(name) for name in MARKS)
 
 
 def config_of(data: Mapping[str, Any]) -> GeneratorConfig:
-    """The configuration that settings describe, of a StyleGAN or of an anatomy model.
+    """The configuration of a StyleGAN or anatomy model from its settings.
 
     Raises
     ------
     ModelError
-        If a setting is unknown or impossible.
+        If a setting is unknown or invalid.
     """
     kind, given = kind_of(data)
     return kind.from_dict(given)
 
 
 def kind_of(data: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str, Any]]:
-    """The class of configuration that settings are of, and those of them that it has."""
+    """Class of a configuration, and the settings it has."""
     if is_anatomy(data):
         return AnatomyConfig, dict(data)
     return GeneratorConfig, {k: v for k, v in data.items() if k not in ADDED}

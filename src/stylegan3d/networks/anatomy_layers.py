@@ -1,8 +1,8 @@
-"""Anatomy model with StyleGAN layers: what they learn is added to the linear images.
+"""Anatomy model with StyleGAN layers, whose output is added to the linear images.
 
-The levels of a StyleGAN run beside those of the anatomy model, and what their ToRGB layers make
-joins its image, level by level, in the common anatomy. Refining layers of the last level also see
-the image so far, which turns a soft image of the right anatomy into a sharp one.
+The levels of a StyleGAN run in parallel to those of the anatomy model, and the output of their
+ToRGB layers is added to its image, level by level, in the common anatomy. Refining layers of the
+last level also get the current image as input, to sharpen it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from stylegan3d.networks.noise import Noise
 from stylegan3d.networks.resampling import CHANNELS_LAST
 from stylegan3d.networks.synthesis import Level, StyleLayers, SynthesisLayer, SynthesisNetwork
 
-# Voxels around a cube that are computed with it, for its convolutions to see.
+# Margin in voxels around a cube for its convolutions.
 PATCH_MARGIN = 4
-#: How the names of the layers' tensors begin.
+#: Prefixes of the layers' tensor names.
 LAYERS = ("const", "base_dense.", "levels.", "to_rgb.")
 
 
 class RefinedLevel(Level):
-    """A level whose refining layers, at the end of the last one, also see the image so far."""
+    """A level whose refining layers also get the current image as input."""
 
     def __init__(self, config: GeneratorConfig, index: int) -> None:
         super().__init__(config, index)
@@ -63,7 +63,7 @@ class RefinedLevel(Level):
         return super()._layer(i, x, w, noise, seen)
 
     def _fed_back(self, x: Tensor, seen: Tensor) -> Tensor:
-        """Features that also see the image so far."""
+        """Features combined with the current image."""
         if seen.shape[1] > 1:
             return x + self.feedback(seen.to(x.dtype).contiguous(memory_format=CHANNELS_LAST))
         # One channel: a 1x1x1 convolution is an outer product, which fuses with the sum.
@@ -82,12 +82,12 @@ class LayeredAnatomy(StyleLayers, AnatomyNetwork):
     config: AnatomyConfig
 
     def add_layers(self, level: type[Level] = RefinedLevel) -> None:
-        """Make the parameters of the layers."""
+        """Create the parameters of the layers."""
         super().add_layers(level)
 
     @property
     def stored_noise(self) -> list[Tensor]:
-        """One map per layer, and after them that of the flow, if there is one."""
+        """One map per layer, followed by that of the flow, if any."""
         return [layer.noise for layer in self.layers] + super().stored_noise
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
@@ -138,7 +138,7 @@ class LayeredAnatomy(StyleLayers, AnatomyNetwork):
             yield x, image
 
     def _seen(self, terms: list[Tensor], detail: Tensor | None, level: int) -> Tensor:
-        """What refining layers see: the image so far, with the constant."""
+        """Input of refining layers: the current image, with the constant."""
         low = self._low(terms, level)
         if detail is not None:
             low = low + detail[:, : low.shape[1]]
@@ -147,7 +147,7 @@ class LayeredAnatomy(StyleLayers, AnatomyNetwork):
     def _joined(
         self, x: Tensor, w: Tensor, level: int, terms: list[Tensor], detail: Tensor | None
     ) -> Tensor:
-        """The image of a level without the constant: its features', those before, the bases'."""
+        """Image of a level without the constant: features, previous levels, bases."""
         image = self.to_rgb[str(level)](x, w[:, 2 * level + 1])
         for term in terms:
             image = sum_low(image, term)
@@ -161,10 +161,10 @@ class LayeredAnatomy(StyleLayers, AnatomyNetwork):
         size: int,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Cubes out of the last level's canonical bands, at a fraction of the whole's price.
+        """Cubes of the last level's canonical bands, at a fraction of the cost of the whole.
 
-        The coarse levels are computed once for all cubes of a sample, the last one within the
-        cubes and the margin its convolutions see.
+        Coarse levels are computed once for all cubes of a sample, the last one only within the
+        cubes and a margin.
 
         Parameters
         ----------
@@ -179,8 +179,8 @@ class LayeredAnatomy(StyleLayers, AnatomyNetwork):
         Returns
         -------
         Tensor
-            [len(corners), bands, size, size, size]; the same as that part of the whole, but for
-            what convolutions miss across the margin in the outermost voxel.
+            [len(corners), bands, size, size, size]; equal to that part of the whole, except in the
+            outermost voxel.
         """
         last = self.config.num_levels - 1
         *_, (x, image) = self._features(w, noises, last - 1, dtype)
@@ -218,9 +218,9 @@ def _cut(x: Tensor, place: list[slice]) -> Tensor:
 
 
 def with_layers(network: AnatomyNetwork) -> AnatomyNetwork:
-    """A network with the silent layers that were left out of it, for tunings of these.
+    """The network with its omitted layers, for tuning them.
 
-    It shares all other tensors. The network itself where there is nothing to add.
+    Shares all other tensors. Returns the network itself if nothing was omitted.
     """
     if network.silent is None:
         return network
@@ -234,9 +234,9 @@ def with_layers(network: AnatomyNetwork) -> AnatomyNetwork:
 def split_layers(
     config: AnatomyConfig, state: Mapping[str, Tensor]
 ) -> tuple[AnatomyConfig, dict[str, Tensor], SilentLayers | None]:
-    """A configuration and state without layers that have no effect, and these layers.
+    """Remove layers without effect from a configuration and state; returns them, too.
 
-    Layers have none where all weights and biases of their ToRGBs are zero.
+    Layers have no effect if all weights and biases of their ToRGBs are zero.
     """
     rgb = [v for k, v in state.items() if k.startswith("to_rgb.") and ".style." not in k]
     if config.channels and any(bool(v.any()) for v in rgb):
@@ -248,7 +248,7 @@ def split_layers(
 
 
 def build_synthesis(config: GeneratorConfig) -> SynthesisNetwork | AnatomyNetwork:
-    """The synthesis network that a configuration asks for."""
+    """Build the synthesis network of a configuration."""
     if not isinstance(config, AnatomyConfig):
         return SynthesisNetwork(config)
     return LayeredAnatomy(config) if config.channels else AnatomyNetwork(config)

@@ -1,8 +1,8 @@
 """A variational autoencoder of volumes (Kingma, Welling 2014, arXiv 1312.6114).
 
-Its latent is a small grid of channels, an eighth of the volume along each axis, as in latent
-diffusion (Rombach et al. 2022, arXiv 2112.10752). Both networks work on Haar bands: half the grid,
-eight times the channels, which a CPU computes several times as fast.
+Its latent is a coarse grid of channels, with an eighth of the volume's resolution, as in latent
+diffusion (Rombach et al. 2022, arXiv 2112.10752). Both networks work on Haar bands: half the grid
+and eight times the channels, which is several times as fast on a CPU.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.noise import Noise, drawn_noise
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
 
-#: Voxels along an axis that become one place of the latent.
+#: Downsampling factor of the latent.
 FACTOR = 8
-# Of the logarithm of the variance: beyond, its exponential leaves reduced precision.
+# Limits of the log variance, so that its exponential fits reduced precision.
 LOG_VARIANCE = (-20.0, 1.0)
-# Where it begins: with as much noise as signal a decoder learns to do without latents.
+# Initial log variance: with more noise a decoder learns to ignore the latent.
 FIRST_LOG_VARIANCE = -6.0
-# Of the texture that is always the same. It is drawn again from the seed: a file of noise would be
-# larger than the flow.
+# Seed of the fixed texture noise, which is regenerated since it would be larger than the flow.
 FIXED_NOISE = 0
 
 
@@ -44,11 +43,11 @@ class AutoencoderConfig:
     shape : Grid
         Voxels of a volume, each a multiple of `FACTOR`.
     latent_channels : int
-        Numbers at each place of the latent.
+        Channels of the latent.
     channels : tuple of int
-        Widths on the half, the quarter and the eighth of the grid.
+        Widths at half, quarter and an eighth of the resolution.
     blocks : tuple of int
-        Residual blocks of the decoder on each of them; the encoder has one on each.
+        Residual blocks of the decoder at each resolution; the encoder has one each.
     """
 
     shape: Grid = (80, 112, 96)
@@ -73,11 +72,11 @@ class AutoencoderConfig:
 
     @property
     def w_dim(self) -> int:
-        """Numbers of a latent."""
+        """Size of a latent."""
         return math.prod(self.latent_shape)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a card holds it."""
+        """For a card."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
@@ -87,13 +86,13 @@ class AutoencoderConfig:
         Raises
         ------
         TypeError, ValueError, ModelError
-            If an entry is not of its kind or out of its range.
+            If an entry is invalid.
         """
         return cls(**known_fields(cls, data))
 
 
 class Convolution(nn.Conv3d):
-    """3x3x3 in the precision of what comes in, or along what autocast says."""
+    """3x3x3 convolution in the precision of its input, or that of autocast."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(inputs, outputs, 3, stride, padding=1)
@@ -107,7 +106,7 @@ class Convolution(nn.Conv3d):
 
 
 class ResidualBlock(nn.Module):
-    """x plus two convolutions of it, the second of which begins at zero."""
+    """Residual block with two convolutions, the second initialised to zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -121,7 +120,7 @@ class ResidualBlock(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Volumes to the distribution of their latents, and latents to volumes."""
+    """Encoder and decoder."""
 
     mean: Tensor
 
@@ -157,18 +156,18 @@ class Autoencoder(nn.Module):
             nn.SiLU(),
             Convolution(a, 8),
         )
-        # The mean brain: what the decoder learns is the difference to it.
+        # The mean brain, to which the decoder learns the difference.
         self.register_buffer("mean", torch.zeros(1, 8, *(n // 2 for n in config.shape)))
 
     def encode(self, volume: Tensor, usual: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the variance of the latents, float32 [N, C, X/8, Y/8, Z/8].
+        """Mean and log variance of the latents, float32 [N, C, X/8, Y/8, Z/8].
 
         Parameters
         ----------
         volume : Tensor, shape (N, 1, X, Y, Z)
             Values in [-1, 1], whole or crops.
         usual : Tensor or None
-            The bands [N, 8, X/2, Y/2, Z/2] of the mean brain there, for crops.
+            Bands [N, 8, X/2, Y/2, Z/2] of the mean brain at the crops.
         """
         bands = haar(volume) - (self.mean if usual is None else usual)
         mean, log_variance = self.encoder(bands).float().chunk(2, dim=1)
@@ -181,22 +180,21 @@ class Autoencoder(nn.Module):
 
 
 class LatentSynthesis(nn.Module):
-    """Flat latents [N, 1, w_dim] to volumes, as `family.Synthesis` has it.
+    """Flat latents [N, 1, w_dim] to volumes; a `family.Synthesis`.
 
     Parameters
     ----------
     autoencoder : Autoencoder
-        Whose decoder it is.
+        Autoencoder with the decoder.
     flow : Flow or None
-        From the decoder's brains, of which each is the mean of all that a latent may stand for, to
-        one of these: it draws the texture. Without noise it is left out.
+        Adds texture to the decoder's blurred brains; not used without noise.
     flow_steps : int
-        Along it.
+        Steps along the flow.
 
     Attributes
     ----------
     toe : Toe
-        Takes the ripples of the decoder in the dark to nothing.
+        Removes the decoder's ripples in the background.
     """
 
     mean: Tensor
@@ -217,7 +215,7 @@ class LatentSynthesis(nn.Module):
 
     @property
     def has_noise(self) -> bool:
-        """Whether noise has a meaning."""
+        """Whether noise has an effect."""
         return self.draws_texture
 
     @property
@@ -246,8 +244,7 @@ class LatentSynthesis(nn.Module):
         assert added is not None
         check = (memo or NoMemo()).check
         check()
-        # One by one: the flow looks at the box that a brain reaches, and a volume shall have the
-        # same bits whatever stands beside it.
+        # One by one, so that a volume does not depend on the rest of its batch.
         pairs = zip(image.split(1), added.expand(image.shape).split(1), strict=True)
         return torch.cat([self.flow(*pair, self.flow_steps, dtype, check) for pair in pairs])
 
@@ -263,7 +260,7 @@ class LatentEncoder(nn.Module):
         self.register_buffer("mean", autoencoder.mean)
 
     def forward(self, volume: Tensor) -> Tensor:
-        """Of several volumes together what each alone would give."""
+        """Encode volumes independently of each other."""
         bands = haar(volume) - self.mean
         mean: Tensor = self.encoder(bands).float().chunk(2, dim=1)[0]
         return mean.flatten(1)[:, None]

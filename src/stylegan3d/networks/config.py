@@ -1,4 +1,4 @@
-"""The shape of the networks, as plain data that travels inside a model's card."""
+"""Configuration of the networks, as plain data stored in a model's card."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class GeneratorConfig:
         `orig` (image from the last level), `skip` (an image at every level, summed) or `resnet`
         (residual levels), as in Karras et al. 2020 (arXiv 1912.04958), Fig. 7.
     base_input : BaseInput
-        `const`, the learned constant of StyleGAN, or `dense`: to it is added a dense layer of the
-        first row of w. Where anatomy varies by moving borders rather than by changing textures,
-        that teaches a generator from few volumes much faster.
+        `const`, the learned constant of StyleGAN, or `dense`, which adds a dense layer of the first
+        row of w. If anatomy varies by shape rather than texture, that speeds up training with few
+        volumes.
     head : Head
         `image`, or `haar`: the last level predicts eight Haar bands of an image twice its grid.
     mapping_layers, mapping_lr_multiplier : int, float
@@ -51,9 +51,8 @@ class GeneratorConfig:
     resample_kernel : tuple of float
         Taps of the separable low-pass filter used when resampling.
     upsample_gain : float
-        Gain of that filter after zeros were put between the samples. 8, two to the power of three,
-        keeps the amplitude; the original 3D-StyleGAN (Hong et al. 2021) kept the 4 of two
-        dimensions.
+        Gain of that filter after zero insertion. 8, two to the power of three, preserves the
+        amplitude; the original 3D-StyleGAN (Hong et al. 2021) uses 4 as in two dimensions.
     image_upsampling : ImageUpsampling
         How the `skip` wiring doubles its image: `zeros` between the samples, then the filter, or
         the `nearest` sample twice, then the filter with the same gain, as the original 3D-StyleGAN
@@ -101,7 +100,7 @@ class GeneratorConfig:
 
     @property
     def num_levels(self) -> int:
-        """Number of feature levels, the base grid included."""
+        """Number of feature levels, including the base grid."""
         return len(self.channels)
 
     @property
@@ -116,7 +115,7 @@ class GeneratorConfig:
 
     @property
     def image_grids(self) -> list[Grid]:
-        """Grids at which an image can be had, coarse to fine; the last is the full image."""
+        """Grids of the image levels, coarse to fine; the last is the full image."""
         levels = [self.grid(i) for i in range(self.num_levels)]
         if self.head == "haar":
             levels.append(self.grid(self.num_levels))
@@ -126,7 +125,7 @@ class GeneratorConfig:
 
     @property
     def layer_grids(self) -> list[Grid]:
-        """The grid that each row of w governs."""
+        """The grid that each row of w controls."""
         first = [self.grid(0)]
         middle = [self.grid(i) for i in range(1, self.num_levels) for _ in range(2)]
         return [*first, *middle, self.image_grids[-1]]
@@ -142,13 +141,13 @@ class GeneratorConfig:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Inverse of `to_dict`; unknown fields are refused, for they would change the network."""
+        """Inverse of `to_dict`; refuses unknown fields, which could change the network."""
         return cls(**known_fields(cls, data))
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Shape of a discriminator: the mirror image of a generator's levels, fine to coarse inside.
+    """Configuration of a discriminator, the mirror image of a generator's levels.
 
     `detail_gain` multiplies the seven detail bands of a Haar head: they are an order of magnitude
     smaller than the mean, and what tells a sharp volume from a blurred one is in them.
@@ -185,13 +184,13 @@ class DiscriminatorConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Shape of an encoder: volume -> w (one row per layer).
+    """Configuration of an encoder: volume -> w (one row per layer).
 
-    The first `linear` components of w also get a linear function of the volume at half resolution,
-    the counterpart of the generator's `image_basis`.
+    A linear function of the volume at half resolution, the counterpart of the generator's
+    `image_basis`, is added to the first `linear` components of w.
 
     `kind` is `convolution`, or `fitting` for a generator with a deformation: see `fitting.py`,
-    which has no channels of its own and corrects its estimate `corrections` times.
+    which has no channels and corrects its estimate `corrections` times.
     """
 
     kind: EncoderKind = "convolution"
@@ -216,12 +215,12 @@ class EncoderConfig:
 
 
 def known_fields(cls: type, data: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments for the dataclass `cls`; lists become tuples, strangers are refused.
+    """Keyword arguments for the dataclass `cls`; lists become tuples, unknown fields are refused.
 
     Raises
     ------
     ModelError
-        If `data` has a field that `cls` does not know, or a number, list or switch is none.
+        If `data` has an unknown field or a value of the wrong type.
     """
     kinds = {f.name: str(f.type) for f in fields(cls)}
     strangers = sorted(set(data) - set(kinds))
@@ -238,7 +237,7 @@ def known_fields(cls: type, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_of(kind: str, value: object) -> bool:
-    """Whether a value has an annotated type, as far as files get such types wrong."""
+    """Whether a value from a file has the annotated type."""
     if kind == "bool":
         return isinstance(value, bool)
     whole = kind == "int" or kind == "Grid" or kind.startswith("tuple[int")

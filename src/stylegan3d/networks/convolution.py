@@ -1,4 +1,4 @@
-"""A convolution that is quick on tiny grids, and whose gradients can be trusted there."""
+"""A convolution that is fast on small grids and has correct gradients there."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ def conv3d(
     """`torch.nn.functional.conv3d`; on a CPU by oneDNN for a single small volume, too, and in
     float32 where an axis has fewer than three voxels.
 
-    There oneDNN's bfloat16 kernel (of torch 2.13, on AVX-512) adds memory that nobody has written
-    to the gradient of the weight, which is then wrong or not a number, now and then. The result has
-    the precision it would have had.
+    There oneDNN's bfloat16 kernel (torch 2.13, AVX-512) adds uninitialised memory to the weight
+    gradient, which is then occasionally wrong or NaN. The result has the requested precision.
 
     Parameters
     ----------
@@ -48,14 +47,14 @@ def conv3d(
 
 
 def _precision(x: Tensor) -> torch.dtype:
-    """What a convolution of x calculates in on a CPU; float32 on other devices."""
+    """Precision of a convolution of x on a CPU; float32 on other devices."""
     if x.device.type != "cpu":
         return torch.float32
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 def _is_withheld(x: Tensor) -> bool:
-    """Whether torch would not ask oneDNN to convolve this volume, though it could."""
+    """Whether torch would not use oneDNN for this volume although it could."""
     size = x.shape[0] * x.shape[1] * x.shape[2] * x.shape[3]
     known = x.device.type == "cpu" and x.dtype == torch.float32
     ready = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)

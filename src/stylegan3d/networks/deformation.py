@@ -1,14 +1,13 @@
 """Deformations from stationary velocity fields, and fields spanned by a learned basis.
 
-A brain differs from another in where its parts lie more than in what they look like. A generator
-with a deformation head therefore makes its image in one common anatomy and moves it from there:
-V = I o exp(v), with v a smooth stationary velocity field (Arsigny et al. 2006, MICCAI, "A
-log-Euclidean framework for statistics on diffeomorphisms"). exp(v) folds nowhere, so ventricles
-that grow push the rest aside instead of fading in.
+Brains differ in shape more than in appearance. So a generator with a deformation makes its image in
+one common anatomy and warps it: V = I o exp(v), with v a smooth stationary velocity field (Arsigny
+et al. 2006, MICCAI, "A log-Euclidean framework for statistics on diffeomorphisms"). exp(v) never
+folds, so growing ventricles displace tissue instead of fading in.
 
-Velocities and displacements are in normalised coordinates: the whole axis has length 2, voxel
-centres lie half a voxel inside (the convention of `grid_sample` with align_corners=False), so a
-field means the same on a grid of any resolution.
+Velocities and displacements are in normalised coordinates: the axis has length 2, voxel centres are
+half a voxel inside (`grid_sample` with align_corners=False), so fields are independent of
+resolution.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ SQUARINGS = 5
 
 
 class Basis(nn.Module):
-    """Fields that are summed with weights, stored only where they are not zero.
+    """Basis fields for weighted sums, stored only where they are not zero.
 
     Attributes
     ----------
-    weight : [count, channels, voxels inside]
+    weight : Parameter, shape (count, channels, voxels inside)
     inside : Tensor, shape (X, Y, Z), bool
-        All of the grid until `set_fields` is called.
+        The whole grid until `set_fields` is called.
     """
 
     inside: Tensor
@@ -47,7 +46,7 @@ class Basis(nn.Module):
 
     @torch.no_grad()
     def set_fields(self, fields: Tensor, inside: Tensor) -> None:
-        """Keep `fields` [count, channels, X, Y, Z] where `inside` [X, Y, Z] is true."""
+        """Store `fields` [count, channels, X, Y, Z] where `inside` [X, Y, Z] is true."""
         self.inside.copy_(inside)
         self._places = None
         self._resize(int(inside.sum()))
@@ -64,7 +63,7 @@ class Basis(nn.Module):
         return self(torch.eye(len(self.weight), device=self.weight.device))
 
     def _resize(self, voxels: int) -> None:
-        """Room for another number of voxels; the parameter stays the same one where it can."""
+        """Resize to another number of voxels, keeping the parameter object if possible."""
         count, channels, before = self.weight.shape
         if voxels != before:
             self.weight = nn.Parameter(
@@ -81,7 +80,7 @@ class Basis(nn.Module):
         if voxels == self.inside.numel():
             return values.reshape(-1, channels, *self.inside.shape)
         if self._places is None or self._places.device != values.device:
-            with torch.inference_mode(False):  # kept for calls that are differentiated
+            with torch.inference_mode(False):  # saved for backward
                 self._places = self.inside.flatten().nonzero()[:, 0]
         whole = values.new_zeros(len(values), channels, self.inside.numel())
         whole = whole.index_copy(2, self._places, values)
@@ -90,7 +89,7 @@ class Basis(nn.Module):
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
         stored = state.get(f"{prefix}weight")
         if stored is not None and stored.shape[:2] == self.weight.shape[:2]:
-            # How many voxels are inside is known from the data only.
+            # The number of voxels inside depends on the data.
             self._resize(stored.shape[2])
         self._places = None
         super()._load_from_state_dict(state, prefix, *args)
@@ -116,24 +115,24 @@ def exponential(velocity: Tensor, squarings: int = SQUARINGS) -> Tensor:
 
 
 def warp(image: Tensor, displacement: Tensor) -> Tensor:
-    """`image` [N, C, ...] read at x + u(x): linear interpolation, the border's value outside.
+    """Sample `image` [N, C, ...] at x + u(x): linear interpolation, border values outside.
 
-    The result lies on the grid of `displacement` [N, 3, X, Y, Z].
+    The result is on the grid of `displacement` [N, 3, X, Y, Z].
     """
     return read_at(image, add_identity(displacement.flip(1)))
 
 
 def read_at(image: Tensor, points: Tensor) -> Tensor:
-    """`image` [N, C, ...] at `points` [N, 3, X, Y, Z], whose channels are z, y, x.
+    """Sample `image` [N, C, ...] at `points` [N, 3, X, Y, Z], with channels z, y, x.
 
-    That is the order `grid_sample` wants, the last axis in memory first.
+    This is the order of `grid_sample`, last axis in memory first.
     """
     points = points.to(image.dtype).permute(0, 2, 3, 4, 1)
     return F.grid_sample(image, points, padding_mode="border", align_corners=False)
 
 
 def add_identity(displacement: Tensor) -> Tensor:
-    """Displacements [N, 3, X, Y, Z], channels z, y, x, as the points they lead to."""
+    """Convert displacements [N, 3, X, Y, Z], channels z, y, x, to points."""
     shape = (displacement.shape[2], displacement.shape[3], displacement.shape[4])
     return displacement + _identity(shape, displacement.device)
 
@@ -147,7 +146,7 @@ def _identity(grid: Grid, device: torch.device) -> Tensor:
 
 
 def resize(field: Tensor, grid: Grid) -> Tensor:
-    """A smooth field [N, C, ...] on another grid of the same extent."""
+    """Resample a smooth field [N, C, ...] to another grid of the same extent."""
     if tuple(field.shape[2:]) == tuple(grid):
         return field
     if field.shape[2] > grid[0]:
@@ -161,7 +160,7 @@ def resize(field: Tensor, grid: Grid) -> Tensor:
 def enlarge_smoothly(field: Tensor, grid: Grid, kernel: Sequence[float]) -> Tensor:
     """`resize` after a first doubling with the low-pass filter `kernel`, in one step.
 
-    A piecewise linear field that is several times coarser than its target would show its kinks.
+    A piecewise linear field that is much coarser than its target has visible kinks.
     """
     matrices = [
         smooth_matrix(m, n, tuple(kernel), field.device)
@@ -173,7 +172,7 @@ def enlarge_smoothly(field: Tensor, grid: Grid, kernel: Sequence[float]) -> Tens
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def linear_matrix(before: int, after: int, device: torch.device) -> Tensor:
-    """[after, before] linear interpolation between voxel centres, the border's value outside."""
+    """[after, before] linear interpolation between voxel centres, border values outside."""
     unit = torch.eye(before)[None]
     return F.interpolate(unit, size=after, mode="linear", align_corners=False)[0].T.to(device)
 

@@ -1,6 +1,6 @@
-"""The mapping of a latent diffusion: noise to latents, as carefully as is asked for.
+"""The mapping of a latent diffusion: noise to latents, with the requested effort.
 
-A latent takes seconds, so those drawn last are kept.
+A latent takes seconds, so recent ones are cached.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stylegan3d.devices import measured_dtype
 from stylegan3d.networks.latent_diffusion import LatentDiffusion
 from stylegan3d.progress import current_effort
 
-#: Latents that are kept; of 27,000 numbers each takes a tenth of a megabyte.
+#: Number of cached latents; with 27,000 numbers each takes a tenth of a megabyte.
 KEPT = 256
 
 
@@ -28,7 +28,7 @@ class DiffusionMapping(nn.Module):
     diffusion : LatentDiffusion
         The networks.
     steps, preview_steps : int
-        Evaluations of the network for a latent, and for one of a preview.
+        Network evaluations for a latent, and for a preview.
     """
 
     def __init__(self, diffusion: LatentDiffusion, steps: int, preview_steps: int) -> None:
@@ -38,11 +38,11 @@ class DiffusionMapping(nn.Module):
         self._lock = threading.Lock()
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """One after the other: a latent shall not depend on its company."""
+        """Map one by one, so that a latent does not depend on its batch."""
         return torch.stack([self._one(row) for row in z])
 
     def invert(self, w: Tensor) -> Tensor:
-        """Latents [N, D] -> the z [N, D] that lead to them, nearly."""
+        """Latents [N, D] -> z [N, D], approximately."""
         return self.diffusion.invert(w, self.steps, check=current_effort().check)
 
     def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
@@ -58,7 +58,7 @@ class DiffusionMapping(nn.Module):
             return self.diffusion.center + x * self.diffusion.scale
         preview = effort.care == "preview"
         name = _bytes(z)
-        # A careful latent serves for a preview, too.
+        # A full-quality latent can be used for a preview, too.
         for quick in (False, True) if preview else (False,):
             known = self._known((name, quick))
             if known is not None:
@@ -85,5 +85,5 @@ class DiffusionMapping(nn.Module):
 
 
 def _bytes(values: Tensor) -> bytes:
-    """A name for these numbers."""
+    """Key of a tensor's values."""
     return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).digest()

@@ -13,13 +13,13 @@ from stylegan3d.networks.resampling import CHANNELS_LAST, downsample_image, haar
 
 
 def minibatch_stddev(x: Tensor, group: int, channels: int = 1) -> Tensor:
-    """Append the spread of each feature over a group of samples (arXiv 1710.10196, section 3).
+    """Append the standard deviation of features over a group (arXiv 1710.10196, section 3).
 
     Parameters
     ----------
     x : Tensor, shape (N, C, X, Y, Z)
     group : int
-        Samples in a group; if N is no multiple of it, the largest divisor of N below it.
+        Group size; if N is not a multiple of it, the largest divisor of N below it.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Encoder: volume -> w, the start of a projection and of the reconstruction warm start."""
+"""Encoder: volume -> w, the start of projection and of the reconstruction phase."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class EncoderBlock(nn.Module):
 class Encoder(nn.Module):
     """Strided convolutions down to the base grid, then dense layers to w.
 
-    The last feature map is flattened, not averaged: where something lies matters as much as what
-    it is. The result is one row of w for all layers, plus a correction per layer that starts at
-    zero (Tov et al. 2021, arXiv 2102.02766: staying near W keeps a latent editable).
+    The last feature map is flattened, not averaged, to keep positions. The result is one row of w
+    for all layers, plus a correction per layer that starts at zero (Tov et al. 2021, arXiv
+    2102.02766: staying near W keeps a latent editable).
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -47,7 +47,7 @@ class Encoder(nn.Module):
         inputs = config.image_channels * (8 if config.head == "haar" else 1)
         widths = [inputs, *config.channels[::-1]]
         last = len(config.channels) - 1
-        # As many halvings as lie between the (band) grid and the base grid.
+        # Number of halvings between the (band) grid and the base grid.
         self.blocks = nn.ModuleList(
             EncoderBlock(a, b, stride=2 if i < last else 1)
             for i, (a, b) in enumerate(itertools.pairwise(widths))

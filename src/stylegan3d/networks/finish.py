@@ -1,12 +1,11 @@
-"""What makes the image of a linear model look like tissue: saturated details, a dark toe.
+"""Finishing of a linear model's image: saturated details and a toe.
 
-Sums of many subjects' textures are Gaussian: now and then darker or brighter than any tissue is. So
-the details, scaled to unit variance at each voxel, pass a sigmoid; a steep one makes nearly two
-greys of them with edges between. They are as strong as the contrast of a person with such a w asks
-for. And an average brain's outline is soft where that of a brain cut out of a head is not: a toe,
-as the dark end of a tone curve is called, takes what is next to nothing to nothing.
+Sums of many textures are Gaussian and sometimes darker or brighter than any tissue. So details are
+scaled to unit variance at each voxel and passed through a sigmoid, with a strength predicted from
+w. And the outline of an average brain is soft, unlike that of an extracted brain: a toe (the dark
+end of a tone curve) suppresses very dark values.
 
-`training/calibration.py` finds the numbers; both parts are no part of training.
+The parameters are set by `training/calibration.py`, not by training.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.resampling import haar, inverse_haar
 
-# An edit far from all subjects must not turn their contrast up without end.
+# Limits the contrast of extreme edits.
 LARGEST_GAIN = 2.0
 
 
@@ -32,11 +31,11 @@ class DetailTexture(nn.Module):
     Attributes
     ----------
     scale : Tensor, shape (1, X, Y, Z)
-        On the bands' grid: the details' deviation over that of tanh(slope u).
+        Standard deviation of the details divided by that of tanh(slope u), on the bands' grid.
     contrast, centre : Tensor, shape (w_dim,)
-        How the details' strength follows w.
+        Dependence of the details' strength on w.
     within : Tensor
-        Variance of u inside a block of 2 x 2 x 2 voxels, for the low band alone.
+        Variance of u within blocks of 2 x 2 x 2 voxels, for the low band.
     """
 
     scale: Tensor
@@ -72,12 +71,12 @@ class DetailTexture(nn.Module):
 
 
 class Toe(nn.Module):
-    """Dark end of a tone curve: 0 below `ends[0]`, untouched from `ends[1]` on, smooth between.
+    """Dark end of a tone curve: 0 below `ends[0]`, unchanged above `ends[1]`, smooth between.
 
     Attributes
     ----------
     ends : Tensor, shape (2,)
-        Intensities, where 0 is outside the brain and 1 the bright end.
+        Intensities, where 0 is background and 1 the brightest tissue.
     """
 
     ends: Tensor

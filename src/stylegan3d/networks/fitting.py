@@ -1,14 +1,13 @@
-"""Encoder for a generator with a deformation: find the deformation, undo it, read the appearance.
+"""Encoder for a generator with a deformation: estimate it, undo it, then fit the appearance.
 
-Where the parts lie and what they look like cannot be read off a volume at once: the basis images
-belong to the common anatomy. So the encoder estimates the weights of the velocity fields linearly
-from the coarse volume, moves the volume back into the common anatomy, and corrects the estimate
-from what still differs there from the average; a few times over. The corrections are linear maps
-learned by regression, as in active appearance models (Cootes, Edwards, Taylor 2001, PAMI 23(6))
-and supervised descent (Xiong, De la Torre 2013, CVPR); iterative refinement is also what ReStyle
-does with a convolutional encoder (Alaluf et al. 2021, arXiv 2104.02699). The weights of the basis
-images are then the projection onto them. Details are left out: of a scan's own texture the few
-detail images of a generator hold next to nothing.
+Shape and appearance cannot be estimated at once, since the basis images belong to the common
+anatomy. So the encoder estimates the weights of the velocity fields linearly from the coarse
+volume, warps the volume to the common anatomy, and corrects the estimate from the remaining
+difference to the average, a few times. The corrections are linear maps learned by regression, as in
+active appearance models (Cootes, Edwards, Taylor 2001, PAMI 23(6)) and supervised descent (Xiong,
+De la Torre 2013, CVPR); ReStyle also refines iteratively, with a convolutional encoder (Alaluf et
+al. 2021, arXiv 2104.02699). The weights of the basis images are then a projection. Details are
+omitted, since the detail images cannot represent a scan's own texture.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.leveled import LeveledSynthesis
 
-# Log variance of a latent that is taken as it is.
+# Log variance of a latent without uncertainty.
 CERTAIN = -8.0
 
 
 def build_encoder(config: EncoderConfig, synthesis: LeveledSynthesis) -> Encoder | FittingEncoder:
-    """The encoder that a configuration asks for, beside the generator it belongs to."""
+    """Build the encoder of a configuration for a generator."""
     if config.kind != "fitting":
         return Encoder(config)
     if not isinstance(synthesis, AnatomyNetwork):
@@ -38,13 +37,15 @@ def build_encoder(config: EncoderConfig, synthesis: LeveledSynthesis) -> Encoder
 
 
 class FittingEncoder(nn.Module):
-    """Volume -> w by way of the common anatomy of a generator.
+    """Volume -> w via the common anatomy of a generator.
 
     Attributes
     ----------
-    start : coarse volume (deviation from `start_mean`, inside the velocity basis) -> weights.
-    correct : difference to the average in the common anatomy, at the last level's resolution and
-        inside the image basis -> correction of the weights; None without corrections.
+    start : torch.nn.Linear
+        From the coarse volume (minus `start_mean`, inside the velocity basis) to weights.
+    correct : torch.nn.Linear or None
+        From the difference to the average in the common anatomy, at the last level's resolution
+        and inside the image basis, to a correction of the weights; None without corrections.
     """
 
     start_mean: Tensor
@@ -52,7 +53,7 @@ class FittingEncoder(nn.Module):
     def __init__(self, config: EncoderConfig, synthesis: AnatomyNetwork) -> None:
         super().__init__()
         self.config = config
-        # Not a submodule: its weights are saved with the generator.
+        # Not a submodule, since its weights are saved with the generator.
         self._synthesis = (synthesis,)
         generator = synthesis.config
         fields, coarse = generator.deformation, synthesis.velocity_basis.weight.shape[2]
@@ -68,15 +69,15 @@ class FittingEncoder(nn.Module):
 
     @property
     def synthesis(self) -> AnatomyNetwork:
-        """The generator's network whose bases are fitted."""
+        """The generator's synthesis network."""
         return self._synthesis[0]
 
     def belong_to(self, synthesis: AnatomyNetwork) -> None:
-        """Fit another network's bases from now on."""
+        """Use another synthesis network."""
         self._synthesis = (synthesis,)
 
     def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """[N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim]; `dtype` changes nothing here."""
+        """[N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim]; `dtype` is ignored."""
         weights = self.start(self.coarse(image))
         if self.correct is not None:
             for _ in range(self.config.corrections):
@@ -88,18 +89,18 @@ class FittingEncoder(nn.Module):
         return w[:, None].expand(-1, self.synthesis.config.num_layers, -1)
 
     def posterior(self, image: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """Latent and log variance [N, w_dim]: a fit has no spread to speak of."""
+        """Latent and log variance [N, w_dim]; the variance is negligible."""
         w = self(image, dtype)[:, 0]
         return w, torch.full_like(w, CERTAIN)
 
     def coarse(self, image: Tensor) -> Tensor:
-        """[N, 1, X, Y, Z] -> [N, voxels inside the velocity basis]: what `start` reads."""
+        """[N, 1, X, Y, Z] -> [N, voxels inside the velocity basis], the input of `start`."""
         basis = self.synthesis.velocity_basis
         low = resize(image[:, :1], _shape(basis.inside))
         return low.flatten(1)[:, basis.inside.flatten()] - self.start_mean
 
     def canonical(self, image: Tensor, weights: Tensor) -> Tensor:
-        """The volume moved back into the common anatomy, at the last level's resolution.
+        """Warp a volume to the common anatomy, at the last level's resolution.
 
         Parameters
         ----------
@@ -126,7 +127,7 @@ class FittingEncoder(nn.Module):
         return canonical.flatten(1)[:, self.synthesis.image_basis.inside.flatten()]
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: object) -> None:
-        # The voxels inside the bases are known from the data only.
+        # The number of voxels inside the bases depends on the data.
         for name in ("start", "correct"):
             stored = state.get(f"{prefix}{name}.weight")
             if stored is not None:

@@ -1,16 +1,15 @@
-"""The last step from a linear model's brain to a person's: a rectified flow, a few steps long.
+"""A rectified flow of a few steps from a linear model's brains to realistic ones.
 
-Sums of many subjects' textures have the right strength at every place and scale, but tissue is not
-a sum of textures: cortex is a ribbon of one grey along a border. A flow carries the distribution of
-the one to that of the other: v(x, t) = E[x1 - x0 | (1 - t) x0 + t x1 = x], where x0 and x1 are a
-brain of the linear model and a person of the same coarse anatomy (Liu, Gong, Liu 2023, arXiv
-2209.03003; with pairs that belong together, Albergo et al. 2024, arXiv 2310.03725). From x0 on, dx
-= v(x, t) dt is followed by Euler's method. It is learned by least squares on small cubes, with no
-discriminator to keep in balance, which is what few subjects and few processors can pay for
-(`training/flow.py`).
+Sums of many textures have the right variance at every position and scale, but tissue is not a sum
+of textures: cortex is a ribbon of uniform grey. A flow transports one distribution to the other:
+v(x, t) = E[x1 - x0 | (1 - t) x0 + t x1 = x], where x0 is a brain of the linear model and x1 a
+subject with the same coarse anatomy (Liu, Gong, Liu 2023, arXiv 2209.03003; with coupled pairs,
+Albergo et al. 2024, arXiv 2310.03725). From x0, dx = v(x, t) dt is integrated by Euler's method. It
+is trained by least squares on small cubes (`training/flow.py`), which is feasible with few subjects
+and processors.
 
-What was found in a scan is not touched: the flow comes in with the details, which reconstructions
-leave out, and is exactly the identity without them.
+Reconstructions of scans are not changed: the flow is gated by the details, which reconstructions
+omit, and is exactly the identity without them.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from stylegan3d.networks.band_unet import UNIT, BandUNet, places_on
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.resampling import haar, inverse_haar
 
-# Inputs and outputs of about unit size: the mean of a block, its seven fine bands, velocities.
+# Gains for unit variance: mean of a block, its seven fine bands, velocities.
 LOW_GAIN, FINE_GAIN, VELOCITY_GAIN = 2.0, 10.0, 15.0
-# Intensities in [0, 1]: none is left below the first, and from the second on all of it.
+# Intensities in [0, 1]: zero below the first, unchanged above the second.
 FLOOR = (0.01, 0.03)
-# A brain reaches so many voxels of the bands' grid beyond that of the linear model, and no further.
+# Maximum extension of a brain beyond that of the linear model, in voxels of the bands' grid.
 REACH = 2
-# Mean square of the details' weights, as a share of that among random brains: from the first on
-# the flow comes in, from the second on it is all there. Reconstructions have about 0.01.
+# Mean square of the details' weights relative to random brains, at which the gate starts to open
+# and is fully open. Reconstructions have about 0.01.
 GATE = (0.1, 0.4)
 
 
 class Flow(BandUNet):
-    """Velocity of the flow, a U-Net on Haar bands, and the way along it.
+    """Velocity of the flow, a U-Net on Haar bands, and its integration.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ class Flow(BandUNet):
     Attributes
     ----------
     noise : Tensor, shape (1, 1, 2 X, 2 Y, 2 Z)
-        What is added before the flow where noise is "fixed".
+        Noise added before the flow if noise is "fixed".
     noise_strength : Tensor
         Its standard deviation, in intensities of [-1, 1].
     spread : Tensor
@@ -68,7 +67,7 @@ class Flow(BandUNet):
         self.register_buffer("spread", torch.ones(()))
 
     def gate(self, details: Tensor) -> Tensor:
-        """How much of the flow's change is made, see `gate_of`."""
+        """Gate of the flow, see `gate_of`."""
         return gate_of(details, self.spread)
 
     def velocity(
@@ -83,13 +82,13 @@ class Flow(BandUNet):
         Parameters
         ----------
         bands : Tensor, shape (N, 8, X, Y, Z)
-            Haar bands of an image in [-1, 1], of a whole or of a cube.
+            Haar bands of an image or a cube in [-1, 1].
         time : Tensor, shape (N,)
             From 0 (the linear model) to 1 (subjects).
         places : Tensor, shape (1 or N, 3, X, Y, Z)
-            Where its voxels lie, see `places_on`.
+            Positions of its voxels, see `places_on`.
         check : callable
-            Called between the layers; what it raises ends the work.
+            Called between layers; may raise to cancel.
 
         Returns
         -------
@@ -107,20 +106,20 @@ class Flow(BandUNet):
         dtype: torch.dtype = torch.float32,
         check: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """Follow the flow from its start to its end.
+        """Integrate the flow.
 
         Parameters
         ----------
         image : Tensor, shape (N, 1, X, Y, Z)
-            Values in [-1, 1], of the linear model.
+            Image of the linear model, values in [-1, 1].
         noise : Tensor, shape (1 or N, 1, X, Y, Z), or None
-            Standard normal, or None.
+            Standard normal noise.
         steps : int
-            Steps of Euler's method.
+            Euler steps.
         dtype : torch.dtype
             Precision of the feature maps.
         check : callable
-            Called between the layers; what it raises ends the work.
+            Called between layers; may raise to cancel.
 
         Returns
         -------
@@ -161,14 +160,14 @@ def gate_of(details: Tensor, spread: Tensor) -> Tensor:
 
 
 def _near(image: Tensor) -> Tensor:
-    """[N, 1, X, Y, Z] bool on the bands' grid: where a brain of the linear model is not far."""
+    """[N, 1, X, Y, Z] bool on the bands' grid: near the brain of the linear model."""
     return reached(F.avg_pool3d((image > 2 * FLOOR[1] - 1).float(), 2))
 
 
 def reached(low: Tensor) -> Tensor:
     """[N, 1, X, Y, Z] bool: where there is something on the bands' grid, and `REACH` beyond.
 
-    What noise makes elsewhere is left out.
+    Noise elsewhere is removed.
     """
     for axis in range(3):  # one after the other, 15 comparisons in the place of 125
         size, edge = [1, 1, 1], [0, 0, 0]

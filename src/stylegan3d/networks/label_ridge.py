@@ -1,9 +1,8 @@
-"""How much of a number known of subjects their scores explain, and along which direction.
+"""Cross-validated ridge regression of a label on the subjects' scores.
 
-Hundreds of scores of as many subjects foresee any number if they are let: ridge regression (Hoerl,
-Kennard 1970, doi:10.1080/00401706.1970.10488634) holds back the directions along which people
-differ little, by as much as foresees subjects best that were left out; and what is told of held-out
-subjects, not of those it was fitted to, counts as explained (Stone 1974,
+With as many scores as subjects, unregularised regression overfits: ridge regression (Hoerl, Kennard
+1970, doi:10.1080/00401706.1970.10488634) shrinks directions with little variance, with a
+cross-validated penalty; explained variance is that of held-out subjects (Stone 1974,
 doi:10.1111/j.2517-6161.1974.tb00994.x).
 """
 
@@ -14,29 +13,31 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-#: Penalties, over the mean squared length of a person's scores.
+#: Penalties, relative to the mean squared length of a subject's scores.
 PENALTIES = torch.logspace(-3, 3, 19, dtype=torch.float64)
 FOLDS = 5
-#: Fewer subjects than this tell nothing.
+#: Least number of subjects.
 FEWEST = FOLDS + 1
 
 
 def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
-    """Ridge regression of a number on scores.
+    """Ridge regression of a label on scores.
 
     Parameters
     ----------
     x : Tensor, shape (n, K), float64
-        Scores of subjects about their mean, as long as they matter: along short directions weights
-        are held back more.
+        Centred scores of subjects, scaled by importance: weights along short directions are shrunk
+        more.
     y : Tensor, shape (n,), float64
-        About its mean.
+        Centred label.
 
     Returns
     -------
-    weights : [K], with the penalty that foresees held-out subjects best.
-    share : of the variance of y that such a regression foresees in subjects whom neither it nor its
-        penalty was fitted to (cross-validation within cross-validation); 0 to 1.
+    weights : Tensor, shape (K,)
+        With the cross-validated penalty.
+    share : float
+        Share of the variance of y predicted in held-out subjects by nested cross-validation, 0 to
+        1.
     """
     none = torch.zeros(x.shape[1], dtype=x.dtype), 0.0
     if len(y) < FEWEST or not float(y.square().sum()) > 0 or not float(x.square().sum()) > 0:
@@ -57,7 +58,7 @@ def _best_penalty(x: Tensor, y: Tensor) -> int:
     for rest, here in _splits(len(y)):
         guesses = x[here] @ _weights(x[rest], y[rest], PENALTIES)
         errors += (guesses - y[here, None]).square().sum(dim=0)
-    # Of penalties that do equally well the largest.
+    # The largest of equally good penalties.
     return len(PENALTIES) - 1 - int(errors.flip(0).argmin())
 
 
@@ -70,14 +71,14 @@ def _weights(x: Tensor, y: Tensor, penalties: Tensor) -> Tensor:
 
 
 def _splits(count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Who is fitted to and who is left out, fold by fold; the same each time."""
+    """Deterministic folds: indices to fit and to hold out."""
     folds = torch.randperm(count, generator=torch.Generator().manual_seed(0)) % FOLDS
     for fold in range(FOLDS):
         yield (folds != fold).nonzero()[:, 0], (folds == fold).nonzero()[:, 0]
 
 
 def within(values: Tensor, groups: Tensor) -> Tensor:
-    """Rows [n, m] less the mean of their group [n], NaN counting for nothing."""
+    """Rows [n, m] minus their group's mean, ignoring NaN."""
     result = torch.full_like(values, torch.nan)
     for group in groups.unique():
         mine = groups == group
