@@ -6,7 +6,7 @@ Each works on any image layer in a thread, and returns new layers. Annotations a
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -20,15 +20,14 @@ from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError
+from stylegan3d.settings.projection import Budget, Skull
 
 #: Metadata key of the `AlignedScan` of a layer in model space.
 ALIGNED = "stylegan3d-aligned"
-Extraction = Literal["auto", "extract", "keep"]
-Budget = Literal["draft", "standard", "thorough"]
 
 
 def project_layer(
-    scan: Image, budget: Budget = "draft", brain_extraction: Extraction = "auto"
+    scan: Image, budget: Budget = "draft", brain_extraction: Skull = "auto"
 ) -> FunctionWorker[list[LayerDataTuple]]:
     """Reconstruct a T1-weighted scan with the bundled generator, on the scan's own grid.
 
@@ -50,7 +49,7 @@ def project_layer(
 
 
 def segment_tissues(
-    scan: Image, brain_extraction: Extraction = "auto"
+    scan: Image, brain_extraction: Skull = "auto"
 ) -> FunctionWorker[list[LayerDataTuple]]:
     """Segment CSF, ventricles, grey and white matter and brain stem of a T1-weighted scan.
 
@@ -70,7 +69,7 @@ def segment_tissues(
 
 
 def to_model_space(
-    scan: Image, brain_extraction: Extraction = "auto"
+    scan: Image, brain_extraction: Skull = "auto"
 ) -> FunctionWorker[list[LayerDataTuple]]:
     """Extract the brain of a scan and align it rigidly to the bundled generator's space.
 

@@ -11,12 +11,14 @@ from stylegan3d.settings.option import Option
 Space = Literal["w", "w+", "w+noise"]
 #: This program's search, or the projector of the original 3D-StyleGAN.
 Method = Literal["stylegan3d", "original"]
+Budget = Literal["draft", "standard", "thorough"]
+Skull = Literal["auto", "extract", "keep"]
 SPACES: tuple[Space, ...] = get_args(Space)
 METHODS: tuple[Method, ...] = get_args(Method)
 #: Steps of the search from an encoder's guess; "thorough" is followed by pivotal tuning.
-BUDGETS = {"draft": 12, "standard": 60, "thorough": 120}
+BUDGETS: dict[str, int] = {"draft": 12, "standard": 60, "thorough": 120}
 #: Budgets, each with the words for it.
-TITLES = {"draft": "Draft", "standard": "Standard", "thorough": "Thorough"}
+TITLES: dict[str, str] = {"draft": "Draft", "standard": "Standard", "thorough": "Thorough"}
 TUNED = ("thorough",)
 #: The budget of what is only a part of something else, such as searches for an uncertainty.
 QUICK = "draft"
