@@ -98,5 +98,5 @@ def test_three_gaussians_are_found() -> None:
 
 
 def test_limits_need_people() -> None:
-    with pytest.raises(StyleGAN3DError, match="at least two training people"):
+    with pytest.raises(StyleGAN3DError, match="at least two training"):
         PlausibilityLimits.of([])

@@ -178,7 +178,7 @@ def page_of(card: dict[str, Any], about: Sequence[str], figures: Sequence[str]) 
         if key in card:
             lines += ["", f"## {key.replace('_', ' ').capitalize()}", "", *_paragraphs(card[key])]
     if "training_data" in card:
-        lines += ["", "## Training data", "", "| source | people | licence |", "|---|---|---|"]
+        lines += ["", "## Training data", "", "| source | subjects | licence |", "|---|---|---|"]
         lines += [
             f"| {row['source']} | {row['people']} | {row['licence']} |"
             for row in card["training_data"]

@@ -155,9 +155,9 @@ CacheOption = Annotated[
     Path | None,
     typer.Option(
         "--cache",
-        help="Folder that keeps what was computed from people's scans (brain masks, bias fields, "
-        "alignment, features), so that the next run is faster. Treat it as patient data.",
-        show_default="nothing is kept",
+        help="Cache of results computed from scans (brain masks, bias fields, alignments, "
+        "features), to speed up later runs. Treat it as patient data.",
+        show_default="no cache",
     ),
 ]
 NetworkOption = Annotated[

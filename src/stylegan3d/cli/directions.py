@@ -39,8 +39,8 @@ def directions(
         Path | None,
         typer.Option(
             "--fit",
-            help="Fit directions of attributes to the people of this prepared data set, check them "
-            "on its validation people, and describe the principal components.",
+            help="Fit directions of attributes to the subjects of this prepared data set, check "
+            "them on its validation subjects, and describe the principal components.",
         ),
     ] = None,
     attributes: Annotated[
@@ -262,7 +262,7 @@ def checks_table(checks: Sequence[Mapping[str, Any]]) -> list[str]:
         people = f"{one['n_fit']} + {one['n_check']}"
         rows.append((one["name"], people, r, chance, r2, error, mean, _edited(one)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    title = "\nChecked on people not used for the fit (fitted + checked):"
+    title = "\nChecked on held-out subjects (fitted + checked):"
     table = [
         "  ".join(text.ljust(n) for text, n in zip(row, widths, strict=True)).rstrip()
         for row in rows

@@ -78,7 +78,7 @@ def learn(
         f"{generator.folder}: {', '.join(entry['name'] for entry in schema)}",
         *(
             f"  {entry['name']}: {entry['told_by']} explain {100 * entry['explained']:.0f} % of it "
-            f"in people left out ({entry['people']} people)"
+            f"in held-out subjects ({entry['people']} subjects)"
             for entry in schema
         ),
     ]
@@ -118,11 +118,11 @@ def trust(
         add_to_card(generator.folder, {"trust": entry}, card_text)
     check = entry["check"]
     lines = [
-        f"{entry['people']} people; close up to a strangeness of {entry['close']:.2f}, outside "
+        f"{entry['people']} subjects; close up to a strangeness of {entry['close']:.2f}, outside "
         f"from {entry['outside']:.2f}",
-        f"images the model does not know, made from these people, are recognised with an AUC "
+        f"out-of-distribution images made from these subjects are recognised with an AUC "
         f"of {check['auc']:.3f}; {100 * check['others_outside']:.0f} % of them and "
-        f"{100 * check['people_outside']:.0f} % of the people are called outside",
+        f"{100 * check['people_outside']:.0f} % of the subjects are classified as outside",
         *(f"  {kind}: {score:.1f}" for kind, score in check["median_strangeness"].items()),
     ]
     emit({"trust": entry, "model": model_entry(generator)}, lines, as_json=as_json)
@@ -175,7 +175,7 @@ def privacy_index(
         "model": model_entry(generator),
     }
     lines = [
-        f"{path}: features of {len(index.straight)} training people, no images; distances of "
+        f"{path}: features of {len(index.straight)} training subjects, no images; distances of "
         f"{len(index.strangers)} strangers ({path.stat().st_size / 1000:.0f} kB)"
     ]
     emit(result, lines, as_json=as_json)

@@ -68,7 +68,7 @@ def paint(
     ] = None,
     like: Annotated[
         Path | None,
-        typer.Option("--like", help="T1-weighted scan of any person, whose contrast is copied."),
+        typer.Option("--like", help="T1-weighted scan whose contrast is copied."),
     ] = None,
     seed: Annotated[
         int | None,

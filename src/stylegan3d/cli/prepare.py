@@ -101,7 +101,7 @@ def _emit_plan(plan: Plan, *, as_json: bool) -> None:
     taken = [row for row in rows if row["action"] != LEAVE_OUT]
     splits = Counter(row["split"] for row in taken)
     lines = [
-        f"{plan.folder}: {len(taken)} scans of {len({row['person'] for row in taken})} people "
+        f"{plan.folder}: {len(taken)} scans of {len({row['person'] for row in taken})} subjects "
         f"({splits['train']} for training, {splits['validation']} for validation); "
         f"{counts[PREPARE]} to prepare, {counts[DONE]} done already, "
         f"{counts[LEAVE_OUT] + len(plan.left_out)} files left out",

@@ -116,7 +116,7 @@ def segment(
         *(f"stylegan3d: {note}" for note in found.warnings),
         *(
             f"{title}: {measures[f'{tissue}_ml']:.1f} ml, percentile "
-            f"{percentiles[f'{tissue}_ml']:.0f} of the people the model was trained on"
+            f"{percentiles[f'{tissue}_ml']:.0f} of the training subjects"
             for tissue, title in TITLES.items()
         ),
         *map(str, files),

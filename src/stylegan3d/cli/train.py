@@ -52,8 +52,8 @@ def vae(
             "--latent-channels",
             min=1,
             max=256,
-            help="Numbers for each cube of eight voxels: more keep more of a brain, fewer are "
-            "easier to draw at random; new runs only.",
+            help="Channels of the latent: more preserve more detail, fewer are easier to "
+            "sample; new runs only.",
             show_default="16",
         ),
     ] = None,
@@ -79,12 +79,12 @@ def vae(
         run = train_autoencoder(pack, out, shape, settings, **how)
 
     def write() -> None:
-        with progress("Encoding people") as bar:
+        with progress("Encoding subjects") as bar:
             export_autoencoder(run, pack, **options.exporting(), progress=bar)
 
     def lines(figures: dict[str, float]) -> list[str]:
         alike = f"SSIM {figures['ssim']:.3f}, PSNR {figures['psnr']:.2f} dB"
-        return [f"  people set aside: {alike} inside the brain"]
+        return [f"  held-out subjects: {alike} inside the brain"]
 
     conclude(run, out, options, write, word="measured", lines=lines)
 
@@ -123,12 +123,12 @@ def diffusion(
         run = train_diffusion(pack, stage, out, settings=settings, **how)
 
     def write() -> None:
-        with progress("Encoding people") as bar:
+        with progress("Encoding subjects") as bar:
             export_diffusion(run, pack, stage, **options.exporting(), progress=bar)
 
     def lines(figures: dict[str, float]) -> list[str]:
         told = ", ".join(f"{value:.3f} {name}" for name, value in figures.items())
-        return [f"  people set aside: error, times that of a normal distribution, by noise: {told}"]
+        return [f"  held-out subjects: error relative to a normal distribution, by noise: {told}"]
 
     conclude(run, out, options, write, word="measured", lines=lines)
 
@@ -141,7 +141,7 @@ def flow(
         Path,
         typer.Argument(
             help="Model folder, made by `train anatomy`, `train vae` or `train diffusion` with "
-            "--export. A flow that it has is trained further."
+            "--export. An existing flow is trained further."
         ),
     ],
     data: DataArgument,
@@ -151,14 +151,14 @@ def flow(
         Path | None,
         typer.Option(
             "--teacher",
-            help="Folder of the run of a trained flow: learn to go its way in one step.",
+            help="Folder of a trained flow's run, to distil it into one step.",
         ),
     ] = None,
     begin_with: Annotated[
         str | None,
         typer.Option(
             "--begin-with",
-            help="Flow to begin with, also that of another generator: folder of its run or of a "
+            help="Flow to start from, also of another generator: folder of its run or of a "
             "generator, or the name of a bundled one; new runs only.",
         ),
     ] = None,
@@ -229,7 +229,7 @@ def flow(
         export_with_flow(run, model, pack, options.export, steps=flow_steps, overwrite=overwrite)
 
     def lines(figures: dict[str, float]) -> list[str]:
-        return [f"  people set aside, {name}: {value:.3f}" for name, value in figures.items()]
+        return [f"  held-out subjects, {name}: {value:.3f}" for name, value in figures.items()]
 
     conclude(run, out, options, write, word="errors", lines=lines)
 
@@ -306,7 +306,7 @@ def cascade(
         run = train_cascade(people, out, settings, **how)
 
     def lines(figures: dict[str, float]) -> list[str]:
-        return [f"  people set aside, {name}: {value:.3f}" for name, value in figures.items()]
+        return [f"  held-out subjects, {name}: {value:.3f}" for name, value in figures.items()]
 
     def write() -> None:
         assert layout is not None
@@ -351,7 +351,7 @@ def segmentation(
 
     def lines(figures: dict[str, float]) -> list[str]:
         dice = [f"  Dice of {name}: {value:.3f}" for name, value in figures.items()]
-        return [f"  {brains.training} people to learn from", *dice]
+        return [f"  {brains.training} training subjects", *dice]
 
     more = {"training": brains.training}
     conclude(run, out, options, write, word="dice", lines=lines, more=more)
@@ -369,7 +369,7 @@ def translation(
         Path | None,
         typer.Option(
             "--segmentation",
-            help="Folder of the tissue network that reads everybody's tissues.",
+            help="Folder of the tissue network that segments the subjects.",
             show_default="the bundled network",
         ),
     ] = None,
@@ -403,7 +403,7 @@ def translation(
     count = len(people.pack.indices("train"))
 
     def lines(figures: dict[str, float]) -> list[str]:
-        alike = [f"  {name} of people set aside: {value:.3f}" for name, value in figures.items()]
-        return [f"  {count} people to learn from", *alike]
+        alike = [f"  {name} of held-out subjects: {value:.3f}" for name, value in figures.items()]
+        return [f"  {count} training subjects", *alike]
 
     conclude(run, out, options, write, word="measured", lines=lines, more={"training": count})

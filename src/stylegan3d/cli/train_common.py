@@ -95,15 +95,13 @@ class WithLabels(Named):
         str | None,
         typer.Option(
             "--labels",
-            help="Columns of the data set's table that random brains can be drawn for, joined by "
-            "commas, such as age,sex; for --export.",
+            help="Labels to learn: columns of the data set's table, joined by commas, such as "
+            "age,sex; for --export.",
         ),
     ] = None
     attribution: Annotated[
         str | None,
-        typer.Option(
-            "--attribution", help="Whom users must name, if the data's licences ask for it."
-        ),
+        typer.Option("--attribution", help="Attribution required by the data's licences."),
     ] = None
 
     def exporting(self) -> dict[str, Any]:
@@ -127,7 +125,7 @@ class FromMaps(Licensed):
         Path,
         typer.Option(
             "--maps",
-            help="Folder with labels.tsv and label maps of people on the data set's grid, such as "
+            help="Folder with labels.tsv and subjects' label maps on the data set's grid, such as "
             "sub-01_dseg.nii.gz.",
         ),
     ]

@@ -91,11 +91,11 @@ def train_generator(
         ),
     ] = None,
     images: Annotated[
-        int | None, typer.Option("--images", min=1, help="Volumes to see in all.")
+        int | None, typer.Option("--images", min=1, help="Total number of training volumes.")
     ] = None,
     warm_start: Annotated[
         int | None,
-        typer.Option("--warm-start", min=0, help="So many of them in the reconstruction phase."),
+        typer.Option("--warm-start", min=0, help="Number of those for the reconstruction phase."),
     ] = None,
     batch: Annotated[
         int | None,
@@ -108,7 +108,7 @@ def train_generator(
         typer.Option(
             "--accumulate",
             min=1,
-            help="Divide a process's share of a batch into so many parts, for less memory.",
+            help="Number of microbatches per process, to save memory.",
         ),
     ] = None,
     precision: Annotated[
@@ -120,7 +120,7 @@ def train_generator(
         typer.Option(
             "--discriminator-patch",
             min=1,
-            help="Let the discriminator see cubes of so many voxels a side; new runs only.",
+            help="Train the discriminator on cubes with this edge in voxels; new runs only.",
             show_default="whole volumes",
         ),
     ] = None,

@@ -291,7 +291,7 @@ def build_directions(
     """
     say = report or (lambda *_: None)
     found = pca_directions(generator, components, samples)
-    say(0, 4, "encoding people")
+    say(0, 4, "encoding subjects")
     people = None
     if pack is not None and (generator.encoder is not None or attributes is not None):
         given = [key for key in hold_fixed or () if key != CONTOUR]

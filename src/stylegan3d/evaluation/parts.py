@@ -269,9 +269,9 @@ def plausibility(material: Material) -> dict[str, Any]:
     def measured(volumes: Volumes, who: str) -> Any:
         return measure_brains(volumes, space, material.progress(f"Plausibility, {who}"))
 
-    training = measured(material.volumes(material.training), "training people")
+    training = measured(material.volumes(material.training), "training subjects")
     limits = PlausibilityLimits.of(training)
-    held_out = measured(material.volumes(material.validation), "validation people")
+    held_out = measured(material.volumes(material.validation), "validation subjects")
     random = measured(material.synthetic, "random brains")
     made = pass_rate(random, limits)
     seeds = material.seeds(material.settings.samples)

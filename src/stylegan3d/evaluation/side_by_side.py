@@ -127,7 +127,7 @@ def comparison_page(table: SideBySide) -> str:
         f"<title>Models side by side</title><style>{STYLE}</style></head>\n<body>\n"
         f'<header><h1>Models side by side</h1><p class="mark">{SYNTHETIC}</p>'
         "<p>95 % confidence intervals are in brackets. The last column is the same figure between "
-        "real people and other real people, or another yardstick.</p></header>"
+        "two groups of real subjects, or another reference.</p></header>"
         f"{notes}{sections}\n</body></html>\n"
     )
 

@@ -20,7 +20,7 @@ PREVIEW_MS = {"bfloat16": 30.0, "float32": 70.0}
 
 def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
     """Of `parts.fidelity`."""
-    for key, against in (("fid", ""), ("fid_validation", " to validation people")):
+    for key, against in (("fid", ""), ("fid_validation", " to validation subjects")):
         fid = part[key]
         yield figure(
             f"FID{against} (n = {fid['n']})",
@@ -30,7 +30,7 @@ def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
             aim=f"<= {FID_RATIO} x",
             reached=fid["ratio"] is not None and fid["ratio"] <= FID_RATIO,
         )
-    for key, against in (("kid", ""), ("kid_validation", " to validation people")):
+    for key, against in (("kid", ""), ("kid_validation", " to validation subjects")):
         kid = part[key]
         # Unbiased: between real subjects its mean is 0, so there is no ratio.
         limit = FID_RATIO * kid["real_q95"]
@@ -39,7 +39,7 @@ def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
             kid,
             3,
             scale=1000,
-            aim=f"<= {FID_RATIO} x {1000 * kid['real_q95']:.3f}, the 0.95 quantile of people",
+            aim=f"<= {FID_RATIO} x {1000 * kid['real_q95']:.3f}, the 0.95 quantile of subjects",
             reached=kid["synthetic"] <= limit,
         )
     if "rbf" in part:
@@ -70,7 +70,10 @@ def _shares(part: dict[str, Any]) -> Iterator[Figure]:
 
 def two_sample(part: dict[str, Any]) -> Iterator[Figure]:
     """Of `parts.two_sample_part`."""
-    names = {"accuracy": "told from real people, accuracy", "auc": "  area under the curve"}
+    names = {
+        "accuracy": "distinguished from real brains, accuracy",
+        "auc": "  area under the curve",
+    }
     for key, name in names.items():
         yield figure(f"{name} (n = {part['n']})", part[key], 2)
 

@@ -9,7 +9,7 @@ from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
 
 # Figures of the tissue-shape test: name and target.
 TOLD = {
-    "accuracy": ("told from {} by tissue shape, accuracy", 0.70),
+    "accuracy": ("distinguished from {} by tissue shape, accuracy", 0.70),
     "auc": ("  area under the curve, {}", 0.75),
 }
 LABEL_R = 0.7  # between requested and estimated age
@@ -46,7 +46,7 @@ def tissue_shape(part: dict[str, Any]) -> Iterator[Figure]:
     """By `tissue_shape.tissue_shape`."""
     if "left_out" in part:
         return
-    for prefix, whom in (("", "real people"), ("held_out_", "held-out people")):
+    for prefix, whom in (("", "real brains"), ("held_out_", "held-out subjects")):
         for key, (name, aim) in TOLD.items():
             found = part.get(f"{prefix}{key}")
             if found is not None:
@@ -64,7 +64,7 @@ def tissue_shape(part: dict[str, Any]) -> Iterator[Figure]:
             f"  {found['name']}: mean (SD)",
             f"{found['synthetic_mean']:.3g} ({found['synthetic_sd']:.2g})",
             f"{found['real_mean']:.3g} ({found['real_sd']:.2g})",
-            f"shift {shift} SD, held-out people {found['held_out_shift']:+.2f}",
+            f"shift {shift} SD, held-out subjects {found['held_out_shift']:+.2f}",
             value=found["shift"],
             low=found["shift_interval"][0],
             high=found["shift_interval"][1],
@@ -121,10 +121,10 @@ def membership(part: dict[str, Any]) -> Iterator[Figure]:
     """Attacks, by `membership.membership`."""
     for found in part["attacks"]:
         yield Figure(
-            f"who was trained on, by {found['attack']}: AUC",
+            f"membership inference by {found['attack']}: AUC",
             with_interval(found["auc"], found["interval"], 3),
             "0.5 by chance",
-            f"{found['members']} trained on, {found['others']} not",
+            f"{found['members']} members, {found['others']} others",
             value=found["auc"],
             low=found["interval"][0],
             high=found["interval"][1],
@@ -135,8 +135,8 @@ def membership(part: dict[str, Any]) -> Iterator[Figure]:
 def utility(part: dict[str, Any]) -> Iterator[Figure]:
     """Utility of synthetic training data, by `utility.utility`."""
     tasks = (
-        ("age", "brain age, error in years on people set aside", "mae", 1),
-        ("tissues", "tissues, Dice on people set aside", "dice", 3),
+        ("age", "brain age, error in years in held-out subjects", "mae", 1),
+        ("tissues", "tissues, Dice in held-out subjects", "dice", 3),
     )
     for task, name, key, digits in tasks:
         if task not in part:
@@ -164,22 +164,22 @@ def edits(part: dict[str, Any]) -> Iterator[Figure]:
     for found in part["directions"]:
         low, high = found["effect_interval"]
         yield Figure(
-            f"direction {found['name']}: change of what was promised",
+            f"direction {found['name']}: measured over expected change",
             with_interval(found["effect"], found["effect_interval"], 2),
-            f"{found['effect_people']:.2f} of a true difference between people",
+            f"{found['effect_people']:.2f} of a true difference between subjects",
             value=found["effect"],
             low=low,
             high=high,
             real_value=found["effect_people"],
         )
         right = with_interval(found["right_way"], found["right_way_interval"], 0, 100)
-        yield Figure("  the right way, %", right, "")
+        yield Figure("  in the intended direction, %", right, "")
         if found["drift"]:
             name, drift = max(found["drift"].items(), key=lambda item: abs(item[1]))
             yield Figure("  other attributes: most", f"{drift:+.2f} SD", "", name)
         if found["left"] is not None:
             left = with_interval(found["left"], found["left_interval"], 2)
-            yield Figure("  left after taking it back", left, "0 all the way back, 1 nothing")
+            yield Figure("  error after undoing", left, "0 fully undone, 1 not at all")
 
 
 def conditions(part: dict[str, Any]) -> Iterator[Figure]:
@@ -187,9 +187,9 @@ def conditions(part: dict[str, Any]) -> Iterator[Figure]:
     for found in part["labels"]:
         low, high = found["r_interval"]
         yield Figure(
-            f"label {found['name']}: asked and read, r",
+            f"label {found['name']}: requested and estimated, r",
             with_interval(found["r"], found["r_interval"], 2),
-            f"{found['r_people']:.2f} for people (n = {found['n_people']})",
+            f"{found['r_people']:.2f} for subjects (n = {found['n_people']})",
             aim=f">= {LABEL_R:g}" if found["name"] == "age" else "",
             reached=found["r"] >= LABEL_R if found["name"] == "age" else None,
             value=found["r"],
@@ -198,4 +198,4 @@ def conditions(part: dict[str, Any]) -> Iterator[Figure]:
             real_value=found["r_people"],
         )
         slope = with_interval(found["slope"], found["slope_interval"], 2)
-        yield Figure("  share of people's difference", slope, "1")
+        yield Figure("  share of the difference between subjects", slope, "1")

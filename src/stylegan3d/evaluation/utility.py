@@ -111,7 +111,7 @@ def age_utility(material: Material) -> dict[str, Any] | str:
     taught = agreement(labeller.predict(w[test]), ages[test])
     return {
         "labels": {
-            "how": "a ridge regression on w, fitted to the encoder's latents of training people",
+            "how": "a ridge regression on w, fitted to the encoder's latents of training subjects",
             "range": [float(made_ages.min()), float(made_ages.max())],
             **taught,
         },

@@ -72,7 +72,7 @@ def tissue_utility(
     labelled["both"] = [*labelled["real"], *labelled["synthetic"]]
     scores = {}
     result: dict[str, Any] = {
-        "labels": f"of the tissue network {segmenter.name}, trained on real people",
+        "labels": f"of the tissue network {segmenter.name}, trained on real subjects",
         "steps": settings.steps,
         "voxel_mm": [2 * size for size in space.voxel_size],
     }

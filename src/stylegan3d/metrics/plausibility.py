@@ -67,10 +67,10 @@ class BrainMeasures:
 # Text of a failure, and whether there is an upper limit.
 CHECKS = {
     "connected": ("the brain is not in one piece", False),
-    "brain_ml": ("brain volume outside the range of real people", True),
-    "asymmetry": ("left-right asymmetry outside the range of real people", True),
+    "brain_ml": ("brain volume outside the range of real subjects", True),
+    "asymmetry": ("left-right asymmetry outside the range of real subjects", True),
     "csf_grey": ("no separate peak of cerebrospinal fluid", False),
-    "grey_white": ("grey and white matter not told apart", False),
+    "grey_white": ("grey and white matter not separated", False),
     "least_tissue": ("one of the three tissues is missing", False),
 }
 
@@ -162,8 +162,8 @@ class PlausibilityLimits:
         """
         if len(people) < 2:
             raise StyleGAN3DError(
-                "Plausibility needs people to compare to; give a data set with at least two "
-                "training people."
+                "Plausibility needs a reference; give a data set with at least two training "
+                "subjects."
             )
         bounds: dict[str, tuple[float, float | None]] = {}
         for name, (_, two_sided) in CHECKS.items():

@@ -106,13 +106,13 @@ def collapse(
     alarms = []
     if diversity_high < TOO_ALIKE:
         alarms.append(
-            f"Collapse: random brains differ {diversity:.2f} times as much as people do; below "
+            f"Collapse: random brains differ {diversity:.2f} times as much as subjects do; below "
             f"{TOO_ALIKE} a generator repeats itself."
         )
     if interval[0] > TOO_MANY_TWINS:
         alarms.append(
             f"Collapse: {twins} of {len(made)} random brains have a twin nearer than half the "
-            "distance of the two most alike people."
+            "distance of the two most similar subjects."
         )
     return {
         "n": len(made),

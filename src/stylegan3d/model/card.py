@@ -79,7 +79,7 @@ def _origin(card: dict[str, Any]) -> list[str]:
     if "origin" in card:
         origin = card["origin"]
         told = f"File `{origin['file']}`, SHA-256 `{origin['sha256']}`."
-        unknown = "Not known: the file names neither its data nor its people."
+        unknown = "Unknown: the file does not name its data."
         return ["## Origin", f"{origin['description']} {told}", "## Training data", unknown]
     training = card["training"]
     if family_name(card) not in (STYLEGAN, ANATOMY):
@@ -121,7 +121,7 @@ def _architecture(card: dict[str, Any]) -> str:
 
 
 def _data_table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| source | people | licence |", "|---|---|---|"]
+    lines = ["| source | subjects | licence |", "|---|---|---|"]
     lines += [f"| {r['source']} | {r['people']} | {r['licence']} |" for r in rows]
     return "\n".join(lines)
 
@@ -135,13 +135,13 @@ def _anatomy(card: dict[str, Any]) -> str:
     if network.get("detail_basis"):
         parts.append(f"{network['detail_basis']} detail images")
     if network.get("detail_slope"):
-        parts.append("details and outline calibrated to the training people")
+        parts.append("details and outline calibrated to the training subjects")
     if network.get("channels") and card["training"]["images_seen"]:  # otherwise they have no effect
         parts.append(f"StyleGAN2 layers of {tuple(network['channels'])} channels")
     if network.get("deformation"):
         parts.append(f"a deformation by {network['deformation']} velocity fields")
     if network.get("flow_channels"):
-        parts.append(f"a rectified flow of {_steps(network['flow_steps'])} to people's brains")
+        parts.append(f"a rectified flow of {_steps(network['flow_steps'])} to realistic brains")
     if network.get("layout_channels"):
         steps = _steps(network["cascade_steps"])
         parts.append(f"a cascade of two flows from noise, {steps} each, for folds and texture")
@@ -180,10 +180,10 @@ def _flow(flow: dict[str, Any]) -> str:
     )
     size, told = _cubes(flow), []
     if pairs:
-        told.append(f"{pairs} x {size}, each of a linear brain and of the person with its anatomy")
+        told.append(f"{pairs} x {size}, pairs of a linear brain and the subject with its anatomy")
     if ways:
-        told.append(f"{ways} x {size} of the ways of a flow of more steps, to go them in fewer")
-    return f"The flow at the end learned from {', then from '.join(told)}."
+        told.append(f"{ways} x {size} from a flow with more steps (distillation)")
+    return f"The final flow was trained on {', then on '.join(told)}."
 
 
 def _runs(flow: dict[str, Any]) -> list[dict[str, Any]]:
@@ -199,8 +199,8 @@ def _cubes(flow: dict[str, Any]) -> str:
 def _latent_flow(flow: dict[str, Any]) -> str:
     """A flow after a decoder, possibly initialised from another generator's."""
     told = (
-        f"The flow learned from {flow['steps_done']} x {_cubes(flow)}, each of a decoder's brain "
-        "and of the person it was made after."
+        f"The flow was trained on {flow['steps_done']} x {_cubes(flow)}, pairs of a decoded brain "
+        "and the subject it resembles."
     )
     before = sum(run["steps_done"] for run in _runs(flow)[1:])
     return told + (f" It began with a flow of {before} steps of training." if before else "")
@@ -208,18 +208,18 @@ def _latent_flow(flow: dict[str, Any]) -> str:
 
 def _layers(training: dict[str, Any], network: dict[str, Any]) -> str:
     seen, warm = training["images_seen"], training["warm_start_images"]
-    people = f"{training['people']} people; {seen} volumes seen, "
+    people = f"{training['people']} subjects; {seen} training volumes, "
     if network.get("deformation"):
         steps = (
-            f"{people}{warm} of them as cubes in the common anatomy (reconstruction of known "
-            f"people, a discriminator for random ones), {seen - warm} as whole volumes with the "
-            "adversarial objective."
+            f"{people}{warm} of them as cubes in the common anatomy (reconstruction of "
+            f"subjects, a discriminator for random brains), {seen - warm} as whole volumes with "
+            "the adversarial objective."
         )
         if not seen:
-            steps = f"{training['people']} people. No StyleGAN layers were trained."
+            steps = f"{training['people']} subjects. No StyleGAN layers were trained."
         return (
             f"{steps} The linear parts are the principal components of the velocity "
-            "fields that take the common anatomy to each person, and of the people moved into it."
+            "fields from the common anatomy to each subject, and of the subjects warped to it."
         )
     return (
         f"{people}the first {warm} in the reconstruction "
@@ -240,8 +240,7 @@ def _quality(quality: dict[str, Any]) -> str:
     pairs = quality["pair_correlation"]
     return "\n".join(
         [
-            f"On {quality['validation_people']} people kept out of training, medians inside the "
-            "brain:",
+            f"On {quality['validation_people']} held-out subjects, medians inside the brain:",
             "",
             "| reconstruction | PSNR (dB) | SSIM | correlation |",
             "|---|---|---|---|",
@@ -278,7 +277,7 @@ def _labels(schema: list[dict[str, Any]]) -> list[str]:
     if not learned:
         return []
     lines = [
-        "| label | people | of whom | told of people left out |",
+        "| label | subjects | range or categories | predicted in held-out subjects |",
         "|---|---|---|---|",
     ]
     for entry in learned:
@@ -297,12 +296,12 @@ def _directions(checks: list[dict[str, Any]]) -> list[str]:
     """Checks of attribute directions on held-out subjects."""
     if not checks:
         return []
-    lines = ["| direction | people checked | r | AUC |", "|---|---|---|---|"]
+    lines = ["| direction | subjects checked | r | AUC |", "|---|---|---|---|"]
     for check in checks:
         name = check["name"] + (" (left out)" if check.get("left_out") else "")
         figures = [f"{check[k]:.2f}" if check.get(k) is not None else "" for k in ("r", "auc")]
         lines.append(f"| {name} | {check['n_check']} | {figures[0]} | {figures[1]} |")
-    return ["## Directions", "On people not used to find them.", "\n".join(lines)]
+    return ["## Directions", "In held-out subjects.", "\n".join(lines)]
 
 
 def _trust(trust: dict[str, Any] | None) -> list[str]:
@@ -312,11 +311,10 @@ def _trust(trust: dict[str, Any] | None) -> list[str]:
     check = trust["check"]
     return [
         "## What it knows",
-        f"By `stylegan3d model trust`, from {trust['people']} people it was not trained on: "
-        f"the strangeness of all but one of twenty stays below {trust['close']:.2f}, and a scan is "
-        f"called outside from {trust['outside']:.2f} on. Noise, other contrasts and large lesions, "
-        "made of these people's scans, are told from the scans themselves with an area under the "
-        f"curve of {check['auc']:.3f}.",
+        f"By `stylegan3d model trust`, from {trust['people']} held-out subjects: the strangeness "
+        f"is below {trust['close']:.2f} in 95 % of them, and a scan is classified as outside from "
+        f"{trust['outside']:.2f}. Scans with noise, other contrasts and large lesions, derived "
+        f"from theirs, are distinguished from these with an AUC of {check['auc']:.3f}.",
     ]
 
 

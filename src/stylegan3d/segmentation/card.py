@@ -29,7 +29,7 @@ def page_of(card: dict[str, Any]) -> str:
 def _figures(validation: dict[str, Any]) -> list[str]:
     """Dice and volume errors as a table."""
     lines = [
-        f"On {validation['people']} people kept out of training, against the labels it imitates:",
+        f"On {validation['people']} held-out subjects, against the labels it imitates:",
         "",
         "| tissue | Dice | least | volume, ml | mean error, ml | bias, ml |",
         "|---|---|---|---|---|---|",
@@ -48,7 +48,7 @@ def _figures(validation: dict[str, Any]) -> list[str]:
 
 def _baselines(found: dict[str, dict[str, float]]) -> list[str]:
     """Dice of ways without a network as a table."""
-    lines = ["", "Dice of ways without a network, on the same people:", ""]
+    lines = ["", "Dice of baselines without a network, in the same subjects:", ""]
     lines += ["| tissue | the commonest label there | a mixture of Gaussians |", "|---|---|---|"]
     return lines + [
         f"| {TITLES[name]} | {value:.3f} | {found['by_mixture'][name]:.3f} |"

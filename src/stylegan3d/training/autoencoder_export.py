@@ -113,7 +113,7 @@ def export_autoencoder(
         "description": (
             f"It works on Haar bands and has a latent of {c} channels on {x} x {y} x {z} "
             f"places, channels {shape.channels}. Random brains have latents drawn from the normal "
-            f"distribution of people's, along its first {count} principal directions."
+            f"distribution of the subjects', along its first {count} principal directions."
         ),
     }
     training = {
@@ -126,7 +126,7 @@ def export_autoencoder(
             "voxels, mirrored, their contrast varied and half of them slightly stretched: mean "
             "squared error, structural similarity and the divergence of the latents from a normal "
             f"distribution. The principal directions hold {100 * kept:.0f} % of the variance of "
-            "the training people's latents, mirrored ones included."
+            "the training subjects' latents, including mirrored ones."
         ),
     }
     card = card_of(pack, name, licence, architecture, training)

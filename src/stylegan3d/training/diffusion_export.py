@@ -123,9 +123,9 @@ def _training(run: DiffusionRun, stage: Generator) -> dict[str, object]:
         "measured": run.measured,
         "autoencoder": {"name": stage.name} | dict(stage.card["training"]),
         "description": (
-            f"{run.steps} x {settings.people} latents of people, as scanned, mirrored or "
+            f"{run.steps} x {settings.people} latents of subjects, original, mirrored or "
             "slightly stretched, with noise of random strength. The normal distribution that a "
-            "person's were compared with came from other people. The autoencoder was trained "
-            f"before: {stage.card['training']['description']}"
+            "subject's were compared with was fitted to other subjects. The autoencoder was "
+            f"trained before: {stage.card['training']['description']}"
         ),
     }

@@ -80,8 +80,7 @@ def most_directions(people: int) -> int:
     """
     if people < FOLDS:
         raise ModelError(
-            f"A diffusion learns from {FOLDS} people at the least, but there are {people}: add "
-            "more scans."
+            f"A diffusion needs at least {FOLDS} subjects, but there are {people}: add more scans."
         )
     return 2 * (people - -(-people // FOLDS)) - 1
 

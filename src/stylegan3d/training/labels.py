@@ -290,8 +290,8 @@ def _told(
         share = float(known.explained[place].mean())
         if share <= 0:
             raise ModelError(
-                f"Nothing of '{entry['name']}' can be told from latents or volumes of people left "
-                "out, so no brain can be drawn for it: leave it out."
+                f"'{entry['name']}' cannot be predicted from latents or volumes in held-out "
+                "subjects, so brains cannot be conditioned on it: leave it out."
             )
         count = int(vectors[:, start].isfinite().sum())
         by = VOLUMES if any(known.by_measures[place]) else LATENTS

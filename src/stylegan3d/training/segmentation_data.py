@@ -108,7 +108,7 @@ def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
     if not training or training == len(rows):
         raise StyleGAN3DError(
             f"{folder} has label maps of {training} training and {len(rows) - training} validation "
-            f"people of {pack.path}; name them after the scans, such as sub-01_dseg.nii.gz, and "
+            f"subjects of {pack.path}; name them after the scans, such as sub-01_dseg.nii.gz, and "
             "give some of both."
         )
     return LabelledBrains(pack, np.array(rows, np.int64), np.stack(maps), training)

@@ -101,7 +101,7 @@ def load_painted(
     if not people.labelled("train") or not people.labelled("validation"):
         raise StyleGAN3DError(
             f"{folder} has label maps of {len(people.labelled('train'))} training and "
-            f"{len(people.labelled('validation'))} validation people of {pack.path}; name them "
+            f"{len(people.labelled('validation'))} validation subjects of {pack.path}; name them "
             "after the scans, such as sub-01_dseg.nii.gz, and give some of both."
         )
     return people

@@ -23,7 +23,7 @@ WAYS = {
     "read": "tissues read in the scan",
     "map": "tissues of the label map",
     "regions": "regions of the label map",
-    "usual": "tissues of the label map, in the mean contrast of people",
+    "usual": "tissues of the label map, in the mean contrast of subjects",
     "plain_read": "baseline: tissues read in the scan, each in its mean, blurred",
     "plain_map": "baseline: tissues of the label map, each in its mean, blurred",
     "scan": "the scan itself",
@@ -54,8 +54,8 @@ def figures(validation: dict[str, Any]) -> list[str]:
     """How alike pictures are, and how well labels are kept, as two tables."""
     ways = {key: row for key, row in validation["ways"].items() if key in WAYS}
     lines = [
-        f"On {validation['people']} people with label maps kept out of training; painted in the "
-        "contrast of the person's own scan (14 numbers) unless another is named. Against the scan, "
+        f"In {validation['people']} held-out subjects with label maps; painted in the contrast of "
+        "the subject's own scan (14 numbers) unless stated otherwise. Compared with the scan, "
         "inside the brain, medians:",
         "",
         "| painted from | SSIM | least | PSNR, dB |",
@@ -68,10 +68,10 @@ def figures(validation: dict[str, Any]) -> list[str]:
     titles = " | ".join(TITLES[name] for name in CLASSES[1:])
     lines += [
         "",
-        "Dice of the labels asked for and those that the tissue network reads in the result, means "
-        "over people:",
+        "Dice of the requested labels and those segmented in the result by the tissue network, "
+        "means over subjects:",
         "",
-        f"| painted from | {titles} | mean | least person |",
+        f"| painted from | {titles} | mean | worst subject |",
         "|---" * (len(CLASSES) + 2) + "|",
     ]
     for key, row in ways.items():
