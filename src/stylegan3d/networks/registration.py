@@ -76,7 +76,7 @@ def register(
         else:
             fine = resize(displacement, (fixed.shape[2], fixed.shape[3], fixed.shape[4]))
             update = _force(fixed, template, fine, pool=True)
-        length = update.norm(dim=1, keepdim=True)
+        length = update.square().sum(dim=1, keepdim=True).sqrt()
         update = update * (settings.largest_step / length.clamp(min=settings.largest_step))
         velocity = smooth(velocity + smooth(update, settings.fluid) * voxel, settings.elastic)
     return velocity

@@ -49,8 +49,8 @@ ITERATIONS = 6
 #: Steps of demons that turn a change of greys at borders into movement, and the standard
 #: deviation in voxels (of 4 mm) of what smooths them, and the change that is left.
 REFINEMENTS, SMOOTH = 3, 1.0
-#: These steps enlarge no tissue to more than twice its volume, and less and less on the way there.
-GROWN = (0.5, 0.8)
+#: These steps hardly enlarge tissue to more than 1 / 0.6 of its volume, and let go on the way.
+GROWN = (0.6, 0.9)
 #: Registering while a slider moves: at half the resolution, in fewer steps.
 QUICK = Demons(coarse_steps=15, fine_steps=0)
 
@@ -188,7 +188,7 @@ class Mover:
         x, y, z = after.shape[2:]
         where = None if near is None else near(self.generator.space.resized((x, y, z)))
         edited = read_at(other.appearance(w)[:, self.channel, None], after)
-        return refined(composed(self._known[0], after, where), self._known[1], edited)
+        return refined(composed(self._known[0], after, where), self._known[1], edited, where)
 
     def _by_registration(self, to: Generator, w: Tensor, quick: bool) -> tuple[Tensor, Tensor]:
         """As `_by_deformation`, of two brains whose generator has none."""
@@ -252,7 +252,9 @@ def composed(before: Tensor, after: Tensor, where: np.ndarray | None = None) -> 
     return found.reshape(before.shape)
 
 
-def refined(offsets: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+def refined(
+    offsets: Tensor, before: Tensor, after: Tensor, where: np.ndarray | None = None
+) -> tuple[Tensor, Tensor]:
     """Offsets that also explain by moving what two brains differ in at borders.
 
     Where a generator makes a ventricle larger or smaller partly by its greys, its border has
@@ -265,6 +267,8 @@ def refined(offsets: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Ten
         Of the deformation.
     before, after : Tensor [1, 1, X, Y, Z]
         Both brains, in [-1, 1].
+    where : ndarray of bool (X, Y, Z), optional
+        Outside of a box around it nothing is wanted.
 
     Returns
     -------
@@ -272,20 +276,31 @@ def refined(offsets: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Ten
     change : Tensor [1, 1, X, Y, Z]
         What is left to be added, slowly varying, in display units.
     """
-    grid = (before.shape[2], before.shape[3], before.shape[4])
-    identity = add_identity(torch.zeros_like(offsets))
-    voxel = torch.tensor([2.0 / n for n in grid]).reshape(1, 3, 1, 1, 1)
+    voxel = torch.tensor([2.0 / n for n in before.shape[2:]]).reshape(1, 3, 1, 1, 1)
+    inside = (slice(None), slice(None), *_box_of(where, before.shape[2:]))
+    whole, left = torch.zeros_like(offsets), torch.zeros_like(after)
+    identity = add_identity(whole)[inside]
+    offsets, after = offsets[inside], after[inside]
     for _ in range(REFINEMENTS):
         moved = read_at(before, identity + offsets)
         difference = (after - moved) / 2
         gradient = torch.stack(torch.gradient(moved[0, 0] / 2))[None]
         power = gradient.square().sum(dim=1, keepdim=True) + 0.2 * difference.square()
         update = difference * gradient / (power + 1e-3)
-        length = update.norm(dim=1, keepdim=True)
+        length = update.square().sum(dim=1, keepdim=True).sqrt()
         update = update * (0.5 / length.clamp(min=0.5)) * _gate(offsets, voxel)
         offsets = offsets + (_smooth(update, SMOOTH) * voxel).flip(1)
-    left = (after - read_at(before, identity + offsets)) / 2
-    return offsets, _smooth(left, SMOOTH)
+    left[inside] = _smooth((after - read_at(before, identity + offsets)) / 2, SMOOTH)
+    whole[inside] = offsets
+    return whole, left
+
+
+def _box_of(where: np.ndarray | None, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The smallest box around what is true, and a voxel beside it; all of the grid for None."""
+    if where is None or not where.any():
+        return tuple(slice(0, size) for size in shape)
+    kept = [np.flatnonzero(where.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(slice(max(int(k[0]) - 1, 0), int(k[-1]) + 2) for k in kept)
 
 
 def _gate(offsets: Tensor, voxel: Tensor) -> Tensor:
