@@ -1,5 +1,6 @@
 """`project` from a scan in an odd orientation to files in its own space and back to a recipe."""
 
+import csv
 import json
 
 import nibabel as nib
@@ -309,3 +310,85 @@ def test_every_choice_has_words():
     }
     del words["skull"]
     assert words == {"space": {*SPACES}, "budget": {*BUDGETS}, "method": {*METHODS}}
+
+
+def test_the_scans_detail_goes_wherever_its_recipe_goes(
+    run, brain_model, projected, scan, tmp_path, listing
+):
+    """From the sidecar of an edit to pictures, films and reports, each marked as what it is."""
+    model = ["--model", brain_model]
+    latent, out = projected / FILES[3], tmp_path / "out"
+    words = ["edit", "--latent", latent, "--edit", "PC 1=3", "--scan", scan, "--detail", "0.5"]
+    assert run(*words, *model, "--out", out).status == 0
+    told = json.loads((out / f"{PREFIX}_desc-editedScan_T1w.json").read_text())
+    assert told["Recipe"]["detail"]["strength"] == 0.5
+    recipe = json.dumps(told["Recipe"]).replace(f'"path": "{latent.name}', f'"path": "{latent}')
+    for words, name in (
+        (["generate", "--recipe", recipe], f"{PREFIX}_space-model_desc-editedScan_T1w.json"),
+        (
+            ["render", "picture", recipe],
+            f"{PREFIX}_space-model_desc-editedScan_T1w_planes.png.json",
+        ),
+        (["render", "report", recipe], f"{PREFIX}_space-model_desc-editedScan_report.pdf.json"),
+    ):
+        missing = run(*words, *model, "--out", out)
+        assert missing.status == 2
+        assert "give it with --scan" in missing.err
+        assert name not in listing(out)
+    result = run("render", "picture", recipe, "--scan", scan, *model, "--out", out)
+    assert result.status == 0, result.err
+    told = json.loads(
+        (out / f"{PREFIX}_space-model_desc-editedScan_T1w_planes.png.json").read_text()
+    )
+    assert told["Description"].startswith("Edited scan, not a recording")
+    film = tmp_path / "film.gif"
+    words = ["render", "film", recipe, projected / FILES[1], "--seconds", "0.1", "--fps", "10"]
+    result = run(*words, "--scan", scan, *model, "--out", film)
+    assert result.status == 0, result.err
+    told = json.loads((tmp_path / "film.gif.json").read_text())
+    assert told["Description"].startswith("Edited scan, not a recording")
+    result = run("render", "report", recipe, "--scan", scan, *model, "--out", out)
+    assert result.status == 0, result.err
+    assert f"{PREFIX}_space-model_desc-editedScan_report.pdf" in listing(out)
+
+
+def test_a_random_brain_wears_the_detail_of_a_scan(run, brain_model, projected, scan, tmp_path):
+    words = ["mix", "--a", "4", "--b", "5", "--detail-of", projected / FILES[3], "--scan", scan]
+    result = run(*words, "--model", brain_model, "--out", tmp_path)
+    assert result.status == 0, result.err
+    (sidecar,) = tmp_path.glob("seed-0004*_detail-*_desc-mixed_T1w.json")
+    told = json.loads(sidecar.read_text())
+    assert told["Description"].startswith("Synthetic brain with the detail of a scan")
+    result = run(*words, "--native", "--model", brain_model, "--out", tmp_path / "native")
+    assert result.status == 2
+
+
+def test_the_same_edit_of_many_scans(run, brain_model, projected, scan, tmp_path, listing):
+    latents, out = tmp_path / "latents", tmp_path / "out"
+    for name in ("sub-01", "sub-02"):
+        (latents / name).mkdir(parents=True)
+    (latents / "sub-01" / FILES[3]).write_bytes((projected / FILES[3]).read_bytes())
+    (latents / "sub-02" / "bad_latent.safetensors").write_bytes(b"no latent")
+    words = ["edit", "--latent", latents, "--edit", "PC 1=3", "--model", brain_model]
+    result = run(*words, "--scan", scan.parent, "--out", out, "--json")
+    assert result.status == 2
+    assert (result.json["done"], result.json["failed"]) == (1, 1)
+    assert "bad_latent" in result.err
+    assert f"{PREFIX}_desc-editedScan_T1w.nii.gz" in listing(out / "sub-01")
+    with (out / "edits.tsv").open() as stream:
+        row, failed = csv.DictReader(stream, delimiter="\t")
+    assert float(row["least_jacobian"]) > 0
+    assert float(row["moved_p99_mm"]) >= float(row["moved_median_mm"]) > 0
+    assert failed["status"] == "failed"
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{latents / 'sub-01' / FILES[3]}\t{scan}\n")
+    words[2] = listed
+    assert run(*words, "--out", tmp_path / "again").status == 0
+    again = run(*words, "--out", tmp_path / "again", "--json")
+    assert (again.json["done"], again.json["kept"]) == (0, 1)
+
+
+def test_an_empty_folder_of_latents_is_told_of(run, tmp_path):
+    result = run("edit", "--latent", tmp_path, "--edit", "PC 1=3", "--out", tmp_path / "out")
+    assert result.status == 2
+    assert "There is no latent file" in result.err

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from stylegan3d.checkpoints.folder import write_folder
-from stylegan3d.cohort.records import write_record, write_table
+from stylegan3d.cohort.records import PROJECTIONS, write_record, write_table
 from stylegan3d.cohort.scans import Item
 from stylegan3d.dataset.pack import write_pack
 from stylegan3d.directions.catalogue import DirectionNotes, write_notes
@@ -143,8 +143,8 @@ def writers(tiny_generator, tmp_path_factory):
         "model": lambda f: write_folder(f / "m", generator.card, tensors, overwrite=True),
         "tissue network": lambda f: write_model(f, network, {"name": "n"}, overwrite=True),
         "privacy index": lambda f: write_index(f, index, overwrite=True),
-        "cohort record": lambda f: write_record(f, item, {}, {}, [], {}),
-        "cohort table": lambda f: write_table(f, [{"name": "sub-01"}]),
+        "cohort record": lambda f: write_record(f, item, PROJECTIONS, {}, {}, [], {}),
+        "cohort table": lambda f: write_table(f, PROJECTIONS, [{"name": "sub-01"}]),
         "evaluation": store,
         "checkpoint": lambda f: save_checkpoint(f, {"a": torch.ones(1000)}),
         "data set": lambda f: write_pack(f, people, volume_of, grid, {}),

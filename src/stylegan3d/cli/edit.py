@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stylegan3d.cli.common import JobsOption
 from stylegan3d.cli.groups import Labelled, Volumes, grouped
+from stylegan3d.cli.many import edit_many
 from stylegan3d.cli.parsing import parse_edits
 from stylegan3d.cli.recipes import render_to_files
 from stylegan3d.errors import RecipeError
@@ -49,12 +51,21 @@ def edit(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Random brain to edit.")] = None,
     latent: Annotated[
-        Path | None, typer.Option("--latent", help="Instead, the brain of this latent file.")
+        Path | None,
+        typer.Option(
+            "--latent",
+            help="Instead, the brain of this latent file. Or many: a folder of projections, or a "
+            "text file with one latent file per line and, after a tab, its scan; --scan is then "
+            "the folder of the scans.",
+        ),
     ] = None,
+    jobs: JobsOption = 1,
 ) -> None:
     """Move a brain along directions, such as age or ventricle volume.
 
-    `stylegan3d directions` lists those of a model, and finds new ones.
+    `stylegan3d directions` lists those of a model, and finds new ones. With many projected scans
+    the scans themselves are edited; finished ones are kept, one that fails does not stop the
+    others (exit status 2), and OUT/edits.tsv has a row for each.
 
     Example: stylegan3d edit --seed 4 --edit "PC 1=2.0" --edit "PC 3=-1" --out edited
     """
@@ -67,6 +78,14 @@ def edit(
         raise typer.BadParameter("--age needs --age-by or --to-age.")
     if not edits and not ages:
         raise typer.BadParameter('Give an edit, such as --edit "PC 1=2.0" or --age-by 10.')
+    if latent is not None and _holds_latents(latent):
+        if to_age is not None or age is not None:
+            raise typer.BadParameter("--to-age and --age are for one brain: give --age-by to many.")
+        recipe = drawn.recipe().replace(edits=_with_files_named(parse_edits(edits or [])))
+        _edit_many(latent, recipe, age_by, written, jobs)
+        return
+    if jobs > 1:
+        raise typer.BadParameter("--jobs is for many scans: give a folder of projections.")
     source = Source("seed", seed) if latent is None else Source.from_file(latent)
     edited = _with_files_named(parse_edits(edits or []))
     recipe = drawn.recipe().replace(source=source, edits=edited)
@@ -95,6 +114,30 @@ def _aged(
     for line in [f"From {age:.0f} years ({told}):", *trajectory.lines(age, age + years)]:
         typer.echo(line, err=True)
     return recipe.replace(edits=(*others, edit))
+
+
+def _holds_latents(path: Path) -> bool:
+    from stylegan3d.cohort.edit import holds_latents
+
+    return holds_latents(path)
+
+
+def _edit_many(
+    latents: Path, recipe: Recipe, age_by: float | None, written: Volumes, jobs: int
+) -> None:
+    """Edit every scan of a folder or list of latent files."""
+    if written.detail_of is not None:
+        raise typer.BadParameter("--detail-of is for one brain: many scans show their own detail.")
+    strength = 1.0 if written.detail is None else written.detail
+    if not strength:
+        raise typer.BadParameter("--detail 0 leaves nothing of the scans: give more.")
+    generator = written.open()
+    if age_by is not None:
+        from stylegan3d.directions.trajectory import Trajectory
+
+        edit = Trajectory.needed(generator).edit(age_by)
+        recipe = recipe.replace(edits=(*recipe.edits, edit))
+    edit_many(latents, recipe, strength, generator, written, jobs)
 
 
 def _with_files_named(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:

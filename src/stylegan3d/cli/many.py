@@ -1,4 +1,4 @@
-"""`stylegan3d project` and `segment` for many scans: run the cohort and report."""
+"""`stylegan3d project`, `segment` and `edit` for many scans: run the cohort and report."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import typer
 from stylegan3d.cli.common import emit, model_entry, progress
 
 if TYPE_CHECKING:
+    from stylegan3d.cli.groups import Volumes
     from stylegan3d.cohort import Item, Outcome
     from stylegan3d.cohort.records import Table
     from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.settings.projection import Choices
 
 
@@ -110,6 +112,51 @@ def segment_many(
         )
     about = {"network": {"name": segmenter.name, "sha256": segmenter.hash}}
     _emit_many(outcome, out, SEGMENTATIONS, "segmented", about, as_json=as_json)
+    if outcome.count(FAILED):
+        raise typer.Exit(2)
+
+
+def edit_many(latents: Path, recipe: Recipe, strength: float, written: Volumes, jobs: int) -> None:
+    """Edit every scan of a folder or list of latent files; exit status 2 if one failed.
+
+    Parameters
+    ----------
+    latents : Path
+    recipe : Recipe
+        Whose source is each latent file in turn.
+    strength : float
+        Of each scan's own detail, above 0 to 1.
+    generator : Generator
+    written : Volumes
+        `written.scan` is the folder of the scans.
+    jobs : int
+    """
+    from stylegan3d.cohort import run_cohort
+    from stylegan3d.cohort.edit import EDITS, edit_item, find_latents
+    from stylegan3d.cohort.run import FAILED
+
+    items = find_latents(latents, written.scan)
+    recipe.check(generator)
+    settings = {
+        "recipe": recipe.to_dict(),
+        "strength": strength,
+        "model": generator.hash,
+        "frame": written.frame,
+    }
+    model = None if written.model is None else os.path.abspath(written.model)
+    with progress("Editing") as report:
+        outcome = run_cohort(
+            items,
+            written.out,
+            partial(edit_item, model=model),
+            settings,
+            table=EDITS,
+            overwrite=written.overwrite,
+            progress=lambda done, total, name: report(done, total, note=name),
+            jobs=jobs,
+        )
+    about = {"model": model_entry(generator)}
+    _emit_many(outcome, written.out, EDITS, "edited", about, as_json=written.as_json)
     if outcome.count(FAILED):
         raise typer.Exit(2)
 

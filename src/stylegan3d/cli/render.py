@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ from stylegan3d.cli.parsing import parse_planes, parse_point
 from stylegan3d.cli.recipes import chosen_recipes
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.slicing import PLANES
+from stylegan3d.recipe.description import marked
 from stylegan3d.settings.film import FilmSettings
 
 if TYPE_CHECKING:
@@ -115,10 +117,11 @@ def picture(
             report(number, note=path.name)
             rendered = render_recipe(renderer, recipe)
             volume = Upright.of(rendered.volume, rendered.space)
+            look = replace(drawn_as, caption=marked(drawn_as.caption, recipe))
             if slices:
-                image = lightbox(volume, shown[0], drawn_as, slices=slices, columns=columns)
+                image = lightbox(volume, shown[0], look, slices=slices, columns=columns)
             else:
-                image = draw_planes(volume, drawn_as, planes=shown, at_mm=point)
+                image = draw_planes(volume, look, planes=shown, at_mm=point)
             files = picture_files(path, image, recipe, generator, pixels_per_mm=scale)
             write_together(files, overwrite=written.overwrite)
     result = {"pictures": [str(path) for path in paths], "model": model_entry(generator)}

@@ -103,7 +103,7 @@ def project_item(
     choices = Choices(**settings["choices"])
 
     def opened() -> Generator:
-        return _generator(model, settings["frame"], settings["model"])
+        return opened_generator(model, settings["frame"], settings["model"])
 
     report = project_file(
         item.path, folder, opened, choices, mask=item.mask, cache=cache, overwrite=overwrite
@@ -132,7 +132,7 @@ def row_of(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _generator(path: str | None, frame: str | None, sha256: str) -> Generator:
+def opened_generator(path: str | None, frame: str | None, sha256: str) -> Generator:
     """Load once per process; ModelError if it is not the generator that the run started with."""
     from stylegan3d.model.loading import load
 

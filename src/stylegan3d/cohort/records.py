@@ -78,8 +78,9 @@ def _short(text: str) -> str:
 def inputs_of(item: Item) -> dict[str, str]:
     """Hashes of the inputs; a folder (DICOM) by its files' names, sizes and times."""
     hashes = {"scan": _hash(item.path)}
-    if item.mask is not None:
-        hashes["mask"] = _hash(item.mask)
+    for name, path in (("mask", item.mask), ("original", item.original)):
+        if path is not None:
+            hashes[name] = _hash(path)
     return hashes
 
 

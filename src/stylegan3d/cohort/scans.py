@@ -31,12 +31,15 @@ class Item:
         Folder of its results below the output folder; "" for that folder itself.
     mask : Path or None
         Mask of a region to fill in, in the scan's space.
+    original : Path or None
+        Of a latent file, the scan it was projected from, where that does not lie beside it.
     """
 
     name: str
     path: Path
     folder: str
     mask: Path | None = None
+    original: Path | None = None
 
     @property
     def participant(self) -> str:
@@ -86,7 +89,7 @@ def find_items(paths: Sequence[Path]) -> list[Item]:
             items += _of_list(path)
         else:
             items.append(Item("", path.absolute(), ""))
-    items = _named(list(dict.fromkeys(items)))
+    items = named(list(dict.fromkeys(items)))
     if not items:
         raise StyleGAN3DError("There is no scan to project; give a folder, a list or scans.")
     return items
@@ -110,6 +113,17 @@ def _of_folder(folder: Path) -> list[Item]:
 
 
 def _of_list(path: Path) -> list[Item]:
+    return [Item("", scan, "", mask) for scan, mask in lines_of(path)]
+
+
+def lines_of(path: Path) -> list[tuple[Path, Path | None]]:
+    """The files that a list names, absolute, each with the one that a tab sets off.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the list cannot be read.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -117,21 +131,21 @@ def _of_list(path: Path) -> list[Item]:
             f"{path} cannot be read as a list of scans ({error}); give a text file with one path "
             "a line."
         ) from error
-    items = []
+    found: list[tuple[Path, Path | None]] = []
     for line in lines:
-        scan, _, mask = line.partition("\t")
-        if not scan.strip() or scan.lstrip().startswith("#"):
+        first, _, second = line.partition("\t")
+        if not first.strip() or first.lstrip().startswith("#"):
             continue
-        own = (path.parent / mask.strip()).absolute() if mask.strip() else None
-        items.append(Item("", (path.parent / scan.strip()).absolute(), "", own))
-    return items
+        other = (path.parent / second.strip()).absolute() if second.strip() else None
+        found.append(((path.parent / first.strip()).absolute(), other))
+    return found
 
 
-def _named(items: list[Item]) -> list[Item]:
+def named(items: list[Item]) -> list[Item]:
     """Name items by their files, with folders if necessary."""
     stems = Counter(same_place(scan_stem(item.path)) for item in items if not item.name)
     taken = Counter(same_place(item.name) for item in items if item.name)
-    named = []
+    found = []
     for item in items:
         if not item.name:
             name = scan_stem(item.path)
@@ -139,12 +153,12 @@ def _named(items: list[Item]) -> list[Item]:
                 name = re.sub(r"[^\w.-]+", "-", f"{item.path.parent.as_posix()}-{item.path.name}")
                 name = name.strip("-.")
             item = replace(item, name=name, folder=name)
-        named.append(item)
-    keys = [same_place(item.name) if item.folder == item.name else item.name for item in named]
-    twice = [item.name for item, key in zip(named, keys, strict=True) if keys.count(key) > 1]
+        found.append(item)
+    keys = [same_place(item.name) if item.folder == item.name else item.name for item in found]
+    twice = [item.name for item, key in zip(found, keys, strict=True) if keys.count(key) > 1]
     if twice:
         raise StyleGAN3DError(
             f"{twice[0]} is there twice, in two folders or with two masks; project them into "
             "different output folders."
         )
-    return named
+    return found

@@ -11,7 +11,7 @@ import io
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from stylegan3d.geometry.slicing import PLANES, Plane, Upright
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.results import model_of, provenance, sources
 from stylegan3d.progress import Progress
+from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import Look, draw_planes
@@ -83,13 +84,14 @@ class Film:
 def draw_film(film: Film, generator: Generator, renderer: Renderer) -> Iterator[Image.Image]:
     """The pictures of a film, one after the other."""
     how = film.settings
+    look = replace(film.look, caption=marked(film.look.caption, *film.recipes))
     moments = stills(
         film.recipes, generator, how.frames_per_leg, how.easing, how=how.how, loop=how.loop
     )
     for still in moments:
         rendered = render_moment(renderer, still, "fast")
         volume = Upright.of(rendered.volume, rendered.space)
-        yield draw_planes(volume, film.look, planes=film.planes, at_mm=film.at_mm)
+        yield draw_planes(volume, look, planes=film.planes, at_mm=film.at_mm)
 
 
 def film_files(
@@ -130,8 +132,9 @@ def film_files(
 def film_sidecar(film: Film, generator: Generator, path: Path) -> dict[str, Any]:
     """Content of a film's JSON file: the key frames as recipes, and how it goes through them."""
     recipes = [r.with_paths(lambda part: part.relative_to(path.parent)) for r in film.recipes]
+    made = f"Film of synthetic volumes made by {generator.name}. Not a measurement."
     return {
-        "Description": f"Film of synthetic volumes made by {generator.name}. Not a measurement.",
+        "Description": marked(made, *film.recipes),
         "IntendedUse": INTENDED_USE,
         "SyntheticImage": True,
         **provenance(generator),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from stylegan3d.outputs.results import model_of, provenance, sources, volume_name
+from stylegan3d.recipe.description import marked
 from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
 from stylegan3d.storage.about import INTENDED_USE
 from stylegan3d.storage.jsontext import to_json
@@ -42,8 +43,9 @@ def picture_sidecar(
 ) -> dict[str, Any]:
     """Content of the JSON file beside a picture that goes to `folder`."""
     told = recipe.with_paths(lambda part: part.relative_to(folder))
+    made = f"{what} of a synthetic volume made by {generator.name}. Not a measurement."
     return {
-        "Description": f"{what} of a synthetic volume made by {generator.name}. Not a measurement.",
+        "Description": marked(made, recipe),
         "IntendedUse": INTENDED_USE,
         "SyntheticImage": True,
         **provenance(generator),
@@ -66,7 +68,7 @@ def picture_files(
     `pixels_per_mm`, where it is known, is written into the PNG, so that it prints at life size.
     """
     told = recipe.with_paths(lambda part: part.relative_to(path.parent))
-    text = f"{SYNTHETIC}. {generator.name} {generator.hash[:8]}: {told.to_json()}"
+    text = f"{marked(SYNTHETIC, recipe)}. {generator.name} {generator.hash[:8]}: {told.to_json()}"
     png = png_bytes(image, dpi=pixels_per_mm * MM_PER_INCH, description=text)
     sidecar = to_json(picture_sidecar(recipe, generator, path.parent))
     return {path: png, json_path(path): sidecar.encode()}

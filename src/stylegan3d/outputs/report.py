@@ -19,8 +19,8 @@ from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.recipe.text import to_link
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
-from stylegan3d.render.recipes import render_recipe
-from stylegan3d.storage.about import version
+from stylegan3d.render.recipes import carried_detail, render_recipe
+from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL, version
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ LIKENESS = {"ssim": "SSIM", "ncc": "Correlation", "psnr": "PSNR (dB)", "mae": "M
 #: 300 dpi where a picture of three planes is as wide as the page.
 PICTURE_LOOK = Look(pixels_per_mm=4.5, letter_mm=9.0)
 LIGHTBOX_LETTER_MM = 12.0
-SCAN = "Scan"
+SCAN, EDITED, WORN = "Scan", "Edited scan", "With a scan's detail"
+#: On the pictures of volumes by their titles; on all others that they are synthetic.
+CAPTIONS = {SCAN: "Real scan", EDITED: EDITED_SCAN, WORN: WORN_DETAIL}
 DIFFERENCE_LIMIT = 0.5
 WARNING = (
     "SYNTHETIC - NOT FOR DIAGNOSIS. For research and teaching. A generated brain belongs to no "
@@ -138,14 +140,16 @@ def build_case(
     RecipeError, LatentError
         If the recipe does not fit the generator.
     """
-    plain = recipe.replace(mix=None, edits=())
-    volumes: dict[str, np.ndarray] = {}
-    if scan is not None:
-        volumes[SCAN] = scan
+    plain = recipe.replace(mix=None, edits=(), detail=None)
     whole = "Reconstruction" if recipe.source.kind == "projected" else "Synthetic brain"
-    volumes[whole] = render_recipe(renderer, plain).volume
+    volumes = {whole: render_recipe(renderer, plain).volume}
+    if recipe.worn_detail is not None and recipe.is_edited_scan:
+        scan = carried_detail(renderer, recipe.worn_detail, recipe.channel).aligned
+    if scan is not None:
+        # What is edited stands beside what it is compared with.
+        volumes = volumes | {SCAN: scan} if recipe.is_edited_scan else {SCAN: scan} | volumes
     if plain != recipe:
-        volumes["Edited" if recipe.edits else "Mixed"] = render_recipe(renderer, recipe).volume
+        volumes[_changed(recipe)] = render_recipe(renderer, recipe).volume
     told = trust or {}
     tissues = {title: read_tissues(volume, generator.space) for title, volume in volumes.items()}
     return Case(
@@ -159,6 +163,13 @@ def build_case(
         str(told.get("sentence", "")),
         about_model(generator),
     )
+
+
+def _changed(recipe: Recipe) -> str:
+    """The title of a recipe's volume, beside the one that it starts from."""
+    if recipe.worn_detail is not None:
+        return EDITED if recipe.is_edited_scan else WORN
+    return "Edited" if recipe.edits else "Mixed"
 
 
 def about_model(generator: Generator) -> list[str]:
@@ -187,10 +198,11 @@ def _pictures(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> li
     turned = {title: Upright.of(volume, space) for title, volume in volumes.items()}
     shown = []
     for title, volume in turned.items():
-        drawn_as = replace(look, caption="Real scan" if title == SCAN else SYNTHETIC)
+        drawn_as = replace(look, caption=CAPTIONS.get(title, SYNTHETIC))
         shown.append(Picture(title, draw_planes(volume, drawn_as, crop=True)))
     last = list(turned)[-1]
-    many = replace(look, letter_mm=LIGHTBOX_LETTER_MM)
+    caption = CAPTIONS.get(last, SYNTHETIC)
+    many = replace(look, letter_mm=LIGHTBOX_LETTER_MM, caption=caption)
     columns = 6 if len(shown) == 1 else 9
     slices = lightbox(turned[last], "axial", many, slices=18, columns=columns)
     below = Picture(f"{last}, from bottom to top", slices)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
-from stylegan3d.recipe.description import what_it_is
+from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
@@ -150,7 +150,7 @@ def sidecar(
         intensity = "0 and 1 are the ends of the network's range of -1 to 1"
     made = f"Synthetic {what} made by {generator.name}. Not a measurement."
     return {
-        "Description": f"{what_it_is(recipe)}. {made}" if what_it_is(recipe) else made,
+        "Description": marked(made, recipe),
         "IntendedUse": INTENDED_USE,
         **provenance(generator),
         "Sources": sources(recipe),

@@ -25,11 +25,21 @@ def describe_recipe(recipe: Recipe) -> str:
     return ", ".join(words)
 
 
-def what_it_is(recipe: Recipe) -> str:
-    """What must be said wherever a recipe with a scan's detail is shown or saved; else empty."""
-    if recipe.worn_detail is None:
+def what_it_is(*recipes: Recipe) -> str:
+    """What must be said wherever recipes with a scan's detail are shown or saved; else empty.
+
+    Of several, such as the key frames of a film, what holds for the first that has detail.
+    """
+    shown = [recipe for recipe in recipes if recipe.worn_detail is not None]
+    if not shown:
         return ""
-    return EDITED_SCAN if recipe.is_edited_scan else WORN_DETAIL
+    return EDITED_SCAN if shown[0].is_edited_scan else WORN_DETAIL
+
+
+def marked(text: str, *recipes: Recipe) -> str:
+    """A description or caption that begins with `what_it_is`, where there is something to say."""
+    what = what_it_is(*recipes)
+    return f"{what}. {text}" if what else text
 
 
 def is_reconstruction(recipe: Recipe) -> bool:
