@@ -116,7 +116,14 @@ def segment_many(
         raise typer.Exit(2)
 
 
-def edit_many(latents: Path, recipe: Recipe, strength: float, written: Volumes, jobs: int) -> None:
+def edit_many(
+    latents: Path,
+    recipe: Recipe,
+    strength: float,
+    generator: Generator,
+    written: Volumes,
+    jobs: int,
+) -> None:
     """Edit every scan of a folder or list of latent files; exit status 2 if one failed.
 
     Parameters
