@@ -6,21 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stylegan3d.cohort.project import opened_generator
 from stylegan3d.cohort.records import FIRST, LAST, RECORDS, Table
 from stylegan3d.cohort.scans import LISTS, Item, lines_of, named
-from stylegan3d.errors import LatentError, StyleGAN3DError
-from stylegan3d.measures.tissue_volumes import TOLD, read_tissues
-from stylegan3d.outputs.edits import edit_files, edit_names, scans_at_hand
-from stylegan3d.recipe.latents import load_latent
-from stylegan3d.recipe.parts import Detail, Source
-from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.render.recipes import carried_detail, edited_scan, render_recipe
-from stylegan3d.render.renderer import Renderer
-from stylegan3d.storage.hashing import sha256_of
-from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.measures.tissue_volumes import TOLD
+from stylegan3d.outputs.edits import save_edit, scan_for
 
 LATENTS = "*_latent.safetensors"
 EDITS = Table(
@@ -67,14 +58,14 @@ def find_latents(path: Path, scans: Path | None = None) -> list[Item]:
                 file.relative_to(path).as_posix(),
                 file.absolute(),
                 str(file.parent.relative_to(path)),
-                original=_scan_of(file, scans),
+                original=scan_for(file, scans),
             )
             for file in found
         ]
     else:
         items = named(
             [
-                Item("", file, "", original=scan or _scan_of(file, scans))
+                Item("", file, "", original=scan or scan_for(file, scans))
                 for file, scan in lines_of(path)
             ]
         )
@@ -86,19 +77,6 @@ def find_latents(path: Path, scans: Path | None = None) -> list[Item]:
     return items
 
 
-def _scan_of(latent: Path, scans: Path | None) -> Path | None:
-    """The scan of a latent file in a folder of scans; of several of its name, the very one."""
-    if scans is None or not scans.is_dir():
-        return scans
-    try:
-        described = load_latent(latent).scan or {}
-    except LatentError:
-        return None  # what is wrong with it is told in its row
-    same = sorted(scans.rglob(str(described.get("path"))))
-    exact = [p for p in same if p.is_file() and sha256_of(p) == described.get("sha256")]
-    return next(iter([*exact, *same]), None)
-
-
 def edit_item(
     settings: Mapping[str, Any], item: Item, folder: Path, overwrite: bool, *, model: str | None
 ) -> tuple[list[Path], dict[str, Any]]:
@@ -107,35 +85,26 @@ def edit_item(
     `settings` holds the "recipe" as plain data, whose source each latent file takes, and the
     "strength" of the detail.
     """
-    source = Source.from_file(item.path)
-    recipe = Recipe.from_dict(settings["recipe"]).replace(source=source)
-    if source.kind == "projected":
-        recipe = recipe.replace(detail=Detail(source, settings["strength"]))
-    names = edit_names(recipe, folder)
-    files = [*names.values(), *map(sidecar_path, names.values())]
-    check_output(files, overwrite)
     generator = opened_generator(model, settings["frame"], settings["model"])
-    given = [] if item.original is None else [item.original]
-    renderer = Renderer(generator, scans_at_hand(*given))
-    edited = edited_scan(renderer, recipe)
-    write_together(edit_files(recipe, renderer, folder, edited), overwrite=overwrite)
-    assert recipe.detail is not None
-    volumes = {
-        "scan": carried_detail(renderer, recipe.detail, recipe.channel).aligned,
-        "edited": render_recipe(renderer, recipe).volume,
-    }
-    tissues = {what: read_tissues(volume, generator.space) for what, volume in volumes.items()}
-    far = edited.movement.moved_mm[edited.movement.moved_mm > 0]
-    median, most = np.percentile(far, (50, 99)) if far.size else (0.0, 0.0)
-    return files, {
-        "moved_median_mm": float(median),
-        "moved_p99_mm": float(most),
-        "least_jacobian": float(edited.movement.jacobian.min()),
+    made = save_edit(
+        item.path,
+        settings["recipe"],
+        generator,
+        folder,
+        strength=settings["strength"],
+        scan=item.original,
+        overwrite=overwrite,
+    )
+    row = {
+        "moved_median_mm": made.figures["MedianMm"],
+        "moved_p99_mm": made.figures["Percentile99Mm"],
+        "least_jacobian": made.figures["LeastJacobian"],
         **{
             f"{what}_{key}": found.volumes.get(key)
-            for what, found in tissues.items()
+            for what, found in made.tissues.items()
             for key in TOLD
         },
-        "volumes_measured": tissues["edited"].how,
-        "edited": str(names["Scan"]),
+        "volumes_measured": made.tissues["edited"].how,
+        "edited": str(made.files[0]),
     }
+    return made.files, row

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.errors import OutputError
+from stylegan3d.errors import LatentError, OutputError
+from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.outputs.results import native_scan, sidecar, volume_name
-from stylegan3d.recipe.parts import Source
+from stylegan3d.recipe.latents import load_latent
+from stylegan3d.recipe.parts import Detail, Source
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.carried import Details, Original
 from stylegan3d.render.movement import Movement
-from stylegan3d.render.recipes import EditedScan, edited_scan
+from stylegan3d.render.recipes import EditedScan, edited_scan, render_recipe
+from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import EDITED_SCAN, PROGRAM
+from stylegan3d.storage.hashing import sha256_of
 
 if TYPE_CHECKING:
-    from stylegan3d.render.renderer import Renderer
+    from stylegan3d.model.generator import Generator
     from stylegan3d.scans import Scan
 
 ABOUT = {
@@ -96,6 +101,19 @@ def _one_of(paths: tuple[str | Path, ...], described: Mapping[str, Any]) -> Scan
     raise OutputError(
         f"None of the scans given is {described.get('path')} as it was projected: give that scan."
     )
+
+
+def scan_for(latent: Path, scans: Path | None) -> Path | None:
+    """The scan of a latent file in a folder of scans; of several of its name, the very one."""
+    if scans is None or not scans.is_dir():
+        return scans
+    try:
+        described = load_latent(latent).scan or {}
+    except LatentError:
+        return None  # what is wrong with it is told where it is used
+    same = sorted(scans.rglob(str(described.get("path"))))
+    exact = [p for p in same if p.is_file() and sha256_of(p) == described.get("sha256")]
+    return next(iter([*exact, *same]), None)
 
 
 def original_scan(path: str | Path, described: Mapping[str, Any]) -> Scan:
@@ -174,6 +192,72 @@ def edit_files(
         description = f"{PROGRAM} edit by {generator.name}"
         files |= volumes.volume_files(names[what], image, description=description, sidecar=text)
     return files
+
+
+@dataclass(frozen=True, eq=False)
+class SavedEdit:
+    """An edited scan that was written.
+
+    Attributes
+    ----------
+    files : list of Path
+        The edited scan first.
+    figures : dict of str to float
+        How far tissue moved, as its sidecar says it.
+    tissues : dict of str to Tissues
+        Of "scan" and "edited", on the model's grid.
+    """
+
+    files: list[Path]
+    figures: dict[str, float]
+    tissues: dict[str, Tissues]
+
+
+def save_edit(
+    latent: Path,
+    plain: Mapping[str, Any],
+    generator: Generator,
+    out: Path,
+    *,
+    strength: float = 1.0,
+    scan: Path | None = None,
+    overwrite: bool = False,
+) -> SavedEdit:
+    """Edit a projected scan, write the files of `edit_files`, and measure it.
+
+    Parameters
+    ----------
+    latent : Path
+        The projection's.
+    plain : mapping
+        A recipe as plain data, which takes the latent for its source.
+    generator : Generator
+    out : Path
+    strength : float
+        Of the scan's detail.
+    scan : Path, optional
+        The scan, where it does not lie beside the latent.
+    overwrite : bool
+
+    Raises
+    ------
+    StyleGAN3DError
+        As `edit_files`, or if a file cannot be written.
+    """
+    source = Source.from_file(latent)
+    recipe = Recipe.from_dict(dict(plain)).replace(source=source)
+    native_scan(recipe)
+    recipe = recipe.replace(detail=Detail(source, strength))
+    names = edit_names(recipe, out)
+    files = [*names.values(), *map(volumes.sidecar_path, names.values())]
+    volumes.check_output(files, overwrite)
+    renderer = Renderer(generator, scans_at_hand(*([] if scan is None else [scan])))
+    edited = edited_scan(renderer, recipe)
+    volumes.write_together(edit_files(recipe, renderer, out, edited), overwrite=overwrite)
+    shown = {"scan": edited.carried.aligned, "edited": render_recipe(renderer, recipe).volume}
+    tissues = {what: read_tissues(volume, generator.space) for what, volume in shown.items()}
+    files.sort(key=lambda path: path != names["Scan"])
+    return SavedEdit(files, _in_figures(edited.movement), tissues)
 
 
 def _vectors(moved: Movement, rigid: np.ndarray) -> nib.Nifti1Image:
