@@ -14,7 +14,7 @@ from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.deformation import add_identity, exponential, read_at
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.render.carried import CarriedDetail, Original
-from stylegan3d.render.movement import Movement, Mover, composed, deforms, jacobian_of
+from stylegan3d.render.movement import Movement, Mover, composed, deforms, jacobian_of, refined
 from stylegan3d.scans.native import pack_mask
 
 MODEL = Space((40, 56, 48), nib.affines.from_matvec(np.diag([4.0] * 3), [-78, -127, -89]))
@@ -110,11 +110,11 @@ def test_a_change_of_intensity_is_in_the_scans_units_and_follows_its_bias_field(
     bias = (1 + 0.3 * np.tanh(x / 60)).astype(np.float32)
     data = 200 * bias
     balls = [np.linalg.norm(places(MODEL) - (side, -20, 10), axis=-1) < 12 for side in (-35, 35)]
-    change = -0.2 * (balls[0] | balls[1]).astype(np.float32)
+    change = 0.2 * (balls[0] | balls[1]).astype(np.float32)
     carried = carried_of(data=data, described=described)
     difference = carried.edited(carried.placed(still(change=change))) - data
-    left, right = difference[x < 0].min(), difference[x > 0].min()
-    assert left == pytest.approx(-0.2 * 400 * (1 - 0.3 * np.tanh(35 / 60)), rel=0.1)
+    left, right = difference[x < 0].max(), difference[x > 0].max()
+    assert left == pytest.approx(0.2 * 400 * (1 - 0.3 * np.tanh(35 / 60)), rel=0.1)
     assert right / left == pytest.approx(
         (1 + 0.3 * np.tanh(35 / 60)) / (1 - 0.3 * np.tanh(35 / 60)), rel=0.1
     )
@@ -191,3 +191,41 @@ def test_generators_without_a_deformation_are_registered():
     np.testing.assert_allclose(moved.space.center_mm, generator.space.center_mm)
     assert np.isfinite(moved.displacement).all()
     assert moved.jacobian.min() > 0
+
+
+def test_no_edit_makes_fluid_darker():
+    """A ventricle and a rim of fluid in tissue: greys fall in both, but to no black gap."""
+    own = Space((56, 76, 42), nib.affines.from_matvec(np.diag([3.0, 2.5, 4.0]), [-80, -110, -80]))
+    far = np.linalg.norm((places(own) - MIDDLE) / [60, 75, 60], axis=-1)
+    rim, core = (far > 0.9) & (far < 1), far < 0.3
+    data = np.select([far >= 1, rim | core], [0, 80], 300).astype(np.float32)
+    described = {**scan_in("RAS")[1], "rigid": np.eye(4).tolist()}
+    carried = carried_of(data=data, described=described)
+    change = -0.3 * BRAIN.astype(np.float32)  # 120 of the scan's units
+    edited = carried.edited(carried.placed(still(change=change)))
+    tissue = (far > 0.5) & (far < 0.75)
+    assert np.median(edited[tissue]) < 220
+    # But for the ringing of interpolation; without the limit it would be 0.
+    assert edited[far < 0.2].min() > 55
+    assert np.median(edited[(far > 0.93) & (far < 0.97)]) > 55
+    shown = carried.frame(carried.placed(still(change=change)))
+    inner = np.linalg.norm((places(MODEL) - MIDDLE) / [60, 75, 60], axis=-1) < 0.15
+    assert shown[inner].min() > 55 / 400
+
+
+def test_greys_move_borders_inside_the_brain_but_not_its_contour():
+    """A dark core that grows is followed; a rim that turns dark as sulci open is not."""
+    away = np.linalg.norm(np.indices((32, 36, 30)).T - [16, 18, 15], axis=-1).T
+    before = np.select([away > 12, away < 4], [-1.0, -0.4], 0.5)
+    after = np.select([away > 12, away > 10.5, away < 5], [-1.0, -0.5, -0.4], 0.5)
+    first, second = (
+        torch.from_numpy(gaussian_filter(image, 0.7)).float()[None, None]
+        for image in (before, after)
+    )
+    offsets, left = refined(torch.zeros(1, 3, 32, 36, 30), first, second)
+    voxel = torch.tensor([2 / 30, 2 / 36, 2 / 32]).reshape(1, 3, 1, 1, 1)
+    moved = (offsets / voxel).norm(dim=1)[0].numpy()
+    assert moved[abs(away - 4) < 0.5].mean() > 0.6
+    assert moved[abs(away - 10) < 0.5].mean() > 0.6
+    assert moved[abs(away - 13) < 0.5].mean() < 0.15  # 0.43 if greys moved the contour, too
+    assert left[0, 0].numpy()[abs(away - 11.5) < 0.5].mean() < -0.03

@@ -24,7 +24,7 @@ import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
+from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spline_filter
 
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.intensity import BRIGHTEST, to_display
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: Between brightness of scan and reconstruction, slower than any structure of a brain.
 BRIGHTNESS_MM = 20.0
+#: Fluid is the darkest share of what lies deeper than so many voxels of the model's grid.
+DARKEST, DEEP = 0.01, 4
 #: Voxels that a thread interpolates at a time.
 BLOCK = 200_000
 #: Scans that are kept ready at once.
@@ -194,7 +196,8 @@ class CarriedDetail:
             read = torch.from_numpy(self._read_finely(points[0].numpy()))
         result = torch.from_numpy(scan).flatten().clone()
         still = (offsets[0] == 0).all(dim=0)
-        made = torch.where(still, result[index], read) + change
+        found = torch.where(still, result[index], read)
+        made = torch.maximum(found + change, found.clamp(max=self._fluid))
         result[index] = made.clamp_(0, BRIGHTEST)
         return result.reshape(shape).numpy()
 
@@ -274,11 +277,22 @@ class CarriedDetail:
         ratio = np.divide(slow_scan, slow_made, out=np.ones_like(slow_scan), where=known)
         return np.asarray(np.clip(ratio, 0.5, 2.0) * way.scale, np.float32)
 
+    @cached_property
+    def _fluid(self) -> float:
+        """How dark the scan's fluid is, display units.
+
+        No edit makes a voxel darker than that, for there is no tissue in it to lose: between the
+        brain and the meninges a change of greys would leave a black gap under a bright line.
+        """
+        inner = binary_erosion(self._way.mask, iterations=DEEP)
+        inner = inner if inner.any() else self._way.mask
+        return float(np.percentile(self.aligned[inner], 100 * DARKEST))
+
     def edited(self, moved: Movement) -> np.ndarray:
         """The edited scan, float32 (I, J, K) in the scan's units.
 
         `moved` is what `movement` or `placed` gave. Voxels that do not move and do not change keep
-        their value to the last bit; nothing falls below the scan's own least value.
+        their value to the last bit; nothing becomes darker than fluid that was not before.
         """
         result = self.data.copy()
         box = self._box
@@ -288,7 +302,7 @@ class CarriedDetail:
         fields = self._native_fields(moved)
         reached = np.zeros(moved.space.shape, bool)
         reached.reshape(-1)[_around(_touched(moved), moved.space.shape)] = True
-        floor = min(float(self.data.min()), 0.0)
+        least, fluid = min(float(self.data.min()), 0.0), self._fluid * self._way.scale
         spline, part = self._spline, result[box]
         # From the box's voxels to those of the movement's grid.
         to_grid = np.linalg.inv(moved.space.affine) @ self.space.affine @ self._to_model
@@ -311,7 +325,8 @@ class CarriedDetail:
             read += steps[:3]
             value = map_coordinates(spline, read, np.float32, 3, "nearest", prefilter=False)
             still = (steps[:3] == 0).all(axis=0) & (steps[3] == 0)
-            part[i][there] = np.where(still, part[i][there], np.maximum(value + steps[3], floor))
+            made = np.maximum(value + steps[3], np.clip(value, least, max(fluid, least)))
+            part[i][there] = np.where(still, part[i][there], made)
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(slab, range(shape[0])))

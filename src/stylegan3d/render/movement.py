@@ -51,6 +51,9 @@ ITERATIONS = 6
 REFINEMENTS, SMOOTH = 3, 1.0
 #: These steps hardly enlarge tissue to more than 1 / 0.6 of its volume, and let go on the way.
 GROWN = (0.6, 0.9)
+#: Outside a brain it is darker than this, in [-1, 1]. The border with it is left where the
+#: deformation puts it: cortex that gives way to fluid turns dark there, but the contour stays.
+OUTSIDE = -0.9
 #: Registering while a slider moves: at half the resolution, in fewer steps.
 QUICK = Demons(coarse_steps=15, fine_steps=0)
 
@@ -281,6 +284,7 @@ def refined(
     whole, left = torch.zeros_like(offsets), torch.zeros_like(after)
     identity = add_identity(whole)[inside]
     offsets, after = offsets[inside], after[inside]
+    within = 1 - F.max_pool3d((before < OUTSIDE).to(before.dtype), 3, 1, 1)[inside]
     for _ in range(REFINEMENTS):
         moved = read_at(before, identity + offsets)
         difference = (after - moved) / 2
@@ -288,7 +292,7 @@ def refined(
         power = gradient.square().sum(dim=1, keepdim=True) + 0.2 * difference.square()
         update = difference * gradient / (power + 1e-3)
         length = update.square().sum(dim=1, keepdim=True).sqrt()
-        update = update * (0.5 / length.clamp(min=0.5)) * _gate(offsets, voxel)
+        update = update * (0.5 / length.clamp(min=0.5)) * within * _gate(offsets, voxel)
         offsets = offsets + (_smooth(update, SMOOTH) * voxel).flip(1)
     left[inside] = _smooth((after - read_at(before, identity + offsets)) / 2, SMOOTH)
     whole[inside] = offsets
