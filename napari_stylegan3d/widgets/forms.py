@@ -170,7 +170,8 @@ def _limit(box: Any, described: Described) -> None:
     if option.choices is not None or described.kind not in BOXES:
         return
     if described.kind is float:
-        box.setDecimals(1 if (option.step or 1) >= 0.1 else 2)
+        step = option.step or 0.1
+        box.setDecimals(0 if step >= 1 else 1 if step >= 0.1 else 2)
     if option.low is not None and option.high is not None:
         box.setRange(described.kind(option.low), described.kind(option.high))
     box.setSingleStep(described.kind(option.step or 1))
