@@ -114,7 +114,7 @@ def anatomy(network: AnatomyNetwork, w: Tensor) -> Tensor:
     image = network.finished(warp(image, displacement))
     if not config.flow_channels:
         return image
-    gate = network.flow.gate(network._detail_weights(w))
+    gate = network.flow.gate(network.detail_weights(w))
     return torch.lerp(image, flowed(network.flow, image, config.flow_steps), gate)
 
 

@@ -10,9 +10,13 @@ def by_name(report: dict) -> dict:
 def fidelity(synthetic: float, kid: float, bmmd2: float) -> dict:
     distance = {"synthetic": synthetic, "real": 0.1, "ratio": synthetic / 0.1, "n": 9}
     kernel = {"synthetic": kid, "real": -1e-5, "real_q95": 1e-4, "n": 9}
+    beside = {"synthetic": bmmd2, "real": 100.0, "ratio": bmmd2 / 100, "batch": 8}
     return {
+        "bmmd2_validation": beside,
         "fid": distance,
         "fid_validation": distance,
+        "fid_diagonal": distance,
+        "fid_diagonal_validation": distance,
         "kid": kernel,
         "kid_validation": kernel,
         "bmmd2": {
@@ -28,9 +32,17 @@ def fidelity(synthetic: float, kid: float, bmmd2: float) -> dict:
 def test_ratios_decide() -> None:
     good = by_name({"fidelity": fidelity(0.149, 1.4e-4, 129)})
     bad = by_name({"fidelity": fidelity(0.151, 1.6e-4, 131)})
-    for name in ("FID (n = 9)", "KID x 1000 (n = 9)", "bMMD2 (batch 8)"):
+    held_out = "bMMD2 to validation subjects (batch 8)"
+    for name in ("FID (n = 9)", "KID x 1000 (n = 9)", "bMMD2 (batch 8)", held_out):
         assert good[name].reached is True
         assert bad[name].reached is False
+    better = by_name({"fidelity": fidelity(0.129, 1.4e-4, 129)})
+    for name in (
+        "  features taken as independent",
+        "  features taken as independent to validation subjects",
+    ):
+        assert better[f"{name} (n = 9)"].reached is True
+        assert bad[f"{name} (n = 9)"].reached is False
     assert bad["FID (n = 9)"].compared == "1.51 x"
     assert good["  variance over voxels"].compared == "0.50 x"
 

@@ -9,6 +9,7 @@ from stylegan3d.metrics.comparison import compare_with_halves, compare_with_vali
 from stylegan3d.metrics.distances import (
     Moments,
     bmmd2_intervals,
+    diagonal_distance,
     expected_bmmd2,
     frechet_distance,
     kernel_distance,
@@ -30,6 +31,19 @@ def test_frechet_distance_has_the_closed_form_of_gaussians() -> None:
     # Diagonal covariances: |m|^2 + sum (s_a - s_b)^2.
     a, b = gaussian(0, 200_000), gaussian(1, 200_000, mean=0.5, deviation=2.0)
     assert frechet_distance(a, b) == pytest.approx(5 * 0.25 + 5 * 1.0, rel=0.02)
+
+
+def test_diagonal_distance_has_little_bias_where_frechet_distance_is_mostly_bias() -> None:
+    a, b = gaussian(0, 200_000), gaussian(1, 200_000, mean=0.5, deviation=2.0)
+    assert diagonal_distance(a, b) == pytest.approx(5 * 0.25 + 5 * 1.0, rel=0.02)
+    assert diagonal_distance(a, a) == 0
+    # A shift that full covariances of few rows hide beside those of one population.
+    first, second, moved = (
+        gaussian(k, 60, mean, features=40) for k, mean in enumerate((0, 0, 0.4))
+    )
+    hidden = frechet_distance(moved, second) / frechet_distance(first, second)
+    seen = diagonal_distance(moved, second) / diagonal_distance(first, second)
+    assert seen > 2 * hidden
 
 
 def test_frechet_distance_equals_the_formula_with_a_matrix_root() -> None:

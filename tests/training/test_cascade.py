@@ -159,7 +159,7 @@ def test_the_exported_generator_draws_with_the_cascade(people, tmp_path):
     volume = again.synthesis(w, 7)
     torch.testing.assert_close(volume, made.synthesis(w, 7), rtol=0, atol=0)
     assert not torch.equal(volume, again.synthesis(w, 8)), "another noise"
-    details = network._detail_weights(w)
+    details = network.detail_weights(w)
     (noise,) = network.noise_maps(7)
     expected = network.cascade(network.coarse(w), details, noise, 2)
     torch.testing.assert_close(volume, expected, rtol=0, atol=1e-5)

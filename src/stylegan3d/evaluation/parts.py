@@ -21,6 +21,7 @@ from stylegan3d.metrics.distances import (
     Moments,
     bmmd2_intervals,
     cubic_kernel,
+    diagonal_distance,
     discrepancy_interval,
     expected_bmmd2,
     frechet_distance,
@@ -57,7 +58,12 @@ def fidelity(material: Material) -> dict[str, Any]:
     synthetic, real = material.synthetic_features, material.real_features
     drawn = {"repeats": settings.repeats, "seed": settings.seed}
     result: dict[str, Any] = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
-    measures = {"fid": frechet_distance, "kid": kernel_distance, "rbf": rbf_distance}
+    measures = {
+        "fid": frechet_distance,
+        "fid_diagonal": diagonal_distance,
+        "kid": kernel_distance,
+        "rbf": rbf_distance,
+    }
     for name, measure in measures.items():
         halves = compare_with_halves(measure, synthetic, real, **drawn)
         held_out = compare_with_validation(measure, synthetic, real[:known], real[known:], **drawn)
@@ -75,21 +81,32 @@ def fidelity(material: Material) -> dict[str, Any]:
 
 
 def _bmmd2(material: Material) -> dict[str, Any]:
+    """bMMD2 to all people beside that of people, and to held-out people beside training people."""
     made = Moments.of(material.synthetic)
-    volumes = material.volumes(material.people)
-    people = Moments.of(volumes)
-    distance, baseline = expected_bmmd2(made, people), real_bmmd2(people)
-    intervals = bmmd2_intervals(material.synthetic, volumes, made, people)
+    volumes, held_out = material.volumes(material.people), material.volumes(material.validation)
+    people, target = Moments.of(volumes), Moments.of(held_out)
+    known = Moments.of(material.volumes(material.training))
     return {
-        "bmmd2": {
-            "synthetic": distance,
-            "real": baseline,
-            "ratio": distance / baseline,
-            "batch": BATCH,
-            "variance_ratio": made.variance / people.variance,
-            "ratio_interval": [b / baseline for b in intervals["synthetic_interval"]],
-            **intervals,
-        }
+        "bmmd2": _bmmd2_beside(material, made, volumes, people, real_bmmd2(people)),
+        "bmmd2_validation": _bmmd2_beside(
+            material, made, held_out, target, expected_bmmd2(known, target)
+        ),
+    }
+
+
+def _bmmd2_beside(
+    material: Material, made: Moments, volumes: Volumes, people: Moments, baseline: float
+) -> dict[str, Any]:
+    intervals = bmmd2_intervals(material.synthetic, volumes, made, people)
+    distance = expected_bmmd2(made, people)
+    return {
+        "synthetic": distance,
+        "real": baseline,
+        "ratio": distance / baseline,
+        "batch": BATCH,
+        "variance_ratio": made.variance / people.variance,
+        "ratio_interval": [b / baseline for b in intervals["synthetic_interval"]],
+        **intervals,
     }
 
 

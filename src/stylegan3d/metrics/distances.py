@@ -49,6 +49,28 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     return max(float(((mean_a - mean_b) ** 2).sum() + traces - 2 * cross), 0.0)
 
 
+def diagonal_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Frechet distance of two sets of descriptors whose features are taken to be independent.
+
+    Sum of (mean_a - mean_b)^2 + (sd_a - sd_b)^2 over the features. With a few hundred volumes most
+    of `frechet_distance` is the error of its 100,000 covariances, in the reference too, so that a
+    ratio of the two hides differences. This one estimates two numbers a feature.
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (n, features), (m, features)
+        At least two rows each.
+
+    Returns
+    -------
+    float
+        0 for equal sets, never negative.
+    """
+    _check(a, b)
+    means, deviations = a.mean(axis=0) - b.mean(axis=0), a.std(axis=0, ddof=1) - b.std(0, ddof=1)
+    return float((means**2).sum() + (deviations**2).sum())
+
+
 def _root(centred: np.ndarray) -> np.ndarray:
     """R with R^T R the covariance of centred rows; no more rows than there are features."""
     return np.asarray(np.linalg.qr(centred / np.sqrt(len(centred) - 1), mode="r"))

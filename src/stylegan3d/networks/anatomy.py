@@ -303,7 +303,7 @@ class AnatomyNetwork(LeveledSynthesis):
     ) -> Tensor:
         """An image [N, 1, X, Y, Z] after the flow or cascade, gated by its details."""
         assert self.last_flow is not None
-        details = self._detail_weights(w)
+        details = self.detail_weights(w)
         gate = self.last_flow.gate(details)
         if gate.device.type == "cpu" and not bool(gate.any()):
             return image
@@ -374,13 +374,13 @@ class AnatomyNetwork(LeveledSynthesis):
             return None
         rows = w[:, max(2 * level - 1, 0) : 2 * level + 1].mean(dim=1)
         channels = config.image_channels if low_only else None
-        details = self.detail_basis(self._detail_weights(w), channels)
+        details = self.detail_basis(self.detail_weights(w), channels)
         if not config.detail_slope:
             return details
         finished: Tensor = self.detail_texture(details, rows, low_only)
         return finished
 
-    def _detail_weights(self, w: Tensor) -> Tensor:
+    def detail_weights(self, w: Tensor) -> Tensor:
         """Weights of the detail images from w [N, num_layers, w_dim], [N, detail_basis]."""
         last = self.config.num_levels - 1
         rows = w[:, max(2 * last - 1, 0) : 2 * last + 1, self.config.details]
