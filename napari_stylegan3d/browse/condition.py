@@ -24,7 +24,7 @@ UNKNOWN = "n/a"
 #: More bare numbers than this are left to recipes and the command line.
 MOST_NUMBERS = 8
 REACH = 10.0
-#: How far from the mean of the training people a number may be set, in standard deviations.
+#: How far from the mean of the training subjects a number may be set, in standard deviations.
 REACH_SD = 4.0
 ABOUT_NAMED = _("Properties set to Any vary as in the training data.")
 ABOUT_NUMBERS = _(
@@ -92,7 +92,7 @@ class _Fields(QWidget):
         self.rows.setColumnStretch(1, 1)
 
     def show_label(self, label: Label | None) -> None:
-        """Show a recipe's label without telling anyone."""
+        """Show a recipe's label without emitting signals."""
         raise NotImplementedError
 
     def _choice(self, index: int, tip: str) -> QComboBox:
@@ -162,7 +162,7 @@ class NamedLabels(_Fields):
             self._add(told, *fields)
 
     def show_label(self, label: Label | None) -> None:
-        """Show a recipe's label without telling anyone."""
+        """Show a recipe's label without emitting signals."""
         given = dict(label.values) if label else {}
         for name, box in self._choices.items():
             value = given.get(name)
@@ -213,7 +213,7 @@ class NumberLabels(_Fields):
         return tuple(float(i == index) for i in range(self._size))
 
     def show_label(self, label: Label | None) -> None:
-        """Show a recipe's label without telling anyone."""
+        """Show a recipe's label without emitting signals."""
         numbers = label.numbers if label and any(label.numbers) else ()
         known = [self._class.itemData(i) for i in range(self._size + 1)]
         while self._class.count() > len(known):

@@ -45,7 +45,7 @@ VOXEL_LIMITS = (0.05, 50.0)
 
 
 def axis_codes() -> list[str]:
-    """The 48 ways in which three array axes can point, the common ones first."""
+    """The 48 possible orientations of three array axes, common ones first."""
     every = ["".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)]
     return [*COMMON, *sorted(set(every) - set(COMMON))]
 
@@ -147,7 +147,7 @@ class FrameBox(QWidget):
         self._show(generator.space)
 
     def _show(self, space: Space) -> None:
-        """Show the axes and sizes of a space without telling anyone."""
+        """Show the axes and sizes of a space without emitting signals."""
         select_data(self.axes, "".join(space.axcodes))
         if not _is_cubic(space):
             self._set_cubic(False)

@@ -47,11 +47,11 @@ class ThumbnailGrid(QWidget):
     columns, rows : int
         How many cells there are.
     image : callable
-        The picture of a recipe if it is at hand.
+        The picture of a recipe, if available.
     cell : int
         Width and height of a cell.
     signs : tuple of str
-        What stands in the corner of a cell that the mouse is over: of favourites, of others.
+        Corner texts of the cell under the mouse: for favourites, for others.
     sign_key : Qt.Key
         The key that does what a click on the sign does.
     """
@@ -59,7 +59,7 @@ class ThumbnailGrid(QWidget):
     picked = Signal(int)
     """Index of the cell that was clicked."""
     moved = Signal(int)
-    """By how many cells an arrow key goes on or back; it may lead beyond the last one."""
+    """Number of cells an arrow key moves forward or back; may lead beyond the last one."""
     accepted = Signal()
     """A double click, or Enter."""
     starred = Signal(int)

@@ -43,7 +43,7 @@ class MapBox(QWidget):
         self.session = session
         self.places = Places(self)
         self.plane: Plane | None = None
-        #: Where a brain of this recipe lies without the edits along the axes.
+        #: Position of this recipe's brain without the edits along the axes.
         self._start: tuple[Recipe, np.ndarray] | None = None
         self.plot = LatentPlot()
         self.x = _axis_box("browse.map_x", _("Direction of the horizontal axis."))
@@ -87,7 +87,7 @@ class MapBox(QWidget):
         self.plot.chosen.connect(lambda recipe: session.change(recipe))
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Find what was not looked for while nobody saw it."""
+        """Compute what was skipped while the map was hidden."""
         super().showEvent(event)
         self.refresh()
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QWidget
 
 @dataclass(frozen=True)
 class Inks:
-    """Colours that are told apart without seeing red and green; shapes tell too."""
+    """Colours that stay distinct with red-green colour blindness; shapes differ too."""
 
     ground: str
     text: str

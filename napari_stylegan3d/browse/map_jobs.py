@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
-#: Places that are remembered.
+#: Number of cached positions.
 KEPT = 500
 
 
@@ -30,11 +30,11 @@ class _Request:
 
 
 class Places(QObject):
-    """The survey of a model's random brains, and the places of the recipes asked for."""
+    """The survey of a model's random brains, and the positions of requested recipes."""
 
     surveyed = Signal()
     located = Signal()
-    """Places that were asked for are known."""
+    """Requested positions are available."""
     failed = Signal(object)
     """The exception, if there is no survey."""
 
@@ -74,7 +74,7 @@ class Places(QObject):
         return recipe in self._known
 
     def of(self, recipe: Recipe) -> np.ndarray | None:
-        """Where a brain lies along all axes, in sd; None if that is not known (yet)."""
+        """Position of a brain along all axes, in sd; None if not known (yet)."""
         return self._known.get(recipe)
 
     def want(self, recipes: Sequence[Recipe]) -> None:
@@ -84,7 +84,7 @@ class Places(QObject):
             self._locating.submit(_Request(self.survey, self._generator, missing))
 
     def shutdown(self) -> None:
-        """Stop; what is in flight ends unheard."""
+        """Stop; results of running jobs are discarded."""
         self._surveying.shutdown()
         self._locating.shutdown()
 

@@ -62,15 +62,15 @@ class Mark:
 
 
 class LatentPlot(QWidget):
-    """Draws a plane of latent space, in sd; tells where a person wants to go.
+    """Draws a plane of latent space, in sd; emits the positions the user picks.
 
     Attributes
     ----------
     here : ndarray, shape (2,), or None
-        Or None The current brain.
+        The current brain.
     marks : sequence of Mark
         Other brains.
-    lines : list of list of (m, 2)
+    lines : list of ndarray, shape (m, 2)
         Lines of equal density, for 50, 80 and 95 % of random brains.
     """
 
@@ -121,7 +121,7 @@ class LatentPlot(QWidget):
     ) -> None:
         """Show the current brain and others; `spread` is how far truncation leaves them."""
         self.here, self.marks, self.spread = here, marks, spread
-        if not self._dragging:  # the ground must not move under the hand
+        if not self._dragging:  # the view must not move during a drag
             points = [mark.at for mark in marks] + ([here] if here is not None else [])
             furthest = max((float(np.abs(p).max()) for p in points), default=0.0)
             self.reach = float(np.clip(np.ceil(2 * furthest + 0.6) / 2, 3.5, 8.0))

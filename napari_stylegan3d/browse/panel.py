@@ -202,7 +202,7 @@ class BrowsePanel(Panel):
         self.channels.setVisible(count > 1)
         self.about.setText(describe_model(generator))
         self.frame.show_model(generator)
-        if generator.frame_note:  # it may be wrong, and then the picture lies on its side
+        if generator.frame_note:  # it may be wrong, and then the picture appears rotated
             self.about_fold.unfold()
 
     def show_texture(self, generator: Generator) -> None:

@@ -1,4 +1,4 @@
-"""Privacy: how near the brain that is shown comes to the people the model learned from."""
+"""Privacy: how close the brain shown is to the subjects the model was trained on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PrivacyBox(QWidget):
         self.say(UNCHECKED if possible else MISSING)
 
     def say(self, text: str, tip: str = ABOUT) -> None:
-        """Write a sentence in place of what stands there."""
+        """Replace the text shown with a sentence."""
         self.told.setText(text)
         self.told.setToolTip(tip)
 

@@ -1,4 +1,4 @@
-"""Checks the brain that is shown against the features of training brains, when asked to."""
+"""Checks the brain shown against the features of the training brains, on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A walk from brain to brain: stops, a position, and a way to let it go by itself."""
+"""A walk from brain to brain: stops, a position, and playback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS, CELL = 5, 62
 MOST_STOPS = 20
 OWNER = "browse.walk"
-#: How often the walk goes on while it plays; a preview takes about as long.
+#: Interval between steps during playback; a preview takes about as long.
 TICK_MS = 66
 EMPTY = _("Add two or more brains, then drag the slider from one to the next, or press Play.")
 AS_LATENTS = _(
@@ -37,9 +37,9 @@ ONE_MORE = _("Add another brain: choose one above, then add it.")
 
 
 class WalkBox(QWidget):
-    """Leads the current brain along the straight ways between the stops, and back.
+    """Moves the current brain along straight lines between the stops, and back.
 
-    The position is a recipe like any other; the stops are only remembered here.
+    The position is an ordinary recipe; the stops are stored only here.
     """
 
     def __init__(self, session: Session) -> None:
@@ -127,7 +127,7 @@ class WalkBox(QWidget):
         self._want()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Nobody needs the thumbnails any more."""
+        """Cancel the thumbnails."""
         if self.thumbnails is not None:
             self.thumbnails.drop(OWNER)
         super().hideEvent(event)
@@ -182,7 +182,7 @@ class WalkBox(QWidget):
         return self.stops.index(recipe) if recipe in self.stops else None
 
     def _words(self) -> str:
-        """Where the walk stands."""
+        """Current position of the walk."""
         if len(self.stops) < 2:
             return ONE_MORE if self.stops else EMPTY
         leg, t = leg_at(len(self.stops), self.position.value() / 100)
@@ -226,7 +226,7 @@ class WalkBox(QWidget):
         if playing:
             self._since, self._from = time.monotonic(), self.position.value() / 100
             self._timer.start()
-        elif self._timer.isActive():  # a person stops it: what is shown now is a step of undo
+        elif self._timer.isActive():  # stopped by the user: the current brain becomes an undo step
             self._timer.stop()
             self._go(self.position.value() / 100, live=False)
 

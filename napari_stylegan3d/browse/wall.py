@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
 
 COLUMNS, ROWS = 6, 4
-#: After so many pictures it can be told how long the others will take.
+#: Number of pictures after which the remaining time can be estimated.
 TELLING = 3
 PAGE = COLUMNS * ROWS
 OWNER = "browse.wall"
@@ -54,7 +54,7 @@ class Wall(QDialog):
         self.common = controls.hint(name="browse.wall_common")
         self.progress = controls.hint(name="browse.wall_progress")
         self.progress.setWordWrap(False)
-        #: When the page was asked for, and how many of its pictures were there then.
+        #: When the page was requested, and how many of its pictures existed then.
         self._asked: tuple[float, int] | None = None
         self._lay_out()
         self._connect()
@@ -136,7 +136,7 @@ class Wall(QDialog):
         self._want()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Nobody needs the thumbnails any more."""
+        """Cancel the thumbnails."""
         self.thumbnails.drop(OWNER)
         super().hideEvent(event)
 

@@ -91,7 +91,7 @@ class Comparing(QObject):
         self._show_thumbnail(recipe)
 
     def pin_scan(self, case: Case) -> None:
-        """Make a case's scan A, as it lies in the model's space."""
+        """Make a case's scan A, in the model's space."""
         if case.aligned is None:
             return
         self.session.compare(self.mode, case)

@@ -26,7 +26,7 @@ TEXT_FIELDS = (QLineEdit, QAbstractSpinBox, QTextEdit, QPlainTextEdit, QAbstract
 class HoldKey(QObject):
     """Watches a window's keys: B anywhere but in text fields, and the space bar in the views.
 
-    A shortcut would not tell when the key is let go.
+    A shortcut would not report the release of the key.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class HoldKey(QObject):
     """
 
     held = Signal(bool)
-    """Pressed, or let go."""
+    """Pressed, or released."""
 
     def __init__(
         self, window: QWindow, views: QWidget, wanted: Callable[[], bool], parent: QObject
@@ -63,7 +63,7 @@ class HoldKey(QObject):
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """Take the key while it counts."""
         if event.type() == QEvent.Type.FocusOut and self._key is not None:
-            self._let_go()  # the key will be let go in another window
+            self._let_go()  # the key will be released in another window
             return False
         if not isinstance(event, QKeyEvent):
             return False

@@ -51,7 +51,7 @@ class Pinned:
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, name: str = "") -> Pinned:
-        """A brain that is still to be rendered, and the patient's name."""
+        """A brain that has not been rendered yet, and the patient's name."""
         return cls(side_of(recipe, "A", name), recipe)
 
     @classmethod

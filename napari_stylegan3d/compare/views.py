@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.views.stage import Stage
 
 DIFFERENCE_LABEL = "B − A"
-#: Of the threshold and the rate until a person says otherwise.
+#: Defaults of the threshold and the rate.
 THRESHOLD, RATE_HZ, CURTAIN_AT = 0.05, 1.0, 0.5
 
 
@@ -87,14 +87,14 @@ class ComparedViews(QObject):
         self.mode = "off"
 
     def close(self) -> None:
-        """Let go of everything, before the views are closed."""
+        """Disconnect everything before the views are closed."""
         self.clear()
         self.twins.close()
         self.stage.levelsChanged.disconnect(self._follow_levels)
         self.views.looks.changed.disconnect(self._on_look)
 
     def lift(self, lifted: bool) -> None:
-        """Take away for a moment whatever lies over the stage's picture, or put it back."""
+        """Hide or show again whatever overlays the stage's picture."""
         if self.mode == "flicker":
             self._flicker.stop() if lifted else self.set_rate(self._rate_hz)
         self.veil.set_visible(not lifted)
@@ -149,7 +149,7 @@ class ComparedViews(QObject):
             self.veil.hang(self._curtain)
 
     def _turn(self) -> None:
-        """The other one of A and B; nothing turns while nobody can see it."""
+        """Switch to the other one of A and B; nothing switches while hidden."""
         window = self.views.window()
         layer = self.veil.layer
         if layer is not None and self.views.isVisible() and not window.isMinimized():

@@ -69,7 +69,7 @@ class Directing(QObject):
         return self._measured
 
     def shutdown(self) -> None:
-        """Stop; what is in flight ends unheard."""
+        """Stop; results of running jobs are discarded."""
         self._forget()
         self._let_go()
         self.measuring.shutdown()
@@ -166,7 +166,7 @@ class Directing(QObject):
         self.strip.show_recipes(panel.notes.label_of(row.entry), recipes, row.row.value())
 
     def _let_go(self) -> None:
-        """Rows may go away: forget the one the strip is for."""
+        """Rows may be removed: forget the one the strip belongs to."""
         self._row = None
         self.strip.let_go()
 

@@ -1,4 +1,4 @@
-"""A person's own directions: made, opened, saved and remembered, with their labels and pins."""
+"""The user's own directions: create, open, save and remember them, with labels and pins."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def notes_path() -> Path:
 
 
 def own_folder(model_hash: str) -> Path:
-    """Where directions that a person made for a model are kept."""
+    """Folder of the user's own directions for a model."""
     import platformdirs
 
     return platformdirs.user_data_path("napari-stylegan3d") / "directions" / model_hash[:8]
@@ -66,7 +66,7 @@ class DirectionFiles(QObject):
         self.session.modelChanged.connect(lambda _: self._load())
 
     def shutdown(self) -> None:
-        """Stop; what is in flight ends unheard."""
+        """Stop; results of running jobs are discarded."""
         self.dialog.shutdown()
         self.job.shutdown()
 
@@ -193,7 +193,7 @@ class DirectionFiles(QObject):
         self._start(self._keep, make_free, generator, entry, others, told_as)
 
     def _keep(self, directions: Directions) -> None:
-        """Write a new direction among the person's own, and list it."""
+        """Write a new direction to the user's own, and list it."""
         self._start(self._on_kept, keep, own_folder(directions.model_hash), directions)
 
     def _on_kept(self, path: Path) -> None:

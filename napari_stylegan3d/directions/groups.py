@@ -77,7 +77,7 @@ class FavouriteGroups(QWidget):
         self._count()
 
     def stop(self) -> None:
-        """Nobody looks at them any more."""
+        """Cancel the pictures; they are hidden."""
         self.gallery.stop()
 
     def recipes(self) -> tuple[list[Recipe], list[Recipe]]:

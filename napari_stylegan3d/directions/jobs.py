@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Of the thread that measures; pictures are drawn at 10.
 NICENESS = 19
-#: Brains without edits that are kept; people go back and forth between few of them.
+#: Number of unedited brains that are cached; users switch between few of them.
 KEPT = 3
 #: Bytes of layers the renderer of these keeps.
 LAYERS_KEPT = 0
@@ -44,7 +44,7 @@ class EffectRequest:
     attribute : str
         What that edit is about, see `edit_effects.ABOUT`.
     stop : threading.Event
-        Set when nobody wants the answer any more.
+        Set when the result is no longer needed.
     """
 
     recipe: Recipe
@@ -155,7 +155,7 @@ def make_free(
 
 
 def keep(report: Report, folder: Path, directions: Directions) -> Path:
-    """Write a direction to a new file among a person's own."""
+    """Write a direction to a new file among the user's own."""
     from stylegan3d.directions.catalogue import free_name
     from stylegan3d.recipe.direction_file import save_directions
 
@@ -166,7 +166,7 @@ def keep(report: Report, folder: Path, directions: Directions) -> Path:
 
 
 def joined(entries: Sequence[Entry], labels: Sequence[str]) -> Directions:
-    """Directions of the catalogue as one set, by the names people gave them."""
+    """Directions of the catalogue as one set, by their user-given names."""
     from functools import reduce
 
     from stylegan3d.directions.custom import renamed
@@ -177,7 +177,7 @@ def joined(entries: Sequence[Entry], labels: Sequence[str]) -> Directions:
 
 
 def save_entries(report: Report, path: Path, entries: Sequence[Entry], labels: Any) -> Path:
-    """Write directions to a file of a person's choice, which they were asked about."""
+    """Write directions to a file the user chose, replacing an existing one."""
     from stylegan3d.recipe.direction_file import save_directions
 
     report(0, 1, _("Saving the directions"))

@@ -22,14 +22,14 @@ class EditLayers:
     Parameters
     ----------
     session : Session
-        Knows the model's groups of layers.
+        Provides the model's groups of layers.
     common : callable
         What holds for directions that have no range of their own.
     """
 
     def __init__(self, session: Session, common: Callable[[], Span]) -> None:
         self.session, self._common = session, common
-        #: What a person chose for one direction, by its reference.
+        #: The user's choice for one direction, by its reference.
         self.own: dict[str, Span] = {}
 
     def spans(self) -> list[tuple[str, Span]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def ask_label(parent: QWidget, name: str, label: str) -> str | None:
-    """A person's own name for a direction; None if they thought better of it."""
+    """The user's own name for a direction; None if cancelled."""
     text, given = QInputDialog.getText(
         parent,
         _("Rename the direction"),
@@ -42,7 +42,7 @@ class DirectionMenus(QObject):
     """Entry whose file should leave the list."""
 
     noted = Signal(object)
-    """DirectionNotes: a person pinned or renamed a direction."""
+    """DirectionNotes: the user pinned or renamed a direction."""
     limited = Signal(str, object, bool)
     """(reference, layers, whether they are its own): other layers were chosen for a direction."""
 

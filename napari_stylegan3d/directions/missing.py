@@ -14,7 +14,7 @@ from napari_stylegan3d.widgets.text import _
 
 
 class MissingFiles(QWidget):
-    """One row for each file, with a button to find it and one to forget it; hidden if all is well.
+    """One row per missing file, with buttons to find and to forget it; hidden if none is missing.
 
     Rows are `directions.missing.N`, their buttons `directions.find.N` and `directions.forget.N`.
     """

@@ -1,4 +1,4 @@
-"""A new direction: from two groups of favourites, or from a person's own table of values."""
+"""A new direction: from two groups of favourites, or from a table of values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NewDirection(QDialog):
     """
 
     found = Signal(object)
-    """Directions: a new direction that the person keeps."""
+    """Directions: a new direction that the user keeps."""
 
     def __init__(self, session: Session, thumbnails: Thumbnails, parent: QWidget) -> None:
         super().__init__(parent)
@@ -108,13 +108,13 @@ class NewDirection(QDialog):
         self.raise_()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Nobody waits any more."""
+        """The dialog was closed: cancel the job."""
         self.job.cancel()
         self.groups.stop()
         super().hideEvent(event)
 
     def shutdown(self) -> None:
-        """Close, and let the work end unheard."""
+        """Close; the result of a running job is discarded."""
         self.hide()
         self.job.shutdown()
 

@@ -1,4 +1,4 @@
-"""Directions: push a brain along attributes, and along the ways in which brains vary most."""
+"""Directions: edit a brain along attributes and along principal components."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DirectionsPanel(Panel):
     key = "Directions"
     title = _("Directions")
     noted = Signal(object)
-    """DirectionNotes: a person pinned or renamed a direction."""
+    """DirectionNotes: the user pinned or renamed a direction."""
     entriesChanged = Signal()
     looked = Signal(object, bool)
     """(DirectionRow, whether the mouse is on its button for previews)"""
@@ -118,7 +118,7 @@ class DirectionsPanel(Panel):
         )
 
     def show_model(self, generator: Generator) -> None:
-        """Take away the old model's directions; the new one's are still to be found."""
+        """Remove the old model's directions; those of the new one are not known yet."""
         self.list.clear()
         self._of_files = []
         self.limits.own.clear()
@@ -141,7 +141,7 @@ class DirectionsPanel(Panel):
         self._show_entries()
 
     def show_files(self, entries: Sequence[Entry], notes: DirectionNotes) -> None:
-        """Show directions of files beside the model's own, with what a person noted."""
+        """Show directions of files beside the model's own, with the user's notes."""
         self._of_files = list(entries)
         self._set_notes(notes)
         if self.entries:

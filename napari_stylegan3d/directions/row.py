@@ -44,7 +44,7 @@ def tip_of(entry: Entry, label: str = "") -> str:
 
 
 class PreviewButton(QToolButton):
-    """Tells when the mouse or the focus comes and goes."""
+    """Emits a signal when the mouse or the focus enters or leaves."""
 
     looked = Signal(bool)
 
@@ -140,5 +140,5 @@ class DirectionRow(QWidget):
         self.pin.setText(PINNED if pinned else UNPINNED)
 
     def set_value(self, strength: float) -> None:
-        """Show a strength without telling anyone."""
+        """Show a strength without emitting signals."""
         self.row.set_value(strength)

@@ -107,7 +107,7 @@ class Strip(QFrame):
         self.show()
 
     def let_go(self) -> None:
-        """Close, and forget the button, which may go away."""
+        """Close, and forget the button, which may be deleted."""
         self._open.stop()
         self._anchor = None
         self.hide()
@@ -135,7 +135,7 @@ class Strip(QFrame):
             self._close.start()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Nobody needs the pictures any more."""
+        """Cancel the pictures."""
         self.kept = False
         self._open.stop()
         self._close.stop()

@@ -43,7 +43,7 @@ SCREEN_SCALE, PRINT_SCALE = 2.0, 4.0
 
 
 class Exporting(QObject):
-    """Saves one thing at a time as a long job, and tells the panel how far it is."""
+    """Runs one export at a time as a long job, and reports its progress to the panel."""
 
     def __init__(self, context: Context, panel: ExportPanel) -> None:
         super().__init__(context.dock)
@@ -173,7 +173,7 @@ class Exporting(QObject):
         self.job.start(save_film, self.render.loaded, request)
 
     def _crosshair(self) -> tuple[float, float, float] | None:
-        """The point the slices go through, where it lies in the model's field of view."""
+        """The point that the slices pass through, if inside the model's field of view."""
         views, generator = self.views, self.session.generator
         if views is None or generator is None or len(views.viewer.dims.point) != 3:
             return None

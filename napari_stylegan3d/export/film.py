@@ -53,7 +53,7 @@ class FilmPart(QWidget):
         self.session = session
         self._thumbnails: Thumbnails | None = None
         self._seconds_each = 0.0
-        #: Items hold a key only: what is dragged in a list is copied by Qt, which knows no recipes.
+        #: Items hold only a key: Qt copies dragged items, and cannot copy recipes.
         self._recipes: dict[int, Recipe] = {}
         self.frames = self._make_list()
         button = controls.push_button

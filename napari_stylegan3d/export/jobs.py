@@ -25,16 +25,16 @@ DOTS_PER_METRE = 300 / 0.0254
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Where something goes.
+    """Where an export is written.
 
     Attributes
     ----------
     path : Path
         Its file.
     overwrite : bool
-        Whether files of its names may be replaced.
+        Whether existing files may be replaced.
     session_folder : Path
-        Latents in here go away with the session: they are saved beside the file.
+        Latents in here are deleted with the session: they are saved beside the file.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class SaveRequest(Target):
 
 @dataclass(frozen=True, eq=False)
 class LatentRequest(Target):
-    """The point in the model's latent space that a recipe comes to."""
+    """The latent that a recipe results in."""
 
     recipe: Recipe
 
@@ -97,7 +97,7 @@ class Saved:
 
 
 def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
-    """Render in full quality and write all files, or none of them."""
+    """Render at full quality and write all files, or none."""
     from stylegan3d.outputs.results import rendered_files
     from stylegan3d.render.recipes import render_recipe
     from stylegan3d.storage.volumes import check_output
@@ -237,7 +237,7 @@ def _latents(
 ) -> tuple[dict[Source, Source], dict[Path, bytes]]:
     """Sources of the session's folder and what they become; the files that this takes.
 
-    A latent that lies beside the file already, byte for byte, is not written again.
+    A latent file that already exists with the same bytes is not written again.
     """
     both = [r.source for r in recipes] + [r.mix.source for r in recipes if r.mix is not None]
     moved: dict[Source, Source] = {}

@@ -32,7 +32,7 @@ SUFFIX = ".nii.gz"
 
 
 class ExportPanel(Panel):
-    """Names follow the recipe until the person types one."""
+    """File names follow the recipe until the user types one."""
 
     key = "Export"
     title = _("Export")
@@ -125,7 +125,7 @@ class ExportPanel(Panel):
         self.column.addStretch(1)
 
     def footer(self) -> QWidget:
-        """Progress and what was done last; stays in sight below the part that scrolls."""
+        """Progress and the last export; stays visible below the part that scrolls."""
         footer = QWidget()
         column = QVBoxLayout(footer)
         column.setContentsMargins(14, 6, 14, 8)

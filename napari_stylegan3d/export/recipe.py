@@ -1,4 +1,4 @@
-"""The part of Export that hands the recipe on, and opens another."""
+"""The part of Export that saves, copies and opens recipes."""
 
 from __future__ import annotations
 

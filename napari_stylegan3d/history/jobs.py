@@ -33,6 +33,6 @@ def read_session_file(
 def write_session_file(report: Report, path: Path, state: SessionState, folder: Path) -> Path:
     """Write a session with its latents to one file; returns its path."""
     report(0, 1)
-    # The dialog has asked whether a file of this name may be replaced.
+    # The dialog has already confirmed that an existing file may be replaced.
     atomic_write_bytes(path, pack(state, folder), overwrite=True)
     return path

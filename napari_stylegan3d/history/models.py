@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stylegan3d.session.shown import Entry
 
 RECIPE = Qt.ItemDataRole.UserRole
-#: Whether it is what is shown now; whether it lies ahead, undone; whether it is a favourite.
+#: Whether it is the current one; whether it is undone (redo); whether it is a favourite.
 CURRENT, AHEAD, STARRED = RECIPE + 1, RECIPE + 2, RECIPE + 3
 #: The picture of a scan that was opened.
 SCAN = RECIPE + 4
@@ -93,7 +93,7 @@ class RecipeList(QAbstractListModel):
         return True
 
     def words(self, row: int) -> str:
-        """What stands under the picture."""
+        """Caption of the picture."""
         raise NotImplementedError
 
     def tip(self, row: int) -> str:
@@ -228,7 +228,7 @@ class FavouriteList(RecipeList):
 
 
 class RecipeDelegate(QStyledItemDelegate):
-    """Draws the thumbnail with its words below; frames the current one, dims what lies ahead."""
+    """Draws the thumbnail above its caption; frames the current entry, dims undone ones."""
 
     def __init__(self, image: Callable[[Recipe], QImage | None]) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ class RecipeRow(QListView):
     """A row of recipes to click, or to go through with the arrow keys."""
 
     picked = Signal(int)
-    """Row that a person chose."""
+    """Row chosen by the user."""
     menuRequested = Signal(int, object)
     """(row, where on the screen)"""
 
@@ -104,7 +104,7 @@ class RecipeRow(QListView):
         self._thumbnails.drop(self._owner)
 
     def seen_rows(self) -> range:
-        """Rows in sight, and a few on either side."""
+        """Visible rows, and a few on either side."""
         count = self._recipes.rowCount()
         start = self.horizontalScrollBar().value()
         first = max(0, (start - AHEAD_PX) // CELL.width())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.recipe.recipe import Recipe
 
-#: Which of the two is looked at must not be told by colour alone.
+#: The selected one of the two must not be marked by colour alone.
 STYLE = f"""
 QToolButton[role="choice"] {{ padding: 2px 4px; border-bottom: 2px solid transparent; }}
 QToolButton[role="choice"]:checked {{
@@ -166,7 +166,7 @@ class HistoryStrip(QWidget):
         self._more.setVisible(not folded)
 
     def _on_history(self) -> None:
-        """The history or the favourites changed, or the other one is looked at."""
+        """Update after a change of the history, the favourites or the list shown."""
         session, favourites = self.session, self.show_favourites.isChecked()
         count = len(session.favourites.items if favourites else session.history.states)
         if favourites:

@@ -39,7 +39,7 @@ def of_scan(name: str, aligned: AlignedScan) -> Base:
 
 
 def of_recipe(recipe: Recipe, rendered: Rendered, model: str) -> Base:
-    """A brain of a model, which is told by its sha256."""
+    """A brain of a model, which is identified by its sha256."""
     from stylegan3d.recipe.description import describe_recipe
 
     origin = Origin(recipe, model)
@@ -47,7 +47,7 @@ def of_recipe(recipe: Recipe, rendered: Rendered, model: str) -> Base:
 
 
 def relabelled(base: Base, fitted: Fitted) -> Base:
-    """What was painted, as a brain like any other; its tissues are still to be read."""
+    """The generated brain as a base for further edits; its tissues have not been read yet."""
     title, origin = _("{title}, edited labels").format(title=base.title), base.origin
     if origin is not None and base.labels is not None:
         edits = (*origin.edits, (base.labels, fitted.labels))

@@ -1,4 +1,4 @@
-"""Tissue labels that a person paints on, in any of the planes."""
+"""Tissue labels that the user paints on, in any plane."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LabelDrawing(QObject):
     """A labels layer with napari's tools; says when it holds other labels than before."""
 
     changed = Signal()
-    """A person has painted, or taken a stroke back."""
+    """The user has painted, or undone a stroke."""
 
     def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
@@ -33,7 +33,7 @@ class LabelDrawing(QObject):
         return np.asarray(self.layer.data, np.uint8).copy()
 
     def show(self, labels: np.ndarray, place: dict) -> None:
-        """Draw labels (X, Y, Z) in place of those before, without telling anyone."""
+        """Replace the labels shown, (X, Y, Z), without emitting signals."""
         self._known = labels.copy()
         if self.layer is None or self.layer not in self.viewer.layers:
             self._add(labels, place)
@@ -76,7 +76,7 @@ class LabelDrawing(QObject):
         active = self.viewer.layers.selection.active
         self.viewer.layers.append(self.layer)
         self.viewer.layers.selection.active = active
-        # napari tells of a stroke before it has drawn it.
+        # napari emits the event before it has drawn the stroke.
         for event in (self.layer.events.paint, self.layer.events.labels_update):
             event.connect(lambda _: QTimer.singleShot(0, self._look))
 

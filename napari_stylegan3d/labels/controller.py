@@ -1,4 +1,4 @@
-"""Editing the tissue labels of what is shown, and painting the brain that fits, in a thread."""
+"""Editing the tissue labels of the brain shown, and generating the brain for them in a thread."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ MOST_STEPS = 30
 
 
 class Relabelling(QObject):
-    """Owns the labels that are edited, what they were, and the brain that fits them."""
+    """Owns the edited labels, the original labels, and the brain generated from the edited ones."""
 
     changed = Signal()
-    """Labels were edited, taken or put away."""
+    """Labels were edited, read or closed."""
 
     def __init__(self, context: Context, box: LabelsBox) -> None:
         super().__init__(context.dock)
@@ -43,7 +43,7 @@ class Relabelling(QObject):
         self.base: Base | None = None
         self.fitted: Fitted | None = None
         self._steps: list[np.ndarray] = []
-        #: What was put away, or gave way to other labels, after it had been edited.
+        #: Edited labels that were closed or replaced; they can be restored.
         self._put_by: tuple[Base, Fitted, list[np.ndarray]] | None = None
         self._reading, self._work = LatestWins(read_labels, self), LatestWins(fit, self)
         self._job = LongJob(self)
@@ -109,7 +109,7 @@ class Relabelling(QObject):
         self._tell()
 
     def take_up(self, base: Base, fitted: Fitted) -> None:
-        """Go on with labels that were edited before, behind what is shown."""
+        """Continue with labels edited earlier, without showing them."""
         assert base.labels is not None
         self._begin(base, fitted, [base.labels, fitted.labels])
         self._wait()
@@ -125,14 +125,14 @@ class Relabelling(QObject):
 
     @property
     def edited(self) -> np.ndarray | None:
-        """The labels as they are now, uint8 (X, Y, Z); None if nobody has changed any."""
+        """The current labels, uint8 (X, Y, Z); None if unchanged."""
         labels, base = self.drawing.labels, self.base
         if base is None or base.labels is None or labels is None:
             return None
         return None if np.array_equal(labels, base.labels) else labels
 
     def _put_edited_by(self) -> None:
-        """Labels that were edited can be brought back."""
+        """Whether edited labels can be restored."""
         labels = self.edited
         if self.base is not None and self.fitted is not None and labels is not None:
             self._settle()
@@ -152,7 +152,7 @@ class Relabelling(QObject):
         self.box.back.setVisible(bool(fits))
 
     def _on_model(self, generator: Generator) -> None:
-        """Labels of another model's brain go on to be good on the same grid."""
+        """Labels of another model's brain stay valid on the same grid."""
         if self.base is not None and not self.base.space.same_as(generator.space):
             self._put_edited_by()
             self._forget()
@@ -183,12 +183,12 @@ class Relabelling(QObject):
         self.changed.emit()
 
     def _resize(self, mm: float, live: bool) -> None:
-        """The slider counts from the labels of the last step; let go, it is a step of its own."""
+        """The slider starts from the labels of the last step; releasing it makes a new step."""
         if self.base is not None and self._steps:
             self._ask(Wish(self.base, self._steps[-1], self._tissue, mm))
 
     def _settle(self) -> None:
-        """What the slider has done becomes a step; it stands at 0 again."""
+        """Make the slider's change a step, and reset the slider to 0."""
         self.box.resize_row.set_value(0.0)
         labels = self.drawing.labels
         if labels is not None and not np.array_equal(labels, self._steps[-1]):
@@ -330,7 +330,7 @@ class Relabelling(QObject):
             self.comparison.show("scan" if was is not None and was.scan else "reconstruction")
 
     def put_away(self) -> None:
-        """Take the labels away; if they were edited they can be brought back."""
+        """Close the labels; edited ones can be restored."""
         self._put_edited_by()
         self._forget()
         self._show_back()

@@ -76,7 +76,7 @@ class KeptLabels:
 
     @classmethod
     def from_plain(cls, plain: Any) -> KeptLabels | None:
-        """As far as it makes sense: it was written to a file, which a person may have changed."""
+        """Inverse of `to_plain`; invalid parts are dropped."""
         try:
             recipe = None if plain["recipe"] is None else Recipe.from_dict(plain["recipe"])
             steps = [(_unpacked(before), _unpacked(after)) for before, after in plain["edits"]]
@@ -193,13 +193,13 @@ class KeptEdits(QObject):
         self._begin(dataclasses.replace(kept, origin=origin))
 
     def go_on(self) -> None:
-        """The scan of the session lies where it lay."""
+        """The session's scan has been restored to its place."""
         if self._of_scan is not None:
             kept, self._of_scan = self._of_scan, None
             self._begin(kept)
 
     def give_up(self) -> None:
-        """The scan of the session could not be brought to where it lay."""
+        """The session's scan could not be restored to its place."""
         if self._of_scan is not None:
             self._of_scan = None
             self.context.messages.fail(SessionError(NOT_ALIGNED), _("restoring labels"))
@@ -214,5 +214,5 @@ class KeptEdits(QObject):
             self.job.start(have_again, loaded, kept, self.context.comparison.placed)
 
     def _on_done(self, result: tuple[Base, Fitted]) -> None:
-        if self.relabelling.base is None:  # else a person was quicker
+        if self.relabelling.base is None:  # else the user has opened something else meanwhile
             self.relabelling.take_up(*result)

@@ -1,4 +1,4 @@
-"""Labels: edit the tissues of what is shown, and see the brain that fits."""
+"""Labels: edit the tissues of the brain shown, and see the brain generated from them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class LabelsBox(Fold):
         return next((key for key, button in self.looks.items() if button.isChecked()), "after")
 
     def show_look(self, key: str) -> None:
-        """Say which of the brains is shown, without telling anyone."""
+        """Mark which of the brains is shown, without emitting signals."""
         for name, button in self.looks.items():
             with QSignalBlocker(button):
                 button.setChecked(name == key)

@@ -26,7 +26,7 @@ UNPLACED = _("Align the scan first (Project): volumes are measured on the model'
 
 
 class Measuring(QObject):
-    """Keeps the Measure box up to date while it is unfolded, never while a hand drags."""
+    """Keeps the Measure box up to date while it is unfolded, but never during a drag."""
 
     def __init__(self, context: Context, box: MeasureBox) -> None:
         super().__init__(context.dock)
@@ -39,7 +39,7 @@ class Measuring(QObject):
         self._work = LatestWins(Measurer(), self)
         self._work.ready.connect(self._on_measured)
         self._work.failed.connect(self._on_failed)
-        #: What was last asked for; a result of anything else is out of date.
+        #: The last request; results of others are out of date.
         self._asked: Subject | None = None
         self.box.header.toggled.connect(self._update)
         self.box.labelsWanted.connect(self._show_labels)
@@ -102,7 +102,7 @@ class Measuring(QObject):
         return Subject(title, rendered.volume, rendered.space, start_of(recipe), loaded)
 
     def _painted(self) -> Subject | None:
-        """The brain that fits edited labels, or the one before; None while neither is shown."""
+        """The brain generated from edited labels, or the original; None while neither is shown."""
         painted, generator = self.comparison.painted, self.session.generator
         if painted is None or generator is None or painted[0] == "difference":
             return None
@@ -173,7 +173,7 @@ class TissueLayer:
         self.layer = make_layer(data, shown.layer_kwargs())
         active = self.viewer.layers.selection.active
         self.viewer.layers.append(self.layer)
-        # Nobody is meant to paint on it.
+        # It is not meant to be painted on.
         self.viewer.layers.selection.active = active
 
     def hide(self) -> None:

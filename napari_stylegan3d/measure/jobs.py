@@ -23,13 +23,15 @@ class Subject:
     Attributes
     ----------
     title : str
-        What it is, in words.
-    volume, space : ndarray, Space, shape (X, Y, Z)
-        Intensities and their grid.
+        Description.
+    volume : ndarray, shape (X, Y, Z)
+        Intensities.
+    space : Space
+        Its grid.
     start : Recipe or None
         The brain that its changes are counted from; None if there is none.
     loaded : Loaded or None
-        To render that one with.
+        The model to render it with.
     """
 
     title: str
@@ -50,11 +52,12 @@ class Measured:
     volumes : dict of str to float
         Millilitres of each tissue and of "brain".
     percentiles : dict of str to float
-        Where they lie among people, 0 to 100.
+        Their percentiles among subjects, 0 to 100.
     before : dict of str to float or None
-        The volumes of the brain before it was edited or mixed; None if it was not.
-    labels, space : ndarray, Space, shape (X, Y, Z), uint8
-        And their grid.
+        The volumes before editing or mixing; None if it was neither.
+    labels : ndarray, shape (X, Y, Z), uint8
+    space : Space
+        Their grid.
     """
 
     title: str
@@ -67,9 +70,7 @@ class Measured:
 
 
 def start_of(recipe: Recipe) -> Recipe | None:
-    """The brain before it was edited; of one that is not, before it was mixed; None for a plain
-    one.
-    """
+    """The brain before editing; if not edited, before mixing; None for a plain one."""
     if recipe.edits:
         return recipe.replace(edits=())
     if recipe.mix is not None and any(recipe.mix.strength):
@@ -78,7 +79,7 @@ def start_of(recipe: Recipe) -> Recipe | None:
 
 
 class Measurer:
-    """Labels and counts; remembers the brain that changes were last counted from."""
+    """Labels and volumes; caches the reference brain of the last comparison."""
 
     def __init__(self) -> None:
         self._start: tuple[Loaded, Recipe, dict[str, float]] | None = None

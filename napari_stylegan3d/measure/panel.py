@@ -83,7 +83,7 @@ class MeasureBox(Fold):
         self.copy.setEnabled(measured is not None)
 
     def set_stale(self, stale: bool) -> None:
-        """What is written belongs to the brain before: the new one is still to be measured."""
+        """Mark the values as outdated: the new brain has not been measured yet."""
         for cell in self.cells.values():
             cell.setEnabled(not stale)
 
@@ -150,7 +150,7 @@ def signed(value: float, decimals: int) -> str:
 
 
 def percentile_in_words(value: float) -> str:
-    """Such as 73, or "<1" and ">99" at the ends, where a few people more would change it."""
+    """Such as 73, or "<1" and ">99" at the ends, where a few more subjects would change it."""
     return "<1" if value < 1 else ">99" if value > 99 else f"{value:.0f}"
 
 

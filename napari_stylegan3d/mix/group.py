@@ -96,7 +96,7 @@ class GroupRow(QWidget):
         column.addWidget(self.details)
 
     def show_strengths(self, strength: tuple[float, ...]) -> None:
-        """Show percentages; the group's slider stands at the mean of its layers."""
+        """Show percentages; the group's slider shows the mean of its layers."""
         for index, slider in self.layers.items():
             slider.set_value(100 * strength[index])
         values = [100 * strength[index] for index in self.layers]

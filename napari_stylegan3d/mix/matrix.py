@@ -113,7 +113,7 @@ class Matrix(QDialog):
         self.raise_()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Nobody needs the thumbnails any more."""
+        """Cancel the thumbnails."""
         self.gallery.stop()
         super().hideEvent(event)
 

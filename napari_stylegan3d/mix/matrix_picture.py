@@ -110,5 +110,5 @@ def write_matrix(path: Path, table: Table, image: Callable[[Recipe], QImage | No
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     if not picture.save(buffer, "PNG"):
         raise OutputError(_("The matrix could not be saved as a picture: choose fewer brains."))
-    # The dialog has asked whether a file may be replaced.
+    # The dialog has already confirmed that an existing file may be replaced.
     atomic_write_bytes(path, bytes(buffer.data().data()), overwrite=True, suffixes=(".png",))

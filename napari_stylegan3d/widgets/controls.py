@@ -72,7 +72,7 @@ class SliderRow(QWidget):
     name : str
         Qt object name of the row; its parts are `name.slider`, `name.value` and `name.reset`.
     label : str
-        In plain words; empty for none.
+        Plain text; empty for none.
     limits : tuple of float
         (lowest, highest, step, default) in the unit.
     unit : str
@@ -138,9 +138,9 @@ class SliderRow(QWidget):
         return self.spin.value()
 
     def set_value(self, value: float) -> None:
-        """Show a value without telling anyone."""
+        """Show a value without emitting signals."""
         with QSignalBlocker(self.slider), QSignalBlocker(self.spin):
-            # A recipe may hold any number; the slider then stands at its end.
+            # A recipe may hold any number; the slider is then at its end.
             tick = min(max((value - self._low) / self._step, -1.0), self.slider.maximum() + 1.0)
             self.slider.setValue(round(tick))
             self.spin.setValue(value)

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QDoubleSpinBox
 
 
 class DecimalBox(QDoubleSpinBox):
-    """Shows numbers as the person's system writes them and takes either sign of the decimals.
+    """Shows numbers in the system's locale and accepts either decimal separator.
 
     Qt's own box skips the sign it does not expect: 0.7 typed on a German system, or 0,7 on an
     English one, is 7 there.
@@ -18,7 +18,7 @@ class DecimalBox(QDoubleSpinBox):
         return super().validate(self._own(text), position)
 
     def valueFromText(self, text: str) -> float:
-        """The number that a text stands for."""
+        """The number a text represents."""
         return super().valueFromText(self._own(text))
 
     def _own(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Asking for a file; one place, so that tests can answer instead of a person."""
+"""File dialogs; in one place, so that tests can replace them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def checkpoints() -> str:
 
 
 def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:
-    """A file to open, or None if the person thought better of it."""
+    """A file to open, or None if cancelled."""
     path, _ = QFileDialog.getOpenFileName(parent, title, last_folder(), kinds)
     return _noted(path)
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QSpinBox, QWidget
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 
-#: Dice stay below this, so that a number can be read out and remembered.
+#: Random seeds stay below this, so that they are easy to read out and remember.
 DICE_BELOW = 100_000
 #: What a Qt spin box can hold.
 LARGEST_SEED = 2**31 - 1
@@ -47,7 +47,7 @@ class SeedPicker(QWidget):
         self.setLayout(controls.row(self.spin, previous, following, dice, stretch=0))
 
     def set_seed(self, seed: int) -> None:
-        """Show a number without telling anyone."""
+        """Show a number without emitting signals."""
         with QSignalBlocker(self.spin):
             self.spin.setValue(min(seed, LARGEST_SEED))
 

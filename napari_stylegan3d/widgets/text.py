@@ -7,7 +7,7 @@ environment (LANGUAGE, LC_ALL, LC_MESSAGES, LANG), else the system's; napari has
 Much text is made when its module is imported, so a language lasts as long as the program runs.
 
 The engine speaks English to its callers. Sentences of its errors are in the template as well, with
-{1}, {2}, … for what is filled in; the window finds them again by what stands between.
+{1}, {2}, … for inserted values; the window matches them by the text in between.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def languages() -> list[str] | None:
 
 
 def catalogue(folder: Path = LOCALE) -> gettext.NullTranslations:
-    """The best of a folder's catalogues for the person; one that leaves all text as it is."""
+    """The best catalogue of a folder for the user's language; else one that translates nothing."""
     return gettext.translation(DOMAIN, folder, languages(), fallback=True)
 
 
@@ -44,7 +44,7 @@ _found = catalogue()
 
 
 def _(text: str) -> str:
-    """A text in the person's language, to be formatted afterwards: `_("{n} ml").format(n=3)`."""
+    """A text in the user's language, to be formatted afterwards: `_("{n} ml").format(n=3)`."""
     return _found.gettext(text)
 
 
@@ -59,7 +59,7 @@ def pgettext(context: str, text: str) -> str:
 
 
 def of_engine(sentence: str) -> str:
-    """A sentence of the engine in the person's language; as it is where there is none."""
+    """A sentence of the engine in the user's language; unchanged if there is no translation."""
     for pattern, translated in _engine_sentences():
         found = pattern.fullmatch(sentence)
         if found:
@@ -69,7 +69,7 @@ def of_engine(sentence: str) -> str:
 
 @cache
 def _engine_sentences() -> list[tuple[re.Pattern[str], str]]:
-    """Patterns of the catalogue's sentences, the most telling first, and their translations."""
+    """Patterns of the catalogue's sentences, most specific first, and their translations."""
     known = getattr(_found, "_catalog", {})
     start = f"{ENGINE}\x04"
     found = {}
@@ -85,5 +85,5 @@ def _engine_sentences() -> list[tuple[re.Pattern[str], str]]:
     ]
 
 
-#: Where something is filled in; a brace that is one stands twice.
+#: A placeholder; a literal brace is doubled.
 _PLACE = re.compile(r"(?<!\{)\{\d+\}(?!\})")

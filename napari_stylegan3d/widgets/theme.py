@@ -15,7 +15,7 @@ from napari_stylegan3d.widgets.controls import scaled
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours that go with a theme; each stands out from its background by 4.5 : 1 or more."""
+    """Colours for a theme; each has a contrast of at least 4.5 : 1 to its background."""
 
     accent: str
     accent_hover: str
