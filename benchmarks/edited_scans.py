@@ -1,11 +1,15 @@
 """Edits of scans themselves: how much of an edit arrives, how sharp it is, and how long it takes.
 
-    python benchmarks/edited_scans.py SCAN... [--edit "Ventricle volume"] [--strengths=-2,1,2,3]
+    python benchmarks/edited_scans.py SCAN... [--edit "Ventricle volume"] [--strengths=-2,-1,1,2,3]
+        [--budget draft] [--cache FOLDER] [--lesion MASK]
 
-For each scan (projected with the draft budget) and each strength: the change of ventricle volume
-that `segment` measures in the edited scan beside that of the model's own brain; the gradient at the
-ventricles' border beside the scan's; movement, least Jacobian; seconds of a native edit. Without an
-edit the scan must come back bit for bit.
+For each scan: whether it comes back bit for bit without an edit; what an edit there and back (the
+edited scan taken for a scan of its own, and edited back) differs by, as a share of its range; the
+change of ventricle volume that the tissue network measures in the edited scan beside that in the
+model's own brain; at the ventricles' border the gradient and the volume of greys between fluid and
+tissue, both beside the scan's; movement, least Jacobian; seconds of a native edit and milliseconds
+of a live frame. With `--lesion`, the mask of the first scan's lesions moves along. Of several scans
+at least, whether each edited one is still nearest to its own.
 """
 
 from __future__ import annotations
@@ -15,12 +19,14 @@ import dataclasses
 import time
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import torch
 from scipy.ndimage import binary_dilation, gaussian_gradient_magnitude
 
 import stylegan3d
 from stylegan3d.model.generator import Generator
+from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.render.carried import CarriedDetail, Original
 from stylegan3d.scans import Scan
@@ -29,58 +35,155 @@ from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 from stylegan3d.segmentation.measures import measures_of
 from stylegan3d.segmentation.scans import LabelledScan, segment_scan
 
-COLUMNS = ("strength", "asked ml", "found ml", "border", "mm 99 %", "Jacobian", "s first", "s next")
+COLUMNS = (
+    *("strength", "asked ml", "found ml", "found/asked", "border", "between", "back %"),
+    *("mm 99 %", "Jacobian", "s first", "s next", "lesion"),
+)
+FRAMES = 40
+#: Between fluid and white matter: from a third to two thirds of the way.
+BETWEEN = (1 / 3, 2 / 3)
 
 
-def border_gradient(data: np.ndarray, labelled: LabelledScan) -> float:
-    """Mean gradient magnitude, sigma one voxel, on the border of the ventricles."""
-    ventricle = np.asarray(labelled.image.dataobj) == CLASSES.index("ventricle")
-    border = binary_dilation(ventricle) & ~ventricle
-    return float(gaussian_gradient_magnitude(data, 1.0)[border].mean())
+@dataclasses.dataclass(eq=False)
+class Person:
+    """A projected scan."""
+
+    name: str
+    scan: Scan
+    w: torch.Tensor
+    delta: Delta | None
+    carried: CarriedDetail
 
 
-def measured(segmenter: Segmenter, generator: Generator, w: torch.Tensor) -> float:
+def projected(path: Path, generator: Generator, budget: str, cache: Path | None) -> Person:
+    """The scan in a file, aligned and projected."""
+    scan: Scan = stylegan3d.read_scan(path)
+    aligned = scan.align(generator, cache=cache)
+    found = stylegan3d.project(generator, aligned, budget=budget)
+    carried = CarriedDetail(Original.of(aligned), generator, found.w, found.delta)
+    carried.prepare()
+    return Person(path.name, scan, found.w, found.delta, carried)
+
+
+def border(data: np.ndarray, labelled: LabelledScan) -> tuple[float, float]:
+    """Mean gradient on the border of the ventricles, and millilitres of greys in between there."""
+    labels = np.asarray(labelled.image.dataobj)
+    ventricle, white = (labels == CLASSES.index(name) for name in ("ventricle", "white"))
+    edge = binary_dilation(ventricle) & ~ventricle
+    fluid, tissue = np.median(data[ventricle]), np.median(data[white])
+    share = (data - fluid) / (tissue - fluid)
+    near = binary_dilation(ventricle, iterations=3)
+    between = near & (share > BETWEEN[0]) & (share < BETWEEN[1])
+    voxel = abs(np.linalg.det(labelled.image.affine[:3, :3])) / 1000
+    return float(gaussian_gradient_magnitude(data, 1.0)[edge].mean()), between.sum() * voxel
+
+
+def measured(
+    segmenter: Segmenter, generator: Generator, w: torch.Tensor, delta: Delta | None
+) -> float:
     """Ventricle volume of the model's own brain, ml."""
-    volume = stylegan3d.Renderer(generator).render(w, noise="none").volume
-    found = segmenter.segment(volume, generator.space, confidence=True)
-    return measures_of(found)["ventricle_ml"]
+    volume = stylegan3d.Renderer(generator).render(w, noise="none", delta=delta).volume
+    return measures_of(segmenter.segment(volume, generator.space, confidence=True))["ventricle_ml"]
 
 
-def rows_of(
-    path: Path, generator: Generator, segmenter: Segmenter, direction: str, strengths: list[float]
+def there_and_back(
+    person: Person, generator: Generator, w: torch.Tensor, data: np.ndarray
+) -> float:
+    """RMS in the brain, in % of the range, of what is left of an edit after its way back."""
+    original = dataclasses.replace(person.carried.original, data=data, aligned=None)
+    back = CarriedDetail(original, generator, w, person.delta)
+    again = back.edited(back.movement(person.w, person.delta))
+    inside = person.carried.made(np.ones(generator.shape, np.float32)) > 0
+    low, high = np.percentile(person.scan.data[inside], (0.5, 99.5))
+    error = np.square(again - person.scan.data)[inside].mean() ** 0.5
+    return float(100 * error / (high - low))
+
+
+def lesion_share(person: Person, w: torch.Tensor, mask: np.ndarray) -> float:
+    """Volume of a lesion after an edit, as a share of what it was."""
+    moved = person.carried.movement(w, person.delta)
+    only = dataclasses.replace(moved, change=np.zeros_like(moved.change))
+    original = dataclasses.replace(person.carried.original, data=mask)
+    carried = CarriedDetail(original, person.carried.generator, person.w, person.delta)
+    return float(carried.edited(only).sum() / mask.sum())
+
+
+def live_ms(person: Person, step: torch.Tensor) -> tuple[float, float]:
+    """Median and 95th percentile of a live frame, while a slider moves."""
+    times = []
+    for frame in range(FRAMES + 3):
+        begun = time.perf_counter()
+        w = person.w + 2 * (frame + 1) / FRAMES * step
+        moved = person.carried.movement(w, person.delta, quick=True)
+        person.carried.frame(moved, "preview")
+        times.append(1000 * (time.perf_counter() - begun))
+    return float(np.median(times[3:])), float(np.percentile(times[3:], 95))
+
+
+def table_of(
+    person: Person,
+    generator: Generator,
+    segmenter: Segmenter,
+    step: torch.Tensor,
+    strengths: list[float],
+    lesion: np.ndarray | None,
 ) -> None:
     """Print the table of one scan."""
-    scan: Scan = stylegan3d.read_scan(path)
-    aligned = scan.align(generator)
-    projected = stylegan3d.project(generator, aligned, budget="draft")
-    w, delta = projected.w, projected.delta
-    step = torch.as_tensor(find_step(direction, generator), dtype=w.dtype)
+    scan, carried = person.scan, person.carried
     own = segment_scan(segmenter, scan)
-    sharp, start = border_gradient(scan.data, own), measured(segmenter, generator, w)
-    carried = CarriedDetail(Original.of(aligned), generator, w, delta)
-    same = np.array_equal(carried.edited(carried.movement(w, delta)), scan.data)
-    print(f"\n{path.name}: without an edit {'the same bits' if same else 'NOT THE SAME'}")
+    sharp, grey = border(scan.data, own)
+    start = measured(segmenter, generator, person.w, person.delta)
+    same = np.array_equal(carried.edited(carried.movement(person.w, person.delta)), scan.data)
+    size = " x ".join(map(str, scan.data.shape))
+    live, slow = live_ms(person, step)
+    print(
+        f"\n{person.name}, {size}: without an edit {'the same bits' if same else 'NOT THE SAME'}; "
+        f"ventricles {own.measures['ventricle_ml']:.1f} ml, of the model's brain {start:.1f} ml; "
+        f"live frame {live:.0f} ms, 95 % {slow:.0f} ms"
+    )
     print("".join(f"{name:>12}" for name in COLUMNS))
     for strength in strengths:
-        moved = carried.movement(w + strength * step, delta)
+        w = person.w + strength * step
         seconds = []
         for _ in range(2):
             begun = time.perf_counter()
+            moved = carried.movement(w, person.delta)
             data = carried.edited(moved)
             seconds.append(time.perf_counter() - begun)
         found = segment_scan(segmenter, dataclasses.replace(scan, data=data))
-        asked = measured(segmenter, generator, w + strength * step) - start
+        asked = measured(segmenter, generator, w, person.delta) - start
         got = found.measures["ventricle_ml"] - own.measures["ventricle_ml"]
+        gradient, between = border(data, found)
         row = (
             strength,
             asked,
             got,
-            border_gradient(data, found) / sharp,
+            got / asked,
+            gradient / sharp,
+            between / grey,
+            there_and_back(person, generator, w, data),
             float(np.percentile(moved.moved_mm[moved.moved_mm > 0], 99)),
             float(moved.jacobian.min()),
             *seconds,
+            np.nan if lesion is None else lesion_share(person, w, lesion),
         )
-        print("".join(f"{value:12.2f}" for value in row))
+        print("".join(f"{value:12.2f}" for value in row), flush=True)
+
+
+def nearest(people: list[Person], generator: Generator, strengths: list[float]) -> None:
+    """Print how many edited scans are nearer to their own scan than to anybody else's."""
+    names = [name for name in ("Ventricle volume", "Age") if name in generator.directions]
+    scans = np.stack([person.carried.aligned.ravel() for person in people])
+    right = every = 0
+    for number, person in enumerate(people):
+        for name in names:
+            step = torch.as_tensor(find_step(name, generator), dtype=person.w.dtype)
+            for strength in strengths:
+                moved = person.carried.movement(person.w + strength * step, person.delta)
+                frame = person.carried.frame(moved).ravel()
+                far = np.square(scans - frame).mean(axis=1)
+                right, every = right + (int(far.argmin()) == number), every + 1
+    print(f"\nnearest to their own scan: {right} of {every} edits, of {len(people)} people")
 
 
 def main() -> None:
@@ -88,12 +191,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("scans", nargs="+", type=Path)
     parser.add_argument("--edit", default="Ventricle volume")
-    parser.add_argument("--strengths", default="-2,1,2,3")
+    parser.add_argument("--strengths", default="-2,-1,1,2,3")
+    parser.add_argument("--budget", default="draft")
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--lesion", type=Path)
+    parser.add_argument("--nearest-only", action="store_true")
     args = parser.parse_args()
     generator, segmenter = stylegan3d.load(), bundled_segmenter()
     strengths = [float(word) for word in args.strengths.split(",")]
-    for path in args.scans:
-        rows_of(path, generator, segmenter, args.edit, strengths)
+    people = []
+    for number, path in enumerate(args.scans):
+        person = projected(path, generator, args.budget, args.cache)
+        people.append(person)
+        if args.nearest_only:
+            continue
+        mask = args.lesion and np.asarray(nib.load(args.lesion).dataobj, np.float32)
+        step = torch.as_tensor(find_step(args.edit, generator), dtype=person.w.dtype)
+        table_of(person, generator, segmenter, step, strengths, None if number else mask)
+    if len(people) > 1:
+        nearest(people, generator, strengths)
 
 
 if __name__ == "__main__":

@@ -165,6 +165,24 @@ def test_another_scans_grid_is_refused():
         carried_of(data=np.zeros((4, 5, 6)), described=described)
 
 
+def test_a_border_that_grows_darker_outside_moves_instead():
+    """A ball that a generator enlarges by its greys alone: the scan's border moves, and stays."""
+    places_mm = torch.from_numpy(places(MODEL)).float()
+    far = (places_mm - torch.from_numpy(MIDDLE).float()).norm(dim=-1)[None, None]
+
+    def ball(radius):
+        return torch.tanh((far - radius) / 6)
+
+    nothing = torch.zeros(1, 3, *MODEL.shape)
+    offsets, change = refined(nothing, ball(30.0), ball(34.0))
+    left = read_at(ball(30.0), add_identity(offsets)) - ball(34.0)
+    assert left.square().mean() < 0.25 * (ball(30.0) - ball(34.0)).square().mean()
+    assert change.abs().max() < 0.15  # of the half that a border's grey was away
+    same, still = refined(nothing, ball(30.0), ball(30.0))
+    assert same.abs().max() < 1e-5  # reading at a voxel's own place rounds
+    assert still.abs().max() < 1e-5
+
+
 @pytest.mark.slow
 def test_ventricles_that_grow_move_tissue_and_going_back_is_exact():
     """The bundled model's average brain, its own texture as the scan."""

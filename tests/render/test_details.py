@@ -1,6 +1,7 @@
 """Recipes with a scan's own detail: what is shown, of whose scan, and what is refused."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.projection import project
 from stylegan3d.recipe.keyframes import stills
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
@@ -16,7 +18,9 @@ from stylegan3d.render.carried import Details, Original
 from stylegan3d.render.movement import deforms, movement_between
 from stylegan3d.render.recipes import carried_detail, edited_scan, render_moment, render_recipe
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.native import pack_mask
+from stylegan3d.scans.scan_data import ScanData
 
 EDIT = (Edit("PC 1", 2.0),)
 
@@ -220,6 +224,23 @@ def test_a_film_of_an_edited_scan_begins_with_the_scan(renderer, people):
     np.testing.assert_array_equal(first, people["sub-01"][1].aligned)
     last = render_moment(renderer, moments[-1]).volume
     np.testing.assert_allclose(last, render_recipe(renderer, ends[1]).volume, atol=1e-6)
+
+
+def test_a_projection_edits_its_scan_from_python(generator, people):
+    original = people["sub-01"][1]
+    how = original.described
+    scan = ScanData(original.data, np.array(how["affine"]), {}, Path(how["path"]), how["sha256"])
+    mask = original.aligned > 0
+    aligned = AlignedScan(original.aligned, generator.space, np.eye(4), 1.0, mask, 300.0, [], scan)
+    result = project(generator, aligned, steps=1, space="w+")
+    np.testing.assert_array_equal(result.edited(Recipe()).data, original.data)
+    edited = result.edited(Recipe(edits=EDIT))
+    assert edited.data.shape == original.data.shape
+    assert np.abs(edited.data - original.data).max() > 3
+    assert edited.movement.jacobian.min() > 0
+    volume_alone = project(generator, original.aligned, steps=1, space="w+")
+    with pytest.raises(RecipeError, match="not a volume alone"):
+        volume_alone.edited(Recipe(edits=EDIT))
 
 
 def test_painted_brains_are_registered(renderer, people):

@@ -112,7 +112,7 @@ class CarriedDetail:
             )
         self.space, self.original = generator.space, original
         self.data = np.asarray(original.data, dtype=np.float32)
-        self._plain = generator
+        self.generator = generator
         self._tuned = (_digest(delta), generator if delta is None else generator.tuned(delta))
         self._other = self._tuned
         self._mover = Mover(self._tuned[1], w, channel)
@@ -170,7 +170,7 @@ class CarriedDetail:
         if digest == self._tuned[0]:
             return self._tuned[1]
         if digest != self._other[0]:
-            self._other = (digest, self._plain if delta is None else self._plain.tuned(delta))
+            self._other = (digest, self.generator if delta is None else self.generator.tuned(delta))
         return self._other[1]
 
     def placed(self, moved: Movement, *, worn: bool = False) -> Movement:
@@ -319,8 +319,8 @@ class CarriedDetail:
             if not there.any():
                 return
             where = np.ascontiguousarray((((grid[:, there] + 0.5) / half) - 1)[::-1])
-            steps = read_at(fields, torch.from_numpy(where)[None, :, None, None])
-            steps = steps[0, :, 0, 0].numpy()
+            found = read_at(fields, torch.from_numpy(where)[None, :, None, None])
+            steps = found[0, :, 0, 0].numpy()
             read = np.stack([np.full(int(there.sum()), i, np.float32), j[there], k[there]])
             read += steps[:3]
             value = map_coordinates(spline, read, np.float32, 3, "nearest", prefilter=False)
@@ -336,8 +336,8 @@ class CarriedDetail:
         """Displacement in voxels of the scan, then intensity in its units, [1, 4, X, Y, Z]."""
         turn = np.linalg.inv(self._way.own.affine[:3, :3]) @ self._way.rigid[:3, :3].T
         steps = np.tensordot(turn.astype(np.float32), moved.displacement, 1)
-        scale = torch.from_numpy(self._scale)[None, None]
-        scale = F.interpolate(scale, moved.space.shape, mode="area")[0, 0].numpy()
+        fine = torch.from_numpy(self._scale)[None, None]
+        scale = F.interpolate(fine, moved.space.shape, mode="area")[0, 0].numpy()
         return torch.from_numpy(np.concatenate([steps, (moved.change * scale)[None]]))[None]
 
     def made(self, volume: np.ndarray) -> np.ndarray:

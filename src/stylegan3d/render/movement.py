@@ -220,9 +220,9 @@ def movement_between(before: np.ndarray, after: np.ndarray, space: Space) -> Mov
 
 def _registered(before: Tensor, after: Tensor, space: Space, quick: bool) -> tuple[Tensor, Tensor]:
     offsets = exponential(register(after, before, QUICK if quick else Demons())).flip(1)
-    grid = before.shape[2:]
-    moved = read_at(before, add_identity(resize(offsets, (grid[0], grid[1], grid[2]))))
-    sigma = APPEARANCE_MM / np.array(space.resized(tuple(grid)).voxel_size)
+    x, y, z = before.shape[2:]
+    moved = read_at(before, add_identity(resize(offsets, (x, y, z))))
+    sigma = [APPEARANCE_MM / size for size in space.resized((x, y, z)).voxel_size]
     change = gaussian_filter((after - moved)[0, 0].numpy(), sigma)[None, None]
     return offsets, F.interpolate(torch.from_numpy(change), offsets.shape[2:], mode="area")
 
