@@ -1,4 +1,4 @@
-"""What must hold of a model's card before networks are built as it says.
+"""Checks of a model's card before networks are built from it.
 
 A card is text that anybody can change. Sizes in it are compared with the weights that lie beside
 it before memory is set aside for networks of these sizes; what the program reads later on, such as
@@ -16,7 +16,7 @@ from stylegan3d.storage.jsontext import finite_number, is_int
 LARGEST_NUMBER, LONGEST_LIST, MOST_LEVELS = 65_536, 64, 12
 #: How much larger the networks may be than the weights: a family's estimate is a rough one.
 SLACK = 4
-LEAST_WEIGHTS = 4_000_000  # of networks this small nothing is asked
+LEAST_WEIGHTS = 4_000_000  # networks this small are not checked
 #: Entries that are lists of tables, or tables, where a card has them.
 LISTS = ("training_data", "directions")
 TABLES = ("architecture", "space", "quality", "evaluation", "training", "intensity", "trust")
@@ -28,7 +28,7 @@ def check_card(card: Mapping[str, Any]) -> None:
     Raises
     ------
     ValueError, KeyError
-        With the half of a sentence that says why.
+        With the reason as half a sentence.
     """
     for name in TABLES:
         if card.get(name) is not None and not isinstance(card[name], Mapping):

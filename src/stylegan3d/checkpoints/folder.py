@@ -150,14 +150,14 @@ def write_folder(
 ) -> None:
     """Write a model folder, all of it or nothing: a model that was there stays if this fails.
 
-    The card gets its name last: what is interrupted before that does not pass for the new model.
+    The card is renamed last: an interrupted write does not count as the new model.
 
     Parameters
     ----------
     extra_files : dict of str to Path or None
         Name in the folder -> an existing file to copy (template, directions, README).
     labels : dict of str to Tensor or None
-        What was learned of labels after the training.
+        Label features learned after training.
     """
     check_target(folder, overwrite)
     contents = {

@@ -1,6 +1,6 @@
-"""A network beside the generators as a folder: weights in float16, a card, and a page for people.
+"""An auxiliary network as a folder: float16 weights, a card, and a README.
 
-The tissue network and the translation network are kept so. Nothing in it executes when it is read.
+Format of the tissue and the translation network. Reading it executes no code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class NetworkFolder(Generic[Network]):
-    """How one kind of network is kept.
+    """How one kind of network is stored.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class NetworkFolder(Generic[Network]):
     format, version : str, int
         As the card has them.
     classes : sequence of str
-        The labels it knows.
+        Its labels.
     check : callable
         Raises ValueError if an entry that the program reads is missing from the card.
     build : callable
@@ -71,7 +71,7 @@ class NetworkFolder(Generic[Network]):
         others: Mapping[str, bytes] | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Write weights, card, the page of it and other files, all or none.
+        """Write weights, card, README and other files, all or none.
 
         Raises
         ------
@@ -164,14 +164,14 @@ class NetworkFolder(Generic[Network]):
 
 
 def page_of(card: dict[str, Any], about: Sequence[str], figures: Sequence[str]) -> str:
-    """The card for people, in Markdown; what it does not say is left out.
+    """The card as a README in Markdown; missing entries are left out.
 
     Parameters
     ----------
     about : sequence of str
-        Lines that say what the network does.
+        Lines that describe what the network does.
     figures : sequence of str
-        Lines that say how well, from the card's `validation`; may be empty.
+        Lines on its accuracy, from the card's `validation`; may be empty.
     """
     lines = [f"# {card['name']}", "", *about]
     for key in ("intended_use", "limits", "labels", "licence", "attribution"):

@@ -162,7 +162,7 @@ def _variables(network: Network, size: int, ignored: tuple[str, ...] = ()) -> Va
             raise Refused(f"has no array of numbers for the variable {quoted(name)}", INCOMPLETE)
         total += values.nbytes
         if total > size:
-            # Possible only if the file gives the same bytes to many variables.
+            # Possible only if many variables share the same bytes of the file.
             raise Refused("holds networks larger than itself", UNSUPPORTED)
         found[name] = values
     return found
@@ -197,7 +197,7 @@ def _convert(variables: Variables, table: Iterable[Variable]) -> dict[str, Tenso
 
 
 def _tensor(name: str, values: np.ndarray) -> Tensor:
-    """float32 in this machine's byte order and in memory of its own."""
+    """A float32 copy in this machine's byte order."""
     with np.errstate(over="ignore"):
         tensor = torch.from_numpy(values.astype(np.dtype("=f4"), order="C", copy=True))
     if not bool(torch.isfinite(tensor).all()):

@@ -1,4 +1,4 @@
-"""The card of a network of the original 3D-StyleGAN: what its file says, and what it does not."""
+"""The card of a network of the original 3D-StyleGAN."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def _shown(value: Any) -> Any:
 
 
 def frame_entry(frame: Frame, shape: tuple[int, int, int], *, assumed: bool) -> dict[str, Any]:
-    """`card["space"]` of a generator whose file does not say where its voxels lie.
+    """`card["space"]` of a generator whose file does not contain its geometry.
 
-    `frame` in it says that the frame can be changed, `assumed` that nobody has confirmed it.
+    Its `frame` means that the frame can be changed, `assumed` that it has not been confirmed.
     """
     return {
         "shape": list(shape),

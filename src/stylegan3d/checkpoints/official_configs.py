@@ -1,4 +1,4 @@
-"""The architecture of official networks, from their variables and the settings beside them.
+"""The architecture of official networks, from their variables and stored settings.
 
 Sizes are read from the variables' shapes, the one place that cannot be wrong. What the settings
 (`static_kwargs`) say of them is compared; what shapes do not tell (filter, normalisation, group

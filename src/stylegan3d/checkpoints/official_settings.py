@@ -22,7 +22,7 @@ MOST_TAP, LEAST_SUM = 1e6, 1e-6
 
 
 def compare(settings: Settings, network: str, shapes: Mapping[str, Any]) -> None:
-    """Refuse a setting that contradicts what the variables' shapes say."""
+    """Refuse a setting that contradicts the variables' shapes."""
     for name, found in shapes.items():
         given = plain_value(settings.get(name))
         if given is not None and given != found:

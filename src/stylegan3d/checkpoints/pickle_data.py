@@ -69,7 +69,7 @@ def read_pickle(data: bytes) -> Any:
     Raises
     ------
     Refused
-        With half a sentence that says why, if the file is damaged or asks for anything else.
+        With the reason as half a sentence, if the file is damaged or contains anything else.
     """
     return _Machine(data).run()
 
@@ -100,7 +100,7 @@ class _Machine:
         raise Refused(f"has more than {MOST_INSTRUCTIONS:,} instructions", FOREIGN)
 
     def _next(self) -> tuple[str, Any]:
-        """The next instruction and its argument; the name is looked at before the argument."""
+        """The next instruction and its argument; the name is checked before the argument."""
         code = self.stream.read(1)
         if not code:
             raise Refused("is cut short")

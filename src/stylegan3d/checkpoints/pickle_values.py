@@ -79,7 +79,7 @@ class Buffer:
 
 @dataclass
 class Array:
-    """A number or an array; `values` is None until the file has said what is in it."""
+    """A number or an array; `values` is None until the file has supplied its content."""
 
     values: np.ndarray | None = None
 
@@ -126,7 +126,7 @@ class Decoder:
         return Network()
 
     def build(self, target: Any, state: Any) -> None:
-        """Give an object its state."""
+        """Set an object's state."""
         if type(target) is Network and type(state) is dict:
             target.state = state
         elif type(target) is Dtype and type(state) is tuple:
@@ -202,7 +202,7 @@ class Decoder:
         text = arguments[0] if len(arguments) == 2 else None
         if type(text) is not str or arguments[1] != "latin1":
             raise Refused("is damaged (in its bytes)")
-        # The same text can be asked for many times at no cost to the file.
+        # A small file can request the same text many times.
         self.made += len(text)
         if self.made > self.size:
             raise Refused("asks for more bytes than it has", FOREIGN)

@@ -1,4 +1,4 @@
-"""What a model folder's files are called, and where those lie that ship with the package."""
+"""File names in a model folder, and the location of the bundled models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FORMAT = "stylegan3d"
 MODEL, ENCODER, CARD = "model.safetensors", "encoder.safetensors", "card.json"
 MONTAGE = "montage.png"
 TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
-#: What was learned of labels after the training, see `training.labels`. In a file of its own:
+#: Label features learned after training, see `training.labels`. In a separate file:
 #: without a label the model is the same one, and so is its hash.
 LABELS = "labels.safetensors"
 
@@ -22,7 +22,7 @@ def bundled_model_path(name: str = BUNDLED) -> Path:
     installed = Path(str(resources.files("stylegan3d"))) / "weights" / name
     if installed.is_dir():
         return installed
-    # An editable install: the weights lie beside src/ in the checkout.
+    # An editable install: the weights are next to src/ in the checkout.
     return Path(__file__).resolve().parents[3] / "weights" / name
 
 

@@ -67,7 +67,7 @@ def edit_names(recipe: Recipe, out: str | Path) -> dict[str, Path]:
 
 
 def scans_at_hand(*paths: str | Path) -> Details:
-    """The scans of details, read where they lie, for `Renderer.details`.
+    """The scans of details, for `Renderer.details`.
 
     Each is looked for among the `paths` given, then beside its latent file, then in the current
     folder, and taken only if it is the very scan that was projected.
@@ -117,7 +117,7 @@ def scan_for(latent: Path, scans: Path | None) -> Path | None:
 
 
 def original_scan(path: str | Path, described: Mapping[str, Any]) -> Scan:
-    """The scan that `AlignedScan.describe` told of, read again from where it lies.
+    """The scan described by `AlignedScan.describe`, read again from its path.
 
     Of several volumes or series the one that was projected.
 
@@ -188,7 +188,7 @@ def edit_files(
         text["Movement"] = _in_figures(moved)
         if what == "Movement":
             text["Units"] = "mm"
-            text["Grid"] = "the model's field of view, where it lies in the scan's space"
+            text["Grid"] = "the model's field of view in the scan's space"
         description = f"{PROGRAM} edit by {generator.name}"
         files |= volumes.volume_files(names[what], image, description=description, sidecar=text)
     return files
@@ -261,7 +261,7 @@ def save_edit(
 
 
 def _vectors(moved: Movement, rigid: np.ndarray) -> nib.Nifti1Image:
-    """The displacement (X, Y, Z, 1, 3) in millimetres of the scan's space, where it lies there."""
+    """The displacement (X, Y, Z, 1, 3) in millimetres, in the scan's space."""
     turned = np.einsum("ji,jxyz->xyzi", rigid[:3, :3], moved.displacement)
     image = nib.Nifti1Image(
         turned[:, :, :, None].astype(np.float32), np.linalg.inv(rigid) @ moved.space.affine
@@ -272,7 +272,7 @@ def _vectors(moved: Movement, rigid: np.ndarray) -> nib.Nifti1Image:
 
 
 def _in_figures(moved: Movement) -> dict[str, float]:
-    """How far tissue moves, in mm, and the largest and least change of volume."""
+    """Tissue movement in mm, and the largest and smallest change of volume."""
     far = moved.moved_mm[moved.moved_mm > 0]
     median, most = (float(np.percentile(far, p)) if far.size else 0.0 for p in (50, 99))
     jacobian = moved.jacobian

@@ -1,6 +1,6 @@
 """Films of a way through latent space: MP4, GIF, or a moving PNG or WebP.
 
-MP4 is encoded by a program of its own, ffmpeg: the one on the PATH, or the one that the Python
+MP4 is encoded by an external program, ffmpeg: the one on the PATH, or the one that the Python
 package imageio-ffmpeg brings (its ffmpeg is under the GPL, which is no matter for this program: it
 is run, not linked, and not shipped with it). Pillow writes the others.
 """
@@ -59,7 +59,7 @@ class Film:
     planes : tuple of Plane
         Which planes, side by side.
     at_mm : tuple of float or None
-        The point (RAS+) they go through; None for the middle.
+        The point (RAS+) the slices pass through; None for the centre.
     look : Look
         How the slices are drawn; the caption is on every picture.
     """
@@ -108,7 +108,7 @@ def film_files(
     path : Path
         Ends in .mp4, .gif, .png (a moving PNG) or .webp.
     report : Progress or None
-        Told before each picture.
+        Called before each picture.
 
     Raises
     ------

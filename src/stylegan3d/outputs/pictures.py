@@ -1,4 +1,4 @@
-"""Saved pictures: what they are called, and the JSON beside them."""
+"""Saved pictures: file names and JSON sidecars."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ PAINTED = (
 
 
 def picture_name(recipe: Recipe, what: str, suffix: str = ".png") -> str:
-    """Such as seed-0042_desc-synthetic_T1w_axial.png: the volume's name and what is shown of it."""
+    """Such as seed-0042_desc-synthetic_T1w_axial.png: the volume's name and the view."""
     return f"{volume_name(recipe).removesuffix(VOLUME_SUFFIX)}_{what}{suffix}"
 
 
 def json_path(path: Path) -> Path:
-    """The JSON file beside a picture, a film or a report: its name with .json put behind it.
+    """The JSON sidecar of a picture, film or report: its name with .json appended.
 
     The whole name stays, so that a picture and a film of the same name have a file each.
     """
@@ -41,7 +41,7 @@ def json_path(path: Path) -> Path:
 def picture_sidecar(
     recipe: Recipe, generator: Generator, folder: Path, what: str = "Picture"
 ) -> dict[str, Any]:
-    """Content of the JSON file beside a picture that goes to `folder`."""
+    """Content of the JSON sidecar of a picture in `folder`."""
     told = recipe.with_paths(lambda part: part.relative_to(folder))
     made = f"{what} of a synthetic volume made by {generator.name}. Not a measurement."
     return {

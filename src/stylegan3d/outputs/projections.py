@@ -1,4 +1,4 @@
-"""What a projection leaves on disk: volumes in both spaces, the latent, and a report."""
+"""Files of a projection: volumes in both spaces, the latent, and a report."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def save_projection(
     left_open: Uncertainty | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write everything a projection found; all files or none.
+    """Write all results of a projection; all files or none.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def save_projection(
 def projected_latent(
     generator: Generator, result: Projection, scan: Mapping[str, Any] | None
 ) -> Latent:
-    """What a projection found, with what it changed in the generator, as a latent file keeps it."""
+    """The result of a projection, with changes to the generator, as stored in a latent file."""
     space = "W" if result.settings["space"] == "w" else "W+"
     return Latent.of(
         generator,

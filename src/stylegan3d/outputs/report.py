@@ -1,4 +1,4 @@
-"""A report of one case on one page: what is shown, how it came about, and what was measured."""
+"""A one-page report of a case: pictures, provenance and measurements."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What a report says.
+    """Content of a report.
 
     Attributes
     ----------
@@ -65,14 +65,14 @@ class Case:
     pictures : sequence of sequence of Picture
         Rows from top to bottom, of pictures side by side.
     measures : mapping of str to mapping of str to float
-        By what was measured ("Scan", "Reconstruction", …), then by the keys of
+        By the image measured ("Scan", "Reconstruction", …), then by the keys of
         `tissue_volumes.VOLUMES`, in millilitres.
     measured : str
-        How the volumes were told, see `tissue_volumes.Tissues.how`; may be empty.
+        How the volumes were measured, see `tissue_volumes.Tissues.how`; may be empty.
     similarity : mapping of str to float
         Similarity of the reconstruction to the scan, by the keys of `LIKENESS`; may be empty.
     verdict, sentence : str
-        How far to believe the reconstruction; may be empty.
+        How far to trust the reconstruction; may be empty.
     model : sequence of str
         Lines about the generator and the programs.
     date : datetime.date
@@ -119,12 +119,12 @@ def build_case(
     trust: Mapping[str, Any] | None = None,
     look: Look = PICTURE_LOOK,
 ) -> Case:
-    """Render, draw and measure what a report of a recipe tells.
+    """Render, draw and measure the content of a recipe's report.
 
     Parameters
     ----------
     recipe, generator, renderer : Recipe, Generator, Renderer
-        What is reported; volumes are rendered in full quality.
+        The recipe; volumes are rendered at full quality.
     name : str
         Name of the case; by default the recipe in words.
     scan : ndarray, shape (X, Y, Z), or None
@@ -173,7 +173,7 @@ def _changed(recipe: Recipe) -> str:
 
 
 def about_model(generator: Generator) -> list[str]:
-    """The generator, where its voxels lie, and the programs, in lines."""
+    """Lines on the generator, its geometry and the software."""
 
     grid = " x ".join(map(str, generator.shape))
     size = " x ".join(f"{mm:g}" for mm in generator.voxel_size)

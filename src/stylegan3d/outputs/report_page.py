@@ -114,7 +114,7 @@ class _Page:
         left: float = MARGIN,
         width: float = INNER,
     ) -> None:
-        """A paragraph of at most so many lines, `space` mm below what stands above."""
+        """A paragraph with a maximum number of lines, `space` mm below the previous item."""
         face = self.bold if bold else self.plain
         self.y += space
         self.canvas.setFillColorRGB(*color)
@@ -148,7 +148,7 @@ class _Page:
         self.canvas.drawImage(ImageReader(_jpeg(picture)), *place)
 
     def table(self, rows: Sequence[Sequence[str]], left: float, width: float) -> None:
-        """A table whose first row and column name the others; numbers stand to the right."""
+        """A table with a header row and column; numbers are right-aligned."""
         size, first = 7.5, (0.34 if len(rows[0]) > 2 else 0.65) * width
         step = (width - first) / max(len(rows[0]) - 1, 1)
         for number, row in enumerate(rows):
@@ -187,7 +187,7 @@ def _row_height(row: Sequence[Picture], width: float) -> float:
 
 
 def _figures(page: _Page, case: Case) -> None:
-    """What was measured at the left, how far to believe it at the right."""
+    """Measurements at the left, their reliability at the right."""
     top = page.y + 1.0
     left, right = (0.58 * INNER, 0.36 * INNER) if case.similarity else (INNER, 0.0)
     titles = list(case.measures)
@@ -263,7 +263,7 @@ def _lines(text: str, face: str, size: float, width: float, most: int) -> list[s
 
 
 def _fit(text: str, face: str, size: float, width: float, more: bool = False) -> str:
-    """The text, cut with an ellipsis where it is too wide or goes on."""
+    """The text, truncated with an ellipsis if too wide or too long."""
     from reportlab.pdfbase.pdfmetrics import stringWidth
 
     text = writable(text, face) if not more else text

@@ -1,4 +1,4 @@
-"""What a projection through an operator leaves on disk besides: the scan with its data kept."""
+"""Additional files of a projection through an operator: the scan with measured data kept."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def restored_files(
     aligned, made : AlignedScan, ndarray
         The scan that was projected with this operator, and the volume (X, Y, Z) that came of it.
     operator : Operator
-        As it was given to `project`.
+        As passed to `project`.
     recipe : Recipe or None
-        Recipe of `made`, where it was edited since; the sidecars tell of it.
+        Recipe of `made` if it was edited since; stored in the sidecars.
     """
     names = restored_names(aligned.scan.path, out, operator)
     if not names:
@@ -124,7 +124,7 @@ def _filled(generator: Generator, aligned: AlignedScan, operator: Mask, made: np
 
 
 def _finer(aligned: AlignedScan, bound: Operator) -> dict[str, Any]:
-    """The scan's description; of thick slices with as many thin ones as the model can tell."""
+    """The scan's description; for thick slices with as many thin ones as the model resolves."""
     told = aligned.describe()
     bound = bound.operator if isinstance(bound, Masked) else bound
     if not isinstance(bound, ThickSlices) or not bound.own_slices:

@@ -1,4 +1,4 @@
-"""Saved results: what they are called and what their sidecars say (BIDS derivatives).
+"""Saved results: file names and sidecars (BIDS derivatives).
 
 The window and the command line save through here, so the same recipe gives the same bytes in both.
 """
@@ -127,7 +127,7 @@ def rendered_files(
 
 
 def native_scan(recipe: Recipe) -> dict[str, Any]:
-    """The scan a recipe's volume can go back to; OutputError if it was not projected from one."""
+    """The scan a recipe was projected from; OutputError if there is none."""
     scan = recipe.scan()
     if scan is None:
         raise OutputError(
@@ -145,7 +145,7 @@ def sidecar(
     what, about = "T1-weighted brain", {"SkullStripped": True}
     intensity = "1 is the 99.5th percentile inside the brain, 0 is outside"
     if "origin" in generator.card:
-        # The file of another program does not say what its network was trained on.
+        # Another program's file does not contain what its network was trained on.
         what, about = "volume", {}
         intensity = "0 and 1 are the ends of the network's range of -1 to 1"
     made = f"Synthetic {what} made by {generator.name}. Not a measurement."
@@ -154,7 +154,7 @@ def sidecar(
         "IntendedUse": INTENDED_USE,
         **provenance(generator),
         "Sources": sources(recipe),
-        # The model stands below, wherever the recipe came from.
+        # The model is given below, wherever the recipe came from.
         "Recipe": recipe.replace(model=None).to_dict(),
         "Model": {**model_of(generator, recipe), **_frame(generator)},
         "SpatialReference": "the scan's own grid" if native else "the model's grid",
@@ -188,7 +188,7 @@ def provenance(generator: Generator) -> dict[str, Any]:
 
 
 def _frame(generator: Generator) -> dict[str, str]:
-    """Of a generator whose file does not say where its voxels lie: what `--frame` was or is."""
+    """The `--frame` used for a generator whose file does not contain its geometry."""
     if generator.frame is None:
         return {}
     return {"AssumedFrame" if generator.frame_note else "Frame": str(generator.frame)}

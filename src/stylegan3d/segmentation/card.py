@@ -1,4 +1,4 @@
-"""A trained tissue network as a folder: weights in float16, and a card that says what it is."""
+"""A trained tissue network as a folder: float16 weights and a card."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from stylegan3d.storage.jsontext import finite_number, is_int
 def write_model(
     folder: Path, network: TissueNetwork, card: dict[str, Any], *, overwrite: bool = False
 ) -> None:
-    """Write weights, card and a page for people; see `NetworkFolder.write`."""
+    """Write weights, card and README; see `NetworkFolder.write`."""
     FOLDER.write(folder, network, card, page_of, overwrite=overwrite)
 
 
 def page_of(card: dict[str, Any]) -> str:
-    """The card for people, in Markdown."""
+    """The card as a README in Markdown."""
     figures = _figures(card["validation"]) if "validation" in card else []
     return page_with(card, ["Labels the tissues of brains in T1-weighted MR."], figures)
 
@@ -47,7 +47,7 @@ def _figures(validation: dict[str, Any]) -> list[str]:
 
 
 def _baselines(found: dict[str, dict[str, float]]) -> list[str]:
-    """Dice of ways without a network as a table."""
+    """Dice of methods without a network as a table."""
     lines = ["", "Dice of baselines without a network, in the same subjects:", ""]
     lines += ["| tissue | the commonest label there | a mixture of Gaussians |", "|---|---|---|"]
     return lines + [
@@ -69,7 +69,7 @@ def _build(architecture: dict[str, Any], weights: int) -> TissueNetwork:
 
 
 def _check(card: dict[str, Any]) -> None:
-    """What `inference.Segmenter` reads of a card; the rest is for people."""
+    """The part of a card that `inference.Segmenter` uses; the rest is documentation."""
     named = isinstance(card.get("name"), str)
     tables = all(
         isinstance(card.get(k), dict) for k in ("architecture", "files", "space", "people")

@@ -56,7 +56,7 @@ def side_volumes(labels: np.ndarray, space: Space) -> tuple[dict[str, float], di
     """`volumes_ml` of the left and of the right half, divided at x = 0 mm of the RAS+ world.
 
     For grids whose axes lie along the world's, as those of prepared data sets do. A voxel whose
-    centre lies on the plane counts half to each side.
+    centre is on the plane counts half to each side.
     """
     axis = [code in "LR" for code in space.axcodes].index(True)
     x = space.affine[0, 3] + space.affine[0, axis] * np.arange(space.shape[axis])

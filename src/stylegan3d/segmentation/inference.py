@@ -96,7 +96,7 @@ class Segmenter:
         dtype : torch.dtype
             Precision of the feature maps; lower ones are for the screen.
         confidence : bool
-            Tell how sure the network is, for about as much time again.
+            Also compute the network's confidence, which doubles the time.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class Segmenter:
             return self._networks[dtype]
 
     def percentile(self, name: str, value: float) -> float:
-        """Where a volume lies among the subjects the card tells of, 0 to 100.
+        """Percentile of a volume among the subjects of the card, 0 to 100.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class Segmenter:
         Raises
         ------
         ModelError
-            If the card tells nothing of this measure.
+            If the card does not contain this measure.
         """
         table = self.card["people"]
         if name not in table["quantiles"]:

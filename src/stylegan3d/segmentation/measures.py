@@ -1,4 +1,4 @@
-"""Tissue volumes of labelled brains, their ratio, and how far left and right differ."""
+"""Tissue volumes of labelled brains, their ratio, and their left-right asymmetry."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def measure(
 
 
 def measures_of(found: Segmentation) -> dict[str, float]:
-    """`MEASURES` of one brain, and "confidence" if it was asked for.
+    """`MEASURES` of one brain, and "confidence" if requested.
 
     Asymmetries are those of the halves left and right of x = 0 mm.
     """

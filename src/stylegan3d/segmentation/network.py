@@ -98,7 +98,7 @@ def padded(x: Tensor, multiple: int) -> Tensor:
 
 
 def likeliest(logits: Tensor) -> Tensor:
-    """Label of each voxel, uint8 [N, X, Y, Z], from what the network gives."""
+    """Label of each voxel, uint8 [N, X, Y, Z], from the network's output."""
     # `max` where `argmax` would do: over a short axis it takes a twentieth of the time on a CPU.
     return to_voxels(logits.max(dim=4).indices.to(torch.uint8))
 

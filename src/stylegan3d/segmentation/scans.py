@@ -55,7 +55,7 @@ class LabelledScan:
 
     @property
     def warnings(self) -> list[str]:
-        """Those of the steps that a person should look into."""
+        """The steps that the user should check."""
         return list(map(str, checks(self.steps)))
 
 
@@ -131,7 +131,7 @@ def table_text(path: Path, name: str, labelled: LabelledScan, segmenter: Segment
     """The measures as CSV or JSON, by the ending of `path`.
 
     The CSV has a header and one row, so that the rows of many scans can be put together; a
-    percentile is where a measure lies among the subjects that the network's card tells of.
+    percentile is that of a measure among the subjects of the network's card.
     """
     measures = labelled.measures
     percentiles = {n: segmenter.percentile(n, measures[n]) for n in MEASURES}
@@ -147,7 +147,7 @@ def table_text(path: Path, name: str, labelled: LabelledScan, segmenter: Segment
 
 
 def _is_synthetic(path: Path) -> bool:
-    """Whether the sidecar of a volume says that a generator made it."""
+    """Whether the sidecar of a volume marks it as synthetic."""
     try:
         about: Any = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

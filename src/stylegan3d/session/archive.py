@@ -1,4 +1,4 @@
-"""A session as one file to hand on: `session.json` and its latents, zipped."""
+"""A session as one zip file: `session.json` and its latents."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _BROKEN = (
 
 
 def pack(state: SessionState, folder: Path) -> bytes:
-    """A session that lies in `folder`, with all latents and directions it needs, as a zip file.
+    """Pack the session in `folder`, with all latents and directions it needs, as a zip file.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def pack(state: SessionState, folder: Path) -> bytes:
             return part
         if str(path) not in names:
             data = read_bytes(path, SessionError)
-            # Files of one name from several folders are told apart by their content.
+            # Files of the same name from several folders are distinguished by their content.
             plain = re.sub(r"[^\w.-]", "-", path.name)  # what any system takes
             names[str(path)] = f"{hashlib.sha256(data).hexdigest()[:8]}-{plain}"
             files[names[str(path)]] = data
@@ -71,7 +71,7 @@ def pack(state: SessionState, folder: Path) -> bytes:
 
 
 def unpack(path: Path, folder: Path) -> tuple[SessionState, dict[Path, bytes]]:
-    """The session in a file that `pack` made, and its latents, still to be written to `folder`.
+    """The session in a file made by `pack`, and its latents, not yet written to `folder`.
 
     Raises
     ------

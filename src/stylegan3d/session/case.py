@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which scan is meant, and how it lies; as for `read_scan`.
+    """Which scan, and its orientation; as for `read_scan`.
 
     Attributes
     ----------
@@ -54,12 +54,12 @@ class Choice:
 class Case:
     """One patient's scan at one moment: being read, refused, open, aligned or projected.
 
-    A case is never changed. Each step of the work gives a new one with the same `key`.
+    A case is immutable. Each processing step makes a new one with the same `key`.
 
     Attributes
     ----------
     name : str
-        The patient's, as the scan's file or series says it.
+        The patient's, from the scan's file or series.
     choice : Choice or None
         Where the scan came from; None where only a latent is known.
     scan : Scan or None
@@ -71,11 +71,11 @@ class Case:
     found : AlignedScan or None
         The scan as the alignment put it.
     pose : Pose
-        How a person moved it from there.
+        Manual correction of that.
     aligned : AlignedScan or None
-        The scan where it lies now; of a projection, where it was projected.
+        The scan with its current alignment; for a projection, that of the projection.
     region : object or None
-        What is marked to be left out of the projection.
+        Region excluded from the projection.
     model : str
         Hash of the model that it was aligned with or projected into.
     source : Source or None
@@ -144,7 +144,7 @@ class Case:
     def lying(
         self, found: AlignedScan, aligned: AlignedScan, pose: Pose = NO_POSE, model: str = ""
     ) -> Case:
-        """The scan aligned, or moved by hand: what was found where it lay before is left out."""
+        """The scan with a new alignment; results of the old one are dropped."""
         return dataclasses.replace(
             self.as_read(),
             found=found,

@@ -1,6 +1,6 @@
-"""A session of the explorer as plain data: history, favourites, and what was looked at.
+"""A session of the explorer as plain data: history, favourites, and the view.
 
-In a folder of its own a session is `session.json` with the latents of projected scans beside it;
+A session folder contains `session.json` and the latents of projected scans;
 `session_archive` puts both into one file. Both are read with suspicion: nothing in them executes,
 sizes are bounded, and whatever is not as it should be is refused in a sentence.
 """
@@ -39,12 +39,12 @@ class Favourite:
 
 @dataclass(frozen=True)
 class SessionState:
-    """All that is needed to go on where one stopped.
+    """Everything needed to continue a session.
 
     Attributes
     ----------
     states, position : tuple of Recipe, int
-        The history, and the index of what was shown.
+        The history, and the index of the current entry.
     model : MadeWith or None
         Whose recipes they are.
     model_path, frame : str or None
@@ -55,7 +55,7 @@ class SessionState:
     scan : str or None
         Path of the scan that was open.
     view : mapping
-        What was looked at, as plain data.
+        The view, as plain data.
     saved : str
         When, as ISO 8601 in UTC.
     closed : bool
@@ -114,7 +114,7 @@ class SessionState:
 
 
 def encode(state: SessionState, folder: Path) -> bytes:
-    """The content of `session.json` in `folder`; latents that lie there are named without it."""
+    """The content of `session.json` in `folder`; paths inside it are relative."""
     inside = str(folder)
     head = {
         "format": FORMAT,
@@ -128,7 +128,7 @@ def encode(state: SessionState, folder: Path) -> bytes:
         "view": dict(state.view),
         "position": state.position,
     }
-    # A history is encoded each time something is added to it: what was there is not done again.
+    # A history is encoded at each addition: earlier entries are cached.
     states = ",\n".join(_text(recipe, inside) for recipe in state.states)
     favourites = ",\n".join(
         f'{{"of": {json.dumps(model)}, "note": {json.dumps(item.note)}, '
@@ -146,7 +146,7 @@ def _text(recipe: Recipe, folder: str) -> str:
 
 
 def _named_in(part: Source | Edit, folder: Path) -> Source | Edit:
-    """A source or an edit whose file, if it lies in `folder`, is named without it."""
+    """A source or an edit; a file inside `folder` gets a relative path."""
     path = file_of(part)
     return part if path is None or path.parent != folder else with_file(part, path.name)
 

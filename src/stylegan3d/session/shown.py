@@ -1,4 +1,4 @@
-"""What is on the screen, as one small value, and the entries of a history made of it."""
+"""What is shown, as one small value, and the history entries made of it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ How = Literal["off", "side", "curtain", "flicker", "difference"]
 
 @dataclass(frozen=True)
 class Shown:
-    """What is on the screen.
+    """What is shown.
 
     Attributes
     ----------
     recipe : Recipe
-        The current brain, whether it is looked at or not.
+        The current brain, shown or not.
     what : str
         "recipe", the brain itself; "scan"; "difference", reconstruction minus scan; "filled", the
         scan with what it lost made up; "painted", the brain that fits edited labels; "search", a
@@ -41,7 +41,7 @@ class Shown:
     second: Recipe | Case | None = None
 
     def of(self, recipe: Recipe) -> Shown:
-        """Another brain is to be seen, unless what is looked at follows it."""
+        """Show another brain, unless the current view follows it."""
         follows = self.what in FOLLOWING and recipe.source == self.recipe.source
         return dataclasses.replace(self, recipe=recipe, what=self.what if follows else "recipe")
 
@@ -52,7 +52,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Entry:
-    """One step of a session's history: what was on the screen, whose it was, and the model."""
+    """One step of a session's history: what was shown, of which case and model."""
 
     shown: Shown = field(default_factory=Shown)
     case: Case | None = None

@@ -1,4 +1,4 @@
-"""Where sessions are kept while and after they run: a folder each, owned by one process.
+"""Storage of running and closed sessions: one folder each, owned by one process.
 
 A folder's name begins with the time it was made, so that names sort by age. Its owner is written
 down with when its process began, for numbers of processes are used again. Nobody but the user may
@@ -24,7 +24,7 @@ from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, outp
 from stylegan3d.storage.leftovers import DAY_S, host_tag, process_began, sweep
 
 OWNER = "owner.json"
-#: Sessions that are kept after they were closed.
+#: Number of closed sessions that are kept.
 KEPT = 10
 #: A folder without a session that is younger may be another window's that is just beginning.
 BEGINNING_S = 3600.0
@@ -66,12 +66,12 @@ class SessionFolder:
         return self.path
 
     def write(self, state: SessionState) -> None:
-        """Save the session; either wholly, or what was saved before stays. OutputError."""
+        """Save the session atomically; on failure (OutputError) the previous state remains."""
         self.make()
         atomic_write_bytes(self.path / FILE, encode(state, self.path), overwrite=True)
 
     def take(self, other: Path) -> SessionState:
-        """Go on with a session that lies in another folder, which becomes this one.
+        """Continue a session of another folder, which becomes this one.
 
         What lay in this folder is left to itself.
 
@@ -99,7 +99,7 @@ class SessionFolder:
         self.path = self.base / _new_name()
 
     def remove(self) -> None:
-        """Delete the folder and what is in it."""
+        """Delete the folder and its content."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _own(self) -> None:
@@ -120,7 +120,7 @@ def kept_sessions(base: Path) -> list[Kept]:
 
 
 def tidy(base: Path, most: int = KEPT) -> None:
-    """Delete the oldest sessions beyond `most`, and what is left of others that never began.
+    """Delete the oldest sessions beyond `most`, and remains of those that never started.
 
     Of those that stay, what was half written as their window came to its end is removed.
     """
@@ -136,7 +136,7 @@ def tidy(base: Path, most: int = KEPT) -> None:
 
 
 def mark_closed(kept: Kept) -> None:
-    """Offer a session no longer by itself; it can still be opened."""
+    """Stop offering a session for recovery; it can still be opened."""
     closed = dataclasses.replace(kept.state, closed=True)
     atomic_write_bytes(kept.folder / FILE, encode(closed, kept.folder), overwrite=True)
 
@@ -160,10 +160,10 @@ def _owned(folder: Path) -> bool:
     try:
         owner = json.loads((folder / OWNER).read_text())
         if owner.get("host", host_tag()) != host_tag():
-            # Of a machine that shares these folders nobody can ask: it saves while it is used.
+            # Another machine's process cannot be queried: it saves regularly while in use.
             return time.time() - _last_saved(folder) < DAY_S
         began = process_began(int(owner["pid"]))
-        # Earlier versions wrote down the time of day ("started"), which nothing can be told from.
+        # Earlier versions stored the time of day ("started"), which identifies nothing.
         return began is not None and owner.get("began", began) == began
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return False

@@ -1,6 +1,6 @@
 """The description of one option: what a form, `--help` and a check need to know of it.
 
-An option stands in the type of a field of a frozen dataclass:
+An option is declared in the type of a field of a frozen dataclass:
 
     seconds: Annotated[float, Option("Transition", "From brain to brain.", unit="s", low=0.1)]
 """
@@ -58,7 +58,7 @@ class Option:
         return f"{ends}{self.unit and ' '}{self.unit}"
 
     def problem(self, value: Any) -> str:
-        """What is wrong with a value, such as "is 0, but must be 1 to 60"; empty if nothing is.
+        """Why a value is invalid, such as "is 0, but must be 1 to 60"; empty if valid.
 
         None is a value that was left out.
         """
@@ -99,7 +99,7 @@ def check_options(settings: Any) -> None:
     Raises
     ------
     OutputError
-        One sentence that names the option, its value and what is allowed.
+        One sentence with the option, its value and the allowed ones.
     """
     for described in options_of(type(settings)):
         problem = described.option.problem(getattr(settings, described.name))

@@ -29,7 +29,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class PictureSettings:
-    """What is drawn, and how large."""
+    """Content and size of a picture."""
 
     view: Annotated[
         str,

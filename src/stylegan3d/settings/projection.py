@@ -20,7 +20,7 @@ BUDGETS: dict[str, int] = {"draft": 12, "standard": 60, "thorough": 120}
 #: Budgets, each with the words for it.
 TITLES: dict[str, str] = {"draft": "Draft", "standard": "Standard", "thorough": "Thorough"}
 TUNED = ("thorough",)
-#: The budget of what is only a part of something else, such as searches for an uncertainty.
+#: The budget of auxiliary searches, such as those for an uncertainty.
 QUICK = "draft"
 
 
@@ -124,5 +124,5 @@ class Choices:
     ] = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; what was not chosen is left out."""
+        """Plain values; unset options are left out."""
         return {key: value for key, value in asdict(self).items() if value is not None}

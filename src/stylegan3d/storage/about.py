@@ -4,7 +4,7 @@ from __future__ import annotations
 
 PROGRAM = "napari-stylegan3d"
 INTENDED_USE = "Research and teaching. Synthetic: not for diagnosis."
-#: What every view, file and report of an edited scan says; and of another brain in its detail.
+#: Note in every view, file and report of an edited scan, and of another brain with its detail.
 EDITED_SCAN = "Edited scan, not a recording"
 WORN_DETAIL = "Synthetic brain with the detail of a scan, not a recording"
 

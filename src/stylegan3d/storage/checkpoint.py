@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 
 def save_checkpoint(folder: Path, data: dict[str, Any]) -> None:
-    """Write the checkpoint in one step: a kill at any moment leaves the old or the new one.
+    """Write the checkpoint atomically: a kill at any moment leaves the old or the new one.
 
-    The one that was there is kept as the one before.
+    The existing one is kept as the previous checkpoint.
 
     Raises
     ------
     OutputError
         If it cannot be written; the old one is left as it was.
     ModelError
-        If the training ran away; likewise.
+        If the training diverged; likewise.
     """
     if not _is_finite(data):
         raise ModelError(
@@ -57,26 +57,26 @@ def load_checkpoint(
     folder : Path
         Folder of the run.
     device : torch.device
-        Where its tensors go.
+        Device of its tensors.
     build : callable
-        Makes what is wanted of the checkpoint's content; fails where that is damaged.
+        Builds the result from the checkpoint's content; fails if that is damaged.
 
     Returns
     -------
     tuple of (T, str)
-        What was built, and a sentence where it is of the checkpoint before the last, else "".
+        The result, and a warning if it comes from the previous checkpoint, else "".
 
     Raises
     ------
     ModelError
-        If there is none, or none that can be read.
+        If there is none, or none is readable.
     """
     path, before = folder / CHECKPOINT, folder / PREVIOUS
     if not path.is_file() and not before.is_file():
         raise ModelError(f"There is no training run to resume in '{folder}'.")
     try:
         return build(_read(path, device)), ""
-    except ModelError:  # sound, but not fit for what is asked of it
+    except ModelError:  # intact, but unsuitable for this request
         raise
     except Exception as error:
         kind = "missing" if isinstance(error, FileNotFoundError) else "damaged"
@@ -93,7 +93,7 @@ def load_checkpoint(
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
-    """The content of a checkpoint. Its checksums, which torch does not look at, are looked at."""
+    """The content of a checkpoint. Verifies its checksums, which torch does not."""
     with zipfile.ZipFile(path) as archive:
         wrong = archive.testzip()
     if wrong is not None:

@@ -69,7 +69,7 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 def write_together(files: Mapping[Path, bytes], *, overwrite: bool = False) -> None:
-    """Write several files, all or none: if one fails, what stood there before stands there again.
+    """Write several files, all or none: if one fails, the previous files are restored.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def atomic_file(path: Path, *, previous: Path | None = None) -> Iterator[IO[byte
     Raises
     ------
     OutputError
-        If it cannot be written. What stood there before then still stands there.
+        If it cannot be written. A previous file then remains.
     """
     folders: list[Path] = []
     kept: list[Path] = []
@@ -235,7 +235,7 @@ def _keep_old(path: Path) -> Path:
 
 
 def _place(part: Path, path: Path, overwrite: bool) -> None:
-    """Give the finished temporary file its name; without `overwrite` never over another file."""
+    """Rename the finished temporary file; without `overwrite` never over another file."""
     if not overwrite:
         try:
             os.link(part, path)  # unlike a rename, this fails if another got there first

@@ -88,7 +88,7 @@ def patterns(*kinds: Kind) -> str:
 
 
 def format_of(path: str | Path) -> Format | None:
-    """The format that a file's name speaks for; None for a name that speaks for none."""
+    """The format implied by a file's name; None if unknown."""
     name = str(path).lower()
     return next((f for f in FORMATS if name.endswith(f.suffixes + f.partners)), None)
 

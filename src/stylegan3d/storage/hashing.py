@@ -12,7 +12,7 @@ PIECE = 2**20
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes, read in pieces.
 
-    No more of it is read than it says to have: files of the system's kernel have no end.
+    Reads no more than its stated size: some kernel files are endless.
     """
     digest = hashlib.sha256()
     with path.open("rb") as stream:

@@ -28,7 +28,7 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def from_json(text: str | bytes, largest: int = LARGEST, *, nan_is_none: bool = False) -> Any:
-    """What a JSON text says.
+    """Parse a JSON text.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Temporary files that say whose they are, so that a process that is killed leaves none for good.
+"""Temporary files named after their process, so that leftovers of killed ones can be removed.
 
 The name holds the machine and the process, with when it began as the kernel counts, so that setting
 the clock makes no live work look dead. Whoever works in the folder next removes the files of
@@ -22,7 +22,7 @@ from pathlib import Path
 
 #: Folders made by `temporary_folder` begin with this.
 PREFIX = "stylegan3d-"
-#: Whether a process of another machine still runs cannot be asked; after so long it does not.
+#: Age at which files of another machine's process are considered abandoned.
 DAY_S = 86_400.0
 _OWNER = r"(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-(?P<began>[0-9a-f]{8})(?P<own>-[0-9a-f]{8})?"
 _FILE = re.compile(rf"\..*\.{_OWNER}\.(part|old)")
@@ -31,7 +31,7 @@ _swept: set[tuple[int, Path]] = set()
 
 
 def hidden_name(path: Path, role: str) -> Path:
-    """A name beside `path` for what will be it ("part") or was it ("old")."""
+    """A name next to `path` for its next ("part") or previous ("old") content."""
     return path.with_name(f".{path.name[:100]}.{_mine()}.{role}")
 
 
@@ -46,7 +46,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def new_temporary_folder() -> Path:
-    """A folder that whoever asked for it removes; after a sudden end `sweep_temporary` does."""
+    """A folder that the caller removes; after a crash `sweep_temporary` does."""
     sweep_temporary()
     folder = Path(tempfile.gettempdir()) / f"{PREFIX}{_mine()}"
     folder.mkdir(mode=0o700)
@@ -88,7 +88,7 @@ def _remove(folder: Path, pattern: re.Pattern[str]) -> int:
 
 
 def _is_left(entry: os.DirEntry[str], owner: re.Match[str]) -> bool:
-    """Whether nobody is at work on it any more."""
+    """Whether no process uses it any more."""
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError:
@@ -104,7 +104,7 @@ def _is_left(entry: os.DirEntry[str], owner: re.Match[str]) -> bool:
 
 
 def process_began(pid: int) -> str | None:
-    """Eight hexadecimal digits that tell a process from others of the same number; None if gone.
+    """Eight hexadecimal digits that distinguish processes of the same number; None if ended.
 
     They stand for when it began. Linux counts that in ticks since the machine's start (`man
     proc_pid_stat`, field 22), so that it stays the same when the clock is set; what psutil makes
@@ -132,5 +132,5 @@ def _mine() -> str:
 
 @cache
 def host_tag() -> str:
-    """Six digits that tell this machine from others."""
+    """Six digits that identify this machine."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]

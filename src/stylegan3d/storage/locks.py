@@ -1,4 +1,4 @@
-"""One at a time: a folder that a run writes to is held by it, and says by whom.
+"""Folder locks: a run locks the folder it writes to, and records its owner.
 
 The lock is the system's own and ends with the process, however that ends: a run that was killed
 holds nobody up. Where a file system has no locks, the process that is named in the file counts, as
@@ -31,7 +31,7 @@ _HOLDER = re.compile(r"process (\d+) on (\S+), since \d{4}-\d\d-\d\d \d\d:\d\d")
 
 
 class NoLocks(Exception):
-    """The file system knows no locks."""
+    """The file system does not support locks."""
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def _runs(holder: str) -> bool:
     if match is None:
         return False
     if match[2] != socket.gethostname():
-        return True  # nobody can tell from here
+        return True  # cannot be known from here
     import psutil
 
     return int(match[1]) != os.getpid() and psutil.pid_exists(int(match[1]))
@@ -149,7 +149,7 @@ def try_lock(file: IO[str]) -> bool:
 
 
 def unlock(file: IO[str]) -> None:
-    """Give back what `try_lock` took."""
+    """Release the lock of `try_lock`."""
     with suppress(OSError):
         if os.name == "nt":
             import msvcrt

@@ -14,7 +14,7 @@ RESERVED = {
     *("con", "prn", "aux", "nul", "conin$", "conout$"),
     *(f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"),
 }
-#: Characters that Windows allows in no name; line ends and the like serve nobody elsewhere either.
+#: Characters that Windows forbids in names; control characters are excluded everywhere.
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 #: Bytes of a scan's own name in those of its outputs: with what is put after it, and for a moment
 #: before it, less than the 255 that file systems store.
@@ -28,7 +28,7 @@ def same_place(name: str) -> str:
 
 
 def last_part(path: str) -> str:
-    """The last part of a path, whichever system wrote it: C:\\t\\a.nii and /t/a.nii give a.nii."""
+    """The last part of a path of any system: C:\\t\\a.nii and /t/a.nii give a.nii."""
     return PureWindowsPath(PurePosixPath(path).name).name
 
 

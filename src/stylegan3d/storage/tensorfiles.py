@@ -26,7 +26,7 @@ LARGEST_FILE = 2 * 1024**3
 
 def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
     """Safetensors bytes of `tensors` and `metadata`; equal content gives equal bytes."""
-    # safetensors writes an array's memory as it lies, so it must lie in C order.
+    # safetensors writes an array's raw memory, so it must be in C order.
     ordered = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
     data = safetensors.numpy.save(ordered, metadata=dict(metadata))
     header, body = _split(data)
@@ -44,7 +44,7 @@ def unpack(
     error: type[StyleGAN3DError],
     versions: Sequence[str] = ("1",),
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Tensors and metadata of a file whose metadata says it is of this `kind`.
+    """Tensors and metadata of a file of this `kind`.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def read_bytes(path: Path, error: type[StyleGAN3DError], largest: int = LARGEST_FILE) -> bytes:
-    """Content of the file, or one sentence of class `error` that says why it cannot be read.
+    """Content of the file, or an `error` with the reason in one sentence.
 
     Pipes and devices, which may never end, are refused, as are files of more than `largest` bytes.
     """
@@ -101,7 +101,7 @@ def read_bytes(path: Path, error: type[StyleGAN3DError], largest: int = LARGEST_
                 "choose another file."
             )
         with path.open("rb") as stream:
-            # No more than it says to have: files of the system's kernel have no end.
+            # No more than its stated size: some kernel files are endless.
             return stream.read(about.st_size)
     except ValueError:  # a NUL in the name
         raise error(f"{path} is not a valid file name: choose another file.") from None

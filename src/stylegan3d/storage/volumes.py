@@ -54,7 +54,7 @@ def write_volume(
     synthetic: bool = True,
     xform_code: int = 2,
 ) -> None:
-    """Write a volume as NIfTI-1 `.nii.gz` and its sidecar as `.json` beside it, both or neither.
+    """Write a volume as NIfTI-1 `.nii.gz` and its `.json` sidecar, both or neither.
 
     Parameters
     ----------

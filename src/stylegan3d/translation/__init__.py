@@ -1,1 +1,1 @@
-"""Translation of labels to pictures: the T1 brain that fits a map of tissues or regions."""
+"""Label-to-image translation: a T1 brain from a map of tissues or regions."""

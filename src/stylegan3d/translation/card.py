@@ -18,7 +18,7 @@ from stylegan3d.translation.codes import RegionTable
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
 
-#: What is measured, in the words of the page; keys are those of `evaluation.evaluate`.
+#: Names of the measures on the page; keys are those of `evaluation.evaluate`.
 WAYS = {
     "read": "tissues read in the scan",
     "map": "tissues of the label map",
@@ -39,19 +39,19 @@ def write_model(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write weights, card, a page for people and its picture (PNG); see `NetworkFolder.write`."""
+    """Write weights, card, README and its picture (PNG); see `NetworkFolder.write`."""
     FOLDER.write(folder, network, card, page_of, others={MONTAGE: montage}, overwrite=overwrite)
 
 
 def page_of(card: dict[str, Any]) -> str:
-    """The card for people, in Markdown."""
+    """The card as a README in Markdown."""
     about = ["Paints a T1-weighted brain that fits a map of labels.", ""]
     about += [f"![Labels, what is painted from them, the scan]({MONTAGE})"]
     return page_with(card, about, figures(card["validation"]) if "validation" in card else [])
 
 
 def figures(validation: dict[str, Any]) -> list[str]:
-    """How alike pictures are, and how well labels are kept, as two tables."""
+    """Image similarity and label agreement, as two tables."""
     ways = {key: row for key, row in validation["ways"].items() if key in WAYS}
     lines = [
         f"In {validation['people']} held-out subjects with label maps; painted in the contrast of "
@@ -126,7 +126,7 @@ def _build(architecture: dict[str, Any], weights: int) -> TranslationNetwork:
 
 
 def _check(card: dict[str, Any]) -> None:
-    """What `painter.Painter` reads of a card; the rest is for people."""
+    """The part of a card that `painter.Painter` uses; the rest is documentation."""
     tables = ("architecture", "files", "space", "contrast")
     if not isinstance(card.get("name"), str):
         raise ValueError("no name")

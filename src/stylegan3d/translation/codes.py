@@ -1,4 +1,4 @@
-"""What the numbers in a label map stand for: tissues, or regions that belong to tissues."""
+"""Meaning of the numbers in a label map: tissues, or regions that belong to tissues."""
 
 from __future__ import annotations
 

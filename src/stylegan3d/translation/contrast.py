@@ -1,4 +1,4 @@
-"""How a scan shows the tissues: a few numbers that say which contrast labels are painted in.
+"""The tissue contrast of a scan: a few numbers that set the contrast of generated brains.
 
 Mean and spread of each tissue, how the white matter's brightness runs across the head (the coil),
 and how sharp the picture is. They are counted, not learned, so that each can be read and set.
@@ -19,7 +19,7 @@ CONTRAST = (
     *(f"white {axis}" for axis in AXES),
     "sharpness",
 )
-# Fewer voxels tell no mean: such a tissue is as in the mean of subjects.
+# Too few voxels for a mean: such a tissue gets the subjects' mean.
 FEWEST = 20
 _WHITE = CLASSES.index("white")
 

@@ -1,4 +1,4 @@
-"""Making a labelled structure larger or smaller, so that its surroundings give way.
+"""Growing or shrinking a labelled structure, with its surroundings deforming along.
 
 The labels are moved, not painted over: the structure's border goes out by the given distance, what
 lies behind it is pushed along and squeezed, less and less with distance. So the deep nuclei beside
@@ -33,7 +33,7 @@ def resized(
     labels : ndarray
         Integers (X, Y, Z), tissues or regions; 0 is outside the brain.
     structure : ndarray, shape (X, Y, Z), bool
-        What is to be resized.
+        The structure to resize.
     mm : float
         How far its border moves outwards, -10 to 10; negative makes it smaller.
     voxel_mm : tuple of float
@@ -102,6 +102,6 @@ def _distance(structure: np.ndarray, voxel_mm: tuple[float, float, float]) -> np
 
 
 def _source(distance: np.ndarray, mm: float) -> np.ndarray:
-    """Distance before the edit of what lies at a distance after it; it grows with it."""
+    """Distance before the edit, as an increasing function of the distance after it."""
     behind = np.maximum(distance - mm, 0)
     return np.asarray(distance - mm * np.exp(-behind / YIELD_MM))

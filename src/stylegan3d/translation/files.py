@@ -81,11 +81,11 @@ def brain_of(scan: Scan, painter: Painter, segmenter: Segmenter) -> tuple[np.nda
 def painted(
     placed: PlacedMap, painter: Painter, contrast: np.ndarray, edits: Sequence[Resize]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The brain that fits a map after edits, and its tissues; both on the painter's grid."""
+    """The brain generated from an edited map, and its tissues; both on the painter's grid."""
     tissues = edited(placed.tissues, edits, painter)
     regions = placed.regions
     if regions is not None and edits:
-        # Regions are told where the edits left the tissue alone.
+        # Regions are used where the edits left the tissue unchanged.
         regions = np.where(tissues == placed.tissues, regions, 0)
     return painter.paint(tissues, regions, contrast), tissues
 
@@ -141,12 +141,12 @@ def relabelled_files(
     before: np.ndarray,
     after: np.ndarray,
 ) -> dict[Path, bytes]:
-    """A brain whose labels were edited by hand, and the labels; not yet written: name to content.
+    """A brain with manually edited labels, and the labels; not yet written: name to content.
 
     Parameters
     ----------
     path : Path
-        Path of the brain; its labels go to `labels_path(path)`.
+        Path of the brain; its labels are written to `labels_path(path)`.
     title : str
         What it was before, in words.
     brain, before, after : ndarray, shape (X, Y, Z)
@@ -179,8 +179,8 @@ def save_relabelled(
     before: np.ndarray,
     after: np.ndarray,
 ) -> list[Path]:
-    """Write what `relabelled_files` makes, over files of the same names; what was written."""
-    if not path.name.endswith(VOLUME_SUFFIX):  # as a person may type it
+    """Write the files of `relabelled_files`, replacing existing ones; return their paths."""
+    if not path.name.endswith(VOLUME_SUFFIX):  # as a user may type it
         path = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + VOLUME_SUFFIX)
     files = relabelled_files(path, painter, title, brain, before, after)
     write_together(files, overwrite=True)
@@ -188,7 +188,7 @@ def save_relabelled(
 
 
 def labels_path(path: Path) -> Path:
-    """Beside brain_T1w.nii.gz, brain_dseg.nii.gz."""
+    """Such as brain_dseg.nii.gz for brain_T1w.nii.gz."""
     stem = path.name.removesuffix(VOLUME_SUFFIX).removesuffix("_T1w")
     return path.with_name(f"{stem}_dseg{VOLUME_SUFFIX}")
 

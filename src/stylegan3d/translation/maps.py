@@ -1,4 +1,4 @@
-"""Label maps as users have them: which codes they hold, and how they lie on the painter's grid."""
+"""Users' label maps: their codes, and their alignment with the painter's grid."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PlacedMap:
     space : Space
         The map's own grid.
     notes : list of str
-        What was done, for people.
+        What was done, to be shown to the user.
     """
 
     tissues: np.ndarray
@@ -138,7 +138,7 @@ def _kind(codes: np.ndarray, kind: str, painter: Painter, scan: Scan) -> tuple[s
 def _pose(
     tissues: np.ndarray, space: Space, painter: Painter, pose: str
 ) -> tuple[np.ndarray, list[str]]:
-    """Rigid transform to the painter's space, (4, 4), and what to say of it."""
+    """Rigid transform to the painter's space, (4, 4), and a note on it."""
     means = np.concatenate([[0], painter.usual[: len(CLASSES) - 1]]).astype(np.float32)
     plain = means[tissues]
     as_it_lies = correlation(resample(plain, space, painter.space), painter.template)

@@ -27,7 +27,7 @@ from stylegan3d.translation.contrast import CONTRAST
 
 #: Numbers that a region of a parcellation becomes.
 REGION_CHANNELS = 4
-# Contrasts are told in standard deviations of subjects, and not believed beyond so many.
+# Contrasts are in standard deviations of subjects, clipped at this value.
 FARTHEST = 4.0
 _EMBEDDED = 64
 # Haar bands of labels and of the mean brain, and three coordinates.
@@ -47,7 +47,7 @@ class TranslationConfig:
     blocks : int
         Residual blocks on each of them, on the way down and again on the way up.
     regions : int
-        Groups of regions that it knows, see `codes.RegionTable.groups`.
+        Its groups of regions, see `codes.RegionTable.groups`.
     """
 
     shape: Grid = (80, 112, 96)
@@ -87,7 +87,7 @@ class TranslationConfig:
 
 
 class FilmBlock(nn.Module):
-    """x plus two convolutions of it; the contrast scales and shifts what lies between them."""
+    """A residual block of two convolutions; the contrast modulates the features in between."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class TranslationNetwork(nn.Module):
         return torch.cat([self.mean[..., x, y, z], self.places[..., x, y, z]], dim=1)
 
     def lower(self, dtype: torch.dtype) -> None:
-        """Compute features in a lower precision; labels, mean brain and contrast stay as told."""
+        """Compute features in a lower precision; the inputs keep theirs."""
         parts = (self.contrast, self.stem, self.down, self.lift, self.inward, self.outward)
         for part in (*parts, self.head):
             part.to(dtype)

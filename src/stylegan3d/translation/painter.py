@@ -1,4 +1,4 @@
-"""Paint the brain that fits a label map, with a trained network."""
+"""Generate a brain from a label map with a trained network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SEAM = 2
 # Around what changed, millimetres: so far the scan's own detail fades in, and so far what the
 # network paints reaches out. Beyond, a voxel is what it was.
 DETAIL_MM, REACH_MM = 4.0, 12.0
-# Voxels that the network is shown around what is asked of it.
+# Margin of context around the requested region, in voxels.
 MARGIN = 8
 
 Box = tuple[slice, slice, slice]
@@ -48,7 +48,7 @@ class Painter:
     Attributes
     ----------
     space : the grid it paints on.
-    regions : codes of the parcellation that it knows.
+    regions : codes of its parcellation.
     template : float32 (X, Y, Z) in [0, 1], the mean brain.
     usual : float32 [14], the mean contrast of subjects.
     """
@@ -75,14 +75,14 @@ class Painter:
         *,
         dtype: torch.dtype = torch.float32,
     ) -> np.ndarray:
-        """The brain that fits a label map.
+        """Generate a brain from a label map.
 
         Parameters
         ----------
         tissues : ndarray, shape (X, Y, Z), uint8
             On `space`, of `CLASSES`.
         regions : ndarray, shape (X, Y, Z), uint8, or None
-            Groups as `regions.group_of` gives them; 0 where unknown.
+            Groups from `regions.group_of`; 0 where unknown.
         contrast : ndarray, shape (14,), or None
             See `contrast.CONTRAST`; that of subjects by default.
         dtype : torch.dtype
@@ -161,7 +161,7 @@ class Painter:
         return np.maximum(result, 0, out=result)
 
     def contrast_of(self, volume: np.ndarray, tissues: np.ndarray) -> np.ndarray:
-        """The contrast of a brain, float32 [14]; what it does not tell is as in subjects' mean."""
+        """The contrast of a brain, float32 [14]; missing values are the subjects' mean."""
         return filled(contrast_of(np.asarray(volume, np.float32), tissues), self.usual)
 
     def random_contrast(self, seed: int) -> np.ndarray:
