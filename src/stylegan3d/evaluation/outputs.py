@@ -11,6 +11,7 @@ import numpy as np
 
 from stylegan3d.checkpoints.folder import add_to_card
 from stylegan3d.checkpoints.places import MONTAGE
+from stylegan3d.evaluation.cubes import surest_png
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.page import page
 from stylegan3d.evaluation.privacy_part import closest_pairs_png
@@ -23,6 +24,7 @@ from stylegan3d.storage.volumes import atomic_write_bytes
 
 BESIDE = "Synthetic brains beside real ones"
 CLOSEST = "Closest pairs"
+SUREST = "Cubes told most surely, synthetic above, real below"
 
 
 def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, bytes]:
@@ -30,6 +32,8 @@ def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, byte
     pictures = {BESIDE: montage_png(material)}
     if "copies" in report.get("privacy", {}):
         pictures[CLOSEST] = closest_pairs_png(material, dict(report["privacy"]))
+    if "surest" in report.get("cubes", {}):
+        pictures[SUREST] = surest_png(material, report["cubes"])
     return pictures
 
 

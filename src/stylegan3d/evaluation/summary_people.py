@@ -12,6 +12,7 @@ TOLD = {
     "accuracy": ("distinguished from {} by tissue shape, accuracy", 0.70),
     "auc": ("  area under the curve, {}", 0.75),
 }
+CUBES = 0.75
 LABEL_R = 0.7  # between requested and estimated age
 
 
@@ -69,6 +70,22 @@ def tissue_shape(part: dict[str, Any]) -> Iterator[Figure]:
             low=found["shift_interval"][0],
             high=found["shift_interval"][1],
         )
+
+
+def cubes(part: dict[str, Any]) -> Iterator[Figure]:
+    """By `cubes.cubes`."""
+    if "left_out" in part:
+        return
+    yield figure(
+        f"cubes of 32 mm told from real ones, accuracy (n = {part['n']})",
+        part["accuracy"],
+        2,
+        aim=f"<= {CUBES}",
+        reached=part["accuracy"]["synthetic"] <= CUBES,
+    )
+    yield figure("  area under the curve of cubes", part["auc"], 2)
+    for name, found in part["regions"].items():
+        yield figure(f"  {name}", found, 2)
 
 
 def _count(found: dict[str, Any]) -> str:

@@ -105,6 +105,14 @@ METRICS: tuple[Metric, ...] = (
             "sulcal_depth": "mean depth of sulci, mm",
         },
     ),
+    Metric(
+        "cubes",
+        "Cubes",
+        "cubes:cubes",
+        summary_people.cubes,
+        "Where do they differ from real ones?",
+        words.cubes_told,
+    ),
     # Requires weights of another network.
     Metric("slices", "Slices", "parts:slices", summary.slices, on_request=True),
     Metric(

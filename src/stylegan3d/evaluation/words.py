@@ -67,6 +67,19 @@ def shaped(part: dict[str, Any]) -> str:
     )
 
 
+def cubes_told(part: dict[str, Any]) -> str:
+    """Of `cubes.cubes`."""
+    if "left_out" in part:
+        return str(part["left_out"])
+    worst = max(part["regions"], key=lambda name: part["regions"][name]["synthetic"])
+    found = part["accuracy"]
+    return (
+        f"Of cubes of 32 mm a small network tells {100 * found['synthetic']:.0f} % rightly (real "
+        f"ones from each other {100 * found['real']:.0f} %; 50 % is chance), most of all in the "
+        f"{worst} ({100 * part['regions'][worst]['synthetic']:.0f} %)."
+    )
+
+
 def diverse(part: dict[str, Any]) -> str:
     """Of `parts.diversity`."""
     found = part["pair_correlation"]
