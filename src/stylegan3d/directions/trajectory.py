@@ -1,8 +1,8 @@
-"""Ageing in years: how far to go along the direction of age, and what to expect on the way.
+"""Ageing in years: edit strength along the direction of age, and expected volumes.
 
-The age that a brain looks like is read from w by the regression that the direction was made from.
-What people of an age have, in ventricles and in tissue, comes from the same people; beyond the
-ages of those, everything is extrapolated, and said so.
+The apparent age of a brain is predicted from w by the regression that the direction was made from.
+The expected ventricles and tissue at an age come from the same subjects; beyond their ages,
+everything is extrapolated, and reported as such.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.directions import Directions
 
-#: What is known by age: ventricles in ml, and tissue as a share of the brain with its fluid.
+#: Measures by age: ventricles in ml, and tissue as a share of the brain with its fluid.
 TISSUE = "tissue_percent"
 NAMES = {VENTRICLES: "Ventricles", TISSUE: "Grey and white matter"}
 UNITS = {VENTRICLES: "ml", TISSUE: "% of the brain with its fluid"}
-#: Standard deviations on both sides of the middle that nine people in ten are within.
+#: Standard deviations on both sides of the mean that contain nine in ten people.
 NINE_IN_TEN = 1.645
-#: Ages at which it is written down, in years.
+#: Ages at which it is tabulated, in years.
 EVERY = 5
-#: A trajectory is no longer than this, to either side.
+#: Maximum length of a trajectory to either side.
 LONGEST_YEARS = 60.0
 
 
@@ -53,7 +53,7 @@ def age_reading(people: People, beta: np.ndarray) -> np.ndarray:
 
 
 def ageing(people: People, reading: np.ndarray) -> dict[str, Any]:
-    """What people of an age have, as plain data for the check of the direction of age.
+    """Expected measures by age, as plain data for the check of the direction of age.
 
     Returns
     -------
@@ -105,11 +105,11 @@ class Trajectory:
     name : str
         Of the direction of age.
     years_per_sd : float
-        By which one standard deviation along it ages a brain.
+        Years by which one standard deviation along it ages a brain.
     youngest, oldest : float
-        Ages of the people it was fitted to, in years.
+        Age range of the subjects it was fitted to, in years.
     error : float or None
-        Of the age that is read in a brain, in years.
+        Mean absolute error of the apparent age, in years.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Trajectory:
 
     @classmethod
     def of(cls, directions: Directions) -> Trajectory | None:
-        """That of a model's directions; None where they tell nothing of ageing."""
+        """That of a model's directions; None if they contain no ageing."""
         check = next((told for told in directions.checks if told.get("attribute") == AGE), {})
         told = check.get("ageing")
         if told is None or directions.age_reading is None or check["name"] not in directions.names:
@@ -138,7 +138,7 @@ class Trajectory:
 
     @classmethod
     def needed(cls, generator: Generator) -> Trajectory:
-        """That of a generator; RecipeError where it has none."""
+        """That of a generator; RecipeError if it has none."""
         found = cls.of(generator.directions)
         if found is None:
             raise RecipeError(
@@ -148,7 +148,7 @@ class Trajectory:
         return found
 
     def apparent_age(self, w: Tensor) -> float:
-        """The age in years that a brain [num_layers, w_dim] looks like."""
+        """The apparent age of a brain [num_layers, w_dim], in years."""
         mean = w.detach().double().cpu().numpy().mean(axis=0)
         return float(mean @ self._reading[:-1] + self._reading[-1])
 
@@ -169,7 +169,7 @@ class Trajectory:
         return strength * self.years_per_sd
 
     def is_known(self, age: float) -> bool:
-        """Whether the people it was fitted to had such ages."""
+        """Whether an age is within the range of the training subjects."""
         return self.youngest <= age <= self.oldest
 
     def expected(self, key: str, age: float) -> tuple[float, float, float]:
@@ -182,7 +182,7 @@ class Trajectory:
         return low, middle, high
 
     def remark(self, age: float) -> str:
-        """A sentence where an age is extrapolated, else empty."""
+        """A sentence if an age is extrapolated, else empty."""
         if self.is_known(age):
             return ""
         return (
@@ -191,7 +191,7 @@ class Trajectory:
         )
 
     def lines(self, before: float, after: float) -> list[str]:
-        """What people have at both ages, in sentences."""
+        """Expected measures at both ages, in sentences."""
         told = []
         for key, name in NAMES.items():
             low, middle, high = self.expected(key, after)

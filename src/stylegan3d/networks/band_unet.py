@@ -19,7 +19,7 @@ UNIT = 4
 
 
 class FlowBlock(nn.Module):
-    """Two 3x3x3 convolutions with a shortcut; the time scales and shifts what is between them."""
+    """A residual block of two 3x3x3 convolutions; the time modulates the features in between."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class FlowBlock(nn.Module):
 
 
 class BandUNet(nn.Module):
-    """A U-Net that is told the time; it answers nothing until it is trained.
+    """A U-Net conditioned on time; its output is zero until trained.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class BandUNet(nn.Module):
             nn.init.zeros_(parameter)
 
     def answer(self, x: Tensor, time: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
-        """What the network says of bands at a time.
+        """Output of the network for bands at a time.
 
         Parameters
         ----------

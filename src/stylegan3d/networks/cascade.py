@@ -1,13 +1,13 @@
-"""A cascade of flows from noise: each draws what one scale of a brain has beyond a coarser image.
+"""A cascade of flows from noise: each generates the detail of one scale given a coarser image.
 
-A linear mixture of people knows where a brain's parts lie and how bright they are; it cannot lay
-out folds, for a mixture of ribbons is no ribbon. So the mixture gives the image above some scale
-(shape, ventricles, contrast) and flows invent the rest: at time 0 a flow holds standard normal
-noise, at time 1 the Haar bands of a person minus those of the coarse image, in units of their
-deviation. Between the two dx = v(x, t) dt, and v is learned by least squares (Lipman et al. 2023,
-arXiv 2210.02747; Liu, Gong, Liu 2023, arXiv 2209.03003). The coarse image and the place of every
-voxel are seen, as in cascaded diffusion (Ho et al. 2022, arXiv 2106.15282). Followed backwards, the
-same equation tells which noise makes a given person.
+A linear model of subjects represents the position and intensity of structures, but not folds: an
+average of cortical ribbons is not a ribbon. So the linear model provides the coarse image (shape,
+ventricles, contrast) and flows generate the rest: at time 0 a flow holds standard normal noise, at
+time 1 the Haar bands of a subject minus those of the coarse image, in units of their deviation.
+Between the two dx = v(x, t) dt, and v is learned by least squares (Lipman et al. 2023, arXiv
+2210.02747; Liu, Gong, Liu 2023, arXiv 2209.03003). It is conditioned on the coarse image and the
+position of every voxel, as in cascaded diffusion (Ho et al. 2022, arXiv 2106.15282). Integrated
+backwards, the same equation yields the noise of a given subject.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class CascadeFlow(BandUNet):
         dtype: torch.dtype = torch.float32,
         check: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """Go from noise to a brain, or back, by the midpoint rule: two evaluations a step.
+        """Integrate from noise to a brain, or back, by the midpoint rule: two evaluations per step.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class CascadeFlow(BandUNet):
         return x
 
     def beyond(self, bands: Tensor, seen: Tensor) -> Tensor:
-        """What a brain's bands [N, 8, X, Y, Z] have beyond those seen, [N, drawn, X, Y, Z]."""
+        """Residual [N, drawn, X, Y, Z] of a brain's bands [N, 8, X, Y, Z] over the coarse ones."""
         return (bands - seen)[:, -self.drawn :] / self.spread
 
     def added(self, x: Tensor, seen: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class CascadeFlow(BandUNet):
 
 
 class Cascade(nn.Module):
-    """Two flows, the layout of the folds and the finest bands, and the noise that they start at.
+    """Two flows, for the layout of the folds and for the finest bands, and their initial noise.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class Cascade(nn.Module):
         self.register_buffer("spread", torch.ones(()))
 
     def gate(self, details: Tensor) -> Tensor:
-        """How much of what is drawn is taken, see `gate_of`."""
+        """Weight of the generated detail, see `gate_of`."""
         return gate_of(details, self.spread)
 
     def forward(
@@ -172,7 +172,7 @@ class Cascade(nn.Module):
         dtype: torch.dtype = torch.float32,
         check: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """Draw brains on coarse images.
+        """Generate brains from coarse images.
 
         Parameters
         ----------
@@ -264,7 +264,7 @@ class Cascade(nn.Module):
         dtype: torch.dtype = torch.float32,
         check: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """The noise that `drawn` makes a given brain of: the flows followed backwards.
+        """The noise from which `drawn` makes a given brain: the flows integrated backwards.
 
         Parameters
         ----------

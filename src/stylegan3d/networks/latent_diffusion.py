@@ -153,7 +153,7 @@ class Correction(nn.Module):
     def forward(
         self, x: Tensor, estimate: Tensor, sigma: Tensor, check: Callable[[], None] = lambda: None
     ) -> Tensor:
-        """[N, C, X, Y, Z] twice, sigma [N] -> [N, C, X, Y, Z], in units of what is missed.
+        """[N, C, X, Y, Z] twice, sigma [N] -> [N, C, X, Y, Z], in units of the residual.
 
         `check` is called between the layers; what it raises ends the work.
         """

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 
 class LatentGaussian(nn.Module):
-    """Normal distribution of latents that were standardised number by number.
+    """Normal distribution of latents, each element standardised.
 
     Parameters
     ----------
-    directions : K, principal ones
-    numbers : D, of a latent
+    directions : int
+        K, number of principal directions.
+    numbers : int
+        D, size of a latent.
 
     Attributes
     ----------
@@ -58,7 +60,7 @@ class LatentGaussian(nn.Module):
         return made
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, D] -> [N, K] along the directions, and what is left, [N, D]."""
+        """[N, D] -> [N, K] along the directions, and the residual, [N, D]."""
         along = x @ self.basis.T
         return along, x - along @ self.basis
 
@@ -67,7 +69,7 @@ class LatentGaussian(nn.Module):
         return left + along @ self.basis
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Mean of the latents [N, D] that may lie beneath x [N, D] with noise of sigma [N]."""
+        """Posterior mean of the latents [N, D] given x [N, D] with noise of sigma [N]."""
         along, left = self.split(x)
         noise = sigma.square()[:, None]
         gain = self.variances / (self.variances + noise)

@@ -30,7 +30,7 @@ def leaky_relu(x: Tensor) -> Tensor:
 
 
 def is_inference(*tensors: Tensor | None) -> bool:
-    """Whether nothing that comes of these tensors will be differentiated."""
+    """Whether no gradient will flow through these tensors."""
     return not torch.is_grad_enabled() or not any(
         t is not None and t.requires_grad for t in tensors
     )
@@ -110,7 +110,7 @@ class Conv3d(nn.Module):
 
 
 def is_frozen(weight: Tensor) -> bool:
-    """Whether what follows from a parameter may be kept, see `Fingerprint`.
+    """Whether values derived from a parameter may be cached, see `Fingerprint`.
 
     A parameter that is trained may not, even where nothing is differentiated: fused optimisers
     change it without counting. Nor are changes counted of one that was made in inference mode.
@@ -119,10 +119,10 @@ def is_frozen(weight: Tensor) -> bool:
 
 
 class Fingerprint:
-    """Tells whether a parameter was changed, replaced or moved since this was taken."""
+    """Detects whether a parameter was changed, replaced or moved since this was taken."""
 
     def __init__(self, weight: Tensor) -> None:
-        # Both are held, so that nothing else can come to lie at the same address.
+        # Both are referenced, so that nothing else can be allocated at the same address.
         self._weight, self._values = weight, weight.detach()
         self._state = weight.data_ptr(), weight._version, weight.device
 
@@ -219,7 +219,7 @@ class ModulatedConv3d(nn.Module):
         return torch.addcmul(bias.to(y.dtype)[:, None, None, None], y, scale)
 
     def _prepare(self) -> _Prepared:
-        """The weight's part that w does not touch; kept while nobody trains the weight."""
+        """The part of the weight independent of w; cached while the weight is not trained."""
         if not is_frozen(self.weight):
             return self._prepare_anew(None)
         known = self._prepared

@@ -50,7 +50,7 @@ class LeveledSynthesis(nn.Module):
 
     @property
     def stored_noise(self) -> list[Tensor]:
-        """The noise maps kept with the network, in the order of `noise_maps`."""
+        """The noise maps stored with the network, in the order of `noise_maps`."""
         raise NotImplementedError
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:

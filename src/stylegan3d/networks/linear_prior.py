@@ -1,4 +1,4 @@
-"""A normal distribution of latents, of low rank, for everybody or for people with some labels.
+"""A low-rank normal distribution of latents, unconditional or given labels.
 
 Principal components of subjects' latents with what is known of the subjects: the distribution for
 an age or a sex is that of the linear Gaussian model given the label (Bishop 2006, "Pattern
@@ -24,7 +24,7 @@ SAME = 1e-5
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured in brains, such as logarithms of tissue volumes.
+    """Measures of brains, such as logarithms of tissue volumes.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class LabelKnowledge:
-    """How the labels of subjects and the scores of their latents go together.
+    """Covariance of the labels of subjects and the scores of their latents.
 
     Attributes
     ----------
@@ -149,14 +149,14 @@ class LabelKnowledge:
 
 
 class _Ruler:
-    """What measures tell of labels, and which scores of random brains change them.
+    """Relation of measures to labels, and of scores of random brains to measures.
 
     Parameters
     ----------
     measured : Measured
         See `Measured`.
     lengths : Tensor, shape (K,)
-        What a standard deviation along each score changes.
+        The effect of one standard deviation along each score.
     groups : Tensor, shape (subjects,)
     """
 
@@ -167,7 +167,7 @@ class _Ruler:
         usable = values.isfinite().all(dim=1)
         s, v = scores[usable], values[usable]
         s, v = s - s.mean(dim=0), v - v.mean(dim=0)
-        # What a score changes, [M, K], and what of the measures scores leave open.
+        # Effect of each score, [M, K], and the measures' variance unexplained by scores.
         change = torch.stack([foreseen_share(s * lengths, column)[0] * lengths for column in v.T])
         missed = v - s @ change.T
         spread = change @ change.T + missed.T @ missed / len(v)
@@ -218,7 +218,8 @@ class LinearPrior(nn.Module):
 
     Parameters
     ----------
-    z_dim, w_dim : K, and numbers of a latent
+    z_dim, w_dim : int
+        K, and the size of a latent.
     sizes : sequence of int
         Sizes of the labels, as in `LabelKnowledge`; empty for a model without labels.
     """
@@ -247,7 +248,7 @@ class LinearPrior(nn.Module):
         return 1 + sum(self.sizes) if self.sizes else 0
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """What a label leaves open is drawn as among all subjects."""
+        """The part not determined by a label is drawn as among all subjects."""
         if label is not None and self.sizes:
             sizes, average, spread, shared = self.sizes, self.average, self.spread, self.shared
             pairs = zip(z, label, strict=True)
@@ -275,7 +276,7 @@ def given(
     scores : Tensor, shape (..., K)
         Standard normal among all.
     label : Tensor, shape (L,)
-        What is as in `average` is left open.
+        Elements equal to `average` are unspecified.
     sizes, average, spread, shared : sequence of int, Tensor, Tensor, Tensor
         As in `LabelKnowledge`.
 
@@ -298,7 +299,7 @@ def given(
 
 
 def _places(apart: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Indices of those numbers of the label vector whose labels are given."""
+    """Indices of the elements of the label vector whose labels are given."""
     places: list[int] = []
     start = 1
     for size in sizes:

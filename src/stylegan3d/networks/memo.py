@@ -1,4 +1,4 @@
-"""What a synthesis computed, kept for the next one where it still holds.
+"""Cache of a synthesis's intermediate results, reused where still valid.
 
 A layer's features depend on the rows of w up to its own and on the noise up to its own. While a
 person moves one layer's slider the coarser layers stay what they were; so do the places that a
@@ -54,7 +54,7 @@ class Memo:
         ----------
         w : Tensor, shape (1, num_layers, w_dim)
         noise : Hashable
-            What the noise maps come from.
+            Source of the noise maps.
         check : callable or None
             Called before every result that has to be computed; it raises to cancel.
         """
@@ -88,7 +88,7 @@ class Memo:
 
     @property
     def size(self) -> int:
-        """Bytes kept now."""
+        """Bytes cached now."""
         return sum(_bytes(entry.value) for entry in self._entries.values())
 
     def maps(self, noise: Hashable, make: Callable[[], list[Tensor | None]]) -> list[Tensor | None]:
@@ -98,7 +98,7 @@ class Memo:
         return self._maps[1]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Clear the cache."""
         self._entries.clear()
 
     def _holds(self, entry: _Entry, rows: int) -> bool:

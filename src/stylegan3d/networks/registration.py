@@ -59,7 +59,7 @@ def register(
     fixed, template : Tensor, shape (1, 1, X, Y, Z)
         Values in [0, 1], of even size, their intensities matched.
     start : Tensor or None
-        Velocity to go on from.
+        Initial velocity.
 
     Returns
     -------
@@ -126,6 +126,6 @@ def match_intensities(volume: np.ndarray, reference: np.ndarray) -> np.ndarray:
     shares = np.linspace(0, 1, QUANTILES)
     have = np.quantile(volume[volume > BRAIN], shares)
     want = np.quantile(reference[reference > BRAIN], shares)
-    # np.interp wants rising places; equal quantiles are set apart by next to nothing.
+    # np.interp needs increasing positions; equal quantiles are separated by a tiny amount.
     have = np.maximum.accumulate(np.append(0, have) + 1e-6 * np.arange(QUANTILES + 1))
     return np.interp(volume, have, np.append(0, want)).astype(np.float32)

@@ -20,8 +20,8 @@ CHANNELS_LAST = torch.channels_last_3d
 FEW_CHANNELS = 8
 
 
-# What is kept between calls is made outside inference mode, or it could not be differentiated
-# through when the next call wants to.
+# Values cached between calls are made outside inference mode, or they could not be differentiated
+# through in a later call.
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def _axis_weights(
@@ -38,7 +38,7 @@ def _axis_weights(
 def _filter(
     x: Tensor, taps: tuple[float, ...], pad: tuple[int, int], bias: Tensor | None
 ) -> Tensor:
-    """Depthwise correlation, one axis at a time; `x` is let go as soon as it has been read."""
+    """Depthwise correlation, one axis at a time; `x` is freed as soon as it has been read."""
     if x.shape[1] > 1:
         x = x.contiguous(memory_format=CHANNELS_LAST)
     left, right = pad
@@ -222,7 +222,7 @@ def inverse_haar(bands: Tensor) -> Tensor:
 
 
 def fine_bands(low: Tensor, taps: Sequence[float]) -> Tensor:
-    """The seven fine Haar bands that go with a low band, as far as a linear filter can tell.
+    """The seven fine Haar bands predicted from a low band by a linear filter.
 
     A band that is fine along an axis is the difference of two halves of a block, and neighbouring
     blocks say much of it: an odd filter along that axis. Of bands fine along several axes it is the

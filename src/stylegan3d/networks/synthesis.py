@@ -53,13 +53,14 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """x [N, C, X, Y, Z], w [N, w_dim], noise [N or 1, 1, X, Y, Z] or None"""
-        # A leaky ReLU lets a positive factor through: its gain multiplies the small things before.
+        # A leaky ReLU commutes with a positive factor: its gain is applied to smaller tensors
+        # before.
         y = self.conv(x, w, self.bias * ACTIVATION_GAIN, ACTIVATION_GAIN)
         inference = is_inference(y, noise)
         if noise is not None and not (inference and self._is_silent()):
             added = (noise * (self.noise_strength * ACTIVATION_GAIN)).to(y.dtype)
             y = y.add_(added) if inference else y + added
-        # In place also where it is differentiated: its gradient can be told from its result.
+        # In place also when differentiated: its gradient follows from its result.
         return F.leaky_relu_(y, LEAK)
 
     def _is_silent(self) -> bool:

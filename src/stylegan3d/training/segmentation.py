@@ -43,7 +43,7 @@ class SegmentationSettings(RunSettings):
     last_rate: ClassVar[float] = 0.0
 
     def memory(self, steps: int) -> float:
-        """Share of the averaged weights that is kept after so many steps."""
+        """Decay of the weight average after a number of steps."""
         return 0.5 ** (1 / min(self.average_steps, 0.1 * (steps - 1) + 1))
 
 
@@ -88,7 +88,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     Parameters
     ----------
     logits : Tensor, shape (N, 2, 2, 2, 6, X, Y, Z), float32
-        As the network gives them.
+        Output of the network.
     labels : Tensor, shape (N, 2, 2, 2, X, Y, Z), uint8
     """
     logits = logits.movedim(4, -1).reshape(-1, len(CLASSES))

@@ -1,4 +1,4 @@
-"""What little work achieves, to stand beside the network's figures.
+"""Simple baselines, for comparison with the network.
 
 Two ways without a network: every brain gets the label most training subjects have at the same
 place; and a mixture of Gaussians, one for each tissue, with where subjects have the tissues as its
@@ -48,7 +48,7 @@ def by_mixture(volume: np.ndarray, prior: np.ndarray) -> np.ndarray:
     volume : ndarray, shape (X, Y, Z), float32
         0 outside the brain.
     prior : ndarray, shape (6, X, Y, Z), float32
-        As `shares` gives it.
+        From `shares`.
 
     Returns
     -------

@@ -79,7 +79,7 @@ def draw(brains: Brains, seed: int, step: int) -> tuple[Tensor, Tensor]:
 
 
 def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
-    """The subjects of a pack whose label map lies in `folder`.
+    """The subjects of a pack that have a label map in `folder`.
 
     Parameters
     ----------

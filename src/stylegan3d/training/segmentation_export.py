@@ -35,7 +35,7 @@ def export_segmentation(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Segmenter:
-    """Write the averaged network and its card, and measure what the card says.
+    """Write the averaged network and its card, and measure the card's figures.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def export_segmentation(
 
 
 def _validation(segmenter: Segmenter, brains: LabelledBrains) -> dict[str, Any]:
-    """Dice and volume errors on the held-out subjects, and Dice of ways without a network."""
+    """Dice and volume errors on the held-out subjects, and Dice of methods without a network."""
     space = brains.pack.space
     scores, found, truth = [], [], []
     for index in brains.validation:

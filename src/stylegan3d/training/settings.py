@@ -1,4 +1,4 @@
-"""Settings of a run as subjects give them: a JSON file, and `name=value` on the command line."""
+"""User settings of a run: a JSON file, and `name=value` on the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIXED = ("generator", "discriminator", "encoder", "batch", "seed", "mirror", "co
 def read_settings(path: str | Path) -> TrainConfig:
     """Settings from a JSON file, such as the `settings.json` of a run.
 
-    Settings that the file leaves out have their defaults.
+    Settings missing in the file have their defaults.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def change_settings(
 
 
 def changed_settings(words: Sequence[str]) -> dict[str, Any]:
-    """What such words change of a run that goes on, as arguments for `TrainConfig.with_`.
+    """Changes to a resumed run from such words, as arguments for `TrainConfig.with_`.
 
     Raises
     ------

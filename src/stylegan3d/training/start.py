@@ -26,7 +26,7 @@ from stylegan3d.networks.synthesis import StyleLayers
 from stylegan3d.training.state import TrainState
 
 MAX_VOLUMES = 600
-# The layers' own contribution to the image starts small beside the linear model's.
+# The layers' own contribution to the image starts small relative to the linear model's.
 LAYERS_SHARE = 0.05
 POSTERIOR_LOG_VARIANCE = -3.0
 # The mapping's hidden units start this many standard deviations above zero, where they are linear.

@@ -116,7 +116,7 @@ class TrainState:
             self.averages[name].load_state_dict(net.state_dict())
 
     def _memory(self) -> float:
-        """Share of the averages that is kept; their half-life is shorter at the start."""
+        """Decay of the averages; their half-life is shorter at the start."""
         half_life = min(self.config.ema_images, 0.1 * self.images + 1)
         return 0.5 ** (self.config.batch / half_life)
 
@@ -150,7 +150,7 @@ class TrainState:
     def load(cls, folder: Path, device: torch.device, **changes: Any) -> TrainState:
         """Resume from a run's folder; `changes` override settings that may change midway.
 
-        If the last checkpoint is damaged, the one before it is taken, and `note` says so.
+        If the last checkpoint is damaged, the previous one is used, and `note` reports it.
         """
         state, note = load_checkpoint(
             folder, device, lambda data: cls.from_data(data, device, **changes)

@@ -1,4 +1,4 @@
-"""Training of a StyleGAN: its phases, and what is logged of them."""
+"""Training of a StyleGAN: its phases and their logging."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Step = Callable[[], dict[str, float]]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, for whoever shows it.
+    """Progress of a run.
 
     Attributes
     ----------
@@ -92,19 +92,19 @@ def train(
     config : TrainConfig or None
         Settings of a new run.
     resume : bool
-        Go on from the last checkpoint in `out` (`config` is then ignored, `changes` may override
+        Resume from the last checkpoint in `out` (`config` is then ignored, `changes` may override
         single settings, such as `total_images`).
     device : str
         "auto", "cpu", "cuda" or "mps".
     report : callable or None
         Called after every step, by the first process only.
     should_stop : callable or None
-        Asked before every step; a SIGTERM or SIGINT stops just as cleanly, and one that a single
-        process gets stops all.
+        Called before every step. A SIGTERM or SIGINT to any process also stops all of them
+        cleanly.
     team : Team or None
-        The processes that train together; without it those that were started together.
+        The processes that train together; by default those started together.
     tensorboard : bool
-        Also write what TensorBoard shows, to the folder `tensorboard` in `out`.
+        Also write TensorBoard logs to the folder `tensorboard` in `out`.
     tell : callable or None
         Called with a sentence if the last checkpoint was damaged and the one before it is used.
 
@@ -133,7 +133,7 @@ def train(
 
 @dataclass
 class _Run:
-    """A run in progress: what the loop carries from step to step beside the state."""
+    """A run in progress: the training loop's variables besides the state."""
 
     state: TrainState
     pack: Pack
@@ -158,7 +158,7 @@ class _Run:
         self.ended = time.monotonic()
 
     def finished(self) -> bool:
-        """Whether the last image was seen."""
+        """Whether the run has reached its last image."""
         return self.state.images >= self.state.config.total_images
 
     def step(self) -> None:
@@ -183,20 +183,20 @@ class _Run:
         self.unsaved = False
 
     def report(self) -> None:
-        """Say how far it is."""
+        """Report the progress."""
         if self.on_progress and self.progress and self.team.leads:
             self.on_progress(self.progress)
         self.ended = time.monotonic()
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close open resources."""
         if self.stream is not None:
             self.stream.close()  # type: ignore[attr-defined]
         if self.board is not None:
             self.board.close()
 
     def _change_phase(self) -> None:
-        """Go over to the adversarial phase if it is time for it."""
+        """Switch to the adversarial phase when due."""
         state = self.state
         if not state.warm_started and state.images >= state.config.warm_start_images:
             self._finish_warm_start()
@@ -239,7 +239,7 @@ class _Run:
             self.sums.setdefault(name, []).append(value)
 
     def _log_and_measure(self, phase: str) -> None:
-        """Log every so many images, and note how far it is."""
+        """Log at the set interval, and update the progress."""
         state, config = self.state, self.state.config
         logged = self.since_log >= config.log_images
         rate = self.since_log / max(self.seconds_since_log, 1e-9)
@@ -276,7 +276,7 @@ class _Run:
             self.board.write(state, self.values, monitor)
 
     def _finish_warm_start(self) -> None:
-        """Fit the mapping network, and forget the reconstruction phase's momentum."""
+        """Fit the mapping network, and reset the reconstruction phase's momentum."""
         state = self.state
         state.nets["encoder"].load_state_dict(state.averages["encoder"].state_dict())
         state.nets["synthesis"].load_state_dict(state.averages["synthesis"].state_dict())

@@ -42,7 +42,7 @@ class Team:
         """Replace tensors by their sums over all processes."""
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so."""
+        """Whether it is true in any process."""
         return flag
 
     def share(self, value: T) -> T:
@@ -116,7 +116,7 @@ class Processes(Team):
             tensor.copy_(part.view_as(tensor))
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so."""
+        """Whether it is true in any process."""
         count = torch.tensor(float(flag), device=self.device)
         return bool(self.fabric.all_reduce(count, reduce_op="sum") > 0)
 
@@ -130,7 +130,7 @@ class Processes(Team):
 
 
 def started_processes() -> int:
-    """How many processes torchrun or srun started for this program; 1 for none but this.
+    """Number of processes that torchrun or srun started for this program; 1 if only this one.
 
     A SLURM batch script runs alone, whatever number of tasks the job asked for: only a step that
     srun started has several.

@@ -134,7 +134,7 @@ def texture_step(
     real = torch.stack([texture.cubes(row, corners, cube_side(config)) for row in rows])
     known = texture.codes[rows]
     if state.people is not None:
-        # One row of labels per person, for its mirror image too; they travel with the codes.
+        # One row of labels per subject, shared by its mirror image; they accompany the codes.
         people = state.people[[row % len(state.people) for row in rows]]
         known = torch.cat([known, people], dim=1)
     log = Log()

@@ -1,6 +1,6 @@
 """Training of the network that paints labels.
 
-What it paints from a person's labels in the contrast of the person's scan is to look like that scan
+Its output for a subject's labels in the contrast of the subject's scan should match that scan
 (absolute error, and structural similarity, Wang et al. 2004). Half of the time the labels are those
 that the tissue network reads in the scan, which everybody has, half of the time those of the label
 map, with or without its regions.

@@ -122,7 +122,7 @@ def _person(
 
 
 def _place(middle: np.ndarray, side: int, shape: tuple[int, int, int], multiple: int) -> Place:
-    """Where a crop round a voxel lies, in steps of `multiple`."""
+    """Position of a crop around a voxel, in steps of `multiple`."""
     sides = [min(side, n) for n in shape]
     starts = [
         min(max(round((m - s / 2) / multiple), 0), (n - s) // multiple) * multiple

@@ -32,8 +32,8 @@ class PaintedPeople:
     regions : RegionTable
         Table of the label maps.
     tissues, groups : dict of int to ndarray
-        uint8 [X, Y, Z] by row of the pack, for people with a label map: its tissues, and the groups
-        of its regions.
+        uint8 [X, Y, Z] by row of the pack, for subjects with a label map: its tissues, and the
+        groups of its regions.
     contrasts : ndarray, shape (n, 14), float32
         Contrasts of the pictures by `read`.
     """

@@ -40,7 +40,7 @@ def export_translation(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Painter:
-    """Write the averaged network and its card, and measure what the card says.
+    """Write the averaged network and its card, and measure the card's figures.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def export_translation(
     people : PaintedPeople
         What it learned from and is measured on.
     segmenter : Segmenter
-        Reads the tissues of what is painted.
+        Segments the generated brains.
     licence : str or None
         Licence of the weights; those of the data by default.
     notes : dict of str to object or None
@@ -75,7 +75,7 @@ def export_translation(
 
 
 def montage(painter: Painter, people: PaintedPeople) -> bytes:
-    """Labels of held-out subjects, what is painted from them, and their scans; PNG."""
+    """Labels of held-out subjects, the brains generated from them, and their scans; PNG."""
     everybody = people.labelled("validation")
     places = np.linspace(0, len(everybody) - 1, min(SHOWN, len(everybody)))
     rows = [everybody[place] for place in places.round().astype(int)]

@@ -1,8 +1,7 @@
-"""How alike a painted brain is to the scan its labels are of, and how well it keeps the labels.
+"""Similarity of generated brains to the scans of their labels, and agreement with the labels.
 
-Beside everything stands what little work achieves: each label in its mean brightness, slightly
-blurred; the mean brain; and what the tissue network reads in the scan itself, which is no better
-than its own errors allow.
+Baselines for comparison: each label at its mean intensity, slightly blurred; the mean brain; and
+the tissue network's labels of the scan itself, an upper bound set by its own errors.
 """
 
 from __future__ import annotations
@@ -41,14 +40,14 @@ def evaluate(
     people : PaintedPeople
         From `data.load_painted`.
     segmenter : Segmenter
-        Reads the tissues of what was painted.
+        Segments the generated brains.
 
     Returns
     -------
     dict
         "people", their number, and "ways": for each of `page.WAYS` medians of "ssim" and "psnr"
         inside the brain with the least SSIM, and means of "dice" of each tissue, over tissues
-        ("dice_mean"), and the least of a person's ("dice_least").
+        ("dice_mean"), and the lowest of any subject ("dice_least").
     """
     rows = people.labelled("validation")
     found: Rows = {}
@@ -61,7 +60,7 @@ def evaluate(
 
 
 def plain(tissues: np.ndarray, contrast: np.ndarray, blur: float = BLUR) -> np.ndarray:
-    """The baseline: every label in its mean brightness, blurred; float32 (X, Y, Z)."""
+    """The baseline: every label at its mean intensity, blurred; float32 (X, Y, Z)."""
     means = np.concatenate([[0.0], contrast[: len(CLASSES) - 1]]).astype(np.float32)
     return np.asarray(ndimage.gaussian_filter(means[tissues], blur))
 
@@ -69,7 +68,7 @@ def plain(tissues: np.ndarray, contrast: np.ndarray, blur: float = BLUR) -> np.n
 def _person(
     painter: Painter, people: PaintedPeople, row: int, segmenter: Segmenter
 ) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
-    """Similarity and Dice of every way for one subject."""
+    """Similarity and Dice of every method for one subject."""
     scan, read, tissues = people.volume(row), people.read[row], people.tissues[row]
     by_read, by_map = painter.contrast_of(scan, read), painter.contrast_of(scan, tissues)
     made = {

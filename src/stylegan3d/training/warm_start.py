@@ -44,7 +44,7 @@ def reconstruction_step(
     team : Team or None
         The processes that train together; without it this process has the whole batch.
     labels : Tensor or None
-        Labels of no use here, for w comes from the encoder.
+        Unused, since w comes from the encoder.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def reconstruction_step(
 
 
 def at_once(device: torch.device, count: int) -> int:
-    """Volumes to synthesise together: on a CPU a single one's feature maps stay in the cache."""
+    """Volumes to synthesise together: on a CPU only one, so that feature maps stay in the cache."""
     return 1 if device.type == "cpu" else count
 
 
