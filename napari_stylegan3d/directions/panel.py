@@ -10,6 +10,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit
 
 from napari_stylegan3d.core.panel import Panel
+from napari_stylegan3d.directions.ageing import AgeingBox
 from napari_stylegan3d.directions.effect import EffectBox
 from napari_stylegan3d.directions.layers import EditLayers, Span
 from napari_stylegan3d.directions.list import DirectionList
@@ -19,6 +20,7 @@ from napari_stylegan3d.directions.row import LIMITS_SD, DirectionRow
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import DirectionNotes, Entry, own_entries
+from stylegan3d.directions.trajectory import Trajectory
 from stylegan3d.recipe.recipe import Edit, Recipe
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ class DirectionsPanel(Panel):
             _("Computing the directions of this model…"), "directions.waiting"
         )
         self.missing = MissingFiles()
+        self.ageing = AgeingBox()
         self.list = DirectionList()
         self.effect = EffectBox()
         self.menus = DirectionMenus(self, self.more, session, self.limits)
@@ -102,6 +105,7 @@ class DirectionsPanel(Panel):
             self.column.addLayout(layout)
         self.column.addWidget(self.waiting)
         self.column.addWidget(self.missing)
+        self.column.addWidget(self.ageing)
         self.column.addWidget(self.list, stretch=1)
         self.column.addWidget(self.effect)
 
@@ -111,6 +115,7 @@ class DirectionsPanel(Panel):
         self.find_field.textChanged.connect(self._filter)
         self.used.toggled.connect(self._filter)
         self.list.changed.connect(self._set)
+        self.ageing.changed.connect(self._age)
         self.menus.noted.connect(self.noted)
         self.menus.limited.connect(self.set_layers)
         self.reset.clicked.connect(
@@ -120,6 +125,7 @@ class DirectionsPanel(Panel):
     def show_model(self, generator: Generator) -> None:
         """Remove the old model's directions; those of the new one are not known yet."""
         self.list.clear()
+        self.ageing.set_trajectory(None)
         self._of_files = []
         self.limits.own.clear()
         self._set_entries([])
@@ -138,6 +144,7 @@ class DirectionsPanel(Panel):
         for part in (self.change, self.layers):
             part.setVisible(generator.can("layers"))
         self._own = own_entries(generator.directions)
+        self.ageing.set_trajectory(Trajectory.of(generator.directions))
         self._show_entries()
 
     def show_files(self, entries: Sequence[Entry], notes: DirectionNotes) -> None:
@@ -164,6 +171,7 @@ class DirectionsPanel(Panel):
         for reference, row in self.rows.items():
             label = self.notes.label_of(row.entry)
             row.show_name(label, self.limits.in_words(reference), active=reference in used)
+        self.ageing.show_recipe(recipe, self.session.generator)
         self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])
         self.reset.setEnabled(bool(used))
         if self.used.isChecked():
@@ -237,6 +245,10 @@ class DirectionsPanel(Panel):
     def _set(self, reference: str, strength: float, live: bool) -> None:
         recipe = self.with_strength(self.session.recipe, reference, strength)
         self.session.change(recipe, live=live, gesture=f"directions.{reference}")
+
+    def _age(self, strength: float, live: bool) -> None:
+        if self.ageing.trajectory is not None:
+            self._set(self.ageing.trajectory.name, strength, live)
 
     def _on_layers(self, _: int) -> None:
         recipe, span = self.session.recipe, self.layers.currentData()

@@ -1,0 +1,175 @@
+"""Ageing in years: one slider, from the age now; ages that the model has not learned are grey."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QColor, QPainter, QPaintEvent
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.text import _
+from stylegan3d.directions.trajectory import Trajectory
+from stylegan3d.errors import StyleGAN3DError
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+
+#: (lowest, highest, step, default) of the slider, in years.
+YEARS = (-40.0, 40.0, 1.0, 0.0)
+#: Of the age now.
+OLDEST_AGE = 110.0
+GREY = QColor(128, 128, 128, 110)
+#: Half of a slider's handle, which the ends of its way keep from its border.
+HALF_HANDLE = 8
+
+
+class Unknown(QWidget):
+    """Greys the parts of a slider whose ages the model has not learned from."""
+
+    def __init__(self, slider: QWidget) -> None:
+        super().__init__(slider)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        layout = QHBoxLayout(slider)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self)
+        self.known = YEARS[:2]
+
+    def show_known(self, first: float, last: float) -> None:
+        """The years that are known, relative to the age now."""
+        self.known = (first, last)
+        self.update()
+
+    def spans(self) -> list[tuple[int, int]]:
+        """What is grey, as pixels from the left: (begin, end) of up to two parts."""
+        low, high = YEARS[:2]
+        room = self.width() - 2 * HALF_HANDLE
+        first, last = (
+            HALF_HANDLE + round(room * (min(max(years, low), high) - low) / (high - low))
+            for years in self.known
+        )
+        parts = [(0, first if self.known[0] > low else 0)]
+        parts.append((last if self.known[1] < high else self.width(), self.width()))
+        return [(begin, end) for begin, end in parts if end > begin]
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the grey over the groove."""
+        painter = QPainter(self)
+        for begin, end in self.spans():
+            painter.fillRect(begin, 2, end - begin, self.height() - 4, GREY)
+        painter.end()
+
+
+class AgeingBox(QWidget):
+    """How old the brain is, how much older it is to be, and what people of that age have."""
+
+    changed = Signal(float, bool)
+    """(strength along the direction of age, live)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("directions.ageing")
+        self.trajectory: Trajectory | None = None
+        self._of: object = None  # whose age it is
+        self._given = False
+        self._read: float | None = None
+        self.years = controls.SliderRow(
+            "directions.years",
+            _("Ageing"),
+            YEARS,
+            _(" years"),
+            _("Age the brain by so many years, -40 to 40; grey: ages the model has not learned."),
+        )
+        self.unknown = Unknown(self.years.slider)
+        self.age = DecimalBox()
+        self.age.setObjectName("directions.age")
+        self.age.setRange(0, OLDEST_AGE)
+        self.age.setDecimals(0)
+        self.age.setSuffix(_(" years"))
+        self.age.setKeyboardTracking(False)
+        self.age.setToolTip(
+            _("Age now, in years, 0 to 110: as it looks to the model until you enter it.")
+        )
+        self.estimate = controls.tool_button(
+            controls.RESET_GLYPH, "directions.age_estimate", _("Use the age it looks to the model.")
+        )
+        self.told = controls.hint(name="directions.age_told")
+        self._lay_out()
+        self.years.valueChanged.connect(self._on_years)
+        self.age.valueChanged.connect(self._on_age)
+        self.estimate.clicked.connect(self._on_estimate)
+        self.hide()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(14, 0, 14, 0)
+        column.setSpacing(3)
+        label = QLabel(_("Age now"))
+        label.setBuddy(self.age)
+        self.how = controls.hint(name="directions.age_how")
+        column.addLayout(controls.row(label, self.age, self.estimate, self.how, stretch=3))
+        column.addWidget(self.years)
+        column.addWidget(self.told)
+
+    def set_trajectory(self, trajectory: Trajectory | None) -> None:
+        """Of a model; None hides the box."""
+        self.trajectory, self._of, self._given = trajectory, None, False
+        self.setVisible(trajectory is not None)
+
+    def show_recipe(self, recipe: Recipe, generator: Generator | None) -> None:
+        """Show the age of a brain and by how many years its edits age it."""
+        if self.trajectory is None or generator is None:
+            return
+        whose = (recipe.source, recipe.mix, recipe.truncation, recipe.label)
+        if whose != self._of:  # another brain: an age that was entered is not its own
+            self._of, self._given = whose, False
+            try:
+                plain = recipe.replace(edits=()).latent(generator)
+                self._read = self.trajectory.apparent_age(plain)
+            except StyleGAN3DError:  # the views say why it cannot be shown
+                self._read = None
+            self._show_age(self._read)
+        strength = sum(e.strength for e in recipe.edits if e.direction == self.trajectory.name)
+        self.years.set_value(self.trajectory.years(strength))
+        self.setEnabled(self._read is not None)
+        self._tell()
+
+    def _show_age(self, age: float | None) -> None:
+        with QSignalBlocker(self.age):
+            self.age.setValue(round(age or 0))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Write what is expected, and grey what is not known."""
+        trajectory = self.trajectory
+        if trajectory is None:
+            return
+        now, years = self.age.value(), self.years.value()
+        self.unknown.show_known(trajectory.youngest - now, trajectory.oldest - now)
+        how = _("as entered")
+        if not self._given:
+            how = _("as it looks to the model")
+            if trajectory.error is not None:
+                how = _("as it looks to the model, ± {years:.0f} years").format(
+                    years=trajectory.error
+                )
+        self.how.setText(how)
+        self.estimate.setEnabled(self._given)
+        lines = trajectory.lines(now, now + years) if years else []
+        self.told.setText("\n".join(lines))
+        self.told.setVisible(bool(lines))
+
+    def _on_years(self, years: float, live: bool) -> None:
+        if self.trajectory is not None:
+            self.changed.emit(self.trajectory.edit(years).strength, live)
+
+    def _on_age(self, _age: float) -> None:
+        self._given = True
+        self._tell()
+
+    def _on_estimate(self) -> None:
+        self._given = False
+        self._show_age(self._read)
