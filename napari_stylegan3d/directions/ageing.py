@@ -80,7 +80,7 @@ class AgeingBox(QWidget):
             "directions.years",
             _("Ageing"),
             YEARS,
-            _(" years"),
+            _(" y"),
             _("Age the brain by so many years, -40 to 40; grey: ages the model has not learned."),
         )
         self.unknown = Unknown(self.years.slider)
