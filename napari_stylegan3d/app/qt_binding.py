@@ -21,7 +21,7 @@ MISSING = "The window needs a Qt for Python and there is none: pip install PyQt6
 
 
 class BrokenBindingError(Exception):
-    """The binding would crash or is missing; the message says what to do."""
+    """The binding would crash or is missing; the message explains the remedy."""
 
 
 def chosen_binding() -> str:

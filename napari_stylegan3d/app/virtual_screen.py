@@ -14,7 +14,7 @@ MISSING = (
 
 
 class NoScreenError(Exception):
-    """Neither a display nor Xvfb; the message says what to do."""
+    """Neither a display nor Xvfb; the message explains the remedy."""
 
 
 def start_virtual_screen(*, lasting: bool = False) -> subprocess.Popen[bytes]:

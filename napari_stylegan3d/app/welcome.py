@@ -137,7 +137,7 @@ class Welcome(QFrame):
         self._place()
 
     def _on_tab(self, index: int) -> None:
-        """Go to the step of the tab that was opened; close if there is none."""
+        """Show the step of the opened tab; close if there is none."""
         key = self._tabs.panels[index].key
         steps = [tab for tab, _heading, _text in STEPS]
         if key not in steps:

@@ -26,14 +26,14 @@ class Browsing(QObject):
         panel.walk.use(context.thumbnails)
 
     def shutdown(self) -> None:
-        """Close what was opened, stop what is computed."""
+        """Close windows and stop running jobs."""
         self.wall.hide()
         self.privacy.shutdown()
         self.panel.walk.stop()
         self.panel.map.places.shutdown()
 
     def survey(self) -> None:
-        """The model's directions are known: find out where its random brains lie."""
+        """The model's directions are known: compute the positions of its random brains."""
         generator = self.session.generator
         if generator is not None:
             self.panel.map.places.use(generator)

@@ -1,4 +1,4 @@
-"""Where the voxels of a model lie, for models whose file does not say it."""
+"""Geometry of models whose file does not contain it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe
 
 CELL, GAP, STAR, STAR_SIZE = 112, 4, 24, 18
-#: Thumbnails are black whatever the theme, so what is written on them is not.
+#: Thumbnails are black in every theme, so text on them is light.
 ON_BLACK, FAINT = QColor("#f0f1f2"), QColor("#aab1ba")
 FAVOURITE, CURRENT = QColor("#ffb74d"), QColor("#6480e6")
 STEPS = {
@@ -29,7 +29,7 @@ STEPS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One thumbnail: what it shows, what is written on it, whether it is a favourite."""
+    """One thumbnail: its recipe, its caption, whether it is a favourite."""
 
     recipe: Recipe
     label: str
@@ -38,7 +38,7 @@ class Cell:
 
 
 class ThumbnailGrid(QWidget):
-    """Cells to click, or to go through with the arrow keys.
+    """Cells, selectable by mouse or arrow keys.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class ThumbnailGrid(QWidget):
         self.setFixedSize(self.sizeHint())
 
     def show_ready(self, recipe: Recipe) -> None:
-        """A picture has come: draw its cells."""
+        """A picture is ready: draw its cells."""
         for index, cell in enumerate(self.cells):
             if cell.recipe == recipe:
                 self.update(self.place(index))
@@ -178,7 +178,7 @@ class ThumbnailGrid(QWidget):
         self._point_at(None)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Take a brain, or keep it."""
+        """Select a brain, or make it a favourite."""
         index = self.index_at(event.position())
         if index is None or event.button() != Qt.MouseButton.LeftButton:
             return
@@ -186,7 +186,7 @@ class ThumbnailGrid(QWidget):
         (self.starred if on_star else self.picked).emit(index)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """Take a brain and close."""
+        """Select a brain and close."""
         index = self.index_at(event.position())
         if index is None or self.star_place(index).contains(event.position().toPoint()):
             return
@@ -207,7 +207,7 @@ class ThumbnailGrid(QWidget):
             super().keyPressEvent(event)
 
     def event(self, event: QEvent) -> bool:
-        """Say which brain the mouse is over."""
+        """Show which brain the mouse is over."""
         if event.type() == QEvent.Type.ToolTip:
             index = self._under
             text = "" if index is None else self.cells[index].tip

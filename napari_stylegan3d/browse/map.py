@@ -33,7 +33,7 @@ SIGNS = (
 
 
 class MapBox(QWidget):
-    """Where the current brain, favourites and projected scans lie; a click or drag travels there.
+    """Map of the current brain, favourites and projected scans; a click or drag moves there.
 
     Travelling replaces the recipe's edits along the two axes.
     """
@@ -92,7 +92,7 @@ class MapBox(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show the current brain and the others where they lie, as far as that is known."""
+        """Show the current brain and the others, as far as their positions are known."""
         if self.plane is None or not self.isVisible():
             return
         recipe = self.session.recipe
@@ -110,7 +110,7 @@ class MapBox(QWidget):
             self.note.setText(place_in_words(self.plane, here, recipe.label is not None))
 
     def _marked(self, recipe: Recipe) -> list[tuple[Kind, str, Recipe]]:
-        """What there is beside the current brain: kind, label, recipe."""
+        """Brains other than the current one: kind, label, recipe."""
         scans: list[tuple[Kind, str, Recipe]] = [
             ("scan", p.name, recipe.replace(source=p.source, mix=None, edits=()))
             for p in self.session.projected
@@ -129,7 +129,7 @@ class MapBox(QWidget):
         return place[list(self.plane.axes)]
 
     def _spread(self, recipe: Recipe) -> float | None:
-        """How far truncation leaves random brains; None where it does not apply."""
+        """Spread of random brains after truncation; None where it does not apply."""
         if self.session.generator is None or not recipe.has_seed:
             return None
         from stylegan3d.directions.latent_map import spread
@@ -202,7 +202,7 @@ class MapBox(QWidget):
         self.session.change(arrived, live=live, gesture="" if live else "browse.map")
 
     def _start_of(self, recipe: Recipe) -> np.ndarray | None:
-        """Where the brain would lie without edits along the axes; None while that is not known.
+        """Position of the brain without edits along the axes; None while not known.
 
         What has just travelled started where it started: no need to wait until it is found again.
         """

@@ -50,7 +50,7 @@ LIGHT = Inks(
 
 
 def inks(widget: QWidget) -> Inks:
-    """Those that go with the widget's theme."""
+    """Those of the widget's theme."""
     text = widget.palette().color(QPalette.ColorRole.WindowText)
     return DARK if text.lightness() > 127 else LIGHT
 
@@ -89,7 +89,7 @@ def draw_legend_sign(painter: QPainter, kind: str, at: QPointF, colors: Inks) ->
 
 
 def write(painter: QPainter, foot: QPointF, text: str, color: str, ground: str) -> None:
-    """A text above a point, kept apart from what is under it."""
+    """A text above a point, outlined in the ground colour."""
     width = painter.fontMetrics().horizontalAdvance(text)
     start = foot - QPointF(width / 2, 0)
     painter.setPen(QColor(ground))

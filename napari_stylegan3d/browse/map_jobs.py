@@ -1,4 +1,4 @@
-"""Finds where brains lie on the latent map, off the GUI thread."""
+"""Computes positions of brains on the latent map, off the GUI thread."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: Room for tick labels and axis names, in px.
 LEFT, BOTTOM, TOP, RIGHT = 40, 36, 6, 8
 HEIGHT = 306
-#: A mark that is no further from the mouse than this is meant, in px.
+#: Maximum distance of the mouse from a mark to select it, in px.
 NEAR = 9
 #: What an arrow key travels, alone and with Shift, in sd.
 STEP_SD, LONG_STEP_SD = 0.1, 0.5
@@ -119,7 +119,7 @@ class LatentPlot(QWidget):
     def show_brains(
         self, here: np.ndarray | None, marks: Sequence[Mark], spread: float | None
     ) -> None:
-        """Show the current brain and others; `spread` is how far truncation leaves them."""
+        """Show the current brain and others; `spread` is their spread after truncation."""
         self.here, self.marks, self.spread = here, marks, spread
         if not self._dragging:  # the view must not move during a drag
             points = [mark.at for mark in marks] + ([here] if here is not None else [])
@@ -166,7 +166,7 @@ class LatentPlot(QWidget):
         if self.here is not None:
             ink.draw_here(painter, self.to_pixels(self.here), colors)
         for mark in self.marks:
-            if mark.kind == "scan":  # favourites, which may be many, say their names on hover
+            if mark.kind == "scan":  # favourites, which may be many, show their names on hover
                 above = self.to_pixels(mark.at) - QPointF(0, 10)
                 ink.write(painter, above, mark.label, colors.text, colors.ground)
         painter.restore()
@@ -207,7 +207,7 @@ class LatentPlot(QWidget):
         painter.restore()
 
     def _draw_density(self, painter: QPainter, colors: ink.Inks) -> None:
-        """Areas that enclose shares of random brains, and how far truncation leaves them."""
+        """Areas that enclose shares of random brains, scaled by truncation."""
         for index in reversed(range(len(self.lines))):
             tint = QColor(colors.density)
             edge = QPen(tint, 1)
@@ -242,7 +242,7 @@ class LatentPlot(QWidget):
         return nearest if nearest is not None and distance(nearest) <= NEAR else None
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Go to a mark, or begin to travel."""
+        """Select a mark, or start a drag."""
         if event.button() != Qt.MouseButton.LeftButton or not self.plot.contains(event.position()):
             return
         mark = self.mark_at(event.position())

@@ -180,7 +180,7 @@ class BrowsePanel(Panel):
         select_data(self.channel, recipe.channel)
 
     def show_model(self, generator: Generator) -> None:
-        """Offer what the model has, and say what it is."""
+        """Show the model's options and description."""
         self.show_texture(generator)
         with QSignalBlocker(self.cutoff):
             self.cutoff.clear()

@@ -53,7 +53,7 @@ class PrivacyBox(QWidget):
         self.told.setToolTip(tip)
 
     def show_nearness(self, found: Nearness) -> None:
-        """Write what was found."""
+        """Show the result."""
         self.say(in_words(found), f"{ABOUT}\n{details(found)}")
 
 

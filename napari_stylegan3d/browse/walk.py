@@ -147,7 +147,7 @@ class WalkBox(QWidget):
         self._set_stops(self.stops[:index] + self.stops[index + 1 :])
 
     def _set_stops(self, stops: tuple[Recipe, ...]) -> None:
-        """Take other stops, if one can walk between them; as latents where recipes do not do."""
+        """Set new stops if a walk between them is possible; as latents where recipes cannot."""
         self.stop()
         session, said = self.session, ""
         if session.generator is not None:

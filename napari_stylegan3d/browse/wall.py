@@ -34,7 +34,7 @@ HELP = _(
 
 
 class Wall(QDialog):
-    """A page of numbered brains beside the panel; what is clicked is shown at once.
+    """A page of numbered brains next to the panel; a clicked brain is shown at once.
 
     Each thumbnail is the current recipe with another number, so truncation, label, mix and edits
     hold for all of them.
@@ -216,7 +216,7 @@ class Wall(QDialog):
             self.turn_to(seed)
 
     def _star(self, index: int) -> None:
-        """Keep a brain among the favourites, or let it go."""
+        """Add a brain to the favourites, or remove it."""
         recipe, favourites = self.grid.cells[index].recipe, self.session.favourites
         known = favourites.index_of(recipe)
         if known is None:

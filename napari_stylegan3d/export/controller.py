@@ -1,4 +1,4 @@
-"""Saving what is shown: the work behind the Export tab."""
+"""Saving the current view: the logic of the Export tab."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Exporting(QObject):
         context.render.shown.connect(self._on_shown)
 
     def shutdown(self) -> None:
-        """Stop; what is half done is not written."""
+        """Stop; unfinished files are not written."""
         self.job.shutdown()
 
     def _note_folder(self, running: bool) -> None:

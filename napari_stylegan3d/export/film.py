@@ -38,7 +38,7 @@ LIST_HEIGHT = 148
 
 
 class FilmPart(QWidget):
-    """A list of brains, how to go from one to the next, and the button.
+    """A list of brains, the transition between them, and the button.
 
     Attributes
     ----------
@@ -83,12 +83,12 @@ class FilmPart(QWidget):
         self._show()
 
     def use_thumbnails(self, thumbnails: Thumbnails) -> None:
-        """Where the small pictures of the list come from."""
+        """Source of the list's thumbnails."""
         self._thumbnails = thumbnails
         thumbnails.ready.connect(self._on_thumbnail)
 
     def set_seconds_each(self, seconds: float) -> None:
-        """How long one picture takes here, for the estimate."""
+        """Time per picture on this machine, for the estimate."""
         self._seconds_each = seconds
         self._show()
 
@@ -99,7 +99,7 @@ class FilmPart(QWidget):
 
     @property
     def settings(self) -> FilmSettings:
-        """What the controls say."""
+        """Settings of the controls."""
         return self.form.value
 
     @property
@@ -182,7 +182,7 @@ class FilmPart(QWidget):
         self._show()
 
     def _show(self, _event: Any = None) -> None:
-        """Say what will be made, and what is still missing for it."""
+        """Describe the film, or what is still missing for it."""
         if self.frames.count() and not self._offered:  # looking for ffmpeg takes a while
             self._offered = True
             offer(self.kind, ".mp4", _without_ffmpeg(), ".gif")

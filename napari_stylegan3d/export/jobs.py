@@ -117,7 +117,7 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
 
 
 def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved:
-    """Write a recipe's latent; one that is its source as it is, is copied with all it says."""
+    """Write a recipe's latent; an unedited source is copied with its metadata."""
     from stylegan3d.recipe import latents
 
     report(0, 1, _("Writing"))
@@ -142,7 +142,7 @@ def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved
 
 
 def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Saved:
-    """Write a picture and the JSON beside it."""
+    """Write a picture and its JSON sidecar."""
     from stylegan3d.outputs.pictures import PAINTED, json_path, picture_sidecar
     from stylegan3d.render.figures import SYNTHETIC, png_bytes
     from stylegan3d.storage.jsontext import to_json
@@ -165,7 +165,7 @@ def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Sav
 
 
 def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
-    """Draw a film, by a renderer of its own, so that the window's need not wait."""
+    """Draw a film with a separate renderer, so that the window's is not blocked."""
     from stylegan3d.outputs.films import check_suffix, film_files
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.render.renderer import Renderer
@@ -235,7 +235,7 @@ def _lasting(recipe: Recipe, moved: dict[Source, Source]) -> Recipe:
 def _latents(
     target: Target, recipes: Sequence[Recipe]
 ) -> tuple[dict[Source, Source], dict[Path, bytes]]:
-    """Sources of the session's folder and what they become; the files that this takes.
+    """Sources of the session's folder with their new paths, and the files to write.
 
     A latent file that already exists with the same bytes is not written again.
     """

@@ -186,7 +186,7 @@ class ExportPanel(Panel):
         self._enable()
 
     def show_progress(self, progress: Progress) -> None:
-        """How far it is, and how long it will take."""
+        """Show the progress and the remaining time."""
         self.progress.setRange(0, progress.total)
         self.progress.setValue(progress.done)
         text = progress.text + (f", {progress.detail}" if progress.detail else "")
@@ -195,7 +195,7 @@ class ExportPanel(Panel):
         self.progress_text.setText(text)
 
     def show_done(self, paths: list[Path]) -> None:
-        """Say what was written."""
+        """Show the written files."""
         self.done.setText(_("Saved\n") + "\n".join(path.name for path in paths))
 
     def _enable(self) -> None:

@@ -31,6 +31,6 @@ class PicturePart(QWidget):
 
     @property
     def settings(self) -> PictureSettings:
-        """What the controls say."""
+        """Settings of the controls."""
         settings: PictureSettings = self.form.value
         return settings

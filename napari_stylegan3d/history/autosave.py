@@ -1,4 +1,4 @@
-"""What is done in the window is on the disk a second later, should it come to a sudden end."""
+"""Automatic saving of the session within a second, for recovery after a crash."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.session.file import SessionState
 from stylegan3d.session.store import SessionFolder
 
-#: Overrides where sessions are kept.
+#: Environment variable that overrides the sessions folder.
 FOLDER_VARIABLE = "STYLEGAN3D_SESSIONS"
 #: Changes are gathered for so long; nothing older is ever lost.
 GATHER_MS = 1000
 
 
 def sessions_folder() -> Path:
-    """Where sessions are kept: the variable's folder, or one among the user's data."""
+    """The sessions folder: that of the variable, or one in the user's data."""
     given = os.environ.get(FOLDER_VARIABLE)
     if given:
         return Path(given).expanduser()

@@ -1,4 +1,4 @@
-"""What is done with sessions on the disk, in threads: find, read and write them."""
+"""Finding, reading and writing session files, in threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def find_sessions(report: Report, base: Path, saved_to: str) -> list[Kept]:
 def read_session_file(
     report: Report, path: Path, folder: SessionFolder
 ) -> tuple[SessionState, dict[Path, bytes], SessionFolder]:
-    """A session from a file, with its other files and the folder that they are to go to."""
+    """A session from a file, with its other files and their target folder."""
     report(0, 1)
     return *unpack(path, folder.path), folder
 

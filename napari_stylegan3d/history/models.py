@@ -34,7 +34,7 @@ NO_INDEX = QModelIndex()
 
 
 class RecipeList(QAbstractListModel):
-    """Recipes in a row; subclasses say what is written under them."""
+    """Recipes in a row; subclasses define their captions."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -97,11 +97,11 @@ class RecipeList(QAbstractListModel):
         raise NotImplementedError
 
     def tip(self, row: int) -> str:
-        """What is said when the mouse rests on it."""
+        """Tooltip."""
         raise NotImplementedError
 
     def is_current(self, row: int) -> bool:
-        """Whether it is what is shown now."""
+        """Whether it is currently shown."""
         raise NotImplementedError
 
 
@@ -124,7 +124,7 @@ class HistoryList(RecipeList):
         self.show_recipes(self.session.states)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """As in `RecipeList`; states that were undone lie ahead, as do those of other models."""
+        """As in `RecipeList`; undone states and those of other models are dimmed."""
         row = index.row()
         if not 0 <= row < len(self._entries):
             return super().data(index, role)
@@ -201,7 +201,7 @@ class FavouriteList(RecipeList):
         return super().flags(index) | Qt.ItemFlag.ItemIsEditable
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """As in `RecipeList`; what is edited is the note."""
+        """As in `RecipeList`; edits the note."""
         if role == Qt.ItemDataRole.EditRole and index.isValid():
             return self.favourites.items[index.row()].note
         return super().data(index, role)
@@ -223,7 +223,7 @@ class FavouriteList(RecipeList):
         return f"{note}\n{shows}" if note else shows
 
     def is_current(self, row: int) -> bool:
-        """Whether it is what is shown."""
+        """Whether it is currently shown."""
         return self._recipes[row] == self.session.recipe
 
 

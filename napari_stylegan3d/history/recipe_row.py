@@ -27,7 +27,7 @@ AHEAD_PX = 2 * CELL.width()
 
 
 class RecipeRow(QListView):
-    """A row of recipes to click, or to go through with the arrow keys."""
+    """A row of recipes, selectable by mouse or arrow keys."""
 
     picked = Signal(int)
     """Row chosen by the user."""
@@ -73,7 +73,7 @@ class RecipeRow(QListView):
             self.scrollTo(index)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Left and right, Home and End go to another state."""
+        """Left and right, Home and End select another state."""
         before = self.currentIndex().row()
         super().keyPressEvent(event)
         row = self.currentIndex().row()

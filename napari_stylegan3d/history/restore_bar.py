@@ -55,7 +55,7 @@ class RestoreBar(QFrame):
 
 
 def summary(state: SessionState) -> str:
-    """When a session was, and what is in it: "3 min ago: 12 states, 2 favourites, Brain T1w"."""
+    """Age and content of a session: "3 min ago: 12 states, 2 favourites, Brain T1w"."""
     age = state.age_s
     if age < DAY_S:
         when = _("{time} ago").format(time=duration_in_words(age))

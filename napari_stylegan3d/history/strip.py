@@ -36,7 +36,7 @@ QToolButton[role="choice"]:checked {{
 
 
 class HistoryStrip(QWidget):
-    """History and favourites, one at a time, beside the buttons that belong to them."""
+    """History and favourites, one at a time, with their buttons."""
 
     copyRequested = Signal()
     pasteRequested = Signal()
@@ -150,7 +150,7 @@ class HistoryStrip(QWidget):
         self.paste.clicked.connect(self.pasteRequested)
 
     def _go_to(self, row: int) -> None:
-        """Go back to a state, or say why the model cannot show it."""
+        """Return to a state, or report why the model cannot show it."""
         if not self.session.go_to(row):
             self.states.go_to(self.session.history.position)
             tell_done(self.history.why_not(row))

@@ -1,4 +1,4 @@
-"""What is shown, as a brain whose labels can be edited."""
+"""The brain or scan shown, as one whose labels can be edited."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNPLACED = _("Align the scan first (Project): labels are edited on the model's g
 
 
 def base_of(comparison: Comparison, session: Session) -> tuple[Base | None, str]:
-    """The brain or the aligned scan that is shown, or why its labels cannot be taken."""
+    """The brain or the aligned scan shown, or why its labels cannot be edited."""
     recipe, generator = comparison.recipe, session.generator
     if comparison.view == "scan":
         placed = comparison.placed

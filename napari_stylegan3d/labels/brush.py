@@ -14,7 +14,7 @@ NAME = _("Labels to edit")
 
 
 class LabelDrawing(QObject):
-    """A labels layer with napari's tools; says when it holds other labels than before."""
+    """A labels layer with napari's tools; emits a signal when its labels change."""
 
     changed = Signal()
     """The user has painted, or undone a stroke."""
@@ -27,7 +27,7 @@ class LabelDrawing(QObject):
 
     @property
     def labels(self) -> np.ndarray | None:
-        """What is drawn, uint8 (X, Y, Z); None without a layer."""
+        """The labels shown, uint8 (X, Y, Z); None without a layer."""
         if self.layer is None or self.layer not in self.viewer.layers:
             return None
         return np.asarray(self.layer.data, np.uint8).copy()
@@ -64,7 +64,7 @@ class LabelDrawing(QObject):
             self.layer.mode = "pan_zoom"
 
     def remove(self) -> None:
-        """Take the labels away."""
+        """Remove the labels."""
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = self._known = None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe
 
 VIEW = "painted"
-#: Edits that can be taken back.
+#: Edits that can be undone.
 MOST_STEPS = 30
 
 
@@ -51,7 +51,7 @@ class Relabelling(QObject):
         self._connect()
 
     def shutdown(self) -> None:
-        """Stop, and take the labels away."""
+        """Stop, and close the labels."""
         for work in (self._reading, self._work, self._job):
             work.shutdown()
         self.drawing.remove()
@@ -86,7 +86,7 @@ class Relabelling(QObject):
         self._job.runningChanged.connect(lambda on: box.save.setEnabled(not on))
 
     def _take(self) -> None:
-        """Read the labels of what is shown."""
+        """Segment the brain or scan shown."""
         base, why = self._shown()
         if base is None:
             self.box.note.setText(why)
@@ -96,7 +96,7 @@ class Relabelling(QObject):
         self._reading.submit(base)
 
     def _shown(self) -> tuple[Base | None, str]:
-        """What is shown, or why its labels cannot be taken."""
+        """The brain or scan shown, or why its labels cannot be edited."""
         if self.comparison.view == VIEW and self.base is not None and self.fitted is not None:
             return relabelled(self.base, self.fitted), ""
         return base_of(self.comparison, self.session)
@@ -146,7 +146,7 @@ class Relabelling(QObject):
             self._fit()
 
     def _show_back(self) -> None:
-        """Offer what was put by, if it is of this grid."""
+        """Offer to restore closed labels, if they are on this grid."""
         generator, kept = self.session.generator, self._put_by
         fits = kept and generator and kept[0].space.same_as(generator.space)
         self.box.back.setVisible(bool(fits))
@@ -269,7 +269,7 @@ class Relabelling(QObject):
         self._wait()
 
     def _wait(self) -> None:
-        """Say whose labels these are."""
+        """Show whose labels these are."""
         if self.base is not None:
             self.box.note.setText(
                 _(
@@ -297,7 +297,7 @@ class Relabelling(QObject):
             self._look("after")
 
     def _is_base(self) -> bool:
-        """Whether the brain that is shown is the one whose labels were taken."""
+        """Whether the brain shown is the one whose labels are edited."""
         base, _why = self._shown()
         return base is not None and self.base is not None and base.volume is self.base.volume
 
@@ -323,7 +323,7 @@ class Relabelling(QObject):
         )
 
     def _close(self) -> None:
-        """Take the labels away, and show what was shown before."""
+        """Close the labels, and return to the previous view."""
         was, self.comparison.painted = self.base, None
         self.put_away()
         if self.comparison.view == VIEW:

@@ -1,4 +1,4 @@
-"""What a session keeps of labels that are edited, so that a restored one has them again.
+"""Stored form of edited labels in a session, from which they are restored.
 
 No image is kept: the brain before is rendered again, or is the scan of the session, and the brain
 that fits is painted again.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.labels.controller import Relabelling
     from stylegan3d.scans import AlignedScan
 
-#: Voxels of a label map that is read from a session, at most.
+#: Maximum number of voxels of a label map read from a session.
 MOST_VOXELS = 100_000_000
 #: Bytes of layers kept while the brain before is rendered.
 LAYERS_KEPT = 32 * 2**20
@@ -102,7 +102,7 @@ def _unpacked(plain: Any) -> np.ndarray:
     count = x * y * z
     if min(x, y, z) < 1 or count > MOST_VOXELS:
         raise ValueError("no grid")
-    # A damaged file may hold more than it says.
+    # A damaged file may contain more than its stated size.
     raw = zlib.decompressobj().decompress(base64.b64decode(plain["voxels"]), count + 1)
     labels = np.frombuffer(raw, np.uint8)
     if labels.size != count or labels.max() >= len(CLASSES):
@@ -164,7 +164,7 @@ def have_again(
 
 
 class KeptEdits(QObject):
-    """Brings a restored session's edited labels back, behind what is shown."""
+    """Restores a session's edited labels, without showing them."""
 
     def __init__(self, context: Context, relabelling: Relabelling) -> None:
         super().__init__(context.dock)

@@ -21,7 +21,7 @@ START = _("Segment the current brain, edit the tissue labels, and generate a mat
 
 
 class LabelsBox(Fold):
-    """A button to take the labels, then tools to edit them, and what to look at."""
+    """A button to segment the brain, tools to edit the labels, and a choice of view."""
 
     takeRequested = Signal()
     paintChanged = Signal(bool)
@@ -109,7 +109,7 @@ class LabelsBox(Fold):
         self.note.setText(text.format(tissue=name, title=title, before=before, now=now))
 
     def show_undo(self, possible: bool) -> None:
-        """Whether there is an edit to take back."""
+        """Whether there is an edit to undo."""
         self.undo.setEnabled(possible)
 
     def _make_brush(self, inside: QVBoxLayout) -> None:

@@ -36,7 +36,7 @@ ABOUT = _(
 
 
 class Matrix(QDialog):
-    """A window beside the panel; what is clicked becomes the current recipe."""
+    """A window next to the panel; a clicked cell becomes the current recipe."""
 
     def __init__(self, panel: MixPanel, thumbnails: Thumbnails, parent: QWidget) -> None:
         super().__init__(parent)
@@ -139,7 +139,7 @@ class Matrix(QDialog):
         self._show_progress()
 
     def _others(self) -> list[Source]:
-        """What comes after the present brains."""
+        """The next page of brains."""
         chosen = self.sources.currentData()
         if chosen == FAVOURITES:
             found = [favourite.recipe.source for favourite in self.session.favourites.items]
@@ -151,7 +151,7 @@ class Matrix(QDialog):
 
     @staticmethod
     def _shares(groups: list[LayerGroup]) -> list[tuple[str, tuple[float, ...]]]:
-        """What columns can give: in words, and the strength of each layer."""
+        """What columns can contribute: a name, and the strength of each layer."""
         if [group.key for group in groups] == [WHOLE[0]]:
             return [(_("Half of each brain"), (0.5,))]
         layers = [group.layers for group in groups]

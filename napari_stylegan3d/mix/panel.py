@@ -59,7 +59,7 @@ class MixPictures(QWidget):
         grid.setColumnStretch(3, 1)
 
     def name(self, first: str, second: str) -> None:
-        """Say what A and B are."""
+        """Describe A and B."""
         for label, text in zip(self.names, (f"A: {first}", f"B: {second}", _("Mix")), strict=True):
             label.setText(text)
             label.setToolTip(text)

@@ -53,7 +53,7 @@ class Levels:
         return Levels().with_white(self.white * 2 ** (right_px / DRAG_PX))
 
     def limits(self, usual: Limits) -> Limits:
-        """Intensities shown black and white, given the usual ones."""
+        """Intensities shown as black and white, from the default ones."""
         low, high = usual
         if is_symmetrical(usual):
             return low * self.white, high * self.white
@@ -62,7 +62,7 @@ class Levels:
 
     @classmethod
     def of(cls, limits: Limits, usual: Limits) -> Levels:
-        """The levels that give these limits."""
+        """The levels that result in these limits."""
         low, high = usual
         if is_symmetrical(usual):
             return cls(white=max(abs(limits[0]), abs(limits[1])) / high)
