@@ -98,7 +98,7 @@ class Models(QObject):
         menu.addAction(_("Model folder…"), lambda: self._ask_for_folder(menu))
         menu.addAction(_("Official checkpoint (.pkl)…"), lambda: self._ask_for_checkpoint(menu))
         menu.addAction(_("Bundled model"), partial(self.open, None))
-        for path in others_that_come_along():
+        for path in other_bundled_models():
             menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
         recent = [path for path in recent_models() if path.exists()]
         if recent:
@@ -152,7 +152,7 @@ def name_of(model: Path | Generator | Future[Loaded] | None) -> str:
     return _("the bundled model") if model is None else model.name
 
 
-def others_that_come_along() -> list[Path]:
+def other_bundled_models() -> list[Path]:
     """Folders of the other bundled generators."""
     from stylegan3d.checkpoints.places import bundled_model_path, bundled_models
 

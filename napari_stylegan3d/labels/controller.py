@@ -325,11 +325,11 @@ class Relabelling(QObject):
     def _close(self) -> None:
         """Close the labels, and return to the previous view."""
         was, self.comparison.painted = self.base, None
-        self.put_away()
+        self.close_labels()
         if self.comparison.view == VIEW:
             self.comparison.show("scan" if was is not None and was.scan else "reconstruction")
 
-    def put_away(self) -> None:
+    def close_labels(self) -> None:
         """Close the labels; edited ones can be restored."""
         self._put_edited_by()
         self._forget()

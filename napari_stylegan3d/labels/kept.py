@@ -181,7 +181,7 @@ class KeptEdits(QObject):
 
         Files that the brain is made from are where `states`, of the same session, have them.
         """
-        self.relabelling.put_away()
+        self.relabelling.close_labels()
         self._of_scan = None
         if kept is None:
             return

@@ -224,7 +224,7 @@ class Projecting(QObject):
             self._regions[before.key] = region, before.aligned.space
         self._painted = case
         self.painting.forget()
-        self.panel.paint.put_away()
+        self.panel.paint.uncheck()
         kept = None if case is None else self._regions.get(case.key)
         if kept is not None and placed is not None and placed.space.same_as(kept[1]):
             self.painting.restore(*kept)

@@ -235,6 +235,6 @@ class PoseBox(QWidget):
 def step_in_words(step: Step) -> str:
     """Such as 'Extraction: Brain extracted with deepbet. (8.2 s)'."""
     took = f"{step.seconds:.1f} s" if step.how == "done" else HOW.get(step.how, step.how)
-    text = " ".join(map(str, step.notes)) or _("Resampled.")
+    name, notes = STEP_NAMES.get(step.name, step.name), " ".join(map(str, step.notes))
     at_once = step.how == "kept" or (step.how == "done" and step.seconds < 0.05)
-    return f"{STEP_NAMES.get(step.name, step.name)}: {text}" + ("" if at_once else f" ({took})")
+    return (f"{name}: {notes}" if notes else name) + ("" if at_once else f" ({took})")

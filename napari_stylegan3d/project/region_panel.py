@@ -124,7 +124,7 @@ class PaintBox(QWidget):
         with QSignalBlocker(self.brush):
             self.brush.setValue(diameter_mm)
 
-    def put_away(self) -> None:
+    def uncheck(self) -> None:
         """Uncheck the box without emitting signals."""
         with QSignalBlocker(self.fill):
             self.fill.setChecked(False)

@@ -10,7 +10,7 @@ from napari_stylegan3d.widgets.text import _
 SYNTHETIC = _("Synthetic – not for diagnosis")
 
 
-def told_apart(title: str, other: str, length: int) -> str:
+def distinct_title(title: str, other: str, length: int) -> str:
     """Shorten a title, preferring the parts that differ from the other title.
 
     Parameters
@@ -57,7 +57,7 @@ class Side(Provenance):
         name = _("Real scan: {name}").format(name=self.name) if self.kind == "scan" else self.title
         if self.kind == "scan" and len(name) > length:  # the scan is named in the panel
             name = _("Real scan")
-        return f"{self.letter}: {told_apart(name, self.other, length)}"
+        return f"{self.letter}: {distinct_title(name, self.other, length)}"
 
     @property
     def caption(self) -> str:

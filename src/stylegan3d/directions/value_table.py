@@ -21,7 +21,7 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.parts import leads_out
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
 from stylegan3d.storage.formats import scan_stem
-from stylegan3d.storage.jsontext import LONGEST_NUMBER, told
+from stylegan3d.storage.jsontext import LONGEST_NUMBER, short_repr
 from stylegan3d.storage.tensorfiles import read_bytes
 
 if TYPE_CHECKING:
@@ -172,13 +172,13 @@ def brain_source(text: str, folder: Path, projected: Mapping[str, Source]) -> So
     if text.endswith(".safetensors"):
         if leads_out(folder, text):
             raise RecipeError(
-                f"The table refers to the file {told(text)} outside its own folder: move "
+                f"The table refers to the file {short_repr(text)} outside its own folder: move "
                 "the table to the folder of the latents."
             )
         return Source.from_file(folder / text)
     known = f" ({', '.join(projected)})" if projected else ""
     raise RecipeError(
-        f"{told(text)} is not a brain: write a number, the path of a latent file, or the "
+        f"{short_repr(text)} is not a brain: write a number, the path of a latent file, or the "
         f"name of a scan projected in this session{known}."
     )
 

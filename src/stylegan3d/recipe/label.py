@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stylegan3d.errors import ModelError, RecipeError
 from stylegan3d.recipe.label_schema import encode_labels
 from stylegan3d.recipe.model import Model
-from stylegan3d.storage.jsontext import finite_number, told
+from stylegan3d.storage.jsontext import finite_number, short_repr
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,8 @@ class Label:
         if isinstance(data, (list, tuple)):
             return cls(numbers=tuple(data))
         raise RecipeError(
-            f"A recipe's label cannot be {told(data)}: give named values or a list of numbers."
+            f"A recipe's label cannot be {short_repr(data)}: "
+            "give named values or a list of numbers."
         )
 
     def to_plain(self) -> dict[str, Any] | list[float]:
@@ -114,12 +115,14 @@ def _check_value(name: Any, value: Any) -> tuple[str, str | int | float]:
     if value is None:
         return name, UNKNOWN  # JSON's null would be taken for "not set"
     if not isinstance(value, str) and finite_number(value) is None:
-        raise RecipeError(f"The label {name} must be text or a finite number, not {told(value)}.")
+        raise RecipeError(
+            f"The label {name} must be text or a finite number, not {short_repr(value)}."
+        )
     return name, value
 
 
 def _check_number(value: Any) -> float:
     number = finite_number(value)
     if number is None:
-        raise RecipeError(f"A label's numbers must be finite numbers, not {told(value)}.")
+        raise RecipeError(f"A label's numbers must be finite numbers, not {short_repr(value)}.")
     return number

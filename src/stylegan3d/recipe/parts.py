@@ -14,7 +14,7 @@ from stylegan3d.recipe.latents import Latent, read_latent
 from stylegan3d.recipe.model import Model
 from stylegan3d.recipe.plain import finite
 from stylegan3d.storage.hashing import sha256_of
-from stylegan3d.storage.jsontext import is_int, told
+from stylegan3d.storage.jsontext import is_int, short_repr
 from stylegan3d.storage.names import last_part
 
 KINDS = ("seed", "latent", "projected")
@@ -47,7 +47,7 @@ class Source:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise RecipeError(
-                f"A source cannot be of the kind {told(self.kind)}: use {', '.join(KINDS)}."
+                f"A source cannot be of the kind {short_repr(self.kind)}: use {', '.join(KINDS)}."
             )
         if self.kind == "seed":
             check_seed(self.seed, "The seed")

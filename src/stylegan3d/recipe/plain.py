@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.storage.jsontext import finite_number, told
+from stylegan3d.storage.jsontext import finite_number, short_repr
 
 
 def mapping(data: Any, called: str) -> dict[str, Any]:
@@ -21,7 +21,9 @@ def check_fields(data: dict[str, Any], kind: type, called: str) -> None:
     known = [part.name for part in dataclasses.fields(kind)]
     for name in data:
         if name not in known:
-            raise RecipeError(f"A {called} has no field {told(name)}: it has {', '.join(known)}.")
+            raise RecipeError(
+                f"A {called} has no field {short_repr(name)}: it has {', '.join(known)}."
+            )
 
 
 def build(kind: Any, data: Any, called: str) -> Any:
@@ -50,5 +52,5 @@ def finite(value: Any, called: str) -> float:
     """A finite number as float; RecipeError, naming the value `called`, for anything else."""
     number = finite_number(value)
     if number is None:
-        raise RecipeError(f"{called} must be a finite number, not {told(value)}.")
+        raise RecipeError(f"{called} must be a finite number, not {short_repr(value)}.")
     return number

@@ -15,7 +15,7 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.parts import Source, leads_out
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.storage.jsontext import LARGEST, from_json, told
+from stylegan3d.storage.jsontext import LARGEST, from_json, short_repr
 from stylegan3d.storage.tensorfiles import read_bytes
 
 LINK = "stylegan3d:recipe?"
@@ -125,7 +125,7 @@ def _beside(part: Any, path: Path) -> Any:
     written, name = (p.path if isinstance(p, Source) else p.file for p in (part, found))
     if name is not None and all(leads_out(path.parent, n) for n in (written, name)):
         raise RecipeError(
-            f"{path} refers to the file {told(name)} outside the folder of the recipe: "
+            f"{path} refers to the file {short_repr(name)} outside the folder of the recipe: "
             "move that file beside the recipe, or give the recipe as text."
         )
     return found

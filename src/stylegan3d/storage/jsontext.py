@@ -134,7 +134,7 @@ def finite_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def told(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """A value for a message: as Python writes it, but not long."""
     try:
         text = repr(value)

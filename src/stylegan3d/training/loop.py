@@ -40,7 +40,7 @@ class Training(Protocol):
         """Report progress."""
 
 
-def go_on(
+def run_steps(
     training: Training,
     save_seconds: float,
     should_stop: Callable[[], bool] | None = None,

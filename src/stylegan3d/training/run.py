@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from stylegan3d.errors import ModelError
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
-from stylegan3d.training.loop import go_on, write_log
+from stylegan3d.training.loop import run_steps, write_log
 
 N = TypeVar("N", bound=nn.Module)
 D = TypeVar("D")
@@ -352,7 +352,7 @@ def train(
         if not resume:
             run.start(data)
         steps = _Steps(run, data, folder, progress, unsaved=not resume)
-        go_on(steps, run.settings.save_seconds, should_stop)
+        run_steps(steps, run.settings.save_seconds, should_stop)
     return run
 
 

@@ -23,7 +23,7 @@ from stylegan3d.training.anatomy import find_anatomy
 from stylegan3d.training.board import Board, check_tensorboard
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.data import Batches
-from stylegan3d.training.loop import go_on, write_log
+from stylegan3d.training.loop import run_steps, write_log
 from stylegan3d.training.monitor import Monitor, alarm
 from stylegan3d.training.opening import ANATOMY, open_run
 from stylegan3d.training.state import TrainState
@@ -126,7 +126,7 @@ def train(
         run = _Run(state, pack, out, team, report)
         if tensorboard and team.leads:
             run.board = Board(out, state.images)
-        go_on(run, state.config.checkpoint_minutes * 60, should_stop, agree=team.any)
+        run_steps(run, state.config.checkpoint_minutes * 60, should_stop, agree=team.any)
         run.close()
     return state
 

@@ -15,7 +15,7 @@ from napari_stylegan3d.compare.figures import in_words
 from napari_stylegan3d.compare.pinned import side_of
 from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.views.display import Upright
-from napari_stylegan3d.views.sides import Pair, Side, told_apart
+from napari_stylegan3d.views.sides import Pair, Side, distinct_title
 from napari_stylegan3d.views.twins import Twins
 from napari_stylegan3d.views.veil import NAME, left_part
 from stylegan3d.measures.comparison import PairFigures
@@ -434,7 +434,7 @@ def test_captions_begin_with_what_is_different(pair):
     assert caption(pair, "Axial").startswith("B: … PC 2 +2 sd\n")
     pair.wait(lambda: any("A: Seed 8, PC 1 +2 sd\n" in text for text in all_captions(pair)))
     assert pair.find("compare.b").text() == "Seed 8, PC 1 +2 sd, PC 2 +2 sd"
-    told = told_apart(f"Seed 8, {long} +1.5 sd", f"Seed 8, {long} +2 sd", 24)
+    told = distinct_title(f"Seed 8, {long} +1.5 sd", f"Seed 8, {long} +2 sd", 24)
     assert told.startswith("… Grey")
     assert told.endswith("ize +1.5 sd")
 
