@@ -6,7 +6,7 @@
 For each scan: whether it comes back bit for bit without an edit; what an edit there and back (the
 edited scan taken for a scan of its own, and edited back) differs by, as a share of its range; the
 change of ventricle volume that the tissue network measures in the edited scan beside that in the
-model's own brain; at the ventricles' border the gradient and the volume of greys between fluid and
+model's own brain; at the ventricles' border the gradient and the share of greys between fluid and
 tissue, both beside the scan's; movement, least Jacobian; seconds of a native edit and milliseconds
 of a live frame, by the clock and by the processors, for a machine that has other work to do. With
 `--lesion`, the mask of the first scan's lesions moves along. Of several scans at last, whether each
@@ -67,16 +67,15 @@ def projected(path: Path, generator: Generator, budget: str, cache: Path | None)
 
 
 def border(data: np.ndarray, labelled: LabelledScan) -> tuple[float, float]:
-    """Mean gradient on the border of the ventricles, and millilitres of greys in between there."""
+    """Mean gradient on the border of the ventricles, and the share of greys in between there."""
     labels = np.asarray(labelled.image.dataobj)
     ventricle, white = (labels == CLASSES.index(name) for name in ("ventricle", "white"))
     edge = binary_dilation(ventricle) & ~ventricle
     fluid, tissue = np.median(data[ventricle]), np.median(data[white])
     share = (data - fluid) / (tissue - fluid)
     near = binary_dilation(ventricle, iterations=3)
-    between = near & (share > BETWEEN[0]) & (share < BETWEEN[1])
-    voxel = abs(np.linalg.det(labelled.image.affine[:3, :3])) / 1000
-    return float(gaussian_gradient_magnitude(data, 1.0)[edge].mean()), between.sum() * voxel
+    between = (share > BETWEEN[0]) & (share < BETWEEN[1])
+    return float(gaussian_gradient_magnitude(data, 1.0)[edge].mean()), between[near].mean()
 
 
 def measured(

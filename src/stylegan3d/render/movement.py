@@ -49,8 +49,9 @@ ITERATIONS = 6
 #: Steps of demons that turn a change of greys at borders into movement, and the standard
 #: deviation in voxels (of 4 mm) of what smooths them, and the change that is left.
 REFINEMENTS, SMOOTH = 3, 1.0
-#: These steps hardly enlarge tissue to more than 1 / 0.6 of its volume, and let go on the way.
-GROWN = (0.6, 0.9)
+#: What has grown already, to 1 / 0.85 of its volume, these steps enlarge no further: they would
+#: pull a thin ventricle over all that a generator darkens around it.
+GROWN = (0.85, 1.0)
 #: Outside a brain it is darker than this, in [-1, 1]. The border with it is left where the
 #: deformation puts it: cortex that gives way to fluid turns dark there, but the contour stays.
 OUTSIDE = -0.9
