@@ -14,6 +14,7 @@ from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QAbstractButton, QWidget
 
+from napari_stylegan3d.project.looks import SEGMENTS
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def commands_of(
         "save": save,
         "reset_views": partial(press, "views.reset"),
     }
+    for key, *_rest in SEGMENTS:
+        named[f"show_{key}"] = partial(press, f"project.show.{key}")
     for number in range(tabs.count()):
         named[f"tab_{number}"] = partial(tabs.setCurrentIndex, number)
     return named

@@ -247,7 +247,6 @@ class Explorer(Docked):
         self.opening.scanDropped.connect(self.open_scan)
         self.ready.connect(self.guidance.greet)
         self.projecting.job.runningChanged.connect(self.guidance.done)
-        self.project.viewRequested.connect(self.comparison.show)
         self.comparison.viewChanged.connect(self._on_view)
         self.projecting.wentWell.connect(self.messages.cleared)
         self.history.pinRequested.connect(self._pin)
@@ -262,6 +261,7 @@ class Explorer(Docked):
         self.viewing.pace(self.rendering)
         self.views = self.viewing.views
         self.views.set_message(_("Loading the model…"))
+        self.views.layout().insertWidget(0, self.projecting.looks)
         self.views.layout().addWidget(self.history)
         self.opening.begin(self.views)
         self.exporting.views = self.sessions.views = self.views
@@ -297,11 +297,11 @@ class Explorer(Docked):
         if self.rendering.loaded is not None:
             self.models.warm_up(self.rendering.loaded, self.session.recipe)
 
-    def _on_view(self, view: str) -> None:
-        self.project.show_view(view or None)
-        if self.views is not None:
+    def _on_view(self, _view: str) -> None:
+        if self.views is not None and self.viewing is not None:
+            self.viewing.show_title()
             self.views.refresh()
-            ours = view in ("", "reconstruction")
+            ours = self.comparison.is_picture
             preview = ours and self.comparison.is_preview
             self.views.readout.quality.setText(_("preview") if preview else "")
             from stylegan3d.geometry.intensity import BRIGHTEST

@@ -15,6 +15,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.compare.hold_key import HELD, HELD_IN_VIEWS
+from napari_stylegan3d.project.looks import SEGMENTS
 from napari_stylegan3d.widgets.text import _
 
 
@@ -43,9 +44,8 @@ class Row:
     everywhere: bool = False
 
 
-EDITING, BRAINS, WINDOW = _("Changes"), _("Brains"), _("Window")
+EDITING, BRAINS, SCAN, WINDOW = _("Changes"), _("Brains"), _("Scan"), _("Window")
 FLAT, SOLID = _("In a 2D view"), _("In the 3D view")
-
 TABLE = (
     Row(EDITING, "Ctrl+Z", _("undo the last change; while painting, the last stroke"), "undo"),
     Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", _("redo"), "redo"),
@@ -60,6 +60,11 @@ TABLE = (
     Row(BRAINS, "Alt+R", _("random brain"), "dice"),
     Row(BRAINS, "Ctrl+D", _("add to favourites"), "favourite"),
     Row(BRAINS, "Alt+S", _("save the volume"), "save"),
+    *(
+        Row(SCAN, keys, _("show {picture}").format(picture=text), f"show_{key}")
+        for key, text, _tip, keys in SEGMENTS
+        if keys
+    ),
     Row(WINDOW, "Alt+1 … Alt+6", _("Browse, Project, Mix, Directions, Compare, Export")),
     Row(WINDOW, "Alt+0", _("reset the views"), "reset_views"),
     Row(WINDOW, "F1", _("this list"), "help", everywhere=True),

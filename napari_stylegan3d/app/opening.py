@@ -85,9 +85,8 @@ class Opening(QObject):
     def open_latent(self, path: Path) -> None:
         """Show the brain of a latent file."""
         try:
-            recipe = self.session.recipe.replace(
-                source=Source.from_file(path), mix=None, edits=(), model=None
-            )
+            recipe = self.session.with_source(Source.from_file(path))
+            recipe = recipe.replace(mix=None, edits=(), model=None)
         except StyleGAN3DError as error:
             self.messages.fail(error, _("opening the latent"))
         else:

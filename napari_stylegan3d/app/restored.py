@@ -77,7 +77,7 @@ def restored(state: SessionState, session: Session, scans: KeptScans) -> None:
 def projected_sources(recipes: Iterable[Recipe]) -> Iterable[Source]:
     """Projected scans among the recipes' sources."""
     for recipe in recipes:
-        for source in (recipe.source, *([recipe.mix.source] if recipe.mix else ())):
+        for source in recipe.sources:
             if source.kind == "projected":
                 yield source
 

@@ -165,12 +165,29 @@ def project(tour: Tour) -> None:
     tour.click("project.start")
     tour.wait_for(lambda: explorer.session.projected, "the projection")
     tour.shoot(
-        "project",
-        "Its projection: the most similar synthetic brain, and how far it can be trusted.",
+        "project", "After the projection: the scan itself, and how far the model's brain fits it."
     )
-    tour.click("project.show.difference")
-    tour.shoot("difference", "Reconstruction minus scan.")
-    tour.click("project.show.reconstruction")
+    tour.click("project.show.residual")
+    tour.wait_for(lambda: explorer.comparison.is_current, "the reconstruction")
+    tour.shoot("difference", "The model's brain minus the scan.")
+    tour.click("project.show.edited")
+
+
+def edit_scan(tour: Tour) -> None:
+    """The scan itself with larger ventricles, and where its tissue moves."""
+    explorer = tour.explorer
+    explorer.panel("Directions")
+    tour.wait_for(lambda: explorer.directions.rows, "the directions")
+    names = [row.entry.name for row in explorer.directions.rows.values()]
+    number = next((k for k, name in enumerate(names) if "entric" in name), 0)
+    tour.set(f"directions.strength.{number}", 2.0)
+    tour.wait_for(lambda: explorer.comparison.is_current, "the edited scan")
+    tour.shoot("edited-scan", "The scan itself, edited; it keeps its own detail.")
+    tour.click("project.show.movement")
+    tour.wait_for(lambda: explorer.stage.overlay.legend, "the map")
+    tour.shoot("movement", "Movement: where tissue grows and shrinks, and which way it moves.")
+    tour.click("project.show.edited")
+    tour.set(f"directions.strength.{number}", 0.0)
 
 
 def mix(tour: Tour) -> None:
@@ -290,4 +307,4 @@ def mistake(tour: Tour) -> None:
     explorer.say("")
 
 
-STOPS = (first_steps, browse, project, mix, push, compare, labels, look, save, mistake)
+STOPS = (first_steps, browse, project, edit_scan, mix, push, compare, labels, look, save, mistake)

@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_stylegan3d.app.toasts import Toasts
+from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.pacing import Pacing
 from napari_stylegan3d.views.settings import ViewSettings
@@ -35,6 +36,8 @@ class Viewing(QObject):
     def __init__(self, window: QMainWindow, comparison: Comparison, explorer: QWidget) -> None:
         super().__init__(explorer)
         self.comparison = comparison
+        #: The viewer's own title, without a patient.
+        self._title = comparison.stage.viewer.title
         stage = comparison.stage
         self.views = FourViews(window)
         self.views.watch(stage)
@@ -50,6 +53,15 @@ class Viewing(QObject):
         comparison.session.modelChanged.connect(self._outline)
         self._show_theme()
 
+    def show_title(self) -> None:
+        """Name the patient shown in the window's title."""
+        layer = self.comparison.stage.layer
+        told = None if layer is None else layer.metadata.get(KEY)
+        subject = told.subject if isinstance(told, Provenance) else ""
+        title = f"{subject} – {self._title}" if subject else self._title
+        if self.views.viewer.title != title:
+            self.views.viewer.title = title
+
     def pace(self, rendering: Rendering) -> None:
         """Keep dragging responsive: one repaint per preview, and short garbage collections."""
         rendering.prepared.connect(set_aside)
@@ -58,7 +70,8 @@ class Viewing(QObject):
         rendering.failed.connect(self.pacing.release)
 
     def close(self) -> None:
-        """Disconnect, and restore napari's canvas."""
+        """Disconnect, and restore napari's title and canvas."""
+        self.views.viewer.title = self._title
         self.pacing.close()
         self.toasts.close()
         gc.unfreeze()

@@ -35,7 +35,7 @@ def write_image(path: str, data: np.ndarray, meta: dict[str, Any]) -> list[str]:
         np.asarray(data),
         layer_affine(meta),
         description=str(meta.get("name", "")),
-        sidecar={"Description": provenance.caption if known else "Saved from napari."},
+        sidecar={"Description": provenance.one_line if known else "Saved from napari."},
         overwrite=True,
         synthetic=known and provenance.kind != "scan",
     )

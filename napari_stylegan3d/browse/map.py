@@ -112,8 +112,9 @@ class MapBox(QWidget):
     def _marked(self, recipe: Recipe) -> list[tuple[Kind, str, Recipe]]:
         """Brains other than the current one: kind, label, recipe."""
         scans: list[tuple[Kind, str, Recipe]] = [
-            ("scan", p.name, recipe.replace(source=p.source, mix=None, edits=()))
+            ("scan", p.name, self.session.with_source(p.source).replace(mix=None, edits=()))
             for p in self.session.projected
+            if p.source is not None
         ]
         return scans + [
             ("favourite", f.note or _short(f.recipe), f.recipe)

@@ -223,9 +223,7 @@ class BrowsePanel(Panel):
         self.cutoff.setToolTip(reason or CUTOFF_TIP)
 
     def _on_seed(self, seed: int) -> None:
-        self.session.change(
-            self.session.recipe.replace(source=Source("seed", seed)), gesture="browse.seed"
-        )
+        self.session.change(self.session.with_source(Source("seed", seed)), gesture="browse.seed")
 
     def _on_truncation(self, psi: float, live: bool) -> None:
         recipe = self.session.recipe

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
+OF_SCAN = _(
+    "This is a scan, not the model's brain: choose Model's brain above the views, then check."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -87,7 +91,8 @@ class PrivacyCheck(QObject):
             self.box.say(UNCHECKED)
 
     def _on_picture(self, recipe: Recipe, picture: Picture) -> None:
-        if self._waiting and picture.quality == "full" and recipe == self.session.recipe:
+        wanted = recipe == self.session.shown.drawn
+        if self._waiting and picture.quality == "full" and wanted:
             self._submit(picture)
 
     def _forget(self) -> None:
@@ -95,10 +100,12 @@ class PrivacyCheck(QObject):
 
     def _ask(self) -> None:
         """Check the brain of the recipe, now or as soon as it is there in full."""
+        if self.session.shown.drawn.worn_detail is not None:
+            self.box.say(OF_SCAN)
+            return
         self.box.say(CHECKING)
         picture = self.comparison.picture
-        current = self.comparison.recipe == self.session.recipe
-        if picture is not None and picture.quality == "full" and current:
+        if picture is not None and self.comparison.is_current:
             self._submit(picture)
         else:
             self._waiting = True

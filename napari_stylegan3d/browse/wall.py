@@ -146,7 +146,7 @@ class Wall(QDialog):
         return [self._recipe(seed) for seed in seeds]
 
     def _recipe(self, seed: int) -> Recipe:
-        return self.session.recipe.replace(source=Source("seed", seed))
+        return self.session.with_source(Source("seed", seed))
 
     def _show_cells(self) -> None:
         kept = {favourite.recipe for favourite in self.session.favourites.items}

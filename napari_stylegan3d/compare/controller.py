@@ -12,6 +12,7 @@ from napari_stylegan3d.compare.hold_key import HoldKey
 from napari_stylegan3d.compare.pinned import Pinned, side_of
 from napari_stylegan3d.compare.views import ComparedViews
 from napari_stylegan3d.core.jobs import Picture, render_beside, screen_dtype
+from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.sides import Side
@@ -79,9 +80,9 @@ class Comparing(QObject):
 
     def pin(self, recipe: Recipe | None = None) -> None:
         """Make a recipe A; by default the one that is shown."""
-        recipe = recipe or self.session.recipe
+        recipe = recipe or self.session.shown.drawn
         self.session.compare(self.mode, recipe)
-        self._set(Pinned.of_recipe(recipe, self._name_of(recipe)))
+        self._set(Pinned.of_recipe(recipe, provenance_of(self.session, recipe)))
         picture = self.comparison.picture
         if recipe == self.comparison.recipe and picture is not None and picture.quality == "full":
             self._on_rendered((None, recipe), picture)
@@ -110,7 +111,7 @@ class Comparing(QObject):
     def swap(self) -> None:
         """Show A, and pin what was shown."""
         if self.pinned is not None and self.pinned.recipe is not None:
-            shown, recipe = self.session.recipe, self.pinned.recipe
+            shown, recipe = self.session.shown.drawn, self.pinned.recipe
             self.pin(shown)
             self.session.change(recipe)
 
@@ -136,7 +137,7 @@ class Comparing(QObject):
             self.comparison.stage.show(a.shown, self._a(a).side)
             shows.views.refresh()
         else:
-            self.comparison.show(self.comparison.view or "reconstruction")
+            self.session.look(self.session.shown.what)
 
     def fill(self) -> None:
         """Offer what there is to compare with."""
@@ -156,7 +157,7 @@ class Comparing(QObject):
             assert projected.source is not None
             if session.find_projected(projected.source) is None:
                 continue
-            plain = session.recipe.replace(source=projected.source, mix=None, edits=())
+            plain = session.recipe.replace(source=projected.source, mix=None, edits=(), detail=None)
             scan = partial(self.pin_scan, projected)
             menu.addAction(_("The scan {name}, as projected").format(name=projected.name), scan)
             menu.addAction(
@@ -206,11 +207,11 @@ class Comparing(QObject):
             self.pinned = self.pinned.with_picture(picture)
             self._follow()
 
-    def _on_view(self, view: str) -> None:
+    def _on_view(self, _view: str) -> None:
         """Something is shown: B, or a scan, with which the comparison ends."""
         if self._busy or self.held:
             return
-        if view in ("", "reconstruction"):
+        if self.comparison.is_picture:
             self._follow()
         elif self.mode != "off":
             self.session.compare("off", self.session.shown.second)
@@ -233,7 +234,7 @@ class Comparing(QObject):
         """Let B's own picture say which it is, and show A with it."""
         self._busy = True
         try:
-            self.comparison.show("reconstruction")
+            self.comparison.show_brain()
         finally:
             self._busy = False
         self._follow()
@@ -249,12 +250,7 @@ class Comparing(QObject):
 
     def _side_of_b(self) -> Side:
         recipe = self.comparison.recipe or self.session.recipe
-        return side_of(recipe, "B", self._name_of(recipe))
-
-    def _name_of(self, recipe: Recipe) -> str:
-        """The patient of a recipe."""
-        case = self.session.case_of(recipe.source)
-        return "" if case is None else case.name
+        return side_of(recipe, "B", provenance_of(self.session, recipe))
 
     def _mark(self, provenance: Provenance) -> Provenance:
         """What is said on the picture of the current brain."""

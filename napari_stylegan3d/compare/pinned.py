@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_stylegan3d.views.captions import NOBODY, Provenance
 from napari_stylegan3d.views.display import Upright, upright
 from napari_stylegan3d.views.sides import Side
 from napari_stylegan3d.widgets.text import _
-from stylegan3d.recipe.description import PROJECTED, describe_recipe, is_reconstruction
+from stylegan3d.recipe.description import describe_recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import Picture
@@ -44,32 +45,35 @@ class Pinned:
     def title(self) -> str:
         """What it is, in words."""
         return (
-            _("Real scan: {name}").format(name=self.side.name)
-            if self.recipe is None
+            _("Scan: {name}").format(name=self.side.name)
+            if self.side.kind == "scan"
             else self.side.title
         )
 
     @classmethod
-    def of_recipe(cls, recipe: Recipe, name: str = "") -> Pinned:
-        """A brain that has not been rendered yet, and the patient's name."""
-        return cls(side_of(recipe, "A", name), recipe)
+    def of_recipe(cls, recipe: Recipe, provenance: Provenance) -> Pinned:
+        """A brain that has not been rendered yet, and its provenance."""
+        return cls(side_of(recipe, "A", provenance), recipe)
 
     @classmethod
     def of_scan(cls, name: str, aligned: AlignedScan) -> Pinned:
         """A scan on the generator's grid."""
         shown = upright(aligned.volume, aligned.space.affine)
-        return cls(Side("scan", name, "A", name), None, aligned.volume, shown)
+        return cls(Side("scan", name, letter="A", title=name), None, aligned.volume, shown)
 
     def with_picture(self, picture: Picture) -> Pinned:
         """The same brain, rendered."""
         return dataclasses.replace(self, volume=picture.rendered.volume, shown=picture.shown)
 
 
-def side_of(recipe: Recipe, letter: str, name: str = "") -> Side:
-    """What is said on the picture of a recipe; `name` is the patient's, by default the file's."""
-    words = describe_recipe(recipe)
-    if is_reconstruction(recipe):
-        name = name or words.removeprefix(PROJECTED).strip()
-        title = _("Reconstruction of {name}").format(name=name)
-        return Side("reconstruction", "", letter, title)
-    return Side("generated", "", letter, words)
+def side_of(recipe: Recipe, letter: str, provenance: Provenance = NOBODY) -> Side:
+    """What is said on the picture of a recipe that is one of two."""
+    kind, name, what = provenance.kind, provenance.name, provenance.what
+    if kind == "scan":
+        return Side("scan", name, letter=letter, title=name)
+    if kind == "edited":
+        return Side("edited", name, letter=letter, title=f"{name}, {what}")
+    if kind == "reconstruction":
+        told = _("Reconstruction of {name}").format(name=name)
+        return Side(kind, letter=letter, title=", ".join(filter(None, (told, what))))
+    return Side("generated", letter=letter, title=what or describe_recipe(recipe))

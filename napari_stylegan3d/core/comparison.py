@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.views.captions import Kind, Provenance
+from napari_stylegan3d.core.whose import (
+    EDITED_MINUS_SCAN,
+    FILLED,
+    MODEL_MINUS_SCAN,
+    provenance_of,
+)
+from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import Upright, upright
 from napari_stylegan3d.views.outline import Outline
-from stylegan3d.recipe.description import is_reconstruction
 from stylegan3d.session.shown import FOLLOWING
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import Picture
     from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.views.captions import Kind
     from napari_stylegan3d.views.stage import Stage
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.scans import AlignedScan
@@ -27,9 +33,9 @@ if TYPE_CHECKING:
 class Comparison(QObject):
     """Holds the newest picture, and draws it or the case's scan according to `Session.shown`.
 
-    Views are "" (a brain that is not a reconstruction), "reconstruction", "scan", "difference",
-    "filled", which another object draws whenever `pictured` is emitted, and "painted", the brain
-    generated from edited labels.
+    Views are those of `What`, except for the current recipe's own picture: "edited" with the detail
+    of a scan, "model" for a projected scan without, "" for a random brain. "filled" is drawn by
+    another object whenever `pictured` is emitted.
     """
 
     viewChanged = Signal(str)
@@ -45,7 +51,7 @@ class Comparison(QObject):
         self.picture: Picture | None = None
         self.recipe: Recipe | None = None
         #: The volume of the view "painted".
-        self.painted: tuple[Kind, np.ndarray] | None = None
+        self.painted: tuple[Provenance, np.ndarray] | None = None
         self._placed: AlignedScan | None = None
         self._scan: object = None
         self._outlined = True
@@ -59,10 +65,23 @@ class Comparison(QObject):
     def view(self) -> str:
         """Which picture is shown."""
         what = self.session.shown.what
-        if what in ("recipe", "search"):
-            made = self.recipe is not None and is_reconstruction(self.recipe)
-            return "reconstruction" if made or what == "search" else ""
-        return what
+        if what == "search":
+            return "model"
+        if what != "recipe" or self.recipe is None:
+            return "" if what == "recipe" else what
+        if self.recipe.detail is not None:
+            return "edited"
+        return "model" if self.recipe.source.kind == "projected" else ""
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the newest picture itself is shown, and not a map computed from it."""
+        return self.view in ("", "edited", "model")
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the newest picture is the full volume of what is shown."""
+        return self.recipe == self.session.shown.drawn and not self.is_preview
 
     @property
     def is_preview(self) -> bool:
@@ -102,20 +121,19 @@ class Comparison(QObject):
         self.picture = picture
         self.session.look("recipe")
 
-    def show(self, view: str) -> None:
-        """Show "reconstruction" (or the current brain), "scan", "difference" or "painted"."""
-        what = view if view in ("scan", "difference", "filled", "painted") else "recipe"
-        self.session.look(what)  # type: ignore[arg-type]
+    def show_brain(self) -> None:
+        """Show the newest picture itself; draw it again if it is shown already."""
+        self.session.look(self.session.shown.what if self.is_picture else "recipe")
 
-    def show_painted(self, kind: Kind, volume: np.ndarray) -> None:
+    def show_painted(self, provenance: Provenance, volume: np.ndarray) -> None:
         """Show a brain generated from labels, the one before, or their difference."""
-        self.painted = kind, volume
+        self.painted = provenance, volume
         self.session.look("painted")
 
     def show_filled(self, case: Case, volume: np.ndarray) -> None:
         """Show the filled-in scan of a case, while that view is open."""
         if case is self.session.result and self.session.shown.what == "filled":
-            self._show_volume("reconstruction", volume, case.name)
+            self._show_volume(Provenance("edited", case.name, FILLED), volume)
 
     def show_search(self, case: Case, kind: Kind, volume: np.ndarray) -> None:
         """Show the intermediate result of a projection, unless another case is shown."""
@@ -124,7 +142,7 @@ class Comparison(QObject):
             return
         if self.session.shown.what != "search":
             self.session.look("search")
-        self._show_volume(kind, volume, case.name)
+        self._show_volume(Provenance(kind, case.name), volume)
 
     def set_outlined(self, outlined: bool) -> None:
         """Whether the mean brain's outline is drawn on the aligned scan."""
@@ -142,28 +160,41 @@ class Comparison(QObject):
         if what == "search":
             return
         if what == "painted" and self.painted is not None:
-            self._show_volume(*self.painted, self._name)
+            self._show_volume(*self.painted)
         elif what == "scan" and self._show_scan():
             return
-        elif what == "difference" and result is not None and self.picture is not None:
+        elif result is not None and self._suits and what in ("difference", "residual"):
+            assert self.picture is not None
             case, aligned = result
             volume = self.picture.on_grid(aligned.volume.shape) - aligned.volume
-            self._show_volume("difference", volume, case.name)
-        elif what == "filled" and result is not None:
+            told = (
+                MODEL_MINUS_SCAN if self.session.shown.drawn.detail is None else EDITED_MINUS_SCAN
+            )
+            self._show_volume(Provenance("difference", case.name, told), volume)
+        elif result is not None and self._suits and what == "filled":
             self.pictured.emit()
-        elif what in FOLLOWING and self.session.result and self.session.placed:
-            return  # its picture is not rendered yet
+        elif what == "model" or (what in FOLLOWING and self.session.result and self.session.placed):
+            if self._suits:  # else its picture is not rendered yet
+                self._show_picture()
         elif what != "recipe":
             self.session.look("recipe")
-        elif self.picture is None or self.recipe is None:
-            return
-        elif passing or self.recipe == self.session.recipe:
-            made = is_reconstruction(self.recipe)
-            provenance = Provenance(
-                "reconstruction" if made else "generated", self._name if made else ""
-            )
+        elif passing or self.recipe == self.session.shown.drawn:
+            self._show_picture()
+
+    def _show_picture(self) -> None:
+        """Draw the newest picture itself."""
+        if self.picture is not None and self.recipe is not None:
+            provenance = provenance_of(self.session, self.recipe)
             self.stage.show(self.picture.shown, self.mark(provenance), passing=self.is_preview)
             self._tell()
+
+    @property
+    def _suits(self) -> bool:
+        """Whether the newest picture is of the same brain, with or without detail as requested."""
+        recipe, drawn = self.recipe, self.session.shown.drawn
+        if recipe is None or self.picture is None or recipe.source != drawn.source:
+            return False
+        return (recipe.detail is None) == (drawn.detail is None)
 
     def _show_scan(self) -> bool:
         """Draw the case's scan, aligned if possible; return whether there is one."""
@@ -181,11 +212,11 @@ class Comparison(QObject):
             self._tell()
         return True
 
-    def _show_volume(self, kind: Kind, volume: np.ndarray, name: str) -> None:
+    def _show_volume(self, provenance: Provenance, volume: np.ndarray) -> None:
         """A volume on the generator's grid that no recipe made."""
         if self.session.generator is not None:
             shown = upright(volume, self.session.generator.affine)
-            self.stage.show(shown, Provenance(kind, name))
+            self.stage.show(shown, provenance)
             self._tell()
 
     def _tell(self, *, outlined: bool = False) -> None:
@@ -213,9 +244,3 @@ class Comparison(QObject):
         if case is None or case.aligned is None or self.recipe is None:
             return None
         return (case, case.aligned) if case.is_of(self.recipe.source) else None
-
-    @property
-    def _name(self) -> str:
-        """The patient that the newest picture is made from."""
-        case = None if self.recipe is None else self.session.case_of(self.recipe.source)
-        return "" if case is None else case.name

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest
+from napari_stylegan3d.core.originals import Originals
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import is_out_of_memory
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 INSTANT_S = 0.12
 #: Pause during a drag after which the full volume is rendered.
 REST_MS = 200
+#: Number of full volumes kept, to switch between the edited scan and the model's brain at once.
+KEPT = 2
 #: After running out of memory, only previews are rendered for this long.
 CRAMPED_S = 20.0
 CRAMPED = _(
@@ -55,11 +60,16 @@ class Rendering(QObject):
         self._cramped_until = 0.0
         self._warm = self.is_prepared = False
         self._last: tuple[Recipe, str] | None = None
+        self._kept: OrderedDict[Recipe, Picture] = OrderedDict()
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(self._submit_full)
         session.recipeChanged.connect(self._on_recipe)
+        session.lookChanged.connect(self._on_look)
+        session.caseChanged.connect(self._on_case)
+        #: Whether the scan whose detail is shown is still being read.
+        self._waits = False
 
     @property
     def busy(self) -> bool:
@@ -68,20 +78,25 @@ class Rendering(QObject):
 
     def use(self, loaded: Loaded) -> None:
         """Switch to another model."""
+        from stylegan3d.render.carried import Details
+
         if self.renders is not None:
             self.renders.shutdown()
         self.loaded = loaded
+        loaded.renderer.details = Details(Originals(self.session))
         self.renders = LatestWins(self._render, self, urgent=True)
         self.renders.ready.connect(self._on_ready)
         self.renders.failed.connect(self._on_failed)
         self.renders.busyChanged.connect(self.busyChanged)
         self._last, self._warm, self._full_s = None, False, 1.0
+        self._kept.clear()
         self.is_prepared = False
         self._cramped_until = 0.0
 
     def place(self, loaded: Loaded) -> None:
-        """The same model with another affine; rendered pictures stay valid."""
+        """The same model with another affine; the picture shown stays valid."""
         self.loaded = loaded
+        self._kept.clear()
 
     def previews_ready(self, loaded: Loaded) -> None:
         """The renderer has made its first, slow preview."""
@@ -91,7 +106,8 @@ class Rendering(QObject):
     def request(self) -> None:
         """Render the current recipe again."""
         self._last, self._cramped_until = None, 0.0
-        self._on_recipe(self.session.recipe, False)
+        self._kept.clear()
+        self._on_look()
 
     def shutdown(self) -> None:
         """Stop; results still being computed are discarded."""
@@ -99,10 +115,36 @@ class Rendering(QObject):
         if self.renders is not None:
             self.renders.shutdown()
 
-    def _on_recipe(self, recipe: Recipe, live: bool) -> None:
+    def _on_look(self) -> None:
+        """Another picture is shown, which may need another volume of the same recipe."""
+        self._on_recipe(self.session.recipe, False)
+
+    def _on_case(self) -> None:
+        """Render once the scan has been read, or has failed to be."""
+        if self._waits:
+            self._on_look()
+
+    def _is_read(self, recipe: Recipe) -> bool:
+        """Whether the scan whose detail a recipe shows is being read, in a restored session."""
+        detail, case = recipe.worn_detail, self.session.case
+        if detail is None or case is None or not case.is_of(detail.source):
+            return False
+        return case.scan is None and case.choice is not None and not case.problem
+
+    def _on_recipe(self, _: Recipe, live: bool) -> None:
+        recipe = self._wanted
         if self.renders is None or self._last == (recipe, "full"):
             return
         self._rest.stop()
+        self._waits = self._is_read(recipe)
+        if self._waits:
+            self._last = None
+            return
+        if recipe in self._kept:
+            self._last = recipe, "full"
+            # After all listeners have received the recipe, as with a rendered picture.
+            QTimer.singleShot(0, partial(self._show_kept, recipe))
+            return
         if self._is_cramped:
             self._submit(recipe, "preview")
             return
@@ -142,14 +184,29 @@ class Rendering(QObject):
         """Whether a full volume recently ran out of memory."""
         return time.monotonic() < self._cramped_until
 
+    def _show_kept(self, recipe: Recipe) -> None:
+        if self._last == (recipe, "full") and recipe in self._kept:
+            self._kept.move_to_end(recipe)
+            self.shown.emit(recipe, self._kept[recipe])
+
+    @property
+    def _wanted(self) -> Recipe:
+        """The recipe to render."""
+        return self.session.shown.drawn
+
     def _submit_full(self) -> None:
-        self._submit(self.session.recipe, "full")
+        self._submit(self._wanted, "full")
 
     def _on_ready(self, request: RenderRequest, picture: Picture) -> None:
         if picture.quality == "full":
             self._full_s = picture.rendered.seconds
+            self._kept[request.recipe] = picture
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        settled = request.recipe == self._wanted and not self._rest.isActive()
+        if not settled and self._last == (self._wanted, "full") and self._wanted in self._kept:
+            return  # a kept picture of the newest recipe is shown already
         self.shown.emit(request.recipe, picture)
-        settled = request.recipe == self.session.recipe and not self._rest.isActive()
         if picture.quality != "preview":
             return
         if self._is_cramped:
@@ -165,6 +222,6 @@ class Rendering(QObject):
         self._last = None
         if request.quality == "full" and is_out_of_memory(error):
             self._cramped_until = time.monotonic() + CRAMPED_S
-            self._submit(self.session.recipe, "preview")
+            self._submit(self._wanted, "preview")
             return
         self.failed.emit(error)

@@ -24,7 +24,7 @@ from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith
-from stylegan3d.recipe.recipe import Mix, Recipe, Source
+from stylegan3d.recipe.recipe import Detail, Mix, Recipe, Source
 from stylegan3d.session.case import Case
 from stylegan3d.session.shown import Entry, How, Shown, What
 from stylegan3d.storage.leftovers import new_temporary_folder
@@ -318,7 +318,8 @@ class Session(QObject):
         """Add a projection, show it, and offer it as a source."""
         assert case.source is not None
         self._projected.append(case)
-        recipe = self.recipe.replace(source=case.source, mix=None, edits=())
+        detail = Detail(case.source)
+        recipe = self.recipe.replace(source=case.source, mix=None, edits=(), detail=detail)
         self.change(recipe, case=case)
         self.projectedChanged.emit()
 
@@ -352,6 +353,19 @@ class Session(QObject):
         """The projection of a source, if made in this session with the same affine."""
         found = next((case for case in self.projected if case.is_of(source)), None)
         return found if found is not None and self._fits(found) else None
+
+    def with_source(self, source: Source) -> Recipe:
+        """The current recipe of another brain: of a projected scan with its own detail.
+
+        Detail that was the brain's own is left behind; that of another scan stays.
+        """
+        recipe, detail = self.recipe, self.recipe.detail
+        if source.is_same(recipe.source):
+            return recipe.replace(source=source)
+        if detail is None or detail.source.is_same(recipe.source):
+            found = self.find_projected(source)
+            detail = None if found is None else Detail(source)
+        return recipe.replace(source=source, detail=detail)
 
     def replace_source(self, old: Source, new: Source) -> None:
         """Replace a source after its latent was saved elsewhere."""

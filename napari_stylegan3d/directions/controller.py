@@ -103,7 +103,7 @@ class Directing(QObject):
 
     def _measure(self) -> None:
         picture, loaded = self.comparison.picture, self.rendering.loaded
-        recipe, direction = self.session.recipe, self.panel.effect.direction
+        recipe, direction = self.session.shown.drawn, self.panel.effect.direction
         if picture is None or loaded is None or self.rendering.busy:
             return  # the picture that is on its way starts the rest again
         if picture.quality != "full" or self.comparison.recipe != recipe:
@@ -139,8 +139,12 @@ class Directing(QObject):
         """Lay the difference over the views while the switch is on and it is of what they show."""
         overlay, generator = self.comparison.stage.overlay, self.session.generator
         wanted = self.panel.effect.show_in_views.isChecked()
-        ours = self.comparison.view in ("", "reconstruction")
-        if wanted and ours and self._measured is not None and generator is not None:
+        if (
+            wanted
+            and self.comparison.is_picture
+            and self._measured is not None
+            and generator is not None
+        ):
             self._overlaid = True
             overlay.show(upright(self._measured.change, generator.affine), CHANGE, "")
         elif self._overlaid:

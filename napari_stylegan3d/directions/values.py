@@ -67,7 +67,7 @@ class ValuesForm(QWidget):
             raise RecipeError(_("Open a table of values first."))
         values = self.table.values(self.column.currentText())
         projected = {scan.name: scan.source for scan in session.projected if scan.source}
-        plain = session.recipe.replace(mix=None, edits=())
+        plain = session.recipe.replace(mix=None, edits=(), detail=None)
         sources = self.table.sources(projected)
         return [plain.replace(source=s) for s in sources], values, self.table.subjects(sources)
 

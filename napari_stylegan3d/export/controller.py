@@ -12,11 +12,13 @@ from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.export.jobs import (
+    EditedRequest,
     FilmRequest,
     LatentRequest,
     PictureRequest,
     ReportRequest,
     SaveRequest,
+    save_edited,
     save_film,
     save_latent,
     save_picture,
@@ -61,6 +63,7 @@ class Exporting(QObject):
         self.job.runningChanged.connect(self._note_folder)
         panel.cancel.clicked.connect(self.job.cancel)
         panel.saveRequested.connect(self._save)
+        panel.editedRequested.connect(self._save_edited)
         panel.latentRequested.connect(self._save_latent)
         panel.pictureRequested.connect(self._save_picture)
         panel.filmRequested.connect(self._save_film)
@@ -84,6 +87,9 @@ class Exporting(QObject):
     def _save(self, request: SaveRequest) -> None:
         self.job.start(save_volume, self.render.loaded, request)
 
+    def _save_edited(self, request: EditedRequest) -> None:
+        self.job.start(save_edited, self.render.loaded, request)
+
     def _save_latent(self, request: LatentRequest) -> None:
         self.job.start(save_latent, self.render.loaded, request)
 
@@ -96,15 +102,16 @@ class Exporting(QObject):
         except (StyleGAN3DError, AttributeError) as error:
             self.messages.fail(error, _("rendering the picture"))
             return
-        session = self.session
+        session, layer = self.session, self.comparison.stage.layer
+        told = None if layer is None else layer.metadata.get(KEY)
         request = PictureRequest(
             path,
             self.panel.overwrite.isChecked(),
             session.folder,
-            session.recipe,
+            session.shown.drawn,
             image,
             draw,
-            self.comparison.view != "scan",
+            told is None or told.kind != "scan",
             self.comparison.view == "painted",
         )
         self.job.start(save_picture, self.render.loaded, request)
@@ -144,7 +151,7 @@ class Exporting(QObject):
             (low, high),
             "radiological" if views is None else views.convention,
             provenance.kind == "difference",
-            provenance.caption.replace("–", "-"),
+            provenance.one_line.replace("–", "-").replace("·", "|"),
         )
         volume = engine_volume(layer)
         return partial(lightbox, volume, settings.plane, look)
@@ -184,7 +191,7 @@ class Exporting(QObject):
 
     def _save_report(self, path: Path) -> None:
         session = self.session
-        recipe = session.recipe
+        recipe = session.shown.drawn
         projected = session.result
         trust: Any = None
         if projected is not None:

@@ -161,7 +161,7 @@ class FilmPart(QWidget):
         column.addWidget(self.save)
 
     def _connect(self) -> None:
-        self.add.clicked.connect(lambda: self.add_recipes(self.session.recipe))
+        self.add.clicked.connect(lambda: self.add_recipes(self.session.shown.drawn))
         self.favourites.clicked.connect(
             lambda: self.add_recipes(*(item.recipe for item in self.session.favourites.items))
         )

@@ -51,6 +51,13 @@ class SaveRequest(Target):
 
 
 @dataclass(frozen=True, eq=False)
+class EditedRequest(Target):
+    """An edited scan on its own grid; what changed and what moved go beside it."""
+
+    recipe: Recipe
+
+
+@dataclass(frozen=True, eq=False)
 class LatentRequest(Target):
     """The latent that a recipe results in."""
 
@@ -116,6 +123,23 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
     return _write(request, files, moved)
 
 
+def save_edited(report: Report, loaded: Loaded, request: EditedRequest) -> Saved:
+    """Write an edited scan on its own grid, its change and its movement, or nothing."""
+    from stylegan3d.outputs.edits import edit_files, edit_names
+    from stylegan3d.render.recipes import edited_scan
+    from stylegan3d.storage.volumes import check_output, sidecar_path
+
+    recipe = request.recipe
+    moved, files = _latents(request, [recipe])
+    names = [*edit_names(recipe, request.path.parent).values()]
+    check_output([*names, *map(sidecar_path, names), *files], request.overwrite)
+    report(0, 2, _("Editing the scan"))
+    edited = edited_scan(loaded.renderer, recipe, report.should_stop)
+    report(1, 2, _("Writing"))
+    files |= edit_files(recipe, loaded.renderer, request.path.parent, edited)
+    return _write(request, files, moved)
+
+
 def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved:
     """Write a recipe's latent; an unedited source is copied with its metadata."""
     from stylegan3d.recipe import latents
@@ -176,7 +200,7 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
     moved, files = _latents(request, film.recipes)
     check_output([request.path, json_path(request.path), *files], request.overwrite)
     report(0, film.frames, _("Rendering the film"))
-    renderer = Renderer(loaded.generator)
+    renderer = Renderer(loaded.generator, loaded.renderer.details)
     drawn = film_files(
         request.path,
         film,
@@ -239,10 +263,9 @@ def _latents(
 
     A latent file that already exists with the same bytes is not written again.
     """
-    both = [r.source for r in recipes] + [r.mix.source for r in recipes if r.mix is not None]
     moved: dict[Source, Source] = {}
     files: dict[Path, bytes] = {}
-    for source in dict.fromkeys(both):
+    for source in dict.fromkeys(source for recipe in recipes for source in recipe.sources):
         if source.path is None or Path(source.path).parent != target.session_folder:
             continue
         path = target.path.parent / Path(source.path).name

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.core.worker import Progress, duration_in_words
 from napari_stylegan3d.export.film import FilmPart
-from napari_stylegan3d.export.jobs import LatentRequest, Saved, SaveRequest
+from napari_stylegan3d.export.jobs import EditedRequest, LatentRequest, Saved, SaveRequest
 from napari_stylegan3d.export.picture import PicturePart
 from napari_stylegan3d.export.recipe import RecipePart
 from napari_stylegan3d.widgets import controls, dialogs
@@ -39,6 +39,8 @@ class ExportPanel(Panel):
 
     saveRequested = Signal(object)
     """SaveRequest"""
+    editedRequested = Signal(object)
+    """EditedRequest"""
     latentRequested = Signal(object)
     """LatentRequest"""
     pictureRequested = Signal(object, object)
@@ -83,6 +85,16 @@ class ExportPanel(Panel):
             "export.save_latent",
             _("Save the latent, to open it again or to mix it."),
         )
+        self.save_edited = button(
+            _("Save edited scan"),
+            "export.save_edited",
+            _(
+                "Save the edited scan as NIfTI on the grid of the scan itself, with what changed "
+                "in it\nand how tissue moved in files beside it."
+            ),
+            "primary",
+        )
+        self.edited_name = controls.hint(name="export.edited_name")
         self.picture, self.film = PicturePart(), FilmPart(session)
         self.report = button(
             _("Save report"),
@@ -110,6 +122,8 @@ class ExportPanel(Panel):
         add(self.overwrite)
         add(controls.line())
         add(controls.heading(_("Volume")))
+        add(self.save_edited)
+        add(self.edited_name)
         self.column.addLayout(controls.form((_("Name"), self.name)))
         add(self.native)
         self.column.addLayout(controls.row(self.save, self.save_latent, stretch=0))
@@ -149,7 +163,9 @@ class ExportPanel(Panel):
     def _connect(self) -> None:
         self.browse.clicked.connect(self._choose_folder)
         self.save.clicked.connect(self._save)
+        self.save_edited.clicked.connect(self._save_edited)
         self.save_latent.clicked.connect(self._save_latent)
+        self.session.lookChanged.connect(lambda: self.show_recipe(self.session.recipe))
         self.picture.save.clicked.connect(self._save_picture)
         self.report.clicked.connect(self._save_report)
         self.film.save.clicked.connect(self._save_film)
@@ -160,11 +176,24 @@ class ExportPanel(Panel):
         """Suggest a name, and offer the scan's own space where there is one."""
         from stylegan3d.outputs.results import volume_name
 
-        self.name.setPlaceholderText(volume_name(recipe))
-        projected = recipe.source.kind == "projected"
-        self.native.setEnabled(projected)
-        if not projected:
+        shown = self.session.shown.drawn
+        self.name.setPlaceholderText(volume_name(shown))
+        edited = shown.is_edited_scan
+        native = recipe.source.kind == "projected" and not edited
+        self.native.setVisible(not edited)
+        self.native.setEnabled(native)
+        if not native:
             self.native.setChecked(False)
+        self.save_edited.setVisible(edited)
+        self.edited_name.setVisible(edited)
+        if edited:
+            name = volume_name(shown, native=True)
+            self.edited_name.setText(_("{name}, on the scan's own grid").format(name=name))
+        grid = _("Save on the model's grid") if edited else _("Save volume")
+        self.save.setText(grid)
+        self.save.setProperty("role", "" if edited else "primary")
+        self.save.style().unpolish(self.save)
+        self.save.style().polish(self.save)
 
     def show_model(self, generator: Generator) -> None:
         """Saving needs a model, and key frames are of one."""
@@ -200,7 +229,8 @@ class ExportPanel(Panel):
 
     def _enable(self) -> None:
         ready = self.session.generator is not None and not self.running
-        for widget in (self.save, self.save_latent, self.picture.save, self.report):
+        every = (self.save, self.save_edited, self.save_latent, self.picture.save, self.report)
+        for widget in every:
             widget.setEnabled(ready)
         self.film.save.setEnabled(ready and self.film.can_save)
 
@@ -217,7 +247,7 @@ class ExportPanel(Panel):
     def _save(self) -> None:
         from stylegan3d.outputs.results import volume_name
 
-        recipe = self.session.recipe
+        recipe = self.session.shown.drawn
         name = self.name.text().strip() or volume_name(recipe)
         if not name.endswith(SUFFIX):
             name += SUFFIX
@@ -228,6 +258,14 @@ class ExportPanel(Panel):
             native = self.path_of(native_name or volume_name(recipe, native=True))
         overwrite, folder = self.overwrite.isChecked(), self.session.folder
         self.saveRequested.emit(SaveRequest(self.path_of(name), overwrite, folder, recipe, native))
+
+    def _save_edited(self) -> None:
+        from stylegan3d.outputs.results import volume_name
+
+        overwrite, folder = self.overwrite.isChecked(), self.session.folder
+        recipe = self.session.shown.drawn
+        path = self.path_of(volume_name(recipe, native=True))
+        self.editedRequested.emit(EditedRequest(path, overwrite, folder, recipe))
 
     def _save_latent(self) -> None:
         from stylegan3d.outputs.results import volume_name
@@ -242,7 +280,7 @@ class ExportPanel(Panel):
         from stylegan3d.outputs.pictures import picture_name
 
         settings = self.picture.settings
-        name = picture_name(self.session.recipe, settings.what)
+        name = picture_name(self.session.shown.drawn, settings.what)
         self.pictureRequested.emit(settings, self.path_of(name))
 
     def _save_film(self) -> None:
@@ -256,7 +294,7 @@ class ExportPanel(Panel):
     def _save_report(self) -> None:
         from stylegan3d.outputs.report import report_name
 
-        self.reportRequested.emit(self.path_of(report_name(self.session.recipe)))
+        self.reportRequested.emit(self.path_of(report_name(self.session.shown.drawn)))
 
     def _choose_folder(self) -> None:
         folder = dialogs.choose_folder(self, _("Save to"), self.path_of(""))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin
+from napari_stylegan3d.views.captions import NOBODY, Provenance
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
@@ -29,21 +31,26 @@ def base_of(comparison: Comparison, session: Session) -> tuple[Base | None, str]
     picture = comparison.picture
     if picture is None or recipe is None or generator is None or picture.quality != "full":
         return None, UNREADY
-    return of_recipe(recipe, picture.rendered, generator.hash), ""
+    provenance = provenance_of(session, recipe)
+    return of_recipe(recipe, picture.rendered, generator.hash, provenance), ""
 
 
 def of_scan(name: str, aligned: AlignedScan) -> Base:
     """A scan on the model's grid."""
     title = _("Scan {name}").format(name=name)
-    return Base(title, aligned.volume, aligned.space, True, origin=Origin(None))
+    provenance = Provenance("scan", name)
+    return Base(title, aligned.volume, aligned.space, provenance, origin=Origin(None))
 
 
-def of_recipe(recipe: Recipe, rendered: Rendered, model: str) -> Base:
-    """A brain of a model, which is identified by its sha256."""
+def of_recipe(
+    recipe: Recipe, rendered: Rendered, model: str, provenance: Provenance = NOBODY
+) -> Base:
+    """A brain of a model, which is identified by its sha256, or a scan edited with it."""
     from stylegan3d.recipe.description import describe_recipe
 
     origin = Origin(recipe, model)
-    return Base(describe_recipe(recipe), rendered.volume, rendered.space, origin=origin)
+    title = describe_recipe(recipe)
+    return Base(title, rendered.volume, rendered.space, provenance, origin=origin)
 
 
 def relabelled(base: Base, fitted: Fitted) -> Base:
@@ -52,4 +59,4 @@ def relabelled(base: Base, fitted: Fitted) -> Base:
     if origin is not None and base.labels is not None:
         edits = (*origin.edits, (base.labels, fitted.labels))
         origin = Origin(origin.recipe, origin.model, edits)
-    return Base(title, fitted.volume, base.space, origin=origin)
+    return Base(title, fitted.volume, base.space, base.edited, origin=origin)

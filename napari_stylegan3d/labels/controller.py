@@ -14,6 +14,7 @@ from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels.base import base_of, relabelled
 from napari_stylegan3d.labels.brush import LabelDrawing
 from napari_stylegan3d.labels.jobs import Base, Fitted, Wish, fit, read_labels, save_fitted
+from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.text import _
@@ -218,7 +219,7 @@ class Relabelling(QObject):
         elif wish is self._asked:
             self.fitted = fitted
         self.box.show_look("after")
-        self.comparison.show_painted("generated", fitted.volume)
+        self.comparison.show_painted(wish.base.edited, fitted.volume)
         self._on_view()
         self._tell()
 
@@ -227,11 +228,12 @@ class Relabelling(QObject):
             return
         before, after = self.base.volume, self.fitted.volume
         if key == "difference":
-            self.comparison.show_painted("difference", after - before)
+            told = Provenance("difference", self.base.provenance.name)
+            self.comparison.show_painted(told, after - before)
         elif key == "after":
-            self.comparison.show_painted("generated", after)
+            self.comparison.show_painted(self.base.edited, after)
         else:
-            self.comparison.show_painted("scan" if self.base.scan else "generated", before)
+            self.comparison.show_painted(self.base.provenance, before)
         self._on_view()
 
     def _undo(self) -> None:
@@ -327,7 +329,8 @@ class Relabelling(QObject):
         was, self.comparison.painted = self.base, None
         self.close_labels()
         if self.comparison.view == VIEW:
-            self.comparison.show("scan" if was is not None and was.scan else "reconstruction")
+            scan = was is not None and was.provenance.kind == "scan"
+            self.session.look("scan" if scan else "recipe")
 
     def close_labels(self) -> None:
         """Close the labels; edited ones can be restored."""

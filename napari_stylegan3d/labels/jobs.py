@@ -13,11 +13,14 @@ from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import screen_dtype
 from napari_stylegan3d.core.tissues import read_tissues
 from napari_stylegan3d.core.worker import Report
+from napari_stylegan3d.views.captions import NOBODY, Provenance
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.recipe.recipe import Recipe
+
+EDITED_LABELS = _("edited labels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +55,8 @@ class Base:
         Intensities; 1 is the 99.5th percentile.
     space : Space
         Its grid.
-    scan : bool
-        Whether it is a scan, not synthetic.
+    provenance : Provenance
+        The patient, and whether it was recorded, edited or generated.
     labels : ndarray, shape (X, Y, Z), uint8, or None
         Its tissues; None until they are segmented.
     origin : Origin or None
@@ -63,9 +66,17 @@ class Base:
     title: str
     volume: np.ndarray
     space: Space
-    scan: bool = False
+    provenance: Provenance = NOBODY
     labels: np.ndarray | None = None
     origin: Origin | None = None
+
+    @property
+    def edited(self) -> Provenance:
+        """Provenance of the brain with edited labels."""
+        told = self.provenance
+        if told.kind not in ("scan", "edited"):
+            return NOBODY
+        return Provenance("edited", told.name, ", ".join(filter(None, (told.what, EDITED_LABELS))))
 
     def with_labels(self, labels: np.ndarray) -> Base:
         """The same brain with its labels."""

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject
 
+from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.core.worker import LongJob, Report
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin, Wish, fit
+from napari_stylegan3d.views.captions import NOBODY, Provenance
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import RecipeError, SessionError
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
@@ -130,9 +132,15 @@ def with_files_of(recipe: Recipe, states: Iterable[Recipe]) -> Recipe:
 
 
 def have_again(
-    report: Report, loaded: Loaded, kept: KeptLabels, placed: tuple[str, AlignedScan] | None
+    report: Report,
+    loaded: Loaded,
+    kept: KeptLabels,
+    placed: tuple[str, AlignedScan] | None,
+    provenance: Provenance,
 ) -> tuple[Base, Fitted]:
     """The brain before and the one that fits; of a scan, from where it is `placed` (name, scan).
+
+    `provenance` is that of the recipe's brain.
 
     Raises
     ------
@@ -147,7 +155,7 @@ def have_again(
     if origin.recipe is not None:
         renderer = loaded.renderer.companion(LAYERS_KEPT)
         rendered = render_recipe(renderer, origin.recipe, "full", report.should_stop)
-        base = of_recipe(origin.recipe, rendered, loaded.generator.hash)
+        base = of_recipe(origin.recipe, rendered, loaded.generator.hash, provenance)
     elif placed is not None:
         base = of_scan(*placed)
     else:
@@ -211,7 +219,9 @@ class KeptEdits(QObject):
     def _begin(self, kept: KeptLabels) -> None:
         loaded = self.context.render.loaded
         if loaded is not None and kept.origin.model in ("", loaded.generator.hash):
-            self.job.start(have_again, loaded, kept, self.context.comparison.placed)
+            recipe = kept.origin.recipe
+            told = NOBODY if recipe is None else provenance_of(self.context.session, recipe)
+            self.job.start(have_again, loaded, kept, self.context.comparison.placed, told)
 
     def _on_done(self, result: tuple[Base, Fitted]) -> None:
         if self.relabelling.base is None:  # else the user has opened something else meanwhile

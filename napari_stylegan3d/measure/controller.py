@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.core.tissues import make_layer
+from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, start_of
 from napari_stylegan3d.measure.panel import as_table
@@ -87,26 +88,32 @@ class Measuring(QObject):
 
     def _subject(self) -> Subject | None:
         """What is shown, ready to be measured; None while it is not."""
-        from stylegan3d.recipe.description import describe_recipe
-
         comparison, recipe = self.comparison, self.comparison.recipe
         if comparison.view == "scan":
             return self._scan()
         if comparison.view == "painted":
             return self._painted()
         picture, loaded = comparison.picture, self.rendering.loaded
-        if picture is None or picture.quality != "full" or recipe != self.session.recipe:
+        if picture is None or recipe is None or not comparison.is_current:
             return None
         rendered = picture.rendered
-        title = describe_recipe(recipe)
-        return Subject(title, rendered.volume, rendered.space, start_of(recipe), loaded)
+        start = start_of(recipe)
+        against = "" if start is None else subject_of(self.session, start)
+        title = subject_of(self.session, recipe)
+        return Subject(title, rendered.volume, rendered.space, start, loaded, against)
 
     def _painted(self) -> Subject | None:
         """The brain generated from edited labels, or the original; None while neither is shown."""
         painted, generator = self.comparison.painted, self.session.generator
-        if painted is None or generator is None or painted[0] == "difference":
+        if painted is None or generator is None or painted[0].kind == "difference":
             return None
-        return Subject(_("Brain with edited labels"), painted[1], generator.space)
+        name = painted[0].name
+        title = (
+            _("Scan of {name} with edited labels").format(name=name)
+            if name
+            else _("Brain with edited labels")
+        )
+        return Subject(title, painted[1], generator.space)
 
     def _scan(self) -> Subject | None:
         """The scan that is shown, on the model's grid."""

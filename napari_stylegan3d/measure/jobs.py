@@ -32,6 +32,8 @@ class Subject:
         The brain that its changes are counted from; None if there is none.
     loaded : Loaded or None
         The model to render it with.
+    against : str
+        Description of the brain that its changes are counted from.
     """
 
     title: str
@@ -39,6 +41,7 @@ class Subject:
     space: Space
     start: Recipe | None = None
     loaded: Loaded | None = None
+    against: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,8 @@ class Measured:
     labels : ndarray, shape (X, Y, Z), uint8
     space : Space
         Their grid.
+    against : str
+        Description of what was measured before.
     """
 
     title: str
@@ -67,10 +72,16 @@ class Measured:
     before: dict[str, float] | None
     labels: np.ndarray
     space: Space
+    against: str = ""
 
 
 def start_of(recipe: Recipe) -> Recipe | None:
-    """The brain before editing; if not edited, before mixing; None for a plain one."""
+    """The brain before editing; if not edited, before mixing; None for a plain one.
+
+    Of an edited scan it is the scan itself.
+    """
+    if recipe.is_edited_scan and recipe.changes:
+        return recipe.replace(mix=None, edits=())
     if recipe.edits:
         return recipe.replace(edits=())
     if recipe.mix is not None and any(recipe.mix.strength):
@@ -100,6 +111,7 @@ class Measurer:
             before,
             found.labels,
             found.space,
+            subject.against,
         )
 
     def _before(self, subject: Subject) -> dict[str, float] | None:

@@ -54,6 +54,9 @@ class MeasureBox(Fold):
         outer = self.layout()
         outer.setContentsMargins(14, 6, 14, 6)
         outer.insertWidget(0, controls.line())
+        self.of = controls.hint("", "measure.of")
+        self.of.setToolTip(_("What the volumes are of, and what the changes are relative to."))
+        self.column.addWidget(self.of)
         self.cells: dict[str, QLabel] = {}
         self.column.addLayout(self._make_table())
         self.note = controls.hint("", "measure.note")
@@ -78,13 +81,15 @@ class MeasureBox(Fold):
         """Write the volumes; None while there are none, and why in `note`."""
         for key, text in in_words(measured).items():
             self.cells[key].setText(text)
+        self.of.setText("" if measured is None else subject_in_words(measured))
+        self.of.setVisible(measured is not None)
         self.note.setText(note)
         self.note.setVisible(bool(note))
         self.copy.setEnabled(measured is not None)
 
     def set_stale(self, stale: bool) -> None:
         """Mark the values as outdated: the new brain has not been measured yet."""
-        for cell in self.cells.values():
+        for cell in (self.of, *self.cells.values()):
             cell.setEnabled(not stale)
 
     def _make_table(self) -> QGridLayout:
@@ -123,6 +128,15 @@ def swatch(color: str) -> QWidget:
     label = QLabel()
     label.setPixmap(square)
     return label
+
+
+def subject_in_words(measured: Measured) -> str:
+    """What was measured, and what its changes are counted from."""
+    if measured.before is None or not measured.against:
+        return measured.title
+    return _("{title}; changes relative to: {against}").format(
+        title=measured.title, against=measured.against
+    )
 
 
 def in_words(measured: Measured | None) -> dict[str, str]:

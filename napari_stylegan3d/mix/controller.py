@@ -49,8 +49,7 @@ class Mixing(QObject):
     def _show(self) -> None:
         if self.session.generator is None:
             return
-        second = self.session.mix_or_none().source
-        self.gallery.show(self.panel.pictures.recipes(self.session.recipe, second))
+        self.gallery.show(self.panel.pictures.recipes(self.session))
 
     def _show_share(self, share: float) -> None:
         """All layers of A, or all of B."""

@@ -129,9 +129,12 @@ class Matrix(QDialog):
         self._table = Table(
             tuple(map(self.panel.name_of, rows)),
             tuple(map(self.panel.name_of, columns)),
-            mixing_matrix(recipe, rows, columns, strength),
-            [recipe.replace(source=source, mix=None) for source in rows],
-            [recipe.replace(source=source, mix=None) for source in columns],
+            [
+                [self.session.with_source(cell.source).replace(mix=cell.mix) for cell in row]
+                for row in mixing_matrix(recipe, rows, columns, strength)
+            ],
+            [self.session.with_source(source).replace(mix=None) for source in rows],
+            [self.session.with_source(source).replace(mix=None) for source in columns],
             self.group.currentText(),
         )
         self._build(self._table)

@@ -11,6 +11,7 @@ from napari_stylegan3d.core.gallery import PictureButton
 from napari_stylegan3d.core.lacks import why_not
 from napari_stylegan3d.core.messages import tell_error
 from napari_stylegan3d.core.panel import Panel
+from napari_stylegan3d.mix.detail import DetailBox
 from napari_stylegan3d.mix.group import GroupRow
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.seeds import SeedPicker
@@ -64,13 +65,13 @@ class MixPictures(QWidget):
             label.setText(text)
             label.setToolTip(text)
 
-    def recipes(self, recipe: Recipe, second: Source) -> dict[PictureButton, Recipe]:
+    def recipes(self, session: Session) -> dict[PictureButton, Recipe]:
         """What each picture shows: A and B unmixed and unedited, and the mix as it is."""
-        plain = recipe.replace(mix=None, edits=())
+        second = session.with_source(session.mix_or_none().source)
         return {
-            self.result: recipe,
-            self.first: plain,
-            self.second: plain.replace(source=second),
+            self.result: session.recipe,
+            self.first: session.recipe.replace(mix=None, edits=()),
+            self.second: second.replace(mix=None, edits=()),
         }
 
 
@@ -93,6 +94,7 @@ class MixPanel(Panel):
         self.preset.setToolTip(_("Common mixes of A and B."))
         self.layers_note = controls.hint("", "mix.layers_note")
         self.groups: list[GroupRow] = []
+        self.detail = DetailBox(session)
         self._group_box = QVBoxLayout()
         self._group_box.setSpacing(12)
         self.swap = controls.push_button(_("Swap"), "mix.swap", _("Exchange A and B."))
@@ -120,6 +122,10 @@ class MixPanel(Panel):
         add(self.preset)
         add(self.layers_note)
         self.column.addLayout(self._group_box)
+        add(controls.line())
+        add(controls.heading(_("Detail of a scan")))
+        add(self.detail)
+        add(controls.line())
         buttons = controls.row(self.swap, self.reset, self.matrix)
         buttons.addStretch(1)
         self.column.addLayout(buttons)
@@ -165,6 +171,7 @@ class MixPanel(Panel):
             if max(group_row.layers) < len(mix.strength):
                 group_row.show_strengths(mix.strength)
         self._show_preset(mix.strength)
+        self.detail.show_recipe(recipe)
         self.reset.setEnabled(any(mix.strength))
 
     def name_of(self, source: Source) -> str:
@@ -262,7 +269,8 @@ class MixPanel(Panel):
     def _swap(self) -> None:
         recipe, mix = self.session.recipe, self.session.mix_or_none()
         self.session.second = recipe.source
-        self.session.change(recipe.replace(source=mix.source, mix=Mix(recipe.source, mix.strength)))
+        swapped = self.session.with_source(mix.source)
+        self.session.change(swapped.replace(mix=Mix(recipe.source, mix.strength)))
 
     def _reset(self) -> None:
         self.session.second = self.session.mix_or_none().source

@@ -22,6 +22,8 @@ from napari_stylegan3d.project.jobs import (
     project_scan,
 )
 from napari_stylegan3d.project.label_maps import LabelMap, LabelMaps
+from napari_stylegan3d.project.looking import Looking
+from napari_stylegan3d.project.looks import LookBar
 from napari_stylegan3d.project.region_brush import Painting
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region
 from napari_stylegan3d.widgets.text import _
@@ -100,7 +102,8 @@ class Projecting(QObject):
         panel.paint.regionChanged.connect(self._on_region)
         self.filling = Filling(rendering, comparison, panel.result, self)
         self.filling.failed.connect(self.failed)
-        panel.filledRequested.connect(self.filling.look)
+        self.looks = LookBar(self.session)
+        self.looking = Looking(context, self.looks)
         comparison.viewChanged.connect(lambda view: self.painting.set_visible(view == "scan"))
         panel.pauseRequested.connect(self.job.pause)
         self.estimating.finished.connect(panel.search.show_estimates)

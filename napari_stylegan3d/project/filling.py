@@ -134,11 +134,6 @@ class Filling(QObject):
         self.job.finished.connect(box.show_saved)
         self.job.failed.connect(lambda error: self.failed.emit(error, _("saving the filled scan")))
 
-    def look(self) -> None:
-        """Show the scan filled in from the current brain."""
-        if self._projected is not None:
-            self.rendering.session.look("filled")
-
     def shutdown(self) -> None:
         """Stop."""
         self.working.shutdown()
@@ -165,7 +160,7 @@ class Filling(QObject):
             return
         folder = dialogs.choose_folder(self.box, _("Save the filled scan to"), Path.home())
         if folder is not None:
-            recipe = self.rendering.session.recipe
+            recipe = self.rendering.session.recipe.replace(detail=None)
             self.job.start(save_filled, loaded, projected, recipe, folder)
 
 

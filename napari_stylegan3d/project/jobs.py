@@ -195,9 +195,11 @@ def project_scan(
 def _unused(path: Path) -> Path:
     """A free path: projections of the same scan, or of a file with the same name, are kept."""
     number, found = 1, path
+    stem, mark, rest = path.name.partition("_desc-")
     while found.exists():
         number += 1
-        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        # Files saved from it are named after it.
+        found = path.with_name(f"{stem}_run-{number}{mark}{rest}")
     return found
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, QTimer, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QProgressBar, QPushButton
+from qtpy.QtWidgets import QProgressBar
 
 from napari_stylegan3d.core.panel import Panel, bring_into_view
 from napari_stylegan3d.core.worker import Progress, duration_in_words
@@ -24,21 +24,6 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
     from stylegan3d.session.case import Case
-
-SEGMENTS = (
-    ("reconstruction", _("Reconstruction"), _("The synthetic brain most similar to the scan.")),
-    ("scan", _("Scan"), _("The real scan, aligned to the model.")),
-    (
-        "filled",
-        _("Filled"),
-        _(
-            "The scan with missing parts, such as a masked region, filled in by the model. "
-            "Edits\n"
-            "change only the filled-in parts."
-        ),
-    ),
-    ("difference", _("Difference"), _("Reconstruction minus scan.")),
-)
 
 STARTS = _("Find the synthetic brain most similar to this scan.")
 WAITS = _("A scan is being read. Wait until it is open, then project it.")
@@ -59,9 +44,6 @@ class ProjectPanel(Panel):
     """(space, budget, what the scan lost: as `operators.parse` takes it, or "")"""
     cancelRequested = Signal()
     pauseRequested = Signal(bool)
-    viewRequested = Signal(str)
-    """"reconstruction", "scan" or "difference"."""
-    filledRequested = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -101,7 +83,6 @@ class ProjectPanel(Panel):
         self.waits = controls.hint(name="project.waits")
         self.waits.setProperty("role", "caution")
         self.result = ResultBox()
-        self.segments: dict[str, QPushButton] = {}
         self._lay_out()
         self._connect()
         self.show_case()
@@ -122,29 +103,9 @@ class ProjectPanel(Panel):
         add(self.bar)
         add(self.estimate)
         add(controls.line())
-        add(controls.heading(_("Compare")))
-        self.column.addLayout(self._make_segments())
+        add(controls.heading(_("Result")))
         add(self.result)
         self.column.addStretch(1)
-
-    def _make_segments(self) -> QHBoxLayout:
-        group = QButtonGroup(self)
-        row = QHBoxLayout()
-        row.setSpacing(1)
-        for key, text, tip in SEGMENTS:
-            button = controls.push_button(text, f"project.show.{key}", tip, "segment")
-            button.setCheckable(True)
-            button.clicked.connect(lambda _=False, k=key: self._look_at(k))
-            group.addButton(button)
-            row.addWidget(button)
-            self.segments[key] = button
-        return row
-
-    def _look_at(self, key: str) -> None:
-        if key == "filled":
-            self.filledRequested.emit()
-        else:
-            self.viewRequested.emit(key)
 
     def _connect(self) -> None:
         self.scan.openRequested.connect(self.openRequested)
@@ -231,16 +192,8 @@ class ProjectPanel(Panel):
         if not self._has_news:
             bring_into_view(self, self.result, self.result.verdict)
 
-    def show_view(self, view: str | None) -> None:
-        """Mark which view is shown; None if it is none of them."""
-        group = self.segments["scan"].group()
-        group.setExclusive(view is not None)
-        for key, button in self.segments.items():
-            button.setChecked(key == view)
-        group.setExclusive(True)
-
     def _refresh(self) -> None:
-        session, case, result = self.session, self.session.case, self.session.result
+        session, case = self.session, self.session.case
         reading = session.reading
         ready = case is not None and case.scan is not None and session.generator is not None
         ready = ready and not reading
@@ -257,15 +210,6 @@ class ProjectPanel(Panel):
             widget.setVisible(self._running)
         self.cancel.setEnabled(self._running)
         self.estimate.setVisible(self._running)
-        self.segments["reconstruction"].setEnabled(result is not None)
-        compared = result is not None and result.aligned is not None
-        self.segments["difference"].setEnabled(compared)
-        filled = result.filled if result is not None and compared else None
-        self.segments["filled"].setVisible(filled is not None)
-        if filled is not None:
-            self.segments["filled"].setText(_("Filled") if filled.masked else _("Restored"))
-        scan = case is not None and (case.layer is not None or session.placed is not None)
-        self.segments["scan"].setEnabled(scan)
 
     def show_recipe(self, _recipe: Any) -> None:
         """Enable the comparison if the recipe starts from the case's projection."""

@@ -232,7 +232,7 @@ class Films(QWidget):
         painter.setFont(font)
         painter.setPen(QColor(CAPTION_COLORS[provenance.kind]))
         below = QRectF(8, self.height() - CAPTION_PX, self.width() - 16, CAPTION_PX)
-        painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, provenance.caption)
+        painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, provenance.one_line)
 
     def _paint_cross(self, painter: QPainter) -> None:
         cell, point = self._cell(), np.asarray(self.viewer.dims.point)

@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.qt import QtViewer
 
+from napari_stylegan3d.views.arrows import Arrows
 from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.crosshair import Crosshair
 from napari_stylegan3d.views.cube import SIZE_PX, OrientationCube
@@ -45,6 +46,7 @@ class View:
     crosshair: Crosshair
     labels: Labels
     bar: ColorBar
+    arrows: Arrows
     cube: OrientationCube | None = None
     follower: Follower | None = None
 
@@ -55,7 +57,7 @@ class View:
 
     def close(self) -> None:
         """Remove everything added to the canvas."""
-        for glass in (self.crosshair, self.labels, self.bar, self.cube):
+        for glass in (self.crosshair, self.labels, self.bar, self.arrows, self.cube):
             if glass is not None:
                 glass.close_links()
 
@@ -64,6 +66,8 @@ def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View
     """Add the parts of a view to a canvas."""
     native = canvas.canvas.native
     model.canvas.background_color_override = BACKGROUND
+    # Each is drawn over the one before.
+    arrows = Arrows(native, model)
     crosshair, labels = Crosshair(native, model), Labels(native, model, plane)
     return View(
         plane=plane,
@@ -72,6 +76,7 @@ def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View
         crosshair=crosshair,
         labels=labels,
         bar=ColorBar(native, model, BAR_TOP_PX if plane else BAR_TOP_3D_PX),
+        arrows=arrows,
         cube=None if plane else OrientationCube(native, model),
     )
 

@@ -16,7 +16,12 @@ from qtpy.QtCore import QPointF, QRectF, Qt, QTimer
 from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_stylegan3d.views.captions import CAPTION_COLORS, LETTER_COLOR, Provenance
+from napari_stylegan3d.views.captions import (
+    CAPTION_COLORS,
+    LETTER_COLOR,
+    WARNINGS,
+    Provenance,
+)
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.orientation import (
     Convention,
@@ -31,8 +36,8 @@ TITLE_PX, LETTER_PX, SLICE_PX, CAPTION_PX, SCALE_PX = 16, 20, 15, 14, 14
 MARGIN_PX = 10
 #: Lines of a caption beside the letter at the bottom.
 LETTER_LINES = 2
-#: Captions break at the dash, so as not to reach the letter in a narrow view.
-DASH, BREAK = " – ", " –\n"
+#: Warnings break here, so as not to reach the letter in a narrow view.
+BREAKS = {" – ": " –\n", ", ": ",\n"}
 #: Narrower views abbreviate the slice position; still narrower ones, in which titles, letters and
 #: captions would overlap, omit what the opposite letter or the readout shows too.
 ROOMY_PX, NARROW_PX = 400, 330
@@ -154,9 +159,7 @@ class Labels(Glass):
         what, colon, name = lines[-1].partition(": ")
         if len(what) > 1 and colon and metrics.horizontalAdvance(lines[-1]) > beside:
             lines[-1:] = [f"{what}:", name]
-        parts = [
-            (part, DASH in line) for line in lines for part in line.replace(DASH, BREAK).split("\n")
-        ]
+        parts = [(part, line in WARNINGS) for line in lines for part in _broken(line).split("\n")]
         elide = Qt.TextElideMode.ElideMiddle
         low = len(parts) - LETTER_LINES
         return "\n".join(
@@ -267,6 +270,14 @@ class Labels(Glass):
         """Width in pixels of the longest caption line beside the scale bar."""
         metrics, lines = QFontMetrics(_caption_font()), self.written.split("\n")
         return max(metrics.horizontalAdvance(line) for line in lines[-LETTER_LINES:])
+
+
+def _broken(line: str) -> str:
+    """Break a warning into two lines; return any other line unchanged."""
+    if line in WARNINGS:
+        for mark, broken in BREAKS.items():
+            line = line.replace(mark, broken)
+    return line
 
 
 def _caption_font() -> QFont:

@@ -19,6 +19,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_stylegan3d.views.captions import OVERLAY
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.views.arrows import Field
     from napari_stylegan3d.views.display import Upright
 
 #: Colours from the limits to zero, for less and more.
@@ -85,6 +86,8 @@ class DifferenceOverlay(QObject):
         self.viewer = viewer
         self.layer: Image | None = None
         self._legend: Legend | None = None
+        #: Movement of tissue, drawn as arrows in the planes.
+        self.field: Field | None = None
         #: In the unit, as requested; None for the default share of the limit.
         self._threshold: float | None = None
         self._opacity = OPACITY
@@ -99,7 +102,14 @@ class DifferenceOverlay(QObject):
         """Opacity of the overlay, 0 to 1."""
         return self._opacity
 
-    def show(self, volume: Upright, label: str, unit: str, limit: float | None = None) -> None:
+    def show(
+        self,
+        volume: Upright,
+        label: str,
+        unit: str,
+        limit: float | None = None,
+        field: Field | None = None,
+    ) -> None:
         """Overlay a volume, replacing the previous one.
 
         Parameters
@@ -110,10 +120,12 @@ class DifferenceOverlay(QObject):
             Title and unit for the colour bar.
         limit : float or None
             End of the colours in the unit; by default nearly all voxels are within it.
+        field : Field or None
+            Movement drawn as arrows over it.
         """
         limit = limit if limit is not None and limit > 0 else usual_limit(volume.data)
         threshold = THRESHOLD * limit if self._threshold is None else self._threshold
-        self._legend = Legend(label, unit, limit, threshold)
+        self._legend, self.field = Legend(label, unit, limit, threshold), field
         if self.layer is not None and self._shown:
             paint(self.layer, self._legend)
             place(self.layer, volume)
@@ -143,7 +155,7 @@ class DifferenceOverlay(QObject):
         was = self.layer
         if was is not None and self._shown:
             self.viewer.layers.remove(was)
-        self.layer = self._legend = None
+        self.layer = self._legend = self.field = None
         if was is not None:
             self.changed.emit()
 

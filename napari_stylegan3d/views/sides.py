@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from napari_stylegan3d.views.captions import NAME_LENGTH, Kind, Provenance, shortened
 from napari_stylegan3d.widgets.text import _
 
-SYNTHETIC = _("Synthetic – not for diagnosis")
-
 
 def distinct_title(title: str, other: str, length: int) -> str:
     """Shorten a title, preferring the parts that differ from the other title.
@@ -54,19 +52,19 @@ class Side(Provenance):
 
     def line_of(self, length: int) -> str:
         """The same with at most `length` characters after the letter."""
-        name = _("Real scan: {name}").format(name=self.name) if self.kind == "scan" else self.title
+        name = _("Scan: {name}").format(name=self.name) if self.kind == "scan" else self.title
         if self.kind == "scan" and len(name) > length:  # the scan is named in the panel
-            name = _("Real scan")
+            name = _("Scan")
         return f"{self.letter}: {distinct_title(name, self.other, length)}"
 
     @property
     def caption(self) -> str:
         """Caption with the letter and the warning."""
         if self.kind == "scan":  # in two lines, beside the scale bar of a narrow view
-            return _("{letter}: Real scan\n{name}").format(
+            return _("{letter}: Scan\n{name}").format(
                 letter=self.letter, name=shortened(self.name, NAME_LENGTH)
             )
-        return f"{self.line}\n{SYNTHETIC}"
+        return f"{self.line}\n{self.warning}"
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,12 @@ class Pair(Provenance):
 
     @classmethod
     def of(cls, a: Side, b: Side, how: tuple[str, str]) -> Pair:
-        """Combine both; a pair with a synthetic side is synthetic."""
-        kind: Kind = "scan" if a.kind == b.kind == "scan" else "generated"
-        return cls(kind, "", a, b, how)
+        """Combine both; a pair has the strongest warning of its sides."""
+        kinds = {a.kind, b.kind}
+        kind: Kind = "generated" if kinds - {"scan", "edited"} else "scan"
+        if kinds == {"scan", "edited"} or kinds == {"edited"}:
+            kind = "edited"
+        return cls(kind, a=a, b=b, how=how)
 
     @property
     def caption(self) -> str:
@@ -99,6 +100,4 @@ class Pair(Provenance):
             for side, how in zip((self.a, self.b), self.how, strict=True)
             if side is not None
         ]
-        if self.kind != "scan":
-            lines.append(SYNTHETIC)
-        return "\n".join(lines)
+        return "\n".join(filter(None, (*lines, self.warning)))

@@ -20,7 +20,8 @@ DISPLAY_LIMITS = (0.0, 1.0)
 LAYER_NAMES = {
     "generated": _("Synthetic brain"),
     "reconstruction": _("Reconstruction"),
-    "scan": _("Real scan"),
+    "scan": _("Scan"),
+    "edited": _("Edited scan"),
     "difference": _("Difference"),
 }
 #: A larger share of bright voxels than vessels have means other intensities.

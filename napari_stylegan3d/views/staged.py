@@ -60,6 +60,7 @@ class StagedViews:
         place = "3D" if look.layout == "four" else look.alone
         for view in self.views:
             view.bar.set_legend(legend if view.name == place else None)
+            view.arrows.set_field(self.stage.overlay.field)
         self.lightbox.set_legend(legend)
 
     def close(self) -> None:

@@ -104,13 +104,7 @@ class Window:
     def settle(self) -> None:
         """Wait until the full volume of the current recipe is there."""
         shown = self.explorer.comparison
-        self.wait(
-            lambda: (
-                not self.explorer.rendering.busy
-                and shown.recipe == self.recipe
-                and not shown.is_preview
-            )
-        )
+        self.wait(lambda: not self.explorer.rendering.busy and shown.is_current)
         self.views.view("3D").follower.settle()
 
     @property

@@ -9,7 +9,7 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.model.tiny import tiny_generator as make_tiny
 from stylegan3d.recipe.keyframes import path
 from stylegan3d.recipe.latents import Latent, save_latent
-from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source, Truncation
+from stylegan3d.recipe.recipe import Detail, Edit, Label, Mix, Recipe, Source, Truncation
 from stylegan3d.recipe.walk import between_recipes, check_walk, joined, leg_at, walk
 
 
@@ -132,3 +132,11 @@ def test_noise_is_that_of_the_nearer_brain(generator):
     a, b = seed(1, noise="none"), seed(2, noise=5)
     assert between_recipes(a, b, 0.4, generator.num_layers).noise == "none"
     assert between_recipes(a, b, 0.6, generator.num_layers).noise == 5
+
+
+def test_the_detail_of_a_scan_comes_along():
+    scan = Source("projected", path="/d/sub-01_desc-projected_latent.safetensors")
+    a = Recipe(scan, detail=Detail(scan))
+    b = a.replace(edits=(Edit("PC 1", 2.0),), detail=Detail(scan, 0.5))
+    assert between_recipes(a, b, 0.5, 4).detail == Detail(scan, 0.75)
+    assert between_recipes(a, seed(1), 0.25, 4).detail == Detail(scan, 0.75), "it fades"

@@ -48,6 +48,18 @@ def is_reconstruction(recipe: Recipe) -> bool:
     return plain and not recipe.changes
 
 
+def describe_changes(recipe: Recipe) -> str:
+    """What a recipe does to its source, such as "Ventricle volume +1.5 sd"; empty for nothing."""
+    words = []
+    if recipe.mix is not None and any(recipe.mix.strength):
+        words.append(f"mixed with {_lower(_source(recipe.mix.source))}")
+    words += [_edit(edit) for edit in recipe.edits if edit.strength]
+    detail = recipe.worn_detail
+    if detail is not None and detail.strength < 1:
+        words.append(f"detail {100 * detail.strength:.0f} %")
+    return ", ".join(words)
+
+
 def describe_change(before: Recipe | None, after: Recipe) -> str:
     """What is different in `after`, such as "Ventricle volume +1.5 sd" or "Seed 12".
 

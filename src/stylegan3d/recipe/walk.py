@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.recipe.keyframes import detail_between
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.model import Model
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
@@ -74,7 +75,8 @@ def between_recipes(a: Recipe, b: Recipe, t: float, num_layers: int) -> Recipe:
     if _needs_seed(a) and _needs_seed(b) and a.label != b.label:
         raise RecipeError("The two brains have different labels: give both the same.")
     noise = (a if t < 0.5 else b).noise
-    return Recipe(source, truncation, mix, _edits(a, b, t), noise, a.channel, label)
+    detail = detail_between(a.detail, b.detail, t)
+    return Recipe(source, truncation, mix, _edits(a, b, t), noise, a.channel, label, detail)
 
 
 def check_walk(stops: Sequence[Recipe], generator: Model) -> None:
@@ -122,7 +124,7 @@ def as_latent(recipe: Recipe, generator: Model, folder: Path) -> Recipe:
     )
     path = folder / f"{stem.partition('_desc-')[0]}_desc-walk{mark}_latent.safetensors"
     found = Source("latent", path=str(path), sha256=save_latent(path, latent, overwrite=True))
-    return Recipe(found, noise=noise, channel=recipe.channel)
+    return Recipe(found, noise=noise, channel=recipe.channel, detail=recipe.detail)
 
 
 def _needs_seed(recipe: Recipe) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,6 +79,8 @@ def render_recipe(
         If `should_stop` returned true.
     """
     moment = _moment(renderer, recipe, quality, should_stop)
+    if moment.detail is None:
+        return renderer.render(*_asked(moment, quality, should_stop))
     return render_moment(renderer, moment, quality, should_stop)
 
 
@@ -93,14 +95,14 @@ def render_moment(
 
     detail = moment.detail
     if detail is None:
-        return _brain(renderer, moment, quality, should_stop)
+        return renderer.render(*_asked(moment, quality, should_stop))
     started = time.perf_counter()
     carried = carried_detail(renderer, detail, moment.channel)
     quick, worn = quality == "preview", not moment.is_edited_scan
     moved = carried.movement(moment.w, moment.delta, quick=quick, worn=worn)
     volume = carried.frame(moved, quality)
     if detail.strength < 1:
-        brain = resized(_brain(renderer, moment, quality, should_stop).volume, volume.shape)
+        brain = resized(renderer.render(*_asked(moment, quality, should_stop)).volume, volume.shape)
         volume = brain + np.float32(detail.strength) * (volume - brain)
     seconds = time.perf_counter() - started
     return Rendered(volume, carried.space, quality, seconds, moved)
@@ -140,7 +142,7 @@ def edited_moment(
     moved = carried.movement(moment.w, moment.delta)
     data = carried.edited(moved)
     if moment.detail is not None and moment.detail.strength < 1:
-        made = carried.made(_brain(renderer, moment, "full", should_stop).volume)
+        made = carried.made(renderer.render(*_asked(moment, "full", should_stop)).volume)
         data = made + np.float32(moment.detail.strength) * (data - made)
     return EditedScan(data, moved, carried)
 
@@ -155,16 +157,11 @@ def carried_detail(renderer: Renderer, detail: Detail, channel: int = 0) -> Carr
     return renderer.details.of(renderer.generator, detail.source, channel)
 
 
-def _brain(
-    renderer: Renderer,
-    moment: Moment,
-    quality: Quality,
-    should_stop: Callable[[], bool] | None,
-) -> Rendered:
-    """The model's brain of a moment."""
-    return renderer.render(
-        moment.w, quality, moment.noise, moment.channel, should_stop, moment.delta
-    )
+def _asked(
+    moment: Moment, quality: Quality, should_stop: Callable[[], bool] | None
+) -> tuple[Any, ...]:
+    """Arguments of `Renderer.render` for a moment's brain without detail."""
+    return moment.w, quality, moment.noise, moment.channel, should_stop, moment.delta
 
 
 def _moment(

@@ -10,9 +10,13 @@ from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.case import Case
 
-What = Literal["recipe", "scan", "difference", "filled", "painted", "search"]
+What = Literal[
+    "recipe", "scan", "model", "difference", "residual", "movement", "filled", "painted", "search"
+]
+#: Pictures that the model's brain is drawn for, without a scan's detail.
+OF_MODEL = ("model", "residual", "filled")
 #: Pictures of a scan with the brain that a recipe makes of it: they follow edits of that brain.
-FOLLOWING = ("difference", "filled")
+FOLLOWING = (*OF_MODEL, "difference", "movement")
 How = Literal["off", "side", "curtain", "flicker", "difference"]
 
 
@@ -25,9 +29,11 @@ class Shown:
     recipe : Recipe
         The current brain, shown or not.
     what : str
-        "recipe", the brain itself; "scan"; "difference", reconstruction minus scan; "filled", the
-        scan with what it lost made up; "painted", the brain that fits edited labels; "search", a
-        projection under way.
+        "recipe", the picture of the recipe: with a scan's detail the edited scan; "scan", as it was
+        recorded; "model", the recipe's brain without a scan's detail; "difference", the recipe's
+        picture minus the scan; "residual", the model's brain minus the scan; "movement", where and
+        how far an edit moves tissue; "filled", the scan with what it lost made up; "painted", the
+        brain that fits edited labels; "search", a projection under way.
     comparison : str
         How it is compared with a second picture: "off", "side" by side, "curtain", "flicker" or
         "difference".
@@ -39,6 +45,11 @@ class Shown:
     what: What = "recipe"
     comparison: How = "off"
     second: Recipe | Case | None = None
+
+    @property
+    def drawn(self) -> Recipe:
+        """The recipe whose picture this is made with."""
+        return self.recipe.replace(detail=None) if self.what in OF_MODEL else self.recipe
 
     def of(self, recipe: Recipe) -> Shown:
         """Show another brain, unless the current view follows it."""

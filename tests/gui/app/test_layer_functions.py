@@ -67,7 +67,7 @@ def test_a_scan_goes_to_model_space_and_what_is_found_there_comes_back(viewer, s
     aligned = called(viewer, "To model space", scan=scan)
     assert aligned.data.shape == (80, 112, 96)
     assert isinstance(aligned.metadata[KEY], Provenance)
-    assert aligned.metadata[KEY].caption == "Real scan: ucla"
+    assert aligned.metadata[KEY].caption == "Scan: ucla"
 
     mask = np.zeros(aligned.data.shape, np.uint8)
     mask[50:58, 60:70, 40:52] = 3  # in the right half, to tell a mirror image

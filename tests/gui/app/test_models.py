@@ -197,22 +197,24 @@ def test_a_scan_is_projected_and_goes_back_unless_the_axes_are_changed(window, t
     assert "standard brain" in window.find("project.notes").text()
     (projected,) = window.session.projected
     assert projected.similarity["psnr"] > projected.mean_brain["psnr"]
-    window.click("project.show.difference")
-    assert window.captions == {"Difference – not for diagnosis"}
+    window.click("project.show.residual")
+    window.settle()
+    assert window.captions == {"mean-brain-4mm: model − scan\nDifference – not for diagnosis"}
     window.find("export.folder").setText(str(tmp_path))
+    window.click("project.show.model")
     window.find("export.native").setChecked(True)
     window.click("export.save")
     window.wait(lambda: not window.explorer.exporting.job.running)
     native = nib.load(tmp_path / "mean-brain-4mm_desc-projected_T1w.nii.gz")
     np.testing.assert_allclose(native.affine, nib.load(MEAN_BRAIN).affine, atol=1e-5)
     window.choose("browse.frame_axes", "RAS")
-    assert not window.find("project.show.difference").isEnabled()
+    assert not window.find("project.show.residual").isEnabled()
     window.find("export.overwrite").setChecked(True)
     window.click("export.save")
     window.wait(lambda: window.explorer.message.text())
     assert "with other axes or another voxel size" in window.explorer.message.text()
     window.click("browse.frame_reset")
-    assert window.find("project.show.difference").isEnabled()
+    assert window.find("project.show.residual").isEnabled()
 
 
 def test_bare_labels_and_channels(window):

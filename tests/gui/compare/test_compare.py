@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication
 from napari_stylegan3d.compare.figures import in_words
 from napari_stylegan3d.compare.pinned import side_of
 from napari_stylegan3d.project.jobs import align_scan, open_scan
+from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import Upright
 from napari_stylegan3d.views.sides import Pair, Side, distinct_title
 from napari_stylegan3d.views.twins import Twins
@@ -349,8 +350,8 @@ def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
     aligned = align_scan(Quiet(), pair.explorer.rendering.loaded, opened.scan, tmp_path)
     pair.explorer.comparing.pin_scan(opened.lying(aligned, aligned))
     twin = side_by_side(pair).twins[0]
-    assert pair.find("compare.a").text() == "Real scan: sub-07"
-    assert twin.labels.caption == "A: Real scan\nsub-07"
+    assert pair.find("compare.a").text() == "Scan: sub-07"
+    assert twin.labels.caption == "A: Scan\nsub-07"
     assert caption(pair, "Axial").startswith("B: Seed 8")
     assert "not for diagnosis" in caption(pair, "Axial")
     pair.click("compare.mode.curtain")
@@ -384,7 +385,7 @@ def test_looking_at_a_scan_ends_the_comparison(pair, scan_file):
     pair.open_scan(scan_file)
     assert pair.explorer.comparing.mode == "off"
     assert NAME not in layers(pair)
-    assert caption(pair, "Axial") == "Real scan: sub-07"
+    assert caption(pair, "Axial") == "Scan: sub-07"
 
 
 def test_another_model_ends_the_comparison(pair):
@@ -409,18 +410,19 @@ def test_captions_tell_which_is_which():
     assert a.caption == "A: Seed 3\nSynthetic – not for diagnosis"
     assert len(b.line) <= 3 + 24
     assert b.line.endswith("ame +1.5 sd")
-    scan = Side("scan", "sub-07", "A", "sub-07")
-    assert scan.caption == "A: Real scan\nsub-07"
+    scan = Side("scan", "sub-07", letter="A", title="sub-07")
+    assert scan.caption == "A: Scan\nsub-07"
     assert Pair.of(scan, scan, ("", "")).kind == "scan"
     both = Pair.of(scan, b, ("left", "right")).caption.splitlines()
-    assert both[0] == "A: Real scan: sub-07 (left)"
-    export = Side("scan", "IM-0001-0042 sag T1 MPRAGE iso", "A")
+    assert both[0] == "A: Scan: sub-07 (left)"
+    export = Side("scan", "IM-0001-0042 sag T1 MPRAGE iso", letter="A")
     both = Pair.of(export, b, ("left", "right")).caption.splitlines()
-    assert both[0] == "A: Real scan (left)"
+    assert both[0] == "A: Scan (left)"
     assert both[1].endswith("(right)")
     assert both[-1] == "Synthetic – not for diagnosis"
     projected = Recipe(Source("projected", path="/d/sub-04_desc-projected_latent.safetensors"))
-    assert side_of(projected, "B").title == "Reconstruction of sub-04"
+    told = Provenance("reconstruction", "sub-04")
+    assert side_of(projected, "B", told).title == "Reconstruction of sub-04"
 
 
 def test_captions_begin_with_what_is_different(pair):

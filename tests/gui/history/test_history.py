@@ -399,7 +399,8 @@ def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file
     window.wait(lambda: session.projected)
     window.settle()
     (before,) = session.projected
-    window.click("project.show.difference")
+    window.click("project.show.residual")
+    window.settle()
     difference, told = window.volume, window.find("project.ssim").text()
     kept = SessionFolder(sessions_folder)
     kept.write(explorer.sessions.state().stamped())
@@ -411,20 +412,21 @@ def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file
     window.settle()
     assert not session.projected
     assert projecting.painting.region() is None
-    assert not window.find("project.show.difference").isEnabled()
+    assert not window.find("project.show.residual").isEnabled()
     [ended] = [k for k in kept_sessions(sessions_folder) if k.folder == kept.path]
     explorer.sessions.restore(ended)
     assert window.find("project.ssim").text() == told, "the result is there before the scan is"
     window.wait(lambda: session.placed is not None)
     window.settle()
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Scan: sub-07"}
     (after,) = session.projected
     np.testing.assert_array_equal(after.aligned.rigid, before.aligned.rigid)
     np.testing.assert_array_equal(after.aligned.volume, before.aligned.volume)
     assert after.trust["verdict"] == before.trust["verdict"]
     assert window.find("project.shift.1").value() == 4.0
     assert window.find("project.ssim").text() == told
-    window.click("project.show.difference")
+    window.click("project.show.residual")
+    window.settle()
     np.testing.assert_array_equal(window.volume, difference)
     np.testing.assert_array_equal(projecting.painting.region().data, painted)
     assert projecting.labels.paths == [labels]

@@ -85,7 +85,7 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     assert session.recipe.source.kind == "seed"
     assert window.find("project.name").text() == "sub-07", "the scan stays open"
     assert window.find("project.verdict").isHidden(), "it was not projected into this model"
-    assert not window.find("project.show.reconstruction").isEnabled()
+    assert not window.find("project.show.model").isEnabled()
     assert "Projected sub-07" not in mix_sources(window)
     assert session.favourites.items == ()
     window.click("history.show_favourites")
@@ -118,8 +118,9 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     assert session.can_undo
     session.undo()
     window.settle()
-    window.click("project.show.difference")
-    assert window.captions == {"Difference – not for diagnosis"}
+    window.click("project.show.residual")
+    window.settle()
+    assert window.captions == {"sub-07: model − scan\nDifference – not for diagnosis"}
     session.favourites.restore({})
 
 
@@ -179,10 +180,12 @@ def test_every_patient_of_a_session_comes_back(window, scan_file, second_file, t
         window.settle()
         window.wait(lambda: session.placed is not None)
         window.click("project.show.scan")
-        assert window.captions == {f"Real scan: {case.name}"}
+        assert window.captions == {f"Scan: {case.name}"}
         np.testing.assert_array_equal(window.volume, case.aligned.volume)
-        window.click("project.show.difference")
-        assert window.captions == {"Difference – not for diagnosis"}
+        window.click("project.show.residual")
+        window.settle()
+        told = f"{case.name}: model − scan\nDifference – not for diagnosis"
+        assert window.captions == {told}
 
 
 def test_the_strip_tells_of_scans(window, scan_file):
@@ -193,4 +196,4 @@ def test_the_strip_tells_of_scans(window, scan_file):
     window.settle()
     assert window.captions == {"Synthetic – not for diagnosis"}
     window.click("explorer.redo")
-    assert window.captions == {"Real scan: sub-07"}
+    assert window.captions == {"Scan: sub-07"}

@@ -347,7 +347,7 @@ def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
     explorer.projecting.forget_model()
     explorer.sessions.restore(kept)
     window.wait(lambda: part.base is not None)
-    assert part.base.scan
+    assert part.base.provenance.kind == "scan"
     window.click("labels.fit")
     window.wait(lambda: is_shown(window, part))
     assert count(window) == many

@@ -197,3 +197,24 @@ def test_changes_are_counted_from_before_the_edits_else_from_before_the_mix():
 def test_numbers_are_written_with_their_sign():
     assert [signed(v, 1) for v in (1.26, -0.5, 0.04, -0.04)] == ["+1.3", "-0.5", "0.0", "0.0"]
     assert [percentile_in_words(v) for v in (0.4, 1, 55.4, 99.5)] == ["<1", "1", "55", ">99"]
+
+
+def test_an_edited_scan_is_measured_beside_the_scan(window, scan_file, segmenter, box):
+    window.open_scan(scan_file)
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: window.session.projected)
+    (case,) = window.session.projected
+    window.session.change(window.recipe.replace(edits=(Edit("PC 1", 3.0),)))
+    window.settle()
+    window.wait(lambda: is_fresh(window) and box.measured.before is not None)
+    assert box.measured.volumes == shown(window, segmenter)
+    scan = segmenter.segment(case.aligned.volume, case.aligned.space).volumes
+    assert box.measured.before == scan
+    assert box.measured.volumes != scan
+    told = window.find("measure.of").text()
+    assert told == "Edited scan sub-07: PC 1 +3 sd; changes relative to: Scan sub-07"
+    window.click("project.show.model")
+    window.settle()
+    window.wait(lambda: is_fresh(window) and "Reconstruction" in window.find("measure.of").text())
+    assert box.measured.volumes == shown(window, segmenter)

@@ -50,7 +50,7 @@ def open_patient(window, path: Path) -> None:
     name = path.name.split("_")[0]
     window.explorer.open_scan(path)
     window.wait(lambda: text(window, "project.name") == name)
-    assert window.captions == {f"Real scan: {name}"}
+    assert window.captions == {f"Scan: {name}"}
 
 
 def project(window, path: Path) -> Any:
@@ -75,18 +75,24 @@ def assert_is_about(window, case: Any) -> None:
         assert note in text(window, "project.notes") or case.trust["sentence"] in note
     assert window.explorer.comparison.scan_path == case.path
     window.click("project.show.scan")
-    assert window.captions == {f"Real scan: {case.name}"}
+    assert window.captions == {f"Scan: {case.name}"}
     np.testing.assert_allclose(window.volume, case.aligned.volume, atol=1e-6)
-    window.click("project.show.difference")
+    window.click("project.show.residual")
+    window.settle()
     difference = window.volume
-    window.click("project.show.reconstruction")
+    window.click("project.show.model")
+    window.settle()
     np.testing.assert_allclose(difference, window.volume - case.aligned.volume, atol=1e-5)
+    window.click("project.show.edited")
+    window.settle()
+    assert window.captions == {f"Scan: {case.name}"}
+    np.testing.assert_array_equal(window.volume, case.aligned.volume)
 
 
 def assert_has_no_result(window) -> None:
     assert window.find("project.verdict").isHidden()
-    assert not window.find("project.show.reconstruction").isEnabled()
-    assert not window.find("project.show.difference").isEnabled()
+    for key in ("edited", "model", "difference", "residual", "movement"):
+        assert not window.find(f"project.show.{key}").isEnabled()
 
 
 def entry_of(window, case: Any) -> int:
@@ -136,16 +142,16 @@ def test_project_waits_while_another_scan_is_read(window, patients, monkeypatch,
     if projected:
         assert_is_about(window, case)
     else:
-        assert window.captions == {"Real scan: sub-07"}
+        assert window.captions == {"Scan: sub-07"}
     gate.open()
     window.wait(lambda: text(window, "project.name") == "sub-09")
-    assert window.captions == {"Real scan: sub-09"}
+    assert window.captions == {"Scan: sub-09"}
     assert_has_no_result(window)
     assert window.find("project.arriving").isHidden()
     assert window.find("project.start").isEnabled()
     window.click("explorer.undo")
     assert text(window, "project.name") == "sub-08"
-    assert window.captions == {"Real scan: sub-08"}
+    assert window.captions == {"Scan: sub-08"}
     window.click("explorer.undo")
     window.settle()
     assert text(window, "project.name") == "sub-07"
@@ -181,14 +187,14 @@ def test_a_refused_scan_stays_with_its_reason(window, patients, monkeypatch, but
         window.wait(lambda: "looks like CT" in text(window, "project.quality"))
     window.wait(lambda: not window.explorer.projecting.job.running)
     assert text(window, "project.name") == "sub-08"
-    assert window.captions == {"Real scan: sub-08"}
+    assert window.captions == {"Scan: sub-08"}
     assert window.find("project.show.scan").isChecked()
     assert_has_no_result(window)
     window.click("browse.next")
     window.settle()
     assert window.captions == {"Synthetic – not for diagnosis"}
     window.click("project.show.scan")
-    assert window.captions == {"Real scan: sub-08"}, "it can be shown again"
+    assert window.captions == {"Scan: sub-08"}, "it can be shown again"
     assert window.volume.max() > 500, "in its own units, as it was not aligned"
     assert window.session.go_to(entry_of(window, case))
     window.settle()
@@ -197,7 +203,7 @@ def test_a_refused_scan_stays_with_its_reason(window, patients, monkeypatch, but
     window.click("explorer.redo")
     assert text(window, "project.name") == "sub-08"
     assert "looks like CT" in text(window, "project.quality"), "with its reason"
-    assert window.captions == {"Real scan: sub-08"}
+    assert window.captions == {"Scan: sub-08"}
 
 
 def test_the_history_brings_the_patient_of_that_time(window, patients):
@@ -213,11 +219,11 @@ def test_the_history_brings_the_patient_of_that_time(window, patients):
     for case in (first, second, first):
         assert window.session.go_to(entry_of(window, case))
         window.settle()
-        assert window.captions == {"Synthetic – not for diagnosis"}
+        assert window.captions == {f"Scan: {case.name}"}
         assert_is_about(window, case)
     window.session.go_to(third)
     assert text(window, "project.name") == "sub-09"
-    assert window.captions == {"Real scan: sub-09"}
+    assert window.captions == {"Scan: sub-09"}
     assert window.find("project.quality").text(), "it is still aligned"
     assert_has_no_result(window)
 

@@ -77,14 +77,21 @@ def test_projection_shows_and_compares(projected):
     worst = max(result.trust["regions"].items(), key=lambda item: item[1]["rms"])
     first = window.find("project.regions").text().splitlines()[1]
     assert first == f"{worst[0]}: {100 * worst[1]['rms']:.0f} %"
+    np.testing.assert_array_equal(window.volume, result.aligned.volume)
+    assert window.captions == {"Scan: sub-07"}, "without an edit it is the scan itself"
+    assert window.find("project.show.edited").isChecked()
+    window.click("project.show.model")
+    window.settle()
     reconstruction = window.volume
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert np.abs(reconstruction - result.aligned.volume).max() > 0.01
+    assert window.captions == {"Reconstruction of sub-07\nSynthetic – not for diagnosis"}
     window.click("project.show.scan")
     np.testing.assert_allclose(window.volume, result.aligned.volume, atol=1e-6)
-    assert window.captions == {"Real scan: sub-07"}
-    window.click("project.show.difference")
+    assert window.captions == {"Scan: sub-07"}
+    window.click("project.show.residual")
+    window.settle()
     np.testing.assert_allclose(window.volume, reconstruction - result.aligned.volume, atol=1e-6)
-    assert window.captions == {"Difference – not for diagnosis"}
+    assert window.captions == {"sub-07: model − scan\nDifference – not for diagnosis"}
     window.views.view("3D").follower.settle()
     in_3d = window.views.view("3D").model.layers[0]
     np.testing.assert_array_equal(in_3d.data, window.volume)
@@ -92,20 +99,22 @@ def test_projection_shows_and_compares(projected):
     bar = window.explorer.stage.legend.table
     colors = in_3d.colormap.map(np.linspace(0, 1, len(bar)))
     np.testing.assert_allclose(colors[:, :3], bar[:, :3], atol=0.01)
-    window.click("project.show.reconstruction")
+    window.click("project.show.model")
+    window.settle()
     np.testing.assert_array_equal(window.volume, reconstruction)
 
 
 def test_the_difference_follows_previews(projected):
     window = projected
     comparison, (result,) = window.explorer.comparison, window.session.projected
-    window.click("project.show.difference")
+    window.click("project.show.residual")
+    window.settle()
     loaded = window.explorer.rendering.loaded
-    edited = window.recipe.replace(edits=(Edit("PC 1", 3.0),))
+    edited = window.session.shown.drawn.replace(edits=(Edit("PC 1", 3.0),))
     preview = Picture.of(render_recipe(loaded.renderer, edited, "preview"), loaded.generator)
     assert preview.rendered.volume.shape != result.aligned.volume.shape
     comparison.set_picture(edited, preview)
-    assert window.captions == {"Difference – not for diagnosis"}
+    assert window.captions == {"sub-07: model − scan\nDifference – not for diagnosis"}
     made = enlarge(preview.rendered.volume, result.aligned.volume.shape)
     np.testing.assert_allclose(window.volume, made - result.aligned.volume, atol=1e-6)
 
@@ -169,7 +178,7 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
     found = window.volume
     generator = window.session.generator
     assert found.shape == tuple(generator.shape)
-    assert window.captions == {"Real scan: sub-07"}
+    assert window.captions == {"Scan: sub-07"}
     told = window.find("project.steps").text()
     assert told.startswith("Extraction: The brain was extracted already and was kept as it is.")
     assert " s)" in told, "how long it took is said"
@@ -287,7 +296,8 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     window.click("project.show.filled")
     window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=1e-5))
     assert window.find("project.show.filled").isChecked()
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    filled = "sub-07: filled in by the model\nEdited scan, not a recording"
+    assert window.captions == {filled}
     outside = ~mask & result.aligned.brain_mask
     np.testing.assert_allclose(
         result.filled.volume[outside], result.aligned.volume[outside], atol=1e-5
@@ -452,9 +462,12 @@ def test_noise_is_offered_where_a_model_has_some(window):
 def test_result_is_saved_in_the_scans_own_space(projected, scan_file, tmp_path):
     window = projected
     window.find("export.folder").setText(str(tmp_path))
+    assert not window.find("export.native").isVisibleTo(window.explorer.export)
+    window.click("project.show.model")
     window.find("export.native").setChecked(True)
     window.click("export.save")
     window.wait(lambda: "Saved" in window.find("export.done").text())
+    window.click("project.show.edited")
     original = nib.load(scan_file)
     (native,) = [p for p in tmp_path.glob("*.nii.gz") if "space-model" not in p.name]
     image = nib.load(native)
@@ -514,11 +527,11 @@ def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):
     window.wait(lambda: not window.explorer.projecting.job.running)
     window.settle()
     assert window.session.projected == []
-    assert window.captions == {"Real scan: sub-07"}, "it was looked at"
+    assert window.captions == {"Scan: sub-07"}, "it was looked at"
     assert window.find("project.show.scan").isChecked()
     assert window.find("project.start").isEnabled()
     assert window.recipe.source.seed == 2
-    window.explorer.comparison.show("reconstruction")
+    window.session.look("recipe")
     np.testing.assert_array_equal(window.volume, before)
     window.click("project.start")
     window.click("project.cancel")

@@ -25,7 +25,7 @@ from stylegan3d.scans import preparation, read_scan
 
 def test_an_opened_scan_is_shown_as_real(window, scan_file):
     window.open_scan(scan_file)
-    assert window.captions == {"Real scan: sub-07"}
+    assert window.captions == {"Scan: sub-07"}
     assert window.find("project.show.scan").isChecked()
     assert "50 x 64 x 56" in window.find("project.details").text()
     assert window.volume.max() > 500, "a scan is shown in its own units"
@@ -38,7 +38,7 @@ def test_a_picture_that_comes_late_does_not_hide_the_scan(window, scan_file):
     window.set("browse.seed", 31)
     window.open_scan(scan_file)
     window.settle()
-    assert window.captions == {"Real scan: sub-07"}
+    assert window.captions == {"Scan: sub-07"}
 
 
 @pytest.mark.parametrize("content", [b"this is no scan", b""])
@@ -148,7 +148,7 @@ def dicom_slices(folder, number):
 def test_a_dropped_file_is_opened(window, scan_file):
     window.explorer.panel("Project")
     drop(window.find("project.drop"), scan_file)
-    window.wait(lambda: window.captions == {"Real scan: sub-07"})
+    window.wait(lambda: window.captions == {"Scan: sub-07"})
     assert window.find("project.name").text() == "sub-07"
 
 
@@ -185,7 +185,7 @@ def test_what_is_dropped_while_a_scan_is_read_comes_after_it(
     window.wait(lambda: "sub-07_dseg" in window.viewer.layers)
     assert read == [folder.name, scan_file.name, label_file[0].name]
     assert window.find("project.name").text() == "sub-07", f"newer than {name}"
-    assert window.captions == {"Real scan: sub-07"}
+    assert window.captions == {"Scan: sub-07"}
     window.viewer.layers.remove("sub-07_dseg")
 
 
@@ -205,7 +205,7 @@ def test_what_is_dropped_during_a_projection_is_refused_in_a_sentence(
 
 def test_a_scan_opened_through_napari_is_taken_over(window, scan_file):
     (layer,) = window.viewer.open(str(scan_file), plugin="napari-stylegan3d")
-    window.wait(lambda: window.captions == {"Real scan: sub-07"})
+    window.wait(lambda: window.captions == {"Scan: sub-07"})
     assert window.find("project.name").text() == "sub-07"
     assert not layer.visible
     window.viewer.layers.remove(layer)
@@ -271,7 +271,7 @@ def test_a_label_map_opened_through_napari_is_one_too(window, scan_file, label_f
     layer = window.viewer.layers["sub-07_dseg"]
     assert isinstance(layer, Labels)
     np.testing.assert_allclose(middles_of(layer), middles, atol=0.5)
-    assert window.captions == {"Real scan: sub-07"}
+    assert window.captions == {"Scan: sub-07"}
     window.viewer.layers.remove(layer)
 
 
@@ -286,7 +286,7 @@ def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatc
     window.wait(lambda: notifications)
     assert "The brain does not match" in window.find("explorer.message").text()
     assert "align it manually" in window.find("project.quality").text()
-    assert window.captions == {"Real scan: sub-07"}
+    assert window.captions == {"Scan: sub-07"}
     window.click("project.by_hand")
     window.wait(lambda: not window.find("project.fit").parentWidget().isHidden())
     assert "to match the outline" in window.find("project.quality").text()

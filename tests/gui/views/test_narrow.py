@@ -44,6 +44,17 @@ def test_names_are_shortened_to_the_view_and_the_warning_never(labels, width):
     assert sheet._overlay.text == sheet.written
 
 
+@pytest.mark.parametrize("width", [600, 300, 160])
+def test_an_edited_scan_is_called_one_however_narrow_the_view(labels, width):
+    canvas, sheet = labels
+    canvas.resize(width, 300)
+    sheet.place(canvas)
+    sheet.set_provenance(Provenance("edited", "sub-07", "A direction with a long name +1.5 sd"))
+    first, *warning = sheet.written.split("\n")
+    assert first.startswith("sub-07: ")
+    assert warning == ["Edited scan,", "not a recording"]
+
+
 def test_a_caption_is_written_again_when_there_is_more_room(labels):
     canvas, sheet = labels
     canvas.resize(160, 300)
@@ -52,7 +63,7 @@ def test_a_caption_is_written_again_when_there_is_more_room(labels):
     assert "…" in sheet._overlay.text
     canvas.resize(600, 300)
     sheet.place(canvas)
-    assert sheet._overlay.text == "Real scan: sub-0123456789_T1w"
+    assert sheet._overlay.text == "Scan: sub-0123456789_T1w"
 
 
 def test_a_caption_ends_before_the_letter_at_the_foot(labels):
@@ -61,7 +72,7 @@ def test_a_caption_ends_before_the_letter_at_the_foot(labels):
     canvas.resize(484, 300)
     sheet.place(canvas)
     sheet.set_provenance(Provenance("scan", "IM-0001-0042 sag T1 MPRAGE iso"))
-    assert sheet.written.startswith("Real scan:\nIM-0001")
+    assert sheet.written.startswith("Scan:\nIM-0001")
     for line in sheet.written.split("\n"):
         assert MARGIN_PX + metrics.horizontalAdvance(line) < 484 / 2 - 10
     sheet.show_letters(False)

@@ -113,7 +113,7 @@ def test_captions_follow_the_layer_in_every_view(four):
     four.stage.show(upright(phantom(), AFFINE), Provenance("scan", "sub-01"))
     four.refresh()
     for view in four.views:
-        assert view.labels.caption == "Real scan: sub-01"
+        assert view.labels.caption == "Scan: sub-01"
     four.viewer.layers[0].visible = False
     assert all(view.labels.caption == "" for view in four.views)
 

@@ -1,0 +1,51 @@
+"""Whose brain a recipe shows and what was done to it, in words, for captions and titles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.widgets.text import _
+from stylegan3d.recipe.description import describe_changes, describe_recipe
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from stylegan3d.recipe.recipe import Recipe, Source
+
+#: What is subtracted in a difference.
+EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = _("edited − scan"), _("model − scan")
+FILLED = _("filled in by the model")
+
+
+def name_of(session: Session, source: Source) -> str:
+    """The patient behind a projection; empty for a brain that is nobody's."""
+    case = session.case_of(source)
+    return "" if case is None else case.name
+
+
+def subject_of(session: Session, recipe: Recipe) -> str:
+    """What the picture of a recipe shows, in a few words for panels and tables."""
+    told = provenance_of(session, recipe)
+    if told.kind == "scan":
+        return _("Scan {name}").format(name=told.name)
+    if told.kind == "edited":
+        return _("Edited scan {name}: {what}").format(name=told.name, what=told.what)
+    if told.kind == "reconstruction":
+        words = _("Reconstruction of {name}").format(name=told.name)
+        return ", ".join(filter(None, (words, told.what)))
+    return told.what or describe_recipe(recipe)
+
+
+def provenance_of(session: Session, recipe: Recipe) -> Provenance:
+    """What the picture of a recipe shows: a scan, an edited one, a reconstruction, or nobody."""
+    detail, name, changes = recipe.worn_detail, name_of(session, recipe.source), ""
+    if detail is None:
+        changes = describe_changes(recipe)
+        return Provenance("reconstruction", name, changes) if name else Provenance("generated")
+    if not recipe.is_edited_scan:
+        worn = name_of(session, detail.source)
+        return Provenance(
+            "generated", what=_("Detail of {name} on another brain").format(name=worn)
+        )
+    changes = describe_changes(recipe)
+    return Provenance("edited", name, changes) if changes else Provenance("scan", name)

@@ -1,0 +1,143 @@
+"""The switch above the views: the scan, the edited scan, the model's brain, and what differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+
+#: Key, words, tooltip and shortcut of each picture; the first ones are brains, the others maps.
+SEGMENTS = (
+    ("scan", _("Scan"), _("The scan as it was recorded, aligned to the model."), "Ctrl+1"),
+    (
+        "edited",
+        _("Edited scan"),
+        _(
+            "The scan with its own detail, moved and changed by the edits; without an edit it is "
+            "the\nscan itself."
+        ),
+        "Ctrl+2",
+    ),
+    (
+        "model",
+        _("Model's brain"),
+        _("The synthetic brain most similar to the scan, with the same edits."),
+        "Ctrl+3",
+    ),
+    (
+        "filled",
+        _("Filled"),
+        _(
+            "The scan with missing parts, such as a masked region, filled in by the model. "
+            "Edits\n"
+            "change only the filled-in parts."
+        ),
+        "",
+    ),
+    ("difference", _("Edited − scan"), _("What the edits changed, in intensity."), "Ctrl+4"),
+    (
+        "residual",
+        _("Model − scan"),
+        _("What the model's brain differs in from the scan, in intensity."),
+        "Ctrl+5",
+    ),
+    (
+        "movement",
+        _("Movement"),
+        _(
+            "Where the edits make tissue larger (orange) or smaller (blue), in %, and which way it "
+            "moves."
+        ),
+        "Ctrl+6",
+    ),
+)
+MAPS = ("difference", "residual", "movement")
+NO_EDIT = _("There is no edit yet: nothing moves. Move a slider under Directions or Mix.")
+
+
+class LookBar(QWidget):
+    """Which picture of the patient is shown; there while a scan is open."""
+
+    viewRequested = Signal(str)
+    """A key of `SEGMENTS`."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.setObjectName("project.looks")
+        self.session = session
+        self.segments: dict[str, QPushButton] = {}
+        self._group = QButtonGroup(self)
+        self.told = controls.hint(name="project.movement")
+        self.told.setToolTip(
+            _("Volume that tissue gains and loses by the edits, and how far it moves.")
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 4, 8, 4)
+        column.setSpacing(3)
+        column.addLayout(self._make_segments())
+        column.addWidget(self.told)
+        self.show_movement(None)
+        self.refresh()
+        session.caseChanged.connect(self.refresh)
+        session.projectedChanged.connect(self.refresh)
+        session.recipeChanged.connect(lambda *_: self.refresh())
+
+    def _make_segments(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(1)
+        for key, text, tip, keys in SEGMENTS:
+            told = f"{tip}\n{keys}" if keys else tip
+            button = controls.push_button(text, f"project.show.{key}", told, "segment")
+            button.setCheckable(True)
+            button.setMinimumWidth(0)
+            button.clicked.connect(lambda _=False, k=key: self.viewRequested.emit(k))
+            if key == MAPS[0]:
+                row.addSpacing(10)
+            self._group.addButton(button)
+            row.addWidget(button)
+            self.segments[key] = button
+        row.addStretch(1)
+        return row
+
+    def show_view(self, view: str) -> None:
+        """Mark which of them is shown; none if it is something else."""
+        self._group.setExclusive(view in self.segments)
+        for key, button in self.segments.items():
+            button.setChecked(key == view)
+        self._group.setExclusive(True)
+
+    def show_movement(self, words: str | None) -> None:
+        """Say what moves; None while something else is looked at."""
+        self.told.setText(words or "")
+        self.told.setVisible(words is not None)
+
+    def refresh(self) -> None:
+        """Offer what there is of the patient."""
+        session, case, result = self.session, self.session.case, self.session.result
+        # A recipe may still be another patient's than the scan that was opened.
+        detail = session.recipe.worn_detail
+        worn = detail is not None and case is not None and case.is_of(detail.source)
+        compared = result is not None and result.aligned is not None
+        filled = result.filled if result is not None and compared else None
+        there = {
+            "scan": case is not None and (case.layer is not None or session.placed is not None),
+            "edited": worn or compared,
+            "model": worn or result is not None,
+            "filled": filled is not None,
+            "difference": worn and compared,
+            "residual": compared,
+            "movement": worn,
+        }
+        for key, button in self.segments.items():
+            button.setEnabled(there[key])
+        self.segments["filled"].setVisible(there["filled"])
+        if filled is not None:
+            self.segments["filled"].setText(_("Filled") if filled.masked else _("Restored"))
+        self.setVisible(case is not None)

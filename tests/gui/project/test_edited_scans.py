@@ -1,0 +1,228 @@
+"""The scan itself, edited: what the views show after a projection, of whom, and what is saved."""
+
+from __future__ import annotations
+
+import json
+import threading
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_stylegan3d.views.overlays import DifferenceOverlay
+from stylegan3d import scans
+from stylegan3d.recipe.recipe import Detail, Edit, Mix, Source
+from stylegan3d.scans import read_scan
+
+EDITED = "Edited scan, not a recording"
+
+
+@pytest.fixture(scope="module")
+def second_file(scan_file, tmp_path_factory) -> Path:
+    """Another patient than that of `scan_file`."""
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj).astype(np.float32)
+    waves = 40 * np.sin(np.indices(data.shape)[1] / 4)
+    path = tmp_path_factory.mktemp("second") / "sub-08_T1w.nii.gz"
+    changed = np.where(data > 0, data + waves, 0).clip(0, None)
+    nib.Nifti1Image(changed.astype(np.int16), image.affine).to_filename(path)
+    return path
+
+
+def project(window, path: Path) -> Any:
+    """Open a scan and project it; its case."""
+    name = path.name.split("_")[0]
+    window.explorer.open_scan(path)
+    window.wait(lambda: window.find("project.name").text() == name)
+    before = len(window.session.projected)
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: len(window.session.projected) > before)
+    window.settle()
+    return window.session.projected[-1]
+
+
+@pytest.fixture
+def case(window, scan_file) -> Any:
+    """A projected patient, sub-07."""
+    return project(window, scan_file)
+
+
+def edit(window, strength: float, name: str = "PC 1") -> None:
+    """Edit what is shown, as a slider does."""
+    window.session.change(window.recipe.replace(edits=(Edit(name, strength),)))
+    window.settle()
+
+
+def show(window, key: str) -> np.ndarray:
+    """Press a switch above the views; what is shown then."""
+    window.click(f"project.show.{key}")
+    window.settle()
+    return window.volume
+
+
+def test_the_views_show_the_scan_and_a_slider_moves_it(window, case):
+    scan = case.aligned.volume
+    assert window.recipe.detail == Detail(case.source)
+    np.testing.assert_array_equal(window.volume, scan)
+    assert window.captions == {"Scan: sub-07"}
+    assert window.viewer.title.startswith("sub-07 – ")
+    window.explorer.panel("Directions")
+    slider = window.find("directions.strength.0.slider")
+    slider.setSliderDown(True)
+    seen = []
+    for share in (0.6, 0.75, 0.9):
+        slider.setValue(round(share * slider.maximum()))
+        recipe = window.recipe
+        window.wait(lambda recipe=recipe: window.explorer.comparison.recipe == recipe)
+        seen.append(window.volume)
+    assert all(np.abs(a - b).max() > 1e-3 for a, b in pairwise(seen))
+    slider.setSliderDown(False)
+    window.settle()
+    (edited,) = window.recipe.edits
+    told = f"sub-07: {edited.direction} {edited.strength:+.3g} sd\n{EDITED}"
+    assert window.captions == {told}
+    assert window.viewer.title.startswith("sub-07, edited – ")
+    assert np.abs(window.volume - scan).max() > 1e-3
+    window.click("explorer.undo")
+    window.settle()
+    np.testing.assert_array_equal(window.volume, scan)
+    assert window.captions == {"Scan: sub-07"}
+
+
+def test_the_switch_shows_each_picture_of_the_patient(window, case):
+    edit(window, 2.0)
+    scan = case.aligned.volume
+    edited, model = show(window, "edited"), show(window, "model")
+    assert window.captions == {
+        "Reconstruction of sub-07, PC 1 +2 sd\nSynthetic – not for diagnosis"
+    }
+    assert np.abs(edited - model).max() > 0.01
+    np.testing.assert_array_equal(show(window, "scan"), scan)
+    np.testing.assert_allclose(show(window, "difference"), edited - scan, atol=1e-6)
+    assert window.captions == {"sub-07: edited − scan\nDifference – not for diagnosis"}
+    np.testing.assert_allclose(show(window, "residual"), model - scan, atol=1e-6)
+    np.testing.assert_array_equal(show(window, "edited"), edited)
+    for key, command in window.explorer.guidance.commands.items():
+        if key.startswith("show_") and key != "show_filled":
+            command()
+            window.settle()
+            assert window.find(f"project.show.{key.removeprefix('show_')}").isChecked()
+
+
+def test_the_movement_map_has_units_and_goes_away(window, case):
+    show(window, "movement")
+    assert "nothing moves" in window.find("project.movement").text()
+    edit(window, 3.0)
+    assert window.session.shown.what == "movement", "it follows edits"
+    overlay: DifferenceOverlay = window.explorer.stage.overlay
+    assert (overlay.legend.label, overlay.legend.unit) == ("Volume change", "%")
+    moved = window.explorer.comparison.picture.rendered.movement
+    shrinks = (moved.jacobian > 1.01) & (np.asarray(overlay.layer.data) != 0)
+    assert shrinks.any()
+    assert (np.asarray(overlay.layer.data)[shrinks] < 0).all(), "blue where tissue shrinks"
+    told = window.find("project.movement").text()
+    assert " ml" in told
+    assert " mm" in told
+    assert any(view.arrows.lines() for view in window.views.views if view.plane)
+    assert next(iter(window.captions)).endswith(EDITED)
+    show(window, "edited")
+    assert overlay.legend is None
+    assert not any(view.arrows.lines() for view in window.views.views)
+    assert not window.find("project.movement").isVisibleTo(window.views)
+
+
+def test_two_patients_are_never_taken_for_each_other(
+    window, scan_file, second_file, tmp_path, monkeypatch
+):
+    first = project(window, scan_file)
+    edit(window, 2.0)
+    second = project(window, second_file)
+    edit(window, -2.0, "PC 2")
+    states = window.session.history.states
+    # Another scan is being read all the while.
+    gate = threading.Event()
+    monkeypatch.setattr(scans, "read_scan", lambda *a: gate.wait(60) and read_scan(*a))
+    window.explorer.open_scan(scan_file)
+    window.find("export.folder").setText(str(tmp_path))
+    window.find("export.overwrite").setChecked(True)
+    try:
+        for case, change in ((second, "PC 2 -2"), (first, "PC 1 +2")):
+            at = max(
+                k
+                for k, e in enumerate(states)
+                if case.is_of(e.recipe.source) and e.recipe.edits and e.shown.what == "recipe"
+            )
+            window.session.go_to(at)
+            window.settle()
+            assert window.captions == {f"{case.name}: {change} sd\n{EDITED}"}
+            assert window.viewer.title.startswith(f"{case.name}, edited")
+            assert window.find("project.name").text() == case.name
+            window.session.go_to(at - 1)
+            window.settle()
+            assert window.captions == {f"Scan: {case.name}"}
+            np.testing.assert_array_equal(window.volume, case.aligned.volume)
+            window.session.go_to(at)
+            window.settle()
+            assert case.name in window.find("export.edited_name").text()
+            window.click("export.save_edited")
+            window.wait(lambda: not window.explorer.exporting.job.running)
+            stem = Path(case.source.path).name.partition("_desc-")[0]
+            assert stem.startswith(case.name)
+            saved = tmp_path / f"{stem}_desc-editedScan_T1w.nii.gz"
+            image, original = nib.load(saved), nib.load(case.path)
+            assert image.shape == original.shape
+            np.testing.assert_allclose(image.affine, original.affine, atol=1e-4)
+            data, was = (np.asarray(i.dataobj, np.float32) for i in (image, original))
+            assert np.abs(data - was).max() > 1
+            assert np.corrcoef(data.ravel(), was.ravel())[0, 1] > 0.9
+            beside = json.loads((tmp_path / saved.name.replace(".nii.gz", ".json")).read_text())
+            assert beside["Description"].startswith(EDITED)
+            (made,) = beside["Recipe"]["edits"]
+            assert f"{made['direction']} {made['strength']:+g}" == change
+    finally:
+        gate.set()
+        window.wait(lambda: not window.explorer.projecting.opening.running)
+
+
+def test_detail_is_the_finest_style_of_a_mix(window, case):
+    edit(window, 2.0)
+    whole, model = window.volume, show(window, "model")
+    show(window, "edited")
+    window.explorer.panel("Mix")
+    window.set("mix.detail_strength", 50)
+    window.settle()
+    np.testing.assert_allclose(window.volume, (whole + model) / 2, atol=0.02)
+    assert window.captions == {f"sub-07: PC 1 +2 sd, detail 50 %\n{EDITED}"}
+    window.click("explorer.undo")
+    window.settle()
+    np.testing.assert_array_equal(window.volume, whole)
+    window.set("browse.seed", 9)
+    window.settle()
+    assert window.recipe.detail is None, "a random brain is nobody's"
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    plain = window.volume
+    box = window.find("mix.detail")
+    window.pick("mix.detail", box.itemData(1))
+    window.settle()
+    assert window.captions == {"Detail of sub-07 on another brain\nSynthetic – not for diagnosis"}
+    assert np.abs(window.volume - plain).max() > 0.01
+    window.set("browse.seed", 10)
+    window.settle()
+    assert window.recipe.detail == Detail(case.source), "it was chosen: it stays"
+    window.pick("mix.detail", None)
+    window.settle()
+    assert window.recipe.worn_detail is None
+
+
+def test_a_mix_moves_the_scan_and_its_second_brain_is_itself(window, case):
+    window.explorer.panel("Mix")
+    mix = Mix(Source("seed", 3), (0.5,) * window.session.generator.num_layers)
+    window.session.change(window.recipe.replace(mix=mix))
+    window.settle()
+    assert window.captions == {f"sub-07: mixed with seed 3\n{EDITED}"}
+    recipes = list(window.explorer.mix.pictures.recipes(window.session).values())
+    assert [recipe.worn_detail is not None for recipe in recipes] == [True, True, False]
