@@ -245,7 +245,7 @@ def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys):
     # Of two steps of training nobody's age can be told; the model is there, without labels.
     status, told = run(*first, "--resume", "--export", model, "--labels", "age")
     assert status == 2
-    assert "Nothing of 'age' can be told" in told.err
+    assert "'age' cannot be predicted" in told.err
     assert load(model).label_dim == 0
     status, told = run(*first, "--resume", "--export", model, "--overwrite", "--json")
     assert status == 0, told.err
