@@ -163,13 +163,16 @@ class Saved:
     digest: bytes = b""
 
     @classmethod
-    def read(cls, path: str | Path) -> Saved:
-        """A `.nii.gz` file with its sidecar; OutputError if it is none of this program's."""
+    def read(cls, path: str | Path, contents: Mapping[Path, bytes] | None = None) -> Saved:
+        """A `.nii.gz` file with its sidecar; OutputError if this program did not write it.
+
+        `contents` are files that are not written yet: name to content.
+        """
         path = Path(path)
         try:
-            content = path.read_bytes()
+            content = content_of(path, contents)
             image = nib.Nifti1Image.from_bytes(_unzipped(content))
-            text = from_json(sidecar_path(path).read_text(encoding="utf-8"))
+            text = from_json(content_of(sidecar_path(path), contents))
             data = np.asanyarray(image.dataobj)
         except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError) as reason:
             raise OutputError(
@@ -285,8 +288,17 @@ def series_of(
     return images
 
 
+def content_of(path: Path, contents: Mapping[Path, bytes] | None) -> bytes:
+    """What a file holds, or will hold."""
+    return path.read_bytes() if contents is None or path not in contents else contents[path]
+
+
 def pdf_of(
-    path: str | Path, reference: Reference | None = None, *, when: datetime.datetime | None = None
+    path: str | Path,
+    reference: Reference | None = None,
+    *,
+    when: datetime.datetime | None = None,
+    contents: Mapping[Path, bytes] | None = None,
 ) -> Dataset:
     """A report as an encapsulated PDF; OutputError if the file is none or pydicom is missing."""
     _pydicom()
@@ -295,15 +307,16 @@ def pdf_of(
 
     path, when = Path(path), when or datetime.datetime.now().astimezone()
     try:
-        content = path.read_bytes()
+        content = content_of(path, contents)
     except OSError as reason:
         raise OutputError(f"{path} cannot be read ({reason.strerror}).") from None
     if not content.startswith(b"%PDF"):
         raise OutputError(f"{path} is not a PDF: give a report as it was saved.")
-    text: Mapping[str, Any] = {"SyntheticImage": True}
-    beside = path.with_suffix(".json")
-    if beside.exists():
-        text = {**json.loads(beside.read_text(encoding="utf-8")), **text}
+    try:
+        told = from_json(content_of(path.with_suffix(".json"), contents))
+    except (OSError, ValueError):
+        told = {}
+    text = {**(told if isinstance(told, dict) else {}), "SyntheticImage": True}
     saved = Saved(path.stem, np.zeros(0), np.eye(4), text, hashlib.sha256(content).digest())
     common = Common(saved, reference, when)
     ds = common.dataset(EncapsulatedPDFStorage, "DOC", 9010, saved.title, "0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ def dicom_files(
     burn_in: bool = False,
     when: datetime.datetime | None = None,
     progress: Callable[[int], None] | None = None,
+    contents: Mapping[Path, bytes] | None = None,
 ) -> dict[Path, bytes]:
     """Saved files as DICOM, not yet written: name to content, a folder for each of `paths`.
 
@@ -56,6 +57,8 @@ def dicom_files(
     plane, burn_in, when : as of `series_of`.
     progress : callable, optional
         Called with the number of files that are done.
+    contents : mapping of Path to bytes, optional
+        Files that are not written yet: name to content.
 
     Raises
     ------
@@ -66,9 +69,9 @@ def dicom_files(
     files: dict[Path, bytes] = {}
     for done, path in enumerate(map(Path, paths), start=1):
         if path.suffix.lower() == REPORT_SUFFIX:
-            stem, objects = path.stem, [pdf_of(path, reference, when=when)]
+            stem, objects = path.stem, [pdf_of(path, reference, when=when, contents=contents)]
         else:
-            saved = Saved.read(path)
+            saved = Saved.read(path, contents)
             stem = saved.stem
             if "Labels" in saved.text:
                 objects = _labels(path, saved, reference, when)
