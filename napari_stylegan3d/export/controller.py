@@ -204,5 +204,6 @@ class Exporting(QObject):
             projected.name if projected else "",
             projected.aligned.volume if projected and projected.aligned else None,
             trust,
+            dicom=self.panel.as_dicom(),
         )
         self.job.start(save_report, self.render.loaded, request)

@@ -19,6 +19,7 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from stylegan3d.outputs.films import Film
     from stylegan3d.recipe.recipe import Recipe, Source
+    from stylegan3d.session.case import Choice
 
 DOTS_PER_METRE = 300 / 0.0254
 
@@ -35,11 +36,27 @@ class Target:
         Whether existing files may be replaced.
     session_folder : Path
         Latents in here are deleted with the session: they are saved beside the file.
+    dicom : AsDicom or None
+        Whether volumes and reports are written as DICOM too.
     """
 
     path: Path
     overwrite: bool
     session_folder: Path
+    dicom: AsDicom | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, eq=False)
+class AsDicom:
+    """That files are written as DICOM too, and whose study they join.
+
+    Attributes
+    ----------
+    series : Choice or None
+        The DICOM series of the patient that they are made from; None for a study of their own.
+    """
+
+    series: Choice | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +137,7 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
     for path in targets:
         scan = recipe.scan() if path == request.native else None
         files |= rendered_files(path, rendered, lasting, generator, scan=scan)
+    files |= _dicom(report, request, targets, files)
     return _write(request, files, moved)
 
 
@@ -137,6 +155,7 @@ def save_edited(report: Report, loaded: Loaded, request: EditedRequest) -> Saved
     edited = edited_scan(loaded.renderer, recipe, report.should_stop)
     report(1, 2, _("Writing"))
     files |= edit_files(recipe, loaded.renderer, request.path.parent, edited)
+    files |= _dicom(report, request, [edit_names(recipe, request.path.parent)["Scan"]], files)
     return _write(request, files, moved)
 
 
@@ -242,14 +261,34 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
     )
     report(1, 2, _("Writing"))
     case = dataclasses.replace(case, recipe=_lasting(request.recipe, moved))
-    return _write(request, files | report_files(request.path, case, loaded.generator), moved)
+    files |= report_files(request.path, case, loaded.generator)
+    files |= _dicom(report, request, [request.path], files)
+    return _write(request, files, moved)
+
+
+def _dicom(
+    report: Report, target: Target, paths: Sequence[Path], files: dict[Path, bytes]
+) -> dict[Path, bytes]:
+    """The DICOM files of some that are about to be written, where they are wanted."""
+    if target.dicom is None:
+        return {}
+    from stylegan3d.outputs.dicom import Reference
+    from stylegan3d.outputs.dicom_files import dicom_files
+
+    report(1, 2, _("Writing DICOM"))
+    series = target.dicom.series
+    reference = None if series is None else Reference.read(series.path, series.series)
+    return dicom_files(paths, target.path.parent, reference, contents=files)
 
 
 def _write(target: Target, files: dict[Path, bytes], moved: dict[Source, Source]) -> Saved:
     from stylegan3d.storage.volumes import write_together
 
     write_together(files, overwrite=target.overwrite)
-    return Saved([path for path in files if path.suffix != ".json"], moved)
+    named = [path for path in files if path.suffix not in (".json", ".dcm")]
+    # Of a series its folder.
+    named += dict.fromkeys(path.parent for path in files if path.suffix == ".dcm")
+    return Saved(named, moved)
 
 
 def _lasting(recipe: Recipe, moved: dict[Source, Source]) -> Recipe:

@@ -17,16 +17,18 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.core.worker import Progress, duration_in_words
 from napari_stylegan3d.export.film import FilmPart
-from napari_stylegan3d.export.jobs import EditedRequest, LatentRequest, Saved, SaveRequest
+from napari_stylegan3d.export.jobs import AsDicom, EditedRequest, LatentRequest, Saved, SaveRequest
 from napari_stylegan3d.export.picture import PicturePart
 from napari_stylegan3d.export.recipe import RecipePart
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.storage.formats import is_dicom
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
+    from stylegan3d.session.case import Choice
 
 SUFFIX = ".nii.gz"
 
@@ -70,6 +72,15 @@ class ExportPanel(Panel):
         self.overwrite = QCheckBox(_("Replace files of the same name"))
         self.overwrite.setObjectName("export.overwrite")
         self.overwrite.setToolTip(_("If not ticked, existing files are never changed."))
+        self.dicom = QCheckBox(_("Also as DICOM"))
+        self.dicom.setObjectName("export.dicom")
+        self.dicom.setToolTip(
+            _(
+                "Volumes and reports as DICOM too, in a folder beside the file, for an archive "
+                "(PACS).\nWhat is made from a patient's DICOM series joins that patient and study."
+            )
+        )
+        self.joins = controls.hint(name="export.dicom_study")
         button = controls.push_button
         self.save = button(
             _("Save volume"),
@@ -120,6 +131,8 @@ class ExportPanel(Panel):
         add(controls.heading(_("Save to")))
         self.column.addLayout(controls.row(self.folder, self.browse, stretch=0))
         add(self.overwrite)
+        add(self.dicom)
+        add(self.joins)
         add(controls.line())
         add(controls.heading(_("Volume")))
         add(self.save_edited)
@@ -170,6 +183,8 @@ class ExportPanel(Panel):
         self.report.clicked.connect(self._save_report)
         self.film.save.clicked.connect(self._save_film)
         self.film.changed.connect(self._enable)
+        self.dicom.toggled.connect(self._show_study)
+        self.session.caseChanged.connect(self._show_study)
         self.recipe.said.connect(self.done.setText)
 
     def show_recipe(self, recipe: Recipe) -> None:
@@ -179,6 +194,7 @@ class ExportPanel(Panel):
         shown = self.session.shown.drawn
         self.name.setPlaceholderText(volume_name(shown))
         edited = shown.is_edited_scan
+        self._show_study()
         native = recipe.source.kind == "projected" and not edited
         self.native.setVisible(not edited)
         self.native.setEnabled(native)
@@ -244,6 +260,32 @@ class ExportPanel(Panel):
         """A name in the chosen folder."""
         return Path(self.folder.text()).expanduser() / name
 
+    def _series(self) -> tuple[str, Choice] | None:
+        """The patient that the current brain is made from, and the DICOM series; None without.
+
+        What is mixed of several patients is nobody's.
+        """
+        cases = [self.session.case_of(s) for s in self.session.shown.drawn.sources]
+        keys = {None if case is None else case.key for case in cases}
+        case = cases[0]
+        if len(keys) != 1 or case is None or case.choice is None:
+            return None
+        path = case.choice.path
+        return (case.name, case.choice) if is_dicom(path) else None
+
+    def _show_study(self) -> None:
+        """Say whose study DICOM files join, before they are written."""
+        self.joins.setVisible(self.dicom.isChecked())
+        found = self._series()
+        own = _("DICOM: a study of its own, of no patient")
+        joined = _("DICOM: joins the patient and study of {name}")
+        self.joins.setText(own if found is None else joined.format(name=found[0]))
+
+    def as_dicom(self) -> AsDicom | None:
+        """Whether files are to be written as DICOM too."""
+        found = self._series()
+        return AsDicom(None if found is None else found[1]) if self.dicom.isChecked() else None
+
     def _save(self) -> None:
         from stylegan3d.outputs.results import volume_name
 
@@ -257,7 +299,9 @@ class ExportPanel(Panel):
             native_name = name.replace(SUFFIX, f"_native{SUFFIX}") if typed else ""
             native = self.path_of(native_name or volume_name(recipe, native=True))
         overwrite, folder = self.overwrite.isChecked(), self.session.folder
-        self.saveRequested.emit(SaveRequest(self.path_of(name), overwrite, folder, recipe, native))
+        path, dicom = self.path_of(name), self.as_dicom()
+        request = SaveRequest(path, overwrite, folder, recipe, native, dicom=dicom)
+        self.saveRequested.emit(request)
 
     def _save_edited(self) -> None:
         from stylegan3d.outputs.results import volume_name
@@ -265,7 +309,8 @@ class ExportPanel(Panel):
         overwrite, folder = self.overwrite.isChecked(), self.session.folder
         recipe = self.session.shown.drawn
         path = self.path_of(volume_name(recipe, native=True))
-        self.editedRequested.emit(EditedRequest(path, overwrite, folder, recipe))
+        dicom = self.as_dicom()
+        self.editedRequested.emit(EditedRequest(path, overwrite, folder, recipe, dicom=dicom))
 
     def _save_latent(self) -> None:
         from stylegan3d.outputs.results import volume_name

@@ -239,9 +239,12 @@ def test_labels_of_another_scan_are_refused(tmp_path):
 def test_a_report_is_encapsulated(tmp_path):
     content = b"%PDF-1.4 of odd length."
     (tmp_path / "sub-01_report.pdf").write_bytes(content)
+    (tmp_path / "sub-01_report.pdf.json").write_text('{"Description": "Report of a case."}')
     image = pdf_of(tmp_path / "sub-01_report.pdf", when=WHEN)
     assert image.EncapsulatedDocument[: image.EncapsulatedDocumentLength] == content
     assert image.SyntheticData == "YES"
+    described = image.ContributingEquipmentSequence[0].ContributionDescription
+    assert described.startswith("Report of a case.")
     (tmp_path / "x.pdf").write_bytes(b"text")
     with pytest.raises(OutputError, match="not a PDF"):
         pdf_of(tmp_path / "x.pdf")

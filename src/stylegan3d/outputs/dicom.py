@@ -23,6 +23,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from stylegan3d.errors import OutputError, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
+from stylegan3d.outputs.pictures import json_path
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import from_json
@@ -313,7 +314,7 @@ def pdf_of(
     if not content.startswith(b"%PDF"):
         raise OutputError(f"{path} is not a PDF: give a report as it was saved.")
     try:
-        told = from_json(content_of(path.with_suffix(".json"), contents))
+        told = from_json(content_of(json_path(path), contents))
     except (OSError, ValueError):
         told = {}
     text = {**(told if isinstance(told, dict) else {}), "SyntheticImage": True}

@@ -7,13 +7,16 @@ import sys
 import threading
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from qtpy.QtTest import QTest
 
+from stylegan3d.outputs import dicom
 from stylegan3d.recipe import latents
-from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.recipe.text import read_recipe
 
 
@@ -227,3 +230,60 @@ def test_the_window_lives_while_a_film_is_made(window, export):
     QTest.qWait(1)
     window.click("export.cancel")
     saved(window)
+
+
+def send(folder: Path, scan_file: Path, name: str, brighter: float) -> Path:
+    """A patient's DICOM series, as a scanner sends it."""
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj).astype(np.float32)
+    data = np.where(data > 0, data + brighter * np.sin(np.indices(data.shape)[1] / 4), 0)
+    text = {"SyntheticImage": False}
+    scan = dicom.Saved(name, np.rint(data.clip(0)).astype(np.int16), image.affine, text)
+    slices = dicom.series_of(scan, plane="coronal")
+    for one in slices:
+        one.PatientName, one.PatientID, one.ImageType = name, f"id-{name}", ["ORIGINAL", "PRIMARY"]
+    for path, content in dicom.encoded(slices, folder / name):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder / name
+
+
+def test_dicom_joins_the_study_of_whose_brain_it_is(window, export, tmp_path, scan_file):
+    """Two patients in one session: each file goes to its own; a random brain's to nobody's."""
+    patients = {n: send(tmp_path / "in", scan_file, n, k) for n, k in (("A", 0), ("B", 40))}
+    recipes = {}
+    for name, folder in patients.items():
+        window.explorer.open_scan(folder)
+        window.wait(lambda f=folder: window.session.case and window.session.case.path == f)
+        before = len(window.session.projected)
+        window.choose("project.budget", "draft")
+        window.click("project.start")
+        window.wait(lambda n=before: len(window.session.projected) > n)
+        window.settle()
+        recipes[name] = window.recipe
+    window.click("export.dicom")
+    for name in ("A", "B", "A"):
+        window.session.change(recipes[name].replace(edits=(Edit("PC 1", 1.5),)))
+        window.settle()
+        case = window.session.case_of(recipes[name].source)
+        assert case.path == patients[name]
+        assert window.find("export.dicom_study").text().endswith(f"study of {case.name}")
+        out = tmp_path / f"out-{name}"
+        window.find("export.folder").setText(str(out))
+        window.find("export.overwrite").setChecked(True)
+        window.click("export.save_edited")
+        assert "Saved" in saved(window)
+        slices = [pydicom.dcmread(path) for path in out.rglob("MR*.dcm")]
+        own = pydicom.dcmread(next(patients[name].glob("*.dcm")))
+        assert len(slices) == len(list(patients[name].glob("*.dcm")))
+        assert {(str(s.PatientName), s.StudyInstanceUID) for s in slices} == {
+            (name, own.StudyInstanceUID)
+        }
+        assert {s.SyntheticData for s in slices} == {"YES"}
+    window.set("browse.seed", 5)
+    assert "of no patient" in window.find("export.dicom_study").text()
+    window.find("export.folder").setText(str(tmp_path / "nobody"))
+    window.click("export.save")
+    assert "Saved" in saved(window)
+    found = pydicom.dcmread(next((tmp_path / "nobody").rglob("MR*.dcm")))
+    assert str(found.PatientName).startswith("SYNTHETIC")
