@@ -23,7 +23,6 @@ from napari_stylegan3d.export.recipe import RecipePart
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.storage.formats import is_dicom
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -268,10 +267,9 @@ class ExportPanel(Panel):
         cases = [self.session.case_of(s) for s in self.session.shown.drawn.sources]
         keys = {None if case is None else case.key for case in cases}
         case = cases[0]
-        if len(keys) != 1 or case is None or case.choice is None:
+        if len(keys) != 1 or case is None or case.choice is None or not case.is_dicom:
             return None
-        path = case.choice.path
-        return (case.name, case.choice) if is_dicom(path) else None
+        return case.name, case.choice
 
     def _show_study(self) -> None:
         """Say whose study DICOM files join, before they are written."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.scans.pose import NO_POSE, Pose
-from stylegan3d.storage.formats import scan_stem
+from stylegan3d.storage.formats import is_dicom, scan_stem
 
 if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Source
@@ -120,6 +120,11 @@ class Case:
     def path(self) -> Path | None:
         """File or folder of the scan, where that is known."""
         return None if self.choice is None else self.choice.path
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether the scan was read from a DICOM series."""
+        return self.choice is not None and is_dicom(self.choice.path)
 
     @property
     def sha256(self) -> str:
