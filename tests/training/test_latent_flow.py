@@ -108,7 +108,7 @@ def test_the_folder_holds_no_noise_and_says_what_was_learned(model, tmp_path):
     assert "flow.noise" not in names
     page = (model.folder / "README.md").read_text(encoding="utf-8")
     assert "60 x 4 cubes of 16 voxels" in page
-    assert "of a decoder's brain" in page
+    assert "pairs of a decoded brain" in page
     once, twice = (load(model.folder, device="cpu").synthesis.flow.noise for _ in range(2))
     assert torch.equal(once, twice)
 
