@@ -19,7 +19,6 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from stylegan3d.outputs.films import Film
     from stylegan3d.recipe.recipe import Recipe, Source
-    from stylegan3d.session.case import Choice
 
 DOTS_PER_METRE = 300 / 0.0254
 
@@ -52,11 +51,15 @@ class AsDicom:
 
     Attributes
     ----------
-    series : Choice or None
-        The DICOM series of the patient that they are made from; None for a study of their own.
+    path : Path or None
+        The DICOM file or folder of the patient that they are made from; None for a study of their
+        own.
+    series : str or None
+        UID of the series in it.
     """
 
-    series: Choice | None = None
+    path: Path | None = None
+    series: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,8 +279,8 @@ def _dicom(
     from stylegan3d.outputs.dicom_files import dicom_files
 
     report(1, 2, _("Writing DICOM"))
-    series = target.dicom.series
-    reference = None if series is None else Reference.read(series.path, series.series)
+    series = target.dicom
+    reference = None if series.path is None else Reference.read(series.path, series.series)
     return dicom_files(paths, target.path.parent, reference, contents=files)
 
 

@@ -27,7 +27,6 @@ from stylegan3d.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
-    from stylegan3d.session.case import Choice
 
 SUFFIX = ".nii.gz"
 
@@ -259,7 +258,7 @@ class ExportPanel(Panel):
         """A name in the chosen folder."""
         return Path(self.folder.text()).expanduser() / name
 
-    def _series(self) -> tuple[str, Choice] | None:
+    def _series(self) -> tuple[str, AsDicom] | None:
         """The patient that the current brain is made from, and the DICOM series; None without.
 
         What is mixed of several patients is nobody's.
@@ -269,7 +268,7 @@ class ExportPanel(Panel):
         case = cases[0]
         if len(keys) != 1 or case is None or case.choice is None or not case.is_dicom:
             return None
-        return case.name, case.choice
+        return case.name, AsDicom(case.choice.path, case.choice.series)
 
     def _show_study(self) -> None:
         """Say whose study DICOM files join, before they are written."""
@@ -282,7 +281,7 @@ class ExportPanel(Panel):
     def as_dicom(self) -> AsDicom | None:
         """Whether files are to be written as DICOM too."""
         found = self._series()
-        return AsDicom(None if found is None else found[1]) if self.dicom.isChecked() else None
+        return (AsDicom() if found is None else found[1]) if self.dicom.isChecked() else None
 
     def _save(self) -> None:
         from stylegan3d.outputs.results import volume_name
