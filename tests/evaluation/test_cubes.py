@@ -17,7 +17,7 @@ from stylegan3d.metrics import cubes as module
 
 
 def test_soft_brains_are_told_and_shown(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STEPS", 40)
+    monkeypatch.setattr(module, "TREES", 30)
     people = np.asarray(pack.volumes[:12], float)
     soft = uniform_filter(people, (0, 3, 3, 3)).astype(np.uint8)
     settings = EvaluationSettings(parts=("cubes",), samples=12, privacy_samples=8)

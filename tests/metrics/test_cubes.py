@@ -14,7 +14,7 @@ SHAPE = (20, 20, 20)
 
 @pytest.fixture
 def space(monkeypatch: pytest.MonkeyPatch) -> Space:
-    monkeypatch.setattr(module, "STEPS", 80)
+    monkeypatch.setattr(module, "TREES", 30)
     affine = np.diag([4.0, 4.0, 4.0, 1.0])
     affine[:3, 3] = -38
     return Space(SHAPE, affine)

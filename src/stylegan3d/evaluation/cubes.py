@@ -18,7 +18,7 @@ SHOWN, ENLARGED, GAP = 8, 6, 4
 
 
 def cubes(material: Material) -> dict[str, Any]:
-    """How well a small network tells cubes of 32 mm of random brains from people's.
+    """How well cubes of 32 mm of random brains are told from people's.
 
     Returns
     -------

@@ -74,7 +74,7 @@ def cubes_told(part: dict[str, Any]) -> str:
     worst = max(part["regions"], key=lambda name: part["regions"][name]["synthetic"])
     found = part["accuracy"]
     return (
-        f"Of cubes of 32 mm a small network tells {100 * found['synthetic']:.0f} % rightly (real "
+        f"Of cubes of 32 mm {100 * found['synthetic']:.0f} % are told rightly (real "
         f"ones from each other {100 * found['real']:.0f} %; 50 % is chance), most of all in the "
         f"{worst} ({100 * part['regions'][worst]['synthetic']:.0f} %)."
     )
