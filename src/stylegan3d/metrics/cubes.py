@@ -24,7 +24,6 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import NAMES, region_masks
 from stylegan3d.metrics.cross_validation import LEAST
 from stylegan3d.metrics.intervals import Interval, bootstrap
-from stylegan3d.networks.resampling import haar
 from stylegan3d.progress import Progress
 
 SIDE_MM = 32.0
@@ -176,6 +175,15 @@ def _tested(mask: np.ndarray, space: Space, side: int) -> tuple[np.ndarray, list
     return corners, [NAMES[number - 1] for number in names[flat]]
 
 
+def _bands(cubes: torch.Tensor) -> torch.Tensor:
+    """Haar bands [N, 8, X / 2, ...] of cubes [N, 1, X, Y, Z]: means of two voxels, differences."""
+    for axis in (2, 3, 4):
+        pairs = cubes.unflatten(axis, (-1, 2))
+        first, second = pairs.unbind(axis + 1)
+        cubes = torch.cat([(first + second) / 2, (first - second) / 2], dim=1)
+    return cubes
+
+
 @torch.no_grad()
 def texture(volume: np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
     """What is measured of each cube of a volume uint8 (X, Y, Z), float32 [cubes, measures].
@@ -189,7 +197,7 @@ def texture(volume: np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
     )[:, None]
     found, low = [], cubes
     for _ in range(LEVELS):
-        bands = haar(low)
+        bands = _bands(low)
         fine, low = bands[:, 1:].flatten(2), bands[:, :1]
         energy = fine.square().mean(dim=2)
         found += [(energy + 1e-6).log(), fine.abs().mean(dim=2) / (energy.sqrt() + 1e-4)]

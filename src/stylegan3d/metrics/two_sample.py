@@ -51,18 +51,6 @@ class Judge(nn.Module):
         return self.head(self.body(x).mean((2, 3, 4)))[:, 0]
 
 
-def new_judge(source: torch.Generator) -> Judge:
-    """A judge that has learned nothing yet, the same for the same source."""
-    judge = Judge()
-    for weight in judge.parameters():
-        if weight.ndim > 1:
-            nn.init.kaiming_normal_(weight, 0.2, generator=source)
-    for layer in judge.modules():
-        if isinstance(layer, (nn.Conv3d, nn.Linear)) and layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-    return judge
-
-
 def cube(volume: Tensor, share: Sequence[float]) -> Tensor:
     """A cube of a volume uint8 [X, Y, Z], float32 in [0, 1], at relative positions."""
     side = min(SIDE, int(MIDDLE * min(volume.shape)))
@@ -125,7 +113,13 @@ def two_sample(
 def _trained(x: Tensor, y: Tensor, seed: int) -> Judge:
     """Train on volumes uint8 [n, X, Y, Z] and labels [n]; deterministic."""
     source = torch.Generator().manual_seed(seed)
-    judge = new_judge(source)
+    judge = Judge()
+    for weight in judge.parameters():
+        if weight.ndim > 1:
+            nn.init.kaiming_normal_(weight, 0.2, generator=source)
+    for layer in judge.modules():
+        if isinstance(layer, (nn.Conv3d, nn.Linear)) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS)
     for _ in range(STEPS):
