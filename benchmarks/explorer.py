@@ -1,13 +1,15 @@
 """How fluent the window is, and whether it keeps its memory: the real window, driven.
 
-    python benchmarks/explorer.py [drag] [rest] [start] [memory] [--seconds 60] [--model FOLDER]
-                                  [--share 1]
+    python benchmarks/explorer.py [drag] [edited] [rest] [start] [memory] [--seconds 60]
+                                  [--model FOLDER] [--share 1]
 
 `drag` moves a slider twelve times a second and measures from the move until all three 2D views have
 drawn a picture that is at least as new (previews count), how late the event loop is meanwhile, and
 after the hand lets go how long until the full volume stands in all four views. The processor time
 of a move, of all threads, and how often the window was put together for it, say on a busy machine
 too which of two versions does less.
+`edited` does the same with a direction's slider after a scan was projected, so that each move
+shows the edited scan, and prints the time a frame takes in the renderer.
 `rest` measures the event loop while volumes are rendered and nothing is painted.
 `start` measures from the start of a process to its window and to its first brain.
 `memory` moves sliders, changes seeds, and starts and cancels projections, and compares the memory
@@ -37,7 +39,7 @@ from _window import Driver, Heartbeat, in_use
 from napari_stylegan3d.app.virtual_screen import start_virtual_screen
 from napari_stylegan3d.app.window import has_display
 
-PARTS = ("drag", "rest", "start", "memory")
+PARTS = ("drag", "edited", "rest", "start", "memory")
 PER_SECOND = 12.0
 # A slider of each kind, and its tab.
 SLIDERS = {
@@ -59,6 +61,36 @@ def drag(driver: Driver, seconds: float) -> None:
         driver.explorer.panel(title)
         driver.settle()
         drag_one(driver, name, seconds / len(SLIDERS))
+
+
+def edited(driver: Driver, seconds: float) -> None:
+    """A direction's slider on a projected scan, and how long its frames take."""
+    from napari_stylegan3d.core.samples import sample_path
+
+    explorer = driver.explorer
+    explorer.panel("Project")
+    explorer.open_scan(sample_path("ucla-sub-04"))
+    driver.wait(lambda: driver.find("project.start").isEnabled())
+    box = driver.find("project.budget")
+    box.setCurrentIndex(box.findData("draft"))
+    driver.find("project.start").click()
+    driver.wait(lambda: explorer.session.projected)
+    explorer.panel("Directions")
+    driver.settle()
+    frames: list[float] = []
+
+    def note(_recipe: Any, picture: Any) -> None:
+        if picture.quality == "preview" and picture.rendered.movement is not None:
+            frames.append(1000 * picture.rendered.seconds)
+
+    explorer.rendering.shown.connect(note)
+    drag_one(driver, "directions.strength.0", seconds)
+    explorer.rendering.shown.disconnect(note)
+    print(
+        f"live frame of an edited scan: {len(frames)} frames, median {np.median(frames):.0f} ms, "
+        f"p95 {np.quantile(frames, 0.95):.0f} ms",
+        flush=True,
+    )
 
 
 def drag_one(driver: Driver, name: str, seconds: float) -> None:
@@ -230,6 +262,8 @@ def main() -> None:
     driver = Driver(args.model)
     if "drag" in parts:
         drag(driver, args.seconds)
+    if "edited" in parts:
+        edited(driver, args.seconds / 3)
     if "rest" in parts:
         rest(driver, args.seconds / 3)
     if "memory" in parts:

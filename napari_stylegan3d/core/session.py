@@ -368,12 +368,20 @@ class Session(QObject):
         return recipe.replace(source=source, detail=detail)
 
     def replace_source(self, old: Source, new: Source) -> None:
-        """Replace a source after its latent was saved elsewhere."""
+        """Replace a source, in all of the history, after its latent was saved elsewhere."""
+
+        def moved(shown: Shown) -> Shown:
+            recipe = shown.recipe.with_paths(lambda part: new if part == old else part)
+            return dataclasses.replace(shown, recipe=recipe)
+
         for case in self.cases:
             if case.source == old:
                 self.swap(case, dataclasses.replace(case, source=new))
+        self.history.map(lambda e: dataclasses.replace(e, shown=moved(e.shown)))
+        self._shown = moved(self._shown)
         self.projectedChanged.emit()
-        self.change(self.recipe.with_paths(lambda s: new if s == old else s))
+        self.historyChanged.emit()
+        self.recipeChanged.emit(self.recipe, False)
 
     def mix_or_none(self) -> Mix:
         """The recipe's mix, or one with all strengths 0."""

@@ -10,6 +10,7 @@ from qtpy.QtGui import QColor, QFontMetrics, QImage, QPainter, QPen
 from qtpy.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
+from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_change, describe_recipe
 
@@ -155,6 +156,8 @@ class HistoryList(RecipeList):
         ahead = _(" (undone)") if row > self.session.history.position else ""
         change, whole = self.words(row), describe_recipe(entry.recipe)
         lines = [f"{where}{ahead}: {change}"]
+        if entry.shown.what != "scan" and entry.recipe.worn_detail is not None:
+            lines.append(provenance_of(self.session, entry.recipe).one_line)
         if whole != change and entry.shown.what != "scan":
             lines.append(whole)
         if not self.can_be_shown(row):

@@ -150,7 +150,7 @@ def test_two_patients_are_never_taken_for_each_other(
     window.find("export.folder").setText(str(tmp_path))
     window.find("export.overwrite").setChecked(True)
     try:
-        for case, change in ((second, "PC 2 -2"), (first, "PC 1 +2")):
+        for case, change in ((first, "PC 1 +2"), (second, "PC 2 -2"), (first, "PC 1 +2")):
             at = max(
                 k
                 for k, e in enumerate(states)
