@@ -290,6 +290,8 @@ class Explorer(Docked):
         self.comparing.pin(recipe)
 
     def _on_first_brain(self) -> None:
+        if self._closed:
+            return
         if not self._is_ready:
             self._is_ready = True
             self.ready.emit()

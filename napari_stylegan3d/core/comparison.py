@@ -119,7 +119,7 @@ class Comparison(QObject):
     def place(self, picture: Picture) -> None:
         """The current picture has the same voxels with another affine."""
         self.picture = picture
-        self.session.look("recipe")
+        self.show_brain()
 
     def show_brain(self) -> None:
         """Show the newest picture itself; draw it again if it is shown already."""

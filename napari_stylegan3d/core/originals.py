@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from stylegan3d.render.carried import Original
     from stylegan3d.scans import AlignedScan
 
+NOT_OPEN = _(
+    "The scan {name} is not open, so its detail cannot be shown: open the scan and project it, or "
+    "choose Model's brain."
+)
+ELSEWHERE = _(
+    "The scan {name} was projected with other axes or another voxel size, so its detail cannot be "
+    "shown: reset them, or choose Model's brain."
+)
+
 
 class Originals:
     """Finds the scan behind a projection; called in threads that render."""
@@ -36,12 +45,9 @@ class Originals:
         case = self._session.find_projected(source)
         if case is None or case.aligned is None:
             known = self._session.case_of(source)
-            raise ScanError(
-                _(
-                    "The scan {name} is not open, so its detail cannot be shown: open the scan and "
-                    "project it, or choose Model's brain."
-                ).format(name="" if known is None else known.name)
-            )
+            elsewhere = known is not None and known.aligned is not None
+            words = ELSEWHERE if elsewhere else NOT_OPEN
+            raise ScanError(words.format(name="" if known is None else known.name))
         if case.aligned not in self._known:
             self._known[case.aligned] = Original.of(case.aligned)
         return self._known[case.aligned]
