@@ -127,10 +127,12 @@ class Trajectory:
         told = check.get("ageing")
         if told is None or directions.age_reading is None or check["name"] not in directions.names:
             return None
+        youngest, oldest = told["ages"]
         return cls(
             check["name"],
             float(check["per_unit"]),
-            *map(float, told["ages"]),
+            float(youngest),
+            float(oldest),
             told.get("error"),
             directions.age_reading,
             {key: np.array(rows, np.float64) for key, rows in told["expected"].items()},

@@ -123,7 +123,7 @@ def _beside(part: Any, path: Path) -> Any:
     """
     found = part.within(path.parent)
     written, name = (p.path if isinstance(p, Source) else p.file for p in (part, found))
-    if name is not None and all(leads_out(path.parent, n) for n in (written, name)):
+    if name and written and all(leads_out(path.parent, n) for n in (str(written), str(name))):
         raise RecipeError(
             f"{path} refers to the file {short_repr(name)} outside the folder of the recipe: "
             "move that file beside the recipe, or give the recipe as text."
