@@ -19,6 +19,8 @@ asked = []
 ALLOWED = {getattr(socket, "AF_UNIX", None)}
 
 def hear(event, arguments):
+    if event == "socket.bind" and arguments[1] == ("::1", 0):
+        return  # how urllib3, imported by pydicom, finds out whether there is IPv6: nobody is asked
     if event in ("socket.connect", "socket.sendto", "socket.bind"):
         if arguments[0].family not in ALLOWED:
             asked.append(f"{event} {arguments[1]}")

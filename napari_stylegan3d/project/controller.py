@@ -195,6 +195,7 @@ class Projecting(QObject):
 
     def shutdown(self) -> None:
         """Stop all jobs."""
+        self.looking.shutdown()
         self.regions.shutdown()
         self.labels.shutdown()
         self.painting.forget()

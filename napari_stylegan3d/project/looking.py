@@ -37,6 +37,10 @@ class Looking(QObject):
         bar.viewRequested.connect(self.look)
         self.comparison.viewChanged.connect(self._on_view)
 
+    def shutdown(self) -> None:
+        """The views go: what is drawn from now on is not shown."""
+        self.comparison.viewChanged.disconnect(self._on_view)
+
     def look(self, key: str) -> None:
         """Show a picture of the patient."""
         session = self.session

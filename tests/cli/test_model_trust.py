@@ -33,4 +33,4 @@ def test_the_card_gains_an_entry_and_the_weights_stay(run, model, people, tmp_pa
     assert generator.card["trust"] == dry.json["trust"]
     assert generator.card["trust"]["people"] == 8
     assert "What it knows" in (mine / "README.md").read_text()
-    assert "8 people" in wet.out
+    assert "8 subjects" in wet.out

@@ -28,7 +28,7 @@ def test_dry_run_lists_and_does_nothing(folder, tmp_path, monkeypatch):
     (folder / "sub-09_T1w.nii.gz").write_bytes((folder / "sub-01_T1w.nii.gz").read_bytes())
     ran = run_command(str(folder), "--dry-run")
     assert ran.exit_code == 0, ran.output
-    assert "3 scans of 3 people (2 for training, 1 for validation); 3 to prepare" in ran.stdout
+    assert "3 scans of 3 subjects (2 for training, 1 for validation); 3 to prepare" in ran.stdout
     assert "leave out sub-02_T1w.nii.gz: participants.tsv holds it out" in ran.stdout
     assert "leave out sub-09_T1w.nii.gz: sub-09_T1w.nii.gz is the same file" in ran.stdout
     assert "leave out sub-01_dseg.nii.gz: Its name is that of a label map" in ran.stdout

@@ -157,7 +157,7 @@ def test_a_models_flow_is_trained_on(pairs, generator, pack, tmp_path):
     told = made.card["training"]["flow"]
     assert (told["steps_done"], told["begun_with"]["steps_done"]) == (1, 40)
     page = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
-    assert "learned from 41 x 4 cubes of 16 voxels, each of a linear brain" in page
+    assert "The final flow was trained on 41 x 4 cubes of 16 voxels" in page
     w = seed_latents(made, [0])
     torch.testing.assert_close(made.synthesis(w), model.synthesis(w), rtol=0, atol=0.02)
 

@@ -191,7 +191,7 @@ def test_labels_are_learned_again_only_if_asked(labelled, pack, latents, tmp_pat
         (["age", "age"], "named twice"),
         (["weight"], "has no column 'weight'"),
         (["same"], "has the same 'same'"),
-        (["mood"], "Nothing of 'mood' can be told"),
+        (["mood"], "'mood' cannot be predicted"),
     ],
 )
 def test_what_cannot_be_learned_is_refused(folder, pack, latents, labels, sentence, tmp_path):

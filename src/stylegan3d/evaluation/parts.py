@@ -18,6 +18,7 @@ from stylegan3d.metrics.comparison import (
 from stylegan3d.metrics.cross_validation import LEAST
 from stylegan3d.metrics.distances import (
     BATCH,
+    FEWEST_LEFT_OUT,
     Moments,
     bmmd2_intervals,
     cubic_kernel,
@@ -84,14 +85,13 @@ def _bmmd2(material: Material) -> dict[str, Any]:
     """bMMD2 to all people beside that of people, and to held-out people beside training people."""
     made = Moments.of(material.synthetic)
     volumes, held_out = material.volumes(material.people), material.volumes(material.validation)
-    people, target = Moments.of(volumes), Moments.of(held_out)
-    known = Moments.of(material.volumes(material.training))
-    return {
-        "bmmd2": _bmmd2_beside(material, made, volumes, people, real_bmmd2(people)),
-        "bmmd2_validation": _bmmd2_beside(
-            material, made, held_out, target, expected_bmmd2(known, target)
-        ),
-    }
+    people = Moments.of(volumes)
+    found = {"bmmd2": _bmmd2_beside(material, made, volumes, people, real_bmmd2(people))}
+    if len(material.validation) >= FEWEST_LEFT_OUT:
+        target, known = Moments.of(held_out), Moments.of(material.volumes(material.training))
+        baseline = expected_bmmd2(known, target)
+        found["bmmd2_validation"] = _bmmd2_beside(material, made, held_out, target, baseline)
+    return found
 
 
 def _bmmd2_beside(

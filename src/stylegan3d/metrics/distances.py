@@ -18,6 +18,8 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import DRAWS, Interval, jackknife_error, normal, quantiles
 
 BATCH = 8
+#: Volumes a side for an interval by leaving out one at a time.
+FEWEST_LEFT_OUT = 3
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -268,7 +270,7 @@ class LeftOut:
             rows.append((np.vdot(x, x), np.vdot(x, own.total), np.vdot(x, other.total)))
         energy, with_own, with_other = np.array(rows, np.float64).T
         n = own.n
-        if n < 3:
+        if n < FEWEST_LEFT_OUT:
             raise StyleGAN3DError("An interval of bMMD2 needs three volumes a side; give more.")
         total = np.asarray(own.total)
         rest = own.energy - energy
