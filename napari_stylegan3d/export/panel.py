@@ -272,7 +272,10 @@ class ExportPanel(Panel):
 
     def _show_study(self) -> None:
         """Say whose study DICOM files join, before they are written."""
-        self.joins.setVisible(self.dicom.isChecked())
+        wanted = self.dicom.isChecked()
+        self.joins.setVisible(wanted)
+        if not wanted:  # looking at the series reads files, and recipes change many times a second
+            return
         found = self._series()
         own = _("DICOM: a study of its own, of no patient")
         joined = _("DICOM: joins the patient and study of {name}")
@@ -280,8 +283,10 @@ class ExportPanel(Panel):
 
     def as_dicom(self) -> AsDicom | None:
         """Whether files are to be written as DICOM too."""
+        if not self.dicom.isChecked():
+            return None
         found = self._series()
-        return (AsDicom() if found is None else found[1]) if self.dicom.isChecked() else None
+        return AsDicom() if found is None else found[1]
 
     def _save(self) -> None:
         from stylegan3d.outputs.results import volume_name

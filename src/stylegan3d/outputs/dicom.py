@@ -239,7 +239,6 @@ def series_of(
     _pydicom()
     from pydicom.uid import MRImageStorage
 
-    when = when or datetime.datetime.now().astimezone()
     common = Common(saved, reference, when)
     if plane is None and common.native and reference is not None:
         plane = reference.plane
@@ -306,7 +305,7 @@ def pdf_of(
     from pydicom.sr.codedict import codes
     from pydicom.uid import EncapsulatedPDFStorage
 
-    path, when = Path(path), when or datetime.datetime.now().astimezone()
+    path = Path(path)
     try:
         content = content_of(path, contents)
     except OSError as reason:
@@ -355,10 +354,13 @@ def encoded(datasets: Sequence[Dataset], folder: Path) -> Iterator[tuple[Path, b
 class Common:
     """What all objects of one export have in common."""
 
-    def __init__(self, saved: Saved, reference: Reference | None, when: datetime.datetime) -> None:
-        self.saved, self.reference, self.when = saved, reference, when
+    def __init__(
+        self, saved: Saved, reference: Reference | None, when: datetime.datetime | None
+    ) -> None:
+        self.saved, self.reference = saved, reference
+        self.when = when or datetime.datetime.now().astimezone()
         study = "" if reference is None else str(reference.header.get("StudyInstanceUID", ""))
-        self._salt = saved.digest + study.encode() + when.isoformat().encode()
+        self._salt = saved.digest + study.encode() + self.when.isoformat().encode()
 
     @property
     def derivation(self) -> str:

@@ -73,7 +73,7 @@ def segmentation_of(
     values = [int(v) for v in names if int(v) > 0 and (saved.data == int(v)).any()]
     if not values:
         raise OutputError(f"{saved.stem} has no labelled voxel: there is nothing to write.")
-    common = Common(saved, reference, when or datetime.datetime.now().astimezone())
+    common = Common(saved, reference, when)
     data, affine = turned(saved.data, saved.affine, SLICING[slicing_plane(saved.affine)])
     # highdicom's axes are slices, rows, columns.
     order = [2, 1, 0]
@@ -88,19 +88,22 @@ def segmentation_of(
         coordinate_system="PATIENT",
         frame_of_reference_uid=images[0].FrameOfReferenceUID,
     )
-    described = [
-        hd.seg.SegmentDescription(
-            segment_number=number,
-            segment_label=str(names[str(value)])[:64],
-            segmented_property_category=_coded(str(names[str(value)]))[0],
-            segmented_property_type=_coded(str(names[str(value)]))[1],
-            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=_algorithm(saved),
-            tracking_uid=common.uid("segment", str(value)),
-            tracking_id=f"{saved.stem} {names[str(value)]}"[:64],
+    described = []
+    for number, value in enumerate(values, start=1):
+        name = str(names[str(value)])
+        category, kind = _concepts(name)
+        described.append(
+            hd.seg.SegmentDescription(
+                segment_number=number,
+                segment_label=name[:64],
+                segmented_property_category=category,
+                segmented_property_type=kind,
+                algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+                algorithm_identification=_algorithm(saved),
+                tracking_uid=common.uid("segment", str(value)),
+                tracking_id=f"{saved.stem} {name}"[:64],
+            )
         )
-        for number, value in enumerate(values, start=1)
-    ]
     ds = hd.seg.Segmentation(
         source_images=list(images),
         pixel_array=volume,
@@ -147,10 +150,10 @@ def measures_of(
     found = {key: value for key, value in known_volumes(saved).items() if np.isfinite(value)}
     if not found:
         raise OutputError(f"{saved.stem} has no tissue volumes in its sidecar: nothing to write.")
-    common = Common(saved, reference, when or datetime.datetime.now().astimezone())
+    common = Common(saved, reference, when)
     groups = []
     for key, value in found.items():
-        category, kind = _coded(VOLUMES[key])
+        category, kind = _concepts(VOLUMES[key])
         groups.append(
             hd.sr.MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=hd.sr.TrackingIdentifier(
@@ -213,7 +216,7 @@ def _algorithm(saved: Saved) -> Any:
     )
 
 
-def _coded(name: str) -> tuple[Any, Any]:
+def _concepts(name: str) -> tuple[Any, Any]:
     """Category and type of a structure, by its name: SNOMED CT, else a code of this program."""
     from pydicom.sr.codedict import codes
     from pydicom.sr.coding import Code
