@@ -20,29 +20,21 @@ PREVIEW_MS = {"bfloat16": 30.0, "float32": 70.0}
 
 def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
     """Of `parts.fidelity`."""
-    for key, against in (("fid", ""), ("fid_validation", " to validation subjects")):
-        fid = part[key]
-        yield figure(
-            f"FID{against} (n = {fid['n']})",
-            fid,
-            4,
-            compared=times(fid["ratio"], fid.get("ratio_interval")),
-            aim=f"<= {FID_RATIO} x",
-            reached=fid["ratio"] is not None and fid["ratio"] <= FID_RATIO,
-        )
-    for key, against in (
-        ("fid_diagonal", ""),
-        ("fid_diagonal_validation", " to validation subjects"),
-    ):
-        if key in part:
-            fid = part[key]
+    names = {"fid": ("FID", FID_RATIO)}
+    if "fid_diagonal" in part:  # evaluations of before have none
+        names["fid_diagonal"] = ("  features taken as independent", DIAGONAL_RATIO)
+    for key, (name, most) in names.items():
+        for fid, against in (
+            (part[key], ""),
+            (part[f"{key}_validation"], " to validation subjects"),
+        ):
             yield figure(
-                f"  features taken as independent{against} (n = {fid['n']})",
+                f"{name}{against} (n = {fid['n']})",
                 fid,
                 4,
                 compared=times(fid["ratio"], fid.get("ratio_interval")),
-                aim=f"<= {DIAGONAL_RATIO} x",
-                reached=fid["ratio"] is not None and fid["ratio"] <= DIAGONAL_RATIO,
+                aim=f"<= {most} x",
+                reached=fid["ratio"] is not None and fid["ratio"] <= most,
             )
     for key, against in (("kid", ""), ("kid_validation", " to validation subjects")):
         kid = part[key]
