@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -106,6 +107,18 @@ class Window:
         shown = self.explorer.comparison
         self.wait(lambda: not self.explorer.rendering.busy and shown.is_current)
         self.views.view("3D").follower.settle()
+
+    def project(self, path: Path) -> Any:
+        """Open a scan and project it; its case."""
+        name = path.name.split("_")[0]
+        self.explorer.open_scan(path)
+        self.wait(lambda: self.find("project.name").text() == name)
+        before = len(self.session.projected)
+        self.choose("project.budget", "draft")
+        self.click("project.start")
+        self.wait(lambda: len(self.session.projected) > before)
+        self.settle()
+        return self.session.projected[-1]
 
     @property
     def recipe(self) -> Any:
@@ -270,8 +283,6 @@ def model() -> Any:
 @pytest.fixture(scope="session")
 def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scan of the egg without a skull: an LAS array, oblique by 5 degrees."""
-    import nibabel as nib
-
     from stylegan3d.geometry.space import Space
 
     angle = np.radians(5)
@@ -284,4 +295,16 @@ def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data[data < 0.1] = 0
     path = tmp_path_factory.mktemp("scans") / "sub-07_T1w.nii.gz"
     nib.Nifti1Image((700 * data).astype(np.int16), affine).to_filename(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def second_file(scan_file, tmp_path_factory) -> Path:
+    """Another patient than that of `scan_file`."""
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj).astype(np.float32)
+    waves = 40 * np.sin(np.indices(data.shape)[1] / 4)
+    path = tmp_path_factory.mktemp("second") / "sub-08_T1w.nii.gz"
+    changed = np.where(data > 0, data + waves, 0).clip(0, None)
+    nib.Nifti1Image(changed.astype(np.int16), image.affine).to_filename(path)
     return path

@@ -31,19 +31,6 @@ from stylegan3d.session.file import SessionState, read_session
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 
 
-@pytest.fixture(autouse=True, scope="module")
-def sessions_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Sessions of these tests are kept apart from those of others."""
-    folder = tmp_path_factory.mktemp("sessions")
-    before = os.environ.get(FOLDER_VARIABLE)
-    os.environ[FOLDER_VARIABLE] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ[FOLDER_VARIABLE]
-    else:
-        os.environ[FOLDER_VARIABLE] = before
-
-
 @pytest.fixture
 def window(window: Any) -> Any:
     """No favourites are left from the test before."""

@@ -2,60 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any
-
-import nibabel as nib
 import numpy as np
-import pytest
 
-from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
 from napari_stylegan3d.history.models import AHEAD
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 
 
-@pytest.fixture(autouse=True, scope="module")
-def sessions_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Sessions of these tests are kept apart from those of others."""
-    folder = tmp_path_factory.mktemp("sessions")
-    before = os.environ.get(FOLDER_VARIABLE)
-    os.environ[FOLDER_VARIABLE] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ[FOLDER_VARIABLE]
-    else:
-        os.environ[FOLDER_VARIABLE] = before
-
-
-@pytest.fixture(scope="module")
-def second_file(scan_file, tmp_path_factory) -> Path:
-    """Another patient than that of `scan_file`."""
-    image = nib.load(scan_file)
-    data = np.asarray(image.dataobj).astype(np.float32)
-    waves = 40 * np.sin(np.indices(data.shape)[1] / 4)
-    path = tmp_path_factory.mktemp("second") / "sub-08_T1w.nii.gz"
-    changed = np.where(data > 0, data + waves, 0).clip(0, None)
-    nib.Nifti1Image(changed.astype(np.int16), image.affine).to_filename(path)
-    return path
-
-
 def seed(number: int) -> Recipe:
     return Recipe(Source("seed", number), Truncation(0.7))
-
-
-def project(window, path: Path) -> Any:
-    name = path.name.split("_")[0]
-    window.explorer.open_scan(path)
-    window.wait(lambda: window.find("project.name").text() == name)
-    before = len(window.session.projected)
-    window.choose("project.budget", "draft")
-    window.click("project.start")
-    window.wait(lambda: len(window.session.projected) > before)
-    window.settle()
-    return window.session.projected[-1]
 
 
 def mix_sources(window) -> list[str]:
@@ -72,7 +28,7 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     session = window.session
     session.change(seed(3))
     session.favourites.add(seed(3), "mine")
-    case = project(window, scan_file)
+    case = window.project(scan_file)
     session.second = case.source
     session.change(session.recipe.replace(truncation=Truncation(0.5)))
     window.settle()
@@ -153,8 +109,8 @@ def test_earlier_sessions_can_be_opened_after_another_model(window, sessions_fol
 
 
 def test_every_patient_of_a_session_comes_back(window, scan_file, second_file, tmp_path):
-    first = project(window, scan_file)
-    second = project(window, second_file)
+    first = window.project(scan_file)
+    second = window.project(second_file)
     session = window.session
     states, position = session.states, session.history.position
     sessions, saved = window.explorer.sessions, tmp_path / "two patients.sg3d"

@@ -20,35 +20,10 @@ from stylegan3d.scans import read_scan
 EDITED = "Edited scan, not a recording"
 
 
-@pytest.fixture(scope="module")
-def second_file(scan_file, tmp_path_factory) -> Path:
-    """Another patient than that of `scan_file`."""
-    image = nib.load(scan_file)
-    data = np.asarray(image.dataobj).astype(np.float32)
-    waves = 40 * np.sin(np.indices(data.shape)[1] / 4)
-    path = tmp_path_factory.mktemp("second") / "sub-08_T1w.nii.gz"
-    changed = np.where(data > 0, data + waves, 0).clip(0, None)
-    nib.Nifti1Image(changed.astype(np.int16), image.affine).to_filename(path)
-    return path
-
-
-def project(window, path: Path) -> Any:
-    """Open a scan and project it; its case."""
-    name = path.name.split("_")[0]
-    window.explorer.open_scan(path)
-    window.wait(lambda: window.find("project.name").text() == name)
-    before = len(window.session.projected)
-    window.choose("project.budget", "draft")
-    window.click("project.start")
-    window.wait(lambda: len(window.session.projected) > before)
-    window.settle()
-    return window.session.projected[-1]
-
-
 @pytest.fixture
 def case(window, scan_file) -> Any:
     """A projected patient, sub-07."""
-    return project(window, scan_file)
+    return window.project(scan_file)
 
 
 def edit(window, strength: float, name: str = "PC 1") -> None:
@@ -138,9 +113,9 @@ def test_the_movement_map_has_units_and_goes_away(window, case):
 def test_two_patients_are_never_taken_for_each_other(
     window, scan_file, second_file, tmp_path, monkeypatch
 ):
-    first = project(window, scan_file)
+    first = window.project(scan_file)
     edit(window, 2.0)
-    second = project(window, second_file)
+    second = window.project(second_file)
     edit(window, -2.0, "PC 2")
     states = window.session.history.states
     # Another scan is being read all the while.
