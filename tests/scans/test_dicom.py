@@ -1,17 +1,33 @@
 """DICOM folders: the volume a NIfTI of the same phantom has, series told apart, doubts said."""
 
+import locale
 import shutil
+import struct
+import zlib
 
 import dicoms
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK as sitk
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
-from stylegan3d.scans import SeveralSeries, SeveralVolumes, dicom_headers, list_series, read_scan
+from stylegan3d.scans import (
+    SeveralSeries,
+    SeveralVolumes,
+    dicom,
+    dicom_decoder,
+    dicom_headers,
+    list_series,
+    read_scan,
+)
 from stylegan3d.scans.dicom import read_series
-from stylegan3d.scans.dicom_headers import slices_of
+from stylegan3d.scans.dicom_decoder import NotDecoded, header_of
+from stylegan3d.scans.dicom_headers import TAGS, slices_of
+from stylegan3d.scans.dicom_lengths import Budget, lengths_of
 
 SHAPE = (26, 24, 20)
 
@@ -358,6 +374,85 @@ def test_a_geometry_that_no_scanner_gives_is_refused(tmp_path, wrong, why):
     dicoms.write_series(tmp_path, picture(), grid(), extra=wrong)
     with pytest.raises(SeveralSeries, match=why):
         read_scan(tmp_path)
+
+
+NESTED = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\xff"
+
+
+def test_a_file_that_crashes_the_decoder_ends_its_process_alone(tmp_path):
+    dicoms.write_series(tmp_path, picture(), grid())
+    first, second = sorted(tmp_path.iterdir())[:2]
+    whole = first.read_bytes()
+    first.write_bytes(whole + b"\xfe\xff\x0d\xe0\0\0\0\0" + 15_000 * NESTED)
+    with pytest.raises(NotDecoded, match="crashes the decoder") as caught:
+        header_of(first, TAGS)  # past the look at its lengths
+    assert caught.value.ended
+    assert header_of(second, TAGS)["shape"][:2] == [26, 24]
+    assert slices_of(first) == []
+    # Reals of undefined length are a sequence to GDCM.
+    body = struct.pack("<HH", 0x7FE0, 8) + b"OF\0\0\xff\xff\xff\xff" + 15_000 * NESTED
+    at = whole.index(b"\xe0\x7f\x10\0OW")
+    first.write_bytes(whole[:at] + body + whole[at:])
+    assert not lengths_of(first, Budget()).fit
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "why"),
+    [("SECONDS", 0.0, "s to decode"), ("MOST_BYTES", 1, "GB of memory")],
+)
+def test_the_decoder_has_limits(tmp_path, monkeypatch, limit, value, why):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time; time.sleep(60)")
+    file = tmp_path / "IM0001"
+    file.write_bytes(b"x")
+    decoder = dicom_decoder._Decoder()
+    monkeypatch.setattr(dicom_decoder, "SCRIPT", slow)
+    monkeypatch.setattr(dicom_decoder, limit, value)
+    with pytest.raises(NotDecoded, match=why):
+        decoder.ask(file, {})
+    assert decoder._process is None
+
+
+def test_what_unpacks_without_end_is_refused_before_it_does(tmp_path, monkeypatch):
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = packer.compress(struct.pack("<HH", 9, 0x1010) + b"OB\0\0" + struct.pack("<I", 2**27))
+    data += packer.compress(bytes(2**27)) + packer.flush()
+    syntax = dicoms.element((2, 0x10), "UI", "1.2.840.10008.1.2.1.99")
+    file = tmp_path / "a.dcm"
+    file.write_bytes(b"\0" * 128 + b"DICM" + syntax + data)
+    budget = Budget()
+    assert not lengths_of(file, budget).fit
+    spent = Budget().unpacked - budget.unpacked
+    assert 0 < spent < 2**25
+    # And a folder of many is given up.
+    for name in range(3):
+        shutil.copy(file, tmp_path / f"{name}.dcm")
+    monkeypatch.setattr(dicom, "Budget", lambda: Budget(unpacked=2 * spent))
+    with pytest.raises(ScanError, match="take too much memory or time"):
+        list_series(tmp_path)
+
+
+@pytest.mark.parametrize("codec", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_compressed_slices(tmp_path, codec):
+    dicoms.write_series(tmp_path, picture(), grid())
+    for file in sorted(tmp_path.iterdir()):
+        if codec == JPEG2000Lossless:  # pydicom has no encoder of its own for it
+            writer = sitk.ImageFileWriter()
+            writer.KeepOriginalImageUIDOn()
+            writer.UseCompressionOn()
+            writer.SetCompressor("JPEG2000")
+            writer.SetFileName(f"{file}.dcm")
+            before = locale.setlocale(locale.LC_ALL)
+            writer.Execute(sitk.ReadImage(str(file)))
+            locale.setlocale(locale.LC_ALL, before)  # ITK sets that of C
+            file.unlink()
+        else:
+            image = pydicom.dcmread(file)
+            image.SamplesPerPixel = 1
+            image.compress(codec)
+            image.save_as(file)
+    assert pydicom.dcmread(next(tmp_path.iterdir())).file_meta.TransferSyntaxUID == codec
+    np.testing.assert_array_equal(read_scan(tmp_path).data, picture())
 
 
 def test_a_mark_of_an_end_without_a_beginning_is_refused(tmp_path):

@@ -9,16 +9,12 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
 
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import checks
-from stylegan3d.scans.dicom_headers import (
-    SECONDARY_CAPTURE,
-    Slice,
-    quiet,
-    slices_of,
-)
+from stylegan3d.scans.dicom_decoder import pixels_of, warm_up
+from stylegan3d.scans.dicom_headers import SECONDARY_CAPTURE, Slice, slices_of
+from stylegan3d.scans.dicom_lengths import Budget
 from stylegan3d.scans.series import Series
 from stylegan3d.scans.stacks import Stack, regridded, stacked
 from stylegan3d.storage.formats import looks_like_dicom
@@ -40,20 +36,25 @@ def list_series(path: str | Path) -> list[Series]:
     ScanError
         If there is no DICOM image, or the folder holds more than 20,000 files.
     """
-    path = Path(path)
+    path, budget = Path(path), Budget()
+    warm_up()
+    own = slices_of(path, budget) if path.is_file() else None
+    if own == []:
+        raise ScanError(
+            f"{path} is not a DICOM image that can be read (a report or a damaged file?); give "
+            "a file or folder of a T1-weighted series."
+        )
     found: dict[str, dict[tuple, Slice]] = defaultdict(dict)
-    for file in _files(path):
-        for piece in slices_of(file):
+    for file in [path] if own and own[0].frames > 1 else _files(path):
+        for piece in slices_of(file, budget):
             # The same image copied to two places counts once.
-            found[piece.series].setdefault(piece.identity, piece)
-    if path.is_file():
-        own = slices_of(path)
-        if not own:
+            if own is None or piece.series == own[0].series:
+                found[piece.series].setdefault(piece.identity, piece)
+        if budget.spent:
             raise ScanError(
-                f"{path} is not a DICOM image that can be read (a report or a damaged file?); give "
-                "a file or folder of a T1-weighted series."
+                f"{path} holds files that take too much memory or time to read, such as "
+                f"{file.name}; leave them out, or give the folder of one series."
             )
-        found = defaultdict(dict, {own[0].series: found[own[0].series]})
     if not found:
         raise ScanError(
             f"{path} is a folder without DICOM images; give the folder of an examination, or one "
@@ -70,8 +71,6 @@ def list_series(path: str | Path) -> list[Series]:
 def _files(path: Path) -> list[Path]:
     """DICOM files at a place, in a fixed order; of a file, its folder's."""
     if path.is_file():
-        if (slices := slices_of(path)) and slices[0].frames > 1:
-            return [path]
         files = [p for p in sorted(path.parent.iterdir()) if p.is_file()][:MOST_FILES]
         return [p for p in files if looks_like_dicom(p)]
     found: list[Path] = []
@@ -156,26 +155,18 @@ def read_series(path: Path, series: Series, volume: int) -> np.ndarray:
     """
     slices = series.stack.slices[volume]
     checks.check_grid(path, series.shape, series.stack.affine)
-    try:
-        with quiet():
-            data = _frames(slices) if slices[0].frames > 1 else _single(slices)
-    except RuntimeError as error:
-        last = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")
-        raise checks.damaged(path, RuntimeError(last)) from error
+    data = _frames(slices) if slices[0].frames > 1 else _single(slices)
     return np.ascontiguousarray(regridded(data, series.stack), dtype=np.float32)
 
 
 def _single(slices: list[Slice]) -> np.ndarray:
-    reader = sitk.ImageSeriesReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetOutputPixelType(sitk.sitkFloat32)
-    reader.SetFileNames([str(piece.path) for piece in slices])
-    return sitk.GetArrayFromImage(reader.Execute()).transpose(2, 1, 0)
+    data = np.empty((*slices[0].shape, len(slices)), np.float32, order="F")
+    for place, piece in enumerate(slices):
+        data[..., place] = pixels_of(piece.path, (*piece.shape, 1))[..., 0]
+    return data
 
 
 def _frames(slices: list[Slice]) -> np.ndarray:
-    files: dict[Path, np.ndarray] = {}
-    for path in dict.fromkeys(piece.path for piece in slices):
-        image = sitk.ReadImage(str(path), sitk.sitkFloat32, imageIO="GDCMImageIO")
-        files[path] = sitk.GetArrayFromImage(image)
-    return np.stack([files[piece.path][piece.frame].T for piece in slices], axis=-1)
+    files = {piece.path: (*piece.shape, piece.frames) for piece in slices}
+    read = {path: pixels_of(path, shape) for path, shape in files.items()}
+    return np.stack([read[piece.path][..., piece.frame] for piece in slices], axis=-1)

@@ -1,26 +1,23 @@
 """What the headers of DICOM files say of the slices in them, and nothing about the patient.
 
-GDCM, by way of SimpleITK, does the decoding. Only the tags below are kept: names, dates, numbers
-and institutions of patients never enter this program's objects, hence none of its files.
+GDCM, by way of SimpleITK, does the decoding, in a process of its own. Only the tags below are kept:
+names, dates, numbers and institutions of patients never enter this program's objects, hence none of
+its files.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import SimpleITK as sitk
 
-from stylegan3d.scans.dicom_lengths import lengths_of
+from stylegan3d.scans.dicom_decoder import NotDecoded, header_of
+from stylegan3d.scans.dicom_lengths import Budget, lengths_of
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-# What GDCM raises for bytes that are not DICOM, or not an image (reports, structures, directories).
-NOT_AN_IMAGE = RuntimeError
 # Pixel spacing, orientation and position of an image as they lie in a little-endian file.
 SPACING, ORIENTATION, POSITION = b"\x28\0\x30\0", b"\x20\0\x37\0", b"\x20\0\x32\0"
 _LONGEST = 128
@@ -134,28 +131,26 @@ class Slice:
         return self.about["image_type"].split("\\")[:3]
 
 
-def slices_of(path: Path) -> list[Slice]:
-    """The slices of a DICOM file, empty if it holds no image."""
-    lengths = lengths_of(path)
+def slices_of(path: Path, budget: Budget | None = None) -> list[Slice]:
+    """The slices of a DICOM file, empty if it holds no image; `budget` is that of its folder."""
+    budget = budget or Budget()
+    lengths = lengths_of(path, budget)
     if not lengths.fit:
         return []
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
     try:
-        with quiet():
-            reader.ReadImageInformation()
-    except NOT_AN_IMAGE:
+        told = header_of(path, TAGS)
+    except NotDecoded as error:
+        budget.ended -= error.ended
         return []
-    header = {tag: _plain(reader.GetMetaData(tag)) for tag in TAGS if reader.HasMetaDataKey(tag)}
-    columns, rows = (int(n) for n in reader.GetSize()[:2])
+    header = {tag: _plain(text) for tag, text in told["header"].items()}
+    columns, rows = told["shape"][:2]
     frames = max(1, int(_number(header.get("0028|0008"), 1)))
     # A file of 10 MB can claim a thousand million frames.
     if frames > MOST_FRAMES or frames * rows * columns > MOST_PIXELS:
         return []
     lies = _frame_geometry(path, frames) if frames > 1 else [_geometry(header)]
-    about = _about(header, reader.GetNumberOfComponents())
-    voxels = columns * rows * frames * reader.GetNumberOfComponents()
+    about = _about(header, told["components"])
+    voxels = columns * rows * frames * told["components"]
     wrong = _wrong_size(lengths.pixels, voxels, _number(header.get(BITS), 16))
     order = tuple(_number(header.get(tag), 0) for tag in ORDER)
     return [
@@ -270,14 +265,3 @@ def _number(text: str | None, default: float) -> float:
     except ValueError:
         return default
     return value if math.isfinite(value) else default
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without ITK's warnings on the console: what they tell is checked and said in words here."""
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)

@@ -20,16 +20,40 @@ UNDEFINED = 0xFFFFFFFF
 LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV"})
 LONG_VRS |= {b"UC", b"UN", b"UR", b"UT", b"UV"}
 IMPLICIT, DEFLATED, BIG = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.2"
-PIXELS = ((0x7FE0, 0x0010), (0x7FE0, 0x0008), (0x7FE0, 0x0009))  # whole numbers, reals
+PIXELS, REALS = (0x7FE0, 0x0010), ((0x7FE0, 0x0008), (0x7FE0, 0x0009))
 ITEM, ITEM_END, SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 SYNTAX = (0x0002, 0x0010)
 DEEPEST, MOST_ELEMENTS = 24, 1_000_000
-#: Bytes of a deflated file, unpacked.
-LARGEST_DEFLATED = 1_000_000_000
+#: A deflated image is this many times smaller than unpacked at most, or unpacks to `SMALL` bytes.
+LARGEST_RATIO, SMALL, LARGEST_DEFLATED = 50, 16_000_000, 500_000_000
 
 
 class _Untrue(Exception):
     """A length that the file does not have."""
+
+
+@dataclass
+class Budget:
+    """What may still be spent on the files of one folder.
+
+    Attributes
+    ----------
+    elements : int
+        Elements to walk through; an examination of 20,000 files has some three million.
+    unpacked : int
+        Bytes that deflated files unpack to.
+    ended : int
+        Files that end the process which decodes them.
+    """
+
+    elements: int = 30_000_000
+    unpacked: int = 4_000_000_000
+    ended: int = 3
+
+    @property
+    def spent(self) -> bool:
+        """Whether there is nothing left of one of them."""
+        return min(self.elements, self.unpacked, self.ended) <= 0
 
 
 @dataclass(frozen=True)
@@ -49,28 +73,30 @@ class Lengths:
     pixels: int | None = None
 
 
-def lengths_of(path: Path) -> Lengths:
-    """Walk through the elements of a DICOM file."""
+def lengths_of(path: Path, budget: Budget) -> Lengths:
+    """Walk through the elements of a DICOM file; what that takes is taken from the budget."""
     try:
         with path.open("rb") as stream:
-            return _walked(stream, path.stat().st_size)
+            return _walked(stream, path.stat().st_size, budget)
     except (OSError, _Untrue, struct.error, zlib.error):
         return Lengths(False)
 
 
-def _walked(stream: BinaryIO, size: int) -> Lengths:
+def _walked(stream: BinaryIO, size: int, budget: Budget) -> Lengths:
     stream.seek(DICOM_PREAMBLE)
     stream.seek(DICOM_PREAMBLE + 4 if stream.read(4) == DICOM_MAGIC else 0)
     begin = stream.tell()
     syntax = b""
     if stream.read(2) == b"\x02\0":
         stream.seek(begin)
-        syntax = _meta(_Walk(stream, size))
+        syntax = _meta(_Walk(stream, size, budget))
     else:
         stream.seek(begin)
     if syntax == DEFLATED:
         unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-        data = unpacker.decompress(stream.read(), LARGEST_DEFLATED)
+        most = min(LARGEST_DEFLATED, SMALL + LARGEST_RATIO * size, max(budget.unpacked, 1))
+        data = unpacker.decompress(stream.read(), most)
+        budget.unpacked -= len(data)
         if unpacker.unconsumed_tail:
             return Lengths(False)
         stream, size = io.BytesIO(data), len(data)
@@ -79,7 +105,7 @@ def _walked(stream: BinaryIO, size: int) -> Lengths:
     stream.seek(start)
     # Old files do not say it: a value representation is two capital letters.
     explicit = head[4:6].isupper() if not syntax else syntax != IMPLICIT
-    walk = _Walk(stream, size, explicit, ">" if syntax == BIG else "<")
+    walk = _Walk(stream, size, budget, explicit, ">" if syntax == BIG else "<")
     walk.elements(size, 0)
     return Lengths(True, walk.pixels)
 
@@ -103,16 +129,22 @@ class _Walk:
     """Goes through elements, whose values it skips."""
 
     def __init__(
-        self, stream: BinaryIO, size: int, explicit: bool = True, order: str = "<"
+        self,
+        stream: BinaryIO,
+        size: int,
+        budget: Budget,
+        explicit: bool = True,
+        order: str = "<",
     ) -> None:
         self.stream, self.size, self.explicit, self.order = stream, size, explicit, order
-        self.left = MOST_ELEMENTS
+        self.left, self.budget = MOST_ELEMENTS, budget
         self.pixels: int | None = None
 
     def head(self) -> tuple[tuple[int, int], bytes, int]:
         """Tag, value representation (empty if it is not told) and length of the next element."""
         self.left -= 1
-        if self.left < 0:
+        self.budget.elements -= 1
+        if self.left < 0 or self.budget.elements < 0:
             raise _Untrue
         raw = self.stream.read(8)
         group, element = struct.unpack(f"{self.order}HH", raw[:4])
@@ -125,23 +157,24 @@ class _Walk:
             (length,) = struct.unpack(f"{self.order}I", raw[4:8])
         return (group, element), vr, length
 
-    def elements(self, end: int, depth: int) -> None:
-        """Those up to the byte `end`, or up to the end of an item of unknown length."""
+    def elements(self, end: int, depth: int, *, marked: bool = False) -> None:
+        """Those up to the byte `end`, or, if it is `marked`, up to the mark of an item's end."""
         if depth > DEEPEST:
             raise _Untrue
         while self.stream.tell() < end:
             tag, vr, length = self.head()
-            if tag in (ITEM_END, SEQUENCE_END):
-                if depth == 0:  # other readers go on behind it, unguarded
-                    raise _Untrue
+            if tag == ITEM_END and marked:
                 return
-            if tag in PIXELS and length == UNDEFINED:
+            # Other readers go on behind a mark where none belongs, or take floats for sequences.
+            if tag in (ITEM, ITEM_END, SEQUENCE_END) or (tag in REALS and length == UNDEFINED):
+                raise _Untrue
+            if tag == PIXELS and length == UNDEFINED:
                 self.fragments(end)
                 continue
-            if tag in PIXELS and depth == 0:
+            if (tag == PIXELS or tag in REALS) and depth == 0:
                 self.pixels = length
-            if tag in PIXELS and depth == 0 and length > end - self.stream.tell():
-                return  # cut short, and nothing comes behind
+                if length > end - self.stream.tell():
+                    return  # cut short, and nothing comes behind
             if length == UNDEFINED:
                 self.sequence(end, depth + 1, explicit=vr != b"UN")
                 continue
@@ -173,5 +206,6 @@ class _Walk:
                 raise _Untrue
             if length != UNDEFINED and length > end - self.stream.tell():
                 raise _Untrue
-            self.elements(end if length == UNDEFINED else self.stream.tell() + length, depth)
+            marked = length == UNDEFINED
+            self.elements(end if marked else self.stream.tell() + length, depth, marked=marked)
         self.explicit = kept

@@ -1,0 +1,77 @@
+"""The process that decodes DICOM files with GDCM; `dicom_decoder` starts it and asks it.
+
+Run as a script by itself, so that it starts quickly. A request is one line of JSON, the answer
+another, followed by as many bytes of intensities (float32, in GDCM's order) as it says. Whatever a
+file does to GDCM (a crash, an endless loop, a bomb), it does to this process alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import SimpleITK as sitk
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Answer requests until there are no more; the argument is the most memory, in bytes."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what codecs print is no answer
+    _limit_memory(int(arguments[0]))
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    for line in sys.stdin.buffer:
+        _answer(answers, json.loads(line))
+
+
+def _limit_memory(most: int) -> None:
+    """Let the system refuse more, where it can; elsewhere the parent watches."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        if hard != resource.RLIM_INFINITY:
+            most = min(most, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an image of memory names the patient
+
+
+def _answer(answers: BinaryIO, request: dict[str, Any]) -> None:
+    pixels: Any = b""
+    try:
+        if request["pixels"]:
+            image = sitk.ReadImage(request["path"], sitk.sitkFloat32, imageIO="GDCMImageIO")
+            pixels = sitk.GetArrayViewFromImage(image).data.cast("B")
+            told: dict[str, Any] = {}
+        else:
+            told = _header(request["path"], request["tags"])
+    except MemoryError:
+        told = {"memory": True}
+    except Exception as error:  # whatever it is, the next file may be sound
+        # GDCM's own words are about its source code and addresses.
+        told = {"memory": "allocat" in str(error)} if request["pixels"] else {}
+        told["failed"] = True
+    answers.write(json.dumps(told | {"bytes": len(pixels)}).encode() + b"\n")
+    answers.write(pixels)
+    answers.flush()
+
+
+def _header(path: str, tags: list[str]) -> dict[str, Any]:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(path)
+    reader.ReadImageInformation()
+    found = {tag: reader.GetMetaData(tag) for tag in tags if reader.HasMetaDataKey(tag)}
+    return {
+        "header": found,
+        "shape": reader.GetSize(),
+        "components": reader.GetNumberOfComponents(),
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
