@@ -9,9 +9,10 @@ import torch
 from labelled_phantoms import brain, tissues
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.segmentation.regions import REGIONS, region_of_label
 from stylegan3d.training import segmentation_augmentation as augmentation
 from stylegan3d.training.segmentation_augmentation import augment_labelled
-from stylegan3d.training.segmentation_data import load_labelled
+from stylegan3d.training.segmentation_data import _window, load_labelled
 
 
 def test_people_with_label_maps_are_found_with_the_classes_of_the_table(labelled, brains):
@@ -78,7 +79,7 @@ def test_augmentation_moves_labels_with_the_volume_and_repeats_itself():
 
 
 def test_a_pose_of_nothing_changes_nothing_on_a_grid_with_unequal_sides(monkeypatch):
-    for name in ("ROTATION", "SCALE", "SHIFT_VOXELS"):
+    for name in ("ROTATION", "SCALE", "SHIFT_VOXELS", "WARP_VOXELS"):
         monkeypatch.setattr(augmentation, name, 0.0)
     labels = torch.from_numpy(tissues())
     volume = torch.from_numpy(brain(tissues()) / np.float32(255))
@@ -88,10 +89,42 @@ def test_a_pose_of_nothing_changes_nothing_on_a_grid_with_unequal_sides(monkeypa
 
 
 def test_a_turn_keeps_sizes_on_a_grid_with_unequal_sides(monkeypatch):
-    monkeypatch.setattr(augmentation, "SCALE", 0.0)
-    monkeypatch.setattr(augmentation, "SHIFT_VOXELS", 0.0)
+    for name in ("SCALE", "SHIFT_VOXELS", "WARP_VOXELS"):
+        monkeypatch.setattr(augmentation, name, 0.0)
     index = np.stack(np.meshgrid(*map(np.arange, (20, 24, 16)), indexing="ij"), axis=-1)
     ball = np.linalg.norm(index - (np.array((20, 24, 16)) - 1) / 2, axis=-1) < 6
     labels = torch.from_numpy(ball.astype(np.uint8))
     _, turned = augmentation._posed(labels.float(), labels, torch.Generator().manual_seed(1))
     assert (turned != labels).sum() < 0.02 * ball.sum()
+
+
+def test_regions_are_read_by_their_numbers_and_change_sides_in_the_mirror(monkeypatch):
+    table, names = region_of_label(), REGIONS.classes
+    assert set(table.values()) == set(range(len(names)))
+    assert names[table[47]] == "right_hippocampus"
+    assert names[table[201]] == "left_temporal_cortex"
+    for label, mirrored in enumerate(REGIONS.mirrored):
+        assert REGIONS.mirrored[mirrored] == label
+        assert REGIONS.tissues[mirrored] == REGIONS.tissues[label]
+    # A right half of one side's label and a left half of the other's stay where they are.
+    right, left = (names.index(f"{side}_putamen") for side in ("right", "left"))
+    labels = torch.full((20, 24, 16), left, dtype=torch.uint8)
+    labels[10:] = right
+    monkeypatch.setattr(augmentation, "POSE_CHANCE", 0.0)
+    volume = torch.linspace(0, 1, 20)[:, None, None].expand(labels.shape).contiguous()
+    flipped = 0
+    for seed in range(6):
+        made, its = augment_labelled(volume, labels, torch.Generator().manual_seed(seed), REGIONS)
+        assert torch.equal(its, labels)
+        flipped += float(made[:10].mean()) > float(made[10:].mean())
+    assert 0 < flipped < 6
+
+
+def test_empty_space_around_a_brain_is_left_out_of_a_step(brains):
+    """At most up to the next multiple, and nothing of the brain."""
+    volume, _ = brains.pair(0)
+    small = torch.zeros(40, 48, 32)
+    small[6:26, 11:35, 9:25] = volume
+    window = _window(small, 4, torch.Generator().manual_seed(0))
+    assert float(small[window].sum()) == float(volume.sum())
+    assert all(n % 4 == 0 and n <= 24 for n in small[window].shape)

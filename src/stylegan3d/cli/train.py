@@ -30,6 +30,13 @@ class Scale(StrEnum):
     FINE = "fine"
 
 
+class Scheme(StrEnum):
+    """What a segmentation network labels."""
+
+    TISSUES = "tissues"
+    REGIONS = "regions"
+
+
 app = typer.Typer(
     help="Train a model on a prepared data set.\n\nAll kinds stop cleanly on Ctrl-C or SIGTERM and "
     "continue with --resume.\n\nExample: stylegan3d train anatomy prepared --out runs/brains"
@@ -326,6 +333,22 @@ def segmentation(
     out: RunOption,
     options: FromMaps,
     steps: Annotated[int | None, steps_option("4000")] = None,
+    scheme: Annotated[
+        Scheme,
+        typer.Option(
+            "--scheme",
+            help="What to learn: tissues, as labels.tsv assigns them, or regions, from maps with "
+            "the numbers of the Neuromorphometrics protocol (as MUSE has them).",
+        ),
+    ] = Scheme.TISSUES,
+    begin_with: Annotated[
+        Path | None,
+        typer.Option(
+            "--begin-with",
+            help="Folder of a network to start from; its output layer too if it has the same "
+            "labels. New runs only.",
+        ),
+    ] = None,
 ) -> None:
     """Train the network of `stylegan3d segment` on subjects with label maps.
 
@@ -334,16 +357,19 @@ def segmentation(
     from stylegan3d.checkpoints.network_folder import PAGE
     from stylegan3d.checkpoints.places import CARD, MODEL
     from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.segmentation.card import read_network
+    from stylegan3d.segmentation.schemes import SCHEMES
     from stylegan3d.training.segmentation import SegmentationSettings, train_segmentation
     from stylegan3d.training.segmentation_data import load_labelled
     from stylegan3d.training.segmentation_export import export_segmentation
 
-    options.check(ctx, files=(CARD, MODEL, PAGE))
+    options.check(ctx, "begin_with", files=(CARD, MODEL, PAGE))
     notes = None if options.about is None else read_object(options.about)
-    brains = load_labelled(load_pack(data), options.maps)
-    settings = options.settings(SegmentationSettings, steps)
+    start = None if begin_with is None else read_network(begin_with)
+    brains = load_labelled(load_pack(data), options.maps, SCHEMES[scheme.value])
+    settings = replace(options.settings(SegmentationSettings, steps), scheme=scheme.value)
     with how_to_train(options) as how:
-        run = train_segmentation(brains, out, settings, **how)
+        run = train_segmentation(brains, out, settings, start, **how)
 
     def write() -> None:
         with progress("Measuring") as bar:

@@ -1,48 +1,63 @@
-"""A trained tissue network as a folder: float16 weights and a card."""
+"""A trained network of tissues or regions as a folder: float16 weights and a card."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
 from stylegan3d.checkpoints.network_folder import NetworkFolder
 from stylegan3d.checkpoints.network_folder import page_of as page_with
-from stylegan3d.segmentation.classes import CLASSES, TITLES
+from stylegan3d.errors import ModelError
+from stylegan3d.segmentation.classes import CLASSES, TISSUES, TITLES, Scheme
 from stylegan3d.segmentation.network import TissueNetwork
+from stylegan3d.segmentation.regions import REGIONS, region_title
 from stylegan3d.storage.jsontext import finite_number, is_int
 
 
 def write_model(
-    folder: Path, network: TissueNetwork, card: dict[str, Any], *, overwrite: bool = False
+    folder: Path,
+    network: TissueNetwork,
+    card: dict[str, Any],
+    scheme: Scheme = TISSUES,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write weights, card and README; see `NetworkFolder.write`."""
-    FOLDER.write(folder, network, card, page_of, overwrite=overwrite)
+    of = FOLDER if scheme is TISSUES else REGION_FOLDER
+    of.write(folder, network, card, page_of, overwrite=overwrite)
 
 
 def page_of(card: dict[str, Any]) -> str:
     """The card as a README in Markdown."""
     figures = _figures(card["validation"]) if "validation" in card else []
-    return page_with(card, ["Labels the tissues of brains in T1-weighted MR."], figures)
+    what = "regions" if card.get("format") == REGION_FOLDER.format else "tissues"
+    return page_with(card, [f"Labels the {what} of brains in T1-weighted MR."], figures)
 
 
 def _figures(validation: dict[str, Any]) -> list[str]:
     """Dice and volume errors as a table."""
+    regions = REGIONS.name in validation
     lines = [
         f"On {validation['people']} held-out subjects, against the labels it imitates:",
         "",
-        "| tissue | Dice | least | volume, ml | mean error, ml | bias, ml |",
-        "|---|---|---|---|---|---|",
+        f"| {'region' if regions else 'tissue'} | Dice | least | volume, ml | mean error, ml "
+        "| bias, ml | r of volumes |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name, row in validation["tissues"].items():
+    decimals = 2 if regions else 1
+    for name, row in validation[REGIONS.name if regions else TISSUES.name].items():
         cells = (
             f"{row['dice']:.3f}",
             f"{row['dice_least']:.3f}",
-            f"{row['volume_ml']:.0f}",
-            f"{row['volume_error_ml']:.1f}",
-            f"{row['volume_bias_ml']:+.1f}",
+            f"{row['volume_ml']:.{decimals - 1}f}",
+            f"{row['volume_error_ml']:.{decimals}f}",
+            f"{row['volume_bias_ml']:+.{decimals}f}",
+            "" if row.get("volume_r") is None else f"{row['volume_r']:.2f}",
         )
-        lines.append(f"| {TITLES[name]} | {' | '.join(cells)} |")
+        title = region_title(name) if regions else TITLES[name]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
     return lines + (_baselines(validation["baselines"]) if "baselines" in validation else [])
 
 
@@ -56,38 +71,70 @@ def _baselines(found: dict[str, dict[str, float]]) -> list[str]:
     ]
 
 
-def _build(architecture: dict[str, Any], weights: int) -> TissueNetwork:
-    """ValueError if the card asks for a network far larger than its weights."""
-    widths = architecture["widths"]
-    if not isinstance(widths, list) or not 1 <= len(widths) <= MOST_LEVELS:
-        raise ValueError("no list of widths")
-    if not all(is_int(n) and 0 < n <= LARGEST_NUMBER for n in widths):
-        raise ValueError("widths that no network has")
-    if 27 * max(widths) ** 2 > weights:  # a level's second convolution alone
-        raise ValueError("widths of a larger network")
-    return TissueNetwork(tuple(widths))
+def read_network(path: Path) -> TissueNetwork:
+    """The network in a folder, of tissues or of regions.
+
+    Raises
+    ------
+    ModelError
+        If it holds neither.
+    """
+    try:
+        return FOLDER.open(path)[0]
+    except ModelError as error:
+        try:
+            return REGION_FOLDER.open(path)[0]
+        except ModelError:
+            raise error from None
+
+
+def _build(scheme: Scheme) -> Callable[[dict[str, Any], int], TissueNetwork]:
+    """See `NetworkFolder.build`."""
+
+    def build(architecture: dict[str, Any], weights: int) -> TissueNetwork:
+        widths = architecture["widths"]
+        if not isinstance(widths, list) or not 1 <= len(widths) <= MOST_LEVELS:
+            raise ValueError("no list of widths")
+        if not all(is_int(n) and 0 < n <= LARGEST_NUMBER for n in widths):
+            raise ValueError("widths that no network has")
+        if 27 * max(widths) ** 2 > weights:  # a level's second convolution alone
+            raise ValueError("widths of a larger network")
+        return TissueNetwork(tuple(widths), len(scheme.classes))
+
+    return build
 
 
 def _check(card: dict[str, Any]) -> None:
     """The part of a card that `inference.Segmenter` uses; the rest is documentation."""
     named = isinstance(card.get("name"), str)
-    tables = all(
-        isinstance(card.get(k), dict) for k in ("architecture", "files", "space", "people")
-    )
+    tables = all(isinstance(card.get(k), dict) for k in ("architecture", "files", "space"))
     if not named or not tables:
         raise ValueError("a part is missing")
-    people, mm = card["people"], _numbers(card["space"].get("voxel_mm"))
+    mm = _numbers(card["space"].get("voxel_mm"))
+    if len(mm) != 3 or min(mm) <= 0:
+        raise ValueError("no voxel size")
+
+
+def _check_with_people(card: dict[str, Any]) -> None:
+    """The same, and the volumes of people."""
+    _check(card)
+    people = card.get("people")
+    if not isinstance(people, dict):
+        raise ValueError("a part is missing")
     percents, quantiles = _numbers(people.get("percents")), people.get("quantiles")
     rows = quantiles.values() if isinstance(quantiles, dict) else [None]
-    fit = percents and all(len(_numbers(row)) == len(percents) for row in rows)
-    if not fit or len(mm) != 3 or min(mm) <= 0:
-        raise ValueError("no voxel size, or no volumes of people")
+    if not percents or not all(len(_numbers(row)) == len(percents) for row in rows):
+        raise ValueError("no volumes of people")
 
 
 def _numbers(value: Any) -> list[float]:
     """A list of finite numbers; an empty one for anything else."""
     numbers = [finite_number(item) for item in value] if isinstance(value, list) else []
     return [] if None in numbers else [number for number in numbers if number is not None]
+
+
+def _shape(network: TissueNetwork) -> dict[str, Any]:
+    return {"widths": list(network.widths)}
 
 
 FOLDER = NetworkFolder(
@@ -97,7 +144,18 @@ FOLDER = NetworkFolder(
     format="stylegan3d-tissues",
     version=1,
     classes=CLASSES,
+    check=_check_with_people,
+    build=_build(TISSUES),
+    architecture=_shape,
+)
+REGION_FOLDER = NetworkFolder(
+    kind="region network",
+    bundled="regions-t1-2mm",
+    command="train segmentation --scheme regions",
+    format="stylegan3d-regions",
+    version=1,
+    classes=REGIONS.classes,
     check=_check,
-    build=_build,
-    architecture=lambda network: {"widths": list(network.widths)},
+    build=_build(REGIONS),
+    architecture=_shape,
 )

@@ -6,6 +6,9 @@ the brain stem, with the optic chiasm, in the labels the bundled network learned
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from stylegan3d.geometry.space import Space
@@ -24,31 +27,65 @@ TITLES = {
 BRAIN = ("grey", "white", "other")
 
 
+@dataclass(frozen=True)
+class Scheme:
+    """The labels that one network gives.
+
+    Attributes
+    ----------
+    name : str
+        "tissues" or "regions".
+    classes : tuple of str
+        Name of each label, from 0, the background; those of one side begin with "left_", "right_".
+    tissues : tuple of int
+        Index in `CLASSES` of the tissue that each label mostly is.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    tissues: tuple[int, ...]
+
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """Label of each label's mirror image."""
+        other = {"left": "right", "right": "left"}
+        names = [name.partition("_") for name in self.classes]
+        swapped = [
+            other[side] + "_" + rest if side in other else side + bar + rest
+            for side, bar, rest in names
+        ]
+        return tuple(map(self.classes.index, swapped))
+
+
+TISSUES = Scheme("tissues", CLASSES, tuple(range(len(CLASSES))))
+
+
 def voxel_ml(space: Space) -> float:
     """Millilitres of one voxel."""
     return abs(float(np.linalg.det(space.affine[:3, :3]))) / 1000
 
 
-def count_classes(labels: np.ndarray) -> np.ndarray:
-    """Voxels of each of `CLASSES`, int64 [6], in a label map of any shape.
+def count_classes(labels: np.ndarray, classes: Sequence[str] = CLASSES) -> np.ndarray:
+    """Voxels of each class, int64 [C], in a label map of any shape.
 
     Raises
     ------
     ValueError
         If a label is none of them.
     """
-    counts = np.bincount(np.ravel(labels), minlength=len(CLASSES))
-    if len(counts) > len(CLASSES):
-        raise ValueError(f"label {len(counts) - 1} is none of {len(CLASSES)} classes")
+    counts = np.bincount(np.ravel(labels), minlength=len(classes))
+    if len(counts) > len(classes):
+        raise ValueError(f"label {len(counts) - 1} is none of {len(classes)} classes")
     return counts
 
 
-def volumes_ml(labels: np.ndarray, space: Space) -> dict[str, float]:
-    """Millilitres of each tissue and of "brain", which is grey, white and brain stem together."""
+def volumes_ml(labels: np.ndarray, space: Space, scheme: Scheme = TISSUES) -> dict[str, float]:
+    """Millilitres of each class; of tissues also of "brain", grey, white and brain stem."""
     per_voxel = voxel_ml(space)
-    counts = count_classes(labels)
-    volumes = {n: float(counts[i]) * per_voxel for i, n in enumerate(CLASSES) if i > 0}
-    volumes["brain"] = sum(volumes[name] for name in BRAIN)
+    counts = count_classes(labels, scheme.classes)
+    volumes = {n: float(counts[i]) * per_voxel for i, n in enumerate(scheme.classes) if i > 0}
+    if scheme is TISSUES:
+        volumes["brain"] = sum(volumes[name] for name in BRAIN)
     return volumes
 
 
@@ -77,10 +114,12 @@ def asymmetry_percent(left: float, right: float) -> float:
     return 200 * (left - right) / total if total > 0 else 0.0
 
 
-def dice_scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Dice of each tissue, 1 where both have none of it."""
+def dice_scores(
+    found: np.ndarray, truth: np.ndarray, classes: Sequence[str] = CLASSES
+) -> dict[str, float]:
+    """Dice of each class but the background, 1 where both have none of it."""
     scores = {}
-    for index, name in enumerate(CLASSES[1:], start=1):
+    for index, name in enumerate(classes[1:], start=1):
         a, b = found == index, truth == index
         total = int(a.sum()) + int(b.sum())
         scores[name] = 2 * int((a & b).sum()) / total if total else 1.0
@@ -89,4 +128,4 @@ def dice_scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
     """Mean over subjects."""
-    return {name: float(np.mean([s[name] for s in scores])) for name in CLASSES[1:]}
+    return {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}

@@ -1,4 +1,4 @@
-"""Label the tissues of a brain with a trained network."""
+"""Label the tissues or the regions of a brain with a trained network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from stylegan3d.devices import choose_device
 from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
-from stylegan3d.segmentation.card import FOLDER
-from stylegan3d.segmentation.classes import volumes_ml
+from stylegan3d.segmentation.card import FOLDER, REGION_FOLDER
+from stylegan3d.segmentation.classes import TISSUES, Scheme, volumes_ml
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_voxels
+from stylegan3d.segmentation.regions import REGIONS
 
 # A voxel may be so much larger or smaller than those the network learned from.
 SIZE_TOLERANCE = 0.05
@@ -30,8 +31,10 @@ class Segmentation:
     Attributes
     ----------
     labels : ndarray, shape (X, Y, Z), uint8
-        Labels of `classes.CLASSES`.
+        Labels of the scheme.
     space : Space
+    scheme : Scheme
+        What the labels mean.
     confidence : float or None
         Mean probability of the label given, over the voxels that are not background; 0 where all
         are. None if it was not asked for.
@@ -40,29 +43,38 @@ class Segmentation:
     labels: np.ndarray
     space: Space
     confidence: float | None = None
+    scheme: Scheme = TISSUES
 
     @property
     def volumes(self) -> dict[str, float]:
-        """Millilitres of each tissue and of "brain"; see `classes.volumes_ml`."""
-        return volumes_ml(self.labels, self.space)
+        """Millilitres of each class, and of tissues also of "brain"; see `classes.volumes_ml`."""
+        return volumes_ml(self.labels, self.space, self.scheme)
 
 
 class Segmenter:
-    """A tissue network with its card, ready to label.
+    """A network of tissues or regions with its card, ready to label.
 
     Parameters
     ----------
     network, card : TissueNetwork, dict of str to object
-        As `card.FOLDER` reads them.
+        As `card.FOLDER` or `card.REGION_FOLDER` reads them.
     hash : str
         SHA-256 of the weights.
     device : torch.device
         Where it runs.
+    scheme : Scheme
+        What it labels.
     """
 
     def __init__(
-        self, network: TissueNetwork, card: dict[str, Any], hash: str, device: torch.device
+        self,
+        network: TissueNetwork,
+        card: dict[str, Any],
+        hash: str,
+        device: torch.device,
+        scheme: Scheme = TISSUES,
     ) -> None:
+        self.scheme = scheme
         self.card, self.hash, self.device = card, hash, device
         self.name: str = card["name"]
         network.eval().requires_grad_(False)
@@ -122,13 +134,14 @@ class Segmenter:
             chance = logits.float().softmax(dim=4).amax(dim=4)
             brain = found > 0
             sure = float(to_voxels(chance)[0][keep][brain].mean()) if brain.any() else 0.0
-        return Segmentation(labels, space, sure)
+        return Segmentation(labels, space, sure, self.scheme)
 
     def _network(self, dtype: torch.dtype) -> TissueNetwork:
         with self._lock:
             if dtype not in self._networks:
-                copy = TissueNetwork(self._networks[torch.float32].widths)
-                copy.load_state_dict(self._networks[torch.float32].state_dict())
+                known = self._networks[torch.float32]
+                copy = TissueNetwork(known.widths, known.classes)
+                copy.load_state_dict(known.state_dict())
                 copy.eval().requires_grad_(False)
                 self._networks[dtype] = copy.to(self.device, dtype)
             return self._networks[dtype]
@@ -172,6 +185,18 @@ def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segm
     """
     network, card, digest = FOLDER.open(path)
     return Segmenter(network, card, digest, choose_device(device))
+
+
+def load_regions(path: str | Path | None = None, device: str = "auto") -> Segmenter:
+    """Open a region network; see `load_segmenter`."""
+    network, card, digest = REGION_FOLDER.open(path)
+    return Segmenter(network, card, digest, choose_device(device), REGIONS)
+
+
+@lru_cache(maxsize=1)
+def bundled_regions() -> Segmenter:
+    """The region network that ships with the package, opened once in a process, on the CPU."""
+    return load_regions(device="cpu")
 
 
 @lru_cache(maxsize=1)

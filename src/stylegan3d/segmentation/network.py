@@ -40,21 +40,23 @@ class ConvNorm(nn.Module):
 
 
 class TissueNetwork(nn.Module):
-    """Logits of `CLASSES` for every voxel.
+    """Logits of every class for every voxel.
 
     Parameters
     ----------
     widths : tuple of int
         Channels on the half grid, the quarter grid and so on; multiples of 8.
+    classes : int
+        How many classes there are, the background included.
 
     Attributes
     ----------
     multiple : every axis of a volume has to be a multiple of it.
     """
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(self, widths: tuple[int, ...] = WIDTHS, classes: int = len(CLASSES)) -> None:
         super().__init__()
-        self.widths = tuple(widths)
+        self.widths, self.classes = tuple(widths), classes
         self.multiple = 2 ** len(widths)
         pairs = list(pairwise(widths))
         self.stem = nn.Sequential(ConvNorm(8, widths[0]), ConvNorm(widths[0], widths[0]))
@@ -63,7 +65,7 @@ class TissueNetwork(nn.Module):
         )
         self.lift = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in pairs)
         self.up = nn.ModuleList(ConvNorm(a, a) for a, _ in pairs)
-        self.head = nn.Conv3d(widths[0], 8 * len(CLASSES), 1)
+        self.head = nn.Conv3d(widths[0], 8 * classes, 1)
 
     def forward(self, volume: Tensor) -> Tensor:
         """Logits, block by block.
@@ -75,9 +77,14 @@ class TissueNetwork(nn.Module):
 
         Returns
         -------
-        Tensor, shape (N, 2, 2, 2, 6, X/2, Y/2, Z/2)
+        Tensor, shape (N, 2, 2, 2, C, X/2, Y/2, Z/2)
             The place in a block, the class, the block. `likeliest` makes labels of it.
         """
+        logits = self.head(self.features(volume))
+        return logits.reshape(len(volume), 2, 2, 2, self.classes, *logits.shape[2:])
+
+    def features(self, volume: Tensor) -> Tensor:
+        """What the head reads, [N, widths[0], X/2, Y/2, Z/2]."""
         # About zero mean and unit deviation, as weights expect.
         x = self.stem(haar(volume * 4 - 1))
         skips = []
@@ -87,8 +94,7 @@ class TissueNetwork(nn.Module):
         steps = zip(reversed(self.lift), reversed(self.up), reversed(skips), strict=True)
         for lift, up, skip in steps:
             x = up(skip + F.interpolate(lift(x), scale_factor=2, mode="nearest"))
-        logits = self.head(x)
-        return logits.reshape(len(x), 2, 2, 2, len(CLASSES), *x.shape[2:])
+        return x
 
 
 def padded(x: Tensor, multiple: int) -> Tensor:

@@ -1,7 +1,7 @@
-"""Training of the tissue network.
+"""Training of the networks of tissues and of regions.
 
 Whole volumes, one per step, cross-entropy plus soft Dice (Milletari et al. 2016, arXiv:1606.04797)
-over the tissues, AdamW with a cosine schedule, and an exponential average of the weights, which is
+over the classes, AdamW with a cosine schedule, and an exponential average of the weights, which is
 what is validated and shipped.
 """
 
@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
-from stylegan3d.segmentation.classes import CLASSES, dice_scores, mean_scores
+from stylegan3d.errors import ModelError
+from stylegan3d.segmentation.classes import dice_scores, mean_scores
 from stylegan3d.segmentation.network import WIDTHS, TissueNetwork, likeliest, padded, to_blocks
-from stylegan3d.training.run import How, Recipe, Run, RunSettings, device_of, train
+from stylegan3d.segmentation.schemes import SCHEMES
+from stylegan3d.training.run import How, Preparing, Recipe, Run, RunSettings, device_of, train
 from stylegan3d.training.segmentation_data import Brains, draw
+
+#: One in so many blocks without any of the brain is learned from.
+EMPTY_BLOCKS = 32
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,15 @@ class SegmentationSettings(RunSettings):
     ----------
     widths : tuple of int
         Channels of the network, see `TissueNetwork`.
+    scheme : str
+        What is labelled, of `SCHEMES`.
     steps : volumes to see, one per step.
     average_steps : float
         Half-life, in steps, of the averaged weights; it takes the place of `decay`.
     """
 
     widths: tuple[int, ...] = WIDTHS
+    scheme: str = "tissues"
     learning_rate: float = 3e-3
     warm_up: int = 100
     average_steps: float = 100.0
@@ -47,11 +55,19 @@ class SegmentationSettings(RunSettings):
         return 0.5 ** (1 / min(self.average_steps, 0.1 * (steps - 1) + 1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
-    """How the tissue network is trained."""
+    """How such a network is trained.
+
+    Attributes
+    ----------
+    settings : SegmentationSettings
+    begin_with : TissueNetwork or None
+        A new run starts from its weights; the head's only if it has the same classes.
+    """
 
     settings: SegmentationSettings
+    begin_with: TissueNetwork | None = None
     kind = "segmentation"
     options = SegmentationSettings
     clip = 5.0
@@ -60,22 +76,68 @@ class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
 
     def network(self) -> TissueNetwork:
         """A new network."""
-        return TissueNetwork(self.settings.widths)
+        return TissueNetwork(self.settings.widths, len(SCHEMES[self.settings.scheme].classes))
+
+    def prepare(self, source: Any, folder: Path, progress: Preparing | None) -> Brains:
+        """The labelled brains as they are.
+
+        Raises
+        ------
+        ModelError
+            If they have the labels of another scheme.
+        """
+        if source.scheme.name != self.settings.scheme:
+            raise ModelError(
+                f"The run in '{folder}' learns {self.settings.scheme}, but the label maps were "
+                f"read as {source.scheme.name}; give the same --scheme as before."
+            )
+        return source
+
+    def start(self, network: TissueNetwork, data: Brains) -> None:
+        """Take over the weights of another network.
+
+        Raises
+        ------
+        ModelError
+            If it has other widths.
+        """
+        if self.begin_with is None:
+            return
+        known = self.begin_with.state_dict()
+        if self.begin_with.classes != network.classes:
+            known = {name: value for name, value in known.items() if not name.startswith("head.")}
+        if self.begin_with.widths != network.widths:
+            raise ModelError(
+                f"The network to begin with has the widths {self.begin_with.widths}, the new one "
+                f"{network.widths}; begin with one that was trained with this program's own."
+            )
+        network.load_state_dict(known, strict=False)
 
     def loss(
         self, network: TissueNetwork, data: Brains, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of one volume and its labels."""
+        """Of one volume and its labels.
+
+        The head, which is wide, is computed only where the brain is, and in few blocks outside.
+        """
         device = device_of(network)
         fast = fast_dtype(device)
-        volume, labels = (padded(x, network.multiple) for x in draw(data, self.settings.seed, step))
+        drawn = draw(data, self.settings.seed, step, network.multiple)
+        volume, labels = (padded(x, network.multiple) for x in drawn)
+        blocks = to_blocks(labels[None]).flatten(1, 3)[0].flatten(1)
+        near = (blocks > 0).any(dim=0)
+        near[step % EMPTY_BLOCKS :: EMPTY_BLOCKS] = True
+        near = near.nonzero()[:, 0].to(device)
+        head = network.head
         with torch.autocast(device.type, torch.bfloat16, enabled=fast == torch.bfloat16):
-            logits = network(volume.to(device)[None, None])
-        loss = segmentation_loss(logits.float(), to_blocks(labels.to(device)[None]))
+            features = network.features(volume.to(device)[None, None])[0].flatten(1)
+            logits = F.linear(features.T[near], head.weight.flatten(1), head.bias)
+        logits = logits.float().reshape(-1, network.classes)
+        loss = segmentation_loss(logits, blocks.to(device)[:, near].T.reshape(-1))
         return loss, {"loss": loss}
 
     def measure(self, average: TissueNetwork, data: Brains, *, last: bool) -> dict[str, float]:
-        """Mean Dice of each tissue of the held-out subjects."""
+        """Mean Dice of each class of the held-out subjects."""
         return mean_scores(validate(average, data))
 
 
@@ -83,23 +145,22 @@ SegmentationRun = Run[SegmentationRecipe]
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy plus one minus the mean soft Dice of the tissues.
+    """Cross-entropy plus one minus the mean soft Dice of the classes but the background.
 
     Parameters
     ----------
-    logits : Tensor, shape (N, 2, 2, 2, 6, X, Y, Z), float32
-        Output of the network.
-    labels : Tensor, shape (N, 2, 2, 2, X, Y, Z), uint8
+    logits : Tensor, shape (n, C), float32
+        Output of the network for n voxels.
+    labels : Tensor, shape (n,), uint8
     """
-    logits = logits.movedim(4, -1).reshape(-1, len(CLASSES))
-    target = labels.reshape(-1).long()
-    entropy = F.cross_entropy(logits, target)
-    chances = logits.softmax(dim=1)
-    truth = F.one_hot(target, len(CLASSES)).float()
-    both = (chances * truth).sum(dim=0)[1:]
-    total = (chances + truth).sum(dim=0)[1:]
+    target = labels.long()
+    logs = logits.log_softmax(dim=1)
+    chances = logs.exp()
+    right = chances.gather(1, target[:, None])[:, 0]
+    both = logits.new_zeros(logits.shape[1]).index_add(0, target, right)
+    total = chances.sum(dim=0) + target.bincount(minlength=logits.shape[1])
     dice = (2 * both + 1) / (total + 1)
-    return entropy + 1 - dice.mean()
+    return F.nll_loss(logs, target) + 1 - dice[1:].mean()
 
 
 @torch.inference_mode()
@@ -111,7 +172,8 @@ def validate(network: TissueNetwork, brains: Brains) -> list[dict[str, float]]:
         volume, truth = brains.pair(index)
         whole = padded(volume, network.multiple)[None, None].to(parameter)
         found = likeliest(network(whole))[0].cpu().numpy()
-        scores.append(dice_scores(found[tuple(slice(n) for n in truth.shape)], truth.numpy()))
+        found = found[tuple(slice(n) for n in truth.shape)]
+        scores.append(dice_scores(found, truth.numpy(), brains.scheme.classes))
     return scores
 
 
@@ -119,9 +181,10 @@ def train_segmentation(
     brains: Brains,
     folder: Path,
     settings: SegmentationSettings | None = None,
+    begin_with: TissueNetwork | None = None,
     **how: Unpack[How],
 ) -> SegmentationRun:
-    """Train the tissue network.
+    """Train a network of tissues or of regions.
 
     Parameters
     ----------
@@ -131,11 +194,13 @@ def train_segmentation(
         Folder of the run.
     settings : SegmentationSettings or None
         Settings of a new run.
+    begin_with : TissueNetwork or None
+        A network whose weights a new run starts from.
     how : Unpack
         See `stylegan3d.training.run.train`, also for what is raised.
     """
 
     def begin() -> SegmentationRecipe:
-        return SegmentationRecipe(settings or SegmentationSettings())
+        return SegmentationRecipe(settings or SegmentationSettings(), begin_with)
 
     return train(SegmentationRecipe, begin, brains, folder, **how)

@@ -16,13 +16,18 @@ from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.opening import open_image
-from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme
+from stylegan3d.segmentation.regions import REGIONS, region_of_label
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.segmentation_augmentation import augment_labelled
 
 
 class Brains(Protocol):
     """Labelled brains to learn from, and others to measure on."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """What their labels mean."""
 
     @property
     def training(self) -> int:
@@ -46,15 +51,18 @@ class LabelledBrains:
     rows : ndarray, shape (n,), int64
         Rows of the pack, those of training subjects first.
     labels : ndarray, shape (n, X, Y, Z), uint8
-        Labels of `CLASSES`.
+        Labels of the scheme.
     training : int
         How many of them are training subjects.
+    scheme : Scheme
+        What the labels mean.
     """
 
     pack: Pack
     rows: np.ndarray
     labels: np.ndarray
     training: int
+    scheme: Scheme = TISSUES
 
     def volume(self, index: int) -> np.ndarray:
         """Intensities of one of them, float32 (X, Y, Z) in [0, 1]."""
@@ -70,15 +78,34 @@ class LabelledBrains:
         return range(self.training, len(self.rows))
 
 
-def draw(brains: Brains, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """The brain of one step and its labels, augmented; every one once before any again."""
+def draw(brains: Brains, seed: int, step: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+    """The brain of one step and its labels, augmented; every one once before any again.
+
+    Empty space around it is left out as far as the network's `multiple` allows.
+    """
     epoch, place = divmod(step, brains.training)
     order = np.random.default_rng([seed, epoch]).permutation(brains.training)
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    return augment_labelled(*brains.pair(int(order[place])), generator)
+    volume, labels = brains.pair(int(order[place]))
+    window = _window(volume, multiple, generator)
+    return augment_labelled(volume[window], labels[window], generator, brains.scheme)
 
 
-def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
+def _window(volume: Tensor, multiple: int, generator: torch.Generator) -> tuple[slice, ...]:
+    """Around what is not 0, at a random place, with axes of a multiple where the grid allows it."""
+    window = []
+    for axis, length in enumerate(volume.shape):
+        others = [other for other in range(3) if other != axis]
+        filled = (volume > 0).any(dim=others[1]).any(dim=others[0]).nonzero()[:, 0].tolist()
+        low, high = (filled[0], filled[-1] + 1) if filled else (0, length)
+        size = min(length, -(-(high - low) // multiple) * multiple)
+        least, most = max(0, high - size), min(low, length - size)
+        start = int(torch.randint(least, most + 1, (), generator=generator))
+        window.append(slice(start, start + size))
+    return tuple(window)
+
+
+def load_labelled(pack: Pack, folder: Path, scheme: Scheme = TISSUES) -> LabelledBrains:
     """The subjects of a pack that have a label map in `folder`.
 
     Parameters
@@ -86,8 +113,10 @@ def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
     pack : Pack
         The data set.
     folder : Path
-        Holds `labels.tsv` and, for each subject, a label map named after the scan
-        (`sub-01_dseg.nii.gz` for `sub-01_T1w.nii.gz`) on the grid of the pack.
+        Holds, for each subject, a label map named after the scan (`sub-01_dseg.nii.gz` for
+        `sub-01_T1w.nii.gz`) on the grid of the pack, and for tissues `labels.tsv`.
+    scheme : Scheme
+        What to learn: tissues by that table, or regions by the protocol's numbers (`regions`).
 
     Raises
     ------
@@ -95,7 +124,8 @@ def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
         If there is no usable table, a label or tissue is unknown, a map is on another grid, or
         there are no labelled subjects of both splits.
     """
-    table = _class_of_label(folder)
+    regions = scheme.name == REGIONS.name
+    table = region_of_label() if regions else _class_of_label(folder)
     rows, maps = [], []
     training = 0
     for split in ("train", "validation"):
@@ -111,7 +141,7 @@ def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
             f"subjects of {pack.path}; name them after the scans, such as sub-01_dseg.nii.gz, and "
             "give some of both."
         )
-    return LabelledBrains(pack, np.array(rows, np.int64), np.stack(maps), training)
+    return LabelledBrains(pack, np.array(rows, np.int64), np.stack(maps), training, scheme)
 
 
 def _class_of_label(folder: Path) -> dict[int, int]:

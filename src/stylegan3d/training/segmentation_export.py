@@ -1,4 +1,4 @@
-"""From a training run to a tissue network that can be used and judged: weights, figures, card."""
+"""From a training run to a network that can be used and judged: weights, figures, card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from stylegan3d.progress import Progress
 from stylegan3d.segmentation.card import write_model
-from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
+from stylegan3d.segmentation.classes import TISSUES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.measures import MEASURES, measure
 from stylegan3d.training.network_export import about, noted, rounded
@@ -18,7 +18,7 @@ from stylegan3d.training.segmentation_baseline import measure_baselines
 from stylegan3d.training.segmentation_data import LabelledBrains
 
 INTENDED_USE = (
-    "Research, teaching and software development: tissue volumes of brains a generator makes, and "
+    "Research, teaching and software development: volumes in brains a generator makes, and "
     "of scans prepared in the same way. Not a medical device; not for diagnosis."
 )
 PERCENTS = (0, 1, 2.5, *range(5, 100, 5), 97.5, 99, 100)
@@ -58,38 +58,48 @@ def export_segmentation(
     network = rounded(run)
     card: dict[str, Any] = {"name": name or folder.name, "version": "0.1"}
     card["space"] = {"voxel_mm": list(brains.pack.space.voxel_size), "axes": "RAS"}
-    segmenter = Segmenter(network, card, "", run.device)
+    scheme = brains.scheme
+    segmenter = Segmenter(network, card, "", run.device, scheme)
     rows = brains.rows[: brains.training]
     card |= about(run, brains.pack, rows, licence=licence, intended_use=INTENDED_USE, training={})
     card["validation"] = _validation(segmenter, brains)
-    card["people"] = _people(segmenter, brains, progress)
-    write_model(folder, network, noted(card, notes), overwrite=overwrite)
+    if scheme is TISSUES:
+        card["validation"]["baselines"] = measure_baselines(brains)
+        card["people"] = _people(segmenter, brains, progress)
+    write_model(folder, network, noted(card, notes), scheme, overwrite=overwrite)
     return segmenter
 
 
 def _validation(segmenter: Segmenter, brains: LabelledBrains) -> dict[str, Any]:
-    """Dice and volume errors on the held-out subjects, and Dice of methods without a network."""
-    space = brains.pack.space
+    """Dice and volume errors on the held-out subjects."""
+    space, scheme = brains.pack.space, brains.scheme
     scores, found, truth = [], [], []
     for index in brains.validation:
         labels = segmenter.segment(brains.volume(index), space).labels
-        scores.append(dice_scores(labels, brains.labels[index]))
-        found.append(volumes_ml(labels, space))
-        truth.append(volumes_ml(brains.labels[index], space))
-    tissues: dict[str, Any] = {}
-    for name in CLASSES[1:]:
+        scores.append(dice_scores(labels, brains.labels[index], scheme.classes))
+        found.append(volumes_ml(labels, space, scheme))
+        truth.append(volumes_ml(brains.labels[index], space, scheme))
+    figures: dict[str, Any] = {}
+    for name in scheme.classes[1:]:
         dice = np.array([row[name] for row in scores])
         a, b = (np.array([row[name] for row in rows]) for rows in (found, truth))
-        tissues[name] = {
+        figures[name] = {
             "dice": round(float(dice.mean()), 4),
             "dice_sd": round(float(dice.std(ddof=1)), 4) if len(dice) > 1 else None,
             "dice_least": round(float(dice.min()), 4),
             "volume_bias_ml": round(float((a - b).mean()), 2),
             "volume_error_ml": round(float(np.abs(a - b).mean()), 2),
             "volume_ml": round(float(b.mean()), 2),
+            "volume_r": _correlation(a, b),
         }
-    baselines = measure_baselines(brains)
-    return {"people": len(scores), "tissues": tissues, "baselines": baselines}
+    return {"people": len(scores), scheme.name: figures}
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Of volumes found and labelled; None of fewer than three or of equal ones."""
+    if len(a) < 3 or not a.std() > 0 or not b.std() > 0:
+        return None
+    return round(float(np.corrcoef(a, b)[0, 1]), 3)
 
 
 def _people(
