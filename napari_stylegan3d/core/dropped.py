@@ -5,7 +5,6 @@ A file written by this program restores the state that made it; any other possib
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QDropEvent
 
 from stylegan3d.storage.formats import format_of, is_dicom, is_kind, without_suffix
+from stylegan3d.storage.jsontext import read_json
 
 Kind = Literal["model", "session", "recipe", "latent", "scan", "dicom"]
 #: Maximum size of a recipe or sidecar in bytes.
@@ -122,11 +122,8 @@ def _tensors(path: Path) -> Dropped | None:
 def _holds_recipe(path: Path) -> bool:
     """Whether a JSON file is a recipe, or a sidecar that holds one."""
     try:
-        # Opening a pipe would block the window forever.
-        if not path.is_file() or path.stat().st_size > LARGEST_JSON:
-            return False
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        data = read_json(path, LARGEST_JSON)
+    except (OSError, ValueError):
         return False
     if not isinstance(data, dict):
         return False

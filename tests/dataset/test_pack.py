@@ -1,11 +1,11 @@
 """A pack is whole or refused, whatever interrupts its writing or damages its files."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stylegan3d.dataset import pack
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
@@ -73,11 +73,11 @@ def test_an_interruption_never_gives_rows_other_volumes(tmp_path, monkeypatch, b
 
 
 def test_a_pack_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
-    def denied(self, *args, **kwargs):
+    def denied(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
     pack_of(tmp_path, 1, 2)
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(pack, "read_json", denied)
     with pytest.raises(StyleGAN3DError, match="check its permissions") as caught:
         load_pack(tmp_path)
     assert "delete" not in str(caught.value)

@@ -24,8 +24,9 @@ from stylegan3d.checkpoints.places import CARD, ENCODER, FORMAT, LABELS, MODEL
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.hashing import sha256_of
-from stylegan3d.storage.jsontext import from_json, is_int
+from stylegan3d.storage.jsontext import is_int, read_json
 from stylegan3d.storage.locks import LOCK, only_run
+from stylegan3d.storage.tensorfiles import LARGEST_FILE
 
 FORMAT_VERSION = 1
 
@@ -61,7 +62,7 @@ def read_folder(path: Path) -> ModelFiles:
         raise ModelError(f"The model '{folder}' has no {MODEL}; copy the whole folder again.")
     digests: dict[str, str] = {}
     for name, expected in {MODEL: None, **_listed(card, folder)}.items():
-        found = sha256_of(folder / name) if (folder / name).is_file() else None
+        found = _digest(folder / name)
         if expected is not None and found != expected:
             raise ModelError(
                 f"'{folder / name}' is not the file its card describes (it is missing, was changed "
@@ -83,13 +84,28 @@ def read_folder(path: Path) -> ModelFiles:
     )
 
 
+def _digest(file: Path) -> str | None:
+    """SHA-256 of a file of a model, None if it is missing; ModelError before a huge one is read."""
+    if not file.is_file():
+        return None
+    try:
+        size = file.stat().st_size
+        if size > LARGEST_FILE:
+            raise ModelError(
+                f"'{file}' has {size / 1e9:,.0f} GB, more than a model's file can have; copy the "
+                "whole model folder again."
+            )
+        return sha256_of(file)
+    except OSError as error:
+        raise ModelError(
+            f"'{file}' cannot be read ({error.strerror}); copy the whole model folder again."
+        ) from error
+
+
 def _read_card(folder: Path) -> dict[str, Any]:
     try:
-        # A pipe by that name would be waited for.
-        if (folder / CARD).exists() and not (folder / CARD).is_file():
-            raise OSError("no file")
         # Python writes NaN where a figure of quality could not be measured.
-        card = from_json((folder / CARD).read_bytes(), nan_is_none=True)
+        card = read_json(folder / CARD, nan_is_none=True)
     except (FileNotFoundError, NotADirectoryError):
         raise ModelError(
             f"'{folder}' is not a generator: it has no {CARD}; choose a model folder such as "

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from stylegan3d.checkpoints.places import CARD, MODEL, bundled_model_path
 from stylegan3d.errors import ModelError
 from stylegan3d.storage import tensorfiles
-from stylegan3d.storage.jsontext import from_json, to_json
+from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.volumes import write_together
 
 PAGE = "README.md"
@@ -138,9 +138,7 @@ class NetworkFolder(Generic[Network]):
 
     def _card(self, folder: Path) -> dict[str, Any]:
         try:
-            if (folder / CARD).exists() and not (folder / CARD).is_file():
-                raise OSError("no file")  # a pipe by that name would be waited for
-            card = from_json((folder / CARD).read_bytes(), nan_is_none=True)
+            card = read_json(folder / CARD, nan_is_none=True)
         except (OSError, ValueError) as error:
             raise ModelError(
                 f"'{folder}' holds no {self.kind} ({CARD}: {type(error).__name__}); choose a "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
+
+from stylegan3d.storage.jsontext import read_json
 
 BUNDLED = "brain-t1-2mm"
 FORMAT = "stylegan3d"
@@ -32,6 +33,6 @@ def bundled_models() -> list[str]:
     found = []
     for card in sorted(weights.glob(f"*/{CARD}")):
         with suppress(OSError, ValueError):
-            if json.loads(card.read_text(encoding="utf-8")).get("format") == FORMAT:
+            if read_json(card, nan_is_none=True).get("format") == FORMAT:
                 found.append(card.parent.name)
     return sorted(found, key=lambda name: name != BUNDLED)

@@ -20,7 +20,7 @@ import typer
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.settings.option import options_of
 from stylegan3d.settings.projection import Choices
-from stylegan3d.storage.jsontext import to_plain
+from stylegan3d.storage.jsontext import read_json, to_plain
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -273,7 +273,7 @@ def emit(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file, such as entries of a card; StyleGAN3DError if there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError) as error:
         raise StyleGAN3DError(
             f"{path} cannot be read as JSON ({type(error).__name__}); give a text file with one "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ from stylegan3d.cli.common import (
     emit,
     model_entry,
     progress,
+    read_object,
 )
 from stylegan3d.cli.groups import Drawn, Result, Written, grouped
 from stylegan3d.cli.parsing import parse_planes, parse_point
@@ -302,7 +302,7 @@ def _projected(
     names = output_names(described["path"], Path(str(recipe.source.path)).parent)
     trust = None
     if names["report"].is_file():
-        trust = json.loads(names["report"].read_text(encoding="utf-8")).get("trust")
+        trust = read_object(names["report"]).get("trust")
     if not names["aligned"].is_file():
         return None, trust
     image = nib.load(names["aligned"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -22,7 +21,7 @@ from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.storage import locks
 from stylegan3d.storage.files import atomic_write_text, output_errors
 from stylegan3d.storage.hashing import sha256_of
-from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.jsontext import read_json, to_json
 
 RECORDS = ".cohort"
 
@@ -95,7 +94,7 @@ def _hash(path: Path) -> str:
 def read_record(out: Path, item: Item, table: Table) -> dict[str, Any] | None:
     """The record of a scan if all its results exist unchanged."""
     try:
-        record = json.loads(record_path(out, item, table).read_text(encoding="utf-8"))
+        record = read_json(record_path(out, item, table))
         sizes = record["files"]
         if all((out / name).stat().st_size == size for name, size in sizes.items()):
             return record

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stylegan3d.dataset.sources import find_sources
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.storage.bounded import read_text, reason
 from stylegan3d.storage.formats import scan_stem, suffixes
 from stylegan3d.storage.names import same_place
 
@@ -125,11 +126,11 @@ def lines_of(path: Path) -> list[tuple[Path, Path | None]]:
         If the list cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise StyleGAN3DError(
-            f"{path} cannot be read as a list of scans ({error}); give a text file with one path "
-            "a line."
+            f"{path} cannot be read as a list of scans ({reason(error)}); give a text file with "
+            "one path a line."
         ) from error
     found: list[tuple[Path, Path | None]] = []
     for line in lines:

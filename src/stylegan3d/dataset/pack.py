@@ -31,7 +31,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.storage.arrayfiles import BROKEN
 from stylegan3d.storage.files import atomic_file, output_errors, write_together
-from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.jsontext import read_json
 
 FORMAT = "stylegan3d-pack"
 FORMAT_VERSION = 1
@@ -136,9 +136,7 @@ def load_pack(path: str | Path) -> Pack:
 def _read_table(path: Path) -> dict[str, Any]:
     """Read dataset.json of a pack, checking its version."""
     try:
-        if (path / TABLE).exists() and not (path / TABLE).is_file():
-            raise ValueError(f"{TABLE} is not a file")
-        info = from_json((path / TABLE).read_bytes(), LARGEST_TABLE, nan_is_none=True)
+        info = read_json(path / TABLE, LARGEST_TABLE, nan_is_none=True)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StyleGAN3DError(
             f"{path} is not a prepared data set ({TABLE} is missing); "

@@ -29,6 +29,7 @@ from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.orientation import orientation_checks
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.target import Target, Template
+from stylegan3d.storage.jsontext import read_json
 from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
 
 # Marks a refusal that is not stored, so the next run tries again.
@@ -82,7 +83,7 @@ def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str
     for key, path in files.items():
         stored = job.parts / f"{key}.json"
         if stored.is_file():
-            yield key, json.loads(stored.read_text(encoding="utf-8"))
+            yield key, read_json(stored)
         else:
             waiting[key] = path
     if jobs <= 1 or len(waiting) < 2:

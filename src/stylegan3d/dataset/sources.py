@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.storage.bounded import read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, suffixes, without_suffix
 
 # Files of a data set that are not scans: labels, masks and averages.
@@ -133,11 +134,11 @@ def read_participants(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
+        rows = read_rows(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StyleGAN3DError(
-            f"{path} cannot be read ({error}); save it as tab-separated UTF-8 text, or remove it."
+            f"{path} cannot be read ({reason(error)}); save it as tab-separated UTF-8 text, or "
+            "remove it."
         ) from error
     if rows and "participant_id" not in rows[0]:
         raise StyleGAN3DError(f"{path} has no column participant_id; add it or remove the file.")

@@ -17,9 +17,10 @@ import numpy as np
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.scans.checks import READ_ERRORS, check_compressed
+from stylegan3d.scans.checks import READ_ERRORS, check_content
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.opening import open_image
+from stylegan3d.storage.bounded import read_rows, reason
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.storage.jsontext import LONGEST_NUMBER
 
@@ -40,11 +41,11 @@ def read_tissues(folder: Path) -> dict[int, str]:
     if not path.is_file():
         return {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
+        rows = read_rows(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StyleGAN3DError(
-            f"{path} cannot be read ({error}); save it as tab-separated UTF-8 text, or remove it."
+            f"{path} cannot be read ({reason(error)}); save it as tab-separated UTF-8 text, or "
+            "remove it."
         ) from error
     tissues: dict[int, str] = {}
     for row in rows:
@@ -103,7 +104,7 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
         return Tissues(none)
     try:
         labels, image = open_image(path), open_image(scan)
-        check_compressed(path)
+        check_content(path)
         same = Space(labels.shape, labels.affine).same_as(Space(image.shape, image.affine))
         data = np.asanyarray(labels.dataobj) if same else None
     except (ScanError, MemoryError, *READ_ERRORS):

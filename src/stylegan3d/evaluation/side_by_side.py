@@ -15,7 +15,7 @@ from stylegan3d.evaluation.figure import Figure
 from stylegan3d.evaluation.page import MARKS, STYLE
 from stylegan3d.evaluation.table import figures_by_part, keys, title_of
 from stylegan3d.render.figures import SYNTHETIC
-from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.jsontext import read_json
 
 REPORT = "report.json"
 #: Maximum size of a report in bytes; one of a thousand brains has a fiftieth of this.
@@ -59,7 +59,7 @@ def read_evaluation(path: Path) -> Evaluated:
     """
     file = path / REPORT if path.is_dir() else path
     try:
-        report = from_json(file.read_bytes(), LARGEST)
+        report = read_json(file, LARGEST)
         data, program = report["data"], report["program"]
         told = {
             "data": f"{data['name']}, {data['volumes']}",

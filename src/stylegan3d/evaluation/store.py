@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
-from stylegan3d.storage.jsontext import from_json, to_json, to_plain
+from stylegan3d.storage.jsontext import read_json, to_json, to_plain
 from stylegan3d.storage.volumes import atomic_write_bytes
 
 
@@ -47,7 +47,7 @@ class Store:
             return dict(to_plain(make()))
         file = self.folder / f"{name}-{digest_of(key)}.json"
         try:
-            return dict(from_json(file.read_bytes(), 100_000_000))
+            return dict(read_json(file, 100_000_000))
         except (OSError, ValueError, TypeError):
             pass
         made = dict(to_plain(make()))

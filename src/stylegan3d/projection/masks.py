@@ -230,7 +230,7 @@ def _read_mask(path: Path) -> tuple[np.ndarray, Space]:
     if np.prod(np.asarray(image.shape, dtype=np.float64)) > checks.MAX_VOXELS:
         raise ScanError(f"{path} claims more voxels than any head scan has; give a NIfTI mask.")
     checks.check_type(path, image.get_data_dtype())
-    checks.check_compressed(path)
+    checks.check_content(path)
     try:
         data = np.asarray(image.dataobj)
         data = data.reshape(data.shape[:3]) if data.ndim > 3 and data.size else data

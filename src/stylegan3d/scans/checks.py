@@ -17,6 +17,7 @@ import numpy as np
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import MAX_VOXELS
+from stylegan3d.storage.bounded import held_bytes
 from stylegan3d.storage.formats import MGH, PAIR, format_of, is_kind, is_packed
 
 MIN_VOXELS_PER_AXIS = 16
@@ -31,8 +32,8 @@ LARGEST_VALUE, SMALLEST_VALUE = 1e36, 1e-36
 DEFLATE_MOST = 1032
 # Bytes of a compressed file behind its image: footers, and what programs leave there.
 SLACK = 16_000_000
-# Larger files with a higher compression ratio than this contain only zeros.
-SUSPICIOUS, LARGEST_RATIO = 2**30, 100
+# Larger files with a higher compression ratio than this contain hardly anything but zeros.
+SUSPICIOUS, LARGEST_RATIO = 2**28, 100
 # Bytes of a voxel in FreeSurfer's types: unsigned char, int, float, short.
 MGH_BYTES = {0: 1, 1: 4, 3: 4, 4: 2}
 
@@ -73,7 +74,8 @@ def check_file(path: Path) -> None:
         )
     try:
         with path.open("rb") as stream:
-            start = stream.read(4)
+            # What says to be empty may be a file of the kernel, which would be waited for.
+            start = stream.read(4) if path.stat().st_size else b""
     except PermissionError as error:
         raise ScanError(
             f"{path} cannot be opened for lack of permission; ask its owner for read access."
@@ -195,13 +197,20 @@ def damaged(path: Path, error: Exception) -> ScanError:
     )
 
 
-def check_compressed(path: Path) -> None:
-    """Refuse a compressed file whose content does not match its checksum.
+def check_content(path: Path) -> None:
+    """Refuse a file that consists of holes, or a compressed one that does not match its checksum.
 
     Readers stop at the last voxel, before the checksum: otherwise a corrupted download would go
     unnoticed.
     """
     if not is_packed(path):
+        image = path.with_suffix(".img") if _is(path, PAIR) else path
+        length = image.stat().st_size
+        if length > SUSPICIOUS and length > LARGEST_RATIO * held_bytes(image):
+            raise ScanError(
+                f"{path} has {length / 1e9:.2g} GB, almost none of which were ever written; it is "
+                "damaged or was made to fill the memory: copy or export it again."
+            )
         return
     offset, size = _claimed(path)
     most = offset + size + SLACK
@@ -280,7 +289,7 @@ def check_values(path: Path, data: np.ndarray) -> None:
             f"{path} has {bad} voxels that are not numbers (NaN or infinite); "
             "replace them, for example by 0, and try again."
         )
-    largest = float(np.abs(data).max())
+    largest = float(max(-data.min(), data.max()))
     if largest > LARGEST_VALUE or 0 < largest < SMALLEST_VALUE:
         raise ScanError(
             f"{path} has intensities of up to {largest:.3g}, which is out of range; scale "

@@ -24,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from stylegan3d.errors import ScanError
+from stylegan3d.storage.bounded import held_bytes
 
 #: Not imported: it is a script that loads GDCM, which nothing else here needs.
 SCRIPT = Path(__file__).with_name("dicom_process.py")
@@ -136,7 +137,7 @@ class _Decoder:
 
 def _seconds_for(path: Path) -> float:
     try:
-        return SECONDS + path.stat().st_size / BYTES_PER_S
+        return SECONDS + held_bytes(path) / BYTES_PER_S
     except OSError:
         return SECONDS
 

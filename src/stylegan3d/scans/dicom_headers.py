@@ -23,6 +23,8 @@ SPACING, ORIENTATION, POSITION = b"\x28\0\x30\0", b"\x20\0\x37\0", b"\x20\0\x32\
 _LONGEST = 128
 # Frames of a file, and their pixels; a long functional series has some ten thousand slices.
 MOST_FRAMES, MOST_PIXELS = 100_000, 4_000_000_000
+# Bytes before the pixel data: some 2 kB for each frame.
+MOST_HEADER = 250_000_000
 # A place or a size beyond this is no millimetres of a person.
 FARTHEST_MM = 1e6
 # Cosines that differ by less are of one orientation.
@@ -148,7 +150,7 @@ def slices_of(path: Path, budget: Budget | None = None) -> list[Slice]:
     # A file of 10 MB can claim a thousand million frames.
     if frames > MOST_FRAMES or frames * rows * columns > MOST_PIXELS:
         return []
-    lies = _frame_geometry(path, frames) if frames > 1 else [_geometry(header)]
+    lies = _frame_geometry(path, frames, lengths.header) if frames > 1 else [_geometry(header)]
     about = _about(header, told["components"])
     voxels = columns * rows * frames * told["components"]
     wrong = _wrong_size(lengths.pixels, voxels, _number(header.get(BITS), 16))
@@ -203,13 +205,14 @@ def _geometry(header: dict[str, str]) -> _Geometry:
     )
 
 
-def _frame_geometry(path: Path, frames: int) -> list[_Geometry]:
+def _frame_geometry(path: Path, frames: int, header: int) -> list[_Geometry]:
     """Of each frame of a file with several; without what is told for some of them only.
 
     What SimpleITK shows leaves out sequences, and it makes the voxels 1 mm large where frames are
     in another order than their places. So the elements are looked for in the header's bytes.
     """
-    raw = path.read_bytes()
+    with path.open("rb") as stream:
+        raw = stream.read(min(header, MOST_HEADER))
     places = _elements(raw, POSITION, 3)
     common = [_elements(raw, SPACING, 2), _elements(raw, ORIENTATION, 6)]
     found = []

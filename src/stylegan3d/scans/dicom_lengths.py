@@ -24,6 +24,8 @@ PIXELS, REALS = (0x7FE0, 0x0010), ((0x7FE0, 0x0008), (0x7FE0, 0x0009))
 ITEM, ITEM_END, SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 SYNTAX = (0x0002, 0x0010)
 DEEPEST, MOST_ELEMENTS = 24, 1_000_000
+#: Bytes of a file; one element has at most so many.
+LARGEST_FILE = 2**32
 #: A deflated image is this many times smaller than unpacked at most, or unpacks to `SMALL` bytes.
 LARGEST_RATIO, SMALL, LARGEST_DEFLATED = 50, 16_000_000, 500_000_000
 
@@ -67,17 +69,23 @@ class Lengths:
         words when they are read.
     pixels : int or None
         Bytes of pixel data as the file claims them; None of compressed ones.
+    header : int
+        Where the pixel data begin, in bytes from the file's start; 0 in a deflated file.
     """
 
     fit: bool
     pixels: int | None = None
+    header: int = 0
 
 
 def lengths_of(path: Path, budget: Budget) -> Lengths:
     """Walk through the elements of a DICOM file; what that takes is taken from the budget."""
     try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            return Lengths(False)
         with path.open("rb") as stream:
-            return _walked(stream, path.stat().st_size, budget)
+            return _walked(stream, size, budget)
     except (OSError, _Untrue, struct.error, zlib.error):
         return Lengths(False)
 
@@ -107,7 +115,7 @@ def _walked(stream: BinaryIO, size: int, budget: Budget) -> Lengths:
     explicit = head[4:6].isupper() if not syntax else syntax != IMPLICIT
     walk = _Walk(stream, size, budget, explicit, ">" if syntax == BIG else "<")
     walk.elements(size, 0)
-    return Lengths(True, walk.pixels)
+    return Lengths(True, walk.pixels, 0 if syntax == DEFLATED else walk.header)
 
 
 def _meta(walk: _Walk) -> bytes:
@@ -139,6 +147,7 @@ class _Walk:
         self.stream, self.size, self.explicit, self.order = stream, size, explicit, order
         self.left, self.budget = MOST_ELEMENTS, budget
         self.pixels: int | None = None
+        self.header = size
 
     def head(self) -> tuple[tuple[int, int], bytes, int]:
         """Tag, value representation (empty if it is not told) and length of the next element."""
@@ -165,6 +174,8 @@ class _Walk:
             tag, vr, length = self.head()
             if tag == ITEM_END and marked:
                 return
+            if depth == 0 and (tag == PIXELS or tag in REALS):
+                self.header = min(self.header, self.stream.tell())
             # Other readers go on behind a mark where none belongs, or take floats for sequences.
             if tag in (ITEM, ITEM_END, SEQUENCE_END) or (tag in REALS and length == UNDEFINED):
                 raise _Untrue

@@ -8,6 +8,8 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import is_proxy
+from nibabel.volumeutils import apply_read_scaling
 
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import checks, dicom
@@ -88,7 +90,7 @@ def read_scan(
     affine = trusted_affine(path, np.asarray(image.affine, dtype=np.float64), geometry, trust)
     checks.check_grid(path, shape, affine)
     checks.check_type(path, image.get_data_dtype())
-    checks.check_compressed(path)
+    checks.check_content(path)
     data, unknown = _without_nan(_load(path, image, shape, volume if count > 1 else None))
     checks.check_values(path, data)
     notes = grid_notes(affine, shape, f"stored as {image.get_data_dtype()}") + unknown
@@ -223,11 +225,22 @@ def _without_nan(data: np.ndarray) -> tuple[np.ndarray, list[Note]]:
 def _load(path: Path, image: Any, shape: tuple[int, ...], volume: int | None) -> np.ndarray:
     """Scaled intensities of one volume, float32 (I, J, K); reads only that volume."""
     try:
-        if volume is None:
-            data = np.asarray(image.dataobj).reshape(shape)
+        if volume is not None or not is_proxy(image.dataobj):
+            stored, scaling = image.dataobj, None
+            if volume is not None:
+                stored = stored[..., volume]
         else:
-            data = np.asarray(image.dataobj[..., volume])
+            stored, scaling = image.dataobj.get_unscaled(), image.dataobj
+        stored = np.asarray(stored).reshape(shape)
+        data = np.empty(shape, np.float32)
+        with np.errstate(over="ignore"):  # float32 overflow gives infinity, which is refused
+            # One slice after the other: scaled ones are float64, twice as large as they stay.
+            for place in range(shape[0]):
+                part = stored[place]
+                if scaling is not None:
+                    slope, inter = map(np.asanyarray, (scaling.slope, scaling.inter))
+                    part = apply_read_scaling(part, slope, inter)
+                data[place] = part
+        return data
     except (*checks.READ_ERRORS, MemoryError) as error:
         raise checks.damaged(path, error) from error
-    with np.errstate(over="ignore"):  # float32 overflow gives infinity, which is refused
-        return np.ascontiguousarray(data, dtype=np.float32)

@@ -81,7 +81,7 @@ def read_template(path: Path, space: Space) -> np.ndarray:
 def _read(path: Path) -> tuple[Any, np.ndarray]:
     """Image and its numbers, float32; ScanError before memory is set aside for absurd sizes."""
     image = open_image(path)
-    checks.check_compressed(path)
+    checks.check_content(path)
     try:
         if np.prod(np.asarray(image.shape, dtype=np.float64)) > checks.MAX_VOXELS:
             raise ValueError("it claims more voxels than any head scan has")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
 from stylegan3d.segmentation.measures import MEASURES, measures_of
 from stylegan3d.storage.about import PROGRAM
-from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
 
 NOTICE = "Labels by a network; not a medical device, not for diagnosis."
@@ -149,7 +148,7 @@ def table_text(path: Path, name: str, labelled: LabelledScan, segmenter: Segment
 def _is_synthetic(path: Path) -> bool:
     """Whether the sidecar of a volume marks it as synthetic."""
     try:
-        about: Any = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+        about: Any = read_json(sidecar_path(path))
     except (OSError, ValueError):
         return False
     return isinstance(about, dict) and about.get("SyntheticImage") is True

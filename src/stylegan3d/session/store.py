@@ -21,6 +21,7 @@ from pathlib import Path
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.session.file import FILE, SessionState, encode, read_session
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, output_errors
+from stylegan3d.storage.jsontext import read_json
 from stylegan3d.storage.leftovers import DAY_S, host_tag, process_began, sweep
 
 OWNER = "owner.json"
@@ -158,7 +159,7 @@ def _is_young(folder: Path) -> bool:
 def _owned(folder: Path) -> bool:
     """Whether the process that a session belongs to still runs."""
     try:
-        owner = json.loads((folder / OWNER).read_text())
+        owner = read_json(folder / OWNER)
         if owner.get("host", host_tag()) != host_tag():
             # Another machine's process cannot be queried: it saves regularly while in use.
             return time.time() - _last_saved(folder) < DAY_S

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stylegan3d.storage.bounded import read_file
+
 # An indented list of numbers alone. A JSON string holds no raw line break, so text cannot match.
 _NUMBERS = re.compile(r"\[\n\s*(-?[\d.eE+-]+(?:,\n\s*-?[\d.eE+-]+)*)\n\s*\]")
 
@@ -59,6 +61,19 @@ def from_json(text: str | bytes, largest: int = LARGEST, *, nan_is_none: bool = 
     if _SURROGATE.search(text):
         json.dumps(value, ensure_ascii=False).encode()  # UnicodeEncodeError is a ValueError
     return value
+
+
+def read_json(path: Path, largest: int = LARGEST, *, nan_is_none: bool = False) -> Any:
+    """`from_json` of a file.
+
+    Raises
+    ------
+    OSError
+        If it is no regular file, larger, or cannot be read.
+    ValueError
+        If it is no JSON that may be read.
+    """
+    return from_json(read_file(path, largest), largest, nan_is_none=nan_is_none)
 
 
 def _none(_constant: str) -> None:

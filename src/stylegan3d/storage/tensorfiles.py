@@ -8,7 +8,6 @@ so the header is put in order here.
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import safetensors
 import safetensors.numpy
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.storage.bounded import read_file
 from stylegan3d.storage.jsontext import LARGEST, from_json
 
 #: Bytes of a file that is read whole; the largest that this program writes has some 100 MB.
@@ -92,17 +92,7 @@ def read_bytes(path: Path, error: type[StyleGAN3DError], largest: int = LARGEST_
     Pipes and devices, which may never end, are refused, as are files of more than `largest` bytes.
     """
     try:
-        about = path.stat()
-        if not stat.S_ISDIR(about.st_mode) and not stat.S_ISREG(about.st_mode):
-            raise error(f"{path} is a pipe or a device, not a file: choose a file.")
-        if stat.S_ISREG(about.st_mode) and about.st_size > largest:
-            raise error(
-                f"{path} has {about.st_size / 1e6:,.0f} MB, far more than such a file can have: "
-                "choose another file."
-            )
-        with path.open("rb") as stream:
-            # No more than its stated size: some kernel files are endless.
-            return stream.read(about.st_size)
+        return read_file(path, largest)
     except ValueError:  # a NUL in the name
         raise error(f"{path} is not a valid file name: choose another file.") from None
     except FileNotFoundError:

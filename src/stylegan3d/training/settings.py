@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy_config import kind_of
 from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.storage.jsontext import read_json
 from stylegan3d.training.config import TrainConfig
 
 # What decides which volumes a step sees or what its networks are cannot change midway.
@@ -30,7 +31,7 @@ def read_settings(path: str | Path) -> TrainConfig:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except OSError as error:
         raise ModelError(
             f"The settings '{path}' cannot be read ({error.strerror}); check the path."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from stylegan3d.dataset.tissues import TABLE, read_tissues
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.storage.bounded import read_rows
 from stylegan3d.storage.jsontext import is_int
 
 #: Highest code of a region; the usual tables end at a few hundred, FreeSurfer's at 14,175.
@@ -97,8 +97,7 @@ def read_regions(folder: Path) -> RegionTable:
             f"{folder} has no {TABLE} that says which tissue each label is; add one with the "
             "columns index, name and tissue."
         )
-    with (folder / TABLE).open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
+    rows = read_rows(folder / TABLE)
     named = {int(row["index"]): (row.get("name") or "").strip() for row in rows}
     rows_of_it = [[k, named[k] or f"region_{k}", t] for k, t in tissues.items() if k != 0]
     try:

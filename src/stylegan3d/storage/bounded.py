@@ -1,0 +1,73 @@
+"""Read files that may come from anyone: regular ones alone, and no more of them than is useful.
+
+Opening a pipe or reading a device may wait for ever, a file of the kernel may have no end, and one
+with holes may be larger than the memory without taking any room on a disk.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+#: Bytes of a text: a table of 100,000 people has some ten million.
+LARGEST_TEXT = 64_000_000
+
+
+def read_file(path: Path, largest: int) -> bytes:
+    """The content of a regular file of at most `largest` bytes.
+
+    Raises
+    ------
+    OSError
+        If it is none, larger, or cannot be read; the reason as `strerror`.
+    """
+    about = os.stat(path)
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
+    if about.st_size > largest:
+        size = f"it has {about.st_size / 1e6:,.0f} MB, more than such a file can have"
+        raise OSError(errno.EFBIG, size, str(path))
+    with open(path, "rb") as stream:
+        # No more than its stated size: some files of the kernel are endless.
+        return stream.read(about.st_size)
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """The text of such a file, in UTF-8, with a mark at the beginning or without.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError
+        If it cannot be read, or is no such text.
+    """
+    return read_file(path, largest).decode("utf-8-sig")
+
+
+def held_bytes(path: Path) -> int:
+    """Bytes of a file that lie on a disk: fewer than its size where it has holes."""
+    about = os.stat(path)
+    blocks = getattr(about, "st_blocks", None)  # of 512 bytes; Windows does not count them
+    return about.st_size if blocks is None else min(about.st_size, 512 * blocks)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table with tabs between its columns, whose first row names them.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError, csv.Error
+        If it cannot be read, or is no such table.
+    """
+    return list(csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter="\t"))
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, for a sentence that names it already."""
+    return getattr(error, "strerror", None) or str(error)
