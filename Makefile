@@ -20,7 +20,7 @@ PIP_ARGS ?=
 WORKERS  ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench soak lint format docs lock licences audit sbom release text clean
+.PHONY: help setup run test bench soak lint format docs site notebooks lock licences audit sbom release text clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -78,6 +78,13 @@ docs: $(READY)  ## Take the pictures of the documents anew, check their links an
 	done
 	$(BIN)/python -m pytest tests/test_docs.py
 
+site: $(READY)  ## Make a site of the documents in build/site, without a network
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/site
+	@echo "build/site/index.html"
+
+notebooks: $(READY)  ## Run the notebooks of the documents anew
+	$(BIN)/python scripts/notebooks.py $(ARGS)
+
 # The programs that renew the lock and look for advisories, apart from the product's own packages.
 # Any Python will do for them: a lock can be renewed while .venv does not satisfy setup.cfg yet.
 $(TOOLS)/.ready: locks/tools.lock | $(BIN)/python
@@ -103,9 +110,10 @@ sbom: $(READY) $(TOOLS)/.ready  ## Write dist/*.cdx.json: what the product consi
 	$(BIN)/python scripts/sbom.py --out dist
 	$(TOOLS)/bin/python scripts/check_sbom.py dist
 
-release: $(READY)  ## Build the wheel, its list of parts and their checksums in dist/
+release: $(READY)  ## Build the wheels, the list of parts and their checksums in dist/
 	rm -rf dist
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --wheel --no-isolation --outdir dist
+	$(BIN)/python scripts/models_wheel.py --out dist
 	$(MAKE) sbom
 	cd dist && sha256sum * > SHA256SUMS
 

@@ -24,7 +24,7 @@ CUDA_LOCK = ROOT / "locks/cuda.lock"
 LICENCES = ROOT / "locks/licences.json"
 # The programs behind `make lock`, `make sbom` and `make audit`.
 TOOLS_LOCK = ROOT / "locks/tools.lock"
-LOCKED_EXTRAS = ("all", "train", "testing", "lint")
+LOCKED_EXTRAS = ("all", "train", "testing", "docs", "lint")
 # What the window and the commands need; the other extras are for those who train or develop.
 RUN_EXTRAS = ("", "all")
 _CUDA = re.compile(r"(nvidia|cuda)-|triton$")

@@ -114,3 +114,16 @@ def test_command_line_example_of_the_readme_runs(folder_with_a_scan: Path) -> No
         assert result.returncode == 0, f"{line}\n{result.stderr}"
     written = {path.parent.name for path in folder_with_a_scan.rglob("*.nii.gz")}
     assert {"brains", "projected", "mixed", "edited"} <= written
+
+
+@pytest.mark.slow
+def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
+    result = subprocess.run(
+        [*command, "-b", "html", ROOT / "docs", tmp_path / "site", "-d", tmp_path / "doctrees"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "stylegan3d.load" in (tmp_path / "site/reference/python.html").read_text()
+    assert "stylegan3d project" in (tmp_path / "site/reference/command-line.html").read_text()

@@ -34,6 +34,7 @@ from .recipe.recipe import Recipe as Recipe
 from .recipe.recipe import Source as Source
 from .recipe.recipe import Truncation as Truncation
 from .recipe.text import read_recipe as read_recipe
+from .render.figures import picture as picture
 from .render.renderer import Renderer as Renderer
 from .scans import list_series as list_series
 from .scans import read_scan as read_scan

@@ -218,6 +218,18 @@ def test_a_run_of_no_volumes_leaves_the_linear_model(pack, folder):
     assert not any(rgb.conv.weight.any() for rgb in state.synthesis.image_layers)
 
 
+def test_more_fields_than_subjects_leave_the_rest_empty(pack, folder):
+    """A study of thirty people has fewer components than a preset has velocity fields."""
+    config = settings(total_images=0, warm_start_images=0)
+    wide = replace(config.generator, deformation=150, image_basis=5, w_dim=170, z_dim=170)
+    encoder = replace(config.encoder, w_dim=170)
+    state = train(pack.path, folder, config.with_(generator=wide, encoder=encoder), device="cpu")
+    sizes = state.anatomy.velocity_basis.weight.flatten(1).norm(dim=1)
+    assert (sizes == 0).any(), "the pack has too many subjects for this test"
+    image = batch(pack.volumes[0]) / 127.5 - 1
+    assert state.averages["encoder"](image).isfinite().all()
+
+
 def test_the_texture_phase_resumes_bit_for_bit(pack, folder, tmp_path):
     """From one start: the start itself is found anew by each run, to the last digits."""
     first, second = folder, tmp_path / "second"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 from stylegan3d.storage.jsontext import read_json
@@ -18,21 +19,31 @@ TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
 LABELS = "labels.safetensors"
 
 
+#: A wheel of its own with the other families, so that the product's wheel stays small.
+MORE_MODELS = "stylegan3d_models"
+
+
 def bundled_model_path(name: str = BUNDLED) -> Path:
-    """Folder of a generator that ships with the package."""
-    installed = Path(str(resources.files("stylegan3d"))) / "weights" / name
-    if installed.is_dir():
-        return installed
-    # An editable install: the weights are next to src/ in the checkout.
-    return Path(__file__).resolve().parents[3] / "weights" / name
+    """Folder of a generator that ships with the package, or with `stylegan3d-models`."""
+    places = [folder / name for folder in _folders()]
+    return next((place for place in places if place.is_dir()), places[0])
 
 
 def bundled_models() -> list[str]:
-    """Names of the generators that ship with the package, of every family; the usual one first."""
-    weights = bundled_model_path().parent
-    found = []
-    for card in sorted(weights.glob(f"*/{CARD}")):
+    """Names of the installed generators, of every family; the usual one first."""
+    found = set()
+    for card in (card for folder in _folders() for card in folder.glob(f"*/{CARD}")):
         with suppress(OSError, ValueError):
             if read_json(card, nan_is_none=True).get("format") == FORMAT:
-                found.append(card.parent.name)
-    return sorted(found, key=lambda name: name != BUNDLED)
+                found.add(card.parent.name)
+    return sorted(found, key=lambda name: (name != BUNDLED, name))
+
+
+def _folders() -> list[Path]:
+    """Folders that hold model folders."""
+    folders = [Path(str(resources.files("stylegan3d"))) / "weights"]
+    if not (folders[0] / BUNDLED).is_dir():
+        # An editable install: the weights are next to src/ in the checkout.
+        folders = [Path(__file__).resolve().parents[3] / "weights"]
+    more = find_spec(MORE_MODELS)
+    return folders + [Path(place) for place in (more and more.submodule_search_locations) or []]

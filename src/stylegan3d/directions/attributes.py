@@ -113,9 +113,9 @@ def attribute_directions(
         Named as in `NAMES`. One unit changes the predicted attribute by one standard deviation of
         random brains (given the attributes held fixed). `checks` has one dict each: "name",
         "attribute", "unit", "held_fixed", "n_fit", "n_check"; on held-out subjects "r" (correlation
-        of predicted and true), "chance" (|r| of the 95th percentile of random permutations), "r2",
-        "mae" with "baseline" (that of predicting the group mean), or "auc" with baseline 0.5 for a
-        binary attribute; and "per_unit", the change by one unit ("scale" "linear": in the
+        of predicted and true), "chance" (95th percentile of the absolute r of random permutations),
+        "r2", "mae" with "baseline" (that of predicting the group mean), or "auc" with baseline 0.5
+        for a binary attribute; and "per_unit", the change by one unit ("scale" "linear": in the
         attribute's unit, "factor": multiplicative). Where the contour is held fixed, also
         "contour_mm" (mean movement of it by one unit) and, for age and ventricle volume,
         "ventricles" (the factor by which they grow with one unit in subjects).

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
@@ -26,6 +27,7 @@ from stylegan3d.geometry.slicing import (
     cropped,
     cut,
 )
+from stylegan3d.geometry.space import Space
 
 SYNTHETIC = "Synthetic - not for diagnosis"
 MM_PER_INCH = 25.4
@@ -98,6 +100,49 @@ def draw_planes(
     highest = max(piece.size_mm[1] for piece in pieces)
     padded = [_padded(piece, highest) for piece in pieces]
     return beside([draw_slice(piece, look, piece.place) for piece in padded])
+
+
+def picture(
+    volume: np.ndarray | SpatialImage,
+    space: Space | None = None,
+    *,
+    at_mm: tuple[float, float, float] | None = None,
+    limits: tuple[float, float] | None = None,
+    caption: str = SYNTHETIC,
+) -> Image.Image:
+    """A volume in axial, coronal and sagittal slices, to scale, radiological, as a Pillow image.
+
+    A notebook shows the image when it is the last line of a cell.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (X, Y, Z), or nibabel image
+        In any units and any orientation.
+    space : Space or None
+        The grid of an array; an image has its own.
+    at_mm : tuple of float or None
+        Point (RAS+) that all slices go through; None for the centre.
+    limits : tuple of float or None
+        Intensities drawn black and white; None for 0 and the 99.5th percentile above 0.
+    caption : str
+        Text on the picture. Leave it as it is unless the volume is a real scan.
+
+    Raises
+    ------
+    OutputError
+        If the point lies outside the grid, or an array comes without one.
+    """
+    if isinstance(volume, SpatialImage):
+        x, y, z = volume.shape
+        space = Space((x, y, z), np.asarray(volume.affine))
+        volume = np.asarray(volume.dataobj)
+    if space is None:
+        raise OutputError("An array has no orientation: give its space, such as G.space.")
+    if limits is None:
+        inside = volume[volume > 0]
+        limits = (0.0, float(np.percentile(inside, 99.5)) if inside.size else 1.0)
+    look = Look(limits=limits, caption=caption)
+    return draw_planes(Upright.of(volume, space), look, at_mm=at_mm, crop=True)
 
 
 def lightbox(

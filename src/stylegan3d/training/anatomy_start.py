@@ -38,6 +38,8 @@ ERROR_SIZES = (1.0, 0.6, 0.3)
 VELOCITY_SPREAD = 1.1
 PENALTIES = tuple(10.0**k for k in range(-4, 5))
 FOLDS = 4
+# Components smaller than this, relative to the largest, are rounding errors.
+EMPTY = 1e-5
 
 
 @torch.no_grad()
@@ -200,12 +202,14 @@ def _fit_encoder(state: TrainState, pack: Pack, anatomy: Anatomy, codes: Tensor)
     coarse -= encoder.start_mean
     # The penalty minimises the error of the displacement.
     sizes = state.anatomy.velocity_basis.weight.flatten(1).norm(dim=1)
+    # Few subjects have fewer components than there are fields: the rest are empty.
+    per_size = torch.where(sizes > EMPTY * sizes.max(), 1 / sizes, 0.0)
     weight, foreseen = _ridge(coarse, target * sizes, people)
-    encoder.start = _linear(weight / sizes[:, None], target.mean(dim=0))
+    encoder.start = _linear(weight * per_size[:, None], target.mean(dim=0))
     if encoder.correct is None:
         state.encoder.load_state_dict(encoder.state_dict())
         return
-    errors = foreseen / sizes - target
+    errors = foreseen * per_size - target
     features, wrong, groups = [], [], []
     for number, size in enumerate(ERROR_SIZES):
         # Errors of other subjects of the same size, so that the pairing is not learned.
@@ -217,7 +221,7 @@ def _fit_encoder(state: TrainState, pack: Pack, anatomy: Anatomy, codes: Tensor)
             groups.append(int(people[i]))
     x, y = torch.cat(features), -torch.stack(wrong)
     weight, _ = _ridge(x - x.mean(dim=0), y * sizes, np.array(groups))
-    weight = weight / sizes[:, None]
+    weight = weight * per_size[:, None]
     encoder.correct = _linear(weight, y.mean(dim=0) - weight @ x.mean(dim=0))
     state.encoder.load_state_dict(encoder.state_dict())
 

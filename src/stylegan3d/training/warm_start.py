@@ -157,7 +157,8 @@ def set_mapping(
         offset = center - by_label @ average
         labels = state.people.cpu().repeat_interleave(len(means) // len(state.people), dim=0)
         means = means - (labels - average) @ by_label.T
-    values, vectors = torch.linalg.eigh(covariance_of(means))
+    # In double precision: with few subjects most eigenvalues are alike, where float32 gives up.
+    values, vectors = (x.float() for x in torch.linalg.eigh(covariance_of(means).double()))
     root = (vectors * values.clamp(min=0).sqrt()).flip(1)
     z_dim = state.config.generator.z_dim
     if z_dim >= len(center):

@@ -1,0 +1,32 @@
+"""The notebooks of the documents run, cell by cell, on a smaller task."""
+
+import pytest
+from notebooks import NOTEBOOKS, run
+
+#: What takes long in a notebook, and what does the same in less time.
+SMALLER = {
+    'budget="draft"': "steps=2",
+    "--budget draft": "--steps 2",
+    "range(30)": "range(12)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs(path, tmp_path):
+    text = path.read_text(encoding="utf-8")
+    for long, short in SMALLER.items():
+        text = text.replace(long.replace('"', '\\"'), short)
+    smaller = tmp_path / path.name
+    smaller.write_text(text, encoding="utf-8")
+    done = run(smaller, tmp_path)
+    pictures = [
+        out
+        for cell in done.cells
+        for out in cell.get("outputs", [])
+        if "image/jpeg" in out.get("data", {})
+    ]
+    assert pictures, "no picture was drawn"
+    assert "Error" not in "".join(
+        out.get("text", "") for cell in done.cells for out in cell.get("outputs", [])
+    )
