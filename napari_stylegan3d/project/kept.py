@@ -23,7 +23,7 @@ from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.regions import Region
 from napari_stylegan3d.widgets.text import _
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.recipe.recipe import Source
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.session.case import Case, Choice
@@ -62,6 +62,9 @@ class KeptScan:
         Name of the patient; empty in old sessions.
     model : str
         Hash of the model it was aligned to; empty in old sessions.
+    sha256 : str
+        Hash of the scan, so that another patient's file of the same name is not taken for it; empty
+        in old sessions.
     """
 
     choice: Choice
@@ -73,6 +76,7 @@ class KeptScan:
     labels: tuple[Path, ...] = ()
     name: str = ""
     model: str = ""
+    sha256: str = ""
 
     @classmethod
     def of(cls, case: Case, projected: Sequence[Case]) -> KeptScan | None:
@@ -94,8 +98,8 @@ class KeptScan:
         }
         how = "" if found is None else "centre" if found.by_hand else "auto"
         rigid = None if found is None else found.rigid
-        pose, name, model = case.pose, case.name, case.model
-        return cls(case.choice, how, rigid, pose, results, name=name, model=model)
+        told = case.name, case.model, case.sha256
+        return cls(case.choice, how, rigid, case.pose, results, None, (), *told)
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -115,10 +119,8 @@ class KeptScan:
             # Old sessions lack these.
             painted = Region.from_plain(plain["painted"]) if plain.get("painted") else None
             labels = tuple(Path(path) for path in plain.get("labels", ()))
-            name, model = str(plain.get("name", "")), str(plain.get("model", ""))
-            kept = cls(
-                choice, str(plain["how"]), rigid, pose, results, painted, labels, name, model
-            )
+            words = [str(plain.get(key, "")) for key in ("name", "model", "sha256")]
+            kept = cls(choice, str(plain["how"]), rigid, pose, results, painted, labels, *words)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
         aligned = kept.how in ("auto", "centre") and rigid is not None
@@ -335,6 +337,13 @@ def _again(report: Report, loaded: Loaded, key: str, kept: KeptScan, folder: Pat
     from stylegan3d.scans import read_scan
 
     read = open_scan(report, kept.choice)
+    if isinstance(read, Case) and kept.sha256 not in ("", read.sha256):
+        raise ScanError(
+            _(
+                "{path} is not the scan of {name} that this session was saved with: put that scan "
+                "in its place, then open the session again."
+            ).format(path=kept.choice.path, name=kept.name)
+        )
     labels = []
     for path in kept.labels:
         with suppress(StyleGAN3DError):

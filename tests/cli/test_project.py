@@ -1,8 +1,15 @@
 """`project` from a scan in an odd orientation to files in its own space and back to a recipe."""
 
 import csv
+import gzip
 import json
+import re
+import shutil
+import zipfile
+import zlib
+from contextlib import suppress
 
+import dicoms
 import nibabel as nib
 import numpy as np
 import pytest
@@ -10,6 +17,9 @@ import pytest
 from stylegan3d.checkpoints.places import TEMPLATE
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import load_latent
+from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.session.archive import SUFFIX, pack, unpack
+from stylegan3d.session.file import SessionState
 
 CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view
 PREFIX = "sub-01"
@@ -392,3 +402,87 @@ def test_an_empty_folder_of_latents_is_told_of(run, tmp_path):
     result = run("edit", "--latent", tmp_path, "--edit", "PC 1=3", "--out", tmp_path / "out")
     assert result.status == 2
     assert "There is no latent file" in result.err
+
+
+PRIVATE = (b"JANE", b"19700101", b"Elsewhere", b"t1_mprage")
+
+
+def contents(path):
+    """Every byte of a file, unpacked where it is packed."""
+    data = path.read_bytes()
+    yield data
+    if data[:2] == b"\x1f\x8b":
+        yield gzip.decompress(data)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            yield from (archive.read(name) for name in archive.namelist())
+    for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL):
+        with suppress(zlib.error):
+            yield zlib.decompress(stream)
+
+
+def private_in(folder):
+    """(file, word) of what is private below a folder, in names and in bytes."""
+    found = set()
+    for path in folder.rglob("*"):
+        name = str(path.relative_to(folder))
+        texts = [name.encode(), *(contents(path) if path.is_file() else ())]
+        found |= {(name, word) for text in texts for word in PRIVATE if word in text}
+    return found
+
+
+def test_nothing_that_is_handed_on_names_a_patient(run, brain_model, scan, tmp_path, monkeypatch):
+    """Neither the folders of a scan nor its DICOM headers, whatever is written."""
+    private = tmp_path / "DOE^JANE" / "19700101"
+    nifti = private / scan.name
+    private.mkdir(parents=True)
+    shutil.copy(scan, nifti)
+    image = nib.load(scan)
+    voxels = np.round(image.get_fdata()).astype(np.int16)
+    dicoms.write_series(private / "dicom", voxels, image.affine)
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    scans = private / "scans.txt"
+    scans.write_text(f"{nifti}\n{private / 'dicom'}\n{private / 'missing.nii.gz'}\n")
+    model, one = ("--model", brain_model), ("--steps", 1)
+    assert run("project", scans, *model, *one, "--out", "many").status == 2  # one is missing
+    latent = next(out.rglob("sub-01_desc-projected_latent.safetensors"))
+    recipe = latent.with_name("sub-01_desc-projected_T1w.json")
+    sidecar = out / "many" / "edited" / "sub-01_desc-editedScan_T1w.json"
+    edit = ("--latent", latent, "--edit", "PC 1=1", "--scan", nifti)
+    for words in (
+        ("edit", *edit, *model, "--out", "many/edited"),
+        ("render", "picture", sidecar, "--scan", nifti, *model, "--out", "pictures"),
+        ("render", "report", recipe, *model, "--out", "reports"),
+    ):
+        done = run(*words)
+        assert done.status == 0, done.err
+    source = Source.from_file(latent)
+    cases = [
+        {
+            "choice": {"path": str(nifti), "series": None},
+            "name": "sub-01",
+            "results": {"a": {"remarks": [f"{private}/x.nii is thick."]}},
+            "labels": [str(private / "lesion.nii.gz")],
+        },
+        {
+            "choice": {"path": str(private / "dicom" / "DOE^JANE"), "series": "1.2.19700101.4"},
+            "name": "series-0003",
+        },
+    ]
+    state = SessionState(
+        (Recipe(source),), 0, model_path=str(private / "m"), scan=str(nifti), view={"cases": cases}
+    )
+    (out / f"session{SUFFIX}").write_bytes(pack(state, latent.parent))
+    assert len(list(out.rglob("*.*"))) > 30
+    assert private_in(out) == set()
+    # What was handed on is looked for beside the file that names it.
+    read, _ = unpack(out / f"session{SUFFIX}", tmp_path)
+    assert read.scan == str(out / nifti.name)
+    assert read.model_path == str(out / "m")
+    one, two = read.view["cases"]
+    assert one["choice"]["path"] == str(out / nifti.name)
+    assert one["labels"] == [str(out / "lesion.nii.gz")]
+    assert one["results"]["a"]["remarks"] == ["x.nii is thick."]
+    assert two["choice"]["path"] == str(out / "series-0003")

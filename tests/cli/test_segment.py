@@ -74,7 +74,7 @@ def test_many_are_segmented_into_one_table(run, volume, tmp_path):
     assert rows[1]["error"] != "n/a"
     expected = bundled_segmenter().segment(volume[1], load(device="cpu").space).volumes
     assert float(rows[0]["grey_ml"]) == pytest.approx(expected["grey"], rel=1e-3)
-    labels = np.asarray(nib.load(rows[0]["labels"]).dataobj)
+    labels = np.asarray(nib.load(out / rows[0]["labels"]).dataobj)
     assert np.array_equal(labels, bundled_segmenter().segment(volume[1], load().space).labels)
     shutil.copy(volume[0], bad)
     again = run("segment", bids, "--out", out, "--json")

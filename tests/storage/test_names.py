@@ -158,3 +158,20 @@ def test_a_locale_that_cannot_write_a_name_is_told(tmp_path: Path) -> None:
     assert b"has letters that this locale (ascii) cannot write: set LC_ALL" in result.stderr
     assert result.stderr.count(b"\n") == 1
     assert sorted(folder.iterdir()) == [folder / "recipe.json"]
+
+
+def test_folders_are_cut_out_of_what_is_handed_on():
+    value = {
+        "scan": "/data/DOE JANE/1970/sub-01.nii.gz",
+        "told": ["/data/DOE JANE/1970/b.nii is damaged.", "1/2 of /data/other.nii", 3, None],
+        "windows": "C:\\Users\\jane\\a.nii",
+        "relative": "sub-01/anat/a.nii",
+    }
+    assert names.without_folders(value) == {
+        "scan": "sub-01.nii.gz",
+        "told": ["b.nii is damaged.", "1/2 of other.nii", 3, None],
+        "windows": "a.nii",
+        "relative": "sub-01/anat/a.nii",
+    }
+    assert names.without_folders("see /x/y/a.nii", ["/x/y/b.nii"]) == "see a.nii"
+    assert names.without_folders("/x/y of /") == "y of "

@@ -105,6 +105,6 @@ def edit_item(
             for key in TOLD
         },
         "volumes_measured": made.tissues["edited"].how,
-        "edited": str(made.files[0]),
+        "edited": made.files[0],
     }
     return made.files, row

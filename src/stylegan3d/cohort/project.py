@@ -127,7 +127,7 @@ def row_of(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         },
         "volumes_measured": report["tissues"]["reconstruction"]["Measured"],
         "warnings": list(report["warnings"]),
-        "report": str(folder / report["files"]["report"]),
+        "report": folder / report["files"]["report"],
     }
 
 

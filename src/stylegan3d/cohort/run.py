@@ -26,6 +26,7 @@ from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.progress import NamedProgress
+from stylegan3d.storage.names import without_folders
 from stylegan3d.storage.volumes import atomic_write_text
 
 _log = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ def do_one(job: Job, item: Item) -> dict[str, Any]:
         if is_out_of_memory(error):
             sentence = "There was not enough memory; run it again with fewer --jobs."
             return _failed(item, sentence, time.perf_counter() - started)
-        _log.exception("The work on %s failed", item.path)
+        _log.exception("The work on %s failed", item.name)
         reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         sentence = f"Unexpected error ({reason}); run it again with this scan alone and --debug."
         return _failed(item, sentence, time.perf_counter() - started)
@@ -160,7 +161,12 @@ def _do(job: Job, item: Item, started: float) -> dict[str, Any]:
             begun.unlink(missing_ok=True)
         raise
     seconds = round(time.perf_counter() - started, 2)
-    row = {**_named(item, DONE), **told, "seconds": seconds}
+    # Tables are handed on: they say where a result lies in their folder, and no other folder.
+    told = {
+        key: value.relative_to(job.out).as_posix() if isinstance(value, Path) else value
+        for key, value in told.items()
+    }
+    row = {**_named(item, DONE), **without_folders(told, _places(item)), "seconds": seconds}
     write_record(job.out, item, job.table, job.settings, inputs, files, row)
     return row
 
@@ -188,8 +194,12 @@ def _refuse_other_settings(job: Job, items: Sequence[Item]) -> None:
 
 
 def _failed(item: Item, reason: str, seconds: float | None = None) -> dict[str, Any]:
-    row = {**_named(item, FAILED), "error": reason}
+    row = {**_named(item, FAILED), "error": without_folders(reason, _places(item))}
     return row | ({} if seconds is None else {"seconds": round(seconds, 2)})
+
+
+def _places(item: Item) -> list[str]:
+    return [str(path) for path in (item.path, item.mask, item.original) if path is not None]
 
 
 def _named(item: Item, status: str) -> dict[str, Any]:
@@ -199,5 +209,5 @@ def _named(item: Item, status: str) -> dict[str, Any]:
         "session_id": item.session,
         "name": item.name,
         "status": status,
-        "scan": str(item.path),
+        "scan": item.path.name,
     }

@@ -65,7 +65,7 @@ def segment_item(
         **measures,
         **{f"{n}_percentile": segmenter.percentile(n, measures[n]) for n in MEASURES},
         "warnings": found.warnings,
-        "labels": str(labels),
+        "labels": labels,
     }
     return [labels, sidecar_path(labels)], row
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,10 +123,15 @@ def choose_series(path: Path, found: list[Series], wanted: int | str | None) -> 
     return chosen[0]
 
 
+def uid_digest(uid: str) -> str:
+    """What stands for a series UID in files that are handed on: UIDs may hold dates."""
+    return f"uid-{hashlib.sha256(uid.encode()).hexdigest()[:16]}"
+
+
 def _matching(found: Sequence[Series], wanted: int | str) -> list[Series]:
     text = str(wanted).strip().lower()
     for fits in (
-        lambda series: series.uid == text,
+        lambda series: text in (series.uid, uid_digest(series.uid)),
         lambda series: str(series.number) == text,
         lambda series: series.description.lower() == text,
         lambda series: bool(text) and text in series.description.lower(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import re
@@ -9,11 +10,16 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from stylegan3d.errors import SessionError
 from stylegan3d.recipe.recipe import Edit, Source
+from stylegan3d.scans.series import uid_digest
 from stylegan3d.session.file import FILE, SessionState, decode, encode, file_of, with_file
+from stylegan3d.storage.formats import is_kind
+from stylegan3d.storage.names import last_part, without_folders
 from stylegan3d.storage.tensorfiles import read_bytes
 
 SUFFIX = ".sg3d"
@@ -41,6 +47,10 @@ _BROKEN = (
 def pack(state: SessionState, folder: Path) -> bytes:
     """Pack the session in `folder`, with all latents and directions it needs, as a zip file.
 
+    A session file is handed on: of scans, label maps and the model it has the names alone, not the
+    folders, which may name patients and users; of DICOM series the hash of the UID, which may hold
+    a date.
+
     Raises
     ------
     SessionError
@@ -61,7 +71,7 @@ def pack(state: SessionState, folder: Path) -> bytes:
             files[names[str(path)]] = data
         return with_file(part, str(folder / names[str(path)]))
 
-    plain = state.with_paths(taken)
+    plain = _handed_on(state.with_paths(taken))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(FILE, encode(plain, folder))
@@ -72,6 +82,8 @@ def pack(state: SessionState, folder: Path) -> bytes:
 
 def unpack(path: Path, folder: Path) -> tuple[SessionState, dict[Path, bytes]]:
     """The session in a file made by `pack`, and its latents, not yet written to `folder`.
+
+    Scans, label maps and the model are looked for beside the file, and nowhere else.
 
     Raises
     ------
@@ -94,7 +106,43 @@ def unpack(path: Path, folder: Path) -> tuple[SessionState, dict[Path, bytes]]:
         # `pack` has put in all there is: a name that leads elsewhere is nobody's to follow.
         return part if inner is None else with_file(part, str(folder / inner.name))
 
-    return state.with_paths(found), {folder / name: data for name, data in content.items()}
+    state = _beside(state.with_paths(found), path.absolute().parent)
+    return state, {folder / name: data for name, data in content.items()}
+
+
+def _handed_on(state: SessionState) -> SessionState:
+    """Without folders; see `pack`."""
+    places = [text for text in (state.scan, state.model_path) if text is not None]
+    view = without_folders(dict(state.view), places)
+    for choice, case in _files(view):
+        if not is_kind(str(choice.get("path")), "scan"):  # DICOM, whose folder may be a name
+            choice["path"] = case.get("name") or "dicom"
+        if isinstance(choice.get("series"), str):
+            choice["series"] = uid_digest(choice["series"])
+    scan, model = (None if t is None else last_part(t) for t in (state.scan, state.model_path))
+    return dataclasses.replace(state, scan=scan, model_path=model, view=view)
+
+
+def _beside(state: SessionState, place: Path) -> SessionState:
+    """With files in the folder `place`; `state` was just read and is changed."""
+
+    def there(text: Any) -> str:
+        return str(place / (last_part(text) if isinstance(text, str) else ""))
+
+    for choice, case in _files(state.view):
+        choice["path"] = there(choice.get("path"))
+        labels = case.get("labels")
+        case["labels"] = [there(text) for text in labels] if isinstance(labels, list) else []
+    scan, model = (t if t is None else there(t) for t in (state.scan, state.model_path))
+    return dataclasses.replace(state, scan=scan, model_path=model)
+
+
+def _files(view: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Choice of a scan's file, and the case that holds it; "scan" is of old sessions."""
+    cases = view.get("cases")
+    for case in [view.get("scan"), *(cases if isinstance(cases, list) else [])]:
+        if isinstance(case, dict) and isinstance(case.get("choice"), dict):
+            yield case["choice"], case
 
 
 def _check(archive: zipfile.ZipFile, path: Path, packed: int) -> None:

@@ -6,7 +6,9 @@ import hashlib
 import os
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 #: Names of devices on Windows, which no file can have, whatever its extension.
 #: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
@@ -30,6 +32,53 @@ def same_place(name: str) -> str:
 def last_part(path: str) -> str:
     """The last part of a path of any system: C:\\t\\a.nii and /t/a.nii give a.nii."""
     return PureWindowsPath(PurePosixPath(path).name).name
+
+
+def is_absolute(path: str) -> bool:
+    """Whether a text is an absolute path of any system."""
+    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()
+
+
+def without_folders(value: Any, paths: Iterable[str] = ()) -> Any:
+    """A plain value as it may be handed on: files by their names, without where they lay.
+
+    Folders name patients, users and hospitals. The folders of every absolute path that is a text of
+    its own in `value`, and those of `paths`, are cut out of all texts, also of sentences.
+    """
+    told = {path for path in (*paths, *_texts(value)) if is_absolute(path)}
+    folders = {
+        str(folder) + mark
+        for path in told
+        for kind, mark in ((PurePosixPath, "/"), (PureWindowsPath, "\\"))
+        if kind(path).is_absolute()
+        for folder in kind(path).parents
+        if len(folder.parts) > 1
+    }
+    if not folders:
+        return value
+    longest_first = sorted(folders, key=len, reverse=True)
+    return _cut(value, re.compile("|".join(map(re.escape, longest_first))), told)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _texts(part)
+
+
+def _cut(value: Any, folders: re.Pattern[str], paths: set[str]) -> Any:
+    if isinstance(value, str):
+        return last_part(value) if value in paths else folders.sub("", value)
+    if isinstance(value, dict):
+        return {key: _cut(part, folders, paths) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cut(part, folders, paths) for part in value]
+    return value
 
 
 def portable(stem: str) -> str:

@@ -114,6 +114,8 @@ def test_every_patient_of_a_session_comes_back(window, scan_file, second_file, t
     session = window.session
     states, position = session.states, session.history.position
     sessions, saved = window.explorer.sessions, tmp_path / "two patients.sg3d"
+    for file in (scan_file, second_file):  # a session file names no folders
+        (tmp_path / file.name).symlink_to(file)
     sessions.save_as(saved)
     window.wait(lambda: saved.exists() and not sessions.files.running)
     window.begin_anew()
