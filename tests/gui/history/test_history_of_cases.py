@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from napari_stylegan3d.history.models import AHEAD
+from napari_stylegan3d.project.kept import KeptScan, _again
+from stylegan3d.errors import ScanError
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.session.case import Choice
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 
 
@@ -155,3 +159,9 @@ def test_the_strip_tells_of_scans(window, scan_file):
     assert window.captions == {"Synthetic – not for diagnosis"}
     window.click("explorer.redo")
     assert window.captions == {"Scan: sub-07"}
+
+
+def test_another_patients_file_of_the_same_name_is_not_taken_for_the_scan(scan_file, tmp_path):
+    kept = KeptScan(Choice(scan_file), name="sub-07", sha256="0" * 64)
+    with pytest.raises(ScanError, match="is not the scan of sub-07"):
+        _again(lambda *_: None, None, "key", kept, tmp_path)
