@@ -50,6 +50,7 @@ class Viewing(QObject):
         self.settings.themeChosen.connect(self._choose_theme)
         self.settings.levelsReset.connect(stage.reset_levels)
         self.views.looks.changed.connect(self._on_look)
+        self._rendering: Rendering | None = None
         comparison.session.modelChanged.connect(self._outline)
         self._show_theme()
 
@@ -63,7 +64,13 @@ class Viewing(QObject):
             self.views.viewer.title = title
 
     def pace(self, rendering: Rendering) -> None:
-        """Keep dragging responsive: one repaint per preview, and short garbage collections."""
+        """Keep dragging responsive: one repaint per preview, and short garbage collections.
+
+        Of an edited scan only the slices are made that the views show.
+        """
+        self._rendering = rendering
+        rendering.sliced_at = self._sliced_at
+        self.views.viewer.dims.events.point.connect(self._slice_elsewhere)
         rendering.prepared.connect(set_aside)
         rendering.awaited.connect(self.pacing.hold)
         rendering.shown.connect(self.pacing.release)
@@ -77,6 +84,9 @@ class Viewing(QObject):
         gc.unfreeze()
         self.views.viewer.events.theme.disconnect(self._show_theme)
         self.comparison.session.modelChanged.disconnect(self._outline)
+        if self._rendering is not None:
+            self._rendering.sliced_at = lambda: None
+            self.views.viewer.dims.events.point.disconnect(self._slice_elsewhere)
         self.themed.close()
         self.settings.close_links()
         self.views.close_views()
@@ -94,6 +104,21 @@ class Viewing(QObject):
     def _on_look(self, look: Any, before: Any) -> None:
         if look.outline != before.outline:
             self._outline()
+        self._slice_elsewhere()
+
+    def _sliced_at(self) -> tuple[float, float, float] | None:
+        """Where the 2D views are sliced, RAS mm; None where they show voxels of other planes."""
+        picture, point = self.comparison.picture, self.views.viewer.dims.point
+        if picture is None or picture.shown.resampled or len(point) != 3:
+            return None
+        if self.views.looks.look.layout == "lightbox":
+            return None
+        x, y, z = (float(value) for value in point)
+        return x, y, z
+
+    def _slice_elsewhere(self, _: Any = None) -> None:
+        if self._rendering is not None:
+            self._rendering.slice_elsewhere()
 
     def _outline(self, _: Any = None) -> None:
         wanted = self.views.looks.look.outline

@@ -185,7 +185,12 @@ class Comparison(QObject):
         """Draw the newest picture itself."""
         if self.picture is not None and self.recipe is not None:
             provenance = provenance_of(self.session, self.recipe)
-            self.stage.show(self.picture.shown, self.mark(provenance), passing=self.is_preview)
+            self.stage.show(
+                self.picture.shown,
+                self.mark(provenance),
+                passing=self.is_preview,
+                flat=self.picture.rendered.through is not None,
+            )
             self._tell()
 
     @property

@@ -135,10 +135,11 @@ def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """A recipe, and whether a preview suffices."""
+    """A recipe, whether a preview suffices, and of which planes (`render_recipe`)."""
 
     recipe: Recipe
     quality: Quality
+    through: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -68,6 +69,9 @@ class Rendering(QObject):
         session.recipeChanged.connect(self._on_recipe)
         session.lookChanged.connect(self._on_look)
         session.caseChanged.connect(self._on_case)
+        #: The point through which all is sliced that the views show; None if they show more.
+        self.sliced_at: Callable[[], tuple[float, float, float] | None] = lambda: None
+        self._planes_only = False
         #: Whether the scan whose detail is shown is still being read.
         self._waits = False
 
@@ -169,7 +173,9 @@ class Rendering(QObject):
 
         beside = nullcontext() if request.quality == "full" else beside_the_window()
         with beside:
-            rendered = render_recipe(loaded.renderer, request.recipe, request.quality, should_stop)
+            rendered = render_recipe(
+                loaded.renderer, request.recipe, request.quality, should_stop, request.through
+            )
             return Picture.of(rendered, loaded.generator)
 
     def _submit(self, recipe: Recipe, quality: Quality, live: bool = False) -> None:
@@ -177,7 +183,15 @@ class Rendering(QObject):
             self._last = (recipe, quality)
             if quality == "preview":
                 self.awaited.emit(live)
-            self.renders.submit(RenderRequest(recipe, quality))
+            shown = self.session.shown
+            flat = live and shown.what == "recipe" and shown.comparison == "off"
+            self.renders.submit(RenderRequest(recipe, quality, self.sliced_at() if flat else None))
+
+    def slice_elsewhere(self) -> None:
+        """The views show other slices: draw them, if the picture has only those of before."""
+        if self._planes_only and self._last == (self._wanted, "preview"):
+            self._last = None
+            self._submit(self._wanted, "preview", True)
 
     @property
     def _is_cramped(self) -> bool:
@@ -206,9 +220,12 @@ class Rendering(QObject):
         settled = request.recipe == self._wanted and not self._rest.isActive()
         if not settled and self._last == (self._wanted, "full") and self._wanted in self._kept:
             return  # a kept picture of the newest recipe is shown already
+        self._planes_only = picture.rendered.through is not None
         self.shown.emit(request.recipe, picture)
         if picture.quality != "preview":
             return
+        if self._planes_only and request.through != self.sliced_at():
+            self.slice_elsewhere()
         if self._is_cramped:
             self.cramped.emit(CRAMPED)
         elif settled:

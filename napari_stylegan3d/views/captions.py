@@ -16,6 +16,8 @@ from napari_stylegan3d.widgets.text import _
 KEY = "stylegan3d"
 #: Metadata key of overlays.
 OVERLAY = "stylegan3d-overlay"
+#: Metadata key of what is right only in the slices through the crosshair.
+FLAT = "stylegan3d-flat"
 #: Metadata key of the names of label values.
 NAMES = "stylegan3d-names"
 Kind = Literal["generated", "reconstruction", "scan", "edited", "difference"]

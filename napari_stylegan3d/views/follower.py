@@ -14,7 +14,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QTimer
 
-from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.captions import FLAT, OVERLAY
 from napari_stylegan3d.views.orientation import (
     VOLUME_ORDER,
     Plane,
@@ -97,10 +97,12 @@ class Follower:
     def settle(self) -> None:
         """Update the data now, without the delay of the 3D view."""
         self._settle.stop()
-        for layer in self._stale:
+        # What has only slices waits for its volume.
+        flat = {layer for layer in self._stale if layer.metadata.get(FLAT)}
+        for layer in self._stale - flat:
             if layer in self._copies:
                 self._update(layer)
-        self._stale.clear()
+        self._stale = flat
         self._follow_point()
 
     def redraw(self, source: Layer) -> None:

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.captions import FLAT, KEY, OVERLAY, Provenance
 from napari_stylegan3d.views.display import Upright
 from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical
 from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
@@ -59,6 +59,7 @@ class Stage(QObject):
         limits: tuple[float, float] | None = None,
         *,
         passing: bool = False,
+        flat: bool = False,
     ) -> None:
         """Show a volume on any grid.
 
@@ -76,6 +77,8 @@ class Stage(QObject):
         passing : bool
             Whether another volume will replace it immediately. It then overwrites the buffer of the
             previous one, which avoids napari's setup for new data.
+        flat : bool
+            Whether only the slices through the crosshair are right, so that the 3D view shall wait.
         """
         difference = provenance.kind == "difference"
         self._usual = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
@@ -83,7 +86,7 @@ class Stage(QObject):
             self._add(volume, provenance)
         layer: Any = self.layer
         # Caption first, then voxels: a picture must never have another one's caption.
-        layer.metadata = {KEY: provenance}
+        layer.metadata = {KEY: provenance, FLAT: flat}
         layer.name = LAYER_NAMES[provenance.kind]
         colormap = SOLID if difference else "gray"
         if layer.colormap.name != getattr(colormap, "name", colormap):

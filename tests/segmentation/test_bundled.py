@@ -10,16 +10,19 @@ import torch
 
 from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
+from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.native import geometry_of
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
+from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.card import FOLDER
 from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
-from stylegan3d.segmentation.inference import bundled_segmenter
+from stylegan3d.segmentation.inference import bundled_segmenter, enclosed
 from stylegan3d.segmentation.measures import MEASURES, measures_of
 from stylegan3d.segmentation.scans import native_labels
 
@@ -48,6 +51,19 @@ def test_its_card_tells_what_it_is_good_for():
     assert "CC BY-SA" in card["licence"]
     assert card["limits"]
     assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 2e6
+
+
+def test_fluid_as_dark_as_the_outside_is_counted(generator, monkeypatch):
+    """The middle of wide ventricles, which a model draws without any signal."""
+    step = torch.as_tensor(find_step("Ventricle volume", generator))
+    w = generator.w_avg.expand(generator.num_layers, -1)
+    wide = to_display(generator.synthesize((w + 4 * step)[None].float(), "none"))[0]
+    whole = bundled_segmenter().segment(wide, generator.space)
+    assert not enclosed(whole.labels).any()
+    monkeypatch.setattr(inference, "enclosed", lambda labels: np.zeros(labels.shape, bool))
+    holed = bundled_segmenter().segment(wide, generator.space)
+    assert enclosed(holed.labels).sum() > 100
+    assert whole.volumes["ventricle"] > 1.02 * holed.volumes["ventricle"]
 
 
 def test_a_random_brain_has_the_volumes_of_people(found):

@@ -29,8 +29,8 @@ from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spli
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.intensity import BRIGHTEST, to_display
 from stylegan3d.geometry.space import Space
-from stylegan3d.networks.deformation import add_identity, read_at, resize
-from stylegan3d.render.movement import Fading, Movement, Mover
+from stylegan3d.networks.deformation import add_identity, read_at
+from stylegan3d.render.movement import Fading, Movement, Mover, turned, unfolded
 from stylegan3d.scans.native import Way, with_geometry
 from stylegan3d.scans.resampling import resample
 
@@ -175,21 +175,36 @@ class CarriedDetail:
 
     def placed(self, moved: Movement, *, worn: bool = False) -> Movement:
         """A movement, such as one of `movement_between`, as it is put on the scan."""
-        return moved if worn or moved.is_nothing else self._fading.placed(moved)
+        if moved.is_nothing:
+            return moved
+        if worn:
+            return unfolded(moved, np.ones(moved.space.shape, bool))
+        return self._fading.placed(moved)
 
-    def frame(self, moved: Movement, quality: str = "full") -> np.ndarray:
+    def frame(
+        self,
+        moved: Movement,
+        quality: str = "full",
+        through: tuple[float, float, float] | None = None,
+    ) -> np.ndarray:
         """The edited scan on the model's grid, (X, Y, Z) float32 in display units.
 
-        Without an edit the aligned scan, bit for bit. A "preview" is interpolated linearly.
+        Without an edit the aligned scan, bit for bit. A "preview" is interpolated linearly; with
+        `through`, a point in RAS mm, it is edited in the three planes of voxels through that point
+        only, and elsewhere it is the scan.
         """
         scan = self.aligned
         if moved.is_nothing:
             return scan.copy()
         shape = self.space.shape
         index = self._reached(moved)
-        offsets = resize(moved.offsets, shape).flatten(2)[:, :, index]
-        change = resize(torch.from_numpy(moved.change)[None, None], shape).flatten()[index]
-        points = _identity(shape)[:, :, index] + offsets
+        if through is not None:
+            index = index[self._in_planes(through)[index]]
+        places = _identity(shape)[:, :, index]
+        fields = torch.cat([moved.offsets, torch.from_numpy(moved.change)[None, None]], dim=1)
+        found = read_at(fields, places[:, :, None, None])[:, :, 0, 0]
+        offsets, change = found[:, :3], found[0, 3]
+        points = places + offsets
         if quality == "preview":
             read = read_at(torch.from_numpy(scan)[None, None], points[:, :, None, None]).flatten()
         else:
@@ -200,6 +215,14 @@ class CarriedDetail:
         made = torch.maximum(found + change, found.clamp(max=self._fluid))
         result[index] = made.clamp_(0, BRIGHTEST)
         return result.reshape(shape).numpy()
+
+    def _in_planes(self, through: tuple[float, float, float]) -> torch.Tensor:
+        """Which voxels lie in the three planes of voxels through a point in RAS mm, flat bool."""
+        voxel = nib.affines.apply_affine(np.linalg.inv(self.space.affine), through)
+        planes = torch.zeros(self.space.shape, dtype=torch.bool)
+        for axis, (place, size) in enumerate(zip(voxel, self.space.shape, strict=True)):
+            planes.select(axis, min(max(round(float(place)), 0), size - 1)).fill_(True)
+        return planes.flatten()
 
     def _reached(self, moved: Movement) -> torch.Tensor:
         """Which voxels of the model's grid a movement can change, as flat indices."""
@@ -335,7 +358,7 @@ class CarriedDetail:
     def _native_fields(self, moved: Movement) -> torch.Tensor:
         """Displacement in voxels of the scan, then intensity in its units, [1, 4, X, Y, Z]."""
         turn = np.linalg.inv(self._way.own.affine[:3, :3]) @ self._way.rigid[:3, :3].T
-        steps = np.tensordot(turn.astype(np.float32), moved.displacement, 1)
+        steps = turned(turn, moved.displacement)
         fine = torch.from_numpy(self._scale)[None, None]
         scale = F.interpolate(fine, moved.space.shape, mode="area")[0, 0].numpy()
         return torch.from_numpy(np.concatenate([steps, (moved.change * scale)[None]]))[None]

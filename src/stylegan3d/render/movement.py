@@ -4,12 +4,13 @@ For an anatomy model an edit of w to w' is a smooth map of space and a slow chan
 With I_w(x) = A_w(phi_w(x)), A_w the appearance in the common anatomy and phi_w = exp(v_w)
 (Arsigny et al. 2006, MICCAI):
 
-    psi(x) = phi_w^-1(phi_w'(x))                 what is shown at x lay at psi(x)
-    c(x)   = A_w'(phi_w'(x)) - A_w(phi_w'(x))    what the edit changes besides moving
+    psi(x) = phi_w^-1(phi_w'(x)), refined    what is shown at x lay at psi(x)
+    c(x)   = I_w'(x) - I_w(psi(x)), slow     what the edit changes besides moving
 
-Both are found on a grid twice as fine as the velocities; between its points they are linear, as
-the generator's own deformation is. Generators without a deformation get psi by registering the two
-brains, so do brains that no latent tells apart, such as painted ones.
+psi is found on a grid twice as fine as the velocities, then on one twice as fine again; between
+its points it is linear, as the generator's own deformation is. Generators without a deformation
+get psi by registering the two brains, so do brains that no latent tells apart, such as painted
+ones.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d
 from torch import Tensor
 
 from stylegan3d.geometry.space import Space
@@ -42,19 +43,20 @@ NOTHING_MM = 1e-3
 ROUNDING = 1e-6
 #: Volumes keep at least this share where they shrink; a map that folds has shares below zero.
 LEAST_JACOBIAN = 0.05
-#: Of two registered brains, what differs beside place is slower than this.
-APPEARANCE_MM = 6.0
-#: Steps of the fixed-point iteration: what is left after them is 0.02 mm at most.
-ITERATIONS = 6
+#: Steps of the fixed-point iteration: what is left after them is 0.05 mm in 99 of 100 voxels. While
+#: a slider moves, half of them do, with 0.13 mm.
+ITERATIONS, QUICK_ITERATIONS = 6, 3
 #: Steps of demons that turn a change of greys at borders into movement, and the standard
-#: deviation in voxels (of 4 mm) of what smooths them, and the change that is left.
-REFINEMENTS, SMOOTH = 3, 1.0
-#: What has grown already, to 1 / 0.85 of its volume, these steps enlarge no further: they would
-#: pull a thin ventricle over all that a generator darkens around it.
-GROWN = (0.85, 1.0)
-#: Outside a brain it is darker than this, in [-1, 1]. The border with it is left where the
-#: deformation puts it: cortex that gives way to fluid turns dark there, but the contour stays.
-OUTSIDE = -0.9
+#: deviation in voxels of what smooths each, on the grid of the deformation and on the fine one.
+COARSE_STEPS, FINE_STEPS = (4, 0.7), (6, 1.5)
+#: Fluid is darker and tissue brighter than these, display units: greys in between tell where their
+#: border is. How dark fluid is says nothing of it, nor how bright tissue.
+FLUID, TISSUE = 0.3, 0.6
+#: What an edit changes in the greys of tissue is slower than this standard deviation.
+CHANGE_MM = 4.0
+#: Outside a brain it is darker than this. The border with it is left where the deformation puts it:
+#: cortex that gives way to fluid turns dark there, but the contour stays.
+OUTSIDE = 0.05
 #: Registering while a slider moves: at half the resolution, in fewer steps.
 QUICK = Demons(coarse_steps=15, fine_steps=0)
 
@@ -106,8 +108,7 @@ class Movement:
         """The displacement as `read_at` takes it, [1, 3, X, Y, Z]: normalised, last axis first."""
         half = np.array(self.space.shape, np.float64).reshape(3, 1) / 2
         back = np.linalg.inv(self.space.affine[:3, :3]) / half
-        turned = np.tensordot(back.astype(np.float32), self.displacement, 1)[::-1]
-        return torch.from_numpy(np.ascontiguousarray(turned))[None]
+        return torch.from_numpy(turned(back, self.displacement)).flip(0)[None]
 
 
 def nothing_moves(space: Space) -> Movement:
@@ -152,8 +153,8 @@ class Mover:
         own = deformed_anatomy(self.generator)
         if own is not None and not self._known:
             places = own.smooth_points(self.w)
-            image = read_at(own.appearance(self.w)[:, self.channel, None], places)
-            self._known = {0: places, 1: image}
+            image = _display(read_at(own.appearance(self.w)[:, self.channel, None], places))
+            self._known = {0: places, 1: image, 2: self._finer(self.generator, self.w)}
 
     @torch.no_grad()
     def to(
@@ -176,23 +177,43 @@ class Mover:
         if to is self.generator and same:
             return nothing_moves(self.generator.space)
         if deforms(to):
-            offsets, change = self._by_deformation(to, edited, near)
+            offsets, change = self._by_deformation(to, edited, near, quick)
         else:
             offsets, change = self._by_registration(to, edited, quick)
         return _movement(offsets, change, self.generator.space)
 
     def _by_deformation(
-        self, to: Generator, w: Tensor, near: Callable[[Space], np.ndarray] | None
+        self,
+        to: Generator,
+        w: Tensor,
+        near: Callable[[Space], np.ndarray] | None,
+        quick: bool,
     ) -> tuple[Tensor, Tensor]:
         """Offsets [1, 3, X, Y, Z], and what changes besides place [1, 1, X, Y, Z]."""
         other = deformed_anatomy(to)
         assert other is not None
         self.prepare()
+        places, before = self._known[0], self._known[1]
         after = other.smooth_points(w)
         x, y, z = after.shape[2:]
         where = None if near is None else near(self.generator.space.resized((x, y, z)))
-        edited = read_at(other.appearance(w)[:, self.channel, None], after)
-        return refined(composed(self._known[0], after, where), self._known[1], edited, where)
+        iterations = QUICK_ITERATIONS if quick else ITERATIONS
+        offsets = composed(places, after, where, iterations)
+        edited = _display(read_at(other.appearance(w)[:, self.channel, None], after))
+        offsets = refined(offsets, before, edited, *COARSE_STEPS)
+        if not quick:
+            before, edited = self._known[2], self._finer(to, w)
+            x, y, z = before.shape[2:]
+            offsets = refined(resize(offsets, (x, y, z)), before, edited, *FINE_STEPS)
+        return offsets, slow_change(before, edited, offsets, self.generator.space)
+
+    def _finer(self, generator: Generator, w: Tensor) -> Tensor:
+        """The image on a grid twice as fine as `smooth_points`, or the generator's own."""
+        image = self._image(generator, w, -1)
+        own = deformed_anatomy(generator)
+        assert own is not None
+        x, y, z = (4 * n for n in own.config.grid(own.config.deformation_level))
+        return resize(image, (x, y, z)) if x < image.shape[2] else image
 
     def _by_registration(self, to: Generator, w: Tensor, quick: bool) -> tuple[Tensor, Tensor]:
         """As `_by_deformation`, of two brains whose generator has none."""
@@ -205,8 +226,12 @@ class Mover:
 
     def _image(self, generator: Generator, w: Tensor, level: int) -> Tensor:
         """[1, 1, X, Y, Z] without texture, display units."""
-        image = generator.synthesize(w, "none", level)[:, self.channel, None]
-        return ((image + 1) / 2).clamp(0, 1.5).cpu()
+        return _display(generator.synthesize(w, "none", level)[:, self.channel, None])
+
+
+def _display(image: Tensor) -> Tensor:
+    """From [-1, 1] to display units, on the processor."""
+    return ((image + 1) / 2).clamp(0, 1.5).float().cpu()
 
 
 def movement_between(before: np.ndarray, after: np.ndarray, space: Space) -> Movement:
@@ -222,10 +247,9 @@ def movement_between(before: np.ndarray, after: np.ndarray, space: Space) -> Mov
 def _registered(before: Tensor, after: Tensor, space: Space, quick: bool) -> tuple[Tensor, Tensor]:
     offsets = exponential(register(after, before, QUICK if quick else Demons())).flip(1)
     x, y, z = before.shape[2:]
-    moved = read_at(before, add_identity(resize(offsets, (x, y, z))))
-    sigma = [APPEARANCE_MM / size for size in space.resized((x, y, z)).voxel_size]
-    change = gaussian_filter((after - moved)[0, 0].numpy(), sigma)[None, None]
-    return offsets, F.interpolate(torch.from_numpy(change), offsets.shape[2:], mode="area")
+    larger = resize(offsets, (x, y, z))
+    change = slow_change(before, after, larger, space)
+    return offsets, F.interpolate(change, offsets.shape[2:], mode="area")
 
 
 def _movement(offsets: Tensor, change: Tensor, space: Space) -> Movement:
@@ -233,12 +257,25 @@ def _movement(offsets: Tensor, change: Tensor, space: Space) -> Movement:
     x, y, z = offsets.shape[2:]
     own = space.resized((x, y, z))
     half = np.array(own.shape, np.float64) / 2
-    steps = (own.affine[:3, :3] * half).astype(np.float32)
+    steps = own.affine[:3, :3] * half
     normalised = offsets[0].flip(0).cpu().numpy()
-    return Movement(np.tensordot(steps, normalised, 1), change[0, 0].cpu().numpy(), own)
+    return Movement(turned(steps, normalised), change[0, 0].cpu().numpy(), own)
 
 
-def composed(before: Tensor, after: Tensor, where: np.ndarray | None = None) -> Tensor:
+def turned(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """matrix (3, 3) times each of the vectors (3, X, Y, Z), float32.
+
+    By torch, whose threads the window limits while it draws; NumPy's product has threads of its
+    own.
+    """
+    flat = torch.from_numpy(np.ascontiguousarray(vectors, np.float32)).flatten(1)
+    product = torch.from_numpy(np.asarray(matrix, np.float32)) @ flat
+    return product.reshape(vectors.shape).numpy()
+
+
+def composed(
+    before: Tensor, after: Tensor, where: np.ndarray | None = None, iterations: int = ITERATIONS
+) -> Tensor:
     """phi_w^-1(phi_w'(x)) - x of two maps [1, 3, X, Y, Z], by fixed-point iteration.
 
     Solves phi_w(y) = phi_w'(x) for y: of equal maps the answer is x itself, which a composition
@@ -249,17 +286,15 @@ def composed(before: Tensor, after: Tensor, where: np.ndarray | None = None) -> 
     index = torch.arange(own[0, 0].numel()) if where is None else _index_of(where)
     target = after.flatten(2)[:, :, None, None, index]
     places = target - own.flatten(2)[:, :, None, None, index]
-    for _ in range(ITERATIONS):
+    for _ in range(iterations):
         places = target - read_at(own, places)
     found = torch.zeros_like(before).flatten(2)
     found[:, :, index] = places[:, :, 0, 0] - identity.flatten(2)[:, :, index]
     return found.reshape(before.shape)
 
 
-def refined(
-    offsets: Tensor, before: Tensor, after: Tensor, where: np.ndarray | None = None
-) -> tuple[Tensor, Tensor]:
-    """Offsets that also explain by moving what two brains differ in at borders.
+def refined(offsets: Tensor, before: Tensor, after: Tensor, steps: int, smooth: float) -> Tensor:
+    """Offsets that also explain by moving what two brains differ in at borders of fluid.
 
     Where a generator makes a ventricle larger or smaller partly by its greys, its border has
     moved by less than a voxel; a scan's sharp border would stay and turn grey. Steps of demons
@@ -270,48 +305,60 @@ def refined(
     offsets : Tensor [1, 3, X, Y, Z]
         Of the deformation.
     before, after : Tensor [1, 1, X, Y, Z]
-        Both brains, in [-1, 1].
-    where : ndarray of bool (X, Y, Z), optional
-        Outside of a box around it nothing is wanted.
+        Both brains, display units.
+    steps : int
+        Of demons.
+    smooth : float
+        Standard deviation in voxels of what smooths each step.
 
     Returns
     -------
-    offsets : Tensor [1, 3, X, Y, Z]
-    change : Tensor [1, 1, X, Y, Z]
-        What is left to be added, slowly varying, in display units.
+    Tensor [1, 3, X, Y, Z]
     """
+    brain = 1 - F.max_pool3d((before < OUTSIDE).float(), 3, 1, 1)
+    inside = (slice(None), slice(None), *_box_of((brain[0, 0] > 0).numpy()))
     voxel = torch.tensor([2.0 / n for n in before.shape[2:]]).reshape(1, 3, 1, 1, 1)
-    inside = (slice(None), slice(None), *_box_of(where, before.shape[2:]))
-    whole, left = torch.zeros_like(offsets), torch.zeros_like(after)
-    identity = add_identity(whole)[inside]
-    offsets, after = offsets[inside], after[inside]
-    within = 1 - F.max_pool3d((before < OUTSIDE).to(before.dtype), 3, 1, 1)[inside]
-    for _ in range(REFINEMENTS):
+    whole, identity = offsets.clone(), add_identity(torch.zeros_like(offsets))[inside]
+    offsets, brain = offsets[inside], brain[inside]
+    before, after = _tissue(before), _tissue(after[inside])
+    for _ in range(steps):
         moved = read_at(before, identity + offsets)
-        difference = (after - moved) / 2
-        gradient = torch.stack(torch.gradient(moved[0, 0] / 2))[None]
+        difference = after - moved
+        gradient = torch.stack(torch.gradient(moved[0, 0]))[None]
         power = gradient.square().sum(dim=1, keepdim=True) + 0.2 * difference.square()
         update = difference * gradient / (power + 1e-3)
         length = update.square().sum(dim=1, keepdim=True).sqrt()
-        update = update * (0.5 / length.clamp(min=0.5)) * within * _gate(offsets, voxel)
-        offsets = offsets + (_smooth(update, SMOOTH) * voxel).flip(1)
-    left[inside] = _smooth((after - read_at(before, identity + offsets)) / 2, SMOOTH)
+        update = update * (0.5 / length.clamp(min=0.5)) * brain
+        offsets = offsets + (_smooth(update, smooth) * voxel).flip(1)
     whole[inside] = offsets
-    return whole, left
+    return whole
 
 
-def _box_of(where: np.ndarray | None, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The smallest box around what is true, and a voxel beside it; all of the grid for None."""
-    if where is None or not where.any():
-        return tuple(slice(0, size) for size in shape)
+def slow_change(before: Tensor, after: Tensor, offsets: Tensor, space: Space) -> Tensor:
+    """What an edit changes in the greys of tissue besides moving it, [1, 1, X, Y, Z].
+
+    Fluid does not take part: how dark a model draws it would darken the tissue around, where the
+    change is smoothed, and that of a scan is as dark as it is.
+    """
+    x, y, z = before.shape[2:]
+    sigma = CHANGE_MM / space.resized((x, y, z)).voxel_size[0]
+    moved = read_at(before, add_identity(offsets))
+    tissue = _tissue(moved)
+    change = _smooth(tissue * (after - moved), sigma)
+    return tissue * change / _smooth(tissue, sigma).clamp(min=0.05)
+
+
+def _tissue(image: Tensor) -> Tensor:
+    """0 in fluid, 1 in tissue, in between where they share a voxel."""
+    return ((image - FLUID) / (TISSUE - FLUID)).clamp(0, 1)
+
+
+def _box_of(where: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box around what is true, and a voxel beside it; else all of the grid."""
+    if not where.any():
+        return tuple(slice(0, size) for size in where.shape)
     kept = [np.flatnonzero(where.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     return tuple(slice(max(int(k[0]) - 1, 0), int(k[-1]) + 2) for k in kept)
-
-
-def _gate(offsets: Tensor, voxel: Tensor) -> Tensor:
-    """1, falling to 0 where tissue has grown as far as movement alone shall let it."""
-    share = determinant(offsets[0].flip(0) / voxel[0])
-    return ((share - GROWN[0]) / (GROWN[1] - GROWN[0])).clamp(0, 1)
 
 
 def determinant(steps: Tensor) -> Tensor:
@@ -326,7 +373,7 @@ def _smooth(field: Tensor, deviation: float) -> Tensor:
     return along_axes(field, [_gaussian(n, deviation) for n in field.shape[2:]])
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _gaussian(size: int, deviation: float) -> Tensor:
     """[size, size] smoothing along an axis."""
     return torch.from_numpy(
@@ -379,10 +426,10 @@ def unfolded(moved: Movement, where: np.ndarray) -> Movement:
     sigma = 1.5
     while (folded := moved.jacobian < LEAST_JACOBIAN).any():
         # The wider, the longer that does not do.
-        near = gaussian_filter(folded.astype(np.float32), sigma)
+        fields = np.concatenate([folded[None].astype(np.float32), moved.displacement])
+        near, *smooth = _smooth(torch.from_numpy(fields)[None], sigma)[0].numpy()
         share = np.clip(2 * near / near.max(), 0, 1) * where
-        smooth = np.stack([gaussian_filter(part, sigma) for part in moved.displacement])
-        displacement = moved.displacement + share * (smooth - moved.displacement)
+        displacement = moved.displacement + share * (np.stack(smooth) - moved.displacement)
         moved = replace(moved, displacement=displacement)
         sigma *= 1.2
     return moved
@@ -391,6 +438,5 @@ def unfolded(moved: Movement, where: np.ndarray) -> Movement:
 def jacobian_of(displacement: np.ndarray, space: Space) -> np.ndarray:
     """Determinant of the Jacobian of x + displacement(x), (X, Y, Z), by central differences."""
     # In voxels the determinant is the same as in millimetres.
-    back = np.linalg.inv(space.affine[:3, :3]).astype(np.float32)
-    steps = np.tensordot(back, np.asarray(displacement, np.float32), 1)
-    return determinant(torch.from_numpy(steps)).numpy()
+    back = np.linalg.inv(space.affine[:3, :3])
+    return determinant(torch.from_numpy(turned(back, displacement))).numpy()

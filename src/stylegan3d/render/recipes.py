@@ -57,6 +57,7 @@ def render_recipe(
     recipe: Recipe,
     quality: Quality = "full",
     should_stop: Callable[[], bool] | None = None,
+    through: tuple[float, float, float] | None = None,
 ) -> Rendered:
     """Render a recipe with the renderer's generator.
 
@@ -68,6 +69,9 @@ def render_recipe(
         Recipe for that generator. With a detail the scan's own grey values are shown, moved and
         changed by the recipe's edits, on the model's grid; without an edit they are the aligned
         scan, bit for bit.
+    through : tuple of float, optional
+        Of a preview of an edited scan only the three planes of voxels through this point, RAS mm,
+        are needed (`CarriedDetail.frame`); `Rendered.through` says if it has no more.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def render_recipe(
     moment = _moment(renderer, recipe, quality, should_stop)
     if moment.detail is None:
         return renderer.render(*_asked(moment, quality, should_stop))
-    return render_moment(renderer, moment, quality, should_stop)
+    return render_moment(renderer, moment, quality, should_stop, through)
 
 
 def render_moment(
@@ -89,6 +93,7 @@ def render_moment(
     moment: Moment,
     quality: Quality = "full",
     should_stop: Callable[[], bool] | None = None,
+    through: tuple[float, float, float] | None = None,
 ) -> Rendered:
     """Render a moment, such as one of a film; parameters as of `render_recipe`."""
     from stylegan3d.render.renderer import Rendered
@@ -100,12 +105,14 @@ def render_moment(
     carried = carried_detail(renderer, detail, moment.channel)
     quick, worn = quality == "preview", not moment.is_edited_scan
     moved = carried.movement(moment.w, moment.delta, quick=quick, worn=worn)
-    volume = carried.frame(moved, quality)
+    if quality != "preview" or detail.strength < 1:
+        through = None
+    volume = carried.frame(moved, quality, through)
     if detail.strength < 1:
         brain = resized(renderer.render(*_asked(moment, quality, should_stop)).volume, volume.shape)
         volume = brain + np.float32(detail.strength) * (volume - brain)
     seconds = time.perf_counter() - started
-    return Rendered(volume, carried.space, quality, seconds, moved)
+    return Rendered(volume, carried.space, quality, seconds, moved, through)
 
 
 def edited_scan(

@@ -63,6 +63,8 @@ class Rendered:
         Time taken.
     movement : Movement or None
         How a scan with its own detail was moved and changed; None for the model's brains.
+    through : tuple of float or None
+        Only the three planes of voxels through this point, RAS mm, are what was asked for.
     """
 
     volume: np.ndarray
@@ -70,6 +72,7 @@ class Rendered:
     quality: Quality
     seconds: float
     movement: Movement | None = None
+    through: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)

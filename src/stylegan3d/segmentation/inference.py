@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import label
 
 from stylegan3d.devices import choose_device
 from stylegan3d.errors import ModelError, StyleGAN3DError
@@ -129,10 +130,13 @@ class Segmenter:
         keep = tuple(slice(n) for n in space.shape)
         found = likeliest(logits)[0][keep]
         labels = found.cpu().numpy()
+        if (hidden := enclosed(labels)).any():
+            tissue = 1 + likeliest(logits[:, :, :, :, 1:])[0][keep].cpu().numpy()
+            labels = np.where(hidden, tissue, labels)
         sure = None
         if confidence:
             chance = logits.float().softmax(dim=4).amax(dim=4)
-            brain = found > 0
+            brain = torch.from_numpy(labels > 0).to(self.device)
             sure = float(to_voxels(chance)[0][keep][brain].mean()) if brain.any() else 0.0
         return Segmentation(labels, space, sure, self.scheme)
 
@@ -166,6 +170,18 @@ class Segmenter:
             raise ModelError(f"The card of {self.name} has no reference values of {name}.")
         quantiles = np.array(table["quantiles"][name], np.float64)
         return float(np.interp(value, quantiles, np.array(table["percents"], np.float64)))
+
+
+def enclosed(labels: np.ndarray) -> np.ndarray:
+    """Which background voxels (X, Y, Z) lie within the brain, bool.
+
+    The network knows the outside by its 0. A model's widest ventricles are as dark in their middle,
+    and would be counted without it.
+    """
+    parts, _ = label(labels == 0)
+    faces = [parts.take(end, axis) for axis in range(3) for end in (0, -1)]
+    outside = np.unique(np.concatenate([face.ravel() for face in faces]))
+    return ~np.isin(parts, np.append(outside, 0))
 
 
 def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segmenter:

@@ -55,6 +55,17 @@ def test_the_views_show_the_scan_and_a_slider_moves_it(window, case):
         window.wait(lambda recipe=recipe: window.explorer.comparison.recipe == recipe)
         seen.append(window.volume)
     assert all(np.abs(a - b).max() > 1e-3 for a, b in pairwise(seen))
+    # While it moves only the slices that are looked at are made, wherever that is.
+    rendering, comparison = window.explorer.rendering, window.explorer.comparison
+    rendering._rest.stop()
+    assert comparison.picture.rendered.through == tuple(window.viewer.dims.point)
+    in_3d = window.views.view("3D").model.layers[0]
+    window.views.view("3D").follower.settle()
+    assert in_3d.data is not window.explorer.stage.layer.data, "it waits for the volume"
+    point = tuple(np.add(window.viewer.dims.point, window.explorer.stage.layer.scale))
+    window.viewer.dims.point = point
+    window.wait(lambda: comparison.picture.rendered.through == point)
+    rendering._rest.start()
     slider.setSliderDown(False)
     window.settle()
     (edited,) = window.recipe.edits
