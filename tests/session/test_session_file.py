@@ -19,6 +19,7 @@ import pytest
 from stylegan3d.errors import SessionError
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
+from stylegan3d.session import store
 from stylegan3d.session.archive import SUFFIX, pack, unpack
 from stylegan3d.session.file import FILE, Favourite, SessionState, decode, encode, read_session
 from stylegan3d.session.store import (
@@ -29,6 +30,7 @@ from stylegan3d.session.store import (
     mark_closed,
     tidy,
 )
+from stylegan3d.storage.locks import NoLocks
 
 MODEL = MadeWith("a" * 64, "tiny")
 
@@ -245,7 +247,36 @@ def test_a_number_of_a_process_that_is_used_again_is_no_owner(tmp_path):
     mine = SessionFolder(tmp_path)
     mine.write(state_with())
     owner = json.loads((mine.path / OWNER).read_text())
-    (mine.path / OWNER).write_text(json.dumps({**owner, "began": "0" * 8}))
+    mine._let_go()  # as an older version, which held no lock, would have it
+    (mine.path / OWNER).write_text(json.dumps({**owner, "locked": False}))
+    assert kept_sessions(tmp_path) == []
+    (mine.path / OWNER).write_text(json.dumps({**owner, "locked": False, "began": "0" * 8}))
+    assert len(kept_sessions(tmp_path)) == 1
+
+
+def test_the_lock_says_whose_a_session_is_whatever_the_clock_says(tmp_path, monkeypatch):
+    mine = SessionFolder(tmp_path)
+    mine.write(state_with())
+    now = time.time()
+    for step in (-(10**8), 10**8):
+        monkeypatch.setattr(time, "time", lambda step=step: now + step)
+        tidy(tmp_path, most=0)
+        assert kept_sessions(tmp_path) == []
+        assert mine.exists
+    mine._let_go()  # the process ended, and its number is used again
+    assert [kept.folder for kept in kept_sessions(tmp_path)] == [mine.path]
+
+
+def test_where_there_are_no_locks_the_process_that_is_named_counts(tmp_path, monkeypatch):
+    def none(_file):
+        raise NoLocks
+
+    monkeypatch.setattr(store, "try_lock", none)
+    mine = SessionFolder(tmp_path)
+    mine.write(state_with())
+    assert kept_sessions(tmp_path) == []
+    owner = json.loads((mine.path / OWNER).read_text())
+    (mine.path / OWNER).write_text(json.dumps({**owner, "pid": 2**22 + 1}))
     assert len(kept_sessions(tmp_path)) == 1
 
 
@@ -348,7 +379,9 @@ def test_a_session_of_another_machine_is_left_to_it_for_a_day(tmp_path):
     mine = SessionFolder(tmp_path)
     mine.write(state_with())
     owner = json.loads((mine.path / OWNER).read_text())
-    (mine.path / OWNER).write_text(json.dumps(owner | {"host": "another", "pid": 2**22 + 1}))
+    mine._let_go()
+    other = owner | {"host": "another", "pid": 2**22 + 1, "locked": False}
+    (mine.path / OWNER).write_text(json.dumps(other))
     assert kept_sessions(tmp_path) == []
     long_ago = time.time() - 2 * 86_400
     os.utime(mine.path / FILE, (long_ago, long_ago))
@@ -362,7 +395,8 @@ from stylegan3d.errors import SessionError
 from stylegan3d.session.store import SessionFolder
 sys.stdin.readline()
 try:
-    SessionFolder(Path(sys.argv[1])).take(Path(sys.argv[2]))
+    mine = SessionFolder(Path(sys.argv[1]))
+    mine.take(Path(sys.argv[2]))
     print("mine", flush=True)
     sys.stdin.readline()
 except SessionError as error:

@@ -36,6 +36,7 @@ from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.session.file import SessionState
 from stylegan3d.session.store import SessionFolder
+from stylegan3d.storage import leftovers
 from stylegan3d.storage.checkpoint import save_checkpoint
 from stylegan3d.storage.files import atomic_file, atomic_write_bytes
 from stylegan3d.storage.leftovers import hidden_name, host_tag, sweep, temporary_folder
@@ -61,6 +62,7 @@ ALLOWED = {
     ("src/stylegan3d/storage/files.py", "open"): "is the writer",
     ("src/stylegan3d/storage/locks.py", "open"): "only a name",
     ("src/stylegan3d/cohort/records.py", "open"): "a lock",
+    ("src/stylegan3d/session/store.py", "open"): "a lock",
     ("src/stylegan3d/training/loop.py", "open"): "the log: a line is added in one call",
     ("src/stylegan3d/training/anatomy.py", "open"): "its file gets its name last",
     ("src/stylegan3d/training/anatomy.py", "save"): "made again until `canonical.npy` is there",
@@ -388,8 +390,11 @@ def test_files_of_others_are_not_swept_away(tmp_path):
 def test_of_another_machine_what_is_a_day_old_is_removed(tmp_path, monkeypatch):
     other = tmp_path / f".a.{'0' * 6}-1-{'0' * 8}.part"
     other.touch()
-    late = time.time() + 2 * 86_400
-    monkeypatch.setattr(time, "time", lambda: late)
+    for step in (-(10**8), 10**8):  # the clock is set
+        monkeypatch.setattr(time, "time", lambda step=step: step)
+        assert sweep(tmp_path) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [other.name]
+    monkeypatch.setattr(leftovers, "DAY_S", -1)
     assert sweep(tmp_path) == 1
 
 

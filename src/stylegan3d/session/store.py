@@ -1,8 +1,9 @@
 """Storage of running and closed sessions: one folder each, owned by one process.
 
-A folder's name begins with the time it was made, so that names sort by age. Its owner is written
-down with when its process began, for numbers of processes are used again. Nobody but the user may
-look into it: it names patients.
+A folder's name begins with the time it was made, so that names sort by age. Its owner holds a lock
+of the system on a file in it, which ends with the process, whatever the clock says. Where a file
+system has no locks, the process that is named there counts. Nobody but the user may look into the
+folder: it names patients.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ import json
 import os
 import secrets
 import shutil
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.session.file import FILE, SessionState, encode, read_session
-from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, output_errors
-from stylegan3d.storage.jsontext import read_json
-from stylegan3d.storage.leftovers import DAY_S, host_tag, process_began, sweep
+from stylegan3d.storage.files import atomic_write_bytes, output_errors
+from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.leftovers import DAY_S, age_s, host_tag, process_began, sweep
+from stylegan3d.storage.locks import NoLocks, try_lock, unlock
 
-OWNER = "owner.json"
+OWNER, LONGEST_OWNER = "owner.json", 10_000
 #: Number of closed sessions that are kept.
 KEPT = 10
 #: A folder without a session that is younger may be another window's that is just beginning.
@@ -51,6 +53,8 @@ class SessionFolder:
     def __init__(self, base: Path) -> None:
         self.base = base
         self.path = base / _new_name()
+        #: Holds the lock.
+        self._held: IO[str] | None = None
 
     @property
     def exists(self) -> bool:
@@ -68,8 +72,14 @@ class SessionFolder:
 
     def write(self, state: SessionState) -> None:
         """Save the session atomically; on failure (OutputError) the previous state remains."""
+        fresh = not self.exists
         self.make()
-        atomic_write_bytes(self.path / FILE, encode(state, self.path), overwrite=True)
+        try:
+            atomic_write_bytes(self.path / FILE, encode(state, self.path), overwrite=True)
+        except BaseException:
+            if fresh:
+                self.remove()
+            raise
 
     def take(self, other: Path) -> SessionState:
         """Continue a session of another folder, which becomes this one.
@@ -95,18 +105,33 @@ class SessionFolder:
 
     def leave(self) -> None:
         """Own the folder no longer; it stays for other windows to open."""
+        self._let_go()
         with suppress(OSError):
             (self.path / OWNER).unlink(missing_ok=True)
         self.path = self.base / _new_name()
 
     def remove(self) -> None:
         """Delete the folder and its content."""
+        self._let_go()
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _own(self) -> None:
         pid = os.getpid()
-        owner = {"pid": pid, "began": process_began(pid), "host": host_tag()}
-        atomic_write_text(self.path / OWNER, json.dumps(owner), overwrite=True)
+        owner = {"pid": pid, "began": process_began(pid), "host": host_tag(), "locked": True}
+        file = (self.path / OWNER).open("w", encoding="utf-8")
+        try:
+            try_lock(file)
+        except NoLocks:
+            owner["locked"] = False
+        json.dump(owner, file)
+        file.flush()
+        self._held = file
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            unlock(held)
+            held.close()
 
 
 def kept_sessions(base: Path) -> list[Kept]:
@@ -150,29 +175,35 @@ def _folders(base: Path) -> list[Path]:
 
 
 def _is_young(folder: Path) -> bool:
-    try:
-        return time.time() - folder.stat().st_mtime < BEGINNING_S
-    except OSError:
-        return True
+    return age_s(folder) < BEGINNING_S
 
 
 def _owned(folder: Path) -> bool:
     """Whether the process that a session belongs to still runs."""
     try:
-        owner = read_json(folder / OWNER)
-        if owner.get("host", host_tag()) != host_tag():
-            # Another machine's process cannot be queried: it saves regularly while in use.
-            return time.time() - _last_saved(folder) < DAY_S
-        began = process_began(int(owner["pid"]))
-        # Earlier versions stored the time of day ("started"), which identifies nothing.
-        return began is not None and owner.get("began", began) == began
+        with (folder / OWNER).open("r+", encoding="utf-8") as file:
+            try:
+                if not try_lock(file):
+                    return True
+                unlock(file)
+                locks = True
+            except NoLocks:
+                locks = False
+            owner = from_json(file.read(LONGEST_OWNER))
+            return not (locks and owner.get("locked")) and _runs(owner, folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return False
 
 
-def _last_saved(folder: Path) -> float:
-    file = folder / FILE
-    return (file if file.exists() else folder).stat().st_mtime
+def _runs(owner: dict[str, Any], folder: Path) -> bool:
+    """Whether the process that is named as owner of a folder without locks runs."""
+    if owner.get("host", host_tag()) != host_tag():
+        # Another machine's process cannot be queried: it saves regularly while in use.
+        file = folder / FILE
+        return age_s(file if file.exists() else folder) < DAY_S
+    began = process_began(int(owner["pid"]))
+    # Earlier versions stored the time of day ("started"), which identifies nothing.
+    return began is not None and owner.get("began", began) == began
 
 
 def _new_name() -> str:

@@ -14,7 +14,6 @@ import secrets
 import shutil
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -89,18 +88,32 @@ def _remove(folder: Path, pattern: re.Pattern[str]) -> int:
 
 def _is_left(entry: os.DirEntry[str], owner: re.Match[str]) -> bool:
     """Whether no process uses it any more."""
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except OSError:
-        return False
-    # A second name for a file is as old as the file; when it was made, the system notes apart.
-    written = max(status.st_mtime, status.st_ctime)
     if owner["host"] != host_tag():
-        return time.time() - written > DAY_S
+        return age_s(Path(entry.path), named=True) > DAY_S
     began = process_began(int(owner["pid"]))
     # Names of earlier versions do not say when their process began: as long as there is one, it
     # may be theirs.
     return began is None or (owner["own"] is not None and began != owner["began"])
+
+
+def age_s(path: Path, *, named: bool = False) -> float:
+    """Seconds since a file or folder was written (or got its name); 0 if that is not known.
+
+    By the clock of the file system that it lies on: setting that of this machine changes nothing
+    where other machines write, too.
+    """
+    probe = hidden_name(path, "part")
+    try:
+        status = path.lstat()
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        now = probe.stat().st_mtime
+    except OSError:
+        return 0.0
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+    # A second name for a file is as old as the file; when it was made, the system notes apart.
+    return now - (max(status.st_mtime, status.st_ctime) if named else status.st_mtime)
 
 
 def process_began(pid: int) -> str | None:
@@ -132,5 +145,8 @@ def _mine() -> str:
 
 @cache
 def host_tag() -> str:
-    """Six digits that identify this machine."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+    """Six digits that identify this machine, or the container on it, by its processes."""
+    name = socket.gethostname()
+    with suppress(OSError):  # containers may share a name and a folder, not their processes
+        name += os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(name.encode()).hexdigest()[:6]

@@ -95,14 +95,16 @@ def _is_at(file: IO[str], path: Path) -> bool:
 def _take(folder: Path, file: IO[str]) -> None:
     file.seek(0)
     holder = file.read().strip()
+    advice = "wait until it has ended, or choose another output folder"
     try:
         free = try_lock(file)
     except NoLocks:
         free = not _runs(holder)
+        # Of another machine's process nobody here can tell.
+        advice += f"; if it came to a sudden end, delete {file.name}"
     if not free:
         raise OutputError(
-            f"Another run ({holder or 'another process'}) writes to {folder}: wait until it has "
-            "ended, or choose another output folder."
+            f"Another run ({holder or 'another process'}) writes to {folder}: {advice}."
         )
     file.truncate(0)
     started = time.strftime("%Y-%m-%d %H:%M")
