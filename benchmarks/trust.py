@@ -84,9 +84,9 @@ def main() -> None:
     pack = load_pack(args.pack)
     generator = stylegan3d.load(args.model, device="cpu")
     ruler = Ruler(generator)
-    entry = calibrate(generator, pack)
+    entry = calibrate(generator, pack).entry
     volumes = [unit(np.array(pack.volumes[i])) for i in pack.indices("validation")]
-    people = left_out_scores([ruler.measure(v, v > FOREGROUND)["signs"] for v in volumes])
+    people = left_out_scores([[ruler.measure(v, v > FOREGROUND).signs] for v in volumes])
     print(
         f"{len(people)} people: strangeness {np.median(people):.2f} (median), {max(people):.2f} "
         f"(most); close up to {entry['close']:.2f}, outside from {entry['outside']:.2f}"
@@ -98,7 +98,7 @@ def main() -> None:
             brain = brain_of(path, generator, args.cache)
             score = np.inf
             if brain is not None:
-                score = compare_signs(ruler.measure(*brain)["signs"], entry)[1] or 0.0
+                score = compare_signs(ruler.measure(*brain).signs, entry)[1] or 0.0
             verdict = OUTSIDE if score > entry["outside"] else TYPICAL
             verdict = CLOSE if score <= entry["close"] else verdict
             print(f"  {path.name:36} {score:6.2f}  {verdict}", flush=True)

@@ -108,7 +108,7 @@ class Comparison(QObject):
     def set_picture(self, recipe: Recipe, picture: Picture) -> None:
         """Take a rendered recipe; show it unless another view is open."""
         self.recipe, self.picture = recipe, picture
-        if self.session.shown.what not in ("scan", "painted", "search"):
+        if self.session.shown.what not in ("scan", "unusual", "painted", "search"):
             self._draw(passing=True)
 
     def forget_model(self) -> None:
@@ -163,6 +163,9 @@ class Comparison(QObject):
             self._show_volume(*self.painted)
         elif what == "scan" and self._show_scan():
             return
+        elif what == "unusual" and (case := self.session.result) and case.residual_z is not None:
+            assert case.aligned is not None
+            self._show_volume(Provenance("scan", case.name), case.aligned.volume)
         elif result is not None and self._suits and what in ("difference", "residual"):
             assert self.picture is not None
             case, aligned = result

@@ -104,6 +104,7 @@ class Projecting(QObject):
         self.filling.failed.connect(self.failed)
         self.looks = LookBar(self.session)
         self.looking = Looking(context, self.looks)
+        panel.result.findingPicked.connect(self.looking.go_to)
         comparison.viewChanged.connect(lambda view: self.painting.set_visible(view == "scan"))
         panel.pauseRequested.connect(self.job.pause)
         self.estimating.finished.connect(panel.search.show_estimates)
@@ -141,7 +142,9 @@ class Projecting(QObject):
             self.session.expect(Case(choice.path.name, choice))
             self.opening.start(open_scan, choice)
 
-    def start(self, space: Literal["w", "w+", "w+noise"], budget: str, loss: str) -> None:
+    def start(
+        self, space: Literal["w", "w+", "w+noise"], budget: str, loss: str, site: str = ""
+    ) -> None:
         """Project the case's scan; see `ProjectionRequest`. Not while a scan is being read."""
         case, recipe = self._ready, self.session.recipe
         if case is None:
@@ -158,6 +161,7 @@ class Projecting(QObject):
             recipe.noise,
             recipe.channel,
             self.session.folder,
+            site,
         )
         self.painting.end()
         self._begin(case, project_scan, self.rendering.loaded, request, self._onTheWay.emit)

@@ -115,8 +115,8 @@ class ProjectionRequest:
     """What to project, and how: space "w", "w+" or "w+noise", name of a budget.
 
     The scan of `case` is aligned first if necessary. `region`, if any, is masked; `loss` is any
-    other degradation for `operators.parse`, or "". The result has this noise and image channel; its
-    latent is written to `folder`.
+    other degradation for `operators.parse`, or ""; `site` is the calibrated site, or "". The result
+    has this noise and image channel; its latent is written to `folder`.
     """
 
     case: Case
@@ -127,6 +127,7 @@ class ProjectionRequest:
     noise: Noise
     channel: int
     folder: Path
+    site: str = ""
 
 
 def estimate(_report: Report, loaded: Loaded) -> dict[str, float]:
@@ -166,7 +167,12 @@ def project_scan(
     operator = loss_of(request.loss, mask)
     aligned = place(found, case.pose, operator)
     show("scan", aligned.volume)
-    choices = Choices(space=request.space, budget=request.budget, channel=request.channel)
+    choices = Choices(
+        space=request.space,
+        budget=request.budget,
+        channel=request.channel,
+        site=request.site or None,
+    )
     watch = Watch(_Watcher(report, loaded, show), report.should_stop, report.should_pause)
     done = search(
         generator, found, aligned, choices, operator=operator, noise=request.noise, watch=watch
@@ -189,6 +195,7 @@ def project_scan(
         remarks=(*map(sentence, done.warnings), *_left_out(aligned, mask)),
         trust=result.trust,
         filled=filled,
+        residual_z=result.residual_z,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 CHANGE = _("Volume change")
 #: The colours end at this change, in %, so that maps of all patients can be compared.
 LIMIT_PERCENT = 50.0
+UNUSUAL = _("Difference, in usual errors")
+#: The colours end at so many times the usual error.
+LIMIT_Z = 10.0
 #: Share of a voxel that is brain, to count it.
 HALF = 0.5
 
@@ -59,6 +63,8 @@ class Looking(QObject):
         overlay = self.comparison.stage.overlay
         if moved is None:
             self.bar.show_movement(None)
+            if view == "unusual" and self._show_unusual():
+                return
             if self._mapped:
                 self._mapped = False
                 overlay.hide()
@@ -71,6 +77,28 @@ class Looking(QObject):
         field = Field(-moved.displacement * brain, affine)
         overlay.show(shown, CHANGE, "%", LIMIT_PERCENT, field)
         self.bar.show_movement(in_words(moved, brain))
+
+    def _show_unusual(self) -> bool:
+        """Colour what stands out in the scan of the session's result; whether that is known."""
+        from stylegan3d.projection.residual import THRESHOLD
+
+        case = self.session.result
+        if case is None or case.aligned is None or case.residual_z is None:
+            return False
+        z = np.where(np.abs(case.residual_z) >= THRESHOLD, case.residual_z, 0)
+        shown = upright(z.astype(np.float32), case.aligned.space.affine)
+        self._mapped = True
+        self.comparison.stage.overlay.show(shown, UNUSUAL, "", LIMIT_Z)
+        return True
+
+    def go_to(self, center_mm: Sequence[float]) -> None:
+        """Show what stands out in the scan, with the crosshair at a place in RAS mm."""
+        case = self.session.result
+        # A restored session has the findings, but not the voxels.
+        self.session.look("scan" if case is None or case.residual_z is None else "unusual")
+        dims = self.comparison.stage.viewer.dims
+        if dims.ndim == len(center_mm):
+            dims.point = tuple(center_mm)
 
 
 def volume_change(moved: Movement) -> np.ndarray:

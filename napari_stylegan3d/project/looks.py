@@ -41,6 +41,15 @@ SEGMENTS = (
         ),
         "",
     ),
+    (
+        "unusual",
+        _("Unusual"),
+        _(
+            "The scan, coloured where it differs from what the model expects by more than 2.5 "
+            "times\nthe usual error there: blue darker, orange brighter."
+        ),
+        "Ctrl+7",
+    ),
     ("difference", _("Edited − scan"), _("What the edits changed, in intensity."), "Ctrl+4"),
     (
         "residual",
@@ -58,7 +67,7 @@ SEGMENTS = (
         "Ctrl+6",
     ),
 )
-MAPS = ("difference", "residual", "movement")
+MAPS = ("unusual", "difference", "residual", "movement")
 NO_EDIT = _("There is no edit yet: nothing moves. Move a slider under Directions or Mix.")
 
 
@@ -131,6 +140,7 @@ class LookBar(QWidget):
             "edited": worn or compared,
             "model": worn or result is not None,
             "filled": filled is not None,
+            "unusual": compared and result is not None and result.residual_z is not None,
             "difference": worn and compared,
             "residual": compared,
             "movement": worn,

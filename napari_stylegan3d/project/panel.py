@@ -40,8 +40,8 @@ class ProjectPanel(Panel):
 
     openRequested = Signal(object)
     """Choice"""
-    startRequested = Signal(str, str, str)
-    """(space, budget, what the scan lost: as `operators.parse` takes it, or "")"""
+    startRequested = Signal(str, str, str, str)
+    """(space, budget, what the scan lost: as `operators.parse` takes it, or "", calibrated site)"""
     cancelRequested = Signal()
     pauseRequested = Signal(bool)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
@@ -37,8 +37,22 @@ ROLES = {
 }
 
 
+#: Sign, word and style of each level; signs differ in shape, not in colour alone.
+LEVELS = {
+    "green": ("✓", _("usual"), "good"),
+    "amber": ("▲", _("caution"), "caution"),
+    "red": ("■", _("warning"), "error"),
+}
+VERDICTS = {"acquisition": _("Acquisition"), "anatomy": _("Anatomy"), "focal": _("Focal")}
+#: Findings that can be clicked.
+LISTED = 5
+
+
 class ResultBox(QWidget):
-    """Verdict with explanation, similarity, regions that differ most, and warnings."""
+    """Verdicts with explanations, similarity, regions that differ most, and warnings."""
+
+    findingPicked = Signal(object)
+    """Its place, RAS mm in model space"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +66,7 @@ class ResultBox(QWidget):
         self.verdict.setToolTip(
             _("How far the reconstruction can be trusted, relative to held-out subjects.")
         )
+        self.lights = VerdictRows(self.findingPicked)
         self.sentence = controls.hint(name="project.sentence")
         self.regions = controls.hint(name="project.regions")
         self.regions.setToolTip(
@@ -82,7 +97,7 @@ class ResultBox(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(7)
-        for widget in (self.patient, self.verdict, self.sentence):
+        for widget in (self.patient, self.lights, self.verdict, self.sentence):
             column.addWidget(widget)
         self.table = self._make_figures()
         column.addWidget(self.table)
@@ -103,6 +118,7 @@ class ResultBox(QWidget):
         verdict, sentence = trust.get("verdict", ""), trust.get("sentence", "")
         self.patient.setText("" if projected is None else projected.name)
         self.patient.setVisible(projected is not None)
+        self.lights.show_trust(trust)
         self._show_verdict(verdict)
         remarks = projected.remarks if projected else ()
         self.table.setVisible(projected is not None)
@@ -157,6 +173,71 @@ class ResultBox(QWidget):
                 grid.addWidget(label, row, column)
             self.figures[f"project.{key}"].setProperty("role", "figure")
         return table
+
+
+class VerdictRows(QWidget):
+    """The three verdicts on a scan, the decisive one first, and its findings."""
+
+    def __init__(self, picked: Any) -> None:
+        super().__init__()
+        self._picked = picked
+        self.setObjectName("project.verdicts")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(5)
+        self.column = column
+        self.rows = {name: self._label(name) for name in VERDICTS}
+        self.findings: list[QPushButton] = []
+        for number in range(LISTED):
+            button = controls.push_button(
+                "",
+                f"project.finding.{number}",
+                _("Show this place in the scan: where it differs, how large, how unusual."),
+                "segment",
+            )
+            column.addWidget(button)
+            self.findings.append(button)
+            button.clicked.connect(lambda _=False, n=number: self._picked.emit(self._places[n]))
+        self._places: list[Sequence[float]] = []
+
+    def show_trust(self, trust: Mapping[str, Any]) -> None:
+        """Show the verdicts of a projection; none of an older or uncalibrated one."""
+        verdicts = trust.get("verdicts", {})
+        for number, (name, verdict) in enumerate(verdicts.items()):
+            sign, word, role = LEVELS[verdict["level"]]
+            label = self.rows[name]
+            label.setText(f"{sign} {VERDICTS[name]}, {word}: {verdict['sentence']}")
+            label.setProperty("role", role)
+            label.style().unpolish(label)
+            label.style().polish(label)
+            self.column.insertWidget(number, label)
+        findings = (trust.get("findings") or ())[:LISTED]
+        self._places = [finding["center_mm"] for finding in findings]
+        for button, finding in zip(self.findings, findings, strict=False):
+            button.setText(finding_in_words(finding))
+        for number, button in enumerate(self.findings):
+            button.setVisible(number < len(findings))
+        self.setVisible(bool(verdicts))
+
+    def _label(self, name: str) -> QLabel:
+        label = QLabel()
+        label.setObjectName(f"project.verdict.{name}")
+        label.setWordWrap(True)
+        label.setToolTip(
+            _(
+                "✓ usual, ▲ caution, ■ warning. Acquisition: contrast, sharpness, coverage. "
+                "Anatomy: size, ventricles, shape among people. Focal: what the scan shows and "
+                "the model does not know. Not a diagnosis."
+            )
+        )
+        self.column.addWidget(label)
+        return label
+
+
+def finding_in_words(finding: Mapping[str, Any]) -> str:
+    """Such as "left temporal lobe, 3.9 ml, z −7.7"."""
+    z = f"{finding['peak_z']:+.1f}".replace("-", "−")
+    return _("{place}, {ml:.1f} ml, z {z}").format(place=finding["place"], ml=finding["ml"], z=z)
 
 
 def _place_of(trust: Mapping[str, Any]) -> str:

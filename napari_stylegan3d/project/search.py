@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.lacks import offer, why_not
@@ -14,6 +15,7 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.settings.projection import TITLES, Choices
+from stylegan3d.storage.sites import site_names
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -23,7 +25,7 @@ NO_NOISE = _("Not available: this model has no layer noise.")
 
 
 class SearchBox(QWidget):
-    """Three combo boxes."""
+    """Four combo boxes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,20 +33,47 @@ class SearchBox(QWidget):
         self.budget: QComboBox = self.form.native("budget")
         self.space: QComboBox = self.form.native("space")
         self.loss = self._make_loss()
+        self.site = QComboBox()
+        self.site.setObjectName("project.site")
+        self.site.setToolTip(
+            _(
+                "Scanner site that the scan comes from, calibrated with healthy people's scans "
+                "by\n"
+                "stylegan3d model site. Without it, the verdicts' ranges are wider."
+            )
+        )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for box in (self.budget, self.space, self.loss):  # as narrow as the panel
+        for box in (self.budget, self.space, self.loss, self.site):  # as narrow as the panel
             box.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
         rows = self.form.layout()
         controls.add_row(rows, _("Scan degradation"), self.loss)
+        controls.add_row(rows, _("Site"), self.site)
         column.addLayout(rows)
+        self.show_sites()
 
     @property
-    def wishes(self) -> tuple[str, str, str]:
-        """Space, budget and degradation, as in `ProjectionRequest`."""
-        return self.space.currentData(), self.budget.currentData(), self.loss.currentData()
+    def wishes(self) -> tuple[str, str, str, str]:
+        """Space, budget, degradation and site, as in `ProjectionRequest`."""
+        boxes = (self.space, self.budget, self.loss, self.site)
+        space, budget, loss, site = (str(box.currentData()) for box in boxes)
+        return space, budget, loss, site
+
+    def show_sites(self) -> None:
+        """Offer the calibrated sites there are now."""
+        before = self.site.currentData()
+        self.site.clear()
+        self.site.addItem(_("Not calibrated"), "")
+        for name in site_names():
+            self.site.addItem(name, name)
+        self.site.setCurrentIndex(max(self.site.findData(before), 0))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Sites may have been calibrated meanwhile."""
+        super().showEvent(event)
+        self.show_sites()
 
     def show_model(self, generator: Generator) -> None:
         """Enable the options a model supports."""

@@ -197,7 +197,7 @@ def test_what_is_left_open_is_written_on_the_scans_grid(run, brain_model, scan, 
     words = ["--steps", "2", "--skull", "keep", "--model", brain_model, "--out", tmp_path]
     result = run("project", scan, *words, "--uncertainty", "2")
     assert result.status == 0, result.err
-    assert "verdict: not calibrated for this model." in result.out
+    assert "reconstruction: not calibrated for this model." in result.out
     image = nib.load(tmp_path / f"{PREFIX}_desc-uncertainty_T1w.nii.gz")
     np.testing.assert_allclose(image.affine, nib.load(scan).affine, atol=1e-5)
     spread, made = image.get_fdata(), nib.load(tmp_path / FILES[2]).get_fdata()

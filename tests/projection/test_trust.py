@@ -20,6 +20,7 @@ from stylegan3d.projection.calibration import (
     strange_kinds,
 )
 from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.projection.residual import FILE
 from stylegan3d.projection.signs import Usual, first_guess
 from stylegan3d.projection.trust import (
     CLOSE,
@@ -27,7 +28,7 @@ from stylegan3d.projection.trust import (
     NOT_CALIBRATED,
     OUTSIDE,
     TYPICAL,
-    measure_trust,
+    assess,
     place_in_words,
     residuals_by_region,
 )
@@ -49,9 +50,13 @@ def pack(generator, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def calibrated(generator, pack):
+def calibrated(generator, pack, tmp_path_factory):
     generator.__dict__["template"] = pack.template
-    generator.card = {**generator.card, "trust": calibrate(generator, pack)}
+    calibration = calibrate(generator, pack)
+    folder = tmp_path_factory.mktemp("model")
+    (folder / FILE).write_bytes(calibration.maps)
+    generator.folder = folder
+    generator.card = {**generator.card, "trust": calibration.entry}
     return generator
 
 
@@ -59,7 +64,8 @@ def trust_of(generator, volume, made):
     prior = LatentPrior.of(generator)
     w = generator.w_avg.expand(generator.num_layers, -1)
     mask = volume > 0.05
-    return measure_trust(prior, w, made, generator.template, volume, mask, generator=generator)
+    average = generator.template
+    return assess(prior, w, made, average, volume, mask, generator=generator).trust
 
 
 def test_people_are_told_from_what_is_made_of_them(calibrated, pack):
@@ -134,7 +140,8 @@ def test_the_latent_has_a_percentile_where_there_is_an_encoder(generator, pack):
         return average + 5 * volume.mean() * (1 + average)
 
     seen.encoder = encoder
-    seen.card = {"trust": calibrate(seen, pack)}
+    entry = calibrate(seen, pack).entry
+    seen.card = {"trust": {key: value for key, value in entry.items() if key != "residual"}}
     quantiles = seen.card["trust"]["latent_distance"]
     assert quantiles == sorted(quantiles)
     for size, expected in ((0.3, 100), (1.0, 50)):  # a small head leaves most of the volume dark
@@ -174,7 +181,7 @@ def test_one_odd_person_does_not_widen_what_is_usual():
 
 
 def test_a_person_is_judged_by_the_others():
-    people = [{"residual": value} for value in (1.0, 1.1, 0.9, 1.05, 0.95, 1.0, 1.02, 9.0)]
+    people = [[{"residual": value}] for value in (1.0, 1.1, 0.9, 1.05, 0.95, 1.0, 1.02, 9.0)]
     scores = left_out_scores(people)
     assert max(scores[:-1]) < 3
     assert scores[-1] > 50

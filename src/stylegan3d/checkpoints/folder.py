@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,11 +197,15 @@ def _card_bytes(card: dict[str, Any]) -> bytes:
 
 
 def add_to_card(
-    folder: Path, additions: dict[str, Any], page: Callable[[dict[str, Any]], str]
+    folder: Path,
+    additions: dict[str, Any],
+    page: Callable[[dict[str, Any]], str],
+    files: Mapping[str, bytes] | None = None,
 ) -> None:
     """Add entries to a model's card, and write its page again; the weights are left as they are.
 
-    `page` makes the page from the card, see `model.card.card_text`.
+    `page` makes the page from the card, see `model.card.card_text`. `files` are written beside it
+    and named in it.
 
     Raises
     ------
@@ -209,8 +213,13 @@ def add_to_card(
         If the folder holds no readable card, or cannot be written to.
     """
     card = _read_card(folder) | additions
-    text = page(card).encode()
-    write_together({folder / "README.md": text, folder / CARD: _card_bytes(card)}, overwrite=True)
+    added = dict(files or {})
+    if added:
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in added.items()}
+        card["files"] = {**card.get("files", {}), **hashes}
+    contents = {folder / name: data for name, data in added.items()}
+    contents |= {folder / "README.md": page(card).encode(), folder / CARD: _card_bytes(card)}
+    write_together(contents, overwrite=True)
 
 
 def check_target(folder: Path, overwrite: bool) -> None:

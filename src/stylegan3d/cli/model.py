@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli.common import (
+    CacheOption,
     DataArgument,
     FrameOption,
     JsonOption,
@@ -27,7 +28,7 @@ from stylegan3d.settings.labels import LabelSettings
 #: Name of the unfinished index in the model's folder, from which an interrupted run continues.
 WORK = ".privacy-index"
 app = typer.Typer(
-    help="Add to a model: labels, trust, privacy index; or convert an original network.\n\n"
+    help="Add to a model: labels, trust, site, privacy index; or convert an original network.\n\n"
     "Example: stylegan3d model trust prepared --model my-model"
 )
 
@@ -106,16 +107,18 @@ def trust(
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.model.card import card_text, check_card
     from stylegan3d.projection.calibration import calibrate
+    from stylegan3d.projection.residual import FILE
 
     pack = load_pack(data)
     generator = open_model(model)
     if not dry_run:
         check_card(generator)
     with progress("Calibrating") as report:
-        entry = calibrate(generator, pack, progress=report)
+        calibration = calibrate(generator, pack, progress=report)
+    entry = calibration.entry
     if not dry_run:
         assert generator.folder is not None
-        add_to_card(generator.folder, {"trust": entry}, card_text)
+        add_to_card(generator.folder, {"trust": entry}, card_text, {FILE: calibration.maps})
     check = entry["check"]
     lines = [
         f"{entry['people']} subjects; close up to a strangeness of {entry['close']:.2f}, outside "
@@ -124,8 +127,58 @@ def trust(
         f"of {check['auc']:.3f}; {100 * check['others_outside']:.0f} % of them and "
         f"{100 * check['people_outside']:.0f} % of the subjects are classified as outside",
         *(f"  {kind}: {score:.1f}" for kind, score in check["median_strangeness"].items()),
+        f"a focal finding in {100 * entry['residual']['people_with_findings']:.0f} % of the "
+        "subjects, each judged by the others",
     ]
     emit({"trust": entry, "model": model_entry(generator)}, lines, as_json=as_json)
+
+
+@app.command()
+def site(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Scans of 5 to 20 healthy people of one scanner, a folder or list."),
+    ],
+    name: Annotated[str, typer.Option("--name", help="Name to use it by: project --site NAME.")],
+    model: ModelOption = None,
+    frame: FrameOption = None,
+    cache: CacheOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Calibrate a site: learn what is usual of its scanner from healthy people's scans.
+
+    Verdicts on its scans then compare them with these, and their ranges are narrower. Kept in your
+    own data folder; it holds no scan. One scan of each person, and no patient among them.
+
+    Example: stylegan3d model site our-scanner --name "3T ward"
+    """
+    from stylegan3d.cohort.scans import find_items
+    from stylegan3d.projection.site import LEAST, measure_scans, save_site
+    from stylegan3d.scans.reading import read_scan
+
+    items = find_items([folder])
+    if len(items) < LEAST:
+        raise StyleGAN3DError(
+            f"A site needs scans of at least {LEAST} healthy people, and '{folder}' has "
+            f"{len(items)}; add more of them."
+        )
+    generator = open_model(model, frame)
+    people, left_out = [], {}
+    with progress("Measuring", total=len(items)) as report:
+        for done, item in enumerate(items, 1):
+            try:
+                aligned = read_scan(item.path).align(generator, cache=cache)
+                people += measure_scans(generator, [(aligned.volume, aligned.brain_mask)])
+            except StyleGAN3DError as error:
+                left_out[item.path.name] = str(error)
+            report(done, len(items))
+    for scan, why in left_out.items():
+        typer.echo(f"stylegan3d: {scan} was left out: {why}", err=True)
+    path = save_site(generator, name, people, overwrite=overwrite)
+    lines = [str(path), f"'{name}' is calibrated with {len(people)} scans: project --site '{name}'"]
+    result = {"file": str(path), "people": len(people), "left_out": left_out}
+    emit({**result, "model": model_entry(generator)}, lines, as_json=as_json)
 
 
 @app.command()

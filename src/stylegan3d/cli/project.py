@@ -101,11 +101,14 @@ def project(
 def _open(model: ModelChoice, choices: Choices) -> Any:
     """The generator, checked for channel and options."""
     from stylegan3d.projection.checks import check_choices
+    from stylegan3d.projection.site import open_site
     from stylegan3d.recipe.recipe import Recipe
 
     generator = model.open()
     Recipe(channel=choices.channel).check(generator)
     check_choices(generator, choices.space, choices.budget, choices.method, "fixed")
+    if choices.site is not None:
+        open_site(generator, choices.site)
     return generator
 
 
@@ -141,11 +144,17 @@ def _emit(result: dict[str, Any], out: Path, *, as_json: bool) -> None:
     files = {what: str(out / name) for what, name in result["files"].items()}
     similar, percentile = result["similarity"], result["trust"]["latent_percentile"]
     place = [] if percentile is None else [f"this brain lies {place_in_words(percentile)}"]
+    trust = result["trust"]
+    lights = [
+        f"{name}: {verdict['level']}. {verdict['sentence']}"
+        for name, verdict in trust["verdicts"].items()
+    ]
     lines = [
         *files.values(),
         f"inside the brain: SSIM {similar['ssim']:.3f}, PSNR {similar['psnr']:.1f} dB, "
         f"correlation {similar['ncc']:.3f}",
         *place,
-        f"verdict: {result['trust']['verdict']}. {result['trust']['sentence']}",
+        *lights,
+        f"reconstruction: {trust['verdict']}. {trust['sentence']}",
     ]
     emit({**result, "files": files}, lines, as_json=as_json)

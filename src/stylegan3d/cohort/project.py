@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stylegan3d.cohort.records import VERDICTS
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_volumes import TOLD
@@ -71,7 +72,8 @@ def project_file(
     operator = loss_of(choices.operator, None if mask is None else Mask(mask))
     how, move = parse_pose(choices.pose)
     spread = choices.uncertainty is not None
-    check_output(all_files(file_names(scan.path, out, operator, spread=spread)), overwrite)
+    names = file_names(scan.path, out, operator, spread=spread, z=operator is None)
+    check_output(all_files(names), overwrite)
     generator = open_generator()
     clock.append(time.perf_counter())
     found = align(scan, generator, skull=choices.skull, pose=how, cache=cache, watch=watch)
@@ -120,6 +122,9 @@ def row_of(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         **{measure: report["similarity"][measure] for measure in ("ssim", "psnr", "ncc")},
         "latent_distance": trust.get("latent_distance"),
         "verdict": trust.get("verdict"),
+        **{name: trust.get("verdicts", {}).get(name, {}).get("level") for name in VERDICTS},
+        "headline": trust.get("headline"),
+        "findings": None if trust.get("findings") is None else len(trust["findings"]),
         **{
             f"{what}_{key}": report["tissues"].get(what, {}).get(key)
             for what in ("scan", "reconstruction")

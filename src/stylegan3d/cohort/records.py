@@ -47,6 +47,8 @@ class Table:
 #: Of every table: whose scan a row is, how its work went; what follows is the work's own.
 FIRST = ("participant_id", "session_id", "name", "status")
 LAST = ("warnings", "seconds", "error", "scan")
+#: The three verdicts on a scan, each "green", "amber" or "red".
+VERDICTS = ("acquisition", "anatomy", "focal")
 PROJECTIONS = Table(
     "projections.tsv",
     (
@@ -56,6 +58,9 @@ PROJECTIONS = Table(
         "ncc",
         "latent_distance",
         "verdict",
+        *VERDICTS,
+        "headline",
+        "findings",
         *(f"{what}_{key}" for what in ("scan", "reconstruction") for key in TOLD),
         "volumes_measured",
         *LAST,

@@ -315,6 +315,18 @@ def _trust(trust: dict[str, Any] | None) -> list[str]:
         f"is below {trust['close']:.2f} in 95 % of them, and a scan is classified as outside from "
         f"{trust['outside']:.2f}. Scans with noise, other contrasts and large lesions, derived "
         f"from theirs, are distinguished from these with an AUC of {check['auc']:.3f}.",
+        *_residual(trust.get("residual")),
+    ]
+
+
+def _residual(residual: dict[str, Any] | None) -> list[str]:
+    """How findings are told from what healthy subjects differ by."""
+    if not residual:
+        return []
+    return [
+        f"`{residual['file']}` holds mean and spread of scan minus expected brain over the same "
+        "subjects, for findings: places where a scan differs more than theirs. Each judged by the "
+        f"others, {100 * residual['people_with_findings']:.0f} % of them have one."
     ]
 
 

@@ -48,14 +48,22 @@ def output_names(scan: str | Path, out: str | Path) -> dict[str, Path]:
 
 
 def file_names(
-    scan: str | Path, out: str | Path, operator: Operator | None = None, *, spread: bool = False
+    scan: str | Path,
+    out: str | Path,
+    operator: Operator | None = None,
+    *,
+    spread: bool = False,
+    z: bool = False,
 ) -> dict[str, Path]:
     """All files of a projection, by what they hold.
 
     Those of `output_names`; of a projection through an operator those of `restored_names`; with
-    `spread` "uncertainty", how much the results of several searches differ.
+    `spread` "uncertainty", how much the results of several searches differ; with `z` "residual_z",
+    what stands out in the scan, in units of the usual error.
     """
     names = output_names(scan, out)
+    if z:
+        names["residual_z"] = Path(out) / f"{scan_stem(scan)}_desc-residual_z{VOLUME_SUFFIX}"
     names |= {} if operator is None else restored_names(scan, out, operator)
     if spread:
         name = f"{scan_stem(scan)}_desc-uncertainty_T1w{VOLUME_SUFFIX}"
@@ -105,7 +113,10 @@ def save_projection(
 
     generator, aligned, result = projected.generator, projected.aligned, projected.result
     operator = projected.operator
-    names = file_names(aligned.scan.path, out, operator, spread=left_open is not None)
+    z = result.residual_z
+    names = file_names(
+        aligned.scan.path, out, operator, spread=left_open is not None, z=z is not None
+    )
     scan = aligned.describe()
     latent = latent_bytes(projected_latent(generator, result, scan))
     source = Source(
@@ -138,6 +149,8 @@ def save_projection(
         files |= restored_files(out, generator, aligned, operator, result.volume)
     if left_open is not None:
         files |= _uncertainty_files(names["uncertainty"], generator, aligned, left_open)
+    if z is not None:
+        files |= _z_files(names["residual_z"], generator, aligned, z)
     files[names["report"]] = to_json(report).encode()
     volumes.write_together(files, overwrite=overwrite)
     write_dataset_description(out, generator)
@@ -229,6 +242,28 @@ def _residual_files(
     }
     image = aligned.to_native(difference, signed=True)
     return volumes.volume_files(path, image, description=f"{PROGRAM} residual", sidecar=sidecar)
+
+
+def _z_files(
+    path: Path, generator: Generator, aligned: AlignedScan, z: np.ndarray
+) -> dict[Path, bytes]:
+    """What stands out in the scan, `z` (X, Y, Z) in units of the usual error, on its grid."""
+    sidecar = {
+        "Description": (
+            f"Scan minus the brain that {generator.name} expects, after contrast and shading of "
+            "the scanner were set aside, divided by the spread of this difference in held-out "
+            "subjects. Not judged in the ventricles and within 4 mm of the border: 0 there."
+        ),
+        **provenance(generator),
+        "Sources": [aligned.scan.path.name],
+        "SpatialReference": "the scan's own grid",
+        "Units": "standard deviations",
+        "Intensity": "above 0 where the scan is brighter than expected",
+        "SkullStripped": True,
+    }
+    # In units of its own, not of the scan.
+    image = aligned.to_native(z / aligned.intensity_scale, signed=True)
+    return volumes.volume_files(path, image, description=f"{PROGRAM} residual z", sidecar=sidecar)
 
 
 def _uncertainty_files(

@@ -73,6 +73,10 @@ class Case:
         Similarity of the reconstruction to the scan, by the keys of `LIKENESS`; may be empty.
     verdict, sentence : str
         How far to trust the reconstruction; may be empty.
+    verdicts : mapping of str to mapping of str to str
+        Those on the scan (`projection.verdicts`), the decisive one first; may be empty.
+    findings : sequence of mapping
+        What stands out in the scan (`projection.residual.Finding`).
     model : sequence of str
         Lines about the generator and the programs.
     date : datetime.date
@@ -87,6 +91,8 @@ class Case:
     similarity: Mapping[str, float] = field(default_factory=dict)
     verdict: str = ""
     sentence: str = ""
+    verdicts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    findings: Sequence[Mapping[str, Any]] = ()
     model: Sequence[str] = ()
     date: datetime.date = field(default_factory=datetime.date.today)
 
@@ -161,6 +167,8 @@ def build_case(
         dict(told.get("similarity", {})),
         str(told.get("verdict", "")),
         str(told.get("sentence", "")),
+        told.get("verdicts", {}),
+        told.get("findings") or (),
         about_model(generator),
     )
 

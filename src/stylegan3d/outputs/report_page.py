@@ -19,6 +19,7 @@ from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import SMALL, TOLD, VOLUMES
 from stylegan3d.outputs.pictures import json_path, picture_sidecar
 from stylegan3d.outputs.report import LIKENESS, SUFFIX, WARNING, Case, Picture
+from stylegan3d.projection.verdicts import TITLES
 from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def report_files(path: Path, case: Case, generator: Generator) -> dict[Path, byt
         "MeasuredBy": case.measured,
         "Similarity": case.similarity,
         "Verdict": case.verdict,
+        "Verdicts": case.verdicts,
+        "Findings": case.findings,
     }
     page = draw_page(case, path.parent)
     return {path: page, json_path(path): to_json(told).encode()}
@@ -209,6 +212,8 @@ def _figures(page: _Page, case: Case) -> None:
         page.table([["Similarity to the scan", ""], *likeness], MARGIN + INNER - right, right)
         bottom = max(bottom, page.y)
     page.y = bottom
+    for name, verdict in case.verdicts.items():
+        page.text(f"{TITLES[name]}, {verdict['level']}: {verdict['sentence']}", 8, lines=2)
     if case.verdict:
         page.text(f"Trust in the reconstruction: {case.verdict}.", 8, bold=True)
         page.text(case.sentence, 8, lines=3)

@@ -6,7 +6,9 @@ checked on scans derived from those subjects' own, so no other data are needed t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,28 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.regions import region_masks
-from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.progress import Progress
 from stylegan3d.projection.objective import LatentPrior
-from stylegan3d.projection.signs import SIGNS, Usual, first_guess, measure_signs
+from stylegan3d.projection.residual import (
+    FILE,
+    Seen,
+    largest_ml,
+    limit_of,
+    map_bytes,
+    residual_z,
+    see,
+    usual_residual,
+)
+from stylegan3d.projection.scanner import match_sharpness, usual_range
+from stylegan3d.projection.signs import SIGNS, Usual, measure_signs
+from stylegan3d.projection.simulated import simulate_scanner
 from stylegan3d.projection.trust import compare_signs, residuals_by_region
+from stylegan3d.projection.verdicts import measure_anatomy, to_scale
 
-VERSION = 1
+VERSION = 2
+#: Simulated scanners on which each subject is seen too.
+SCANNERS = 3
 LEAST_PEOPLE = 8
 #: Share of subjects called close, and "outside" as a multiple of that threshold.
 CLOSE_SHARE, OUTSIDE_TIMES = 0.95, 3.5
@@ -32,26 +48,35 @@ ALIKE_SHARE = 0.95
 FOREGROUND = 0.05
 
 
-def calibrate(
-    generator: Generator, pack: Pack, *, progress: Progress | None = None
-) -> dict[str, Any]:
-    """The entry "trust" of a model's card.
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The entry "trust" of a model's card, and the file of the maps that it names."""
+
+    entry: dict[str, Any]
+    maps: bytes
+
+
+def calibrate(generator: Generator, pack: Pack, *, progress: Progress | None = None) -> Calibration:
+    """The entry "trust" of a model's card, and the maps of the usual residual.
 
     Parameters
     ----------
     generator : Generator
         The model, on the pack's grid.
     pack : Pack
-        Its data set; only the validation subjects are used.
+        Its data set; only the validation subjects are used, each also on `SCANNERS` simulated
+        scanners.
     progress : Progress or None
         Called with how many subjects are done and how many there are.
 
     Returns
     -------
-    dict
-        "signs" and "regions" (each with "middle" and "spread"), "latent_distance" (quantiles from 0
-        to 100 %), "close" and "outside" (thresholds of the strangeness), "least_ssim", and "check":
-        how well out-of-distribution scans derived from the subjects are distinguished from them.
+    Calibration
+        The entry has "signs" and "regions" (each with "middle" and "spread"), "scanner" and
+        "quantities" ("middle", "below", "above"), "latent_distance" (quantiles from 0 to 100 %),
+        "close" and "outside" (thresholds of the strangeness), "least_ssim", "residual" (hash of the
+        maps and "limit", the size of a finding), and "check": how well out-of-distribution scans
+        derived from the subjects are distinguished from them.
 
     Raises
     ------
@@ -70,27 +95,35 @@ def calibrate(
             f"{LEAST_PEOPLE}; prepare the data set with more of them."
         )
     ruler = Ruler(generator)
-    people, strange = [], []
+    people: list[list[Measured]] = []
+    strange = []
     for done, row in enumerate(rows, 1):
         volume = unit(np.array(pack.volumes[row]))
         mask = volume > FOREGROUND
-        people.append(ruler.measure(volume, mask))
+        views = [(volume, mask)]
+        views += [
+            simulate_scanner(volume, mask, generator.voxel_size, row + 7919 * k)
+            for k in range(1, SCANNERS + 1)
+        ]
+        people.append([ruler.measure(*view) for view in views])
         kinds = list(strange_kinds(volume, mask, seed=row))
         # Each subject gives one of the kinds, in turn.
         kind, image = kinds[done % len(kinds)]
-        strange.append((kind, ruler.measure(image, mask)["signs"]))
+        strange.append((kind, ruler.measure(image, mask).signs))
         if progress is not None:
             progress(done, len(rows))
     entry = _entry(people)
-    scores = {"people": left_out_scores([person["signs"] for person in people])}
+    maps, entry["residual"] = _residual(people, generator)
+    scores = {"people": left_out_scores([[view.signs for view in own] for own in people])}
     for kind, signs in strange:
         scores.setdefault(kind, []).append(_strangeness(signs, entry))
     entry["close"] = _rounded(np.quantile(scores["people"], CLOSE_SHARE))
     entry["outside"] = _rounded(OUTSIDE_TIMES * entry["close"])
     others = [score for kind, found in scores.items() if kind != "people" for score in found]
-    return {
+    entry = {
         "version": VERSION,
         "people": len(people),
+        "scanners": SCANNERS,
         "data": pack.path.name,
         **entry,
         "check": {
@@ -100,6 +133,29 @@ def calibrate(
             "median_strangeness": {k: _rounded(np.median(v)) for k, v in scores.items()},
         },
     }
+    return Calibration(entry, maps)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What one scan is judged by.
+
+    Attributes
+    ----------
+    signs, regions, scanner, quantities : dict of str to float
+        Signs; RMS of the residual of the initial estimate; `Matched.figures`;
+        `verdicts.measure_anatomy`.
+    ssim : float
+        Of the initial estimate, at matched sharpness.
+    seen : Seen
+    """
+
+    signs: dict[str, float]
+    regions: dict[str, float]
+    scanner: dict[str, float]
+    quantities: dict[str, float]
+    ssim: float
+    seen: Seen
 
 
 class Ruler:
@@ -109,27 +165,54 @@ class Ruler:
         self.generator = generator
         self.prior = LatentPrior.of(generator)
 
-    def measure(self, volume: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-        """ "signs", "regions" (RMS of the residual) and "ssim" of the initial estimate."""
-        generator = self.generator
-        guess = first_guess(generator, volume, generator.template)
-        size = generator.voxel_size
-        signs = measure_signs(self.prior, guess, generator.template, volume, mask, size)
+    def measure(self, volume: np.ndarray, mask: np.ndarray) -> Measured:
+        """Measure a scan (X, Y, Z)."""
+        generator, prior = self.generator, self.prior
+        seen = see(generator, volume, mask)
+        guess, size = seen.guess, generator.voxel_size
         masks = region_masks(mask, generator.space)
         regions = residuals_by_region(volume - guess.volume, masks)
-        return {
-            "signs": signs,
-            "regions": {name: row["rms"] for name, row in regions.items()},
-            "ssim": similarity(guess.volume, volume, mask)["ssim"],
-        }
+        return Measured(
+            measure_signs(prior, guess, generator.template, volume, mask, size),
+            {name: row["rms"] for name, row in regions.items()},
+            seen.matched.figures,
+            measure_anatomy(generator, seen, volume, prior.mean, prior.deviations),
+            match_sharpness(guess.volume, seen.matched.volume, mask, size)["ssim"],
+            seen,
+        )
 
 
-def left_out_scores(signs: Sequence[Mapping[str, float]]) -> list[float]:
-    """The strangeness of each subject, with reference values from the others."""
-    return [
-        _strangeness(own, {"signs": _usual_signs([*signs[:i], *signs[i + 1 :]])})
-        for i, own in enumerate(signs)
-    ]
+def _residual(
+    people: Sequence[Sequence[Measured]], generator: Generator
+) -> tuple[bytes, dict[str, Any]]:
+    """Maps of the usual residual, and their entry: the limit is that of left-out subjects."""
+    space = generator.space
+    own = [views[0].seen for views in people]
+    largest = []
+    for i, views in enumerate(people):
+        others = usual_residual([*own[:i], *own[i + 1 :]], space)
+        largest.append([largest_ml(residual_z(view.seen, others), space) for view in views])
+    limit = limit_of(size for sizes in largest for size in sizes)
+    maps = map_bytes(usual_residual(own, space))
+    return maps, {
+        "file": FILE,
+        "sha256": hashlib.sha256(maps).hexdigest(),
+        "limit": _rounded(limit),
+        "people_with_findings": _rounded(np.mean([sizes[0] > limit for sizes in largest])),
+        "scans_with_findings": _rounded(np.mean(np.array(largest) > limit)),
+    }
+
+
+def left_out_scores(signs: Sequence[Sequence[Mapping[str, float]]]) -> list[float]:
+    """The strangeness of each subject's own scan, with reference values from the others.
+
+    `signs` are those of each subject's views, the own scan first.
+    """
+    scores = []
+    for i, own in enumerate(signs):
+        others = [view for views in (*signs[:i], *signs[i + 1 :]) for view in views]
+        scores.append(_strangeness(own[0], {"signs": _usual_signs(others)}))
+    return scores
 
 
 def area_under_curve(people: Sequence[float], others: Sequence[float]) -> float:
@@ -168,23 +251,39 @@ def _ball(mask: np.ndarray, draw: np.random.RandomState) -> np.ndarray:
     return np.asarray((index**2).sum(axis=0) < (0.05 * mask.sum() * 3 / (4 * np.pi)) ** (2 / 3))
 
 
-def _entry(people: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    signs = [person["signs"] for person in people]
-    names = sorted({name for person in people for name in person["regions"]})
-    regions = {
-        name: _usual([person["regions"][name] for person in people if name in person["regions"]])
-        for name in names
-    }
+def _entry(people: Sequence[Sequence[Measured]]) -> dict[str, Any]:
+    views = [view for own in people for view in own]
+    signs = [view.signs for view in views]
+    names = sorted({name for view in views for name in view.regions})
     entry: dict[str, Any] = {
         "signs": _usual_signs(signs),
-        "regions": regions,
-        "least_ssim": _rounded(np.quantile([p["ssim"] for p in people], 1 - ALIKE_SHARE)),
+        "regions": {
+            name: _usual([view.regions[name] for view in views if name in view.regions])
+            for name in names
+        },
+        # Of the scans themselves: a scanner differs if it is none of those of the data set.
+        "scanner": usual_ranges([own[0].scanner for own in people]),
+        "quantities": usual_ranges(
+            [{k: to_scale(k, v) for k, v in view.quantities.items()} for view in views]
+        ),
+        "least_ssim": _rounded(np.quantile([view.ssim for view in views], 1 - ALIKE_SHARE)),
     }
     if "latent_distance" in signs[0]:
         distances = [own["latent_distance"] for own in signs]
         quantiles = np.quantile(distances, np.linspace(0, 1, 21))
         entry["latent_distance"] = [_rounded(value) for value in quantiles]
     return entry
+
+
+def usual_ranges(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """`scanner.usual_range` of each quantity that every row has."""
+    return {
+        name: {
+            k: _rounded(v) for k, v in usual_range(np.array([row[name] for row in rows])).items()
+        }
+        for name in rows[0]
+        if all(name in row for row in rows)
+    }
 
 
 def _usual_signs(signs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:

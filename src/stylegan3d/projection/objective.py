@@ -156,6 +156,11 @@ class LatentPrior:
         """Inverse of `whiten`."""
         return self.mean + (u * self.root if self.is_diagonal else u @ self.root.T)
 
+    @property
+    def deviations(self) -> Tensor:
+        """Standard deviation of each component of w, [w_dim]."""
+        return self.root if self.is_diagonal else self.root.square().sum(dim=1).sqrt()
+
     def distance(self, w: Tensor) -> float:
         """Root mean square of the whitened latent: about 1 for a random brain.
 

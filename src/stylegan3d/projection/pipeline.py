@@ -21,6 +21,7 @@ import numpy as np
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.projection.operators import Mask, Masked, Operator, parse
 from stylegan3d.projection.projector import Projection, ProjectionState, project
+from stylegan3d.projection.site import open_site
 from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
@@ -171,6 +172,7 @@ def search(
         method=choices.method,
         channel=choices.channel,
         operator=operator,
+        yardstick=None if choices.site is None else open_site(generator, choices.site),
         progress=lambda state: watch.report(StepProgress("search", state.work, state=state)),
         should_stop=watch.should_stop,
         should_pause=watch.should_pause,

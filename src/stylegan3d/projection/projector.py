@@ -21,7 +21,7 @@ from stylegan3d.projection.pivotal import Tuning, tuning_cost
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.run import ProjectionState, Run
 from stylegan3d.projection.search import Search
-from stylegan3d.projection.trust import Trust, measure_trust
+from stylegan3d.projection.trust import Trust, Yardstick, assess
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Latent
@@ -54,6 +54,9 @@ class Projection:
         reproduce the volume from the latent (`Generator.tuned`, `Latent.delta`).
     generator, aligned : Generator, AlignedScan or None
         What was projected into which generator; a volume alone leaves no scan to edit.
+    residual_z : ndarray or None
+        What stands out in the scan, (X, Y, Z) in units of the usual error; see `residual`. None if
+        the model is not calibrated or the scan is incomplete.
     """
 
     w: Tensor
@@ -66,6 +69,7 @@ class Projection:
     delta: Delta | None = None
     generator: Generator | None = field(default=None, repr=False)
     aligned: AlignedScan | None = field(default=None, repr=False)
+    residual_z: np.ndarray | None = field(default=None, repr=False)
 
     def edited(self, recipe: Recipe) -> EditedScan:
         """The scan itself, edited on its own grid as a recipe says.
@@ -119,6 +123,7 @@ def project(
     data: Tensor | None = None,
     method: Method = Choices.method,
     start: Tensor | None = None,
+    yardstick: Yardstick | None = None,
     progress: Callable[[ProjectionState], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     should_pause: Callable[[], bool] | None = None,
@@ -153,6 +158,9 @@ def project(
         single w and noise maps, 1,000 steps (`original.py`), without `space` and `budget`.
     start : Tensor, shape (num_layers, w_dim), or None
         Start of the search, instead of the encoder's estimate or the average brain.
+    yardstick : Yardstick or None
+        What the scan is judged by, such as a calibrated site's (`site.open_site`); by default the
+        model's own data.
     progress : callable or None
         Called after every step.
     should_stop : callable or None
@@ -196,8 +204,16 @@ def project(
     mean_brain = problem.mean_brain()
     seen_made, seen_mean = problem.simulate(made), problem.simulate(mean_brain)
     known = seen.known(mask)
-    trust = measure_trust(
-        problem.prior, w, seen_made, seen_mean, volume, known, generator=generator
+    assessed = assess(
+        problem.prior,
+        w,
+        seen_made,
+        seen_mean,
+        volume,
+        known,
+        generator=generator,
+        yardstick=yardstick,
+        is_complete=operator is None,
     )
     settings = {"space": problem.space, "steps": count, "noise": noise, "start": problem.start}
     settings |= {"method": method} if original else {}
@@ -207,7 +223,7 @@ def project(
     return Projection(
         w,
         made,
-        trust,
+        assessed.trust,
         run.history,
         run.finished,
         run.seconds,
@@ -215,6 +231,7 @@ def project(
         delta,
         generator,
         placed,
+        assessed.z,
     )
 
 

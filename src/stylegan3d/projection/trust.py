@@ -1,9 +1,10 @@
 """How far to trust a projection.
 
-There are two separate questions. Is the scan in distribution? This is judged from the scan and the
-model's initial estimate, so the answer does not depend on the length of the search: a long search
-bends the model until it reproduces even a T2-weighted scan. And is the reconstruction close? This
-is judged from the reconstruction.
+Three verdicts (`verdicts`) are about the scan: its acquisition, its anatomy, and what is focal in
+it. There are two further questions. Is the scan in distribution? As the verdicts, this is judged
+from the scan and the model's initial estimate, so the answer does not depend on the length of the
+search: a long search bends the model until it reproduces even a T2-weighted scan. And is the
+reconstruction close? This is judged from the reconstruction, at matched contrast and sharpness.
 
 Reference values come from held-out subjects (`calibration`, the entry "trust" of a model's card).
 Every sign is measured in units of their spread; nothing is fitted to out-of-distribution examples,
@@ -13,6 +14,7 @@ so unknown kinds of scans are recognised, too.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
@@ -23,7 +25,32 @@ from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.objective import LatentPrior
-from stylegan3d.projection.signs import SIGNS, Usual, first_guess, measure_signs
+from stylegan3d.projection.residual import (
+    Finding,
+    Seen,
+    UsualResidual,
+    find,
+    load_maps,
+    residual_z,
+    see,
+)
+from stylegan3d.projection.scanner import (
+    compare_figures,
+    cortical_detail,
+    match_sharpness,
+)
+from stylegan3d.projection.signs import SIGNS, Usual, measure_signs
+from stylegan3d.projection.verdicts import (
+    WIDER,
+    Verdict,
+    compare_anatomy,
+    decisive_first,
+    headline,
+    judge_acquisition,
+    judge_anatomy,
+    judge_focal,
+    measure_anatomy,
+)
 
 # Percentile of subjects from which a brain is reported as far from average.
 FAR_PERCENT = 95.0
@@ -31,8 +58,8 @@ CLOSE = "close"
 TYPICAL = "typical features only"
 OUTSIDE = "outside what this model knows"
 NOT_CALIBRATED = "not calibrated for this model"
-# A region is named if its residual is this many spreads above the usual one.
-UNUSUAL = 4.0
+# Correlation of fine detail near the brain's surface from which folds are followed.
+LEAST_DETAIL = 0.6
 
 
 class Trust(TypedDict):
@@ -65,6 +92,20 @@ class Trust(TypedDict):
         The verdict explained.
     remarks : list of str
         Warnings, in sentences.
+    verdicts : dict of str to Verdict
+        "acquisition", "anatomy" and "focal", the decisive one first; empty if not calibrated.
+    headline : str
+        The decisive one in a sentence.
+    scanner, quantities : dict of str to dict
+        Estimates of the scanner (`scanner.FIGURES`) and the anatomy (`verdicts.QUANTITIES`):
+        "value" and, if calibrated, "usual" and how "unusual" it is, in spreads.
+    findings : list of Finding or None
+        What stands out in the scan, largest first; None if it could not be judged.
+    matched : dict of str to float
+        Similarity at matched contrast and sharpness, "blur_mm" of the scan for that, and
+        "cortical_detail": correlation of fine detail near the brain's surface.
+    site : str or None
+        The calibrated site it was judged by.
     """
 
     similarity: dict[str, float]
@@ -78,6 +119,37 @@ class Trust(TypedDict):
     verdict: str
     sentence: str
     remarks: list[str]
+    verdicts: dict[str, Verdict]
+    headline: str
+    scanner: dict[str, dict[str, float]]
+    quantities: dict[str, dict[str, float]]
+    findings: list[Finding] | None
+    matched: dict[str, float]
+    site: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Yardstick:
+    """Reference values that scans are judged by.
+
+    Attributes
+    ----------
+    known : mapping
+        Reference values, as the entry "trust" of a card.
+    usual : UsualResidual or None
+        None if not calibrated.
+    site : str or None
+        Name of the calibrated site; None for the model's own data.
+    """
+
+    known: Mapping[str, Any]
+    usual: UsualResidual | None
+    site: str | None = None
+
+    @classmethod
+    def of(cls, generator: Generator) -> Yardstick:
+        """That of a model's own data."""
+        return cls(generator.card.get("trust") or {}, load_maps(generator))
 
 
 def residuals_by_region(
@@ -96,7 +168,15 @@ def residuals_by_region(
     return found
 
 
-def measure_trust(
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """The trust in a projection, and the residual z (X, Y, Z) of its scan; None if unknown."""
+
+    trust: Trust
+    z: np.ndarray | None
+
+
+def assess(
     prior: LatentPrior,
     w: Tensor,
     made: np.ndarray,
@@ -105,7 +185,9 @@ def measure_trust(
     mask: np.ndarray,
     *,
     generator: Generator,
-) -> Trust:
+    yardstick: Yardstick | None = None,
+    is_complete: bool = True,
+) -> Assessment:
     """Assess a projection.
 
     Parameters
@@ -116,25 +198,33 @@ def measure_trust(
         Values in [0, 1]: reconstruction, average brain, scan.
     mask : ndarray, shape (X, Y, Z), bool
         Region of comparison.
+    yardstick : Yardstick or None
+        By default that of the model's own data.
+    is_complete : bool
+        Whether the scan is the brain itself, not something derived from it by an operator.
     """
+    yardstick = yardstick or Yardstick.of(generator)
+    known = yardstick.known
     alike = similarity(made, volume, mask)
     usual = similarity(mean_brain, volume, mask)
-    distance = prior.distance(w.to(prior.mean))
-    guess = first_guess(generator, volume, mean_brain)
-    known = generator.card.get("trust") or {}
-    signs = measure_signs(prior, guess, mean_brain, volume, mask, generator.voxel_size)
+    seen = see(generator, volume, mask)
+    signs = measure_signs(prior, seen.guess, mean_brain, volume, mask, generator.voxel_size)
     told, strangeness = compare_signs(signs, known)
     regions = residuals_by_region(volume - made, region_masks(mask, generator.space))
     for name, row in regions.items():
         if name in known.get("regions", {}):
             of_people = Usual.read(known["regions"][name])
             row |= {"usual": of_people.middle, "unusual": of_people.unusual(row["rms"])}
-    verdict, sentence = judge(alike, told, strangeness, known)
+    size = generator.voxel_size
+    matched = match_sharpness(made, seen.matched.volume, mask, size)
+    matched["cortical_detail"] = cortical_detail(made, seen.matched.volume, mask, size)
+    verdict, sentence = judge(matched, told, strangeness, known)
     percentile = _percentile(signs, known)
-    return {
+    own, z = judge_scan(seen, prior, volume, mask, generator, yardstick, is_complete=is_complete)
+    trust: Trust = {
         "similarity": alike,
         "mean_brain": usual,
-        "latent_distance": distance,
+        "latent_distance": prior.distance(w.to(prior.mean)),
         "latent_percentile": percentile,
         "regions": regions,
         "signs": told,
@@ -142,8 +232,66 @@ def measure_trust(
         "discriminator": _scores(generator, volume, made),
         "verdict": verdict,
         "sentence": sentence,
-        "remarks": _remarks(alike, usual, percentile, regions, verdict, sentence),
+        "remarks": _remarks(alike, usual, percentile, verdict, sentence),
+        "matched": matched,
+        **own,
     }
+    return Assessment(trust, z)
+
+
+class Judged(TypedDict):
+    """The part of a `Trust` that needs the scan alone."""
+
+    verdicts: dict[str, Verdict]
+    headline: str
+    scanner: dict[str, dict[str, float]]
+    quantities: dict[str, dict[str, float]]
+    findings: list[Finding] | None
+    site: str | None
+
+
+def judge_scan(
+    seen: Seen,
+    prior: LatentPrior,
+    volume: np.ndarray,
+    mask: np.ndarray,
+    generator: Generator,
+    yardstick: Yardstick,
+    *,
+    is_complete: bool = True,
+) -> tuple[Judged, np.ndarray | None]:
+    """The three verdicts on a scan (X, Y, Z) with the numbers behind them, and its residual z."""
+    known, usual = yardstick.known, yardstick.usual
+    figures = compare_figures(seen.matched.figures, known.get("scanner", {}))
+    measured = measure_anatomy(generator, seen, volume, prior.mean, prior.deviations)
+    widening = WIDER if yardstick.site is None else 1.0
+    quantities = compare_anatomy(measured, known.get("quantities", {}), widening)
+    judged: Judged = {
+        "verdicts": {},
+        "headline": "",
+        "scanner": figures,
+        "quantities": quantities,
+        "findings": None,
+        "site": yardstick.site,
+    }
+    z = None
+    if usual is None:
+        return judged, z
+    template = generator.template
+    acquisition = judge_acquisition(figures, volume, template, mask, yardstick.site)
+    readable = acquisition["level"] != "red"
+    if is_complete:
+        z = residual_z(seen, usual)
+        judged["findings"] = find(z, mask, generator.space, known["residual"]["limit"])
+    judged["verdicts"] = decisive_first(
+        {
+            "acquisition": acquisition,
+            "anatomy": judge_anatomy(quantities, readable and is_complete),
+            "focal": judge_focal(judged["findings"], readable),
+        }
+    )
+    judged["headline"] = headline(judged["verdicts"])
+    return judged, z
 
 
 def compare_signs(
@@ -182,7 +330,7 @@ def judge(
     why = SIGNS[worst][1]
     if strangeness > known["outside"]:
         return OUTSIDE, f"Do not interpret this reconstruction: {why}."
-    least = known["least_ssim"]
+    least, detail = known["least_ssim"], alike["cortical_detail"]
     if strangeness > known["close"]:
         return TYPICAL, (
             "The reconstruction shows typical features of such brains, not the individual features "
@@ -193,6 +341,11 @@ def judge(
             "The model knows scans of this kind, but the reconstruction follows this one less "
             f"closely than usual (SSIM {alike['ssim']:.2f}, usually {least:.2f} or more): search "
             "longer, or in W+."
+        )
+    if detail < LEAST_DETAIL:
+        return TYPICAL, (
+            "Large structures follow this scan as closely as usual, but the folds of the cortex do "
+            f"not (correlation of fine detail {detail:.2f}, at least {LEAST_DETAIL} is close)."
         )
     return CLOSE, (
         "The reconstruction follows this scan as closely as it follows held-out subjects; finer "
@@ -233,7 +386,6 @@ def _remarks(
     alike: Mapping[str, float],
     usual: Mapping[str, float],
     percentile: float | None,
-    regions: Mapping[str, Mapping[str, float]],
     verdict: str,
     sentence: str,
 ) -> list[str]:
@@ -249,13 +401,5 @@ def _remarks(
         remarks.append(
             f"The model's initial estimate is {place_in_words(percentile)}: edits of this brain "
             "may look unnatural."
-        )
-    odd = {n: r for n, r in regions.items() if r.get("unusual", 0) > UNUSUAL}
-    if odd and verdict != OUTSIDE:
-        worst = max(odd, key=lambda name: odd[name]["unusual"])
-        remarks.append(
-            f"The reconstruction differs in the {worst} more than usual (by "
-            f"{odd[worst]['rms']:.2f}, usually {odd[worst]['usual']:.2f}): look at the residual "
-            "there for something unknown to the model, such as a lesion."
         )
     return remarks

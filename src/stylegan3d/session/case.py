@@ -88,6 +88,8 @@ class Case:
         The verdict, as `stylegan3d.projection.trust.Trust`.
     filled : object or None
         What the projection left to the model.
+    residual_z : ndarray or None
+        What stands out in the aligned scan, see `stylegan3d.projection.Projection`.
     key : str
         The same for all cases that one reading of a scan led to.
     """
@@ -108,6 +110,7 @@ class Case:
     remarks: tuple[str, ...] = ()
     trust: Mapping[str, Any] = field(default_factory=dict)
     filled: Any = None
+    residual_z: Any = None
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @classmethod

@@ -11,7 +11,16 @@ from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.case import Case
 
 What = Literal[
-    "recipe", "scan", "model", "difference", "residual", "movement", "filled", "painted", "search"
+    "recipe",
+    "scan",
+    "unusual",
+    "model",
+    "difference",
+    "residual",
+    "movement",
+    "filled",
+    "painted",
+    "search",
 ]
 #: Pictures that the model's brain is drawn for, without a scan's detail.
 OF_MODEL = ("model", "residual", "filled")
@@ -30,10 +39,11 @@ class Shown:
         The current brain, shown or not.
     what : str
         "recipe", the picture of the recipe: with a scan's detail the edited scan; "scan", as it was
-        recorded; "model", the recipe's brain without a scan's detail; "difference", the recipe's
-        picture minus the scan; "residual", the model's brain minus the scan; "movement", where and
-        how far an edit moves tissue; "filled", the scan with what it lost made up; "painted", the
-        brain that fits edited labels; "search", a projection under way.
+        recorded; "unusual", that scan with what stands out in it; "model", the recipe's brain
+        without a scan's detail; "difference", the recipe's picture minus the scan; "residual", the
+        model's brain minus the scan; "movement", where and how far an edit moves tissue; "filled",
+        the scan with what it lost made up; "painted", the brain that fits edited labels; "search",
+        a projection under way.
     comparison : str
         How it is compared with a second picture: "off", "side" by side, "curtain", "flicker" or
         "difference".

@@ -28,8 +28,9 @@ QUICK = "draft"
 class Choices:
     """How to project; each as `Scan.align`, `read_scan` and `project` take it.
 
-    `pose` is in the words of `pose.parse_pose`, `operator` in those of `operators.parse`;
-    `uncertainty` is how many more searches tell what is left open, see `projection.uncertainty`.
+    `pose` is in the words of `pose.parse_pose`, `operator` in those of `operators.parse`; `site` is
+    the name of a calibrated site (`projection.site`); `uncertainty` is how many more searches tell
+    what is left open, see `projection.uncertainty`.
     """
 
     space: Annotated[
@@ -112,6 +113,14 @@ class Choices:
             "Degradation",
             "What the scan lost, to allow for: thick:5mm:S (axial slices of 5 mm), blur:3mm, "
             "kspace:4x:A, contrast. Can be combined with --mask.",
+        ),
+    ] = None
+    site: Annotated[
+        str | None,
+        Option(
+            "Site",
+            "Calibrated site that the scan comes from, by its name; see stylegan3d model site. "
+            "Without it, ranges are wider.",
         ),
     ] = None
     uncertainty: Annotated[

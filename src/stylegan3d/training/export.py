@@ -32,8 +32,9 @@ from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.projection.calibration import LEAST_PEOPLE
 from stylegan3d.projection.calibration import calibrate as calibrate_trust
+from stylegan3d.projection.residual import FILE as RESIDUAL
 from stylegan3d.recipe.direction_file import save_directions
-from stylegan3d.storage.volumes import atomic_write_text
+from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
 from stylegan3d.training.calibration import calibrate, can_be_calibrated
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.scaling import latent_scales, scale_latent
@@ -195,7 +196,10 @@ def finish(
     card["quality"] = measure(generator, pack)
     card["directions"] = list(directions.checks)
     if len(pack.indices("validation")) >= LEAST_PEOPLE:
-        card["trust"] = calibrate_trust(generator, pack)
+        calibration = calibrate_trust(generator, pack)
+        card["trust"] = calibration.entry
+        extra[RESIDUAL] = out / RESIDUAL
+        atomic_write_bytes(out / RESIDUAL, calibration.maps, overwrite=True)
     extra[DIRECTIONS] = out / DIRECTIONS
     write_folder(out, card, tensors, encoder, extra, overwrite=True, labels=labels)
     atomic_write_text(out / "README.md", card_text(card), overwrite=True)

@@ -170,6 +170,42 @@ def test_regions_are_named_by_how_unusual_they_are(window):
     assert window.find("project.verdict").isHidden()
 
 
+def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
+    window, (result,) = projected, projected.session.projected
+    assert window.find("project.verdicts").isHidden(), "this model is not calibrated"
+    assert not window.find("project.show.unusual").isEnabled()
+    z = np.zeros(result.aligned.volume.shape, np.float32)
+    z[3:5, 4:6, 4] = -6.0
+    z[2, 2, 2] = 2.0
+    center = (result.aligned.space.affine @ (3, 4, 4, 1))[:3].tolist()
+    finding = {"place": "left frontal lobe", "ml": 2.04, "peak_z": -6.0, "center_mm": center}
+    verdicts = {
+        "focal": {"level": "red", "sentence": "Something."},
+        "acquisition": {"level": "amber", "sentence": "Sharper."},
+        "anatomy": {"level": "green", "sentence": "Usual."},
+    }
+    trust = {**result.trust, "verdicts": verdicts, "findings": [finding]}
+    window.session.swap(result, dataclasses.replace(result, trust=trust, residual_z=z))
+    window.session.projectedChanged.emit()
+    column = window.explorer.project.result.lights.column
+    assert [column.itemAt(row).widget().text() for row in range(3)] == [
+        "■ Focal, warning: Something.",
+        "▲ Acquisition, caution: Sharper.",
+        "✓ Anatomy, usual: Usual.",
+    ]
+    assert window.find("project.finding.0").text() == "left frontal lobe, 2.0 ml, z −6.0"
+    assert window.find("project.finding.1").isHidden()
+    window.click("project.finding.0")
+    window.settle()
+    assert window.find("project.show.unusual").isChecked()
+    assert window.captions == {"Scan: sub-07"}
+    overlay = window.explorer.comparison.stage.overlay.layer
+    assert np.count_nonzero(overlay.data) == 4, "what is below the threshold is not coloured"
+    np.testing.assert_allclose(window.viewer.dims.point, center, atol=0.6 * overlay.scale[0])
+    window.click("project.show.scan")
+    assert window.explorer.comparison.stage.overlay.layer is None
+
+
 def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
     shutil.rmtree(window.session.folder / STEPS_FOLDER, ignore_errors=True)  # of other tests
     window.open_scan(scan_file)

@@ -1,0 +1,262 @@
+"""What a scanner adds to a scan: contrast, shading, sharpness, noise, coverage, extraction.
+
+They are estimated from the scan and the brain that the model expects, and set aside before the
+anatomy is judged: a monotone curve of intensities and a smooth field bring the scan to the expected
+brain's intensities, and a reconstruction is compared with the scan at its own sharpness. Each
+estimate is kept as a number, relative to the usual one of held-out subjects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from stylegan3d.measures.similarity import similarity
+from stylegan3d.projection.signs import Usual
+
+#: Estimates: what a higher and a lower value mean; "" if that side is nothing to mention.
+FIGURES = {
+    "sharpness": ("sharper", "softer"),
+    "noise": ("noisier", ""),
+    "grey": ("brighter grey matter", "darker grey matter"),
+    "fluid": ("brighter CSF", "darker CSF"),
+    "shading": ("more shading", ""),
+    "coverage": ("", ""),  # judged by itself, see `verdicts`
+    "rim": ("more CSF left around the brain", "a tighter brain mask"),
+}
+#: Spreads from which an estimate is mentioned.
+NOTABLE = 3.0
+# The brain's border is left out; intensities are matched after smoothing, so that noise and
+# misplaced folds do not count; shading is smoother than any anatomy.
+CORE_MM, MATCH_MM, EXPECTED_MM, SHADING_MM = 4.0, 2.0, 1.0, 24.0
+CURVE_PERCENTILES = np.linspace(0.5, 99.5, 34)
+SHADING_RANGE = (0.75, 1.33)
+# Voxels that differ so many spreads have no part in the shading.
+ROBUST = 2.5
+# Share of the expected brain's voxels, by brightness, that count as fluid, grey and white matter.
+FLUID_SHARE, GREY_SHARE, WHITE_SHARE = (0.0, 3.0), (25.0, 45.0), (85.0, 100.0)
+# Blurs of the scan that are tried to match a reconstruction's sharpness, mm.
+BLURS_MM = (0.0, 0.8, 1.2, 1.6, 2.0, 2.4)
+LEAST_VOXELS = 100
+# Depth of the cortex with its folds, and the width from which detail is fine.
+CORTEX_MM, DETAIL_MM = 16.0, 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """A scan with the scanner set aside.
+
+    Attributes
+    ----------
+    volume : ndarray, shape (X, Y, Z), float32
+        In the intensities of the expected brain; 0 outside the mask.
+    core : ndarray, shape (X, Y, Z), bool
+        The brain without its border.
+    figures : dict of str to float
+        By the keys of `FIGURES`.
+    """
+
+    volume: np.ndarray
+    core: np.ndarray
+    figures: dict[str, float]
+
+
+def masked_blur(volume: np.ndarray, mask: np.ndarray, sigma: Any) -> np.ndarray:
+    """Gaussian blur of what is inside a mask (X, Y, Z); `sigma` in voxels."""
+    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
+    blurred = ndimage.gaussian_filter(np.where(mask, volume, 0).astype(np.float32), sigma)
+    inside: np.ndarray = np.where(mask, blurred / np.maximum(weight, 1e-3), 0)
+    return inside
+
+
+def core_of(mask: np.ndarray, voxel_mm: tuple[float, float, float]) -> np.ndarray:
+    """A brain (X, Y, Z) without its border, where a shift by a voxel looks like a lesion."""
+    steps = max(1, round(CORE_MM / max(voxel_mm)))
+    core: np.ndarray = ndimage.binary_erosion(mask, iterations=steps)
+    return core if np.count_nonzero(core) >= LEAST_VOXELS else mask
+
+
+def match_scanner(
+    volume: np.ndarray,
+    expected: np.ndarray,
+    mask: np.ndarray,
+    voxel_mm: tuple[float, float, float],
+) -> Matched:
+    """Estimate what the scanner did, and set it aside.
+
+    Parameters
+    ----------
+    volume, expected : ndarray, shape (X, Y, Z)
+        Scan and expected brain, 1 = the 99.5th percentile inside the brain.
+    mask : ndarray, shape (X, Y, Z), bool
+        The brain in the scan, not empty.
+    voxel_mm : tuple of float
+        Of the grid.
+    """
+    voxel = np.array(voxel_mm)
+    core = core_of(mask, voxel_mm)
+    smooth = masked_blur(volume, mask, MATCH_MM / voxel)
+    wanted = masked_blur(expected, mask, EXPECTED_MM / voxel)
+    curve = _curve(smooth[core], wanted[core])
+    wanted = masked_blur(expected, mask, MATCH_MM / voxel)
+    field = _shading(np.interp(smooth, *curve), wanted, core, voxel)
+    told = np.where(mask, np.interp(volume, *curve) * field, 0).astype(np.float32)
+    return Matched(told, core, _figures(volume, expected, mask, core, field, voxel))
+
+
+def match_sharpness(
+    made: np.ndarray, matched: np.ndarray, mask: np.ndarray, voxel_mm: tuple[float, float, float]
+) -> dict[str, float]:
+    """Similarity of a reconstruction to a scan that is blurred until they agree best.
+
+    Parameters
+    ----------
+    made, matched : ndarray, shape (X, Y, Z)
+        Reconstruction, and `Matched.volume` of the scan.
+
+    Returns
+    -------
+    dict of str to float
+        As `measures.similarity.similarity`, with "blur_mm", the sigma of the blur.
+    """
+    voxel = np.array(voxel_mm)
+    blurred = {mm: masked_blur(matched, mask, mm / voxel) if mm else matched for mm in BLURS_MM}
+    errors = {mm: float(np.mean((made - image)[mask] ** 2)) for mm, image in blurred.items()}
+    best = min(errors, key=lambda mm: errors[mm])
+    return {**similarity(made, blurred[best], mask), "blur_mm": best}
+
+
+def cortical_detail(
+    made: np.ndarray, matched: np.ndarray, mask: np.ndarray, voxel_mm: tuple[float, float, float]
+) -> float:
+    """Correlation of fine detail of two volumes within `CORTEX_MM` of the brain's surface."""
+    voxel = np.array(voxel_mm)
+    depth = ndimage.distance_transform_edt(mask, sampling=voxel)
+    shell = mask & (depth <= CORTEX_MM)
+    fine = [(x - masked_blur(x, mask, DETAIL_MM / voxel))[shell] for x in (made, matched)]
+    if min(np.ptp(values) for values in fine) == 0:
+        return 0.0
+    return float(np.corrcoef(fine[0], fine[1])[0, 1])
+
+
+def compare_figures(
+    figures: Mapping[str, float], known: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Each figure with the usual value, and how many spreads it lies above it (or below)."""
+    told: dict[str, dict[str, float]] = {name: {"value": value} for name, value in figures.items()}
+    for name, row in told.items():
+        if name in known:
+            told[name] |= {
+                "usual": known[name]["middle"],
+                "unusual": spreads(row["value"], known[name]),
+            }
+    return told
+
+
+def usual_range(values: np.ndarray) -> dict[str, float]:
+    """Median, and the spread on either side; for a model's card."""
+    below, above = Usual.of(values, -1), Usual.of(values, 1)
+    return {"middle": above.middle, "below": below.spread, "above": above.spread}
+
+
+def spreads(value: float, usual: Mapping[str, float]) -> float:
+    """How many spreads a value lies above (or, negative, below) what is usual."""
+    away = value - usual["middle"]
+    return float(away / usual["above" if away > 0 else "below"])
+
+
+def scanner_in_words(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """How a scan differs from the reference scans, most unusual first; "" if it does not."""
+    found = []
+    for name, row in figures.items():
+        away = row.get("unusual", 0.0)
+        words = FIGURES[name][away < 0]
+        if abs(away) >= NOTABLE and words:
+            found.append((abs(away), words))
+    return ", ".join(words for _, words in sorted(found, reverse=True))
+
+
+def _curve(scan: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Monotone curve from the scan's intensities to the expected ones, by equal percentiles."""
+    x, y = (np.percentile(values, CURVE_PERCENTILES) for values in (scan, expected))
+    # Values must rise to be a function; equal ones of a constant scan are moved apart.
+    x = np.maximum.accumulate(x + np.arange(len(x)) * 1e-6)
+    return np.r_[0, x, x[-1] + 1], np.r_[0, y, y[-1] + 1]
+
+
+def _shading(
+    scan: np.ndarray, expected: np.ndarray, core: np.ndarray, voxel: np.ndarray
+) -> np.ndarray:
+    """Smooth field (X, Y, Z) to multiply a scan with, from what it should be.
+
+    Fitted twice, the second time without voxels that differ much. It is computed at a quarter of
+    the resolution, which is fine enough for it.
+    """
+    step = np.maximum(1, np.round(SHADING_MM / 3 / voxel)).astype(int)
+    coarse = tuple(slice(int(n) // 2, None, int(n)) for n in step)
+    sigma = SHADING_MM / voxel / step
+    weight, field = core.astype(np.float32), np.ones_like(scan)
+    for _ in range(2):
+        pair = []
+        for product in (weight * expected * scan, weight * scan * scan):
+            small = ndimage.uniform_filter(product, step)[coarse]
+            pair.append(ndimage.gaussian_filter(small, sigma))
+        ratio = np.where(pair[1] > 1e-5, pair[0] / np.maximum(pair[1], 1e-5), 1)
+        field = _enlarged(np.clip(ratio, *SHADING_RANGE), scan.shape, step)
+        error = np.abs(field * scan - expected)
+        weight = (core & (error < ROBUST * 1.4826 * np.median(error[core]))).astype(np.float32)
+    return field
+
+
+def _enlarged(coarse: np.ndarray, shape: tuple[int, ...], step: np.ndarray) -> np.ndarray:
+    """A coarse field, whose voxels stand for every `step`-th from half a step, on the full grid."""
+    places = [
+        (np.arange(n) - s // 2) / s for n, s in zip(shape, (int(s) for s in step), strict=True)
+    ]
+    full = coarse
+    for axis, where in enumerate(places):
+        low = np.clip(np.floor(where).astype(int), 0, full.shape[axis] - 1)
+        high = np.minimum(low + 1, full.shape[axis] - 1)
+        share = np.clip(where - low, 0, 1).reshape([-1 if a == axis else 1 for a in range(3)])
+        full = full.take(low, axis) * (1 - share) + full.take(high, axis) * share
+    return full.astype(np.float32)
+
+
+def _figures(
+    volume: np.ndarray,
+    expected: np.ndarray,
+    mask: np.ndarray,
+    core: np.ndarray,
+    field: np.ndarray,
+    voxel: np.ndarray,
+) -> dict[str, float]:
+    """The estimates named in `FIGURES`."""
+    inside = expected[core]
+
+    def median(share: tuple[float, float]) -> float:
+        low, high = np.percentile(inside, share)
+        return float(np.median(volume[core][(inside >= low) & (inside <= high)]))
+
+    white = max(median(WHITE_SHARE), 1e-3)
+    fine = volume - masked_blur(volume, mask, MATCH_MM / voxel)
+    middle = masked_blur(volume, mask, MATCH_MM / voxel) - masked_blur(
+        volume, mask, 2 * MATCH_MM / voxel
+    )
+    deep = core & (expected >= np.percentile(inside, WHITE_SHARE[0]))
+    deep = ndimage.binary_erosion(deep) if np.count_nonzero(deep) > LEAST_VOXELS else deep
+    noise = np.median(np.abs(fine[deep])) if deep.any() else 0.0
+    brain = expected > 0.3
+    shell = mask & ~core
+    return {
+        "sharpness": float(np.std(fine[core]) / max(np.std(middle[core]), 1e-6)),
+        "noise": float(1.4826 * noise / white),
+        "grey": median(GREY_SHARE) / white,
+        "fluid": median(FLUID_SHARE) / white,
+        "shading": float(np.std(field[core])),
+        "coverage": float(np.mean(mask[brain])) if brain.any() else 1.0,
+        "rim": float(np.mean(volume[shell] < 0.5 * white)) if shell.any() else 0.0,
+    }

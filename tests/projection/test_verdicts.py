@@ -1,0 +1,194 @@
+"""Verdicts: the scanner set aside, the residual z and its clusters, levels and sentences."""
+
+import numpy as np
+import pytest
+from phantoms import head
+from scipy import ndimage
+
+from stylegan3d.errors import ModelError
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures.attributes import FRAME_CENTER_MM
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.projection import residual, scanner, verdicts
+from stylegan3d.projection.residual import Cluster, Seen, UsualResidual
+from stylegan3d.projection.scanner import Matched
+from stylegan3d.projection.simulated import simulate_scanner
+
+MM = (4.0, 4.0, 4.0)
+
+
+@pytest.fixture(scope="module")
+def space():
+    shape = (40, 48, 40)
+    affine = np.diag([*MM, 1.0])
+    affine[:3, 3] = FRAME_CENTER_MM - 2 * (np.array(shape) - 1)
+    return Space(shape, affine)
+
+
+@pytest.fixture(scope="module")
+def person(space):
+    smooth = ndimage.gaussian_filter(np.random.RandomState(0).randn(*space.shape), 1.5)
+    volume = head(space)
+    return np.where(volume > 0.05, np.clip(volume + 0.5 * smooth, 0.06, 1), 0).astype(np.float32)
+
+
+def test_a_scanner_is_set_aside_and_told(person):
+    mask = person > 0.05
+    field = np.linspace(0.85, 1.15, person.shape[0])[:, None, None]
+    seen = np.where(mask, np.clip(person, 0, 1) ** 1.4 * field, 0).astype(np.float32)
+    matched = scanner.match_scanner(seen, person, mask, MM)
+    before = np.sqrt(np.mean((seen - person)[matched.core] ** 2))
+    after = np.sqrt(np.mean((matched.volume - person)[matched.core] ** 2))
+    assert after < 0.3 * before
+    own = scanner.match_scanner(person, person, mask, MM).figures
+    assert matched.figures["shading"] > 3 * own["shading"]
+    assert matched.figures["grey"] < own["grey"] - 0.03
+    assert set(own) == set(scanner.FIGURES)
+
+
+def test_a_sharper_scan_is_blurred_to_match_and_called_sharper(person):
+    mask = person > 0.05
+    made = scanner.masked_blur(person, mask, 0.5)
+    alike = scanner.match_sharpness(made, person, mask, MM)
+    assert alike["blur_mm"] == 2.0
+    assert alike["ssim"] > 0.98
+    known = {"sharpness": {"middle": 1.0, "below": 0.1, "above": 0.1}}
+    told = scanner.compare_figures({"sharpness": 1.45, "noise": 0.1}, known)
+    assert told["sharpness"]["unusual"] == pytest.approx(4.5)
+    assert "unusual" not in told["noise"]
+    assert scanner.scanner_in_words(told) == "sharper"
+
+
+def seen_with(difference, mask, expected):
+    matched = Matched(expected.astype(np.float32), mask, {})
+    return Seen(None, expected, matched, difference.astype(np.float32), mask)
+
+
+def test_a_lesion_is_found_at_its_place_and_size_and_healthy_people_have_none(space, person):
+    mask = person > 0.05
+    draw = np.random.RandomState(1)
+
+    def drawn():
+        return 0.2 * ndimage.gaussian_filter(draw.randn(*space.shape), 0.7)
+
+    people = [seen_with(drawn(), mask, person) for _ in range(12)]
+    usual = residual.usual_residual(people, space)
+    largest = [
+        residual.largest_ml(
+            residual.residual_z(
+                own, residual.usual_residual([p for p in people if p is not own], space)
+            ),
+            space,
+        )
+        for own in people
+    ]
+    limit = residual.limit_of(largest)
+    assert sum(size > limit for size in largest) <= 1
+    centre = np.array([12, 36, 24])  # left, in front
+    near = np.linalg.norm(np.indices(space.shape).T - centre, axis=-1).T < 2
+    assert mask[near].all()
+    lesion = drawn() - 0.6 * near
+    z = residual.residual_z(seen_with(lesion, mask, person), usual)
+    (found,) = residual.find(z, mask, space, limit)
+    assert found["place"] == "left frontal lobe"
+    assert found["peak_z"] < -3
+    assert 0.4 < found["ml"] / (near.sum() * 0.064) < 1.6
+    mm = space.affine[:3, :3] @ centre + space.affine[:3, 3]
+    assert np.linalg.norm(np.array(found["center_mm"]) - mm) < 12
+    # A scan that differs everywhere is measured by its own spread.
+    worse = residual.residual_z(seen_with(3 * drawn(), mask, person), usual)
+    assert not residual.find(worse, mask, space, limit)
+
+
+def test_clusters_are_of_one_sign_and_the_largest_comes_first():
+    z = np.zeros((8, 8, 8))
+    z[1:3, 1, 1] = 4
+    z[3, 1, 1] = -9
+    z[6, 6, 6] = 2.4
+    found = residual.clusters(z)
+    assert [cluster.size for cluster in found] == [6.5, 3.0]
+    assert sorted(found[1].index) == sorted(np.flatnonzero(z == 4))
+    assert isinstance(found[0], Cluster)
+
+
+def test_maps_are_read_back_and_a_damaged_file_is_refused(tmp_path):
+    generator = tiny_generator()
+    draw = np.random.RandomState(0)
+    smooth = ndimage.gaussian_filter(draw.rand(*generator.shape), 2)
+    data = residual.map_bytes(UsualResidual(smooth, smooth + 1))
+    import hashlib
+
+    entry = {"sha256": hashlib.sha256(data).hexdigest(), "limit": 1.0}
+    generator.folder = tmp_path
+    generator.card = {"trust": {"residual": entry}}
+    with pytest.raises(ModelError, match="download the model again"):
+        residual.load_maps(generator)
+    (tmp_path / residual.FILE).write_bytes(data)
+    found = residual.load_maps(generator)
+    assert found.spread.shape == generator.shape
+    assert np.abs(found.mean - smooth).max() < 0.05
+    generator.__dict__.pop("_usual_residual")
+    (tmp_path / residual.FILE).write_bytes(data[:-1] + b"x")
+    with pytest.raises(ModelError, match="damaged"):
+        residual.load_maps(generator)
+    generator.card = {"trust": {}}
+    assert residual.load_maps(generator) is None
+
+
+def test_simulated_scanners_keep_a_brain_in_range_and_differ(person):
+    mask = person > 0.05
+    first, inside = simulate_scanner(person, mask, MM, seed=3)
+    again, _ = simulate_scanner(person, mask, MM, seed=3)
+    other, _ = simulate_scanner(person, mask, MM, seed=4)
+    assert np.array_equal(first, again)
+    assert np.abs(first - other).mean() > 0.005
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert not first[~inside].any()
+    assert (inside <= mask).all()
+
+
+def row(unusual, value=50.0):
+    return {"value": value, "usual": 20.0, "low": 10.0, "high": 40.0, "unusual": unusual}
+
+
+def test_the_decisive_verdict_comes_first_and_each_has_its_own_reason():
+    rows = {"ventricle_ml": row(4.0), "shape": row(-9.0), "brain_ml": row(0.0, 1400)}
+    anatomy = verdicts.judge_anatomy(rows, True)
+    assert anatomy["level"] == "amber"
+    assert anatomy["sentence"].endswith("large ventricles (50 ml, usually 10 to 40 ml).")
+    assert verdicts.judge_anatomy({"brain_ml": row(20.0)}, True)["level"] == "red"
+    assert (
+        verdicts.judge_anatomy(rows, False)["sentence"] == "It cannot be judged in this contrast."
+    )
+    finding = {"place": "left frontal lobe", "ml": 2.04, "peak_z": -6.0, "unusual": 2.0}
+    focal = verdicts.judge_focal([finding] * 5, True)
+    assert focal["level"] == "amber"
+    assert "left frontal lobe (2.0 ml, darker than expected)" in focal["sentence"]
+    assert "and 2 more" in focal["sentence"]
+    assert verdicts.judge_focal([{**finding, "unusual": 5.0}], True)["level"] == "red"
+    green = {"level": "green", "sentence": ""}
+    all_three = {"acquisition": green, "anatomy": anatomy, "focal": focal}
+    ordered = verdicts.decisive_first(all_three)
+    assert list(ordered) == ["focal", "anatomy", "acquisition"]
+    assert verdicts.headline(ordered) == f"Focal: {focal['sentence']}"
+    assert "Nothing unusual" in verdicts.headline(dict.fromkeys(all_three, green))
+
+
+def test_an_acquisition_is_told_by_contrast_coverage_and_scanner(person):
+    mask = person > 0.05
+    full = {"coverage": {"value": 1.0}}
+    alike = verdicts.judge_acquisition(full, person, person, mask, None)
+    assert alike["level"] == "green"
+    inverted = np.where(mask, 1 - person, 0)
+    assert verdicts.judge_acquisition(full, inverted, person, mask, None)["level"] == "red"
+    part = {"coverage": {"value": 0.7}}
+    assert "70 %" in verdicts.judge_acquisition(part, person, person, mask, None)["sentence"]
+    differs = {**full, "sharpness": {"value": 1.5, "unusual": 5.0}}
+    told = verdicts.judge_acquisition(differs, person, person, mask, None)
+    assert told["level"] == "amber"
+    assert "(sharper)" in told["sentence"]
+    assert "not calibrated" in told["sentence"]
+    at_site = verdicts.judge_acquisition(differs, person, person, mask, "ward 3")
+    assert "site 'ward 3'" in at_site["sentence"]
+    assert "not calibrated" not in at_site["sentence"]
