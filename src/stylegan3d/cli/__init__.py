@@ -12,6 +12,7 @@ import typer
 from typer.main import get_group
 
 from stylegan3d.cli import (
+    compare,
     directions,
     edit,
     evaluate,
@@ -87,7 +88,7 @@ def _options(
 
 
 for _panel, _verbs in {
-    "Brains": (generate.generate, mix.mix, edit.edit, directions.directions),
+    "Brains": (generate.generate, mix.mix, edit.edit, directions.directions, compare.compare),
     "Scans": (project.project, segment.segment, paint.paint),
     "Models": (prepare.prepare, evaluate.evaluate, info.info),
 }.items():

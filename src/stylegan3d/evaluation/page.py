@@ -110,13 +110,15 @@ def _answers(report: dict[str, Any]) -> str:
     return f'<section><h2>Summary</h2><dl class="answers">{rows}</dl></section>' if rows else ""
 
 
-def _picture(title: str, png: bytes, caption: str = "") -> str:
+def embedded(png: bytes, alt: str = "") -> str:
+    """An image element that holds the picture."""
     text = base64.b64encode(png).decode("ascii")
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{text}">'
+
+
+def _picture(title: str, png: bytes, caption: str = "") -> str:
     below = f'<p class="soft">{escape(caption)}</p>' if caption else ""
-    return (
-        f'<section><h2>{escape(title)}</h2><img alt="{escape(title)}" '
-        f'src="data:image/png;base64,{text}">{below}</section>'
-    )
+    return f"<section><h2>{escape(title)}</h2>{embedded(png, title)}{below}</section>"
 
 
 def _pairs(report: dict[str, Any]) -> str:

@@ -1,0 +1,144 @@
+"""`stylegan3d compare`: groups of brains, or a value of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stylegan3d.cli.common import OutOption, emit, model_entry, progress
+from stylegan3d.cli.groups import Result, grouped
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stylegan3d.directions.value_table import ValueTable
+    from stylegan3d.geometry.space import Space
+
+FEWEST_PERMUTATIONS = 100
+
+
+@grouped
+def compare(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            help="Table (CSV, TSV) with a row per brain. Its first column holds latent files of "
+            "projected scans, seeds, or volumes on one grid (.nii.gz), such as maps of another "
+            "program; further columns groups, ages and other values. participant_id says whose "
+            "brain it is."
+        ),
+    ],
+    by: Annotated[
+        str, typer.Option("--by", help="Column that is compared: groups (words) or a number.")
+    ],
+    written: Result,
+    hold_fixed: Annotated[
+        str | None,
+        typer.Option(
+            "--hold-fixed",
+            help='Columns whose influence is taken out, such as "age,sex,site"; "head size" is '
+            "measured and needs no column.",
+        ),
+    ] = None,
+    permutations: Annotated[
+        int,
+        typer.Option(
+            "--permutations",
+            min=FEWEST_PERMUTATIONS,
+            help="Arrangements of subjects that the result is compared with.",
+        ),
+    ] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the permutations.")] = 0,
+    out: OutOption = Path("groups"),
+) -> None:
+    """Compare groups of brains: where their volume differs, by how much, and whether by chance.
+
+    Writes maps of the difference, t, p and false discovery rate, a table of regions, the average
+    brain of each group, the direction from group to group, and a page, groups.html.
+
+    Example: stylegan3d compare people.csv --by group --hold-fixed "age,sex,head size" --out groups
+    """
+    from stylegan3d.directions.value_table import latents_of, read_value_table
+    from stylegan3d.evaluation.group_files import group_files, summarised
+    from stylegan3d.evaluation.groups import compare_latents, compare_maps
+    from stylegan3d.recipe.direction_file import save_directions
+    from stylegan3d.recipe.recipe import Truncation
+    from stylegan3d.storage.volumes import check_output, write_together
+
+    read = read_value_table(table)
+    fixed = [name.strip() for name in (hold_fixed or "").split(",") if name.strip()]
+    check_output([out / "groups.html"], written.overwrite)
+    about: dict[str, Any] = {"Table": table.name}
+    ways = {"permutations": permutations, "seed": seed}
+    if all(name.endswith((".nii", ".nii.gz")) for name in read.brains):
+        with progress("Comparing", 1) as report:
+            maps, space, subjects = _maps(read)
+            found = compare_maps(maps, space, read, by, fixed, subjects, **ways)
+            report(1)
+        generator = None
+    else:
+        generator = written.open()
+        about["Model"] = model_entry(generator)
+        sources = read.sources()
+        with progress("Comparing", len(sources)) as report:
+            latents = latents_of(generator, sources, Truncation(1.0))
+            found = compare_latents(
+                generator,
+                latents,
+                read,
+                by,
+                fixed,
+                read.subjects(sources),
+                report=lambda done, _planned: report(done),
+                **ways,
+            )
+    files = group_files(found, out, generator, about)
+    write_together(files, overwrite=written.overwrite)
+    paths = [*files]
+    if found.direction is not None:
+        path = out / "direction.safetensors"
+        save_directions(path, found.direction, written.overwrite)
+        paths.append(path)
+    summary = summarised(found)
+    lines = [
+        f"{summary['voxels_found']} of {summary['voxels']} voxels differ at a false discovery rate "
+        f"of 5 %; smallest p corrected for all voxels {summary['smallest_corrected_p']:.3g}",
+        *(
+            f"{row['region']}: {', '.join(f'{e:+.1f} %' for e in row['effect_percent'])}, "
+            f"p {row['p']:.3g}, q {row['q']:.3g}"
+            for row in sorted(found.regions, key=lambda row: row["q"])[:8]
+        ),
+        *found.notes,
+        str(out / "groups.html"),
+    ]
+    emit(summary | {"files": list(map(str, paths))}, lines, as_json=written.as_json)
+
+
+def _maps(table: ValueTable) -> tuple[np.ndarray, Space, list[str]]:
+    """The volumes of a table, their grid, and whose they are."""
+    import numpy as np
+
+    from stylegan3d.directions.value_table import subject_of
+    from stylegan3d.errors import RecipeError
+    from stylegan3d.recipe.recipe import Source
+    from stylegan3d.scans.maps import read_map
+
+    volumes, space = [], None
+    for name in table.brains:
+        volume, own = read_map(table.path.parent / name)
+        if space is not None and not own.same_as(space):
+            raise RecipeError(
+                f"{name} is on another grid than {table.brains[0]}: bring all volumes to one grid, "
+                "or compare latents of projected scans."
+            )
+        space = own
+        volumes.append(volume)
+    assert space is not None
+    named = table.named or (None,) * len(volumes)
+    subjects = [
+        who or subject_of(Source("latent", path=name))
+        for who, name in zip(named, table.brains, strict=True)
+    ]
+    return np.stack(volumes), space, subjects

@@ -1,0 +1,161 @@
+"""Groups of brains: the design of a table, maps of another program, and brains of the model."""
+
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from stylegan3d.cli import main
+from stylegan3d.directions.value_table import read_value_table
+from stylegan3d.errors import RecipeError
+from stylegan3d.evaluation.groups import design_of
+
+
+def table(folder, rows, name="people.csv"):
+    with open(folder / name, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder / name
+
+
+def design(path, by, hold_fixed=()):
+    read = read_value_table(path)
+    return design_of(read, by, hold_fixed, list(read.named or read.brains))
+
+
+def two_scans_each(folder, by=lambda subject, scan: "ab"[subject % 2]):
+    rows = [["brain", "participant_id", "group", "age"]]
+    rows += [[2 * s + k, f"sub-{s}", by(s, k), 40 + s] for s in range(8) for k in (0, 1)]
+    return table(folder, rows)
+
+
+def test_scans_of_one_subject_are_averaged(tmp_path):
+    found = design(two_scans_each(tmp_path), "group", ["age"])
+    assert found.rows == tuple((2 * s, 2 * s + 1) for s in range(8))
+    assert found.blocks is None
+    assert found.levels == ("a", "b")
+    assert list(found.group) == [0, 1] * 4
+    np.testing.assert_allclose(found.averaged(np.arange(16.0)), 0.5 + 2 * np.arange(8))
+
+
+def test_what_differs_within_subjects_is_compared_within_them(tmp_path):
+    found = design(two_scans_each(tmp_path, lambda _s, scan: f"visit{scan}"), "group")
+    assert len(found.rows) == 16
+    assert list(found.blocks) == [s for s in range(8) for _ in (0, 1)]
+    assert found.fixed.shape[1] == 8
+
+
+def test_numbers_are_numbers_and_unknown_ones_leave_the_brain_out(tmp_path):
+    rows = [["brain", "score"], *([k, k * 1.5 if k else "n/a"] for k in range(9))]
+    found = design(table(tmp_path, rows), "score")
+    assert found.levels == ()
+    assert [row[0] for row in found.rows] == list(range(1, 9))
+    assert abs(found.interest.mean()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("by", "hold_fixed", "sentence"),
+    [("nothing", (), "no column nothing"), ("age", ("site",), "no column site")],
+)
+def test_columns_that_are_missing_are_named(tmp_path, by, hold_fixed, sentence):
+    with pytest.raises(RecipeError, match=sentence):
+        design(two_scans_each(tmp_path), by, hold_fixed)
+
+
+def test_a_group_of_two_is_refused(tmp_path):
+    path = two_scans_each(tmp_path, lambda subject, _scan: "a" if subject < 2 else "b")
+    with pytest.raises(RecipeError, match="group a of group has 2 subjects"):
+        design(path, "group")
+
+
+def test_maps_of_another_program_are_compared(tmp_path, capsys):
+    """A planted difference is found where it is, in the maps' unit, and nowhere else."""
+    random = np.random.default_rng(0)
+    affine = np.diag([3.0, 3, 3, 1])
+    rows = [["map", "group", "age"]]
+    for k in range(24):
+        volume = random.normal(10, 1, size=(8, 9, 10)).astype(np.float32)
+        volume[2:5, 2:5, 2:5] += 4 * (k % 2)
+        nib.save(nib.Nifti1Image(volume, affine), tmp_path / f"sub-{k:02d}_map.nii.gz")
+        rows.append([f"sub-{k:02d}_map.nii.gz", "ab"[k % 2], 30 + k])
+    out = tmp_path / "out"
+    path = table(tmp_path, rows)
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                *f"compare {path} --by group --hold-fixed age --permutations 200".split(),
+                "--out",
+                str(out),
+                "--json",
+            ]
+        )
+    assert ended.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["groups"] == {"a": 12, "b": 12}
+    assert told["smallest_corrected_p"] <= 0.01
+    effect, q = (
+        np.asarray(nib.load(out / f"stat-{name}_statmap.nii.gz").dataobj)
+        for name in ("effect", "q")
+    )
+    planted = np.zeros(q.shape, bool)
+    planted[2:5, 2:5, 2:5] = True
+    assert (q[planted] <= 0.05).mean() > 0.95
+    assert (q[~planted] <= 0.05).mean() < 0.02
+    assert abs(effect[planted].mean() - 4) < 0.5
+    assert "b minus a" in (out / "groups.html").read_text().lower()
+
+
+@pytest.mark.slow
+def test_a_value_gives_a_direction(tmp_path, capsys):
+    rows = [["brain", "width"], *([seed, float(seed % 7)] for seed in range(26))]
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as ended:
+        main([*f"compare {table(tmp_path, rows)} --by width --json --out".split(), str(out)])
+    assert ended.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["direction"] == "width"
+    assert told["groups"] == {}
+    assert told["smallest_corrected_p"] > 0.01, "numbers drawn from nowhere"
+
+
+@pytest.mark.slow
+def test_brains_with_larger_ventricles_are_told_so(tmp_path, capsys):
+    """Random brains as they are, and others with larger ventricles by the model's own direction."""
+    import stylegan3d
+
+    G = stylegan3d.load()
+    rows = [["brain", "participant_id", "group"]]
+    for seed in range(10):
+        recipe = stylegan3d.Recipe(
+            stylegan3d.Source(seed=seed),
+            edits=(stylegan3d.Edit("Ventricle volume", 2.0 if seed % 2 else -1.0),),
+        )
+        name = f"{seed}_latent.safetensors"
+        stylegan3d.save_latent(tmp_path / name, stylegan3d.Latent.of(G, recipe.latent(G)))
+        rows.append([name, f"sub-{seed}", "large" if seed % 2 else "small"])
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                *("compare", str(table(tmp_path, rows)), "--by", "group"),
+                *(
+                    "--hold-fixed",
+                    "head size",
+                    "--permutations",
+                    "200",
+                    "--out",
+                    str(out),
+                    "--json",
+                ),
+            ]
+        )
+    assert ended.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    (ventricles,) = (row for row in told["regions"] if row["region"] == "ventricles (tissue)")
+    assert ventricles["effect_percent"][0] < -25  # small minus large
+    assert ventricles["p"] <= 0.02
+    assert told["direction"] == "large to small"
+    assert {"direction.safetensors", "regions.csv", "group-small_desc-average_T1w.nii.gz"} <= {
+        path.name for path in out.iterdir()
+    }
