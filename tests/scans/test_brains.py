@@ -109,8 +109,25 @@ def test_another_contrast_is_pointed_out(brain, target):
     inside = brain.data > 0
     inverted = np.where(inside, brain.data.max() - brain.data, 0).astype(np.float32)
     scan = Scan(inverted, brain.affine, brain.geometry, brain.path, brain.sha256)
+    scan = replace(scan, contrast="FLAIR")  # as its name says
     steps = [*map(str, scan.align(target, bias_correction=False).steps)]
-    assert any("not that of a T1-weighted scan" in step for step in steps)
+    judged = [step for step in steps if "T1-weighted scan" in step or "less similar" in step]
+    assert "not that of a T1-weighted scan" in judged[0], "what explains the others first"
+    assert "it looks like FLAIR" in judged[0]
+
+
+def test_a_label_map_is_named_as_one_at_once(brain, target):
+    labels = np.round(3 * brain.data / brain.data.max()).astype(np.float32)
+    blocks = np.kron(labels[::8, ::8, ::8], np.ones((8, 8, 8), np.float32))
+    with pytest.raises(ScanError, match="is a label map or a mask, not a scan"):
+        replace(brain, data=blocks).align(target)
+
+
+def test_a_header_that_is_half_a_turn_wrong_is_corrected_with_a_warning(brain, target):
+    turned = replace(brain, affine=np.diag([-1.0, -1, 1, 1]) @ brain.affine)
+    found = turned.align(target, bias_correction=False)
+    assert any("may have left and right swapped" in step for step in map(str, found.steps))
+    assert found.quality > 0.9
 
 
 def test_z_scores_are_refused_in_words(brain, target):
@@ -133,7 +150,7 @@ def test_a_brain_cut_off_is_pointed_out(brain, target):
 
 def test_what_is_no_brain_is_refused(target, tmp_path):
     data = np.zeros((60, 60, 60), np.float32)
-    data[25:35, 25:35, 25:35] = 100
+    data[25:35, 25:35, 25:35] = 100 + np.random.RandomState(0).rand(10, 10, 10)
     nib.save(nib.Nifti1Image(data, np.diag([3.0, 3, 3, 1])), tmp_path / "box.nii.gz")
     with pytest.raises(ScanError, match="27 ml"):
         read_scan(tmp_path / "box.nii.gz").align(target, skull="keep")

@@ -10,6 +10,7 @@ import pytest
 
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import SeveralVolumes, read_scan
+from stylegan3d.scans.contrast import enhanced_by_name
 
 SHAPE = (32, 36, 40)
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])
@@ -366,6 +367,33 @@ def test_intensities_and_contrast_are_said(tmp_path, name, contrast):
     assert any(note.startswith(f"Contrast: {contrast}") for note in map(str, scan.notes)) == bool(
         contrast
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "enhanced"),
+    [
+        ("tumour-gd_T1w.nii.gz", True),
+        ("sub-01_ce-gadolinium_T1w.nii.gz", True),
+        ("t1_tse +C.nii", True),
+        ("t1 post contrast.nii", True),
+        ("t1_pre_contrast.nii", False),
+        ("T1 without contrast.nii", False),
+        ("sub-gd01_T1w.nii.gz", False),
+        ("cerebrum_T1w.nii.gz", False),
+    ],
+)
+def test_a_contrast_agent_is_told_by_the_name(tmp_path, name, enhanced):
+    assert enhanced_by_name(name) == enhanced
+
+
+@pytest.mark.parametrize("value", [-1.25, 700.0])
+def test_a_background_that_is_another_constant_counts_as_zero(tmp_path, value):
+    data = np.zeros(SHAPE, np.float32)
+    data[8:24, 8:28, 8:30] = 10 + np.random.RandomState(0).rand(16, 20, 22)
+    scan = read_scan(save(tmp_path / "a.nii.gz", data + np.float32(value)))
+    np.testing.assert_allclose(scan.data, data, atol=1e-4)
+    assert not scan.data[0].any()
+    assert any(f"the value {value:g} in place of 0" in note for note in map(str, scan.notes))
 
 
 def test_a_ct_is_told_by_its_numbers(tmp_path):

@@ -19,7 +19,6 @@ OWN = {
     "src/stylegan3d/devices.py",
     "src/stylegan3d/checkpoints/folder.py",  # what is to be copied
     "src/stylegan3d/evaluation/store.py",  # its own source
-    "src/stylegan3d/outputs/dicom.py",
     "src/stylegan3d/outputs/films.py",
     "src/stylegan3d/storage/leftovers.py",
     "src/stylegan3d/training/anatomy.py",

@@ -293,11 +293,12 @@ def _projected(
     described = recipe.scan()
     if described is None:
         return None, None
-    import nibabel as nib
     import numpy as np
 
     from stylegan3d.geometry.space import Space
     from stylegan3d.outputs.projections import output_names
+    from stylegan3d.scans.checks import check_content
+    from stylegan3d.scans.opening import open_image
 
     names = output_names(described["path"], Path(str(recipe.source.path)).parent)
     trust = None
@@ -305,7 +306,8 @@ def _projected(
         trust = read_object(names["report"]).get("trust")
     if not names["aligned"].is_file():
         return None, trust
-    image = nib.load(names["aligned"])
+    image = open_image(names["aligned"])
+    check_content(names["aligned"])
     shape = tuple(int(size) for size in image.shape)
     if len(shape) != 3 or not generator.space.same_as(Space(shape, image.affine)):
         raise ScanError(

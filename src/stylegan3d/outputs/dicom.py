@@ -24,9 +24,14 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from stylegan3d.errors import OutputError, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.outputs.pictures import json_path
+from stylegan3d.scans.checks import READ_ERRORS, check_content
+from stylegan3d.scans.opening import open_image
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
+from stylegan3d.storage.bounded import read_file
+from stylegan3d.storage.bounded import reason as why
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.tensorfiles import LARGEST_FILE
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, sidecar_path
 
 if TYPE_CHECKING:
@@ -171,13 +176,16 @@ class Saved:
         """
         path = Path(path)
         try:
+            if contents is None or path not in contents:
+                open_image(path)  # before what it claims is believed
+                check_content(path)
             content = content_of(path, contents)
             image = nib.Nifti1Image.from_bytes(_unzipped(content))
             text = from_json(content_of(sidecar_path(path), contents))
             data = np.asanyarray(image.dataobj)
-        except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError) as reason:
+        except (*READ_ERRORS, ScanError) as reason:
             raise OutputError(
-                f"{path} cannot be written as DICOM ({str(reason)[:120]}): give a {VOLUME_SUFFIX} "
+                f"{path} cannot be written as DICOM ({why(reason)[:120]}): give a {VOLUME_SUFFIX} "
                 "file that this program saved, with its .json sidecar beside it."
             ) from None
         if not isinstance(text, dict) or "SyntheticImage" not in text:
@@ -289,8 +297,9 @@ def series_of(
 
 
 def content_of(path: Path, contents: Mapping[Path, bytes] | None) -> bytes:
-    """What a file holds, or will hold."""
-    return path.read_bytes() if contents is None or path not in contents else contents[path]
+    """What a file holds, or will hold; OSError if it is no file that may be read."""
+    known = None if contents is None else contents.get(path)
+    return read_file(path, LARGEST_FILE) if known is None else known
 
 
 def pdf_of(

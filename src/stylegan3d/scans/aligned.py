@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.alignment import centroid, refined_rigid
+from stylegan3d.scans.contrast import T1
 from stylegan3d.scans.intensity import contrast_agreement, contrast_in_brain, correlation, normalise
 from stylegan3d.scans.native import native_image, pack_mask
 from stylegan3d.scans.notes import Note
@@ -238,7 +239,7 @@ def on_grid(
     data = resample(prepared.brain, prepared.space, target.space, back)
     volume, scale = normalise(data, mask)
     quality = correlation(volume, target.template)
-    notes = _judged(prepared, volume, mask, quality)
+    notes = _judged(prepared, volume, mask, quality, scan.contrast)
     record = (*record, Step("grid", notes, perf_counter() - start))
     steps = [note for step in record for note in step.notes]
     return AlignedScan(
@@ -247,11 +248,21 @@ def on_grid(
 
 
 def _judged(
-    prepared: PreparedBrain, volume: np.ndarray, mask: np.ndarray, quality: float
+    prepared: PreparedBrain, volume: np.ndarray, mask: np.ndarray, quality: float, contrast: str
 ) -> tuple[Note, ...]:
-    """Warnings about a brain on the model's grid."""
+    """Warnings about a brain on the model's grid, what explains the others first.
+
+    `contrast` is that of the scan according to its name or timing.
+    """
     target = prepared.target
     texts = []
+    if contrast_agreement(volume, target.template, mask) < EXPECTED_CONTRAST:
+        looks = contrast_in_brain(volume, target.template, mask)
+        looks = looks if contrast in ("", T1) else contrast
+        texts.append(
+            "the contrast is not that of a T1-weighted scan, which the model expects"
+            + (f"; it looks like {looks}." if looks else ".")
+        )
     lost = 1 - mask.sum() * abs(np.linalg.det(target.space.affine)) / (
         prepared.mask.sum() * abs(np.linalg.det(prepared.space.affine))
     )
@@ -262,12 +273,7 @@ def _judged(
         )
     if quality < EXPECTED_QUALITY:
         texts.append(
-            f"it is less similar to the mean brain than usual (correlation {quality:.2f})."
-        )
-    if contrast_agreement(volume, target.template, mask) < EXPECTED_CONTRAST:
-        looks = contrast_in_brain(volume, target.template, mask)
-        texts.append(
-            "the contrast is not that of a T1-weighted scan, which the model expects"
-            + (f"; it looks like {looks}." if looks else ".")
+            f"it is less similar to the mean brain than usual (correlation {quality:.2f}); if a "
+            "large lesion is the reason, mark it (--mask, or by painting) to leave it out."
         )
     return tuple(Note("check", text) for text in texts)

@@ -112,7 +112,8 @@ def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.nda
     if quality < 0.6:
         raise ScanError(
             "The brain does not match the model's mean brain in any orientation "
-            f"(correlation {quality:.2f}); give a T1-weighted scan of a whole adult head."
+            f"(correlation {quality:.2f}); give a T1-weighted scan of a whole adult head, or, if a "
+            "large lesion is the reason, align it by hand and mark the lesion to be left out."
         )
     rigid = fit.rigid(brain_center)
     turn = np.degrees(Rotation.from_matrix(rigid[:3, :3]).magnitude())

@@ -72,6 +72,7 @@ def check_file(path: Path) -> None:
             f"{path} is not a format this program reads; give a .nii, .nii.gz or .mgz file, or a "
             "DICOM folder."
         )
+    check_holes(path)
     try:
         with path.open("rb") as stream:
             # What says to be empty may be a file of the kernel, which would be waited for.
@@ -147,6 +148,7 @@ def check_claim(path: Path) -> None:
     image = path.with_suffix(".img") if _is(path, PAIR) else path
     if not image.is_file():
         raise ScanError(f"{path} has no image beside it ({image.name}); copy both files.")
+    check_holes(image)
     held = image.stat().st_size * (DEFLATE_MOST if is_packed(path) else 1)
     if offset + size > held + 1024:
         raise ScanError(
@@ -197,20 +199,23 @@ def damaged(path: Path, error: Exception) -> ScanError:
     )
 
 
+def check_holes(path: Path) -> None:
+    """Refuse a large file that consists of holes: it would be read, or hashed, without end."""
+    length = path.stat().st_size
+    if length > SUSPICIOUS and length > LARGEST_RATIO * held_bytes(path):
+        raise ScanError(
+            f"{path} has {length / 1e9:.2g} GB, almost none of which were ever written; it is "
+            "damaged or was made to fill the memory: copy or export it again."
+        )
+
+
 def check_content(path: Path) -> None:
-    """Refuse a file that consists of holes, or a compressed one that does not match its checksum.
+    """Refuse a compressed file that does not match its checksum, or unpacks to far too much.
 
     Readers stop at the last voxel, before the checksum: otherwise a corrupted download would go
     unnoticed.
     """
     if not is_packed(path):
-        image = path.with_suffix(".img") if _is(path, PAIR) else path
-        length = image.stat().st_size
-        if length > SUSPICIOUS and length > LARGEST_RATIO * held_bytes(image):
-            raise ScanError(
-                f"{path} has {length / 1e9:.2g} GB, almost none of which were ever written; it is "
-                "damaged or was made to fill the memory: copy or export it again."
-            )
         return
     offset, size = _claimed(path)
     most = offset + size + SLACK

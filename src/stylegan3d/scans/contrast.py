@@ -16,6 +16,10 @@ _NAMES = (
     (T2, r"t2"),
     (CT, r"\bct\b"),
 )
+# "+C" of radiologists, "ce-" of BIDS; not the "c" of other words.
+_AGENT = r"(gd|gad|ce|km|contrast)(?![a-z0-9])"
+_ENHANCED = rf"gadolin|gadov|dotarem|(?<![a-z]){_AGENT}|\+ ?c(?![a-z])|c\+"
+_PLAIN = rf"(?<![a-z])(no|non|not|without|w/o|pre|ohne|sans)[ _-]*{_AGENT}"
 # Milliseconds: least echo time of T2 weighting; least inversion time that nulls CSF.
 LONG_ECHO_MS, NULLING_MS, SHORT_ECHO_MS = 60.0, 1500.0, 30.0
 # Hounsfield units: air is -1000; bone and fillings are the brightest parts of a head.
@@ -28,6 +32,12 @@ def contrast_by_name(name: str) -> str:
         if re.search(pattern, name.lower()):
             return contrast
     return ""
+
+
+def enhanced_by_name(name: str) -> bool:
+    """Whether a file name or series description tells of a contrast agent."""
+    plain = re.sub(_PLAIN, "", name.lower())
+    return re.search(_ENHANCED, plain) is not None
 
 
 def contrast_by_timing(about: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 # Share of equal neighbours in the foreground: label maps reach 0.9, scans with few grey levels
 # 0.25.
 EQUAL_SHARE = 0.5
+# Whole parcellations have some two hundred.
+MOST_LABELS = 500
 
 
 def looks_like_labels(data: np.ndarray) -> bool:
@@ -14,6 +16,8 @@ def looks_like_labels(data: np.ndarray) -> bool:
 
     Neighbouring voxels of a scan are rarely equal, even with few grey levels.
     """
+    if len(np.unique(data[::4, ::4, ::4])) > MOST_LABELS:  # most scans, at once
+        return False
     if data.min() < 0 or not np.array_equal(data, np.rint(data)):
         return False
     equal = both = 0

@@ -82,7 +82,7 @@ def grid_notes(affine: np.ndarray, shape: tuple[int, ...], kind: str) -> list[No
     return notes
 
 
-def intensity_notes(data: np.ndarray, contrast: str) -> list[Note]:
+def intensity_notes(data: np.ndarray, contrast: str, enhanced: bool = False) -> list[Note]:
     """The range of intensities, and the contrast according to name and values."""
     low, high = float(data.min()), float(data.max())
     middle = float(np.percentile(data[::2, ::2, ::2], 99))
@@ -92,4 +92,10 @@ def intensity_notes(data: np.ndarray, contrast: str) -> list[Note]:
         notes.append(Note("check", text))
     elif contrast:
         notes += info(f"Contrast: {contrast}, according to its name or timing.")
+    if enhanced:
+        text = (
+            "the name tells of a contrast agent: vessels, dura and lesions that take it up are "
+            "brighter than in the scans that the model knows, and will differ from its brain."
+        )
+        notes.append(Note("check", text))
     return notes

@@ -23,6 +23,7 @@ from stylegan3d.scans.bias import field_on, log_bias_field, working_grid
 from stylegan3d.scans.cache import StepCache, key_of
 from stylegan3d.scans.finding import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
 from stylegan3d.scans.intensity import correlation
+from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.notes import Note, checks, info
 from stylegan3d.scans.resampling import cropped, resample
 from stylegan3d.scans.scan_data import ScanData
@@ -37,6 +38,8 @@ LIKE_A_HEAD = 0.4
 NEGATIVE_SHARE = 0.1
 # Heads in scanners are tilted by up to 20 degrees relative to the mean brain.
 ODD_DEGREES = 25.0
+# No head lies so in a scanner, face down included: then the header is wrong.
+WRONG_DEGREES = 120.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ def align_scan(
     scan: ScanData, target: Target, wishes: Wishes, progress: ShareProgress | None = None
 ) -> AlignedScan:
     """See `Scan.align`."""
+    if looks_like_labels(scan.data):
+        raise ScanError(
+            f"{scan.path} is a label map or a mask, not a scan (whole numbers in regions); give "
+            "the T1-weighted scan that it was made of."
+        )
     report = progress or (lambda fraction, text: None)
     cache = StepCache(wishes.cache)
     # The key is the image itself: one file may have several volumes and orientations.
@@ -162,8 +170,9 @@ def _check_sign(scan: ScanData, mask: np.ndarray) -> None:
     inside = scan.data[mask]
     if np.mean(inside <= 0) > 0.5 or np.mean(inside < 0) > NEGATIVE_SHARE:
         raise ScanError(
-            f"{scan.path} has negative or zero intensities inside the brain, as z-scores have; "
-            "add a constant so that the background is 0, and try again."
+            f"{scan.path} has negative or zero intensities inside the brain, as z-scores have, and "
+            "CT scans; of z-scores give the original scan, or add a constant so that the "
+            "background is 0, and instead of a CT a T1-weighted MR scan."
         )
 
 
@@ -218,6 +227,19 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.n
     return Step("pose", tuple(notes), perf_counter() - start, how), rigid
 
 
+def _side_notes(rigid: np.ndarray) -> list[Note]:
+    """A warning if the header had the head so far from upright that it must be wrong."""
+    turn = np.degrees(Rotation.from_matrix(rigid[:3, :3]).magnitude())
+    if turn < WRONG_DEGREES:
+        return []
+    text = (
+        f"the header had the head turned by {turn:.0f} degrees, which was corrected; a header that "
+        "is so wrong may have left and right swapped, too: compare a side that you know, and if "
+        "they are, give the directions of the axes with --trust, such as --trust LAS."
+    )
+    return [Note("check", text)]
+
+
 def _notes_of(kept: np.ndarray) -> list[Note] | None:
     """Notes of a cached step; None if damaged."""
     try:
@@ -235,7 +257,7 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     """
     if getattr(target, "frame", None) is None:
         rigid, steps = align_rigid(brain, space, target)
-        return rigid, info(*steps)
+        return rigid, [*info(*steps), *_side_notes(rigid)]
     standard = standard_brain(target.space)
     there = resample(standard.template, standard.space, target.space)
     likeness = correlation(there, target.template)

@@ -13,7 +13,13 @@ from nibabel.volumeutils import apply_read_scaling
 
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import checks, dicom
-from stylegan3d.scans.contrast import CT, contrast_by_name, contrast_by_timing, looks_like_ct
+from stylegan3d.scans.contrast import (
+    CT,
+    contrast_by_name,
+    contrast_by_timing,
+    enhanced_by_name,
+    looks_like_ct,
+)
 from stylegan3d.scans.extraction import EMPTY_SHARE
 from stylegan3d.scans.native import geometry_of
 from stylegan3d.scans.notes import Note, grid_notes, info, intensity_notes
@@ -93,14 +99,15 @@ def read_scan(
     checks.check_content(path)
     data, unknown = _without_nan(_load(path, image, shape, volume if count > 1 else None))
     checks.check_values(path, data)
-    notes = grid_notes(affine, shape, f"stored as {image.get_data_dtype()}") + unknown
+    contrast = CT if looks_like_ct(data) else contrast_by_name(path.name)
+    data, shifted = _from_zero(data, contrast)
+    notes = grid_notes(affine, shape, f"stored as {image.get_data_dtype()}") + unknown + shifted
     warnings = [] if trust else orientation_checks(geometry)
     notes.extend(warnings)
     notes.extend(header_notes(image.header, geometry, shape, trust))
     if count > 1:
         notes += info(f"Volume {volume} of {count} (counted from 0).")
-    contrast = CT if looks_like_ct(data) else contrast_by_name(path.name)
-    notes.extend(intensity_notes(data, contrast))
+    notes.extend(intensity_notes(data, contrast, enhanced_by_name(path.name)))
     doubts = [warning.text for warning in warnings]
     return Scan(data, affine, geometry, path, sha256_of(path), notes, doubts, contrast)
 
@@ -129,10 +136,12 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
     values, unknown = _without_nan(np.asarray(data, dtype=np.float32))
     checks.check_values(path, values)
     contrast = CT if looks_like_ct(values) else contrast_by_name(name)
+    values, shifted = _from_zero(values, contrast)
     notes = [
         *grid_notes(affine, values.shape, f"of type {data.dtype}"),
         *unknown,
-        *intensity_notes(values, contrast),
+        *shifted,
+        *intensity_notes(values, contrast, enhanced_by_name(name)),
     ]
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
     return Scan(values, affine, geometry_of(image.header), path, digest, notes, [], contrast)
@@ -164,7 +173,7 @@ def _read_dicom(
         notes.append(Note("check", text))
     if series.volumes > 1:
         notes += info(f"Volume {volume} of {series.volumes} (counted from 0).")
-    notes.extend(intensity_notes(data, contrast))
+    notes.extend(intensity_notes(data, contrast, enhanced_by_name(series.description)))
     # The hash is of the image only, not of files that contain names.
     sha256 = hashlib.sha256(data.tobytes() + affine.tobytes()).hexdigest()
     name = f"series-{series.number or 0:04}-{sha256[:8]}"
@@ -220,6 +229,22 @@ def _without_nan(data: np.ndarray) -> tuple[np.ndarray, list[Note]]:
     share = 100 * unknown.mean()
     text = f"{share:.0f} % of the voxels are not numbers (NaN); they are treated as background."
     return np.where(unknown, np.float32(outside), data), info(text)
+
+
+def _from_zero(data: np.ndarray, contrast: str) -> tuple[np.ndarray, list[Note]]:
+    """The scan with a background of 0, if its background is another constant, such as in z-scores.
+
+    Nothing is darker than a background, and it fills much of the field of view. CT stays in
+    Hounsfield units.
+    """
+    low = data.min()
+    if low == 0 or contrast == CT or np.mean(data == low) < EMPTY_SHARE:
+        return data, []
+    text = (
+        f"the background has the value {low:g} in place of 0, which was subtracted everywhere; "
+        "intensities in the results count from there."
+    )
+    return data - low, [Note("check", text)]
 
 
 def _load(path: Path, image: Any, shape: tuple[int, ...], volume: int | None) -> np.ndarray:
