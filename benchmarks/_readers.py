@@ -556,7 +556,6 @@ def read_tissues(folder: Path) -> None:
     space = Space((16, 16, 16), np.diag([2.0, 2, 2, 1]))
     if found.fits(space):
         found.segment(np.ones((16, 16, 16), np.float32), space)
-    found.percentile("ventricle_ml", 20.0)
 
 
 def privacy() -> Files:

@@ -140,7 +140,8 @@ def table_of(
     live, slow, worked = live_ms(person, step)
     print(
         f"\n{person.name}, {size}: without an edit {'the same bits' if same else 'NOT THE SAME'}; "
-        f"ventricles {own.measures['ventricle_ml']:.1f} ml, of the model's brain {start:.1f} ml; "
+        f"ventricles {own.numbers.measures['ventricle_ml']:.1f} ml, of the model's brain "
+        f"{start:.1f} ml; "
         f"live frame {live:.0f} ms, 95 % {slow:.0f} ms, {worked:.0f} ms of processor time"
     )
     print("".join(f"{name:>12}" for name in COLUMNS))
@@ -154,7 +155,7 @@ def table_of(
             seconds.append(clock() - begun)
         found = segment_scan(segmenter, dataclasses.replace(scan, data=data))
         asked = measured(segmenter, generator, w, person.delta) - start
-        got = found.measures["ventricle_ml"] - own.measures["ventricle_ml"]
+        got = found.numbers.measures["ventricle_ml"] - own.numbers.measures["ventricle_ml"]
         gradient, between = border(data, found)
         row = (
             strength,

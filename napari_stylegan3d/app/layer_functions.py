@@ -157,7 +157,7 @@ def _segmented(scan: Image, skull: str) -> list[LayerDataTuple]:
         np.ascontiguousarray(shown.data), shown.layer_kwargs()
     ).as_layer_data_tuple()
     meta |= {"name": _("{name}: tissues").format(name=scan.name)}
-    meta["metadata"] = {**meta["metadata"], "stylegan3d-measures": found.measures}
+    meta["metadata"] = {**meta["metadata"], "stylegan3d-measures": found.numbers.measures}
     return [(data, meta, kind)]
 
 

@@ -25,13 +25,16 @@ from stylegan3d.errors import OutputError
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Detail, Mix, Recipe, Source
+from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.session.case import Case
 from stylegan3d.session.shown import Entry, How, Shown, What
+from stylegan3d.storage.jsontext import finite_number
 from stylegan3d.storage.leftovers import new_temporary_folder
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.scans import AlignedScan
+    from stylegan3d.scans.scan_data import ScanData
 
 #: Changes of one control within this time are one undo step.
 SAME_GESTURE_S = 0.8
@@ -76,6 +79,8 @@ class Session(QObject):
         self._projected: list[Case] = []
         #: Default second brain in Mix, by model.
         self._seconds: dict[str, Source] = {}
+        #: Age and sex as typed, by the key of `person_of` and `person_in`.
+        self.persons: dict[str, Person] = {}
         self.favourites = Favourites(self)
         self.history: History[Entry] = History([Entry()])
         #: Last state of a model before another was opened, by model.
@@ -348,6 +353,31 @@ class Session(QObject):
             return self._case
         known = next((c for c in reversed(self._projected) if c.is_of(source)), None)
         return known or Case.of_latent(source)
+
+    def person_of(self, recipe: Recipe) -> tuple[Person, str]:
+        """Whose brain a recipe shows, and a key that is the same for all pictures of them.
+
+        Age and sex as typed, else from the scan's files, else from the label of a random brain.
+        """
+        mix = recipe.mix
+        if mix is not None and any(mix.strength):
+            key = f"mix {recipe.source} {mix.source}"  # of two people, so nobody's
+            return self.persons.get(key, Person()), key
+        case, label = self.case_of(recipe.source), recipe.label
+        if case is not None and case.scan is not None:
+            return self.person_in(case.scan)
+        key, person = f"recipe {recipe.source}", Person()
+        if case is None and label is not None and recipe.source.kind == "seed":
+            values = dict(label.values)
+            sex = values.get("sex")
+            known = str(sex) if sex in SEXES else None
+            person = Person(finite_number(values.get("age")), known)
+        return self.persons.get(key, person), key
+
+    def person_in(self, scan: ScanData) -> tuple[Person, str]:
+        """Who is in a scan, and the key of the scan."""
+        key = f"scan {scan.sha256}"
+        return self.persons.get(key, scan.person), key
 
     def find_projected(self, source: Source) -> Case | None:
         """The projection of a source, if made in this session with the same affine."""

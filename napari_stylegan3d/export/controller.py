@@ -204,6 +204,7 @@ class Exporting(QObject):
             projected.name if projected else "",
             projected.aligned.volume if projected and projected.aligned else None,
             trust,
+            person=session.person_of(recipe)[0],
             dicom=self.panel.as_dicom(),
         )
         self.job.start(save_report, self.render.loaded, request)

@@ -107,12 +107,16 @@ class FilmRequest(Target):
 
 @dataclass(frozen=True, eq=False)
 class ReportRequest(Target):
-    """A report; `scan` (X, Y, Z) on the model's grid and the `trust` of its projection, or None."""
+    """A report; `scan` (X, Y, Z) on the model's grid and the `trust` of its projection, or None.
+
+    `person` is whose brain it is, for percentiles.
+    """
 
     recipe: Recipe
     name: str
     scan: np.ndarray | None
     trust: Any
+    person: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,6 +265,7 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
         name=request.name,
         scan=request.scan,
         trust=request.trust,
+        person=request.person,
     )
     report(1, 2, _("Writing"))
     case = dataclasses.replace(case, recipe=_lasting(request.recipe, moved))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.measure.panel import MeasureBox
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.segmentation.numbers import Numbers
 
 UNPLACED = _("Align the scan first (Project): volumes are measured on the model's grid.")
 
@@ -45,6 +46,7 @@ class Measuring(QObject):
         self.box.header.toggled.connect(self._update)
         self.box.labelsWanted.connect(self._show_labels)
         self.box.copyRequested.connect(self._copy)
+        self.box.personChanged.connect(self._on_person)
         self.session.recipeChanged.connect(self._on_recipe)
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
@@ -63,7 +65,7 @@ class Measuring(QObject):
     def _forget(self, _: object = None) -> None:
         self.measured = self._asked = None
         self.layer.hide()
-        self.box.show_measured(None)
+        self.box.show_measured(None, None)
 
     def _outdated(self) -> None:
         """What is written is no longer what is shown."""
@@ -100,7 +102,8 @@ class Measuring(QObject):
         start = start_of(recipe)
         against = "" if start is None else subject_of(self.session, start)
         title = subject_of(self.session, recipe)
-        return Subject(title, rendered.volume, rendered.space, start, loaded, against)
+        person, key = self.session.person_of(recipe)
+        return Subject(title, rendered.volume, rendered.space, start, loaded, against, person, key)
 
     def _painted(self) -> Subject | None:
         """The brain generated from edited labels, or the original; None while neither is shown."""
@@ -120,18 +123,36 @@ class Measuring(QObject):
         placed = self.comparison.placed
         if placed is None:
             self._forget()
-            self.box.show_measured(None, UNPLACED)
+            self.box.show_measured(None, None, UNPLACED)
             return None
         name, aligned = placed
-        return Subject(_("Scan {name}").format(name=name), aligned.volume, aligned.space)
+        title = _("Scan {name}").format(name=name)
+        person, key = self.session.person_in(aligned.scan)
+        return Subject(title, aligned.volume, aligned.space, person=person, key=key)
 
     def _on_measured(self, subject: Subject, measured: Measured) -> None:
         if subject is not self._asked:
             return
         self.measured = measured
+        self.box.set_person(self.session.persons.get(subject.key, subject.person))
         self.box.set_stale(False)
-        self.box.show_measured(measured)
+        self._show_numbers()
         self._show_labels()
+
+    def _on_person(self) -> None:
+        """Age or sex was typed: they stay with this person."""
+        if self.measured is not None and self._asked is not None:
+            self.session.persons[self._asked.key] = self.box.person
+            self._show_numbers()
+
+    def _numbers(self, measured: Measured) -> Numbers:
+        from stylegan3d.segmentation.numbers import numbers_of
+
+        return numbers_of(measured.measures, self.box.person, networks=measured.networks)
+
+    def _show_numbers(self) -> None:
+        assert self.measured is not None
+        self.box.show_measured(self.measured, self._numbers(self.measured))
 
     def _on_failed(self, subject: Subject, error: Exception) -> None:
         from stylegan3d.errors import StyleGAN3DError
@@ -141,7 +162,7 @@ class Measuring(QObject):
         self.measured = None
         self.box.set_stale(False)
         known = isinstance(error, StyleGAN3DError)
-        self.box.show_measured(None, of_engine(str(error)) if known else "")
+        self.box.show_measured(None, None, of_engine(str(error)) if known else "")
         if not known:
             self.messages.fail(error, _("measuring the tissues"))
 
@@ -158,7 +179,7 @@ class Measuring(QObject):
     def _copy(self) -> None:
         clipboard = QApplication.clipboard()
         if self.measured is not None and clipboard is not None:
-            clipboard.setText(as_table(self.measured))
+            clipboard.setText(as_table(self.measured, self._numbers(self.measured)))
 
 
 class TissueLayer:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import Loaded, render_beside
-from napari_stylegan3d.core.tissues import read_tissues, segmenter
+from napari_stylegan3d.core.tissues import segmenter
+from stylegan3d.segmentation.words import Person
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
@@ -34,6 +35,10 @@ class Subject:
         The model to render it with.
     against : str
         Description of the brain that its changes are counted from.
+    person : Person
+        Whose brain it is, as far as the scan's files or the recipe tell.
+    key : str
+        The same for all pictures of one person.
     """
 
     title: str
@@ -42,6 +47,8 @@ class Subject:
     start: Recipe | None = None
     loaded: Loaded | None = None
     against: str = ""
+    person: Person = field(default_factory=Person)
+    key: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +59,12 @@ class Measured:
     ----------
     title, network : str
         What was measured, and by what.
-    volumes : dict of str to float
-        Millilitres of each tissue and of "brain".
-    percentiles : dict of str to float
-        Their percentiles among subjects, 0 to 100.
+    measures : dict of str to float
+        All of `stylegan3d.segmentation.numbers.ALL_MEASURES`.
+    networks : tuple of str
+        SHA-256 of the networks that measured.
     before : dict of str to float or None
-        The volumes before editing or mixing; None if it was neither.
+        The measures before editing or mixing; None if it was neither.
     labels : ndarray, shape (X, Y, Z), uint8
     space : Space
         Their grid.
@@ -67,8 +74,8 @@ class Measured:
 
     title: str
     network: str
-    volumes: dict[str, float]
-    percentiles: dict[str, float]
+    measures: dict[str, float]
+    networks: tuple[str, ...]
     before: dict[str, float] | None
     labels: np.ndarray
     space: Space
@@ -96,31 +103,33 @@ class Measurer:
         self._start: tuple[Loaded, Recipe, dict[str, float]] | None = None
 
     def __call__(self, subject: Subject) -> Measured:
-        """Measure a subject; `StyleGAN3DError` if the network does not know its grid."""
+        """Measure a subject; `StyleGAN3DError` if the networks do not know its grid."""
+        from stylegan3d.segmentation.numbers import label_brain
+
         network = segmenter()
         with beside_the_window():
-            found = read_tissues(subject.volume, subject.space)
+            found = label_brain(subject.volume, subject.space)
             before = self._before(subject)
-        volumes = found.volumes
-        percentiles = {n: network.percentile(f"{n}_ml", ml) for n, ml in volumes.items()}
         return Measured(
             subject.title,
             f"{network.name} {network.hash[:8]}",
-            volumes,
-            percentiles,
+            found.measures,
+            found.networks,
             before,
-            found.labels,
-            found.space,
+            found.tissues.labels,
+            found.tissues.space,
             subject.against,
         )
 
     def _before(self, subject: Subject) -> dict[str, float] | None:
+        from stylegan3d.segmentation.numbers import label_brain
+
         start, loaded = subject.start, subject.loaded
         if start is None or loaded is None:
             return None
         if self._start is not None and self._start[0] is loaded and self._start[1] == start:
             return self._start[2]
         rendered = render_beside((loaded, start)).rendered
-        found = read_tissues(rendered.volume, rendered.space)
-        self._start = (loaded, start, found.volumes)
-        return found.volumes
+        measures = label_brain(rendered.volume, rendered.space).measures
+        self._start = (loaded, start, measures)
+        return measures

@@ -1,20 +1,40 @@
-"""Measure: how much fluid, grey and white matter what is shown has."""
+"""Measure: volumes of what is shown, and where they lie for age, sex and head size."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QPixmap
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QWidget
 
 from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of
+from napari_stylegan3d.measure.curve import Curve, CurvePlot
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.fold import Fold
-from napari_stylegan3d.widgets.text import _
+from napari_stylegan3d.widgets.text import _, of_engine
+from stylegan3d.segmentation.regions import MIDLINE, PAIRED
+from stylegan3d.segmentation.words import (
+    AGES,
+    ALL_MEASURES,
+    AS_TISSUES,
+    HEAD,
+    OLDEST,
+    Person,
+    title_of,
+    unit_of,
+    value_text,
+)
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measure.jobs import Measured
+    from stylegan3d.segmentation.numbers import Numbers
+    from stylegan3d.segmentation.reading import Reading
+
+#: Regions across the midline that are no tissue.
+ACROSS = tuple(name for name in MIDLINE if name not in AS_TISSUES)
 
 NONE = "–"
 COLUMNS = (
@@ -22,34 +42,54 @@ COLUMNS = (
     ("change", _("Change in ml relative to the brain before editing or mixing.")),
     ("percent", _("Change in per cent relative to the brain before editing or mixing.")),
     (
-        "percentile",
+        "z",
         _(
-            "Percentile among the training subjects of the bundled generator; 50 is the "
-            "median.\n"
-            "Not adjusted for age, sex or head size."
+            "Standard deviations from what is expected for this age, sex and head size; beyond ±2 "
+            "is unusual.\nAnother scanner may shift it, see the tooltip of a value."
         ),
+    ),
+    (
+        "percentile",
+        _("Percentile among people of this age, sex and head size; 50 is the median."),
     ),
 )
 HEADS = {
     "ml": "ml",
     "change": _("Change (ml)"),
     "percent": _("Change (%)"),
+    "z": "z",
     "percentile": _("Pctl."),
 }
+REGION_COLUMNS = (
+    ("left", _("Left (ml)"), _("Volume on the left in millilitres.")),
+    ("left_z", "z", COLUMNS[3][1]),
+    ("right", _("Right (ml)"), _("Volume on the right in millilitres.")),
+    ("right_z", "z", COLUMNS[3][1]),
+    (
+        "asymmetry",
+        _("L−R (%)"),
+        _("Left minus right in per cent of their mean; positive where the left is larger."),
+    ),
+    ("asymmetry_z", "z", COLUMNS[3][1]),
+)
+#: Ages of the curve.
+CURVE_STEPS = 63
+UNUSUAL = 2.0
 SWATCH = 10
 
 
 class MeasureBox(Fold):
-    """Volumes in a table, a switch for the labels, and a button to copy the table."""
+    """Volumes in tables, whose they are, curves over age, the labels, and a button to copy."""
 
     labelsWanted = Signal(bool)
     copyRequested = Signal()
+    personChanged = Signal()
 
     def __init__(self) -> None:
         super().__init__(
             _("Measure"),
             "measure.fold",
-            _("Volumes of CSF, grey and white matter, segmented by a network."),
+            _("Volumes of tissues and regions, and where they lie for age, sex and head size."),
         )
         outer = self.layout()
         outer.setContentsMargins(14, 6, 14, 6)
@@ -57,8 +97,26 @@ class MeasureBox(Fold):
         self.of = controls.hint("", "measure.of")
         self.of.setToolTip(_("What the volumes are of, and what the changes are relative to."))
         self.column.addWidget(self.of)
+        self._make_person()
         self.cells: dict[str, QLabel] = {}
         self.column.addLayout(self._make_table())
+        self.among = controls.hint("", "measure.among")
+        self.among.setToolTip(_("Whom z and percentiles compare with, or why there are none."))
+        self.column.addWidget(self.among)
+        self.reading = controls.hint("", "measure.reading")
+        self.reading.setToolTip(
+            _(
+                "Age and sex as the volumes suggest them. Nine of ten people lie within the "
+                "interval, at the sites it was made with; another scanner shifts it by some years."
+            )
+        )
+        self.column.addWidget(self.reading)
+        self.regions = Fold(
+            _("Regions"), "measure.regions", _("Volumes of regions, left and right.")
+        )
+        self.regions.column.addLayout(self._make_regions())
+        self.column.addWidget(self.regions)
+        self._make_curve()
         self.note = controls.hint("", "measure.note")
         self.column.addWidget(self.note)
         self.labels = QCheckBox(_("Show the labels"))
@@ -70,40 +128,86 @@ class MeasureBox(Fold):
         self.column.addLayout(controls.row(self.labels, self.copy, stretch=0))
         self.labels.toggled.connect(self.labelsWanted)
         self.copy.clicked.connect(self.copyRequested)
-        self.show_measured(None)
+        self.show_measured(None, None)
 
     @property
     def open(self) -> bool:
         """Whether anybody can see the table."""
         return self.header.isChecked()
 
-    def show_measured(self, measured: Measured | None, note: str = "") -> None:
-        """Write the volumes; None while there are none, and why in `note`."""
-        for key, text in in_words(measured).items():
+    @property
+    def person(self) -> Person:
+        """Age and sex as the fields have them."""
+        age = self.age.value()
+        return Person(age if age > 0 else None, self.sex.currentData())
+
+    def set_person(self, person: Person) -> None:
+        """Write age and sex, without a signal."""
+        for widget in (self.age, self.sex):
+            widget.blockSignals(True)
+        self.age.setValue(person.age or 0)
+        self.sex.setCurrentIndex(self.sex.findData(person.sex))
+        for widget in (self.age, self.sex):
+            widget.blockSignals(False)
+
+    def show_measured(
+        self, measured: Measured | None, numbers: Numbers | None, note: str = ""
+    ) -> None:
+        """Write the numbers; None while there are none, and why in `note`."""
+        self.numbers = numbers
+        for key, (text, tip, unusual) in in_words(measured, numbers).items():
             self.cells[key].setText(text)
+            self.cells[key].setProperty("unusual", unusual)
+            font = self.cells[key].font()
+            font.setBold(unusual)
+            self.cells[key].setFont(font)
+            if tip:
+                self.cells[key].setToolTip(tip)
         self.of.setText("" if measured is None else subject_in_words(measured))
         self.of.setVisible(measured is not None)
+        self.among.setText("" if numbers is None else of_engine(numbers.among))
+        self.among.setVisible(numbers is not None)
+        read = None if numbers is None else numbers.reading
+        self.reading.setText("" if read is None else reading_in_words(read))
+        self.reading.setVisible(read is not None)
         self.note.setText(note)
         self.note.setVisible(bool(note))
         self.copy.setEnabled(measured is not None)
+        self._draw()
 
     def set_stale(self, stale: bool) -> None:
         """Mark the values as outdated: the new brain has not been measured yet."""
-        for cell in (self.of, *self.cells.values()):
+        for cell in (self.of, self.among, self.reading, self.plot, *self.cells.values()):
             cell.setEnabled(not stale)
 
+    def _make_person(self) -> None:
+        self.age = DecimalBox()
+        self.age.setObjectName("measure.age")
+        self.age.setRange(0, OLDEST)
+        self.age.setDecimals(1)
+        self.age.setSpecialValueText(NONE)
+        self.age.setSuffix(_(" years"))
+        self.age.setToolTip(
+            _(
+                "Age of the person in years, for z and percentiles (18 to 80); from the scan's "
+                "files where they tell it. 0: unknown."
+            )
+        )
+        self.sex = QComboBox()
+        self.sex.setObjectName("measure.sex")
+        for text, sex in ((NONE, None), (_("Woman"), "F"), (_("Man"), "M")):
+            self.sex.addItem(text, sex)
+        self.sex.setToolTip(
+            _("Sex of the person, for z and percentiles; from the scan's files if they tell it.")
+        )
+        self.column.addLayout(controls.form((_("Age"), self.age), (_("Sex"), self.sex)))
+        self.age.valueChanged.connect(self.personChanged)
+        self.sex.currentIndexChanged.connect(self.personChanged)
+
     def _make_table(self) -> QGridLayout:
-        grid = QGridLayout()
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(10)
-        grid.setVerticalSpacing(3)
-        grid.setColumnStretch(1, 1)
+        grid = _grid()
         for column, (key, tip) in enumerate(COLUMNS, 2):
-            head = controls.hint(HEADS[key])
-            head.setAlignment(Qt.AlignmentFlag.AlignRight)
-            head.setToolTip(tip)
-            bottom = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom
-            grid.addWidget(head, 0, column, bottom)
+            grid.addWidget(_head(HEADS[key], tip), 0, column, _BOTTOM)
         for row, (tissue, text, tip) in enumerate(ROWS, 1):
             if tissue in COLORS:
                 grid.addWidget(swatch(COLORS[tissue]), row, 0)
@@ -111,14 +215,88 @@ class MeasureBox(Fold):
             name.setToolTip(tip)
             grid.addWidget(name, row, 1)
             for column, (key, column_tip) in enumerate(COLUMNS, 2):
-                cell = QLabel()
-                cell.setObjectName(f"measure.{tissue}.{key}")
-                cell.setToolTip(column_tip)
-                if key == "ml":
-                    cell.setProperty("role", "figure")
-                grid.addWidget(cell, row, column, Qt.AlignmentFlag.AlignRight)
-                self.cells[f"{tissue}.{key}"] = cell
+                self._add_cell(grid, f"{tissue}.{key}", column_tip, row, column)
         return grid
+
+    def _make_regions(self) -> QGridLayout:
+        grid = _grid()
+        for column, (_key, head, tip) in enumerate(REGION_COLUMNS, 2):
+            grid.addWidget(_head(head, tip), 0, column, _BOTTOM)
+        for row, (region, (text, _tissue)) in enumerate(PAIRED.items(), 1):
+            grid.addWidget(QLabel(text[0].upper() + text[1:]), row, 1)
+            for column, (key, _head_text, tip) in enumerate(REGION_COLUMNS, 2):
+                self._add_cell(grid, f"{region}.{key}", tip, row, column)
+        for row, region in enumerate(ACROSS, len(PAIRED) + 1):
+            grid.addWidget(QLabel(title_of(f"{region}_ml")), row, 1)
+            self._add_cell(grid, f"{region}.ml", COLUMNS[0][1], row, 2)
+            self._add_cell(grid, f"{region}.z", COLUMNS[3][1], row, 3)
+        return grid
+
+    def _add_cell(self, grid: QGridLayout, key: str, tip: str, row: int, column: int) -> None:
+        cell = QLabel()
+        cell.setObjectName(f"measure.{key}")
+        cell.setToolTip(tip)
+        if key.endswith((".ml", ".left", ".right")):
+            cell.setProperty("role", "figure")
+        grid.addWidget(cell, row, column, Qt.AlignmentFlag.AlignRight)
+        self.cells[key] = cell
+
+    def _make_curve(self) -> None:
+        self.curve_of = QComboBox()
+        self.curve_of.setObjectName("measure.curve")
+        self.curve_of.setToolTip(_("Which measure to draw over age."))
+        for name in ALL_MEASURES:
+            self.curve_of.addItem(title_of(name), name)
+        self.curve_of.setCurrentIndex(self.curve_of.findData("ventricle_ml"))
+        self.curve_of.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.column.addLayout(controls.form((_("Curve"), self.curve_of)))
+        self.plot = CurvePlot(
+            "measure.plot",
+            _(
+                "The measure over age for this sex and head size: the median, the band of 95 % of "
+                "people, wider where few were measured, and this brain as a dot."
+            ),
+        )
+        self.column.addWidget(self.plot)
+        self.curve_of.currentIndexChanged.connect(lambda _index: self._draw())
+
+    def _draw(self) -> None:
+        self.plot.show_curve(curve_of(self.numbers, self.curve_of.currentData()))
+
+
+_BOTTOM = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom
+
+
+def _grid() -> QGridLayout:
+    grid = QGridLayout()
+    grid.setContentsMargins(0, 0, 0, 0)
+    grid.setHorizontalSpacing(10)
+    grid.setVerticalSpacing(3)
+    grid.setColumnStretch(1, 1)
+    return grid
+
+
+def _head(text: str, tip: str) -> QLabel:
+    head = controls.hint(text)
+    head.setAlignment(Qt.AlignmentFlag.AlignRight)
+    head.setToolTip(tip)
+    return head
+
+
+def curve_of(numbers: Numbers | None, measure: str) -> Curve | None:
+    """The curve of a measure through the ages, of a person whose age and sex are known."""
+    if numbers is None or measure not in numbers.scores or numbers.norms is None:
+        return None
+    person, head = numbers.person, numbers.measures[HEAD]
+    assert person.age is not None
+    assert person.sex is not None
+    ages = np.linspace(*AGES, CURVE_STEPS)
+    expected, low, high = numbers.norms.curve(measure, person.sex, head, ages)
+    value = numbers.measures[measure]
+    named = title_of(measure), unit_of(measure)
+    return Curve(ages, expected, low, high, person.age, value, *named)
 
 
 def swatch(color: str) -> QWidget:
@@ -139,21 +317,71 @@ def subject_in_words(measured: Measured) -> str:
     )
 
 
-def in_words(measured: Measured | None) -> dict[str, str]:
-    """Each cell of the table as it is written, by tissue and column."""
-    words = {f"{tissue}.{key}": NONE for tissue, *_rest in ROWS for key, _head in COLUMNS}
-    if measured is None:
+def reading_in_words(read: Reading) -> str:
+    """Apparent age with its interval, sex, and how the site counts."""
+    return _(
+        "Apparent age {age} ({low} to {high}), male with a chance of {male} %; {site}."
+    ).format(
+        age=f"{read.age:.0f}",
+        low=f"{read.low:.0f}",
+        high=f"{read.high:.0f}",
+        male=f"{100 * read.male:.0f}",
+        site=of_engine(read.site),
+    )
+
+
+def in_words(
+    measured: Measured | None, numbers: Numbers | None
+) -> dict[str, tuple[str, str, bool]]:
+    """Each cell of the tables: its text, its tooltip, and whether it is unusual."""
+    words = {f"{tissue}.{key}": (NONE, "", False) for tissue, *_rest in ROWS for key, _h in COLUMNS}
+    words |= {f"{r}.{key}": (NONE, "", False) for r in PAIRED for key, *_rest in REGION_COLUMNS}
+    words |= {f"{region}.{key}": (NONE, "", False) for region in ACROSS for key in ("ml", "z")}
+    if measured is None or numbers is None:
         return words
     for tissue, *_rest in ROWS:
-        value = measured.volumes[tissue]
-        decimals = decimals_of(tissue)
-        words[f"{tissue}.ml"] = f"{value:.{decimals}f}"
-        words[f"{tissue}.percentile"] = percentile_in_words(measured.percentiles[tissue])
-        if measured.before is not None:
-            change = value - measured.before[tissue]
-            words[f"{tissue}.change"] = signed(change, decimals)
-            if measured.before[tissue] > 0:
-                words[f"{tissue}.percent"] = signed(100 * change / measured.before[tissue], 1)
+        words |= _of_tissue(tissue, measured, numbers)
+    for region in PAIRED:
+        for key, measure in (
+            ("left", f"left_{region}_ml"),
+            ("right", f"right_{region}_ml"),
+            ("asymmetry", f"{region}_asymmetry"),
+        ):
+            words |= _valued(f"{region}.{key}", f"{region}.{key}_z", measure, numbers)
+    for region in ACROSS:
+        words |= _valued(f"{region}.ml", f"{region}.z", f"{region}_ml", numbers)
+    return words
+
+
+def _of_tissue(
+    tissue: str, measured: Measured, numbers: Numbers
+) -> dict[str, tuple[str, str, bool]]:
+    measure = f"{tissue}_ml"
+    words = _valued(f"{tissue}.ml", f"{tissue}.z", measure, numbers)
+    score = numbers.scores.get(measure)
+    if score is not None:
+        words[f"{tissue}.percentile"] = (score.words[1], "", False)
+    if measured.before is not None:
+        value, before = measured.measures[measure], measured.before[measure]
+        words[f"{tissue}.change"] = (signed(value - before, decimals_of(tissue)), "", False)
+        if before > 0:
+            words[f"{tissue}.percent"] = (signed(100 * (value - before) / before, 1), "", False)
+    return words
+
+
+def _valued(
+    cell: str, z_cell: str, measure: str, numbers: Numbers
+) -> dict[str, tuple[str, str, bool]]:
+    """A value and its z, with the limits of such people as the tooltip."""
+    words = {cell: (value_text(measure, numbers.measures[measure]), "", False)}
+    score = numbers.scores.get(measure)
+    if score is not None:
+        low, high = (value_text(measure, limit) for limit in (score.low, score.high))
+        tip = _(
+            "95 % of people of this age, sex and head size have {low} to {high} {unit}.\n"
+            "Another scanner may shift z by {scanner}."
+        ).format(low=low, high=high, unit=unit_of(measure), scanner=f"{score.scanner:.1f}")
+        words[z_cell] = (score.words[0], tip, abs(score.z) > UNUSUAL)
     return words
 
 
@@ -163,20 +391,19 @@ def signed(value: float, decimals: int) -> str:
     return f"{0:.{decimals}f}" if float(text) == 0 else text
 
 
-def percentile_in_words(value: float) -> str:
-    """Such as 73, or "<1" and ">99" at the ends, where a few more subjects would change it."""
-    return "<1" if value < 1 else ">99" if value > 99 else f"{value:.0f}"
-
-
-def as_table(measured: Measured) -> str:
-    """The table with its units, separated by tabs, plain numbers."""
-    lines = [f"# {measured.title}, {measured.network}"]
-    lines.append("\t".join(("tissue", "ml", "change_ml", "change_percent", "percentile")))
-    for tissue, text, _colour in ROWS:
-        value, before = measured.volumes[tissue], (measured.before or {}).get(tissue)
-        cells = [text, f"{value:.2f}", "", "", f"{measured.percentiles[tissue]:.1f}"]
+def as_table(measured: Measured, numbers: Numbers) -> str:
+    """All numbers with their units, separated by tabs."""
+    lines = [f"# {measured.title}, {measured.network}. {numbers.among}"]
+    heads = ("measure", "value", "unit", "change", "change_percent", "z", "percentile", "scanner_z")
+    lines.append("\t".join(heads))
+    for name in ALL_MEASURES:
+        value, before = measured.measures[name], (measured.before or {}).get(name)
+        cells = [title_of(name), f"{value:.5g}", unit_of(name), "", "", "", "", ""]
         if before is not None:
-            cells[2] = f"{value - before:.2f}"
-            cells[3] = f"{100 * (value - before) / before:.2f}" if before > 0 else ""
+            cells[3] = f"{value - before:.2f}"
+            cells[4] = f"{100 * (value - before) / before:.2f}" if before > 0 else ""
+        score = numbers.scores.get(name)
+        if score is not None:
+            cells[5:] = f"{score.z:.2f}", f"{score.percentile:.1f}", f"{score.scanner:.2f}"
         lines.append("\t".join(cells))
     return "\n".join(lines) + "\n"

@@ -12,7 +12,7 @@ from labelled_phantoms import write_labelled
 from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.segmentation.measures import MEASURES
+from stylegan3d.segmentation.words import ALL_MEASURES
 from stylegan3d.storage.volumes import write_volume
 
 
@@ -29,7 +29,8 @@ def volume(tmp_path_factory):
 def test_it_writes_labels_a_table_and_says_the_volumes(run, volume, tmp_path):
     path, brain = volume
     out, table = tmp_path / "labels.nii.gz", tmp_path / "volumes.csv"
-    told = run("segment", path, "--out", out, "--table", table, "--json")
+    words = ["--age", "40", "--sex", "f", "--out", out, "--table", table]
+    told = run("segment", path, *words, "--json")
     assert told.status == 0, told.err
     image = nib.load(out)
     space_of = nib.load(path)
@@ -41,8 +42,10 @@ def test_it_writes_labels_a_table_and_says_the_volumes(run, volume, tmp_path):
     assert about["Labels"]["4"] == "Ventricles"
     (row,) = list(csv.DictReader(table.open()))
     assert row["name"] == "seed-0001_desc-synthetic"
-    for name in MEASURES:
-        assert float(row[name]) == pytest.approx(told.json["measures"][name], abs=1e-4)
+    assert (row["age"], row["sex"], told.json["age"]) == ("40.0", "F", 40)
+    for name in ALL_MEASURES:
+        assert float(row[name]) == told.json["measures"][name]
+        assert float(row[f"{name}_z"]) == told.json["scores"][name]["z"]
         assert 0 <= float(row[f"{name}_percentile"]) <= 100
     assert told.json["measures"]["grey_ml"] == pytest.approx(expected.volumes["grey"])
     assert run("segment", path, "--out", out).status == 2
@@ -53,7 +56,43 @@ def test_a_table_alone_may_be_json(run, volume, tmp_path):
     told = run("segment", volume[0], "--table", table)
     assert told.status == 0, told.err
     assert "Ventricles: " in told.out
-    assert set(json.loads(table.read_text())["measures"]) == {*MEASURES, "confidence"}
+    found = json.loads(table.read_text())
+    assert set(found["measures"]) == {*ALL_MEASURES, "confidence"}
+    # Without age and sex there is no percentile, which would be that of anybody.
+    assert found["scores"] == {}
+    assert "need age and sex" in found["among"]
+    assert "percentile" not in told.out.replace("Percentiles need", "")
+    young = run("segment", volume[0], "--age", "9", "--sex", "M", "--json")
+    assert young.json["scores"] == {}
+    assert "18 to 80 years" in young.json["checks"][-1]
+
+
+def test_regions_and_norms_of_ones_own(run, volume, tmp_path):
+    """A table that `segment` wrote, with age and sex, is a table of norms."""
+    measures = run("segment", volume[0], "--json").json["measures"]
+    rng = np.random.default_rng(0)
+    table = tmp_path / "local.tsv"
+    names = ["head_ml", "left_hippocampus_ml", "ventricle_ml"]
+    lines = ["\t".join(["name", "age", "sex", *names])]
+    for i in range(60):
+        values = [measures[name] * float(np.exp(rng.normal(0, 0.1))) for name in names]
+        lines.append("\t".join([f"p{i}", f"{20 + i}", "FM"[i % 2], *map(str, values)]))
+    table.write_text("\n".join(lines) + "\n")
+    out = tmp_path / "regions.nii.gz"
+    words = ["--regions", "--out", out, "--norms", table, "--age", "50", "--sex", "F"]
+    told = run("segment", volume[0], *words)
+    assert told.status == 0, told.err
+    assert "Among 60 people of local.tsv, for a woman of 50" in told.out
+    (line,) = [line for line in told.out.splitlines() if line.startswith("Hippocampus, left")]
+    assert "z " in line
+    labels = json.loads((tmp_path / "regions.json").read_text())["Labels"]
+    (hippocampus,) = [int(k) for k, title in labels.items() if title == "Hippocampus, left"]
+    voxels = (np.asarray(nib.load(out).dataobj) == hippocampus).sum()
+    assert measures["left_hippocampus_ml"] == pytest.approx(voxels * 0.008)
+    table.write_text("\n".join(lines[:20]) + "\n")
+    told = run("segment", volume[0], "--norms", table)
+    assert told.status == 2
+    assert "at least 40 people" in told.err
 
 
 def test_many_are_segmented_into_one_table(run, volume, tmp_path):
@@ -64,6 +103,7 @@ def test_many_are_segmented_into_one_table(run, volume, tmp_path):
         shutil.copy(volume[0], anat / f"sub-{person}_ses-a_T1w.nii.gz")
     bad = bids / "sub-02" / "ses-a" / "anat" / "sub-02_ses-a_T1w.nii.gz"
     bad.write_text("no image")
+    (bids / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t44\tM\n")
     told = run("segment", bids, "--out", out, "--json")
     assert told.status == 2
     assert (told.json["done"], told.json["failed"]) == (1, 1)
@@ -72,6 +112,8 @@ def test_many_are_segmented_into_one_table(run, volume, tmp_path):
     assert [row["participant_id"] for row in rows] == ["sub-01", "sub-02"]
     assert [row["session_id"] for row in rows] == ["ses-a", "ses-a"]
     assert rows[1]["error"] != "n/a"
+    assert (rows[0]["age"], rows[0]["sex"]) == ("44", "M")
+    assert -9 < float(rows[0]["left_hippocampus_ml_z"]) < 9
     expected = bundled_segmenter().segment(volume[1], load(device="cpu").space).volumes
     assert float(rows[0]["grey_ml"]) == pytest.approx(expected["grey"], rel=1e-3)
     labels = np.asarray(nib.load(out / rows[0]["labels"]).dataobj)

@@ -12,7 +12,7 @@ from stylegan3d.evaluation.anatomy_volumes import (
     tissue_volumes,
     unsegmentable,
 )
-from stylegan3d.segmentation.measures import MEASURES
+from stylegan3d.segmentation.classes import MEASURES
 
 MEANS = {"csf_ml": 120, "grey_ml": 700, "white_ml": 550, "ventricle_ml": 22, "other_ml": 21}
 

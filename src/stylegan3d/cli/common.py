@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -164,6 +165,31 @@ NetworkOption = Annotated[
     Path | None,
     typer.Option(
         "--network", help="Folder of a network you trained.", show_default="the bundled network"
+    ),
+]
+
+
+class Sex(StrEnum):
+    """Of a person in a scan."""
+
+    F = "F"
+    M = "M"
+
+
+AgeOption = Annotated[
+    float | None,
+    typer.Option(
+        "--age",
+        min=0,
+        max=120,
+        help="Age in years, for percentiles (18 to 80).",
+        show_default="as the scan's files say, if they do",
+    ),
+]
+SexOption = Annotated[
+    Sex | None,
+    typer.Option(
+        "--sex", case_sensitive=False, help="Sex, for percentiles.", show_default="as for --age"
     ),
 ]
 DataArgument = Annotated[Path, typer.Argument(help="Data set made by `stylegan3d prepare`.")]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stylegan3d.cohort.records import Table
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.segmentation.norms import Norms
     from stylegan3d.settings.projection import Choices
 
 
@@ -83,7 +84,9 @@ def segment_many(
     paths: list[Path],
     out: Path,
     network: Path | None,
+    norms: Norms | None,
     *,
+    regions: bool,
     skull: str,
     trust: str | None,
     jobs: int,
@@ -97,13 +100,16 @@ def segment_many(
     from stylegan3d.segmentation.inference import load_segmenter
 
     segmenter = load_segmenter(network)
-    settings = {"skull": skull, "trust": trust, "network": segmenter.hash}
+    settings: dict[str, Any] = {"skull": skull, "trust": trust, "network": segmenter.hash}
+    settings["regions"] = regions
+    if norms is not None:
+        settings["norms"] = norms.to_dict()
     place = None if network is None else os.path.abspath(network)
     with progress("Segmenting") as report:
         outcome = run_cohort(
             find_items(paths),
             out,
-            partial(segment_item, network=place),
+            partial(segment_item, network=place, norms=norms),
             settings,
             table=SEGMENTATIONS,
             overwrite=overwrite,

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stylegan3d.cli.common import (
+    AgeOption,
     JsonOption,
     OutOption,
     OverwriteOption,
     ScansOption,
     SeedsOption,
     SeriesOption,
+    SexOption,
     emit,
     model_entry,
     progress,
@@ -192,6 +194,8 @@ def report(
     name: Annotated[
         str, typer.Option("--name", help="Title of the case.", show_default="the recipe in words")
     ] = "",
+    age: AgeOption = None,
+    sex: SexOption = None,
 ) -> None:
     """Write a one-page report (A4, PDF) of each case: views, measures, recipe, and a warning.
 
@@ -205,6 +209,7 @@ def report(
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.outputs.report import build_case, report_name
     from stylegan3d.outputs.report_page import report_files
+    from stylegan3d.scans.person import Person
     from stylegan3d.storage.volumes import check_output, write_together
 
     paths = [written.out / report_name(recipe) for recipe in chosen]
@@ -220,7 +225,15 @@ def report(
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
             show(number, note=path.name)
             aligned, trust = _projected(recipe, generator)
-            case = build_case(recipe, generator, renderer, name=name, scan=aligned, trust=trust)
+            case = build_case(
+                recipe,
+                generator,
+                renderer,
+                name=name,
+                scan=aligned,
+                trust=trust,
+                person=Person(age, None if sex is None else sex.value),
+            )
             write_together(report_files(path, case, generator), overwrite=written.overwrite)
     result = {"reports": [str(path) for path in paths], "model": model_entry(generator)}
     emit(result, map(str, paths), as_json=written.as_json)

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli.common import (
+    AgeOption,
     JobsOption,
     JsonOption,
     NetworkOption,
     OverwriteOption,
     SeriesOption,
+    SexOption,
     SkullOption,
     TrustOption,
     VolumeOption,
@@ -42,8 +44,25 @@ def segment(
     ] = None,
     table: Annotated[
         Path | None,
+        typer.Option("--table", help="Volumes (ml), z and percentiles to write, .csv or .json."),
+    ] = None,
+    regions: Annotated[
+        bool,
         typer.Option(
-            "--table", help="Tissue volumes (ml) and percentiles to write, .csv or .json."
+            "--regions",
+            help="Label regions (hippocampus, thalamus, lobes, ventricles …, left and right) in "
+            "the map instead of tissues, and print their volumes.",
+        ),
+    ] = False,
+    age: AgeOption = None,
+    sex: SexOption = None,
+    norms: Annotated[
+        Path | None,
+        typer.Option(
+            "--norms",
+            help="Norms of your own: a table of people (.csv, .tsv) with age, sex and the measures "
+            "of this command, or a .json file of norms.",
+            show_default="those of the bundled networks",
         ),
     ] = None,
     network: NetworkOption = None,
@@ -55,27 +74,33 @@ def segment(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Segment CSF, grey and white matter, ventricles and brain stem, and measure their volumes.
+    """Segment tissues and regions, measure them, and say where they lie for age, sex, head size.
 
     With many scans, finished ones are kept, one that fails does not stop the others (exit status
     2), and OUT/segmentations.tsv has a row for each.
 
-    Example: stylegan3d segment sub-01_T1w.nii.gz --out sub-01_dseg.nii.gz --table volumes.csv
+    Example: stylegan3d segment scan.nii.gz --age 54 --sex F --out labels.nii.gz --table numbers.csv
     """
     from stylegan3d.cohort.scans import holds_scans
+    from stylegan3d.segmentation.norms import read_norms
+
+    local = None if norms is None else read_norms(norms)
 
     if len(volumes) > 1 or holds_scans(volumes[0]):
         if out is None or out.name.endswith(".nii.gz"):
             raise typer.BadParameter("Many volumes need a folder for --out.")
-        if table is not None or index is not None or series is not None:
+        if any(value is not None for value in (table, index, series, age, sex)):
             raise typer.BadParameter(
-                "--table, --volume and --series are for one volume: of many, the table is "
-                "segmentations.tsv in the folder --out."
+                "--table, --volume, --series, --age and --sex are for one volume: of many, the "
+                "table is segmentations.tsv in the folder --out, and age and sex are read from "
+                "participants.tsv."
             )
         segment_many(
             volumes,
             out,
             network,
+            local,
+            regions=regions,
             skull=skull,
             trust=trust,
             jobs=jobs,
@@ -90,43 +115,42 @@ def segment(
         raise typer.BadParameter("The name of the --out label map must end in .nii.gz.")
 
     from stylegan3d.scans import read_scan
-    from stylegan3d.segmentation.classes import TITLES
     from stylegan3d.segmentation.inference import load_segmenter
-    from stylegan3d.segmentation.measures import MEASURES
-    from stylegan3d.segmentation.scans import label_files, segment_scan, table_text
+    from stylegan3d.segmentation.numbers import lines_of
+    from stylegan3d.segmentation.scans import (
+        Wanted,
+        label_files,
+        result_of,
+        segment_scan,
+        table_text,
+    )
+    from stylegan3d.segmentation.words import REGION_MEASURES
     from stylegan3d.storage.formats import scan_stem
     from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
 
     planned = [] if out is None else [out, sidecar_path(out)]
     check_output([*planned, *([] if table is None else [table])], overwrite)
+    wanted = Wanted(age, None if sex is None else sex.value, local, regions)
     with progress("Segmenting", 1) as report:
         segmenter = load_segmenter(network)
         scan = read_scan(volume, index, series, trust)
         found = segment_scan(
-            segmenter, scan, skull=skull, progress=lambda done, note: report(done, note=note)
+            segmenter,
+            scan,
+            wanted,
+            skull=skull,
+            progress=lambda done, note: report(done, note=note),
         )
     name = scan_stem(volume)
     files = {} if out is None else label_files(out, found, scan, segmenter)
     if table is not None:
-        files[table] = table_text(table, name, found, segmenter).encode()
+        files[table] = table_text(table, name, found).encode()
     write_together(files, overwrite=overwrite)
-    measures = found.measures
-    percentiles = {n: segmenter.percentile(n, measures[n]) for n in MEASURES}
+    hidden = () if regions else REGION_MEASURES
     lines = [
         *(f"stylegan3d: {note}" for note in found.warnings),
-        *(
-            f"{title}: {measures[f'{tissue}_ml']:.1f} ml, percentile "
-            f"{percentiles[f'{tissue}_ml']:.0f} of the training subjects"
-            for tissue, title in TITLES.items()
-        ),
+        *([] if found.warnings[-1:] == [found.numbers.among] else [found.numbers.among]),
+        *lines_of(found.numbers, hidden),
         *map(str, files),
     ]
-    result = {
-        "name": name,
-        "measures": measures,
-        "percentiles": percentiles,
-        "checks": found.warnings,
-        "network": {"name": segmenter.name, "sha256": segmenter.hash},
-        "files": list(map(str, files)),
-    }
-    emit(result, lines, as_json=as_json)
+    emit({**result_of(name, found), "files": list(map(str, files))}, lines, as_json=as_json)

@@ -11,16 +11,17 @@ from stylegan3d.cohort.records import FIRST, LAST, RECORDS, Table
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import ModelError
 from stylegan3d.scans.reading import read_scan
-from stylegan3d.segmentation.measures import MEASURES
+from stylegan3d.segmentation.numbers import COLUMNS
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
 
 if TYPE_CHECKING:
     from stylegan3d.segmentation.inference import Segmenter
+    from stylegan3d.segmentation.norms import Norms
 
 SEGMENTATIONS = Table(
     "segmentations.tsv",
-    (*FIRST, *MEASURES, *(f"{n}_percentile" for n in MEASURES), "confidence", *LAST, "labels"),
+    (*FIRST, *COLUMNS, *LAST, "labels"),
     f"{RECORDS}/segmentations",
 )
 
@@ -32,19 +33,23 @@ def segment_item(
     overwrite: bool,
     *,
     network: str | None,
+    norms: Norms | None,
 ) -> tuple[list[Path], dict[str, Any]]:
     """Label one scan of a cohort (`cohort.run.Work`).
 
     Parameters
     ----------
     settings : mapping of str to object
-        "skull", as of `Scan.align`; "trust", as of `read_scan`; "network", the network's hash.
+        "skull", as of `Scan.align`; "trust", as of `read_scan`; "network", the network's hash;
+        "regions", whether these are labelled in the map.
     item : Item
     folder : Path
         For `<name>_dseg.nii.gz` and its sidecar.
     overwrite : bool
     network : str or None
         Folder of the network; the bundled one by default.
+    norms : Norms or None
+        The bundled ones by default.
 
     Returns
     -------
@@ -52,18 +57,17 @@ def segment_item(
     row : dict
         See `SEGMENTATIONS`.
     """
-    from stylegan3d.segmentation.scans import label_files, segment_scan
+    from stylegan3d.segmentation.scans import Wanted, label_files, segment_scan
 
     segmenter = _segmenter(network, settings["network"])
     scan = read_scan(item.path, trust=settings["trust"])
     labels = folder / f"{scan_stem(item.path)}_dseg.nii.gz"
     check_output([labels, sidecar_path(labels)], overwrite)
-    found = segment_scan(segmenter, scan, skull=settings["skull"])
+    wanted = Wanted(norms=norms, regions=settings["regions"])
+    found = segment_scan(segmenter, scan, wanted, skull=settings["skull"])
     write_together(label_files(labels, found, scan, segmenter), overwrite=overwrite)
-    measures = found.measures
     row = {
-        **measures,
-        **{f"{n}_percentile": segmenter.percentile(n, measures[n]) for n in MEASURES},
+        **found.numbers.cells(),
         "warnings": found.warnings,
         "labels": labels,
     }

@@ -18,8 +18,8 @@ from scipy.stats import wasserstein_distance
 from stylegan3d.evaluation.material import Material
 from stylegan3d.metrics.comparison import compare_with_halves
 from stylegan3d.metrics.intervals import bootstrap, wilson
+from stylegan3d.segmentation.classes import MEASURES, VOLUMES
 from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.segmentation.measures import MEASURES, VOLUMES
 
 # The range of subjects' volumes is extended by this share of its width on both sides; brains
 # outside count as not segmentable.

@@ -20,6 +20,7 @@ from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.recipe.text import to_link
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import carried_detail, render_recipe
+from stylegan3d.scans.person import Person
 from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL, version
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Renderer
+    from stylegan3d.segmentation.numbers import Numbers
 
 SUFFIX = ".pdf"
 LIKENESS = {"ssim": "SSIM", "ncc": "Correlation", "psnr": "PSNR (dB)", "mae": "Mean absolute error"}
@@ -81,6 +83,9 @@ class Case:
         Lines about the generator and the programs.
     date : datetime.date
         Date of the report.
+    numbers : Numbers or None
+        All numbers of the scan, or of the brain without one; None where the networks do not know
+        the grid.
     """
 
     name: str
@@ -95,6 +100,7 @@ class Case:
     findings: Sequence[Mapping[str, Any]] = ()
     model: Sequence[str] = ()
     date: datetime.date = field(default_factory=datetime.date.today)
+    numbers: Numbers | None = None
 
     @property
     def steps(self) -> list[str]:
@@ -123,6 +129,7 @@ def build_case(
     name: str = "",
     scan: np.ndarray | None = None,
     trust: Mapping[str, Any] | None = None,
+    person: Person | None = None,
     look: Look = PICTURE_LOOK,
 ) -> Case:
     """Render, draw and measure the content of a recipe's report.
@@ -138,6 +145,8 @@ def build_case(
     trust : mapping of str to object or None
         Trust of its projection, see `stylegan3d.projection.trust.Trust`; similarity, verdict and
         sentence are taken from it.
+    person : Person or None
+        Age and sex, for z and percentiles; None where unknown.
     look : Look
         How slices are drawn.
 
@@ -170,7 +179,18 @@ def build_case(
         told.get("verdicts", {}),
         told.get("findings") or (),
         about_model(generator),
+        numbers=_numbers(volumes.get(SCAN, volumes[whole]), generator.space, person or Person()),
     )
+
+
+def _numbers(volume: np.ndarray, space: Space, person: Person) -> Numbers | None:
+    """All numbers of a brain; None where the networks do not know the grid."""
+    from stylegan3d.segmentation import inference
+    from stylegan3d.segmentation.numbers import label_brain
+
+    if not inference.bundled_regions().fits(space):
+        return None
+    return label_brain(volume, space).numbers(person)
 
 
 def _changed(recipe: Recipe) -> str:

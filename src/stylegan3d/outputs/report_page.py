@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import OutputError
-from stylegan3d.measures.tissue_volumes import SMALL, TOLD, VOLUMES
+from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES
 from stylegan3d.outputs.pictures import json_path, picture_sidecar
 from stylegan3d.outputs.report import LIKENESS, SUFFIX, WARNING, Case, Picture
 from stylegan3d.projection.verdicts import TITLES
+from stylegan3d.segmentation.words import value_text
 from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def report_files(path: Path, case: Case, generator: Generator) -> dict[Path, byt
         "Date": case.date.isoformat(),
         "Measures": case.measures,
         "MeasuredBy": case.measured,
+        **({} if case.numbers is None else {"Numbers": case.numbers.to_dict()}),
         "Similarity": case.similarity,
         "Verdict": case.verdict,
         "Verdicts": case.verdicts,
@@ -197,13 +199,17 @@ def _figures(page: _Page, case: Case) -> None:
     rows = [["Volume (ml)", *titles]]
     for key in TOLD:
         values = [case.measures[title].get(key, math.nan) for title in titles]
-        digits = int(key in SMALL)
-        told = ["not measured" if math.isnan(value) else f"{value:.{digits}f}" for value in values]
+        told = ["not measured" if math.isnan(v) else value_text(key, v) for v in values]
         rows.append([VOLUMES[key], *told])
     page.y = top
     page.table(rows, MARGIN, left)
     if case.measured:
         page.text(f"Volumes {case.measured}.", 6.5, color=GREY, left=MARGIN, width=left)
+    if case.numbers is not None:
+        from stylegan3d.segmentation.numbers import summary_of
+
+        for words in summary_of(case.numbers):
+            page.text(words, 6.5, lines=3, left=MARGIN, width=left)
     bottom = page.y
     if case.similarity:
         page.y = top

@@ -8,7 +8,7 @@ its files.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from stylegan3d.scans.dicom_decoder import NotDecoded, header_of
 from stylegan3d.scans.dicom_lengths import Budget, lengths_of
+from stylegan3d.scans.person import Person, person_of_dicom
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # Pixel spacing, orientation and position of an image as they lie in a little-endian file.
@@ -47,7 +48,9 @@ ABOUT = {
 # Time point, echo, trigger, acquisition, instance: they sort repeated slices at one position.
 ORDER = ("0020|0100", "0018|0086", "0018|1060", "0020|0012", "0020|0013")
 _PLACE = (BITS, "0028|0030", "0020|0037", "0020|0032", "0028|0008", "0020|000e", "0008|0018")
-TAGS = (*ABOUT.values(), *ORDER, *_PLACE)
+# Age, birth date, date of the study, sex: only age and sex are kept.
+_PERSON = ("0010|1010", "0010|0030", "0008|0020", "0010|0040")
+TAGS = (*ABOUT.values(), *ORDER, *_PLACE, *_PERSON)
 
 
 class _Geometry(NamedTuple):
@@ -83,6 +86,8 @@ class Slice:
         Sorts repeated slices at one position: time point, echo, trigger, acquisition, instance.
     about : dict
         Plain words of the series: number, description, modality, image type, SOP class, timing.
+    person : Person
+        Age and sex.
     problem : str
         Why it is no slice of a volume, as the end of a sentence; empty if it can be one.
     """
@@ -98,6 +103,7 @@ class Slice:
     position: np.ndarray | None
     order: tuple[float, ...]
     about: dict[str, str]
+    person: Person = field(default_factory=Person)
     problem: str = ""
 
     @property
@@ -152,6 +158,7 @@ def slices_of(path: Path, budget: Budget | None = None) -> list[Slice]:
         return []
     lies = _frame_geometry(path, frames, lengths.header) if frames > 1 else [_geometry(header)]
     about = _about(header, told["components"])
+    person = person_of_dicom(*(header.get(tag, "") for tag in _PERSON))
     voxels = columns * rows * frames * told["components"]
     wrong = _wrong_size(lengths.pixels, voxels, _number(header.get(BITS), 16))
     order = tuple(_number(header.get(tag), 0) for tag in ORDER)
@@ -168,6 +175,7 @@ def slices_of(path: Path, budget: Budget | None = None) -> list[Slice]:
             position=None if at.spacing is None else at.place,
             order=(*order, frame),
             about=about,
+            person=person,
             problem=wrong or _wrong_place(at),
         )
         for frame, at in enumerate(lies)

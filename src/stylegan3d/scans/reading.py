@@ -30,6 +30,7 @@ from stylegan3d.scans.orientation import (
     scanner_geometry,
     trusted_affine,
 )
+from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.series import Series, choose_series
 from stylegan3d.storage.formats import is_dicom
@@ -109,7 +110,8 @@ def read_scan(
         notes += info(f"Volume {volume} of {count} (counted from 0).")
     notes.extend(intensity_notes(data, contrast, enhanced_by_name(path.name)))
     doubts = [warning.text for warning in warnings]
-    return Scan(data, affine, geometry, path, sha256_of(path), notes, doubts, contrast)
+    person = person_of_file(path)
+    return Scan(data, affine, geometry, path, sha256_of(path), notes, doubts, contrast, person)
 
 
 def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
@@ -177,8 +179,10 @@ def _read_dicom(
     # The hash is of the image only, not of files that contain names.
     sha256 = hashlib.sha256(data.tobytes() + affine.tobytes()).hexdigest()
     name = f"series-{series.number or 0:04}-{sha256[:8]}"
-    place = path.parent if path.is_file() else path
-    return Scan(data, affine, scanner_geometry(affine), place / name, sha256, notes, [], contrast)
+    place = (path.parent if path.is_file() else path) / name
+    person = series.stack.slices[0][0].person
+    geometry = scanner_geometry(affine)
+    return Scan(data, affine, geometry, place, sha256, notes, [], contrast, person)
 
 
 def _kinds(found: list[Series]) -> str:

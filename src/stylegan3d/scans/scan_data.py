@@ -10,6 +10,7 @@ import numpy as np
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.notes import Note
+from stylegan3d.scans.person import Person
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class ScanData:
     contrast : str
         "T1-weighted", "T2-weighted", "FLAIR" or "CT", from name, timing or Hounsfield units; empty
         if unknown.
+    person : Person
+        Age and sex, from the DICOM header, the sidecar or participants.tsv.
     """
 
     data: np.ndarray
@@ -45,6 +48,7 @@ class ScanData:
     notes: list[Note] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     contrast: str = ""
+    person: Person = field(default_factory=Person)
 
     @property
     def space(self) -> Space:

@@ -25,6 +25,14 @@ TITLES = {
 }
 #: The tissues that are brain, not fluid.
 BRAIN = ("grey", "white", "other")
+VOLUMES = (*CLASSES[1:], "brain")
+ASYMMETRIES = ("csf", "grey", "white", "ventricle", "brain")
+#: Millilitres, a ratio, and left-right asymmetries in per cent (positive: the left is larger).
+MEASURES = (
+    *(f"{name}_ml" for name in VOLUMES),
+    "grey_white_ratio",
+    *(f"{name}_asymmetry" for name in ASYMMETRIES),
+)
 
 
 @dataclass(frozen=True)

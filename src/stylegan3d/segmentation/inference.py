@@ -13,7 +13,7 @@ import torch
 from scipy.ndimage import label
 
 from stylegan3d.devices import choose_device
-from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation.card import FOLDER, REGION_FOLDER
@@ -124,9 +124,8 @@ class Segmenter:
                 f"{' x '.join(f'{mm:.3g}' for mm in space.voxel_size)} mm and axes "
                 f"{''.join(space.axcodes)}; resample it to the grid of such a model."
             )
-        network = self._network(dtype)
         x = torch.from_numpy(unit(volume)).to(self.device, dtype)[None, None]
-        logits = network(padded(x, network.multiple))
+        logits = self._logits(self._network(dtype), x)
         keep = tuple(slice(n) for n in space.shape)
         found = likeliest(logits)[0][keep]
         labels = found.cpu().numpy()
@@ -140,6 +139,16 @@ class Segmenter:
             sure = float(to_voxels(chance)[0][keep][brain].mean()) if brain.any() else 0.0
         return Segmentation(labels, space, sure, self.scheme)
 
+    def _logits(self, network: TissueNetwork, x: torch.Tensor) -> torch.Tensor:
+        """Of a volume; of regions the mean with its mirror image, so that no side is favoured."""
+        whole = padded(x, network.multiple)
+        logits = network(whole)
+        if self.scheme is TISSUES:
+            return logits
+        # The places in a block (axis 1) and the blocks (axis 5) both run the other way.
+        turned = network(whole.flip(2)).flip(1, 5)
+        return logits + turned[:, :, :, :, list(self.scheme.mirrored)]
+
     def _network(self, dtype: torch.dtype) -> TissueNetwork:
         with self._lock:
             if dtype not in self._networks:
@@ -149,27 +158,6 @@ class Segmenter:
                 copy.eval().requires_grad_(False)
                 self._networks[dtype] = copy.to(self.device, dtype)
             return self._networks[dtype]
-
-    def percentile(self, name: str, value: float) -> float:
-        """Percentile of a volume among the subjects of the card, 0 to 100.
-
-        Parameters
-        ----------
-        name : str
-            A measure of `segmentation.measures`, such as "ventricle_ml".
-        value : float
-            In its unit.
-
-        Raises
-        ------
-        ModelError
-            If the card does not contain this measure.
-        """
-        table = self.card["people"]
-        if name not in table["quantiles"]:
-            raise ModelError(f"The card of {self.name} has no reference values of {name}.")
-        quantiles = np.array(table["quantiles"][name], np.float64)
-        return float(np.interp(value, quantiles, np.array(table["percents"], np.float64)))
 
 
 def enclosed(labels: np.ndarray) -> np.ndarray:

@@ -9,17 +9,8 @@ import numpy as np
 from stylegan3d.devices import workers
 from stylegan3d.geometry.space import Space
 from stylegan3d.progress import Progress
-from stylegan3d.segmentation.classes import CLASSES, asymmetry_percent, side_volumes
+from stylegan3d.segmentation.classes import ASYMMETRIES, asymmetry_percent, side_volumes
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
-
-VOLUMES = (*CLASSES[1:], "brain")
-ASYMMETRIES = ("csf", "grey", "white", "ventricle", "brain")
-#: Millilitres, a ratio, and left-right asymmetries in per cent (positive: the left is larger).
-MEASURES = (
-    *(f"{name}_ml" for name in VOLUMES),
-    "grey_white_ratio",
-    *(f"{name}_asymmetry" for name in ASYMMETRIES),
-)
 
 
 def measure(

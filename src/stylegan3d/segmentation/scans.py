@@ -16,11 +16,14 @@ from stylegan3d.progress import ShareProgress
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.notes import Note, checks
+from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.target import load_template
-from stylegan3d.segmentation.classes import CLASSES, TITLES
-from stylegan3d.segmentation.inference import Segmentation, Segmenter
-from stylegan3d.segmentation.measures import MEASURES, measures_of
+from stylegan3d.segmentation.classes import TISSUES, TITLES, Scheme
+from stylegan3d.segmentation.inference import Segmenter, bundled_regions
+from stylegan3d.segmentation.norms import Norms
+from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain
+from stylegan3d.segmentation.regions import region_title
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
@@ -36,30 +39,63 @@ class LabelledScan:
     ----------
     image : nib.Nifti1Image
         uint8 label map on the file's own grid, with its orientation and header codes.
-    segmentation : Segmentation
-        The labels as the network gave them, on the grid of the bundled generator; what the measures
-        are counted on.
+    labelled : Labelled
+        The labels as the networks gave them, on the grid of the bundled generator; what the
+        measures are counted on.
+    numbers : Numbers
+        Measures, and where they lie among people.
     steps : list of Note
         What was done to the scan.
+    scheme : Scheme
+        What the labels of `image` mean.
     """
 
     image: nib.Nifti1Image
-    segmentation: Segmentation
+    labelled: Labelled
+    numbers: Numbers
     steps: list[Note]
-
-    @property
-    def measures(self) -> dict[str, float]:
-        """`segmentation.measures.MEASURES` and "confidence"."""
-        return measures_of(self.segmentation)
+    scheme: Scheme
 
     @property
     def warnings(self) -> list[str]:
-        """The steps that the user should check."""
-        return list(map(str, checks(self.steps)))
+        """The steps that the user should check, and why an age has no percentiles."""
+        told = list(map(str, checks(self.steps)))
+        without = self.numbers.person.is_known and not self.numbers.scores
+        return [*told, self.numbers.among] if without else told
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to measure, and among whom.
+
+    Attributes
+    ----------
+    age, sex : float or None, str or None
+        Of the person; None for what the scan's files tell.
+    norms : Norms or None
+        The bundled ones by default.
+    regions : bool
+        The label map has regions instead of tissues.
+    """
+
+    age: float | None = None
+    sex: str | None = None
+    norms: Norms | None = None
+    regions: bool = False
+
+    def person(self, scan: Scan) -> Person:
+        """Whose scan it is."""
+        known = scan.person
+        return Person(known.age if self.age is None else self.age, self.sex or known.sex)
 
 
 def segment_scan(
-    segmenter: Segmenter, scan: Scan, *, skull: str = "auto", progress: ShareProgress | None = None
+    segmenter: Segmenter,
+    scan: Scan,
+    wanted: Wanted | None = None,
+    *,
+    skull: str = "auto",
+    progress: ShareProgress | None = None,
 ) -> LabelledScan:
     """Label the brain of a scan.
 
@@ -68,6 +104,8 @@ def segment_scan(
     scan : Scan
         On the grid of the bundled generator it is taken as it is; any other is prepared as for that
         generator (`Scan.align`), and the labels are carried back to its own grid.
+    wanted : Wanted or None
+        What to measure, and among whom.
     skull : str
         See `Scan.align`.
 
@@ -76,25 +114,35 @@ def segment_scan(
     ScanError
         If no brain is found, or the intensities are not those of a brain volume.
     """
+    wanted = wanted or Wanted()
     target = load_template(bundled_model_path() / TEMPLATE)
     if scan.space.same_as(target.space):
-        found = segmenter.segment(to_unit(scan), scan.space, confidence=True)
-        return LabelledScan(make_image(found.labels, scan.affine), found, list(scan.notes))
-    aligned = scan.align(target, skull=skull, progress=progress)
-    found = segmenter.segment(aligned.volume, aligned.space, confidence=True)
-    return LabelledScan(native_labels(found.labels, aligned), found, [*scan.notes, *aligned.steps])
+        labelled = label_brain(to_unit(scan), scan.space, segmenter, confidence=True)
+        aligned, steps = None, list(scan.notes)
+    else:
+        aligned = scan.align(target, skull=skull, progress=progress)
+        labelled = label_brain(aligned.volume, aligned.space, segmenter, confidence=True)
+        steps = [*scan.notes, *aligned.steps]
+    found = labelled.regions if wanted.regions else labelled.tissues
+    image = (
+        make_image(found.labels, scan.affine)
+        if aligned is None
+        else native_labels(found.labels, aligned)
+    )
+    numbers = labelled.numbers(wanted.person(scan), wanted.norms)
+    return LabelledScan(image, labelled, numbers, steps, found.scheme)
 
 
 def native_labels(labels: np.ndarray, aligned: AlignedScan) -> nib.Nifti1Image:
     """Labels (X, Y, Z) of a prepared scan on the scan's own grid, uint8.
 
-    Each tissue is carried there by itself, linearly, and the one that holds most of a voxel gets
-    it: edges come out smoother than by nearest neighbour. A voxel that is less than half tissue is
-    background.
+    Each label is carried there by itself, linearly, and the one that holds most of a voxel gets
+    it: edges come out smoother than by nearest neighbour. A voxel that is less than half
+    labelled is background.
     """
     found = np.zeros(aligned.scan.data.shape, np.uint8)
     most, total = (np.zeros(found.shape, np.float32) for _ in range(2))
-    for index in range(1, len(CLASSES)):
+    for index in np.unique(labels[labels > 0]):
         image = aligned.to_native((labels == index).astype(np.float32))
         share = np.asarray(image.dataobj, np.float32) / np.float32(aligned.intensity_scale)
         found[share > most] = index
@@ -108,39 +156,54 @@ def native_labels(labels: np.ndarray, aligned: AlignedScan) -> nib.Nifti1Image:
 
 def label_files(path: Path, labelled: LabelledScan, scan: Scan, segmenter: Segmenter) -> dict:
     """The label map and its sidecar, not yet written: name to content."""
+    tissues = labelled.scheme is TISSUES
+    kind = "Tissue" if tissues else "Region"
+    network = segmenter if tissues else bundled_regions()
+    titles = {0: "Background"} | {
+        i: TITLES[name] if tissues else region_title(name)
+        for i, name in enumerate(labelled.scheme.classes)
+        if i > 0
+    }
     sidecar = {
-        "Description": f"Tissue labels of {scan.path.name}. {NOTICE}",
-        "Labels": {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSES)},
+        "Description": f"{kind} labels of {scan.path.name}. {NOTICE}",
+        "Labels": {str(i): title for i, title in titles.items()},
         "Sources": [scan.path.name],
         "SourceSHA256": scan.sha256,
-        "Network": {"Name": segmenter.name, "SHA256": segmenter.hash},
-        "Measures": labelled.measures,
+        "Network": {"Name": network.name, "SHA256": network.hash},
+        "Measures": labelled.numbers.measures,
         "Preparation": list(map(str, labelled.steps)),
     }
     return volume_files(
         path,
         labelled.image,
-        description=f"{PROGRAM} {segmenter.name} {segmenter.hash[:8]}",
+        description=f"{PROGRAM} {network.name} {network.hash[:8]}",
         sidecar=sidecar,
         synthetic=_is_synthetic(scan.path),
     )
 
 
-def table_text(path: Path, name: str, labelled: LabelledScan, segmenter: Segmenter) -> str:
-    """The measures as CSV or JSON, by the ending of `path`.
+def result_of(name: str, labelled: LabelledScan) -> dict[str, Any]:
+    """What is known of a labelled scan, for JSON."""
+    return {
+        "name": name,
+        **labelled.numbers.to_dict(),
+        "networks": list(labelled.labelled.networks),
+        "checks": labelled.warnings,
+    }
 
-    The CSV has a header and one row, so that the rows of many scans can be put together; a
-    percentile is that of a measure among the subjects of the network's card.
+
+def table_text(path: Path, name: str, labelled: LabelledScan) -> str:
+    """The numbers as CSV or JSON, by the ending of `path`.
+
+    The CSV has a header and one row, so that the rows of many scans can be put together.
     """
-    measures = labelled.measures
-    percentiles = {n: segmenter.percentile(n, measures[n]) for n in MEASURES}
     if path.suffix == ".json":
-        about = {"name": name, "measures": measures, "percentiles": percentiles}
-        return to_json({**about, "network": segmenter.hash, "checks": labelled.warnings})
+        return to_json(result_of(name, labelled))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["name", *measures, *(f"{n}_percentile" for n in percentiles), "warnings"])
-    values = [*(f"{v:.4f}" for v in measures.values()), *(f"{v:.1f}" for v in percentiles.values())]
+    writer.writerow(["name", *COLUMNS, "warnings"])
+    cells = labelled.numbers.cells()
+    values = ["" if cells.get(column) is None else cells[column] for column in COLUMNS]
     writer.writerow([name, *values, " | ".join(labelled.warnings)])
     return buffer.getvalue()
 

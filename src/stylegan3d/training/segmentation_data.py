@@ -16,10 +16,14 @@ from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.opening import open_image
-from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme
-from stylegan3d.segmentation.regions import REGIONS, region_of_label
+from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, asymmetry_percent
+from stylegan3d.segmentation.regions import REGIONS, SIDES, region_of_label
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.segmentation_augmentation import augment_labelled
+
+#: Per cent by which the sides of a brain may differ in a map that tells them apart; people differ
+#: by less than 5.
+LARGEST_ASYMMETRY = 20.0
 
 
 class Brains(Protocol):
@@ -106,7 +110,7 @@ def _window(volume: Tensor, multiple: int, generator: torch.Generator) -> tuple[
 
 
 def load_labelled(pack: Pack, folder: Path, scheme: Scheme = TISSUES) -> LabelledBrains:
-    """The subjects of a pack that have a label map in `folder`.
+    """The subjects of a pack that have a label map in `folder`, and one that tells the sides apart.
 
     Parameters
     ----------
@@ -131,9 +135,12 @@ def load_labelled(pack: Pack, folder: Path, scheme: Scheme = TISSUES) -> Labelle
     for split in ("train", "validation"):
         for row in pack.indices(split):
             path = label_map_of(Path(pack.table[row]["file"]), folder)
-            if path is not None:
+            if path is None:
+                continue
+            found = read_map(path, pack.space, table)
+            if not one_sided(found, scheme):
                 rows.append(int(row))
-                maps.append(read_map(path, pack.space, table))
+                maps.append(found)
         training = training or len(rows)
     if not training or training == len(rows):
         raise StyleGAN3DError(
@@ -142,6 +149,16 @@ def load_labelled(pack: Pack, folder: Path, scheme: Scheme = TISSUES) -> Labelle
             "give some of both."
         )
     return LabelledBrains(pack, np.array(rows, np.int64), np.stack(maps), training, scheme)
+
+
+def one_sided(labels: np.ndarray, scheme: Scheme) -> bool:
+    """Whether a map gives most of the brain to one side, as automatic labels sometimes do."""
+    counts = np.bincount(labels.ravel(), minlength=len(scheme.classes)).astype(np.float64)
+    sides = [
+        sum(counts[i] for i, name in enumerate(scheme.classes) if name.startswith(f"{side}_"))
+        for side in SIDES
+    ]
+    return abs(asymmetry_percent(sides[0], sides[1])) > LARGEST_ASYMMETRY
 
 
 def _class_of_label(folder: Path) -> dict[int, int]:

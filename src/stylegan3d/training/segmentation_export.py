@@ -9,9 +9,9 @@ import numpy as np
 
 from stylegan3d.progress import Progress
 from stylegan3d.segmentation.card import write_model
-from stylegan3d.segmentation.classes import TISSUES, dice_scores, volumes_ml
+from stylegan3d.segmentation.classes import MEASURES, TISSUES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.segmentation.measures import MEASURES, measure
+from stylegan3d.segmentation.measures import measure
 from stylegan3d.training.network_export import about, noted, rounded
 from stylegan3d.training.segmentation import SegmentationRun
 from stylegan3d.training.segmentation_baseline import measure_baselines

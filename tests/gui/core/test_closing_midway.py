@@ -26,8 +26,8 @@ from napari_stylegan3d.project import controller as projecting
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.segmentation.measures import MEASURES
 from stylegan3d.segmentation.network import TissueNetwork
+from stylegan3d.segmentation.regions import REGIONS
 
 PATIENCE_S = 60.0
 #: Work that would be over before anything can be closed takes so long before and after.
@@ -105,10 +105,12 @@ def errors(monkeypatch):
 def opened(make_napari_viewer, model, errors, notifications, monkeypatch, tmp_path):
     """The explorer in a window of its own, slow enough that it can be closed midway."""
     network = TissueNetwork((8, 8))
-    people = {"percents": [0, 100], "quantiles": {n: [0.0, 5000.0] for n in MEASURES}}
-    card = {"name": "tissue-tiny", "space": {"voxel_mm": [8.0] * 3}, "people": people}
+    card = {"name": "tissue-tiny", "space": {"voxel_mm": [8.0] * 3}}
     tiny = Segmenter(network, card, "0123456789", torch.device("cpu"))
     monkeypatch.setattr(inference, "bundled_segmenter", lambda: tiny)
+    coarse = TissueNetwork((8, 8), len(REGIONS.classes))
+    regions = Segmenter(coarse, card, "9876543210", torch.device("cpu"), REGIONS)
+    monkeypatch.setattr(inference, "bundled_regions", lambda: regions)
     monkeypatch.setattr(tissue_reading, "screen_dtype", lambda: torch.float32)
     for place, name in (
         (exporting, "save_volume"),

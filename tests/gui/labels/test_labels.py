@@ -49,9 +49,6 @@ class Reader:
     def segment(self, volume, space, **_more):
         return Segmentation(tissues(volume.shape), space)
 
-    def percentile(self, _name, _value):
-        return 50.0
-
 
 def untrained(space):
     """A painter for the tiny generator's grid: every tissue in its usual brightness."""

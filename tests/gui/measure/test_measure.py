@@ -8,14 +8,17 @@ from qtpy.QtWidgets import QApplication
 from napari_stylegan3d.core import tissues
 from napari_stylegan3d.core.tissues import NAME
 from napari_stylegan3d.measure.jobs import start_of
-from napari_stylegan3d.measure.panel import percentile_in_words, signed
+from napari_stylegan3d.measure.panel import signed
 from napari_stylegan3d.views.captions import NAMES
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
-from stylegan3d.segmentation import inference
-from stylegan3d.segmentation.classes import CLASSES, volumes_ml
+from stylegan3d.scans.person import Person
+from stylegan3d.segmentation import inference, norms
+from stylegan3d.segmentation.classes import CLASSES, VOLUMES, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.segmentation.measures import MEASURES
 from stylegan3d.segmentation.network import TissueNetwork
+from stylegan3d.segmentation.numbers import numbers_of
+from stylegan3d.segmentation.regions import REGIONS
+from stylegan3d.segmentation.words import ALL_MEASURES, value_text
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,11 +29,18 @@ def segmenter():
     card = {
         "name": "tissue-tiny",
         "space": {"voxel_mm": [8.0, 8.0, 8.0]},
-        "people": {"percents": [0, 100], "quantiles": {n: [0.0, 5000.0] for n in MEASURES}},
     }
     tiny = Segmenter(network, card, "0123456789", torch.device("cpu"))
+    coarse = TissueNetwork((8, 8), len(REGIONS.classes))
+    regions = Segmenter(coarse, card, "9876543210", torch.device("cpu"), REGIONS)
+    rng = np.random.default_rng(0)
+    rows = [{n: 100 * float(np.exp(rng.normal(0, 0.1))) for n in ALL_MEASURES} for _ in range(80)]
+    people = [Person(19 + 0.75 * i, "FM"[i % 2]) for i in range(80)]
+    of_people = norms.fit_norms(rows, people, [""] * 80, "80 people")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "bundled_segmenter", lambda: tiny)
+        patch.setattr(inference, "bundled_regions", lambda: regions)
+        patch.setattr(norms, "bundled_norms", lambda: of_people)
         patch.setattr(tissues, "screen_dtype", lambda: torch.float32)
         yield tiny
 
@@ -68,6 +78,11 @@ def number(window, name):
     return float(window.find(f"measure.{name}").text())
 
 
+def ml(measures):
+    """Millilitres of each tissue, of all measures."""
+    return {name: measures[f"{name}_ml"] for name in VOLUMES}
+
+
 def test_folded_away_it_measures_nothing(window):
     part = window.explorer.measuring
     assert not part.box.open
@@ -102,8 +117,46 @@ def test_an_edit_is_counted_from_the_brain_before_it(window, box, segmenter):
     window.click("measure.copy")
     rows = QApplication.clipboard().text().splitlines()
     assert rows[0].startswith("# Seed 0")
-    cells = dict(zip(rows[1].split("\t"), rows[-1].split("\t"), strict=True))
-    assert float(cells["change_ml"]) == pytest.approx(after["brain"] - before["brain"], abs=0.01)
+    (row,) = [row for row in rows if row.startswith("Brain tissue")]
+    cells = dict(zip(rows[1].split("\t"), row.split("\t"), strict=True))
+    assert float(cells["change"]) == pytest.approx(after["brain"] - before["brain"], abs=0.01)
+
+
+def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box):
+    """The window shows what the engine says, to the last digit; a second brain has its own age."""
+    assert window.find("measure.grey.z").text() == "–"
+    assert "need age and sex" in window.find("measure.among").text()
+    assert not window.find("measure.plot").isVisible()
+    window.set("measure.age", 50)
+    window.choose("measure.sex", "F")
+    expected = numbers_of(box.measured.measures, Person(50, "F"))
+    for name, cell in (
+        ("grey_ml", "grey"),
+        ("left_hippocampus_ml", "hippocampus.left"),
+        ("hippocampus_asymmetry", "hippocampus.asymmetry"),
+    ):
+        z_cell = f"{cell}_z" if "." in cell else f"{cell}.z"
+        value_cell = cell if "." in cell else f"{cell}.ml"
+        assert box.box.cells[z_cell].text() == expected.scores[name].words[0]
+        assert box.box.cells[value_cell].text() == value_text(name, expected.measures[name])
+    plot = window.find("measure.plot")
+    assert plot.isVisible()
+    assert plot.curve.age == 50
+    assert plot.curve.value == expected.measures["ventricle_ml"]
+    assert not plot.grab().toImage().isNull()
+    seed = window.find("browse.seed").value()
+    window.set("browse.seed", 21)
+    window.settle()
+    window.wait(lambda: is_fresh(window))
+    assert window.find("measure.age").value() == 0
+    window.set("browse.seed", seed)
+    window.settle()
+    window.wait(lambda: is_fresh(window))
+    assert window.find("measure.age").value() == 50
+    window.set("measure.age", 90)
+    assert "18 to 80 years" in window.find("measure.among").text()
+    assert window.find("measure.grey.z").text() == "–"
+    window.set("measure.age", 0)
 
 
 def test_nothing_is_measured_while_a_hand_drags(window, box):
@@ -122,7 +175,7 @@ def test_labels_lie_over_the_planes_and_go_with_the_brain_they_belong_to(window,
     window.wait(lambda: box.layer.layer is not None and box.layer.layer.visible)
     layer = window.viewer.layers[NAME]
     assert np.array_equal(layer.data, box.measured.labels)
-    assert volumes_ml(layer.data, box.measured.space) == box.measured.volumes
+    assert volumes_ml(layer.data, box.measured.space) == pytest.approx(ml(box.measured.measures))
     point = np.argwhere(layer.data == np.bincount(layer.data.ravel())[1:].argmax() + 1)[0]
     window.viewer.dims.point = layer.data_to_world(tuple(point))
     names = layer.features["name"]
@@ -196,7 +249,6 @@ def test_changes_are_counted_from_before_the_edits_else_from_before_the_mix():
 
 def test_numbers_are_written_with_their_sign():
     assert [signed(v, 1) for v in (1.26, -0.5, 0.04, -0.04)] == ["+1.3", "-0.5", "0.0", "0.0"]
-    assert [percentile_in_words(v) for v in (0.4, 1, 55.4, 99.5)] == ["<1", "1", "55", ">99"]
 
 
 def test_an_edited_scan_is_measured_beside_the_scan(window, scan_file, segmenter, box):
@@ -208,13 +260,13 @@ def test_an_edited_scan_is_measured_beside_the_scan(window, scan_file, segmenter
     window.session.change(window.recipe.replace(edits=(Edit("PC 1", 3.0),)))
     window.settle()
     window.wait(lambda: is_fresh(window) and box.measured.before is not None)
-    assert box.measured.volumes == shown(window, segmenter)
+    assert ml(box.measured.measures) == pytest.approx(shown(window, segmenter))
     scan = segmenter.segment(case.aligned.volume, case.aligned.space).volumes
-    assert box.measured.before == scan
-    assert box.measured.volumes != scan
+    assert ml(box.measured.before) == pytest.approx(scan)
+    assert ml(box.measured.measures) != pytest.approx(scan)
     told = window.find("measure.of").text()
     assert told == "Edited scan sub-07: PC 1 +3 sd; changes relative to: Scan sub-07"
     window.click("project.show.model")
     window.settle()
     window.wait(lambda: is_fresh(window) and "Reconstruction" in window.find("measure.of").text())
-    assert box.measured.volumes == shown(window, segmenter)
+    assert ml(box.measured.measures) == pytest.approx(shown(window, segmenter))

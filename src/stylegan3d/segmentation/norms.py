@@ -1,0 +1,452 @@
+"""Where a volume lies among people of the same age, sex and head size.
+
+A measure, on a power scale that makes it symmetric (Box and Cox 1964), is regressed on age (a
+natural cubic spline), sex, their product, and the logarithm of head size; its spread on age and sex
+(as in GAMLSS, Rigby and Stasinopoulos 2005, doi:10.1111/j.1467-9876.2005.00510.x). What is left,
+divided by the spread, is z: head size is taken off as a residual, not by a ratio, which
+over-corrects (Voevodskaya et al. 2014, doi:10.3389/fnagi.2014.00264; Opfer et al. 2022,
+doi:10.1016/j.neurad.2022.03.002). The uncertainty of the curve itself, which grows where people are
+few, is part of the spread.
+
+Brains are without skull, so head size is the volume of the extracted brain with its fluid.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from stylegan3d.checkpoints.places import bundled_model_path
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.scans.person import Person
+from stylegan3d.segmentation.words import AGES, HEAD, score_text
+from stylegan3d.storage.jsontext import finite_number, from_json
+
+FORMAT, VERSION = "stylegan3d-norms", 1
+FILE = "norms.json"
+BUNDLED = "regions-t1-2mm"
+#: Places of the spline's knots among the ages of the people.
+KNOTS = (0.05, 0.35, 0.65, 0.95)
+POWERS = (0.0, 0.5, 1.0)
+#: A table of fewer people gives no curve.
+FEWEST = 40
+#: A site with fewer people has no shift of its own.
+FEWEST_AT_SITE = 8
+#: Of a normal distribution: 95 % lie within.
+WIDE = 1.959964
+
+
+@dataclass(frozen=True)
+class Score:
+    """Where a value lies.
+
+    Attributes
+    ----------
+    z : float
+        Standard deviations from the expected value.
+    percentile : float
+        0 to 100.
+    expected, low, high : float
+        Median, and the limits between which 95 % of such people lie, in the measure's unit.
+    scanner : float
+        By how much z another scanner may shift: the largest mean z of one of the sites.
+    """
+
+    z: float
+    percentile: float
+    expected: float
+    low: float
+    high: float
+    scanner: float = 0.0
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """z and percentile as they are shown everywhere."""
+        return score_text(self.z, self.percentile)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One measure's dependence on age, sex and head size.
+
+    Attributes
+    ----------
+    power : float or None
+        Of the power scale, 0 for the logarithm; None for measures of either sign, taken as is.
+    mean : ndarray, shape (k,)
+        Coefficients of the expected value.
+    covariance : ndarray, shape (k, k)
+        Of these coefficients.
+    spread : ndarray, shape (3,)
+        Coefficients of the logarithm of the standard deviation: 1, age, sex.
+    sites : dict of str to float
+        Mean z of the people of each site.
+    """
+
+    power: float | None
+    mean: np.ndarray
+    covariance: np.ndarray
+    spread: np.ndarray
+    sites: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Norms:
+    """Norms of many measures, as of one file.
+
+    Attributes
+    ----------
+    name : str
+        Whose they are, such as "222 people of 3 sites".
+    networks : tuple of str
+        SHA-256 of the networks that measured; empty if unknown.
+    knots : ndarray, shape (4,)
+        Of the spline, in years.
+    head_ml : float
+        Usual head size.
+    curves : dict of str to Curve
+        By measure.
+    people : tuple
+        Measures of each and who they are, of norms from a table of people; empty otherwise.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    knots: np.ndarray
+    head_ml: float
+    curves: dict[str, Curve]
+    people: tuple[tuple[Mapping[str, float], Person], ...] = ()
+
+    def score(self, measure: str, value: float, person: Person, head_ml: float) -> Score:
+        """Where a value lies.
+
+        Parameters
+        ----------
+        measure : str
+            A key of `curves`.
+        value : float
+            In its unit.
+        person : Person
+            Both age and sex known.
+        head_ml : float
+            The brain with its fluid.
+
+        Raises
+        ------
+        StyleGAN3DError
+            If the person is younger or older than `AGES`.
+        """
+        check_age(person)
+        assert person.age is not None
+        at = np.array([person.age])
+        middle, spread = self._at(measure, at, person.sex, head_ml)
+        power = self.curves[measure].power
+        z = (_powered(np.array([value]), power) - middle) / spread
+        low, expected, high = (
+            float(_unpowered(middle + k * spread, power)[0]) for k in (-WIDE, 0, WIDE)
+        )
+        shifts = self.curves[measure].sites.values()
+        scanner = max(map(abs, shifts), default=0.0)
+        return Score(float(z[0]), 100 * float(ndtr(z[0])), expected, low, high, scanner)
+
+    def curve(
+        self, measure: str, sex: str, head_ml: float, ages: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Expected value and the limits of 95 % of people, each (n,), by age `(n,)`."""
+        middle, spread = self._at(measure, ages, sex, head_ml)
+        power = self.curves[measure].power
+        low, expected, high = (_unpowered(middle + k * spread, power) for k in (-WIDE, 0, WIDE))
+        return expected, low, high
+
+    def _at(
+        self, measure: str, ages: np.ndarray, sex: str | None, head_ml: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation on the power scale, the curve's uncertainty included."""
+        curve = self.curves[measure]
+        n = len(ages)
+        male, heads = np.full(n, float(sex == "M")), np.full(n, head_ml / self.head_ml)
+        x = _terms(ages, male, heads, self.knots, measure)
+        own = np.exp(2 * _spread_terms(ages, male) @ curve.spread)
+        unsure = np.einsum("ij,jk,ik->i", x, curve.covariance, x)
+        return x @ curve.mean, np.sqrt(own + unsure)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `norms_from` reads it."""
+        return {
+            "format": FORMAT,
+            "format_version": VERSION,
+            "name": self.name,
+            "networks": list(self.networks),
+            "ages": list(AGES),
+            "knots": _short(self.knots),
+            "head_ml": round(self.head_ml, 1),
+            "curves": {
+                name: {
+                    "power": curve.power,
+                    "mean": _short(curve.mean),
+                    "covariance": _short(curve.covariance[np.tril_indices(len(curve.mean))]),
+                    "spread": _short(curve.spread),
+                    "sites": {site: round(z, 2) for site, z in curve.sites.items()},
+                }
+                for name, curve in self.curves.items()
+            },
+        }
+
+
+def check_age(person: Person) -> None:
+    """StyleGAN3DError if there are no norms for this age."""
+    if person.age is None or not AGES[0] <= person.age <= AGES[1]:
+        told = "unknown" if person.age is None else f"{person.age:g}"
+        raise StyleGAN3DError(
+            f"There are no percentiles for the age {told}: the people measured are {AGES[0]:g} to "
+            f"{AGES[1]:g} years old; leave the age out to get volumes alone."
+        )
+
+
+def fit_norms(
+    rows: Sequence[Mapping[str, float]],
+    people: Sequence[Person],
+    sites: Sequence[str],
+    name: str,
+    networks: tuple[str, ...] = (),
+) -> Norms:
+    """Norms from the measures of people.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        The measures of each, `HEAD` among them, all with the same keys.
+    people : sequence of Person
+        Both age and sex known.
+    sites : sequence of str
+        Scanner or study of each.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If they are too few.
+    """
+    inside = [i for i, p in enumerate(people) if p.age is not None and p.age <= AGES[1] + 3]
+    if len(inside) < FEWEST or {people[i].sex for i in inside} != {"F", "M"}:
+        raise StyleGAN3DError(
+            f"Norms need at least {FEWEST} people of both sexes with age and sex; "
+            f"the table has {len(inside)}."
+        )
+    ages = np.array([people[i].age for i in inside], np.float64)
+    male = np.array([people[i].sex == "M" for i in inside], np.float64)
+    heads = np.array([rows[i][HEAD] for i in inside], np.float64)
+    where = [sites[i] for i in inside]
+    usual = float(np.median(heads))
+    knots = np.quantile(ages, KNOTS)
+    known = [site for site, count in Counter(where).items() if site and count >= FEWEST_AT_SITE]
+    curves = {}
+    for measure in rows[0]:
+        values = np.array([rows[i][measure] for i in inside], np.float64)
+        x = _terms(ages, male, heads / usual, knots, measure)
+        s = _spread_terms(ages, male)
+        power, mean, spread = _fitted(values, x, s)
+        deviation = np.exp(s @ spread)
+        covariance = np.linalg.inv(x.T @ (x / deviation[:, None] ** 2))
+        z = (_powered(values, power) - x @ mean) / deviation
+        shifts = {k: float(z[[w == k for w in where]].mean()) for k in sorted(known)}
+        curves[measure] = Curve(power, mean, covariance, spread, shifts)
+    return Norms(name, networks, knots, usual, curves)
+
+
+def _fitted(
+    values: np.ndarray, x: np.ndarray, s: np.ndarray
+) -> tuple[float | None, np.ndarray, np.ndarray]:
+    """Power, mean and spread of the greatest likelihood."""
+    powers: Sequence[float | None] = POWERS if (values > 0).all() else (None,)
+    best: tuple[float, float | None, np.ndarray, np.ndarray] | None = None
+    for power in powers:
+        scaled = _powered(values, power)
+        unit = scaled.std() or 1.0
+        mean, spread = _regressed(scaled / unit, x, s)
+        left = (scaled / unit - x @ mean) / np.exp(s @ spread)
+        steep = 0.0 if power is None else (power - 1) * float(np.log(values).sum())
+        told = steep - float((left**2 / 2 + s @ spread).sum()) - len(values) * float(np.log(unit))
+        if best is None or told > best[0]:
+            spread = spread + np.log(unit) * np.eye(len(spread))[0]
+            best = (told, power, mean * unit, spread)
+    assert best is not None
+    return best[1:]
+
+
+def _regressed(t: np.ndarray, x: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted least squares for the mean and Newton steps for the spread, in turn."""
+    spread = np.zeros(s.shape[1])
+    mean = np.zeros(x.shape[1])
+    for _ in range(30):
+        weight = np.exp(-s @ spread)
+        mean = np.linalg.lstsq(x * weight[:, None], t * weight, rcond=None)[0]
+        squares = ((t - x @ mean) / np.exp(s @ spread)) ** 2
+        step = np.linalg.solve(2 * s.T @ (s * squares[:, None]), s.T @ (squares - 1))
+        spread = spread + np.clip(step, -0.5, 0.5)
+    # The mean took some of the spread with it: what n - k degrees of freedom would leave.
+    spread[0] += 0.5 * np.log(len(t) / (len(t) - x.shape[1]))
+    return mean, spread
+
+
+def _terms(
+    ages: np.ndarray, male: np.ndarray, heads: np.ndarray, knots: np.ndarray, measure: str
+) -> np.ndarray:
+    """Columns of the mean, (n, k); `heads` in parts of the usual one."""
+    decades = (ages - 45) / 10
+    columns = [np.ones_like(ages), *_spline(decades, (knots - 45) / 10)]
+    columns += [male - 0.5, (male - 0.5) * decades]
+    if measure != HEAD:
+        columns.append(np.log(heads))
+    return np.stack(columns, axis=1)
+
+
+def _spread_terms(ages: np.ndarray, male: np.ndarray) -> np.ndarray:
+    return np.stack([np.ones_like(ages), (ages - 45) / 10, male - 0.5], axis=1)
+
+
+def _spline(x: np.ndarray, knots: np.ndarray) -> list[np.ndarray]:
+    """Natural cubic spline, linear beyond the outer knots (Harrell 2015, section 2.4.5)."""
+    last, before = knots[-1], knots[-2]
+
+    def cubed(k: float) -> np.ndarray:
+        return np.maximum(x - k, 0) ** 3
+
+    scale = (last - knots[0]) ** 2
+    return [x] + [
+        (
+            cubed(k)
+            - cubed(before) * (last - k) / (last - before)
+            + cubed(last) * (before - k) / (last - before)
+        )
+        / scale
+        for k in knots[:-2]
+    ]
+
+
+def _powered(values: np.ndarray, power: float | None) -> np.ndarray:
+    """On the power scale; nothing of a measure counts as a hundredth of a unit."""
+    if power is None:
+        return values
+    positive = np.maximum(values, 0.01)
+    return np.log(positive) if power == 0 else (positive**power - 1) / power
+
+
+def _unpowered(scaled: np.ndarray, power: float | None) -> np.ndarray:
+    """Inverse of `_powered`."""
+    if power is None:
+        return scaled
+    if power == 0:
+        return np.exp(scaled)
+    return np.maximum(1 + power * scaled, 0) ** (1 / power)
+
+
+def _short(numbers: np.ndarray) -> list[float]:
+    return [float(f"{value:.8g}") for value in np.ravel(numbers)]
+
+
+def norms_from(data: Any) -> Norms:
+    """The norms of a parsed file; ValueError if it is none."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ValueError("no file of norms")
+    if data.get("format_version") != VERSION:
+        raise ValueError("of another version of this program")
+    curves = {}
+    for name, told in data["curves"].items():
+        mean = _numbers(told["mean"])
+        k = len(mean)
+        covariance = np.zeros((k, k))
+        covariance[np.tril_indices(k)] = _numbers(told["covariance"])
+        covariance = covariance + np.tril(covariance, -1).T
+        power = finite_number(told["power"])
+        sites = {str(site): float(z) for site, z in told["sites"].items()}
+        curves[name] = Curve(power, mean, covariance, _numbers(told["spread"]), sites)
+        if k != (6 if name == HEAD else 7) or len(curves[name].spread) != 3:
+            raise ValueError(f"other coefficients of {name}")
+    knots, networks = _numbers(data["knots"]), tuple(map(str, data["networks"]))
+    if len(knots) != len(KNOTS):
+        raise ValueError("other knots")
+    return Norms(str(data["name"]), networks, knots, float(data["head_ml"]), curves)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """float64 [n]; ValueError if one is not finite."""
+    found = np.array(values, np.float64)
+    if found.ndim != 1 or not np.isfinite(found).all():
+        raise ValueError("a number is missing")
+    return found
+
+
+def read_norms(path: Path) -> Norms:
+    """Norms from a file of this program, or from a table of local people.
+
+    Parameters
+    ----------
+    path : Path
+        .json, or .csv or .tsv with one row for each person: columns age, sex and, as `segment`
+        writes them, the measures; optionally site.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it is neither, or has too few people.
+    """
+    try:
+        if path.suffix == ".json":
+            return norms_from(from_json(path.read_bytes()))
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StyleGAN3DError(
+            f"{path} holds no norms ({error}): give a file or a table of people as "
+            "docs/segmentation.md describes it."
+        ) from error
+    return _of_table(path, text)
+
+
+def _of_table(path: Path, text: str) -> Norms:
+    separator = max("\t;,", key=text.split("\n", 1)[0].count)
+    rows, people, sites = [], [], []
+    columns: set[str] | None = None
+    for row in csv.DictReader(io.StringIO(text), delimiter=separator):
+        age, sex = _cell(row.get("age")), (row.get("sex") or "").strip().upper()[:1]
+        if age is None or sex not in ("F", "M") or not AGES[0] <= age <= AGES[1]:
+            continue
+        found = {
+            name: value
+            for name, cell in row.items()
+            if name and name.endswith(("_ml", "_asymmetry", "_ratio"))
+            if (value := _cell(cell)) is not None
+        }
+        columns = set(found) if columns is None else columns & set(found)
+        rows.append(found)
+        people.append(Person(age, sex))
+        sites.append((row.get("site") or "").strip())
+    if not rows or not columns or HEAD not in columns:
+        raise StyleGAN3DError(
+            f"{path} has no row with age, sex (F or M) and {HEAD}: give a table with these columns "
+            "and the measures that `stylegan3d segment` writes."
+        )
+    kept = [{name: row[name] for name in sorted(columns)} for row in rows]
+    norms = fit_norms(kept, people, sites, f"{len(rows)} people of {path.name}")
+    return replace(norms, people=tuple(zip(kept, people, strict=True)))
+
+
+def _cell(text: str | None) -> float | None:
+    try:
+        return finite_number(float((text or "").strip().replace(",", ".")))
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def bundled_norms() -> Norms:
+    """Those that come with the program, of its own networks."""
+    return read_norms(bundled_model_path(BUNDLED) / FILE)

@@ -1,0 +1,125 @@
+"""Norms find what they were made of, refuse what they do not know, and survive their file."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.scans.person import Person, person_of_dicom, person_of_file
+from stylegan3d.segmentation.norms import (
+    _spread_terms,
+    bundled_norms,
+    fit_norms,
+    norms_from,
+    read_norms,
+)
+from stylegan3d.segmentation.words import ALL_MEASURES, HEAD
+
+
+def truth(age, male, head):
+    """Median of a made-up measure: it grows with age, men's and large heads have more."""
+    return 3 + 0.02 * (age - 45) + 0.3 * (male - 0.5) + np.log(head / 1400)
+
+
+@pytest.fixture(scope="module")
+def people():
+    """600 people with a measure of known median, spread and skew; few are old."""
+    rng = np.random.default_rng(0)
+    ages = 19 + 60 * rng.random(600) ** 1.8
+    male = rng.random(600) < 0.5
+    heads = np.exp(rng.normal(np.log(1400), 0.1, 600)) * np.where(male, 1.06, 0.94)
+    z = rng.normal(size=600)
+    logs = truth(ages, male, heads) + z * np.exp(-1.5 + 0.01 * (ages - 45))
+    rows = [{HEAD: h, "ventricle_ml": float(np.exp(v))} for h, v in zip(heads, logs, strict=True)]
+    persons = [Person(float(a), "FM"[int(m)]) for a, m in zip(ages, male, strict=True)]
+    return rows, persons, z
+
+
+@pytest.fixture(scope="module")
+def norms(people):
+    rows, persons, _ = people
+    sites = ["a" if i % 2 else "b" for i in range(len(rows))]
+    return fit_norms(rows, persons, sites, "600 people")
+
+
+def test_z_is_what_is_left_without_age_sex_and_head_size(people, norms):
+    rows, persons, z = people
+    found = np.array(
+        [
+            norms.score("ventricle_ml", row["ventricle_ml"], person, row[HEAD]).z
+            for row, person in zip(rows, persons, strict=True)
+        ]
+    )
+    assert np.corrcoef(found, z)[0, 1] > 0.98
+    assert abs(found.mean()) < 0.05
+    assert 0.95 < found.std() < 1.05
+    score = norms.score("ventricle_ml", np.exp(truth(30, 1, 1500)), Person(30, "M"), 1500)
+    assert abs(score.z) < 0.2
+    assert score.percentile == pytest.approx(50, abs=8)
+    spread = np.exp(-1.5 + 0.01 * (30 - 45))
+    assert np.log(score.high / score.low) == pytest.approx(2 * 1.96 * spread, rel=0.1)
+    assert score.scanner < 0.2
+
+
+def test_the_interval_grows_where_people_are_few(norms, people):
+    rows, persons, _ = people
+    few = fit_norms(rows[:60], persons[:60], [""] * 60, "60 people")
+
+    def unsure(of, age):
+        """Of the curve itself: the spread without that of people."""
+        at = np.array([age])
+        own = np.exp(2 * _spread_terms(at, np.zeros(1)) @ of.curves["ventricle_ml"].spread)
+        return float(of._at("ventricle_ml", at, "F", 1400)[1][0] ** 2 - own[0])
+
+    assert unsure(norms, 79.0) > 2 * unsure(norms, 30.0)
+    assert unsure(few, 30.0) > 4 * unsure(norms, 30.0) > 0
+
+
+def test_the_file_says_the_same(norms, tmp_path):
+    path = tmp_path / "norms.json"
+    path.write_text(json.dumps(norms.to_dict()))
+    again = read_norms(path)
+    args = "ventricle_ml", 31.0, Person(64, "F"), 1300.0
+    assert again.score(*args).z == pytest.approx(norms.score(*args).z, abs=1e-3)
+    damaged = norms.to_dict()
+    damaged["curves"]["ventricle_ml"]["spread"] = [1.0]
+    with pytest.raises(ValueError, match="coefficients"):
+        norms_from(damaged)
+    path.write_text("{}")
+    with pytest.raises(StyleGAN3DError, match="holds no norms"):
+        read_norms(path)
+
+
+@pytest.mark.parametrize("age", [17, 81, None])
+def test_other_ages_are_refused(norms, age):
+    with pytest.raises(StyleGAN3DError, match="18 to 80 years"):
+        norms.score("ventricle_ml", 20.0, Person(age, "F"), 1300.0)
+
+
+def test_the_bundled_norms_have_every_measure():
+    norms = bundled_norms()
+    assert set(norms.curves) == set(ALL_MEASURES)
+    young, old = (
+        norms.score("ventricle_ml", 20.0, Person(age, "F"), 1300.0).expected for age in (25, 75)
+    )
+    assert old > 1.5 * young
+    assert norms.curves["white_ml"].sites
+
+
+def test_age_and_sex_are_read_from_the_files_of_a_scan(tmp_path):
+    anat = tmp_path / "sub-01" / "anat"
+    anat.mkdir(parents=True)
+    scan = anat / "sub-01_T1w.nii.gz"
+    assert person_of_file(scan) == Person()
+    table = "participant_id\tage\tsex\nsub-02\t20\tM\nsub-01\t63.5\tfemale\n"
+    (tmp_path / "participants.tsv").write_text(table)
+    assert person_of_file(scan) == Person(63.5, "F")
+    assert person_of_file(anat / "sub-03_T1w.nii.gz") == Person()
+    (anat / "sub-01_T1w.json").write_text('{"PatientAge": "064Y", "PatientSex": "F"}')
+    assert person_of_file(scan) == Person(64, "F")
+    assert person_of_dicom("030M", "", "", "M") == Person(2.5, "M")
+    assert person_of_dicom("", "19700101", "20200702", "O") == Person(
+        pytest.approx(50.5, abs=0.01), None
+    )
+    assert person_of_dicom("soon", "1970", "", "") == Person()
