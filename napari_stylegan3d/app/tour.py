@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_stylegan3d.app.qt_binding import BrokenBindingError
+from napari_stylegan3d.app.tour_film import film
 from napari_stylegan3d.app.tour_stops import STOPS, Tour, TourError
 from napari_stylegan3d.app.virtual_screen import NoScreenError, start_virtual_screen
 from napari_stylegan3d.app.window import add_model_options, has_display, open_window
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         if args.virtual or not has_display():
             start_virtual_screen()
-        walk(args.out, args.model, args.frame)
+        walk(args.out, args.model, args.frame, args.gif)
     except (BrokenBindingError, NoScreenError, TourError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -68,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: stylegan3d-tour --out tour-output",
     )
     result.add_argument("--out", type=Path, default=Path(OUT), help=f"folder; default: {OUT}")
+    result.add_argument(
+        "--gif", type=Path, help="instead, make a film of twenty seconds, such as tour.gif"
+    )
     add_model_options(result)
     result.add_argument(
         "--virtual", action="store_true", help="use a virtual screen even where there is a display"
@@ -75,12 +79,12 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def walk(out: Path, model: Path | None, frame: str | None = None) -> None:
-    """Open the window, run the tour, write the page, close."""
+def walk(out: Path, model: Path | None, frame: str | None = None, gif: Path | None = None) -> None:
+    """Open the window, run the tour or make the film, write the page, close."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stylegan3d-tour-") as home:
         as_on_the_first_day(Path(home))
-        _walk(out, model, frame)
+        _walk(out, model, frame, gif)
     print(f"It took {(time.monotonic() - started) / 60:.1f} min.")
 
 
@@ -91,10 +95,14 @@ def as_on_the_first_day(home: Path) -> None:
     os.environ["STYLEGAN3D_SESSIONS"] = str(home / "sessions")
 
 
-def _walk(out: Path, model: Path | None, frame: str | None) -> None:
+def _walk(out: Path, model: Path | None, frame: str | None, gif: Path | None) -> None:
     viewer, explorer = open_window(model, frame=frame)
     try:
         tour = Tour(viewer, explorer, out.absolute())
+        if gif is not None:
+            film(tour, gif)
+            print(f"{gif}: {gif.stat().st_size / 1e6:.1f} MB")
+            return
         for stop in STOPS:
             stop(tour)
         write_page(out, tour.pictures)
