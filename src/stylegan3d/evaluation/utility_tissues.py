@@ -21,7 +21,7 @@ from stylegan3d.devices import workers
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import bootstrap
-from stylegan3d.segmentation.classes import CLASSES, mean_scores
+from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_scores
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 from stylegan3d.training.run import Run
 from stylegan3d.training.segmentation import (
@@ -128,6 +128,7 @@ class _Brains:
     """Training brains, or test subjects."""
 
     pairs: Sequence[Labelled]
+    scheme: Scheme = TISSUES
 
     @property
     def training(self) -> int:
