@@ -76,6 +76,7 @@ docs: $(READY)  ## Take the pictures of the documents anew, check their links an
 		name=$${picture##*/}; \
 		cp $$(ls $(TOUR)/$$name $(TOUR)/[0-9][0-9]-$$name 2>/dev/null) docs/images/$$name || exit 1; \
 	done
+	$(BIN)/stylegan3d-tour --virtual --out $(TOUR) --gif docs/images/tour.gif
 	$(BIN)/python -m pytest tests/test_docs.py
 
 site: $(READY)  ## Make a site of the documents in build/site, without a network
