@@ -136,8 +136,9 @@ def test_wrong_words_are_one_sentence(run, words, says):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
-def test_a_full_disk_behind_stdout_is_one_sentence():
-    words = [sys.executable, "-m", "stylegan3d", "info", "--json"]
+@pytest.mark.parametrize("asked", [("info", "--json"), ("--help",)])
+def test_a_full_disk_behind_stdout_is_one_sentence(asked):
+    words = [sys.executable, "-m", "stylegan3d", *asked]
     with open("/dev/full", "w") as full:
         ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
     assert ended.returncode == 2

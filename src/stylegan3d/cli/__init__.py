@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -150,6 +152,10 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be used ({error.strerror}): choose another file or folder."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):
+        # Of what is printed, which Python would try again at the end, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return f"The result cannot be printed ({error.strerror}): send it elsewhere."
     if hasattr(error, "format_message"):  # prefix added by the parser
         wrong = error.format_message().removeprefix("Invalid value: ").rstrip(".")
         asked = getattr(getattr(error, "ctx", None), "command_path", "stylegan3d")
