@@ -1,7 +1,7 @@
 """Edits of scans themselves: how much of an edit arrives, how sharp it is, and how long it takes.
 
     python benchmarks/edited_scans.py SCAN... [--edit "Ventricle volume"] [--strengths=-2,-1,1,2,3]
-        [--budget draft] [--cache FOLDER] [--lesion MASK]
+        [--budget draft] [--cache FOLDER] [--lesion MASK] [--of-all]
 
 For each scan: whether it comes back bit for bit without an edit; what an edit there and back (the
 edited scan taken for a scan of its own, and edited back) differs by, as a share of its range; the
@@ -10,7 +10,9 @@ model's own brain; at the ventricles' border the gradient and the share of greys
 tissue, both beside the scan's; movement, least Jacobian; seconds of a native edit and milliseconds
 of a live frame, by the clock and by the processors, for a machine that has other work to do. With
 `--lesion`, the mask of the first scan's lesions moves along. Of several scans at last, whether each
-edited one is still nearest to its own.
+edited one is still nearest to its own; of ten or more, how well the measures of tissue shape tell
+the edited scans from the scans, each person's both held out together. `--of-all` prints these two
+alone.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from itertools import cycle
 from pathlib import Path
 
 import nibabel as nib
@@ -26,6 +29,8 @@ import torch
 from scipy.ndimage import binary_dilation, gaussian_gradient_magnitude
 
 import stylegan3d
+from stylegan3d.measures.tissue_shape import tissue_shapes
+from stylegan3d.metrics.cross_validation import told_by_measures
 from stylegan3d.model.generator import Generator
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.direction_file import find_step
@@ -41,6 +46,8 @@ COLUMNS = (
     *("mm 99 %", "Jacobian", "s", "s busy", "lesion"),
 )
 FRAMES = 40
+#: Of people, to train a judge on.
+FEWEST = 10
 #: Between fluid and white matter: from a third to two thirds of the way.
 BETWEEN = (1 / 3, 2 / 3)
 
@@ -175,7 +182,7 @@ def table_of(
 
 def nearest(people: list[Person], generator: Generator, strengths: list[float]) -> None:
     """Print how many edited scans are nearer to their own scan than to anybody else's."""
-    names = [name for name in ("Ventricle volume", "Age") if name in generator.directions]
+    names = [name for name in ("Ventricle volume", "Age") if name in generator.directions.names]
     scans = np.stack([person.carried.aligned.ravel() for person in people])
     right = every = 0
     for number, person in enumerate(people):
@@ -189,6 +196,26 @@ def nearest(people: list[Person], generator: Generator, strengths: list[float]) 
     print(f"\nnearest to their own scan: {right} of {every} edits, of {len(people)} people")
 
 
+def told_apart(people: list[Person], generator: Generator, strengths: list[float]) -> None:
+    """Print how well tissue shapes tell edited scans from the scans of the same people.
+
+    Each person is edited once; the edits and their strengths take turns.
+    """
+    names = [name for name in ("Ventricle volume", "Age") if name in generator.directions.names]
+    edits = [(name, strength) for strength in strengths for name in names]
+    edited = []
+    for person, (name, strength) in zip(people, cycle(edits), strict=False):
+        step = torch.as_tensor(find_step(name, generator), dtype=person.w.dtype)
+        moved = person.carried.movement(person.w + strength * step, person.delta)
+        edited.append(person.carried.frame(moved))
+    own, changed = (
+        tissue_shapes(volumes, generator.space)
+        for volumes in ([person.carried.aligned for person in people], edited)
+    )
+    told = told_by_measures(own, changed, [person.name for person in people] * 2)
+    print(f"\ntissue shape tells {len(edited)} edited scans from the scans: {told.to_dict()}")
+
+
 def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -198,7 +225,7 @@ def main() -> None:
     parser.add_argument("--budget", default="draft")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--lesion", type=Path)
-    parser.add_argument("--nearest-only", action="store_true")
+    parser.add_argument("--of-all", action="store_true")
     args = parser.parse_args()
     generator, segmenter = stylegan3d.load(), bundled_segmenter()
     strengths = [float(word) for word in args.strengths.split(",")]
@@ -206,13 +233,15 @@ def main() -> None:
     for number, path in enumerate(args.scans):
         person = projected(path, generator, args.budget, args.cache)
         people.append(person)
-        if args.nearest_only:
+        if args.of_all:
             continue
         mask = args.lesion and np.asarray(nib.load(args.lesion).dataobj, np.float32)
         step = torch.as_tensor(find_step(args.edit, generator), dtype=person.w.dtype)
         table_of(person, generator, segmenter, step, strengths, None if number else mask)
     if len(people) > 1:
         nearest(people, generator, strengths)
+    if len(people) >= FEWEST:
+        told_apart(people, generator, strengths)
 
 
 if __name__ == "__main__":

@@ -168,8 +168,12 @@ class DirectionsPanel(Panel):
             if edit.layers != self.layers.currentData():
                 self.limits.own[reference] = edit.layers
         self.list.show_strengths({r: edit.strength for r, edit in used.items()})
+        generator = self.session.generator
+        was = {} if generator is None else generator.directions.former
         for reference, row in self.rows.items():
             label = self.notes.label_of(row.entry)
+            if reference in used and used[reference].former and reference in was:
+                label = _("{label}, as in an earlier version").format(label=label)
             row.show_name(label, self.limits.in_words(reference), active=reference in used)
         self.ageing.show_recipe(recipe, self.session.generator)
         self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])

@@ -72,7 +72,7 @@ NO_EDIT = _("There is no edit yet: nothing moves. Move a slider under Directions
 
 
 class LookBar(QWidget):
-    """Which picture of the patient is shown; there while a scan is open."""
+    """Which picture of the patient is shown; there while a patient is looked at."""
 
     viewRequested = Signal(str)
     """A key of `SEGMENTS`."""
@@ -96,6 +96,7 @@ class LookBar(QWidget):
         self.refresh()
         session.caseChanged.connect(self.refresh)
         session.projectedChanged.connect(self.refresh)
+        session.lookChanged.connect(self.refresh)
         session.recipeChanged.connect(lambda *_: self.refresh())
 
     def _make_segments(self) -> QHBoxLayout:
@@ -150,4 +151,6 @@ class LookBar(QWidget):
         self.segments["filled"].setVisible(there["filled"])
         if filled is not None:
             self.segments["filled"].setText(_("Filled") if filled.masked else _("Restored"))
-        self.setVisible(case is not None)
+        # It has nothing to say of a random brain, even while a patient's scan is open.
+        ours = case is not None and case.is_of(session.recipe.source)
+        self.setVisible(case is not None and (ours or worn or session.shown.what != "recipe"))

@@ -106,6 +106,13 @@ def test_recipes_of_version_1_keep_the_directions_they_were_made_with(generator)
     assert torch.equal(again.latent(generator), old.latent(generator))
 
 
+def test_names_are_found_in_any_letter_case(generator):
+    directions = generator.directions
+    assert directions.called("age") == directions.called("Age") == "Age"
+    assert directions.called("pc 1") == "PC 1"
+    assert directions.called("no such") == "no such"
+
+
 def test_an_edit_says_former_or_nothing():
     with pytest.raises(RecipeError, match="former direction"):
         Recipe.from_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,6 +91,7 @@ def edit(
     edited = _with_files_named(parse_edits(edits or []))
     recipe = drawn.recipe().replace(source=source, edits=edited)
     generator = written.open()
+    recipe = _with_names_written(recipe, generator)
     if ages:
         recipe = _aged(recipe, generator, age_by, to_age, age)
     render_to_files(generator, [recipe], written)
@@ -132,12 +134,22 @@ def _edit_many(
     if not strength:
         raise typer.BadParameter("--detail 0 leaves nothing of the scans: give more.")
     generator = written.open()
+    recipe = _with_names_written(recipe, generator)
     if age_by is not None:
         from stylegan3d.directions.trajectory import Trajectory
 
         edit = Trajectory.needed(generator).edit(age_by)
         recipe = recipe.replace(edits=(*recipe.edits, edit))
     edit_many(latents, recipe, strength, generator, written, jobs)
+
+
+def _with_names_written(recipe: Recipe, generator: Generator) -> Recipe:
+    """The recipe with the model's own directions as they are written, whatever was typed."""
+    edits = tuple(
+        edit if edit.file else replace(edit, direction=generator.directions.called(edit.direction))
+        for edit in recipe.edits
+    )
+    return recipe.replace(edits=edits)
 
 
 def _with_files_named(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:

@@ -98,6 +98,16 @@ class Directions:
         """The description without the figures in brackets; empty where there is none."""
         return re.sub(r" ?\([^()]*\)", "", self.descriptions.get(name, ""))
 
+    def called(self, name: str) -> str:
+        """The name of a direction as it is written here, from one in any letter case.
+
+        Itself if there is none, or more than one.
+        """
+        if name in self.names:
+            return name
+        found = [one for one in self.names if one.casefold() == name.casefold()]
+        return found[0] if len(found) == 1 else name
+
     def step(self, name: str, former: bool = False) -> np.ndarray:
         """float32 `(w_dim,)`: one standard deviation along the direction of that name.
 

@@ -15,7 +15,9 @@ from stylegan3d.devices import choose_device
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.geometry.space import Space
+from stylegan3d.networks.deformation import resize
 from stylegan3d.networks.resampling import inverse_haar
+from stylegan3d.render.movement import Movement, movement_between, unfolded
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.translation.card import FOLDER, contrasts_of, space_of
 from stylegan3d.translation.codes import RegionTable
@@ -116,7 +118,10 @@ class Painter:
         *,
         dtype: torch.dtype = torch.float32,
     ) -> np.ndarray:
-        """A brain whose labels were changed: painted where they were, itself elsewhere.
+        """A brain whose labels were changed: its own detail moves along, and is painted over only
+        where tissue is asked for that no movement brings.
+
+        Where to is found by registering what the network paints for both maps.
 
         Parameters
         ----------
@@ -130,9 +135,10 @@ class Painter:
         Returns
         -------
         ndarray, shape (X, Y, Z), float32
-            Voxels farther than `REACH_MM` from every change are as they were; where a label changed
-            it is what `paint` gives in the brain's own contrast, and in between the brain's own
-            detail fades in.
+            Voxels farther than `REACH_MM` from every change are as they were. Nearer, it is the
+            brain moved, read by a cubic spline; where the moved label is still not the one asked
+            for, it is what `paint` gives in the brain's own contrast, and the brain's own detail
+            fades in around.
 
         Raises
         ------
@@ -150,15 +156,35 @@ class Painter:
         far = ndimage.distance_transform_edt(~changed[box], self.space.voxel_size)
         none = np.zeros_like(before[box])
         old, new = (self._painted(m[box], none, contrast, box, dtype) for m in (before, after))
-        painted = np.clip(1 - far / DETAIL_MM, 0, 1)
-        reached = np.clip(2 * (1 - far / REACH_MM), 0, 1)
+        reached = np.clip(2 * (1 - far / REACH_MM), 0, 1).astype(np.float32)
         result = np.asarray(volume, np.float32).copy()
-        part = result[box]
+        places = self._places(old, new, reached)
+        part, old = (_read(image, places, far < REACH_MM) for image in (result[box], old))
+        moved = ndimage.map_coordinates(before[box], places, order=0, mode="nearest")
+        wrong = moved != after[box]
+        painted = np.zeros(wrong.shape)
+        if wrong.any():
+            near = ndimage.distance_transform_edt(~wrong, self.space.voxel_size)
+            painted = np.clip(1 - near / DETAIL_MM, 0, 1)
         part += (reached * (new - old) - painted * (part - old)).astype(np.float32)
         # Nothing is left over where the brain ends now.
         outside = ~ndimage.binary_dilation(after[box] > 0, iterations=SEAM)
         part[outside & (far < DETAIL_MM)] = 0
+        result[box] = part
         return np.maximum(result, 0, out=result)
+
+    def _places(self, before: np.ndarray, after: np.ndarray, reached: np.ndarray) -> np.ndarray:
+        """Where in a box to read what is shown there, voxels (3, X, Y, Z), float32.
+
+        `before` and `after` are its two paintings; nothing moves where `reached` is 0.
+        """
+        space = Space(before.shape, np.diag([*self.space.voxel_size, 1.0]))
+        moved = movement_between(before, after, space, quick=True)
+        offsets = resize(torch.from_numpy(moved.displacement)[None], space.shape)[0].numpy()
+        whole = Movement(offsets * reached, np.zeros(space.shape, np.float32), space)
+        steps = unfolded(whole, reached > 0).displacement
+        size = np.array(self.space.voxel_size, np.float32).reshape(3, 1, 1, 1)
+        return np.indices(space.shape, np.float32) + steps / size
 
     def contrast_of(self, volume: np.ndarray, tissues: np.ndarray) -> np.ndarray:
         """The contrast of a brain, float32 [14]; missing values are the subjects' mean."""
@@ -242,6 +268,13 @@ class Painter:
                 copy.lower(dtype)
                 self._networks[dtype] = copy
             return self._networks[dtype]
+
+
+def _read(image: np.ndarray, places: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """An image (X, Y, Z) read `where` (bool) at `places` by a cubic spline, itself elsewhere."""
+    result = np.array(image, np.float32)
+    result[where] = ndimage.map_coordinates(result, places[:, where], order=3, mode="nearest")
+    return result
 
 
 def load_painter(path: str | Path | None = None, device: str = "auto") -> Painter:

@@ -97,6 +97,15 @@ def test_the_switch_shows_each_picture_of_the_patient(window, case):
             command()
             window.settle()
             assert window.find(f"project.show.{key.removeprefix('show_')}").isChecked()
+    show(window, "edited")
+    bar = window.find("project.looks")
+    assert bar.isVisibleTo(window.views)
+    window.session.change(window.recipe.replace(source=Source("seed", 5), detail=None))
+    window.settle()
+    assert not bar.isVisibleTo(window.views), "a random brain is nobody's"
+    window.click("explorer.undo")
+    window.settle()
+    assert bar.isVisibleTo(window.views)
 
 
 def test_the_movement_map_has_units_and_goes_away(window, case):
