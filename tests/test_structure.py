@@ -31,7 +31,8 @@ def test_rooms_of_the_engine_import_rooms_below_them(structure):
 def test_rooms_depend_on_few_others(structure):
     assert len(structure.between_subjects) <= 240
     # 282: Measure and reports write numbers in the words of `segmentation`, as the commands do.
-    assert len(structure.arrows) <= 282
+    # 283: the painter moves a brain by what `render` finds between two.
+    assert len(structure.arrows) <= 283
 
 
 def test_few_modules_lie_in_no_room(structure):
