@@ -118,11 +118,12 @@ def lesion_share(person: Person, w: torch.Tensor, mask: np.ndarray) -> float:
 def live_ms(person: Person, step: torch.Tensor) -> tuple[float, float, float]:
     """Median and 95th percentile of a live frame while a slider moves; median of processor time."""
     times, worked = [], []
+    x, y, z = person.carried.space.center_mm.tolist()
     for frame in range(FRAMES + 3):
         begun, busy = time.perf_counter(), time.process_time()
         w = person.w + 2 * (frame + 1) / FRAMES * step
         moved = person.carried.movement(w, person.delta, quick=True)
-        person.carried.frame(moved, "preview")
+        person.carried.frame(moved, "preview", (x, y, z))
         times.append(1000 * (time.perf_counter() - begun))
         worked.append(1000 * (time.process_time() - busy))
     slow = float(np.percentile(times[3:], 95))
