@@ -15,6 +15,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QAbstractButton, QWidget
 
 from napari_stylegan3d.project.looks import SEGMENTS
+from napari_stylegan3d.views.second import WAYS
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def commands_of(
         "favourite": lambda: session.favourites.add(session.recipe),
         "save": save,
         "reset_views": partial(press, "views.reset"),
+        "turn_second": partial(_press_next, roots, [f"second.show.{key}" for key, *_ in WAYS]),
     }
     for key, *_rest in SEGMENTS:
         named[f"show_{key}"] = partial(press, f"project.show.{key}")
@@ -148,6 +150,16 @@ def _run(viewer: Any, name: str) -> None:
         show_info(_("Open the explorer first: Plugins > StyleGAN 3D > Explorer."))
         return
     named[name]()
+
+
+def _press_next(roots: Callable[[], Sequence[QWidget]], names: Sequence[str]) -> None:
+    """Press the button after the one that is down, in a row where one always is."""
+    every = [button for root in roots() for button in root.findChildren(QAbstractButton)]
+    down = {button.objectName() for button in every if button.isChecked()}
+    for name, following in zip(names, (*names[1:], names[0]), strict=True):
+        if name in down:
+            _press(roots, following)
+            return
 
 
 def _press(roots: Callable[[], Sequence[QWidget]], name: str) -> None:

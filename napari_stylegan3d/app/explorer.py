@@ -262,6 +262,8 @@ class Explorer(Docked):
         self.views = self.viewing.views
         self.views.set_message(_("Loading the model…"))
         self.views.layout().insertWidget(0, self.projecting.looks)
+        self.views.layout().insertWidget(1, self.projecting.second.bar)
+        self.projecting.second.drawn.connect(self.views.refresh)
         self.views.layout().addWidget(self.history)
         self.opening.begin(self.views)
         self.exporting.views = self.sessions.views = self.views

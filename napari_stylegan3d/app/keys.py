@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.compare.hold_key import HELD, HELD_IN_VIEWS
 from napari_stylegan3d.project.looks import SEGMENTS
+from napari_stylegan3d.views.second import KEYS
 from napari_stylegan3d.widgets.text import _
 
 
@@ -65,6 +66,7 @@ TABLE = (
         for key, text, _tip, keys in SEGMENTS
         if keys
     ),
+    Row(SCAN, KEYS, _("patient, overlay, second image in turn"), "turn_second"),
     Row(WINDOW, "Alt+1 … Alt+6", _("Browse, Project, Mix, Directions, Compare, Export")),
     Row(WINDOW, "Alt+0", _("reset the views"), "reset_views"),
     Row(WINDOW, "F1", _("this list"), "help", everywhere=True),

@@ -145,6 +145,7 @@ class Sessions(QObject):
         self.context.comparison.placedChanged.connect(self.autosave.soon)
         self.projecting.painting.changed.connect(lambda _ml: self.autosave.soon())
         self.projecting.regions.changed.connect(self.autosave.soon)
+        self.projecting.second.changed.connect(self.autosave.soon)
         self.relabelling.changed.connect(self.autosave.soon)
         self.scans.aligned.connect(self.edits.go_on)
         self.scans.failed.connect(self.edits.give_up)

@@ -26,6 +26,7 @@ from napari_stylegan3d.project.looking import Looking
 from napari_stylegan3d.project.looks import LookBar
 from napari_stylegan3d.project.region_brush import Painting
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region
+from napari_stylegan3d.project.second import Seconds
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError
 from stylegan3d.session.case import Case, Choice
@@ -96,6 +97,11 @@ class Projecting(QObject):
         viewer = comparison.stage.viewer
         self.labels = LabelMaps(comparison, self)
         self.labels.failed.connect(self.failed)
+        self.second = Seconds(comparison, self.labels, panel.second, self)
+        self.second.failed.connect(self.failed)
+        self.second.maskRequested.connect(panel.paint.use)
+        self.second.joined.connect(self._join)
+        self.labels.added.connect(self.second.took_labels)
         self.regions = LayerRegions(viewer, lambda: self.painting.layer, self)
         self.regions.changed.connect(lambda: panel.paint.offer(self.regions.entries()))
         panel.paint.offer(self.regions.entries())
@@ -201,6 +207,7 @@ class Projecting(QObject):
         """Stop all jobs."""
         self.looking.shutdown()
         self.regions.shutdown()
+        self.second.shutdown()
         self.labels.shutdown()
         self.painting.forget()
         self.filling.shutdown()
@@ -302,7 +309,9 @@ class Projecting(QObject):
         """Handle a scan or label map that was read, or ask which scan to read."""
         self.wentWell.emit()
         if isinstance(opened, Case):
+            before = self.session.case
             self.session.open_case(opened)
+            self.second.opened(before)
             self._estimate()
             return
         self.session.expect(None)
@@ -310,6 +319,13 @@ class Projecting(QObject):
             self.labels.add(opened)
         else:
             self.panel.scan.chooser.ask(opened.question, opened.entries)
+
+    def _join(self, before: Case, choice: Choice) -> None:
+        """Go back to a patient, and lay the scan that was opened over that one's."""
+        cases = [entry.case for entry in self.session.history.states]
+        mine = [k for k, case in enumerate(cases) if case is not None and case.key == before.key]
+        if mine and self.session.go_to(mine[-1]):
+            self.second.open(choice)
 
     def _on_unread(self, error: Exception) -> None:
         doing = _("opening the scan")

@@ -49,11 +49,24 @@ class Several:
 
 def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
     """Read and check a scan; it may turn out to be several scans or a label map."""
-    from stylegan3d.scans import SeveralSeries, SeveralVolumes, looks_like_labels, read_scan
+    from stylegan3d.scans import looks_like_labels
 
     report(0, 1, _("Reading the scan"))
+    scan = read_choice(choice)
+    if isinstance(scan, Several):
+        return scan
+    if looks_like_labels(scan.data):
+        return LabelMap.of(scan, scan_stem(scan.path))
+    choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
+    return Case(scan_stem(scan.path), choice, scan, scan_layer(scan))
+
+
+def read_choice(choice: Choice) -> Scan | Several:
+    """Read and check an image; it may turn out to be several."""
+    from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan
+
     try:
-        scan = read_scan(choice.path, choice.volume, choice.series, choice.trust)
+        return read_scan(choice.path, choice.volume, choice.series, choice.trust)
     except SeveralSeries as error:
         if not any(series.usable for series in error.series):
             raise
@@ -74,10 +87,6 @@ def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
             ),
             entries,
         )
-    if looks_like_labels(scan.data):
-        return LabelMap.of(scan, scan_stem(scan.path))
-    choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
-    return Case(scan_stem(scan.path), choice, scan, scan_layer(scan))
 
 
 def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:

@@ -58,6 +58,8 @@ class KeptScan:
         The painted mask, if any.
     labels : tuple of Path
         Files of its label maps.
+    second : mapping or None
+        The second image over it, as `Beside.to_plain`.
     name : str
         Name of the patient; empty in old sessions.
     model : str
@@ -74,6 +76,7 @@ class KeptScan:
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     painted: Region | None = None
     labels: tuple[Path, ...] = ()
+    second: Mapping[str, Any] | None = None
     name: str = ""
     model: str = ""
     sha256: str = ""
@@ -99,7 +102,7 @@ class KeptScan:
         how = "" if found is None else "centre" if found.by_hand else "auto"
         rigid = None if found is None else found.rigid
         told = case.name, case.model, case.sha256
-        return cls(case.choice, how, rigid, case.pose, results, None, (), *told)
+        return cls(case.choice, how, rigid, case.pose, results, None, (), None, *told)
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -120,7 +123,8 @@ class KeptScan:
             painted = Region.from_plain(plain["painted"]) if plain.get("painted") else None
             labels = tuple(Path(path) for path in plain.get("labels", ()))
             words = [str(plain.get(key, "")) for key in ("name", "model", "sha256")]
-            kept = cls(choice, str(plain["how"]), rigid, pose, results, painted, labels, *words)
+            how, second = str(plain["how"]), plain.get("second")
+            kept = cls(choice, how, rigid, pose, results, painted, labels, second, *words)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
         aligned = kept.how in ("auto", "centre") and rigid is not None
@@ -199,6 +203,8 @@ class KeptScans(QObject):
                 one = one or KeptScan.of(case, session.all_projected)
                 if one is None:
                     return None
+                if case.scan is not None:
+                    one = dataclasses.replace(one, second=projecting.second.of(case))
                 places[at] = len(kept)
                 kept.append(one)
             return places[at]
@@ -278,6 +284,8 @@ class KeptScans(QObject):
         for labels in result.labels:
             self.projecting.labels.add(labels)
         now = session.case
+        if kept.second is not None:
+            self.projecting.second.restore(result.key, kept.second)
         if kept.painted is not None and now is not None and now.key == result.key:
             session.caseChanged.emit()
             if now.aligned is not None:

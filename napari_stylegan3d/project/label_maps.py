@@ -18,7 +18,7 @@ from napari_stylegan3d.widgets.text import _, ngettext
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
-    from stylegan3d.scans import Scan
+    from stylegan3d.scans.scan_data import ScanData
 
 #: Key of the `LabelMap` in a layer's metadata, until the user paints on it.
 KEY = "stylegan3d_label_map"
@@ -47,7 +47,7 @@ class LabelMap:
     path: Path | None = None
 
     @classmethod
-    def of(cls, scan: Scan, name: str) -> LabelMap:
+    def of(cls, scan: ScanData, name: str) -> LabelMap:
         """A label map that was read as a scan."""
         kind = np.uint8 if scan.data.max() <= np.iinfo(np.uint8).max else np.int32
         return cls(name, scan.data.astype(kind), scan.affine, scan.path)
@@ -86,6 +86,8 @@ class LabelMaps(QObject):
     A layer that the user has painted on is not moved.
     """
 
+    added = Signal(object)
+    """Layer of a label map beside the current scan."""
     failed = Signal(object, str)
     """(exception, what was being done)"""
 
@@ -105,7 +107,7 @@ class LabelMaps(QObject):
         self._hidden: weakref.WeakSet[Labels] = weakref.WeakSet()
 
     def add(self, labels: LabelMap) -> None:
-        """Show a label map."""
+        """Show a label map, and tell."""
         point = self.viewer.dims.point
         layer = labels.layer()
         layer.events.labels_update.connect(self._on_edited)
@@ -122,6 +124,7 @@ class LabelMaps(QObject):
         )
         if self._rigid is not None:
             self._place()
+        self.added.emit(layer)
 
     def shutdown(self) -> None:
         """Stop and disconnect; the layers stay."""

@@ -16,6 +16,7 @@ from napari_stylegan3d.project.region_panel import PaintBox
 from napari_stylegan3d.project.result import ResultBox
 from napari_stylegan3d.project.scan import ScanBox
 from napari_stylegan3d.project.search import SearchBox
+from napari_stylegan3d.project.second_box import SecondBox
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.scans.pose import NO_POSE
@@ -58,6 +59,7 @@ class ProjectPanel(Panel):
         self._news.setSingleShot(True)
         self._news.timeout.connect(self._scroll_to_result)
         self.scan = ScanBox()
+        self.second = SecondBox()
         self.pose = PoseBox()
         self.paint = PaintBox()
         self.search = SearchBox()
@@ -91,6 +93,9 @@ class ProjectPanel(Panel):
         add = self.column.addWidget
         add(controls.heading(_("Scan")))
         add(self.scan)
+        add(controls.line())
+        add(controls.heading(_("Second image")))
+        add(self.second)
         add(controls.line())
         add(controls.heading(_("Alignment")))
         add(self.pose)

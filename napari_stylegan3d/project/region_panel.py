@@ -107,6 +107,15 @@ class PaintBox(QWidget):
         if self.source.currentText() != before:
             self.regionChanged.emit()
 
+    def use(self, layer: object) -> None:
+        """Mask the region of a Labels layer that is offered."""
+        for index in range(self.source.count()):
+            choice = self.source.itemData(index)
+            if getattr(choice, "layer", None) is layer:
+                self.source.setCurrentIndex(index)
+                self.fill.setChecked(True)
+                return
+
     def show_painted(self, millilitres: float) -> None:
         """Show the masked volume, and the brush for a painted region."""
         painted = self.choice is None

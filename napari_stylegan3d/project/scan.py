@@ -74,20 +74,26 @@ class DropArea(QFrame):
 
 
 class Chooser(QWidget):
-    """A list of the scans in a folder or file, to choose from."""
+    """A list of the scans in a folder or file, to choose from.
+
+    Parameters
+    ----------
+    name : str
+        Its controls are called `name.question`, `name.choice` and `name.choose`.
+    """
 
     chosen = Signal(object)
     """What the entry stands for."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "project") -> None:
         super().__init__()
-        self.question = controls.hint(name="project.question")
+        self.question = controls.hint(name=f"{name}.question")
         self.list = QListWidget()
-        self.list.setObjectName("project.choice")
+        self.list.setObjectName(f"{name}.choice")
         self.list.setToolTip(_("Select one and open it, or double-click."))
         self.list.setWordWrap(True)
         self.open = controls.push_button(
-            _("Open selected"), "project.choose", _("Open the selected entry."), "primary"
+            _("Open selected"), f"{name}.choose", _("Open the selected entry."), "primary"
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

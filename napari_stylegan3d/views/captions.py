@@ -6,7 +6,7 @@ layer cannot forget the caption.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from napari.components import ViewerModel
@@ -18,9 +18,11 @@ KEY = "stylegan3d"
 OVERLAY = "stylegan3d-overlay"
 #: Metadata key of what is right only in the slices through the crosshair.
 FLAT = "stylegan3d-flat"
+#: Metadata key of the `Over` of a second image that lies over the picture.
+OVER = "stylegan3d-over"
 #: Metadata key of the names of label values.
 NAMES = "stylegan3d-names"
-Kind = Literal["generated", "reconstruction", "scan", "edited", "difference"]
+Kind = Literal["generated", "reconstruction", "scan", "edited", "difference", "second"]
 
 #: For saved pictures, in ASCII.
 CAPTION = _("Synthetic - not for diagnosis")
@@ -28,7 +30,8 @@ CAPTION = _("Synthetic - not for diagnosis")
 SYNTHETIC = _("Synthetic – not for diagnosis")
 DIFFERENCE = _("Difference – not for diagnosis")
 EDITED = _("Edited scan, not a recording")
-WARNINGS = (SYNTHETIC, DIFFERENCE, EDITED)
+UNCONFIRMED = _("Same patient? Not confirmed")
+WARNINGS = (SYNTHETIC, DIFFERENCE, EDITED, UNCONFIRMED)
 LETTER_COLOR = "#f2d479"
 RECORDED_COLOR, MADE_COLOR = "#81c784", "#ffb74d"
 CAPTION_COLORS = {
@@ -37,6 +40,7 @@ CAPTION_COLORS = {
     "edited": MADE_COLOR,
     "difference": MADE_COLOR,
     "scan": RECORDED_COLOR,
+    "second": RECORDED_COLOR,
 }
 #: Maximum length of names and of edits, for narrow views.
 NAME_LENGTH, WHAT_LENGTH = 24, 44
@@ -51,6 +55,40 @@ def shortened(text: str, length: int) -> str:
 
 
 @dataclass(frozen=True)
+class Over:
+    """A second image that lies over a picture.
+
+    Attributes
+    ----------
+    name : str
+        Name of its file.
+    patient : str
+        The patient beside whose scan it was opened.
+    confirmed : bool
+        Whether the user says that both are the same patient's.
+    """
+
+    name: str
+    patient: str
+    confirmed: bool
+
+    def line(self, kind: Kind) -> str:
+        """Added to the caption of a picture of this kind; edits do not move it."""
+        told = _("Overlay, not edited: {name}") if kind == "edited" else _("Overlay: {name}")
+        return self._with_doubt(told.format(name=shortened(self.name, NAME_LENGTH)))
+
+    @property
+    def alone(self) -> Provenance:
+        """Its provenance where it is the picture."""
+        told = _("Patient: {name}") if self.confirmed else _("Opened with {name}")
+        patient = told.format(name=shortened(self.patient, NAME_LENGTH))
+        return Provenance("second", self.name, self._with_doubt(patient))
+
+    def _with_doubt(self, words: str) -> str:
+        return words if self.confirmed else f"{words}\n{UNCONFIRMED}"
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Provenance of a layer.
 
@@ -58,29 +96,36 @@ class Provenance:
     ----------
     kind : Kind
         Source of the voxels: a model ("generated", or "reconstruction" of a scan), a "scan" as
-        recorded, an "edited" scan, or a "difference".
+        recorded, an "edited" scan, a "difference", or a "second" image.
     name : str
-        The patient; empty for a random brain.
+        The patient, or the second image; empty for a random brain.
     what : str
-        Description of the edits, of the detail, or of the difference.
+        Description of the edits, of the detail, or of the difference; of a second image the
+        patient.
+    over : Over or None
+        The second image that lies over it.
     """
 
     kind: Kind
     name: str = ""
     what: str = ""
+    over: Over | None = None
 
     @property
     def caption(self) -> str:
-        """Caption on every view: the patient and the edits, then a warning."""
+        """Caption on every view: the patient and the edits, what lies over it, then a warning."""
         name, what = shortened(self.name, NAME_LENGTH), shortened(self.what, WHAT_LENGTH)
         if self.kind == "scan":
-            return _("Scan: {name}").format(name=name)
-        if self.kind == "reconstruction" and name:
+            line = _("Scan: {name}").format(name=name)
+        elif self.kind == "second":
+            line = "\n".join((_("Second image: {name}").format(name=name), self.what))
+        elif self.kind == "reconstruction" and name:
             told = _("Reconstruction of {name}").format(name=name)
             line = ", ".join(filter(None, (told, what)))
         else:
             line = ": ".join(filter(None, (name, what)))
-        return "\n".join(filter(None, (line, self.warning)))
+        over = "" if self.over is None else self.over.line(self.kind)
+        return "\n".join(filter(None, (line, over, self.warning)))
 
     @property
     def subject(self) -> str:
@@ -94,7 +139,8 @@ class Provenance:
     @property
     def warning(self) -> str:
         """Warning in the caption; empty for a scan as recorded."""
-        return {"edited": EDITED, "difference": DIFFERENCE, "scan": ""}.get(self.kind, SYNTHETIC)
+        recorded = {"scan": "", "second": ""}
+        return {"edited": EDITED, "difference": DIFFERENCE, **recorded}.get(self.kind, SYNTHETIC)
 
     @property
     def one_line(self) -> str:
@@ -107,11 +153,16 @@ NOBODY = Provenance("generated")
 
 
 def shown(model: ViewerModel, *, overlays: bool = True) -> Provenance | None:
-    """Provenance of the topmost visible layer that has one; optionally without overlays."""
+    """Provenance of the topmost visible layer that has one; optionally without overlays.
+
+    It names a second image that lies over that layer, and says if an edit did not move it.
+    """
+    over = None
     for layer in reversed(model.layers):
-        if OVERLAY in layer.metadata and not overlays:
+        if not layer.visible or (OVERLAY in layer.metadata and not overlays):
             continue
+        over = layer.metadata.get(OVER, over)
         provenance = layer.metadata.get(KEY)
-        if layer.visible and isinstance(provenance, Provenance):
-            return provenance
+        if isinstance(provenance, Provenance):
+            return replace(provenance, over=over)
     return None

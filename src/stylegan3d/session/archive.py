@@ -138,11 +138,15 @@ def _beside(state: SessionState, place: Path) -> SessionState:
 
 
 def _files(view: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Choice of a scan's file, and the case that holds it; "scan" is of old sessions."""
+    """Choice of a scan's file, and the case or second image that holds it.
+
+    "scan" is of old sessions.
+    """
     cases = view.get("cases")
     for case in [view.get("scan"), *(cases if isinstance(cases, list) else [])]:
-        if isinstance(case, dict) and isinstance(case.get("choice"), dict):
-            yield case["choice"], case
+        for held in (case, case.get("second") if isinstance(case, dict) else None):
+            if isinstance(held, dict) and isinstance(held.get("choice"), dict):
+                yield held["choice"], held
 
 
 def _check(archive: zipfile.ZipFile, path: Path, packed: int) -> None:

@@ -1,0 +1,426 @@
+"""A second image beside the patient's scan: reads and aligns it, and lays it over the views.
+
+Second images are known by the key of their case: whatever step of the history shows a patient,
+shows that patient's second image, and no other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d.core.messages import sentence
+from napari_stylegan3d.core.worker import LatestWins, LongJob, Report
+from napari_stylegan3d.project.jobs import Several, read_choice
+from napari_stylegan3d.project.label_maps import LabelMap
+from napari_stylegan3d.views.captions import Over
+from napari_stylegan3d.views.display import Upright, upright
+from napari_stylegan3d.views.second import SecondBar, SecondLayer, SecondLook
+from napari_stylegan3d.widgets.text import _
+from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.geometry.space import Space
+from stylegan3d.session.case import Choice
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.project.label_maps import LabelMaps
+    from napari_stylegan3d.project.second_box import SecondBox
+    from stylegan3d.scans import Scan, SecondImage
+    from stylegan3d.scans.second import How
+    from stylegan3d.session.case import Case
+
+#: Voxels of the overlay in model space are at most this large.
+LARGEST_MM = 1.25
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What the user laid over one patient's scan.
+
+    Attributes
+    ----------
+    choice : Choice
+        The file and the part of it that was chosen.
+    how : str
+        As for `second_image`.
+    same : bool
+        Whether the user says that it is the same patient's.
+    look : SecondLook
+    image : SecondImage or None
+        None while it is read, or if it could not be.
+    sha256 : str
+        Hash of the image of an earlier session; empty for any.
+    problem : str
+        Why it could not be read, as a sentence.
+    """
+
+    choice: Choice
+    how: How = "auto"
+    same: bool = False
+    look: SecondLook = dataclasses.field(default_factory=SecondLook)
+    sha256: str = ""
+    image: SecondImage | None = None
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """For the panel and captions."""
+        return self.choice.path.name if self.image is None else self.image.name
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON, without the voxels."""
+        choice = {**dataclasses.asdict(self.choice), "path": str(self.choice.path)}
+        sha256 = self.sha256 if self.image is None else self.image.image.sha256
+        told = {"name": self.name, "how": self.how, "same": self.same, "sha256": sha256}
+        return {**told, "choice": choice, "look": dataclasses.asdict(self.look)}
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Beside | None:
+        """Inverse of `to_plain`; None if invalid, since files can be edited."""
+        try:
+            told = plain["choice"]
+            choice = Choice(**{**told, "path": Path(told["path"]), "asked": tuple(told["asked"])})
+            how: How = "auto"
+            if plain["how"] in ("align", "header"):
+                how = plain["how"]
+            look = SecondLook.from_plain(plain["look"])
+            return cls(choice, how, plain["same"] is True, look, str(plain["sha256"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+
+class Seconds(QObject):
+    """The second images of a window, one for each patient at most.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Has the session and the stage.
+    labels : LabelMaps
+        Shows those that are maps of labels.
+    box : SecondBox
+    parent : QObject
+    """
+
+    changed = Signal()
+    """Another image lies over a scan, or it looks otherwise: sessions save it."""
+    drawn = Signal()
+    """The views show another one, or it is called something else: captions are to be told."""
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+    maskRequested = Signal(object)
+    """Labels layer to use as a mask."""
+    joined = Signal(object, object)
+    """(case before, choice): open that beside this."""
+
+    def __init__(
+        self, comparison: Comparison, labels: LabelMaps, box: SecondBox, parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self.comparison, self.session = comparison, comparison.session
+        self.labels, self.box, self.bar = labels, box, SecondBar()
+        self.layer = SecondLayer(comparison.stage.viewer)
+        #: By case key.
+        self._beside: dict[str, Beside] = {}
+        #: Map of labels opened last, and why a file was refused, by case key.
+        self._maps: dict[str, Labels] = {}
+        self._refused: dict[str, str] = {}
+        #: Case key and request of the image that is being read.
+        self._reading: tuple[str, Beside] | None = None
+        #: The image placed last, whether in the model's space, and its voxels.
+        self._placed: tuple[SecondImage, bool, Upright] | None = None
+        #: Image, aligned scan and scan that were asked to be placed last.
+        self._asked: tuple[object, ...] = ()
+        #: The patient before the one that was opened last.
+        self._before: Case | None = None
+        self.job = LongJob(self)
+        self.job.finished.connect(self._on_read)
+        self.job.failed.connect(self._on_unread)
+        self.job.cancelled.connect(self._read_next)
+        self.placing = LatestWins(_placed, self)
+        self.placing.ready.connect(self._on_placed)
+        self.placing.failed.connect(
+            lambda _request, error: self.failed.emit(error, _("placing the second image"))
+        )
+        box.openRequested.connect(self.open)
+        box.removeRequested.connect(self.remove)
+        box.howChanged.connect(self._on_how)
+        box.confirmed.connect(lambda same: self._change(same=same))
+        box.maskRequested.connect(self._on_mask)
+        box.joinRequested.connect(self._on_join)
+        self.bar.lookChanged.connect(lambda look: self._change(look=look))
+        self.session.caseChanged.connect(self._refresh)
+        comparison.placedChanged.connect(self._place)
+        comparison.viewChanged.connect(self._draw)
+        comparison.stage.viewer.layers.events.removed.connect(self._on_removed)
+        self._refresh()
+
+    @property
+    def current(self) -> Beside | None:
+        """What lies over the scan of the current case."""
+        case = self.session.case
+        return None if case is None else self._beside.get(case.key)
+
+    def of(self, case: Case) -> dict[str, Any] | None:
+        """For sessions: what lies over a case's scan; None for nothing."""
+        found = self._beside.get(case.key)
+        return None if found is None else found.to_plain()
+
+    def open(self, choice: Choice) -> None:
+        """Read an image and lay it over the current scan."""
+        case = self.session.case
+        if case is not None and case.scan is not None:
+            was = self._beside.get(case.key)
+            look = SecondLook() if was is None else was.look
+            self._begin(case, Beside(choice, look=look))
+
+    def restore(self, key: str, plain: Any) -> None:
+        """Lay the image of an earlier session over the scan of a case, which was read again."""
+        kept = Beside.from_plain(plain)
+        if kept is not None:
+            self._beside[key] = kept
+            self._refresh()
+
+    def remove(self) -> None:
+        """Remove the second image of the current case."""
+        case = self.session.case
+        if case is None:
+            return
+        self._refused.pop(case.key, None)
+        labels = self._maps.pop(case.key, None)
+        if self._beside.pop(case.key, None) is None and labels is not None:
+            self.labels.viewer.layers.remove(labels)
+        self._refresh()
+        self.changed.emit()
+
+    def took_labels(self, layer: Labels) -> None:
+        """A map of labels was opened beside the current scan."""
+        case = self.session.case
+        if case is not None:
+            self._maps[case.key] = layer
+            self._refresh()
+
+    def opened(self, before: Case | None) -> None:
+        """A new patient's scan was opened while another one's was there: offer to join them."""
+        now, self._before = self.session.case, None
+        if before is not None and before.scan is not None and now is not None:
+            another = before.key != now.key and before.path != now.path
+            self._before = before if another else None
+        self._refresh()
+
+    def shutdown(self) -> None:
+        """Stop and disconnect."""
+        self.job.shutdown()
+        self.placing.shutdown()
+        self.comparison.viewChanged.disconnect(self._draw)
+        self.comparison.stage.viewer.layers.events.removed.disconnect(self._on_removed)
+        self.layer.hide()
+
+    def _begin(self, case: Case, wanted: Beside) -> None:
+        self._refused.pop(case.key, None)
+        self._reading = case.key, wanted
+        if self.job.running:
+            self.job.cancel()  # and then the newest
+        else:
+            self.job.start(_read, case.scan, wanted)
+        self._refresh()
+
+    def _read_next(self) -> None:
+        """Read what was asked for meanwhile, or what an earlier session had."""
+        if self.job.running:
+            return
+        if self._reading is not None:
+            key, wanted = self._reading
+            scans = (one.scan for one in self.session.cases if one.key == key)
+            scan = next((one for one in scans if one is not None), None)
+            if scan is not None:
+                self.job.start(_read, scan, wanted)
+                return
+            self._reading = None
+        case, now = self.session.case, self.current
+        waits = now is not None and now.image is None and not now.problem
+        if now is not None and waits and case is not None and case.scan is not None:
+            self._begin(case, now)
+
+    def _on_read(self, result: SecondImage | Several) -> None:
+        assert self._reading is not None
+        (key, wanted), self._reading = self._reading, None
+        here = self.session.case is not None and self.session.case.key == key
+        if isinstance(result, Several):
+            if here:
+                self.box.chooser.ask(result.question, result.entries)
+        elif result.labels:
+            if here:
+                self.labels.add(LabelMap.of(result.image, result.name))
+        else:
+            self._beside[key] = dataclasses.replace(wanted, image=result, problem="")
+        self._refresh()
+        self.changed.emit()
+        self._read_next()
+
+    def _on_unread(self, error: Exception) -> None:
+        assert self._reading is not None
+        key, self._reading = self._reading[0], None
+        problem = sentence(error, _("opening the second image"))
+        kept = self._beside.get(key)
+        if kept is not None and kept.image is None:  # of an earlier session
+            self._beside[key] = dataclasses.replace(kept, problem=problem)
+        else:
+            self._refused[key] = problem
+        if not isinstance(error, StyleGAN3DError):
+            self.failed.emit(error, _("opening the second image"))
+        self._refresh()
+        self._read_next()
+
+    def _on_how(self, how: How) -> None:
+        case, now = self.session.case, self.current
+        if case is not None and now is not None and case.scan is not None and now.how != how:
+            self._begin(case, dataclasses.replace(now, how=how))
+
+    def _on_mask(self) -> None:
+        case = self.session.case
+        if case is not None and case.key in self._maps:
+            self.maskRequested.emit(self._maps[case.key])
+
+    def _on_join(self) -> None:
+        case, before = self.session.case, self._before
+        if case is not None and case.choice is not None and before is not None:
+            self._before = None
+            self.joined.emit(before, case.choice)
+
+    def _on_removed(self, event: Any) -> None:
+        """The user removed a layer from napari's list."""
+        gone = [key for key, layer in self._maps.items() if layer is event.value]
+        for key in gone:
+            del self._maps[key]
+        if gone:
+            self._refresh()
+
+    def _change(self, **changes: Any) -> None:
+        """What the user says of it, or how it looks."""
+        case, now = self.session.case, self.current
+        if case is not None and now is not None:
+            self._beside[case.key] = dataclasses.replace(now, **changes)
+            self._draw()
+            self.changed.emit()
+
+    def _refresh(self) -> None:
+        """Show the current case's second image in the panel and the views."""
+        case, now = self.session.case, self.current
+        self.box.setEnabled(case is not None and case.scan is not None)
+        self.box.chooser.setVisible(self.box.chooser.isVisible() and self._reading is None)
+        before, words = self._before, ""
+        if before is not None and case is not None and case.key != before.key:
+            words = _("Lay it over {name} instead").format(name=before.name)
+        self.box.offer_joining(words)
+        self._tell(case, now)
+        if now is not None:
+            self.box.show_choices(now.how, now.same)
+            self.bar.show_look(now.look)
+        self._place()
+        self._read_next()
+
+    def _tell(self, case: Case | None, now: Beside | None) -> None:
+        key = "" if case is None else case.key
+        reading = self._reading is not None and self._reading[0] == key
+        labels = self._maps.get(key)
+        name, note, bad = "", self._refused.get(key, ""), True
+        if now is not None:
+            name = now.name
+            if not note:
+                told = None if now.image is None else now.image.note
+                note = now.problem if told is None else told.sentence
+                bad = bool(now.problem) or (told is not None and told.level == "check")
+        elif labels is not None:
+            name = labels.name
+        if reading and self._reading is not None:
+            words = _("Reading {name} and moving it onto the scan…")
+            note, bad = words.format(name=self._reading[1].choice.path.name), False
+        there = now is not None and now.image is not None
+        map_name = "" if labels is None else labels.name
+        self.box.show_second(name, note, moves=there, labels=map_name, bad=bad)
+        self.box.mask.setEnabled(self.session.placed is not None)
+
+    def _place(self) -> None:
+        """Bring it onto the grid of the picture."""
+        self._draw()
+        case, now, placed = self.session.case, self.current, self.session.placed
+        if case is None or case.scan is None or now is None or now.image is None:
+            return
+        asked = (now.image, placed, case.key)
+        if self._asked and all(a is b for a, b in zip(asked, self._asked, strict=True)):
+            return
+        self._asked = asked
+        if placed is None:
+            self.placing.submit((now.image, case.scan.space, None))
+            return
+        finer = max(1, round(max(placed.space.voxel_size) / LARGEST_MM))
+        x, y, z = (finer * count for count in placed.space.shape)
+        self.placing.submit((now.image, placed.space.resized((x, y, z)), placed.rigid))
+
+    def _on_placed(self, request: tuple[SecondImage, Space, Any], found: Upright) -> None:
+        self._placed = request[0], request[2] is not None, found
+        self._draw()
+
+    def _draw(self, _view: str = "") -> None:
+        """Show it over the picture, if that is the patient's."""
+        case, now, placed = self.session.case, self.current, self._placed
+        there = case is not None and now is not None and now.image is not None
+        self.bar.setVisible(there and self._of_patient)
+        if (
+            case is None
+            or now is None
+            or placed is None
+            or not self._of_patient
+            or now.look.way == "patient"
+            or not self._lies(now, placed)
+        ):
+            self.layer.hide()
+        else:
+            self.layer.show(placed[2], now.look, Over(now.name, case.name, now.same))
+        self.drawn.emit()
+
+    def _lies(self, now: Beside, placed: tuple[SecondImage, bool, Upright]) -> bool:
+        """Whether it was placed in the space of the picture, and not an earlier image."""
+        return placed[0] is now.image and placed[1] == (self.session.placed is not None)
+
+    @property
+    def _of_patient(self) -> bool:
+        """Whether the picture is the current case's, in the place where its scan lies."""
+        if self.session.shown.what in ("scan", "search"):
+            return True
+        return self.session.result is not None and self.session.placed is not None
+
+
+def _read(report: Report, scan: Scan, wanted: Beside) -> SecondImage | Several:
+    """In a thread."""
+    from stylegan3d.scans import second_image
+
+    report(0, 2, _("Reading the second image"))
+    image = read_choice(wanted.choice)
+    if isinstance(image, Several):
+        return image
+    if wanted.sha256 not in ("", image.sha256):
+        raise ScanError(
+            _(
+                "{path} is not the second image that this session was saved with: put that one in "
+                "its place, then open the session again."
+            ).format(path=wanted.choice.path)
+        )
+    report(1, 2, _("Aligning the second image"))
+    found = second_image(scan, image, wanted.how)
+    report(2, 2)
+    return found
+
+
+def _placed(request: tuple[SecondImage, Space, np.ndarray | None]) -> Upright:
+    """In a thread."""
+    image, space, rigid = request
+    return upright(image.on(space, rigid), space.affine)

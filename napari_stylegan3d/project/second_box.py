@@ -1,0 +1,182 @@
+"""The row of a second image beside the patient's scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QCheckBox, QComboBox, QMenu, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.dropped import in_event
+from napari_stylegan3d.core.panel import select_data
+from napari_stylegan3d.project.scan import Chooser
+from napari_stylegan3d.views.captions import NAME_LENGTH, shortened
+from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.elided import ElidedLabel
+from napari_stylegan3d.widgets.text import _
+from stylegan3d.session.case import Choice
+
+NONE = _("No second image")
+#: How it comes to lie on the scan, as for `stylegan3d.scans.second_image`.
+HOWS = {
+    "auto": _("Aligned automatically"),
+    "align": _("Aligned to the scan"),
+    "header": _("As its header says"),
+}
+
+
+class SecondBox(QWidget):
+    """Opens, names and removes a second image; what the user says of it."""
+
+    openRequested = Signal(object)
+    """Choice"""
+    removeRequested = Signal()
+    howChanged = Signal(str)
+    confirmed = Signal(bool)
+    """Whether it is the same patient's."""
+    maskRequested = Signal()
+    joinRequested = Signal()
+    """The scan that was opened last is to be the second image of the patient before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("second.box")
+        self.setAcceptDrops(True)
+        self.setToolTip(
+            _(
+                "FLAIR, T2, an earlier T1 or a map of labels, shown over the patient's scan. Drop "
+                "it here."
+            )
+        )
+        self.open = controls.push_button(
+            _("Open…"),
+            "second.open",
+            _(
+                "Open a second image of this patient: FLAIR, T2, an earlier T1 or a map of "
+                "labels\n(NIfTI, MGH or DICOM). It is moved onto the scan."
+            ),
+        )
+        menu = QMenu(self)
+        menu.addAction(_("A file…"), self._ask_file)
+        menu.addAction(_("A DICOM folder…"), self._ask_folder)
+        self.open.setMenu(menu)
+        self.name = ElidedLabel(NONE, "second.name", "figure")
+        self.remove = controls.tool_button("×", "second.remove", _("Remove the second image."))
+        self.how = QComboBox()
+        self.how.setObjectName("second.how")
+        self.how.setToolTip(
+            _(
+                "How it comes to lie on the scan. Automatically: images on the scan's own grid "
+                "stay as\nthey are, others are moved and turned until both agree best."
+            )
+        )
+        for key, text in HOWS.items():
+            self.how.addItem(text, key)
+        self.same = QCheckBox(_("Same patient"))
+        self.same.setObjectName("second.same")
+        self.same.setToolTip(
+            _("Tick it if you know that both images are of one person; captions say so until then.")
+        )
+        self.mask = controls.push_button(
+            "",
+            "second.mask",
+            _("The projection ignores the labelled region and fills it in; align the scan first."),
+        )
+        self.join = controls.push_button(
+            "",
+            "second.join",
+            _("Close the scan that was just opened, and lay it over the one before."),
+        )
+        self.note = controls.hint(name="second.note")
+        self.chooser = Chooser("second")
+        self._lay_out()
+        self.chooser.chosen.connect(self.openRequested)
+        self.remove.clicked.connect(self.removeRequested)
+        self.how.activated.connect(lambda _: self.howChanged.emit(self.how.currentData()))
+        self.same.toggled.connect(self.confirmed)
+        self.mask.clicked.connect(self.maskRequested)
+        self.join.clicked.connect(self.joinRequested)
+        self.offer_joining("")
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addWidget(self.join)
+        column.addLayout(controls.row(self.open, self.name, self.remove, stretch=1))
+        column.addWidget(self.chooser)
+        column.addLayout(controls.row(self.same, self.how, stretch=1))
+        column.addWidget(self.mask)
+        column.addWidget(self.note)
+
+    def show_second(
+        self, name: str, note: str, *, moves: bool = False, labels: str = "", bad: bool = False
+    ) -> None:
+        """Show what lies over the scan.
+
+        Parameters
+        ----------
+        name : str
+            Empty for none.
+        note : str
+            How it lies, what is being done, or why a file was refused.
+        moves : bool
+            Whether it can be aligned.
+        labels : str
+            Name of a map of labels that can be a mask; empty for none.
+        bad : bool
+            Whether the note is a refusal or a warning.
+        """
+        self.name.setText(name or NONE)
+        self.name.setToolTip(name)
+        self.note.setText(note)
+        self.note.setProperty("role", "caution" if bad else "hint")
+        self.note.style().unpolish(self.note)
+        self.note.style().polish(self.note)
+        self.note.setVisible(bool(note))
+        self.remove.setVisible(bool(name))
+        for widget in (self.same, self.how):
+            widget.setVisible(moves)
+        self.mask.setText(
+            _("Use {name} as lesion mask").format(name=shortened(labels, NAME_LENGTH))
+        )
+        self.mask.setVisible(bool(labels))
+
+    def show_choices(self, how: str, same: bool) -> None:
+        """Show what the user chose, without emitting signals."""
+        with QSignalBlocker(self.same):
+            self.same.setChecked(same)
+        select_data(self.how, how)
+
+    def offer_joining(self, words: str) -> None:
+        """Offer to make the newest scan a second image; nothing for empty words."""
+        self.join.setText(words)
+        self.join.setVisible(bool(words))
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Accept images."""
+        if self._image(event) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open an image beside the scan."""
+        path = self._image(event)
+        if path is not None:
+            event.acceptProposedAction()
+            self.openRequested.emit(Choice(path))
+
+    @staticmethod
+    def _image(event: QDropEvent) -> Path | None:
+        dropped = in_event(event)
+        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
+
+    def _ask_file(self) -> None:
+        path = dialogs.open_file(self, _("Open a second image of this patient"), dialogs.scans())
+        if path is not None:
+            self.openRequested.emit(Choice(path))
+
+    def _ask_folder(self) -> None:
+        path = dialogs.choose_folder(self, _("Open a folder of DICOM files"), Path.home())
+        if path is not None:
+            self.openRequested.emit(Choice(path))

@@ -1,0 +1,124 @@
+"""A second image is laid over the patient it was opened for, and over no other."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_stylegan3d.views.captions import OVER, UNCONFIRMED
+from stylegan3d.session.case import Choice
+
+#: Where the header of the FLAIR is wrong, in mm.
+OFF_MM = np.array([3.0, -2.0, 2.5])
+
+
+@pytest.fixture(scope="module")
+def flair_file(scan_file, tmp_path_factory):
+    """Another contrast of `scan_file`, whose header puts it elsewhere."""
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj).astype(np.float32)
+    affine = nib.affines.from_matvec(np.eye(3), OFF_MM) @ image.affine
+    path = tmp_path_factory.mktemp("flair") / "sub-07_FLAIR.nii.gz"
+    flair = np.where(data > 0, 900 - data, 0)
+    nib.Nifti1Image(flair.astype(np.int16), affine).to_filename(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def lesion_file(scan_file, tmp_path_factory):
+    image = nib.load(scan_file)
+    marked = np.zeros(image.shape, np.uint8)
+    marked[20:26, 30:36, 25:31] = 1
+    path = tmp_path_factory.mktemp("lesion") / "sub-07_lesion.nii.gz"
+    nib.Nifti1Image(marked, image.affine).to_filename(path)
+    return path
+
+
+def lay(window, path):
+    """Open a second image, and wait until it was placed or refused."""
+    seconds = window.explorer.projecting.second
+    seconds.open(Choice(path))
+    done = lambda: not (seconds.job.running or seconds.placing.busy)  # noqa: E731
+    window.wait(lambda: done() and window.find("second.note").text()[:7] != "Reading")
+    return seconds
+
+
+def lain_over(window):
+    """The layer of the second image in the main viewer; None if there is none."""
+    return next((layer for layer in window.viewer.layers if OVER in layer.metadata), None)
+
+
+def test_it_follows_its_patient_and_is_named_with_every_picture(
+    window, scan_file, second_file, flair_file, lesion_file, tmp_path
+):
+    window.open_scan(scan_file)
+    seconds = lay(window, flair_file)
+    shift = seconds.current.image.rigid[:3, 3]
+    middle = window.session.case.scan.space.center_mm
+    moved = seconds.current.image.rigid[:3, :3] @ (middle + OFF_MM) + shift
+    assert np.linalg.norm(moved - middle) < 0.5
+    flat = [view.labels.caption for view in window.views.views if view.plane]
+    assert all("sub-07\nOverlay: sub-07_FLAIR\n" + UNCONFIRMED in caption for caption in flat)
+    window.find("second.same").setChecked(True)
+    assert not any(UNCONFIRMED in caption for caption in window.captions)
+    window.click("second.show.second")
+    assert window.views.views[0].labels.caption == "Second image: sub-07_FLAIR\nPatient: sub-07"
+    window.click("second.show.overlay")
+
+    # Aligned: dark where the scan is bright, on its grid.
+    projecting = window.explorer.projecting
+    projecting.align()
+    window.wait(lambda: window.session.placed is not None and not seconds.placing.busy)
+    window.wait(lambda: lain_over(window) is not None)
+    layer, scan = lain_over(window), window.session.placed
+    step = [a // b for a, b in zip(layer.data.shape, scan.volume.shape, strict=True)]
+    assert set(step) == {round(max(scan.space.voxel_size) / layer.scale[0])}
+    bright = scan.volume > 0.5
+    from stylegan3d.geometry.space import Space
+
+    there = seconds.current.image.on(Space(scan.space.shape, scan.space.affine), scan.rigid)
+    assert np.corrcoef(there[bright], scan.volume[bright])[0, 1] < -0.9
+
+    # A map of labels beside it becomes the mask with one press.
+    lay(window, lesion_file)
+    assert seconds.current.name == "sub-07_FLAIR"
+    window.click("second.mask")
+    assert window.find("project.fill").isChecked()
+    assert "sub-07_lesion" in window.find("project.region").currentText()
+
+    # A file that is refused leaves what was there, and says why.
+    lay(window, tmp_path / "gone.nii.gz")
+    assert "gone.nii.gz does not exist" in window.find("second.note").text()
+    assert seconds.current.name == "sub-07_FLAIR"
+
+    # Another patient has none; the history brings it back with its patient.
+    window.explorer.open_scan(second_file)
+    window.wait(lambda: window.find("project.name").text() == "sub-08")
+    assert seconds.current is None
+    assert lain_over(window) is None
+    assert window.find("second.name").text() == "No second image"
+    assert not window.find("second.bar").isVisible()
+    window.session.undo()
+    window.wait(lambda: lain_over(window) is not None)
+    assert window.find("second.name").text() == "sub-07_FLAIR"
+    kept = seconds.of(window.session.case)
+
+    # A new patient's scan can be laid over the one before instead, and both are named.
+    window.explorer.open_scan(second_file)
+    window.wait(lambda: window.find("project.name").text() == "sub-08")
+    window.click("second.join")
+    window.wait(lambda: window.find("second.name").text() == "sub-08_T1w")
+    window.wait(lambda: lain_over(window) is not None)
+    assert window.find("project.name").text() == "sub-07"
+    assert "Scan: sub-07\nOverlay: sub-08_T1w\n" + UNCONFIRMED in window.captions
+    window.click("second.remove")
+    assert lain_over(window) is None
+
+    # An earlier session brings its own, unless the file is another one by now.
+    seconds.restore(window.session.case.key, {**kept, "how": "header"})
+    window.wait(lambda: lain_over(window) is not None)
+    assert seconds.current.same
+    seconds.remove()
+    seconds.restore(window.session.case.key, {**kept, "sha256": "0" * 64})
+    window.wait(lambda: "not the second image" in window.find("second.note").text())
+    assert lain_over(window) is None
+    seconds.remove()
