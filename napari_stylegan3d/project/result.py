@@ -186,7 +186,9 @@ class VerdictRows(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(5)
         self.column = column
-        self.rows = {name: self._label(name) for name in VERDICTS}
+        self.rows = {name: VerdictRow(name) for name in VERDICTS}
+        for row in self.rows.values():
+            column.addWidget(row)
         self.findings: list[QPushButton] = []
         for number in range(LISTED):
             button = controls.push_button(
@@ -204,13 +206,8 @@ class VerdictRows(QWidget):
         """Show the verdicts of a projection; none of an older or uncalibrated one."""
         verdicts = trust.get("verdicts", {})
         for number, (name, verdict) in enumerate(verdicts.items()):
-            sign, word, role = LEVELS[verdict["level"]]
-            label = self.rows[name]
-            label.setText(f"{sign} {VERDICTS[name]}, {word}: {verdict['sentence']}")
-            label.setProperty("role", role)
-            label.style().unpolish(label)
-            label.style().polish(label)
-            self.column.insertWidget(number, label)
+            self.rows[name].show_verdict(verdict)
+            self.column.insertWidget(number, self.rows[name])
         findings = (trust.get("findings") or ())[:LISTED]
         self._places = [finding["center_mm"] for finding in findings]
         for button, finding in zip(self.findings, findings, strict=False):
@@ -219,19 +216,38 @@ class VerdictRows(QWidget):
             button.setVisible(number < len(findings))
         self.setVisible(bool(verdicts))
 
-    def _label(self, name: str) -> QLabel:
-        label = QLabel()
-        label.setObjectName(f"project.verdict.{name}")
-        label.setWordWrap(True)
-        label.setToolTip(
+
+class VerdictRow(QWidget):
+    """One verdict: sign and word, and below them the reason."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.title = QLabel()
+        self.title.setObjectName(f"project.verdict.{name}")
+        self.title.setToolTip(
             _(
                 "✓ usual, ▲ caution, ■ warning. Acquisition: contrast, sharpness, coverage. "
                 "Anatomy: size, ventricles, shape among people. Focal: what the scan shows and "
                 "the model does not know. Not a diagnosis."
             )
         )
-        self.column.addWidget(label)
-        return label
+        self.reason = controls.hint(name=f"project.verdict.{name}.reason")
+        self.reason.setToolTip(self.title.toolTip())
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(1)
+        column.addWidget(self.title)
+        column.addWidget(self.reason)
+
+    def show_verdict(self, verdict: Mapping[str, str]) -> None:
+        """Show its level and sentence."""
+        sign, word, role = LEVELS[verdict["level"]]
+        self.title.setText(f"{sign} {VERDICTS[self.name]}: {word}")
+        self.title.setProperty("role", role)
+        self.title.style().unpolish(self.title)
+        self.title.style().polish(self.title)
+        self.reason.setText(verdict["sentence"])
 
 
 def finding_in_words(finding: Mapping[str, Any]) -> str:

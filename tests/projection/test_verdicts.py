@@ -61,7 +61,8 @@ def test_a_sharper_scan_is_blurred_to_match_and_called_sharper(person):
 
 def seen_with(difference, mask, expected):
     matched = Matched(expected.astype(np.float32), mask, {})
-    return Seen(None, expected, matched, difference.astype(np.float32), mask)
+    none = np.zeros_like(mask)
+    return Seen(None, expected, matched, difference.astype(np.float32), mask, none)
 
 
 def test_a_lesion_is_found_at_its_place_and_size_and_healthy_people_have_none(space, person):
@@ -98,6 +99,25 @@ def test_a_lesion_is_found_at_its_place_and_size_and_healthy_people_have_none(sp
     # A scan that differs everywhere is measured by its own spread.
     worse = residual.residual_z(seen_with(3 * drawn(), mask, person), usual)
     assert not residual.find(worse, mask, space, limit)
+
+
+def test_fluid_that_is_connected_is_no_finding_and_a_cavity_is():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[2:18, 2:18, 2:18] = True
+    volume = np.where(mask, 0.6, 0).astype(np.float32)
+    ventricles = np.zeros_like(mask)
+    ventricles[9:11, 9:11, 9:11] = True
+    volume[9:11, 9:11, 9:14] = 0.1  # the ventricle is larger than its mask
+    volume[2:5, 5, 5] = 0.1  # a sulcus
+    volume[14, 14, 14] = 0.1  # a cavity
+    volume[6, 6, 6] = 0.45  # tissue, only darker
+    tissues = {"ventricles": ventricles, "grey matter": mask & (volume > 0.5)}
+    fluid = residual._connected_fluid(volume, mask, tissues)
+    assert set(zip(*np.nonzero(fluid), strict=True)) == {
+        *((x, y, z) for x in (9, 10) for y in (9, 10) for z in range(9, 14)),
+        *((x, 5, 5) for x in (2, 3, 4)),
+    }
+    assert not residual._connected_fluid(volume, mask, {}).any()
 
 
 def test_clusters_are_of_one_sign_and_the_largest_comes_first():

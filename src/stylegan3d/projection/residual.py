@@ -8,7 +8,8 @@ are findings. How large a cluster healthy subjects have, somewhere in the brain,
 held-out ones, each compared with the others (maximum statistic, Nichols and Holmes 2002,
 doi:10.1002/hbm.1058).
 
-Ventricles are left out: their size belongs to the anatomy.
+Ventricles are left out, and what is darker than expected next to fluid that is connected to them or
+to the outside is not counted: how much fluid there is belongs to the anatomy.
 """
 
 from __future__ import annotations
@@ -91,6 +92,8 @@ class Seen:
         Scan minus expected brain, smoothed.
     judged : ndarray, shape (X, Y, Z), bool
         Voxels in which it is judged: the brain without border and ventricles.
+    fluid : ndarray, shape (X, Y, Z), bool
+        Voxels of the fluid around and inside the brain, or next to it.
     """
 
     guess: Guess
@@ -98,6 +101,7 @@ class Seen:
     matched: Matched
     difference: np.ndarray
     judged: np.ndarray
+    fluid: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +131,32 @@ def see(generator: Generator, volume: np.ndarray, mask: np.ndarray) -> Seen:
     size = generator.voxel_size
     matched = match_scanner(volume, expected, mask, size)
     difference = masked_blur(matched.volume - expected, mask, SMOOTH_MM / np.array(size))
+    own, wanted = (tissue_masks(image, generator.space) for image in (volume, expected))
     ventricles = np.zeros_like(mask)
-    for image in (volume, expected):
-        found = tissue_masks(image, generator.space)
-        ventricles |= found["ventricles"] if found else False
+    for tissues in (own, wanted):
+        ventricles |= tissues["ventricles"] if tissues else False
     judged = matched.core & ~ndimage.binary_dilation(ventricles)
-    return Seen(guess, expected, matched, difference, judged)
+    fluid = ndimage.binary_dilation(_connected_fluid(volume, mask, own))
+    return Seen(guess, expected, matched, difference, judged, fluid)
+
+
+def _connected_fluid(
+    volume: np.ndarray, mask: np.ndarray, tissues: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Fluid (X, Y, Z) that is connected to the ventricles or to the brain's border.
+
+    A cavity in the brain is not; nor is tissue that is only darker than it should be.
+    """
+    if not tissues or not tissues["ventricles"].any():
+        return np.zeros_like(mask)
+    dark = float(np.median(volume[tissues["ventricles"]]))
+    grey = float(np.median(volume[tissues["grey matter"]]))
+    pieces, count = ndimage.label(mask & (volume < (dark + grey) / 2))
+    start = tissues["ventricles"] | (mask & ~ndimage.binary_erosion(mask))
+    keep = np.zeros(count + 1, dtype=bool)
+    keep[np.unique(pieces[start])] = True
+    keep[0] = False
+    return keep[pieces]
 
 
 def usual_residual(people: Sequence[Seen], space: Space) -> UsualResidual:
@@ -170,6 +194,7 @@ def residual_z(seen: Seen, usual: UsualResidual) -> np.ndarray:
         if voxels.any():
             own = 1.4826 * float(np.median(np.abs(raw[voxels])))
             z[voxels] = raw[voxels] / max(own, 1.0)
+    z[seen.fluid & (z < 0)] = 0
     return z
 
 

@@ -23,10 +23,19 @@ from stylegan3d.scans.intensity import contrast_agreement
 Level = Literal["green", "amber", "red"]
 #: The verdicts and their titles.
 TITLES = {"acquisition": "Acquisition", "anatomy": "Anatomy", "focal": "Focal"}
-# Order of decisiveness at the same level: nothing can be said of a scan of unknown contrast; then
-# what is local comes before what is general.
-ORDER = ("acquisition", "focal", "anatomy")
-_RANKS = {"red": 0, "amber": 1, "green": 2}
+# Order of decisiveness: nothing can be said of a scan of unknown contrast; a scanner that only
+# differs comes after what was found in spite of it.
+_ORDER: tuple[tuple[Level, str], ...] = (
+    ("red", "acquisition"),
+    ("red", "focal"),
+    ("red", "anatomy"),
+    ("amber", "focal"),
+    ("amber", "anatomy"),
+    ("amber", "acquisition"),
+    ("green", "acquisition"),
+    ("green", "anatomy"),
+    ("green", "focal"),
+)
 #: Quantities of the anatomy: name, unit, what a higher and a lower value mean.
 QUANTITIES = {
     "brain_ml": ("head size", "ml", "a large head", "a small head"),
@@ -187,8 +196,8 @@ def judge_focal(findings: Sequence[Finding] | None, readable: bool) -> Verdict:
 
 def decisive_first(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
     """The verdicts, the decisive one first."""
-    names = sorted(ORDER, key=lambda name: _RANKS[verdicts[name]["level"]])
-    return {name: verdicts[name] for name in names}
+    told = {(verdict["level"], name): name for name, verdict in verdicts.items()}
+    return {told[key]: verdicts[told[key]] for key in _ORDER if key in told}
 
 
 def headline(verdicts: Mapping[str, Verdict]) -> str:

@@ -188,11 +188,12 @@ def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
     window.session.swap(result, dataclasses.replace(result, trust=trust, residual_z=z))
     window.session.projectedChanged.emit()
     column = window.explorer.project.result.lights.column
-    assert [column.itemAt(row).widget().text() for row in range(3)] == [
-        "■ Focal, warning: Something.",
-        "▲ Acquisition, caution: Sharper.",
-        "✓ Anatomy, usual: Usual.",
+    assert [column.itemAt(row).widget().title.text() for row in range(3)] == [
+        "■ Focal: warning",
+        "▲ Acquisition: caution",
+        "✓ Anatomy: usual",
     ]
+    assert window.find("project.verdict.focal.reason").text() == "Something."
     assert window.find("project.finding.0").text() == "left frontal lobe, 2.0 ml, z −6.0"
     assert window.find("project.finding.1").isHidden()
     window.click("project.finding.0")

@@ -1,0 +1,218 @@
+"""Do the three verdicts hold on scanners that the model never saw, and are lesions found?
+
+    python benchmarks/verdict.py --healthy SCAN [SCAN ...] [--lesion SCAN=MASK ...]
+        [--ill SCAN ...] [--site SCAN [SCAN ...]] [--repeats N] [--model FOLDER] [--cache FOLDER]
+
+--healthy are scans of healthy people of other sites: how many are green or differ by scanner only,
+and how many have a finding. --lesion are scans with lesion masks: the area under the curve of -z
+between lesion voxels and the other white matter of the scan, as the tissue network labels it, and
+whether a finding lies in a lesion. --ill are scans with a lesion but no mask: their findings.
+In each healthy scan N lesions of 2 ml are simulated, balls in the white matter that are 35 %
+darker: how many are found within 10 mm. --site are the healthy scans of one scanner: each is judged
+again by a calibration with the others. Intervals are Wilson's, 95 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+from sklearn.metrics import roc_auc_score
+
+import stylegan3d
+from stylegan3d.model.generator import Generator
+from stylegan3d.projection.calibration import Measured
+from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.projection.residual import Seen, residual_z, see
+from stylegan3d.projection.site import learn_site, measure_scans
+from stylegan3d.projection.trust import Judged, Yardstick, judge_scan
+from stylegan3d.scans import read_scan
+from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.inference import bundled_segmenter
+
+LESION_ML, LESION_SHARE, NEAR_MM = 2.0, 0.65, 10.0
+
+
+class Bench:
+    """One model, with what scans are judged by."""
+
+    def __init__(self, generator: Generator, cache: Path | None) -> None:
+        self.generator, self.cache = generator, cache
+        self.prior, self.yardstick = LatentPrior.of(generator), Yardstick.of(generator)
+
+    def align(self, path: Path) -> AlignedScan:
+        """A scan on the model's grid."""
+        return read_scan(path).align(self.generator, cache=self.cache)
+
+    def judge(
+        self, volume: np.ndarray, mask: np.ndarray, yardstick: Yardstick | None = None
+    ) -> tuple[Judged, np.ndarray, Seen]:
+        """Verdicts, z, and what they come from."""
+        seen = see(self.generator, volume, mask)
+        told, z = judge_scan(
+            seen, self.prior, volume, mask, self.generator, yardstick or self.yardstick
+        )
+        assert z is not None
+        return told, z, seen
+
+    def white_matter(self, volume: np.ndarray) -> np.ndarray:
+        """White matter (X, Y, Z) by the tissue network."""
+        labels = bundled_segmenter().segment(volume, self.generator.space).labels
+        return np.asarray(labels == CLASSES.index("white"))
+
+
+def wilson(hits: int, total: int) -> str:
+    """A share with its 95 % interval, in words."""
+    if not total:
+        return "none"
+    z, p = 1.96, hits / total
+    middle = (p + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z * np.sqrt(p * (1 - p) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return f"{hits} of {total} ({100 * low:.0f} to {100 * high:.0f} %)"
+
+
+def in_words(told: Judged) -> str:
+    """Levels and findings in a line."""
+    levels = " ".join(f"{name} {told['verdicts'][name]['level']}," for name in told["verdicts"])
+    found = [f"{f['place']} {f['ml']} ml z {f['peak_z']}" for f in told["findings"] or ()]
+    return f"{levels} findings: {'; '.join(found[:3]) or 'none'}"
+
+
+def is_quiet(told: Judged) -> bool:
+    """Whether a scan is green, or differs by its scanner only."""
+    levels = {name: verdict["level"] for name, verdict in told["verdicts"].items()}
+    return levels["anatomy"] == levels["focal"] == "green" and levels["acquisition"] != "red"
+
+
+def lesion_mask(path: Path, aligned: AlignedScan) -> np.ndarray:
+    """A mask in the scan's space on the model's grid, bool."""
+    image = nib.load(path)
+    data = (np.asarray(image.dataobj) > 0).astype(np.float32)
+    size = np.sqrt((image.affine[:3, :3] ** 2).sum(axis=0))
+    data = ndimage.gaussian_filter(data, 0.4 * np.array(aligned.space.voxel_size) / size)
+    way = np.linalg.inv(image.affine) @ np.linalg.inv(aligned.rigid) @ aligned.space.affine
+    shape = aligned.volume.shape
+    inside = ndimage.affine_transform(data, way[:3, :3], way[:3, 3], shape, order=1)
+    return np.asarray(inside > 0.5)
+
+
+def simulate(
+    volume: np.ndarray, white: np.ndarray, voxel_mm: Sequence[float], draw: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """A ball of `LESION_ML` in the white matter: the scan with it, and its centre in voxels."""
+    voxel = np.array(voxel_mm)
+    depth = ndimage.distance_transform_edt(white, sampling=voxel)
+    places = np.argwhere(depth >= 5.0)
+    if not len(places):
+        return None
+    center = places[draw.randint(len(places))]
+    radius = (3000 * LESION_ML / (4 * np.pi)) ** (1 / 3)
+    away = np.linalg.norm((np.indices(volume.shape).T - center) * voxel, axis=-1).T
+    share = np.clip((radius + 1 - away) / 2, 0, 1)
+    return (volume * (1 - (1 - LESION_SHARE) * share)).astype(np.float32), center
+
+
+def healthy(bench: Bench, paths: Sequence[Path], repeats: int) -> None:
+    """Healthy scans, and lesions simulated in them."""
+    quiet = focal = found = tried = 0
+    draw = np.random.RandomState(0)
+    for path in paths:
+        aligned = bench.align(path)
+        volume, mask = aligned.volume, aligned.brain_mask
+        told, *_ = bench.judge(volume, mask)
+        quiet, focal = quiet + is_quiet(told), focal + bool(told["findings"])
+        print(f"  {path.name:36} {in_words(told)}", flush=True)
+        white = bench.white_matter(volume)
+        for _ in range(repeats):
+            made = simulate(volume, white, bench.generator.voxel_size, draw)
+            if made is None:
+                continue
+            findings = bench.judge(made[0], mask)[0]["findings"] or ()
+            place = bench.generator.affine[:3, :3] @ made[1] + bench.generator.affine[:3, 3]
+            near = [np.linalg.norm(place - np.array(f["center_mm"])) for f in findings]
+            found, tried = found + (min(near, default=np.inf) <= NEAR_MM), tried + 1
+    print(f"green, or the scanner differs only: {wilson(quiet, len(paths))}")
+    print(f"with a focal finding: {wilson(focal, len(paths))}")
+    if tried:
+        print(f"simulated lesions of {LESION_ML:g} ml found at their place: {wilson(found, tried)}")
+
+
+def lesions(bench: Bench, pairs: Sequence[str]) -> None:
+    """Scans with lesion masks."""
+    for pair in pairs:
+        path, mask_path = map(Path, pair.split("="))
+        aligned = bench.align(path)
+        told, z, _ = bench.judge(aligned.volume, aligned.brain_mask)
+        mask = lesion_mask(mask_path, aligned)
+        others = bench.white_matter(aligned.volume) & ~mask
+        auc = roc_auc_score(mask[mask | others], -z[mask | others])
+        way = np.linalg.inv(aligned.space.affine)
+        near = ndimage.binary_dilation(mask, iterations=2)
+        hits = sum(
+            bool(near[tuple(np.rint(way[:3, :3] @ f["center_mm"] + way[:3, 3]).astype(int))])
+            for f in told["findings"] or ()
+        )
+        size = mask.sum() * abs(np.linalg.det(aligned.space.affine)) / 1000
+        print(f"  {path.name}: {size:.1f} ml of lesions, AUC {auc:.3f}, {hits} findings in them")
+        print(f"    {in_words(told)}", flush=True)
+
+
+def site(bench: Bench, paths: Sequence[Path]) -> None:
+    """Each scan of one site, judged by a calibration with the others."""
+    scans = [bench.align(path) for path in paths]
+    people: list[Measured] = measure_scans(
+        bench.generator, [(scan.volume, scan.brain_mask) for scan in scans]
+    )
+    quiet = same = 0
+    sizes: list[tuple[float, float]] = []
+    for number, scan in enumerate(scans):
+        entry, maps = learn_site(bench.generator, [*people[:number], *people[number + 1 :]])
+        yardstick = Yardstick(entry, maps, "left out")
+        told, z, seen = bench.judge(scan.volume, scan.brain_mask, yardstick)
+        assert bench.yardstick.usual is not None
+        before = residual_z(seen, bench.yardstick.usual)
+        sizes.append(tuple(float(np.std(x[seen.judged])) for x in (before, z)))  # type: ignore
+        quiet += is_quiet(told)
+        same += told["verdicts"]["acquisition"]["level"] == "green"
+        print(f"  {paths[number].name:36} {in_words(told)}", flush=True)
+    print(f"green, or the scanner differs only: {wilson(quiet, len(scans))}")
+    print(f"acquisition green: {wilson(same, len(scans))}")
+    before, after = np.median(np.array(sizes), axis=0)
+    print(f"spread of z inside the brain: {before:.2f} without the site, {after:.2f} with it")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--healthy", type=Path, nargs="*", default=[])
+    parser.add_argument("--lesion", nargs="*", default=[])
+    parser.add_argument("--ill", type=Path, nargs="*", default=[])
+    parser.add_argument("--site", type=Path, nargs="*", default=[])
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--cache", type=Path, help="keep prepared scans here")
+    args = parser.parse_args()
+    bench = Bench(stylegan3d.load(args.model, device="cpu"), args.cache)
+    if args.lesion:
+        print("with lesions:")
+        lesions(bench, args.lesion)
+    for path in args.ill:
+        aligned = bench.align(path)
+        told, *_ = bench.judge(aligned.volume, aligned.brain_mask)
+        print(f"  {path.name:36} {in_words(told)}", flush=True)
+    if args.healthy:
+        print("healthy:")
+        healthy(bench, args.healthy, args.repeats)
+    if args.site:
+        print("one site, each judged by a calibration with the others:")
+        site(bench, args.site)
+
+
+if __name__ == "__main__":
+    main()
