@@ -36,8 +36,9 @@ def packages_on_disk() -> set[str]:
 
 def test_every_package_is_listed() -> None:
     listed = setup_cfg()["options"]["packages"].split()
-    # The folder of the bundled generators holds data and no Python.
-    assert set(listed) - {"stylegan3d.weights"} == packages_on_disk()
+    # The folders of the bundled generators and of the guide hold data and no Python.
+    data = {"stylegan3d.weights", "napari_stylegan3d.guide"}
+    assert set(listed) - data == packages_on_disk()
     assert len(listed) == len(set(listed))
 
 
@@ -47,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    for name in ("napari_stylegan3d", "src", "weights", "tests"):
+    for name in ("napari_stylegan3d", "src", "weights", "docs", "tests"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", out, source)
@@ -82,6 +83,7 @@ def test_wheel_holds_everything_the_program_reads(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for needed in (
         "napari_stylegan3d/napari.yaml",
+        "napari_stylegan3d/guide/user-guide.md",
         "napari_stylegan3d/py.typed",
         "stylegan3d/py.typed",
         f"{MODEL}/card.json",

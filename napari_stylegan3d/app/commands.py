@@ -144,6 +144,11 @@ def show_welcome(viewer: napari.viewer.Viewer) -> None:
     _run(viewer, "welcome")
 
 
+def show_case(viewer: napari.viewer.Viewer) -> None:
+    """Follow a worked case."""
+    _run(viewer, "case")
+
+
 def _run(viewer: Any, name: str) -> None:
     named = _OPEN.get(id(getattr(viewer, "__wrapped__", viewer)))
     if named is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QLabel, QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
 from napari_stylegan3d.app.arrivals import Arrivals
 from napari_stylegan3d.app.docked import CalmWindow, Docked
@@ -35,6 +35,7 @@ from napari_stylegan3d.core.parking import Parking
 from napari_stylegan3d.core.rendering import Rendering
 from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.core.thumbnails import Thumbnails
+from napari_stylegan3d.core.whose import brain_of
 from napari_stylegan3d.directions.controller import Directing
 from napari_stylegan3d.directions.panel import DirectionsPanel
 from napari_stylegan3d.export.controller import Exporting
@@ -50,6 +51,7 @@ from napari_stylegan3d.project.controller import Projecting
 from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.elided import WrappedLabel
 from napari_stylegan3d.widgets.fold import take_turns
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.session.case import Choice
@@ -134,7 +136,8 @@ class Explorer(Docked):
         )
         self.layout().insertWidget(1, self.sessions.bar)
         self.opening = Opening(self.context)
-        self.guidance = Guidance(self.context, self.tabs, self.header, self.opening.paste)
+        folds = (self.measuring.box, self.relabelling.box)
+        self.guidance = Guidance(self.context, self.tabs, self.header, self.opening.paste, folds)
         self.memory = Memory(self, self.export.folder, self.measuring.box)
         self.arrivals = Arrivals(
             self.context, self.models, self.browsing, self.directions, self.projecting
@@ -208,10 +211,9 @@ class Explorer(Docked):
         self.setMinimumWidth(controls.scaled(MIN_WIDTH))
         self.header = Header()
         self.header.set_menu(self.models.menu(self))
-        self.message = QLabel()
+        self.message = WrappedLabel()
         self.message.setObjectName("explorer.message")
         self.message.setProperty("role", "error")
-        self.message.setWordWrap(True)
         self.message.setContentsMargins(14, 4, 14, 8)
         self.message.hide()
         column = QVBoxLayout(self)
@@ -304,6 +306,7 @@ class Explorer(Docked):
     def _on_view(self, _view: str) -> None:
         if self.views is not None and self.viewing is not None:
             self.viewing.show_title()
+            self.views.marks.set_whose(brain_of(self.session))
             self.views.refresh()
             ours = self.comparison.is_picture
             preview = ours and self.comparison.is_preview

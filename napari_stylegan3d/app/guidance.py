@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Qt, Signal
@@ -19,7 +20,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.app import commands, keys
+from napari_stylegan3d.app.guide import GuideWindow
 from napari_stylegan3d.app.welcome import Welcome
+from napari_stylegan3d.app.worked_case import WorkedCase
+from napari_stylegan3d.views.levels import PRESETS
+from napari_stylegan3d.views.marks import NAMES
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.settings import settings
 from napari_stylegan3d.widgets.text import _
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.app.tabs import Tabs
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.four import FourViews
+    from napari_stylegan3d.widgets.fold import Fold
 
 SEEN = "welcome_seen"
 HELP_TITLE = _("Keys and mouse")
@@ -47,13 +53,20 @@ class Guidance(QObject):
         Targets of the first steps and keys.
     paste : callable
         Action of the paste key.
+    folds : sequence of Fold
+        Panels below the tabs that have a page of the guide.
     """
 
     done = Signal()
     """Something was done which ends the first steps."""
 
     def __init__(
-        self, context: Context, tabs: Tabs, header: Header, paste: Callable[[], object]
+        self,
+        context: Context,
+        tabs: Tabs,
+        header: Header,
+        paste: Callable[[], object],
+        folds: Sequence[Fold] = (),
     ) -> None:
         super().__init__(context.dock)
         self.context, self.tabs, self.paste = context, tabs, paste
@@ -62,9 +75,14 @@ class Guidance(QObject):
         self.commands: commands.Commands = {}
         self.help: QDialog | None = None
         self.welcome: Welcome | None = None
+        self.case: WorkedCase | None = None
+        self.guide: GuideWindow | None = None
         self._actions: list[QAction] = []
         self._menu: QMenu | None = None
         header.help.clicked.connect(self.show_help)
+        tabs.guide.clicked.connect(self.show_guide)
+        for fold in folds:
+            fold.guideRequested.connect(self.open_guide)
         context.session.recipeChanged.connect(self.done)
 
     def begin(self, window: QMainWindow, views: FourViews) -> None:
@@ -75,7 +93,13 @@ class Guidance(QObject):
             self.context.session, self.viewer, self.tabs, lambda: (dock, views)
         )
         named |= {"paste": self.paste, "help": self.show_help, "welcome": self.show_welcome}
+        named["case"] = self.show_case
         keys.install(dock, named)
+        named |= {
+            f"preset_{name}": partial(views.readout.presetChosen.emit, name) for name in PRESETS
+        }
+        named |= {f"tool_{kind}": partial(views.marks.take, kind) for kind in NAMES}
+        named["delete_mark"] = views.marks.delete
         here = {name: command for name, command in named.items() if name != "help"}
         keys.install(views, here)
         self.commands = named
@@ -85,6 +109,8 @@ class Guidance(QObject):
             for text, command in (
                 (_("Explorer: keys and mouse"), self.show_help),
                 (_("Explorer: first steps"), self.show_welcome),
+                (_("Explorer: worked case, 3 minutes"), self.show_case),
+                (_("Explorer: user guide"), self.show_guide),
             ):
                 action = QAction(text, self)
                 action.triggered.connect(command)
@@ -103,7 +129,12 @@ class Guidance(QObject):
             self.help.close()
             self.help.deleteLater()
             self.help = None
+        if self.guide is not None:
+            self.guide.close()
+            self.guide.deleteLater()
+            self.guide = None
         self._end_welcome()
+        self._end_case()
         self.views = None
 
     def show_help(self) -> None:
@@ -119,14 +150,40 @@ class Guidance(QObject):
         if self.views is None:
             return
         self._end_welcome()
+        self._end_case()
         self.welcome = Welcome(self.views, self.tabs)
+        self.welcome.caseWanted.connect(self.show_case)
         self.done.connect(self.welcome.finished)
         self.welcome.finished.connect(self._end_welcome)
+
+    def show_case(self) -> None:
+        """Begin the worked case."""
+        if self.views is None:
+            return
+        self._end_welcome()
+        self._end_case()
+        self.case = WorkedCase(self.context, self.tabs, self.views)
+        self.case.finished.connect(self._end_case)
+
+    def show_guide(self) -> None:
+        """Open the guide at the section of the panel in front."""
+        self.open_guide(self.tabs.panels[self.tabs.currentIndex()].key.lower())
+
+    def open_guide(self, section: str) -> None:
+        """Open the guide at a section, such as "browse"."""
+        if self.guide is None:
+            self.guide = GuideWindow(self.context.dock)
+        self.guide.open_at(section)
 
     def greet(self) -> None:
         """Show the first steps unless seen before."""
         if not settings().value(SEEN, False, type=bool):
             self.show_welcome()
+
+    def _end_case(self) -> None:
+        if self.case is not None:
+            case, self.case = self.case, None
+            case.close()
 
     def _end_welcome(self) -> None:
         if self.welcome is not None:

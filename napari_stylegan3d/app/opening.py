@@ -40,12 +40,12 @@ class Opening(QObject):
         self.session, self.messages = context.session, context.messages
         self.viewer = context.comparison.stage.viewer
         self._roots: list[QWidget] = [context.dock]
-        self._target = DropTarget(self.open, self)
+        self._target = DropTarget(self.open, self._refuse, self)
         context.dock.setAcceptDrops(True)
         context.dock.installEventFilter(self._target)
 
     def begin(self, views: FourViews) -> None:
-        """Also handle drops on the views; other files are left to napari."""
+        """Also handle drops on the views."""
         self._roots.append(views)
         views.setAcceptDrops(True)
         for widget in (views, *(view.canvas for view in views.views)):
@@ -72,6 +72,13 @@ class Opening(QObject):
             self.open_latent(path)
         else:
             self.scanDropped.emit(path)
+
+    def _refuse(self, names: str) -> None:
+        problem = _(
+            "{names} cannot be opened here: drop a T1-weighted scan (NIfTI, MGH or a DICOM "
+            "folder), a model, a latent, a recipe or a session. File > Open shows other images."
+        )
+        self.messages.fail(StyleGAN3DError(problem.format(names=names)), _("opening the file"))
 
     def open_recipe(self, path: Path) -> None:
         """Open the recipe in a file or sidecar."""

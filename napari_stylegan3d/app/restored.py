@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stylegan3d.project.kept import KeptScan, KeptScans
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.recipe.history import History
+from stylegan3d.recipe.history import History, are_parents
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Case, Choice
@@ -25,8 +25,10 @@ def of_session(session: Session, scans: KeptScans) -> dict[str, Any]:
     kept, places = scans.of_session()
     states = session.history.states
     models = list(dict.fromkeys(entry.model for entry in states if entry.model is not None))
+    parents = list(session.history.parents)
+    forked = parents != [None, *range(len(states) - 1)]
     if not kept and len(models) < 2:
-        return {}
+        return {"parents": parents} if forked else {}
     steps = [
         {
             "what": entry.shown.what,
@@ -39,6 +41,7 @@ def of_session(session: Session, scans: KeptScans) -> dict[str, Any]:
         "cases": [one.to_plain() for one in kept],
         "models": [dataclasses.asdict(model) for model in models],
         "steps": steps,
+        "parents": parents,
     }
     if session.case is not None and kept:
         plain["open"] = 0  # `KeptScans.of_session` puts the open case first
@@ -60,7 +63,9 @@ def restored(state: SessionState, session: Session, scans: KeptScans) -> None:
     places = {source.sha256: place for place, source in enumerate(sources)}
     projected.sort(key=lambda case: places[case.source.sha256] if case.source else -1)
     entries = _entries(state.states, view, made, cases, projected)
-    session.restore(History(entries, state.position), projected)
+    parents = view.get("parents")
+    valid = isinstance(parents, list) and are_parents(parents, len(entries))
+    session.restore(History(entries, state.position, parents if valid else None), projected)
     opened = cases[0] if cases else None
     if opened is None or not (view.get("open") == 0 or "steps" not in view):
         return

@@ -18,6 +18,8 @@ from napari_stylegan3d.mix.controller import Mixing
 from napari_stylegan3d.mix.panel import MixPanel
 from napari_stylegan3d.project.controller import Projecting
 from napari_stylegan3d.project.panel import ProjectPanel
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
@@ -55,15 +57,19 @@ class Tabs(QTabWidget):
         self.setObjectName("explorer.tabs")
         self.setDocumentMode(True)
         self.tabBar().setDrawBase(False)
-        self.panels = tuple(panel(session) for panel, _ in FEATURES)
+        self.panels = tuple(panel(session) for panel, _controller in FEATURES)
         for panel in self.panels:
             self.addTab(panel.scrolled(), panel.title)
+        self.guide = controls.tool_button(
+            "?", "explorer.guide", _("The user guide, at the page of this panel.")
+        )
+        self.setCornerWidget(self.guide)
         self.setEnabled(False)
 
     def open_rooms(self, context: Context) -> tuple[Controller, ...]:
         """Create the panels' controllers."""
         pairs = zip(FEATURES, self.panels, strict=True)
-        return tuple(controller(context, panel) for (_, controller), panel in pairs)
+        return tuple(controller(context, panel) for (_panel, controller), panel in pairs)
 
     def bring(self, key: str) -> Panel:
         """Bring a panel to the front by its key, and return it."""

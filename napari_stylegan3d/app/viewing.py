@@ -41,6 +41,9 @@ class Viewing(QObject):
         stage = comparison.stage
         self.views = FourViews(window)
         self.views.watch(stage)
+        handle = window.windowHandle()
+        if handle is not None:
+            self.views.watch_keys(handle)
         self.toasts = Toasts(self.views)
         self.pacing = Pacing(window, self)
         self.settings = ViewSettings(self.views.looks, stage.overlay, self.views)
@@ -111,7 +114,9 @@ class Viewing(QObject):
         picture, point = self.comparison.picture, self.views.viewer.dims.point
         if picture is None or picture.shown.resampled or len(point) != 3:
             return None
-        if self.views.looks.look.layout == "lightbox":
+        look = self.views.looks.look
+        deep = any(mark.kind == "sphere" for mark in self.views.marks.shown)
+        if look.layout == "lightbox" or look.slab != "none" or deep:
             return None
         x, y, z = (float(value) for value in point)
         return x, y, z

@@ -170,8 +170,12 @@ class NamedLabels(_Fields):
             is_number = spin is not None and value not in (None, UNKNOWN)
             if spin is not None:
                 spin.setEnabled(is_number)
+                number = float(value) if is_number else spin.value()  # type: ignore[arg-type]
                 with QSignalBlocker(spin):
-                    spin.setValue(float(value) if is_number else spin.value())  # type: ignore[arg-type]
+                    # A recipe may have any number: it is shown as it is, not moved into the range.
+                    spin.setMaximum(max(spin.maximum(), number))
+                    spin.setMinimum(min(spin.minimum(), number))
+                    spin.setValue(number)
             select_data(box, VALUE if is_number else OPEN if value is None else str(value))
 
     def _on_chosen(self, _: int) -> None:

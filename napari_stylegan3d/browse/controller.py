@@ -23,6 +23,7 @@ class Browsing(QObject):
         self.wall = Wall(context.session, context.thumbnails, context.dock)
         self.privacy = PrivacyCheck(context, panel.privacy)
         panel.wall.clicked.connect(lambda: self.wall.open_beside(panel))
+        panel.keep_edits.toggled.connect(self.wall.refresh)
         panel.walk.use(context.thumbnails)
 
     def shutdown(self) -> None:

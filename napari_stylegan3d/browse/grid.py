@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QPointF, QRect, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QFont, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
-from qtpy.QtWidgets import QToolTip, QWidget
+from qtpy.QtGui import (
+    QColor,
+    QFont,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.core.thumbnails import scaled
 
@@ -49,11 +59,13 @@ class ThumbnailGrid(QWidget):
     image : callable
         The picture of a recipe, if available.
     cell : int
-        Width and height of a cell.
+        Width and height of a cell; the smallest, if it grows.
     signs : tuple of str
         Corner texts of the cell under the mouse: for favourites, for others.
     sign_key : Qt.Key
         The key that does what a click on the sign does.
+    grows : bool
+        Whether cells grow with the window.
     """
 
     picked = Signal(int)
@@ -74,9 +86,11 @@ class ThumbnailGrid(QWidget):
         cell: int = CELL,
         signs: tuple[str, str] = ("★", "☆"),
         sign_key: Qt.Key = Qt.Key.Key_S,
+        grows: bool = False,
     ) -> None:
         super().__init__()
         self.columns, self.rows, self.side = columns, rows, cell
+        self._cell, self._grows = cell, grows
         self.signs, self.sign_key = signs, sign_key
         self.cells: tuple[Cell, ...] = ()
         self.current: int | None = None
@@ -85,14 +99,27 @@ class ThumbnailGrid(QWidget):
         self.setObjectName(name)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setFixedSize(self.sizeHint())
+        self._take_room()
 
     def sizeHint(self) -> QSize:
-        """All cells."""
+        """All cells, as small as they may be."""
         return QSize(
-            self.columns * (self.side + GAP) - GAP,
-            self.rows * (self.side + GAP) - GAP,
+            self.columns * (self._cell + GAP) - GAP,
+            self.rows * (self._cell + GAP) - GAP,
         )
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Make the cells as large as there is room for."""
+        wide = (self.width() + GAP) // self.columns - GAP
+        high = (self.height() + GAP) // self.rows - GAP
+        self.side = max(min(wide, high), self._cell) if self._grows else self._cell
+
+    def _take_room(self) -> None:
+        if self._grows:
+            self.setMinimumSize(self.sizeHint())
+            self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        else:
+            self.setFixedSize(self.sizeHint())
 
     def show_cells(self, cells: Sequence[Cell], current: int | None) -> None:
         """Show these cells, row by row, one of them as the current one."""
@@ -102,7 +129,7 @@ class ThumbnailGrid(QWidget):
     def set_rows(self, rows: int) -> None:
         """Make room for so many rows."""
         self.rows = rows
-        self.setFixedSize(self.sizeHint())
+        self._take_room()
 
     def show_ready(self, recipe: Recipe) -> None:
         """A picture is ready: draw its cells."""
@@ -114,7 +141,9 @@ class ThumbnailGrid(QWidget):
         """Where a cell is."""
         row, column = divmod(index, self.columns)
         pitch = self.side + GAP
-        return QRect(column * pitch, row * pitch, self.side, self.side)
+        left = (self.width() - (self.columns * pitch - GAP)) // 2
+        top = (self.height() - (self.rows * pitch - GAP)) // 2
+        return QRect(left + column * pitch, top + row * pitch, self.side, self.side)
 
     def star_place(self, index: int) -> QRect:
         """Where the star of a cell is."""

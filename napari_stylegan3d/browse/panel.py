@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d.browse.condition import LabelBox
 from napari_stylegan3d.browse.frame import FrameBox
@@ -21,7 +21,7 @@ from napari_stylegan3d.widgets.seeds import SeedPicker
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.model.registry import family_called
 from stylegan3d.recipe.drawing import TRUNCATION
-from stylegan3d.recipe.recipe import Label, Recipe, Source, Truncation
+from stylegan3d.recipe.recipe import Label, Recipe, Truncation
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -62,6 +62,14 @@ class BrowsePanel(Panel):
         self.wall = controls.push_button(
             _("Wall…"), "browse.wall", _("Many random brains side by side.")
         )
+        self.keep_edits = QCheckBox(_("Take edits and mix along"))
+        self.keep_edits.setObjectName("browse.keep_edits")
+        self.keep_edits.setToolTip(
+            _(
+                "On: the next number is edited and mixed like this one.\n"
+                "Off: edits and mix belong to their brain, and return with its number."
+            )
+        )
         self.truncation = controls.SliderRow(
             "browse.truncation",
             "",
@@ -96,6 +104,7 @@ class BrowsePanel(Panel):
         add(self.seed)
         told = controls.hint(_("A number always gives the same brain."))
         self.column.addLayout(controls.row(told, self.wall, stretch=0))
+        add(self.keep_edits)
         add(self.label)
         add(controls.line())
         add(controls.heading(_("Variety")))
@@ -149,12 +158,16 @@ class BrowsePanel(Panel):
 
     def _connect(self) -> None:
         self.seed.seedChanged.connect(self._on_seed)
+        self.keep_edits.toggled.connect(self._on_keep_edits)
         self.truncation.valueChanged.connect(self._on_truncation)
         self.cutoff.currentIndexChanged.connect(self._on_cutoff)
         self.noise.currentIndexChanged.connect(self._on_noise)
         self.noise_seed.valueChanged.connect(self._on_noise)
         self.label.labelChanged.connect(self._on_label)
         self.channel.currentIndexChanged.connect(self._on_channel)
+
+    def _on_keep_edits(self, keep: bool) -> None:
+        self.session.keep_edits = keep
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Show seed, truncation and noise of the recipe."""
@@ -223,7 +236,7 @@ class BrowsePanel(Panel):
         self.cutoff.setToolTip(reason or CUTOFF_TIP)
 
     def _on_seed(self, seed: int) -> None:
-        self.session.change(self.session.with_source(Source("seed", seed)), gesture="browse.seed")
+        self.session.change(self.session.numbered(seed), gesture="browse.seed")
 
     def _on_truncation(self, psi: float, live: bool) -> None:
         recipe = self.session.recipe

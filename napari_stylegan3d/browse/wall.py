@@ -16,7 +16,7 @@ from napari_stylegan3d.views.captions import CAPTION
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.seeds import DICE_BELOW, LARGEST_SEED
 from napari_stylegan3d.widgets.text import _, ngettext
-from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -36,8 +36,8 @@ HELP = _(
 class Wall(QDialog):
     """A page of numbered brains next to the panel; a clicked brain is shown at once.
 
-    Each thumbnail is the current recipe with another number, so truncation, label, mix and edits
-    hold for all of them.
+    Each thumbnail is what choosing its number shows: truncation and label hold for all of them,
+    edits and mix only if they are taken along.
     """
 
     def __init__(self, session: Session, thumbnails: Thumbnails, parent: QWidget) -> None:
@@ -46,7 +46,7 @@ class Wall(QDialog):
         self.first = 0
         self.setObjectName("browse.wall_window")
         self.setWindowTitle(_("Wall of brains"))
-        self.grid = ThumbnailGrid("browse.wall_grid", COLUMNS, ROWS, thumbnails.image)
+        self.grid = ThumbnailGrid("browse.wall_grid", COLUMNS, ROWS, thumbnails.image, grows=True)
         self.grid.setAccessibleName(_("Wall of brains"))
         self.numbers = QLabel()
         self.numbers.setObjectName("browse.wall_numbers")
@@ -86,7 +86,7 @@ class Wall(QDialog):
         buttons = self.previous, self.following, self.dice
         head = controls.row(self.numbers, self.progress, *buttons, stretch=0)
         column.addLayout(head)
-        column.addWidget(self.grid)
+        column.addWidget(self.grid, stretch=1)
         caption = QLabel(CAPTION)
         caption.setProperty("role", "caution")
         column.addLayout(controls.row(self.common, caption, stretch=0))
@@ -146,23 +146,31 @@ class Wall(QDialog):
         return [self._recipe(seed) for seed in seeds]
 
     def _recipe(self, seed: int) -> Recipe:
-        return self.session.with_source(Source("seed", seed))
+        return self.session.numbered(seed)
 
     def _show_cells(self) -> None:
-        kept = {favourite.recipe for favourite in self.session.favourites.items}
+        starred = {favourite.recipe for favourite in self.session.favourites.items}
         cells = [
             Cell(
                 recipe,
                 str(recipe.source.seed),
                 _("Brain {seed}").format(seed=recipe.source.seed),
-                recipe in kept,
+                recipe in starred,
             )
             for recipe in self.recipes()
         ]
         seed = self.session.recipe.source.seed
         shown = seed is not None and self.first <= seed < self.first + len(cells)
         self.grid.show_cells(cells, seed - self.first if shown and seed is not None else None)
-        self.common.setText(common_to_all(self.session.recipe))
+        recipe = self.session.recipe
+        kept = recipe if self.session.keep_edits else recipe.replace(mix=None, edits=())
+        self.common.setText(common_to_all(kept))
+
+    def refresh(self) -> None:
+        """Other edits are taken along now."""
+        if self.isVisible():
+            self._show_cells()
+            self._want()
 
     def _want(self) -> None:
         if self.isVisible():
@@ -198,9 +206,8 @@ class Wall(QDialog):
 
     def _on_recipe(self, recipe: Recipe, live: bool) -> None:
         # While a slider moves the pictures would be old before they are drawn.
-        if self.isVisible() and not live:
-            self._show_cells()
-            self._want()
+        if not live:
+            self.refresh()
 
     def _take(self, seed: int) -> None:
         self.session.change(self._recipe(seed), gesture="browse.seed")

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.compare.hold_key import HoldKey
 from napari_stylegan3d.compare.pinned import Pinned, side_of
+from napari_stylegan3d.compare.row import Row
 from napari_stylegan3d.compare.views import ComparedViews
 from napari_stylegan3d.core.jobs import Picture, render_beside, screen_dtype
 from napari_stylegan3d.core.whose import provenance_of
@@ -48,6 +49,7 @@ class Comparing(QObject):
         self._busy = False
         self._renders = LatestWins(render_beside, self)
         self._measures = LatestWins(_measure, self)
+        self.row = Row(self.comparison, panel.row, self)
         self.comparison.mark = self._mark
         self._connect()
 
@@ -58,8 +60,10 @@ class Comparing(QObject):
 
     def begin(self, views: FourViews) -> None:
         """The views are there."""
+        self.row.begin(views)
         self.shows = ComparedViews(views, self.comparison.stage)
         self.panel.curtainMoved.connect(self.shows.set_curtain)
+        self.shows.curtainMoved.connect(self.panel.show_curtain)
         self.panel.rateChanged.connect(self.shows.set_rate)
         self.panel.thresholdChanged.connect(self.shows.set_threshold)
         window = views.window().windowHandle()
@@ -69,6 +73,7 @@ class Comparing(QObject):
 
     def shutdown(self) -> None:
         """Stop, and leave the views as they were."""
+        self.row.shutdown()
         self._renders.shutdown()
         self._measures.shutdown()
         self.thumbnails.drop(THUMBNAIL)
@@ -116,13 +121,16 @@ class Comparing(QObject):
             self.session.change(recipe)
 
     def set_mode(self, mode: How) -> None:
-        """Compare in another way: "off", "side", "curtain", "flicker", "difference"."""
-        if self.pinned is None:
+        """Compare in another way: "off", "side", "curtain", "flicker", "difference", "row"."""
+        if self.pinned is None and mode != "row":
             mode = "off"
         self.session.compare(mode, self.session.shown.second)
         self.panel.show_mode(mode)
-        if mode == "off" and self.shows is not None:
+        self.row.show(mode == "row")
+        if mode in ("off", "row") and self.shows is not None:
             self.shows.clear()
+        if mode == "row":
+            return
         # B's picture says which it is; a scan or a difference gives way to the brain.
         self._show_b()
 
@@ -143,9 +151,9 @@ class Comparing(QObject):
         """Offer what there is to compare with."""
         menu, session = self.panel.choices, self.session
         menu.clear()
-        states, position = session.states, session.history.position
-        if position:
-            before = states[position - 1]
+        made_from = session.history.way[1:2]
+        if made_from:
+            before = session.states[made_from[0]]
             words = _("Previous state: {change}").format(change=describe_recipe(before))
             menu.addAction(words, partial(self.pin, before))
         case = session.case
@@ -184,7 +192,7 @@ class Comparing(QObject):
         panel.modeChosen.connect(self.set_mode)
         panel.choices.aboutToShow.connect(self.fill)
         self.comparison.viewChanged.connect(self._on_view)
-        self.session.modelChanged.connect(lambda _: self.unpin())
+        self.session.modelChanged.connect(self._on_model)
         self.thumbnails.ready.connect(lambda recipe, _: self._show_thumbnail(recipe))
         self._renders.ready.connect(self._on_rendered)
         self._renders.failed.connect(
@@ -194,6 +202,11 @@ class Comparing(QObject):
         self._measures.failed.connect(
             lambda _request, error: self.failed.emit(error, _("measuring"))
         )
+
+    def _on_model(self, _generator: object) -> None:
+        """A and the columns are in another space."""
+        self.row.clear()
+        self.unpin()
 
     def _set(self, pinned: Pinned) -> None:
         self.pinned = pinned
@@ -209,11 +222,13 @@ class Comparing(QObject):
 
     def _on_view(self, _view: str) -> None:
         """Something is shown: B, or a scan, with which the comparison ends."""
+        if self.comparison.is_picture:
+            self.panel.show_b(self._in_words)
         if self._busy or self.held:
             return
         if self.comparison.is_picture:
             self._follow()
-        elif self.mode != "off":
+        elif self.mode not in ("off", "row"):
             self.session.compare("off", self.session.shown.second)
             self.panel.show_mode("off")
             if self.shows is not None:
@@ -224,7 +239,7 @@ class Comparing(QObject):
         picture, a = self.comparison.picture, self.pinned
         if picture is None or a is None or a.shown is None or self.shows is None:
             return
-        if self.mode != "off":
+        if self.mode not in ("off", "row"):
             self.shows.show(self.mode, self._a(a), self._b(), picture.shown)
         if picture.quality == "full" and self.session.generator is not None:
             space = self.session.generator.space
@@ -252,9 +267,17 @@ class Comparing(QObject):
         recipe = self.comparison.recipe or self.session.recipe
         return side_of(recipe, "B", provenance_of(self.session, recipe))
 
+    @property
+    def _in_words(self) -> str:
+        """What B is: whose brain, and whether it is the scan, edited, or the model's."""
+        recipe = self.comparison.recipe or self.session.recipe
+        told = provenance_of(self.session, recipe)
+        return side_of(recipe, "B", told).title if told.kind != "scan" else told.caption
+
     def _mark(self, provenance: Provenance) -> Provenance:
         """What is said on the picture of the current brain."""
-        return provenance if self.mode == "off" or self.pinned is None else self._b()
+        alone = self.mode in ("off", "row") or self.pinned is None
+        return provenance if alone else self._b()
 
     def _show_thumbnail(self, recipe: Recipe) -> None:
         image = self.thumbnails.image(recipe)

@@ -9,9 +9,11 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QToolButton, QWidget
 
 from napari_stylegan3d.compare.figures import FiguresBox
+from napari_stylegan3d.compare.row import RowBox
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.core.thumbnails import scaled
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.elided import WrappedLabel
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.settings.comparison import ComparisonSettings
@@ -33,6 +35,11 @@ MODES = (
         "difference",
         _("Difference"),
         _("B, with colours where it is brighter or darker than A."),
+    ),
+    (
+        "row",
+        _("Up to four"),
+        _("Up to four brains or patients in columns, with one crosshair and one zoom."),
     ),
 )
 #: A's thumbnail.
@@ -66,20 +73,17 @@ class ComparePanel(Panel):
         self._connect()
         self.show_pinned("", None)
         self.show_mode("off")
-        self.show_recipe(session.recipe)
 
     def _make_sides(self) -> None:
         self.picture = QLabel()
         self.picture.setObjectName("compare.picture")
         self.picture.setFixedSize(PICTURE, PICTURE)
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.a = QLabel()
+        self.a = WrappedLabel()
         self.a.setObjectName("compare.a")
-        self.a.setWordWrap(True)
         self.a.setToolTip(_("What B is compared with."))
-        self.b = QLabel()
+        self.b = WrappedLabel()
         self.b.setObjectName("compare.b")
-        self.b.setWordWrap(True)
         self.b.setToolTip(_("The current brain; change it as you like."))
         self.pin = controls.push_button(
             _("Pin as A"), "compare.pin", _("Keep the current brain as A."), "primary"
@@ -97,6 +101,7 @@ class ComparePanel(Panel):
         self.unpin = controls.tool_button(_("Unpin"), "compare.unpin", _("End the comparison."))
 
     def _make_modes(self) -> None:
+        self.row = RowBox()
         self._modes = QButtonGroup(self)
         self.modes: dict[str, QPushButton] = {}
         for name, text, tip in MODES:
@@ -112,6 +117,7 @@ class ComparePanel(Panel):
             "curtain": self.curtain,
             "flicker": self.rate,
             "difference": self.threshold,
+            "row": self.row,
         }
 
     def _lay_out(self) -> None:
@@ -147,11 +153,13 @@ class ComparePanel(Panel):
             lambda value, _: self.thresholdChanged.emit(value / 100)
         )
 
-    def show_recipe(self, recipe: Recipe) -> None:
-        """Say what B is."""
-        from stylegan3d.recipe.description import describe_recipe
+    def show_curtain(self, share: float) -> None:
+        """The line was dragged in a view."""
+        self.curtain.set_value(100 * share)
 
-        self.b.setText(describe_recipe(recipe))
+    def show_b(self, title: str) -> None:
+        """Say what B is."""
+        self.b.setText(title)
 
     def show_pinned(self, title: str, recipe: Recipe | None) -> None:
         """Say what A is; an empty title for nothing."""
@@ -162,7 +170,7 @@ class ComparePanel(Panel):
         self.picture.setVisible(recipe is not None)
         self.show_picture(None)
         for name, button in self.modes.items():
-            button.setEnabled(bool(title) or name == "off")
+            button.setEnabled(bool(title) or name in ("off", "row"))
         self.swap.setEnabled(recipe is not None)
         self.unpin.setEnabled(bool(title))
         if not title:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.views.captions import KEY, OVERLAY
 from napari_stylegan3d.views.curtain import CurtainLine
@@ -17,6 +17,7 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from napari_stylegan3d.compare.pinned import Pinned
     from napari_stylegan3d.views.four import FourViews
+    from napari_stylegan3d.views.look import Look
     from napari_stylegan3d.views.stage import Stage
 
 DIFFERENCE_LABEL = "B − A"
@@ -34,6 +35,9 @@ class ComparedViews(QObject):
     stage : Stage
         Shows B.
     """
+
+    curtainMoved = Signal(float)
+    """The line was dragged: share of the field of view from the left, 0 to 1."""
 
     def __init__(self, views: FourViews, stage: Stage) -> None:
         super().__init__(views)
@@ -121,8 +125,8 @@ class ComparedViews(QObject):
         self._at = share
         for line in self._lines:
             low, high, _ = self.views.viewer.dims.range[line.axis]
-            mirrored = line.model.scene.camera.orientation[-1] == "left"
-            self._curtain[line.axis] = low + (1 - share if mirrored else share) * (high - low)
+            share_of_axis = 1 - share if line.is_mirrored else share
+            self._curtain[line.axis] = low + share_of_axis * (high - low)
         self._hang()
 
     def _show_curtain(self, a: Pinned, b: Side) -> None:
@@ -139,8 +143,13 @@ class ComparedViews(QObject):
         self._hang()
 
     def _drag(self, axis: int, position_mm: float) -> None:
+        line = next(line for line in self._lines if line.axis == axis)
+        low, high, _ = self.views.viewer.dims.range[axis]
+        share = (min(max(position_mm, low), high) - low) / (high - low)
+        self._at = 1 - share if line.is_mirrored else share
         self._curtain[axis] = position_mm
         self._hang()
+        self.curtainMoved.emit(self._at)
 
     def _hang(self) -> None:
         for line in self._lines:
@@ -166,9 +175,7 @@ class ComparedViews(QObject):
         elif self.mode == "side":
             self.twins.set_limits(self.stage.limits)
 
-    def _on_look(self, look: object, before: object) -> None:
+    def _on_look(self, look: Look, before: Look) -> None:
         """Left is another side now."""
-        if self.mode == "curtain" and getattr(look, "convention", "") != getattr(
-            before, "convention", ""
-        ):
+        if self.mode == "curtain" and look.facing != before.facing:
             self._hang()

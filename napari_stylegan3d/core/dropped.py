@@ -70,9 +70,14 @@ def what_are(paths: Sequence[str | Path]) -> Dropped | None:
 
 def in_event(event: QDropEvent) -> Dropped | None:
     """Identify what is being dragged or dropped."""
+    return what_are(files) if (files := files_in(event)) else None
+
+
+def files_in(event: QDropEvent) -> list[str]:
+    """The local files that are dragged or dropped; none if anything else is among them."""
     urls = event.mimeData().urls()
     files = [url.toLocalFile() for url in urls if url.isLocalFile()]
-    return what_are(files) if files and len(files) == len(urls) else None
+    return files if len(files) == len(urls) else []
 
 
 def is_model(path: str | Path) -> bool:
@@ -82,31 +87,39 @@ def is_model(path: str | Path) -> bool:
 
 
 class DropTarget(QObject):
-    """Event filter that handles drops of files that can be opened; others go to the widget.
+    """Event filter that handles drops of files.
 
     Parameters
     ----------
     take : callable
-        Called with the dropped item.
+        Called with a dropped item that can be opened.
+    refuse : callable
+        Called with the names of files that cannot.
     parent : QObject
         Owns the target.
     """
 
-    def __init__(self, take: Callable[[Dropped], None], parent: QObject) -> None:
+    def __init__(
+        self, take: Callable[[Dropped], None], refuse: Callable[[str], None], parent: QObject
+    ) -> None:
         super().__init__(parent)
-        self._take = take
+        self._take, self._refuse = take, refuse
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """Handle drag and drop events."""
         kinds = (QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop)
         if event.type() not in kinds or not isinstance(event, QDropEvent):
             return False
-        dropped = in_event(event)
-        if dropped is None:
+        files = files_in(event)
+        if not files:
             return False
         event.acceptProposedAction()
         if event.type() == QEvent.Type.Drop:
-            self._take(dropped)
+            dropped = what_are(files)
+            if dropped is None:
+                self._refuse(", ".join(Path(file).name for file in files))
+            else:
+                self._take(dropped)
         return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QCoreApplication, QEvent, QSignalBlocker, Signal
+from qtpy.QtCore import QCoreApplication, QEvent, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
 
@@ -46,6 +46,7 @@ class Panel(QWidget):
         """Emit that the panel is visible."""
         super().showEvent(event)
         controls.name_for_readers(self)
+        controls.let_shrink(self)
         self.seen.emit(True)
 
     def hideEvent(self, event: QHideEvent) -> None:
@@ -54,11 +55,25 @@ class Panel(QWidget):
         super().hideEvent(event)
 
     def scrolled(self) -> QWidget:
-        """The panel in a scroll area, for small windows."""
+        """The panel in a scroll area above its footer; it never scrolls sideways."""
         area = QScrollArea()
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidgetResizable(True)
         area.setWidget(self)
-        return area
+        footer = self.footer()
+        if footer is None:
+            return area
+        whole = QWidget()
+        column = QVBoxLayout(whole)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(area, stretch=1)
+        column.addWidget(footer)
+        return whole
+
+    def footer(self) -> QWidget | None:
+        """What stays visible below the part that scrolls; by default nothing."""
+        return None
 
     def _on_recipe(self, recipe: Recipe, _live: bool) -> None:
         self.show_recipe(recipe)

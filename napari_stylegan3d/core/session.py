@@ -24,7 +24,7 @@ from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith
-from stylegan3d.recipe.recipe import Detail, Mix, Recipe, Source
+from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.session.case import Case
 from stylegan3d.session.shown import Entry, How, Shown, What
@@ -81,6 +81,9 @@ class Session(QObject):
         self._seconds: dict[str, Source] = {}
         #: Age and sex as typed, by the key of `person_of` and `person_in`.
         self.persons: dict[str, Person] = {}
+        #: Whether edits and mix go along to the next number; else each number has its own.
+        self.keep_edits = False
+        self._own: dict[Source, tuple[Mix | None, tuple[Edit, ...]]] = {}
         self.favourites = Favourites(self)
         self.history: History[Entry] = History([Entry()])
         #: Last state of a model before another was opened, by model.
@@ -184,6 +187,8 @@ class Session(QObject):
         """
         before, self.generator = self.generator, generator
         self.favourites.use_model(generator.hash)
+        if before is not None and before.hash != generator.hash:
+            self._own.clear()
         made = MadeWith.of(generator)
         if before is None:
             start = self._shown.of(fitting(self.recipe, generator))
@@ -221,6 +226,7 @@ class Session(QObject):
         """
         case = case or self.case_of(recipe.source) or self._case
         was, self._shown = self._shown, self._shown.of(recipe)
+        self._own[recipe.source] = recipe.mix, recipe.edits
         if case is not self._case:
             self._case = case
             self.caseChanged.emit()
@@ -314,6 +320,7 @@ class Session(QObject):
         """Replace the history, such as by that of an earlier session."""
         self.history, self._projected = history, list(projected)
         self._left.clear()
+        self._own.clear()
         self._seconds.clear()
         self._case = self.arriving = None
         self.projectedChanged.emit()
@@ -397,6 +404,19 @@ class Session(QObject):
             detail = None if found is None else Detail(source)
         return recipe.replace(source=source, detail=detail)
 
+    def numbered(self, seed: int) -> Recipe:
+        """The recipe of another brain number.
+
+        Edits and mix belong to the brain they were made for: they wait for it, unless they are told
+        to go along.
+        """
+        source = Source("seed", seed)
+        recipe = self.with_source(source)
+        if self.keep_edits or source.is_same(self.recipe.source):
+            return recipe
+        mix, edits = self._own.get(source, (None, ()))
+        return recipe.replace(mix=mix, edits=edits)
+
     def replace_source(self, old: Source, new: Source) -> None:
         """Replace a source, in all of the history, after its latent was saved elsewhere."""
 
@@ -468,9 +488,8 @@ class Session(QObject):
             self.historyChanged.emit()
 
     def _add(self, entry: Entry, *, merge: bool = False) -> None:
-        """Add a state; states that could be redone are discarded, except those of other models."""
-        mine = self._hash
-        self.history.commit(entry, merge=merge, keep=lambda other: not other.is_for(mine))
+        """Add a state that is made from the current one; nothing is discarded."""
+        self.history.commit(entry, merge=merge)
 
     def _go_to_model(self, made: MadeWith) -> None:
         """Go to a model's last state, or its first brain, with the current scan."""
@@ -486,13 +505,10 @@ class Session(QObject):
         self.history.append(Entry(dataclasses.replace(shown, what="recipe"), case, made))
 
     def _neighbour(self, step: int) -> int | None:
-        """The next state of this model in a direction."""
-        index, states = self.history.position + step, self.history.states
-        while 0 <= index < len(states):
-            if states[index].is_for(self._hash):
-                return index
-            index += step
-        return None
+        """The state of this model that undo (-1) or redo (1) leads to."""
+        history = self.history
+        path = history.way[1:] if step < 0 else history.ahead
+        return next((i for i in path if history.states[i].is_for(self._hash)), None)
 
     def _go_by(self, step: int) -> None:
         index = self._neighbour(step)

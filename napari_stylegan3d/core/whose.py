@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_changes, describe_recipe
+from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
-    from stylegan3d.recipe.recipe import Recipe, Source
+    from stylegan3d.recipe.recipe import Source
 
 #: What is subtracted in a difference.
 EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = _("edited − scan"), _("model − scan")
@@ -49,3 +50,16 @@ def provenance_of(session: Session, recipe: Recipe) -> Provenance:
         )
     changes = describe_changes(recipe)
     return Provenance("edited", name, changes) if changes else Provenance("scan", name)
+
+
+def brain_of(session: Session) -> str:
+    """The brain that is on the screen, whatever was done to it: a patient, or a number.
+
+    A scan that is not aligned lies elsewhere than its reconstruction, and is named for it.
+    """
+    shown, case = session.shown, session.case
+    if shown.what == "scan" and case is not None:
+        if session.placed is not None:
+            return case.name
+        return _("{name} as recorded").format(name=case.name)
+    return name_of(session, shown.recipe.source) or describe_recipe(Recipe(shown.recipe.source))

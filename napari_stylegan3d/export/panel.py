@@ -161,16 +161,6 @@ class ExportPanel(Panel):
             widget.hide()
         return footer
 
-    def scrolled(self) -> QWidget:
-        """The panel in a scroll area, above its footer."""
-        whole = QWidget()
-        column = QVBoxLayout(whole)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(super().scrolled(), stretch=1)
-        column.addWidget(self.footer())
-        return whole
-
     def _connect(self) -> None:
         self.browse.clicked.connect(self._choose_folder)
         self.save.clicked.connect(self._save)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionV
 
 from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
 from napari_stylegan3d.core.whose import provenance_of
+from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_change, describe_recipe
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from stylegan3d.session.shown import Entry
 
 RECIPE = Qt.ItemDataRole.UserRole
-#: Whether it is the current one; whether it is undone (redo); whether it is a favourite.
-CURRENT, AHEAD, STARRED = RECIPE + 1, RECIPE + 2, RECIPE + 3
+#: Whether it is the current one; undone or on another branch; a favourite.
+CURRENT, ASIDE, STARRED = RECIPE + 1, RECIPE + 2, RECIPE + 3
 #: The picture of a scan that was opened.
 SCAN = RECIPE + 4
-PICTURE, TEXT, MARGIN = 54, 14, 3
-NOTE_WIDTH = 190
+#: Number of the state that a branch begins at, or None.
+FORK = RECIPE + 5
+PICTURE, TEXT, MARGIN = 50, 25, 2
+NOTE_WIDTH, FORK_PX = 190, 10
 CELL = QSize(78, PICTURE + TEXT + 2 * MARGIN)
 MARK = QColor("#5b7be8")
 STAR = QColor("#ffb74d")
@@ -87,7 +90,7 @@ class RecipeList(QAbstractListModel):
             return self.is_current(row)
         if role == STARRED:
             return self.session.favourites.index_of(self._recipes[row]) is not None
-        return False if role == AHEAD else None
+        return False if role == ASIDE else None
 
     def can_be_shown(self, row: int) -> bool:
         """Whether the model that is loaded makes this brain of it."""
@@ -112,6 +115,8 @@ class HistoryList(RecipeList):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._entries: list[Entry] = []
+        #: The current state and those that it was made from.
+        self._way: set[int] = set()
         #: Pictures of scans, by the keys of their cases.
         self._scans: dict[str, QImage | None] = {}
         session.historyChanged.connect(self.follow)
@@ -122,6 +127,7 @@ class HistoryList(RecipeList):
     def follow(self) -> None:
         """Show what the history is now."""
         self._entries = list(self.session.history.states)
+        self._way = set(self.session.history.way)
         self.show_recipes(self.session.states)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -129,8 +135,10 @@ class HistoryList(RecipeList):
         row = index.row()
         if not 0 <= row < len(self._entries):
             return super().data(index, role)
-        if role == AHEAD:
-            return row > self.session.history.position or not self.can_be_shown(row)
+        if role == ASIDE:
+            return row not in self._way or not self.can_be_shown(row)
+        if role == FORK:
+            return self.made_from(row) + 1 if self.session.history.is_fork(row) else None
         if role == SCAN:
             return self._picture(self._entries[row])
         return super().data(index, role)
@@ -142,20 +150,31 @@ class HistoryList(RecipeList):
 
     def words(self, row: int) -> str:
         """What changed."""
-        entry, before = self._entries[row], self._entries[row - 1] if row else None
+        entry, before = self._entries[row], self._entries[self.made_from(row)] if row else None
         if entry.shown.what == "scan" and entry.case is not None:
             return _("Scan {name}").format(name=entry.case.name)
         if before is None or before.model != entry.model or before.recipe == entry.recipe:
             return describe_recipe(entry.recipe)
-        return describe_change(before.recipe, entry.recipe)
+        groups = {group.layers: group.name for group in self.session.layer_groups()}
+        return describe_change(before.recipe, entry.recipe, groups)
+
+    def made_from(self, row: int) -> int:
+        """The state that a state was made from."""
+        return self.session.history.parents[row] or 0
 
     def tip(self, row: int) -> str:
         """What changed, what there is then, and whose it is."""
         entry = self._entries[row]
         where = _("{number} of {count}").format(number=row + 1, count=len(self._entries))
-        ahead = _(" (undone)") if row > self.session.history.position else ""
+        aside = ""
+        if row in self.session.history.ahead:
+            aside = _(" (undone)")
+        elif row not in self._way:
+            aside = _(" (another branch)")
         change, whole = self.words(row), describe_recipe(entry.recipe)
-        lines = [f"{where}{ahead}: {change}"]
+        lines = [f"{where}{aside}: {change}"]
+        if self.session.history.is_fork(row):
+            lines.append(_("Continues from state {number}.").format(number=self.made_from(row) + 1))
         if entry.shown.what != "scan" and entry.recipe.worn_detail is not None:
             lines.append(provenance_of(self.session, entry.recipe).one_line)
         if whole != change and entry.shown.what != "scan":
@@ -263,11 +282,12 @@ class RecipeDelegate(QStyledItemDelegate):
         left = cell.left() + (cell.width() - PICTURE) // 2
         place = QRect(left, cell.top() + MARGIN, PICTURE, PICTURE)
         painter.save()
-        if index.data(AHEAD):
+        if index.data(ASIDE):
             painter.setOpacity(0.45)
         self._draw_picture(painter, place, index)
         self._draw_words(painter, cell, option, index)
         painter.setOpacity(1.0)
+        self._draw_fork(painter, place, index)
         hovered = bool(option.state & QStyle.StateFlag.State_MouseOver)
         if index.data(CURRENT) or hovered:
             painter.setPen(QPen(MARK, 2.0 if index.data(CURRENT) else 1.0))
@@ -295,6 +315,23 @@ class RecipeDelegate(QStyledItemDelegate):
             )
 
     @staticmethod
+    def _draw_fork(painter: QPainter, place: QRect, index: QModelIndex) -> None:
+        """At the first state of a branch, which state it continues from."""
+        number = index.data(FORK)
+        if number is None:
+            return
+        font = painter.font()
+        font.setPixelSize(controls.scaled(FORK_PX))
+        font.setBold(True)
+        painter.setFont(font)
+        text = f"↳{number}"
+        wide = QFontMetrics(font).horizontalAdvance(text) + 5
+        badge = QRect(place.left() - 6, place.top(), wide, QFontMetrics(font).height())
+        painter.fillRect(badge, MARK)
+        painter.setPen(Qt.GlobalColor.white)
+        painter.drawText(badge, Qt.AlignmentFlag.AlignCenter, text)
+
+    @staticmethod
     def _draw_words(
         painter: QPainter, cell: QRect, option: QStyleOptionViewItem, index: QModelIndex
     ) -> None:
@@ -302,8 +339,20 @@ class RecipeDelegate(QStyledItemDelegate):
         font.setPixelSize(10)
         painter.setFont(font)
         painter.setPen(option.palette.text().color())
-        line = QRect(cell.left() + 2, cell.top() + PICTURE + MARGIN, cell.width() - 4, TEXT)
-        words = QFontMetrics(font).elidedText(
-            index.data(Qt.ItemDataRole.DisplayRole), Qt.TextElideMode.ElideRight, line.width()
-        )
-        painter.drawText(line, Qt.AlignmentFlag.AlignCenter, words)
+        below = QRect(cell.left() + 1, cell.top() + PICTURE + MARGIN + 1, cell.width() - 2, TEXT)
+        words = index.data(Qt.ItemDataRole.DisplayRole)
+        top = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop
+        painter.drawText(below, top, in_two_lines(words, QFontMetrics(font), below.width()))
+
+
+def in_two_lines(words: str, metrics: QFontMetrics, width: int) -> str:
+    """Words in at most two lines; the end of the second stays, where the amount is written."""
+    if metrics.horizontalAdvance(words) <= width:
+        return words
+    parts = words.split(" ")
+    first = 1
+    while first < len(parts) and metrics.horizontalAdvance(" ".join(parts[: first + 1])) <= width:
+        first += 1
+    lines = " ".join(parts[:first]), " ".join(parts[first:])
+    elide = Qt.TextElideMode.ElideMiddle
+    return "\n".join(metrics.elidedText(line, elide, width) for line in lines if line)

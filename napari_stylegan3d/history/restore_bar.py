@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QFrame, QVBoxLayout
 
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.elided import WrappedLabel
 from napari_stylegan3d.widgets.text import _, ngettext
 from stylegan3d.session.file import SessionState
 
@@ -23,9 +24,8 @@ class RestoreBar(QFrame):
         super().__init__()
         self.setObjectName("explorer.restore_bar")
         self.setProperty("role", "notice")
-        self.text = QLabel()
+        self.text = WrappedLabel()
         self.text.setObjectName("explorer.restore_text")
-        self.text.setWordWrap(True)
         self.restore = controls.push_button(
             _("Restore the last session"),
             "explorer.restore",

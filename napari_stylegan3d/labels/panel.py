@@ -38,7 +38,7 @@ class LabelsBox(Fold):
 
     def __init__(self) -> None:
         tip = _("Paint or resize tissues, and generate a matching brain.")
-        super().__init__(_("Labels"), "labels.fold", tip)
+        super().__init__(_("Labels"), "labels.fold", tip, guide="labels")
         outer = self.layout()
         outer.setContentsMargins(14, 6, 14, 6)
         outer.insertWidget(0, controls.line())

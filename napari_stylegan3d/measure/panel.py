@@ -90,6 +90,7 @@ class MeasureBox(Fold):
             _("Measure"),
             "measure.fold",
             _("Volumes of tissues and regions, and where they lie for age, sex and head size."),
+            guide="measure",
         )
         outer = self.layout()
         outer.setContentsMargins(14, 6, 14, 6)

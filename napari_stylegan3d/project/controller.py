@@ -111,7 +111,7 @@ class Projecting(QObject):
         self.looks = LookBar(self.session)
         self.looking = Looking(context, self.looks)
         panel.result.findingPicked.connect(self.looking.go_to)
-        comparison.viewChanged.connect(lambda view: self.painting.set_visible(view == "scan"))
+        comparison.viewChanged.connect(self._show_region)
         panel.pauseRequested.connect(self.job.pause)
         self.estimating.finished.connect(panel.search.show_estimates)
         self.estimating.cancelled.connect(self._estimate)
@@ -250,6 +250,11 @@ class Projecting(QObject):
             self._on_region()
         else:
             self.painting.end()
+
+    def _show_region(self, view: str) -> None:
+        """The painted region belongs to the scan; no region covers the filled scan."""
+        self.painting.set_visible(view == "scan")
+        self.regions.show_for(view, self.panel.paint.choice)
 
     def _on_region(self) -> None:
         """Paint, or show the volume of the selected layer."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Interval between intermediate pictures of a projection.
 SHOW_EVERY_S = 1.5
+#: Volumes of a mask that differ by less are written as one.
+SAME_ML = 0.05
 WORK_UNITS = 1000
 #: Phases that can be paused.
 SEARCHING, TUNING = _("Projecting"), _("Tuning the model to the scan")
@@ -225,12 +227,18 @@ def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
         return []
     marked = mask.on(aligned.space, aligned).weights == 0
     size = float(np.prod(aligned.space.voxel_size)) * int(marked.sum()) / 1000
-    return [
-        _(
-            "The masked region ({size:.1f} ml) was excluded from the search and filled in "
+    drawn = size if mask.drawn_ml is None else mask.drawn_ml
+    if abs(size - drawn) < SAME_ML:
+        told = _(
+            "The masked region ({drawn:.1f} ml) was excluded from the search and filled in "
             "by the model."
-        ).format(size=size)
-    ]
+        )
+    else:
+        told = _(
+            "The masked region ({drawn:.1f} ml) was excluded from the search and filled in by the "
+            "model; all voxels of the model's grid that it touches make {size:.1f} ml."
+        )
+    return [told.format(drawn=drawn, size=size)]
 
 
 class _Watcher:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, QTimer, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QProgressBar
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.panel import Panel, bring_into_view
 from napari_stylegan3d.core.worker import Progress, duration_in_words
@@ -85,6 +85,7 @@ class ProjectPanel(Panel):
         self.waits = controls.hint(name="project.waits")
         self.waits.setProperty("role", "caution")
         self.result = ResultBox()
+        self.result_line, self.result_title = controls.line(), controls.heading(_("Result"))
         self._lay_out()
         self._connect()
         self.show_case()
@@ -103,14 +104,20 @@ class ProjectPanel(Panel):
         add(controls.line())
         add(controls.heading(_("Projection")))
         add(self.search)
-        self.column.addLayout(controls.row(self.start, self.pause, self.cancel, stretch=0))
-        add(self.waits)
-        add(self.bar)
-        add(self.estimate)
-        add(controls.line())
-        add(controls.heading(_("Result")))
+        add(self.result_line)
+        add(self.result_title)
         add(self.result)
         self.column.addStretch(1)
+
+    def footer(self) -> QWidget:
+        """The button that starts, and the progress: visible wherever the panel is scrolled to."""
+        footer = QWidget()
+        column = QVBoxLayout(footer)
+        column.setContentsMargins(14, 6, 14, 8)
+        column.addLayout(controls.row(self.start, self.pause, self.cancel, stretch=0))
+        for widget in (self.waits, self.bar, self.estimate):
+            column.addWidget(widget)
+        return footer
 
     def _connect(self) -> None:
         self.scan.openRequested.connect(self.openRequested)
@@ -140,8 +147,14 @@ class ProjectPanel(Panel):
         if scan is not self._offered:
             self._offered = scan
             self.search.show_scan(scan)
-        self.result.show_result(self.session.result)
+        self._show_result()
         self._refresh()
+
+    def _show_result(self) -> None:
+        result = self.session.result
+        self.result.show_result(result)
+        for widget in (self.result_line, self.result_title):
+            widget.setVisible(result is not None)
 
     def show_running(self, running: bool, case: Case | None = None) -> None:
         """A projection or alignment of a case started or ended."""
@@ -218,5 +231,5 @@ class ProjectPanel(Panel):
 
     def show_recipe(self, _recipe: Any) -> None:
         """Enable the comparison if the recipe starts from the case's projection."""
-        self.result.show_result(self.session.result)
+        self._show_result()
         self._refresh()

@@ -17,6 +17,8 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.elided import WrappedLabel
+from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 
@@ -83,9 +85,8 @@ class PoseBox(QWidget):
             "project.fit",
             _("Refine the alignment from the current pose."),
         )
-        self.quality = QLabel()
+        self.quality = WrappedLabel()
         self.quality.setObjectName("project.quality")
-        self.quality.setWordWrap(True)
         self.quality.setToolTip(
             _("Correlation of the aligned scan with the model's mean brain, and what it means.")
         )
@@ -166,7 +167,11 @@ class PoseBox(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(7)
         column.addLayout(controls.row(self.align, self.by_hand, stretch=0))
-        for widget in (self.quality, self.hand, self.steps):
+        self.record = Fold(
+            _("Preparation"), "project.steps_fold", _("What was done to the scan, step by step.")
+        )
+        self.record.column.addWidget(self.steps)
+        for widget in (self.quality, self.hand, self.record):
             column.addWidget(widget)
 
     @property
@@ -200,6 +205,8 @@ class PoseBox(QWidget):
             told = f"{words[:1].upper()}{words[1:]} ({aligned.quality:.2f})"
             self.quality.setText(f"{told}\n{BY_HAND}" if aligned.by_hand else told)
             self.steps.setText("\n".join(map(step_in_words, aligned.record)))
+            warned = any(note.level == "check" for step in aligned.record for note in step.notes)
+            self.record.unfold(warned)
         if pose in self._asked:  # the numbers may have changed since
             del self._asked[: self._asked.index(pose) + 1]
         else:
@@ -209,7 +216,7 @@ class PoseBox(QWidget):
         self.quality.style().unpolish(self.quality)
         self.quality.style().polish(self.quality)
         self.quality.setVisible(bool(self.quality.text()))
-        for widget in (self.steps, self.hand):
+        for widget in (self.record, self.hand):
             widget.setVisible(aligned is not None)
         for widget in (self.align, self.by_hand):
             widget.setVisible(aligned is None)

@@ -129,6 +129,8 @@ class LayerRegions(QObject):
     def __init__(self, viewer: ViewerModel, own: Callable[[], Labels | None], parent: QObject):
         super().__init__(parent)
         self._viewer, self._own = viewer, own
+        #: The layer that is hidden while the filled scan is shown.
+        self._veiled: Labels | None = None
         self._signals = [viewer.layers.events.inserted, viewer.layers.events.removed]
         for signal in self._signals:
             signal.connect(self._tell)
@@ -153,6 +155,14 @@ class LayerRegions(QObject):
                     )
                 )
         return found
+
+    def show_for(self, view: str, choice: object) -> None:
+        """Hide the layer of the region while the scan is shown filled in: it would cover that."""
+        layer = choice.layer if isinstance(choice, LayerChoice) else None
+        if view == "filled" and layer is not None and layer.visible:
+            layer.visible, self._veiled = False, layer
+        elif view != "filled" and self._veiled is not None:
+            self._veiled.visible, self._veiled = True, None
 
     def shutdown(self) -> None:
         """Disconnect from the viewer."""

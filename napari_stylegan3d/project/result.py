@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
@@ -56,13 +57,12 @@ class ResultBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patient = QLabel()
+        self.patient = NameLabel()
         self.patient.setObjectName("project.patient")
         self.patient.setProperty("role", "figure")
         self.patient.setToolTip(_("The patient whose scan was projected."))
-        self.verdict = QLabel()
+        self.verdict = WrappedLabel()
         self.verdict.setObjectName("project.verdict")
-        self.verdict.setWordWrap(True)
         self.verdict.setToolTip(
             _("How far the reconstruction can be trusted, relative to held-out subjects.")
         )

@@ -10,7 +10,6 @@ from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QMenu,
@@ -23,6 +22,7 @@ from napari_stylegan3d.core.panel import select_data
 from napari_stylegan3d.core.samples import SAMPLES, sample_path
 from napari_stylegan3d.project.jobs import sentence
 from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.session.case import Case, Choice
 
@@ -143,7 +143,7 @@ class ScanBox(QWidget):
         super().__init__()
         self._choice: Choice | None = None
         self.drop = DropArea()
-        self.name = QLabel(_("No scan yet"))
+        self.name = NameLabel(_("No scan yet"))
         self.name.setObjectName("project.name")
         self.name.setProperty("role", "figure")
         self.details = controls.hint(NO_SCAN, "project.details")
@@ -156,14 +156,12 @@ class ScanBox(QWidget):
             _("Samples"), "project.sample", _("Open one of the two bundled real brains.")
         )
         self.chooser = Chooser()
-        self.arriving = QLabel()
+        self.arriving = WrappedLabel()
         self.arriving.setObjectName("project.arriving")
-        self.arriving.setWordWrap(True)
         self.arriving.hide()
-        self.doubts = QLabel()
+        self.doubts = WrappedLabel()
         self.doubts.setObjectName("project.doubts")
         self.doubts.setProperty("role", "caution")
-        self.doubts.setWordWrap(True)
         self.trust = QComboBox()
         self.trust.setObjectName("project.trust")
         self.trust.setToolTip(

@@ -81,17 +81,9 @@ class Arrows(Glass):
         far = np.linalg.norm(moved, axis=0) >= LEAST_MM
         heads, moved = grid[:, far], moved[:, far]
         return [
-            QLineF(self._to_px(tail), self._to_px(head))
+            QLineF(self.to_px(*tail), self.to_px(*head))
             for tail, head in zip((heads - TIMES * moved).T, heads.T, strict=True)
         ]
-
-    def _to_px(self, point: np.ndarray) -> QPointF:
-        """A point (row, column) of the slice in mm as widget pixels."""
-        camera = self.model.scene.camera
-        _, vertical, horizontal = camera.orientation
-        dy = (point[0] - camera.center[-2]) * (1 if vertical == "down" else -1)
-        dx = (point[1] - camera.center[-1]) * (1 if horizontal == "right" else -1)
-        return QPointF(self.width() / 2 + dx * camera.zoom, self.height() / 2 + dy * camera.zoom)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the arrows, with a shadow for legibility on bright tissue."""

@@ -51,13 +51,10 @@ class Crosshair(Glass):
 
     def position_px(self) -> tuple[float, float]:
         """Position in widget pixels from the top left."""
-        camera = self.model.scene.camera
         row, column = self.model.dims.displayed[-2:]
         point = self.model.dims.point
-        _, vertical, horizontal = camera.orientation
-        dy = (point[row] - camera.center[-2]) * (1 if vertical == "down" else -1)
-        dx = (point[column] - camera.center[-1]) * (1 if horizontal == "right" else -1)
-        return self.width() / 2 + dx * camera.zoom, self.height() / 2 + dy * camera.zoom
+        at = self.to_px(point[row], point[column])
+        return at.x(), at.y()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the lines, or the message if the view is empty."""

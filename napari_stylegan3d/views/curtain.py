@@ -103,8 +103,13 @@ class CurtainLine(QWidget):
             painter.drawPolygon(QPolygonF([tip, top, foot]))
         painter.end()
 
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the axis points to the left of the screen."""
+        return bool(self.model.scene.camera.orientation[-1] == "left")
+
     def _sign(self) -> int:
-        return 1 if self.model.scene.camera.orientation[-1] == "right" else -1
+        return -1 if self.is_mirrored else 1
 
     def _place(self, _: Any = None) -> None:
         canvas = self.parentWidget()

@@ -18,6 +18,7 @@ from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.navigation import nearest_voxel
 from napari_stylegan3d.views.orientation import PLANES, Plane
 from napari_stylegan3d.views.overlays import Legend
+from napari_stylegan3d.views.slab import in_words
 from napari_stylegan3d.views.slices import Cell, best_grid, paint_slice, positions
 from napari_stylegan3d.widgets.text import _
 
@@ -171,7 +172,7 @@ class Films(QWidget):
         self.looks.change(layout="four")
 
     def _cell(self) -> Cell:
-        return Cell(self.plane, self.looks.look.convention, self._box)
+        return Cell(self.plane, self.looks.look.facing, self._box)
 
     def _go(self, where: QPointF) -> None:
         if self.viewer.dims.ndim != 3:
@@ -195,9 +196,10 @@ class Films(QWidget):
         font = painter.font()
         font.setPixelSize(TEXT_PX)
         painter.setFont(font)
-        cell = self._cell()
+        cell, look = self._cell(), self.looks.look
+        slab_mm = 0.0 if look.slab == "none" else look.slab_mm
         for place, on in self.cells():
-            paint_slice(painter, self.viewer, cell, place, on)
+            paint_slice(painter, self.viewer.layers, cell, place, on, slab_mm)
             self._paint_words(painter, place, on)
         self._paint_caption(painter)
         if self.legend is not None:
@@ -214,7 +216,7 @@ class Films(QWidget):
         if not look.letters:
             return
         painter.setPen(QColor(LETTER_COLOR))
-        top, bottom, left, right = self.plane.letters_in(look.convention)
+        top, bottom, left, right = self.plane.letters_in(look.facing)
         center, middle = Qt.AlignmentFlag.AlignHCenter, Qt.AlignmentFlag.AlignVCenter
         inner = on.adjusted(3, 2, -3, -2)
         painter.drawText(inner, middle | Qt.AlignmentFlag.AlignLeft, left)
@@ -232,7 +234,8 @@ class Films(QWidget):
         painter.setFont(font)
         painter.setPen(QColor(CAPTION_COLORS[provenance.kind]))
         below = QRectF(8, self.height() - CAPTION_PX, self.width() - 16, CAPTION_PX)
-        painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, provenance.one_line)
+        words = " · ".join(filter(None, (provenance.one_line, in_words(self.looks.look))))
+        painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, words)
 
     def _paint_cross(self, painter: QPainter) -> None:
         cell, point = self._cell(), np.asarray(self.viewer.dims.point)

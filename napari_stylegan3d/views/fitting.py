@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_stylegan3d.views.framing import View, frame, frame_volume
+from napari_stylegan3d.views.framing import View, frame, frame_volume, is_misfit
 from napari_stylegan3d.views.navigation import nearest_voxel
 
 
@@ -29,7 +29,7 @@ class Fitting(QObject):
         super().__init__(parent)
         self.viewer = viewer
         self.views: Sequence[View] = ()
-        self._fitted_zoom = 0.0
+        self._fitted: list[tuple[float, ...]] = []
         self._reset_soon, self._snap_soon, self._fit_soon = self._timers = tuple(
             QTimer(self) for _ in range(3)
         )
@@ -40,9 +40,12 @@ class Fitting(QObject):
 
     @property
     def fitted(self) -> bool:
-        """Whether the user has not zoomed since the views were fitted."""
-        zooms = [view.model.scene.camera.zoom for view in self.views if view.plane]
-        return all(zoom == self._fitted_zoom for zoom in zooms)
+        """Whether the user has neither zoomed nor panned since the views were fitted."""
+        return self._fitted == self._cameras()
+
+    def _cameras(self) -> list[tuple[float, ...]]:
+        cameras = [view.model.scene.camera for view in self.views if view.plane]
+        return [(camera.zoom, *camera.center) for camera in cameras]
 
     def reset_soon(self) -> None:
         """A new grid: wait until all layers are added, then fit once."""
@@ -61,12 +64,19 @@ class Fitting(QObject):
         """Fit after the current event, when the canvases have their new sizes."""
         self._fit_soon.start(0)
 
+    def fit_if_needed(self) -> None:
+        """Fit again if a larger or much smaller head is shown, unless the user has zoomed."""
+        waits = self.waits or not self._fitted or self.viewer.dims.ndim != 3
+        if not waits and self.fitted and is_misfit(self.views, self.viewer):
+            self.fit_soon()
+
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""
         if not self.viewer.layers or self.viewer.dims.ndim != 3:
             return
         flat = [view for view in self.views if view.plane and view.canvas.isVisible()]
-        self._fitted_zoom = frame(flat, self.viewer)
+        frame(flat, self.viewer)
+        self._fitted = self._cameras()
         for view in self.views:
             if view.plane is None:
                 frame_volume(view, self.viewer)

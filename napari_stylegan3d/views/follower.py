@@ -30,6 +30,7 @@ MIRRORED = (
     "blending",
     "name",
     "interpolation2d",
+    "projection_mode",
 )
 #: In the planes only: the 3D view has its own colours.
 COLORS = ("contrast_limits", "colormap")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
-from qtpy.QtGui import QPixmap, QResizeEvent
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QPixmap, QResizeEvent, QWindow
 from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
-from napari_stylegan3d.views import navigation
+from napari_stylegan3d.views import marking, navigation, slab
 from napari_stylegan3d.views.arrangement import Grid, Place
 from napari_stylegan3d.views.cameras import LinkedCameras
 from napari_stylegan3d.views.canvases import make_canvas
@@ -30,15 +32,23 @@ from napari_stylegan3d.views.orientation import (
     CORONAL,
     SAGITTAL,
     Convention,
+    Facing,
     orient,
     orient_volume,
 )
-from napari_stylegan3d.views.readout import Readout
+from napari_stylegan3d.views.panes import Pane, Panes
+from napari_stylegan3d.views.readout import Readout, value_at
 from napari_stylegan3d.views.staged import StagedViews
+from napari_stylegan3d.views.units import Millimetres
 from napari_stylegan3d.views.volume import VolumeLook
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.stage import Stage
+
+
+#: A double click takes no longer.
+TWICE_S = 1.0
 
 
 class FourViews(QWidget):
@@ -55,14 +65,26 @@ class FourViews(QWidget):
         self._ranges: np.ndarray | None = None
         self._place = Place(window)
         self.viewer: ViewerModel = self._place.canvas.viewer
+        self._millimetres = Millimetres()
+        for layer in self.viewer.layers:
+            self._millimetres.take(layer)
         self._volume = VolumeLook()
         self._grid, self.readout = Grid(), Readout()
         self.lightbox = Lightbox(self.viewer, self.looks)
+        self.panes = Panes(self.viewer, self.looks)
+        self.marks = marking.Marks(self.viewer, self.looks, self)
+        self._slice_keys: navigation.SliceKeys | None = None
+        #: When the mouse was last pressed in a plane, and where the crosshair was before.
+        self._pressed: tuple[float, tuple[float, ...]] = (0.0, ())
         self._lay_out()
         self.views = self._make_views()
         flat = [(view.plane, view.model) for view in self.views if view.plane]
         self._cameras = LinkedCameras(flat)
         self._mouse_before = [(model, navigation.install(model)) for _, model in flat]
+        for _plane, model in flat:
+            model.mouse_drag_callbacks.insert(0, self._on_press)
+            model.mouse_move_callbacks.append(self._on_pointer)
+        self._remove_marks = marking.install(self.marks, [model for _, model in flat])
         self._fitting = Fitting(self.viewer, self.reset, self)
         self._fitting.views = self.views
         self._connect()
@@ -81,6 +103,12 @@ class FourViews(QWidget):
     def watch(self, stage: Stage) -> None:
         """Connect this stage's window and level to the mouse, and show its colour bar."""
         self._staged = StagedViews(stage, self.views, self.looks, self.readout, self.lightbox)
+        stage.settled.connect(self._on_settled)
+
+    def watch_keys(self, window: QWindow) -> None:
+        """Let Page Up and Down, Home and End scroll the view under the mouse."""
+        flat = [(view.canvas.canvas.native, view.model) for view in self.views if view.plane]
+        self._slice_keys = navigation.SliceKeys(window, flat)
 
     def set_message(self, text: str) -> None:
         """Set the text in empty views, such as what is being loaded."""
@@ -129,6 +157,11 @@ class FourViews(QWidget):
         """Whether fitting is scheduled."""
         return self._fitting.waits
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the user has neither zoomed nor panned since the views were fitted."""
+        return self._fitting.fitted
+
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""
         self._fitting.fit()
@@ -137,27 +170,43 @@ class FourViews(QWidget):
         """Centre the crosshair and fit every view."""
         if not self.viewer.layers or self.viewer.dims.ndim != 3:
             return
-        middle = [(low + high) / 2 for low, high, _ in self.viewer.dims.range]
+        low, high, _step = navigation.grid_mm(self.viewer)
+        middle = (low + high) / 2
         self.viewer.dims.point = navigation.nearest_voxel(self.viewer, middle)
-        self._volume.middle = np.array(middle)
+        self._volume.middle = middle
         for view in self.views:
             if view.plane:
-                orient(view.model, view.plane, self.convention)
+                orient(view.model, view.plane, self.looks.look.facing)
             else:
                 orient_volume(view.model)
                 self._restyle()
         self.fit()
+        self.panes.fit()
         self.refresh()
 
     def picture(self) -> QPixmap:
         """Screenshot of the views, with crosshair, letters and captions."""
+        if self.panes.panes:
+            return self.panes.grab()
         return (self.lightbox if self.looks.look.layout == "lightbox" else self._grid).grab()
+
+    def show_row(self, panes: Sequence[Pane]) -> None:
+        """Show brains in columns instead of the views; none to return to the views."""
+        was = bool(self.panes.panes)
+        self.panes.show_panes(panes)
+        if was != bool(panes):
+            self._arrange()
+            if not panes:
+                self._fitting.fit_soon()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Fit again, unless the user has zoomed."""
         super().resizeEvent(event)
-        if self._fitting.fitted:
-            self._fitting.fit_soon()
+        self._on_resized()
+
+    def go_to(self, point_mm: tuple[float, ...]) -> None:
+        """Move the crosshair to the voxel nearest to a point."""
+        self.viewer.dims.point = navigation.nearest_voxel(self.viewer, point_mm)
 
     def close_views(self) -> None:
         """Return the canvas to napari and free the followers."""
@@ -166,10 +215,17 @@ class FourViews(QWidget):
             signal.disconnect(slot)
         self._cameras.close()
         self.lightbox.close_links()
+        self.panes.close_links()
         if self._staged is not None:
+            self._staged.stage.settled.disconnect(self._on_settled)
             self._staged.close()
             self._staged = None
+        if self._slice_keys is not None:
+            self._slice_keys.close()
+        self._remove_marks()
         for model, wheel in self._mouse_before:
+            model.mouse_drag_callbacks.remove(self._on_press)
+            model.mouse_move_callbacks.remove(self._on_pointer)
             navigation.uninstall(model, wheel)
         for view in self.views:
             view.close()
@@ -178,6 +234,7 @@ class FourViews(QWidget):
             if view.follower:
                 view.follower.close()
                 view.canvas.close()
+        self._millimetres.close()
         # References to this widget must not keep the closed window alive.
         self.views.clear()
         self._grid.forget()
@@ -188,19 +245,20 @@ class FourViews(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        for widget in (self._grid, self.lightbox):
+        for widget in (self._grid, self.lightbox, self.panes):
             column.addWidget(widget, stretch=1)
         column.addWidget(self.readout)
         self.lightbox.hide()
+        self.panes.hide()
 
     def _make_views(self) -> list[View]:
         self._place.take(self, self._grid, AXIAL.name)
-        views = [make_view(AXIAL, self.viewer, self._place.canvas)]
+        views = [make_view(AXIAL, self.viewer, self._place.canvas, self.marks)]
         for plane in (SAGITTAL, CORONAL, None):
             follower = Follower(self.viewer, plane, self._volume)
             canvas = make_canvas(follower.model)
             self._grid.put(plane.name if plane else "3D", canvas)
-            view = make_view(plane, follower.model, canvas)
+            view = make_view(plane, follower.model, canvas, self.marks)
             view.follower = follower
             views.append(view)
         self._grid.even()
@@ -222,18 +280,53 @@ class FourViews(QWidget):
         self.looks.changed.connect(self._follow_look)
         self._fitting.done.connect(self._on_fitted)
         self.readout.resetRequested.connect(self.reset)
+        self.readout.offer_tools(self.marks, self.go_to)
+        self.marks.toolChanged.connect(self._on_tool)
+        for splitter in (self._grid, *self._grid.rows):
+            splitter.splitterMoved.connect(self._on_resized)
+
+    def _on_resized(self, *_: Any) -> None:
+        if self._fitting.fitted:
+            self._fitting.fit_soon()
+
+    def _on_settled(self) -> None:
+        """A head of another size is fitted; regions hold other values."""
+        self._fitting.fit_if_needed()
+        self.marks.measure_again()
+
+    def _on_press(self, _model: ViewerModel, event: Any) -> None:
+        """Remember the crosshair: the first click of a double click must not move it."""
+        if event.type == "mouse_press":
+            self._pressed = time.monotonic(), tuple(self.viewer.dims.point)
+
+    def _on_pointer(self, model: ViewerModel, event: Any) -> None:
+        """Show the intensity under the pointer in its view."""
+        value = value_at(model, event.position) if model.dims.ndim == 3 else None
+        for view in self.views:
+            here = view.model is model and value is not None
+            text = _("Pointer {value:.3g}").format(value=value) if here else ""
+            view.labels.set_pointed(text)
+
+    def _on_tool(self, tool: str) -> None:
+        """A cross where the next drag draws a measurement."""
+        shape = Qt.CursorShape.CrossCursor if tool else Qt.CursorShape.ArrowCursor
+        for view in self.views:
+            if view.plane:
+                view.canvas.canvas.native.setCursor(shape)
 
     def _on_layers(self, event: Any) -> None:
         if event.type == "inserted":
+            self._millimetres.take(event.value)
             event.value.events.visible.connect(self.refresh)
             if self.viewer.dims.ndim == 3 and tuple(self.viewer.dims.order) != AXIAL.order:
                 self.viewer.dims.order = AXIAL.order
         else:
             event.value.events.visible.disconnect(self.refresh)
+        self._thicken()
         self.refresh()
 
     def _on_range(self, _: Any) -> None:
-        ranges = np.array([tuple(axis) for axis in self.viewer.dims.range]).T
+        ranges = navigation.grid_mm(self.viewer)
         if self._ranges is None or is_elsewhere(self._ranges, ranges):
             self._fitting.reset_soon()
         else:
@@ -255,29 +348,46 @@ class FourViews(QWidget):
             view.labels.show_scale_bar(look.scale_bar)
         if before is None or look.linked != before.linked:
             self._cameras.set_linked(look.linked)
-        if before is None or look.convention != before.convention:
-            self._turn(look.convention)
+        if before is None or look.facing != before.facing:
+            self._turn(look.facing)
         arranged = (look.layout, look.alone)
         if before is None or arranged != (before.layout, before.alone):
-            self._grid.arrange(look)
-            self.lightbox.setVisible(look.layout == "lightbox")
+            self._arrange()
             self._fitting.fit_soon()
             self._show_legend()
+        if before is None or (look.slab, look.slab_mm) != (before.slab, before.slab_mm):
+            self._thicken()
+            self.marks.changed.emit()
         self._volume.look = look
         drawn = (look.rendering, look.surface, look.cuts)
         if before is not None and drawn != (before.rendering, before.surface, before.cuts):
             self._restyle()
+
+    def _arrange(self) -> None:
+        """Show what the look says, or the brains in columns."""
+        look, row = self.looks.look, bool(self.panes.panes)
+        self._grid.arrange(look)
+        self._grid.setVisible(look.layout != "lightbox" and not row)
+        self.lightbox.setVisible(look.layout == "lightbox" and not row)
+        self.panes.setVisible(row)
+
+    def _thicken(self) -> None:
+        look = self.looks.look
+        planes = [view.model for view in self.views if view.plane]
+        slab.thicken(look, planes, self.viewer.layers)
+        for view in self.views:
+            view.labels.set_slab(slab.in_words(look))
 
     def _restyle(self) -> None:
         for view in self.views:
             if view.plane is None and view.follower is not None:
                 view.follower.restyle()
 
-    def _turn(self, convention: Convention) -> None:
+    def _turn(self, facing: Facing) -> None:
         for view in self.views:
             if view.plane:
-                orient(view.model, view.plane, convention)
-            view.labels.set_convention(convention)
+                orient(view.model, view.plane, facing)
+            view.labels.set_facing(facing)
         self.fit()
 
     def _on_double_click(self, model: ViewerModel, event: Any) -> Iterator[None] | None:
@@ -287,6 +397,9 @@ class FourViews(QWidget):
             if self._staged is not None and model.dims.ndisplay == 2:
                 self._staged.stage.reset_levels()
             return None
+        when, point = self._pressed
+        if point and time.monotonic() - when < TWICE_S and len(point) == self.viewer.dims.ndim:
+            self.viewer.dims.point = point
         clicked = next(view for view in self.views if view.model is model)
         if self.looks.look.layout == "one":
             self.looks.change(layout="four")

@@ -17,6 +17,7 @@ from napari_stylegan3d.views.cube import SIZE_PX, OrientationCube
 from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.labels import Labels
 from napari_stylegan3d.views.legend import ColorBar
+from napari_stylegan3d.views.marking import Marks, MarkSheet
 from napari_stylegan3d.views.orientation import Plane, orient_volume
 
 #: Pictures are on black in any theme.
@@ -30,6 +31,8 @@ DARK_SHARE = 0.08
 #: Only every n-th voxel is used: the box need not be exact.
 DARK_STEP = 2
 SMALLEST_ZOOM = 0.1
+#: A head that could be this much larger is fitted again.
+MUCH_SMALLER = 1.2
 #: Margin for other brains of the model, which differ in size.
 ROOM = 1.08
 #: Share of the diagonal of the head's box that fits the rotated view.
@@ -47,6 +50,7 @@ class View:
     labels: Labels
     bar: ColorBar
     arrows: Arrows
+    marks: MarkSheet | None = None
     cube: OrientationCube | None = None
     follower: Follower | None = None
 
@@ -57,18 +61,20 @@ class View:
 
     def close(self) -> None:
         """Remove everything added to the canvas."""
-        for glass in (self.crosshair, self.labels, self.bar, self.arrows, self.cube):
+        for glass in (self.crosshair, self.labels, self.bar, self.arrows, self.marks, self.cube):
             if glass is not None:
                 glass.close_links()
 
 
-def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View:
+def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer, marks: Marks) -> View:
     """Add the parts of a view to a canvas."""
     native = canvas.canvas.native
     model.canvas.background_color_override = BACKGROUND
     # Each is drawn over the one before.
     arrows = Arrows(native, model)
-    crosshair, labels = Crosshair(native, model), Labels(native, model, plane)
+    crosshair = Crosshair(native, model)
+    sheet = MarkSheet(native, model, marks) if plane else None
+    labels = Labels(native, model, plane)
     return View(
         plane=plane,
         model=model,
@@ -77,6 +83,7 @@ def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View
         labels=labels,
         bar=ColorBar(native, model, BAR_TOP_PX if plane else BAR_TOP_3D_PX),
         arrows=arrows,
+        marks=sheet,
         cube=None if plane else OrientationCube(native, model),
     )
 
@@ -91,23 +98,46 @@ def draw_all(views: Sequence[View]) -> None:
         view.canvas.canvas.native.repaint()
 
 
-def frame(views: Sequence[View], viewer: ViewerModel) -> float:
-    """Centre the head in the 2D views at the largest common zoom that fits; return the zoom."""
+def frame(views: Sequence[View], viewer: ViewerModel) -> None:
+    """Centre the head in the 2D views at the largest common zoom that fits."""
     box = head_box(viewer)
-    size, middle = ROOM * (box[1] - box[0]), box.mean(axis=0)
+    middle, zoom = box.mean(axis=0), _best_zoom(views, box)
+    for view in views:
+        if view.plane:
+            _, rows, columns = view.plane.order
+            view.model.scene.camera.center = (0.0, middle[rows], middle[columns])
+            view.model.scene.camera.zoom = zoom
+
+
+def is_misfit(views: Sequence[View], viewer: ViewerModel) -> bool:
+    """Whether the head reaches beyond the edge of a 2D view, or is much smaller than the views."""
+    box = head_box(viewer)
+    flat = [view for view in views if view.plane and view.canvas.isVisible()]
+    for view in flat:
+        assert view.plane is not None
+        camera, native = view.model.scene.camera, view.canvas.canvas.native
+        if _best_zoom(flat, box) > MUCH_SMALLER * camera.zoom:
+            return True
+        halves = np.array([native.height(), native.width()]) / 2 / camera.zoom
+        off = np.abs(box[:, list(view.plane.order[1:])] - np.array(camera.center[-2:]))
+        if (off > halves).any():
+            return True
+    return False
+
+
+def _best_zoom(views: Sequence[View], box: np.ndarray) -> float:
+    """The largest zoom at which a box fits into all 2D views."""
+    size = ROOM * (box[1] - box[0])
     zooms = []
-    flat = [(view, view.plane.order) for view in views if view.plane]
-    for view, (_, rows, columns) in flat:
-        native = view.canvas.canvas.native
-        zooms += [
-            (native.height() - 2 * LETTER_PX) / size[rows],
-            (native.width() - 2 * LETTER_PX) / size[columns],
-        ]
-    zoom = max(min(zooms, default=1.0), SMALLEST_ZOOM)
-    for view, (_, rows, columns) in flat:
-        view.model.scene.camera.center = (0.0, middle[rows], middle[columns])
-        view.model.scene.camera.zoom = zoom
-    return zoom
+    for view in views:
+        if view.plane:
+            _, rows, columns = view.plane.order
+            native = view.canvas.canvas.native
+            zooms += [
+                (native.height() - 2 * LETTER_PX) / size[rows],
+                (native.width() - 2 * LETTER_PX) / size[columns],
+            ]
+    return max(min(zooms, default=1.0), SMALLEST_ZOOM)
 
 
 def frame_volume(view: View, viewer: ViewerModel) -> None:
@@ -133,11 +163,24 @@ def head_box(viewer: ViewerModel) -> np.ndarray:
     ]
     if not images or images[-1].ndim != 3:
         return full
-    layer = images[-1]
+    found = _bright_box(images[-1])
+    return full if found is None else found
+
+
+def head_extent(layer: Image) -> np.ndarray:
+    """(2, 3) bounding box in mm of the non-dark part of a picture; all of it if there is none."""
+    found = _bright_box(layer)
+    if found is not None:
+        return found
+    last = np.array(layer.data.shape[:3]) - 1
+    return np.array([layer.data_to_world(corner) for corner in (np.zeros(3), last)])
+
+
+def _bright_box(layer: Image) -> np.ndarray | None:
     data = np.abs(layer.data[::DARK_STEP, ::DARK_STEP, ::DARK_STEP])
     bright = data > DARK_SHARE * np.abs(layer.contrast_limits).max()
     if not bright.any():
-        return full
+        return None
     box = np.empty((2, 3))
     for axis in range(3):
         found = np.flatnonzero(bright.any(axis=tuple({0, 1, 2} - {axis}))) * DARK_STEP

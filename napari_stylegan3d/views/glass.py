@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, QPointF, Qt
 from qtpy.QtWidgets import QWidget
 
 
@@ -41,6 +41,14 @@ class Glass(QWidget):
     def place(self, canvas: QWidget) -> None:
         """Cover the canvas."""
         self.resize(canvas.size())
+
+    def to_px(self, row_mm: float, column_mm: float) -> QPointF:
+        """A point of a 2D view in widget pixels from the top left."""
+        camera = self.model.scene.camera
+        _, vertical, horizontal = camera.orientation
+        dy = (row_mm - camera.center[-2]) * (1 if vertical == "down" else -1)
+        dx = (column_mm - camera.center[-1]) * (1 if horizontal == "right" else -1)
+        return QPointF(self.width() / 2 + dx * camera.zoom, self.height() / 2 + dy * camera.zoom)
 
     def close_links(self) -> None:
         """Disconnect from the model and the canvas."""

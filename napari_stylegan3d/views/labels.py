@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
-from qtpy.QtCore import QPointF, QRectF, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, Qt, QTimer
 from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QApplication, QWidget
 
@@ -24,15 +24,15 @@ from napari_stylegan3d.views.captions import (
 )
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.orientation import (
-    Convention,
+    Facing,
     Plane,
     position_in_letters,
     position_in_words,
 )
 from napari_stylegan3d.widgets.controls import scaled
 
-TITLE_COLOR, SHADOW, BEHIND = QColor("#e8eaed"), QColor(0, 0, 0, 200), QColor(0, 0, 0, 165)
-TITLE_PX, LETTER_PX, SLICE_PX, CAPTION_PX, SCALE_PX = 16, 20, 15, 14, 14
+TITLE_COLOR, SHADOW, BEHIND = QColor("#e8eaed"), QColor(0, 0, 0, 200), QColor(0, 0, 0)
+TITLE_PX, LETTER_PX, SLICE_PX, UNDER_PX, CAPTION_PX, SCALE_PX = 16, 20, 15, 13, 14, 14
 MARGIN_PX = 10
 #: Lines of a caption beside the letter at the bottom.
 LETTER_LINES = 2
@@ -46,7 +46,10 @@ TIGHT_PX, SMALL_TITLE_PX = 200, 13
 #: Lengths of a scale bar; the first within this share of the view is drawn.
 SCALES_MM, SCALE_SHARE = (50, 20, 10, 5, 2, 1), 0.4
 TICK_PX, LINE_PX = 4, 2.0
-CAPTION, CAPTION_PT, CAPTION_BOX = "sg3d_caption", 8, (0.0, 0.0, 0.0, 0.65)
+#: The box behind a caption is opaque: one that dims the picture looks like a change of signal.
+CAPTION, CAPTION_PT, CAPTION_BOX = "sg3d_caption", 8, (0.0, 0.0, 0.0, 1.0)
+#: Share of the view that upper lines of a caption may take, beside the lower part of a head.
+UPPER_SHARE = 0.36
 #: napari positions texts one frame late.
 TIDY_MS = 60
 
@@ -74,6 +77,8 @@ class Labels(Glass):
         self._point: tuple[float, ...] = ()
         self._provenance: Provenance | None = None
         self._whole = False
+        #: The slab, and the value under the pointer.
+        self._slab = self._pointed = ""
         self._overlay = TextOverlay(
             text="",
             position="bottom_left",
@@ -108,15 +113,31 @@ class Labels(Glass):
         return position_in_words(self._point, self.plane.order[0])
 
     @property
+    def below_slice(self) -> str:
+        """The slab, and the value under the pointer, below the slice position."""
+        return "\n".join(filter(None, (self._slab, self._pointed)))
+
+    def set_slab(self, words: str) -> None:
+        """Name the projection of several slices; nothing for a single one."""
+        self._slab = words if self.plane is not None else ""
+        self.update()
+
+    def set_pointed(self, words: str) -> None:
+        """Show the value under the pointer."""
+        if words != self._pointed:
+            self._pointed = words
+            self.update()
+
+    @property
     def scale_mm(self) -> int:
         """Length of the scale bar."""
         room = SCALE_SHARE * self.width() / self.model.scene.camera.zoom
         return next((mm for mm in SCALES_MM if mm <= room), SCALES_MM[-1])
 
-    def set_convention(self, convention: Convention) -> None:
+    def set_facing(self, facing: Facing) -> None:
         """Set the orientation letters."""
         if self.plane is not None:
-            self.letters = self.plane.letters_in(convention)
+            self.letters = self.plane.letters_in(facing)
             self.update()
 
     def show_letters(self, shown: bool) -> None:
@@ -135,6 +156,12 @@ class Labels(Glass):
         if tuple(point_mm) != self._point:
             self._point = tuple(point_mm)
             self.update()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Forget the pointer when it leaves the canvas."""
+        if event.type() == QEvent.Type.Leave:
+            self.set_pointed("")
+        return super().eventFilter(watched, event)
 
     def set_provenance(self, provenance: Provenance | None) -> None:
         """Set the caption; nothing for layers of unknown provenance."""
@@ -156,6 +183,7 @@ class Labels(Glass):
         room = beside = self.width() - 2 * MARGIN_PX
         if self.lettered and not self._is_narrow:
             beside = self.width() // 2 - MARGIN_PX - scaled(LETTER_PX)
+            room = round(UPPER_SHARE * self.width())
         what, colon, name = lines[-1].partition(": ")
         if len(what) > 1 and colon and metrics.horizontalAdvance(lines[-1]) > beside:
             lines[-1:] = [f"{what}:", name]
@@ -226,6 +254,8 @@ class Labels(Glass):
         _write(painter, room, TOP | LEFT, self.title, size, TITLE_COLOR)
         if not narrow:
             _write(painter, room, TOP | RIGHT, self.slice, SLICE_PX, TITLE_COLOR)
+        under = room.adjusted(0, 0 if narrow else scaled(SLICE_PX + UNDER_PX // 2), 0, 0)
+        _write(painter, under, TOP | RIGHT, self.below_slice, UNDER_PX, TITLE_COLOR)
         if self.lettered:
             places = (TOP | CENTER, BOTTOM | CENTER, MIDDLE | LEFT, MIDDLE | RIGHT)
             for place, letter in zip(places, self.letters, strict=True):

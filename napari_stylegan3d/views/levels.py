@@ -70,6 +70,33 @@ class Levels:
         return cls((limits[0] - low) / span, (limits[1] - low) / span)
 
 
+#: Windows by name; "full" depends on the picture.
+PRESETS = ("brain", "deep_grey", "full")
+#: The grey and white matter of T1 images, spread so that thalamus, pallidum and capsule differ.
+DEEP_GREY = Levels(black=0.45, white=1.1)
+
+
+def preset(name: str, usual_white: float, span: Limits) -> Levels:
+    """The levels of a preset.
+
+    Parameters
+    ----------
+    name : str
+        One of `PRESETS`.
+    usual_white : float
+        White of the picture's model, as a multiple of the usual.
+    span : tuple of float
+        Lowest and highest intensity of the picture, as shares of the usual white.
+    """
+    if name == "brain":
+        return Levels(white=usual_white)
+    if name == "deep_grey":
+        return Levels(DEEP_GREY.black * usual_white, DEEP_GREY.white * usual_white)
+    low, high = span
+    white = min(max(high, WHITE_LIMITS[0]), WHITE_LIMITS[1])
+    return Levels(max(min(low, white - NARROWEST), LOWEST_BLACK), white)
+
+
 def is_symmetrical(limits: Limits) -> bool:
     """Whether the limits are symmetrical about 0, as for a difference."""
     return limits[0] < 0 < limits[1] and limits[0] == -limits[1]

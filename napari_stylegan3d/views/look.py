@@ -11,11 +11,12 @@ from typing import Any, Literal, get_args
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Convention
+from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Convention, Facing, Nose
 from napari_stylegan3d.widgets.text import _
 
 Layout = Literal["four", "one", "lightbox"]
 Rendering = Literal["attenuated_mip", "mip", "iso", "volume"]
+Slab = Literal["none", "max", "min", "mean"]
 
 VIEW_NAMES = (AXIAL.name, SAGITTAL.name, CORONAL.name, "3D")
 #: Titles of the views.
@@ -23,6 +24,8 @@ VIEW_TITLES = {plane.name: plane.title for plane in (AXIAL, SAGITTAL, CORONAL)} 
 PLANE_NAMES = tuple(name for name in VIEW_NAMES if name != "3D")
 #: Spacing of lightbox slices in mm.
 SPACING_LIMITS = (1.0, 40.0)
+#: Thickness of slabs in mm.
+SLAB_LIMITS = (2.0, 60.0)
 #: Threshold of the iso-surface, as a share of white.
 SURFACE_LIMITS = (0.05, 0.95)
 #: Range of cut positions, in mm from the centre.
@@ -56,12 +59,16 @@ class Look:
     ----------
     layout, alone : Layout, str
         Four views, one enlarged, or the lightbox; and which view is enlarged.
-    convention : Convention
-        Radiological or neurological.
+    convention, nose : Convention, Nose
+        Radiological or neurological; where the nose of the sagittal plane points.
     linked : bool
         Whether zoom and pan of the three planes are linked.
     crosshair, letters, scale_bar, outline : bool
         Which overlays are drawn.
+    deface : bool
+        Whether heads are shown without their face.
+    slab, slab_mm : Slab, float
+        Projection of the slices around each plane, and its thickness in mm.
     rendering, surface : Rendering, float
         Rendering of the 3D view; threshold of the iso-surface, as a share of white.
     cuts : tuple of Cut
@@ -73,17 +80,26 @@ class Look:
     layout: Layout = "four"
     alone: str = AXIAL.name
     convention: Convention = "radiological"
+    nose: Nose = "left"
     linked: bool = True
     crosshair: bool = True
     letters: bool = True
     scale_bar: bool = True
     outline: bool = False
+    deface: bool = False
+    slab: Slab = "none"
+    slab_mm: float = 10.0
     rendering: Rendering = "attenuated_mip"
     surface: float = 0.35
     #: Sides facing the viewer initially: left, anterior and superior.
     cuts: tuple[Cut, Cut, Cut] = (Cut(upper=False), Cut(), Cut())
     lightbox_plane: str = AXIAL.name
     spacing_mm: float = 8.0
+
+    @property
+    def facing(self) -> Facing:
+        """Which way the planes face."""
+        return Facing(self.convention, self.nose)
 
     def shows(self, view: str) -> bool:
         """Whether a view is visible."""
@@ -122,10 +138,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "layout": get_args(Layout),
     "alone": VIEW_NAMES,
     "convention": get_args(Convention),
+    "nose": get_args(Nose),
     "rendering": get_args(Rendering),
+    "slab": get_args(Slab),
     "lightbox_plane": PLANE_NAMES,
 }
-RANGES = {"surface": SURFACE_LIMITS, "spacing_mm": SPACING_LIMITS}
+RANGES = {"surface": SURFACE_LIMITS, "spacing_mm": SPACING_LIMITS, "slab_mm": SLAB_LIMITS}
 
 
 def is_sensible(name: str, value: Any) -> bool:

@@ -1,18 +1,29 @@
 """Mouse controls of 2D views, as usual in radiology viewers.
 
 Click or drag moves the crosshair, the wheel scrolls slices, Ctrl-wheel zooms, the middle button (or
-Shift-drag) pans, the right button sets window and level; a right double click resets them. While a
-layer is painted or edited, left and right button belong to napari's tools.
+Shift-drag) pans, the right button sets window and level; a right double click resets them. Page Up
+and Down, Home and End scroll the view under the mouse. While a layer is painted or edited, left and
+right button belong to napari's tools.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent, QWindow
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+    QWidget,
+)
 
 from napari_stylegan3d.views.captions import OVERLAY
 
@@ -21,9 +32,17 @@ if TYPE_CHECKING:
 
 ZOOM_PER_NOTCH = 1.15
 LEFT, RIGHT, MIDDLE = 1, 2, 3
+#: Slices that a key moves by; infinite for the first and the last.
+SLICES: Mapping[int, float] = {
+    Qt.Key.Key_PageUp: 1,
+    Qt.Key.Key_PageDown: -1,
+    Qt.Key.Key_Home: np.inf,
+    Qt.Key.Key_End: -np.inf,
+}
+TEXT_FIELDS = (QLineEdit, QAbstractSpinBox, QTextEdit, QPlainTextEdit)
 
 
-def _may_navigate(model: ViewerModel) -> bool:
+def is_free(model: ViewerModel) -> bool:
     """Whether the mouse is free: 2D, and no layer is being painted or edited."""
     active = model.layers.selection.active
     return model.dims.ndisplay == 2 and (active is None or str(active.mode) == "pan_zoom")
@@ -51,7 +70,7 @@ def nearest_voxel(model: ViewerModel, position: Sequence[float]) -> tuple[float,
 
 def move_crosshair(model: ViewerModel, event: Any) -> Iterator[None]:
     """Move the crosshair with the pointer while dragging."""
-    if event.button != LEFT or event.modifiers or not _may_navigate(model):
+    if event.handled or event.button != LEFT or event.modifiers or not is_free(model):
         return
     model.dims.point = nearest_voxel(model, event.position)
     event.handled = True
@@ -65,7 +84,7 @@ def move_crosshair(model: ViewerModel, event: Any) -> Iterator[None]:
 def pan(model: ViewerModel, event: Any) -> Iterator[None]:
     """Drag the picture with the middle button, or with Shift and the left one."""
     shifted = event.button == LEFT and tuple(event.modifiers) == ("Shift",)
-    if not (event.button == MIDDLE or shifted) or not _may_navigate(model):
+    if not (event.button == MIDDLE or shifted) or not is_free(model):
         return
     camera = model.scene.camera
     _, vertical, horizontal = camera.orientation
@@ -88,7 +107,7 @@ class LevelsByMouse:
 
     def drag(self, model: ViewerModel, event: Any) -> Iterator[None]:
         """Set window and level while the right button is held."""
-        if event.button != RIGHT or event.modifiers or not _may_navigate(model):
+        if event.button != RIGHT or event.modifiers or not is_free(model):
             return
         start, pressed = self.stage.levels, np.array(event.pos)
         event.handled = True
@@ -109,10 +128,52 @@ def scroll_slices(model: ViewerModel, event: Any) -> None:
     if "Control" in event.modifiers:
         _zoom_about(model, event.position, ZOOM_PER_NOTCH**notches)
         return
+    turn_slices(model, notches)
+
+
+def turn_slices(model: ViewerModel, count: float) -> None:
+    """Move by slices, towards the patient's right, anterior or superior side."""
     axis = model.dims.order[0]
     point = list(nearest_voxel(model, model.dims.point))
-    point[axis] += notches * grid_mm(model)[2, axis]
+    point[axis] += count * grid_mm(model)[2, axis]
     model.dims.point = nearest_voxel(model, point)
+
+
+class SliceKeys(QObject):
+    """Page Up and Down, Home and End for the view under the mouse, wherever the focus is.
+
+    Not while text is typed. Like PACS viewers, the mouse says which view is meant.
+    """
+
+    def __init__(self, window: QWindow, canvases: Sequence[tuple[QWidget, ViewerModel]]) -> None:
+        super().__init__()
+        self._window: QWindow | None = window
+        self._canvases = list(canvases)
+        window.installEventFilter(self)
+
+    def close(self) -> None:
+        """Watch no longer."""
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+        self._window = None
+        self._canvases.clear()
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        """Take these keys while the mouse is over a 2D view."""
+        if event.type() != QEvent.Type.KeyPress or not isinstance(event, QKeyEvent):
+            return False
+        count = SLICES.get(event.key())
+        without = event.modifiers() in (
+            Qt.KeyboardModifier.NoModifier,
+            Qt.KeyboardModifier.KeypadModifier,
+        )
+        if count is None or not without or isinstance(QApplication.focusWidget(), TEXT_FIELDS):
+            return False
+        over = next((model for canvas, model in self._canvases if canvas.underMouse()), None)
+        if over is None or over.dims.ndisplay != 2 or over.dims.ndim != 3:
+            return False
+        turn_slices(over, count)
+        return True
 
 
 def _zoom_about(model: ViewerModel, position: tuple[float, ...], factor: float) -> None:

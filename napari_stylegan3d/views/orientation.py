@@ -14,6 +14,16 @@ from napari.components import ViewerModel
 from napari_stylegan3d.widgets.text import _
 
 Convention = Literal["radiological", "neurological"]
+Nose = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Facing:
+    """Which way the planes face: the patient's left, and the nose of the sagittal plane."""
+
+    convention: Convention = "radiological"
+    nose: Nose = "left"
+
 
 #: Names of the negative and positive direction of each world axis.
 DIRECTIONS = (
@@ -38,17 +48,22 @@ class Plane:
     order: tuple[int, int, int]
     letters: tuple[str, str, str, str]
 
-    def letters_in(self, convention: Convention) -> tuple[str, str, str, str]:
+    def letters_in(self, facing: Facing) -> tuple[str, str, str, str]:
         """Orientation letters at the top, bottom, left and right edge."""
         top, bottom, left, right = self.letters
-        if convention == "neurological" and self.shows_left_and_right:
+        if self._is_turned(facing):
             left, right = right, left
         return top, bottom, left, right
 
-    def camera_in(self, convention: Convention) -> tuple[str, str, str]:
+    def camera_in(self, facing: Facing) -> tuple[str, str, str]:
         """napari's camera orientation (depth, vertical, horizontal)."""
-        mirrored = convention == "neurological" and self.shows_left_and_right
-        return "towards", "up", "right" if mirrored else "left"
+        return "towards", "up", "right" if self._is_turned(facing) else "left"
+
+    def _is_turned(self, facing: Facing) -> bool:
+        """Whether the columns run the other way than by default."""
+        if self.shows_left_and_right:
+            return facing.convention == "neurological"
+        return facing.nose == "right"
 
     @property
     def shows_left_and_right(self) -> bool:
@@ -66,11 +81,11 @@ VOLUME_ORDER = (1, 2, 0)
 VOLUME_ANGLES = (10.0, -30.0, -15.0)
 
 
-def orient(model: ViewerModel, plane: Plane, convention: Convention) -> None:
+def orient(model: ViewerModel, plane: Plane, facing: Facing) -> None:
     """Orient a 2D view; centre and zoom are set by `fit`."""
     if tuple(model.dims.order) != plane.order and model.dims.ndim == 3:
         model.dims.order = plane.order
-    model.scene.camera.orientation = plane.camera_in(convention)
+    model.scene.camera.orientation = plane.camera_in(facing)
 
 
 def orient_volume(model: ViewerModel) -> None:

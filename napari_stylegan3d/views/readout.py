@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QPoint, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QWidget,
+)
 
-from napari_stylegan3d.views.captions import NAMES, OVERLAY
-from napari_stylegan3d.views.levels import WHITE_LIMITS
+from napari_stylegan3d.views.captions import NAMES as TISSUES
+from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.levels import PRESETS, WHITE_LIMITS
+from napari_stylegan3d.views.marks import NAMES, place_of
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.views.marking import Marks
     from napari_stylegan3d.views.stage import Stage
 
 #: Widths for the longest texts, so that nothing jumps while the crosshair moves.
 POSITION_WIDTHS = (94, 118, 112)
 LETTER_WIDTH = 52
 WHITE_WIDTH = 84
-#: In a narrower strip positions are abbreviated and less important items hidden.
-ROOMY_PX = 820
+#: In a narrower strip positions are abbreviated; in a still narrower one *White* is hidden.
+ROOMY_PX, WHITE_PX = 905, 800
 #: Additional width for the name of a tissue or label.
-NAMED_PX = 150
+NAMED_PX = 65
+#: Windows: name, tooltip, key.
+PRESET_WORDS = {
+    "brain": (_("Brain"), _("The default window: all tissue."), "F5"),
+    "deep_grey": (
+        _("Deep grey"),
+        _("Narrow: tells thalamus, pallidum and internal capsule apart."),
+        "F6",
+    ),
+    "full": (_("Full range"), _("From the lowest to the highest intensity."), "F7"),
+}
+#: Tools: tooltip, key.
+TOOLS = {
+    "length": (_("Drag in a plane: its length in mm."), "Alt+L"),
+    "ellipse": (_("Drag in a plane: mean, sd and area in mm² inside."), "Alt+E"),
+    "rectangle": (_("Drag in a plane: mean, sd and area in mm² inside."), "Alt+T"),
+    "sphere": (_("Drag from its centre: mean, sd and volume in ml inside."), "Alt+B"),
+}
 #: Share of clipped voxels from which a warning is shown.
 MUCH_CLIPPED = 0.05
 
@@ -38,6 +68,7 @@ class Readout(QWidget):
 
     resetRequested = Signal()
     whiteChanged = Signal(float)
+    presetChosen = Signal(str)
     menuRequested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -55,14 +86,11 @@ class Readout(QWidget):
                 "tissue (99.5th percentile inside the brain)."
             ),
         )
-        self.levels = _label(
-            "views.levels",
-            _(
-                "Window (W): the range of intensities from black to white. Level (L): middle "
-                "grey.\n"
-                "Drag with the right mouse button on a view to change them,\n"
-                "double-click with it to reset them."
-            ),
+        self.levels = self._make_levels()
+        self.tools = _button(
+            _("Tools ▾"),
+            "views.tools",
+            _("Measure on the picture: lengths in mm; mean, sd and size of regions."),
         )
         self.quality = _label("views.quality", _("Preview; the full volume follows."), "hint")
         self.clipped = _label("views.clipped", "", "error")
@@ -82,6 +110,93 @@ class Readout(QWidget):
         )
         self.menu.clicked.connect(self.menuRequested)
         self._lay_out()
+
+    def _make_levels(self) -> QToolButton:
+        button = QToolButton()
+        button.setObjectName("views.levels")
+        button.setProperty("role", "menu")
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setToolTip(
+            _(
+                "Window (W): the range of intensities from black to white. Level (L): middle "
+                "grey.\n"
+                "Drag with the right mouse button on a view to change them,\n"
+                "double-click with it to reset them; click here for presets."
+            )
+        )
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for name in PRESETS:
+            text, tip, keys = PRESET_WORDS[name]
+            action = menu.addAction(f"{text}\t{keys}", partial(self.presetChosen.emit, name))
+            action.setObjectName(f"views.preset.{name}")
+            action.setToolTip(tip)
+        button.setMenu(menu)
+        return button
+
+    def offer_tools(self, marks: Marks, go_to: Callable[[tuple[float, ...]], None]) -> None:
+        """Fill the menu of tools from the measurements.
+
+        Parameters
+        ----------
+        marks : Marks
+            The measurements.
+        go_to : callable
+            Moves the crosshair to a point in mm.
+        """
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        menu.aboutToShow.connect(partial(self._fill_tools, menu, marks, go_to))
+        self.tools_menu = menu
+        self._fill_tools(menu, marks, go_to)
+        self.tools.clicked.connect(
+            lambda: menu.popup(self.tools.mapToGlobal(QPoint(0, -menu.sizeHint().height())))
+        )
+        marks.toolChanged.connect(self._show_tool)
+
+    def _fill_tools(
+        self, menu: QMenu, marks: Marks, go_to: Callable[[tuple[float, ...]], None]
+    ) -> None:
+        menu.clear()
+        for kind, (tip, keys) in TOOLS.items():
+            action = menu.addAction(f"{NAMES[kind]}\t{keys}", partial(marks.take, kind))
+            action.setObjectName(f"views.tool.{kind}")
+            action.setToolTip(tip)
+            action.setCheckable(True)
+            action.setChecked(marks.tool == kind)
+        shown = marks.shown
+        if shown:
+            menu.addSeparator()
+            menu.addAction(marks.whose or _("This picture")).setEnabled(False)
+        for mark in shown:
+            words = f"{NAMES[mark.kind]} {marks.told(mark)} ({place_of(mark)})"
+            menu.addAction(words, partial(go_to, mark.start)).setToolTip(_("Go to its slice."))
+        menu.addSeparator()
+        for name, text, tip, keys, act in (
+            ("copy", _("Copy measurements"), _("Copy them as a table."), "", marks.copy),
+            (
+                "delete",
+                _("Delete measurement"),
+                _("Delete the chosen one, or the last."),
+                "Del",
+                marks.delete,
+            ),
+            (
+                "clear",
+                _("Delete all"),
+                _("Delete all measurements of this brain."),
+                "",
+                marks.clear,
+            ),
+        ):
+            action = menu.addAction(f"{text}\t{keys}" if keys else text, act)
+            action.setObjectName(f"views.marks.{name}")
+            action.setToolTip(tip)
+            action.setEnabled(bool(shown))
+
+    def _show_tool(self, tool: str) -> None:
+        """Name the tool that the next drag uses."""
+        self.tools.setText(f"{NAMES[tool]} ▾" if tool else _("Tools ▾"))
 
     def _make_white(self) -> QDoubleSpinBox:
         spin = DecimalBox()
@@ -113,7 +228,7 @@ class Readout(QWidget):
         for widget in (self.intensity, self.levels, self.quality, self.clipped):
             row.addWidget(widget)
         row.addStretch(1)
-        for widget in (self.white, self.reset, self.menu):
+        for widget in (self.white, self.tools, self.reset, self.menu):
             row.addWidget(widget, alignment=Qt.AlignmentFlag.AlignVCenter)
         self._set_widths()
 
@@ -133,7 +248,7 @@ class Readout(QWidget):
         for axis, (label, width) in enumerate(zip(self.position, widths, strict=True)):
             label.setMinimumWidth(scaled(width))
             label.setText(self._words[axis] if self.roomy else self._letters[axis])
-        self.white.setVisible(self.width() >= scaled(ROOMY_PX))
+        self.white.setVisible(self.width() >= scaled(WHITE_PX))
 
     def show_clipped(self, share: float) -> None:
         """Warn if much of the picture is clipped."""
@@ -214,7 +329,7 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
         there = voxel_at(layer, point_mm)
         if isinstance(layer, Labels):
             if there:
-                names = layer.metadata.get(NAMES, {})
+                names = layer.metadata.get(TISSUES, {})
                 parts.append(names.get(int(there), _("label {number:.0f}").format(number=there)))
         elif OVERLAY in layer.metadata and layer.contrast_limits[0] < 0 and there is not None:
             parts.append(f"{there:+.2g}")

@@ -18,10 +18,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.views.look import VIEW_TITLES, Look, LookModel
+from napari_stylegan3d.views.look import SLAB_LIMITS, VIEW_TITLES, Look, LookModel
 from napari_stylegan3d.views.overlays import DifferenceOverlay
 from napari_stylegan3d.views.settings_volume import VolumeSettings
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.text import _
 
 WIDTH = 348
@@ -37,6 +38,19 @@ SIGNS = {
         _("Outline of the mean brain"),
         _("Overlay the outline of the model's mean brain."),
     ),
+    "deface": (
+        _("Hide the face of a head"),
+        _(
+            "Show heads without their face, in the planes and in 3D. Files are not changed.\n"
+            "The cut is placed by the shape of the head: look before you show it to others."
+        ),
+    ),
+}
+SLABS = {
+    "none": _("Single slices"),
+    "max": _("Slab, maximum"),
+    "min": _("Slab, minimum"),
+    "mean": _("Slab, average"),
 }
 LAYOUTS = {
     "four": (_("Four views"), _("Axial, sagittal, coronal and 3D side by side.")),
@@ -78,6 +92,29 @@ class ViewSettings(QFrame):
                 "Neurological: the patient's left is on the left."
             )
         )
+        self.nose = self._combo(
+            "views.nose", "nose", {"left": _("Nose to the left"), "right": _("Nose to the right")}
+        )
+        self.nose.setToolTip(_("Where the nose points in the sagittal plane."))
+        self.slab = self._combo("views.slab", "slab", SLABS)
+        self.slab.setToolTip(
+            _(
+                "Show in every plane the maximum, minimum or average of the slices within this "
+                "thickness."
+            )
+        )
+        self.slab_mm = DecimalBox()
+        self.slab_mm.setObjectName("views.slab_mm")
+        self.slab_mm.setToolTip(
+            _("Thickness of the slab, {low:g} to {high:g} mm.").format(
+                low=SLAB_LIMITS[0], high=SLAB_LIMITS[1]
+            )
+        )
+        self.slab_mm.setRange(*SLAB_LIMITS)
+        self.slab_mm.setDecimals(0)
+        self.slab_mm.setSuffix(" mm")
+        self.slab_mm.setKeyboardTracking(False)
+        self.slab_mm.valueChanged.connect(lambda value: looks.change(slab_mm=value))
         self.signs = {key: self._check(key, text, tip) for key, (text, tip) in SIGNS.items()}
         self.volume = VolumeSettings(looks)
         self.difference = self._make_difference()
@@ -183,7 +220,8 @@ class ViewSettings(QFrame):
         column.setSpacing(6)
         column.addLayout(_segments(*self.layouts.values()))
         column.addWidget(self.alone)
-        column.addWidget(self.convention)
+        column.addLayout(_segments(self.convention, self.nose))
+        column.addLayout(controls.row(self.slab, self.slab_mm, stretch=0))
         for box in self.signs.values():
             column.addWidget(box)
         column.addWidget(self.difference)
@@ -197,9 +235,17 @@ class ViewSettings(QFrame):
         for key, button in self.layouts.items():
             button.setChecked(key == look.layout)
         self.alone.setVisible(look.layout == "one")
-        for box, value in ((self.alone, look.alone), (self.convention, look.convention)):
+        for box, value in (
+            (self.alone, look.alone),
+            (self.convention, look.convention),
+            (self.nose, look.nose),
+            (self.slab, look.slab),
+        ):
             with QSignalBlocker(box):
                 box.setCurrentIndex(box.findData(value))
+        with QSignalBlocker(self.slab_mm):
+            self.slab_mm.setValue(look.slab_mm)
+        self.slab_mm.setEnabled(look.slab != "none")
         for key, check in self.signs.items():
             with QSignalBlocker(check):
                 check.setChecked(getattr(look, key))
@@ -222,7 +268,7 @@ class ViewSettings(QFrame):
         self.levelsReset.emit()
 
 
-def _segments(*buttons: QPushButton) -> QHBoxLayout:
+def _segments(*buttons: QWidget) -> QHBoxLayout:
     row = QHBoxLayout()
     row.setSpacing(0)
     for button in buttons:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QRectF
 from qtpy.QtGui import QImage, QPainter
 
-from napari_stylegan3d.views.orientation import Convention, Plane
+from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.orientation import Facing, Plane
+from napari_stylegan3d.views.slab import planes_of, projected
 
 TABLE = 256
 
@@ -21,14 +23,14 @@ class Cell:
 
     Attributes
     ----------
-    plane, convention : Plane, Convention
+    plane, facing : Plane, Facing
         Orientation.
     box_mm : ndarray
         (2, 3) lowest and highest corner.
     """
 
     plane: Plane
-    convention: Convention
+    facing: Facing
     box_mm: np.ndarray
 
     @property
@@ -41,7 +43,7 @@ class Cell:
     @property
     def mirrored(self) -> bool:
         """Whether the column axis points left."""
-        return self.plane.camera_in(self.convention)[2] == "left"
+        return self.plane.camera_in(self.facing)[2] == "left"
 
     def rectangle(self, low: np.ndarray, high: np.ndarray, on: QRectF) -> QRectF:
         """Rectangle in pixels of a box in mm, for a cell drawn on `on`."""
@@ -87,13 +89,18 @@ def best_grid(count: int, aspect: float, width: float, height: float) -> tuple[i
 
 
 def paint_slice(
-    painter: QPainter, viewer: ViewerModel, cell: Cell, position_mm: float, on: QRectF
+    painter: QPainter,
+    layers: Iterable[Layer],
+    cell: Cell,
+    position_mm: float,
+    on: QRectF,
+    slab_mm: float = 0.0,
 ) -> None:
-    """Draw one slice of every visible layer, with its colours in the viewer."""
+    """Draw one slice of every visible layer, with its colours; or a slab of it."""
     painter.save()
     painter.setClipRect(on)
     painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-    for layer in viewer.layers:
+    for layer in layers:
         if not (layer.visible and layer.ndim == 3 and isinstance(layer, Image | Labels)):
             continue
         axis = cell.plane.order[0]
@@ -103,14 +110,20 @@ def paint_slice(
         low = np.asarray(layer.translate) - np.asarray(layer.scale) / 2
         high = low + np.asarray(layer.scale) * layer.data.shape[:3]
         painter.setOpacity(float(layer.opacity))
-        painter.drawImage(cell.rectangle(low, high, on), slice_image(layer, cell, index))
+        painter.drawImage(cell.rectangle(low, high, on), slice_image(layer, cell, index, slab_mm))
     painter.restore()
 
 
-def slice_image(layer: Layer, cell: Cell, index: int) -> QImage:
+def slice_image(layer: Layer, cell: Cell, index: int, slab_mm: float = 0.0) -> QImage:
     """One slice of a layer in its colours, oriented for a cell."""
     axis, rows, columns = cell.plane.order
-    values = np.asarray(layer.data[tuple(index if i == axis else slice(None) for i in range(3))])
+    ends = (index, index)
+    if isinstance(layer, Image) and OVERLAY not in layer.metadata and slab_mm:
+        position = float(layer.translate[axis]) + index * float(layer.scale[axis])
+        ends = planes_of(layer, axis, position, slab_mm) or ends
+    values = projected(
+        np.asarray(layer.data), axis, ends, str(getattr(layer, "projection_mode", ""))
+    )
     if rows > columns:
         values = values.T
     values = values[::-1, ::-1] if cell.mirrored else values[::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.views.captions import FLAT, KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.deface import faceless
 from napari_stylegan3d.views.display import Upright
-from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical
+from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical, preset
 from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
 from napari_stylegan3d.widgets.text import _
 
@@ -35,6 +37,8 @@ class Stage(QObject):
 
     levelsChanged = Signal()
     """Other intensities are shown black and white."""
+    settled = Signal()
+    """A picture is shown that no other replaces immediately."""
     repainted = Signal(object)
     """The voxels of a layer are others, in the same array; napari tells nobody."""
 
@@ -49,6 +53,10 @@ class Stage(QObject):
         #: Levels of pictures and of differences.
         self._levels = {False: Levels(), True: Levels()}
         self._setting = False
+        #: Whether heads are shown without their face; the scan that is shown, and without it.
+        self._deface = False
+        self._scan: tuple[Upright, Provenance, Limits | None] | None = None
+        self._faceless: tuple[np.ndarray, np.ndarray] | None = None
         #: Buffer for passing pictures.
         self._canvas: np.ndarray | None = None
 
@@ -85,6 +93,9 @@ class Stage(QObject):
         if self.layer is None or self.layer not in self.viewer.layers:
             self._add(volume, provenance)
         layer: Any = self.layer
+        self._scan = (volume, provenance, limits) if provenance.kind == "scan" else None
+        if self._deface and self._scan is not None:
+            volume = self._defaced(volume)
         # Caption first, then voxels: a picture must never have another one's caption.
         layer.metadata = {KEY: provenance, FLAT: flat}
         layer.name = LAYER_NAMES[provenance.kind]
@@ -98,6 +109,8 @@ class Stage(QObject):
                 setattr(layer, name, getattr(volume, name))
         if not layer.visible:  # napari rebuilds its scene even if nothing changed
             layer.visible = True
+        if not passing:
+            self.settled.emit()
 
     @property
     def is_difference(self) -> bool:
@@ -145,6 +158,26 @@ class Stage(QObject):
         """Reset window and level."""
         self.set_levels(Levels() if self.is_difference else Levels(white=self._usual_white))
 
+    def take_preset(self, name: str) -> None:
+        """Set window and level to a preset; a difference has its default and its full range."""
+        if self.layer is None:
+            return
+        low, high = (float(bound(self.layer.data)) for bound in (np.min, np.max))
+        if not self.is_difference:
+            span = Levels.of((low, high), self._usual)
+            self.set_levels(preset(name, self._usual_white, (span.black, span.white)))
+        elif name == "full":
+            self.set_levels(Levels().with_white(max(-low, high) / self._usual[1]))
+        else:
+            self.reset_levels()
+
+    def set_deface(self, deface: bool) -> None:
+        """Show heads with or without their face."""
+        if deface != self._deface:
+            self._deface = deface
+            if self._scan is not None:
+                self.show(*self._scan)
+
     def fit_white(self, share_above_white: float) -> None:
         """Choose white for a model from the share of brighter voxels in its first picture."""
         self._usual_white = BRIGHT_WHITE if share_above_white >= MUCH_CLIPPED else 1.0
@@ -153,6 +186,7 @@ class Stage(QObject):
 
     def clear(self) -> None:
         """Remove the layers from the viewer."""
+        self._scan = self._faceless = None
         self.overlay.hide()
         self._let_go()
         if self.layer is not None and self.layer in self.viewer.layers:
@@ -171,6 +205,13 @@ class Stage(QObject):
             np.copyto(canvas, data)
             layer.refresh(thumbnail=False, highlight=False, extent=False)
             self.repainted.emit(layer)
+
+    def _defaced(self, volume: Upright) -> Upright:
+        """A scan of a head without its face; what is no head stays as it is."""
+        if self._faceless is None or self._faceless[0] is not volume.data:
+            shown = faceless(volume.data, volume.scale, volume.translate, self._usual[1])
+            self._faceless = volume.data, shown
+        return replace(volume, data=self._faceless[1])
 
     def _let_go(self) -> None:
         if self.layer is not None:

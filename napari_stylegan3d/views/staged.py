@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_stylegan3d.views.framing import View
     from napari_stylegan3d.views.lightbox import Lightbox
-    from napari_stylegan3d.views.look import LookModel
+    from napari_stylegan3d.views.look import Look, LookModel
     from napari_stylegan3d.views.readout import Readout
     from napari_stylegan3d.views.stage import Stage
 
@@ -39,6 +39,9 @@ class StagedViews:
         stage.repainted.connect(self.redraw)
         stage.overlay.changed.connect(self.show_legend)
         readout.whiteChanged.connect(stage.set_white)
+        readout.presetChosen.connect(stage.take_preset)
+        looks.changed.connect(self._follow_look)
+        self._follow_look(looks.look)
         self.show_levels()
 
     def show_levels(self) -> None:
@@ -63,11 +66,16 @@ class StagedViews:
             view.arrows.set_field(self.stage.overlay.field)
         self.lightbox.set_legend(legend)
 
+    def _follow_look(self, look: Look, _before: Look | None = None) -> None:
+        self.stage.set_deface(look.deface)
+
     def close(self) -> None:
         """Disconnect from both."""
         self.stage.levelsChanged.disconnect(self.show_levels)
         self.stage.repainted.disconnect(self.redraw)
         self.stage.overlay.changed.disconnect(self.show_legend)
         self.readout.whiteChanged.disconnect(self.stage.set_white)
+        self.readout.presetChosen.disconnect(self.stage.take_preset)
+        self.looks.changed.disconnect(self._follow_look)
         for model in self._flat:
             model.mouse_drag_callbacks.remove(self._mouse.drag)

@@ -85,9 +85,9 @@ class Twin(QObject):
         self.crosshair.shown = look.crosshair
         self.labels.show_letters(look.letters)
         self.labels.show_scale_bar(look.scale_bar)
-        self.labels.set_convention(look.convention)
+        self.labels.set_facing(look.facing)
         if self.view.plane:
-            orient(self.model, self.view.plane, look.convention)
+            orient(self.model, self.view.plane, look.facing)
         else:
             orient_volume(self.model)
             self.follower.restyle()

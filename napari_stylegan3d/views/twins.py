@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QSplitter, QWidget
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.display import Upright
 from napari_stylegan3d.views.overlays import place
+from napari_stylegan3d.views.slab import in_words, thicken
 from napari_stylegan3d.views.twin import Seat, Twin
 from napari_stylegan3d.views.volume import VolumeLook
 
@@ -48,6 +49,8 @@ class Twins(QObject):
         self._twins: dict[str, Twin] = {}
         self._sizes: list[tuple[QSplitter, list[int]]] = []
         self._cameras: list[tuple[View, Any, float]] = []
+        #: Whether the views showed the whole head when the twins were opened.
+        self._was_fitted = True
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._then: Callable[[], None] = self._fit
@@ -109,7 +112,7 @@ class Twins(QObject):
             room.hide()
         for splitter, sizes in self._sizes:
             splitter.setSizes(sizes)
-        self._then = self._restore_cameras
+        self._then = self.views.fit if self._was_fitted else self._restore_cameras
         self._soon.start(0)
 
     def close(self) -> None:
@@ -131,6 +134,7 @@ class Twins(QObject):
 
     def _open(self) -> None:
         self.shown = True
+        self._was_fitted = self.views.is_fitted
         self._cameras = [
             (view, view.model.scene.camera.center, view.model.scene.camera.zoom)
             for view in self.views.views
@@ -176,6 +180,7 @@ class Twins(QObject):
         twin = Twin(self._seats.pop(view.name), self.viewer, self._volume)
         self._twins[view.name] = twin
         twin.follow_look(self.views.looks.look)
+        self._thicken(self.views.looks.look)
         twin.labels.set_provenance(self._provenance)
         twin.show_point(tuple(self.views.viewer.dims.point))
         if missing[1:]:
@@ -198,6 +203,7 @@ class Twins(QObject):
 
     def _follow_look(self, look: Look, _before: Look | None) -> None:
         self._volume.look = look
+        self._thicken(look)
         if not self.shown:
             return
         self._arrange(look)
@@ -213,6 +219,13 @@ class Twins(QObject):
             self.viewer.dims.point = point
         for twin in self.twins:
             twin.show_point(tuple(point))
+
+    def _thicken(self, look: Look) -> None:
+        planes = [twin.model for twin in self.twins if twin.view.plane]
+        layers = [] if self.layer is None else [self.layer]
+        thicken(look, planes, layers)
+        for twin in self.twins:
+            twin.labels.set_slab(in_words(look))
 
     def _lead_point(self, _: Any = None) -> None:
         if tuple(self.views.viewer.dims.point) != tuple(self.viewer.dims.point):

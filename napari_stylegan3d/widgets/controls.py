@@ -7,6 +7,7 @@ from qtpy.QtGui import QFontInfo, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QApplication,
+    QComboBox,
     QDoubleSpinBox,
     QFrame,
     QGridLayout,
@@ -20,11 +21,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.elided import WrappedLabel
 from napari_stylegan3d.widgets.text import _
 
 RESET_GLYPH = "↺"
 #: Pixels of the letters that sizes in pixels are meant for.
 USUAL_LETTERS_PX = 12
+#: Letters of a list that are seen at least.
+SHORTEST_ENTRY = 5
 
 
 def scaled(pixels: int) -> int:
@@ -173,6 +177,13 @@ def name_for_readers(root: QWidget) -> None:
             widget.setAccessibleName(told.partition("\n")[0].rstrip("."))
 
 
+def let_shrink(root: QWidget) -> None:
+    """Let lists be narrower than their longest entry, such as the name of a file."""
+    for box in root.findChildren(QComboBox):
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        box.setMinimumContentsLength(SHORTEST_ENTRY)
+
+
 def tool_button(text: str, name: str, tip: str) -> QToolButton:
     """A small flat button."""
     button = QToolButton()
@@ -201,9 +212,8 @@ def heading(text: str) -> QLabel:
 
 def hint(text: str = "", name: str = "") -> QLabel:
     """An explanation, in smaller voice."""
-    label = QLabel(text)
+    label = WrappedLabel(text)
     label.setProperty("role", "hint")
-    label.setWordWrap(True)
     label.setObjectName(name)
     return label
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from qtpy.QtCore import QPoint
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QDoubleSpinBox
+from qtpy.QtWidgets import QDoubleSpinBox, QToolTip
+
+from napari_stylegan3d.widgets.text import _
 
 
 class DecimalBox(QDoubleSpinBox):
@@ -14,8 +17,34 @@ class DecimalBox(QDoubleSpinBox):
     """
 
     def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
-        """As Qt's, with the sign of the decimals put right while it is typed or pasted."""
-        return super().validate(self._own(text), position)
+        """As Qt's, with the sign of the decimals put right while it is typed or pasted.
+
+        Numbers beyond the range can be typed: `fixup` says what becomes of them.
+        """
+        state, text, position = super().validate(self._own(text), position)
+        if state == QValidator.State.Invalid and self._number(text) is not None:
+            state = QValidator.State.Intermediate
+        return state, text, position
+
+    def fixup(self, text: str) -> str:
+        """The nearest number within the range, which a note beside the box tells."""
+        number = self._number(self._own(text))
+        if number is None:
+            return super().fixup(text)
+        low, high = (self._in_words(value) for value in (self.minimum(), self.maximum()))
+        told = _("{number:g} is outside the range: {low} to {high}.")
+        below = self.mapToGlobal(QPoint(0, self.height()))
+        QToolTip.showText(below, told.format(number=number, low=low, high=high), self)
+        return self._in_words(min(max(number, self.minimum()), self.maximum()))
+
+    def _in_words(self, value: float) -> str:
+        return f"{self.prefix()}{self.textFromValue(value)}{self.suffix()}"
+
+    def _number(self, text: str) -> float | None:
+        """The number in a text, whatever its size; None for another text."""
+        inside = text.removeprefix(self.prefix()).removesuffix(self.suffix())
+        number, is_number = self.locale().toDouble(inside.strip())
+        return number if is_number else None
 
     def valueFromText(self, text: str) -> float:
         """The number a text represents."""

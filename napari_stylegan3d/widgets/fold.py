@@ -8,7 +8,8 @@ from qtpy.QtCore import QCoreApplication, QEvent, QSize, Qt, Signal
 from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
-from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.controls import row, scaled, tool_button
+from napari_stylegan3d.widgets.text import _
 
 #: Beyond its smallest height, left to what scrolls in the same column.
 SCROLLED_PX = 120
@@ -27,12 +28,18 @@ class Fold(QWidget):
         What is inside, for the heading's tooltip.
     unfolded : bool
         Whether the column is shown at first.
+    guide : str
+        Section of the user guide that a "?" beside the heading opens; empty for none.
     """
 
+    guideRequested = Signal(str)
+    """Section of the user guide."""
     growing = Signal(int)
     """It is about to take so many pixels more of the column it is in."""
 
-    def __init__(self, title: str, name: str, tip: str, unfolded: bool = False) -> None:
+    def __init__(
+        self, title: str, name: str, tip: str, unfolded: bool = False, guide: str = ""
+    ) -> None:
         super().__init__()
         self.header = QToolButton()
         self.header.setText(title)
@@ -53,7 +60,13 @@ class Fold(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(6)
-        outer.addWidget(self.header)
+        top = row(self.header, stretch=0)
+        if guide:
+            help_name = f"{name.removesuffix('.fold')}.guide"
+            help_button = tool_button("?", help_name, _("The user guide, at its page."))
+            help_button.clicked.connect(lambda: self.guideRequested.emit(guide))
+            top.addWidget(help_button)
+        outer.addLayout(top)
         outer.addWidget(self.body)
         self.header.toggled.connect(self._show)
         self.header.setChecked(unfolded)

@@ -146,6 +146,7 @@ QTabBar::tab:selected {{
 }}
 QTabWidget::pane {{ border: none; border-top: 1px solid {c.line}; }}
 QToolButton[role="menu"] {{ padding: 2px 6px; color: {c.hint}; }}
+QToolButton#views\\.levels {{ padding: 2px; color: {c.strong}; }}
 QToolButton[role="menu"]:hover {{ color: {c.strong}; }}
 QToolButton[role="menu"]::menu-indicator {{ image: none; width: 0; }}
 QToolButton[role="step"] {{ font-size: {scaled(18)}px; padding: 0 4px; }}

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from stylegan3d.errors import OutputError
+from stylegan3d.outputs import report_page
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.report import Case, Picture, build_case, report_name
 from stylegan3d.outputs.report_page import draw_page, report_files, writable
@@ -124,3 +125,11 @@ def test_the_json_beside_it_holds_recipe_and_measures(tiny_generator, renderer, 
 def test_a_report_is_a_pdf(tiny_generator, tmp_path):
     with pytest.raises(OutputError, match=r"must end in \.pdf"):
         report_files(tmp_path / "x.txt", small_case(), tiny_generator)
+
+
+def test_a_long_name_is_written_whole_in_the_heading():
+    name = "sub-ds00001101_ses-baseline-followup_acq-mprage3dsagittal_run-03"
+    face = report_page._faces()[1]
+    size = report_page._shrunk(name, face, 15, report_page.INNER * report_page.MM)
+    lines = report_page._lines(name, face, size, report_page.INNER * report_page.MM, 2)
+    assert "".join(lines) == name

@@ -351,3 +351,10 @@ def test_the_curve_of_a_contrast_is_found_and_undone(known, gamma):
     black = torch.full_like(data, -1.0)
     found.adapt(known.image, black)
     torch.testing.assert_close(found.values, truth.values, atol=0.05, rtol=0)
+
+
+def test_a_mask_knows_its_own_volume():
+    drawn = np.zeros((5, 5, 5), bool)
+    drawn[1:3, 1:4, 2] = True
+    assert Mask(drawn, np.diag([2.0, 2.0, 3.0, 1.0])).drawn_ml == pytest.approx(6 * 12 / 1000)
+    assert Mask(drawn).drawn_ml is None, "on the model's grid"

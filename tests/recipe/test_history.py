@@ -3,7 +3,7 @@
 import pytest
 
 from stylegan3d.recipe.description import NO_CHANGE, describe_change, describe_recipe
-from stylegan3d.recipe.history import History
+from stylegan3d.recipe.history import History, are_parents
 from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source, Truncation
 
 
@@ -11,7 +11,7 @@ def seed(number):
     return Recipe(Source("seed", number))
 
 
-def test_what_was_undone_stays_until_something_new_is_committed():
+def test_a_change_after_going_back_begins_a_branch_and_loses_nothing():
     history = History([seed(0)])
     for number in (1, 2, 3):
         assert history.commit(seed(number))
@@ -22,8 +22,30 @@ def test_what_was_undone_stays_until_something_new_is_committed():
     assert history.current == seed(3)
     history.go_to(1)
     history.commit(seed(9))
-    assert list(history.states) == [seed(0), seed(1), seed(9)]
-    assert history.position == 2
+    assert list(history.states) == [seed(0), seed(1), seed(2), seed(3), seed(9)]
+    assert history.position == 4
+    assert list(history.parents) == [None, 0, 1, 2, 1]
+    assert [index for index in range(5) if history.is_fork(index)] == [4]
+    assert history.way == [4, 1, 0], "undo goes to what it was made from"
+    history.go_to(1)
+    assert history.ahead == [4], "redo goes where one was last"
+    history.go_to(2)
+    history.go_to(0)
+    assert history.ahead == [1, 2, 3]
+
+
+def test_a_gesture_does_not_replace_what_others_were_made_from():
+    history = History([seed(0), seed(1), seed(2)], 1)
+    history.commit(seed(3), merge=True)
+    history.commit(seed(4), merge=True)
+    assert list(history.states) == [seed(0), seed(1), seed(2), seed(4)]
+
+
+@pytest.mark.parametrize("parents", [[None, 1], [0, 0], [None], [None, True], [None, "0"]])
+def test_states_are_made_from_earlier_ones(parents):
+    assert not are_parents(parents, 2)
+    with pytest.raises(ValueError, match="made from"):
+        History([seed(0), seed(1)], parents=parents)
 
 
 def test_one_gesture_is_one_state_but_never_the_first():
@@ -53,16 +75,6 @@ def test_there_is_no_end_to_it():
     assert history.position == 0
 
 
-def test_what_lies_ahead_can_be_kept():
-    history = History([seed(0), seed(1), seed(2), seed(3)], 1)
-    history.commit(seed(9), keep=lambda recipe: recipe == seed(3))
-    assert list(history.states) == [seed(0), seed(1), seed(3), seed(9)]
-    assert history.position == 3
-    history.go_to(1)
-    history.append(seed(4))
-    assert list(history.states)[2:] == [seed(3), seed(9), seed(4)], "nothing is gone"
-
-
 def test_a_position_outside_is_brought_inside():
     assert History([seed(0), seed(1)], 7).current == seed(1)
     assert History([seed(0), seed(1)], -7).current == seed(0)
@@ -74,7 +86,7 @@ START = Recipe(Source("seed", 3), Truncation(0.7), Mix(Source("seed", 7), (0.0, 
 def test_a_model_of_one_row_mixes_whole_brains():
     before = Recipe(mix=Mix(Source("seed", 7), (0.0,)))
     after = before.replace(mix=Mix(Source("seed", 7), (0.5,)))
-    assert describe_change(before, after) == "Mix 50 %"
+    assert describe_change(before, after) == "Mix: 50 % of B"
 
 
 @pytest.mark.parametrize(
@@ -91,9 +103,9 @@ def test_a_model_of_one_row_mixes_whole_brains():
         ({"truncation": Truncation(0.7, 4)}, "Truncation of the first 4 layers"),
         ({"mix": None}, "Mix removed"),
         ({"mix": Mix(Source("seed", 8), (0.0, 0.0, 0.0))}, "Mixed with seed 8"),
-        ({"mix": Mix(Source("seed", 7), (0.0, 0.5, 0.5))}, "Mix of layers 1 to 2 50 %"),
-        ({"mix": Mix(Source("seed", 7), (0.0, 0.5, 0.9))}, "Mix of layers 1 to 2 changed"),
-        ({"mix": Mix(Source("seed", 7), (1.0, 0.0, 0.0))}, "Mix of layer 0 100 %"),
+        ({"mix": Mix(Source("seed", 7), (0.0, 0.5, 0.5))}, "Mix: middle of B 50 %"),
+        ({"mix": Mix(Source("seed", 7), (0.0, 0.5, 0.9))}, "Mix: middle of B changed"),
+        ({"mix": Mix(Source("seed", 7), (1.0, 0.0, 0.0))}, "Mix: layer 0 of B 100 %"),
         ({"edits": (Edit("Ventricle volume", 1.5),)}, "Ventricle volume +1.5 sd"),
         ({"edits": (Edit("/a/my.safetensors#Age", -2),)}, "Age -2 sd"),
         ({"noise": 5}, "Texture 5"),
@@ -111,7 +123,7 @@ def test_a_model_of_one_row_mixes_whole_brains():
     ],
 )
 def test_a_change_in_words(changes, says):
-    assert describe_change(START, START.replace(**changes)) == says
+    assert describe_change(START, START.replace(**changes), {(1, 2): "Middle"}) == says
 
 
 def test_changes_of_edits_in_words():

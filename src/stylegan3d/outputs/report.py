@@ -38,7 +38,7 @@ LIGHTBOX_LETTER_MM = 12.0
 SCAN, EDITED, WORN = "Scan", "Edited scan", "With a scan's detail"
 #: On the pictures of volumes by their titles; on all others that they are synthetic.
 CAPTIONS = {SCAN: "Real scan", EDITED: EDITED_SCAN, WORN: WORN_DETAIL}
-DIFFERENCE_LIMIT = 0.5
+DIFFERENCE_LIMIT = 0.3
 WARNING = (
     "SYNTHETIC - NOT FOR DIAGNOSIS. For research and teaching. A generated brain belongs to no "
     "patient; a reconstruction is the model's closest approximation of a scan and may lack its "

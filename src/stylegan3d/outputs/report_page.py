@@ -40,6 +40,8 @@ INK, GREY, RULE = (0.0, 0.0, 0.0), (0.35, 0.35, 0.35), (0.7, 0.7, 0.7)
 WARNING_PAPER = (1.0, 0.94, 0.82)
 FACES = (("DejaVuSans", "DejaVuSans-Bold"), ("Vera", "VeraBd"))
 LINK_LINES = 6
+#: The smallest that a title is set in to fit its line, as a share of its size.
+SMALLEST = 0.65
 JPEG_QUALITY = 92
 
 
@@ -82,7 +84,8 @@ def draw_page(case: Case, folder: Path) -> bytes:
     canvas.setCreator("napari-stylegan3d")
     canvas.setKeywords(["synthetic", "not for diagnosis"])
     page = _Page(canvas)
-    page.text(case.name, 15, bold=True, lines=1)
+    size = _shrunk(writable(case.name, page.bold), page.bold, 15, INNER * MM)
+    page.text(case.name, size, bold=True, lines=2)
     page.text(f"Report of {case.date.isoformat()}", 8, color=GREY)
     page.banner(WARNING)
     _pictures(page, case.pictures)
@@ -147,7 +150,8 @@ class _Page:
         from reportlab.lib.utils import ImageReader
 
         self.y = top
-        self.text(picture.title, 7.5, bold=True, lines=1, left=left, width=width)
+        size = _shrunk(writable(picture.title, self.bold), self.bold, 7.5, width * MM)
+        self.text(picture.title, size, bold=True, lines=1, left=left, width=width)
         height = _height(picture, width)
         place = (left * MM, (HEIGHT - top - TITLE_MM - height) * MM, width * MM, height * MM)
         self.canvas.drawImage(ImageReader(_jpeg(picture)), *place)
@@ -164,7 +168,10 @@ class _Page:
             base = (HEIGHT - self.y) * MM
             self.canvas.drawString(left * MM, base, _fit(row[0], face, size, first * MM))
             for column, cell in enumerate(row[1:], start=1):
-                text = _fit(cell, face, size, (step - 1) * MM)
+                room = (step - 1) * MM
+                small = _shrunk(cell, face, size, room)
+                self.canvas.setFont(face, small)
+                text = _fit(cell, face, small, room)
                 self.canvas.drawRightString((left + first + column * step) * MM, base, text)
             self.canvas.setStrokeColorRGB(*RULE)
             self.canvas.setLineWidth(0.3)
@@ -250,6 +257,14 @@ def writable(text: str, face: str) -> str:
         plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
         written.append(plain or "?")
     return "".join(written)
+
+
+def _shrunk(text: str, face: str, size: float, width: float) -> float:
+    """The size at which a text fits into so many points, not much smaller than the given one."""
+    from reportlab.pdfbase.pdfmetrics import stringWidth
+
+    wanted = stringWidth(text, face, size)
+    return size if wanted <= width else size * max(width / wanted, SMALLEST)
 
 
 def _lines(text: str, face: str, size: float, width: float, most: int) -> list[str]:

@@ -51,6 +51,14 @@ class Mask(Operator):
         self.weights = torch.ones(())
         self._sha256 = sha256_of(self._file()) if self.path is not None else None
 
+    @property
+    def drawn_ml(self) -> float | None:
+        """Volume of a mask that was given on a grid of its own, in ml; None for others."""
+        if self._own is None:
+            return None
+        data, space = self._own
+        return float(abs(np.linalg.det(space.affine[:3, :3])) * np.count_nonzero(data) / 1000)
+
     def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:
         """Bind; a mask in native space needs the aligned scan it belongs to."""
         mask = self.mask

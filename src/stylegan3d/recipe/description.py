@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from stylegan3d.recipe.parts import split_direction
 from stylegan3d.recipe.recipe import Detail, Edit, Label, Mix, Recipe, Source
 from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL
@@ -10,6 +13,7 @@ from stylegan3d.storage.formats import scan_stem
 #: Of more changes than this, the rest is counted, not listed.
 MOST_TOLD = 3
 NO_CHANGE = "No change"
+NO_GROUPS: Mapping[tuple[int, ...], str] = MappingProxyType({})
 PROJECTED = "Projected"
 
 
@@ -60,7 +64,9 @@ def describe_changes(recipe: Recipe) -> str:
     return ", ".join(words)
 
 
-def describe_change(before: Recipe | None, after: Recipe) -> str:
+def describe_change(
+    before: Recipe | None, after: Recipe, groups: Mapping[tuple[int, ...], str] = NO_GROUPS
+) -> str:
     """What is different in `after`, such as "Ventricle volume +1.5 sd" or "Seed 12".
 
     Parameters
@@ -68,6 +74,8 @@ def describe_change(before: Recipe | None, after: Recipe) -> str:
     before : Recipe or None
         None if nothing came before: then `after` itself is described.
     after : Recipe
+    groups : mapping of tuple of int to str
+        Names of groups of layers, such as "Coarse" for (0, 1, 2).
 
     Returns
     -------
@@ -82,7 +90,7 @@ def describe_change(before: Recipe | None, after: Recipe) -> str:
     if before.label != after.label:
         told.append(_label(after.label))
     told += _truncation(before, after)
-    told += _mix(before.mix, after.mix)
+    told += _mix(before.mix, after.mix, groups)
     told += _edits(before.edits, after.edits)
     if before.detail != after.detail:
         told.append("No detail" if after.detail is None else _detail(after.detail))
@@ -130,13 +138,15 @@ def _truncation(before: Recipe, after: Recipe) -> list[str]:
     return told
 
 
-def _mix(before: Mix | None, after: Mix | None) -> list[str]:
+def _mix(before: Mix | None, after: Mix | None, groups: Mapping[tuple[int, ...], str]) -> list[str]:
     if before == after:
         return []
     if after is None:
         return ["Mix removed"]
-    if before is None or before.source != after.source:
+    if before is not None and before.source != after.source:
         return [f"Mixed with {_lower(_source(after.source))}"]
+    if before is None:
+        before = Mix(after.source, (0.0,) * len(after.strength))
     changed = [
         layer
         for layer, pair in enumerate(zip(before.strength, after.strength, strict=False))
@@ -147,8 +157,11 @@ def _mix(before: Mix | None, after: Mix | None) -> list[str]:
         return ["Mix"]
     amount = f"{100 * values.pop():.0f} %" if len(values) == 1 else "changed"
     if len(after.strength) == 1:  # of the whole brain
-        return [f"Mix {amount}"]
-    return [f"Mix of {_layers((changed[0], changed[-1] + 1))} {amount}"]
+        return [f"Mix: {amount} of B"]
+    named = groups.get(tuple(changed), "")
+    if len(changed) == len(after.strength):
+        named = "all"
+    return [f"Mix: {_lower(named) or _layers((changed[0], changed[-1] + 1))} of B {amount}"]
 
 
 def _edits(before: tuple[Edit, ...], after: tuple[Edit, ...]) -> list[str]:

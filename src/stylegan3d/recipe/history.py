@@ -1,4 +1,4 @@
-"""Unlimited undo and redo."""
+"""Unlimited undo and redo that loses nothing: a tree of states, listed as they were made."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ S = TypeVar("S")
 
 
 class History(Generic[S]):
-    """A list of states, oldest first, and the position of the current one.
+    """A list of states in the order they were made, and which of them each was made from.
 
-    Undone states stay available for redo until a new one is committed.
+    Undo goes to the state that the current one was made from. A change after an undo begins a
+    branch; the states of the other one stay. Redo follows the branch that was last visited.
 
     Parameters
     ----------
@@ -19,24 +20,42 @@ class History(Generic[S]):
         At least one.
     position : int or None
         Which of them is current; None for the last.
+    parents : sequence of int or None
+        For each state the one it was made from, None for the first; by default the one before.
 
     Raises
     ------
     ValueError
-        If there is no state.
+        If there is no state, or a state was made from none before it.
     """
 
-    def __init__(self, states: Iterable[S], position: int | None = None) -> None:
+    def __init__(
+        self,
+        states: Iterable[S],
+        position: int | None = None,
+        parents: Sequence[int | None] | None = None,
+    ) -> None:
         self._states = list(states)
         if not self._states:
             raise ValueError("a history needs at least one state")
-        last = len(self._states) - 1
-        self._position = last if position is None else min(max(position, 0), last)
+        count = len(self._states)
+        self._parents = [None, *range(count - 1)] if parents is None else list(parents)
+        if not are_parents(self._parents, count):
+            raise ValueError("every state but the first is made from one before it")
+        self._position = count - 1 if position is None else min(max(position, 0), count - 1)
+        #: For each state the one to redo: first the newest made from it.
+        self._next = {parent: index for index, parent in enumerate(self._parents)}
+        self._remember_way()
 
     @property
     def states(self) -> Sequence[S]:
         """All states, oldest first; read-only."""
         return self._states
+
+    @property
+    def parents(self) -> Sequence[int | None]:
+        """For each state the index of the one it was made from; None for the first."""
+        return self._parents
 
     @property
     def position(self) -> int:
@@ -48,19 +67,39 @@ class History(Generic[S]):
         """The current state."""
         return self._states[self._position]
 
-    def commit(
-        self, state: S, *, merge: bool = False, keep: Callable[[S], bool] = lambda _: False
-    ) -> bool:
-        """Add a state after the current one, discarding those that could be redone.
+    @property
+    def way(self) -> list[int]:
+        """Indices of the current state and of all that it was made from, newest first."""
+        found: list[int] = []
+        index: int | None = self._position
+        while index is not None:
+            found.append(index)
+            index = self._parents[index]
+        return found
+
+    @property
+    def ahead(self) -> list[int]:
+        """Indices of the states that redo leads to, one after the other."""
+        found: list[int] = []
+        index = self._next.get(self._position)
+        while index is not None:
+            found.append(index)
+            index = self._next.get(index)
+        return found
+
+    def is_fork(self, index: int) -> bool:
+        """Whether a state was made from another one than the state before it in the list."""
+        return index > 0 and self._parents[index] != index - 1
+
+    def commit(self, state: S, *, merge: bool = False) -> bool:
+        """Add a state that is made from the current one, and make it current.
 
         Parameters
         ----------
         state : S
         merge : bool
-            The state continues the change that led to the current one, and replaces it. The first
-            state is never replaced.
-        keep : callable
-            Which of the states that could be redone are kept all the same, before the new one.
+            The state continues the change that led to the current one, and replaces it, unless
+            others were made from that. The first state is never replaced.
 
         Returns
         -------
@@ -69,14 +108,16 @@ class History(Generic[S]):
         """
         if state == self.current:
             return False
-        ahead = [other for other in self._states[self._position + 1 :] if keep(other)]
-        first = self._position if merge and self._position else self._position + 1
-        self._states[first:] = [*ahead, state]
-        self._position = len(self._states) - 1
+        if merge and self._position and self._position not in self._next:
+            self._states[self._position] = state
+        else:
+            self.append(state)
         return True
 
     def append(self, state: S) -> None:
-        """Add a state at the end and make it current; nothing is discarded."""
+        """Add a state that is made from the current one, even if it equals it."""
+        self._next[self._position] = len(self._states)
+        self._parents.append(self._position)
         self._states.append(state)
         self._position = len(self._states) - 1
 
@@ -88,9 +129,29 @@ class History(Generic[S]):
         """Make another state current; False if it already is, or does not exist."""
         if index == self._position or not 0 <= index < len(self._states):
             return False
+        back = index == self._parents[self._position]
         self._position = index
+        if not back:
+            self._remember_way()
         return True
 
     def map(self, change: Callable[[S], S]) -> None:
         """Replace every state by `change(state)`."""
         self._states = [change(state) for state in self._states]
+
+    def _remember_way(self) -> None:
+        """Redo leads back here from everything that the current state was made from."""
+        way = self.way
+        self._next.update(zip(way[1:], way, strict=False))
+
+
+def are_parents(parents: Sequence[object], count: int) -> bool:
+    """Whether these are valid parents of so many states: None, then indices of earlier ones."""
+    return (
+        len(parents) == count
+        and parents[0] is None
+        and all(
+            isinstance(parent, int) and not isinstance(parent, bool) and 0 <= parent < index
+            for index, parent in enumerate(parents[1:], 1)
+        )
+    )

@@ -26,7 +26,7 @@ What = Literal[
 OF_MODEL = ("model", "residual", "filled")
 #: Pictures of a scan with the brain that a recipe makes of it: they follow edits of that brain.
 FOLLOWING = (*OF_MODEL, "difference", "movement")
-How = Literal["off", "side", "curtain", "flicker", "difference"]
+How = Literal["off", "side", "curtain", "flicker", "difference", "row"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Shown:
         the scan with what it lost made up; "painted", the brain that fits edited labels; "search",
         a projection under way.
     comparison : str
-        How it is compared with a second picture: "off", "side" by side, "curtain", "flicker" or
-        "difference".
+        How it is compared with a second picture: "off", "side" by side, "curtain", "flicker",
+        "difference", or in a "row" of several.
     second : Recipe or Case or None
         That second picture: a brain, or a case's scan.
     """

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, QRect, Qt, QUrl
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QLabel, QMenu, QWidget
 
-from napari_stylegan3d.app import keys
+from napari_stylegan3d.app import keys, worked_case
 from napari_stylegan3d.app.guidance import SEEN
 from napari_stylegan3d.app.memory import Memory
 from napari_stylegan3d.app.welcome import STEPS
@@ -112,6 +112,65 @@ def test_the_first_steps_are_about_the_tab_in_front(window):
     assert window.explorer.tabs.currentIndex() == 4
     window.explorer.panel("Directions")
     assert window.views.findChild(QWidget, "welcome") is None
+
+
+def test_the_first_steps_cover_no_plane_and_show_all_their_text(window):
+    window.explorer.guidance.show_welcome()
+    box = window.explorer.guidance.welcome
+    for _ in STEPS:
+        QTest.qWait(30)
+        place = QRect(box.mapTo(window.views, QPoint(0, 0)), box.size())
+        for name in ("Axial", "Sagittal"):
+            canvas = window.views.view(name).canvas
+            taken = QRect(canvas.mapTo(window.views, QPoint(0, 0)), canvas.size())
+            assert not taken.intersects(place), name
+        assert box.text.heightForWidth(box.text.width()) <= box.text.height()
+        window.click("welcome.next")
+
+
+def test_the_worked_case_waits_for_each_step_and_points_to_its_control(window, scan_file):
+    guidance = window.explorer.guidance
+    guidance.show_welcome()
+    window.click("welcome.case")
+    case = guidance.case
+    assert guidance.welcome is None
+    for step in worked_case.STEPS:
+        window.find(step.target)  # each control is there
+    QTest.qWait(400)
+    assert case.number == 0, "it waits"
+    assert case.mark.isVisible()
+    window.open_scan(scan_file)
+    window.wait(lambda: case.number == 1)
+    window.choose("project.budget", "draft")
+    window.wait(lambda: case.number == 2)
+    case.look()
+    start, frame = window.find("project.start"), case.mark
+    corner = start.mapTo(frame.parentWidget(), QPoint(0, 0))
+    assert frame.geometry().contains(QRect(corner, start.size()))
+    while case.step is not None and case.step.target != "measure.fold":
+        window.click("case.skip")
+    window.click("measure.fold")
+    window.wait(lambda: case.step.target == "export.report")
+    window.click("measure.fold")
+    window.click("case.leave")
+    assert guidance.case is None
+    assert window.views.findChild(QWidget, "case") is None
+
+
+def test_every_panel_opens_its_page_of_the_guide(window):
+    guidance = window.explorer.guidance
+    for panel in window.explorer.panels:
+        window.explorer.panel(panel.key)
+        window.click("explorer.guide")
+        assert guidance.guide.pages.section() == panel.key.lower()
+    for name in ("measure", "labels"):
+        window.click(f"{name}.guide")
+        assert guidance.guide.pages.section() == name
+    pages = guidance.guide.pages
+    pages.follow(QUrl("segmentation.md#in-the-window"))
+    assert pages.source().fileName() == "segmentation.md"
+    assert pages.section() == "in-the-window"
+    guidance.guide.close()
 
 
 def test_napari_help_menu_leads_to_both(window):

@@ -14,6 +14,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.app.models import recent_models
+from napari_stylegan3d.browse.condition import NamedLabels
 from napari_stylegan3d.browse.frame import axis_codes
 from napari_stylegan3d.views.display import upright
 from stylegan3d.cli import main
@@ -277,3 +278,15 @@ def test_labels_are_asked_for_in_their_units(window):
     spin.lineEdit().setText("71 years")
     spin.interpretText()
     assert window.recipe.label == Label.of({"age": 71})
+
+
+def test_a_number_beyond_the_range_of_a_label_is_shown_as_it_is(window):
+    entry = {"name": "age", "kind": "number", "range": [18, 79], "mean": 40, "sd": 9, "missing": 0}
+    fields = NamedLabels([entry])
+    fields.show_label(Label.of({"age": 80}))
+    (spin,) = fields._values.values()
+    assert spin.value() == 80, "not moved into the range in silence"
+    given = []
+    fields.changed.connect(given.append)
+    fields._on_chosen(0)
+    assert dict(given[0].values) == {"age": 80}

@@ -42,7 +42,7 @@ NOT_WORDS = re.compile(
     r"[a-z0-9_.+*/:#{}-]*|#[0-9a-fA-F]+|.*\{ .*|[RLAPSI]{2,3}|LPI|"
     r"(Ctrl|Alt|Control|Shift)(\+|-)?[-\w+ …{}]*|Pg(Up|Down)|Space|GIF|WebP|MP4|PNG|SSIM|PSNR|"
     r"FreeSurfer|NIfTI|DICOM, ITK|Check:|Description|Recipes|Picture of a real scan\.|"
-    r"Saved from napari\.|Favourites?",
+    r"Saved from napari\.|Favourites?|Del",
     re.DOTALL,
 )
 KEYS = {"Browse", "Project", "Mix", "Directions", "Compare", "Export"} | {

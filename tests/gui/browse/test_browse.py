@@ -80,6 +80,32 @@ def test_the_wall_fills_and_a_click_takes_a_brain(window, wall):
     window.settle()
 
 
+def test_cells_grow_with_the_wall(window, wall):
+    grid, small = wall.grid, wall.grid.side
+    wall.resize(wall.width() + 400, wall.height() + 300)
+    QTest.qWait(30)
+    assert grid.side > small
+    first, last = grid.place(0), grid.place(len(grid.cells) - 1)
+    assert grid.rect().contains(first)
+    assert grid.rect().contains(last)
+    assert last.right() - first.left() > 0.8 * grid.width() or (
+        last.bottom() - first.top() > 0.8 * grid.height()
+    )
+
+
+def test_edits_belong_to_their_number_unless_they_go_along(window):
+    edits = (Edit("PC 1", 1.5),)
+    window.session.change(window.recipe.replace(edits=edits))
+    window.click("browse.next")
+    assert window.recipe.edits == ()
+    window.click("browse.previous")
+    assert window.recipe.edits == edits, "they return with their brain"
+    window.find("browse.keep_edits").setChecked(True)
+    window.click("browse.next")
+    assert window.recipe.edits == edits
+    window.find("browse.keep_edits").setChecked(False)
+
+
 def test_the_wall_says_how_far_it_is(window, wall):
     said = window.find("browse.wall_progress")
     window.click("browse.wall_dice")

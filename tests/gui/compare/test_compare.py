@@ -452,3 +452,53 @@ def test_figures_in_words():
     assert words["ventricle_ml.change"] == "-2.8"
     assert words["grey_ml.a"] == "–"
     assert set(in_words(None).values()) == {"–"}
+
+
+def test_the_line_position_follows_a_drag(pair):
+    pair.click("compare.mode.curtain")
+    line = pair.find("compare.curtain_line.0")
+    low, high, _ = pair.views.viewer.dims.range[0]
+    line.moved.emit(0, low + 0.2 * (high - low))  # far left of the patient: right on the screen
+    assert pair.find("compare.curtain").value() == pytest.approx(80, abs=1)
+    pair.click("compare.mode.off")
+    pair.click("compare.mode.curtain")
+    assert pair.find("compare.curtain").value() == pytest.approx(80, abs=1), "it stays there"
+    pair.set("compare.curtain", 50)
+    pair.click("compare.mode.off")
+
+
+def test_views_are_fitted_again_after_side_by_side(pair):
+    pair.views.fit()
+    pair.click("compare.mode.side")
+    pair.wait(lambda: pair.explorer.comparing.shows.twins.is_complete)
+    pair.click("compare.mode.off")
+    QTest.qWait(100)
+    assert pair.views.is_fitted
+
+
+def test_up_to_four_brains_stand_in_columns_with_one_crosshair(window, scan_file):
+    window.explorer.panel("Compare")
+    window.click("compare.mode.row")
+    panes = window.views.panes
+    for number in (3, 4):
+        window.click("compare.row_add")
+        window.session.change(Recipe(Source("seed", number)))
+        window.settle()
+    assert [pane.title for pane in panes.panes] == ["Seed 0", "Seed 3", "Seed 4"]
+    assert all(pane.lines[1] for pane in panes.panes), "each warns that it is synthetic"
+    assert panes.isVisible()
+    assert not window.views.view("Axial").canvas.isVisible()
+    before = window.viewer.dims.point
+    column, cell, on = next(found for found in panes.cells() if found[0] == 1)
+    assert (column, cell.plane.name) == (1, "Axial")
+    QTest.mouseClick(panes, Qt.MouseButton.LeftButton, pos=(on.center() * 1.1).toPoint())
+    assert window.viewer.dims.point != before
+    assert window.viewer.dims.point[2] == before[2], "in the plane that was clicked"
+    window.open_scan(scan_file)
+    assert not window.find("compare.row_add").isEnabled(), "it is not in the model's space"
+    window.click("compare.row_remove")
+    assert len(panes.panes) == 2
+    window.click("compare.mode.off")
+    assert window.views.view("Axial").canvas.isVisible()
+    assert panes.panes == ()
+    window.explorer.comparing.row.clear()

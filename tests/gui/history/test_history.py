@@ -18,12 +18,12 @@ from qtpy.QtWidgets import QApplication, QLineEdit
 from napari_stylegan3d.core.dropped import Dropped, what_are, what_is
 from napari_stylegan3d.core.favourites import Favourite
 from napari_stylegan3d.history.autosave import FOLDER_VARIABLE, Autosave
-from napari_stylegan3d.history.models import AHEAD, CURRENT, STARRED
+from napari_stylegan3d.history.models import ASIDE, CURRENT, FORK, STARRED, in_two_lines
 from napari_stylegan3d.project.kept import KeptScan
 from napari_stylegan3d.project.regions import Region
 from stylegan3d.outputs.results import save_rendered
 from stylegan3d.recipe.latents import Latent, save_latent
-from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
+from stylegan3d.recipe.recipe import Edit, MadeWith, Mix, Recipe, Source, Truncation
 from stylegan3d.recipe.text import from_link, from_text, to_link
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.session.case import Choice
@@ -75,19 +75,48 @@ def test_every_state_is_in_the_strip_and_a_click_goes_back_to_it(window):
     assert window.recipe == seed(1)
     model = window.find("history.list").model()
     assert [model.index(row, 0).data(CURRENT) for row in range(4)] == [False, True, False, False]
-    assert [model.index(row, 0).data(AHEAD) for row in range(4)] == [False, False, True, True]
+    assert [model.index(row, 0).data(ASIDE) for row in range(4)] == [False, False, True, True]
     window.click("explorer.redo")
     window.click("explorer.redo")
     window.settle()
     np.testing.assert_array_equal(window.volume, latest)
 
 
-def test_what_lies_ahead_stays_until_something_new_is_done(window):
+def test_a_change_after_going_back_begins_a_branch(window, tmp_path):
     walk(window, 1, 2, 3)
     click_row(window, "history.list", 1)
-    assert len(states(window)) == 4
     walk(window, 9)
-    assert states(window) == ["Seed 0", "Seed 1", "Seed 9"]
+    assert states(window) == ["Seed 0", "Seed 1", "Seed 2", "Seed 3", "Seed 9"]
+    model = window.find("history.list").model()
+    assert [model.index(row, 0).data(FORK) for row in range(5)] == [None] * 4 + [2]
+    aside = [model.index(row, 0).data(ASIDE) for row in range(5)]
+    assert aside == [False, False, True, True, False]
+    tip = model.index(4, 0).data(Qt.ItemDataRole.ToolTipRole)
+    assert "Continues from state 2." in tip
+    window.click("explorer.undo")
+    assert window.recipe == seed(1), "what it was made from, not what is before it in the strip"
+    window.click("explorer.redo")
+    assert window.recipe == seed(9), "the branch that was visited last"
+    window.explorer.sessions.save_as(tmp_path / "forked.sg3d")
+    window.wait((tmp_path / "forked.sg3d").exists)
+    window.wait(lambda: not window.explorer.sessions.files.running)
+    window.begin_anew()
+    drop(window.views, tmp_path / "forked.sg3d")
+    window.wait(lambda: len(states(window)) == 5)
+    assert list(window.session.history.parents) == [None, 0, 1, 2, 1]
+
+
+def test_captions_tell_mixes_apart(window):
+    group, *_ = window.session.layer_groups()
+    strength = [0.0] * window.session.generator.num_layers
+    window.session.change(seed(0).replace(mix=Mix(Source("seed", 7), tuple(strength))))
+    for amount in (0.4, 0.6):
+        for layer in group.layers:
+            strength[layer] = amount
+        window.session.change(seed(0).replace(mix=Mix(Source("seed", 7), tuple(strength))))
+    assert states(window)[2:] == ["Mix: coarse of B 40 %", "Mix: coarse of B 60 %"]
+    lines = in_two_lines(states(window)[2], window.find("history.list").fontMetrics(), 76)
+    assert lines.endswith("40 %"), "the amount is not cut off"
 
 
 def test_arrow_keys_go_through_the_history(window):
@@ -268,10 +297,14 @@ def test_a_volume_without_a_recipe_is_opened_as_a_scan(window, scan_file):
     window.wait(lambda: window.explorer.comparison.view == "scan")
 
 
-def test_what_is_nothing_of_ours_is_left_to_napari(window, tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("hello")
-    assert not drop(window.explorer, path).isAccepted()
+@pytest.mark.parametrize("name", ["letter.txt", "photo.png", "table.csv"])
+def test_what_cannot_be_opened_is_refused_in_a_sentence(window, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"nothing of ours")
+    for target in (window.explorer, window.views.view("Coronal").canvas):
+        window.explorer.say("")
+        assert drop(target, path).isAccepted()
+        assert window.find("explorer.message").text().startswith(f"{name} cannot be opened here")
 
 
 def test_what_a_path_is(tmp_path, scan_file, model):

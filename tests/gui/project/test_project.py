@@ -470,6 +470,11 @@ def test_a_region_is_taken_from_any_labels_layer(window, scan_file):
         mask = window.explorer.projecting._region().mask(aligned.space).on(aligned.space, aligned)
         places = aligned.space.affine[:3, :3] @ np.argwhere(mask.mask).mean(axis=0)
         np.testing.assert_allclose(places + aligned.space.affine[:3, 3], middle, atol=4)
+        layer.visible = True
+        window.explorer.comparison.viewChanged.emit("filled")
+        assert not layer.visible, "it would cover what was filled in"
+        window.explorer.comparison.viewChanged.emit("scan")
+        assert layer.visible
         window.viewer.layers.remove(layer)
         assert window.find("project.region").currentText() == "Painted region"
 

@@ -13,6 +13,7 @@ import pytest
 from napari.layers import Labels
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.core.samples import SAMPLES, sample_path
@@ -322,3 +323,23 @@ def off_mm(aligned, generator):
 def test_both_samples_are_there():
     for key in SAMPLES:
         assert sample_path(key).stat().st_size > 100_000
+
+
+def test_long_names_make_no_panel_scroll_sideways(window, scan_file, tmp_path):
+    name = "sub-ds00001101_ses-baseline-followup_acq-mprage3dsagittal_run-03_desc-preproc"
+    path = tmp_path / f"{name}_T1w.nii.gz"
+    path.write_bytes(scan_file.read_bytes())
+    window.explorer.open_scan(path)
+    window.wait(lambda: window.find("project.name").text() == name)
+    label = window.find("project.name")
+    assert "…" in label.shown()
+    assert label.shown() != label.text(), "the tooltip tells the rest"
+    window.click("compare.pin")
+    for panel in window.explorer.panels:
+        window.explorer.panel(panel.key)
+        QTest.qWait(20)
+        area = panel.parentWidget().parentWidget()
+        assert panel.width() <= area.viewport().width(), panel.key
+    window.explorer.panel("Project")
+    start = window.find("project.start")
+    assert start.visibleRegion().boundingRect() == start.rect(), "never below the fold"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, phantom
 
 from napari_stylegan3d.views.captions import OVERLAY
@@ -167,3 +168,26 @@ def test_tools_chosen_in_one_view_are_those_of_all(four, labels):
         assert (str(layer.mode), layer.brush_size) == ("erase", 5)
     labels.mode = "transform"
     assert str(copy.mode) == "pan_zoom", "a copy that is moved would lie elsewhere"
+
+
+def test_a_label_map_elsewhere_moves_neither_crosshair_nor_camera(four, stage):
+    four.viewer.dims.point = four.viewer.dims.point
+    point, zoom = four.viewer.dims.point, four.view("Axial").model.scene.camera.zoom
+    far = four.viewer.add_labels(
+        np.ones((9, 9, 9), np.uint8), scale=(2, 2, 2), translate=(300, 300, 300), units=("mm",) * 3
+    )
+    QTest.qWait(50)
+    assert four.viewer.dims.point == pytest.approx(point)
+    assert four.view("Axial").model.scene.camera.zoom == zoom
+    four.viewer.layers.remove(far)
+
+
+def test_layers_without_a_unit_raise_no_warning(four, stage):
+    plain = four.viewer.add_image(np.zeros((9, 9, 9), np.float32), visible=False)
+    assert {str(unit) for unit in plain.units} == {"millimeter"}
+    assert four.viewer.layers.extent.units is not None, "napari warns where there is none"
+
+
+def test_captions_do_not_dim_the_picture(four):
+    labels = four.view("Axial").labels
+    assert labels._overlay.box_color.tolist()[3] == 1.0

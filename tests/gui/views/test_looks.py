@@ -7,13 +7,24 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from qtpy.QtCore import QRectF
+from view_helpers import AFFINE, RIGHT_BLOCK, center_of, phantom
 
 from napari_stylegan3d.views.cameras import LinkedCameras
 from napari_stylegan3d.views.cube import axes_on_screen
+from napari_stylegan3d.views.deface import faceless
+from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.legend import ticks
 from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels
 from napari_stylegan3d.views.look import Cut, Look
-from napari_stylegan3d.views.orientation import AXIAL, CORONAL, PLANES, SAGITTAL, orient_volume
+from napari_stylegan3d.views.marks import Mark, figures_of
+from napari_stylegan3d.views.orientation import (
+    AXIAL,
+    CORONAL,
+    PLANES,
+    SAGITTAL,
+    Facing,
+    orient_volume,
+)
 from napari_stylegan3d.views.overlays import Legend
 from napari_stylegan3d.views.slices import Cell, best_grid, positions, slice_image
 
@@ -156,7 +167,7 @@ ON = QRectF(100, 50, 200, 300)
 @pytest.mark.parametrize("convention", ["radiological", "neurological"])
 @pytest.mark.parametrize("plane", PLANES.values(), ids=lambda plane: plane.name)
 def test_a_pixel_of_a_slice_is_the_point_that_is_drawn_there(plane, convention):
-    cell = Cell(plane, convention, BOX)
+    cell = Cell(plane, Facing(convention), BOX)
     point = np.array([3.0, 7.0, 11.0])
     at = cell.rectangle(point, point, ON).topLeft()
     across, up = cell.point_mm(at.x(), at.y(), ON)
@@ -177,7 +188,7 @@ def test_a_slice_is_drawn_the_way_round_it_is_lettered(name, convention, expecte
     data = np.zeros((6, 5, 7), np.float32)
     data[5, 4, 0] = 1.0  # to the right, in front, below
     layer = Image(data, contrast_limits=(0, 1))
-    cell = Cell(PLANES[name], convention, BOX)
+    cell = Cell(PLANES[name], Facing(convention), BOX)
     index = {"Axial": 0, "Coronal": 4, "Sagittal": 5}[name]
     image = slice_image(layer, cell, index)
     bright = [
@@ -193,8 +204,48 @@ def test_labels_keep_their_colours_in_a_slice():
     data = np.zeros((4, 4, 4), np.uint8)
     data[1, 1, 1], data[2, 2, 1] = 3, 9
     layer = Labels(data)
-    image = slice_image(layer, Cell(AXIAL, "neurological", BOX), 1)
+    image = slice_image(layer, Cell(AXIAL, Facing("neurological"), BOX), 1)
     expected = (255 * np.asarray(layer.get_color(3))[:3]).round()
     color = image.pixelColor(1, 2)
     np.testing.assert_allclose((color.red(), color.green(), color.blue()), expected, atol=1)
     assert image.pixelColor(0, 0).alpha() == 0
+
+
+@pytest.fixture(scope="module")
+def layer():
+    shown = upright(phantom(), AFFINE)
+    return Image(shown.data, scale=shown.scale, translate=shown.translate)
+
+
+def test_a_rectangle_over_the_block_holds_its_brightness(layer):
+    x, y, z = center_of(RIGHT_BLOCK)
+    inside = Mark("rectangle", 2, (x - 4, y - 8, z), (x + 4, y + 8, z))
+    found = figures_of(inside, layer)
+    assert (found.mean, found.sd) == pytest.approx((1.0, 0.0), abs=1e-6)
+    assert found.area_mm2 == pytest.approx(8 * 16)
+    wide = Mark("rectangle", 2, (x - 30, y - 8, z), (x + 4, y + 8, z))
+    assert figures_of(wide, layer).sd > 0.2
+    assert figures_of(Mark("ellipse", 2, (500, 0, z), (520, 9, z)), layer) is None
+
+
+def test_an_ellipse_and_a_sphere_have_their_true_size(layer):
+    x, y, z = center_of(RIGHT_BLOCK)
+    ellipse = Mark("ellipse", 1, (x - 12, y, z - 20), (x + 12, y, z + 20))
+    found = figures_of(ellipse, layer)
+    assert found.area_mm2 == pytest.approx(np.pi * 12 * 20)
+    assert found.voxels * 3 * 4 == pytest.approx(found.area_mm2, rel=0.1)
+    ball = figures_of(Mark("sphere", 2, (0, 0, 0), (0, 24, 0)), layer)
+    assert ball.volume_ml == pytest.approx(4 / 3 * np.pi * 24**3 / 1000)
+    assert ball.voxels * 3 * 2 * 4 / 1000 == pytest.approx(ball.volume_ml, rel=0.05)
+
+
+def test_a_head_loses_its_face_and_a_brain_nothing():
+    x, y, z = np.meshgrid(*(np.arange(-110, 111, 4.0),) * 3, indexing="ij")
+    head = ((x / 75) ** 2 + (y / 100) ** 2 + (z / 105) ** 2 < 1).astype(np.float32)
+    place = (4.0, 4.0, 4.0), (-110.0, -110.0, -110.0)
+    shown = faceless(head, *place, 1.0)
+    gone = (head > 0) & (shown == 0)
+    assert gone[(np.abs(x) < 20) & (y > 60) & (np.abs(z + 50) < 10)].any(), "mouth and nose"
+    assert not gone[(z > 8) | (y < 0)].any(), "neither the forehead nor the back"
+    brain = ((x / 65) ** 2 + (y / 85) ** 2 + (z / 65) ** 2 < 1).astype(np.float32)
+    assert faceless(brain, *place, 1.0) is brain

@@ -1,4 +1,4 @@
-"""Window and level, zoom and pan, by the mouse on the real canvases."""
+"""Window and level, zoom and pan, measurements and keys, on the real canvases."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from view_helpers import AFFINE, FLAT, drag, native, phantom, wheel
+from qtpy.QtWidgets import QApplication
+from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, phantom, wheel
 
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.levels import DEEP_GREY
+from napari_stylegan3d.views.marks import Mark
 
 RIGHT, MIDDLE = Qt.MouseButton.RightButton, Qt.MouseButton.MiddleButton
+LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.mark.parametrize("name", FLAT)
@@ -119,3 +123,143 @@ def test_a_brush_keeps_its_buttons(four, stage):
     labels.mode = "paint"
     drag(native(four, "Axial"), RIGHT, 60, 0)
     assert tuple(stage.layer.contrast_limits) == (0.0, 1.0)
+
+
+@pytest.fixture
+def marks(four):
+    """No measurements yet, of Seed 0."""
+    four.marks.set_whose("Seed 0")
+    four.marks.clear()
+    yield four.marks
+    four.marks.clear()
+    if four.marks.tool:
+        four.marks.take("")
+
+
+def test_a_length_is_in_true_millimetres_and_stays_on_its_slice(four, marks):
+    marks.take("length")
+    point = four.viewer.dims.point
+    drag(native(four, "Axial"), LEFT, 60, -80)
+    (mark,) = marks.shown
+    zoom = four.view("Axial").model.scene.camera.zoom
+    assert mark.length_mm == pytest.approx(100 / zoom, rel=0.02)
+    assert marks.told(mark) == f"{mark.length_mm:.1f} mm"
+    assert four.viewer.dims.point == point, "drawing does not move the crosshair"
+    assert marks.tool == "", "the next drag moves the crosshair again"
+    sheet = four.view("Axial").marks
+    assert sheet.visible_marks() == [mark]
+    assert four.view("Coronal").marks.visible_marks() == []
+    four.viewer.dims.point = (*point[:2], point[2] + 4)
+    assert sheet.visible_marks() == []
+
+
+def test_a_measurement_is_moved_by_its_end_and_deleted(four, marks):
+    marks.take("length")
+    drag(native(four, "Axial"), LEFT, 60, 0)
+    before = marks.shown[0]
+    drag(native(four, "Axial"), LEFT, 0, 50)  # from the middle, where it begins
+    (after,) = marks.shown
+    assert after.end == before.end
+    assert after.start != before.start
+    four.readout.tools_menu.aboutToShow.emit()
+    entry = next(
+        one for one in four.readout.tools_menu.actions() if one.objectName() == "views.marks.delete"
+    )
+    entry.trigger()
+    assert marks.shown == []
+
+
+def test_a_measurement_belongs_to_the_brain_it_was_drawn_on(four, marks):
+    marks.add(Mark("length", 2, (0, 0, 0), (10, 0, 0)))
+    marks.copy()
+    assert QApplication.clipboard().text().splitlines()[1].startswith("Seed 0\tlength\t")
+    marks.set_whose("sub-02")
+    assert marks.shown == []
+    marks.set_whose("Seed 0")
+    assert len(marks.shown) == 1
+
+
+def test_slabs_show_the_maximum_of_their_thickness_and_say_so(four, stage):
+    x, y, z = center_of(RIGHT_BLOCK)
+    above = z + 24.0  # the block ends 12 mm above its middle
+    four.viewer.dims.point = (x, y, above)
+    region = Mark("rectangle", 2, (x - 3, y - 6, above), (x + 3, y + 6, above))
+    assert four.marks.figures(region).mean == pytest.approx(0.2, abs=1e-6)
+    dark = four.view("Axial").canvas.screenshot(flash=False)[..., :3].mean()
+    four.looks.change(slab="max", slab_mm=40.0)
+    assert four.marks.figures(region).mean == pytest.approx(1.0, abs=1e-6)
+    QTest.qWait(30)
+    assert "Max 40 mm" in four.view("Axial").labels.below_slice
+    assert four.view("Axial").canvas.screenshot(flash=False)[..., :3].mean() > 1.1 * dark
+    for name in ("Axial", "Coronal", "Sagittal"):
+        view = four.view(name)
+        assert str(view.model.layers[0].projection_mode) == "max"
+        assert view.model.dims.margin_left[view.plane.order[0]] == 20
+    four.looks.change(slab="none")
+    assert four.view("Axial").model.dims.margin_left == (0.0, 0.0, 0.0)
+
+
+def test_presets_set_the_window(four, stage):
+    stage.show(upright(700 * phantom(), AFFINE), Provenance("scan"), (0.0, 500.0))
+    for entry in four.readout.levels.menu().actions():
+        if entry.objectName() == "views.preset.full":
+            entry.trigger()
+    assert stage.limits == pytest.approx((140, 700))
+    stage.take_preset("deep_grey")
+    assert stage.limits == pytest.approx((500 * DEEP_GREY.black, 500 * DEEP_GREY.white))
+    stage.take_preset("brain")
+    assert stage.limits == (0.0, 500.0)
+
+
+def test_page_and_end_keys_scroll_the_view_under_the_mouse(four, monkeypatch):
+    four.watch_keys(four.window().windowHandle())
+    coronal = native(four, "Coronal")
+    for view in four.views:
+        canvas = view.canvas.canvas.native
+        monkeypatch.setattr(canvas, "underMouse", lambda canvas=canvas: canvas is coronal)
+    handle, point = four.window().windowHandle(), four.viewer.dims.point
+    QTest.keyClick(handle, Qt.Key.Key_PageUp)
+    assert np.subtract(four.viewer.dims.point, point) == pytest.approx((0, 2, 0))
+    QTest.keyClick(handle, Qt.Key.Key_PageDown)
+    assert four.viewer.dims.point == pytest.approx(point)
+    QTest.keyClick(handle, Qt.Key.Key_Home)
+    assert four.viewer.dims.point[1] == 48
+    QTest.keyClick(handle, Qt.Key.Key_End)
+    assert four.viewer.dims.point[1] == -50
+
+
+def test_a_double_click_does_not_move_the_crosshair(four):
+    canvas, point = native(four, "Axial"), four.viewer.dims.point
+    corner = canvas.rect().center() / 2
+    for layout in ("one", "four"):
+        QTest.mouseClick(canvas, LEFT, pos=corner)
+        QTest.mouseDClick(canvas, LEFT, pos=corner)
+        assert four.looks.look.layout == layout
+        assert four.viewer.dims.point == point
+        QTest.qWait(30)
+
+
+def test_a_larger_head_is_fitted_unless_the_user_has_zoomed(four, stage):
+    small = phantom()
+    small[:, :15], small[:, 35:] = 0, 0
+    small[:, :, :10], small[:, :, 20:] = 0, 0
+    stage.show(upright(small, AFFINE), Provenance("generated"))
+    QTest.qWait(30)
+    camera = four.view("Coronal").model.scene.camera
+    large = camera.zoom
+    stage.show(upright(phantom(), AFFINE), Provenance("generated"))
+    QTest.qWait(30)
+    assert camera.zoom < large
+    camera.zoom = 1.05 * large
+    stage.show(upright(small, AFFINE), Provenance("generated"))
+    QTest.qWait(30)
+    assert camera.zoom == pytest.approx(1.05 * large)
+
+
+def test_the_nose_points_where_it_is_told_to(four):
+    sagittal = four.view("Sagittal")
+    assert sagittal.labels.letters[2:] == ("A", "P")
+    four.looks.change(nose="right")
+    assert sagittal.labels.letters[2:] == ("P", "A")
+    assert sagittal.model.scene.camera.orientation[-1] == "right"
+    assert four.view("Axial").labels.letters[2:] == ("R", "L"), "the other planes stay"

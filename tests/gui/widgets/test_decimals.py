@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from qtpy.QtCore import QLocale
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QToolTip
 
 from napari_stylegan3d.browse.frame import Millimetres
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
@@ -50,6 +50,18 @@ def test_both_signs_can_be_pasted(qtbot, box, language: str, text: str) -> None:
     box.lineEdit().paste()
     box.interpretText()
     assert box.value() == 0.7
+
+
+def test_a_number_beyond_the_range_is_told_and_not_changed_in_silence(qtbot, box, monkeypatch):
+    box.setRange(18, 79)
+    told = []
+    monkeypatch.setattr(QToolTip, "showText", lambda _at, text, _box: told.append(text))
+    box.show()
+    box.selectAll()
+    qtbot.keyClicks(box.lineEdit(), "80")
+    box.interpretText()
+    assert box.value() == 79
+    assert told == ["80 is outside the range: v, 18.00 mm. to v, 79.00 mm.."]
 
 
 @pytest.mark.parametrize("text", ["1.2.3", "1.234,5", "two"])

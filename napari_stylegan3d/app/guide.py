@@ -1,0 +1,111 @@
+"""The user guide in a window, at the section of a panel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt, QUrl
+from qtpy.QtGui import QDesktopServices, QImage, QTextBlock, QTextDocument, QTextOption
+from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
+
+#: An installed program has the guide in a folder of its own, without pictures; a checkout in docs.
+FOLDERS = (Path(__file__).parents[1] / "guide", Path(__file__).parents[2] / "docs")
+FILE = "user-guide.md"
+SIZE = (860, 760)
+#: Room beside a picture.
+MARGIN_PX = 40
+
+
+def guide_file() -> Path:
+    """Where the guide is."""
+    return next(folder for folder in FOLDERS if (folder / FILE).is_file()) / FILE
+
+
+def slug(heading: str) -> str:
+    """What links to a heading are called, such as "what-an-edit-changed"."""
+    kept = "".join(sign for sign in heading.lower() if sign.isalnum() or sign in " -_")
+    return kept.replace(" ", "-")
+
+
+class Pages(QTextBrowser):
+    """Markdown pages with links among them; pictures are as wide as the page at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setOpenLinks(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        self.anchorClicked.connect(self.follow)
+
+    def open_at(self, file: Path, section: str) -> None:
+        """Show a page from the heading with this slug on, or from its begin."""
+        url = QUrl.fromLocalFile(str(file))
+        if self.source() != url:
+            self.setSource(url, QTextDocument.ResourceType.MarkdownResource)
+        self.document().setTextWidth(self.viewport().width())
+        block = self._heading(section)
+        bar = self.verticalScrollBar()
+        layout = self.document().documentLayout()
+        bar.setValue(0 if block is None else round(layout.blockBoundingRect(block).top()))
+
+    def section(self) -> str:
+        """Slug of the heading at the top of the window."""
+        top = self.cursorForPosition(self.viewport().rect().topLeft()).block()
+        while top.isValid() and not top.blockFormat().headingLevel():
+            top = top.previous()
+        return slug(top.text())
+
+    def follow(self, link: QUrl) -> None:
+        """Go to a section or another page; the rest opens in the browser."""
+        target = self.source().resolved(link)
+        file = Path(target.toLocalFile())
+        if target.isLocalFile() and file.suffix == ".md" and file.is_file():
+            self.open_at(file, target.fragment())
+        elif not target.isLocalFile():
+            QDesktopServices.openUrl(target)
+
+    def loadResource(self, kind: int, name: QUrl) -> Any:
+        """Load a picture no wider than the page; one that is not there is left out."""
+        if kind != QTextDocument.ResourceType.ImageResource.value:
+            return super().loadResource(kind, name)
+        image = QImage(self.source().resolved(name).toLocalFile())
+        if image.isNull():
+            return QImage(1, 1, QImage.Format.Format_ARGB32)
+        wide = min(image.width(), self.viewport().width() - MARGIN_PX)
+        return image.scaledToWidth(wide, Qt.TransformationMode.SmoothTransformation)
+
+    def _heading(self, section: str) -> QTextBlock | None:
+        block = self.document().begin()
+        while block.isValid():
+            if block.blockFormat().headingLevel() and slug(block.text()) == section:
+                return block
+            block = block.next()
+        return None
+
+
+class GuideWindow(QDialog):
+    """The guide beside the window, non-modal."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("explorer.guide_window")
+        self.setWindowTitle(_("User guide"))
+        self.pages = Pages()
+        self.pages.setObjectName("explorer.guide_pages")
+        self.pages.setToolTip(_("The user guide; links lead to its other pages."))
+        close = controls.push_button(_("Close"), "explorer.guide_close", _("Close (Esc)."))
+        close.clicked.connect(self.close)
+        column = QVBoxLayout(self)
+        column.addWidget(self.pages)
+        column.addLayout(controls.row(QWidget(), close, stretch=0))
+        self.resize(*(controls.scaled(length) for length in SIZE))
+
+    def open_at(self, section: str) -> None:
+        """Show a section, such as "browse"."""
+        self.show()
+        self.raise_()
+        self.pages.open_at(guide_file(), section)

@@ -1,0 +1,274 @@
+"""A worked case inside the window, which a person follows with their own hands.
+
+Open a sample, project it, compare, age, measure, report: each step points to its control and waits
+until it was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QPoint, QRect, Qt, QTimer, Signal
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygon
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_stylegan3d.app.card import Card
+from napari_stylegan3d.core.panel import bring_into_view
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.app.tabs import Tabs
+    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.views.four import FourViews
+
+#: How often it looks whether a step was done, and where the control is.
+LOOK_MS = 150
+MARK = QColor("#ffb74d")
+AROUND_PX, ARROW_PX = 4, 14
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do.
+
+    Attributes
+    ----------
+    tab : str
+        Key of its panel; empty if the control is in none.
+    target : str
+        Object name of the control that is pointed to.
+    heading, text : str
+        What to do, and what for.
+    done : callable
+        Whether it was done, from the context and the control.
+    """
+
+    tab: str
+    target: str
+    heading: str
+    text: str
+    done: Callable[[Context, Any], bool]
+
+
+def _edited(context: Context, _control: Any) -> bool:
+    return any(edit.strength for edit in context.session.recipe.edits)
+
+
+STEPS = (
+    Step(
+        "Project",
+        "project.sample",
+        _("Open a patient's scan"),
+        _("Press Samples and choose one of the two real brains."),
+        lambda context, _: context.session.case is not None and not context.session.reading,
+    ),
+    Step(
+        "Project",
+        "project.budget",
+        _("Choose a short search"),
+        _("Choose Draft under Search: it takes a few seconds. Standard follows the scan closer."),
+        lambda _, box: box.currentData() == "draft",
+    ),
+    Step(
+        "Project",
+        "project.start",
+        _("Project"),
+        _(
+            "Press Project. The scan is aligned, and the program searches for the synthetic brain "
+            "that is most similar to it. The verdict says how far to trust the result."
+        ),
+        lambda context, _: context.session.result is not None,
+    ),
+    Step(
+        "",
+        "project.show.model",
+        _("See what the model knows"),
+        _("Switch to Model's brain: this is synthetic. What is missing in it, the model lacks."),
+        lambda context, _: context.session.shown.what == "model",
+    ),
+    Step(
+        "Compare",
+        "compare.choose",
+        _("Compare it with the scan"),
+        _("Press Choose A and take the scan."),
+        lambda context, _: context.session.shown.second is not None,
+    ),
+    Step(
+        "Compare",
+        "compare.mode.curtain",
+        _("Draw the curtain"),
+        _("Press Curtain and drag the line in a plane: the scan is on its left."),
+        lambda context, _: context.session.shown.comparison == "curtain",
+    ),
+    Step(
+        "Compare",
+        "compare.mode.off",
+        _("End the comparison"),
+        _("Press Off."),
+        lambda context, _: context.session.shown.comparison == "off",
+    ),
+    Step(
+        "",
+        "project.show.edited",
+        _("Return to the patient"),
+        _("Switch to Edited scan: from now on every slider moves the scan itself."),
+        lambda context, _: context.session.shown.what == "recipe",
+    ),
+    Step(
+        "Directions",
+        "directions.years",
+        _("Make the patient older"),
+        _("Move the slider to about +20 years. The ventricles grow; the caption says so."),
+        _edited,
+    ),
+    Step(
+        "",
+        "measure.fold",
+        _("Measure"),
+        _("Open Measure: volumes of tissue, and how the edit changed them."),
+        lambda _, header: header.isChecked(),
+    ),
+    Step(
+        "Export",
+        "export.report",
+        _("Save a report"),
+        _("Press Save report: one page with pictures, verdict and volumes, in the folder above."),
+        lambda context, _: "report" in _text_of(context.dock, "export.done"),
+    ),
+)
+END = _(
+    "This was a whole case. Press ? beside the tabs for the guide to a panel, and F1 for all keys."
+)
+
+
+def _text_of(root: QWidget, name: str) -> str:
+    label: Any = root.findChild(QWidget, name)
+    return "" if label is None or label.isHidden() else str(label.text())
+
+
+class Mark(QWidget):
+    """A frame around a control, with an arrow that points to it."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self.setObjectName("case.mark")
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.hide()
+
+    def point_at(self, control: QWidget | None) -> None:
+        """Move to a control; hidden while that cannot be seen."""
+        if control is None or control.visibleRegion().isEmpty():
+            self.hide()
+            return
+        seen = control.visibleRegion().boundingRect()
+        corner = control.mapTo(self.parentWidget(), seen.topLeft())
+        place = QRect(corner, seen.size()).adjusted(
+            -AROUND_PX - ARROW_PX, -AROUND_PX, AROUND_PX, AROUND_PX
+        )
+        if place != self.geometry() or self.isHidden():
+            self.setGeometry(place)
+            self.show()
+            self.raise_()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw both."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(MARK, 2))
+        painter.drawRoundedRect(self.rect().adjusted(ARROW_PX + 1, 1, -1, -1), 5, 5)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(MARK)
+        middle = self.height() // 2
+        tip = QPoint(ARROW_PX, middle)
+        painter.drawPolygon(QPolygon([tip, QPoint(1, middle - 7), QPoint(1, middle + 7)]))
+        painter.end()
+
+
+class WorkedCase(QObject):
+    """Leads through the steps; `finished` when done or left.
+
+    Parameters
+    ----------
+    context : Context
+        The window's services.
+    tabs : Tabs
+        The panels.
+    views : FourViews
+        The card lies on them.
+    """
+
+    finished = Signal()
+
+    def __init__(self, context: Context, tabs: Tabs, views: FourViews) -> None:
+        super().__init__(context.dock)
+        self.context, self.tabs, self.views = context, tabs, views
+        self.leave = controls.push_button(
+            _("Leave"), "case.leave", _("End the worked case; Help starts it again.")
+        )
+        self.skip = controls.push_button(
+            _("Skip step"), "case.skip", _("Go on without doing this step.")
+        )
+        self.card = Card(views, "case", self.leave, self.skip)
+        self.mark = Mark(views.window())
+        self.leave.clicked.connect(self.finished)
+        self.skip.clicked.connect(self._go_on)
+        self._look = QTimer(self)
+        self._look.setInterval(LOOK_MS)
+        self._look.timeout.connect(self.look)
+        self.number = -1
+        self._go_on()
+        self._look.start()
+
+    @property
+    def step(self) -> Step | None:
+        """What is to be done; None at the end."""
+        return STEPS[self.number] if self.number < len(STEPS) else None
+
+    def control(self) -> QWidget | None:
+        """The control of the current step."""
+        step = self.step
+        if step is None:
+            return None
+        roots = (self.context.dock, self.views)
+        found = (root.findChild(QWidget, step.target) for root in roots)
+        return next((widget for widget in found if widget is not None), None)
+
+    def look(self) -> None:
+        """Go on if the step was done; follow the control."""
+        step, control = self.step, self.control()
+        if step is not None and control is not None and step.done(self.context, control):
+            self._go_on()
+            control = self.control()
+        # A list or a menu of the control is open: nothing lies over it.
+        self.mark.point_at(None if QApplication.activePopupWidget() else control)
+
+    def close(self) -> None:
+        """Remove card and mark."""
+        self._look.stop()
+        self.card.dismiss()
+        self.mark.hide()
+        self.mark.setParent(None)
+        self.mark.deleteLater()
+        self.deleteLater()
+
+    def _go_on(self) -> None:
+        if self.number >= len(STEPS):
+            self.finished.emit()
+            return
+        self.number += 1
+        step, count = self.step, len(STEPS)
+        if step is None:
+            self.leave.hide()
+            self.skip.setText(_("Done"))
+            self.card.tell(_("Worked case"), _("That was it"), END)
+            return
+        if step.tab:
+            panel = self.tabs.bring(step.tab)
+            control = self.control()
+            if control is not None and panel.isAncestorOf(control):
+                bring_into_view(panel, control)
+        told = _("Worked case, {number} of {count}").format(number=self.number + 1, count=count)
+        self.card.tell(told, step.heading, step.text)
