@@ -142,7 +142,8 @@ def test_larger_ventricles_are_painted_and_the_brain_stays_elsewhere(window, par
         tissues(before.shape) != VENTRICLE
     )
     expected = networks.contrast_of(before, tissues(before.shape))[CONTRAST.index("ventricle mean")]
-    assert after[grown] == pytest.approx(expected, abs=1e-4)
+    # Moved there with the ventricle's own detail, or painted.
+    assert np.median(after[grown]) == pytest.approx(expected, abs=0.05)
     corner = (slice(0, 4),) * 3
     assert np.array_equal(after[corner], before[corner])
     assert window.captions == {"Synthetic – not for diagnosis"}
