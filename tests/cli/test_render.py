@@ -74,6 +74,7 @@ def test_a_report_of_a_projected_scan_finds_what_the_projection_left(run, model,
     ("words", "said"),
     [
         (("picture", "--seeds", "1", "--lightbox", "5"), "one plane"),
+        (("picture", "--seeds", "1", "--overlay", "flair.nii.gz"), "a projected scan"),
         (("picture", "--seeds", "1", "--planes", "oblique"), "not planes"),
         (("picture", "--seeds", "1", "--at", "1,2"), "not a point"),
         (("picture", "--seeds", "1", "--scale", "99"), "pixels per mm"),

@@ -122,6 +122,21 @@ def test_three_planes_meet_in_one_point(dot):
     assert missed[30:].max() == 0
 
 
+def test_a_second_image_colours_its_own_place_and_nothing_else(dot):
+    grey = Upright.of(np.full(SPACE.shape, 0.5, np.float32), SPACE)
+    look = Look(4.0, letters=False, scale_bar=False, caption="")
+    plain = np.asarray(draw_planes(grey, look, at_mm=POINT), int)
+    laid = draw_planes(grey, look, at_mm=POINT, over=Upright.of(dot, SPACE))
+    changed = np.asarray(laid, int) - plain
+    alone = np.asarray(draw_planes(Upright.of(dot, SPACE), look, at_mm=POINT), int)
+    there = (alone.max(axis=2) > 128) & (np.abs(changed).max(axis=2) > 0)
+    assert (changed[there][:, 0] > 30).all()  # more red
+    assert (changed[there][:, 2] < 0).all()  # less blue
+    far = (alone.max(axis=2) == 0) & (plain.max(axis=2) > 0)
+    assert np.abs(changed[far]).max() == 0
+    assert there.sum() > 100
+
+
 def test_a_lightbox_goes_through_the_whole_brain():
     volume = np.zeros((20, 28, 30), np.float32)
     volume[4:16, 6:22, 5:25] = np.linspace(0.3, 1, 20)

@@ -87,6 +87,15 @@ def picture(
     neurological: Annotated[
         bool, typer.Option("--neurological", help="Show the patient's left on the left.")
     ] = False,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(
+            "--overlay",
+            help="FLAIR, T2, earlier T1 or map of labels of the scan that the recipe was projected "
+            "from: aligned to it and drawn over the planes. Edits do not move it.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write labelled slices of brains as PNG, with their recipes.
 
@@ -96,6 +105,8 @@ def picture(
     shown, point = parse_planes(planes), parse_point(at)
     if slices and len(shown) != 1:
         raise RecipeError("A lightbox shows one plane: choose it, such as --planes axial.")
+    if slices and overlay is not None:
+        raise typer.BadParameter("--overlay is drawn over planes: leave --lightbox out.")
 
     from stylegan3d.geometry.slicing import Upright
     from stylegan3d.outputs.pictures import json_path, picture_files, picture_name
@@ -110,7 +121,7 @@ def picture(
     generator = written.open()
     for recipe in chosen:
         recipe.check(generator)
-    from stylegan3d.outputs.edits import scans_at_hand
+    from stylegan3d.outputs.edits import scans_at_hand, second_over
     from stylegan3d.render.renderer import Renderer
 
     renderer = Renderer(generator, scans_at_hand(*scan or ()))
@@ -120,11 +131,18 @@ def picture(
             rendered = render_recipe(renderer, recipe)
             volume = Upright.of(rendered.volume, rendered.space)
             look = replace(drawn_as, caption=marked(drawn_as.caption, recipe))
+            second, over = None, None
+            if overlay is not None:
+                second, laid = second_over(recipe, overlay, rendered.space, *scan or ())
+                over = Upright.of(laid, rendered.space)
+                look = replace(look, caption=f"{look.caption} - overlay: {second.name}")
             if slices:
                 image = lightbox(volume, shown[0], look, slices=slices, columns=columns)
             else:
-                image = draw_planes(volume, look, planes=shown, at_mm=point)
-            files = picture_files(path, image, recipe, generator, pixels_per_mm=scale)
+                image = draw_planes(volume, look, planes=shown, at_mm=point, over=over)
+            files = picture_files(
+                path, image, recipe, generator, pixels_per_mm=scale, second=second
+            )
             write_together(files, overwrite=written.overwrite)
     result = {"pictures": [str(path) for path in paths], "model": model_entry(generator)}
     emit(result, map(str, paths), as_json=written.as_json)

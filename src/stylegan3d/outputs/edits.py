@@ -21,14 +21,15 @@ from stylegan3d.render.carried import Details, Original
 from stylegan3d.render.movement import Movement
 from stylegan3d.render.recipes import EditedScan, edited_scan, render_recipe
 from stylegan3d.render.renderer import Renderer
-from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan
+from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan, second_image
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import EDITED_SCAN, PROGRAM
 from stylegan3d.storage.hashing import sha256_of
 
 if TYPE_CHECKING:
+    from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator
-    from stylegan3d.scans import Scan
+    from stylegan3d.scans import Scan, SecondImage
 
 ABOUT = {
     "Scan": (
@@ -101,6 +102,43 @@ def _one_of(paths: tuple[str | Path, ...], described: Mapping[str, Any]) -> Scan
     raise OutputError(
         f"None of the scans given is {described.get('path')} as it was projected: give that scan."
     )
+
+
+def second_over(
+    recipe: Recipe, path: str | Path, space: Space, *scans: str | Path
+) -> tuple[SecondImage, np.ndarray]:
+    """A second image aligned to the scan that a recipe was projected from.
+
+    Parameters
+    ----------
+    path : path-like
+        FLAIR, T2, an earlier T1 or a map of labels.
+    space : Space
+        The generator's grid.
+    scans : path-like
+        Where the scan may be, as for `scans_at_hand`.
+
+    Returns
+    -------
+    tuple of SecondImage and ndarray
+        And its picture on `space`, (X, Y, Z) from 0 to 1, the 99.5th percentile; labels are 1.
+
+    Raises
+    ------
+    OutputError, ScanError
+        If the recipe starts from no scan, that is not at hand, or the image does not fit it.
+    """
+    if recipe.scan() is None:
+        raise OutputError(
+            "A second image can only lie over a projected scan: start from the latent file of a "
+            "projection."
+        )
+    described = native_scan(recipe)
+    second = second_image(_scan_of(recipe.source, described, scans), read_scan(path))
+    volume = second.on(space, np.array(described["rigid"])).astype(np.float32)
+    bright = volume[volume > 0]
+    full = 1.0 if second.labels or not bright.size else float(np.percentile(bright, 99.5))
+    return second, np.clip(volume / full, 0, 1)
 
 
 def scan_for(latent: Path, scans: Path | None) -> Path | None:

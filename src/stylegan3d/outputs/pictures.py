@@ -17,6 +17,7 @@ from stylegan3d.storage.volumes import VOLUME_SUFFIX
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.scans import SecondImage
 
 #: What a picture shows whose recipe is not all of it.
 PAINTED = (
@@ -62,13 +63,18 @@ def picture_files(
     generator: Generator,
     *,
     pixels_per_mm: float = 0.0,
+    second: SecondImage | None = None,
 ) -> dict[Path, bytes]:
     """A PNG and its JSON, not yet written: name to content.
 
-    `pixels_per_mm`, where it is known, is written into the PNG, so that it prints at life size.
+    `pixels_per_mm`, where it is known, is written into the PNG, so that it prints at life size;
+    `second` is an image that lies over the picture.
     """
     told = recipe.with_paths(lambda part: part.relative_to(path.parent))
     text = f"{marked(SYNTHETIC, recipe)}. {generator.name} {generator.hash[:8]}: {told.to_json()}"
     png = png_bytes(image, dpi=pixels_per_mm * MM_PER_INCH, description=text)
-    sidecar = to_json(picture_sidecar(recipe, generator, path.parent))
-    return {path: png, json_path(path): sidecar.encode()}
+    sidecar = picture_sidecar(recipe, generator, path.parent)
+    if second is not None:
+        image_file = {"File": second.image.path.name, "SHA256": second.image.sha256}
+        sidecar["Overlay"] = {**image_file, "Note": second.note.text}
+    return {path: png, json_path(path): to_json(sidecar).encode()}

@@ -31,6 +31,8 @@ from stylegan3d.geometry.space import Space
 
 SYNTHETIC = "Synthetic - not for diagnosis"
 MM_PER_INCH = 25.4
+# Opacity of a second image, reached at this share of its brightest tissue.
+OVER_OPACITY, OVER_FULL = 0.6, 0.3
 CAPTION, LETTER, TITLE, PAPER = "#ffb74d", "#f2d479", "#e8eaed", "#000000"
 
 
@@ -66,10 +68,18 @@ class Look:
     letter_mm: float = 5.5
 
 
-def draw_slice(piece: Slice, look: Look, title: str = "") -> Image.Image:
-    """A slice with its letters, position, scale bar and caption, as an RGB picture."""
+def draw_slice(
+    piece: Slice, look: Look, title: str = "", over: np.ndarray | None = None
+) -> Image.Image:
+    """A slice with its letters, position, scale bar and caption, as an RGB picture.
+
+    `over` has the shape of the slice's picture and is drawn over it: 0 is clear, 1 yellow.
+    """
     width, height = (max(round(mm * look.pixels_per_mm), 1) for mm in piece.size_mm)
-    drawn = _colored(piece.picture, look).resize((width, height), Image.Resampling.BICUBIC)
+    drawn = _colored(piece.picture, look)
+    if over is not None:
+        drawn = _under(drawn, over)
+    drawn = drawn.resize((width, height), Image.Resampling.BICUBIC)
     _letter(drawn, piece, look, title)
     return drawn
 
@@ -81,25 +91,37 @@ def draw_planes(
     planes: Sequence[Plane] = PLANES,
     at_mm: tuple[float, float, float] | None = None,
     crop: bool = False,
+    over: Upright | None = None,
 ) -> Image.Image:
     """Labelled slices of several planes side by side, at one scale.
 
     Parameters
     ----------
+    over : Upright or None
+        A second image on the volume's grid, drawn over it in colours; 0 is clear, 1 yellow.
     crop : bool
         Remove the empty space around the brain.
     at_mm : tuple of float or None
         Point (RAS+) that all slices go through; None for the centre, see `cut`.
     """
-    pieces = [
-        cut(volume, plane, None if at_mm is None else at_mm[NORMAL[plane]], look.convention)
-        for plane in planes
-    ]
-    if crop:
-        pieces = [cropped(piece, volume) for piece in pieces]
-    highest = max(piece.size_mm[1] for piece in pieces)
-    padded = [_padded(piece, highest) for piece in pieces]
-    return beside([draw_slice(piece, look, piece.place) for piece in padded])
+
+    def pieces(image: Upright) -> list[Slice]:
+        places = [None if at_mm is None else at_mm[NORMAL[plane]] for plane in planes]
+        cuts = [
+            cut(image, plane, mm, look.convention) for plane, mm in zip(planes, places, strict=True)
+        ]
+        cuts = [cropped(piece, volume) for piece in cuts] if crop else cuts
+        highest = max(piece.size_mm[1] for piece in cuts)
+        return [_padded(piece, highest) for piece in cuts]
+
+    below = pieces(volume)
+    above = [None] * len(below) if over is None else [piece.picture for piece in pieces(over)]
+    return beside(
+        [
+            draw_slice(piece, look, piece.place, laid)
+            for piece, laid in zip(below, above, strict=True)
+        ]
+    )
 
 
 def picture(
@@ -226,6 +248,15 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def _colored(values: np.ndarray, look: Look) -> Image.Image:
     return Image.fromarray(colors(values, look.limits, look.diverging), "RGB")
+
+
+def _under(drawn: Image.Image, over: np.ndarray) -> Image.Image:
+    """A picture with values from 0 to 1 over it, from clear by red to yellow."""
+    value = np.clip(np.nan_to_num(over), 0, 1)[..., None]
+    color = np.concatenate([np.clip(0.4 + value, 0, 1), value, 0.4 * value**3], axis=-1)
+    alpha = OVER_OPACITY * np.clip(value / OVER_FULL, 0, 1)
+    mixed = (1 - alpha) * np.asarray(drawn, np.float32) + alpha * 255 * color
+    return Image.fromarray(np.rint(mixed).astype(np.uint8), "RGB")
 
 
 def _letter(drawn: Image.Image, piece: Slice, look: Look, title: str) -> None:
