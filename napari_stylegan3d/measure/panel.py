@@ -61,13 +61,13 @@ HEADS = {
     "percentile": _("Pctl."),
 }
 REGION_COLUMNS = (
-    ("left", _("Left (ml)"), _("Volume on the left in millilitres.")),
+    ("left", _("Left ml"), _("Volume on the left in millilitres.")),
     ("left_z", "z", COLUMNS[3][1]),
-    ("right", _("Right (ml)"), _("Volume on the right in millilitres.")),
+    ("right", _("Right ml"), _("Volume on the right in millilitres.")),
     ("right_z", "z", COLUMNS[3][1]),
     (
         "asymmetry",
-        _("L−R (%)"),
+        _("L−R %"),
         _("Left minus right in per cent of their mean; positive where the left is larger."),
     ),
     ("asymmetry_z", "z", COLUMNS[3][1]),
@@ -222,7 +222,9 @@ class MeasureBox(Fold):
     def _make_regions(self) -> QGridLayout:
         grid = _grid()
         for column, (_key, head, tip) in enumerate(REGION_COLUMNS, 2):
-            grid.addWidget(_head(head, tip), 0, column, _BOTTOM)
+            words = _head(head, tip)
+            words.setWordWrap(False)
+            grid.addWidget(words, 0, column, _BOTTOM)
         for row, (region, (text, _tissue)) in enumerate(PAIRED.items(), 1):
             grid.addWidget(QLabel(text[0].upper() + text[1:]), row, 1)
             for column, (key, _head_text, tip) in enumerate(REGION_COLUMNS, 2):
@@ -281,7 +283,7 @@ def _grid() -> QGridLayout:
 
 def _head(text: str, tip: str) -> QLabel:
     head = controls.hint(text)
-    head.setAlignment(Qt.AlignmentFlag.AlignRight)
+    head.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom)
     head.setToolTip(tip)
     return head
 

@@ -20,7 +20,7 @@ PAIRED = {
     "putamen": ("putamen", "grey"),
     "pallidum": ("pallidum", "grey"),
     "accumbens": ("accumbens", "grey"),
-    "ventral": ("basal forebrain and ventral diencephalon", "white"),
+    "ventral": ("ventral diencephalon", "white"),  # with the basal forebrain
     "cerebellum": ("cerebellar hemisphere", "grey"),
     "frontal_cortex": ("frontal cortex", "grey"),
     "parietal_cortex": ("parietal cortex", "grey"),
