@@ -31,7 +31,8 @@ SYNTHETIC = _("Synthetic – not for diagnosis")
 DIFFERENCE = _("Difference – not for diagnosis")
 EDITED = _("Edited scan, not a recording")
 UNCONFIRMED = _("Same patient? Not confirmed")
-WARNINGS = (SYNTHETIC, DIFFERENCE, EDITED, UNCONFIRMED)
+UNEDITED = _("Overlay not edited")
+WARNINGS = (SYNTHETIC, DIFFERENCE, EDITED, UNCONFIRMED, UNEDITED)
 LETTER_COLOR = "#f2d479"
 RECORDED_COLOR, MADE_COLOR = "#81c784", "#ffb74d"
 CAPTION_COLORS = {
@@ -74,8 +75,8 @@ class Over:
 
     def line(self, kind: Kind) -> str:
         """Added to the caption of a picture of this kind; edits do not move it."""
-        told = _("Overlay, not edited: {name}") if kind == "edited" else _("Overlay: {name}")
-        return self._with_doubt(told.format(name=shortened(self.name, NAME_LENGTH)))
+        told = _("Overlay: {name}").format(name=shortened(self.name, NAME_LENGTH))
+        return self._with_doubt(f"{told}\n{UNEDITED}" if kind == "edited" else told)
 
     @property
     def alone(self) -> Provenance:
