@@ -24,7 +24,7 @@ from stylegan3d.directions.value_table import read_value_table
 from stylegan3d.evaluation.groups import compare_latents, design_of
 from stylegan3d.metrics.intervals import wilson
 from stylegan3d.metrics.permutation import permuted
-from stylegan3d.render.movement import Mover
+from stylegan3d.render.movement import deformation_between
 
 OLD, YOUNG, EACH = 62, 32, 20
 #: Difference between latents of two scans of one subject, as a share of that between subjects.
@@ -94,7 +94,7 @@ def by_lot(generator: stylegan3d.Generator, latents: np.ndarray, draws: int) -> 
     mean = w.mean(dim=0)
     logs = []
     for one in torch.cat([w, again]):
-        jacobian = Mover(generator, one).to(mean).jacobian
+        jacobian = deformation_between(generator, one, mean).jacobian
         logs.append(np.log(np.maximum(jacobian, 1e-3))[::2, ::2, ::2].ravel())
     first, both = np.stack(logs[: len(w)]), np.stack(logs)
     for title, values, copies in (("one scan each", first, 1), ("everybody twice", both, 2)):

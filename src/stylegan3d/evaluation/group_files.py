@@ -134,7 +134,7 @@ def regions_csv(found: Comparison) -> str:
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     effects = [f"percent, {name}" for name in contrasts(found)]
-    rows.writerow(["region", "ml in the average brain", *effects, "statistic", "p", "q"])
+    rows.writerow(["region", "mean ml", *effects, "statistic", "p", "q"])
     for row in found.regions:
         values = [f"{e:.3f}" for e in row["effect_percent"]]
         numbers = [f"{row['statistic']:.3f}", f"{row['p']:.4f}", f"{row['q']:.4f}"]

@@ -21,12 +21,12 @@ from stylegan3d.directions.custom import direction_between, direction_of_values
 from stylegan3d.directions.value_table import ValueTable
 from stylegan3d.errors import RecipeError
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.regions import region_masks
 from stylegan3d.metrics.permutation import Tested, permuted
-from stylegan3d.render.movement import Mover
+from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
-from stylegan3d.segmentation.classes import CLASSES, voxel_ml
-from stylegan3d.segmentation.inference import bundled_segmenter
+from stylegan3d.segmentation.classes import TITLES
+from stylegan3d.segmentation.numbers import HEAD, label_brain
+from stylegan3d.segmentation.regions import region_title
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -39,13 +39,8 @@ FEWEST = 3
 MOST_GROUPS = 12
 #: A column of the volumes of the brains themselves, which no table needs to bring.
 HEAD_SIZE = "head size"
-#: Tissues of the average brain that are compared beside its lobes, as labelled by the network.
-TISSUES = {
-    "csf": "subarachnoid CSF",
-    "grey": "grey matter",
-    "white": "white matter",
-    "ventricle": "ventricles (tissue)",
-}
+#: Display units above which a voxel is brain; least volume of a voxel, as a share, and of a region.
+BRAIN, LEAST_SHARE, LEAST_ML = 0.05, 1e-3, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +95,7 @@ class Comparison:
     maps : Tested
         Of the voxels inside.
     regions : list of dict
-        "region", "ml" in the average brain, "effect_percent" for each column of interest,
+        "region", mean "ml", "effect_percent" for each column of interest,
         "statistic", "p", "q".
     latents : ndarray or None
         Mean latent of each group, or of all, (groups, num_layers, w_dim).
@@ -246,31 +241,30 @@ def compare_latents(
     design_of(table, by, [name for name in hold_fixed if name != HEAD_SIZE], subjects)
     w = torch.from_numpy(latents).float()
     mean = w.mean(dim=0)
-    average = Renderer(generator).render(mean, noise="none").volume
-    space, logs, sizes = None, [], []
+    renderer = Renderer(generator)
+    average = renderer.render(mean, noise="none").volume
+    logs, measured = [], []
     for k, one in enumerate(w):
-        movement = Mover(generator, one).to(mean)
-        if space is None:
-            space = movement.space
-            share = _shares(average, generator.space, space)
-            inside = share["brain"] > 0.5
-        jacobian = np.maximum(movement.jacobian, 1e-3)
-        logs.append(np.log(jacobian[inside]))
-        sizes.append(float((jacobian * share["brain"]).sum() * voxel_ml(space)))
+        movement = deformation_between(generator, one, mean)
+        logs.append(np.log(np.maximum(movement.jacobian, LEAST_SHARE)))
+        volume = renderer.render(one, noise="none").volume
+        measured.append(label_brain(volume, generator.space).measures)
         if report is not None:
             report(k + 1, len(w))
-    assert space is not None
-    known = {HEAD_SIZE: np.array(sizes)}
+    space = movement.space
+    brain = torch.from_numpy((average > BRAIN).astype(np.float32))[None, None]
+    inside = (torch.nn.functional.interpolate(brain, space.shape, mode="area")[0, 0] > 0.5).numpy()
+    known = {HEAD_SIZE: np.array([row[HEAD] for row in measured])}
     design = design_of(table, by, hold_fixed, subjects, known)
     maps = permuted(
-        design.averaged(np.stack(logs)),
+        design.averaged(np.stack(logs)[:, inside]),
         design.interest,
         design.fixed,
         blocks=design.blocks,
         permutations=permutations,
         seed=seed,
     )
-    regions = _regions(design, np.stack(logs), share, inside, space, permutations, seed)
+    regions = _regions(design, measured, permutations, seed)
     means, direction, notes = _in_latents(generator, latents, design, subjects)
     return Comparison(
         design, space, inside, maps, regions, means, average, direction, notes + _remarks(design)
@@ -338,43 +332,14 @@ def _group(by: str, cells: np.ndarray, name: str) -> tuple[tuple[str, ...], np.n
     return levels, group
 
 
-def _shares(average: np.ndarray, space: Space, coarse: Space) -> dict[str, np.ndarray]:
-    """Share of each voxel of a coarser grid in the average brain's regions and tissues."""
-    brain = average > 0.05
-    labels = bundled_segmenter().segment(average, space).labels
-    flat = {"brain": np.flatnonzero(brain)} | region_masks(brain, space)
-    flat |= {
-        title: np.flatnonzero(labels == CLASSES.index(name)) for name, title in TISSUES.items()
-    }
-    found = {}
-    for name, index in flat.items():
-        mask = np.zeros(average.size, np.float32)
-        mask[index] = 1
-        image = torch.from_numpy(mask.reshape(1, 1, *average.shape))
-        found[name] = torch.nn.functional.interpolate(image, coarse.shape, mode="area")[
-            0, 0
-        ].numpy()
-    return found
-
-
 def _regions(
-    design: Design,
-    logs: np.ndarray,
-    share: dict[str, np.ndarray],
-    inside: np.ndarray,
-    space: Space,
-    permutations: int,
-    seed: int,
+    design: Design, measured: list[dict[str, float]], permutations: int, seed: int
 ) -> list[dict[str, Any]]:
-    jacobian = np.exp(logs)
-    # The whole brain is the head size: where that is held fixed, nothing is left to compare.
-    left_out = {"brain"} if HEAD_SIZE in design.held_fixed else set()
-    weights = {
-        name: part[inside]
-        for name, part in share.items()
-        if part[inside].sum() > 0 and name not in left_out
-    }
-    volumes = np.stack([jacobian @ part for part in weights.values()], axis=1)
+    """Volumes of tissues and regions, each compared as its logarithm."""
+    # The head size is what `head size` holds fixed: nothing is left of it to compare.
+    left_out = {HEAD} if HEAD_SIZE in design.held_fixed else set()
+    names = [n for n in measured[0] if n.endswith("_ml") and n not in left_out]
+    volumes = np.array([[max(row[name], LEAST_ML) for name in names] for row in measured])
     tested = permuted(
         design.averaged(np.log(volumes)),
         design.interest,
@@ -385,15 +350,22 @@ def _regions(
     )
     return [
         {
-            "region": name,
-            "ml": float(part.sum() * voxel_ml(space)),
+            "region": _title(name),
+            "ml": float(volumes[:, k].mean()),
             "effect_percent": [float(100 * np.expm1(e)) for e in tested.effect[:, k]],
             "statistic": float(tested.statistic[k]),
             "p": float(tested.p[k]),
             "q": float(tested.q[k]),
         }
-        for k, (name, part) in enumerate(weights.items())
+        for k, name in enumerate(names)
     ]
+
+
+def _title(name: str) -> str:
+    plain = name.removesuffix("_ml")
+    if name == HEAD:
+        return "Head size (brain with fluid)"
+    return TITLES[plain] if plain in TITLES else region_title(plain)
 
 
 def _in_latents(

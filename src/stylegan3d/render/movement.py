@@ -234,6 +234,28 @@ def _display(image: Tensor) -> Tensor:
     return ((image + 1) / 2).clamp(0, 1.5).float().cpu()
 
 
+@torch.no_grad()
+def deformation_between(generator: Generator, w: Tensor, to: Tensor) -> Movement:
+    """The map from one latent's brain to another's as the deformations alone have it.
+
+    An edited scan is also moved where the generator changes greys at borders (`refined`); local
+    volumes of subjects are those of the deformation. Without one the two brains are registered.
+
+    Parameters
+    ----------
+    w, to : Tensor, shape (num_layers, w_dim)
+        What is shown at x of the brain of `to` lies at x + displacement(x) in that of `w`.
+    """
+    anatomy = deformed_anatomy(generator)
+    if anatomy is None:
+        return Mover(generator, w).to(to)
+    before, after = (
+        anatomy.smooth_points(latent[None].float().to(generator.device)) for latent in (w, to)
+    )
+    offsets = composed(before, after)
+    return _movement(offsets, torch.zeros_like(offsets[:, :1]), generator.space)
+
+
 def movement_between(
     before: np.ndarray, after: np.ndarray, space: Space, *, quick: bool = False
 ) -> Movement:
