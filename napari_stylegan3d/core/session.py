@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ class Session(QObject):
         #: Default second brain in Mix, by model.
         self._seconds: dict[str, Source] = {}
         #: Age and sex as typed, by the key of `person_of` and `person_in`.
-        self.persons: dict[str, Person] = {}
+        self.persons: dict[Hashable, Person] = {}
         #: Whether edits and mix go along to the next number; else each number has its own.
         self.keep_edits = False
         self._own: dict[Source, tuple[Mix | None, tuple[Edit, ...]]] = {}
@@ -361,29 +361,29 @@ class Session(QObject):
         known = next((c for c in reversed(self._projected) if c.is_of(source)), None)
         return known or Case.of_latent(source)
 
-    def person_of(self, recipe: Recipe) -> tuple[Person, str]:
+    def person_of(self, recipe: Recipe) -> tuple[Person, Hashable]:
         """Whose brain a recipe shows, and a key that is the same for all pictures of them.
 
         Age and sex as typed, else from the scan's files, else from the label of a random brain.
         """
         mix = recipe.mix
         if mix is not None and any(mix.strength):
-            key = f"mix {recipe.source} {mix.source}"  # of two people, so nobody's
+            key = (recipe.source, mix.source)  # of two people, so nobody's
             return self.persons.get(key, Person()), key
         case, label = self.case_of(recipe.source), recipe.label
         if case is not None and case.scan is not None:
             return self.person_in(case.scan)
-        key, person = f"recipe {recipe.source}", Person()
+        source, person = recipe.source, Person()
         if case is None and label is not None and recipe.source.kind == "seed":
             values = dict(label.values)
             sex = values.get("sex")
             known = str(sex) if sex in SEXES else None
             person = Person(finite_number(values.get("age")), known)
-        return self.persons.get(key, person), key
+        return self.persons.get(source, person), source
 
-    def person_in(self, scan: ScanData) -> tuple[Person, str]:
+    def person_in(self, scan: ScanData) -> tuple[Person, Hashable]:
         """Who is in a scan, and the key of the scan."""
-        key = f"scan {scan.sha256}"
+        key = scan.sha256
         return self.persons.get(key, scan.person), key
 
     def find_projected(self, source: Source) -> Case | None:

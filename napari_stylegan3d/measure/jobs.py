@@ -13,6 +13,8 @@ from napari_stylegan3d.core.tissues import segmenter
 from stylegan3d.segmentation.words import Person
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from stylegan3d.geometry.space import Space
     from stylegan3d.recipe.recipe import Recipe
 
@@ -48,7 +50,7 @@ class Subject:
     loaded: Loaded | None = None
     against: str = ""
     person: Person = field(default_factory=Person)
-    key: str = ""
+    key: Hashable = ""
 
 
 @dataclass(frozen=True, eq=False)

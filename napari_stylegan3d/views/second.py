@@ -27,7 +27,7 @@ WAYS = (
     ("overlay", _("Overlay"), _("The second image over the patient's picture.")),
     ("second", _("Second image"), _("The second image alone, in the three planes.")),
 )
-KEYS = "Ctrl+7"
+KEYS = "Ctrl+8"
 #: Colours from black to white, of each name.
 COLORS = {
     "hot": (_("Hot"), ((0, 0, 0), (0.7, 0, 0), (1, 0.55, 0), (1, 1, 0.75))),

@@ -20,7 +20,9 @@ from stylegan3d.errors import ScanError
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.segmentation import inference
-from stylegan3d.segmentation.inference import Segmentation
+from stylegan3d.segmentation.inference import Segmentation, Segmenter
+from stylegan3d.segmentation.network import TissueNetwork
+from stylegan3d.segmentation.regions import REGIONS
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.translation import painter as painting
 from stylegan3d.translation.contrast import CONTRAST
@@ -73,8 +75,13 @@ def untrained(space):
 def networks(model):
     """Stand-ins for the bundled networks, on the tiny generator's grid."""
     tiny = untrained(model.space)
+    card = {"name": "regions-tiny", "space": {"voxel_mm": list(model.space.voxel_size)}}
+    regions = Segmenter(
+        TissueNetwork((8, 8), len(REGIONS.classes)), card, "0123", torch.device("cpu"), REGIONS
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "bundled_segmenter", Reader)
+        patch.setattr(inference, "bundled_regions", lambda: regions)
         patch.setattr(painting, "bundled_painter", lambda: tiny)
         patch.setattr(network, "screen_dtype", lambda: torch.float32)
         patch.setattr(relabelled, "screen_dtype", lambda: torch.float32)

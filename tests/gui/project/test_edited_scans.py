@@ -93,7 +93,8 @@ def test_the_switch_shows_each_picture_of_the_patient(window, case):
     np.testing.assert_allclose(show(window, "residual"), model - scan, atol=1e-6)
     np.testing.assert_array_equal(show(window, "edited"), edited)
     for key, command in window.explorer.guidance.commands.items():
-        if key.startswith("show_") and key != "show_filled":
+        # Nothing is filled in here, and the toy model knows no usual errors.
+        if key.startswith("show_") and key not in ("show_filled", "show_unusual"):
             command()
             window.settle()
             assert window.find(f"project.show.{key.removeprefix('show_')}").isChecked()

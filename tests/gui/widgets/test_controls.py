@@ -49,7 +49,7 @@ def test_the_document_lists_exactly_the_windows_controls(window, model):
     parts = {name for name in names if name.rsplit(".", 1)[0] in rows_of_parts and name in parts}
     parts -= {name for name in names if name.endswith(".more")}
     shown = {re.sub(r"\.\d+$", ".N", name) for name in names - parts}
-    shown = {re.sub(r"^measure\.[a-z]+\.", "measure.TISSUE.", name) for name in shown}
+    shown = {re.sub(r"^measure\.[a-z_]+\.", "measure.TISSUE.", name) for name in shown}
     assert shown == listed
 
 
