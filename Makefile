@@ -16,8 +16,10 @@ TOUR  := tour-output
 ARGS  ?=
 PYTHON   ?=
 PIP_ARGS ?=
-# A file of tests runs in one process, several files beside each other.
-WORKERS  ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A file of tests runs in one process, several files beside each other: one more than there are
+# cores, since tests of the window wait much of their time.
+CORES    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+WORKERS  ?= -n $(shell expr $(CORES) + 1) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test bench soak lint format docs site notebooks lock licences audit sbom release text clean

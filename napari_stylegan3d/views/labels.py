@@ -184,9 +184,11 @@ class Labels(Glass):
         if self.lettered and not self._is_narrow:
             beside = self.width() // 2 - MARGIN_PX - scaled(LETTER_PX)
             room = round(UPPER_SHARE * self.width())
-        what, colon, name = lines[-1].partition(": ")
-        if len(what) > 1 and colon and metrics.horizontalAdvance(lines[-1]) > beside:
-            lines[-1:] = [f"{what}:", name]
+        lines = [
+            part
+            for line in lines
+            for part in (_after_name(line) if metrics.horizontalAdvance(line) > beside else [line])
+        ]
         parts = [(part, line in WARNINGS) for line in lines for part in _broken(line).split("\n")]
         elide = Qt.TextElideMode.ElideMiddle
         low = len(parts) - LETTER_LINES
@@ -300,6 +302,12 @@ class Labels(Glass):
         """Width in pixels of the longest caption line beside the scale bar."""
         metrics, lines = QFontMetrics(_caption_font()), self.written.split("\n")
         return max(metrics.horizontalAdvance(line) for line in lines[-LETTER_LINES:])
+
+
+def _after_name(line: str) -> list[str]:
+    """A line broken after the name it begins with, if any; letters of a comparison stay."""
+    name, colon, rest = line.partition(": ")
+    return [f"{name}:", rest] if len(name) > 1 and colon and line not in WARNINGS else [line]
 
 
 def _broken(line: str) -> str:
