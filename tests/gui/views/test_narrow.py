@@ -50,8 +50,9 @@ def test_an_edited_scan_is_called_one_however_narrow_the_view(labels, width):
     canvas.resize(width, 300)
     sheet.place(canvas)
     sheet.set_provenance(Provenance("edited", "sub-07", "A direction with a long name +1.5 sd"))
-    first, *warning = sheet.written.split("\n")
-    assert first.startswith("sub-07: ")
+    name, what, *warning = sheet.written.split("\n")
+    assert name == "sub-07:"
+    assert what.startswith("A dir")
     assert warning == ["Edited scan,", "not a recording"]
 
 
