@@ -152,7 +152,9 @@ class Rendering(QObject):
         if self._is_cramped:
             self._submit(recipe, "preview")
             return
-        if not self._warm or (not live and self._full_s <= INSTANT_S):
+        # A slider that is let go where it rests changes nothing, and its preview is there already.
+        previewed = self._last == (recipe, "preview") and not self.busy
+        if not self._warm or (not live and (previewed or self._full_s <= INSTANT_S)):
             self._submit(recipe, "full")
             return
         self._submit(recipe, "preview", live)
@@ -165,7 +167,7 @@ class Rendering(QObject):
         assert loaded is not None
         assert renders is not None
         # A newer recipe cancels a full volume. Previews are always finished: otherwise nothing
-        # would # be seen during a drag.
+        # would be seen during a drag.
         gives_way = request.quality == "full" and self._warm
 
         def should_stop() -> bool:
@@ -188,8 +190,11 @@ class Rendering(QObject):
             self.renders.submit(RenderRequest(recipe, quality, self.sliced_at() if flat else None))
 
     def slice_elsewhere(self) -> None:
-        """The views show other slices: draw them, if the picture has only those of before."""
-        if self._planes_only and self._last == (self._wanted, "preview"):
+        """The views show other slices: draw them, if the picture has only those of before.
+
+        A full volume that is being made waits: until it is there, the other slices are not edited.
+        """
+        if self._planes_only and self._last is not None and self._last[0] == self._wanted:
             self._last = None
             self._submit(self._wanted, "preview", True)
 
@@ -201,6 +206,7 @@ class Rendering(QObject):
     def _show_kept(self, recipe: Recipe) -> None:
         if self._last == (recipe, "full") and recipe in self._kept:
             self._kept.move_to_end(recipe)
+            self._planes_only = False
             self.shown.emit(recipe, self._kept[recipe])
 
     @property
@@ -215,6 +221,8 @@ class Rendering(QObject):
         if picture.quality == "full":
             self._full_s = picture.rendered.seconds
             self._kept[request.recipe] = picture
+            if self._wanted in self._kept:  # it may be about to be shown: the last to be dropped
+                self._kept.move_to_end(self._wanted)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         settled = request.recipe == self._wanted and not self._rest.isActive()

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from napari_stylegan3d.core.rendering import INSTANT_S, REST_MS
 from napari_stylegan3d.views.overlays import DifferenceOverlay
 from stylegan3d import scans
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Source
@@ -39,7 +40,16 @@ def show(window, key: str) -> np.ndarray:
     return window.volume
 
 
-def test_the_views_show_the_scan_and_a_slider_moves_it(window, case):
+@pytest.fixture
+def restless(window) -> Any:
+    """What draws; it makes no full volume while a slider is held, however long that takes."""
+    rendering = window.explorer.rendering
+    rendering._rest.setInterval(10**6)
+    yield rendering
+    rendering._rest.setInterval(REST_MS)
+
+
+def test_the_views_show_the_scan_and_a_slider_moves_it(window, case, restless):
     scan = case.aligned.volume
     assert window.recipe.detail == Detail(case.source)
     np.testing.assert_array_equal(window.volume, scan)
@@ -56,16 +66,26 @@ def test_the_views_show_the_scan_and_a_slider_moves_it(window, case):
         seen.append(window.volume)
     assert all(np.abs(a - b).max() > 1e-3 for a, b in pairwise(seen))
     # While it moves only the slices that are looked at are made, wherever that is.
-    rendering, comparison = window.explorer.rendering, window.explorer.comparison
-    rendering._rest.stop()
-    assert comparison.picture.rendered.through == tuple(window.viewer.dims.point)
+    comparison, start = window.explorer.comparison, tuple(window.viewer.dims.point)
+    assert comparison.picture.rendered.through == start
     in_3d = window.views.view("3D").model.layers[0]
     window.views.view("3D").follower.settle()
     assert in_3d.data is not window.explorer.stage.layer.data, "it waits for the volume"
-    point = tuple(np.add(window.viewer.dims.point, window.explorer.stage.layer.scale))
+    point = tuple(np.add(start, window.explorer.stage.layer.scale))
     window.viewer.dims.point = point
     window.wait(lambda: comparison.picture.rendered.through == point)
-    rendering._rest.start()
+    # Also while the full volume is being made: elsewhere the scan is not edited yet.
+    sliced = []
+    noted = restless.shown.connect(lambda _, picture: sliced.append(picture.rendered.through))
+    restless._submit_full()
+    window.viewer.dims.point = start
+    window.wait(lambda: start in sliced)
+    restless.shown.disconnect(noted)
+    # Let go, it becomes whole, although the recipe stays.
+    restless._full_s = 2 * INSTANT_S
+    slider.setValue(slider.maximum())
+    window.wait(lambda: comparison.recipe == window.recipe and not restless.busy)
+    assert comparison.is_preview
     slider.setSliderDown(False)
     window.settle()
     (edited,) = window.recipe.edits
