@@ -82,7 +82,7 @@ docs: $(READY)  ## Take the pictures of the documents anew, check their links an
 	$(BIN)/python -m pytest tests/test_docs.py
 
 site: $(READY)  ## Make a site of the documents in build/site, without a network
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c scripts/site -b html docs build/site
 	@echo "build/site/index.html"
 
 notebooks: $(READY)  ## Run the notebooks of the documents anew

@@ -120,7 +120,10 @@ def test_command_line_example_of_the_readme_runs(folder_with_a_scan: Path) -> No
 def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
     result = subprocess.run(
-        [*command, "-b", "html", ROOT / "docs", tmp_path / "site", "-d", tmp_path / "doctrees"],
+        [
+            *(*command, "-c", ROOT / "scripts/site", "-d", tmp_path / "doctrees"),
+            *("-b", "html", ROOT / "docs", tmp_path / "site"),
+        ],
         capture_output=True,
         text=True,
     )

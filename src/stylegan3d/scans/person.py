@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.jsontext import read_json
 
 TABLE = "participants.tsv"
 #: Folders above a scan in which its data set's table is looked for: anat, session, subject, set.
@@ -77,7 +77,7 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
 def _of_sidecar(path: Path) -> Person:
     """As dcm2niix and others write it."""
     try:
-        about = from_json(path.read_bytes()) if path.is_file() else {}
+        about = read_json(path) if path.is_file() else {}
     except (OSError, ValueError):
         return Person()
     if not isinstance(about, Mapping):

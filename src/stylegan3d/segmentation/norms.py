@@ -29,7 +29,8 @@ from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.words import AGES, HEAD, score_text
-from stylegan3d.storage.jsontext import finite_number, from_json
+from stylegan3d.storage.bounded import read_text
+from stylegan3d.storage.jsontext import finite_number, read_json
 
 FORMAT, VERSION = "stylegan3d-norms", 1
 FILE = "norms.json"
@@ -401,8 +402,8 @@ def read_norms(path: Path) -> Norms:
     """
     try:
         if path.suffix == ".json":
-            return norms_from(from_json(path.read_bytes()))
-        text = path.read_text(encoding="utf-8-sig")
+            return norms_from(read_json(path))
+        text = read_text(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StyleGAN3DError(
             f"{path} holds no norms ({error}): give a file or a table of people as "

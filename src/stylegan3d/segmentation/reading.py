@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.words import ALL_MEASURES, HEAD
-from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.jsontext import read_json
 
 FORMAT, VERSION = "stylegan3d-reading", 1
 FILE = "reading.json"
@@ -271,6 +270,6 @@ def bundled_reader() -> Reader:
     """
     path = bundled_model_path(BUNDLED) / FILE
     try:
-        return reader_from(from_json(Path(path).read_bytes()))
+        return reader_from(read_json(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StyleGAN3DError(f"{path} cannot be read ({error}): install again.") from error

@@ -1,4 +1,4 @@
-"""Makes a site of these pages: `make site` writes build/site, without a network."""
+"""Makes a site of the pages in docs/: `make site` writes build/site, without a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src"))
 
 _config = configparser.ConfigParser()
