@@ -237,7 +237,13 @@ def _quality(quality: dict[str, Any]) -> str:
     if not quality:
         return "Not measured."
     encoded, mean = quality["encoder_reconstruction"], quality["mean_brain"]
-    pairs = quality["pair_correlation"]
+    pairs = quality.get("pair_correlation")
+    alike = (
+        "The diversity was not measured: that takes two held-out subjects."
+        if pairs is None
+        else "Mean correlation between pairs of brains (lower is more diverse): synthetic "
+        f"{pairs['synthetic']:.3f}, real {pairs['real_validation']:.3f}."
+    )
     return "\n".join(
         [
             f"On {quality['validation_people']} held-out subjects, medians inside the brain:",
@@ -247,8 +253,7 @@ def _quality(quality: dict[str, Any]) -> str:
             f"| by the encoder, no optimisation | {_row(encoded)} |",
             f"| the mean brain, for comparison | {_row(mean)} |",
             "",
-            "Mean correlation between pairs of brains (lower is more diverse): synthetic "
-            f"{pairs['synthetic']:.3f}, real {pairs['real_validation']:.3f}.",
+            alike,
         ]
     )
 

@@ -321,15 +321,15 @@ def measure(generator: Generator, pack: Pack, samples: int = 32) -> dict[str, An
     fakes = [to_display(generator.synthesize(generator.map(row[None])))[0] for row in z]
     mask = generator.template > 0.05
     reals = [to_display(v)[0] for v in volumes.split(1)]
-    return {
+    found = {
         "validation_people": len(reals),
         "encoder_reconstruction": _medians(encoded),
         "mean_brain": _medians(mean_brain),
-        "pair_correlation": {
-            "synthetic": mean_pair_correlation(fakes, mask),
-            "real_validation": mean_pair_correlation(reals, mask),
-        },
     }
+    if len(reals) < 2:
+        return found  # one subject is no pair
+    synthetic, real = (mean_pair_correlation(brains, mask) for brains in (fakes, reals))
+    return found | {"pair_correlation": {"synthetic": synthetic, "real_validation": real}}
 
 
 def mean_pair_correlation(volumes: Sequence[np.ndarray], mask: np.ndarray) -> float:
