@@ -55,15 +55,15 @@ COLUMNS = (
 )
 HEADS = {
     "ml": "ml",
-    "change": _("Change (ml)"),
-    "percent": _("Change (%)"),
+    "change": _("Δ ml"),
+    "percent": _("Δ %"),
     "z": "z",
     "percentile": _("Pctl."),
 }
 REGION_COLUMNS = (
-    ("left", _("Left ml"), _("Volume on the left in millilitres.")),
+    ("left", _("Left"), _("Volume on the left in millilitres.")),
     ("left_z", "z", COLUMNS[3][1]),
-    ("right", _("Right ml"), _("Volume on the right in millilitres.")),
+    ("right", _("Right"), _("Volume on the right in millilitres.")),
     ("right_z", "z", COLUMNS[3][1]),
     (
         "asymmetry",
@@ -76,6 +76,7 @@ REGION_COLUMNS = (
 CURVE_STEPS = 63
 UNUSUAL = 2.0
 SWATCH = 10
+NUMBER_PX = 34
 
 
 class MeasureBox(Fold):
@@ -91,9 +92,12 @@ class MeasureBox(Fold):
             "measure.fold",
             _("Volumes of tissues and regions, and where they lie for age, sex and head size."),
             guide="measure",
+            scrolls=True,
         )
         outer = self.layout()
-        outer.setContentsMargins(14, 6, 14, 6)
+        # The bar that scrolls is at the panel's edge.
+        outer.setContentsMargins(14, 6, 0, 6)
+        self.column.setContentsMargins(0, 0, 6, 4)
         outer.insertWidget(0, controls.line())
         self.of = controls.hint("", "measure.of")
         self.of.setToolTip(_("What the volumes are of, and what the changes are relative to."))
@@ -113,7 +117,7 @@ class MeasureBox(Fold):
         )
         self.column.addWidget(self.reading)
         self.regions = Fold(
-            _("Regions"), "measure.regions", _("Volumes of regions, left and right.")
+            _("Regions (ml)"), "measure.regions", _("Volumes of regions, left and right.")
         )
         self.regions.column.addLayout(self._make_regions())
         self.column.addWidget(self.regions)
@@ -206,13 +210,14 @@ class MeasureBox(Fold):
         self.sex.currentIndexChanged.connect(self.personChanged)
 
     def _make_table(self) -> QGridLayout:
-        grid = _grid()
+        grid = _grid(named=1)
         for column, (key, tip) in enumerate(COLUMNS, 2):
             grid.addWidget(_head(HEADS[key], tip), 0, column, _BOTTOM)
+            grid.setColumnMinimumWidth(column, controls.scaled(NUMBER_PX))
         for row, (tissue, text, tip) in enumerate(ROWS, 1):
             if tissue in COLORS:
                 grid.addWidget(swatch(COLORS[tissue]), row, 0)
-            name = QLabel(text)
+            name = _name(text)
             name.setToolTip(tip)
             grid.addWidget(name, row, 1)
             for column, (key, column_tip) in enumerate(COLUMNS, 2):
@@ -220,19 +225,19 @@ class MeasureBox(Fold):
         return grid
 
     def _make_regions(self) -> QGridLayout:
-        grid = _grid()
-        for column, (_key, head, tip) in enumerate(REGION_COLUMNS, 2):
+        grid = _grid(named=0)
+        for column, (_key, head, tip) in enumerate(REGION_COLUMNS, 1):
             words = _head(head, tip)
             words.setWordWrap(False)
             grid.addWidget(words, 0, column, _BOTTOM)
         for row, (region, (text, _tissue)) in enumerate(PAIRED.items(), 1):
-            grid.addWidget(QLabel(text[0].upper() + text[1:]), row, 1)
-            for column, (key, _head_text, tip) in enumerate(REGION_COLUMNS, 2):
+            grid.addWidget(_name(text[0].upper() + text[1:]), row, 0)
+            for column, (key, _head_text, tip) in enumerate(REGION_COLUMNS, 1):
                 self._add_cell(grid, f"{region}.{key}", tip, row, column)
         for row, region in enumerate(ACROSS, len(PAIRED) + 1):
-            grid.addWidget(QLabel(title_of(f"{region}_ml")), row, 1)
-            self._add_cell(grid, f"{region}.ml", COLUMNS[0][1], row, 2)
-            self._add_cell(grid, f"{region}.z", COLUMNS[3][1], row, 3)
+            grid.addWidget(_name(title_of(f"{region}_ml")), row, 0)
+            self._add_cell(grid, f"{region}.ml", COLUMNS[0][1], row, 1)
+            self._add_cell(grid, f"{region}.z", COLUMNS[3][1], row, 2)
         return grid
 
     def _add_cell(self, grid: QGridLayout, key: str, tip: str, row: int, column: int) -> None:
@@ -272,12 +277,13 @@ class MeasureBox(Fold):
 _BOTTOM = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom
 
 
-def _grid() -> QGridLayout:
+def _grid(named: int) -> QGridLayout:
+    """With the room that is left for the column of the names."""
     grid = QGridLayout()
     grid.setContentsMargins(0, 0, 0, 0)
-    grid.setHorizontalSpacing(10)
+    grid.setHorizontalSpacing(5)
     grid.setVerticalSpacing(3)
-    grid.setColumnStretch(1, 1)
+    grid.setColumnStretch(named, 1)
     return grid
 
 
@@ -286,6 +292,12 @@ def _head(text: str, tip: str) -> QLabel:
     head.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom)
     head.setToolTip(tip)
     return head
+
+
+def _name(text: str) -> QLabel:
+    name = QLabel(text)
+    name.setWordWrap(True)
+    return name
 
 
 def curve_of(numbers: Numbers | None, measure: str) -> Curve | None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-from qtpy.QtCore import QCoreApplication, QEvent, QSize, Qt, Signal
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QFont
-from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets.controls import row, scaled, tool_button
 from napari_stylegan3d.widgets.text import _
 
 #: Beyond its smallest height, left to what scrolls in the same column.
 SCROLLED_PX = 120
+#: Least height of a column that scrolls.
+LEAST_PX = 150
 
 
 class Fold(QWidget):
@@ -30,6 +32,8 @@ class Fold(QWidget):
         Whether the column is shown at first.
     guide : str
         Section of the user guide that a "?" beside the heading opens; empty for none.
+    scrolls : bool
+        Whether the column scrolls where there is less room than it takes; never sideways.
     """
 
     guideRequested = Signal(str)
@@ -38,7 +42,13 @@ class Fold(QWidget):
     """It is about to take so many pixels more of the column it is in."""
 
     def __init__(
-        self, title: str, name: str, tip: str, unfolded: bool = False, guide: str = ""
+        self,
+        title: str,
+        name: str,
+        tip: str,
+        unfolded: bool = False,
+        guide: str = "",
+        scrolls: bool = False,
     ) -> None:
         super().__init__()
         self.header = QToolButton()
@@ -53,8 +63,9 @@ class Fold(QWidget):
         font = QFont(self.header.font())
         font.setBold(True)
         self.header.setFont(font)
-        self.body = QWidget()
-        self.column = QVBoxLayout(self.body)
+        inner = QWidget()
+        self.body = _Scrolled(inner) if scrolls else inner
+        self.column = QVBoxLayout(inner)
         self.column.setContentsMargins(0, 0, 0, 4)
         self.column.setSpacing(9)
         outer = QVBoxLayout(self)
@@ -82,6 +93,48 @@ class Fold(QWidget):
         self.body.setVisible(unfolded)
         arrow = Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
         self.header.setArrowType(arrow)
+
+
+class _Scrolled(QScrollArea):
+    """As high as its content where there is room; scrolls where there is not."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.setWidgetResizable(True)
+        self.setWidget(content)
+
+    def sizeHint(self) -> QSize:
+        """Of the content, which may grow and shrink."""
+        return QSize(self._least_width(), self._content_height())
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the content needs to be, and as high as can be read."""
+        return QSize(self._least_width(), min(self._content_height(), scaled(LEAST_PX)))
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Take the height that a content of another height asks for."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
+
+    def _least_width(self) -> int:
+        content = self.widget()
+        least = 0 if content is None else content.minimumSizeHint().width()
+        return least + self.verticalScrollBar().sizeHint().width()
+
+    def _content_height(self) -> int:
+        content = self.widget()
+        layout = None if content is None else content.layout()
+        if layout is None:
+            return 0
+        width = self.viewport().width()
+        return (
+            layout.totalHeightForWidth(width)
+            if layout.hasHeightForWidth()
+            else (layout.totalSizeHint().height())
+        )
 
 
 def take_turns(column: QWidget, *folds: Fold) -> None:

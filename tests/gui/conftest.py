@@ -180,6 +180,11 @@ def _greeted() -> None:
 def _nothing_remembered() -> Iterator[None]:
     """How one test leaves its window is not how the next finds it."""
     yield
+    forget()
+
+
+def forget() -> None:
+    """Remove what a window remembers of the last one."""
     from napari_stylegan3d.widgets.settings import (
         FOLDER,
         LOOK,
@@ -202,6 +207,8 @@ def shared_window(qapp: Any, model: Any) -> Iterator[Window]:
     import napari
     from qtpy.QtTest import QTest
 
+    # What the window of another file remembered when it was closed.
+    forget()
     viewer = napari.Viewer(show_welcome_screen=False)
     window = open_window(viewer, model)
     yield window

@@ -47,7 +47,7 @@ KEY_MEASURES = (
     "left_thalamus_ml",
     "right_thalamus_ml",
 )
-NO_PERSON = "Percentiles need age and sex: both are unknown or one is."
+NO_PERSON = "Percentiles need age and sex; at least one of them is unknown."
 
 
 @dataclass(frozen=True, eq=False)

@@ -465,6 +465,27 @@ def test_measure_gives_way_where_there_is_no_room_for_both(window, part):
     assert not explorer.measuring.box.open
     QTest.qWait(50)
     assert main.height() == 720
+    main.resize(1280, 960)
+    QTest.qWait(50)
+    explorer.measuring.box.unfold()
+    assert part.box.header.isChecked()
+    explorer.measuring.box.unfold(False)
+    main.resize(before)
+
+
+def test_the_regions_of_measure_scroll(window):
+    box, main = window.explorer.measuring.box, window.viewer.window._qt_window
+    before = main.size()
+    main.resize(1280, 720)
+    QTest.qWait(50)
+    box.unfold()
+    box.regions.unfold()
+    QTest.qWait(50)
+    assert main.height() == 720
+    assert box.body.verticalScrollBar().maximum() > 0
+    assert box.body.horizontalScrollBar().maximum() == 0
+    box.regions.unfold(False)
+    box.unfold(False)
     main.resize(before)
 
 
