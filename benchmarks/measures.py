@@ -85,7 +85,7 @@ def main() -> None:
             truth = np.array([row["brain_ml"] for row in rows])
         else:
             indices = [k for k, t in tissue.items() if t == key.removesuffix("_ml")]
-            voxel_ml = abs(np.linalg.det(pack.space.affine[:3, :3])) / 1000
+            voxel_ml = pack.space.voxel_ml
             truth = np.array([np.isin(m, indices).sum() * voxel_ml for m in maps])
         counted = (np.array([row[key] for row in found]) - offset) / factor
         slope, start = np.polyfit(counted[fit], truth[fit], 1)

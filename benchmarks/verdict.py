@@ -185,7 +185,7 @@ def lesions(bench: Bench, pairs: Sequence[str]) -> None:
             bool(near[tuple(np.rint(way[:3, :3] @ f["center_mm"] + way[:3, 3]).astype(int))])
             for f in told["findings"] or ()
         )
-        size = mask.sum() * abs(np.linalg.det(aligned.space.affine)) / 1000
+        size = mask.sum() * aligned.space.voxel_ml
         print(f"  {path.name}: {size:.1f} ml of lesions, AUC {auc:.3f}, {hits} findings in them")
         print(f"    {in_words(told)}", flush=True)
 

@@ -57,9 +57,7 @@ def index_of(tissue: str) -> int:
 
 def size_ml(labels: np.ndarray, tissue: int, space: Space) -> float:
     """Volume of a tissue in labels (X, Y, Z)."""
-    from stylegan3d.segmentation.classes import voxel_ml
-
-    return float((labels == tissue).sum()) * voxel_ml(space)
+    return float((labels == tissue).sum()) * space.voxel_ml
 
 
 def decimals_of(tissue: str) -> int:

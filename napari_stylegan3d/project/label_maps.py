@@ -15,6 +15,7 @@ from napari_stylegan3d.core.messages import tell_done
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import Upright, upright
 from napari_stylegan3d.widgets.text import _, ngettext
+from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
@@ -56,8 +57,7 @@ class LabelMap:
     def in_words(self) -> str:
         """Such as "lesion: 1 label, 12.3 ml"."""
         count = len(np.unique(self.data[self.data != 0]))
-        voxel_ml = abs(np.linalg.det(self.affine[:3, :3])) / 1000
-        size = np.count_nonzero(self.data) * voxel_ml
+        size = np.count_nonzero(self.data) * voxel_ml_of(self.affine)
         words = ngettext(
             "{name}: {count} label, {size:.1f} ml", "{name}: {count} labels, {size:.1f} ml", count
         )

@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_stylegan3d.project.label_maps import KEY
 from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
@@ -43,8 +44,7 @@ class Region:
     def millilitres(self) -> float:
         """Its volume, if it has an affine."""
         assert self.affine is not None
-        voxel_ml = abs(np.linalg.det(self.affine[:3, :3])) / 1000
-        return float(np.count_nonzero(self.data) * voxel_ml)
+        return float(np.count_nonzero(self.data) * voxel_ml_of(self.affine))
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON: its voxels as bits, compressed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils import Colormap
 from scipy.ndimage import binary_erosion
 
@@ -75,14 +75,7 @@ class Outline:
             self._remove()
 
     def _remove(self) -> None:
-        if self.layer is not None and self.layer in self.viewer.layers:
-            dims, point = self.viewer.dims, self.viewer.dims.point
-            with keeping_active(self.viewer):
-                self.viewer.layers.remove(self.layer)
-            # Removing the finer grid reduces the number of steps, and napari's sliders, which count
-            # steps, would move the crosshair to the edge of the field of view.
-            if len(point) == dims.ndim:
-                dims.point = point
+        remove_finer(self.viewer, self.layer)
         self.layer = None
 
 
@@ -93,6 +86,19 @@ def keeping_active(viewer: ViewerModel) -> Iterator[None]:
     yield
     if active in viewer.layers:
         viewer.layers.selection.active = active
+
+
+def remove_finer(viewer: ViewerModel, layer: Layer | None) -> None:
+    """Remove a layer of a finer grid; the active layer and the crosshair stay."""
+    if layer is None or layer not in viewer.layers:
+        return
+    dims, point = viewer.dims, viewer.dims.point
+    with keeping_active(viewer):
+        viewer.layers.remove(layer)
+    # Removing the finer grid reduces the number of steps, and napari's sliders, which count
+    # steps, would move the crosshair to the edge of the field of view.
+    if len(point) == dims.ndim:
+        dims.point = point
 
 
 def outline_of(generator: Generator) -> Upright:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QButtonGroup, QComboBox, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, Over
 from napari_stylegan3d.views.display import Upright
-from napari_stylegan3d.views.outline import keeping_active
+from napari_stylegan3d.views.outline import keeping_active, remove_finer
 from napari_stylegan3d.views.overlays import place
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
@@ -146,13 +146,7 @@ class SecondLayer:
 
     def hide(self) -> None:
         """Remove it."""
-        if self.layer is not None and self.layer in self.viewer.layers:
-            dims, point = self.viewer.dims, self.viewer.dims.point
-            with keeping_active(self.viewer):
-                self.viewer.layers.remove(self.layer)
-            # Without its finer grid the crosshair would jump: see `Outline`.
-            if len(point) == dims.ndim:
-                dims.point = point
+        remove_finer(self.viewer, self.layer)
         self.layer = self._volume = None
 
 

@@ -174,7 +174,7 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         quality, how = aligned.quality, ALIGNED
         measures = inspector.measure(volume) | measure_scan(aligned)
         found = checks(aligned.steps)
-    voxel_ml = abs(np.linalg.det(job.target.space.affine[:3, :3])) / 1000
+    voxel_ml = job.target.space.voxel_ml
     result = {
         "prepared": how,
         "quality": round(quality, 4),

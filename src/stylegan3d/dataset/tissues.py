@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, voxel_ml_of
 from stylegan3d.scans.checks import READ_ERRORS, check_content
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.opening import open_image
@@ -121,7 +121,7 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
     if not np.isfinite(values).all() or (values != np.round(values)).any():
         text = f"{path.name} does not hold whole numbers; give labels, not probabilities."
         return Tissues(none, [Note("check", text)])
-    voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+    voxel_ml = voxel_ml_of(labels.affine)
     voxels = dict.fromkeys(columns, 0)
     for value, count in zip(values, counts, strict=True):
         column = tissues.get(int(value), BACKGROUND) + UNIT

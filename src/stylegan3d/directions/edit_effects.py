@@ -95,7 +95,6 @@ def measure_effect(
     """
     check = check or _nothing
     change = np.abs(np.subtract(after, before, dtype=np.float32))
-    voxel_mm3 = abs(float(np.linalg.det(space.affine[:3, :3])))
     check()
     tissues_before = read_tissues(before, space, dtype=dtype)
     check()
@@ -108,7 +107,7 @@ def measure_effect(
         tissues_before.volumes,
         tissues_after.volumes,
         tissues_after.how,
-        float(np.count_nonzero(change > THRESHOLD)) * voxel_mm3,
+        1000 * space.voxel_ml * int(np.count_nonzero(change > THRESHOLD)),
         THRESHOLD,
         ABOUT[attribute][0] if near is not None else "",
         outside,

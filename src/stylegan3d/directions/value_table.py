@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from stylegan3d.directions.people import as_numbers
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.parts import leads_out
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.storage.bounded import separator_of
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import LONGEST_NUMBER, short_repr
 from stylegan3d.storage.tensorfiles import read_bytes
@@ -68,7 +69,7 @@ class ValueTable:
             raise RecipeError(
                 f"{self.path.name} has no column {column}: use one of {', '.join(self.columns)}."
             )
-        cells = [None if cell is None else _number(cell) for cell in self.columns[column]]
+        cells = [None if cell is None else cell_number(cell) for cell in self.columns[column]]
         values = as_numbers(column, cells)
         if np.isinf(values).any():
             raise RecipeError(
@@ -117,7 +118,7 @@ def read_value_table(path: str | Path) -> ValueTable:
             f"{path.name} is not text in UTF-8: save it as CSV (UTF-8) and open that."
         ) from None
     try:
-        cells = list(csv.reader(io.StringIO(text), _dialect(text)))
+        cells = list(csv.reader(io.StringIO(text), delimiter=separator_of(text)))
     except csv.Error as reason:  # a cell of more than 128 kB, or a NUL in older Python versions
         raise RecipeError(
             f"{path.name} is not a table of values ({reason}): save it again as CSV (UTF-8)."
@@ -198,18 +199,7 @@ def latents_of_recipes(generator: Generator, recipes: Sequence[Recipe]) -> np.nd
     return latents
 
 
-def _dialect(text: str) -> Any:
-    """Detect the separator from the first row."""
-    first = text.split("\n", 1)[0]
-    separator = max("\t;,", key=first.count)
-
-    class Separated(csv.excel):
-        delimiter = separator
-
-    return Separated
-
-
-def _number(cell: str) -> float | str:
+def cell_number(cell: str) -> float | str:
     """The number in a cell, with decimal point or comma; other text is returned unchanged."""
     try:
         return float(cell)

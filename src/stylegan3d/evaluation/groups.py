@@ -18,15 +18,14 @@ import numpy as np
 import torch
 
 from stylegan3d.directions.custom import direction_between, direction_of_values
-from stylegan3d.directions.value_table import ValueTable
+from stylegan3d.directions.value_table import ValueTable, cell_number
 from stylegan3d.errors import RecipeError
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.permutation import Tested, permuted
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
-from stylegan3d.segmentation.classes import TITLES
 from stylegan3d.segmentation.numbers import HEAD, label_brain
-from stylegan3d.segmentation.regions import region_title
+from stylegan3d.segmentation.words import title_of
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -75,6 +74,17 @@ class Design:
     blocks: np.ndarray | None
     group: np.ndarray
     subjects: int
+
+    def compared(self, values: np.ndarray, permutations: int, seed: int) -> Tested:
+        """`values` of brains (first axis), compared between the groups or along the number."""
+        return permuted(
+            self.averaged(values),
+            self.interest,
+            self.fixed,
+            blocks=self.blocks,
+            permutations=permutations,
+            seed=seed,
+        )
 
     def averaged(self, values: np.ndarray) -> np.ndarray:
         """`values` of brains (first axis), averaged for each row."""
@@ -238,6 +248,7 @@ def compare_latents(
     RecipeError
         See `design_of`.
     """
+    # What is wrong with the table is said before the brains are measured, which takes minutes.
     design_of(table, by, [name for name in hold_fixed if name != HEAD_SIZE], subjects)
     w = torch.from_numpy(latents).float()
     mean = w.mean(dim=0)
@@ -256,14 +267,7 @@ def compare_latents(
     inside = (torch.nn.functional.interpolate(brain, space.shape, mode="area")[0, 0] > 0.5).numpy()
     known = {HEAD_SIZE: np.array([row[HEAD] for row in measured])}
     design = design_of(table, by, hold_fixed, subjects, known)
-    maps = permuted(
-        design.averaged(np.stack(logs)[:, inside]),
-        design.interest,
-        design.fixed,
-        blocks=design.blocks,
-        permutations=permutations,
-        seed=seed,
-    )
+    maps = design.compared(np.stack(logs)[:, inside], permutations, seed)
     regions = _regions(design, measured, permutations, seed)
     means, direction, notes = _in_latents(generator, latents, design, subjects)
     return Comparison(
@@ -288,25 +292,15 @@ def compare_maps(
     """
     design = design_of(table, by, hold_fixed, subjects)
     inside = (maps != 0).any(axis=0)
-    values = design.averaged(maps[:, inside].astype(np.float64))
-    tested = permuted(
-        values,
-        design.interest,
-        design.fixed,
-        blocks=design.blocks,
-        permutations=permutations,
-        seed=seed,
-    )
+    tested = design.compared(maps[:, inside].astype(np.float64), permutations, seed)
     return Comparison(design, space, inside, tested, [], notes=_remarks(design), relative=False)
 
 
 def _cells(table: ValueTable, name: str, kept: np.ndarray) -> np.ndarray:
     """A column as numbers, or else as words."""
-    words = np.array([str(table.columns[name][k]) for k in kept])
-    try:
-        return np.array([float(word.replace(",", ".")) for word in words])
-    except ValueError:
-        return words
+    words = [str(table.columns[name][k]) for k in kept]
+    numbers = [cell_number(word) for word in words]
+    return np.array(words if any(isinstance(one, str) for one in numbers) else numbers)
 
 
 def _group(by: str, cells: np.ndarray, name: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -340,17 +334,10 @@ def _regions(
     left_out = {HEAD} if HEAD_SIZE in design.held_fixed else set()
     names = [n for n in measured[0] if n.endswith("_ml") and n not in left_out]
     volumes = np.array([[max(row[name], LEAST_ML) for name in names] for row in measured])
-    tested = permuted(
-        design.averaged(np.log(volumes)),
-        design.interest,
-        design.fixed,
-        blocks=design.blocks,
-        permutations=permutations,
-        seed=seed,
-    )
+    tested = design.compared(np.log(volumes), permutations, seed)
     return [
         {
-            "region": _title(name),
+            "region": title_of(name),
             "ml": float(volumes[:, k].mean()),
             "effect_percent": [float(100 * np.expm1(e)) for e in tested.effect[:, k]],
             "statistic": float(tested.statistic[k]),
@@ -359,13 +346,6 @@ def _regions(
         }
         for k, name in enumerate(names)
     ]
-
-
-def _title(name: str) -> str:
-    plain = name.removesuffix("_ml")
-    if name == HEAD:
-        return "Head size (brain with fluid)"
-    return TITLES[plain] if plain in TITLES else region_title(plain)
 
 
 def _in_latents(

@@ -30,6 +30,11 @@ class Space:
         return float(x), float(y), float(z)
 
     @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres."""
+        return voxel_ml_of(self.affine)
+
+    @property
     def center_mm(self) -> np.ndarray:
         """(3,) RAS+ millimetres of the centre of the grid."""
         middle = (np.asarray(self.shape) - 1) / 2
@@ -54,6 +59,11 @@ class Space:
         zoom[:3, 3] = (scale - 1) / 2
         x, y, z = (int(n) for n in shape)
         return Space((x, y, z), self.affine @ zoom)
+
+
+def voxel_ml_of(affine: np.ndarray) -> float:
+    """Volume in millilitres of a voxel of the grid with this affine."""
+    return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
 
 
 #: A 0.4 mm whole head is 640 x 640 x 512 voxels = 0.8 GB as float32: no real scan is larger.

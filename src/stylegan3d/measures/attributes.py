@@ -108,7 +108,6 @@ def measure_volume(volume: np.ndarray, space: Space) -> dict[str, float]:
     frame = _Brain.of(volume, space)
     if frame is None:
         return {measure.key: float("nan") for measure in MEASURES}
-    voxel_ml = abs(np.linalg.det(space.affine[:3, :3])) / 1000
     inside = frame.intensity[frame.mask]
     white_share = np.clip((inside - frame.grey) / (frame.white - frame.grey), 0, 1)
     pure = PURE_FLUID * frame.white
@@ -120,10 +119,10 @@ def measure_volume(volume: np.ndarray, space: Space) -> dict[str, float]:
         "white_ml": float(white_share.sum()),
     }
     result = {
-        key: offset + factor * voxel_ml * counted[key]
+        key: offset + factor * space.voxel_ml * counted[key]
         for key, (offset, factor) in CALIBRATION.items()
     }
-    fluid_ml = float(fluid_share.sum()) * voxel_ml - result["ventricle_ml"]
+    fluid_ml = float(fluid_share.sum()) * space.voxel_ml - result["ventricle_ml"]
     return {
         **result,
         **_shape(frame),

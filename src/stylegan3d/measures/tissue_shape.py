@@ -22,7 +22,7 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.progress import Progress
-from stylegan3d.segmentation.classes import CLASSES, voxel_ml
+from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter
 
 CSF, GREY, WHITE, VENTRICLE, OTHER = range(1, len(CLASSES))
@@ -99,7 +99,7 @@ def tissue_shape(volume: np.ndarray, labels: np.ndarray, space: Space) -> dict[s
     found["fold_strength"] = whole.fold_strength()
     found |= _ribbon(cortex, whole.white, tissue, mm) | _sulci(tissue | (labels == VENTRICLE), mm)
     _, islands = ndimage.label(cortex)
-    found["grey_islands"] = (islands - 1) / (cortex.sum() * voxel_ml(space))
+    found["grey_islands"] = (islands - 1) / (cortex.sum() * space.voxel_ml)
     found["likeness"] = _likeness(image, tissue & cerebrum, mm, sideways)
     return {key: float(found[key]) for key in TISSUE_SHAPE}
 
@@ -149,7 +149,7 @@ class _Tissues:
         self, image: np.ndarray, grey: np.ndarray, white: np.ndarray, contrast: float, space: Space
     ) -> None:
         self.image, self.grey, self.white, self.contrast = image, grey, white, contrast
-        self.mm, self.ml = np.array(space.voxel_size), voxel_ml(space)
+        self.mm, self.ml = np.array(space.voxel_size), space.voxel_ml
 
     @classmethod
     def of(

@@ -57,7 +57,7 @@ class Mask(Operator):
         if self._own is None:
             return None
         data, space = self._own
-        return float(abs(np.linalg.det(space.affine[:3, :3])) * np.count_nonzero(data) / 1000)
+        return space.voxel_ml * int(np.count_nonzero(data))
 
     def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:
         """Bind; a mask in native space needs the aligned scan it belongs to."""

@@ -228,7 +228,7 @@ def clusters(z: np.ndarray) -> list[Cluster]:
 def largest_ml(z: np.ndarray, space: Space) -> float:
     """Size of the largest cluster, sum of z beyond the threshold times ml; 0 if there is none."""
     found = clusters(z)
-    return found[0].size * _voxel_ml(space) if found else 0.0
+    return found[0].size * space.voxel_ml if found else 0.0
 
 
 def find(z: np.ndarray, mask: np.ndarray, space: Space, limit: float) -> list[Finding]:
@@ -243,7 +243,7 @@ def find(z: np.ndarray, mask: np.ndarray, space: Space, limit: float) -> list[Fi
     limit : float
         Size of a cluster that 5 % of healthy subjects exceed, by `largest_ml`.
     """
-    ml = _voxel_ml(space)
+    ml = space.voxel_ml
     large = [cluster for cluster in clusters(z) if cluster.size * ml > limit][:LISTED]
     if not large:
         return []
@@ -332,10 +332,6 @@ def _halved(volume: np.ndarray) -> np.ndarray:
     x, y, z = (n // STEP for n in padded.shape)
     mean: np.ndarray = padded.reshape(x, STEP, y, STEP, z, STEP).mean(axis=(1, 3, 5))
     return mean
-
-
-def _voxel_ml(space: Space) -> float:
-    return abs(float(np.linalg.det(space.affine[:3, :3]))) / 1000
 
 
 def _is_symmetric(space: Space) -> bool:

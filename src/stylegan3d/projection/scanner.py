@@ -105,7 +105,7 @@ def match_scanner(
     wanted = masked_blur(expected, mask, MATCH_MM / voxel)
     field = _shading(np.interp(smooth, *curve), wanted, core, voxel)
     told = np.where(mask, np.interp(volume, *curve) * field, 0).astype(np.float32)
-    return Matched(told, core, _figures(volume, expected, mask, core, field, voxel))
+    return Matched(told, core, _figures(volume, smooth, expected, mask, core, field, voxel))
 
 
 def match_sharpness(
@@ -228,13 +228,14 @@ def _enlarged(coarse: np.ndarray, shape: tuple[int, ...], step: np.ndarray) -> n
 
 def _figures(
     volume: np.ndarray,
+    smooth: np.ndarray,
     expected: np.ndarray,
     mask: np.ndarray,
     core: np.ndarray,
     field: np.ndarray,
     voxel: np.ndarray,
 ) -> dict[str, float]:
-    """The estimates named in `FIGURES`."""
+    """The estimates named in `FIGURES`; `smooth` is the volume blurred by `MATCH_MM`."""
     inside = expected[core]
 
     def median(share: tuple[float, float]) -> float:
@@ -242,10 +243,7 @@ def _figures(
         return float(np.median(volume[core][(inside >= low) & (inside <= high)]))
 
     white = max(median(WHITE_SHARE), 1e-3)
-    fine = volume - masked_blur(volume, mask, MATCH_MM / voxel)
-    middle = masked_blur(volume, mask, MATCH_MM / voxel) - masked_blur(
-        volume, mask, 2 * MATCH_MM / voxel
-    )
+    fine, middle = volume - smooth, smooth - masked_blur(volume, mask, 2 * MATCH_MM / voxel)
     deep = core & (expected >= np.percentile(inside, WHITE_SHARE[0]))
     deep = ndimage.binary_erosion(deep) if np.count_nonzero(deep) > LEAST_VOXELS else deep
     noise = np.median(np.abs(fine[deep])) if deep.any() else 0.0

@@ -95,8 +95,7 @@ class Movement:
     @property
     def gained_ml(self) -> np.ndarray:
         """What each voxel's tissue gained in volume, millilitres (X, Y, Z); below 0: lost."""
-        voxel = abs(np.linalg.det(self.space.affine[:3, :3])) / 1000
-        return np.asarray((1 - self.jacobian) * voxel, np.float32)
+        return np.asarray((1 - self.jacobian) * self.space.voxel_ml, np.float32)
 
     @cached_property
     def is_nothing(self) -> bool:

@@ -156,4 +156,4 @@ def check_brain_size(mask: np.ndarray, space: Space) -> None:
 
 def voxel_litres(space: Space) -> float:
     """Volume of one voxel in litres."""
-    return float(abs(np.linalg.det(space.affine[:3, :3]))) / 1e6
+    return space.voxel_ml / 1000

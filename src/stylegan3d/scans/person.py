@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stylegan3d.storage.bounded import read_rows
 from stylegan3d.storage.jsontext import read_json
 
 TABLE = "participants.tsv"
@@ -91,11 +92,8 @@ def _of_sidecar(path: Path) -> Person:
 def _row(path: Path, subject: str) -> Mapping[str, str] | None:
     """A subject's row of a table; None without."""
     try:
-        if not path.is_file():
-            return None
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.DictReader(stream, delimiter="\t")
-            return next((row for row in rows if row.get("participant_id") == subject), None)
+        rows = read_rows(path)
+        return next((row for row in rows if row.get("participant_id") == subject), None)
     except (OSError, UnicodeDecodeError, csv.Error):
         return None
 

@@ -68,11 +68,6 @@ class Scheme:
 TISSUES = Scheme("tissues", CLASSES, tuple(range(len(CLASSES))))
 
 
-def voxel_ml(space: Space) -> float:
-    """Millilitres of one voxel."""
-    return abs(float(np.linalg.det(space.affine[:3, :3]))) / 1000
-
-
 def count_classes(labels: np.ndarray, classes: Sequence[str] = CLASSES) -> np.ndarray:
     """Voxels of each class, int64 [C], in a label map of any shape.
 
@@ -89,7 +84,7 @@ def count_classes(labels: np.ndarray, classes: Sequence[str] = CLASSES) -> np.nd
 
 def volumes_ml(labels: np.ndarray, space: Space, scheme: Scheme = TISSUES) -> dict[str, float]:
     """Millilitres of each class; of tissues also of "brain", grey, white and brain stem."""
-    per_voxel = voxel_ml(space)
+    per_voxel = space.voxel_ml
     counts = count_classes(labels, scheme.classes)
     volumes = {n: float(counts[i]) * per_voxel for i, n in enumerate(scheme.classes) if i > 0}
     if scheme is TISSUES:

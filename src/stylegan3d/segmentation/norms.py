@@ -29,7 +29,7 @@ from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.words import AGES, HEAD, score_text
-from stylegan3d.storage.bounded import read_text
+from stylegan3d.storage.bounded import read_text, separator_of
 from stylegan3d.storage.jsontext import finite_number, read_json
 
 FORMAT, VERSION = "stylegan3d-norms", 1
@@ -413,10 +413,9 @@ def read_norms(path: Path) -> Norms:
 
 
 def _of_table(path: Path, text: str) -> Norms:
-    separator = max("\t;,", key=text.split("\n", 1)[0].count)
     rows, people, sites = [], [], []
     columns: set[str] | None = None
-    for row in csv.DictReader(io.StringIO(text), delimiter=separator):
+    for row in csv.DictReader(io.StringIO(text), delimiter=separator_of(text)):
         age, sex = _cell(row.get("age")), (row.get("sex") or "").strip().upper()[:1]
         if age is None or sex not in ("F", "M") or not AGES[0] <= age <= AGES[1]:
             continue

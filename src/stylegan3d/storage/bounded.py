@@ -68,6 +68,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return list(csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter="\t"))
 
 
+def separator_of(text: str) -> str:
+    """Tab, semicolon or comma: what separates the cells of a table's first row."""
+    return max("\t;,", key=text.split("\n", 1)[0].count)
+
+
 def reason(error: Exception) -> str:
     """Why a file cannot be read, for a sentence that names it already."""
     return getattr(error, "strerror", None) or str(error)
