@@ -2,7 +2,9 @@
 # Makes the virtual environment the Makefile works in: system packages, Python, the packages of the lock,
 # both of ours in editable form. Safe to run again, also after it was interrupted.
 #
-#   PYTHON=python3.12 PIP_ARGS="..." sh scripts/setup.sh .venv
+#   PYTHON=python3.12 PIP_ARGS="..." sh scripts/setup.sh .venv [torch]
+#
+# With `torch` only that is installed, into an environment that is there.
 set -eu
 venv=$1
 here=$(pwd -P)
@@ -124,6 +126,7 @@ sys.exit(not any(name.startswith(("nvidia-", "cuda-", "triton")) for name in nee
 PY
 }
 
+if [ "${2:-}" = torch ]; then install_torch; exit; fi
 install_system_packages
 make_venv
 drop_half_installed

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 import stat
 import subprocess
 import sys
+import zipfile
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -219,3 +221,41 @@ def test_an_audit_tells_weaknesses_apart_from_none(tmp_path: Path) -> None:
     weak = audited(tmp_path, answering([{"id": "CVE-1", "fix_versions": ["1.1"]}]))
     assert weak.returncode == 1
     assert "numpy 1.0: CVE-1, mended in 1.1" in weak.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the script is for a POSIX shell")
+def test_torch_is_checked_against_its_hash_before_it_is_unpacked(tmp_path):
+    wheel = tmp_path / "index" / "torch-9.9-py3-none-any.whl"
+    (tmp_path / "locks").mkdir()
+    wheel.parent.mkdir()
+    _write_wheel(wheel, "value = 1")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (tmp_path / "locks/torch.lock").write_text(f"torch==9.9 --hash=sha256:{digest}\n")
+    _write_wheel(wheel, "value = 2")
+    # An environment whose pip installs beside it.
+    python = tmp_path / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nPIP_TARGET={tmp_path}/site exec {sys.executable} "$@"\n')
+    python.chmod(stat.S_IRWXU)
+    ran = subprocess.run(
+        ["sh", ROOT / "scripts/setup.sh", tmp_path / "venv", "torch"],
+        cwd=tmp_path,
+        env=os.environ | {"PIP_ARGS": f"--no-index --find-links {wheel.parent}"},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 1
+    assert "DO NOT MATCH THE HASHES" in ran.stderr
+    assert "has no hash of this build" in ran.stderr
+    assert not (tmp_path / "site/torch.py").exists()
+
+
+def _write_wheel(path, code):
+    about = "torch-9.9.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("torch.py", code)
+        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: torch\nVersion: 9.9\n")
+        wheel.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{about}/RECORD", "")
