@@ -117,7 +117,7 @@ class MeasureBox(Fold):
         )
         self.column.addWidget(self.reading)
         self.regions = Fold(
-            _("Regions (ml)"), "measure.regions", _("Volumes of regions, left and right.")
+            _("Regions"), "measure.regions", _("Volumes of regions, left and right.")
         )
         self.regions.column.addLayout(self._make_regions())
         self.column.addWidget(self.regions)
@@ -226,6 +226,7 @@ class MeasureBox(Fold):
 
     def _make_regions(self) -> QGridLayout:
         grid = _grid(named=0)
+        grid.addWidget(controls.hint("ml"), 0, 0, Qt.AlignmentFlag.AlignBottom)
         for column, (_key, head, tip) in enumerate(REGION_COLUMNS, 1):
             words = _head(head, tip)
             words.setWordWrap(False)
