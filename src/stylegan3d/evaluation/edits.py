@@ -20,7 +20,7 @@ from stylegan3d.directions.edit_effects import ABOUT, share_outside, surrounding
 from stylegan3d.directions.people import key_of
 from stylegan3d.evaluation.edit_judges import Judges
 from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.reconstruction import encode
+from stylegan3d.evaluation.reconstruction import encode, latents
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.tissue_volumes import read_tissues
 from stylegan3d.metrics.intervals import bootstrap, wilson
@@ -179,11 +179,11 @@ def _left(
     Relative to the encoder's estimate of the image before the edit, so losses of the encoder do not
     count here, but in `composition`.
     """
-    first = _seen(generator, before)
+    first = latents(generator, before)
     start = _drawn(generator, first)
     rows = []
     for strength, volumes in after.items():
-        back = _drawn(generator, _seen(generator, volumes) - strength * step)
+        back = _drawn(generator, latents(generator, volumes) - strength * step)
         edited = _drawn(generator, first + strength * step)
         rows.append(_distances(start, back) / np.maximum(_distances(start, edited), 1e-9))
     return np.mean(rows, axis=0)
@@ -210,14 +210,6 @@ def _outside(
 def _drawn(generator: Generator, w: Tensor) -> list[np.ndarray]:
     """Synthesise latents [n, num_layers, w_dim] without noise."""
     return [packed_synthesis(generator, row[None], "none") for row in w]
-
-
-@torch.no_grad()
-def _seen(generator: Generator, volumes: Sequence[np.ndarray]) -> Tensor:
-    """Encode volumes, [n, num_layers, w_dim]."""
-    assert generator.encoder is not None
-    images = (torch.from_numpy(unit(v))[None, None].to(generator.device) * 2 - 1 for v in volumes)
-    return torch.cat([generator.encoder(image) for image in images])
 
 
 def _distances(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.figure import Figure
-from stylegan3d.evaluation.plots import distributions, interval_bar, scatter
+from stylegan3d.evaluation.plots import curves, distributions, interval_bar, scatter
 from stylegan3d.evaluation.table import alarms, figures_by_part, plain_words, title_of
 from stylegan3d.render.figures import SYNTHETIC
 
@@ -38,7 +38,7 @@ svg { overflow: visible; } svg text { font: 12px system-ui, sans-serif; fill: va
 .plots { display: flex; flex-wrap: wrap; gap: 16px 28px; } .plot { width: 340px; max-width: 100%; }
 .made { fill: var(--made); stroke: var(--made); } .real { fill: var(--real); stroke: var(--real); }
 .area { fill-opacity: 0.3; stroke-width: 1.5; } .dots { fill-opacity: 0.6; stroke: none; }
-.bar path { fill: none; stroke-width: 1.5; } .axis { stroke: var(--soft); fill: none; }
+.bar path, .line { fill: none; stroke-width: 1.5; } .axis { stroke: var(--soft); fill: none; }
 .chance { stroke: var(--soft); stroke-dasharray: 3 3; }
 .key { display: inline-block; width: 11px; height: 11px; border-radius: 6px;
   margin: 0 4px 0 12px; }
@@ -75,6 +75,7 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         _answers(told),
         *(_picture(title, png) for title, png in list(pictures.items())[:1]),
         _plots(told),
+        _curves(told),
         *(_part(title_of(part), rows) for part, rows in figures_by_part(told).items() if rows),
         *(_picture(title, png, _pairs(told)) for title, png in list(pictures.items())[1:]),
         _left_out(told),
@@ -151,12 +152,34 @@ def _plots(report: dict[str, Any]) -> str:
                 drawn.append(distributions(title, both["synthetic"], both["real"]))
     if not drawn:
         return ""
-    key = (
-        '<p><span class="key" style="background:var(--made)"></span>synthetic'
-        '<span class="key" style="background:var(--real)"></span>real</p>'
+    return _drawn("Distributions", ("synthetic", "real"), drawn)
+
+
+def _curves(report: dict[str, Any]) -> str:
+    """The shape statistics against the number of components."""
+    part = report.get("shape_statistics")
+    if not part:
+        return ""
+    titles = {
+        "generalisation": "error in held-out subjects",
+        "specificity": "distance of random ones to a subject",
+        "compactness": "share of variance",
+    }
+    drawn = [
+        curves(title, part["components"], part[key]["model"], part[key]["voxels"])
+        for key, title in titles.items()
+    ]
+    return _drawn("Number of components", ("model", "principal components of voxels"), drawn)
+
+
+def _drawn(title: str, kinds: tuple[str, str], plots: list[str]) -> str:
+    """Plots below a key to their two colours."""
+    key = "".join(
+        f'<span class="key" style="background:var(--{colour})"></span>{kind}'
+        for colour, kind in zip(("made", "real"), kinds, strict=True)
     )
     return (
-        f'<section><h2>Distributions</h2>{key}<div class="plots">{"".join(drawn)}</div></section>'
+        f'<section><h2>{title}</h2><p>{key}</p><div class="plots">{"".join(plots)}</div></section>'
     )
 
 

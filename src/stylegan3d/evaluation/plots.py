@@ -91,6 +91,29 @@ def scatter(title: str, made: np.ndarray, real: np.ndarray) -> str:
     return _framed(title, text, dots(real, "real") + dots(made, "made"), ("", ""))
 
 
+def curves(title: str, counts: Sequence[int], made: Sequence[float], real: Sequence[float]) -> str:
+    """A figure of a model and of its reference against numbers of components, on a log scale."""
+    low, high = min(*made, *real), max(*made, *real)
+    places = np.log(counts) / max(np.log(counts[-1]), 1e-12)
+    wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+
+    def line(values: Sequence[float], kind: str) -> str:
+        heights = (np.asarray(values) - low) / max(high - low, 1e-12)
+        points = [
+            (LEFT + wide * x, TOP + tall * (1 - y)) for x, y in zip(places, heights, strict=True)
+        ]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points)
+        return f'<g class="{kind}"><polyline class="line" points="{path}"/>{dots}</g>'
+
+    text = "; ".join(
+        f"{count}: {a:.4g}, {b:.4g}" for count, a, b in zip(counts, made, real, strict=True)
+    )
+    shown = f"{title}, {low:.3g} to {high:.3g}"
+    ends = (f"{counts[0]}", f"{counts[-1]} components")
+    return _framed(shown, text, line(real, "real") + line(made, "made"), ends)
+
+
 def _framed(title: str, text: str, drawn: str, ends: tuple[str, str]) -> str:
     base = HEIGHT - BOTTOM
     label = escape(f"{title}: {text}")

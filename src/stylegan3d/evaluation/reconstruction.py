@@ -98,13 +98,19 @@ def reconstruct(
     return result | {"people": rows}
 
 
-@torch.no_grad()
 def encode(generator: Generator, volume: np.ndarray) -> np.ndarray | None:
     """A brain (X, Y, Z) through encoder and synthesis without noise; None without an encoder."""
     if generator.encoder is None:
         return None
-    image = torch.from_numpy(volume)[None, None].to(generator.device) * 2 - 1
-    return unit(packed_synthesis(generator, generator.encoder(image), "none"))
+    return unit(packed_synthesis(generator, latents(generator, [volume]), "none"))
+
+
+@torch.no_grad()
+def latents(generator: Generator, volumes: Sequence[np.ndarray]) -> torch.Tensor:
+    """Brains (X, Y, Z), uint8 or in [0, 1], through the encoder: [n, num_layers, w_dim]."""
+    assert generator.encoder is not None
+    images = (torch.from_numpy(unit(v))[None, None].to(generator.device) * 2 - 1 for v in volumes)
+    return torch.cat([generator.encoder(image) for image in images])
 
 
 def _one(

@@ -7,6 +7,7 @@ not a general measure of quality.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
@@ -16,6 +17,8 @@ MS_SSIM_DIFFERENCE = 0.03
 ENCODER, PROJECTED = (0.66, 19.0), (0.78, 21.0)  # SSIM, dB
 FULL_MS = {"bfloat16": 120.0, "float32": 300.0}
 PREVIEW_MS = {"bfloat16": 30.0, "float32": 70.0}
+# Numbers of components with a row of specificity and compactness.
+SHOWN = (1, 8, 64)
 
 
 def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
@@ -179,6 +182,44 @@ def reconstruction(part: dict[str, Any]) -> Iterator[Figure]:
         )
         blurred = part["blurred"]
         real = f"blurred scan {blurred['ssim']:.3f}, {blurred['psnr']:.2f} dB"
+
+
+def shape_statistics(part: dict[str, Any]) -> Iterator[Figure]:
+    """Of `shape_statistics.shape_statistics`; all numbers of components only for generalisation."""
+    measures = (
+        ("generalisation", f"error in held-out subjects (n = {part['held_out']})", 4),
+        ("specificity", f"distance of random ones to a subject (n = {part['samples']})", 4),
+        ("compactness", "variance of subjects, %", 1),
+    )
+    for key, name, digits in measures:
+        found, scale = part[key], 100 if key == "compactness" else 1
+        for i, count in enumerate(part["components"]):
+            if key != "generalisation" and count not in SHOWN:
+                continue
+            beside = {}
+            for kind, shown in (("synthetic", "model"), ("real", "voxels")):
+                beside[kind] = found[shown][i]
+                if f"{shown}_interval" in found:
+                    beside[f"{kind}_interval"] = found[f"{shown}_interval"][i]
+            row = figure(f"{components_of(count)}: {name}", beside, digits, scale=scale)
+            row = replace(row, real=f"PCA of voxels {row.real}")
+            if key == "generalisation":
+                change = with_interval(found["difference"][i], found["difference_interval"][i], 4)
+                row = replace(
+                    row,
+                    compared=f"difference {change}",
+                    aim="below PCA of voxels",
+                    reached=found["difference"][i] < 0,
+                )
+            yield row
+    real = part["specificity"]
+    told = with_interval(real["held_out"], real["held_out_interval"], 4)
+    yield Figure("  held-out subjects, distance to a subject", "", told)
+
+
+def components_of(count: int) -> str:
+    """Such as "8 components"."""
+    return f"{count} component{'' if count == 1 else 's'}"
 
 
 def speed(part: dict[str, Any]) -> Iterator[Figure]:

@@ -209,6 +209,15 @@ METRICS: tuple[Metric, ...] = (
         words.rebuilt,
         needs_generator=True,
     ),
+    Metric(
+        "shape_statistics",
+        "Shape statistics",
+        "shape_statistics:shape_statistics",
+        summary.shape_statistics,
+        "Do its components describe brains better than those of voxels?",
+        words.compared_with_voxels,
+        needs_generator=True,
+    ),
     # Not a property of the brains.
     Metric(
         "speed",

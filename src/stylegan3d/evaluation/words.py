@@ -193,3 +193,15 @@ def rebuilt(part: dict[str, Any]) -> str:
         f"{name}, {part['n']} held-out subjects are reconstructed with SSIM {found['ssim']:.2f} "
         f"and {found['psnr']:.1f} dB (the mean brain: {mean['ssim']:.2f}, {mean['psnr']:.1f} dB)."
     )
+
+
+def compared_with_voxels(part: dict[str, Any]) -> str:
+    """Of `shape_statistics.shape_statistics`."""
+    found, counts = part["generalisation"], part["components"]
+    better = sum(change < 0 for change in found["difference"])
+    return (
+        f"With {counts[-1]} components {part['held_out']} held-out subjects are reconstructed with "
+        f"an error of {found['model'][-1]:.3f} (principal components of voxels: "
+        f"{found['voxels'][-1]:.3f}); the error is smaller at {better} of {len(counts)} numbers of "
+        "components."
+    )
