@@ -10,6 +10,7 @@ import numpy as np
 from qtpy.QtCore import QObject
 from qtpy.QtGui import QImage
 
+from napari_stylegan3d.core.tissues import unusual_z
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.export.jobs import (
     EditedRequest,
@@ -205,6 +206,7 @@ class Exporting(QObject):
             projected.aligned.volume if projected and projected.aligned else None,
             trust,
             person=session.person_of(recipe)[0],
+            unusual_z=unusual_z(),
             dicom=self.panel.as_dicom(),
         )
         self.job.start(save_report, self.render.loaded, request)

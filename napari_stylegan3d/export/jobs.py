@@ -109,14 +109,15 @@ class FilmRequest(Target):
 class ReportRequest(Target):
     """A report; `scan` (X, Y, Z) on the model's grid and the `trust` of its projection, or None.
 
-    `person` is whose brain it is, for percentiles.
+    `person` is whose brain it is, for percentiles; a z beyond `unusual_z` is marked.
     """
 
     recipe: Recipe
     name: str
     scan: np.ndarray | None
     trust: Any
-    person: Any = None
+    person: Any
+    unusual_z: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,11 +253,13 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
     """Render, measure and write the report of a case."""
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.outputs.report import build_case
+    from stylegan3d.outputs.report_html import html_path
     from stylegan3d.outputs.report_page import report_files
     from stylegan3d.storage.volumes import check_output
 
     moved, files = _latents(request, [request.recipe])
-    check_output([request.path, json_path(request.path), *files], request.overwrite)
+    planned = [request.path, html_path(request.path), json_path(request.path)]
+    check_output([*planned, *files], request.overwrite)
     report(0, 2, _("Measuring"))
     case = build_case(
         request.recipe,
@@ -266,6 +269,7 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
         scan=request.scan,
         trust=request.trust,
         person=request.person,
+        unusual_z=request.unusual_z,
     )
     report(1, 2, _("Writing"))
     case = dataclasses.replace(case, recipe=_lasting(request.recipe, moved))

@@ -109,8 +109,8 @@ class ExportPanel(Panel):
             _("Save report"),
             "export.report",
             _(
-                "One page (A4, PDF) about this case: views beside the scan, tissue volumes, "
-                "verdict, recipe."
+                "One page about this case, as PDF (A4) and as one HTML file: verdicts, views "
+                "beside the scan, volumes on curves over age, recipe."
             ),
         )
         self.recipe = RecipePart(session)

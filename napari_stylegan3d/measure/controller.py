@@ -47,6 +47,7 @@ class Measuring(QObject):
         self.box.labelsWanted.connect(self._show_labels)
         self.box.copyRequested.connect(self._copy)
         self.box.personChanged.connect(self._on_person)
+        self.box.unusualChanged.connect(self._on_unusual)
         self.session.recipeChanged.connect(self._on_recipe)
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
@@ -143,6 +144,10 @@ class Measuring(QObject):
         """Age or sex was typed: they stay with this person."""
         if self.measured is not None and self._asked is not None:
             self.session.persons[self._asked.key] = self.box.person
+            self._show_numbers()
+
+    def _on_unusual(self) -> None:
+        if self.measured is not None:
             self._show_numbers()
 
     def _numbers(self, measured: Measured) -> Numbers:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
@@ -11,35 +9,11 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.segmentation.curves import TICKS, Curve, tick_text
 
 HEIGHT = 130
 LEFT, BOTTOM, REST = 40, 20, 8
 LINE, DOT = QColor("#56b4e9"), QColor("#e69f00")
-TICKS = (20, 40, 60, 80)
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """What is drawn.
-
-    Attributes
-    ----------
-    ages, expected, low, high : ndarray, shape (n,)
-        Years, and the median and the limits of 95 % of people in `unit`.
-    age, value : float
-        Of this brain.
-    title, unit : str
-        Of the measure.
-    """
-
-    ages: np.ndarray
-    expected: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    age: float
-    value: float
-    title: str
-    unit: str
 
 
 class CurvePlot(QWidget):
@@ -73,10 +47,7 @@ class CurvePlot(QWidget):
     def _paint(self, painter: QPainter, curve: Curve) -> None:
         left, bottom, rest = (scaled(n) for n in (LEFT, BOTTOM, REST))
         box = QRectF(left, rest, self.width() - left - rest, self.height() - bottom - rest)
-        lowest = min(float(curve.low.min()), curve.value)
-        highest = max(float(curve.high.max()), curve.value)
-        spare = 0.05 * (highest - lowest)
-        lowest, highest = lowest - spare, highest + spare
+        lowest, highest = curve.span
         first, last = float(curve.ages[0]), float(curve.ages[-1])
 
         def at(age: float, value: float) -> QPointF:
@@ -105,7 +76,7 @@ class CurvePlot(QWidget):
         ):
             place = at(first, float(value))
             text = QRectF(0, place.y() - bottom / 2, left - 4, bottom)
-            painter.drawText(text, flag | Qt.AlignmentFlag.AlignRight, f"{float(value):.3g}")
+            painter.drawText(text, flag | Qt.AlignmentFlag.AlignRight, tick_text(float(value)))
         painter.setPen(QPen(self.palette().base().color(), 1))
         painter.setBrush(DOT)
         radius = scaled(5)

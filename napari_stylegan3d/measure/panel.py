@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QPixmap
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QWidget
 
-from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of
-from napari_stylegan3d.measure.curve import Curve, CurvePlot
+from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of, unusual_z
+from napari_stylegan3d.measure.curve import CurvePlot
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.fold import Fold
+from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings
 from napari_stylegan3d.widgets.text import _, of_engine
+from stylegan3d.segmentation.classes import UNUSUAL, UNUSUAL_LIMITS
+from stylegan3d.segmentation.curves import curve_of
 from stylegan3d.segmentation.regions import MIDLINE, PAIRED
 from stylegan3d.segmentation.words import (
-    AGES,
     ALL_MEASURES,
     AS_TISSUES,
-    HEAD,
     OLDEST,
     Person,
     title_of,
@@ -44,8 +44,8 @@ COLUMNS = (
     (
         "z",
         _(
-            "Standard deviations from what is expected for this age, sex and head size; beyond ±2 "
-            "is unusual.\nAnother scanner may shift it, see the tooltip of a value."
+            "Standard deviations from what is expected for this age, sex and head size; bold "
+            "beyond the limit below.\nAnother scanner may shift it, see the tooltip of a value."
         ),
     ),
     (
@@ -72,9 +72,6 @@ REGION_COLUMNS = (
     ),
     ("asymmetry_z", "z", COLUMNS[3][1]),
 )
-#: Ages of the curve.
-CURVE_STEPS = 63
-UNUSUAL = 2.0
 SWATCH = 10
 NUMBER_PX = 34
 
@@ -85,6 +82,7 @@ class MeasureBox(Fold):
     labelsWanted = Signal(bool)
     copyRequested = Signal()
     personChanged = Signal()
+    unusualChanged = Signal()
 
     def __init__(self) -> None:
         super().__init__(
@@ -105,6 +103,7 @@ class MeasureBox(Fold):
         self._make_person()
         self.cells: dict[str, QLabel] = {}
         self.column.addLayout(self._make_table())
+        self.column.addLayout(self._make_unusual())
         self.among = controls.hint("", "measure.among")
         self.among.setToolTip(_("Whom z and percentiles compare with, or why there are none."))
         self.column.addWidget(self.among)
@@ -160,7 +159,8 @@ class MeasureBox(Fold):
     ) -> None:
         """Write the numbers; None while there are none, and why in `note`."""
         self.numbers = numbers
-        for key, (text, tip, unusual) in in_words(measured, numbers).items():
+        beyond = self.unusual.value()
+        for key, (text, tip, unusual) in in_words(measured, numbers, beyond).items():
             self.cells[key].setText(text)
             self.cells[key].setProperty("unusual", unusual)
             font = self.cells[key].font()
@@ -208,6 +208,26 @@ class MeasureBox(Fold):
         self.column.addLayout(controls.form((_("Age"), self.age), (_("Sex"), self.sex)))
         self.age.valueChanged.connect(self.personChanged)
         self.sex.currentIndexChanged.connect(self.personChanged)
+
+    def _make_unusual(self) -> QGridLayout:
+        self.unusual = DecimalBox()
+        self.unusual.setObjectName("measure.unusual")
+        self.unusual.setRange(*UNUSUAL_LIMITS)
+        self.unusual.setDecimals(2)
+        self.unusual.setSingleStep(0.1)
+        self.unusual.setValue(unusual_z())
+        self.unusual.setToolTip(
+            _(
+                "A z beyond this, 1 to 5 standard deviations, is bold here and marked in reports. "
+                "Of healthy people 5 % lie beyond ±2 in any one measure."
+            )
+        )
+        self.unusual.valueChanged.connect(self._on_unusual)
+        return controls.form((_("Mark z beyond ±"), self.unusual))
+
+    def _on_unusual(self, z: float) -> None:
+        settings().setValue(UNUSUAL_Z, z)
+        self.unusualChanged.emit()
 
     def _make_table(self) -> QGridLayout:
         grid = _grid(named=1)
@@ -301,20 +321,6 @@ def _name(text: str) -> QLabel:
     return name
 
 
-def curve_of(numbers: Numbers | None, measure: str) -> Curve | None:
-    """The curve of a measure through the ages, of a person whose age and sex are known."""
-    if numbers is None or measure not in numbers.scores or numbers.norms is None:
-        return None
-    person, head = numbers.person, numbers.measures[HEAD]
-    assert person.age is not None
-    assert person.sex is not None
-    ages = np.linspace(*AGES, CURVE_STEPS)
-    expected, low, high = numbers.norms.curve(measure, person.sex, head, ages)
-    value = numbers.measures[measure]
-    named = title_of(measure), unit_of(measure)
-    return Curve(ages, expected, low, high, person.age, value, *named)
-
-
 def swatch(color: str) -> QWidget:
     """A small square of a colour."""
     square = QPixmap(controls.scaled(SWATCH), controls.scaled(SWATCH))
@@ -347,33 +353,33 @@ def reading_in_words(read: Reading) -> str:
 
 
 def in_words(
-    measured: Measured | None, numbers: Numbers | None
+    measured: Measured | None, numbers: Numbers | None, beyond: float = UNUSUAL
 ) -> dict[str, tuple[str, str, bool]]:
-    """Each cell of the tables: its text, its tooltip, and whether it is unusual."""
+    """Each cell of the tables: its text, its tooltip, and whether its z is `beyond` the limit."""
     words = {f"{tissue}.{key}": (NONE, "", False) for tissue, *_rest in ROWS for key, _h in COLUMNS}
     words |= {f"{r}.{key}": (NONE, "", False) for r in PAIRED for key, *_rest in REGION_COLUMNS}
     words |= {f"{region}.{key}": (NONE, "", False) for region in ACROSS for key in ("ml", "z")}
     if measured is None or numbers is None:
         return words
     for tissue, *_rest in ROWS:
-        words |= _of_tissue(tissue, measured, numbers)
+        words |= _of_tissue(tissue, measured, numbers, beyond)
     for region in PAIRED:
         for key, measure in (
             ("left", f"left_{region}_ml"),
             ("right", f"right_{region}_ml"),
             ("asymmetry", f"{region}_asymmetry"),
         ):
-            words |= _valued(f"{region}.{key}", f"{region}.{key}_z", measure, numbers)
+            words |= _valued(f"{region}.{key}", f"{region}.{key}_z", measure, numbers, beyond)
     for region in ACROSS:
-        words |= _valued(f"{region}.ml", f"{region}.z", f"{region}_ml", numbers)
+        words |= _valued(f"{region}.ml", f"{region}.z", f"{region}_ml", numbers, beyond)
     return words
 
 
 def _of_tissue(
-    tissue: str, measured: Measured, numbers: Numbers
+    tissue: str, measured: Measured, numbers: Numbers, beyond: float
 ) -> dict[str, tuple[str, str, bool]]:
     measure = f"{tissue}_ml"
-    words = _valued(f"{tissue}.ml", f"{tissue}.z", measure, numbers)
+    words = _valued(f"{tissue}.ml", f"{tissue}.z", measure, numbers, beyond)
     score = numbers.scores.get(measure)
     if score is not None:
         words[f"{tissue}.percentile"] = (score.words[1], "", False)
@@ -386,7 +392,7 @@ def _of_tissue(
 
 
 def _valued(
-    cell: str, z_cell: str, measure: str, numbers: Numbers
+    cell: str, z_cell: str, measure: str, numbers: Numbers, beyond: float
 ) -> dict[str, tuple[str, str, bool]]:
     """A value and its z, with the limits of such people as the tooltip."""
     words = {cell: (value_text(measure, numbers.measures[measure]), "", False)}
@@ -397,7 +403,7 @@ def _valued(
             "95 % of people of this age, sex and head size have {low} to {high} {unit}.\n"
             "Another scanner may shift z by {scanner}."
         ).format(low=low, high=high, unit=unit_of(measure), scanner=f"{score.scanner:.1f}")
-        words[z_cell] = (score.words[0], tip, abs(score.z) > UNUSUAL)
+        words[z_cell] = (score.words[0], tip, abs(score.z) > beyond)
     return words
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from qtpy.QtCore import QSettings
 
 WIDTH, LOOK, FOLDER, SAVE_FOLDER = "dock_width", "look", "last_folder", "save_folder"
-MEASURE = "measure_unfolded"
+MEASURE, UNUSUAL_Z = "measure_unfolded", "measure_unusual_z"
 
 
 def settings() -> QSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import re
@@ -12,15 +13,24 @@ import pytest
 from PIL import Image
 
 from stylegan3d.errors import OutputError
+from stylegan3d.measures.tissue_volumes import TOLD
+from stylegan3d.outputs import report_content as content
 from stylegan3d.outputs import report_page
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.report import Case, Picture, build_case, report_name
+from stylegan3d.outputs.report_html import html_report
 from stylegan3d.outputs.report_page import draw_page, report_files, writable
+from stylegan3d.projection.verdicts import TITLES
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.recipe.text import from_link
 from stylegan3d.render.figures import Look
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.scans.person import Person
+from stylegan3d.segmentation.norms import fit_norms
+from stylegan3d.segmentation.numbers import numbers_of
+from stylegan3d.segmentation.regions import PAIRED
+from stylegan3d.segmentation.words import ALL_MEASURES
 
 LOOK = Look(pixels_per_mm=0.5)
 TRUST = {
@@ -88,6 +98,7 @@ def test_a_synthetic_brain_is_shown_alone_with_more_slices(tiny_generator, rende
     case = build_case(Recipe(), tiny_generator, renderer, look=LOOK)
     titles = [picture.title for row in case.pictures for picture in row]
     assert titles == ["Synthetic brain", "Synthetic brain, from bottom to top"]
+    assert not case.scan
     assert list(case.measures) == ["Synthetic brain"]
     assert case.name == "Seed 0"
     assert any(tiny_generator.hash in line for line in case.model)
@@ -100,7 +111,9 @@ def test_an_edit_of_a_scan_is_shown_beside_scan_and_reconstruction(
     scan = np.ones(tiny_generator.shape, np.float32)
     case = build_case(recipe, tiny_generator, renderer, scan=scan, trust=TRUST, look=LOOK)
     assert list(case.measures) == ["Scan", "Reconstruction", "Edited"]
-    assert [len(row) for row in case.pictures] == [2, 2, 1]
+    assert [len(row) for row in case.pictures] == [2, 2]
+    assert case.name == "sub-01"
+    assert case.scan == "sub-01_T1w.nii.gz"
     assert case.pictures[1][1].title.startswith("Change")
     assert case.verdict == TRUST["verdict"]
     assert case.similarity == TRUST["similarity"]
@@ -133,3 +146,85 @@ def test_a_long_name_is_written_whole_in_the_heading():
     size = report_page._shrunk(name, face, 15, report_page.INNER * report_page.MM)
     lines = report_page._lines(name, face, size, report_page.INNER * report_page.MM, 2)
     assert "".join(lines) == name
+
+
+@pytest.fixture(scope="module")
+def full_case():
+    """A case with everything, names and sentences as long as they get."""
+    rng = np.random.default_rng(0)
+    rows = [{n: 100 * float(np.exp(rng.normal(0, 0.1))) for n in ALL_MEASURES} for _ in range(80)]
+    people = [Person(19 + 0.75 * i, "FM"[i % 2]) for i in range(80)]
+    norms = fit_norms(rows, people, [""] * 80, "80 people")
+    person = Person(60, "F")
+    measures = {**rows[0], "left_hippocampus_ml": 60.0}
+    numbers = numbers_of(measures, person, norms)
+    wide = Picture("Edited scan minus scan: blue darker", Image.new("RGB", (90, 35)))
+    tissues = {key: rows[0][key] for key in TOLD}
+    lights = {
+        name: {"level": "red", "sentence": "A sentence <b>that</b> takes two lines. " * 4}
+        for name in TITLES
+    }
+    found = {"place": "left frontal lobe", "ml": 2.0, "peak_z": -6.0, "center_mm": [1.0, 2.0, 3.0]}
+    return small_case(
+        name="<script>alert(1)</script>" + "Ärztin_" * 12,
+        recipe=Recipe(edits=tuple(Edit(f"Direction {i}", 1.0) for i in range(12))),
+        pictures=[[wide, wide], [wide, wide]],
+        measures={"Scan": tissues, "Reconstruction": tissues, "Edited scan": tissues},
+        measured="by a network",
+        similarity=TRUST["similarity"],
+        verdict=TRUST["verdict"],
+        sentence=TRUST["sentence"] * 6,
+        verdicts=lights,
+        findings=[found] * 9,
+        model=["Model x, sha256 0."],
+        numbers=numbers,
+        scan="sub-01_T1w.nii.gz, 9 x 9 x 9 voxels",
+        person=person,
+    )
+
+
+def test_nothing_of_a_full_page_is_cut_off(full_case, monkeypatch):
+    lowest, words = [], []
+    write = report_page._Page.write
+
+    def noted(page, text, x, y, *rest, **more):
+        if page.canvas is not None:
+            lowest.append(y)
+            words.append(text)
+        write(page, text, x, y, *rest, **more)
+
+    monkeypatch.setattr(report_page._Page, "write", noted)
+    page = draw_page(full_case, Path())
+    assert re.search(rb"/Count 1\b", page)
+    assert max(lowest) <= report_page.HEIGHT - report_page.MARGIN + 0.01
+    assert not [text for text in words if text.endswith("…")], "each text is there to its end"
+    assert "Reconstruction" in words
+    assert content.RESTORE_BY_FILE in words, "a link that is too long for the page"
+    assert any("Model x" in text for text in words)
+
+
+def test_what_lies_beyond_the_limit_is_marked_everywhere(full_case):
+    marked = [row[0].text for row in content.sides_table(full_case) if row[2].marked]
+    assert "Hippocampus" in marked
+    assert len(marked) < len(PAIRED) / 2
+    assert "Beyond z ±2: Hippocampus, left 60.0 ml (z -" in content.notes(full_case)[0]
+    lenient = dataclasses.replace(full_case, unusual_z=50.0)
+    assert "Beyond z ±50: " in content.notes(lenient)[0]
+    assert not any(cell.marked for row in content.sides_table(lenient) for cell in row)
+    assert [curve.title for curve in content.curves(full_case)][:2] == [
+        "Ventricles",
+        "Temporal horn, left",
+    ]
+    unknown = small_case(numbers=numbers_of(full_case.numbers.measures, Person()))
+    assert not content.curves(unknown)
+    assert "age and sex" in content.notes(unknown)[0]
+
+
+def test_the_html_needs_nothing_else_and_holds_no_markup_of_a_name(full_case):
+    page = html_report(full_case, Path())
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert "<b>that" not in page
+    assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|http:", page)
+    assert page.count("<svg") == 8
+    assert page.count("data:image/jpeg;base64,") == 4

@@ -28,6 +28,7 @@ from stylegan3d.cli.recipes import chosen_recipes
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.slicing import PLANES
 from stylegan3d.recipe.description import marked
+from stylegan3d.segmentation.classes import UNUSUAL, UNUSUAL_LIMITS
 from stylegan3d.settings.film import FilmSettings
 
 if TYPE_CHECKING:
@@ -214,8 +215,20 @@ def report(
     ] = "",
     age: AgeOption = None,
     sex: SexOption = None,
+    unusual: Annotated[
+        float,
+        typer.Option(
+            "--mark-z",
+            min=UNUSUAL_LIMITS[0],
+            max=UNUSUAL_LIMITS[1],
+            help="Mark values whose z lies beyond this.",
+        ),
+    ] = UNUSUAL,
 ) -> None:
-    """Write a one-page report (A4, PDF) of each case: views, measures, recipe, and a warning.
+    """Write a one-page report of each case, as PDF (A4) and as one HTML file.
+
+    It has identity, verdicts, views, volumes with z on curves over age, asymmetry, what is marked,
+    edits, recipe and versions.
 
     For a recipe of a projected scan, the aligned scan and the verdict are read from the folder of
     its latent file, as written by `stylegan3d project`.
@@ -226,12 +239,14 @@ def report(
 
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.outputs.report import build_case, report_name
+    from stylegan3d.outputs.report_html import html_path
     from stylegan3d.outputs.report_page import report_files
     from stylegan3d.scans.person import Person
     from stylegan3d.storage.volumes import check_output, write_together
 
     paths = [written.out / report_name(recipe) for recipe in chosen]
-    check_output([*paths, *map(json_path, paths)], written.overwrite)
+    planned = [of(path) for path in paths for of in (Path, html_path, json_path)]
+    check_output(planned, written.overwrite)
     generator = written.open()
     for recipe in chosen:
         recipe.check(generator)
@@ -251,6 +266,7 @@ def report(
                 scan=aligned,
                 trust=trust,
                 person=Person(age, None if sex is None else sex.value),
+                unusual_z=unusual,
             )
             write_together(report_files(path, case, generator), overwrite=written.overwrite)
     result = {"reports": [str(path) for path in paths], "model": model_entry(generator)}

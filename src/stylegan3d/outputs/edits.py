@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.errors import LatentError, OutputError
+from stylegan3d.errors import LatentError, OutputError, ScanError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
+from stylegan3d.outputs.projections import output_names
 from stylegan3d.outputs.results import native_scan, sidecar, volume_name
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.parts import Detail, Source
@@ -22,6 +23,9 @@ from stylegan3d.render.movement import Movement
 from stylegan3d.render.recipes import EditedScan, edited_scan, render_recipe
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan, second_image
+from stylegan3d.scans.checks import READ_ERRORS
+from stylegan3d.scans.native import unpack_mask
+from stylegan3d.scans.opening import open_image
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import EDITED_SCAN, PROGRAM
 from stylegan3d.storage.hashing import sha256_of
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.scans import Scan, SecondImage
 
+#: Share of the brain's voxels that are above 0.
+SAME_OUTLINE = 0.95
 ABOUT = {
     "Scan": (
         EDITED_SCAN + ": the detail of the scan, moved and changed in intensity as in an edit of "
@@ -71,14 +77,33 @@ def scans_at_hand(*paths: str | Path) -> Details:
     """The scans of details, for `Renderer.details`.
 
     Each is looked for among the `paths` given, then beside its latent file, then in the current
-    folder, and taken only if it is the very scan that was projected.
+    folder, and taken only if it is the very scan that was projected. Its brain on the model's grid
+    is the one that the projection wrote beside the latent file, if that is still there: then all
+    numbers are those of the projection.
     """
 
     def find(source: Source) -> Original:
         described = native_scan(Recipe(source))
-        return Original(_scan_of(source, described, paths).data, described)
+        scan = _scan_of(source, described, paths)
+        return Original(scan.data, described, _aligned_beside(source, described))
 
     return Details(find)
+
+
+def _aligned_beside(source: Source, described: Mapping[str, Any]) -> np.ndarray | None:
+    """The brain (X, Y, Z) that a projection wrote; None where it is not, or is of another one."""
+    folder = Path(str(source.path)).parent
+    path = output_names(str(described.get("path")), folder)["aligned"]
+    try:
+        image = open_image(path)
+        mask = unpack_mask(described["brain_mask"], image.shape)
+        data = np.asarray(image.dataobj, np.float32)
+        same_place = np.allclose(image.affine, described["model_affine"], atol=1e-3)
+    except (ScanError, KeyError, TypeError, ValueError, *READ_ERRORS):
+        return None
+    # Cut out of another scan, or in another pose, it would have another outline.
+    fits = same_place and not data[~mask].any() and (data > 0).sum() > SAME_OUTLINE * mask.sum()
+    return data if fits else None
 
 
 def _scan_of(source: Source, described: Mapping[str, Any], paths: tuple[str | Path, ...]) -> Scan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,9 @@ from stylegan3d.recipe.text import to_link
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import carried_detail, render_recipe
 from stylegan3d.scans.person import Person
+from stylegan3d.segmentation.classes import UNUSUAL
 from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL, version
+from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
@@ -31,10 +34,12 @@ if TYPE_CHECKING:
     from stylegan3d.segmentation.numbers import Numbers
 
 SUFFIX = ".pdf"
-LIKENESS = {"ssim": "SSIM", "ncc": "Correlation", "psnr": "PSNR (dB)", "mae": "Mean absolute error"}
 #: 300 dpi where a picture of three planes is as wide as the page.
-PICTURE_LOOK = Look(pixels_per_mm=4.5, letter_mm=9.0)
-LIGHTBOX_LETTER_MM = 12.0
+PICTURE_LOOK = Look(pixels_per_mm=4.5, letter_mm=11.0)
+#: Where two pictures share the width: as many dots of paper, and slices that can be told apart.
+HALF = 0.55
+LIGHTBOX_LETTER_MM, HALF_LETTER_MM = 12.0, 17.0
+JPEG_QUALITY = 92
 SCAN, EDITED, WORN = "Scan", "Edited scan", "With a scan's detail"
 #: On the pictures of volumes by their titles; on all others that they are synthetic.
 CAPTIONS = {SCAN: "Real scan", EDITED: EDITED_SCAN, WORN: WORN_DETAIL}
@@ -52,6 +57,12 @@ class Picture:
 
     title: str
     image: Image.Image
+
+    def jpeg(self) -> bytes:
+        """As JPEG a report takes 0.5 MB, as a bitmap 5; at this quality no difference is seen."""
+        buffer = io.BytesIO()
+        self.image.save(buffer, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
+        return buffer.getvalue()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +83,7 @@ class Case:
     measured : str
         How the volumes were measured, see `tissue_volumes.Tissues.how`; may be empty.
     similarity : mapping of str to float
-        Similarity of the reconstruction to the scan, by the keys of `LIKENESS`; may be empty.
+        Of the reconstruction to the scan: "ssim", "ncc", "psnr", "mae"; may be empty.
     verdict, sentence : str
         How far to trust the reconstruction; may be empty.
     verdicts : mapping of str to mapping of str to str
@@ -86,6 +97,12 @@ class Case:
     numbers : Numbers or None
         All numbers of the scan, or of the brain without one; None where the networks do not know
         the grid.
+    scan : str
+        File, grid and hash of the scan, without its folder; empty for a brain of nobody.
+    person : Person
+        Age and sex, as far as known.
+    unusual_z : float
+        A z beyond this is marked.
     """
 
     name: str
@@ -101,6 +118,9 @@ class Case:
     model: Sequence[str] = ()
     date: datetime.date = field(default_factory=datetime.date.today)
     numbers: Numbers | None = None
+    scan: str = ""
+    person: Person = field(default_factory=Person)
+    unusual_z: float = UNUSUAL
 
     @property
     def steps(self) -> list[str]:
@@ -130,6 +150,7 @@ def build_case(
     scan: np.ndarray | None = None,
     trust: Mapping[str, Any] | None = None,
     person: Person | None = None,
+    unusual_z: float = UNUSUAL,
     look: Look = PICTURE_LOOK,
 ) -> Case:
     """Render, draw and measure the content of a recipe's report.
@@ -147,6 +168,8 @@ def build_case(
         sentence are taken from it.
     person : Person or None
         Age and sex, for z and percentiles; None where unknown.
+    unusual_z : float
+        A z beyond this is marked.
     look : Look
         How slices are drawn.
 
@@ -168,7 +191,7 @@ def build_case(
     told = trust or {}
     tissues = {title: read_tissues(volume, generator.space) for title, volume in volumes.items()}
     return Case(
-        name or describe_recipe(recipe),
+        name or _name(recipe),
         recipe,
         _pictures(volumes, generator.space, look),
         {title: found.volumes for title, found in tissues.items()},
@@ -180,7 +203,31 @@ def build_case(
         told.get("findings") or (),
         about_model(generator),
         numbers=_numbers(volumes.get(SCAN, volumes[whole]), generator.space, person or Person()),
+        scan=_scan(recipe),
+        person=person or Person(),
+        unusual_z=unusual_z,
     )
+
+
+def _name(recipe: Recipe) -> str:
+    """Whose brain it is: the scan's name, or the recipe in words."""
+    path = str((recipe.scan() or {}).get("path", ""))
+    return scan_stem(path) if path and recipe.mix is None else describe_recipe(recipe)
+
+
+def _scan(recipe: Recipe) -> str:
+    """The scan that a recipe starts from; empty without, and of what is mixed of two sources."""
+    scan = recipe.scan()
+    if scan is None or recipe.mix is not None:
+        return ""
+    words = [str(scan.get("path", ""))]
+    if "shape" in scan and "affine" in scan:
+        sizes = np.linalg.norm(np.asarray(scan["affine"], np.float64)[:3, :3], axis=0)
+        voxels = " x ".join(map(str, scan["shape"]))
+        words.append(f"{voxels} voxels of {' x '.join(f'{mm:.3g}' for mm in sizes)} mm")
+    if "sha256" in scan:
+        words.append(f"sha256 {str(scan['sha256'])[:16]}")
+    return ", ".join(filter(None, words))
 
 
 def _numbers(volume: np.ndarray, space: Space, person: Person) -> Numbers | None:
@@ -224,22 +271,25 @@ def report_name(recipe: Recipe) -> str:
 def _pictures(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> list[list[Picture]]:
     """Each volume, what the last one differs in from the one before it, and more slices of it."""
     turned = {title: Upright.of(volume, space) for title, volume in volumes.items()}
+    alone = len(turned) == 1
+    if not alone:
+        look = replace(look, pixels_per_mm=HALF * look.pixels_per_mm)
     shown = []
     for title, volume in turned.items():
         drawn_as = replace(look, caption=CAPTIONS.get(title, SYNTHETIC))
         shown.append(Picture(title, draw_planes(volume, drawn_as, crop=True)))
-    last = list(turned)[-1]
-    caption = CAPTIONS.get(last, SYNTHETIC)
-    many = replace(look, letter_mm=LIGHTBOX_LETTER_MM, caption=caption)
-    columns = 6 if len(shown) == 1 else 9
-    slices = lightbox(turned[last], "axial", many, slices=18, columns=columns)
-    below = Picture(f"{last}, from bottom to top", slices)
-    if len(shown) == 1:
+    one = SCAN if SCAN in turned else list(turned)[-1]
+    letter_mm = LIGHTBOX_LETTER_MM if alone else HALF_LETTER_MM
+    many = replace(look, letter_mm=letter_mm, caption=CAPTIONS.get(one, SYNTHETIC))
+    count, columns = (18, 9) if alone else (12, 6)
+    slices = lightbox(turned[one], "axial", many, slices=count, columns=columns)
+    below = Picture(f"{one}, from bottom to top", slices)
+    if alone:
         return [shown, [below]]
     change = _difference(volumes, space, look)
     if len(shown) == 2:
-        return [shown, [change]]
-    return [shown[:2], [shown[2], change], [below]]
+        return [shown, [change, below]]
+    return [shown[:2], [shown[2], change]]
 
 
 def _difference(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> Picture:

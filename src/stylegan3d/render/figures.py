@@ -295,8 +295,10 @@ def _scale_bar(
     left = round(right - mm * look.pixels_per_mm)
     thick = max(size // 6, 1)
     pen.rectangle((left, bottom - thick, right, bottom), fill=TITLE)
-    middle = (left + right) / 2, bottom - thick - 3
-    pen.text(middle, f"{mm} mm", fill=TITLE, font=font(size), anchor="mb")
+    words = f"{mm} mm"
+    # A short bar at the edge has less room than its length in words.
+    middle = min((left + right) / 2, right - font(size).getlength(words) / 2)
+    pen.text((middle, bottom - thick - 3), words, fill=TITLE, font=font(size), anchor="mb")
 
 
 def _with_strip(sheet: Image.Image, piece: Slice, look: Look) -> Image.Image:

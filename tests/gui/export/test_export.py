@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from qtpy.QtTest import QTest
 
+from napari_stylegan3d.core.tissues import unusual_z
 from stylegan3d.outputs import dicom
 from stylegan3d.recipe import latents
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
@@ -217,7 +218,10 @@ def test_a_report_of_the_case(window, export, tmp_path):
     assert "report.pdf" in saved(window)
     (page,) = tmp_path.glob("*.pdf")
     assert page.read_bytes().startswith(b"%PDF")
-    assert json.loads(Path(f"{page}.json").read_text())["Recipe"]["source"]["seed"] == 5
+    told = json.loads(Path(f"{page}.json").read_text())
+    assert told["Recipe"]["source"]["seed"] == 5
+    assert told["MarkedBeyondZ"] == unusual_z()
+    assert "Seed 5" in page.with_suffix(".html").read_text()
 
 
 def test_the_window_lives_while_a_film_is_made(window, export):

@@ -13,7 +13,7 @@ from napari_stylegan3d.views.captions import NAMES
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation import inference, norms
-from stylegan3d.segmentation.classes import CLASSES, VOLUMES, volumes_ml
+from stylegan3d.segmentation.classes import CLASSES, UNUSUAL, VOLUMES, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.segmentation.numbers import numbers_of
@@ -139,6 +139,12 @@ def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box):
         value_cell = cell if "." in cell else f"{cell}.ml"
         assert box.box.cells[z_cell].text() == expected.scores[name].words[0]
         assert box.box.cells[value_cell].text() == value_text(name, expected.measures[name])
+    z = abs(expected.scores["grey_ml"].z)
+    for beyond, bold in ((1.0, z > 1), (5.0, z > 5)):
+        window.set("measure.unusual", beyond)
+        assert box.box.cells["grey.z"].font().bold() == bold
+        assert tissues.unusual_z() == beyond, "reports mark the same"
+    window.set("measure.unusual", UNUSUAL)
     plot = window.find("measure.plot")
     assert plot.isVisible()
     assert plot.curve.age == 50
