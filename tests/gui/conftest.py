@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,18 @@ def open_window(viewer: Any, model: Any) -> Window:
     viewer.window.resize(1280, 800)
     wait_until(lambda: is_warm(explorer))
     return Window(viewer, explorer)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _modules_frozen(qapp: Any) -> None:
+    """napari collects garbage whenever a layer goes, once for each view.
+
+    What was imported need not be gone through every time; the window itself does so too.
+    """
+    for module in ("napari.qt", "napari_stylegan3d.app.window"):
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
