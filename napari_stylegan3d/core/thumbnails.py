@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -22,12 +22,12 @@ from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import upright
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.jobs import Loaded
+    from napari_stylegan3d.core.jobs import Loaded, Picture
     from napari_stylegan3d.core.rendering import Rendering
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.render.renderer import Renderer
+    from stylegan3d.render.renderer import Quality, Renderer
     from stylegan3d.session.case import Case
 
 #: Side in device-independent pixels, and physical pixels per such pixel.
@@ -46,6 +46,10 @@ REST_MS = 150
 #: A picture that takes longer is followed by a pause of the same length, at most LONGEST_REST_MS.
 SLOW_S = 0.5
 LONGEST_REST_MS = 3000
+#: Idle time before previews are replaced by pictures of the full volume, in ms; a model that takes
+#: longer than SHARP_S for one keeps its previews.
+SHARPEN_MS = 1000
+SHARP_S = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +59,14 @@ class _Order:
     recipe: Recipe
     loaded: Loaded
     stop: threading.Event
+    quality: Quality = "preview"
 
 
 class Thumbnails(QObject):
-    """Renders thumbnails at preview quality, yielding to the main view.
+    """Renders thumbnails, yielding to the main view.
+
+    All that are wanted are rendered at preview quality first. Then each is replaced by one of the
+    full volume, as sharp as the brain it stands for; that of the main view costs nothing.
 
     A recipe that cannot be rendered (say, its latent file is missing) gets a crossed-out picture.
     """
@@ -75,6 +83,11 @@ class Thumbnails(QObject):
         self._rendering = rendering
         self._images: OrderedDict[Recipe, QImage] = OrderedDict()
         self._wanted: dict[str, tuple[Recipe, ...]] = {}
+        #: Recipes whose pictures are of the full volume, or cannot be made.
+        self._sharp: set[Recipe] = set()
+        self._sharpens = True
+        #: Whether nobody has changed anything since the last of them was begun.
+        self._calm = False
         self._order: _Order | None = None
         self._renderer: tuple[Loaded, Renderer] | None = None
         self._rest_ms = REST_MS
@@ -84,10 +97,14 @@ class Thumbnails(QObject):
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.timeout.connect(self._next)
+        self._idle = QTimer(self)
+        self._idle.setSingleShot(True)
+        self._idle.timeout.connect(self._sharpen)
         session.recipeChanged.connect(self._give_way)
         session.modelChanged.connect(self._on_model)
         rendering.busyChanged.connect(self._give_way)
         rendering.prepared.connect(self._on_prepared)
+        rendering.shown.connect(self._on_shown)
 
     def image(self, recipe: Recipe) -> QImage | None:
         """The cached picture of a recipe, if any; see `picture_of`."""
@@ -124,6 +141,7 @@ class Thumbnails(QObject):
         """Stop; the picture being rendered is discarded."""
         self._wanted.clear()
         self._rest.stop()
+        self._idle.stop()
         self._drop_unwanted()
         self._work.shutdown()
 
@@ -135,11 +153,15 @@ class Thumbnails(QObject):
         """Stop while the main view changes; resume once it is idle."""
         if self._order is not None:
             self._order.stop.set()
+        self._idle.stop()
+        self._calm = False
         if not self._work.closed:
             self._rest.start(self._rest_ms)
 
     def _on_model(self, _: object) -> None:
         self._images.clear()
+        self._sharp.clear()
+        self._sharpens = True
         self._renderer, self._rest_ms = None, REST_MS
         self._give_way()
         self.prepared.emit(self.is_prepared)
@@ -155,17 +177,29 @@ class Thumbnails(QObject):
 
     def _next(self) -> None:
         """Start the most urgent picture, if possible."""
+        if not self._submit("preview", self._images) and self._sharpens:
+            self._idle.start(0 if self._calm else SHARPEN_MS)
+
+    def _sharpen(self) -> None:
+        """Start the most urgent picture of a full volume, if there is no other work."""
+        if not self._rest.isActive():
+            self._calm = True
+            self._submit("full", self._sharp)
+
+    def _submit(self, quality: Quality, there: Container[Recipe]) -> bool:
+        """Start the most urgent picture that is not there yet; whether something is under way."""
         loaded, rendering = self._rendering.loaded, self._rendering
         if loaded is None or not rendering.is_prepared or self._order is not None:
-            return
+            return True
         if rendering.busy:  # its end restarts the timer
-            return
+            return True
         for recipes in reversed(self._wanted.values()):
             for recipe in recipes:
-                if recipe not in self._images:
-                    self._order = _Order(recipe, loaded, threading.Event())
+                if recipe not in there:
+                    self._order = _Order(recipe, loaded, threading.Event(), quality)
                     self._work.submit(self._order)
-                    return
+                    return True
+        return False
 
     def _make(self, order: _Order) -> tuple[QImage, float]:
         """Render in the worker thread: the picture and the seconds it took."""
@@ -180,11 +214,13 @@ class Thumbnails(QObject):
         def should_stop() -> bool:
             return order.stop.is_set() or self._work.closed
 
-        rendered = render_recipe(known[1], order.recipe, "preview", should_stop)
+        rendered = render_recipe(known[1], order.recipe, order.quality, should_stop)
         return picture_of(rendered.volume, order.loaded.generator), rendered.seconds
 
     def _on_ready(self, order: _Order, made: tuple[QImage, float]) -> None:
         image, seconds = made
+        if order.quality == "full" and seconds > SHARP_S:
+            self._sharpens = False
         if seconds > SLOW_S:
             self._rest_ms = min(round(1000 * seconds), LONGEST_REST_MS)
         self._keep(order, image)
@@ -200,16 +236,34 @@ class Thumbnails(QObject):
             self._begin()
             return
         self._keep(order, crossed_out())
+        self._sharp.add(order.recipe)
         self._begin()
 
     def _keep(self, order: _Order, image: QImage) -> None:
         self._order = None
-        if order.loaded is not self._rendering.loaded:
-            return
-        self._images[order.recipe] = image
+        if order.loaded is self._rendering.loaded:
+            self._show(order.recipe, image, sharp=order.quality == "full")
+
+    def _show(self, recipe: Recipe, image: QImage, *, sharp: bool) -> None:
+        self._images[recipe] = image
+        if sharp:
+            self._sharp.add(recipe)
         while len(self._images) > KEPT:
-            self._images.popitem(last=False)
-        self.ready.emit(order.recipe, image)
+            self._sharp.discard(self._images.popitem(last=False)[0])
+        self.ready.emit(recipe, image)
+
+    def _on_shown(self, recipe: Recipe, picture: Picture) -> None:
+        """The main view has the full volume of a recipe: no need to render it again."""
+        loaded = self._rendering.loaded
+        if (
+            loaded is not None
+            and picture.quality == "full"
+            and recipe.detail is None
+            and recipe not in self._sharp
+            and any(recipe in many for many in self._wanted.values())
+        ):
+            image = picture_of(picture.rendered.volume, loaded.generator)
+            self._show(recipe, image, sharp=True)
 
 
 def picture_of(volume: np.ndarray, generator: Generator) -> QImage:

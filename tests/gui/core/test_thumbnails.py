@@ -21,6 +21,8 @@ from napari_stylegan3d.core.thumbnails import (
 )
 from stylegan3d.geometry.frame import Frame
 from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.render.recipes import render_recipe
+from stylegan3d.render.renderer import Renderer
 
 
 def brains(*seeds: int) -> list[Recipe]:
@@ -37,10 +39,9 @@ def pixels(image) -> np.ndarray:
 
 
 @pytest.fixture
-def service(qtbot, tiny_generator):
+def service(qtbot, tiny_generator, monkeypatch):
     """The service beside a main view that has shown its first brain, and what became ready."""
-    from stylegan3d.render.renderer import Renderer
-
+    monkeypatch.setattr(thumbnails, "SHARPEN_MS", 3_600_000)
     session = Session()
     rendering = Rendering(session)
     made = Thumbnails(session, rendering)
@@ -66,6 +67,30 @@ def test_pictures_come_in_the_order_of_urgency(qtbot, service):
     images = [service.image(recipe) for recipe in wanted]
     assert all(image.width() == SIDE * RATIO for image in images)
     assert not np.array_equal(pixels(images[0]), pixels(images[1]))
+
+
+def test_previews_are_replaced_by_pictures_of_the_full_volume(qtbot, service, monkeypatch):
+    monkeypatch.setattr(thumbnails, "SHARPEN_MS", 20)
+    wanted = brains(3, 1)
+    service.want("browse.wall", wanted)
+    qtbot.waitUntil(lambda: len(service.seen) == 4, timeout=20_000)
+    assert service.seen == wanted * 2, "all previews come first"
+    generator = service.rendering.loaded.generator
+    for recipe in wanted:
+        whole = picture_of(render_recipe(Renderer(generator), recipe).volume, generator)
+        assert np.array_equal(pixels(service.image(recipe)), pixels(whole))
+    qtbot.wait(100)
+    assert len(service.seen) == 4, "and then there is peace"
+
+
+def test_the_picture_of_the_main_view_is_not_rendered_again(qtbot, service):
+    service.want("history", brains(7))
+    service.session.change(brains(7)[0])
+    qtbot.waitUntil(lambda: not service.rendering.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: brains(7)[0] in service._sharp, timeout=20_000)
+    generator = service.rendering.loaded.generator
+    whole = picture_of(render_recipe(Renderer(generator), brains(7)[0]).volume, generator)
+    assert np.array_equal(pixels(service.image(brains(7)[0])), pixels(whole))
 
 
 def test_who_asks_last_comes_first_and_nothing_is_made_twice(qtbot, service):
