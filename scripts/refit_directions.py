@@ -2,10 +2,12 @@
 
     stylegan3d prepare BRAINS --out data/brains
     python scripts/refit_directions.py weights/brain-t1-2mm data/brains
+    python scripts/refit_directions.py weights/brain-t1-2mm data/brains --seen
 
 Principal components keep their vectors. Recipes of version 1 keep the directions of attributes that
 they were made with (`Directions.former`). Without a data set only the descriptions of components
-are written anew.
+are written anew. With `--seen` the directions stay, and only the range of the training subjects
+along each is written.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.directions.attributes import checked, fit_people
 from stylegan3d.directions.people import encode_people
+from stylegan3d.directions.seen import seen_in_people
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.model.card import card_text
 from stylegan3d.model.loading import load
@@ -49,7 +52,8 @@ def refitted(folder: Path, data: Path) -> Directions:
     """Attributes fitted anew, components as they are."""
     generator = load(folder, device="cpu")
     before = with_own_words(generator.directions)
-    fitted_now = fit_people(generator, encode_people(generator, load_pack(data)))
+    people = encode_people(generator, load_pack(data))
+    fitted_now = fit_people(generator, people)
     assert fitted_now is not None
     kept = [k for k, name in enumerate(before.names) if name not in before.attributes]
     components = Directions(
@@ -70,7 +74,7 @@ def refitted(folder: Path, data: Path) -> Directions:
         or not np.allclose(before.step(name), after.step(name), rtol=1e-3, atol=1e-6)
     }
     former = {**changed, **before.former}
-    return dataclasses.replace(join(after, components), former=former)
+    return seen_in_people(dataclasses.replace(join(after, components), former=former), people)
 
 
 def main() -> None:
@@ -78,10 +82,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--seen", action="store_true")
     args = parser.parse_args()
+    if args.seen and args.data is None:
+        parser.error("--seen needs the data set that the model was trained on")
     path = args.folder / "card.json"
     card = json.loads(path.read_text())
-    if args.data:
+    if args.seen:
+        generator = load(args.folder, device="cpu")
+        people = encode_people(generator, load_pack(args.data))
+        found = seen_in_people(generator.directions, people)
+    elif args.data:
         found = refitted(args.folder, args.data)
         card["directions"] = list(found.checks)
     else:

@@ -1,15 +1,15 @@
-"""Ageing in years: one slider, from the age now; ages that the model has not learned are grey."""
+"""Ageing in years: one slider, from the age now; ages the model has not learned are coloured."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QColor, QPainter, QPaintEvent
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.slider_range import SliderRange
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.trajectory import Trajectory
 from stylegan3d.errors import StyleGAN3DError
@@ -22,45 +22,6 @@ if TYPE_CHECKING:
 YEARS = (-40.0, 40.0, 1.0, 0.0)
 #: Of the age now.
 OLDEST_AGE = 110.0
-GREY = QColor(128, 128, 128, 110)
-#: Half of a slider's handle, which the ends of its way keep from its border.
-HALF_HANDLE = 8
-
-
-class Unknown(QWidget):
-    """Greys the parts of a slider whose ages the model has not learned from."""
-
-    def __init__(self, slider: QWidget) -> None:
-        super().__init__(slider)
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        layout = QHBoxLayout(slider)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self)
-        self.known = YEARS[:2]
-
-    def show_known(self, first: float, last: float) -> None:
-        """The years that are known, relative to the age now."""
-        self.known = (first, last)
-        self.update()
-
-    def spans(self) -> list[tuple[int, int]]:
-        """What is grey, as pixels from the left: (begin, end) of up to two parts."""
-        low, high = YEARS[:2]
-        room = self.width() - 2 * HALF_HANDLE
-        first, last = (
-            HALF_HANDLE + round(room * (min(max(years, low), high) - low) / (high - low))
-            for years in self.known
-        )
-        parts = [(0, first if self.known[0] > low else 0)]
-        parts.append((last if self.known[1] < high else self.width(), self.width()))
-        return [(begin, end) for begin, end in parts if end > begin]
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint the grey over the groove."""
-        painter = QPainter(self)
-        for begin, end in self.spans():
-            painter.fillRect(begin, 2, end - begin, self.height() - 4, GREY)
-        painter.end()
 
 
 class AgeingBox(QWidget):
@@ -81,9 +42,9 @@ class AgeingBox(QWidget):
             _("Ageing"),
             YEARS,
             _(" y"),
-            _("Age the brain by so many years, -40 to 40; grey: ages the model has not learned."),
+            _("Age the brain by so many years, -40 to 40; orange: ages it has not learned."),
         )
-        self.unknown = Unknown(self.years.slider)
+        self.unknown = SliderRange(self.years)
         self.age = DecimalBox()
         self.age.setObjectName("directions.age")
         self.age.setRange(0, OLDEST_AGE)
@@ -143,7 +104,7 @@ class AgeingBox(QWidget):
         self._tell()
 
     def _tell(self) -> None:
-        """Write what is expected, and grey what is not known."""
+        """Write what is expected, and colour what is not known."""
         trajectory = self.trajectory
         if trajectory is None:
             return

@@ -10,7 +10,13 @@ from qtpy.QtCore import QObject, QTimer
 from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.directions.files import DirectionFiles
-from napari_stylegan3d.directions.jobs import EffectMeasurer, EffectRequest, Measured
+from napari_stylegan3d.directions.jobs import (
+    EffectMeasurer,
+    EffectRequest,
+    Measured,
+    SeenRequest,
+    seen_from,
+)
 from napari_stylegan3d.directions.strip import STEPS_SD, Strip
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.text import _
@@ -18,7 +24,9 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.directions.panel import DirectionsPanel
-    from napari_stylegan3d.directions.row import DirectionRow
+    from napari_stylegan3d.directions.row import DirectionRow, Range
+    from stylegan3d.directions.catalogue import Entry
+    from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
 #: How long the picture must have rested before its change is measured, which takes a second.
@@ -38,6 +46,8 @@ class Directing(QObject):
         self._row: DirectionRow | None = None
         self.measuring = LatestWins(EffectMeasurer(), self)
         self._request: EffectRequest | None = None
+        self.locating = LatestWins(seen_from, self)
+        self._located: tuple[Recipe, Generator, tuple[Entry, ...]] | None = None
         self._measured: Measured | None = None
         self._overlaid = False
         self._rest = QTimer(self)
@@ -50,6 +60,8 @@ class Directing(QObject):
         self._rest.timeout.connect(self._measure)
         self.measuring.ready.connect(self._on_measured)
         self.measuring.failed.connect(self._on_failed)
+        self.locating.ready.connect(self._on_located)
+        self.locating.failed.connect(lambda request, _: self._on_located(request, {}))
         panel.looked.connect(self._look)
         panel.previewed.connect(self._keep_open)
         panel.seen.connect(self._on_seen)
@@ -59,7 +71,7 @@ class Directing(QObject):
         self.strip.picked.connect(self._pick)
         self.session.recipeChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(lambda _: self._forget())
-        panel.entriesChanged.connect(self._let_go)
+        panel.entriesChanged.connect(self._on_entries)
         self.rendering.shown.connect(lambda *_: self._again())
         self.comparison.viewChanged.connect(lambda _: self._overlay())
 
@@ -73,16 +85,37 @@ class Directing(QObject):
         self._forget()
         self._let_go()
         self.measuring.shutdown()
+        self.locating.shutdown()
         self.files.shutdown()
 
     def _on_seen(self, seen: bool) -> None:
         if not seen:
             self.strip.let_go()
             self.panel.effect.show_in_views.setChecked(False)
+        self._locate()
         self._again()
+
+    def _locate(self) -> None:
+        """Find how far the training subjects are from the brain without its edits."""
+        generator, entries = self.session.generator, tuple(self.panel.entries.values())
+        if generator is None or not entries or not self.panel.isVisible() or self.locating.closed:
+            return
+        wanted = (self.session.recipe.replace(edits=()), generator, entries)
+        if wanted != self._located:
+            self._located = wanted
+            self.locating.submit(SeenRequest(*wanted))
+
+    def _on_located(self, request: SeenRequest, seen: dict[str, Range]) -> None:
+        if (request.recipe, request.generator, request.entries) == self._located:
+            self.panel.show_seen(seen)
+
+    def _on_entries(self) -> None:
+        self._let_go()
+        self._locate()
 
     def _on_recipe(self, _recipe: Recipe, live: bool) -> None:
         self._forget()
+        self._locate()
         if self.session.recipe.edits:
             self.panel.effect.show_waiting()
         if self.strip.isVisible() and not live:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_stylegan3d.core.jobs import Loaded, screen_dtype
+from napari_stylegan3d.core.jobs import Loaded, latent_of, screen_dtype
 from napari_stylegan3d.core.worker import Report, step_back
 from napari_stylegan3d.widgets.text import _
 
@@ -62,6 +62,35 @@ class Measured:
     effect: EditEffect
     back: WayBack
     change: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SeenRequest:
+    """A brain without its edits, and the directions along which to look for it."""
+
+    recipe: Recipe
+    generator: Generator
+    entries: tuple[Entry, ...]
+
+
+def seen_from(request: SeenRequest) -> dict[str, tuple[float, float]]:
+    """How far the training subjects reach to both sides of a brain, in sd, by reference.
+
+    Directions of which that is not known are left out; all of them, if the brain cannot be made.
+    """
+    from stylegan3d.errors import StyleGAN3DError
+
+    try:
+        w = latent_of(request.recipe, request.generator)
+    except StyleGAN3DError:  # the views say why
+        return {}
+    mean, found = w.detach().double().cpu().numpy().mean(axis=0), {}
+    for entry in request.entries:
+        seen = entry.directions.seen.get(entry.name)
+        if seen is not None:
+            at = entry.directions.position(entry.name, mean)
+            found[entry.reference] = (seen[0] - at, seen[1] - at)
+    return found
 
 
 class EffectMeasurer:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
-from napari_stylegan3d.directions.row import DirectionRow
+from napari_stylegan3d.directions.row import DirectionRow, Range
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import ATTRIBUTES, COMPONENTS, DirectionNotes, Entry
@@ -124,6 +124,11 @@ class DirectionList(QScrollArea):
             if self._strengths.get(reference) != strength or row.row.value() != strength:
                 self._strengths[reference] = strength
                 row.set_value(strength)
+
+    def show_seen(self, seen: Mapping[str, Range]) -> None:
+        """Show where the training subjects end, by reference, as strengths from this brain."""
+        for reference, row in self.rows.items():
+            row.show_seen(seen.get(reference))
 
     def filter(self, text: str, labels: dict[str, str], only: frozenset[str] | None = None) -> None:
         """Show those that match words, or the ones in `only`."""

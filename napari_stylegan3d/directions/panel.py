@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Signal
@@ -16,7 +16,7 @@ from napari_stylegan3d.directions.layers import EditLayers, Span
 from napari_stylegan3d.directions.list import DirectionList
 from napari_stylegan3d.directions.menu import DirectionMenus
 from napari_stylegan3d.directions.missing import MissingFiles
-from napari_stylegan3d.directions.row import LIMITS_SD, DirectionRow
+from napari_stylegan3d.directions.row import LIMITS_SD, DirectionRow, Range
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import DirectionNotes, Entry, own_entries
@@ -47,6 +47,7 @@ class DirectionsPanel(Panel):
         self.entries: dict[str, Entry] = {}
         self._own: list[Entry] = []
         self._of_files: list[Entry] = []
+        self._seen: Mapping[str, Range] = {}
         self.find_field = QLineEdit()
         self.layers = QComboBox()
         self.limits = EditLayers(session, self.layers.currentData)
@@ -168,6 +169,7 @@ class DirectionsPanel(Panel):
             if edit.layers != self.layers.currentData():
                 self.limits.own[reference] = edit.layers
         self.list.show_strengths({r: edit.strength for r, edit in used.items()})
+        self._show_seen()
         generator = self.session.generator
         was = {} if generator is None else generator.directions.former
         for reference, row in self.rows.items():
@@ -180,6 +182,23 @@ class DirectionsPanel(Panel):
         self.reset.setEnabled(bool(used))
         if self.used.isChecked():
             self._filter()
+
+    def show_seen(self, seen: Mapping[str, Range]) -> None:
+        """Show how far the training subjects are from this brain, in sd of all layers."""
+        self._seen = seen
+        self._show_seen()
+
+    def _show_seen(self) -> None:
+        generator = self.session.generator
+        if generator is None:
+            return
+        ranges = {}
+        for reference, (low, high) in self._seen.items():
+            # An edit of some layers moves the brain by their share.
+            start, stop = self.limits.of(reference) or (0, generator.num_layers)
+            share = (stop - start) / generator.num_layers
+            ranges[reference] = (low / share, high / share)
+        self.list.show_seen(ranges)
 
     def set_layers(self, reference: str, span: Span, own: bool = True) -> None:
         """Limit one direction to some layers, or let it follow the list above."""

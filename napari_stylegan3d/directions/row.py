@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import math
+
 from qtpy.QtCore import QEvent, Signal
 from qtpy.QtGui import QEnterEvent
 from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
+from napari_stylegan3d.widgets.slider_range import SliderRange
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import COMPONENTS, Entry
 
-#: Further out there are hardly any brains to have learned from.
+#: Of the slider where it is not known how far the training subjects reach.
 LIMITS_SD = (-4.0, 4.0, 0.1, 0.0)
+#: The largest number that can be typed.
+MOST_SD = 10.0
+Range = tuple[float, float]
+BEYOND = _("not seen in people")
 PINNED, UNPINNED = "★", "☆"
 
 
-def tip_of(entry: Entry, label: str = "") -> str:
+def tip_of(entry: Entry, label: str = "", seen: Range | None = None) -> str:
     """All that is known of a direction, for its tooltip."""
     name, told = entry.name, entry.check
     lines = [
@@ -39,7 +46,18 @@ def tip_of(entry: Entry, label: str = "") -> str:
         lines.append(
             _("r reaches {chance:.2f} by chance in 5 % of cases.").format(chance=told["chance"])
         )
-    lines.append(_("In standard deviations of random brains, -4 to 4; 0 is no change."))
+    if seen is None:
+        lines.append(
+            _("In standard deviations of random brains, -4 to 4, typed up to 10; 0 is no change.")
+        )
+        return "\n".join(lines)
+    lines.append(
+        _(
+            "In standard deviations of random brains; 0, the line, is this brain. The slider ends "
+            "where the training subjects end, at {low:+.1f} and {high:+.1f}; you can type up to "
+            "±10. Orange: nobody was seen there."
+        ).format(low=seen[0], high=seen[1])
+    )
     return "\n".join(lines)
 
 
@@ -100,6 +118,9 @@ class DirectionRow(QWidget):
         self.row = controls.SliderRow(
             f"directions.strength.{index}", "", LIMITS_SD, " sd", tip_of(entry)
         )
+        self.row.spin.setRange(-MOST_SD, MOST_SD)
+        self.seen: Range | None = None
+        self.range = SliderRange(self.row, mark=0.0)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -113,6 +134,7 @@ class DirectionRow(QWidget):
         self.preview.clicked.connect(self.previewed)
         self.menu.clicked.connect(self.menuWanted)
         self._written = ("", "", False)
+        self._beyond = False
 
     def show_name(self, label: str, layers: str, *, active: bool) -> None:
         """Write what it is called, and which sizes of structures it is limited to, if it is."""
@@ -129,10 +151,13 @@ class DirectionRow(QWidget):
         font = self.name.font()
         font.setBold(active)
         self.name.setFont(font)
-        tip = tip_of(self.entry, label)
+        self._tell(label)
+        self.row.slider.setAccessibleName(label)
+
+    def _tell(self, label: str) -> None:
+        tip = tip_of(self.entry, label, self.seen)
         for widget in (self, self.name, self.meaning, self.row):
             widget.setToolTip(tip)
-        self.row.slider.setAccessibleName(label)
 
     def show_pin(self, pinned: bool) -> None:
         """Show whether it is kept at the top."""
@@ -142,3 +167,31 @@ class DirectionRow(QWidget):
     def set_value(self, strength: float) -> None:
         """Show a strength without emitting signals."""
         self.row.set_value(strength)
+        self._fit()
+
+    def show_seen(self, seen: Range | None) -> None:
+        """Where the training subjects end, as strengths from this brain; None if not known."""
+        if seen != self.seen:
+            self.seen = seen
+            self._tell(self._written[0])
+            self._fit()
+
+    def _fit(self) -> None:
+        """Put the ends of the slider where subjects end, or where the brain is beyond them."""
+        low, high, step, _zero = LIMITS_SD
+        value = self.row.value()
+        if self.seen is not None:
+            low, high = (step * math.trunc(end / step) for end in self.seen)
+            low, high = min(low, 0.0, value), max(high, 0.0, value)
+        self.row.set_ends(low, high)
+        first, last = self.seen or LIMITS_SD[:2]
+        self.range.show_known(first, last)
+        beyond = bool(value) and not first - step / 2 <= value <= last + step / 2
+        if beyond == self._beyond:
+            return
+        self._beyond = beyond
+        self.meaning.setText(BEYOND if beyond else self.entry.summary)
+        for widget, role in ((self.meaning, "hint"), (self.row.spin, "")):
+            widget.setProperty("role", "caution" if beyond else role)
+            widget.style().unpolish(widget)
+            widget.style().polish(widget)

@@ -141,6 +141,20 @@ class SliderRow(QWidget):
         """The number shown, in the unit."""
         return self.spin.value()
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Lowest and highest value of the slider, in the unit."""
+        return self._low, self._high
+
+    def set_ends(self, low: float, high: float) -> None:
+        """Other ends of the slider, in the unit; not while it is held."""
+        if (low, high) == self.ends or self.slider.isSliderDown():
+            return
+        self._low, self._high = low, high
+        with QSignalBlocker(self.slider):
+            self.slider.setRange(0, round((high - low) / self._step))
+        self.set_value(self.value())
+
     def set_value(self, value: float) -> None:
         """Show a value without emitting signals."""
         with QSignalBlocker(self.slider), QSignalBlocker(self.spin):

@@ -135,6 +135,7 @@ QToolButton {{ border: none; background: transparent; padding: 2px; }}
 QToolButton:hover {{ background: {c.hover}; border-radius: 3px; }}
 QLineEdit, QComboBox, QSpinBox, QDoubleSpinBox {{ min-height: 20px; }}
 QDoubleSpinBox {{ min-width: 0; padding: 1px 5px; }}
+QDoubleSpinBox[role="caution"] {{ color: {c.caution}; font-weight: 600; }}
 QTabBar {{ background: transparent; border: none; }}
 QTabBar::tab {{
     background: transparent; border: none; border-bottom: 2px solid transparent;

@@ -339,7 +339,7 @@ def test_the_card_keeps_what_was_measured_part_by_part(
     assert incomplete.status == 2
     assert "complete card.json" in incomplete.err
     complete_card(mine)
-    for parts in ("diversity", "plausibility"):
+    for parts in ("plausibility", "diversity"):  # in the card as in the report
         words = (data, "--only", parts, "--card", *SMALL)
         assert run("evaluate", "--model", mine, *words).status == 0
     generator = load(mine)

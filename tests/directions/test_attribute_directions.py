@@ -16,6 +16,7 @@ from stylegan3d.directions.effects import (
     without_failures,
 )
 from stylegan3d.directions.people import People, as_numbers, encode_people, key_of
+from stylegan3d.directions.seen import seen_in_people
 from stylegan3d.errors import ModelError, RecipeError
 from stylegan3d.model.components import pca_directions
 from stylegan3d.model.random_latents import random_w
@@ -114,6 +115,28 @@ def test_groups_that_differ_do_not_make_a_direction(generator, people):
     assert within.vectors[0] @ inner > 0.98
     assert abs(within.vectors[0] @ inner) > abs(naive.vectors[0] @ inner)
     assert check(within, "Age")["baseline"] < 0.7 * np.abs(values["age"] - 15).mean()
+
+
+def test_the_range_of_the_training_subjects_is_that_of_their_attributes(generator, people):
+    """Positions are in units of the direction, given what it holds fixed."""
+    directions = join(
+        found(generator, people, "size", "load", hold_fixed=["size"]),
+        pca_directions(generator, components=2, samples=1500),
+    )
+    along = directions.vectors[3].astype(float)
+    blind = dataclasses.replace(people, w=people.w - np.outer(people.w @ along, along))
+    seen = seen_in_people(directions, people).seen
+    size = people.attributes["size"][~people.held_out] / check(directions, "Size")["per_unit"]
+    assert np.diff(seen["Size"]) == pytest.approx(np.ptp(size), rel=0.02)
+    # Most of the load is that of the size, which is held fixed.
+    assert np.diff(seen["Load"]) < 0.9 * np.ptp(
+        people.attributes["load"][~people.held_out] / check(directions, "Load")["per_unit"]
+    )
+    step = directions.step("PC 1")
+    at = directions.position
+    assert at("PC 1", people.w[0] + 2 * step) - at("PC 1", people.w[0]) == pytest.approx(2)
+    assert "PC 2" in seen
+    assert "PC 2" not in seen_in_people(directions, blind).seen  # an encoder that does not find it
 
 
 def test_what_fails_in_volumes_is_left_out(generator, people):
@@ -219,6 +242,7 @@ def test_a_pack_gives_attributes_and_files_keep_what_is_told(pack, tmp_path):
     again = load_directions(file, G)
     assert again.descriptions == directions.descriptions
     assert again.checks == directions.checks
+    assert set(again.readings) == set(directions.attributes)
     with pytest.raises(RecipeError, match="names repeat"):
         join(again, again)
     with pytest.raises(RecipeError, match="no column mmse"):

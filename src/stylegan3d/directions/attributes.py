@@ -53,6 +53,8 @@ from stylegan3d.directions.people import (
     encode_people,
     group_numbers,
 )
+from stylegan3d.directions.regression import FEWEST_TO_FIT, regress
+from stylegan3d.directions.seen import seen_in_people
 from stylegan3d.directions.trajectory import age_reading, ageing
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.components import COMPONENTS, SAMPLES, pca_directions
@@ -66,9 +68,6 @@ if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
     from stylegan3d.model.generator import Generator
 
-#: Least number of subjects to fit a direction.
-FEWEST_TO_FIT = 20
-_PENALTIES = np.logspace(-3, 5, 33)
 #: Attributes that may move the contour: it is the size of the head, and differs between the sexes.
 MOVING = frozenset({HEAD_SIZE, SEX})
 #: Subjects about whom the contour is looked at.
@@ -178,27 +177,6 @@ def attribute_directions(
     )
 
 
-def regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """Ridge coefficients `(w_dim,)`, with the penalty chosen by leave-one-out error.
-
-    `w` `(n, w_dim)` and `target` `(n,)` are deviations from a mean; `fit` `(n,)` selects subjects.
-    RecipeError if they are too few, all equal, or w does not predict the target.
-    """
-    from sklearn.linear_model import RidgeCV
-
-    known = fit & np.isfinite(target)
-    if known.sum() < FEWEST_TO_FIT or np.ptp(target[known]) == 0:
-        raise RecipeError(
-            f"{name_of(key)} is known for {known.sum()} subjects, or is the same in all: "
-            f"a direction needs at least {FEWEST_TO_FIT} subjects that differ."
-        )
-    penalties = _PENALTIES * w[known].var(axis=0).mean()
-    beta = RidgeCV(alphas=penalties).fit(w[known], target[known]).coef_
-    if not np.linalg.norm(beta) > 0:
-        raise RecipeError(f"{name_of(key)} is unrelated to w in these subjects.")
-    return beta
-
-
 def _slope(
     target: np.ndarray, on: np.ndarray, fixed: Sequence[np.ndarray], fit: np.ndarray
 ) -> float:
@@ -300,10 +278,10 @@ def build_directions(
     fitted = None if people is None else fit_people(generator, people, attributes, hold_fixed)
     say(2, 4, "describing components")
     found = describe_components(found, measured_brains(generator), people)
-    if fitted is None:
-        return found
-    say(3, 4, "checking edits")
-    return join(checked(generator, fitted, drop_failures=attributes is None), found)
+    if fitted is not None:
+        say(3, 4, "checking edits")
+        found = join(checked(generator, fitted, drop_failures=attributes is None), found)
+    return found if people is None else seen_in_people(found, people)
 
 
 def fit_people(

@@ -84,4 +84,5 @@ def add_figures(generator: Generator, report: Mapping[str, Any], picture: bytes)
                 }
                 for row in figures({part: report[part]})
             ]
+    found = {part: found[part] for part in (*keys(), *found) if part in found}
     add_to_card(generator.folder, {"evaluation": found, "montage": MONTAGE}, card_text)

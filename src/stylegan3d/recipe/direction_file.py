@@ -43,6 +43,12 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
         tensors["age_reading"] = directions.age_reading
     if directions.former:
         tensors["former"] = np.stack(list(directions.former.values()))
+    if directions.seen:
+        unknown = (np.nan, np.nan)
+        seen = [directions.seen.get(name, unknown) for name in directions.names]
+        tensors["seen"] = np.array(seen, np.float32)
+    if directions.readings:
+        tensors["readings"] = np.stack(list(directions.readings.values()))
     metadata = {
         "kind": KIND,
         "version": "1",
@@ -57,6 +63,8 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
         metadata["checks"] = json.dumps(directions.checks, ensure_ascii=False)
     if directions.former:
         metadata["former_names"] = "\n".join(directions.former)
+    if directions.readings:
+        metadata["reading_names"] = "\n".join(directions.readings)
     data = pack(tensors, metadata)
     atomic_write_bytes(path, data, overwrite=overwrite, suffixes=(".safetensors",))
 
@@ -91,7 +99,9 @@ def load_directions(
             _decoded(metadata, "descriptions", "{}", dict),
             tuple(_decoded(metadata, "checks", "[]", list)),
             tensors.get("age_reading"),
-            _former(tensors, metadata),
+            _by_name(tensors, metadata, "former", "former_names"),
+            _seen(tensors, metadata),
+            _by_name(tensors, metadata, "readings", "reading_names"),
         )
     except (KeyError, ValueError, TypeError):
         raise RecipeError(f"{path} lacks a part of a directions file: make it again.") from None
@@ -106,12 +116,22 @@ def load_directions(
     return directions
 
 
-def _former(
-    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+def _by_name(
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], rows: str, names: str
 ) -> dict[str, np.ndarray]:
-    """Directions as they were when recipes had version 1; none in most files."""
-    names = metadata.get("former_names", "")
-    return dict(zip(names.split("\n"), tensors["former"], strict=True)) if names else {}
+    """Rows of a tensor by the names in an entry of the metadata; none in most files."""
+    told = metadata.get(names, "")
+    return dict(zip(told.split("\n"), tensors[rows], strict=True)) if told else {}
+
+
+def _seen(
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> dict[str, tuple[float, float]]:
+    """Range of the training subjects by name, where it is known."""
+    if "seen" not in tensors:
+        return {}
+    pairs = zip(metadata["names"].split("\n"), tensors["seen"], strict=True)
+    return {name: (float(low), float(high)) for name, (low, high) in pairs if low <= high}
 
 
 def _decoded(metadata: Mapping[str, str], key: str, default: str, kind: type) -> Any:

@@ -42,6 +42,10 @@ class Directions:
         Weights of w and a constant, which together tell a brain's age in years.
     former : mapping of str to ndarray, shape (w_dim,), float32
         One unit along directions that were fitted otherwise when recipes had version 1, by name.
+    seen : mapping of str to (float, float)
+        Lowest and highest `position` of the training subjects, by name; may be empty.
+    readings : mapping of str to ndarray, shape (w_dim,), float32
+        Weights of w that tell the position along the direction of an attribute, by name.
     """
 
     vectors: np.ndarray
@@ -54,6 +58,8 @@ class Directions:
     checks: tuple[dict[str, Any], ...] = ()
     age_reading: np.ndarray | None = None
     former: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seen: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    readings: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part in ("vectors", "std", "explained_variance"):
@@ -63,10 +69,12 @@ class Directions:
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "descriptions", dict(self.descriptions))
         object.__setattr__(self, "checks", tuple(self.checks))
-        former = {k: np.array(step, dtype=np.float32) for k, step in self.former.items()}
-        object.__setattr__(self, "former", former)
-        if any(step.shape != self.vectors.shape[-1:] for step in former.values()):
-            raise RecipeError("The former directions do not fit these directions.")
+        for part in ("former", "readings"):
+            rows = {k: np.array(v, dtype=np.float32) for k, v in getattr(self, part).items()}
+            object.__setattr__(self, part, rows)
+            if any(row.shape != self.vectors.shape[-1:] for row in rows.values()):
+                raise RecipeError(f"The {part} do not fit these directions.")
+        object.__setattr__(self, "seen", dict(self.seen))
         if self.age_reading is not None:
             reading = np.array(self.age_reading, dtype=np.float32)
             if reading.shape != (self.vectors.shape[-1] + 1,) or not np.isfinite(reading).all():
@@ -127,6 +135,15 @@ class Directions:
         k = self.names.index(name)
         return self.vectors[k] * self.std[k]
 
+    def position(self, name: str, w: np.ndarray) -> float:
+        """Where w `(w_dim,)` is along a direction, in its units; only differences have a meaning.
+
+        What the attribute's reading tells, or else the projection onto the direction.
+        """
+        step = self.step(name).astype(np.float64)
+        reading = self.readings.get(name, step / max(float(step @ step), 1e-30))
+        return float(np.asarray(w, np.float64) @ reading)
+
     def edit(
         self,
         w: torch.Tensor,
@@ -165,6 +182,8 @@ def join(first: Directions, second: Directions) -> Directions:
         first.checks + second.checks,
         first.age_reading if first.age_reading is not None else second.age_reading,
         {**first.former, **second.former},
+        {**first.seen, **second.seen},
+        {**first.readings, **second.readings},
     )
 
 

@@ -83,6 +83,39 @@ def test_attributes_come_under_their_own_heading(fitted):
     assert fitted.find("directions.meaning.1").text() == "larger egg"
 
 
+def test_sliders_end_where_the_training_subjects_do(window, panel, monkeypatch):
+    generator = window.session.generator
+    plain = window.session.recipe.replace(edits=())
+    at = generator.directions.position("PC 1", plain.latent(generator).mean(dim=0).numpy())
+    seen = {"PC 1": (at - 1.23, at + 2.0), "PC 2": (9.0, 10.0)}
+    reaching = dataclasses.replace(generator.directions, seen=seen)
+    monkeypatch.setattr(generator, "directions", reaching)
+    panel.show_directions(generator)
+    row, other, unknown = (panel.rows[f"PC {k}"] for k in (1, 2, 3))
+    window.wait(lambda: row.seen is not None)
+    assert row.row.ends == pytest.approx((-1.2, 2.0))
+    assert row.seen == pytest.approx((-1.23, 2.0), abs=1e-3)
+    assert "-1.2 and +2.0" in row.row.toolTip()
+    assert (unknown.seen, unknown.row.ends) == (None, (-4.0, 4.0))
+    assert other.row.ends[0] == 0.0  # this brain is outside, and the way to the subjects is orange
+    assert other.range.spans()[0][1] > other.range.width() / 2
+    # A larger number can be typed: the slider follows it, and says so.
+    row.row.spin.setValue(5.0)
+    window.settle()
+    assert window.session.recipe.edits[0].strength == 5.0
+    assert row.row.ends == pytest.approx((-1.2, 5.0))
+    assert row.meaning.text() == "not seen in people"
+    begin, end = row.range.spans()[-1]
+    assert (begin, end) == (row.range.place(2.0), row.range.width())
+    row.row.change_to(1.0)
+    window.settle()
+    assert row.row.ends == pytest.approx((-1.2, 2.0))
+    assert row.meaning.text() == "larger egg"
+    monkeypatch.undo()
+    panel.show_directions(generator)
+    window.wait(lambda: panel.rows["PC 1"].seen is None)
+
+
 def test_another_model_takes_headings_and_meanings_away(window):
     panel, generator = window.explorer.directions, window.session.generator
     panel.show_model(generator)
