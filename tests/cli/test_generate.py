@@ -24,7 +24,7 @@ def test_seeds_become_volumes_with_sidecars(run, model, tmp_path, listing):
     result = run("generate", *words)
     assert (result.status, result.err) == (0, "")
     files = [f"{name}.{end}" for name in NAMES for end in ("json", "nii.gz")]
-    assert listing(out) == sorted([*files, "dataset_description.json"])
+    assert listing(out) == sorted([*files, ".bidsignore", "dataset_description.json"])
     assert result.out.splitlines() == [str(out / f"{name}.nii.gz") for name in NAMES]
 
     generator = load(model)

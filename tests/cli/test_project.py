@@ -86,7 +86,7 @@ def test_a_scan_becomes_files_in_both_spaces(run, brain_model, scan, tmp_path, l
     words = ["--steps", "4", "--skull", "keep", "--model", brain_model, "--out", tmp_path]
     result = run("project", scan, *words, "--json")
     assert result.status == 0, result.err
-    assert listing(tmp_path) == sorted(FILES + RESIDUAL)
+    assert listing(tmp_path) == sorted([*FILES, *RESIDUAL, ".bidsignore"])
 
     generator, original = load(brain_model), nib.load(scan)
     native = nib.load(tmp_path / FILES[2])

@@ -218,6 +218,14 @@ def test_scans_of_a_bids_tree(tmp_path):
     assert [item.name for item in items] == names
     assert [item.folder for item in items] == ["sub-1/ses-1/anat", "sub-1/ses-2/anat"]
     assert items[0].path == tmp_path / names[0]
+    # The same names without the tree: their results lie where the tree would have them.
+    for flat in (
+        [tmp_path / "sub-1" / "ses-1" / "anat"],
+        [touch(tmp_path / "b" / "sub-2_T1w.nii")],
+    ):
+        (item, *_) = find_items(flat)
+        assert item.folder in ("sub-1/ses-1/anat", "sub-2/anat")
+        assert item.root(tmp_path / "out" / item.folder) == tmp_path / "out"
 
 
 def test_scans_of_the_same_name_have_folders_of_their_own(tmp_path):

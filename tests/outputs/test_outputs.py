@@ -12,6 +12,7 @@ from stylegan3d.outputs.results import (
 )
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.storage.bids import file_of, source_uri
 from stylegan3d.storage.formats import scan_stem, scan_suffix
 
 SEED = Source("seed", 42)
@@ -90,3 +91,24 @@ def test_a_folder_keeps_its_own_description(tiny_generator, tmp_path):
     (tmp_path / "dataset_description.json").write_text("mine")
     write_dataset_description(tmp_path, tiny_generator)
     assert (tmp_path / "dataset_description.json").read_text() == "mine"
+
+
+def test_sources_are_named_from_the_root_and_never_by_a_folder_outside(tiny_generator, tmp_path):
+    raw, out = tmp_path / "Jane Doe 1961" / "set", tmp_path / "Jane Doe 1961" / "set" / "d" / "made"
+    scan, place = raw / "sub-01" / "anat" / "sub-01_T1w.nii.gz", out / "sub-01" / "anat"
+    for folder in (scan.parent, place):
+        folder.mkdir(parents=True)
+    scan.touch()
+    (raw / "dataset_description.json").write_text('{"DatasetType": "raw"}')
+    write_dataset_description(place, tiny_generator)
+    described = json.loads((out / "dataset_description.json").read_text())
+    assert described["DatasetLinks"] == {"raw": "../.."}
+    assert not (place / "dataset_description.json").exists()
+    latent = source_uri(place, place / "sub-01 x_latent.safetensors")
+    assert latent == "bids::sub-01/anat/sub-01%20x_latent.safetensors"
+    for told in (scan, scan.name):
+        assert source_uri(place, told) == "bids:raw:sub-01/anat/sub-01_T1w.nii.gz"
+    assert file_of(place, source_uri(place, scan)) == scan
+    assert file_of(place, latent) == place / "sub-01 x_latent.safetensors"
+    elsewhere = tmp_path / "Jane Doe 1961" / "scan.nii"
+    assert source_uri(place, elsewhere) == source_uri(place, "scan.nii") == "scan.nii"

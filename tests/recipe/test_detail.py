@@ -1,6 +1,7 @@
 """A scan's own detail as a part of recipes: values, words, links, key frames."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from stylegan3d.recipe.description import (
 from stylegan3d.recipe.keyframes import detail_between
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.recipe.text import from_link, to_link
+from stylegan3d.storage.names import last_part
 
 SCAN = Source("projected", path="/p/sub-01_desc-projected_latent.safetensors", sha256="a1")
 OTHER = Source("projected", path="/p/sub-02_desc-projected_latent.safetensors", sha256="b2")
@@ -35,7 +37,7 @@ def test_detail_goes_through_json_links_and_paths():
         lambda part: part if isinstance(part, Edit) else dataclasses.replace(part, path="x")
     )
     assert (moved.source.path, moved.detail.source.path) == ("x", "x")
-    assert sources(recipe) == [SCAN.path, OTHER.path]
+    assert sources(recipe, Path("elsewhere")) == [last_part(str(s.path)) for s in (SCAN, OTHER)]
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def edit_item(
         strength=settings["strength"],
         scan=item.original,
         overwrite=overwrite,
+        root=item.root(folder),
     )
     row = {
         "moved_median_mm": made.figures["MedianMm"],

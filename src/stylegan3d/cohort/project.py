@@ -42,6 +42,7 @@ def project_file(
     cache: Path | None = None,
     overwrite: bool = False,
     watch: Watch = NOBODY,
+    root: Path | None = None,
 ) -> dict[str, Any]:
     """Read, align and project a scan, and write the results; all files or none.
 
@@ -61,6 +62,8 @@ def project_file(
     overwrite : bool
         Replace files of these names.
     watch : Watch
+    root : Path or None
+        Of the data set that the results belong to, see `save_projection`.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def project_file(
     parts = ("open", "align", "project")
     seconds = {k: b - a for k, a, b in zip(parts, clock, clock[1:], strict=False)}
     return save_projection(
-        out, projected, seconds=seconds, left_open=left_open, overwrite=overwrite
+        out, projected, seconds=seconds, left_open=left_open, overwrite=overwrite, root=root
     )
 
 
@@ -108,7 +111,14 @@ def project_item(
         return opened_generator(model, settings["frame"], settings["model"])
 
     report = project_file(
-        item.path, folder, opened, choices, mask=item.mask, cache=cache, overwrite=overwrite
+        item.path,
+        folder,
+        opened,
+        choices,
+        mask=item.mask,
+        cache=cache,
+        overwrite=overwrite,
+        root=item.root(folder),
     )
     files = [folder / name for name in report["files"].values()]
     sidecars = [sidecar_path(path) for path in files if path.name.endswith(".nii.gz")]

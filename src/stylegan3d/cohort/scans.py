@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stylegan3d.dataset.sources import find_sources
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.storage.bids import place_of
 from stylegan3d.storage.bounded import read_text, reason
 from stylegan3d.storage.formats import scan_stem, suffixes
 from stylegan3d.storage.names import same_place
@@ -47,6 +48,11 @@ class Item:
         """BIDS label of whose scan it is, from its name or a folder, else the scan's name."""
         return _entity("sub", self.path) or scan_stem(self.path).partition("_")[0]
 
+    def root(self, folder: Path) -> Path:
+        """The output folder, from the folder of this scan's results in it."""
+        below = len(Path(self.folder).parts)
+        return folder.parents[below - 1] if below else folder
+
     @property
     def session(self) -> str:
         """BIDS label of the session, empty without."""
@@ -75,7 +81,8 @@ def find_items(paths: Sequence[Path]) -> list[Item]:
     A list is a text file with one scan per line, relative to the list's folder, optionally followed
     by a tab and its mask. Lines that start with # are ignored. Results of a folder's scans are
     written to the same subfolders of the output folder, as for BIDS derivatives; those of a list or
-    of single files to folders with their names.
+    of single files, and of a folder without subfolders, where BIDS has scans of these names
+    (`sub-01/anat`), else to folders with their names.
 
     Raises
     ------
@@ -109,7 +116,8 @@ def _of_folder(folder: Path) -> list[Item]:
         if names[same_place(str(file))] > 1:
             place /= hashlib.sha256(bytes(file)).hexdigest()[:8]
         name = file.as_posix()
-        items.append(Item(name, (folder / file).absolute(), "" if place == Path() else str(place)))
+        below = place_of(scan_stem(file)) if place == Path() else str(place)
+        items.append(Item(name, (folder / file).absolute(), below))
     return items
 
 
@@ -143,19 +151,26 @@ def lines_of(path: Path) -> list[tuple[Path, Path | None]]:
 
 
 def named(items: list[Item]) -> list[Item]:
-    """Name items by their files, with folders if necessary."""
+    """Name items by their files, with folders if necessary.
+
+    Results of a file with a BIDS name that is there once go where BIDS has them.
+    """
     stems = Counter(same_place(scan_stem(item.path)) for item in items if not item.name)
     taken = Counter(same_place(item.name) for item in items if item.name)
     found = []
     for item in items:
         if not item.name:
             name = scan_stem(item.path)
+            folder = place_of(name)
             if stems[same_place(name)] > 1 or taken[same_place(name)]:
                 name = re.sub(r"[^\w.-]+", "-", f"{item.path.parent.as_posix()}-{item.path.name}")
-                name = name.strip("-.")
-            item = replace(item, name=name, folder=name)
+                folder = name = name.strip("-.")
+            item = replace(item, name=name, folder=folder or name)
         found.append(item)
-    keys = [same_place(item.name) if item.folder == item.name else item.name for item in found]
+    alone = [item.folder in (item.name, place_of(item.name)) for item in found]
+    keys = [
+        same_place(item.name) if own else item.name for item, own in zip(found, alone, strict=True)
+    ]
     twice = [item.name for item, key in zip(found, keys, strict=True) if keys.count(key) > 1]
     if twice:
         raise StyleGAN3DError(

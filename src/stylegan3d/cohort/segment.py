@@ -12,6 +12,7 @@ from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import ModelError
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.segmentation.numbers import COLUMNS
+from stylegan3d.storage.bids import describe
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
 
@@ -57,7 +58,7 @@ def segment_item(
     row : dict
         See `SEGMENTATIONS`.
     """
-    from stylegan3d.segmentation.scans import Wanted, label_files, segment_scan
+    from stylegan3d.segmentation.scans import Wanted, label_files, made_by, segment_scan
 
     segmenter = _segmenter(network, settings["network"])
     scan = read_scan(item.path, trust=settings["trust"])
@@ -65,6 +66,7 @@ def segment_item(
     check_output([labels, sidecar_path(labels)], overwrite)
     wanted = Wanted(norms=norms, regions=settings["regions"])
     found = segment_scan(segmenter, scan, wanted, skull=settings["skull"])
+    describe(item.root(folder), made_by(segmenter))
     write_together(label_files(labels, found, scan, segmenter), overwrite=overwrite)
     row = {
         **found.numbers.cells(),

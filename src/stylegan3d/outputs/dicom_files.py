@@ -20,6 +20,7 @@ from stylegan3d.outputs.dicom import (
 )
 from stylegan3d.outputs.dicom_structured import known_volumes, measures_of, segmentation_of
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
+from stylegan3d.storage.bids import file_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -109,7 +110,7 @@ def _labelled(
             )
         return headers, []
     sources = saved.text.get("Sources") or [""]
-    source = path.parent / str(sources[0])
+    source = file_of(path.parent, str(sources[0]))
     if not str(sources[0]) or not source.is_file():
         raise OutputError(
             f"The scan that {path.name} labels ({sources[0] or 'not named'}) is not beside it: "

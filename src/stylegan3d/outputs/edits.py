@@ -12,9 +12,10 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.errors import LatentError, OutputError, ScanError
+from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.outputs.projections import output_names
-from stylegan3d.outputs.results import native_scan, sidecar, volume_name
+from stylegan3d.outputs.results import native_scan, sidecar, volume_name, write_dataset_description
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.parts import Detail, Source
 from stylegan3d.recipe.recipe import Recipe
@@ -24,14 +25,15 @@ from stylegan3d.render.recipes import EditedScan, edited_scan, render_recipe
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan, second_image
 from stylegan3d.scans.checks import READ_ERRORS
+from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.native import unpack_mask
 from stylegan3d.scans.opening import open_image
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import EDITED_SCAN, PROGRAM
+from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.hashing import sha256_of
 
 if TYPE_CHECKING:
-    from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator
     from stylegan3d.scans import Scan, SecondImage
 
@@ -242,12 +244,16 @@ def edit_files(
         "Change": carried.image(edited.data - carried.data),
         "Movement": _vectors(moved, carried.rigid),
     }
+    own = Space(carried.data.shape, images["Scan"].affine)
+    stripped = extracted_mask(carried.data, own) is not None
     files: dict[Path, bytes] = {}
     for what, image in images.items():
         text = sidecar(recipe, generator, folder=names[what].parent, native=True)
         text["Description"] = ABOUT[what].format(name=generator.name)
-        text["Sources"] = [*text["Sources"], str(carried.original.described["path"])]
-        text.pop("SkullStripped", None)  # it is as the scan was
+        scan = source_uri(names[what].parent, str(carried.original.described["path"]))
+        text["Sources"] = [*text["Sources"], scan]
+        # The edited scan is as the scan was; nothing else is there outside the brain.
+        text["SkullStripped"] = what != "Scan" or stripped
         text["Movement"] = _in_figures(moved)
         if what == "Movement":
             text["Units"] = "mm"
@@ -285,6 +291,7 @@ def save_edit(
     strength: float = 1.0,
     scan: Path | None = None,
     overwrite: bool = False,
+    root: Path | None = None,
 ) -> SavedEdit:
     """Edit a projected scan, write the files of `edit_files`, and measure it.
 
@@ -301,6 +308,8 @@ def save_edit(
     scan : Path, optional
         The scan, where it does not lie beside the latent.
     overwrite : bool
+    root : Path, optional
+        Of the data set that the results belong to; found from `out` by default.
 
     Raises
     ------
@@ -316,6 +325,7 @@ def save_edit(
     volumes.check_output(files, overwrite)
     renderer = Renderer(generator, scans_at_hand(*([] if scan is None else [scan])))
     edited = edited_scan(renderer, recipe)
+    write_dataset_description(out, generator, root)
     volumes.write_together(edit_files(recipe, renderer, out, edited), overwrite=overwrite)
     shown = {"scan": edited.carried.aligned, "edited": render_recipe(renderer, recipe).volume}
     tissues = {what: read_tissues(volume, generator.space) for what, volume in shown.items()}

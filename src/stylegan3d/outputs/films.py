@@ -138,7 +138,9 @@ def film_sidecar(film: Film, generator: Generator, path: Path) -> dict[str, Any]
         "IntendedUse": INTENDED_USE,
         "SyntheticImage": True,
         **provenance(generator),
-        "Sources": list(dict.fromkeys(file for recipe in recipes for file in sources(recipe))),
+        "Sources": list(
+            dict.fromkeys(file for one in film.recipes for file in sources(one, path.parent))
+        ),
         "Recipes": [recipe.to_dict() for recipe in recipes],
         "Model": model_of(generator, *recipes),
         "Film": {

@@ -50,7 +50,7 @@ def picture_sidecar(
         "IntendedUse": INTENDED_USE,
         "SyntheticImage": True,
         **provenance(generator),
-        "Sources": sources(told),
+        "Sources": sources(recipe, folder),
         "Recipe": told.replace(model=None).to_dict(),
         "Model": model_of(generator, recipe),
     }

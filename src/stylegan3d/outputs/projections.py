@@ -17,6 +17,7 @@ from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
+from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.formats import scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
@@ -84,6 +85,7 @@ def save_projection(
     seconds: Mapping[str, float] | None = None,
     left_open: Uncertainty | None = None,
     overwrite: bool = False,
+    root: Path | None = None,
 ) -> dict[str, Any]:
     """Write all results of a projection; all files or none.
 
@@ -98,6 +100,8 @@ def save_projection(
         What further searches found.
     overwrite : bool
         Replace files of these names.
+    root : Path or None
+        Of the data set that the results belong to; found from `out` by default.
 
     Returns
     -------
@@ -117,6 +121,8 @@ def save_projection(
     names = file_names(
         aligned.scan.path, out, operator, spread=left_open is not None, z=z is not None
     )
+    volumes.check_output(all_files(names), overwrite)
+    write_dataset_description(out, generator, root)
     scan = aligned.describe()
     latent = latent_bytes(projected_latent(generator, result, scan))
     source = Source(
@@ -153,7 +159,6 @@ def save_projection(
         files |= _z_files(names["residual_z"], generator, aligned, z)
     files[names["report"]] = to_json(report).encode()
     volumes.write_together(files, overwrite=overwrite)
-    write_dataset_description(out, generator)
     return report
 
 
@@ -207,11 +212,19 @@ def projection_report(projected: Projected, volume: np.ndarray) -> dict[str, Any
     }
 
 
+def _made_of(path: Path, generator: Generator, aligned: AlignedScan) -> dict[str, Any]:
+    """What made a file, and the scan that it was made of."""
+    return {
+        **provenance(generator),
+        "Sources": [source_uri(path.parent, aligned.scan.path)],
+        "SourceSHA256": aligned.scan.sha256,
+    }
+
+
 def _aligned_files(path: Path, generator: Generator, aligned: AlignedScan) -> dict[Path, bytes]:
     sidecar = {
         "Description": "A scan on the model's grid: brain alone, bias-corrected, rigidly aligned.",
-        **provenance(generator),
-        "Sources": [aligned.scan.path.name],
+        **_made_of(path, generator, aligned),
         "SpatialReference": "the model's grid",
         "Units": "arbitrary",
         "Intensity": "1 is the 99.5th percentile inside the brain, 0 is outside",
@@ -233,8 +246,7 @@ def _residual_files(
             f"What a reconstruction by {generator.name} misses of a scan: bias-corrected scan "
             "minus reconstruction, at the resolution of the model."
         ),
-        **provenance(generator),
-        "Sources": [aligned.scan.path.name],
+        **_made_of(path, generator, aligned),
         "SpatialReference": "the scan's own grid",
         "Units": "arbitrary",
         "Intensity": "units of the scan; above 0 where the scan is brighter",
@@ -254,8 +266,7 @@ def _z_files(
             "the scanner were set aside, divided by the spread of this difference in held-out "
             "subjects. Not judged in the ventricles and within 4 mm of the border: 0 there."
         ),
-        **provenance(generator),
-        "Sources": [aligned.scan.path.name],
+        **_made_of(path, generator, aligned),
         "SpatialReference": "the scan's own grid",
         "Units": "standard deviations",
         "Intensity": "above 0 where the scan is brighter than expected",
@@ -276,8 +287,7 @@ def _uncertainty_files(
             "different starting points: where it is large, the reconstruction is uncertain. It "
             "does not include what the model cannot show at all."
         ),
-        **provenance(generator),
-        "Sources": [aligned.scan.path.name],
+        **_made_of(path, generator, aligned),
         "Restarts": len(found.latents),
         "NoiseDraws": found.noise_draws,
         "SpatialReference": "the scan's own grid",

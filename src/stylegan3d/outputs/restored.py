@@ -16,6 +16,7 @@ from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.scans import native_image
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
+from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.formats import scan_stem, scan_suffix
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def restored_files(
     brain = restored_brain(aligned, bound, made)
     about = {
         **provenance(generator),
-        "Sources": [aligned.scan.path.name],
+        "Sources": [source_uri(out, aligned.scan.path)],
         "Operator": bound.describe(),
         "Units": "arbitrary",
         **({} if recipe is None else {"MadeUpFrom": describe_recipe(recipe)}),

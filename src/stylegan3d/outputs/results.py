@@ -16,15 +16,12 @@ from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
+from stylegan3d.storage.bids import describe, root_of, source_uri
 from stylegan3d.storage.formats import scan_stem
-from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Rendered
-
-BIDS_VERSION = "1.10.0"
-DATASET_DESCRIPTION = "dataset_description.json"
 
 
 def volume_name(recipe: Recipe, *, native: bool = False) -> str:
@@ -141,6 +138,7 @@ def sidecar(
     recipe: Recipe, generator: Generator, *, folder: Path, native: bool = False
 ) -> dict[str, Any]:
     """Content of a saved volume's JSON file, which goes to `folder`; see `Source.relative_to`."""
+    files = sources(recipe, folder)
     recipe = recipe.with_paths(lambda part: part.relative_to(folder))
     what, about = "T1-weighted brain", {"SkullStripped": True}
     intensity = "1 is the 99.5th percentile inside the brain, 0 is outside"
@@ -153,7 +151,7 @@ def sidecar(
         "Description": marked(made, recipe),
         "IntendedUse": INTENDED_USE,
         **provenance(generator),
-        "Sources": sources(recipe),
+        "Sources": files,
         # The model is given below, wherever the recipe came from.
         "Recipe": recipe.replace(model=None).to_dict(),
         "Model": {**model_of(generator, recipe), **_frame(generator)},
@@ -194,28 +192,18 @@ def _frame(generator: Generator) -> dict[str, str]:
     return {"AssumedFrame" if generator.frame_note else "Frame": str(generator.frame)}
 
 
-def sources(recipe: Recipe) -> list[str]:
-    """The latent and directions files of a recipe."""
+def sources(recipe: Recipe, folder: Path) -> list[str]:
+    """The latent and directions files of a recipe, as a sidecar in `folder` names them."""
     files = [source.path for source in recipe.sources] + [edit.file for edit in recipe.edits]
-    return list(dict.fromkeys(file for file in files if file is not None))
+    named = (source_uri(folder, file) for file in files if file is not None)
+    return list(dict.fromkeys(named))
 
 
-def write_dataset_description(folder: str | Path, generator: Generator) -> None:
-    """Describe an output folder as BIDS asks; a description that is there stays as it is."""
-    path = Path(folder) / DATASET_DESCRIPTION
-    content = {
-        "Name": f"Synthetic brains by {PROGRAM}",
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": "derivative",
-        **provenance(generator),
-    }
-    if path.exists():
-        return
-    try:
-        volumes.atomic_write_text(path, to_json(content))
-    except OutputError:
-        if not path.exists():  # else another run that saves here was quicker
-            raise
+def write_dataset_description(
+    folder: str | Path, generator: Generator, root: Path | None = None
+) -> None:
+    """Describe the data set of an output folder, at its root; see `storage.bids.describe`."""
+    describe(root or root_of(folder), provenance(generator))
 
 
 def _in_a_name(source: Source) -> str:

@@ -13,6 +13,7 @@ from stylegan3d.recipe.drawing import check_seed
 from stylegan3d.recipe.latents import Latent, read_latent
 from stylegan3d.recipe.model import Model
 from stylegan3d.recipe.plain import finite
+from stylegan3d.storage.bids import place_of, root_of
 from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.jsontext import is_int, short_repr
 from stylegan3d.storage.names import last_part
@@ -261,7 +262,8 @@ def split_direction(direction: str) -> tuple[str | None, str]:
 def _found_in(folder: Path, path: str, sha256: str | None) -> str:
     """The path resolved against `folder`, or the file of that name in it; unchanged if neither.
 
-    A bare name with a hash, as recipes name files elsewhere, is looked for in the folders around.
+    A bare name with a hash, as recipes name files elsewhere, is looked for in the folders around,
+    and where BIDS has a file of this name in them and in the data set of the folder.
     """
     try:
         for candidate in (folder / path, folder / last_part(path)):
@@ -270,7 +272,8 @@ def _found_in(folder: Path, path: str, sha256: str | None) -> str:
         if sha256 is not None and path == last_part(path):
             outer = Path(os.path.abspath(folder)).parent
             near = [outer, *islice((f for f in outer.iterdir() if f.is_dir()), MOST_FOLDERS)]
-            for candidate in (place / path for place in near):
+            below = dict.fromkeys(("", place_of(path)))
+            for candidate in (f / b / path for f in (root_of(folder), *near) for b in below):
                 if candidate.is_file() and sha256_of(candidate) == sha256:
                     return str(candidate)
     except (OSError, ValueError):  # not a valid file name, or a folder that must not be read

@@ -24,7 +24,8 @@ from stylegan3d.segmentation.inference import Segmenter, bundled_regions
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain
 from stylegan3d.segmentation.regions import region_title
-from stylegan3d.storage.about import PROGRAM
+from stylegan3d.storage.about import PROGRAM, version
+from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
 
@@ -154,6 +155,12 @@ def native_labels(labels: np.ndarray, aligned: AlignedScan) -> nib.Nifti1Image:
     return result
 
 
+def made_by(network: Segmenter) -> dict[str, Any]:
+    """BIDS' GeneratedBy: this program and the network."""
+    described = f"network {network.name}, sha256 {network.hash}"
+    return {"GeneratedBy": [{"Name": PROGRAM, "Version": version(), "Description": described}]}
+
+
 def label_files(path: Path, labelled: LabelledScan, scan: Scan, segmenter: Segmenter) -> dict:
     """The label map and its sidecar, not yet written: name to content."""
     tissues = labelled.scheme is TISSUES
@@ -167,8 +174,10 @@ def label_files(path: Path, labelled: LabelledScan, scan: Scan, segmenter: Segme
     sidecar = {
         "Description": f"{kind} labels of {scan.path.name}. {NOTICE}",
         "Labels": {str(i): title for i, title in titles.items()},
-        "Sources": [scan.path.name],
+        "Sources": [source_uri(path.parent, scan.path)],
+        "SpatialReference": "the scan's own grid",
         "SourceSHA256": scan.sha256,
+        **made_by(network),
         "Network": {"Name": network.name, "SHA256": network.hash},
         "Measures": labelled.numbers.measures,
         "Preparation": list(map(str, labelled.steps)),

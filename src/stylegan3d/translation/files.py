@@ -15,6 +15,7 @@ from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
+from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, volume_files, write_together
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.edits import resized
@@ -121,7 +122,7 @@ def painted_files(
         "Not a measurement.",
         "IntendedUse": INTENDED_USE,
         "GeneratedBy": [{"Name": PROGRAM, "Version": version(), "Description": described}],
-        "Sources": [scan.path.name for scan in sources],
+        "Sources": [source_uri(path.parent, scan.path) for scan in sources],
         "SourceSHA256": [scan.sha256 for scan in sources],
         "Model": {"Name": painter.name, "SHA256": painter.hash},
         "Units": "arbitrary",
