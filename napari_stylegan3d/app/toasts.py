@@ -37,7 +37,6 @@ class Toasts(QObject):
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._take)
-        views.setFocusProxy(self._canvas)  # napari passes it to their parent when they close
         for widget in (self._canvas, views):
             widget.installEventFilter(self)
 

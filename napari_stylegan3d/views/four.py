@@ -199,6 +199,15 @@ class FourViews(QWidget):
             if not panes:
                 self._fitting.fit_soon()
 
+    def setFocus(
+        self, reason: Qt.FocusReason = Qt.FocusReason.OtherFocusReason
+    ) -> None:  # napari calls it when a notification over the views closes
+        """Give the keys to the axial view.
+
+        A focus proxy would do this too, but then the Tab key leaves out what is below the views.
+        """
+        self.view("Axial").canvas.canvas.native.setFocus(reason)
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Fit again, unless the user has zoomed."""
         super().resizeEvent(event)

@@ -83,3 +83,15 @@ def test_the_windows_beside_are_reachable(window, tab, button, name):
     beside = window.find(name)
     assert told(beside) == {}
     beside.hide()
+
+
+def test_the_tab_key_goes_round_the_whole_window(window):
+    explorer, main = window.explorer, window.viewer.window._qt_window
+    explorer.panel("Browse")
+    explorer.header.setFocus()
+    seen = set()
+    for _ in range(300):
+        explorer.focusNextPrevChild(True)
+        seen.add(main.focusWidget().objectName())
+    for name in ("browse.seed", "measure.fold", "views.tools", "views.menu", "history.fold"):
+        assert name in seen
