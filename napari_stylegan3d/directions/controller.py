@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_stylegan3d.core.messages import sentence
+from napari_stylegan3d.core.messages import sentence, tell_error
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.directions.files import DirectionFiles
 from napari_stylegan3d.directions.jobs import (
+    Compared,
     EffectMeasurer,
     EffectRequest,
     Measured,
@@ -20,11 +21,13 @@ from napari_stylegan3d.directions.jobs import (
 from napari_stylegan3d.directions.strip import STEPS_SD, Strip
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from napari_stylegan3d.directions.row import DirectionRow, Range
+    from napari_stylegan3d.views.display import Upright
     from stylegan3d.directions.catalogue import Entry
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
@@ -50,6 +53,8 @@ class Directing(QObject):
         self._located: tuple[Recipe, Generator, tuple[Entry, ...]] | None = None
         self._measured: Measured | None = None
         self._overlaid = False
+        # The average brain of compared people, their difference, and what it is.
+        self._people: tuple[Recipe, Upright, str] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
@@ -67,6 +72,7 @@ class Directing(QObject):
         panel.seen.connect(self._on_seen)
         panel.effect.chosen.connect(self._again)
         panel.effect.shownInViews.connect(lambda _: self._overlay())
+        self.files.people.wanted.connect(self._show_people)
         self.strip.wanted.connect(self._show_strip)
         self.strip.picked.connect(self._pick)
         self.session.recipeChanged.connect(self._on_recipe)
@@ -171,7 +177,7 @@ class Directing(QObject):
     def _overlay(self) -> None:
         """Lay the difference over the views while the switch is on and it is of what they show."""
         overlay, generator = self.comparison.stage.overlay, self.session.generator
-        wanted = self.panel.effect.show_in_views.isChecked()
+        wanted, people = self.panel.effect.show_in_views.isChecked(), self._of_people()
         if (
             wanted
             and self.comparison.is_picture
@@ -180,9 +186,33 @@ class Directing(QObject):
         ):
             self._overlaid = True
             overlay.show(upright(self._measured.change, generator.affine), CHANGE, "")
+        elif people is not None and self.comparison.is_picture:
+            self._overlaid = True
+            overlay.show(*people, "%")
         elif self._overlaid:
             self._overlaid = False
             overlay.hide()
+
+    def _show_people(self, compared: Compared, contrast: int) -> None:
+        """Show the average brain of compared people, with their difference over it."""
+        try:
+            source = compared.average(self.session.folder)
+        except StyleGAN3DError as error:
+            tell_error(error, _("showing the average brain"))
+            return
+        found = self.session.with_source(source)
+        recipe = found.replace(mix=None, edits=(), detail=None, label=None, model=None)
+        change = upright(compared.changes[contrast], compared.generator.affine)
+        self._people = recipe, change, compared.contrasts[contrast]
+        self.panel.effect.show_in_views.setChecked(False)
+        self.session.change(recipe)
+        self._overlay()
+
+    def _of_people(self) -> tuple[Upright, str] | None:
+        """The difference of compared people and its title, while their average is shown."""
+        if self._people is None or self.session.recipe != self._people[0]:
+            return None
+        return self._people[1:]
 
     def _look(self, row: DirectionRow, looking: bool) -> None:
         if looking and not self.strip.kept:

@@ -13,6 +13,7 @@ from napari_stylegan3d.core.messages import tell_error
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.directions.jobs import keep, make_free, save_entries
 from napari_stylegan3d.directions.new import NewDirection
+from napari_stylegan3d.directions.people import PeopleDialog
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.directions.catalogue import DirectionNotes, Entry
@@ -51,6 +52,7 @@ class DirectionFiles(QObject):
         self.job = LongJob(self)
         self._then: Callable[[Any], None] = lambda _: None
         self.dialog = NewDirection(self.session, context.thumbnails, context.dock)
+        self.people = PeopleDialog(self.session, context.dock)
         self.job.finished.connect(lambda result: self._then(result))
         self.job.failed.connect(lambda error: tell_error(error, _("working on a direction")))
         menus = panel.menus
@@ -63,11 +65,14 @@ class DirectionFiles(QObject):
         panel.noted.connect(self._note)
         panel.new.clicked.connect(lambda: self.dialog.open_beside(panel))
         self.dialog.found.connect(self._keep)
+        menus.compared.connect(lambda: self.people.open_beside(panel))
+        self.people.kept.connect(self._keep)
         self.session.modelChanged.connect(lambda _: self._load())
 
     def shutdown(self) -> None:
         """Stop; results of running jobs are discarded."""
         self.dialog.shutdown()
+        self.people.shutdown()
         self.job.shutdown()
 
     def add(self, path: Path) -> None:

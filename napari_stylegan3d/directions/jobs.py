@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from stylegan3d.directions.catalogue import Entry
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
+    from stylegan3d.directions.value_table import ValueTable
+    from stylegan3d.evaluation.groups import Comparison
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.directions import Directions
-    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.recipe.recipe import Recipe, Source
     from stylegan3d.render.renderer import Renderer
 
 #: Of the thread that measures; pictures are drawn at 10.
@@ -91,6 +94,87 @@ def seen_from(request: SeenRequest) -> dict[str, tuple[float, float]]:
             at = entry.directions.position(entry.name, mean)
             found[entry.reference] = (seen[0] - at, seen[1] - at)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Groups of people compared.
+
+    Attributes
+    ----------
+    found : Comparison
+    generator : Generator
+        Of their latents.
+    about : dict
+        Table and model, for the files.
+    told : str
+        The result in sentences.
+    contrasts : list of str
+        What is compared with what.
+    changes : list of ndarray
+        For each, the difference in percent of volume, 0 where none is found, on the model's grid.
+    """
+
+    found: Comparison
+    generator: Generator
+    about: dict[str, Any]
+    told: str
+    contrasts: list[str]
+    changes: list[np.ndarray]
+
+    def average(self, folder: Path) -> Source:
+        """The average of all brains, as a latent file in a folder."""
+        import torch
+
+        from stylegan3d.recipe.latents import Latent, save_latent
+        from stylegan3d.recipe.recipe import Source
+
+        assert self.found.mean is not None
+        latent = Latent.of(self.generator, torch.from_numpy(self.found.mean).float())
+        name = sha256(self.found.mean.tobytes()).hexdigest()[:8]
+        path = folder / f"average-{name}_latent.safetensors"
+        return Source("latent", path=str(path), sha256=save_latent(path, latent, overwrite=True))
+
+
+def compare_people(
+    report: Report,
+    generator: Generator,
+    table: ValueTable,
+    by: str,
+    hold_fixed: Sequence[str],
+    projected: Mapping[str, Source],
+) -> Compared:
+    """Compare groups of people, as `stylegan3d compare` does."""
+    from stylegan3d.evaluation.group_files import contrasts, difference, summarised, verdict_of
+    from stylegan3d.evaluation.group_table import compare_table
+
+    doing = _("Measuring brains")
+    found = compare_table(
+        table,
+        by,
+        hold_fixed,
+        generator,
+        projected=projected,
+        report=lambda done, total: report(done, total, doing),
+    )
+    names, changes = contrasts(found), []
+    for k in range(len(names)):
+        assert found.average is not None
+        effect, sure = difference(found, k, found.average, generator.space)
+        changes.append(np.where(sure, effect, 0).astype(np.float32))
+    model = {"name": generator.name, "sha256": generator.hash}
+    about = {"Table": table.path.name, "Model": model}
+    told = " ".join([verdict_of(summarised(found)), *found.notes])
+    return Compared(found, generator, about, told, names, changes)
+
+
+def save_compared(report: Report, compared: Compared, folder: Path) -> Path:
+    """Write the files of a comparison to a folder; the path of its page."""
+    from stylegan3d.evaluation.group_table import save_comparison
+
+    report(0, 1, _("Saving"))
+    save_comparison(compared.found, folder, compared.generator, compared.about, overwrite=False)
+    return folder / "groups.html"
 
 
 class EffectMeasurer:

@@ -38,6 +38,8 @@ class DirectionMenus(QObject):
     """Entries to save to a file."""
     opened = Signal()
     """A directions file should be opened."""
+    compared = Signal()
+    """Groups of people should be compared."""
     dropped = Signal(object)
     """Entry whose file should leave the list."""
 
@@ -91,6 +93,8 @@ class DirectionMenus(QObject):
         menu.addAction(_("Save directions in use…"), partial(self.saved.emit, used)).setEnabled(
             bool(used)
         )
+        menu.addSeparator()
+        menu.addAction(_("Compare groups of people…"), self.compared.emit)
         return menu
 
     def in_use(self) -> list[Entry]:

@@ -63,7 +63,9 @@ class DirectionsPanel(Panel):
             _("Reset all"), "directions.reset", _("Set every direction to 0 sd.")
         )
         self.more = controls.tool_button(
-            "⋯", "directions.more", _("Open a directions file, or save those in use.")
+            "⋯",
+            "directions.more",
+            _("Open a directions file, save those in use, or compare groups of people."),
         )
         self.waiting = controls.hint(
             _("Computing the directions of this model…"), "directions.waiting"

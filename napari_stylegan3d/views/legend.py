@@ -83,7 +83,14 @@ def ticks(legend: Legend) -> list[tuple[float, str]]:
     numbers = [-legend.limit, legend.limit]
     share = legend.threshold / legend.limit
     numbers += [-legend.threshold, legend.threshold] if NEAR < share < 1 - NEAR else [0.0]
-    return [((n / legend.limit + 1) / 2, f"{n:+.2g}" if n else "0") for n in sorted(numbers)]
+    return [((n / legend.limit + 1) / 2, _number(n)) for n in sorted(numbers)]
+
+
+def _number(value: float) -> str:
+    """Two digits, and all of them in front of the point: +300, not +3e+02."""
+    if abs(value) >= 100:
+        return f"{value:+.0f}"
+    return f"{value:+.2g}" if value else "0"
 
 
 def bar_image(legend: Legend) -> QImage:

@@ -60,47 +60,38 @@ def compare(
 
     Example: stylegan3d compare people.csv --by group --hold-fixed "age,sex,head size" --out groups
     """
-    from stylegan3d.directions.value_table import latents_of, read_value_table
-    from stylegan3d.evaluation.group_files import group_files, summarised
-    from stylegan3d.evaluation.groups import compare_latents, compare_maps
-    from stylegan3d.recipe.direction_file import save_directions
-    from stylegan3d.recipe.recipe import Truncation
-    from stylegan3d.storage.volumes import check_output, write_together
+    from stylegan3d.directions.value_table import read_value_table
+    from stylegan3d.evaluation.group_files import summarised
+    from stylegan3d.evaluation.group_table import compare_table, save_comparison
+    from stylegan3d.evaluation.groups import compare_maps
+    from stylegan3d.storage.volumes import check_output
 
     read = read_value_table(table)
     fixed = [name.strip() for name in (hold_fixed or "").split(",") if name.strip()]
     check_output([out / "groups.html"], written.overwrite)
     about: dict[str, Any] = {"Table": table.name}
-    ways = {"permutations": permutations, "seed": seed}
     if all(name.endswith((".nii", ".nii.gz")) for name in read.brains):
         with progress("Comparing", 1) as report:
             maps, space, subjects = _maps(read)
-            found = compare_maps(maps, space, read, by, fixed, subjects, **ways)
+            found = compare_maps(
+                maps, space, read, by, fixed, subjects, permutations=permutations, seed=seed
+            )
             report(1)
         generator = None
     else:
         generator = written.open()
         about["Model"] = model_entry(generator)
-        sources = read.sources()
-        with progress("Comparing", len(sources)) as report:
-            latents = latents_of(generator, sources, Truncation(1.0))
-            found = compare_latents(
-                generator,
-                latents,
+        with progress("Comparing", len(read.brains)) as report:
+            found = compare_table(
                 read,
                 by,
                 fixed,
-                read.subjects(sources),
+                generator,
+                permutations=permutations,
+                seed=seed,
                 report=lambda done, _planned: report(done),
-                **ways,
             )
-    files = group_files(found, out, generator, about)
-    write_together(files, overwrite=written.overwrite)
-    paths = [*files]
-    if found.direction is not None:
-        path = out / "direction.safetensors"
-        save_directions(path, found.direction, written.overwrite)
-        paths.append(path)
+    paths = save_comparison(found, out, generator, about, overwrite=written.overwrite)
     summary = summarised(found)
     lines = [
         f"{summary['voxels_found']} of {summary['voxels']} voxels differ at a false discovery rate "

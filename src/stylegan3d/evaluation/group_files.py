@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw
 from scipy.ndimage import affine_transform
 
-from stylegan3d.evaluation.groups import Comparison
+from stylegan3d.evaluation.groups import BRAIN, Comparison
 from stylegan3d.evaluation.page import STYLE, embedded
 from stylegan3d.geometry.slicing import Upright, cut
 from stylegan3d.geometry.space import Space
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 RATE = 0.05
 #: Slices of the picture, in a row, and their width in pixels.
 SLICES, COLUMNS, CELL = 12, 6, 180
+#: The latent of the average of all brains, on which the maps lie.
+AVERAGE = "desc-average_latent.safetensors"
 MAPS = {
     "effect": "effect: percent of volume, or the maps' unit",
     "statistic": "t, or F of several groups",
@@ -91,6 +93,9 @@ def group_files(
             files[folder / f"{stem}_latent.safetensors"] = latent_bytes(
                 Latent.of(generator, tensor)
             )
+    if generator is not None and found.mean is not None:
+        latent = Latent.of(generator, torch.from_numpy(found.mean).float())
+        files[folder / AVERAGE] = latent_bytes(latent)
     if found.regions:
         files[folder / "regions.csv"] = regions_csv(found).encode()
     summary = summarised(found) | about
@@ -129,6 +134,20 @@ def summarised(found: Comparison) -> dict[str, Any]:
     }
 
 
+def verdict_of(told: dict[str, Any]) -> str:
+    """What `summarised` figures say, in a sentence."""
+    p = told["smallest_corrected_p"]
+    if told["voxels_found"] or p <= RATE:
+        return (
+            f"{told['voxels_found']} of {told['voxels']} voxels differ at a false discovery rate "
+            f"of {100 * RATE:g} %; the smallest p corrected for all voxels is {p:.3g}."
+        )
+    return (
+        f"No voxel differs at a false discovery rate of {100 * RATE:g} % "
+        f"(smallest corrected p {p:.3g})."
+    )
+
+
 def regions_csv(found: Comparison) -> str:
     """A row for each region."""
     out = io.StringIO()
@@ -147,14 +166,7 @@ def page(found: Comparison, generator: Generator | None, about: dict[str, Any]) 
     told = summarised(found)
     groups = ", ".join(f"{escape(n)} ({count})" for n, count in told["groups"].items())
     held = ", ".join(map(escape, told["held_fixed"])) or "nothing"
-    p = told["smallest_corrected_p"]
-    verdict = (
-        f"{told['voxels_found']} of {told['voxels']} voxels differ at a false discovery rate of "
-        f"{100 * RATE:g} %; the smallest p corrected for all voxels is {p:.3g}."
-        if told["voxels_found"] or p <= RATE
-        else f"No voxel differs at a false discovery rate of {100 * RATE:g} % "
-        f"(smallest corrected p {p:.3g})."
-    )
+    verdict = verdict_of(told)
     rows = "".join(
         f"<tr><td>{escape(r['region'])}</td><td>{r['ml']:.0f}</td>"
         + "".join(f"<td>{e:+.1f}</td>" for e in r["effect_percent"])
@@ -191,13 +203,10 @@ def page(found: Comparison, generator: Generator | None, about: dict[str, Any]) 
 
 def picture(found: Comparison, column: int, generator: Generator | None) -> bytes:
     """The effect in colours, where it is found, on the average brain: a PNG."""
-    effect, q = found.volume("effect", column), found.volume("q")
     shown, space = found.average, None if generator is None else generator.space
     if shown is None or space is None:
         shown, space = found.inside.astype(np.float32) * 0.5, found.space
-    onto = _onto(effect, found.space, space, 1)
-    where = _onto((q <= RATE).astype(np.float32), found.space, space, 1) > 0.5
-    where &= shown > 0.05
+    onto, where = difference(found, column, shown, space)
     largest = float(np.percentile(np.abs(onto[where]), 99)) if where.any() else 1.0
     volumes = [Upright.of(v, space) for v in (shown, onto, where.astype(np.float32))]
     inside = np.flatnonzero((volumes[0].data > 0.05).any(axis=(0, 1)))
@@ -232,6 +241,15 @@ def picture(found: Comparison, column: int, generator: Generator | None) -> byte
     )
     ImageDraw.Draw(sheet).text((6, sheet.height - strip + 4), text, font=font(14), fill=CAPTION)
     return png_bytes(sheet)
+
+
+def difference(
+    found: Comparison, column: int, brain: np.ndarray, space: Space
+) -> tuple[np.ndarray, np.ndarray]:
+    """The effect on another grid, and where in a brain on it the difference is found (bool)."""
+    onto = _onto(found.volume("effect", column), found.space, space, 1)
+    sure = (found.volume("q") <= RATE).astype(np.float32)
+    return onto, (_onto(sure, found.space, space, 1) > 0.5) & (brain > BRAIN)
 
 
 def _onto(values: np.ndarray, space: Space, target: Space, order: int) -> np.ndarray:

@@ -109,8 +109,10 @@ class Comparison:
         "statistic", "p", "q".
     latents : ndarray or None
         Mean latent of each group, or of all, (groups, num_layers, w_dim).
+    mean : ndarray or None
+        Mean latent of all brains, (num_layers, w_dim), on whose brain the maps lie.
     average : ndarray or None
-        The average brain, display units, on the generator's grid.
+        This brain, display units, on the generator's grid.
     direction : Directions or None
         From the first group to the second, or along the value; None where it cannot be had.
     notes : list of str
@@ -129,6 +131,7 @@ class Comparison:
     direction: Directions | None = None
     notes: list[str] = field(default_factory=list)
     relative: bool = True
+    mean: np.ndarray | None = None
 
     def volume(self, name: str, column: int = 0) -> np.ndarray:
         """A map as float32 (X, Y, Z): effect, statistic, p, p_any or q; 0, or 1, outside."""
@@ -271,7 +274,16 @@ def compare_latents(
     regions = _regions(design, measured, permutations, seed)
     means, direction, notes = _in_latents(generator, latents, design, subjects)
     return Comparison(
-        design, space, inside, maps, regions, means, average, direction, notes + _remarks(design)
+        design,
+        space,
+        inside,
+        maps,
+        regions,
+        means,
+        average,
+        direction,
+        notes + _remarks(design),
+        mean=mean.numpy(),
     )
 
 
