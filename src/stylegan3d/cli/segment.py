@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,9 @@ from stylegan3d.cli.common import (
 from stylegan3d.cli.many import segment_many
 from stylegan3d.settings.projection import Choices
 
+if TYPE_CHECKING:
+    from stylegan3d.segmentation.scans import Wanted
+
 
 def segment(
     volumes: Annotated[
@@ -39,7 +42,8 @@ def segment(
         typer.Option(
             "--out",
             "-o",
-            help="Label map to write on the volume's own grid, .nii.gz; of many volumes a folder.",
+            help="Label map to write on the volume's own grid, .nii.gz; of many volumes, or of two "
+            "visits, a folder.",
         ),
     ] = None,
     table: Annotated[
@@ -54,6 +58,22 @@ def segment(
             "the map instead of tissues, and print their volumes.",
         ),
     ] = False,
+    visits: Annotated[
+        bool,
+        typer.Option(
+            "--visits",
+            help="Measure what changed between two scans of one person, the earlier first, beside "
+            "the test-retest error and the change that the norms expect.",
+        ),
+    ] = False,
+    years: Annotated[
+        float | None,
+        typer.Option(
+            "--years",
+            help="Years between two visits, above 0.",
+            show_default="the difference of the ages in the scans' files",
+        ),
+    ] = None,
     age: AgeOption = None,
     sex: SexOption = None,
     norms: Annotated[
@@ -79,13 +99,27 @@ def segment(
     With many scans, finished ones are kept, one that fails does not stop the others (exit status
     2), and OUT/segmentations.tsv has a row for each.
 
-    Example: stylegan3d segment scan.nii.gz --age 54 --sex F --out labels.nii.gz --table numbers.csv
+    Examples: stylegan3d segment scan.nii.gz --age 54 --sex F --out labels.nii.gz --table n.csv;
+    stylegan3d segment first.nii.gz second.nii.gz --visits --years 2 --out change
     """
     from stylegan3d.cohort.scans import holds_scans
     from stylegan3d.segmentation.norms import read_norms
+    from stylegan3d.segmentation.scans import Wanted
 
     local = None if norms is None else read_norms(norms)
-
+    wanted = Wanted(age, None if sex is None else sex.value, local, regions)
+    if visits:
+        if len(volumes) != 2:
+            raise typer.BadParameter("--visits needs two scans of one person, the earlier first.")
+        if regions or any(value is not None for value in (table, index, series, trust, network)):
+            raise typer.BadParameter(
+                "--table, --regions, --volume, --series, --trust and --network do not go with "
+                "--visits, whose folder --out has a table and the regions."
+            )
+        _segment_visits(volumes, out, wanted, years, skull, overwrite, as_json=as_json)
+        return
+    if years is not None:
+        raise typer.BadParameter("--years is for --visits.")
     if len(volumes) > 1 or holds_scans(volumes[0]):
         if out is None or out.name.endswith(".nii.gz"):
             raise typer.BadParameter("Many volumes need a folder for --out.")
@@ -117,20 +151,13 @@ def segment(
     from stylegan3d.scans import read_scan
     from stylegan3d.segmentation.inference import load_segmenter
     from stylegan3d.segmentation.numbers import lines_of
-    from stylegan3d.segmentation.scans import (
-        Wanted,
-        label_files,
-        result_of,
-        segment_scan,
-        table_text,
-    )
+    from stylegan3d.segmentation.scans import label_files, result_of, segment_scan, table_text
     from stylegan3d.segmentation.words import REGION_MEASURES
     from stylegan3d.storage.formats import scan_stem
     from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
 
     planned = [] if out is None else [out, sidecar_path(out)]
     check_output([*planned, *([] if table is None else [table])], overwrite)
-    wanted = Wanted(age, None if sex is None else sex.value, local, regions)
     with progress("Segmenting", 1) as report:
         segmenter = load_segmenter(network)
         scan = read_scan(volume, index, series, trust)
@@ -154,3 +181,45 @@ def segment(
         *map(str, files),
     ]
     emit({**result_of(name, found), "files": list(map(str, files))}, lines, as_json=as_json)
+
+
+def _segment_visits(
+    volumes: list[Path],
+    out: Path | None,
+    wanted: Wanted,
+    years: float | None,
+    skull: str,
+    overwrite: bool,
+    *,
+    as_json: bool,
+) -> None:
+    """What changed between two scans."""
+    from stylegan3d.evaluation.visit_files import visit_files
+    from stylegan3d.scans import read_scan
+    from stylegan3d.scans.person import Person
+    from stylegan3d.segmentation.visits import lines_of, visits_of_scans
+    from stylegan3d.storage.volumes import write_together
+
+    if years is not None and years <= 0:
+        raise typer.BadParameter("--years must be above 0; give the earlier scan first.")
+    first, second = map(read_scan, volumes)
+    with progress("Comparing", 1) as report:
+        found = visits_of_scans(
+            first,
+            second,
+            person=Person(wanted.age, wanted.sex),
+            years=years,
+            norms=wanted.norms,
+            skull=skull,
+            progress=lambda done, note: report(done, note=note),
+        )
+        report(1)
+    files = {} if out is None else visit_files(found, out)
+    write_together(files, overwrite=overwrite)
+    lines = [
+        *(f"stylegan3d: {note}" for note in found.warnings),
+        *(note.text for note in found.notes if note.level == "info"),
+        *lines_of(found),
+        *map(str, files),
+    ]
+    emit({**found.to_dict(), "files": list(map(str, files))}, lines, as_json=as_json)

@@ -208,7 +208,33 @@ def picture(found: Comparison, column: int, generator: Generator | None) -> byte
         shown, space = found.inside.astype(np.float32) * 0.5, found.space
     onto, where = difference(found, column, shown, space)
     largest = float(np.percentile(np.abs(onto[where]), 99)) if where.any() else 1.0
-    volumes = [Upright.of(v, space) for v in (shown, onto, where.astype(np.float32))]
+    unit = "%" if found.relative else "of the maps' unit"
+    text = (
+        f"{SYNTHETIC}. Blue: less, orange: more (to {largest:.3g} {unit}), where q <= {RATE:g}"
+        if where.any()
+        else f"{SYNTHETIC}. No difference found"
+    )
+    return coloured_slices(shown, onto, where, space, largest, text)
+
+
+def coloured_slices(
+    shown: np.ndarray,
+    values: np.ndarray,
+    where: np.ndarray,
+    space: Space,
+    largest: float,
+    caption: str,
+) -> bytes:
+    """Axial slices of a brain with values of either sign over it: a PNG.
+
+    Parameters
+    ----------
+    shown, values, where : ndarray, shape (X, Y, Z)
+        The brain in display units, the values, and where they are drawn (bool).
+    largest : float
+        Value of the full colour: blue below 0, orange above.
+    """
+    volumes = [Upright.of(v, space) for v in (shown, values, where.astype(np.float32))]
     inside = np.flatnonzero((volumes[0].data > 0.05).any(axis=(0, 1)))
     places = np.linspace(inside[0], inside[-1], SLICES + 2)[1:-1].round().astype(int)
     cells = []
@@ -233,13 +259,7 @@ def picture(found: Comparison, column: int, generator: Generator | None) -> byte
     sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows) + strip), PAPER)
     for k, row in enumerate(rows):
         sheet.paste(row, (0, k * row.height))
-    unit = "%" if found.relative else "of the maps' unit"
-    text = (
-        f"{SYNTHETIC}. Blue: less, orange: more (to {largest:.3g} {unit}), where q <= {RATE:g}"
-        if where.any()
-        else f"{SYNTHETIC}. No difference found"
-    )
-    ImageDraw.Draw(sheet).text((6, sheet.height - strip + 4), text, font=font(14), fill=CAPTION)
+    ImageDraw.Draw(sheet).text((6, sheet.height - strip + 4), caption, font=font(14), fill=CAPTION)
     return png_bytes(sheet)
 
 

@@ -145,6 +145,13 @@ def _identity(grid: Grid, device: torch.device) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1])[None]
 
 
+def determinant(steps: Tensor) -> Tensor:
+    """det(1 + the gradient of steps), [3, X, Y, Z] in voxels, by central differences."""
+    (a, b, c), (d, e, f), (g, h, i) = (torch.gradient(part) for part in steps)
+    a, e, i = a + 1, e + 1, i + 1
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+
+
 def resize(field: Tensor, grid: Grid) -> Tensor:
     """Resample a smooth field [N, C, ...] to another grid of the same extent."""
     if tuple(field.shape[2:]) == tuple(grid):

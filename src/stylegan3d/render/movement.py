@@ -28,7 +28,13 @@ from torch import Tensor
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.deformation import add_identity, exponential, read_at, resize
+from stylegan3d.networks.deformation import (
+    add_identity,
+    determinant,
+    exponential,
+    read_at,
+    resize,
+)
 from stylegan3d.networks.registration import Demons, register
 from stylegan3d.networks.resampling import along_axes
 
@@ -383,13 +389,6 @@ def _box_of(where: np.ndarray) -> tuple[slice, ...]:
         return tuple(slice(0, size) for size in where.shape)
     kept = [np.flatnonzero(where.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     return tuple(slice(max(int(k[0]) - 1, 0), int(k[-1]) + 2) for k in kept)
-
-
-def determinant(steps: Tensor) -> Tensor:
-    """det(1 + the gradient of steps), [3, X, Y, Z] in voxels, by central differences."""
-    (a, b, c), (d, e, f), (g, h, i) = (torch.gradient(part) for part in steps)
-    a, e, i = a + 1, e + 1, i + 1
-    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
 def _smooth(field: Tensor, deviation: float) -> Tensor:

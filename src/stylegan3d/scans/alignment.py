@@ -131,12 +131,18 @@ def centred_rigid(brain: np.ndarray, space: Space, target: Target) -> np.ndarray
     return Similarity(np.eye(3), 1.0, center, brain_center).rigid(brain_center)
 
 
-def refined_rigid(brain: np.ndarray, space: Space, target: Target, rigid: np.ndarray) -> np.ndarray:
-    """(4, 4), see `align_rigid`: the best pose near a given one."""
+def refined_rigid(
+    brain: np.ndarray,
+    space: Space,
+    target: Target,
+    rigid: np.ndarray,
+    levels_mm: tuple[float, ...] = LEVELS_MM,
+) -> np.ndarray:
+    """(4, 4), see `align_rigid`: the best pose near a given one, from coarse to fine."""
     center = centroid(target.template > 0.05, target.space)
     place = nib.affines.apply_affine(np.linalg.inv(rigid), center)
     pose = Similarity(rigid[:3, :3].T, 1.0, center, place)
-    for spacing in LEVELS_MM:
+    for spacing in levels_mm:
         pose, _ = _Level(brain, space, target, spacing).fit(pose)
     return pose.rigid(centroid(brain > 0, space))
 

@@ -1,0 +1,165 @@
+"""What a comparison of two visits leaves in its folder: table, maps, images, a page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.evaluation.group_files import coloured_slices
+from stylegan3d.evaluation.page import STYLE, embedded
+from stylegan3d.segmentation.changes import Change, change_text, row_of, summary_of
+from stylegan3d.segmentation.regions import REGIONS, region_title
+from stylegan3d.segmentation.visits import Visits
+from stylegan3d.segmentation.words import title_of, unit_of, value_text
+from stylegan3d.storage.about import PROGRAM, version
+from stylegan3d.storage.formats import scan_stem
+from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.volumes import make_image, volume_files
+
+#: Full colour of the picture, and what is too little to be drawn, per cent of a voxel's volume.
+FULL_PERCENT, DRAWN_PERCENT = 30.0, 5.0
+NOTICE = "Measured by networks and a registration; not a medical device, not for diagnosis."
+COLUMNS = {
+    "measure": "Name of the measure, as `stylegan3d segment` writes it",
+    "title": "What it is",
+    "unit": "ml, % (asymmetry), or none (ratio)",
+    "first": "At the first visit",
+    "second": "At the second visit",
+    "change": "Second minus first",
+    "percent": "The change in per cent of the mean of both; n/a of asymmetries",
+    "percent_per_year": "The same for each year between the visits",
+    "error": "95 % of repeated scans of an unchanged brain differ by less, same unit",
+    "beyond_error": "Whether the change is larger than the error",
+    "expected": "By how much the norms change in as many years at this age, sex and head size",
+}
+
+
+def visit_stem(visits: Visits) -> str:
+    """Beginning of all names: sub-01_ses-1_to-ses2 of sub-01_ses-1_T1w and sub-01_ses-2_T1w."""
+    first, second = map(scan_stem, visits.names)
+    subject = re.match(r"sub-[A-Za-z0-9]+_", first)
+    rest = second.removeprefix(subject[0]) if subject else second
+    return f"{first}_to-{re.sub('[^A-Za-z0-9]', '', rest) or 'second'}"
+
+
+def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
+    """The files by path, not yet written."""
+    stem = visit_stem(visits)
+    about = {
+        "Sources": list(visits.names),
+        "SourceSHA256": [one.scan.sha256 for one in (visits.pair.first, visits.pair.second)],
+        "YearsBetween": visits.years,
+        "Notice": NOTICE,
+        "GeneratedBy": [{"Name": PROGRAM, "Version": version()}],
+    }
+    first, second = visits.pair.volumes
+    unit = "display units, 1 is the 99.5th percentile of a brain"
+    volumes = {
+        "desc-first_T1w": (first, f"{visits.names[0]} half-way to the second visit; {unit}"),
+        "desc-second_T1w": (second, f"{visits.names[1]} half-way to the first visit; {unit}"),
+        "desc-difference_map": (visits.difference, f"second minus first visit; {unit}"),
+        "desc-jacobian_map": (
+            visits.percent,
+            "change of each voxel's volume, per cent of the mean of both visits; above 0: larger "
+            "at the second",
+        ),
+    }
+    files: dict[Path, bytes] = {}
+    affine = visits.space.affine
+    for name, (data, text) in volumes.items():
+        files |= volume_files(
+            folder / f"{stem}_space-halfway_{name}.nii.gz",
+            make_image(data, affine),
+            description=name.split("_")[0].removeprefix("desc-"),
+            sidecar={"Description": text, **about},
+            synthetic=False,
+        )
+    titles = {k: region_title(n) for k, n in enumerate(REGIONS.classes) if k > 0}
+    files |= volume_files(
+        folder / f"{stem}_space-halfway_desc-regions_dseg.nii.gz",
+        make_image(visits.labels.regions.labels, affine),
+        description="regions",
+        sidecar={"Description": "Regions of the mean of both brains", "Labels": titles, **about},
+        synthetic=False,
+    )
+    files[folder / f"{stem}_desc-change_volumes.tsv"] = table_text(visits).encode()
+    told = about | {"Columns": COLUMNS} | visits.to_dict()
+    files[folder / f"{stem}_desc-change_volumes.json"] = to_json(told).encode()
+    files[folder / f"{stem}_visits.html"] = page(visits).encode()
+    return files
+
+
+def table_text(visits: Visits) -> str:
+    """A row for each measure, as TSV; n/a where unknown."""
+    out = io.StringIO()
+    rows = csv.writer(out, delimiter="\t", lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for name, change in visits.changes.items():
+        row: dict[str, Any] = {"measure": name, "title": title_of(name), "unit": unit_of(name)}
+        row |= row_of(change, visits.years)
+        rows.writerow(["n/a" if row[key] in (None, "") else row[key] for key in COLUMNS])
+    return out.getvalue()
+
+
+def page(visits: Visits) -> str:
+    """One page, self-contained."""
+    names = [escape(name) for name in visits.names]
+    years = "unknown" if visits.years is None else f"{visits.years:g}"
+    age = "unknown" if visits.person.age is None else f"{visits.person.age:g}"
+    facts = {
+        "First visit": names[0],
+        "Second visit": names[1],
+        "Years between them": years,
+        "Age at the first visit": age,
+        "Sex": visits.person.sex or "unknown",
+    }
+    described = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts.items())
+    warnings = "".join(f"<p class='alarm'>{escape(text)}</p>" for text in visits.warnings)
+    others = [note.text for note in visits.notes if note.level == "info"]
+    notes = "".join(f"<p class='soft'>{escape(text)}</p>" for text in others)
+    caption = (
+        f"Volume, second visit against first: blue shrinks, orange grows (to {FULL_PERCENT:g} %)"
+    )
+    drawn = (np.abs(visits.percent) > DRAWN_PERCENT) & (visits.middle > 0.05)
+    picture = coloured_slices(
+        visits.middle, visits.percent, drawn, visits.space, FULL_PERCENT, caption
+    )
+    heads = ("Measure", "First", "Second", "Change", "%", "% a year", "Error", "Expected")
+    rows = "".join(_row(change, visits.years) for change in visits.changes.values())
+    return (
+        f"<!DOCTYPE html><html lang='en'><meta charset='utf-8'><title>{names[0]}</title>"
+        f"<style>{STYLE}</style><h1>Two visits</h1><p class='mark'>{NOTICE}</p>"
+        f"<dl>{described}</dl>{warnings}<p><b>{summary_of(visits.changes)}</b></p>"
+        f"{embedded(picture)}<h2>Measures</h2><p class='soft'>Error: 95 % of repeated scans of an "
+        "unchanged brain differ by less. A change beyond it is bold. Expected: what the norms, "
+        "which are of different people at different ages, change in as many years.</p>"
+        "<div class='wide'><table><tr>"
+        + "".join(f"<th>{head}</th>" for head in heads)
+        + f"</tr>{rows}</table></div>{notes}</html>"
+    )
+
+
+def _row(change: Change, years: float | None) -> str:
+    """A row of the page's table."""
+    name, unit = change.name, unit_of(change.name)
+    percent, a_year = change.percent, None
+    if percent is not None and years:
+        a_year = percent / years
+    moved = change_text(name, change.change)
+    cells = (
+        f"{title_of(name)}{f' ({unit})' if unit else ''}",
+        value_text(name, change.first),
+        value_text(name, change.second),
+        f"<b>{moved}</b>" if change.beyond else moved,
+        "" if percent is None else f"{percent:+.1f}",
+        "" if a_year is None else f"{a_year:+.1f}",
+        "" if change.error is None else change_text(name, change.error).replace("+", "±"),
+        "" if change.expected is None else change_text(name, change.expected),
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

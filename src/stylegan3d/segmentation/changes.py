@@ -1,0 +1,180 @@
+"""A change of one measure between two scans of a person, and what to hold it against.
+
+Beside each change stands the *test-retest error*: 95 % of the differences between repeated scans of
+an unchanged brain are smaller (the repeatability coefficient, Bland and Altman 1999, Statistical
+Methods in Medical Research 8, 135). The norms say what people change in as many years.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.checkpoints.places import bundled_model_path
+from stylegan3d.scans.person import Person
+from stylegan3d.segmentation.norms import AGES, BUNDLED, Norms, bundled_norms
+from stylegan3d.segmentation.words import HEAD, title_of, unit_of, value_text
+from stylegan3d.storage.jsontext import finite_number, read_json
+
+FILE = "repeats.json"
+#: Simulated repeats know neither movement nor distortion nor dehydration: twice their error counts.
+ALLOWANCE = 2.0
+#: 95 % of the differences between two measurements of the same are within this many deviations.
+LIMIT = ALLOWANCE * 1.959964 * sqrt(2)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One measure at both visits.
+
+    Attributes
+    ----------
+    name : str
+        Of `words.ALL_MEASURES`.
+    first, second : float
+        In the measure's unit.
+    error : float or None
+        95 % of repeated scans of an unchanged brain differ by less, same unit; None if unknown.
+    expected : float or None
+        By how much the norms change in as many years at this age, sex and head size.
+    """
+
+    name: str
+    first: float
+    second: float
+    error: float | None = None
+    expected: float | None = None
+
+    @property
+    def change(self) -> float:
+        """Second minus first."""
+        return self.second - self.first
+
+    @property
+    def percent(self) -> float | None:
+        """The change in per cent of the mean of both; None of asymmetries, which are per cent."""
+        total = self.first + self.second
+        if unit_of(self.name) == "%" or total <= 0:
+            return None
+        return 200 * self.change / total
+
+    @property
+    def beyond(self) -> bool | None:
+        """Whether it is larger than the error; None if that is unknown."""
+        return None if self.error is None else abs(self.change) > self.error
+
+    def words(self, years: float | None = None) -> str:
+        """A line of text."""
+        unit = unit_of(self.name)
+        first, second = (value_text(self.name, v) for v in (self.first, self.second))
+        line = f"{title_of(self.name)}: {first} to {second} {unit}".rstrip()
+        line += f", {change_text(self.name, self.change)} {unit}".rstrip()
+        if self.percent is not None:
+            line += f" ({self.percent:+.1f} %"
+            line += f", {self.percent / years:+.1f} % a year)" if years else ")"
+        if self.error is not None:
+            limit = change_text(self.name, self.error)[1:]
+            line += (
+                f", {'beyond' if self.beyond else 'within'} the error of {limit} {unit}".rstrip()
+            )
+        if self.expected is not None:
+            line += f"; expected {change_text(self.name, self.expected)} {unit}".rstrip()
+        return line
+
+
+def change_text(name: str, change: float) -> str:
+    """A change with its sign, as it is shown everywhere."""
+    return f"{change:+.1f}" if unit_of(name) == "%" or abs(change) >= 10 else f"{change:+.2f}"
+
+
+def row_of(change: Change, years: float | None) -> dict[str, Any]:
+    """What tables and JSON have of a change; None where unknown."""
+    percent, a_year = change.percent, None
+    if percent is not None and years:
+        a_year = percent / years
+    numbers = {
+        "first": change.first,
+        "second": change.second,
+        "change": change.change,
+        "percent": percent,
+        "percent_per_year": a_year,
+        "error": change.error,
+        "beyond_error": change.beyond,
+        "expected": change.expected,
+    }
+    return {
+        key: value if value is None or isinstance(value, bool) else round(value, 4)
+        for key, value in numbers.items()
+    }
+
+
+def error_of(name: str, first: float, second: float) -> float | None:
+    """What 95 % of repeated scans differ by less, in the measure's unit; None if unknown."""
+    deviation = bundled_repeats().get(name)
+    if deviation is None:
+        return None
+    share = 1.0 if unit_of(name) == "%" else (first + second) / 200
+    return LIMIT * deviation * share
+
+
+def expected_changes(
+    person: Person,
+    years: float | None,
+    counted: list[dict[str, float]],
+    norms: Norms | None,
+    networks: tuple[str, ...],
+) -> tuple[str, dict[str, float]]:
+    """By how much the norms change in as many years, or a sentence that says why it is unknown."""
+    missing = [
+        word
+        for word, value in (
+            ("the years between the scans", years),
+            ("age", person.age),
+            ("sex", person.sex),
+        )
+        if value is None
+    ]
+    if missing:
+        return f"The expected change needs {' and '.join(missing)}, which is unknown.", {}
+    assert person.age is not None
+    assert person.sex is not None
+    assert years is not None
+    norms = norms or bundled_norms()
+    ages = np.array([person.age, person.age + years])
+    if norms.networks and norms.networks != networks:
+        return f"{norms.name} were measured by other networks: no change is expected from them.", {}
+    if ages[0] < AGES[0] or ages[1] > AGES[1]:
+        limits = f"{AGES[0]:g} to {AGES[1]:g}"
+        return f"The norms cover ages from {limits}: there is no expected change.", {}
+    head = (counted[0][HEAD] + counted[1][HEAD]) / 2
+    found = {}
+    for name in counted[0]:
+        if name in norms.curves:
+            before, after = norms.curve(name, person.sex, head, ages)[0]
+            found[name] = float(after - before)
+    return "", found
+
+
+def summary_of(changes: Mapping[str, Change]) -> str:
+    """How many changes are beyond the error, and how many would be by chance."""
+    known = [change for change in changes.values() if change.error is not None]
+    beyond = sum(bool(change.beyond) for change in known)
+    return (
+        f"{beyond} of {len(known)} measures changed by more than repeated scans differ; of an "
+        f"unchanged brain {0.05 * len(known):.0f} would by chance."
+    )
+
+
+@lru_cache(maxsize=1)
+def bundled_repeats() -> dict[str, float]:
+    """Deviation of one measurement by measure: per cent of volumes and ratios, points of asymmetry.
+
+    Measured in simulated repeats by `benchmarks/visits.py`.
+    """
+    told = read_json(bundled_model_path(BUNDLED) / FILE)
+    return {str(name): finite_number(value) or 0.0 for name, value in told["deviation"].items()}

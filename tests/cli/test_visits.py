@@ -1,0 +1,188 @@
+"""Two visits: a known change is found, a moved head is none, and the order does not matter."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from phantoms import head
+from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
+from scipy.spatial.transform import Rotation
+
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
+from stylegan3d.scans.aligned import PreparedBrain, on_grid
+from stylegan3d.scans.person import Person
+from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.scan_data import ScanData
+from stylegan3d.scans.target import Template
+from stylegan3d.segmentation import changes, visits
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.inference import Segmentation
+from stylegan3d.segmentation.numbers import Labelled
+from stylegan3d.segmentation.regions import REGIONS
+from stylegan3d.segmentation.visits import check_pair, visits_of
+
+#: A small head with ventricles as large as anybody's, so that their border is as sharp.
+SMALL = Space((40, 56, 48), nib.affines.from_matvec(np.diag([2.0] * 3), [-39, -72, -42]))
+NATIVE = Space((54, 66, 60), nib.affines.from_matvec(np.diag([1.7] * 3), [-46, -73, -48]))
+
+
+def small_head():
+    return head(SMALL, size=0.5, ventricle=8)
+
+
+def opened(volume, share):
+    """The volume with everything near the ventricles pushed outwards."""
+    grid = np.indices(SMALL.shape).reshape(3, -1).T
+    from_middle = nib.affines.apply_affine(SMALL.affine, grid) - [0, -10, 18]
+    near = np.exp(-np.square(from_middle / [22, 30, 18]).sum(axis=1, keepdims=True))
+    places = grid - share * near * from_middle / SMALL.voxel_size
+    return map_coordinates(volume, places.T, order=1).reshape(SMALL.shape)
+
+
+def by_intensity(volume, space):
+    """Stands in for the networks: dark voxels inside are ventricles."""
+    deep = binary_erosion(volume > 0, iterations=4)
+    tissues = np.select([volume <= 0, deep & (volume < 0.5)], [0, 4], 3).astype(np.uint8)
+    regions = np.where(tissues == 4, REGIONS.classes.index("left_lateral_ventricle"), 0)
+    return Labelled(
+        Segmentation(tissues, space),
+        Segmentation(regions.astype(np.uint8), space, scheme=REGIONS),
+        ("network",),
+    )
+
+
+def scan_of(name, share, pose, shading=0.0):
+    """A head in a pose on a grid of its own, as aligned to the phantoms' space, a little wrong."""
+    rng = np.random.default_rng(0)
+    texture = 1 + 0.5 * gaussian_filter(rng.normal(size=SMALL.shape), 1.5)
+    brain = opened(gaussian_filter(small_head(), 0.6) * texture * (small_head() > 0), share)
+    ramp = np.exp(shading * np.linspace(-1, 1, NATIVE.shape[1]))[None, :, None]
+    data = (800 * ramp * resample(brain, SMALL, NATIVE, np.linalg.inv(pose))).astype(np.float32)
+    scan = ScanData(data, NATIVE.affine, {}, Path(name), name)
+    prepared = PreparedBrain(data, data > 100, NATIVE, Template(SMALL, small_head()))
+    nearly = nib.affines.from_matvec(np.eye(3), [1.5, -1.0, 0.5]) @ np.linalg.inv(pose)
+    return on_grid(scan, prepared, nearly, ())
+
+
+def pose(degrees, mm):
+    return nib.affines.from_matvec(
+        Rotation.from_euler("xyz", degrees, degrees=True).as_matrix(), np.array(mm)
+    )
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Visits of a brain and one of larger ventricles, both ways, and of one that only moved."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(visits, "label_brain", by_intensity)
+        patch.setattr(changes, "bundled_repeats", lambda: {"ventricle_ml": 1.0})
+        before = scan_of("sub-01_ses-1_T1w.nii.gz", 0.0, pose((4, -3, 5), (3, 2, -4)))
+        after = scan_of("sub-01_ses-2_T1w.nii.gz", 0.15, pose((-3, 2, 1), (-2, 0, 3)), 0.1)
+        same = scan_of("sub-01_ses-3_T1w.nii.gz", 0.0, pose((-3, 2, 1), (-2, 0, 3)), 0.1)
+        person = Person(60.0, "F")
+        return (
+            visits_of(before, after, person=person, years=2.0),
+            visits_of(after, before),
+            visits_of(before, same),
+        )
+
+
+def test_a_change_of_ventricles_is_found_and_a_moved_head_is_none(found):
+    grown, _, moved = found
+    change = grown.changes["ventricle_ml"]
+    fluid = (small_head() == np.float32(0.3)).astype(np.float32)
+    truth = float((opened(fluid, 0.15) - fluid).sum()) * SMALL.voxel_ml
+    assert 0.75 < change.change / truth < 1.25
+    assert change.beyond
+    assert grown.changes["left_lateral_ventricle_ml"].change == pytest.approx(change.change)
+    still = moved.changes["ventricle_ml"]
+    assert abs(still.change) < 0.1 * truth
+    assert not still.beyond
+    assert abs(moved.changes["head_ml"].percent) < 0.5
+
+
+def test_exchanged_visits_exchange_the_results(found):
+    forth, back, _ = found
+    for name, change in forth.changes.items():
+        assert back.changes[name].change == pytest.approx(-change.change, abs=0.02), name
+    np.testing.assert_allclose(back.percent, -forth.percent, atol=0.5)
+
+
+def test_the_expected_change_needs_age_sex_and_years(found):
+    known, unknown, _ = found
+    assert "needs the years between the scans and age and sex" in str(unknown.notes[-1])
+    assert unknown.changes["ventricle_ml"].expected is None
+    words = known.changes["ventricle_ml"].words(2.0)
+    assert "a year), beyond the error of" in words
+    # The norms are of the bundled networks, which these are not.
+    assert "other networks" in str(known.notes[-1])
+
+
+def test_the_command_writes_table_maps_and_page(found, tmp_path, monkeypatch, run):
+    said = {}
+
+    def measured(first, second, **options):
+        said.update(options, names=(first.path.name, second.path.name))
+        return found[0]
+
+    monkeypatch.setattr(visits, "visits_of_scans", measured)
+    paths = [tmp_path / f"sub-01_ses-{k}_T1w.nii.gz" for k in (1, 2)]
+    for path in paths:
+        nib.save(nib.Nifti1Image(np.asarray(small_head() * 900, np.int16), SMALL.affine), path)
+    out = tmp_path / "out"
+    words = ["--visits", "--years", "2", "--age", "60", "--sex", "F", "--out", out, "--json"]
+    told = run("segment", *paths, *words)
+    assert told.status == 0, told.err
+    assert said["names"] == tuple(path.name for path in paths)
+    assert (said["years"], said["person"]) == (2.0, Person(60.0, "F"))
+    assert told.json["changes"]["ventricle_ml"]["beyond_error"] is True
+    stem = "sub-01_ses-1_to-ses2"
+    with (out / f"{stem}_desc-change_volumes.tsv").open() as file:
+        rows = {row["measure"]: row for row in csv.DictReader(file, delimiter="\t")}
+    assert float(rows["ventricle_ml"]["change"]) == told.json["changes"]["ventricle_ml"]["change"]
+    assert rows["grey_ml"]["error"] == "n/a"
+    jacobian = nib.load(out / f"{stem}_space-halfway_desc-jacobian_map.nii.gz")
+    assert np.array_equal(jacobian.get_fdata(dtype=np.float32), found[0].percent)
+    about = json.loads((out / f"{stem}_space-halfway_desc-jacobian_map.json").read_text())
+    assert about["Sources"] == [path.name for path in paths]
+    assert about["SyntheticImage"] is False
+    assert paths[1].name in (out / f"{stem}_visits.html").read_text()
+    assert run("segment", *paths, "--visits", "--out", out).status == 2  # files are there
+    for wrong in (["--visits", "--years", "0"], ["--years", "1"], ["--visits", "--regions"]):
+        assert run("segment", *paths, *wrong).status == 2
+    assert run("segment", paths[0], "--visits").status == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"sha256": "a"}, "the same scan"),
+        ({"path": Path("sub-02_T1w.nii")}, "two persons"),
+        ({"person": Person(61.0, "M")}, "a man and a woman"),
+        ({"person": Person(59.0, "F")}, "give the earlier scan first"),
+        ({"contrast": "FLAIR"}, "is T1-weighted and .* is FLAIR"),
+    ],
+)
+def test_what_is_no_pair_of_visits_is_refused(changed, told):
+    one = ScanData(
+        np.ones((2, 2, 2), np.float32), np.eye(4), {}, Path("sub-01_ses-1_T1w.nii"), "a",
+        contrast="T1-weighted", person=Person(60.0, "F"),
+    )  # fmt: skip
+    two = replace(
+        one, data=np.zeros((2, 2, 2), np.float32), path=Path("sub-01_ses-2_T1w.nii"), sha256="b"
+    )
+    check_pair(one, two)
+    with pytest.raises(ScanError, match=told):
+        check_pair(one, replace(two, **changed))
+
+
+def test_every_measure_has_an_error_and_the_classes_are_those_of_the_labels(found):
+    deviations = changes.bundled_repeats()
+    assert set(found[0].changes) == set(deviations)
+    assert all(0 < value < 15 for value in deviations.values())
+    assert CLASSES[4] == "ventricle"
