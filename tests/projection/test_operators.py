@@ -264,6 +264,30 @@ def test_restored_agrees_with_the_data_and_keeps_the_rest(words):
     assert torch.equal(restore(Contrast().on(SPACE), prior, truth), prior)
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_thin_slices_agree_with_the_thick_ones(axis):
+    """Against the definition: each thick slice is the mean of the profile over the thin ones."""
+    voxel = np.where(np.arange(3) == axis, 5.0, 1.0)
+    scan = Space((6, 7, 8), np.diag([*voxel, 1.0]))
+    shape = tuple(8 * n for n in scan.shape)
+    aligned = SimpleNamespace(scan=SimpleNamespace(space=scan), rigid=np.eye(4))
+    operator = ThickSlices(5.0, "RAS"[axis]).on(Space(shape, np.eye(4)), aligned)
+    thin = operator.thin(scan)
+    assert thin.space.shape[axis] == 5 * scan.shape[axis]
+    assert [ThickSlices(mm).share for mm in (2, 3, 4, 5, 9)] == pytest.approx(
+        [0, 0, 0.35, 0.7, 0.7]
+    )
+    np.testing.assert_allclose(thin.space.voxel_size, 1)
+    image = np.random.default_rng(0).normal(size=scan.shape).astype(np.float32)
+    seen = thin.along(thin.seen, thin.along(thin.between, image))
+    plain = thin.along(thin.seen, thin.along(thin.plain, image))
+    assert np.abs(seen - image).mean() < 0.2 * np.abs(plain - image).mean()
+    means = np.moveaxis(thin.along(thin.between, image), axis, -1)
+    means = means.reshape(*means.shape[:-1], -1, 5).mean(axis=-1)
+    np.testing.assert_allclose(np.moveaxis(means, -1, axis), seen, atol=0.1)
+    np.testing.assert_allclose(thin.along(thin.between, np.ones(scan.shape)), 1, atol=1e-5)
+
+
 def test_harmonic_filling_is_exact_for_what_is_harmonic():
     x, y, z = np.indices(SHAPE).astype(np.float32)
     surface = x * y - 2 * z + x**2 - z**2

@@ -5,15 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nibabel as nib
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.outputs.results import provenance
-from stylegan3d.projection.operators import Identity, Mask, Masked, Operator, ThickSlices
+from stylegan3d.projection.operators import Identity, KSpace, Mask, Masked, Operator, ThickSlices
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.description import describe_recipe
+from stylegan3d.render.carried import scale_of
 from stylegan3d.scans import native_image
+from stylegan3d.scans.extraction import extracted_mask
+from stylegan3d.scans.native import Way, with_geometry
+from stylegan3d.scans.resampling import resample
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import source_uri
@@ -25,12 +31,14 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
 
 _SUFFIX = volumes.VOLUME_SUFFIX
+#: At the border of the brain a fit is worst: there what it adds begins.
+BORDER_MM = 3.0
 
 
 def restored_names(scan: str | Path, out: str | Path, operator: Operator) -> dict[str, Path]:
     """The volumes that are written for an operator, by what they hold.
 
-    "restored" lies in the scan's own space, of thick slices with thin ones in their stead;
+    "restored" is the scan with what the operator adds, of thick slices with thin ones instead;
     "filled" is the original scan with only the masked part replaced; "restored_model_space" is the
     brain on the model's grid.
     """
@@ -69,20 +77,37 @@ def restored_files(
         return {}
     bound = operator.on(generator.space, aligned)
     brain = restored_brain(aligned, bound, made)
-    about = {
+    about: dict[str, Any] = {
         **provenance(generator),
         "Sources": [source_uri(out, aligned.scan.path)],
         "Operator": bound.describe(),
         "Units": "arbitrary",
         **({} if recipe is None else {"MadeUpFrom": describe_recipe(recipe)}),
     }
+    degraded = _without_mask(bound)
+    brain_alone = isinstance(degraded, KSpace)
     if isinstance(operator, Mask):
         own = _filled(generator, aligned, operator, made)
         what = "A scan whose masked region was filled in by a generator; the rest is as measured."
-    else:
-        own = native_image(brain, generator.space, _finer(aligned, bound))
+    elif brain_alone:
+        # Lines that were not measured alias in the scan's own detail: it cannot be kept.
+        own = native_image(brain, generator.space, aligned.describe())
         what = "A brain restored from degraded data by a generator; details may not be real."
-    native = {**about, "Description": what, "SpatialReference": "the scan's own space"}
+    else:
+        own = restored_scan(aligned, bound, made, brain)
+        if isinstance(degraded, ThickSlices) and degraded.own_slices:
+            about["GeneratorShare"] = degraded.share
+        what = (
+            "A scan restored from degraded data: its own, interpolated, with detail that a "
+            "generator adds inside the brain; that detail may not be real."
+        )
+    native = {
+        **about,
+        "Description": what,
+        "SpatialReference": "the scan's own space",
+        "SkullStripped": brain_alone
+        or extracted_mask(aligned.scan.data, aligned.scan.space) is not None,
+    }
     model = {
         **about,
         "Description": "The restored brain on the model's grid; details may not be real.",
@@ -124,22 +149,63 @@ def _filled(generator: Generator, aligned: AlignedScan, operator: Mask, made: np
     return type(brain)(data.astype(np.float32), None, brain.header)
 
 
-def _finer(aligned: AlignedScan, bound: Operator) -> dict[str, Any]:
-    """The scan's description; for thick slices with as many thin ones as the model resolves."""
-    told = aligned.describe()
-    bound = bound.operator if isinstance(bound, Masked) else bound
-    if not isinstance(bound, ThickSlices) or not bound.own_slices:
-        return told
-    space = aligned.scan.space
-    thin = min(aligned.space.voxel_size)
-    count = [
-        max(n, round(n * s / thin)) for n, s in zip(space.shape, space.voxel_size, strict=True)
-    ]
-    fine: Space = space.resized((count[0], count[1], count[2]))
-    codes = {key: code for key, code in told["geometry"].items() if key.endswith("_code")}
-    return {
-        **told,
-        "shape": list(fine.shape),
-        "affine": fine.affine.tolist(),
-        "geometry": codes,
-    }
+def restored_scan(
+    aligned: AlignedScan, bound: Operator, made: np.ndarray, restored: np.ndarray
+) -> nib.Nifti1Image:
+    """The scan itself with what the operator adds to it inside the brain; of thick slices thin.
+
+    Thick slices are interpolated by cubic splines that agree with them. Added is what the same
+    interpolation loses of the generator's brain, so the slices stay what they were measured as;
+    other operators add what the brain `restored` has on the model's grid and the scan has not.
+    """
+    scan, way = aligned.scan, Way.of(aligned.describe(), aligned.space)
+    operator = _without_mask(bound)
+    hole = bound.mask.native(aligned) if isinstance(bound, Masked) else None
+    there = np.linalg.inv(aligned.rigid)
+    scale = scale_of(resample(scan.data, way.own, way.space, there), aligned.volume, way)
+
+    def carried(image: np.ndarray, space: Space) -> np.ndarray:
+        """An image (X, Y, Z) in the scan's units on a grid in its millimetres."""
+        return resample(image * scale, way.space, space, aligned.rigid)
+
+    data = np.asarray(scan.data, np.float32)
+    if isinstance(operator, ThickSlices) and operator.own_slices:
+        thin = operator.thin(scan.space)
+        space, brain = thin.space, carried(made, thin.space)
+        if hole is not None:
+            seen = thin.along(thin.seen, brain)
+            data = np.where(hole, seen + harmonic_fill(data - seen, hole), data)
+        plain = thin.along(thin.between, data)
+        inside = resample(way.mask.astype(np.float32), way.space, space, aligned.rigid) > 0.5
+        brain = np.where(inside, brain, plain)
+        lost = brain - thin.along(thin.between, thin.along(thin.seen, brain))
+        result = plain + operator.share * _faded(inside, space) * lost
+    else:
+        space = way.own
+        result = data + _faded(way.inside, space) * carried(restored - aligned.volume, space)
+        if hole is not None:
+            brain = carried(restored, space)
+            result = np.where(hole, brain + harmonic_fill(result - brain, hole), result)
+    result = np.maximum(result, min(0.0, float(scan.data.min())))
+    codes = {key: code for key, code in scan.geometry.items() if key.endswith("_code")}
+    same = space.shape == scan.space.shape
+    return with_geometry(result, space.affine, scan.geometry if same else codes)
+
+
+def _without_mask(bound: Operator) -> Operator:
+    return bound.operator if isinstance(bound, Masked) else bound
+
+
+def _faded(inside: np.ndarray, space: Space) -> np.ndarray:
+    """1 inside the brain, from 0 at its border within `BORDER_MM`, where the fit is worst."""
+    faded = np.zeros(inside.shape, np.float32)
+    if not inside.any():
+        return faded
+    places = np.argwhere(inside)
+    box = tuple(
+        slice(max(low - 1, 0), high + 2)
+        for low, high in zip(places.min(axis=0), places.max(axis=0), strict=True)
+    )
+    depth = distance_transform_edt(inside[box], sampling=space.voxel_size)
+    faded[box] = np.clip(depth / BORDER_MM, 0, 1)
+    return faded

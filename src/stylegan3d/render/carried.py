@@ -286,19 +286,11 @@ class CarriedDetail:
     @cached_property
     def _scale(self) -> np.ndarray:
         """What 1 stands for in the scan's units, slowly varying (X, Y, Z): its bias field, too."""
-        way = self._way
         with torch.no_grad():
             before = to_display(
                 self._tuned[1].synthesize(self._mover.w, noise="none"), self._channel
             )[0]
-        sigma = BRIGHTNESS_MM / np.array(self.space.voxel_size)
-        slow_scan, slow_made = (
-            gaussian_filter(np.where(way.mask, image, np.float32(0)), sigma, truncate=2.5)
-            for image in (self._on_model_grid, before * np.float32(way.scale))
-        )
-        known = slow_made > 0.05 * float(slow_made.max())
-        ratio = np.divide(slow_scan, slow_made, out=np.ones_like(slow_scan), where=known)
-        return np.asarray(np.clip(ratio, 0.5, 2.0) * way.scale, np.float32)
+        return scale_of(self._on_model_grid, before, self._way)
 
     @cached_property
     def _fluid(self) -> float:
@@ -376,6 +368,28 @@ class CarriedDetail:
     def rigid(self) -> np.ndarray:
         """(4, 4) scan RAS mm to model RAS mm."""
         return self._way.rigid
+
+
+def scale_of(scan: np.ndarray, brain: np.ndarray, way: Way) -> np.ndarray:
+    """What 1 stands for in a scan's units, its bias field included, float32 (X, Y, Z).
+
+    Parameters
+    ----------
+    scan : ndarray, shape (X, Y, Z)
+        On the model's grid, in its own units.
+    brain : ndarray, shape (X, Y, Z)
+        The same in display units: its reconstruction, or the aligned scan.
+    way : Way
+        From the model's grid to the scan's.
+    """
+    sigma = BRIGHTNESS_MM / np.array(way.space.voxel_size)
+    slow_scan, slow_made = (
+        gaussian_filter(np.where(way.mask, image, np.float32(0)), sigma, truncate=2.5)
+        for image in (scan, brain * np.float32(way.scale))
+    )
+    known = slow_made > 0.05 * float(slow_made.max())
+    ratio = np.divide(slow_scan, slow_made, out=np.ones_like(slow_scan), where=known)
+    return np.asarray(np.clip(ratio, 0.5, 2.0) * way.scale, np.float32)
 
 
 def _touched(moved: Movement) -> np.ndarray:
