@@ -23,7 +23,7 @@ from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import make_image, volume_files
 
 #: Full colour of the picture, and what is too little to be drawn, per cent of a voxel's volume.
-FULL_PERCENT, DRAWN_PERCENT = 30.0, 5.0
+FULL_PERCENT, DRAWN_PERCENT = 30.0, 10.0
 NOTICE = "Measured by networks and a registration; not a medical device, not for diagnosis."
 COLUMNS = {
     "measure": "Name of the measure, as `stylegan3d segment` writes it",
@@ -124,7 +124,8 @@ def page(visits: Visits) -> str:
     others = [note.text for note in visits.notes if note.level == "info"]
     notes = "".join(f"<p class='soft'>{escape(text)}</p>" for text in others)
     caption = (
-        f"Volume, second visit against first: blue shrinks, orange grows (to {FULL_PERCENT:g} %)"
+        "Local volume, second visit against first: blue smaller, orange larger "
+        f"({DRAWN_PERCENT:g} to {FULL_PERCENT:g} %)"
     )
     drawn = (np.abs(visits.percent) > DRAWN_PERCENT) & (visits.middle > 0.05)
     picture = coloured_slices(

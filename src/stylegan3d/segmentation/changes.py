@@ -165,8 +165,8 @@ def summary_of(changes: Mapping[str, Change]) -> str:
     known = [change for change in changes.values() if change.error is not None]
     beyond = sum(bool(change.beyond) for change in known)
     return (
-        f"{beyond} of {len(known)} measures changed by more than repeated scans differ; of an "
-        f"unchanged brain {0.05 * len(known):.0f} would by chance."
+        f"{beyond} of {len(known)} measures changed by more than repeated scans differ; in an "
+        f"unchanged brain about {0.05 * len(known):.0f} would by chance."
     )
 
 
