@@ -36,9 +36,12 @@ svg text { font: 11px system-ui, sans-serif; fill: #555; }
 table { border-collapse: collapse; width: 100%; font-size: 12.5px; }
 th, td { text-align: right; padding: 1px 4px; border-bottom: 1px solid #ccc; }
 th:first-child, td:first-child { text-align: left; } .marked { color: #b34a00; font-weight: 700; }
-@media print { @page { size: A4; margin: 12mm; } body { padding: 0; font-size: 9px; }
+@media print { @page { size: A4; margin: 10mm; } body { padding: 0; font: 9px/1.25 sans-serif; }
   figure, table, .row, .curves { break-inside: avoid; } table, .soft, figcaption { font-size: 8px; }
-  .curves { grid-template-columns: repeat(4, 1fr); } .row > * { flex-basis: 0; }
+  h1 { font-size: 16px; } h2 { font-size: 11px; margin: 6px 0 2px; } p { margin: 2px 0; }
+  .warning { padding: 3px 6px; } td, th { padding: 0 3px; line-height: 1.15; }
+  .curves { grid-template-columns: repeat(4, 1fr); gap: 2px 8px; } .row > * { flex-basis: 0; }
+  svg { max-height: 17mm; } .row img { max-height: 37mm; object-fit: contain; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
 #: Of a curve, in its own units: size of the plot, room at the sides and below.
