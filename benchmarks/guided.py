@@ -3,12 +3,12 @@
     python benchmarks/guided.py [--readers recipe,sidecar] [--seconds 120] [--corpus FOLDER]
                                 [--found FOLDER]
 
-Of each reader in `_readers.py` one file is varied, half of the time as `benchmarks/fuzz.py` does and
+Of each reader in `_readers.py` one file is varied, half of the time as `benchmarks/fuzz.py` does,
 half of the time byte by byte, and what reaches code that nothing reached before is varied further
 (libFuzzer, by way of atheris, which is installed with `pip install atheris`). What counts as a
-failure is the same. It starts from the sample and from the corpus, a folder for each reader; what
-reached new code is added there, the smallest set that reaches it all. `tests/test_fuzz.py` reads
-the whole corpus. Files that failed are left in `--found`; the exit status is 1 if there are any.
+failure is the same. It starts from the sample and from the corpus, an archive for each reader; what
+reached new code is added there. `tests/test_fuzz.py` reads the whole corpus. Files that failed are
+left in `--found`; the exit status is 1 if there are any.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _mutations import Files
+    from _readers import Reader
 
 CORPUS = Path(__file__).resolve().parents[1] / "tests" / "corpus"
 #: Whose branches are counted.
@@ -30,9 +36,14 @@ LARGEST, LARGEST_KEPT = 200_000, 20_000
 MEMORY_MB = 8000
 
 
-def folder_of(reader: str) -> str:
-    """The name of a reader's folder in the corpus."""
-    return reader.replace(" ", "-")
+def archive_of(corpus: Path, reader: str) -> Path:
+    """A reader's archive in the corpus."""
+    return corpus / f"{reader.replace(' ', '-')}.zip"
+
+
+def chosen_of(reader: Reader, sample: Files) -> str:
+    """The file of a sample that is varied."""
+    return reader.chosen or next(iter(sample))
 
 
 def vary(name: str, seconds: int, corpus: Path, found: Path) -> None:
@@ -48,7 +59,7 @@ def vary(name: str, seconds: int, corpus: Path, found: Path) -> None:
         sample = fuzz.sample_of(reader)
         fuzz.lay_out(place, sample)
         reader.read(place)
-    chosen = reader.chosen or next(iter(sample))
+    chosen = chosen_of(reader, sample)
     spoil = reader.spoil.get(chosen.rpartition(".")[2])
     start = corpus / "sample"
     if len(sample[chosen]) <= LARGEST:
@@ -78,7 +89,7 @@ def vary(name: str, seconds: int, corpus: Path, found: Path) -> None:
         str(corpus),
         f"-max_total_time={seconds}",
         f"-max_len={LARGEST}",
-        f"-artifact_prefix={found}/{folder_of(name)}-",
+        f"-artifact_prefix={found}/{name.replace(' ', '-')}-",
         f"-rss_limit_mb={MEMORY_MB}",
         "-timeout=60",
         "-print_final_stats=1",
@@ -88,14 +99,19 @@ def vary(name: str, seconds: int, corpus: Path, found: Path) -> None:
     atheris.Fuzz()
 
 
-def keep(new: Path, corpus: Path) -> int:
-    """Move what is new and small to the corpus; how many files that were."""
-    corpus.mkdir(parents=True, exist_ok=True)
-    there = {path.name for path in corpus.iterdir()}
-    fresh = [p for p in new.iterdir() if p.name not in there and p.name != "sample"]
-    fresh = [p for p in fresh if p.stat().st_size <= LARGEST_KEPT]
-    for path in fresh:
-        shutil.copy(path, corpus / path.name)
+def keep(new: Path, archive: Path) -> int:
+    """Add what is new and small to a reader's archive; how many files that were."""
+    contents = {}
+    if archive.is_file():
+        with zipfile.ZipFile(archive) as opened:
+            contents = {name: opened.read(name) for name in opened.namelist()}
+    found = {path.name: path.read_bytes() for path in new.iterdir() if path.name != "sample"}
+    fresh = {n: c for n, c in found.items() if n not in contents and len(c) <= LARGEST_KEPT}
+    if fresh:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+            for name, content in sorted((contents | fresh).items()):
+                made.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return len(fresh)
 
 
@@ -119,10 +135,12 @@ def main() -> int:
     names = [name.strip() for name in options.readers.split(",") if name.strip()]
     readers = [one for one in fuzz.all_readers() if not names or one.name in names]
     for reader in readers:
-        kept = options.corpus / folder_of(reader.name)
+        kept = archive_of(options.corpus, reader.name)
         with tempfile.TemporaryDirectory() as place:
             work = Path(place) / "corpus"
-            shutil.copytree(kept, work) if kept.is_dir() else work.mkdir()
+            work.mkdir()
+            if kept.is_file():
+                shutil.unpack_archive(kept, work)
             words = ["--vary", reader.name, "--seconds", str(options.seconds)]
             words += ["--corpus", str(work), "--found", str(options.found.absolute())]
             command = [sys.executable, __file__, *words]

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ def _module(name):
 for _name in ("_mutations", "_readers"):
     _module(_name)
 fuzz = _module("fuzz")
+guided = _module("guided")
+CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.zip"))
 READERS = {reader.name: reader for reader in fuzz.readers()}
 # Those that come first are the same for all readers, or bombs; the others are drawn.
 FIRST, DRAWN = range(30), range(500, 515)
@@ -48,6 +51,22 @@ def test_spoiled_files_are_read_or_refused_in_one_sentence(name, tmp_path):
         refused += ended == "refused"
     # Caches that cannot be read count as not there.
     assert refused > 10 or name == "npz caches"
+
+
+@pytest.mark.parametrize("archive", CORPUS, ids=lambda path: path.stem)
+def test_what_fuzzing_found_worth_keeping_is_read_or_refused(archive, tmp_path):
+    reader = next(r for r in READERS.values() if r.name.replace(" ", "-") == archive.stem)
+    sample = fuzz.sample_of(reader)
+    chosen = guided.chosen_of(reader, sample)
+    with zipfile.ZipFile(archive) as kept:
+        contents = {name: kept.read(name) for name in kept.namelist()}
+    assert contents
+    for name, content in contents.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        files = reader.mended({**sample, chosen: content})
+        ended, said = fuzz.read_one(reader, files, folder)
+        assert ended != "failed", f"{name}: {said}"
 
 
 @pytest.mark.parametrize("name", [name for name, reader in READERS.items() if reader.words])
