@@ -39,8 +39,6 @@ ABOUT = _(
     "are of the same subject. You can also drop the table here."
 )
 TABLES = (".csv", ".tsv", ".txt")
-#: Measured in the brains, so no table needs to have it; as `evaluation.groups.HEAD_SIZE`.
-HEAD_SIZE = "head size"
 #: Of false discovery, below which a region is written in bold.
 RATE = 0.05
 
@@ -166,6 +164,7 @@ class PeopleDialog(QDialog):
     def open_table(self, path: Path) -> None:
         """Read a table and list its columns."""
         from stylegan3d.directions.value_table import read_value_table
+        from stylegan3d.evaluation.groups import HEAD_SIZE
 
         self._show_result(None)
         try:

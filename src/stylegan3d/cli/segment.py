@@ -99,8 +99,9 @@ def segment(
     With many scans, finished ones are kept, one that fails does not stop the others (exit status
     2), and OUT/segmentations.tsv has a row for each.
 
-    Examples: stylegan3d segment scan.nii.gz --age 54 --sex F --out labels.nii.gz --table n.csv;
-    stylegan3d segment first.nii.gz second.nii.gz --visits --years 2 --out change
+    Example: stylegan3d segment scan.nii.gz --age 54 --sex F --out labels.nii.gz --table n.csv
+
+    Example: stylegan3d segment first.nii.gz second.nii.gz --visits --years 2 --out change
     """
     from stylegan3d.cohort.scans import holds_scans
     from stylegan3d.segmentation.norms import read_norms
