@@ -1,18 +1,26 @@
 """A packed data set of phantoms to train on, and what two states have in common."""
 
+import os
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
+from filelock import FileLock
 
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.directions.effects import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.training.anatomy import find_anatomy
-from stylegan3d.training.autoencoder import AutoencoderSettings, train_autoencoder
+from stylegan3d.training.autoencoder import (
+    AutoencoderRecipe,
+    AutoencoderSettings,
+    train_autoencoder,
+)
 from stylegan3d.training.autoencoder_export import export_autoencoder
 from stylegan3d.training.labels import learn_labels
+from stylegan3d.training.run import load_run
 from stylegan3d.training.segmentation_data import load_labelled
 
 SHAPE = (20, 28, 24)
@@ -39,12 +47,17 @@ def even_pack(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def autoencoder_run(even_pack, tmp_path_factory):
-    """A run of a small autoencoder; do not change it."""
+    """A run of a small autoencoder, one for all workers; do not change it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "autoencoder"
     shape = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
     settings = AutoencoderSettings(
         steps=400, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
     )
-    return train_autoencoder(even_pack, tmp_path_factory.mktemp("vae"), shape, settings)
+    with FileLock(f"{folder}.lock"):
+        if folder.is_dir():
+            return load_run(AutoencoderRecipe, folder, torch.device("cpu"))
+        return train_autoencoder(even_pack, folder, shape, settings)
 
 
 @pytest.fixture(scope="session")
