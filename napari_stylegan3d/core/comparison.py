@@ -187,7 +187,9 @@ class Comparison(QObject):
     def _show_picture(self) -> None:
         """Draw the newest picture itself."""
         if self.picture is not None and self.recipe is not None:
-            provenance = provenance_of(self.session, self.recipe)
+            # A caption that changed with each move of a slider would take longer to draw than it.
+            amounts = not self.is_preview
+            provenance = provenance_of(self.session, self.recipe, amounts=amounts)
             self.stage.show(
                 self.picture.shown,
                 self.mark(provenance),

@@ -37,18 +37,21 @@ def subject_of(session: Session, recipe: Recipe) -> str:
     return told.what or describe_recipe(recipe)
 
 
-def provenance_of(session: Session, recipe: Recipe) -> Provenance:
-    """What the picture of a recipe shows: a scan, an edited one, a reconstruction, or nobody."""
+def provenance_of(session: Session, recipe: Recipe, *, amounts: bool = True) -> Provenance:
+    """What the picture of a recipe shows: a scan, an edited one, a reconstruction, or nobody.
+
+    Without `amounts` edits are named only.
+    """
     detail, name, changes = recipe.worn_detail, name_of(session, recipe.source), ""
     if detail is None:
-        changes = describe_changes(recipe)
+        changes = describe_changes(recipe, amounts=amounts)
         return Provenance("reconstruction", name, changes) if name else Provenance("generated")
     if not recipe.is_edited_scan:
         worn = name_of(session, detail.source)
         return Provenance(
             "generated", what=_("Detail of {name} on another brain").format(name=worn)
         )
-    changes = describe_changes(recipe)
+    changes = describe_changes(recipe, amounts=amounts)
     return Provenance("edited", name, changes) if changes else Provenance("scan", name)
 
 

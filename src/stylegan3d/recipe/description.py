@@ -52,12 +52,16 @@ def is_reconstruction(recipe: Recipe) -> bool:
     return plain and not recipe.changes
 
 
-def describe_changes(recipe: Recipe) -> str:
-    """What a recipe does to its source, such as "Ventricle volume +1.5 sd"; empty for nothing."""
+def describe_changes(recipe: Recipe, *, amounts: bool = True) -> str:
+    """What a recipe does to its source, such as "Ventricle volume +1.5 sd"; empty for nothing.
+
+    Without `amounts` edits are named only.
+    """
     words = []
     if recipe.mix is not None and any(recipe.mix.strength):
         words.append(f"mixed with {_lower(_source(recipe.mix.source))}")
-    words += [_edit(edit) for edit in recipe.edits if edit.strength]
+    edits = [edit for edit in recipe.edits if edit.strength]
+    words += [_edit(edit) if amounts else _name(edit) for edit in edits]
     detail = recipe.worn_detail
     if detail is not None and detail.strength < 1:
         words.append(f"detail {100 * detail.strength:.0f} %")

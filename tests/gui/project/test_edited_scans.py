@@ -86,6 +86,8 @@ def test_the_views_show_the_scan_and_a_slider_moves_it(window, case, restless):
     slider.setValue(slider.maximum())
     window.wait(lambda: comparison.recipe == window.recipe and not restless.busy)
     assert comparison.is_preview
+    name = window.recipe.edits[0].direction
+    assert window.captions == {f"sub-07: {name}\n{EDITED}"}, "it does not change with every move"
     slider.setSliderDown(False)
     window.settle()
     (edited,) = window.recipe.edits
