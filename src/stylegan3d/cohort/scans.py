@@ -151,7 +151,7 @@ def lines_of(path: Path) -> list[tuple[Path, Path | None]]:
 
 
 def named(items: list[Item]) -> list[Item]:
-    """Name items by their files, with folders if necessary.
+    """Name items by their files, with as many of their folders as tell them apart.
 
     Results of a file with a BIDS name that is there once go where BIDS has them.
     """
@@ -163,8 +163,7 @@ def named(items: list[Item]) -> list[Item]:
             name = scan_stem(item.path)
             folder = place_of(name)
             if stems[same_place(name)] > 1 or taken[same_place(name)]:
-                name = re.sub(r"[^\w.-]+", "-", f"{item.path.parent.as_posix()}-{item.path.name}")
-                folder = name = name.strip("-.")
+                folder = name = _told_apart(item.path, [one.path for one in items if not one.name])
             item = replace(item, name=name, folder=folder or name)
         found.append(item)
     alone = [item.folder in (item.name, place_of(item.name)) for item in found]
@@ -178,3 +177,13 @@ def named(items: list[Item]) -> list[Item]:
             "different output folders."
         )
     return found
+
+
+def _told_apart(path: Path, paths: Sequence[Path]) -> str:
+    """A file's name with as few of its folders as no other of these paths ends with."""
+    parts = path.parts
+    ends = [[same_place(part) for part in one.parts] for one in paths if one != path]
+    own, count = [same_place(part) for part in parts], 1
+    while count < len(parts) and any(own[-count:] == other[-count:] for other in ends):
+        count += 1
+    return re.sub(r"[^\w.-]+", "-", "-".join(parts[-count:])).strip("-.")
