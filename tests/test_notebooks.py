@@ -18,7 +18,7 @@ def test_runs(path, tmp_path):
     # A direction of values needs 24 brains, a training fewer.
     subjects = {"range(30)": "range(24)" if path.stem == "cohort" else "range(8)"}
     for long, short in (SMALLER | subjects).items():
-        text = text.replace(long.replace('"', '\\"'), short)
+        text = text.replace(long.replace('"', '\\"'), short.replace('"', '\\"'))
     smaller = tmp_path / path.name
     smaller.write_text(text, encoding="utf-8")
     done = run(smaller, tmp_path)

@@ -172,7 +172,8 @@ def open_window(viewer: Any, model: Any) -> Window:
 def _modules_frozen(qapp: Any) -> None:
     """napari collects garbage whenever a layer goes, once for each view.
 
-    What was imported need not be gone through every time; the window itself does so too.
+    What was imported need not be gone through every time; the window itself does so too. Only once:
+    what a window left behind would never be collected, and pass for a leak.
     """
     for module in ("napari.qt", "napari_stylegan3d.app.window"):
         importlib.import_module(module)
