@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -157,13 +157,14 @@ def named(items: list[Item]) -> list[Item]:
     """
     stems = Counter(same_place(scan_stem(item.path)) for item in items if not item.name)
     taken = Counter(same_place(item.name) for item in items if item.name)
+    ends = _ends(item.path for item in items if not item.name)
     found = []
     for item in items:
         if not item.name:
             name = scan_stem(item.path)
             folder = place_of(name)
             if stems[same_place(name)] > 1 or taken[same_place(name)]:
-                folder = name = _told_apart(item.path, [one.path for one in items if not one.name])
+                folder = name = _told_apart(item.path, ends)
             item = replace(item, name=name, folder=folder or name)
         found.append(item)
     alone = [item.folder in (item.name, place_of(item.name)) for item in found]
@@ -179,11 +180,15 @@ def named(items: list[Item]) -> list[Item]:
     return found
 
 
-def _told_apart(path: Path, paths: Sequence[Path]) -> str:
-    """A file's name with as few of its folders as no other of these paths ends with."""
-    parts = path.parts
-    ends = [[same_place(part) for part in one.parts] for one in paths if one != path]
-    own, count = [same_place(part) for part in parts], 1
-    while count < len(parts) and any(own[-count:] == other[-count:] for other in ends):
+def _ends(paths: Iterable[Path]) -> Counter[tuple[str, ...]]:
+    """How many of these paths end with the same parts, for every number of them."""
+    folded = [tuple(map(same_place, path.parts)) for path in set(paths)]
+    return Counter(parts[-n:] for parts in folded for n in range(1, len(parts) + 1))
+
+
+def _told_apart(path: Path, ends: Mapping[tuple[str, ...], int]) -> str:
+    """A file's name with as few of its folders as no other path of `ends` ends with."""
+    parts, count = tuple(map(same_place, path.parts)), 1
+    while count < len(parts) and ends[parts[-count:]] > 1:
         count += 1
-    return re.sub(r"[^\w.-]+", "-", "-".join(parts[-count:])).strip("-.")
+    return re.sub(r"[^\w.-]+", "-", "-".join(path.parts[-count:])).strip("-.")

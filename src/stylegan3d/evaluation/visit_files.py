@@ -149,9 +149,7 @@ def page(visits: Visits) -> str:
 def _row(change: Change, years: float | None) -> str:
     """A row of the page's table."""
     name, unit = change.name, unit_of(change.name)
-    percent, a_year = change.percent, None
-    if percent is not None and years:
-        a_year = percent / years
+    percent, a_year = change.percent, change.percent_per_year(years)
     moved = change_text(name, change.change)
     cells = (
         f"{title_of(name)}{f' ({unit})' if unit else ''}",

@@ -63,6 +63,10 @@ class Change:
             return None
         return 200 * self.change / total
 
+    def percent_per_year(self, years: float | None) -> float | None:
+        """`percent` for each of the years between the visits; None if either is unknown."""
+        return self.percent / years if self.percent is not None and years else None
+
     @property
     def beyond(self) -> bool | None:
         """Whether it is larger than the error; None if that is unknown."""
@@ -75,8 +79,9 @@ class Change:
         line = f"{title_of(self.name)}: {first} to {second} {unit}".rstrip()
         line += f", {change_text(self.name, self.change)} {unit}".rstrip()
         if self.percent is not None:
+            a_year = self.percent_per_year(years)
             line += f" ({self.percent:+.1f} %"
-            line += f", {self.percent / years:+.1f} % a year)" if years else ")"
+            line += ")" if a_year is None else f", {a_year:+.1f} % a year)"
         if self.error is not None:
             limit = change_text(self.name, self.error)[1:]
             line += (
@@ -94,15 +99,12 @@ def change_text(name: str, change: float) -> str:
 
 def row_of(change: Change, years: float | None) -> dict[str, Any]:
     """What tables and JSON have of a change; None where unknown."""
-    percent, a_year = change.percent, None
-    if percent is not None and years:
-        a_year = percent / years
     numbers = {
         "first": change.first,
         "second": change.second,
         "change": change.change,
-        "percent": percent,
-        "percent_per_year": a_year,
+        "percent": change.percent,
+        "percent_per_year": change.percent_per_year(years),
         "error": change.error,
         "beyond_error": change.beyond,
         "expected": change.expected,
