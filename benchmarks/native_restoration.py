@@ -19,13 +19,13 @@ PSNR in dB inside the brain, where 1 is the 99.5th percentile of the brain:
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import tempfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from _tables import write_rows
 from scipy.ndimage import gaussian_filter
 
 from stylegan3d.geometry.space import Space
@@ -136,10 +136,7 @@ def main() -> None:
     better = (f"{int((g > 0).sum())} of {len(rows)}" for g in gains.T)
     print("| restored is better |", " | ".join(better), "|")
     if args.out is not None:
-        with args.out.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, rows[0], delimiter="\t")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(rows, args.out)
 
 
 if __name__ == "__main__":

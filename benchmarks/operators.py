@@ -25,6 +25,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
+from _tables import write_rows
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
@@ -159,10 +160,7 @@ def main() -> None:
         medians = (np.median([row[way] for row in part]) for way in COLUMNS)
         print(f"| {task} |", " | ".join(f"{value:.1f}" for value in medians), "|")
     if args.out is not None:
-        with args.out.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, rows[0], delimiter="\t")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(rows, args.out)
 
 
 if __name__ == "__main__":
