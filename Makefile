@@ -115,9 +115,9 @@ sbom: $(READY) $(TOOLS)/.ready  ## Write dist/*.cdx.json: what the product consi
 	$(BIN)/python scripts/sbom.py --out dist
 	$(TOOLS)/bin/python scripts/check_sbom.py dist
 
-release: $(READY)  ## Build the wheels, the list of parts and their checksums in dist/
+release: $(READY)  ## Build the wheels, the archive of the sources, the list of parts and their checksums in dist/
 	rm -rf dist
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --wheel --no-isolation --outdir dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/python scripts/models_wheel.py --out dist
 	$(MAKE) sbom
 	cd dist && sha256sum * > SHA256SUMS

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from supply import ROOT, setup_cfg
+from supply import ROOT, version
 
 PACKAGE = "stylegan3d_models"
 MODELS = ("diffusion-t1-2mm", "vae-t1-2mm")
@@ -57,13 +57,12 @@ def build(out: Path) -> Path:
     subprocess.CalledProcessError
         If it cannot be built.
     """
-    version = setup_cfg()["metadata"]["version"]
     with tempfile.TemporaryDirectory() as temporary:
         source, built = Path(temporary, "source"), Path(temporary, "built")
         for name in MODELS:
             shutil.copytree(ROOT / "weights" / name, source / PACKAGE / name)
         (source / PACKAGE / "__init__.py").write_text('"""Folders of models."""\n')
-        project = PROJECT.format(version=version, package=PACKAGE)
+        project = PROJECT.format(version=version(), package=PACKAGE)
         (source / "pyproject.toml").write_text(project)
         (source / "README.md").write_text(README.format(models=" and ".join(MODELS)))
         command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", built]

@@ -18,7 +18,7 @@ from typing import Any
 from licences import read_licences
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.utils import canonicalize_name
-from supply import ROOT, RUN_EXTRAS, Pin, declared, needed_by, product_pins, setup_cfg
+from supply import ROOT, RUN_EXTRAS, Pin, declared, needed_by, product_pins, setup_cfg, version
 
 SPECIFICATION = "1.6"
 # What the wheel brings besides code: folder in the checkout, and its kind in CycloneDX.
@@ -53,10 +53,10 @@ def bill_of_materials() -> dict[str, Any]:
         "type": "application",
         "bom-ref": "product",
         "name": about["name"],
-        "version": about["version"],
+        "version": version(),
         "description": about["description"],
         "licenses": [{"expression": about["license"]}],
-        "purl": f"pkg:pypi/{about['name']}@{about['version']}",
+        "purl": f"pkg:pypi/{about['name']}@{version()}",
     }
     graph = needed_by(RUN_EXTRAS)
     # Those with a marker that this machine does not meet are counted in: whether the product or a
@@ -130,7 +130,7 @@ def part(folder: str, kind: str) -> dict[str, Any]:
         "type": kind,
         "bom-ref": f"part:{path.name}",
         "name": path.name,
-        "version": setup_cfg()["metadata"]["version"],
+        "version": version(),
         "licenses": [{"license": {"name": licence or "as its README.md says, file by file"}}],
         "components": [
             {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import configparser
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -123,6 +125,15 @@ def setup_cfg() -> configparser.ConfigParser:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     return config
+
+
+@cache
+def version() -> str:
+    """The version of this checkout: git's last tag, or what pyproject.toml says without one."""
+    from setuptools_scm import get_version
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return get_version(root=ROOT, **settings["tool"]["setuptools_scm"])
 
 
 def declared(extras: Iterable[str]) -> list[Requirement]:

@@ -8,14 +8,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from email import message_from_bytes
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "stylegan3d/weights/brain-t1-2mm"
+ADDRESS = "https://code.example/lab/brains"
 
 
 def setup_cfg() -> configparser.ConfigParser:
@@ -46,8 +50,12 @@ def test_every_package_is_listed() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built from a copy of the checkout: a build leaves files beside its sources."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    config = setup_cfg()
+    config["address"]["url"] = ADDRESS
+    with (source / "setup.cfg").open("w", encoding="utf-8") as file:
+        config.write(file)
     for name in ("napari_stylegan3d", "src", "weights", "docs", "tests"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
@@ -162,6 +170,40 @@ def test_importing_the_plugin_does_not_import_torch(installed: Path, tmp_path: P
         "print(json.dumps({'torch': 'torch' in sys.modules}))\n",
     )
     assert not found["torch"]
+
+
+def test_every_address_follows_from_the_one_in_setup_cfg(wheel: Path) -> None:
+    """The page on an index shows pictures and links only by their full addresses."""
+    with zipfile.ZipFile(wheel) as opened:
+        (name,) = (n for n in opened.namelist() if n.endswith(".dist-info/METADATA"))
+        about = message_from_bytes(opened.read(name))
+    links = dict(line.split(", ") for line in about.get_all("Project-URL"))
+    assert set(links) == {"Homepage", "Source Code", "Documentation", "Bug Tracker", "Changelog"}
+    targets = re.findall(r"(!?)\[[^\]]*\]\(([^)]+)\)", about.get_payload())
+    ours = [(kind, to) for kind, to in targets if not re.match(r"https://(napari|pytorch)\.", to)]
+    pictures = [to for kind, to in ours if kind]
+    assert f"{ADDRESS}/raw/HEAD/docs/images/tour.gif" in pictures
+    for to in (*(to for _, to in ours), *links.values()):
+        assert to.startswith(ADDRESS), to
+        place = re.sub(r".*/(raw|blob)/HEAD/|#.*", "", to)
+        assert place == to or (ROOT / place).is_file(), to
+
+
+def test_a_copy_without_git_has_the_version_that_comes_next(wheel: Path) -> None:
+    """The change log names it, and nothing else has to be kept up to date."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools_scm"]
+    assert wheel.name.split("-")[1] == settings["fallback_version"]
+    log = re.search(r"^## (\d\S+), ", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert log
+    assert settings["fallback_version"] == f"{log[1]}.dev0"
+
+
+def test_citation_names_the_address_and_no_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    about = setup_cfg()
+    assert citation.get("repository-code", "") == about["address"]["url"]
+    assert citation["license"] == about["metadata"]["license"]
+    assert "version" not in citation, "the tag says it"
 
 
 def tracked_files() -> list[Path]:

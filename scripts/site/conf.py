@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import re
 import subprocess
 import sys
@@ -10,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "scripts")]
 
-_config = configparser.ConfigParser()
-_config.read(ROOT / "setup.cfg", encoding="utf-8")
+import supply  # noqa: E402 - found only now
 
 project = "napari-stylegan3d"
-author = _config["metadata"]["author"]
-release = version = _config["metadata"]["version"]
+author = supply.setup_cfg()["metadata"]["author"]
+release = version = supply.version()
 language = "en"
 
 extensions = [
