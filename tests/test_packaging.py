@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import fnmatch
 import json
 import os
 import re
@@ -10,16 +11,25 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from email import message_from_bytes
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "stylegan3d/weights/brain-t1-2mm"
 ADDRESS = "https://code.example/lab/brains"
+PLUGIN = "napari-stylegan3d"
+# Names on conda-forge that differ; napari-base is napari without a Qt binding.
+CONDA_NAMES = {"napari": "napari-base", "torch": "pytorch"}
+# Extras that bring what the program uses where it is there.
+OPTIONAL = ("train", "mp4", "cluster", "dicom")
 
 
 def setup_cfg() -> configparser.ConfigParser:
@@ -198,10 +208,13 @@ def test_a_copy_without_git_has_the_version_that_comes_next(wheel: Path) -> None
     assert settings["fallback_version"] == f"{log[1]}.dev0"
 
 
-def test_citation_names_the_address_and_no_version() -> None:
+def test_citation_and_recipe_name_the_address_and_no_version(recipe: dict[str, dict]) -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     about = setup_cfg()
     assert citation.get("repository-code", "") == about["address"]["url"]
+    assert {one["about"].get("homepage", "") for one in recipe.values()} == {
+        about["address"]["url"]
+    }
     assert citation["license"] == about["metadata"]["license"]
     assert "version" not in citation, "the tag says it"
 
@@ -234,37 +247,71 @@ def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
     assert found == {}
 
 
-def imported_packages() -> set[str]:
-    """Top names of what the two packages import from elsewhere."""
+def imported_packages(root: str) -> set[str]:
+    """Names of the packages from elsewhere that the one in this folder imports."""
     found = set()
-    for root in ("napari_stylegan3d", "src/stylegan3d"):
-        for file in (ROOT / root).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Import):
-                    found |= {alias.name.partition(".")[0] for alias in node.names}
-                elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                    found.add(str(node.module).partition(".")[0])
-    own = {"napari_stylegan3d", "stylegan3d"}
-    return found - own - set(sys.stdlib_module_names)
+    for file in (ROOT / root).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(str(node.module).partition(".")[0])
+    found -= {"napari_stylegan3d", "stylegan3d"} | set(sys.stdlib_module_names)
+    provided = packages_distributions()
+    return {canonicalize_name(provided.get(name, [name])[0]) for name in found}
+
+
+def requirements(lines: Iterable[str]) -> dict[str, SpecifierSet]:
+    """Package by package the versions that are asked for."""
+    asked = [Requirement(line) for line in lines if line and not line.startswith(("#", "$"))]
+    return {canonicalize_name(one.name): one.specifier for one in asked}
+
+
+def declared(*extras: str) -> dict[str, SpecifierSet]:
+    """What setup.cfg asks for, always or with these extras."""
+    config = setup_cfg()
+    texts = [config["options.extras_require"][name] for name in extras]
+    texts = texts or [config["options"]["install_requires"]]
+    return requirements("\n".join(texts).splitlines())
 
 
 def test_what_is_imported_is_declared() -> None:
     """Nothing is there only because another package happens to bring it."""
-    config = setup_cfg()
-    texts = [config["options"]["install_requires"]]
-    texts += [
-        config["options.extras_require"][name] for name in ("train", "mp4", "cluster", "dicom")
-    ]
-    declared = {
-        re.split(r"[<>=!\[]", line)[0].lower().replace("-", "_")
-        for line in "\n".join(texts).splitlines()
-        if line.strip() and not line.startswith("#")
-    }
-    provided = packages_distributions()
-    wrong = {
-        name
-        for name in imported_packages()
-        if not {name.lower(), *(d.lower().replace("-", "_") for d in provided.get(name, []))}
-        & declared
-    }
-    assert wrong == set()
+    wanted = imported_packages("napari_stylegan3d") | imported_packages("src/stylegan3d")
+    assert wanted - set(declared()) - set(declared(*OPTIONAL)) == set()
+
+
+@pytest.fixture(scope="module")
+def recipe() -> dict[str, dict]:
+    """The outputs of the conda recipe by name."""
+    text = (ROOT / "conda/recipe.yaml").read_text(encoding="utf-8")
+    return {output["package"]["name"]: output for output in yaml.safe_load(text)["outputs"]}
+
+
+def test_the_conda_packages_need_what_setup_cfg_asks_for(recipe: dict[str, dict]) -> None:
+    engine, plugin = (
+        requirements(recipe[name]["requirements"]["run"]) for name in ("stylegan3d", PLUGIN)
+    )
+    assert engine.pop("python") == plugin.pop("python")
+    asked = {CONDA_NAMES.get(name, name): versions for name, versions in declared().items()}
+    assert engine | plugin == asked
+    imported = {CONDA_NAMES.get(name, name) for name in imported_packages("src/stylegan3d")}
+    assert set(engine) == imported & set(asked), "the engine alone needs no more and no less"
+    assert (
+        '${{ pin_subpackage("stylegan3d", exact=True) }}' in recipe[PLUGIN]["requirements"]["run"]
+    )
+    optional = recipe["stylegan3d"]["requirements"]["run_constraints"]
+    assert requirements(optional) == declared(*OPTIONAL)
+
+
+def test_the_conda_packages_hold_every_file_and_command_once(
+    recipe: dict[str, dict], wheel: Path
+) -> None:
+    builds = [output["build"] for output in recipe.values()]
+    for name in zipfile.ZipFile(wheel).namelist():
+        place = f"lib/python3.11/site-packages/{name}"
+        holders = [b for b in builds if any(fnmatch.fnmatch(place, one) for one in b["files"])]
+        assert len(holders) == 1, name
+    commands = [line for build in builds for line in build["python"]["entry_points"]]
+    scripts = setup_cfg()["options.entry_points"]["console_scripts"].strip().splitlines()
+    assert sorted(commands) == sorted(scripts)
