@@ -33,7 +33,9 @@ def test_rooms_depend_on_few_others(structure):
     # 282: Measure and reports write numbers in the words of `segmentation`, as the commands do.
     # 283: the painter moves a brain by what `render` finds between two.
     # 284: Directions compares groups of people with the engine's `evaluation`, as `compare` does.
-    assert len(structure.arrows) <= 284
+    # 285: Measure compares two visits (scans) and saves them as `segment --visits` does
+    #      (evaluation); Directions takes what it tells from core instead.
+    assert len(structure.arrows) <= 285
 
 
 def test_few_modules_lie_in_no_room(structure):

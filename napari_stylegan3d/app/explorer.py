@@ -154,6 +154,7 @@ class Explorer(Docked):
         self.comparing = the(Comparing, self.controllers)
         self.exporting = the(Exporting, self.controllers)
         self.measuring = Measuring(context, MeasureBox())
+        self.measuring.visiting.second = self.projecting.second.scan_of
         self.relabelling = Relabelling(context, LabelsBox())
         self.parking = Parking(self.session, self)
 

@@ -13,6 +13,7 @@ from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, VOLUMES
+from stylegan3d.measures.tissue_volumes import TOLD as TOLD
 from stylegan3d.segmentation.classes import UNUSUAL, UNUSUAL_LIMITS
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.core.tissues import TOLD
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
-from stylegan3d.measures.tissue_volumes import TOLD
 
 if TYPE_CHECKING:
     from stylegan3d.directions.edit_effects import EditEffect, WayBack

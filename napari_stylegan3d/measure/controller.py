@@ -15,14 +15,18 @@ from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, start_of
 from napari_stylegan3d.measure.panel import as_table
+from napari_stylegan3d.measure.visiting import Visiting
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.text import _, of_engine
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.measure.panel import MeasureBox
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.segmentation.numbers import Numbers
+    from stylegan3d.segmentation.words import Person
 
 UNPLACED = _("Align the scan first (Project): volumes are measured on the model's grid.")
 
@@ -43,6 +47,8 @@ class Measuring(QObject):
         self._work.failed.connect(self._on_failed)
         #: The last request; results of others are out of date.
         self._asked: Subject | None = None
+        #: Whose age and sex the fields have, as `Session.person_of`; None for nobody's.
+        self._whose: Hashable | None = None
         self.box.header.toggled.connect(self._update)
         self.box.labelsWanted.connect(self._show_labels)
         self.box.copyRequested.connect(self._copy)
@@ -52,9 +58,11 @@ class Measuring(QObject):
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
         self.session.modelChanged.connect(self._forget)
+        self.visiting = Visiting(context, box.visits)
 
     def shutdown(self) -> None:
         """Stop, and take the labels away."""
+        self.visiting.shutdown()
         self._work.shutdown()
         self.layer.remove()
 
@@ -64,7 +72,7 @@ class Measuring(QObject):
         self._update()
 
     def _forget(self, _: object = None) -> None:
-        self.measured = self._asked = None
+        self.measured = self._asked = self._whose = None
         self.layer.hide()
         self.box.show_measured(None, None)
 
@@ -87,6 +95,7 @@ class Measuring(QObject):
             return
         self._outdated()
         self._asked = subject
+        self._show_person(subject.person, subject.key)
         self._work.submit(subject)
 
     def _subject(self) -> Subject | None:
@@ -125,6 +134,9 @@ class Measuring(QObject):
         if placed is None:
             self._forget()
             self.box.show_measured(None, None, UNPLACED)
+            case = self.session.case
+            if case is not None and case.scan is not None:
+                self._show_person(*self.session.person_in(case.scan))
             return None
         name, aligned = placed
         title = _("Scan {name}").format(name=name)
@@ -135,19 +147,24 @@ class Measuring(QObject):
         if subject is not self._asked:
             return
         self.measured = measured
-        self.box.set_person(self.session.persons.get(subject.key, subject.person))
         self.box.set_stale(False)
         self._show_numbers()
         self._show_labels()
 
+    def _show_person(self, person: Person, key: Hashable) -> None:
+        """Write age and sex of a person: as typed, else as known."""
+        self._whose = key
+        self.box.set_person(self.session.persons.get(key, person))
+
     def _on_person(self) -> None:
         """Age or sex was typed: they stay with this person."""
-        if self.measured is not None and self._asked is not None:
-            self.session.persons[self._asked.key] = self.box.person
-            self._show_numbers()
+        if self._whose is not None:
+            self.session.persons[self._whose] = self.box.person
+            self.visiting.show_person()
+            self._on_unusual()
 
     def _on_unusual(self) -> None:
-        if self.measured is not None:
+        if self.measured is not None and self._asked is not None:
             self._show_numbers()
 
     def _numbers(self, measured: Measured) -> Numbers:

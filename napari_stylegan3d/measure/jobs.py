@@ -1,4 +1,4 @@
-"""The work behind the Measure box: plain functions for a thread, no Qt."""
+"""The work behind Measure and two visits: plain functions for a thread, no Qt."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ import numpy as np
 from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import Loaded, render_beside
 from napari_stylegan3d.core.tissues import segmenter
+from napari_stylegan3d.core.worker import Report
+from napari_stylegan3d.views.display import Upright, upright
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.segmentation.words import Person
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+    from pathlib import Path
 
     from stylegan3d.geometry.space import Space
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.scans import Scan
+    from stylegan3d.segmentation.visits import Visits
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,3 +141,106 @@ class Measurer:
         measures = label_brain(rendered.volume, rendered.space).measures
         self._start = (loaded, start, measures)
         return measures
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two scans to compare as visits of one person.
+
+    Attributes
+    ----------
+    key, name : str
+        Of the patient's case.
+    scan : Scan
+        The patient's, which is open.
+    other : Scan
+        The other visit.
+    earlier : bool
+        Whether the other one was taken first.
+    years : float or None
+        Between both; None for what the files tell.
+    person : Person
+        When the patient's scan was taken.
+    cache : Path
+        Folder for steps of the preparation.
+    """
+
+    key: str
+    name: str
+    scan: Scan
+    other: Scan
+    earlier: bool
+    years: float | None
+    person: Person
+    cache: Path
+
+    @property
+    def at_first(self) -> Person:
+        """The person at the first visit, as far as that was typed."""
+        if not self.earlier:
+            return self.person
+        known = self.person.age is not None and self.years is not None
+        return Person(
+            (self.person.age or 0) - (self.years or 0) if known else None, self.person.sex
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedVisits:
+    """What changed between two visits, and the two."""
+
+    pair: Pair
+    visits: Visits
+
+
+def compare_visits(report: Report, pair: Pair) -> ComparedVisits:
+    """Compare, as `stylegan3d segment --visits` does."""
+    from stylegan3d.segmentation.visits import visits_of_scans
+
+    first, second = (pair.other, pair.scan) if pair.earlier else (pair.scan, pair.other)
+    with beside_the_window():
+        visits = visits_of_scans(
+            first,
+            second,
+            person=pair.at_first,
+            years=pair.years,
+            cache=pair.cache,
+            progress=lambda share, note: report(round(100 * share), 100, note),
+        )
+    return ComparedVisits(pair, visits)
+
+
+def save_compared(report: Report, compared: ComparedVisits, folder: Path) -> Path:
+    """Write what `stylegan3d segment --visits --out` writes; the path of the page."""
+    from stylegan3d.evaluation.visit_files import save_visits
+
+    report(0, 1, _("Saving"))
+    return save_visits(compared.visits, folder)[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class MapRequest:
+    """A map of two visits to lay over the patient's scan.
+
+    Attributes
+    ----------
+    compared : ComparedVisits
+    kind : str
+        "volume" or "intensity".
+    rigid : ndarray or None
+        (4, 4) the scan's RAS mm to those of the views; None if they are the same.
+    """
+
+    compared: ComparedVisits
+    kind: str
+    rigid: np.ndarray | None
+
+
+def map_in_views(request: MapRequest) -> Upright:
+    """The map where the patient's scan is shown."""
+    compared = request.compared
+    affine = compared.visits.affine_in(compared.pair.scan)
+    if request.rigid is not None:
+        affine = request.rigid @ affine
+    volume = compared.visits.drawn if request.kind == "volume" else compared.visits.difference
+    return upright(volume, affine)

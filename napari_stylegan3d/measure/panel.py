@@ -130,6 +130,12 @@ class MeasureBox(Fold):
             _("Copy table"), "measure.copy", _("Copy the table for a spreadsheet.")
         )
         self.column.addLayout(controls.row(self.labels, self.copy, stretch=0))
+        self.visits = controls.push_button(
+            _("Compare two visits…"),
+            "measure.visits",
+            _("What changed between this scan and an earlier or later one of the same person."),
+        )
+        self.column.addLayout(controls.row(QWidget(), self.visits, stretch=0))
         self.labels.toggled.connect(self.labelsWanted)
         self.copy.clicked.connect(self.copyRequested)
         self.show_measured(None, None)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_stylegan3d.core.messages import sentence
+from napari_stylegan3d.core.reading import Several
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.filling import Filling
 from napari_stylegan3d.project.jobs import (
     ProjectionRequest,
-    Several,
     align_scan,
     estimate,
     fit_scan,

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from napari_stylegan3d.core.jobs import Loaded
+from napari_stylegan3d.core.reading import STEPS_FOLDER, Several, read_choice, sentence
 from napari_stylegan3d.core.scan_layer import scan_layer
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.project.filling import Filled, fill
@@ -37,16 +38,6 @@ SAME_ML = 0.05
 WORK_UNITS = 1000
 #: Phases that can be paused.
 SEARCHING, TUNING = _("Projecting"), _("Tuning the model to the scan")
-#: Cache of preparation steps in the session's folder, so that reopening a scan is fast.
-STEPS_FOLDER = "steps"
-
-
-@dataclass(frozen=True)
-class Several:
-    """A choice to make: the question and the entries for `Chooser.ask`."""
-
-    question: str
-    entries: list[tuple[str, object, str]]
 
 
 def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
@@ -61,48 +52,6 @@ def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
         return LabelMap.of(scan, scan_stem(scan.path))
     choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
     return Case(scan_stem(scan.path), choice, scan, scan_layer(scan))
-
-
-def read_choice(choice: Choice) -> Scan | Several:
-    """Read and check an image; it may turn out to be several."""
-    from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan
-
-    try:
-        return read_scan(choice.path, choice.volume, choice.series, choice.trust)
-    except SeveralSeries as error:
-        if not any(series.usable for series in error.series):
-            raise
-        return Several(
-            _("{name} contains {count} series:").format(
-                name=choice.path.name, count=len(error.series)
-            ),
-            [_series_entry(series, choice) for series in error.series],
-        )
-    except SeveralVolumes as error:
-        entries: list[tuple[str, object, str]] = [
-            (_("Volume {index}").format(index=index), dataclasses.replace(choice, volume=index), "")
-            for index in range(error.count)
-        ]
-        return Several(
-            _("{name} is a series of {count} volumes:").format(
-                name=choice.path.name, count=error.count
-            ),
-            entries,
-        )
-
-
-def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:
-    number = "?" if series.number is None else series.number
-    text = f"{number}: {series.description or _('unnamed')}\n{series.summary}"
-    problem = ""
-    if not series.usable:
-        problem = sentence(series.problem or _("it is a localiser, not a whole head"))
-    return text, dataclasses.replace(choice, series=series.uid), problem
-
-
-def sentence(words: str) -> str:
-    """Capitalise the first letter and end with a full stop."""
-    return words[:1].upper() + words[1:].rstrip(".") + "."
 
 
 def align_scan(

@@ -5,13 +5,11 @@ from __future__ import annotations
 from itertools import permutations, product
 from pathlib import Path
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
-    QListWidget,
-    QListWidgetItem,
     QMenu,
     QVBoxLayout,
     QWidget,
@@ -19,17 +17,16 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.dropped import in_event
 from napari_stylegan3d.core.panel import select_data
+from napari_stylegan3d.core.reading import sentence
 from napari_stylegan3d.core.samples import SAMPLES, sample_path
-from napari_stylegan3d.project.jobs import sentence
 from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.chooser import Chooser
 from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.session.case import Case, Choice
 
 NO_SCAN = _("Drop a T1-weighted scan here, or")
 NOT_OPEN = _("Its scan is not open in this session: open it to compare.")
-#: Visible rows of the list of series or volumes.
-ROWS_SEEN = 5
 
 
 class DropArea(QFrame):
@@ -71,66 +68,6 @@ class DropArea(QFrame):
         self.setProperty("over", over)
         self.style().unpolish(self)
         self.style().polish(self)
-
-
-class Chooser(QWidget):
-    """A list of the scans in a folder or file, to choose from.
-
-    Parameters
-    ----------
-    name : str
-        Its controls are called `name.question`, `name.choice` and `name.choose`.
-    """
-
-    chosen = Signal(object)
-    """What the entry stands for."""
-
-    def __init__(self, name: str = "project") -> None:
-        super().__init__()
-        self.question = controls.hint(name=f"{name}.question")
-        self.list = QListWidget()
-        self.list.setObjectName(f"{name}.choice")
-        self.list.setToolTip(_("Select one and open it, or double-click."))
-        self.list.setWordWrap(True)
-        self.open = controls.push_button(
-            _("Open selected"), f"{name}.choose", _("Open the selected entry."), "primary"
-        )
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        for widget in (self.question, self.list, self.open):
-            column.addWidget(widget)
-        self.open.clicked.connect(self._open)
-        self.list.itemDoubleClicked.connect(lambda _: self._open())
-        self.list.currentItemChanged.connect(lambda *_: self._refresh())
-        self.hide()
-
-    def ask(self, question: str, entries: list[tuple[str, object, str]]) -> None:
-        """Show entries (text, data, reason why it cannot be opened or "")."""
-        self.question.setText(question)
-        self.list.clear()
-        for text, data, problem in entries:
-            item = QListWidgetItem(text)
-            item.setData(Qt.ItemDataRole.UserRole, data)
-            if problem:
-                item.setFlags(Qt.ItemFlag.NoItemFlags)
-                item.setToolTip(problem)
-            self.list.addItem(item)
-            if not problem and self.list.currentItem() is None:
-                self.list.setCurrentItem(item)
-        # Line wrapping is known only once the list is on the screen.
-        lines = sum(3 if "\n" in text else 1 for text, _, _ in entries[:ROWS_SEEN])
-        self.list.setFixedHeight((lines + 1) * self.list.fontMetrics().lineSpacing())
-        self._refresh()
-        self.show()
-
-    def _refresh(self) -> None:
-        self.open.setEnabled(self.list.currentItem() is not None)
-
-    def _open(self) -> None:
-        item = self.list.currentItem()
-        if item is not None and item.flags() & Qt.ItemFlag.ItemIsEnabled:
-            self.chosen.emit(item.data(Qt.ItemDataRole.UserRole))
 
 
 class ScanBox(QWidget):

@@ -15,8 +15,8 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.messages import sentence
+from napari_stylegan3d.core.reading import Several, read_choice
 from napari_stylegan3d.core.worker import LatestWins, LongJob, Report
-from napari_stylegan3d.project.jobs import Several, read_choice
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.captions import Over
 from napari_stylegan3d.views.display import Upright, upright
@@ -172,6 +172,14 @@ class Seconds(QObject):
         """For sessions: what lies over a case's scan; None for nothing."""
         found = self._beside.get(case.key)
         return None if found is None else found.to_plain()
+
+    def scan_of(self, key: str) -> Scan | None:
+        """The image that lies over the scan of the case with this key."""
+        from stylegan3d.scans import Scan
+
+        found = self._beside.get(key)
+        image = None if found is None or found.image is None else found.image.image
+        return image if isinstance(image, Scan) else None
 
     def open(self, choice: Choice) -> None:
         """Read an image and lay it over the current scan."""

@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QMenu, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.dropped import in_event
 from napari_stylegan3d.core.panel import select_data
-from napari_stylegan3d.project.scan import Chooser
 from napari_stylegan3d.views.captions import NAME_LENGTH, shortened
 from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.chooser import Chooser
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.session.case import Choice

@@ -195,11 +195,10 @@ def _segment_visits(
     as_json: bool,
 ) -> None:
     """What changed between two scans."""
-    from stylegan3d.evaluation.visit_files import visit_files
+    from stylegan3d.evaluation.visit_files import save_visits
     from stylegan3d.scans import read_scan
     from stylegan3d.scans.person import Person
     from stylegan3d.segmentation.visits import lines_of, visits_of_scans
-    from stylegan3d.storage.volumes import write_together
 
     if years is not None and years <= 0:
         raise typer.BadParameter("--years must be above 0; give the earlier scan first.")
@@ -215,8 +214,7 @@ def _segment_visits(
             progress=lambda done, note: report(done, note=note),
         )
         report(1)
-    files = {} if out is None else visit_files(found, out)
-    write_together(files, overwrite=overwrite)
+    files = [] if out is None else save_visits(found, out, overwrite=overwrite)
     lines = [
         *(f"stylegan3d: {note}" for note in found.warnings),
         *(note.text for note in found.notes if note.level == "info"),

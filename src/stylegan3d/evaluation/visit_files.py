@@ -9,22 +9,19 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stylegan3d.evaluation.group_files import coloured_slices
 from stylegan3d.evaluation.page import STYLE, embedded
-from stylegan3d.segmentation.changes import Change, change_text, row_of, summary_of
+from stylegan3d.segmentation.changes import Change, cells_of, row_of, summary_of
 from stylegan3d.segmentation.regions import REGIONS, region_title
-from stylegan3d.segmentation.visits import Visits
-from stylegan3d.segmentation.words import title_of, unit_of, value_text
+from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
+from stylegan3d.segmentation.words import title_of, unit_of
 from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import to_json
-from stylegan3d.storage.volumes import make_image, volume_files
+from stylegan3d.storage.volumes import make_image, volume_files, write_together
 
-#: Full colour of the picture, and what is too little to be drawn, per cent of a voxel's volume.
-FULL_PERCENT, DRAWN_PERCENT = 30.0, 10.0
 NOTICE = "Measured by networks and a registration; not a medical device, not for diagnosis."
+HEADS = ("Measure", "First", "Second", "Change", "%", "% a year", "Error", "Expected")
 COLUMNS = {
     "measure": "Name of the measure, as `stylegan3d segment` writes it",
     "title": "What it is",
@@ -46,6 +43,13 @@ def visit_stem(visits: Visits) -> str:
     subject = re.match(r"sub-[A-Za-z0-9]+_", first)
     rest = second.removeprefix(subject[0]) if subject else second
     return f"{first}_to-{re.sub('[^A-Za-z0-9]', '', rest) or 'second'}"
+
+
+def save_visits(visits: Visits, folder: Path, *, overwrite: bool = False) -> list[Path]:
+    """Write table, maps, images and page to a folder; OutputError if files are there."""
+    files = visit_files(visits, folder)
+    write_together(files, overwrite=overwrite)
+    return list(files)
 
 
 def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
@@ -127,11 +131,8 @@ def page(visits: Visits) -> str:
         "Local volume, second visit against first: blue smaller, orange larger "
         f"({DRAWN_PERCENT:g} to {FULL_PERCENT:g} %)"
     )
-    drawn = (np.abs(visits.percent) > DRAWN_PERCENT) & (visits.middle > 0.05)
-    picture = coloured_slices(
-        visits.middle, visits.percent, drawn, visits.space, FULL_PERCENT, caption
-    )
-    heads = ("Measure", "First", "Second", "Change", "%", "% a year", "Error", "Expected")
+    drawn = visits.drawn
+    picture = coloured_slices(visits.middle, drawn, drawn != 0, visits.space, FULL_PERCENT, caption)
     rows = "".join(_row(change, visits.years) for change in visits.changes.values())
     return (
         f"<!DOCTYPE html><html lang='en'><meta charset='utf-8'><title>{names[0]}</title>"
@@ -141,24 +142,14 @@ def page(visits: Visits) -> str:
         "unchanged brain differ by less. A change beyond it is bold. Expected: what the norms, "
         "which are of different people at different ages, change in as many years.</p>"
         "<div class='wide'><table><tr>"
-        + "".join(f"<th>{head}</th>" for head in heads)
+        + "".join(f"<th>{head}</th>" for head in HEADS)
         + f"</tr>{rows}</table></div>{notes}</html>"
     )
 
 
 def _row(change: Change, years: float | None) -> str:
     """A row of the page's table."""
-    name, unit = change.name, unit_of(change.name)
-    percent, a_year = change.percent, change.percent_per_year(years)
-    moved = change_text(name, change.change)
-    cells = (
-        f"{title_of(name)}{f' ({unit})' if unit else ''}",
-        value_text(name, change.first),
-        value_text(name, change.second),
-        f"<b>{moved}</b>" if change.beyond else moved,
-        "" if percent is None else f"{percent:+.1f}",
-        "" if a_year is None else f"{a_year:+.1f}",
-        "" if change.error is None else change_text(name, change.error).replace("+", "±"),
-        "" if change.expected is None else change_text(name, change.expected),
-    )
+    cells = list(cells_of(change, years))
+    if change.beyond:
+        cells[3] = f"<b>{cells[3]}</b>"
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

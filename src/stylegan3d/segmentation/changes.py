@@ -97,6 +97,25 @@ def change_text(name: str, change: float) -> str:
     return f"{change:+.1f}" if unit_of(name) == "%" or abs(change) >= 10 else f"{change:+.2f}"
 
 
+def cells_of(change: Change, years: float | None) -> tuple[str, ...]:
+    """Measure, first, second, change, per cent, per cent a year, error, expected, as text.
+
+    Empty where unknown.
+    """
+    name, unit = change.name, unit_of(change.name)
+    percent, a_year = change.percent, change.percent_per_year(years)
+    return (
+        f"{title_of(name)}{f' ({unit})' if unit else ''}",
+        value_text(name, change.first),
+        value_text(name, change.second),
+        change_text(name, change.change),
+        "" if percent is None else f"{percent:+.1f}",
+        "" if a_year is None else f"{a_year:+.1f}",
+        "" if change.error is None else change_text(name, change.error).replace("+", "±"),
+        "" if change.expected is None else change_text(name, change.expected),
+    )
+
+
 def row_of(change: Change, years: float | None) -> dict[str, Any]:
     """What tables and JSON have of a change; None where unknown."""
     numbers = {

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,9 @@ LEAST_AGREEMENT, USUAL_AGREEMENT = 0.4, 0.7
 STIFFNESS = Demons(coarse_steps=40, fine_steps=30, elastic=0.4)
 #: Registered brains do not shrink to less than this share.
 LEAST = 0.05
+#: Full colour of pictures of local volume, and what is too little to be drawn, per cent; and how
+#: bright the mean brain is there at least.
+FULL_PERCENT, DRAWN_PERCENT, BRIGHT = 30.0, 10.0, 0.05
 #: The brain with its fluid differs by less, in per cent, between repeated extractions.
 SAME_HEAD = 2.0
 
@@ -103,6 +107,12 @@ class Visits:
         return second - first
 
     @property
+    def drawn(self) -> np.ndarray:
+        """`percent` where it is worth drawing, else 0, (X, Y, Z)."""
+        seen = (np.abs(self.percent) > DRAWN_PERCENT) & (self.middle > BRIGHT)
+        return np.where(seen, self.percent, 0)
+
+    @property
     def names(self) -> tuple[str, str]:
         """File names of both scans."""
         return self.pair.first.scan.path.name, self.pair.second.scan.path.name
@@ -111,6 +121,13 @@ class Visits:
     def warnings(self) -> list[str]:
         """What the user should check."""
         return list(map(str, checks(self.notes)))
+
+    def affine_in(self, scan: ScanData) -> np.ndarray:
+        """(4, 4) voxels of the half-way grid to RAS+ mm of one of both scans, which lies there."""
+        pair = self.pair
+        mine = pair.first if pair.first.scan.sha256 == scan.sha256 else pair.second
+        found: np.ndarray = np.linalg.inv(mine.rigid) @ self.space.affine
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -135,6 +152,7 @@ def visits_of_scans(
     years: float | None = None,
     norms: Norms | None = None,
     skull: str = "auto",
+    cache: Path | None = None,
     progress: ShareProgress | None = None,
 ) -> Visits:
     """Measure what changed between two scans of one person.
@@ -149,7 +167,7 @@ def visits_of_scans(
         Between the visits, above 0; None for the difference of the ages in their files.
     norms : Norms or None
         What the expected change is taken from; the bundled ones by default.
-    skull : str
+    skull, cache
         See `Scan.align`.
 
     Raises
@@ -166,7 +184,7 @@ def visits_of_scans(
             if progress is not None:
                 progress(0.35 * (visit - 1 + done), f"{text}, visit {visit}")
 
-        return scan.align(target, skull=skull, progress=report)
+        return scan.align(target, skull=skull, cache=cache, progress=report)
 
     return visits_of(
         prepared(first, 1),

@@ -1,5 +1,10 @@
-"""The Measure box: volumes of what is shown, once it is shown in full, and their labels."""
+"""The Measure box: volumes of what is shown, once it is shown in full, their labels, visits."""
 
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -10,14 +15,19 @@ from napari_stylegan3d.core.tissues import NAME
 from napari_stylegan3d.measure.jobs import start_of
 from napari_stylegan3d.measure.panel import signed
 from napari_stylegan3d.views.captions import NAMES
+from napari_stylegan3d.widgets import dialogs
+from stylegan3d.evaluation import visit_files
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
+from stylegan3d.scans.notes import Note
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation import inference, norms
+from stylegan3d.segmentation import inference, norms, visits
+from stylegan3d.segmentation.changes import Change
 from stylegan3d.segmentation.classes import CLASSES, UNUSUAL, VOLUMES, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.segmentation.numbers import numbers_of
 from stylegan3d.segmentation.regions import REGIONS
+from stylegan3d.segmentation.visits import Visits
 from stylegan3d.segmentation.words import ALL_MEASURES, value_text
 
 
@@ -276,3 +286,112 @@ def test_an_edited_scan_is_measured_beside_the_scan(window, scan_file, segmenter
     window.settle()
     window.wait(lambda: is_fresh(window) and "Reconstruction" in window.find("measure.of").text())
     assert ml(box.measured.measures) == pytest.approx(shown(window, segmenter))
+
+
+@pytest.fixture
+def earlier(scan_file, tmp_path):
+    """An earlier scan of the person in `scan_file`."""
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj)
+    path = tmp_path / "sub-07_ses-1_T1w.nii.gz"
+    nib.Nifti1Image((0.9 * data).astype(np.int16), image.affine).to_filename(path)
+    return path
+
+
+@pytest.fixture
+def engine(window, monkeypatch):
+    """Stands in for the engine: waits to be let go, then finds larger ventricles."""
+    asked, go = [], threading.Event()
+    space = window.session.generator.space
+
+    def found(first, second, *, progress, **options):
+        visits.check_pair(first, second)
+        asked.append((first.path.name, second.path.name, options))
+        while not go.wait(0.01):
+            progress(0.2, "Aligning")
+        percent = np.zeros(space.shape, np.float32)
+        percent[2, 3, 4] = 20
+        lying = [SimpleNamespace(scan=scan, rigid=np.eye(4)) for scan in (first, second)]
+        pair: Any = SimpleNamespace(
+            first=lying[0], second=lying[1], space=space, volumes=(percent, 2 * percent)
+        )
+        changes = {"ventricle_ml": Change("ventricle_ml", 20.0, 24.0, 2.0, 0.4)}
+        notes = [Note("check", "look at the borders.")]
+        middle, labels = np.ones_like(percent), cast(Any, None)
+        person, years = options["person"], options["years"]
+        return Visits(pair, middle, labels, percent, changes, person, years, notes)
+
+    monkeypatch.setattr(visits, "visits_of_scans", found)
+    return SimpleNamespace(asked=asked, go=go)
+
+
+def test_what_changed_is_shown_for_its_patient_alone(
+    window, scan_file, second_file, earlier, engine, tmp_path, monkeypatch
+):
+    window.open_scan(scan_file)
+    mine = len(window.session.history.states) - 1
+    box = window.explorer.measuring.box
+    box.unfold()
+    window.set("measure.age", 62)
+    window.choose("measure.sex", "F")
+    window.click("measure.visits")
+    visiting = window.explorer.measuring.visiting
+    dialog, overlay = visiting.dialog, window.explorer.comparison.stage.overlay
+    assert dialog.windowTitle() == "Two visits of sub-07"
+    assert not dialog.start.isEnabled(), "there is no other scan"
+    dialog.openRequested.emit(second_file)
+    window.wait(lambda: dialog.start.isEnabled())
+    window.click("measure.visits_start")
+    window.wait(lambda: "two persons, by their names" in dialog.told.text())
+
+    dialog.openRequested.emit(earlier)
+    window.wait(lambda: dialog.other.currentText() == earlier.name and dialog.start.isEnabled())
+    assert "62 years, woman" in dialog.person.text()
+    window.set("measure.visits_years", 2)
+    window.click("measure.visits_start")
+    window.wait(lambda: dialog.told.text() == "Aligning: 20 %")
+    window.click("measure.visits_cancel")
+    window.wait(lambda: dialog.told.text() == "Cancelled.")
+    window.click("measure.visits_start")
+    window.wait(lambda: len(engine.asked) == 2)
+    window.explorer.open_scan(second_file)  # another patient meanwhile
+    window.wait(lambda: dialog.windowTitle() == "Two visits of sub-08")
+    engine.go.set()
+    window.wait(lambda: not visiting.job.running)
+    first, second, options = engine.asked[-1]
+    assert (first, second) == (earlier.name, scan_file.name)
+    assert (options["person"], options["years"]) == (Person(60.0, "F"), 2.0)
+    assert dialog.table.rowCount() == 0
+    assert not dialog.maps.isEnabled()
+    assert box.person == Person()
+
+    window.session.go_to(mine)
+    assert box.person == Person(62.0, "F")
+    row = [dialog.table.item(0, column).text() for column in range(8)]
+    assert row == ["Ventricles (ml)", "20.0", "24.0", "+4.00", "+18.2", "+9.1", "±2.00", "+0.40"]
+    assert dialog.table.item(0, 0).font().bold()
+    assert "look at the borders" in dialog.told.text()
+    for kind, unit in (("volume", "%"), ("intensity", "")):
+        window.choose("measure.visits_map", kind)
+        window.wait(lambda unit=unit: overlay.legend is not None and overlay.legend.unit == unit)
+        assert np.abs(overlay.layer.data).max() > 1
+    window.session.go_to(len(window.session.history.states) - 1)
+    assert overlay.legend is None
+    window.session.go_to(mine)
+    window.choose("measure.visits_map", "volume")
+    window.wait(lambda: overlay.legend is not None)
+
+    saved = []
+
+    def save(found, folder):
+        saved.append(found.names)
+        return [folder / "page.html"]
+
+    monkeypatch.setattr(visit_files, "save_visits", save)
+    monkeypatch.setattr(dialogs, "choose_folder", lambda *_: tmp_path)
+    window.click("measure.visits_save")
+    window.wait(lambda: dialog.told.text() == f"Saved: {tmp_path / 'page.html'}")
+    assert saved == [(earlier.name, scan_file.name)]
+    dialog.hide()
+    assert overlay.legend is None
+    box.unfold(False)

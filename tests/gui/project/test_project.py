@@ -19,8 +19,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
 from napari_stylegan3d.core.jobs import Picture
+from napari_stylegan3d.core.reading import STEPS_FOLDER
 from napari_stylegan3d.project import jobs as scan_jobs
-from napari_stylegan3d.project.jobs import STEPS_FOLDER
 from napari_stylegan3d.project.region_brush import Painting
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.views.outline import NAME

@@ -16,8 +16,8 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_stylegan3d.core.reading import STEPS_FOLDER
 from napari_stylegan3d.core.samples import SAMPLES, sample_path
-from napari_stylegan3d.project.jobs import STEPS_FOLDER
 from napari_stylegan3d.views.outline import NAME
 from stylegan3d import scans
 from stylegan3d.errors import ScanError
