@@ -57,6 +57,7 @@ class Tabs(QTabWidget):
         self.setObjectName("explorer.tabs")
         self.setDocumentMode(True)
         self.tabBar().setDrawBase(False)
+        self.tabBar().setAccessibleName(_("Panels"))
         self.panels = tuple(panel(session) for panel, _controller in FEATURES)
         for panel in self.panels:
             self.addTab(panel.scrolled(), panel.title)

@@ -13,6 +13,7 @@ from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.pacing import Pacing
 from napari_stylegan3d.views.settings import ViewSettings
+from napari_stylegan3d.widgets.focus import FocusRing
 from napari_stylegan3d.widgets.theme import ThemedWidgets
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Viewing(QObject):
         self.pacing = Pacing(window, self)
         self.settings = ViewSettings(self.views.looks, stage.overlay, self.views)
         self.themed = ThemedWidgets(self.views.viewer, (explorer, self.views))
+        self.focus_ring = FocusRing((explorer, self.views))
         self.views.viewer.events.theme.connect(self._show_theme)
         self.views.readout.menuRequested.connect(self._open)
         self.settings.themeChosen.connect(self._choose_theme)
@@ -91,6 +93,7 @@ class Viewing(QObject):
             self._rendering.sliced_at = lambda: None
             self.views.viewer.dims.events.point.disconnect(self._slice_elsewhere)
         self.themed.close()
+        self.focus_ring.close()
         self.settings.close_links()
         self.views.close_views()
 

@@ -206,6 +206,7 @@ class BrowsePanel(Panel):
                 )
         self._explain_cutoff(why_not(generator, "layers"))
         self.label.show_model(generator)
+        controls.join_tab_order(self.keep_edits, self.label)
         count = generator.config.image_channels
         with QSignalBlocker(self.channel):
             self.channel.clear()

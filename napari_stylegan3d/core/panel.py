@@ -60,6 +60,7 @@ class Panel(QWidget):
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidgetResizable(True)
         area.setWidget(self)
+        area.setAccessibleName(self.title)
         footer = self.footer()
         if footer is None:
             return area

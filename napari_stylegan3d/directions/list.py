@@ -61,6 +61,7 @@ class DirectionList(QScrollArea):
         self._sections: list[Section] = []
         self._strengths: dict[str, float] = {}
         self.setWidgetResizable(True)
+        self.setAccessibleName(_("Directions"))
         inner = QWidget()
         self._box = QVBoxLayout(inner)
         self._box.setContentsMargins(14, 8, 14, 10)
@@ -114,6 +115,7 @@ class DirectionList(QScrollArea):
             section.take(rows)
             self._box.insertWidget(len(self._sections), section)
             self._sections.append(section)
+        controls.join_tab_order(self, *(row for rows in groups.values() for row in rows))
         _delete(old)
 
     def show_strengths(self, strengths: dict[str, float]) -> None:

@@ -28,13 +28,19 @@ CURRENT, ASIDE, STARRED = RECIPE + 1, RECIPE + 2, RECIPE + 3
 SCAN = RECIPE + 4
 #: Number of the state that a branch begins at, or None.
 FORK = RECIPE + 5
-PICTURE, TEXT, MARGIN = 50, 25, 2
+PICTURE, MARGIN = 50, 2
+#: Of the usual letters: width of an entry, height of its two lines and of a letter.
+WIDTH, TEXT, LETTER = 78, 25, 10
 NOTE_WIDTH, FORK_PX = 190, 10
-CELL = QSize(78, PICTURE + TEXT + 2 * MARGIN)
 MARK = QColor("#5b7be8")
 STAR = QColor("#ffb74d")
 STAR_GLYPH = "★"
 NO_INDEX = QModelIndex()
+
+
+def cell_size() -> QSize:
+    """Size of an entry in pixels, which grows with the letters."""
+    return QSize(controls.scaled(WIDTH), PICTURE + controls.scaled(TEXT) + 2 * MARGIN)
 
 
 class RecipeList(QAbstractListModel):
@@ -258,7 +264,7 @@ class RecipeDelegate(QStyledItemDelegate):
 
     def sizeHint(self, _option: QStyleOptionViewItem, _index: QModelIndex) -> QSize:
         """All are of one size."""
-        return CELL
+        return cell_size()
 
     def createEditor(self, parent: Any, _option: Any, _index: QModelIndex) -> QLineEdit:
         """A field for the note."""
@@ -336,13 +342,14 @@ class RecipeDelegate(QStyledItemDelegate):
         painter: QPainter, cell: QRect, option: QStyleOptionViewItem, index: QModelIndex
     ) -> None:
         font = option.font
-        font.setPixelSize(10)
+        font.setPixelSize(controls.scaled(LETTER))
         painter.setFont(font)
         painter.setPen(option.palette.text().color())
-        below = QRect(cell.left() + 1, cell.top() + PICTURE + MARGIN + 1, cell.width() - 2, TEXT)
+        top = cell.top() + PICTURE + MARGIN + 1
+        below = QRect(cell.left() + 1, top, cell.width() - 2, controls.scaled(TEXT))
         words = index.data(Qt.ItemDataRole.DisplayRole)
-        top = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop
-        painter.drawText(below, top, in_two_lines(words, QFontMetrics(font), below.width()))
+        place = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop
+        painter.drawText(below, place, in_two_lines(words, QFontMetrics(font), below.width()))
 
 
 def in_two_lines(words: str, metrics: QFontMetrics, width: int) -> str:

@@ -8,22 +8,25 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QContextMenuEvent, QKeyEvent, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QListView
 
-from napari_stylegan3d.history.models import CELL, RecipeDelegate, RecipeList
+from napari_stylegan3d.history.models import RecipeDelegate, RecipeList, cell_size
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.recipe.recipe import Recipe
 
-#: A cell and the scroll bar under it.
 SCROLL_BAR = 8
-ROW_HEIGHT = CELL.height() + SCROLL_BAR + 2
 STYLE = f"""
 QListView {{ background: transparent; }}
 QScrollBar:horizontal {{ height: {SCROLL_BAR}px; margin: 0; }}
 QScrollBar::add-line:horizontal, QScrollBar::sub-line:horizontal {{ width: 0; }}
 """
-#: Thumbnails of cells this far beyond the edges are made too.
-AHEAD_PX = 2 * CELL.width()
+#: So many thumbnails beyond the edges are made too.
+AHEAD = 2
+
+
+def row_height() -> int:
+    """Height in pixels of an entry and the scroll bar under it."""
+    return cell_size().height() + SCROLL_BAR + 2
 
 
 class RecipeRow(QListView):
@@ -47,7 +50,7 @@ class RecipeRow(QListView):
         self.setWrapping(False)
         self.setUniformItemSizes(True)
         self.setMouseTracking(True)
-        self.setFixedHeight(ROW_HEIGHT)
+        self.setFixedHeight(row_height())
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setStyleSheet(STYLE)
@@ -107,8 +110,9 @@ class RecipeRow(QListView):
         """Visible rows, and a few on either side."""
         count = self._recipes.rowCount()
         start = self.horizontalScrollBar().value()
-        first = max(0, (start - AHEAD_PX) // CELL.width())
-        return range(first, min(count, (start + self.width() + AHEAD_PX) // CELL.width() + 1))
+        width = cell_size().width()
+        first = max(0, start // width - AHEAD)
+        return range(first, min(count, (start + self.width()) // width + AHEAD + 1))
 
     def shutdown(self) -> None:
         """Stop asking."""

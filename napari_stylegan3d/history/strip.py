@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.messages import tell_done
 from napari_stylegan3d.history.models import MARK, RECIPE, FavouriteList, HistoryList, RecipeList
-from napari_stylegan3d.history.recipe_row import ROW_HEIGHT, RecipeRow
+from napari_stylegan3d.history.recipe_row import RecipeRow, row_height
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 
@@ -114,7 +114,7 @@ class HistoryStrip(QWidget):
         self._stack.addWidget(self.states)
         self._stack.addWidget(self.favourites)
         self._stack.addWidget(self.empty)
-        self._stack.setFixedHeight(ROW_HEIGHT)
+        self._stack.setFixedHeight(row_height())
         buttons = QVBoxLayout()
         buttons.setSpacing(2)
         buttons.addLayout(_row(self.fold, self.show_history, self.show_favourites))

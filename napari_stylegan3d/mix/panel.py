@@ -157,6 +157,7 @@ class MixPanel(Panel):
             group_row.soloed.connect(
                 lambda k=index: self._take(solo(k, [row.group.layers for row in self.groups]))
             )
+        controls.join_tab_order(self.preset, *self.groups)
         self._list_presets()
 
     def show_recipe(self, recipe: Recipe) -> None:

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.overlays import Legend
+from napari_stylegan3d.widgets.controls import scaled
 
 TEXT, BEHIND = QColor(232, 234, 237), QColor(0, 0, 0, 165)
 FONT_PX = 11
@@ -49,7 +50,7 @@ def paint_legend(painter: QPainter, legend: Legend, corner: QPointF, height: flo
     """Draw a colour bar with its title and numbers, its top right at `corner`."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     font = QFont(painter.font())
-    font.setPixelSize(FONT_PX)
+    font.setPixelSize(scaled(FONT_PX))
     painter.setFont(font)
     metrics = QFontMetricsF(font)
     lines = [line for line in (legend.label, legend.unit) if line]

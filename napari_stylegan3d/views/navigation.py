@@ -2,13 +2,14 @@
 
 Click or drag moves the crosshair, the wheel scrolls slices, Ctrl-wheel zooms, the middle button (or
 Shift-drag) pans, the right button sets window and level; a right double click resets them. Page Up
-and Down, Home and End scroll the view under the mouse. While a layer is painted or edited, left and
-right button belong to napari's tools.
+and Down, Home and End scroll the view under the mouse, or else the one with the focus. While a
+layer is painted or edited, left and right button belong to napari's tools.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,7 +143,8 @@ def turn_slices(model: ViewerModel, count: float) -> None:
 class SliceKeys(QObject):
     """Page Up and Down, Home and End for the view under the mouse, wherever the focus is.
 
-    Not while text is typed. Like PACS viewers, the mouse says which view is meant.
+    Not while text is typed. Like PACS viewers, the mouse says which view is meant; where it is over
+    none, the view that Tab leads to.
     """
 
     def __init__(self, window: QWindow, canvases: Sequence[tuple[QWidget, ViewerModel]]) -> None:
@@ -159,7 +161,7 @@ class SliceKeys(QObject):
         self._canvases.clear()
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-        """Take these keys while the mouse is over a 2D view."""
+        """Take these keys while the mouse is over a 2D view, or one has the focus."""
         if event.type() != QEvent.Type.KeyPress or not isinstance(event, QKeyEvent):
             return False
         count = SLICES.get(event.key())
@@ -169,7 +171,9 @@ class SliceKeys(QObject):
         )
         if count is None or not without or isinstance(QApplication.focusWidget(), TEXT_FIELDS):
             return False
-        over = next((model for canvas, model in self._canvases if canvas.underMouse()), None)
+        pointed = (model for canvas, model in self._canvases if canvas.underMouse())
+        focused = (model for canvas, model in self._canvases if canvas.hasFocus())
+        over = next(chain(pointed, focused), None)
         if over is None or over.dims.ndisplay != 2 or over.dims.ndim != 3:
             return False
         turn_slices(over, count)

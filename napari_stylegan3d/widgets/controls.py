@@ -191,6 +191,17 @@ def name_for_readers(root: QWidget) -> None:
             widget.setAccessibleName(told.partition("\n")[0].rstrip("."))
 
 
+def join_tab_order(before: QWidget, *roots: QWidget) -> None:
+    """Let Tab lead from a control to all that is in `roots`, which was made later, then on."""
+    for root in roots:
+        for widget in root.findChildren(QWidget):
+            # A list's entries, which come up when it is opened, are a window of their own.
+            here = widget.window() is before.window()
+            if here and widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
+                QWidget.setTabOrder(before, widget)
+                before = widget
+
+
 def let_shrink(root: QWidget) -> None:
     """Let lists be narrower than their longest entry, such as the name of a file."""
     for box in root.findChildren(QComboBox):

@@ -58,7 +58,7 @@ class Fold(QWidget):
         self.header.setCheckable(True)
         self.header.setAutoRaise(True)
         self.header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.header.setIconSize(QSize(10, 10))
+        self.header.setIconSize(QSize(scaled(10), scaled(10)))
         self.header.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         font = QFont(self.header.font())
         font.setBold(True)

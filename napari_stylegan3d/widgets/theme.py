@@ -133,6 +133,7 @@ QPushButton[role="segment"] {{ border-radius: 0; margin: 0; }}
 QPushButton[role="segment"]:checked {{ background-color: {c.accent}; color: white; }}
 QToolButton {{ border: none; background: transparent; padding: 2px; }}
 QToolButton:hover {{ background: {c.hover}; border-radius: 3px; }}
+QCheckBox::indicator {{ width: {scaled(16)}px; height: {scaled(16)}px; }}
 QLineEdit, QComboBox, QSpinBox, QDoubleSpinBox {{ min-height: 20px; }}
 QDoubleSpinBox {{ min-width: 0; padding: 1px 5px; }}
 QDoubleSpinBox[role="caution"] {{ color: {c.caution}; font-weight: 600; }}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
     QAbstractSlider,
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
     QLineEdit,
     QScrollBar,
@@ -85,13 +87,56 @@ def test_the_windows_beside_are_reachable(window, tab, button, name):
     beside.hide()
 
 
-def test_the_tab_key_goes_round_the_whole_window(window):
+def walked(window, tab, most=300):
+    """What the Tab key leads to in turn, once round."""
     explorer, main = window.explorer, window.viewer.window._qt_window
-    explorer.panel("Browse")
+    explorer.panel(tab)
     explorer.header.setFocus()
-    seen = set()
-    for _ in range(300):
+    seen = []
+    for _ in range(most):
         explorer.focusNextPrevChild(True)
-        seen.add(main.focusWidget().objectName())
+        if main.focusWidget() in seen:
+            break
+        seen.append(main.focusWidget())
+    return seen
+
+
+def test_the_tab_key_goes_round_the_whole_window(window):
+    seen = walked(window, "Browse")
+    names = [widget.objectName() for widget in seen]
     for name in ("browse.seed", "measure.fold", "views.tools", "views.menu", "history.fold"):
-        assert name in seen
+        assert name in names
+    canvases = {view.canvas.canvas.native for view in window.views.views}
+    ours = [w for w in seen if window.explorer.isAncestorOf(w) or window.views.isAncestorOf(w)]
+    assert canvases <= set(ours)
+    assert {view for view in canvases if "view" not in view.accessibleName()} == set()
+    unnamed = [w for w in ours if not w.accessibleName() and not getattr(w, "text", str)()]
+    assert unnamed == []
+
+
+def test_what_was_made_later_has_its_place_in_the_round(window):
+    """Sliders of a model come where they are seen, not after all that was there before them."""
+    names = [widget.objectName() for widget in walked(window, "Mix")]
+    first = next(i for i, name in enumerate(names) if name.startswith("mix.group."))
+    assert names.index("mix.preset") < first < names.index("mix.swap")
+
+
+def test_the_control_that_tab_leads_to_is_outlined_until_a_click(window):
+    main = window.viewer.window._qt_window
+    handle, seed = main.windowHandle(), window.find("browse.seed")
+    ring = window.explorer.viewing.focus_ring
+    ring._watch(handle)
+
+    def outlined(widget):
+        QApplication.instance().focusChanged.emit(None, widget)
+        return [ring.parent() for ring in main.findChildren(QWidget, "focus") if ring.isVisible()]
+
+    window.explorer.panel("Browse")
+    assert outlined(seed) == []
+    QTest.keyClick(handle, Qt.Key.Key_Tab)
+    for name in ("browse.seed", "browse.truncation.slider", "views.menu", "history.list"):
+        assert outlined(window.find(name)) == [window.find(name)]
+    assert outlined(main) == [], "what is napari's is left as it is"
+    outlined(seed)
+    QTest.mouseClick(handle, Qt.MouseButton.LeftButton, pos=QPoint(2, 2))
+    assert outlined(seed) == []

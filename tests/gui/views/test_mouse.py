@@ -226,6 +226,13 @@ def test_page_and_end_keys_scroll_the_view_under_the_mouse(four, monkeypatch):
     assert four.viewer.dims.point[1] == 48
     QTest.keyClick(handle, Qt.Key.Key_End)
     assert four.viewer.dims.point[1] == -50
+    for view in four.views:
+        canvas = view.canvas.canvas.native
+        monkeypatch.setattr(canvas, "underMouse", lambda: False)
+    monkeypatch.setattr(native(four, "Axial"), "hasFocus", lambda: True)
+    axial = four.viewer.dims.point[2]
+    QTest.keyClick(handle, Qt.Key.Key_PageUp)
+    assert four.viewer.dims.point[2] > axial, "without the mouse, the view with the focus"
 
 
 def test_a_double_click_does_not_move_the_crosshair(four):
