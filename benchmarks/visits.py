@@ -29,9 +29,16 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.scans import AlignedScan, read_scan
 from stylegan3d.scans.resampling import isotropic_space
 from stylegan3d.scans.target import load_template
-from stylegan3d.segmentation.changes import FILE, LIMIT
 from stylegan3d.segmentation.numbers import label_brain
-from stylegan3d.segmentation.visits import visits_of
+from stylegan3d.segmentation.repeats import (
+    ALLOWANCE,
+    FILE,
+    LIMIT,
+    Pair,
+    deviations,
+    difference,
+)
+from stylegan3d.segmentation.visits import measures_of, visits_of
 from stylegan3d.segmentation.words import ALL_MEASURES, unit_of
 from stylegan3d.storage.jsontext import to_json
 
@@ -43,7 +50,6 @@ MOVED_MM, SMOOTH_MM = 0.5, 10.0
 #: ml from which a region is large.
 LARGE = 1.5
 
-Pair = tuple[dict[str, float], dict[str, float]]
 Both = dict[str, Pair]
 
 
@@ -96,7 +102,7 @@ def known_change(aligned: AlignedScan, rng: np.random.Generator) -> tuple[np.nda
     found = label_brain(aligned.volume, aligned.space)
     steps = np.array(aligned.space.voxel_size).reshape(3, 1, 1, 1)
     places = np.indices(aligned.space.shape) + moved / steps
-    rows: Pair = ({}, {})
+    rows: tuple[dict[str, float], dict[str, float]] = ({}, {})
     for labels, names in (
         (found.tissues.labels, found.tissues.scheme.classes),
         (found.regions.labels, found.regions.scheme.classes),
@@ -111,38 +117,13 @@ def known_change(aligned: AlignedScan, rng: np.random.Generator) -> tuple[np.nda
 
 def measured(first: AlignedScan, second: AlignedScan) -> Both:
     """Measures of both visits, by each method."""
-    changes = visits_of(first, second).changes
     alone = [label_brain(one.volume, one.space).measures for one in (first, second)]
-    return {
-        "alone": (alone[0], alone[1]),
-        "visits": (
-            {name: change.first for name, change in changes.items()},
-            {name: change.second for name, change in changes.items()},
-        ),
-    }
-
-
-def difference(pair: Pair, name: str) -> float:
-    """Second minus first, in per cent of their mean; of asymmetries in points."""
-    a, b = pair[0][name], pair[1][name]
-    return b - a if unit_of(name) == "%" else 200 * (b - a) / max(a + b, 1e-6)
+    return {"alone": (alone[0], alone[1]), "visits": measures_of(visits_of(first, second))}
 
 
 def rms(values: list[float]) -> float:
     """Root of the mean square."""
     return float(np.sqrt(np.mean(np.square(values))))
-
-
-def deviations(pairs: list[Both], names: list[str], method: str) -> dict[str, float]:
-    """Of one measurement by measure, that of left and right together."""
-    own = {name: rms([difference(pair[method], name) for pair in pairs]) for name in names}
-    mirrored = {"left": "right", "right": "left"}
-    found = {}
-    for name in names:
-        side, _, rest = name.partition("_")
-        other = f"{mirrored[side]}_{rest}" if side in mirrored else name
-        found[name] = rms([own[name], own[other]]) / 2**0.5
-    return found
 
 
 def told(title: str, pairs: list[Both]) -> None:
@@ -180,7 +161,9 @@ def main() -> None:
             told("simulated repeats", same)
             sensitivity(changed)
             names = [name for name in ALL_MEASURES if name in same[0]["visits"][0]]
-            alone, visits = (deviations(same, names, method) for method in ("alone", "visits"))
+            alone, visits = (
+                deviations([pair[method] for pair in same], names) for method in ("alone", "visits")
+            )
             for name in names:
                 deviation[name] = round(visits[name], 3)
                 print(f"{name:32s} alone {alone[name]:6.2f}  visits {visits[name]:6.2f}")
@@ -191,7 +174,7 @@ def main() -> None:
             beyond = [
                 name
                 for name, d in deviation.items()
-                if abs(difference(pair["visits"], name)) > LIMIT * d
+                if abs(difference(pair["visits"], name)) > ALLOWANCE * LIMIT * d
             ]
             print(f"  beyond the error: {len(beyond)} of {len(deviation)}: {', '.join(beyond)}")
     if args.out is not None and deviation:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.scans import AlignedScan
     from stylegan3d.scans.scan_data import ScanData
+    from stylegan3d.segmentation.norms import Norms
 
 #: Changes of one control within this time are one undo step.
 SAME_GESTURE_S = 0.8
@@ -81,6 +82,8 @@ class Session(QObject):
         self._seconds: dict[str, Source] = {}
         #: Age and sex as typed, by the key of `person_of` and `person_in`.
         self.persons: dict[Hashable, Person] = {}
+        #: What z and percentiles are taken from; None for the bundled norms.
+        self.norms: Norms | None = None
         #: Whether edits and mix go along to the next number; else each number has its own.
         self.keep_edits = False
         self._own: dict[Source, tuple[Mix | None, tuple[Edit, ...]]] = {}

@@ -206,7 +206,9 @@ class Exporting(QObject):
             projected.aligned.volume if projected and projected.aligned else None,
             trust,
             person=session.person_of(recipe)[0],
+            norms=session.norms,
             unusual_z=unusual_z(),
+            html=self.panel.html.isChecked(),
             dicom=self.panel.as_dicom(),
         )
         self.job.start(save_report, self.render.loaded, request)

@@ -109,7 +109,8 @@ class FilmRequest(Target):
 class ReportRequest(Target):
     """A report; `scan` (X, Y, Z) on the model's grid and the `trust` of its projection, or None.
 
-    `person` is whose brain it is, for percentiles; a z beyond `unusual_z` is marked.
+    `person` is whose brain it is, for percentiles among `norms`; a z beyond `unusual_z` is marked.
+    `html` is whether it is written as HTML too.
     """
 
     recipe: Recipe
@@ -117,7 +118,9 @@ class ReportRequest(Target):
     scan: np.ndarray | None
     trust: Any
     person: Any
+    norms: Any
     unusual_z: float
+    html: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,14 +254,12 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
 
 def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved:
     """Render, measure and write the report of a case."""
-    from stylegan3d.outputs.pictures import json_path
     from stylegan3d.outputs.report import build_case
-    from stylegan3d.outputs.report_html import html_path
-    from stylegan3d.outputs.report_page import report_files
+    from stylegan3d.outputs.report_page import planned_files, report_files
     from stylegan3d.storage.volumes import check_output
 
     moved, files = _latents(request, [request.recipe])
-    planned = [request.path, html_path(request.path), json_path(request.path)]
+    planned = planned_files(request.path, html=request.html)
     check_output([*planned, *files], request.overwrite)
     report(0, 2, _("Measuring"))
     case = build_case(
@@ -269,11 +270,12 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
         scan=request.scan,
         trust=request.trust,
         person=request.person,
+        norms=request.norms,
         unusual_z=request.unusual_z,
     )
     report(1, 2, _("Writing"))
     case = dataclasses.replace(case, recipe=_lasting(request.recipe, moved))
-    files |= report_files(request.path, case, loaded.generator)
+    files |= report_files(request.path, case, loaded.generator, html=request.html)
     files |= _dicom(report, request, [request.path], files)
     return _write(request, files, moved)
 

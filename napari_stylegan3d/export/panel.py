@@ -78,6 +78,10 @@ class ExportPanel(Panel):
                 "(PACS).\nWhat is made from a patient's DICOM series joins that patient and study."
             )
         )
+        self.html = QCheckBox(_("Reports also as HTML"))
+        self.html.setObjectName("export.html")
+        self.html.setToolTip(_("Write each report as one HTML file too, for a web browser."))
+        self.html.setChecked(True)
         self.joins = controls.hint(name="export.dicom_study")
         button = controls.push_button
         self.save = button(
@@ -142,6 +146,7 @@ class ExportPanel(Panel):
         add(self.picture)
         add(controls.line())
         add(controls.heading(_("Report")))
+        add(self.html)
         add(self.report)
         add(controls.line())
         add(self.film)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.core.whose import subject_of
-from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, start_of
+from napari_stylegan3d.core.worker import LatestWins, LongJob
+from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, open_norms, start_of
 from napari_stylegan3d.measure.panel import as_table
 from napari_stylegan3d.measure.visiting import Visiting
 from napari_stylegan3d.views.display import upright
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.measure.panel import MeasureBox
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
     from stylegan3d.segmentation.words import Person
 
@@ -54,6 +56,10 @@ class Measuring(QObject):
         self.box.copyRequested.connect(self._copy)
         self.box.personChanged.connect(self._on_person)
         self.box.unusualChanged.connect(self._on_unusual)
+        self.box.normsChanged.connect(self._on_norms)
+        self._norms = LongJob(self)
+        self._norms.finished.connect(self._take_norms)
+        self._norms.failed.connect(lambda error: self.messages.fail(error, _("opening norms")))
         self.session.recipeChanged.connect(self._on_recipe)
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
@@ -64,6 +70,7 @@ class Measuring(QObject):
         """Stop, and take the labels away."""
         self.visiting.shutdown()
         self._work.shutdown()
+        self._norms.shutdown()
         self.layer.remove()
 
     def _on_recipe(self, _: Recipe, live: bool) -> None:
@@ -167,10 +174,23 @@ class Measuring(QObject):
         if self.measured is not None and self._asked is not None:
             self._show_numbers()
 
+    def _on_norms(self, wanted: Norms | Path | None) -> None:
+        """Norms were chosen; those of a file are used once they are read."""
+        if isinstance(wanted, Path):
+            self._norms.start(open_norms, wanted)
+            wanted = self.session.norms
+        self._take_norms(wanted)
+
+    def _take_norms(self, norms: Norms | None) -> None:
+        self.session.norms = norms
+        self.box.show_norms(norms)
+        self._on_unusual()
+
     def _numbers(self, measured: Measured) -> Numbers:
         from stylegan3d.segmentation.numbers import numbers_of
 
-        return numbers_of(measured.measures, self.box.person, networks=measured.networks)
+        person, norms = self.box.person, self.session.norms
+        return numbers_of(measured.measures, person, norms, measured.networks)
 
     def _show_numbers(self) -> None:
         assert self.measured is not None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.scans import Scan
+    from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.visits import Visits
 
 
@@ -161,6 +162,10 @@ class Pair:
         Between both; None for what the files tell.
     person : Person
         When the patient's scan was taken.
+    site : str
+        Whose repeated scans give the error; empty for simulated ones.
+    norms : Norms or None
+        What the expected change is taken from; None for the bundled ones.
     cache : Path
         Folder for steps of the preparation.
     """
@@ -172,6 +177,8 @@ class Pair:
     earlier: bool
     years: float | None
     person: Person
+    site: str
+    norms: Norms | None
     cache: Path
 
     @property
@@ -193,8 +200,17 @@ class ComparedVisits:
     visits: Visits
 
 
+def open_norms(report: Report, path: Path) -> Norms:
+    """Norms of the user's own."""
+    from stylegan3d.segmentation.norms import read_norms
+
+    report(0, 1, _("Reading norms"))
+    return read_norms(path)
+
+
 def compare_visits(report: Report, pair: Pair) -> ComparedVisits:
     """Compare, as `stylegan3d segment --visits` does."""
+    from stylegan3d.segmentation.repeats import site_repeats
     from stylegan3d.segmentation.visits import visits_of_scans
 
     first, second = (pair.other, pair.scan) if pair.earlier else (pair.scan, pair.other)
@@ -204,6 +220,8 @@ def compare_visits(report: Report, pair: Pair) -> ComparedVisits:
             second,
             person=pair.at_first,
             years=pair.years,
+            norms=pair.norms,
+            repeats=site_repeats(pair.site) if pair.site else None,
             cache=pair.cache,
             progress=lambda share, note: report(round(100 * share), 100, note),
         )

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QWidget
 
 from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of, unusual_z
 from napari_stylegan3d.measure.curve import CurvePlot
-from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings
@@ -30,6 +30,7 @@ from stylegan3d.segmentation.words import (
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measure.jobs import Measured
+    from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
     from stylegan3d.segmentation.reading import Reading
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 ACROSS = tuple(name for name in MIDLINE if name not in AS_TISSUES)
 
 NONE = "–"
+#: Stands for a file of norms that is to be chosen.
+OPEN = "open"
 COLUMNS = (
     ("ml", _("Volume in millilitres.")),
     ("change", _("Change in ml relative to the brain before editing or mixing.")),
@@ -83,6 +86,8 @@ class MeasureBox(Fold):
     copyRequested = Signal()
     personChanged = Signal()
     unusualChanged = Signal()
+    normsChanged = Signal(object)
+    """Norms, None for the bundled ones, or the path of a file to read."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -211,9 +216,39 @@ class MeasureBox(Fold):
         self.sex.setToolTip(
             _("Sex of the person, for z and percentiles; from the scan's files if they tell it.")
         )
-        self.column.addLayout(controls.form((_("Age"), self.age), (_("Sex"), self.sex)))
+        self.norms = QComboBox()
+        self.norms.setObjectName("measure.norms")
+        self.norms.setToolTip(
+            _(
+                "People that z and percentiles compare with: the bundled norms, or your own "
+                "(a table of people as segment writes it, or a file of norms)."
+            )
+        )
+        self._norms: Norms | None = None
+        self.norms.addItem(_("Bundled norms"), None)
+        self.norms.addItem(_("Open norms…"), OPEN)
+        self.norms.activated.connect(self._on_norms)
+        fields = ((_("Age"), self.age), (_("Sex"), self.sex), (_("Norms"), self.norms))
+        self.column.addLayout(controls.form(*fields))
         self.age.valueChanged.connect(self.personChanged)
         self.sex.currentIndexChanged.connect(self.personChanged)
+
+    def show_norms(self, norms: Norms | None) -> None:
+        """Select norms, which join the list if they are new."""
+        known = [self.norms.itemData(k) for k in range(self.norms.count())]
+        at = next((k for k, each in enumerate(known) if each is norms), len(known) - 1)
+        if norms is not None and at == len(known) - 1:
+            self.norms.insertItem(at, norms.name, norms)
+        self.norms.setCurrentIndex(at)
+        self._norms = norms
+
+    def _on_norms(self, index: int) -> None:
+        wanted = self.norms.itemData(index)
+        if wanted == OPEN:
+            wanted = dialogs.open_file(self, _("Open norms"), dialogs.NORMS)
+            if wanted is None:
+                wanted = self._norms
+        self.normsChanged.emit(wanted)
 
     def _make_unusual(self) -> QGridLayout:
         self.unusual = DecimalBox()

@@ -220,6 +220,8 @@ class Visiting(QObject):
             self.dialog.order.currentData(),
             self.dialog.years.value() or None,
             self.session.person_in(case.scan)[0],
+            self.dialog.site.currentData() or "",
+            self.session.norms,
             self.session.folder / STEPS_FOLDER,
         )
         self.job.start(compare_visits, pair)
@@ -255,7 +257,7 @@ class Visiting(QObject):
         found = self._key in self.found
         dialog.maps.setEnabled(found)
         dialog.save.setEnabled(found and not self.saving.running)
-        for one in (dialog.other, dialog.order, dialog.years):
+        for one in (dialog.other, dialog.order, dialog.years, dialog.site):
             one.setEnabled(bool(self._others) and not busy)
 
     def _on_closed(self) -> None:

@@ -26,6 +26,7 @@ from napari_stylegan3d.widgets.chooser import Chooser
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.segmentation.changes import cells_of, summary_of
+from stylegan3d.segmentation.repeats import repeats_names
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measure.jobs import ComparedVisits
@@ -116,6 +117,14 @@ class VisitsDialog(QDialog):
         self.person.setToolTip(
             _("Age and sex when the open scan was taken, as Measure has them; change them there.")
         )
+        self.site = QComboBox()
+        self.site.setObjectName("measure.visits_site")
+        self.site.setToolTip(
+            _(
+                "Whose repeated scans give the test-retest error: simulated ones, or those of a "
+                "calibrated site\n(stylegan3d model site, with people who were scanned twice)."
+            )
+        )
         self.start = button(
             _("Compare visits"),
             "measure.visits_start",
@@ -155,6 +164,7 @@ class VisitsDialog(QDialog):
         controls.add_row(fields, _("It is the"), self.order)
         controls.add_row(fields, _("Between them"), self.years)
         controls.add_row(fields, _("Person"), self.person)
+        controls.add_row(fields, _("Error of"), self.site)
         column.addLayout(fields)
         column.addWidget(self.chooser)
         buttons = controls.row(self.start, self.cancel)
@@ -195,6 +205,12 @@ class VisitsDialog(QDialog):
     def open_beside(self, widget: QWidget) -> None:
         """Open left of a widget, over the views."""
         corner = widget.mapToGlobal(QPoint(0, 0))
+        site = self.site.currentData()
+        self.site.clear()
+        self.site.addItem(_("simulated repeats"), "")
+        for name in repeats_names():
+            self.site.addItem(name, name)
+        self.site.setCurrentIndex(max(self.site.findData(site), 0))
         self.move(max(corner.x() - self.width() - 12, 0), max(corner.y() - self.height() // 2, 0))
         controls.name_for_readers(self)
         self.show()

@@ -16,6 +16,7 @@ SESSIONS = _("Sessions (*.sg3d)")
 VOLUMES = _("Volumes (*.nii.gz)")
 PICTURES = _("Pictures (*.png)")
 DIRECTIONS = _("Directions files (*.safetensors)")
+NORMS = _("Norms (*.csv *.tsv *.json);;All files (*)")
 TABLES = _("Tables of values (*.csv *.tsv *.txt);;All files (*)")
 
 

@@ -62,9 +62,12 @@ def test_a_report_of_a_projected_scan_finds_what_the_projection_left(run, model,
     save_latent(latent, Latent.of(generator, w, scan={"path": "sub-01_T1w.nii.gz"}))
     recipe = Recipe(Source("projected", path=str(latent)))
     out = tmp_path / "reports"
-    result = run("render", "report", recipe.to_json(), "--model", model, "-o", out, "--json")
+    result = run(
+        "render", "report", recipe.to_json(), "--model", model, "-o", out, "--json", "--no-html"
+    )
     (path,) = result.json["reports"]
     assert Path(path).read_bytes().startswith(b"%PDF")
+    assert not list(out.glob("*.html"))
     beside = json.loads((out / "sub-01_space-model_desc-projected_report.pdf.json").read_text())
     assert beside["Verdict"] == "close"
     assert list(beside["Measures"]) == ["Scan", "Reconstruction"]

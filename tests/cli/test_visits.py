@@ -12,19 +12,29 @@ from phantoms import head
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.errors import ScanError
+from stylegan3d.cohort.scans import find_items, people_of
+from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.aligned import PreparedBrain, on_grid
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Template
-from stylegan3d.segmentation import changes, visits
+from stylegan3d.segmentation import visits
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.numbers import Labelled
 from stylegan3d.segmentation.regions import REGIONS
+from stylegan3d.segmentation.repeats import (
+    LIMIT,
+    Repeats,
+    bundled_repeats,
+    learn_repeats,
+    save_site_repeats,
+    site_repeats,
+)
 from stylegan3d.segmentation.visits import check_pair, visits_of
+from stylegan3d.storage import sites
 
 #: A small head with ventricles as large as anybody's, so that their border is as sharp.
 SMALL = Space((40, 56, 48), nib.affines.from_matvec(np.diag([2.0] * 3), [-39, -72, -42]))
@@ -80,7 +90,7 @@ def found():
     """Visits of a brain and one of larger ventricles, both ways, and of one that only moved."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(visits, "label_brain", by_intensity)
-        patch.setattr(changes, "bundled_repeats", lambda: {"ventricle_ml": 1.0})
+        patch.setattr(visits, "bundled_repeats", lambda: Repeats("pairs", {"ventricle_ml": 2.0}))
         before = scan_of("sub-01_ses-1_T1w.nii.gz", 0.0, pose((4, -3, 5), (3, 2, -4)))
         after = scan_of("sub-01_ses-2_T1w.nii.gz", 0.15, pose((-3, 2, 1), (-2, 0, 3)), 0.1)
         same = scan_of("sub-01_ses-3_T1w.nii.gz", 0.0, pose((-3, 2, 1), (-2, 0, 3)), 0.1)
@@ -182,7 +192,45 @@ def test_what_is_no_pair_of_visits_is_refused(changed, told):
 
 
 def test_every_measure_has_an_error_and_the_classes_are_those_of_the_labels(found):
-    deviations = changes.bundled_repeats()
+    deviations = bundled_repeats().deviation
     assert set(found[0].changes) == set(deviations)
     assert all(0 < value < 15 for value in deviations.values())
     assert CLASSES[4] == "ventricle"
+
+
+def test_a_site_that_scans_less_steadily_has_a_larger_error_and_is_named(
+    found, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sites, "sites_folder", lambda: tmp_path)
+    usual, rng = bundled_repeats().deviation, np.random.default_rng(0)
+    pairs = []
+    for _ in range(60):
+        noise = [{n: rng.normal(0, 3 * sd) for n, sd in usual.items()} for _ in range(2)]
+        both = [{n: 100 + one[n] for n in usual if n.endswith("_ml")} for one in noise]
+        pairs.append((both[0], both[1]))
+    learned = learn_repeats(pairs, "ward", ("network",))
+    ratios = [sd / usual[n] for n, sd in learned.deviation.items()]
+    assert np.mean(ratios) == pytest.approx(3, rel=0.1)
+    few = learn_repeats(pairs[:3], "ward", ())
+    assert np.std([sd / usual[n] for n, sd in few.deviation.items()]) < 0.6  # little of its own
+    with pytest.raises(StyleGAN3DError, match="scanned twice, and there are 2"):
+        learn_repeats(pairs[:2], "ward", ())
+    with pytest.raises(StyleGAN3DError, match="sites that have: none"):
+        site_repeats("ward")
+    save_site_repeats("ward", learned)
+    again = site_repeats("ward")
+    assert again.networks == ("network",)
+    assert again.error("ventricle_ml", 20, 20) == pytest.approx(
+        0.2 * LIMIT * learned.deviation["ventricle_ml"], rel=1e-3
+    )
+    assert again.name == "60 people scanned twice at 'ward'"
+    assert found[0].to_dict()["error"] == "pairs"
+
+
+def test_only_scans_of_one_label_are_of_one_person(tmp_path):
+    paths = [tmp_path / name for name in ("sub-2_ses-1.nii", "sub-1_ses-2.nii", "sub-1_ses-1.nii")]
+    people = people_of(find_items([*paths, tmp_path / "ward_1.nii", tmp_path / "ward_2.nii"]))
+    names = [[item.path.name for item in scans] for scans in people]
+    assert names == [
+        ["sub-2_ses-1.nii"], ["sub-1_ses-1.nii", "sub-1_ses-2.nii"], ["ward_1.nii"], ["ward_2.nii"]
+    ]  # fmt: skip

@@ -192,6 +192,15 @@ SexOption = Annotated[
         "--sex", case_sensitive=False, help="Sex, for percentiles.", show_default="as for --age"
     ),
 ]
+NormsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--norms",
+        help="Norms of your own: a table of people (.csv, .tsv) with age, sex and the measures of "
+        "`stylegan3d segment`, or a .json file of norms.",
+        show_default="those of the bundled networks",
+    ),
+]
 DataArgument = Annotated[Path, typer.Argument(help="Data set made by `stylegan3d prepare`.")]
 
 

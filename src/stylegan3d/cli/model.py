@@ -149,35 +149,64 @@ def site(
     """Calibrate a site: learn what is usual of its scanner from healthy people's scans.
 
     Verdicts on its scans then compare them with these, and their ranges are narrower. Kept in your
-    own data folder; it holds no scan. One scan of each person, and no patient among them.
+    own data folder; it holds no scan. No patient may be among them. Where three people or more were
+    scanned twice within weeks (sub-01_ses-1 and sub-01_ses-2), the test-retest error of two visits
+    is learned as well: segment --visits --site NAME.
 
     Example: stylegan3d model site our-scanner --name "3T ward"
     """
-    from stylegan3d.cohort.scans import find_items
+    from stylegan3d.cohort.scans import find_items, people_of
     from stylegan3d.projection.site import LEAST, measure_scans, save_site
     from stylegan3d.scans.reading import read_scan
+    from stylegan3d.segmentation import repeats
+    from stylegan3d.segmentation.visits import measures_of, visits_of_scans
+    from stylegan3d.storage.files import check_output
+    from stylegan3d.storage.sites import repeats_path, site_path
 
-    items = find_items([folder])
-    if len(items) < LEAST:
+    subjects = people_of(find_items([folder]))
+    if len(subjects) < LEAST:
         raise StyleGAN3DError(
             f"A site needs scans of at least {LEAST} healthy people, and '{folder}' has "
-            f"{len(items)}; add more of them."
+            f"{len(subjects)}; add more of them."
         )
+    twice = [scans[:2] for scans in subjects if len(scans) > 1]
+    learns = len(twice) >= repeats.LEAST
+    check_output([site_path(name), *([repeats_path(name)] if learns else [])], overwrite)
     generator = open_model(model, frame)
-    people, left_out = [], {}
-    with progress("Measuring", total=len(items)) as report:
-        for done, item in enumerate(items, 1):
+    people, pairs, left_out = [], [], {}
+    networks: tuple[str, ...] = ()
+    steps = len(subjects) + (len(twice) if learns else 0)
+    with progress("Measuring", total=steps) as report:
+        for done, (item, *_) in enumerate(subjects, 1):
             try:
                 aligned = read_scan(item.path).align(generator, cache=cache)
                 people += measure_scans(generator, [(aligned.volume, aligned.brain_mask)])
             except StyleGAN3DError as error:
                 left_out[item.path.name] = str(error)
-            report(done, len(items))
+            report(done, steps)
+        for done, both in enumerate(twice if learns else (), len(subjects) + 1):
+            try:
+                first, second = (read_scan(item.path) for item in both)
+                visits = visits_of_scans(first, second, cache=cache)
+                pairs.append(measures_of(visits))
+                networks = visits.labels.networks
+            except StyleGAN3DError as error:
+                left_out[both[1].path.name] = str(error)
+            report(done, steps)
     for scan, why in left_out.items():
         typer.echo(f"stylegan3d: {scan} was left out: {why}", err=True)
     path = save_site(generator, name, people, overwrite=overwrite)
     lines = [str(path), f"'{name}' is calibrated with {len(people)} scans: project --site '{name}'"]
-    result = {"file": str(path), "people": len(people), "left_out": left_out}
+    result = {"file": str(path), "people": len(people), "repeats": len(pairs), "left_out": left_out}
+    if learns:
+        found = repeats.learn_repeats(pairs, name, networks)
+        kept = repeats.save_site_repeats(name, found, overwrite=overwrite)
+        lines += [str(kept), f"its error is that of {found.name}: segment --visits --site '{name}'"]
+    elif twice:
+        lines.append(
+            f"{len(twice)} people were scanned twice; from {repeats.LEAST} people on the "
+            "test-retest error of the site is learned."
+        )
     emit({**result, "model": model_entry(generator)}, lines, as_json=as_json)
 
 

@@ -11,6 +11,7 @@ import typer
 from stylegan3d.cli.common import (
     AgeOption,
     JsonOption,
+    NormsOption,
     OutOption,
     OverwriteOption,
     ScansOption,
@@ -215,6 +216,7 @@ def report(
     ] = "",
     age: AgeOption = None,
     sex: SexOption = None,
+    norms: NormsOption = None,
     unusual: Annotated[
         float,
         typer.Option(
@@ -224,6 +226,7 @@ def report(
             help="Mark values whose z lies beyond this.",
         ),
     ] = UNUSUAL,
+    html: Annotated[bool, typer.Option("--html/--no-html", help="Also as one HTML file.")] = True,
 ) -> None:
     """Write a one-page report of each case, as PDF (A4) and as one HTML file.
 
@@ -237,16 +240,15 @@ def report(
     """
     chosen = chosen_recipes(ctx, recipes, seeds, drawn.recipe())
 
-    from stylegan3d.outputs.pictures import json_path
     from stylegan3d.outputs.report import build_case, report_name
-    from stylegan3d.outputs.report_html import html_path
-    from stylegan3d.outputs.report_page import report_files
+    from stylegan3d.outputs.report_page import planned_files, report_files
     from stylegan3d.scans.person import Person
+    from stylegan3d.segmentation.norms import read_norms
     from stylegan3d.storage.volumes import check_output, write_together
 
     paths = [written.out / report_name(recipe) for recipe in chosen]
-    planned = [of(path) for path in paths for of in (Path, html_path, json_path)]
-    check_output(planned, written.overwrite)
+    check_output([p for path in paths for p in planned_files(path, html=html)], written.overwrite)
+    local = None if norms is None else read_norms(norms)
     generator = written.open()
     for recipe in chosen:
         recipe.check(generator)
@@ -266,9 +268,11 @@ def report(
                 scan=aligned,
                 trust=trust,
                 person=Person(age, None if sex is None else sex.value),
+                norms=local,
                 unusual_z=unusual,
             )
-            write_together(report_files(path, case, generator), overwrite=written.overwrite)
+            files = report_files(path, case, generator, html=html)
+            write_together(files, overwrite=written.overwrite)
     result = {"reports": [str(path) for path in paths], "model": model_entry(generator)}
     emit(result, map(str, paths), as_json=written.as_json)
 

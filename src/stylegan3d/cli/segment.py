@@ -12,6 +12,7 @@ from stylegan3d.cli.common import (
     JobsOption,
     JsonOption,
     NetworkOption,
+    NormsOption,
     OverwriteOption,
     SeriesOption,
     SexOption,
@@ -76,13 +77,14 @@ def segment(
     ] = None,
     age: AgeOption = None,
     sex: SexOption = None,
-    norms: Annotated[
-        Path | None,
+    norms: NormsOption = None,
+    site: Annotated[
+        str | None,
         typer.Option(
-            "--norms",
-            help="Norms of your own: a table of people (.csv, .tsv) with age, sex and the measures "
-            "of this command, or a .json file of norms.",
-            show_default="those of the bundled networks",
+            "--site",
+            help="Site whose own repeated scans give the test-retest error of two visits (model "
+            "site).",
+            show_default="simulated repeats",
         ),
     ] = None,
     network: NetworkOption = None,
@@ -117,10 +119,10 @@ def segment(
                 "--table, --regions, --volume, --series, --trust and --network do not go with "
                 "--visits, whose folder --out has a table and the regions."
             )
-        _segment_visits(volumes, out, wanted, years, skull, overwrite, as_json=as_json)
+        _segment_visits(volumes, out, wanted, years, site, skull, overwrite, as_json=as_json)
         return
-    if years is not None:
-        raise typer.BadParameter("--years is for --visits.")
+    if years is not None or site is not None:
+        raise typer.BadParameter("--years and --site are for --visits.")
     if len(volumes) > 1 or holds_scans(volumes[0]):
         if out is None or out.name.endswith(".nii.gz"):
             raise typer.BadParameter("Many volumes need a folder for --out.")
@@ -189,6 +191,7 @@ def _segment_visits(
     out: Path | None,
     wanted: Wanted,
     years: float | None,
+    site: str | None,
     skull: str,
     overwrite: bool,
     *,
@@ -198,10 +201,12 @@ def _segment_visits(
     from stylegan3d.evaluation.visit_files import save_visits
     from stylegan3d.scans import read_scan
     from stylegan3d.scans.person import Person
+    from stylegan3d.segmentation.repeats import site_repeats
     from stylegan3d.segmentation.visits import lines_of, visits_of_scans
 
     if years is not None and years <= 0:
         raise typer.BadParameter("--years must be above 0; give the earlier scan first.")
+    repeats = None if site is None else site_repeats(site)
     first, second = map(read_scan, volumes)
     with progress("Comparing", 1) as report:
         found = visits_of_scans(
@@ -210,6 +215,7 @@ def _segment_visits(
             person=Person(wanted.age, wanted.sex),
             years=years,
             norms=wanted.norms,
+            repeats=repeats,
             skull=skull,
             progress=lambda done, note: report(done, note=note),
         )

@@ -103,6 +103,14 @@ def find_items(paths: Sequence[Path]) -> list[Item]:
     return items
 
 
+def people_of(items: Sequence[Item]) -> list[list[Item]]:
+    """The scans of each person, in order; without a `sub-` label each scan is a person's only."""
+    people: dict[str, list[Item]] = {}
+    for item in items:
+        people.setdefault(_entity("sub", item.path) or str(item.path), []).append(item)
+    return [sorted(scans, key=lambda item: str(item.path)) for scans in people.values()]
+
+
 def _of_folder(folder: Path) -> list[Item]:
     files = [Path(source.file) for source in find_sources(folder).sources]
     # a.nii and a.mgz in one folder would write the same files; on Windows also A.nii and a.nii

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Renderer
+    from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
 
 SUFFIX = ".pdf"
@@ -150,6 +151,7 @@ def build_case(
     scan: np.ndarray | None = None,
     trust: Mapping[str, Any] | None = None,
     person: Person | None = None,
+    norms: Norms | None = None,
     unusual_z: float = UNUSUAL,
     look: Look = PICTURE_LOOK,
 ) -> Case:
@@ -168,6 +170,8 @@ def build_case(
         sentence are taken from it.
     person : Person or None
         Age and sex, for z and percentiles; None where unknown.
+    norms : Norms or None
+        What z and percentiles are taken from; the bundled ones by default.
     unusual_z : float
         A z beyond this is marked.
     look : Look
@@ -202,7 +206,9 @@ def build_case(
         told.get("verdicts", {}),
         told.get("findings") or (),
         about_model(generator),
-        numbers=_numbers(volumes.get(SCAN, volumes[whole]), generator.space, person or Person()),
+        numbers=_numbers(
+            volumes.get(SCAN, volumes[whole]), generator.space, person or Person(), norms
+        ),
         scan=_scan(recipe),
         person=person or Person(),
         unusual_z=unusual_z,
@@ -230,14 +236,16 @@ def _scan(recipe: Recipe) -> str:
     return ", ".join(filter(None, words))
 
 
-def _numbers(volume: np.ndarray, space: Space, person: Person) -> Numbers | None:
+def _numbers(
+    volume: np.ndarray, space: Space, person: Person, norms: Norms | None
+) -> Numbers | None:
     """All numbers of a brain; None where the networks do not know the grid."""
     from stylegan3d.segmentation import inference
     from stylegan3d.segmentation.numbers import label_brain
 
     if not inference.bundled_regions().fits(space):
         return None
-    return label_brain(volume, space).numbers(person)
+    return label_brain(volume, space).numbers(person, norms)
 
 
 def _changed(recipe: Recipe) -> str:

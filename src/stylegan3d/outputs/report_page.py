@@ -55,8 +55,15 @@ LINK_LINES, LINK_SIZE = 6, 5.0
 SMALLEST = 0.65
 
 
-def report_files(path: Path, case: Case, generator: Generator) -> dict[Path, bytes]:
-    """The PDF, the same as HTML, and the JSON beside it, not yet written: name to content.
+def planned_files(path: Path, *, html: bool = True) -> list[Path]:
+    """The files of a report."""
+    return [path, *([html_path(path)] if html else []), json_path(path)]
+
+
+def report_files(
+    path: Path, case: Case, generator: Generator, *, html: bool = True
+) -> dict[Path, bytes]:
+    """The PDF, the same as HTML if wanted, and the JSON, not yet written: name to content.
 
     Raises
     ------
@@ -65,7 +72,6 @@ def report_files(path: Path, case: Case, generator: Generator) -> dict[Path, byt
     """
     if path.suffix.lower() != SUFFIX:
         raise OutputError(f"{path.name} must end in {SUFFIX}: add it to the name.")
-    html = html_path(path)
     told = {
         **picture_sidecar(case.recipe, generator, path.parent, "Report"),
         "Case": case.name,
@@ -82,7 +88,7 @@ def report_files(path: Path, case: Case, generator: Generator) -> dict[Path, byt
     }
     return {
         path: draw_page(case, path.parent),
-        html: html_report(case, path.parent).encode(),
+        **({html_path(path): html_report(case, path.parent).encode()} if html else {}),
         json_path(path): to_json(told).encode(),
     }
 

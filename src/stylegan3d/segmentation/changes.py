@@ -9,23 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation.norms import AGES, BUNDLED, Norms, bundled_norms
+from stylegan3d.segmentation.norms import AGES, Norms, bundled_norms
 from stylegan3d.segmentation.words import HEAD, title_of, unit_of, value_text
-from stylegan3d.storage.jsontext import finite_number, read_json
-
-FILE = "repeats.json"
-#: Simulated repeats know neither movement nor distortion nor dehydration: twice their error counts.
-ALLOWANCE = 2.0
-#: 95 % of the differences between two measurements of the same are within this many deviations.
-LIMIT = ALLOWANCE * 1.959964 * sqrt(2)
 
 
 @dataclass(frozen=True)
@@ -134,15 +124,6 @@ def row_of(change: Change, years: float | None) -> dict[str, Any]:
     }
 
 
-def error_of(name: str, first: float, second: float) -> float | None:
-    """What 95 % of repeated scans differ by less, in the measure's unit; None if unknown."""
-    deviation = bundled_repeats().get(name)
-    if deviation is None:
-        return None
-    share = 1.0 if unit_of(name) == "%" else (first + second) / 200
-    return LIMIT * deviation * share
-
-
 def expected_changes(
     person: Person,
     years: float | None,
@@ -189,13 +170,3 @@ def summary_of(changes: Mapping[str, Change]) -> str:
         f"{beyond} of {len(known)} measures changed by more than repeated scans differ; in an "
         f"unchanged brain about {0.05 * len(known):.0f} would by chance."
     )
-
-
-@lru_cache(maxsize=1)
-def bundled_repeats() -> dict[str, float]:
-    """Deviation of one measurement by measure: per cent of volumes and ratios, points of asymmetry.
-
-    Measured in simulated repeats by `benchmarks/visits.py`.
-    """
-    told = read_json(bundled_model_path(BUNDLED) / FILE)
-    return {str(name): finite_number(value) or 0.0 for name, value in told["deviation"].items()}

@@ -33,18 +33,13 @@ from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import load_template
-from stylegan3d.segmentation.changes import (
-    Change,
-    error_of,
-    expected_changes,
-    row_of,
-    summary_of,
-)
+from stylegan3d.segmentation.changes import Change, expected_changes, row_of, summary_of
 from stylegan3d.segmentation.classes import BRAIN, asymmetry_percent
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import Labelled, label_brain
 from stylegan3d.segmentation.regions import PAIRED, SIDES
+from stylegan3d.segmentation.repeats import Repeats, bundled_repeats
 from stylegan3d.segmentation.words import ALL_MEASURES, HEAD, REGION_VOLUMES
 
 #: Folds of two scans of one person agreed by 0.85 (slices of 3 mm) to 0.98, those of two persons by
@@ -82,6 +77,8 @@ class Visits:
         At the first visit.
     years : float or None
         Between the visits.
+    repeats : Repeats
+        Where the test-retest error is from.
     notes : list of Note
         What was done, what is in doubt and what is missing.
     """
@@ -93,6 +90,7 @@ class Visits:
     changes: dict[str, Change]
     person: Person
     years: float | None
+    repeats: Repeats
     notes: list[Note]
 
     @property
@@ -138,6 +136,7 @@ class Visits:
             "age": self.person.age,
             "sex": self.person.sex,
             "agreement": round(self.pair.agreement, 3),
+            "error": self.repeats.name,
             "changes": {name: row_of(change, self.years) for name, change in self.changes.items()},
             "networks": list(self.labels.networks),
             "notes": list(map(str, self.notes)),
@@ -151,6 +150,7 @@ def visits_of_scans(
     person: Person | None = None,
     years: float | None = None,
     norms: Norms | None = None,
+    repeats: Repeats | None = None,
     skull: str = "auto",
     cache: Path | None = None,
     progress: ShareProgress | None = None,
@@ -167,6 +167,8 @@ def visits_of_scans(
         Between the visits, above 0; None for the difference of the ages in their files.
     norms : Norms or None
         What the expected change is taken from; the bundled ones by default.
+    repeats : Repeats or None
+        What the test-retest error is taken from; the bundled ones by default.
     skull, cache
         See `Scan.align`.
 
@@ -174,7 +176,7 @@ def visits_of_scans(
     ------
     ScanError
         If one scan is given twice, the two are not of one person or contrast, the earlier is
-        second, or no brain is found.
+        second, no brain is found, or the repeats were measured by other networks.
     """
     check_pair(first, second)
     target = load_template(bundled_model_path() / TEMPLATE)
@@ -192,6 +194,7 @@ def visits_of_scans(
         person=person,
         years=years,
         norms=norms,
+        repeats=repeats,
         progress=progress,
     )
 
@@ -203,6 +206,7 @@ def visits_of(
     person: Person | None = None,
     years: float | None = None,
     norms: Norms | None = None,
+    repeats: Repeats | None = None,
     progress: ShareProgress | None = None,
 ) -> Visits:
     """As `visits_of_scans`, of scans aligned to one model whose grid the networks know."""
@@ -230,18 +234,31 @@ def visits_of(
     middle, weights = _middle(*pair.volumes)
     report(0.95, "Labelling the mean brain")
     labels = label_brain(middle, pair.space)
+    repeats = repeats or bundled_repeats()
+    if repeats.networks and repeats.networks != labels.networks:
+        raise ScanError(
+            f"The test-retest error of {repeats.name} was measured by other networks; calibrate "
+            "the site again."
+        )
     counted = [_measures(labels, weight) for weight in weights]
     brain = (pair.volumes[0] > 0) | (pair.volumes[1] > 0)
     percent = np.where(brain, 200 * (weights[1] - weights[0]) / (weights[1] + weights[0]), 0)
     why, expected = expected_changes(at_first, years, counted, norms, labels.networks)
     changes = {
         name: Change(
-            name, a, counted[1][name], error_of(name, a, counted[1][name]), expected.get(name)
+            name,
+            a,
+            counted[1][name],
+            repeats.error(name, a, counted[1][name]),
+            expected.get(name),
         )
         for name, a in counted[0].items()
     }
-    notes = [*_notes(pair, changes[HEAD]), *([Note("info", why)] if why else [])]
-    return Visits(pair, middle, labels, percent.astype(np.float32), changes, at_first, years, notes)
+    told = f"The error is that of {repeats.name}."
+    texts = [told, *([why] if why else [])]
+    notes = [*_notes(pair, changes[HEAD]), *(Note("info", text) for text in texts)]
+    local = percent.astype(np.float32)
+    return Visits(pair, middle, labels, local, changes, at_first, years, repeats, notes)
 
 
 def check_pair(first: ScanData, second: ScanData) -> None:
@@ -357,6 +374,12 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
         )
         notes.append(Note("check", doubt))
     return notes
+
+
+def measures_of(visits: Visits) -> tuple[dict[str, float], dict[str, float]]:
+    """The measures of both visits."""
+    changes = visits.changes
+    return {n: c.first for n, c in changes.items()}, {n: c.second for n, c in changes.items()}
 
 
 def lines_of(visits: Visits, names: tuple[str, ...] = ALL_MEASURES) -> list[str]:

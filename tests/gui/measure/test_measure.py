@@ -20,7 +20,7 @@ from stylegan3d.evaluation import visit_files
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation import inference, norms, visits
+from stylegan3d.segmentation import inference, norms, repeats, visits
 from stylegan3d.segmentation.changes import Change
 from stylegan3d.segmentation.classes import CLASSES, UNUSUAL, VOLUMES, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter
@@ -29,6 +29,7 @@ from stylegan3d.segmentation.numbers import numbers_of
 from stylegan3d.segmentation.regions import REGIONS
 from stylegan3d.segmentation.visits import Visits
 from stylegan3d.segmentation.words import ALL_MEASURES, value_text
+from stylegan3d.storage import sites
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -132,7 +133,7 @@ def test_an_edit_is_counted_from_the_brain_before_it(window, box, segmenter):
     assert float(cells["change"]) == pytest.approx(after["brain"] - before["brain"], abs=0.01)
 
 
-def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box):
+def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box, tmp_path, monkeypatch):
     """The window shows what the engine says, to the last digit; a second brain has its own age."""
     assert window.find("measure.grey.z").text() == "–"
     assert "need age and sex" in window.find("measure.among").text()
@@ -169,6 +170,30 @@ def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box):
     window.settle()
     window.wait(lambda: is_fresh(window))
     assert window.find("measure.age").value() == 50
+    table = tmp_path / "ours.csv"
+    heads = ",".join(("age", "sex", *ALL_MEASURES))
+    rng = np.random.default_rng(1)
+    rows = [
+        f"{20 + i},{'FM'[i % 2]},"
+        + ",".join(f"{v:.3f}" for v in rng.normal(50, 5, len(ALL_MEASURES)))
+        for i in range(60)
+    ]
+    table.write_text("\n".join([heads, *rows]))
+    choice = window.find("measure.norms")
+    for path, told in ((tmp_path / "none.csv", "holds no norms"), (table, "")):
+        monkeypatch.setattr(dialogs, "open_file", lambda *_, path=path: path)
+        choice.setCurrentIndex(choice.count() - 1)
+        choice.activated.emit(choice.count() - 1)
+        window.wait(lambda: not box._norms.running)
+        assert told in window.find("explorer.message").text()
+    assert choice.currentText() == "60 people of ours.csv"
+    ours = numbers_of(box.measured.measures, Person(50, "F"), norms.read_norms(table))
+    assert box.box.cells["grey.z"].text() == ours.scores["grey_ml"].words[0]
+    assert "ours.csv" in window.find("measure.among").text()
+    assert window.session.norms.name == "60 people of ours.csv", "reports take these"
+    choice.setCurrentIndex(0)
+    choice.activated.emit(0)
+    assert box.box.cells["grey.z"].text() == expected.scores["grey_ml"].words[0]
     window.set("measure.age", 90)
     assert "18 to 80 years" in window.find("measure.among").text()
     assert window.find("measure.grey.z").text() == "–"
@@ -319,7 +344,8 @@ def engine(window, monkeypatch):
         notes = [Note("check", "look at the borders.")]
         middle, labels = np.ones_like(percent), cast(Any, None)
         person, years = options["person"], options["years"]
-        return Visits(pair, middle, labels, percent, changes, person, years, notes)
+        of = options["repeats"] or repeats.bundled_repeats()
+        return Visits(pair, middle, labels, percent, changes, person, years, of, notes)
 
     monkeypatch.setattr(visits, "visits_of_scans", found)
     return SimpleNamespace(asked=asked, go=go)
@@ -328,6 +354,8 @@ def engine(window, monkeypatch):
 def test_what_changed_is_shown_for_its_patient_alone(
     window, scan_file, second_file, earlier, engine, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(sites, "sites_folder", lambda: tmp_path)
+    repeats.save_site_repeats("ward", repeats.Repeats("the ward's", {"ventricle_ml": 2.0}))
     window.open_scan(scan_file)
     mine = len(window.session.history.states) - 1
     box = window.explorer.measuring.box
@@ -348,6 +376,7 @@ def test_what_changed_is_shown_for_its_patient_alone(
     window.wait(lambda: dialog.other.currentText() == earlier.name and dialog.start.isEnabled())
     assert "62 years, woman" in dialog.person.text()
     window.set("measure.visits_years", 2)
+    window.choose("measure.visits_site", "ward")
     window.click("measure.visits_start")
     window.wait(lambda: dialog.told.text() == "Aligning: 20 %")
     window.click("measure.visits_cancel")
@@ -361,6 +390,7 @@ def test_what_changed_is_shown_for_its_patient_alone(
     first, second, options = engine.asked[-1]
     assert (first, second) == (earlier.name, scan_file.name)
     assert (options["person"], options["years"]) == (Person(60.0, "F"), 2.0)
+    assert options["repeats"].name == "the ward's"
     assert dialog.table.rowCount() == 0
     assert not dialog.maps.isEnabled()
     assert box.person == Person()
