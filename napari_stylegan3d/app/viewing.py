@@ -86,7 +86,6 @@ class Viewing(QObject):
         self.views.viewer.title = self._title
         self.pacing.close()
         self.toasts.close()
-        gc.unfreeze()
         self.views.viewer.events.theme.disconnect(self._show_theme)
         self.comparison.session.modelChanged.disconnect(self._outline)
         if self._rendering is not None:
@@ -96,6 +95,7 @@ class Viewing(QObject):
         self.focus_ring.close()
         self.settings.close_links()
         self.views.close_views()
+        gc.unfreeze()  # last: napari collects garbage for every layer that goes, once for each view
 
     def _open(self) -> None:
         self.settings.open_at(self.views.readout.menu, self.views)

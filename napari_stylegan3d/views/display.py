@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 import nibabel as nib
 import numpy as np
 from nibabel.spaces import vox2out_vox
-from scipy.ndimage import affine_transform
 
 from stylegan3d.geometry.space import to_ras
 
@@ -87,6 +86,8 @@ def _straighten(
     data: np.ndarray, affine: np.ndarray, nearest: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample to a world-aligned grid, with linear or nearest-neighbour interpolation."""
+    from scipy.ndimage import affine_transform
+
     shape, straight = vox2out_vox((data.shape, affine), voxel_sizes=nib.affines.voxel_sizes(affine))
     matrix = np.linalg.inv(affine) @ straight
     resampled = affine_transform(

@@ -10,7 +10,6 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from napari.utils import Colormap
-from scipy.ndimage import binary_erosion
 
 from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.display import Upright, enlarge, upright
@@ -103,6 +102,8 @@ def remove_finer(viewer: ViewerModel, layer: Layer | None) -> None:
 
 def outline_of(generator: Generator) -> Upright:
     """1 on the border of the mean brain, 0 elsewhere; finer than the model's grid."""
+    from scipy.ndimage import binary_erosion
+
     x, y, z = (FINER * n for n in generator.shape)
     inside = enlarge(generator.template, (x, y, z)) > LEVEL
     border = inside & ~binary_erosion(inside)

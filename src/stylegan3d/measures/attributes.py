@@ -14,8 +14,6 @@ from importlib import resources
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from stylegan3d.geometry.space import Space
 
@@ -168,6 +166,9 @@ class _Brain:
     @classmethod
     def of(cls, volume: np.ndarray, space: Space) -> _Brain | None:
         """Find the brain; None if there is none with two tissues."""
+        from scipy import ndimage
+        from skimage.filters import threshold_otsu
+
         data = np.nan_to_num(np.asarray(volume, dtype=np.float32))
         top = float(data.max(initial=0.0))
         if top <= 0:
@@ -209,6 +210,8 @@ def _shape(brain: _Brain) -> dict[str, float]:
 
 def _ventricles(brain: _Brain, space: Space) -> np.ndarray:
     """bool (X, Y, Z): CSF inside the region and connected to its core."""
+    from scipy import ndimage
+
     # The ventricles are surrounded by tissue: dark voxels near the centre are not outside.
     fluid = np.argwhere((brain.intensity > BACKGROUND) & (brain.intensity < FLUID * brain.grey))
     mm = nib.affines.apply_affine(space.affine, fluid)

@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from torch import Tensor, nn
-
 from stylegan3d.recipe.model import Sizes
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor, nn
 
     from stylegan3d.networks.config import Grid
     from stylegan3d.networks.memo import Memo

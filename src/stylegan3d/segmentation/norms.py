@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
 from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
@@ -146,6 +145,8 @@ class Norms:
         StyleGAN3DError
             If the person is younger or older than `AGES`.
         """
+        from scipy.special import ndtr
+
         check_age(person)
         assert person.age is not None
         at = np.array([person.age])

@@ -1,0 +1,17 @@
+"""What the package offers; `__init__.py` imports each name when it is first used."""
+
+from .aligned import AlignedScan as AlignedScan
+from .aligned import Step as Step
+from .dicom import list_series as list_series
+from .label_maps import looks_like_labels as looks_like_labels
+from .native import native_image as native_image
+from .reading import SeveralVolumes as SeveralVolumes
+from .reading import read_scan as read_scan
+from .scan import Scan as Scan
+from .second import SecondImage as SecondImage
+from .second import second_image as second_image
+from .series import Series as Series
+from .series import SeveralSeries as SeveralSeries
+from .target import Target as Target
+from .target import Template as Template
+from .target import load_template as load_template
