@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.text import _
-from stylegan3d.segmentation.curves import TICKS, Curve, tick_text
+from stylegan3d.segmentation.curves import Curve, tick_text
 
 HEIGHT = 130
 LEFT, BOTTOM, REST = 40, 20, 8
@@ -66,7 +66,7 @@ class CurvePlot(QWidget):
         painter.drawPolyline(QPolygonF(line(curve.expected)))
         words = self.palette().text().color()
         painter.setPen(words)
-        for age in TICKS:
+        for age in curve.ticks:
             place = at(age, lowest)
             text = QRectF(place.x() - left / 2, box.bottom() + 2, left, bottom - 2)
             painter.drawText(text, Qt.AlignmentFlag.AlignHCenter, f"{age}")

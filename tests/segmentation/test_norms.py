@@ -7,13 +7,11 @@ import pytest
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.person import Person, person_of_dicom, person_of_file
-from stylegan3d.segmentation.norms import (
-    _spread_terms,
-    bundled_norms,
-    fit_norms,
-    norms_from,
-    read_norms,
-)
+from stylegan3d.segmentation.changes import expected_changes
+from stylegan3d.segmentation.curves import curve_of
+from stylegan3d.segmentation.norm_files import read_norms
+from stylegan3d.segmentation.norms import _spread_terms, bundled_norms, fit_norms, norms_from
+from stylegan3d.segmentation.numbers import numbers_of
 from stylegan3d.segmentation.words import ALL_MEASURES, HEAD
 
 
@@ -89,6 +87,39 @@ def test_the_file_says_the_same(norms, tmp_path):
     path.write_text("{}")
     with pytest.raises(StyleGAN3DError, match="holds no norms"):
         read_norms(path)
+
+
+def test_published_curves_are_norms_at_their_ages(tmp_path):
+    path = tmp_path / "paper.csv"
+    lines = [
+        "measure,sex,age,low,median,high,source,licence",
+        "ventricle_ml,F,60,10,20,50,Doe 2020,CC BY 4.0",
+        "ventricle_ml,F,40,8,16,40,,",
+        "ventricle_ml,F,70,12,24,60,,",
+    ]
+    path.write_text("\n".join(lines))
+    norms, measures = read_norms(path), {"ventricle_ml": 45.0, "grey_ml": 600.0, HEAD: 1400.0}
+    found = numbers_of(measures, Person(50, "F"), norms)
+    assert found.among == "Among Doe 2020 (CC BY 4.0), for a woman of 50 of any head size."
+    assert set(found.scores) == {"ventricle_ml"}
+    score = found.scores["ventricle_ml"]
+    assert (score.low, score.expected, score.high) == (9, 18, 45)
+    assert (score.z, score.percentile) == pytest.approx((1.96, 97.5), abs=0.01)
+    assert norms.score("ventricle_ml", 13.5, Person(50, "F"), 0).z == pytest.approx(-0.98, abs=0.01)
+    curve = curve_of(found, "ventricle_ml")
+    assert (curve.ages[0], curve.ages[-1], curve.ticks) == (40, 70, [40, 60])
+    assert numbers_of(measures, Person(75, "F"), norms).scores == {}
+    assert numbers_of(measures, Person(50, "M"), norms).scores == {}
+    why, told = expected_changes(Person(50, "F"), 10.0, [measures, measures], norms, ())
+    assert (why, told) == ("", {"ventricle_ml": 2.0})
+    for wrong, said in (
+        ("ventricle_ml,F,60,10,5,50", "Line 2 of .* no point of a curve"),
+        ("ventricles,F,60,10,20,50", "Line 2 of .* no point of a curve"),
+        ("ventricle_ml,F,60,10,20,50", "at least two ages"),
+    ):
+        path.write_text(f"{lines[0]}\n{wrong},,\n")
+        with pytest.raises(StyleGAN3DError, match=said):
+            read_norms(path)
 
 
 @pytest.mark.parametrize("age", [17, 81, None])

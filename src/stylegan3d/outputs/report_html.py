@@ -15,7 +15,7 @@ import numpy as np
 
 from stylegan3d.outputs import report_content as content
 from stylegan3d.outputs.report import WARNING, Case, Picture
-from stylegan3d.segmentation.curves import TICKS, Curve, tick_text
+from stylegan3d.segmentation.curves import Curve, tick_text
 
 SUFFIX = ".html"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -143,7 +143,7 @@ def _curve(curve: Curve) -> str:
     title = escape(f"{curve.title}, {curve.unit}")
     ages = "".join(
         f'<text x="{places(age, low)[0, 0]:.1f}" y="{HEIGHT - 4}" text-anchor="middle">{age}</text>'
-        for age in TICKS
+        for age in curve.ticks
     )
     values = "".join(
         f'<text x="{LEFT - 4}" y="{places(first, value)[0, 1] + 4:.1f}" text-anchor="end">'

@@ -22,7 +22,7 @@ from stylegan3d.outputs import report_content as content
 from stylegan3d.outputs.pictures import json_path, picture_sidecar
 from stylegan3d.outputs.report import SUFFIX, WARNING, Case, Picture
 from stylegan3d.outputs.report_html import html_path, html_report
-from stylegan3d.segmentation.curves import TICKS, Curve, tick_text
+from stylegan3d.segmentation.curves import Curve, tick_text
 from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ class _Page:
         self.canvas.setLineWidth(0.9)
         middle = list(zip(ages, curve.expected.tolist(), strict=True))
         self.canvas.drawPath(path(middle), stroke=1, fill=0)
-        for age in TICKS:
+        for age in curve.ticks:
             place = at(age, low)[0] / MM + 1.6
             self.write(str(age), place, y + high + 2.6, 5.5, color=GREY, right=True)
         for value in (float(curve.high.max()), float(curve.low.min())):

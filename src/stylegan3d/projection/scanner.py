@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.projection.signs import Usual
+from stylegan3d.scans.intensity import rising
 
 #: Estimates: what a higher and a lower value mean; "" if that side is nothing to mention.
 FIGURES = {
@@ -183,8 +184,7 @@ def scanner_in_words(figures: Mapping[str, Mapping[str, float]]) -> str:
 def _curve(scan: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Monotone curve from the scan's intensities to the expected ones, by equal percentiles."""
     x, y = (np.percentile(values, CURVE_PERCENTILES) for values in (scan, expected))
-    # Values must rise to be a function; equal ones of a constant scan are moved apart.
-    x = np.maximum.accumulate(x + np.arange(len(x)) * 1e-6)
+    x = rising(x)
     return np.r_[0, x, x[-1] + 1], np.r_[0, y, y[-1] + 1]
 
 

@@ -24,7 +24,7 @@ from scipy.spatial.transform import Rotation
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.alignment import LEVELS_MM, centroid, refined_rigid
-from stylegan3d.scans.intensity import correlation
+from stylegan3d.scans.intensity import correlation, rising
 from stylegan3d.scans.target import Template
 
 #: Folds of one person agree: their alignment also uses a finer level.
@@ -153,9 +153,7 @@ def _same_contrast(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, n
     middle = np.concatenate([[0.0], np.maximum.accumulate((medians[0] + medians[1]) / 2), [1.0]])
     found = []
     for image, median in zip((first, second), medians, strict=True):
-        # np.interp needs increasing positions; equal medians are separated by a tiny amount.
-        places = np.maximum.accumulate(np.concatenate([[0.0], median, [1.0]]))
-        places += 1e-6 * np.arange(len(places))
+        places = rising(np.concatenate([[0.0], median, [1.0]]))
         found.append(np.interp(image, places, middle).astype(np.float32))
     return found[0], found[1]
 

@@ -34,6 +34,13 @@ def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
     return volume.astype(np.float32), scale
 
 
+def rising(positions: np.ndarray) -> np.ndarray:
+    """Positions (n,) as `np.interp` needs them, increasing: equal ones are a little apart."""
+    apart = 1e-6 * np.arange(len(positions))
+    found: np.ndarray = np.maximum.accumulate(positions) + apart
+    return found
+
+
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Pearson's correlation of two volumes; 0 if one is constant."""
     if first.min() == first.max() or second.min() == second.max():

@@ -156,7 +156,7 @@ def expected_changes(
     head = (counted[0][HEAD] + counted[1][HEAD]) / 2
     found = {}
     for name in counted[0]:
-        if name in norms.curves:
+        if all(norms.covers(name, Person(float(age), person.sex)) for age in ages):
             before, after = norms.curve(name, person.sex, head, ages)[0]
             found[name] = float(after - before)
     return "", found

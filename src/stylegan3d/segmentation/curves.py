@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.segmentation.words import AGES, HEAD, title_of, unit_of
+from stylegan3d.segmentation.words import HEAD, title_of, unit_of
 
 if TYPE_CHECKING:
     from stylegan3d.segmentation.numbers import Numbers
@@ -40,6 +40,11 @@ class Curve:
     unit: str
 
     @property
+    def ticks(self) -> list[int]:
+        """Ages that its axis names."""
+        return [age for age in TICKS if self.ages[0] <= age <= self.ages[-1]]
+
+    @property
     def span(self) -> tuple[float, float]:
         """Ends of an axis that holds the band and the brain, with some room."""
         lowest = min(float(self.low.min()), self.value)
@@ -57,11 +62,11 @@ def curve_of(numbers: Numbers | None, measure: str) -> Curve | None:
     """The curve of a measure for this sex and head size; None where it has no score."""
     if numbers is None or measure not in numbers.scores or numbers.norms is None:
         return None
-    person, head = numbers.person, numbers.measures[HEAD]
+    norms, person, head = numbers.norms, numbers.person, numbers.measures[HEAD]
     assert person.age is not None
     assert person.sex is not None
-    ages = np.linspace(*AGES, STEPS)
-    expected, low, high = numbers.norms.curve(measure, person.sex, head, ages)
+    ages = np.linspace(*norms.span(measure, person.sex), STEPS)
+    expected, low, high = norms.curve(measure, person.sex, head, ages)
     value = numbers.measures[measure]
     named = title_of(measure), unit_of(measure)
     return Curve(ages, expected, low, high, person.age, value, *named)

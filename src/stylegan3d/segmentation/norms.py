@@ -13,13 +13,10 @@ Brains are without skull, so head size is the volume of the extracted brain with
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +25,6 @@ from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.words import AGES, HEAD, score_text
-from stylegan3d.storage.bounded import read_text, separator_of
 from stylegan3d.storage.jsontext import finite_number, read_json
 
 FORMAT, VERSION = "stylegan3d-norms", 1
@@ -114,7 +110,7 @@ class Norms:
     head_ml : float
         Usual head size.
     curves : dict of str to Curve
-        By measure.
+        By measure; empty for published curves (`norm_files`).
     people : tuple
         Measures of each and who they are, of norms from a table of people; empty otherwise.
     """
@@ -125,6 +121,18 @@ class Norms:
     head_ml: float
     curves: dict[str, Curve]
     people: tuple[tuple[Mapping[str, float], Person], ...] = ()
+
+    #: Whether the expected value depends on head size.
+    for_head = True
+
+    def span(self, measure: str, sex: str | None) -> tuple[float, float]:
+        """Lowest and highest age with norms of a measure; an empty span without."""
+        return AGES if measure in self.curves else (np.inf, -np.inf)
+
+    def covers(self, measure: str, person: Person) -> bool:
+        """Whether there are norms of a measure for this person."""
+        first, last = self.span(measure, person.sex)
+        return person.age is not None and first <= person.age <= last
 
     def score(self, measure: str, value: float, person: Person, head_ml: float) -> Score:
         """Where a value lies.
@@ -387,67 +395,7 @@ def _numbers(values: Any) -> np.ndarray:
     return found
 
 
-def read_norms(path: Path) -> Norms:
-    """Norms from a file of this program, or from a table of local people.
-
-    Parameters
-    ----------
-    path : Path
-        .json, or .csv or .tsv with one row for each person: columns age, sex and, as `segment`
-        writes them, the measures; optionally site.
-
-    Raises
-    ------
-    StyleGAN3DError
-        If it is neither, or has too few people.
-    """
-    try:
-        if path.suffix == ".json":
-            return norms_from(read_json(path))
-        text = read_text(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StyleGAN3DError(
-            f"{path} holds no norms ({error}): give a file or a table of people as "
-            "docs/segmentation.md describes it."
-        ) from error
-    return _of_table(path, text)
-
-
-def _of_table(path: Path, text: str) -> Norms:
-    rows, people, sites = [], [], []
-    columns: set[str] | None = None
-    for row in csv.DictReader(io.StringIO(text), delimiter=separator_of(text)):
-        age, sex = _cell(row.get("age")), (row.get("sex") or "").strip().upper()[:1]
-        if age is None or sex not in ("F", "M") or not AGES[0] <= age <= AGES[1]:
-            continue
-        found = {
-            name: value
-            for name, cell in row.items()
-            if name and name.endswith(("_ml", "_asymmetry", "_ratio"))
-            if (value := _cell(cell)) is not None
-        }
-        columns = set(found) if columns is None else columns & set(found)
-        rows.append(found)
-        people.append(Person(age, sex))
-        sites.append((row.get("site") or "").strip())
-    if not rows or not columns or HEAD not in columns:
-        raise StyleGAN3DError(
-            f"{path} has no row with age, sex (F or M) and {HEAD}: give a table with these columns "
-            "and the measures that `stylegan3d segment` writes."
-        )
-    kept = [{name: row[name] for name in sorted(columns)} for row in rows]
-    norms = fit_norms(kept, people, sites, f"{len(rows)} people of {path.name}")
-    return replace(norms, people=tuple(zip(kept, people, strict=True)))
-
-
-def _cell(text: str | None) -> float | None:
-    try:
-        return finite_number(float((text or "").strip().replace(",", ".")))
-    except ValueError:
-        return None
-
-
 @lru_cache(maxsize=1)
 def bundled_norms() -> Norms:
     """Those that come with the program, of its own networks."""
-    return read_norms(bundled_model_path(BUNDLED) / FILE)
+    return norms_from(read_json(bundled_model_path(BUNDLED) / FILE))

@@ -229,10 +229,11 @@ def numbers_of(
     scores = {
         name: norms.score(name, value, person, head)
         for name, value in measures.items()
-        if name in norms.curves
+        if norms.covers(name, person)
     }
     sex = SEXES[person.sex or ""]
-    among = f"Among {norms.name}, for a {sex} of {person.age:g} with this head size."
+    size = "with this head size" if norms.for_head else "of any head size"
+    among = f"Among {norms.name}, for a {sex} of {person.age:g} {size}."
     return Numbers(measures, person, scores, among, norms, read)
 
 
