@@ -1,11 +1,14 @@
 """What the documents say is true: links lead somewhere, examples run, options exist."""
 
+import ast
+import inspect
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +94,44 @@ def few_steps(example: str) -> str:
     shortened = example.replace('budget="draft"', "steps=3").replace("--budget draft", "--steps 3")
     assert shortened != example
     return shortened
+
+
+def python_blocks() -> list[tuple[str, str]]:
+    return [(page_id(page), block) for page in PAGES for block in code_blocks(page, "python")]
+
+
+@pytest.mark.parametrize(("page", "block"), python_blocks())
+def test_python_of_the_pages_names_what_exists(page: str, block: str) -> None:
+    """Every import leads somewhere, and every call of ours takes the arguments it is given."""
+    from stylegan3d.model.generator import Generator
+
+    tree, names = ast.parse(block), {"G": Generator}
+    imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(imports, []), page, "exec"), names)
+    checked = 0
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        place = ast.unparse(call.func)
+        if place.partition(".")[0] not in names:
+            continue
+        known = eval(place, names)
+        if not known.__module__.startswith("stylegan3d"):
+            continue
+        bound = [None] * (len(call.args) + place.startswith("G."))
+        inspect.signature(known).bind(*bound, **{one.arg: None for one in call.keywords})
+        checked += 1
+    assert checked, f"{page}: nothing of ours is called"
+
+
+def test_python_example_of_official_checkpoints_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "tests/checkpoints/data/official_tiny.pkl", "2mm_f96.pkl")
+    (example,) = code_blocks(ROOT / "docs/official-checkpoints.md", "python")
+    left: dict[str, Any] = {}
+    exec(compile(example, "official-checkpoints.md", "exec"), left)
+    assert left["volume"].shape[1:] == (1, *left["G"].shape)
+    assert left["score"].shape == (1,)
 
 
 @pytest.mark.slow
