@@ -44,6 +44,7 @@ class Docked(QWidget):
         """Detect when napari removes the dock."""
         if event.type() == QEvent.Type.ParentChange and self._window and self.parent() is None:
             self.close_explorer()
+            self.deleteLater()  # PySide6 does not collect what is connected to a function of itself
         return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

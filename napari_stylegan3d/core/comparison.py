@@ -45,7 +45,7 @@ class Comparison(QObject):
     """The case's scan lies elsewhere in the model's space, or is to be aligned anew."""
 
     def __init__(self, session: Session, stage: Stage) -> None:
-        super().__init__()
+        super().__init__(session)
         self.session = session
         self.stage = stage
         self.picture: Picture | None = None

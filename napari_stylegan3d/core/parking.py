@@ -8,6 +8,7 @@ with the process.
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
 import weakref
 from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Smaller arrays are not worth a file.
 LEAST_BYTES = 2**19
+#: Where in the file an array may begin.
+_ALIGNED = 64
 
 
 class Parking(QObject):
@@ -64,21 +67,51 @@ class Parking(QObject):
 
 
 def park(report: Report, cases: list[Case], folder: Path) -> list[tuple[Case, Case]]:
-    """Pairs of each case of one scan and its copy with the scan on disk."""
+    """Pairs of each case of one scan and its copy with the scan on disk.
+
+    All arrays of a scan share one file, for each map of one keeps it open and a process may open
+    only so many.
+    """
     report(0, 1)
+    places: dict[int, int] = {}
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+
+            def write(array: np.ndarray) -> np.ndarray:
+                if array.nbytes >= LEAST_BYTES and not isinstance(array, np.memmap):
+                    places[id(array)] = file.tell()
+                    file.write(np.ascontiguousarray(array))
+                    file.seek(-file.tell() % _ALIGNED, os.SEEK_CUR)
+                return array
+
+            _replaced(cases, write)
+            if not places:
+                return [(case, case) for case in cases]
+            file.flush()
+            mapped = np.memmap(file, dtype=np.uint8, mode="c")
+    except OSError:  # the disk is full
+        return [(case, case) for case in cases]
+
+    def read(array: np.ndarray) -> np.ndarray:
+        if id(array) not in places:
+            return array
+        part = mapped[places[id(array)] :][: array.nbytes]
+        return part.view(array.dtype).reshape(array.shape)
+
+    return list(zip(cases, _replaced(cases, read), strict=True))
+
+
+def _replaced(cases: list[Case], replace: Callable[[np.ndarray], np.ndarray]) -> list[Case]:
+    """Copies of cases with other arrays; what several share they share again."""
     known: dict[int, Any] = {}
-    return [(case, _parked_case(case, folder, known)) for case in cases]
 
-
-def _parked_case(case: Case, folder: Path, known: dict[int, Any]) -> Case:
     def once(thing: Any, make: Callable[[Any], Any]) -> Any:
-        """Convert an object that several cases share only once, by identity."""
         if thing is not None and id(thing) not in known:
             known[id(thing)] = make(thing)
         return None if thing is None else known[id(thing)]
 
-    def array(old: np.ndarray) -> np.ndarray:
-        return once(old, lambda a: on_disk(a, folder))
+    def array(old: Any) -> Any:
+        return once(old, replace)
 
     def scan(old: Any) -> Any:
         return once(old, lambda s: dataclasses.replace(s, data=array(s.data)))
@@ -95,24 +128,19 @@ def _parked_case(case: Case, folder: Path, known: dict[int, Any]) -> Case:
             scan=scan(old.scan),
         )
 
-    layer = case.layer and (array(case.layer[0]), *case.layer[1:])
-    return dataclasses.replace(
-        case,
-        scan=scan(case.scan),
-        layer=layer,
-        aligned=once(case.aligned, aligned),
-        found=once(case.found, aligned),
-    )
+    def filled(old: Any) -> Any:
+        return dataclasses.replace(old, volume=array(old.volume))
 
-
-def on_disk(array: np.ndarray, folder: Path) -> np.ndarray:
-    """The array, memory-mapped from an unlinked file; unchanged if the disk is full."""
-    if array.nbytes < LEAST_BYTES or isinstance(array, np.memmap):
-        return array
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            np.ascontiguousarray(array).tofile(file)
-            file.flush()
-            return np.memmap(file, dtype=array.dtype, mode="c", shape=array.shape)
-    except OSError:
-        return array
+    return [
+        dataclasses.replace(
+            case,
+            scan=scan(case.scan),
+            layer=case.layer and (array(case.layer[0]), *case.layer[1:]),
+            aligned=once(case.aligned, aligned),
+            found=once(case.found, aligned),
+            filled=case.filled
+            and dataclasses.replace(case.filled, volume=array(case.filled.volume)),
+            residual_z=array(case.residual_z),
+        )
+        for case in cases
+    ]

@@ -47,7 +47,7 @@ class RecipeList(QAbstractListModel):
     """Recipes in a row; subclasses define their captions."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
+        super().__init__(session)  # goes with it, and what is connected to it
         self.session = session
         self._recipes: list[Recipe] = []
 

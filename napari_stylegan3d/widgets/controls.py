@@ -100,7 +100,8 @@ class SliderRow(QWidget):
         super().__init__()
         self.setObjectName(name)
         self._low, self._high, self._step, self.default = limits
-        self.label = QLabel(label)
+        self.label = QLabel(label, self)
+        self.label.setHidden(not label)
         self.slider = CalmSlider()
         self.slider.setRange(0, round((self._high - self._low) / self._step))
         self.spin = DecimalBox()

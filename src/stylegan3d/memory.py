@@ -17,6 +17,7 @@ _SIGNS = (
     "bad_alloc",
     "bad alloc",
     "could not create a primitive",  # oneDNN
+    "failed to map segment",  # a library that is being loaded
 )
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -65,7 +66,8 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
             return True
-        if isinstance(error, RuntimeError) and any(s in str(error).lower() for s in _SIGNS):
+        told = isinstance(error, RuntimeError | ImportError)
+        if told and any(sign in str(error).lower() for sign in _SIGNS):
             return True
         error = error.__cause__
     return False

@@ -36,6 +36,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=uses_factory)
 
 
+@pytest.fixture
+def make_napari_viewer(make_napari_viewer: Any) -> Iterator[Callable[..., napari.Viewer]]:
+    """napari's own, which fails if a view is left over.
+
+    It does not wait until Qt has deleted what was closed, and PySide6 lets go of it only then.
+    """
+    made: list[napari.Viewer] = []
+
+    def make(**options: Any) -> napari.Viewer:
+        made.append(make_napari_viewer(**options))
+        return made[-1]
+
+    yield make
+    while made:
+        made.pop().close()
+    delete_later()
+
+
 class Window:
     """What a person can do with the explorer, and what they see."""
 
@@ -146,6 +164,13 @@ def is_warm(explorer: Explorer) -> bool:
     return bool(ready or explorer.message.text())
 
 
+def delete_later() -> None:
+    """Delete what Qt would at its next turn, which `qWait` of PySide6 leaves undone."""
+    from qtpy.QtCore import QCoreApplication, QEvent
+
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
 def wait_until(condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -> None:
     """Let Qt work until something is so."""
     import time
@@ -156,6 +181,7 @@ def wait_until(condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -
     while not condition():
         assert time.monotonic() < end, "waited too long"
         QTest.qWait(10)
+        delete_later()
 
 
 def open_window(viewer: Any, model: Any) -> Window:

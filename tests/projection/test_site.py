@@ -1,5 +1,7 @@
 """A calibrated site: its offsets are learned, few scans are refused, another model is refused."""
 
+import json
+
 import numpy as np
 import pytest
 from phantoms import head, write_people
@@ -13,6 +15,8 @@ from stylegan3d.projection.calibration import calibrate
 from stylegan3d.projection.residual import FILE, residual_z
 from stylegan3d.projection.trust import Yardstick
 from stylegan3d.storage import sites
+from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.tensorfiles import pack, unpack
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +76,18 @@ def test_a_site_is_learned_kept_and_used(generator, scans, tmp_path, monkeypatch
     path.write_bytes(data.replace(generator.hash.encode(), b"0" * len(generator.hash)))
     with pytest.raises(StyleGAN3DError, match="another model"):
         site.open_site(generator, "ward 3")
+    tensors, metadata = unpack(data, kind=site.KIND, path=path, error=StyleGAN3DError)
+    about = json.loads(metadata["about"])
+    for maps, told in (
+        (tensors, "[]"),
+        (tensors, metadata["about"][:-9]),
+        (tensors, to_json({**about, "trust": {**about["trust"], "people": "many"}})),
+        (tensors, to_json({**about, "trust": {**about["trust"], "signs": {}}})),
+        (tensors, to_json(about).replace('"spread":', '"spread":-', 1)),
+        ({"mean": tensors["mean"]}, metadata["about"]),
+        ({**tensors, "spread": 0 * tensors["spread"]}, metadata["about"]),
+        ({**tensors, "mean": tensors["mean"][1:]}, metadata["about"]),
+    ):
+        path.write_bytes(pack(maps, {**metadata, "about": told}))
+        with pytest.raises(StyleGAN3DError, match="site 'ward 3' is damaged"):
+            site.open_site(generator, "ward 3")

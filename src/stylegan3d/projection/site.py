@@ -8,9 +8,10 @@ scan and no name of a person.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -18,12 +19,18 @@ from scipy import ndimage
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.calibration import Measured, Ruler
-from stylegan3d.projection.residual import UsualResidual, enlarged_maps, halved_maps, load_maps
+from stylegan3d.projection.residual import (
+    STEP,
+    UsualResidual,
+    enlarged_maps,
+    halved_maps,
+    load_maps,
+)
 from stylegan3d.projection.signs import SIGNS
 from stylegan3d.projection.trust import Yardstick
 from stylegan3d.projection.verdicts import to_scale
 from stylegan3d.storage.files import atomic_write_bytes
-from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.jsontext import from_json, to_json
 from stylegan3d.storage.sites import site_names, site_path
 from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
 
@@ -100,7 +107,7 @@ def open_site(generator: Generator, name: str) -> Yardstick:
     Raises
     ------
     StyleGAN3DError
-        If there is no such site, or it was learned with another model.
+        If there is no such site, it was learned with another model, or its file is damaged.
     """
     path = site_path(name)
     if not path.is_file():
@@ -111,13 +118,19 @@ def open_site(generator: Generator, name: str) -> Yardstick:
         )
     data = read_bytes(path, StyleGAN3DError)
     maps, metadata = unpack(data, kind=KIND, path=path, error=StyleGAN3DError)
-    about = json.loads(metadata["about"])
-    if about["model"] != generator.hash:
+    try:
+        about = from_json(metadata["about"])
+        model, trust = about["model"], about["trust"]
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(name, path) from None
+    if model != generator.hash:
         raise StyleGAN3DError(
             f"The site '{name}' was calibrated with another model than '{generator.name}'; "
             "calibrate it again with this one."
         )
-    return Yardstick(about["trust"], enlarged_maps(maps, generator.shape), name)
+    if not (_is_like(trust, generator.card.get("trust")) and _are_maps(maps, generator.shape)):
+        raise _damaged(name, path)
+    return Yardstick(trust, enlarged_maps(maps, generator.shape), name)
 
 
 def measure_scans(
@@ -126,6 +139,40 @@ def measure_scans(
     """Measure aligned scans, volume and mask (X, Y, Z) each."""
     ruler = Ruler(generator)
     return [ruler.measure(volume, mask) for volume, mask in scans]
+
+
+def _damaged(name: str, path: Path) -> StyleGAN3DError:
+    return StyleGAN3DError(
+        f"The file of the site '{name}' is damaged ({path}): calibrate it again with `stylegan3d "
+        f"model site FOLDER --name '{name}' --overwrite`."
+    )
+
+
+def _is_like(found: Any, known: Any, name: str = "") -> bool:
+    """Whether reference values of a site have the parts of the model's own, with sound numbers."""
+    if isinstance(known, Mapping):
+        if not isinstance(found, Mapping) or found.keys() - known.keys():
+            return False
+        # A site has no range of what one of its scans lacks.
+        whole = name in ("scanner", "quantities") or found.keys() == known.keys()
+        return whole and all(_is_like(found[key], known[key], key) for key in found)
+    if isinstance(known, list):
+        same = isinstance(found, list) and len(found) == len(known)
+        return same and all(map(_is_like, found, known))
+    if isinstance(known, (int, float)):
+        number = isinstance(found, (int, float)) and math.isfinite(found)
+        return number and (found > 0 or name not in ("spread", "below", "above"))
+    return isinstance(found, type(known))
+
+
+def _are_maps(maps: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> bool:
+    """Whether these are the two maps of a grid of this shape, with sound numbers."""
+    half = tuple(-(-n // STEP) for n in shape)
+    sound = maps.keys() == {"mean", "spread"} and all(
+        values.shape == half and values.dtype == np.float16 and np.isfinite(values).all()
+        for values in maps.values()
+    )
+    return sound and bool((maps["spread"] > 0).all())
 
 
 def _shrunk(values: np.ndarray, known: Mapping[str, float]) -> dict[str, float]:

@@ -167,6 +167,17 @@ def _single(slices: list[Slice]) -> np.ndarray:
 
 
 def _frames(slices: list[Slice]) -> np.ndarray:
-    files = {piece.path: (*piece.shape, piece.frames) for piece in slices}
-    read = {path: pixels_of(path, shape) for path, shape in files.items()}
-    return np.stack([read[piece.path][..., piece.frame] for piece in slices], axis=-1)
+    first = slices[0]
+    if [(piece.path, piece.frame) for piece in slices] == [
+        (first.path, frame) for frame in range(first.frames)
+    ]:
+        return pixels_of(first.path, (*first.shape, first.frames))  # no second copy of all
+    data = np.empty((*first.shape, len(slices)), np.float32, order="F")
+    places = defaultdict(list)
+    for place, piece in enumerate(slices):
+        places[piece.path].append((place, piece))
+    for path, parts in places.items():
+        frames = pixels_of(path, (*parts[0][1].shape, parts[0][1].frames))
+        for place, piece in parts:
+            data[..., place] = frames[..., piece.frame]
+    return data

@@ -28,8 +28,9 @@ from stylegan3d.storage.bounded import held_bytes
 
 #: Not imported: it is a script that loads GDCM, which nothing else here needs.
 SCRIPT = Path(__file__).with_name("dicom_process.py")
-#: Memory of the process. A file of 400 million voxels takes 2.4 GB.
-MOST_BYTES = 3_000_000_000
+#: Memory of the process: as much as a file of `MAX_VOXELS` takes. The program holds nothing of the
+#: file meanwhile, so that reading takes at most 2.5 GB in both.
+MOST_BYTES = 2_300_000_000
 #: Seconds for one file, and how many of its bytes at least are read in one.
 SECONDS, BYTES_PER_S = 8.0, 20_000_000
 #: How often memory is looked at while an answer is waited for.

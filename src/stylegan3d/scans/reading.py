@@ -145,7 +145,7 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
         *shifted,
         *intensity_notes(values, contrast, enhanced_by_name(name)),
     ]
-    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
     return Scan(values, affine, geometry_of(image.header), path, digest, notes, [], contrast)
 
 
@@ -177,7 +177,9 @@ def _read_dicom(
         notes += info(f"Volume {volume} of {series.volumes} (counted from 0).")
     notes.extend(intensity_notes(data, contrast, enhanced_by_name(series.description)))
     # The hash is of the image only, not of files that contain names.
-    sha256 = hashlib.sha256(data.tobytes() + affine.tobytes()).hexdigest()
+    digest = hashlib.sha256(data.data)
+    digest.update(affine.tobytes())
+    sha256 = digest.hexdigest()
     name = f"series-{series.number or 0:04}-{sha256[:8]}"
     place = (path.parent if path.is_file() else path) / name
     person = series.stack.slices[0][0].person

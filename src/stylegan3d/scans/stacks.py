@@ -165,4 +165,7 @@ def regridded(data: np.ndarray, stack: Stack) -> np.ndarray:
     where = np.interp(np.arange(stack.count) * stack.step, stack.depth, np.arange(len(stack.depth)))
     low = np.minimum(where.astype(int), len(stack.depth) - 2)
     share = (where - low).astype(np.float32)
-    return data[..., low] * (1 - share) + data[..., low + 1] * share
+    even = np.empty((*data.shape[:2], stack.count), np.float32, order="F")
+    for place, (below, part) in enumerate(zip(low, share, strict=True)):
+        even[..., place] = data[..., below] * (1 - part) + data[..., below + 1] * part
+    return even

@@ -14,7 +14,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 from npe2 import PluginManifest
-from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QWidget
 
@@ -166,7 +165,6 @@ def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
     assert [layer.name for layer in viewer.layers] == ["someone's work"]
     assert viewer.dims.order == (0, 1, 2)
     assert viewer.scene.camera.orientation == orientation
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.mark.parametrize("kind", ["labels", "points", "shapes"])
@@ -200,7 +198,6 @@ def test_napari_own_tools_work_on_our_layers(make_napari_viewer, model, kind):
     assert added in viewer.layers
     viewer.window.remove_dock_widget(explorer)
     assert [layer.name for layer in viewer.layers] == ["mine"]
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def test_commands_of_the_palette_work_the_open_explorer(make_napari_viewer, model, notifications):
@@ -229,4 +226,3 @@ def test_commands_of_the_palette_work_the_open_explorer(make_napari_viewer, mode
     viewer.window.remove_dock_widget(explorer)
     commands.undo(viewer)
     assert "Open the explorer first" in notifications[-1]
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

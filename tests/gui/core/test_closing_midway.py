@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from qtpy.QtCore import QCoreApplication, QEvent, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
@@ -130,7 +130,6 @@ def opened(make_napari_viewer, model, errors, notifications, monkeypatch, tmp_pa
     held = SimpleNamespace(viewer=viewer, explorer=explorer, before=before)
     yield held
     vars(held).clear()  # pytest would keep the window alive
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def click(explorer: Explorer, name: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from napari_stylegan3d.core import parking
-from napari_stylegan3d.core.parking import Parking, on_disk
+from napari_stylegan3d.core.parking import Parking, park
 from napari_stylegan3d.core.session import Session
 from stylegan3d.geometry.space import Space
 from stylegan3d.recipe.recipe import Source
@@ -73,13 +74,29 @@ def test_a_scan_projected_again_stays_in_memory(session, qtbot):
 
 
 def test_without_room_on_the_disk_it_stays_in_memory(tmp_path, monkeypatch):
-    array = np.ones(SHAPE)
-    assert on_disk(array, tmp_path / "gone") is array
-    assert on_disk(array[:1], tmp_path).base is not None
-    assert not isinstance(on_disk(array[:1], tmp_path), np.memmap)
+    case = projected(1)
+    for place in (tmp_path / "gone", tmp_path):
+        ((old, new),) = park(lambda *_: None, [case], place)
+        assert old is new is case
 
-    def full(**_):
-        raise OSError(28, "No space left on device")
+        def full(**_):
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(parking.tempfile, "TemporaryFile", full)
-    assert on_disk(array, tmp_path) is array
+        monkeypatch.setattr(parking.tempfile, "TemporaryFile", full)
+
+
+def test_all_of_a_scan_is_in_one_open_file(tmp_path):
+    """A day's scans would otherwise reach the number of files that a process may open."""
+    case = replace(projected(1), residual_z=np.ones(SHAPE), layer=(np.ones(SHAPE), {}, "image"))
+    ((_, new),) = park(lambda *_: None, [case], tmp_path)
+    arrays = {
+        "scan": (case.scan.data, new.scan.data),
+        "volume": (case.aligned.volume, new.aligned.volume),
+        "z": (case.residual_z, new.residual_z),
+        "layer": (case.layer[0], new.layer[0]),
+    }
+    for name, (was, now) in arrays.items():
+        assert isinstance(now, np.memmap), name
+        assert now.dtype == was.dtype, name
+        assert np.array_equal(was, now), name
+    assert len({id(now._mmap) for _, now in arrays.values()}) == 1
