@@ -69,11 +69,12 @@ def hospital(folder):
     return folder
 
 
-def by_itk(folder):
-    """Array (I, J, K) and affine to RAS+ mm of a series, as SimpleITK reads it."""
+def by_itk(path):
+    """Array (I, J, K) and affine to RAS+ mm of a series or one image, as SimpleITK reads it."""
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-    image = reader.Execute()
+    if path.is_dir():
+        reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path)))
+    image = reader.Execute() if path.is_dir() else sitk.ReadImage(path)
     affine = np.eye(4)
     turn = np.array(image.GetDirection()).reshape(3, 3)
     affine[:3, :3], affine[:3, 3] = turn * np.array(image.GetSpacing()), image.GetOrigin()
@@ -96,6 +97,31 @@ def test_a_volume_comes_back_where_it_lay(tmp_path, plane, affine):
     found, where = like(*by_itk(tmp_path / "out"), affine)
     np.testing.assert_allclose(where, affine, atol=1e-3)
     np.testing.assert_allclose(found, data, atol=float(images[0].RescaleSlope))
+
+
+def test_an_enhanced_image_holds_all_slices(tmp_path):
+    reference = Reference.read(hospital(tmp_path / "scan"))
+    path = tmp_path / "sub-01_desc-edited_T1w.nii.gz"
+    data = brain(path, OBLIQUE, native=True)
+    write(dicom_files([path], tmp_path / "out", reference, enhanced=True, when=WHEN))
+    (image,) = (tmp_path / "out").rglob("MR*.dcm")
+    ds = pydicom.dcmread(image)
+    assert ds.SOPClassUID == pydicom.uid.EnhancedMRImageStorage
+    assert (ds.SyntheticData, ds.NumberOfFrames) == ("YES", len(reference.headers))
+    frames = ds.PerFrameFunctionalGroupsSequence
+    assert all(f.DerivationImageSequence[0].SourceImageSequence for f in frames)
+    (shared,) = ds.SharedFunctionalGroupsSequence
+    slope = float(shared.PixelValueTransformationSequence[0].RescaleSlope)
+    volume = highdicom.imread(image).get_volume()
+    for array, affine in (
+        by_itk(image),
+        (volume.array, np.diag([-1, -1, 1, 1]) @ volume.affine),
+    ):
+        found, where = like(array, affine, OBLIQUE)
+        np.testing.assert_allclose(where, OBLIQUE, atol=1e-3)
+        np.testing.assert_allclose(found, data, atol=slope)
+    with pytest.raises(OutputError, match="leave out --enhanced"):
+        dicom_files([path], tmp_path / "out", enhanced=True, burn_in=True)
 
 
 def test_whole_numbers_are_stored_as_they_are(tmp_path):
@@ -306,6 +332,9 @@ def test_a_validator_finds_no_error(tmp_path):
     for joined in (reference, None):
         chosen = [p for p in paths if joined is not None or "dseg" not in p.name]
         write(dicom_files(chosen, tmp_path / f"out{joined is None}", joined, when=WHEN))
+        chosen = [p for p in paths if "desc-edited" in p.name]
+        out = tmp_path / f"out-enhanced{joined is None}"
+        write(dicom_files(chosen, out, joined, enhanced=True, when=WHEN))
     for path in tmp_path.glob("out*/**/*.dcm"):
         said = subprocess.run([validator, path], capture_output=True, text=True, check=False)
         assert said.stderr, "it names at least the kind of object"

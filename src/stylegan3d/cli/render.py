@@ -309,6 +309,12 @@ def dicom(
     burn_in: Annotated[
         bool, typer.Option("--burn-in", help="Write the word SYNTHETIC into the pixels too.")
     ] = False,
+    enhanced: Annotated[
+        bool,
+        typer.Option(
+            "--enhanced", help="Each volume as one Enhanced MR image, all slices in one file."
+        ),
+    ] = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -328,7 +334,9 @@ def dicom(
         raise typer.BadParameter("--series chooses a series of --reference: give that too.")
     with progress("Writing DICOM", total=len(files)) as show:
         joined = None if reference is None else Reference.read(reference, series)
-        written = dicom_files(files, out, joined, plane=plane, burn_in=burn_in, progress=show)
+        written = dicom_files(
+            files, out, joined, plane=plane, burn_in=burn_in, enhanced=enhanced, progress=show
+        )
     write_together(written, overwrite=overwrite)
     folders: dict[str, int] = {}
     for path in written:

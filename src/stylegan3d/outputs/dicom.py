@@ -51,10 +51,15 @@ SHEAR = 1e-4
 PARALLEL, REACH_MM = 0.999, 10.0
 STORED_MOST = 65535
 BURNT_IN = "SYNTHETIC"
+#: Of codes that are this program's own.
+OWN_SCHEME = "99STYLEGAN3D"
 #: What a series of the same patient may keep of a reference, beside its study.
 PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")
 #: What an image has to say to be a source.
-NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "ImageOrientationPatient")
+NEEDED = (
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"),
+    "ImageOrientationPatient",
+)
 STUDY = (
     "StudyInstanceUID",
     "StudyDate",

@@ -18,6 +18,7 @@ from stylegan3d.outputs.dicom import (
     pdf_of,
     series_of,
 )
+from stylegan3d.outputs.dicom_enhanced import enhanced_of
 from stylegan3d.outputs.dicom_structured import known_volumes, measures_of, segmentation_of
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
 from stylegan3d.storage.bids import file_of
@@ -36,6 +37,7 @@ def dicom_files(
     *,
     plane: str | None = None,
     burn_in: bool = False,
+    enhanced: bool = False,
     when: datetime.datetime | None = None,
     progress: Callable[[int], None] | None = None,
     contents: Mapping[Path, bytes] | None = None,
@@ -56,6 +58,8 @@ def dicom_files(
     reference : Reference, optional
         Series of the patient whose study they join. A label map of it refers to its images.
     plane, burn_in, when : as of `series_of`.
+    enhanced : bool
+        Volumes as one Enhanced MR image each, with all slices in one file.
     progress : callable, optional
         Called with the number of files that are done.
     contents : mapping of Path to bytes, optional
@@ -78,6 +82,8 @@ def dicom_files(
                 objects = _labels(path, saved, reference, when)
             else:
                 objects = series_of(saved, reference, plane=plane, burn_in=burn_in, when=when)
+                if enhanced:
+                    objects = [enhanced_of(objects, reference)]
                 if known_volumes(saved):
                     objects = [*objects, measures_of(saved, objects, reference, when=when)]
         files |= dict(encoded(objects, Path(out) / stem))

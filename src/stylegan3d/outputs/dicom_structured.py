@@ -16,6 +16,7 @@ from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.outputs.dicom import (
     MISSING,
+    OWN_SCHEME,
     SLICING,
     Common,
     Reference,
@@ -38,7 +39,6 @@ CODES = {
     "brain stem": ("AnatomicalStructure", "BrainStem"),
     "brain tissue": ("AnatomicalStructure", "Brain"),
 }
-OWN_SCHEME = "99STYLEGAN3D"
 
 
 def segmentation_of(
@@ -181,7 +181,8 @@ def measures_of(
         observation_context=hd.sr.ObservationContext(observer_device_context=device),
         procedure_reported=codes.LN.BrainMRI,
         imaging_measurements=groups,
-        referenced_images=list(images),
+        # Its library of images holds single slices only; others are named as evidence.
+        referenced_images=[one for one in images if "PixelSpacing" in one] or None,
     )
     ds = hd.sr.EnhancedSR(
         evidence=list(images),
