@@ -17,7 +17,7 @@ from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, open_norms, start_of
 from napari_stylegan3d.measure.panel import as_table
 from napari_stylegan3d.measure.visiting import Visiting
-from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.display import put, upright
 from napari_stylegan3d.widgets.text import _, of_engine
 
 if TYPE_CHECKING:
@@ -236,8 +236,7 @@ class TissueLayer:
         shown = upright(measured.labels, measured.space.affine, nearest=True)
         data = np.ascontiguousarray(shown.data)
         if self.layer is not None and self.layer in self.viewer.layers:
-            self.layer.data = data
-            self.layer.scale, self.layer.translate = shown.scale, shown.translate
+            put(self.layer, data, shown.scale, shown.translate)
             self.layer.visible = True
             return
         self.layer = make_layer(data, shown.layer_kwargs())

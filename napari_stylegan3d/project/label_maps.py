@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.messages import tell_done
 from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.views.display import Upright, upright
+from napari_stylegan3d.views.display import Upright, put, upright
 from napari_stylegan3d.widgets.text import _, ngettext
 from stylegan3d.geometry.space import voxel_ml_of
 
@@ -190,5 +190,4 @@ def _placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[Upri
 
 
 def _move(layer: Labels, shown: Upright) -> None:
-    layer.data = np.ascontiguousarray(shown.data)
-    layer.scale, layer.translate = shown.scale, shown.translate
+    put(layer, np.ascontiguousarray(shown.data), shown.scale, shown.translate)

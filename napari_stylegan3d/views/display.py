@@ -17,7 +17,8 @@ from nibabel.spaces import vox2out_vox
 from stylegan3d.geometry.space import to_ras
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    import numpy.typing as npt
+    from napari.layers import Image, Layer
 
     from stylegan3d.geometry import slicing
 
@@ -53,6 +54,30 @@ class Upright:
             "units": ("mm", "mm", "mm"),
             "axis_labels": ("x", "y", "z"),
         }
+
+
+def put(layer: Layer, data: Any, scale: npt.ArrayLike, translate: npt.ArrayLike) -> None:
+    """Give a layer its data and its place together.
+
+    One after the other, napari would slice, draw and count its slider's steps anew for each of
+    them, the new data in the old place among them.
+    """
+    if layer.ndim != np.size(scale):
+        layer.data = data
+    events = layer.events
+    moved = not (np.allclose(layer.scale, scale) and np.allclose(layer.translate, translate))
+    if moved:
+        with events.scale.blocker(), events.translate.blocker():
+            layer.scale, layer.translate = np.asarray(scale), np.asarray(translate)
+    if data is not layer.data:
+        layer.data = data
+    elif moved:
+        events.translate()
+
+
+def place(layer: Layer, volume: Upright) -> None:
+    """Replace a layer's voxels and their position."""
+    put(layer, volume.data, volume.scale, volume.translate)
 
 
 def upright(data: np.ndarray, affine: np.ndarray, *, nearest: bool = False) -> Upright:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QTimer
 
 from napari_stylegan3d.views.captions import FLAT, OVERLAY
+from napari_stylegan3d.views.display import put
 from napari_stylegan3d.views.orientation import (
     VOLUME_ORDER,
     Plane,
@@ -234,16 +234,12 @@ class Follower:
 
     def _update(self, source: Layer) -> None:
         copy = self._copies[source]
+        put(copy, source.data, source.scale, source.translate)
         if self.plane is None:
             self.volume.dress(source, copy)
-        elif copy.data is not source.data:
-            copy.data = source.data
         if source in self._strokes:
             self._strokes.discard(source)
             copy.refresh(thumbnail=False, highlight=False, extent=False)
-        for name in PLACE:
-            if not np.array_equal(getattr(copy, name), getattr(source, name)):
-                setattr(copy, name, getattr(source, name))
         if self.plane is None:
             self.volume.cut(copy)
 

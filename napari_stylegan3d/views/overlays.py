@@ -17,6 +17,7 @@ from napari.utils import Colormap
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.display import place
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.arrows import Field
@@ -175,14 +176,6 @@ class DifferenceOverlay(QObject):
             metadata={OVERLAY: True},
             **volume.layer_kwargs(),
         )
-
-
-def place(layer: Image, volume: Upright) -> None:
-    """Replace the voxels and their position."""
-    layer.data = volume.data
-    for name in ("scale", "translate"):
-        if not np.allclose(getattr(layer, name), getattr(volume, name)):
-            setattr(layer, name, getattr(volume, name))
 
 
 def paint(layer: Image, legend: Legend) -> None:

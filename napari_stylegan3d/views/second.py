@@ -14,9 +14,8 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QButtonGroup, QComboBox, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, Over
-from napari_stylegan3d.views.display import Upright
+from napari_stylegan3d.views.display import Upright, place
 from napari_stylegan3d.views.outline import keeping_active, remove_finer
-from napari_stylegan3d.views.overlays import place
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.text import _

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.views.captions import FLAT, KEY, OVERLAY, Provenance
 from napari_stylegan3d.views.deface import faceless
-from napari_stylegan3d.views.display import Upright
+from napari_stylegan3d.views.display import Upright, place, put
 from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical, preset
 from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
 from napari_stylegan3d.widgets.text import _
@@ -103,10 +103,7 @@ class Stage(QObject):
         if layer.colormap.name != getattr(colormap, "name", colormap):
             layer.colormap = colormap
         self._set_limits()
-        self._set_voxels(layer, volume.data, passing)
-        for name in ("scale", "translate"):
-            if not np.allclose(getattr(layer, name), getattr(volume, name)):
-                setattr(layer, name, getattr(volume, name))
+        self._set_voxels(layer, volume, passing)
         if not layer.visible:  # napari rebuilds its scene even if nothing changed
             layer.visible = True
         if not passing:
@@ -193,16 +190,17 @@ class Stage(QObject):
             self.viewer.layers.remove(self.layer)
         self.layer = None
 
-    def _set_voxels(self, layer: Image, data: np.ndarray, passing: bool) -> None:
-        canvas = self._canvas
+    def _set_voxels(self, layer: Image, volume: Upright, passing: bool) -> None:
+        canvas, data = self._canvas, volume.data
         if not passing:
             self._canvas = None
-            layer.data = data
+            place(layer, volume)
         elif canvas is None or canvas is not layer.data or canvas.shape != data.shape:
             self._canvas = data.copy(order="K")
-            layer.data = self._canvas
+            put(layer, self._canvas, volume.scale, volume.translate)
         else:
             np.copyto(canvas, data)
+            put(layer, canvas, volume.scale, volume.translate)
             layer.refresh(thumbnail=False, highlight=False, extent=False)
             self.repainted.emit(layer)
 

@@ -15,8 +15,7 @@ from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QSplitter, QWidget
 
 from napari_stylegan3d.views.captions import KEY, Provenance
-from napari_stylegan3d.views.display import Upright
-from napari_stylegan3d.views.overlays import place
+from napari_stylegan3d.views.display import Upright, place
 from napari_stylegan3d.views.slab import in_words, thicken
 from napari_stylegan3d.views.twin import Seat, Twin
 from napari_stylegan3d.views.volume import VolumeLook
