@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_stylegan3d.app.toasts import Toasts
+from napari_stylegan3d.core.surface_map import SurfaceMap
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.pacing import Pacing
@@ -47,6 +48,7 @@ class Viewing(QObject):
             self.views.watch_keys(handle)
         self.toasts = Toasts(self.views)
         self.pacing = Pacing(window, self)
+        self.surface_map = SurfaceMap(stage, self.views, self)
         self.settings = ViewSettings(self.views.looks, stage.overlay, self.views)
         self.themed = ThemedWidgets(self.views.viewer, (explorer, self.views))
         self.focus_ring = FocusRing((explorer, self.views))
@@ -85,6 +87,7 @@ class Viewing(QObject):
         """Disconnect, and restore napari's title and canvas."""
         self.views.viewer.title = self._title
         self.pacing.close()
+        self.surface_map.close()
         self.toasts.close()
         self.views.viewer.events.theme.disconnect(self._show_theme)
         self.comparison.session.modelChanged.disconnect(self._outline)

@@ -6,7 +6,7 @@ numpy array, and forwards a few attributes. Only public napari API is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from napari.components import ViewerModel
@@ -112,6 +112,19 @@ class Follower:
             self._on_stroke(source)
         elif source in self._copies:
             self._copies[source].refresh(thumbnail=False, highlight=False, extent=False)
+
+    def show_instead(
+        self, source: Layer | None, shown: Sequence[Layer], removed: Sequence[Layer] = ()
+    ) -> None:
+        """Show layers of its own in place of a picture's copy; none to show the copy again."""
+        for layer in removed:
+            if layer in self.model.layers:
+                self.model.layers.remove(layer)
+        self.model.layers.extend(shown)
+        if self.model.dims.ndim == 3:
+            self.model.dims.order = self.plane.order if self.plane else VOLUME_ORDER
+        if source is not None and source in self._copies:
+            self._copies[source].visible = source.visible and not shown
 
     def restyle(self) -> None:
         """Apply new settings of the 3D view."""

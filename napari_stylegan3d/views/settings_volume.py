@@ -81,9 +81,9 @@ class VolumeSettings(QWidget):
             _(
                 "Attenuated MIP: maximum intensity projection that favours near "
                 "structures. MIP: plain\n"
-                "maximum intensity projection. Surface: lit surface at a threshold. "
-                "Translucent volume:\n"
-                "all intensities. A surface is slow to render without a graphics card."
+                "maximum intensity projection. Surface: lit surface at a threshold; a difference "
+                "over the planes\ncolours it, with arrows where tissue moves. Translucent volume: "
+                "all intensities.\nA surface is slow to render without a graphics card."
             )
         )
         for value, text in RENDERINGS.items():

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Surface, Vectors
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
+from scipy.ndimage import maximum_filter, minimum_filter
 from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, phantom
 
+from napari_stylegan3d.core.surface_map import SurfaceMap
+from napari_stylegan3d.views.arrows import Field
 from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.display import Upright, upright
+from napari_stylegan3d.views.look import Look
 from napari_stylegan3d.views.navigation import nearest_voxel
+from napari_stylegan3d.views.orientation import VOLUME_ORDER
 
 KWARGS = upright(phantom(), AFFINE).layer_kwargs()
 
@@ -191,3 +196,47 @@ def test_layers_without_a_unit_raise_no_warning(four, stage):
 def test_captions_do_not_dim_the_picture(four):
     labels = four.view("Axial").labels
     assert labels._overlay.box_color.tolist()[3] == 1.0
+
+
+def test_a_difference_colours_the_surface_of_the_3d_view(four, stage):
+    """The surface lies where the picture does, blue where there is less; arrows stand on it."""
+    model, arrows = four.view("3D").model, np.zeros((3, *stage.layer.data.shape), np.float32)
+    arrows[0] = 2.0
+    picture = stage.layer
+    change = np.zeros(picture.data.shape, np.float32)
+    middle = change.shape[0] // 2
+    change[:middle], change[middle:] = -1, 1
+    affine = np.diag([*picture.scale, 1.0])
+    affine[:3, 3] = picture.translate
+    place = tuple(picture.scale), tuple(picture.translate)
+    surface_map = SurfaceMap(stage, four, four)
+    try:
+        stage.overlay.show(Upright(change, *place), "Change", "%", 1.0, Field(arrows, affine))
+        assert [layer for layer in model.layers if isinstance(layer, Surface)] == []
+        four.looks.change(rendering="iso")
+        for _ in range(1000):
+            if any(isinstance(layer, Vectors) for layer in model.layers):
+                break
+            QTest.qWait(20)
+        (surface,) = [layer for layer in model.layers if isinstance(layer, Surface)]
+        copy = model.layers[0]
+        assert not copy.visible
+        back = np.empty_like(surface.vertices)
+        back[:, VOLUME_ORDER] = surface.vertices
+        index = (back - picture.translate) / picture.scale
+        low, high = picture.contrast_limits
+        level = low + Look().surface * (high - low)
+        at = tuple(np.rint(index).astype(int).T)
+        assert (minimum_filter(picture.data, 3)[at] < level).all()
+        assert (maximum_filter(picture.data, 3)[at] > level).all()
+        right = index[:, 0] > middle + 3
+        left = index[:, 0] < middle - 3
+        colors = surface.vertex_colors
+        assert (colors[right, 0] > colors[right, 2]).all()
+        assert (colors[left, 2] > colors[left, 0]).all()
+        stage.overlay.hide()
+        assert not any(isinstance(layer, Surface | Vectors) for layer in model.layers)
+        assert copy.visible
+    finally:
+        surface_map.close()
+        four.looks.change(rendering="attenuated_mip")
