@@ -2,6 +2,7 @@
 
     python benchmarks/soak.py [--changes 10000] [--loads 500] [--projections 100] [--parts 20]
                               [--model FOLDER | --small] [--minutes M] [--record FILE]
+    python benchmarks/soak.py --windows 3
 
 The real window is driven: recipes are changed by its sliders, seeds and undo; models and scans are
 opened; scans are projected as a draft, every second one cancelled. After each part its memory
@@ -18,6 +19,10 @@ the pace by a quarter. The exit status is 1 if it did not hold.
 `--minutes` ends after so long, at the end of a part; `--record` keeps the table as JSON, and adds
 to one that is there, so that a long day can be made of several windows. A virtual screen is used
 where there is no display.
+
+`--windows` opens so many windows at once, a process each, with one folder of weights, of sessions
+and of settings between them. Each is changed, opens models and scans, projects one as a draft, saves
+its session and closes. What it saved must be its own, and the weights what they were.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ import gc
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,8 +51,10 @@ from stylegan3d.storage.files import atomic_write_text
 MIB = 2**20
 #: What may be more at the end than after the warm-up: shares, else counts.
 TOLERATED = {"memory_mib": 0.03, "in_use_mib": 0.03, "latency_ms": 0.25}
-#: Changes whose time to the full volume is measured, per part.
-MEASURED = 10
+#: Changes whose time to the full volume is measured, per part, and the seed of the first.
+MEASURED, MEASURED_FROM = 10, 1_000_000
+#: Brains that a window has of its own.
+SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,9 @@ class Count:
 class Day:
     """A window and what is done in it."""
 
-    def __init__(self, driver: Driver, models: list[Path], scan: Path) -> None:
+    def __init__(self, driver: Driver, models: list[Path], scan: Path, window: int = 0) -> None:
         self.driver, self.models, self.scan = driver, models, scan
+        self.first_seed = SEEDS * window
         self.done = [0, 0, 0]
         self._random = np.random.default_rng(0)
         self._projected = 0
@@ -95,7 +104,9 @@ class Day:
         driver, explorer, kind = self.driver, self.driver.explorer, self.done[0] % 8
         part = float(self._random.uniform(0.1, 0.9))
         if kind == 0:
-            driver.find("browse.seed").setValue(int(self._random.integers(0, 10_000)))
+            driver.find("browse.seed").setValue(
+                self.first_seed + int(self._random.integers(1, SEEDS))
+            )
         elif kind == 6 and explorer.session.can_undo:
             explorer.session.undo()
         elif kind == 7 and explorer.session.can_redo:
@@ -156,7 +167,7 @@ class Day:
         driver.settle()
         for number in range(MEASURED):
             began = time.perf_counter()
-            driver.find("browse.seed").setValue(20_000 + number)
+            driver.find("browse.seed").setValue(MEASURED_FROM + self.first_seed + number)
             driver.wait(self._is_shown)
             taken.append(1000 * (time.perf_counter() - began))
         return round(statistics.median(taken), 1)
@@ -221,12 +232,12 @@ def bundled_template() -> np.ndarray:
     return np.asarray(nib.load(bundled_model_path() / TEMPLATE).dataobj, dtype=np.float32)
 
 
-def a_scan(folder: Path) -> Path:
+def a_scan(folder: Path, name: str) -> Path:
     """The mean brain as a scan: no skull to extract, in the time of which nothing would happen."""
     from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 
     image = nib.load(bundled_model_path() / TEMPLATE)
-    path = folder / "sub-01_T1w.nii.gz"
+    path = folder / f"{name}_T1w.nii.gz"
     data = np.rint(900 * np.asarray(image.dataobj)).astype(np.int16)
     nib.Nifti1Image(data, image.affine).to_filename(path)
     return path
@@ -258,6 +269,49 @@ def tell(count: Count) -> None:
     )
 
 
+def several(count: int, model: Path) -> int:
+    """So many windows at once; 1 if one of them failed or changed what is not its own."""
+    from stylegan3d.storage.hashing import sha256_of
+
+    def weights() -> dict[str, str]:
+        return {str(path): sha256_of(path) for path in model.rglob("*") if path.is_file()}
+
+    before, wrong = weights(), []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        words = [sys.executable, __file__, "--changes", "40", "--loads", "3", "--projections", "1"]
+        words += ["--parts", "1", "--model", str(model), "--together", str(folder)]
+        windows = [subprocess.Popen([*words, "--window", str(n)]) for n in range(count)]
+        for number, window in enumerate(windows):
+            problem = f"ended with {window.returncode}" if window.wait() else saved(folder, number)
+            if problem:
+                wrong.append(f"window {number} {problem}")
+        wrong += [f"{path} is left behind" for path in folder.rglob(".*.part")]
+    if before != weights():
+        wrong.append("the folder of weights changed")
+    print(f"{count} windows at once: {'; '.join(wrong) or 'each saved its own session'}.")
+    return 1 if wrong else 0
+
+
+def saved(folder: Path, window: int) -> str:
+    """What is wrong with the session that a window saved; empty if nothing is."""
+    from stylegan3d.session.archive import unpack
+
+    state, _ = unpack(folder / f"{window}.sg3d", folder / f"{window}")
+    sources = [recipe.source for recipe in state.states]
+    found = {source.seed % MEASURED_FROM // SEEDS for source in sources if source.seed}
+    if found != {window}:
+        return f"saved brains of the windows {sorted(found)}"
+    projected = {Path(s.path).name for s in sources if s.kind == "projected" and s.path}
+    mine = all(name.startswith(patient(window)) for name in projected)
+    return "" if projected and mine else f"saved the projections {sorted(projected)}"
+
+
+def patient(window: int) -> str:
+    """The name of the patient whose scan a window opens."""
+    return f"sub-{window + 1:02}"
+
+
 def main() -> int:
     """Drive the window, print the table and the verdict."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -270,23 +324,35 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="two networks of 8 mm")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--record", type=Path, help="JSON file with the tables of all runs so far")
+    parser.add_argument("--windows", type=int, help="so many at once, for a short while")
+    parser.add_argument("--window", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--together", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    from stylegan3d.checkpoints.places import bundled_model_path
+
+    if args.windows:
+        return several(args.windows, args.model or bundled_model_path())
     if not has_display():
         start_virtual_screen()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        os.environ["STYLEGAN3D_SESSIONS"] = str(folder / "sessions")
-        os.environ["XDG_CONFIG_HOME"] = str(folder / "settings")
+        common = args.together or folder
+        os.environ["STYLEGAN3D_SESSIONS"] = str(common / "sessions")
+        os.environ["XDG_CONFIG_HOME"] = str(common / "settings")
         from napari.qt import get_qapp
 
         _ = get_qapp()  # without a client a virtual screen would end
-        from stylegan3d.checkpoints.places import bundled_model_path
-
         models = small_models(folder) if args.small else [args.model or bundled_model_path()]
         driver = Driver(models[0])
-        counts = run(Day(driver, models, a_scan(folder)), args)
+        scan = a_scan(folder, patient(args.window))
+        counts = run(Day(driver, models, scan, args.window), args)
+        if args.together is not None:
+            driver.explorer.sessions.save_as(common / f"{args.window}.sg3d")
+            driver.wait(lambda: not driver.explorer.sessions.files.running)
         driver.viewer.close()
         driver.rest(0.2)
+    if args.together is not None:
+        return 0
     if args.record is not None:
         add_to(args.record, models[0].name, counts)
     warm_up = args.warm_up or max(len(counts) // 10, 1)

@@ -25,7 +25,8 @@ os.environ["NAPARI_CONFIG"] = str(_HOME / "config" / "napari-settings.yaml")
 os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
 # Tests run beside each other, and volumes as small as theirs take longer on two threads. And the
 # same number everywhere: sums in another order differ in their last bits.
-os.environ["OMP_NUM_THREADS"] = "1"
+_THREADS = os.environ.get("STYLEGAN3D_TEST_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = _THREADS
 # Idle threads sleep instead of waiting busily: other processes of the run want the cores.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
@@ -53,10 +54,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+def _threads() -> None:
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(_THREADS))
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def two_threads() -> Iterator[None]:
 
     torch.set_num_threads(2)
     yield
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(_THREADS))
 
 
 @pytest.fixture(scope="session")
