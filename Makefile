@@ -57,6 +57,7 @@ soak: $(READY)  ## Spoiled files, a long day of the window, work that is killed 
 	@if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python benchmarks/guided.py $(GUIDED); \
 	else echo "Coverage-guided fuzzing needs atheris, which is not there: left out."; fi
 	$(BIN)/python benchmarks/soak.py $(ARGS)
+	$(BIN)/python benchmarks/soak.py --windows 3
 	$(BIN)/python benchmarks/kills.py $(KILLS)
 
 lint: $(READY)  ## Check style and types

@@ -1,6 +1,6 @@
 """Spoiled files that are led by what they reach: coverage-guided fuzzing of the readers.
 
-    python benchmarks/guided.py [--readers recipe,sidecar] [--seconds 120] [--corpus FOLDER]
+    python benchmarks/guided.py [--readers recipe,sidecar] [--minutes 30] [--corpus FOLDER]
                                 [--found FOLDER]
 
 Of each reader in `_readers.py` one file is varied, half of the time as `benchmarks/fuzz.py` does,
@@ -119,10 +119,11 @@ def main() -> int:
     """Vary the files of all readers, or of those that are named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--readers", default="", help="names, separated by commas; all without")
-    parser.add_argument("--seconds", type=int, default=120, help="for each reader")
+    parser.add_argument("--minutes", type=float, default=30, help="for all readers together")
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--found", type=Path, default=Path("fuzz-found"))
     parser.add_argument("--vary", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.vary:
         vary(options.vary, options.seconds, options.corpus, options.found)
@@ -134,6 +135,7 @@ def main() -> int:
     options.found.mkdir(parents=True, exist_ok=True)
     names = [name.strip() for name in options.readers.split(",") if name.strip()]
     readers = [one for one in fuzz.all_readers() if not names or one.name in names]
+    seconds = max(round(60 * options.minutes / len(readers)), 1)
     for reader in readers:
         kept = archive_of(options.corpus, reader.name)
         with tempfile.TemporaryDirectory() as place:
@@ -141,7 +143,7 @@ def main() -> int:
             work.mkdir()
             if kept.is_file():
                 shutil.unpack_archive(kept, work)
-            words = ["--vary", reader.name, "--seconds", str(options.seconds)]
+            words = ["--vary", reader.name, "--seconds", str(seconds)]
             words += ["--corpus", str(work), "--found", str(options.found.absolute())]
             command = [sys.executable, __file__, *words]
             ran = subprocess.run(command, capture_output=True, text=True)

@@ -21,8 +21,8 @@ to one that is there, so that a long day can be made of several windows. A virtu
 where there is no display.
 
 `--windows` opens so many windows at once, a process each, with one folder of weights, of sessions
-and of settings between them. Each is changed, opens models and scans, projects one as a draft, saves
-its session and closes. What it saved must be its own, and the weights what they were.
+and of settings between them. Each is changed, opens models and scans, projects one as a draft,
+saves its session and closes. What it saved must be its own, and the weights what they were.
 """
 
 from __future__ import annotations
@@ -303,7 +303,7 @@ def saved(folder: Path, window: int) -> str:
     if found != {window}:
         return f"saved brains of the windows {sorted(found)}"
     projected = {Path(s.path).name for s in sources if s.kind == "projected" and s.path}
-    mine = all(name.startswith(patient(window)) for name in projected)
+    mine = all(patient(window) in name for name in projected)
     return "" if projected and mine else f"saved the projections {sorted(projected)}"
 
 

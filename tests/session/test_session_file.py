@@ -144,6 +144,7 @@ def broken(**changes):
         broken(model={"sha256": "x", "evil": 1}),
         broken(model_path=5),
         broken(view=[]),
+        broken(view={"zoom": 1}).replace(b'"zoom": 1', b'"zoom": 1e999'),
         broken(scan={}),
         broken(saved=None),
     ],

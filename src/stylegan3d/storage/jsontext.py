@@ -9,7 +9,8 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def from_json(text: str | bytes, largest: int = LARGEST, *, nan_is_none: bool = 
     Raises
     ------
     ValueError
-        If it is no JSON, too long, nested too deeply, or holds text that cannot be written again
-        (halves of surrogate pairs).
+        If it is no JSON, too long, nested too deeply, or holds what cannot be written again
+        (halves of surrogate pairs, numbers beyond those of a float).
     """
     if len(text) > largest:
         raise ValueError(f"the text has {len(text):,} characters, more than {largest:,}")
@@ -54,7 +55,8 @@ def from_json(text: str | bytes, largest: int = LARGEST, *, nan_is_none: bool = 
     if text.count("[") + text.count("{") > MOST_PARTS:
         raise ValueError(f"the text has more than {MOST_PARTS:,} parts")
     try:
-        value = json.loads(text, parse_constant=_none if nan_is_none else _no_number)
+        unusual = _none if nan_is_none else _no_number
+        value = json.loads(text, parse_float=partial(_finite, unusual), parse_constant=unusual)
     except RecursionError:
         raise ValueError("the text is nested too deeply") from None
     _check_depth(value)
@@ -82,6 +84,11 @@ def _none(_constant: str) -> None:
 
 def _no_number(constant: str) -> None:
     raise ValueError(f"{constant} is not a finite number")
+
+
+def _finite(unusual: Callable[[str], None], number: str) -> float | None:
+    value = float(number)
+    return value if math.isfinite(value) else unusual(number[:LONGEST_NUMBER])
 
 
 def _check_depth(value: Any) -> None:
