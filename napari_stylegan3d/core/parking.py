@@ -80,7 +80,7 @@ def park(report: Report, cases: list[Case], folder: Path) -> list[tuple[Case, Ca
             def write(array: np.ndarray) -> np.ndarray:
                 if array.nbytes >= LEAST_BYTES and not isinstance(array, np.memmap):
                     places[id(array)] = file.tell()
-                    file.write(np.ascontiguousarray(array))
+                    file.write(np.ascontiguousarray(array).data)
                     file.seek(-file.tell() % _ALIGNED, os.SEEK_CUR)
                 return array
 

@@ -86,7 +86,7 @@ def _no_number(constant: str) -> None:
     raise ValueError(f"{constant} is not a finite number")
 
 
-def _finite(unusual: Callable[[str], None], number: str) -> float | None:
+def _finite(unusual: Callable[[str], Any], number: str) -> float | None:
     value = float(number)
     return value if math.isfinite(value) else unusual(number[:LONGEST_NUMBER])
 
