@@ -60,7 +60,10 @@ class PictureButton(QToolButton):
             painter.setPen(CAPTION)
             place = self.rect().adjusted(6, 4, -6, -4)
             corner = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft
-            painter.drawText(place, corner, self.caption)
+            words = painter.fontMetrics().elidedText(
+                self.caption, Qt.TextElideMode.ElideRight, place.width()
+            )
+            painter.drawText(place, corner, words)
             painter.end()
 
     @property

@@ -74,7 +74,7 @@ class NewDirection(QDialog):
         column.addLayout(buttons)
         for button in (self.find, self.keep):
             button.setAutoDefault(False)
-        self.setMinimumSize(460, 460)
+        self.setMinimumSize(controls.scaled(460), controls.scaled(460))
 
     def _connect(self) -> None:
         self.find.clicked.connect(self._find)
@@ -101,8 +101,8 @@ class NewDirection(QDialog):
                 )
             )
         corner = widget.mapToGlobal(QPoint(0, 0))
-        self.resize(480, 520)
-        self.move(max(corner.x() - 492, 0), max(corner.y(), 0))
+        self.resize(controls.scaled(480), controls.scaled(520))
+        self.move(max(corner.x() - self.width() - 12, 0), max(corner.y(), 0))
         controls.name_for_readers(self)
         self.show()
         self.raise_()

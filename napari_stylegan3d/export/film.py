@@ -143,7 +143,7 @@ class FilmPart(QWidget):
         )
         frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         frames.setIconSize(THUMBNAIL)
-        frames.setFixedHeight(LIST_HEIGHT)
+        frames.setFixedHeight(controls.scaled(LIST_HEIGHT))
         frames.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # brains of a kind differ at the end
         return frames
 
