@@ -136,6 +136,17 @@ def choose_dtype(name: str) -> torch.dtype:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, so that sums are added in the same order on every machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def workers(device: torch.device | str = "cpu") -> Iterator[Callable[..., Iterable[Any]]]:
     """A `map` over volumes that uses every core; the built-in one except on the CPU.
 

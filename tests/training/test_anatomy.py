@@ -15,6 +15,7 @@ from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.fitting import FittingEncoder
 from stylegan3d.networks.registration import Demons, match_intensities, register
 from stylegan3d.networks.resampling import fine_bands, haar
+from stylegan3d.training import anatomy as module
 from stylegan3d.training.anatomy import find_anatomy, mirrored
 from stylegan3d.training.anatomy_start import VELOCITY_SPREAD, codes_of
 from stylegan3d.training.config import DiscriminatorConfig, EncoderConfig, tiny
@@ -57,6 +58,21 @@ def settings(**changes):
 @pytest.fixture(scope="module")
 def anatomy(pack, tmp_path_factory):
     return find_anatomy(pack, tmp_path_factory.mktemp("anatomy"), rounds=QUICK, jobs=1)
+
+
+def test_processes_are_started_once_and_give_the_same(pack, tmp_path, anatomy, monkeypatch):
+    started = []
+
+    class Counted(module.ProcessPoolExecutor):
+        def __init__(self, *args, **kwargs):
+            started.append(args)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(module, "ProcessPoolExecutor", Counted)
+    monkeypatch.setattr(module, "STARTING_S", 0.0)
+    found = find_anatomy(pack, tmp_path, rounds=QUICK, jobs=2)
+    assert started == [(2,)]
+    assert np.array_equal(found.velocities, anatomy.velocities)
 
 
 def test_registration_finds_a_known_deformation(pack):

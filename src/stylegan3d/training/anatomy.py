@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +29,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
+from stylegan3d.devices import one_thread
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensities, register
@@ -38,6 +40,8 @@ ROUNDS = (
     Demons(coarse_steps=25, fine_steps=0),
     Demons(coarse_steps=15, fine_steps=8),
 )
+#: Work of fewer seconds is done here: processes take as long to start.
+STARTING_S = 10.0
 INFO, TEMPLATE, VELOCITIES, CANONICAL = (
     "anatomy.json",
     "template.npy",
@@ -105,7 +109,8 @@ def find_anatomy(
         folder.mkdir(parents=True, exist_ok=True)
     _check_key(folder, key)
     if not (folder / CANONICAL).exists():
-        _rounds(pack, folder, rows, symmetric, rounds, jobs or os.cpu_count() or 1, report)
+        with _Workers(jobs or os.cpu_count() or 1) as workers:
+            _rounds(pack, folder, rows, symmetric, rounds, workers, report)
     return Anatomy(
         rows,
         np.load(folder / TEMPLATE),
@@ -131,7 +136,7 @@ def _rounds(
     rows: np.ndarray,
     symmetric: bool,
     rounds: tuple[Demons, ...],
-    jobs: int,
+    workers: _Workers,
     report: Callable[[int, int], None] | None,
 ) -> None:
     template = _symmetrised(pack.template.astype(np.float32), symmetric)
@@ -153,7 +158,7 @@ def _rounds(
                 )
                 for i, row in enumerate(rows)
             ]
-            for count, _ in enumerate(_work(tasks, jobs)):
+            for count, _ in enumerate(workers.work(tasks)):
                 if report:
                     report(number * len(rows) + count + 1, len(rounds) * len(rows))
             _finish_round(folder, parts, rows, symmetric, last)
@@ -228,21 +233,52 @@ class _Task:
     last: bool
 
 
-def _work(tasks: list[_Task], jobs: int) -> Iterator[Path]:
-    """Run tasks without a result; yields result files."""
-    waiting = []
-    for task in tasks:
-        if task.path.exists():
-            yield task.path
-        else:
-            waiting.append(task)
-    if jobs <= 1 or len(waiting) < 2:
-        for task in waiting:
-            yield _register_one(task)
-        return
-    context = multiprocessing.get_context("spawn")  # forking a process with torch may hang
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
-        futures = [pool.submit(_register_one, task) for task in waiting]
+class _Workers:
+    """Processes that register brains, started once there is enough to do for them.
+
+    Parameters
+    ----------
+    jobs : int
+        Number of processes; 1 for none.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def work(self, tasks: list[_Task]) -> Iterator[Path]:
+        """Run tasks without a result; yields result files."""
+        waiting = []
+        for task in tasks:
+            if task.path.exists():
+                yield task.path
+            else:
+                waiting.append(task)
+        while waiting and self._pool is None:
+            begun = time.perf_counter()
+            # With one thread, as in a process: the result is the same to the last bit.
+            with one_thread():
+                done = _register_one(waiting.pop(0))
+            took = time.perf_counter() - begun
+            if self.jobs > 1 and took * len(waiting) > STARTING_S:
+                context = multiprocessing.get_context("spawn")  # a fork with torch may hang
+                self._pool = ProcessPoolExecutor(
+                    self.jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+                )
+            yield done
+        if self._pool is not None:
+            yield from self._in_processes(self._pool, waiting)
+
+    @staticmethod
+    def _in_processes(pool: ProcessPoolExecutor, tasks: list[_Task]) -> Iterator[Path]:
+        futures = [pool.submit(_register_one, task) for task in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -251,12 +287,6 @@ def _work(tasks: list[_Task], jobs: int) -> Iterator[Path]:
                 "A process that registered brains was ended, most likely for lack of memory; train "
                 "again, what is done is kept."
             ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def _register_one(task: _Task) -> Path:
