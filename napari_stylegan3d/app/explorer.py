@@ -154,7 +154,10 @@ class Explorer(Docked):
         self.comparing = the(Comparing, self.controllers)
         self.exporting = the(Exporting, self.controllers)
         self.measuring = Measuring(context, MeasureBox())
-        self.measuring.visiting.second = self.projecting.second.scan_of
+        visiting, second = self.measuring.visiting, self.projecting.second
+        visiting.second = second.scan_of
+        visiting.mapWanted.connect(second.show_patient)
+        second.box.visitsRequested.connect(lambda: visiting.open(second.box.visits))
         self.relabelling = Relabelling(context, LabelsBox())
         self.parking = Parking(self.session, self)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.reading import STEPS_FOLDER, Several, read_choice
@@ -28,6 +28,8 @@ from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QPushButton, QWidget
+
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.display import Upright
     from stylegan3d.scans import Scan
@@ -39,11 +41,14 @@ class Visiting(QObject):
     Parameters
     ----------
     context : Context
-    button : QWidget
-        Where the dialog opens.
+    button : QPushButton
+        Opens the dialog.
     """
 
-    def __init__(self, context: Context, button: Any) -> None:
+    mapWanted = Signal()
+    """A map is about to lie over the patient's scan."""
+
+    def __init__(self, context: Context, button: QPushButton) -> None:
         super().__init__(context.dock)
         self.session, self.comparison = context.session, context.comparison
         self.button, self.dialog = button, VisitsDialog(context.dock)
@@ -67,7 +72,7 @@ class Visiting(QObject):
 
     def _connect(self) -> None:
         dialog = self.dialog
-        self.button.clicked.connect(self.open)
+        self.button.clicked.connect(lambda: self.open(self.button))
         dialog.openRequested.connect(self._open_other)
         dialog.otherChanged.connect(self._choose)
         dialog.startRequested.connect(self._start)
@@ -102,10 +107,10 @@ class Visiting(QObject):
         self.comparison.placedChanged.connect(self._overlay)
         self._on_case()
 
-    def open(self) -> None:
-        """Open the dialog, for the patient whose scan is open."""
+    def open(self, beside: QWidget) -> None:
+        """Open the dialog beside a button, for the patient whose scan is open."""
         self._show()
-        self.dialog.open_beside(self.button)
+        self.dialog.open_beside(beside)
 
     def shutdown(self) -> None:
         """Close; results of running jobs are discarded."""
@@ -268,8 +273,10 @@ class Visiting(QObject):
 
     def _on_map(self, kind: str) -> None:
         """Show the scan that a map lies on."""
-        if kind and self.session.shown.what != "scan":
-            self.session.look("scan")
+        if kind:
+            self.mapWanted.emit()
+            if self.session.shown.what != "scan":
+                self.session.look("scan")
         self._overlay()
 
     def _overlay(self) -> None:

@@ -181,6 +181,14 @@ class Seconds(QObject):
         image = None if found is None or found.image is None else found.image.image
         return image if isinstance(image, Scan) else None
 
+    def show_patient(self) -> None:
+        """Show the patient's picture alone, so that something else can lie over it."""
+        now = self.current
+        if now is not None and now.image is not None:
+            look = dataclasses.replace(now.look, way="patient")
+            self._change(look=look)
+            self.bar.show_look(look)
+
     def open(self, choice: Choice) -> None:
         """Read an image and lay it over the current scan."""
         case = self.session.case

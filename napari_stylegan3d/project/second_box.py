@@ -36,6 +36,8 @@ class SecondBox(QWidget):
     confirmed = Signal(bool)
     """Whether it is the same patient's."""
     maskRequested = Signal()
+    visitsRequested = Signal()
+    """What changed between it and the scan, as two visits."""
     joinRequested = Signal()
     """The scan that was opened last is to be the second image of the patient before."""
 
@@ -83,6 +85,11 @@ class SecondBox(QWidget):
             "second.mask",
             _("The projection ignores the labelled region and fills it in; align the scan first."),
         )
+        self.visits = controls.push_button(
+            _("Compare as two visits…"),
+            "second.visits",
+            _("What changed between this image and the scan, if it is another T1 of the patient."),
+        )
         self.join = controls.push_button(
             "",
             "second.join",
@@ -96,6 +103,7 @@ class SecondBox(QWidget):
         self.how.activated.connect(lambda _: self.howChanged.emit(self.how.currentData()))
         self.same.toggled.connect(self.confirmed)
         self.mask.clicked.connect(self.maskRequested)
+        self.visits.clicked.connect(self.visitsRequested)
         self.join.clicked.connect(self.joinRequested)
         self.offer_joining("")
 
@@ -108,6 +116,7 @@ class SecondBox(QWidget):
         column.addWidget(self.chooser)
         column.addLayout(controls.row(self.same, self.how, stretch=1))
         column.addWidget(self.mask)
+        column.addWidget(self.visits)
         column.addWidget(self.note)
 
     def show_second(
@@ -136,7 +145,7 @@ class SecondBox(QWidget):
         self.note.style().polish(self.note)
         self.note.setVisible(bool(note))
         self.remove.setVisible(bool(name))
-        for widget in (self.same, self.how):
+        for widget in (self.same, self.how, self.visits):
             widget.setVisible(moves)
         self.mask.setText(
             _("Use {name} as lesion mask").format(name=shortened(labels, NAME_LENGTH))

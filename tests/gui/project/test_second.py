@@ -64,6 +64,15 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     assert window.views.views[0].labels.caption == "Second image: sub-07_FLAIR\nPatient: sub-07"
     window.click("second.show.overlay")
 
+    # It is the first that is offered as another visit, and makes way for a map of what changed.
+    window.click("second.visits")
+    visiting = window.explorer.measuring.visiting
+    assert window.find("measure.visits_other").currentText() == flair_file.name
+    visiting.dialog.mapChanged.emit("volume")
+    assert lain_over(window) is None
+    visiting.dialog.hide()
+    window.click("second.show.overlay")
+
     # Aligned: dark where the scan is bright, on its grid.
     projecting = window.explorer.projecting
     projecting.align()
