@@ -114,7 +114,7 @@ def test_names_are_found_in_any_letter_case(generator):
 
 
 def test_an_edit_says_former_or_nothing():
-    with pytest.raises(RecipeError, match="former direction"):
+    with pytest.raises(RecipeError, match="'former' of an edit"):
         Recipe.from_json(
             '{"source": {"kind": "seed", "seed": 3}, '
             '"edits": [{"direction": "Age", "strength": 2, "former": 3}]}'

@@ -360,7 +360,7 @@ def test_label_and_channel_survive_json_and_are_left_out_where_not_set(label):
         ("generator", {"channel": 1}, "channel 1, but the images of tiny-0 have 1: choose 0"),
         ("conditional", {"channel": 2}, "have 2: choose 0 to 1"),
         ("conditional", {"label": [1.0]}, "label of 3 numbers, but the recipe has 1 numbers"),
-        ("conditional", {"label": {"age": 3}}, "but the recipe has named values: write such as"),
+        ("conditional", {"label": {"age": 3}}, "but the recipe has named values: write for"),
         ("named", {"label": [1.0, 0.0, 0.0, 0.0]}, "give values for some of age, sex"),
         ("named", {"label": {"height": 3}}, "no label 'height'"),
         ("named", {"label": {"sex": "X"}}, "knows only: F, M"),

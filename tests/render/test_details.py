@@ -216,7 +216,7 @@ def test_another_persons_scan_is_refused(generator, people):
     turned = dict(people["sub-01"][1].described, rigid=np.diag([1, 1, 1, 1.0]).tolist())
     turned["rigid"][0][3] = 2.0
     moved = dataclasses.replace(people["sub-01"][1], described=turned)
-    with pytest.raises(ScanError, match="another pose"):
+    with pytest.raises(ScanError, match="not projected in the pose"):
         render_recipe(Renderer(generator, Details(lambda source: moved)), detailed(people))
     with pytest.raises(ScanError, match="open that scan"):
         render_recipe(Renderer(generator), detailed(people))

@@ -134,7 +134,7 @@ def test_z_scores_are_refused_in_words(brain, target):
     inside = brain.data > 0
     scores = (brain.data - brain.data[inside].mean()) / brain.data[inside].std()
     data = np.where(inside, scores, scores.min()).astype(np.float32)
-    with pytest.raises(ScanError, match="as z-scores have"):
+    with pytest.raises(ScanError, match="like z-scores"):
         replace(brain, data=data).align(target, bias_correction=False)
 
 

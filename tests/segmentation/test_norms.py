@@ -113,8 +113,8 @@ def test_published_curves_are_norms_at_their_ages(tmp_path):
     why, told = expected_changes(Person(50, "F"), 10.0, [measures, measures], norms, ())
     assert (why, told) == ("", {"ventricle_ml": 2.0})
     for wrong, said in (
-        ("ventricle_ml,F,60,10,5,50", "Line 2 of .* no point of a curve"),
-        ("ventricles,F,60,10,20,50", "Line 2 of .* no point of a curve"),
+        ("ventricle_ml,F,60,10,5,50", "Line 2 of .* not a point of a curve"),
+        ("ventricles,F,60,10,20,50", "Line 2 of .* not a point of a curve"),
         ("ventricle_ml,F,60,10,20,50", "at least two ages"),
     ):
         path.write_text(f"{lines[0]}\n{wrong},,\n")

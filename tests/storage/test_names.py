@@ -111,7 +111,7 @@ def test_listed_scans_that_differ_in_case_have_names_apart(tmp_path: Path) -> No
     found = find_items([folder / "one/Sub.nii", folder / "two/sub.nii"])
     assert len({names.same_place(item.name) for item in found}) == 2
     scans(tmp_path, "one/x.nii", "One/x.nii")
-    with pytest.raises(StyleGAN3DError, match="is there twice"):
+    with pytest.raises(StyleGAN3DError, match="is listed twice"):
         find_items([folder / "one/x.nii", folder / "One/x.nii"])
 
 

@@ -155,7 +155,7 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):
         # Of what is printed, which Python would try again at the end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return f"The result cannot be printed ({error.strerror}): send it elsewhere."
+        return f"The result cannot be printed ({error.strerror}): redirect it to a file."
     if hasattr(error, "format_message"):  # prefix added by the parser
         wrong = error.format_message().removeprefix("Invalid value: ").rstrip(".")
         asked = getattr(getattr(error, "ctx", None), "command_path", "stylegan3d")

@@ -132,7 +132,7 @@ DetailOfOption = Annotated[
     Path | None,
     typer.Option(
         "--detail-of",
-        help="Latent file of a projected scan whose detail the brain wears. Its scan lies beside "
+        help="Latent file of a projected scan; the brain gets its detail. The scan lies beside "
         "it, or is given with --scan.",
     ),
 ]
@@ -301,7 +301,7 @@ def emit(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None
         # Otherwise Python would flush the buffer at exit and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputError(
-            f"The result cannot be printed ({error.strerror}): send it elsewhere."
+            f"The result cannot be printed ({error.strerror}): redirect it to a file."
         ) from error
 
 

@@ -38,7 +38,7 @@ def compare(
         str | None,
         typer.Option(
             "--hold-fixed",
-            help='Columns whose influence is taken out, such as "age,sex,site"; "head size" is '
+            help='Columns whose influence is removed, such as "age,sex,site"; "head size" is '
             "measured and needs no column.",
         ),
     ] = None,
@@ -47,7 +47,7 @@ def compare(
         typer.Option(
             "--permutations",
             min=FEWEST_PERMUTATIONS,
-            help="Arrangements of subjects that the result is compared with.",
+            help="Number of random permutations of the subjects.",
         ),
     ] = 1000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the permutations.")] = 0,

@@ -37,10 +37,10 @@ def edit(
     ] = None,
     age_by: Annotated[
         float | None,
-        typer.Option("--age-by", help="Age the brain by so many years; negative for younger."),
+        typer.Option("--age-by", help="Age the brain by this many years; negative for younger."),
     ] = None,
     to_age: Annotated[
-        float | None, typer.Option("--to-age", help="Age the brain to so many years.")
+        float | None, typer.Option("--to-age", help="Age the brain to this age in years.")
     ] = None,
     age: Annotated[
         float | None,

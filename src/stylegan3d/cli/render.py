@@ -93,7 +93,7 @@ def picture(
         Path | None,
         typer.Option(
             "--overlay",
-            help="FLAIR, T2, earlier T1 or map of labels of the scan that the recipe was projected "
+            help="FLAIR, T2, earlier T1 or label map of the scan that the recipe was projected "
             "from: aligned to it and drawn over the planes. Edits do not move it.",
             show_default=False,
         ),

@@ -256,8 +256,8 @@ def cascade(
         Scale,
         typer.Option(
             "--scale",
-            help="What is drawn: the layout of the folds, a whole brain on half the grid, or the "
-            "fine bands, cube by cube.",
+            help="What is generated: the layout of the folds, a whole brain on half the grid, or "
+            "the fine bands, cube by cube.",
         ),
     ] = Scale.LAYOUT,
     batch: Annotated[

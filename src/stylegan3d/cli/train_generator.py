@@ -113,7 +113,7 @@ def train_generator(
     ] = None,
     precision: Annotated[
         Precision | None,
-        typer.Option("--precision", help="Of the feature maps.", show_default="auto"),
+        typer.Option("--precision", help="Precision of the feature maps.", show_default="auto"),
     ] = None,
     discriminator_patch: Annotated[
         int | None,

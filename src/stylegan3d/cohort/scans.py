@@ -182,7 +182,7 @@ def named(items: list[Item]) -> list[Item]:
     twice = [item.name for item, key in zip(found, keys, strict=True) if keys.count(key) > 1]
     if twice:
         raise StyleGAN3DError(
-            f"{twice[0]} is there twice, in two folders or with two masks; project them into "
+            f"{twice[0]} is listed twice, in two folders or with two masks; project them into "
             "different output folders."
         )
     return found

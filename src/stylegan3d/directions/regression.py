@@ -23,7 +23,7 @@ def regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.
     known = fit & np.isfinite(target)
     if known.sum() < FEWEST_TO_FIT or np.ptp(target[known]) == 0:
         raise RecipeError(
-            f"{name_of(key)} is known for {known.sum()} subjects, or is the same in all: "
+            f"{name_of(key)} is known for only {known.sum()} subjects, or is the same in all: "
             f"a direction needs at least {FEWEST_TO_FIT} subjects that differ."
         )
     penalties = PENALTIES * w[known].var(axis=0).mean()

@@ -26,7 +26,7 @@ class EvaluationSettings:
     privacy_samples: Annotated[
         int, Option("Privacy samples", "Random brains for privacy.", low=2)
     ] = 400
-    seed: Annotated[int, Option("Seed", "Of the first random brain.", low=0)] = 0
+    seed: Annotated[int, Option("Seed", "Seed of the first random brain.", low=0)] = 0
     truncation: Annotated[
         float,
         Option(
@@ -43,7 +43,7 @@ class EvaluationSettings:
         str | None,
         Option(
             "Budget",
-            "Of projections.",
+            "Budget of the projections.",
             choices={**TITLES, "none": "no projections"},
         ),
     ] = Choices.budget

@@ -134,7 +134,7 @@ def told_by_cubes(
     counts = len(first), len(second)
     if min(counts) < LEAST:
         raise StyleGAN3DError(
-            f"Cubes are told apart with at least {LEAST} volumes of each kind, not {counts[0]} and "
+            f"Classifying cubes needs at least {LEAST} volumes of each kind, not {counts[0]} and "
             f"{counts[1]}."
         )
     unit = 2**LEVELS

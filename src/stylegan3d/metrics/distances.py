@@ -120,7 +120,7 @@ def gaussian_kernel(b: np.ndarray, bandwidth: float | None = None) -> Kernel:
     """The kernel of `rbf_distance` to `b` [m, features]."""
     s = bandwidth or float(np.median(pdist(b)))
     if s <= 0:
-        raise StyleGAN3DError("All real volumes are described alike; check them for copies.")
+        raise StyleGAN3DError("All real volumes have the same features; check them for copies.")
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.exp(-cdist(x, y, "sqeuclidean") / (2 * s**2))
@@ -173,7 +173,7 @@ def _check(a: np.ndarray, b: np.ndarray) -> None:
     if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
         raise StyleGAN3DError(
             f"A distance of {len(a)} to {len(b)} volumes cannot be measured; give at least two "
-            "of each, described alike."
+            "of each, with the same features."
         )
 
 

@@ -65,7 +65,7 @@ def _distances(made: np.ndarray, real: np.ndarray) -> np.ndarray:
     if min(len(made), len(real)) <= NEIGHBOURS or made.shape[1:] != real.shape[1:]:
         raise StyleGAN3DError(
             f"Precision and recall of {len(made)} and {len(real)} volumes cannot be measured; give "
-            f"more than {NEIGHBOURS} of each, described alike."
+            f"more than {NEIGHBOURS} of each, with the same features."
         )
     return np.asarray(pairwise_distances(made, real))
 

@@ -99,8 +99,8 @@ def permuted(
     scale = np.linalg.norm(interest - interest.mean(axis=0), axis=0)
     if np.linalg.matrix_rank(residual / np.where(scale > 0, scale, 1), tol=1e-6) < len(scale):
         raise StyleGAN3DError(
-            "What is compared follows from what is held fixed, or is the same for all brains: "
-            "hold less fixed, or compare something else."
+            "The compared column follows from those held fixed, or is the same for all brains: "
+            "hold less fixed, or compare another column."
         )
     unit, triangle = np.linalg.qr(residual)
     y = y.astype(np.float64)

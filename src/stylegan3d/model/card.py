@@ -64,13 +64,13 @@ def check_card(generator: Generator) -> None:
         card_text(generator.card)
     except KeyError as error:
         raise ModelError(
-            f"The card of the model '{generator.name}' says nothing of {error}, so its page cannot "
+            f"The card of the model '{generator.name}' does not give {error}, so its page cannot "
             "be written: complete card.json first."
         ) from None
     except (TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         raise ModelError(
-            f"The card of the model '{generator.name}' is not as a card is written "
-            f"({str(error)[:120]}), so its page cannot be: mend card.json first."
+            f"The card of the model '{generator.name}' is not valid "
+            f"({str(error)[:120]}), so its page cannot be written: correct card.json first."
         ) from None
 
 

@@ -549,7 +549,7 @@ def turned(data: np.ndarray, affine: np.ndarray, axes: str) -> tuple[np.ndarray,
     steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if np.abs(steps.T @ steps - np.eye(3)).max() > SHEAR:
         raise OutputError(
-            "The axes of this volume are not at right angles, which DICOM slices cannot hold: "
+            "The axes of this volume are not at right angles, which DICOM does not allow: "
             "save it in the model's space."
         )
     change = ornt_transform(io_orientation(affine), nib.orientations.axcodes2ornt(axes))

@@ -78,7 +78,7 @@ class Directions:
         if self.age_reading is not None:
             reading = np.array(self.age_reading, dtype=np.float32)
             if reading.shape != (self.vectors.shape[-1] + 1,) or not np.isfinite(reading).all():
-                raise RecipeError("The weights that tell the age do not fit these directions.")
+                raise RecipeError("The weights that predict the age do not fit these directions.")
             reading.setflags(write=False)
             object.__setattr__(self, "age_reading", reading)
         count = len(self.names)

@@ -91,7 +91,7 @@ class Label:
             given = f"{len(self.numbers)} numbers" if self.numbers else "named values"
             raise RecipeError(
                 f"{name} takes a label of {size} numbers, but the recipe has {given}: "
-                f"write such as {','.join(['1', *['0'] * (size - 1)][:6])}{',…' * (size > 6)}."
+                f"write for example {','.join(['1', *['0'] * (size - 1)][:6])}{',…' * (size > 6)}."
             )
         return torch.tensor([self.numbers], dtype=torch.float32)
 

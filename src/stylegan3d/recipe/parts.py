@@ -208,7 +208,9 @@ class Edit:
                 "from its recipe."
             )
         if self.former not in (None, True):
-            raise RecipeError("An edit is along a former direction (true) or does not say so.")
+            raise RecipeError(
+                "The entry 'former' of an edit can only be true: correct it, or leave it out."
+            )
         object.__setattr__(self, "strength", finite(self.strength, "The strength of an edit"))
         if self.layers is None:
             return

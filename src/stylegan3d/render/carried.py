@@ -478,6 +478,6 @@ def _check_same(original: Original, described: Mapping[str, Any]) -> None:
         apart = np.inf
     if not apart <= SAME_POSE:
         raise ScanError(
-            f"{described.get('path')} was projected in another pose than it lies in now: project "
+            f"{described.get('path')} was not projected in the pose that it has now: project "
             "it again, or undo the change of its pose."
         )

@@ -142,7 +142,7 @@ def check_claim(path: Path) -> None:
     offset, size = _claimed(path)
     if not 0 <= offset <= LARGEST_OFFSET:
         raise ScanError(
-            f"{path} says that its image begins at byte {offset:.4g}, which no scan's does; its "
+            f"{path} says that its image begins at byte {offset:.4g}, which is impossible; its "
             "header is damaged: export the scan again."
         )
     image = path.with_suffix(".img") if _is(path, PAIR) else path
@@ -226,7 +226,7 @@ def check_content(path: Path) -> None:
                 found += len(piece)
                 if found > most or (found > SUSPICIOUS and found > LARGEST_RATIO * packed):
                     raise ScanError(
-                        f"{path} unpacks to far more than a scan's file holds; it is damaged or "
+                        f"{path} unpacks to far more than any scan file contains; it is damaged or "
                         "was made to fill the memory: export the scan again."
                     )
     except READ_ERRORS as error:

@@ -26,8 +26,8 @@ def read_map(path: Path) -> tuple[np.ndarray, Space]:
         shape = shape[:-1]
     if len(shape) != 3 or np.prod(np.asarray(shape, np.float64)) > checks.MAX_VOXELS:
         raise ScanError(
-            f"{path} is no volume: it has {' x '.join(map(str, image.shape))} values; give a NIfTI "
-            "file with three axes."
+            f"{path} is not a volume: it has {' x '.join(map(str, image.shape))} values; give a "
+            "NIfTI file with three axes."
         )
     checks.check_type(path, image.get_data_dtype())
     checks.check_content(path)

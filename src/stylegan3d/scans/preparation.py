@@ -170,9 +170,9 @@ def _check_sign(scan: ScanData, mask: np.ndarray) -> None:
     inside = scan.data[mask]
     if np.mean(inside <= 0) > 0.5 or np.mean(inside < 0) > NEGATIVE_SHARE:
         raise ScanError(
-            f"{scan.path} has negative or zero intensities inside the brain, as z-scores have, and "
-            "CT scans; of z-scores give the original scan, or add a constant so that the "
-            "background is 0, and instead of a CT a T1-weighted MR scan."
+            f"{scan.path} has negative or zero intensities inside the brain, like z-scores or "
+            "CT scans; instead of z-scores give the original scan, or add a constant so that the "
+            "background is 0; instead of a CT give a T1-weighted MR scan."
         )
 
 

@@ -150,8 +150,8 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
     rigid, agreement = _aligned(scan, image)
     if agreement < LEAST_AGREEMENT:
         raise ScanError(
-            f"{image.path.name} could not be brought onto {scan.path.name}: they hardly agree in "
-            f"any pose near their headers' (agreement {agreement:.2f}, at least "
+            f"{image.path.name} could not be aligned to {scan.path.name}: they hardly agree in "
+            f"any pose near that of their headers (agreement {agreement:.2f}, at least "
             f"{LEAST_AGREEMENT:g} is needed). Check that both show the same head and that the "
             "orientation in the header is right."
         )
@@ -201,7 +201,7 @@ def _aligned(scan: ScanData, image: ScanData) -> tuple[np.ndarray, float]:
         found.append((levels[1][0].shares(levels[1][1], pose), pose))
     if not found:
         raise ScanError(
-            f"{image.path.name} lies beside {scan.path.name}, not on it; check that both show the "
+            f"{image.path.name} does not overlap {scan.path.name}; check that both show the "
             "same head."
         )
     best = max(found, key=lambda one: one[0])[1]
@@ -300,6 +300,6 @@ def _check_overlap(scan: ScanData, image: ScanData) -> None:
     there = resample((image.data != 0).astype(np.float32), image.space, scan.space)
     if not (there > 0).any():
         raise ScanError(
-            f"Nothing of {image.path.name} lies on {scan.path.name} where their headers put them; "
-            "check that both belong together."
+            f"By their headers, {image.path.name} and {scan.path.name} do not overlap; check that "
+            "both belong together."
         )

@@ -101,9 +101,9 @@ def _of_curves(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
         unsure = len(numbers) < 4 or not numbers[1] < numbers[2] < numbers[3]
         if measure not in ALL_MEASURES or sex[:1] not in ("F", "M") or unsure:
             raise StyleGAN3DError(
-                f"Line {number} of {path} is no point of a curve: give {', '.join(CURVE_COLUMNS)} "
-                "(or mean and sd), measures as `stylegan3d segment` names them, sex F or M, and "
-                "limits that rise."
+                f"Line {number} of {path} is not a point of a curve: give "
+                f"{', '.join(CURVE_COLUMNS)} (or mean and sd), measures as "
+                "`stylegan3d segment` names them, sex F or M, and increasing limits."
             )
         points.setdefault((measure, sex[:1]), []).append(numbers)
     tables = {}

@@ -272,4 +272,6 @@ def bundled_reader() -> Reader:
     try:
         return reader_from(read_json(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StyleGAN3DError(f"{path} cannot be read ({error}): install again.") from error
+        raise StyleGAN3DError(
+            f"{path} cannot be read ({error}): install this program again."
+        ) from error

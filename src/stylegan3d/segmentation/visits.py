@@ -228,7 +228,7 @@ def visits_of(
         raise ScanError(
             f"The folds of {first.scan.path.name} and {second.scan.path.name} do not agree "
             f"(correlation {pair.agreement:.2f}, of one person at least {LEAST_AGREEMENT:g}): they "
-            "are of two persons, or could not be aligned; give two scans of one person."
+            "show two different people, or could not be aligned; give two scans of one person."
         )
     report(0.8, "Registering the brains")
     middle, weights = _middle(*pair.volumes)
@@ -270,7 +270,8 @@ def check_pair(first: ScanData, second: ScanData) -> None:
     people = [re.findall(r"sub-([A-Za-z0-9]+)", name)[:1] for name in (one, two)]
     if all(people) and people[0] != people[1]:
         raise ScanError(
-            f"{one} and {two} are of two persons, by their names; give two scans of one person."
+            f"{one} and {two} show two different people, by their names; give two scans "
+            "of one person."
         )
     sexes = first.person.sex, second.person.sex
     if all(sexes) and sexes[0] != sexes[1]:

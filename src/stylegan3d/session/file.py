@@ -188,7 +188,7 @@ def _state(plain: dict[str, Any], folder: Path) -> SessionState:
         favourites[model] = (*favourites.get(model, ()), kept)
     model = plain["model"]
     if not isinstance(plain["view"], dict) or not is_int(plain["position"]):
-        raise SessionError("A session's view and position have another form.")
+        raise SessionError("The view or the position of this session is not valid.")
     return SessionState(
         tuple(recipe(data) for data in plain["states"]),
         plain["position"],

@@ -127,7 +127,7 @@ class Choices:
         int | None,
         Option(
             "Repetitions",
-            "Repeat the search so many times from other starts; map where results differ.",
+            "Repeat the search this many times from other starts; map where results differ.",
             low=2,
         ),
     ] = None

@@ -86,8 +86,8 @@ class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
         """The data set, checked to have the run's grid."""
         if tuple(self.shape.shape) != tuple(source.space.shape):
             raise ModelError(
-                f"The run is of volumes of {self.shape.shape} voxels, but the data set's have "
-                f"{source.space.shape}; resume it with the data set it began with."
+                f"The run was begun with volumes of {self.shape.shape} voxels, but the data set's "
+                f"have {source.space.shape}; resume it with the data set it began with."
             )
         return source
 

@@ -82,7 +82,7 @@ def export_autoencoder(
     network = run.average
     rows = [pack.table[row] for row in pack.indices("train")]
     if len(rows) < 3:
-        raise ModelError("Two subjects have no distribution; train on more.")
+        raise ModelError("Two subjects are too few for a distribution; train on more.")
     if labels:
         check_columns(pack, labels)
     latents = people_latents(LatentEncoder(network), pack, progress)

@@ -74,7 +74,7 @@ def generator_of(people: People) -> Generator:
     config = anatomy_network(generator).config
     if generator.encoder is None or config.head != "haar" or not config.image_basis:
         raise ModelError(
-            f"'{generator.name}' cannot be given a cascade: that takes an encoder, basis images "
+            f"'{generator.name}' cannot be given a cascade: that needs an encoder, basis images "
             "and a `haar` head."
         )
     if generator.space.shape != people.pack.space.shape:

@@ -72,7 +72,7 @@ class DiffusionSettings(RunSettings):
         if self.people < 1:
             raise ModelError("A run needs at least one person in each step; ask for more.")
         if min(self.middle, self.spread) <= 0:
-            raise ModelError("The noise of a diffusion has a strength and a spread above zero.")
+            raise ModelError("The noise of a diffusion needs a strength and a spread above zero.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,8 +244,8 @@ def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
     """The encoder of an autoencoder; ModelError if it does not fit the data set."""
     if not isinstance(stage.encoder, LatentEncoder) or stage.family != VAE:
         raise ModelError(
-            f"{stage.name} is not a variational autoencoder with encoder: a diffusion learns the "
-            "latents of one that `stylegan3d train vae` made."
+            f"{stage.name} is not a variational autoencoder with an encoder: a diffusion learns "
+            "the latents of one that `stylegan3d train vae` made."
         )
     if tuple(stage.shape) != tuple(pack.space.shape):
         raise ModelError(

@@ -164,7 +164,7 @@ def check_flow(generator: Generator, pack: Pack) -> None:
     """
     if isinstance(generator.synthesis, LatentSynthesis):
         if generator.encoder is None:
-            raise ModelError(f"'{generator.name}' cannot be given a flow: that takes an encoder.")
+            raise ModelError(f"'{generator.name}' cannot be given a flow: that needs an encoder.")
     elif not isinstance(generator.synthesis, AnatomyNetwork):
         raise ModelError(
             f"'{generator.name}' cannot be given a flow: only anatomy models, autoencoders and "
@@ -174,7 +174,7 @@ def check_flow(generator: Generator, pack: Pack) -> None:
         config = generator.synthesis.config
         if generator.encoder is None or not config.detail_basis or not config.deformation:
             raise ModelError(
-                f"'{generator.name}' cannot be given a flow: that takes an encoder, detail images "
+                f"'{generator.name}' cannot be given a flow: that needs an encoder, detail images "
                 "and a deformation."
             )
     if generator.space.shape != pack.space.shape:

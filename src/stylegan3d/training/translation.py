@@ -57,9 +57,9 @@ class TranslationRecipe(Recipe[TranslationNetwork, PaintedPeople]):
         grid, regions = source.pack.space.shape, len(source.regions.groups)
         if tuple(self.shape.shape) != tuple(grid) or self.shape.regions != regions:
             raise ModelError(
-                f"The run is of volumes of {self.shape.shape} voxels and {self.shape.regions} "
-                f"regions, but these have {tuple(grid)} and {regions}; resume it with the data "
-                "set and the labels it began with."
+                f"The run was begun with volumes of {self.shape.shape} voxels and "
+                f"{self.shape.regions} regions, but these have {tuple(grid)} and {regions}; resume "
+                "it with the data set and the labels it began with."
             )
         return source
 

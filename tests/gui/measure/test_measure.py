@@ -370,7 +370,7 @@ def test_what_changed_is_shown_for_its_patient_alone(
     dialog.openRequested.emit(second_file)
     window.wait(lambda: dialog.start.isEnabled())
     window.click("measure.visits_start")
-    window.wait(lambda: "two persons, by their names" in dialog.told.text())
+    window.wait(lambda: "two different people, by their names" in dialog.told.text())
 
     dialog.openRequested.emit(earlier)
     window.wait(lambda: dialog.other.currentText() == earlier.name and dialog.start.isEnabled())
