@@ -443,7 +443,7 @@ def _valued(
         tip = _(
             "95 % of people of this age, sex and head size have {low} to {high} {unit}.\n"
             "Another scanner may shift z by {scanner}."
-        ).format(low=low, high=high, unit=unit_of(measure), scanner=f"{score.scanner:.1f}")
+        ).format(low=low, high=high, unit=unit_of(measure), scanner=of_engine(score.shift))
         words[z_cell] = (score.words[0], tip, abs(score.z) > beyond)
     return words
 
@@ -467,6 +467,7 @@ def as_table(measured: Measured, numbers: Numbers) -> str:
             cells[4] = f"{100 * (value - before) / before:.2f}" if before > 0 else ""
         score = numbers.scores.get(name)
         if score is not None:
-            cells[5:] = f"{score.z:.2f}", f"{score.percentile:.1f}", f"{score.scanner:.2f}"
+            shift = "" if score.scanner is None else f"{score.scanner:.2f}"
+            cells[5:] = f"{score.z:.2f}", f"{score.percentile:.1f}", shift
         lines.append("\t".join(cells))
     return "\n".join(lines) + "\n"

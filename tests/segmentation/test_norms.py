@@ -104,6 +104,7 @@ def test_published_curves_are_norms_at_their_ages(tmp_path):
     assert set(found.scores) == {"ventricle_ml"}
     score = found.scores["ventricle_ml"]
     assert (score.low, score.expected, score.high) == (9, 18, 45)
+    assert (score.scanner, score.shift) == (None, "an unknown amount")
     assert (score.z, score.percentile) == pytest.approx((1.96, 97.5), abs=0.01)
     assert norms.score("ventricle_ml", 13.5, Person(50, "F"), 0).z == pytest.approx(-0.98, abs=0.01)
     curve = curve_of(found, "ventricle_ml")

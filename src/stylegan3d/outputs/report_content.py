@@ -13,6 +13,7 @@ from stylegan3d.outputs.report import SCAN, Case
 from stylegan3d.projection.verdicts import TITLES
 from stylegan3d.scans.person import SEXES
 from stylegan3d.segmentation.curves import Curve, curve_of
+from stylegan3d.segmentation.norms import UNKNOWN_SHIFT
 from stylegan3d.segmentation.regions import MIDLINE, PAIRED
 from stylegan3d.segmentation.words import (
     AS_TISSUES,
@@ -176,11 +177,12 @@ def _marked(case: Case) -> Iterator[str]:
     ]
     more = f"; and {len(beyond) - NAMED} more" if len(beyond) > NAMED else ""
     by_chance = 2 * len(scores) * float(ndtr(-limit))
-    shift = max(score.scanner for score in scores.values())
+    known = [score.scanner for score in scores.values() if score.scanner is not None]
+    shift = f"up to {max(known):.1f}" if known else UNKNOWN_SHIFT
     yield (
         f"Beyond z ±{limit:g}: {'; '.join(told) + more if told else 'nothing'}. Of {len(scores)} "
         f"measures about {by_chance:.0f} are in a healthy person; another scanner may shift z by "
-        f"up to {shift:.1f}."
+        f"{shift}."
     )
 
 

@@ -37,6 +37,7 @@ POWERS = (0.0, 0.5, 1.0)
 FEWEST = 40
 #: A site with fewer people has no shift of its own.
 FEWEST_AT_SITE = 8
+UNKNOWN_SHIFT = "an unknown amount"
 #: Of a normal distribution: 95 % lie within.
 WIDE = 1.959964
 
@@ -53,8 +54,9 @@ class Score:
         0 to 100.
     expected, low, high : float
         Median, and the limits between which 95 % of such people lie, in the measure's unit.
-    scanner : float
-        By how much z another scanner may shift: the largest mean z of one of the sites.
+    scanner : float or None
+        By how much z another scanner may shift: the largest mean z of one of the sites; None where
+        the people are of no known sites.
     """
 
     z: float
@@ -62,12 +64,17 @@ class Score:
     expected: float
     low: float
     high: float
-    scanner: float = 0.0
+    scanner: float | None = None
 
     @property
     def words(self) -> tuple[str, str]:
         """z and percentile as they are shown everywhere."""
         return score_text(self.z, self.percentile)
+
+    @property
+    def shift(self) -> str:
+        """`scanner` as it is shown everywhere."""
+        return UNKNOWN_SHIFT if self.scanner is None else f"{self.scanner:.1f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +171,7 @@ class Norms:
         low, expected, high = (
             float(_unpowered(middle + k * spread, power)[0]) for k in (-WIDE, 0, WIDE)
         )
-        shifts = self.curves[measure].sites.values()
-        scanner = max(map(abs, shifts), default=0.0)
+        scanner = max(map(abs, self.curves[measure].sites.values()), default=None)
         return Score(float(z[0]), 100 * float(ndtr(z[0])), expected, low, high, scanner)
 
     def curve(

@@ -86,7 +86,7 @@ class Numbers:
                 "expected": round(score.expected, 3),
                 "low": round(score.low, 3),
                 "high": round(score.high, 3),
-                "scanner_z": round(score.scanner, 2),
+                "scanner_z": None if score.scanner is None else round(score.scanner, 2),
             }
             for name, score in self.scores.items()
         }
@@ -262,7 +262,7 @@ def lines_of(numbers: Numbers, hidden: Collection[str] = ()) -> Iterator[str]:
             z, percentile = score.words
             low, high = (value_text(name, limit) for limit in (score.low, score.high))
             line += f", z {z}, percentile {percentile} (95 % of such people {low} to {high}"
-            line += f"; another scanner may shift z by {score.scanner:.1f})"
+            line += f"; another scanner may shift z by {score.shift})"
         yield line
     if numbers.reading is not None:
         yield f"Reading: {numbers.reading}"
