@@ -63,7 +63,7 @@ class Welcome(Card):
         self.case = controls.push_button(
             _("Worked case"),
             "welcome.case",
-            _("Follow a whole case with your own hands, in three minutes."),
+            _("Work through a whole case yourself, in three minutes."),
         )
         self.skip = controls.push_button(
             _("Skip"), "welcome.skip", _("Close this; Help shows it again.")

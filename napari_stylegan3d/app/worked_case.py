@@ -69,7 +69,10 @@ STEPS = (
         "Project",
         "project.budget",
         _("Choose a short search"),
-        _("Choose Draft under Search: it takes a few seconds. Standard follows the scan closer."),
+        _(
+            "Choose Draft under Search: it takes a few seconds. Standard follows the scan "
+            "more closely."
+        ),
         lambda _, box: box.currentData() == "draft",
     ),
     Step(
@@ -86,14 +89,17 @@ STEPS = (
         "",
         "project.show.model",
         _("See what the model knows"),
-        _("Switch to Model's brain: this is synthetic. What is missing in it, the model lacks."),
+        _(
+            "Switch to Model's brain: this is synthetic. What is missing in it, the model "
+            "cannot show."
+        ),
         lambda context, _: context.session.shown.what == "model",
     ),
     Step(
         "Compare",
         "compare.choose",
         _("Compare it with the scan"),
-        _("Press Choose A and take the scan."),
+        _("Press Choose A and choose the scan."),
         lambda context, _: context.session.shown.second is not None,
     ),
     Step(

@@ -150,7 +150,7 @@ class Row(QObject):
         if len(self._kept) >= MOST:
             return _("Four brains fit: remove one to add another.")
         if session.shown.what == "scan" and session.placed is None:
-            return _("Align the scan first: before that it has another space than the others.")
+            return _("Align the scan first: until then it is not in the same space as the others.")
         if self._current is None or self.comparison.is_preview:
             return _("Wait for the full volume.")
         return ""

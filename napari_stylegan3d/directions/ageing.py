@@ -42,7 +42,10 @@ class AgeingBox(QWidget):
             _("Ageing"),
             YEARS,
             _(" y"),
-            _("Age the brain by so many years, -40 to 40; orange: ages it has not learned."),
+            _(
+                "Age the brain by this many years, -40 to 40; orange: ages outside the "
+                "training data."
+            ),
         )
         self.unknown = SliderRange(self.years)
         self.age = DecimalBox()
@@ -51,11 +54,9 @@ class AgeingBox(QWidget):
         self.age.setDecimals(0)
         self.age.setSuffix(_(" years"))
         self.age.setKeyboardTracking(False)
-        self.age.setToolTip(
-            _("Age now, in years, 0 to 110: as it looks to the model until you enter it.")
-        )
+        self.age.setToolTip(_("Age now, in years, 0 to 110: the apparent age until you enter it."))
         self.estimate = controls.tool_button(
-            controls.RESET_GLYPH, "directions.age_estimate", _("Use the age it looks to the model.")
+            controls.RESET_GLYPH, "directions.age_estimate", _("Use the apparent age.")
         )
         self.told = controls.hint(name="directions.age_told")
         self._lay_out()
@@ -112,11 +113,9 @@ class AgeingBox(QWidget):
         self.unknown.show_known(trajectory.youngest - now, trajectory.oldest - now)
         how = _("as entered")
         if not self._given:
-            how = _("as it looks to the model")
+            how = _("apparent age")
             if trajectory.error is not None:
-                how = _("as it looks to the model, ± {years:.0f} years").format(
-                    years=trajectory.error
-                )
+                how = _("apparent age, ± {years:.0f} years").format(years=trajectory.error)
         self.how.setText(how)
         self.estimate.setEnabled(self._given)
         lines = trajectory.lines(now, now + years) if years else []

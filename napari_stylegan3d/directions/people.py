@@ -76,7 +76,7 @@ class PeopleDialog(QDialog):
         self.by.setToolTip(_("Column that is compared: groups or a number."))
         self.fixed = QListWidget()
         self.fixed.setObjectName("directions.people_fixed")
-        self.fixed.setToolTip(_("Columns whose influence is taken out."))
+        self.fixed.setToolTip(_("Columns whose influence is removed."))
         self.fixed.setMaximumHeight(controls.scaled(84))
         self.start = button(
             _("Compare groups"),

@@ -55,7 +55,7 @@ def tip_of(entry: Entry, label: str = "", seen: Range | None = None) -> str:
         _(
             "In standard deviations of random brains; 0, the line, is this brain. The slider ends "
             "where the training subjects end, at {low:+.1f} and {high:+.1f}; you can type up to "
-            "±10. Orange: nobody was seen there."
+            "±10. Orange: no training subject lies there."
         ).format(low=seen[0], high=seen[1])
     )
     return "\n".join(lines)

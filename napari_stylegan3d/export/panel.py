@@ -272,7 +272,7 @@ class ExportPanel(Panel):
         if not wanted:  # looking at the series reads files, and recipes change many times a second
             return
         found = self._series()
-        own = _("DICOM: a study of its own, of no patient")
+        own = _("DICOM: a new study without a patient")
         joined = _("DICOM: joins the patient and study of {name}")
         self.joins.setText(own if found is None else joined.format(name=found[0]))
 

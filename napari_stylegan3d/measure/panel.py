@@ -93,7 +93,10 @@ class MeasureBox(Fold):
         super().__init__(
             _("Measure"),
             "measure.fold",
-            _("Volumes of tissues and regions, and where they lie for age, sex and head size."),
+            _(
+                "Volumes of tissues and regions, compared with people of the same age, sex and "
+                "head size."
+            ),
             guide="measure",
             scrolls=True,
         )
@@ -103,7 +106,7 @@ class MeasureBox(Fold):
         self.column.setContentsMargins(0, 0, 6, 4)
         outer.insertWidget(0, controls.line())
         self.of = controls.hint("", "measure.of")
-        self.of.setToolTip(_("What the volumes are of, and what the changes are relative to."))
+        self.of.setToolTip(_("What was measured, and what the changes are relative to."))
         self.column.addWidget(self.of)
         self._make_person()
         self.cells: dict[str, QLabel] = {}
@@ -115,7 +118,7 @@ class MeasureBox(Fold):
         self.reading = controls.hint("", "measure.reading")
         self.reading.setToolTip(
             _(
-                "Age and sex as the volumes suggest them. Nine of ten people lie within the "
+                "Age and sex that the volumes suggest. Nine of ten people lie within the "
                 "interval, at the sites it was made with; another scanner shifts it by some years."
             )
         )
@@ -206,7 +209,7 @@ class MeasureBox(Fold):
         self.age.setToolTip(
             _(
                 "Age of the person in years, for z and percentiles (18 to 80); from the scan's "
-                "files where they tell it. 0: unknown."
+                "files if given there. 0: unknown."
             )
         )
         self.sex = QComboBox()
@@ -214,7 +217,7 @@ class MeasureBox(Fold):
         for text, sex in ((NONE, None), (_("Woman"), "F"), (_("Man"), "M")):
             self.sex.addItem(text, sex)
         self.sex.setToolTip(
-            _("Sex of the person, for z and percentiles; from the scan's files if they tell it.")
+            _("Sex of the person, for z and percentiles; from the scan's files if given there.")
         )
         self.norms = QComboBox()
         self.norms.setObjectName("measure.norms")
@@ -260,7 +263,7 @@ class MeasureBox(Fold):
         self.unusual.setToolTip(
             _(
                 "A z beyond this, 1 to 5 standard deviations, is bold here and marked in reports. "
-                "Of healthy people 5 % lie beyond ±2 in any one measure."
+                "In any one measure 5 % of healthy people lie beyond ±2."
             )
         )
         self.unusual.valueChanged.connect(self._on_unusual)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NONE = "–"
 ABOUT = _(
-    "Two T1-weighted scans of one person, best of one scanner and protocol: what changed, beside "
+    "Two T1-weighted scans of one person, best from one scanner and protocol: what changed, beside "
     "the test-retest error and what the norms expect. You can drop the other scan here."
 )
 LONGEST_YEARS = 100.0
@@ -49,7 +49,7 @@ COLUMNS = (
     (_("Error"), _("95 % of repeated scans of an unchanged brain differ by less.")),
     (
         _("Expected"),
-        _("By how much the norms change in as many years at this age, sex and head size."),
+        _("By how much the norms change in the same time at this age, sex and head size."),
     ),
 )
 #: Maps that can lie over the patient's scan.
@@ -110,7 +110,7 @@ class VisitsDialog(QDialog):
         self.years.setToolTip(
             _(
                 "Years between both visits, for the rate and the expected change; 0: unknown, "
-                "unless both files tell the age."
+                "unless both files give the age."
             )
         )
         self.person = controls.hint(name="measure.visits_person")

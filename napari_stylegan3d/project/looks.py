@@ -54,7 +54,7 @@ SEGMENTS = (
     (
         "residual",
         _("Model − scan"),
-        _("What the model's brain differs in from the scan, in intensity."),
+        _("Where the model's brain differs from the scan, in intensity."),
         "Ctrl+5",
     ),
     (

@@ -357,7 +357,7 @@ class Seconds(QObject):
         elif labels is not None:
             name = labels.name
         if reading and self._reading is not None:
-            words = _("Reading {name} and moving it onto the scan…")
+            words = _("Reading {name} and aligning it to the scan…")
             note, bad = words.format(name=self._reading[1].choice.path.name), False
         there = now is not None and now.image is not None
         map_name = "" if labels is None else labels.name

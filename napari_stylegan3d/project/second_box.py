@@ -47,7 +47,7 @@ class SecondBox(QWidget):
         self.setAcceptDrops(True)
         self.setToolTip(
             _(
-                "FLAIR, T2, an earlier T1 or a map of labels, shown over the patient's scan. Drop "
+                "FLAIR, T2, an earlier T1 or a label map, shown over the patient's scan. Drop "
                 "it here."
             )
         )
@@ -55,8 +55,8 @@ class SecondBox(QWidget):
             _("Open…"),
             "second.open",
             _(
-                "Open a second image of this patient: FLAIR, T2, an earlier T1 or a map of "
-                "labels\n(NIfTI, MGH or DICOM). It is moved onto the scan."
+                "Open a second image of this patient: FLAIR, T2, an earlier T1 or a label "
+                "map\n(NIfTI, MGH or DICOM). It is aligned to the scan."
             ),
         )
         menu = QMenu(self)
@@ -69,8 +69,8 @@ class SecondBox(QWidget):
         self.how.setObjectName("second.how")
         self.how.setToolTip(
             _(
-                "How it comes to lie on the scan. Automatically: images on the scan's own grid "
-                "stay as\nthey are, others are moved and turned until both agree best."
+                "How it is aligned to the scan. Automatically: images on the scan's own grid "
+                "stay as\nthey are, others are moved and rotated until both agree best."
             )
         )
         for key, text in HOWS.items():

@@ -42,7 +42,7 @@ SIGNS = {
         _("Hide the face of a head"),
         _(
             "Show heads without their face, in the planes and in 3D. Files are not changed.\n"
-            "The cut is placed by the shape of the head: look before you show it to others."
+            "The cut follows the shape of the head: check it before you show it to others."
         ),
     ),
 }

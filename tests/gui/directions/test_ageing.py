@@ -96,7 +96,7 @@ def test_an_age_that_was_entered_is_that_of_this_brain_alone(window, ageing):
     window.session.change(Recipe(Source("seed", 77)))
     window.settle()
     assert age.value() == 50
-    assert "looks to the model" in window.find("directions.age_how").text()
+    assert "apparent age" in window.find("directions.age_how").text()
 
 
 def test_a_model_that_knows_no_ages_has_no_such_slider(window):

@@ -285,7 +285,7 @@ def test_dicom_joins_the_study_of_whose_brain_it_is(window, export, tmp_path, sc
         }
         assert {s.SyntheticData for s in slices} == {"YES"}
     window.set("browse.seed", 5)
-    assert "of no patient" in window.find("export.dicom_study").text()
+    assert "without a patient" in window.find("export.dicom_study").text()
     window.find("export.folder").setText(str(tmp_path / "nobody"))
     window.click("export.save")
     assert "Saved" in saved(window)
