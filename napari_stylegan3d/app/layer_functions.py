@@ -111,14 +111,18 @@ def _start(
     work: Callable[..., list[LayerDataTuple]], doing: str, *layers_and_options: Any
 ) -> FunctionWorker[list[LayerDataTuple]]:
     """Run in a thread; errors are shown as one sentence."""
-    return create_worker(
+    worker = create_worker(
         work,
         *layers_and_options,
-        _start_thread=True,
+        _start_thread=False,
         _ignore_errors=True,
         _progress={"desc": doing},
-        _connect={"errored": partial(tell_error, doing=doing)},
     )
+    # What napari connects takes no error, which PySide6 passes; "finished" overwrites it anyway.
+    worker.errored.disconnect()
+    worker.errored.connect(partial(tell_error, doing=doing))
+    worker.start()
+    return worker
 
 
 def _scan_of(layer: Image | None) -> Any:

@@ -57,6 +57,8 @@ def test_the_document_lists_exactly_the_windows_controls(window, model):
 
 def kind_of_measure(found: re.Match[str]) -> str:
     """Rows of tissues and of regions are listed once each."""
+    if found[1] == "visits":
+        return found[0]
     return "measure.TISSUE." if found[1] in VOLUMES else "measure.REGION."
 
 
