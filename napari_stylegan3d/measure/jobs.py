@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -225,7 +225,9 @@ def compare_visits(report: Report, pair: Pair) -> ComparedVisits:
             cache=pair.cache,
             progress=lambda share, note: report(round(100 * share), 100, note),
         )
-    return ComparedVisits(pair, visits)
+    # Results stay as long as the window: without scans, which may be on disk by then.
+    scan, other = pair.scan.without_voxels(), pair.other.without_voxels()
+    return ComparedVisits(replace(pair, scan=scan, other=other), visits.without_scans())
 
 
 def save_compared(report: Report, compared: ComparedVisits, folder: Path) -> Path:

@@ -55,9 +55,9 @@ class Visiting(QObject):
         #: The second image of a case, by its key; the window sets it.
         self.second: Callable[[str], Scan | None] = lambda _key: None
         self.found: dict[str, ComparedVisits] = {}
-        #: What was said of a patient last, files opened for them, and the scan that was chosen.
+        #: What was said of a patient last, the file opened for them, and the scan that was chosen.
         self._told: dict[str, str] = {}
-        self._opened: dict[str, list[Scan]] = {}
+        self._opened: dict[str, Scan] = {}
         self._chosen: dict[str, str] = {}
         self._others: list[Scan] = []
         self._key = ""
@@ -159,7 +159,7 @@ class Visiting(QObject):
             return []
         beside = self.second(self._key)
         others = [other.scan for other in reversed(self.session.cases) if other.key != case.key]
-        every = [*reversed(self._opened.get(self._key, [])), beside, *others]
+        every = [self._opened.get(self._key), beside, *others]
         known = {scan.sha256: scan for scan in reversed(every) if scan is not None}
         return [scan for sha256, scan in reversed(known.items()) if sha256 != case.scan.sha256]
 
@@ -200,7 +200,7 @@ class Visiting(QObject):
                 self.dialog.chooser.ask(result.question, result.entries)
                 self.dialog.told.setText("")
             return
-        self._opened.setdefault(key, []).append(result)
+        self._opened[key] = result
         self._chosen[key] = result.sha256
         if key == self._key:
             self._show()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -49,6 +49,10 @@ class ScanData:
     doubts: list[str] = field(default_factory=list)
     contrast: str = ""
     person: Person = field(default_factory=Person)
+
+    def without_voxels(self) -> Self:
+        """What is known of the scan, for a result that outlives its voxels."""
+        return replace(self, data=np.zeros((0, 0, 0), np.float32))
 
     @property
     def space(self) -> Space:

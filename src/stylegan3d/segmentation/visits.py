@@ -12,7 +12,7 @@ measures both). Exchanging the visits exchanges all results.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,14 @@ class Visits:
     def warnings(self) -> list[str]:
         """What the user should check."""
         return list(map(str, checks(self.notes)))
+
+    def without_scans(self) -> Visits:
+        """The same without the voxels of both scans on their own grids, which take memory."""
+        first, second = (
+            replace(one, scan=one.scan.without_voxels(), prepared=None)
+            for one in (self.pair.first, self.pair.second)
+        )
+        return replace(self, pair=replace(self.pair, first=first, second=second))
 
     def affine_in(self, scan: ScanData) -> np.ndarray:
         """(4, 4) voxels of the half-way grid to RAS+ mm of one of both scans, which lies there."""

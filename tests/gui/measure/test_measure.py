@@ -18,6 +18,8 @@ from napari_stylegan3d.views.captions import NAMES
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.evaluation import visit_files
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
+from stylegan3d.scans import AlignedScan
+from stylegan3d.scans.halfway import Halfway
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation import inference, norm_files, norms, repeats, visits
@@ -336,10 +338,11 @@ def engine(window, monkeypatch):
             progress(0.2, "Aligning")
         percent = np.zeros(space.shape, np.float32)
         percent[2, 3, 4] = 20
-        lying = [SimpleNamespace(scan=scan, rigid=np.eye(4)) for scan in (first, second)]
-        pair: Any = SimpleNamespace(
-            first=lying[0], second=lying[1], space=space, volumes=(percent, 2 * percent)
+        one, other = (
+            AlignedScan(percent, space, np.eye(4), 1.0, percent > 0, 1.0, [], scan)
+            for scan in (first, second)
         )
+        pair = Halfway(one, other, (percent, 2 * percent), 0.0, 0.0, 1.0)
         changes = {"ventricle_ml": Change("ventricle_ml", 20.0, 24.0, 2.0, 0.4)}
         notes = [Note("check", "look at the borders.")]
         middle, labels = np.ones_like(percent), cast(Any, None)
@@ -391,6 +394,8 @@ def test_what_changed_is_shown_for_its_patient_alone(
     assert (first, second) == (earlier.name, scan_file.name)
     assert (options["person"], options["years"]) == (Person(60.0, "F"), 2.0)
     assert options["repeats"].name == "the ward's"
+    (compared,) = visiting.found.values()
+    assert compared.pair.other.data.size == 0, "scans take memory"
     assert dialog.table.rowCount() == 0
     assert not dialog.maps.isEnabled()
     assert box.person == Person()
