@@ -38,8 +38,7 @@ MARGIN_PX = 10
 LETTER_LINES = 2
 #: Warnings break here, so as not to reach the letter in a narrow view.
 BREAKS = {" – ": " –\n", ", ": ",\n"}
-#: Narrower views abbreviate the slice position; still narrower ones, in which titles, letters and
-#: captions would overlap, omit what the opposite letter or the readout shows too.
+#: Narrower views abbreviate the slice position; still narrower ones give it a line of its own.
 ROOMY_PX, NARROW_PX = 400, 330
 #: Views up to this width have a small title, which does not touch the letter at the top.
 TIGHT_PX, SMALL_TITLE_PX = 200, 13
@@ -203,6 +202,12 @@ class Labels(Glass):
     def _is_narrow(self) -> bool:
         return self.width() < scaled(NARROW_PX)
 
+    @property
+    def _has_room_at_foot(self) -> bool:
+        """Whether the letter at the bottom does not touch the caption."""
+        end = MARGIN_PX + self._caption_width()
+        return end <= self.width() // 2 - scaled(LETTER_PX) // 2
+
     def _write_caption(self) -> None:
         if self._overlay.text != self.written:
             self._overlay.text = self.written
@@ -254,14 +259,17 @@ class Labels(Glass):
         room = QRectF(self.rect()).adjusted(MARGIN_PX, MARGIN_PX, -MARGIN_PX, -MARGIN_PX)
         size = SMALL_TITLE_PX if self.width() < scaled(TIGHT_PX) else TITLE_PX
         _write(painter, room, TOP | LEFT, self.title, size, TITLE_COLOR)
-        if not narrow:
+        if narrow:  # below the title and the letter at the top
+            second = room.adjusted(0, scaled(LETTER_PX + LETTER_PX // 3), 0, 0)
+            _write(painter, second, TOP | LEFT, self.slice, UNDER_PX, TITLE_COLOR)
+        else:
             _write(painter, room, TOP | RIGHT, self.slice, SLICE_PX, TITLE_COLOR)
         under = room.adjusted(0, 0 if narrow else scaled(SLICE_PX + UNDER_PX // 2), 0, 0)
         _write(painter, under, TOP | RIGHT, self.below_slice, UNDER_PX, TITLE_COLOR)
         if self.lettered:
             places = (TOP | CENTER, BOTTOM | CENTER, MIDDLE | LEFT, MIDDLE | RIGHT)
             for place, letter in zip(places, self.letters, strict=True):
-                if not (narrow and place == BOTTOM | CENTER):
+                if place != BOTTOM | CENTER or self._has_room_at_foot:
                     _write(painter, room, place, letter, LETTER_PX, QColor(LETTER_COLOR))
         if self.scale_bar and any(layer.visible for layer in self.model.layers):
             self._paint_scale_bar(painter, room)

@@ -107,6 +107,7 @@ def test_side_by_side_shows_both_from_the_same_side(pair):
     assert axial.model.scene.camera.center == (0.0, 5.0, -7.0)
     pair.viewer.dims.point = (4.0, 8.0, 12.0)
     assert tuple(twin.model.dims.point) == tuple(pair.viewer.dims.point)
+    assert twin.labels.slice == axial.labels.slice != ""
     turned = pair.views.view("3D").model.scene.camera
     turned.angles = (5.0, 40.0, 10.0)
     assert np.allclose(twins.twins[-1].model.scene.camera.angles, turned.angles)

@@ -113,6 +113,41 @@ def test_a_name_above_the_warning_ends_before_the_head(labels):
     assert warning == ["Synthetic –", "not for diagnosis"]
 
 
+@pytest.mark.parametrize("width", [160, 240, 320])
+def test_a_narrow_plane_says_which_slice_it_shows(labels, width):
+    canvas, sheet = labels
+    canvas.resize(width, 300)
+    sheet.place(canvas)
+    sheet.letters = ("A", "P", "R", "L")
+    sheet.set_pointed("0.82")
+    without = sheet.grab().toImage()
+    sheet.set_point((1.0, -16.0, 106.0))
+    assert sheet.slice == "S 106.0 mm"
+    picture = sheet.grab().toImage()
+    changed = [
+        (x, y)
+        for x in range(width)
+        for y in range(300)
+        if picture.pixelColor(x, y) != without.pixelColor(x, y)
+    ]
+    assert len(changed) > 100, "the slice position is written"
+    assert all(
+        without.pixelColor(x, y) == without.pixelColor(width - 2, 299) for x, y in changed
+    ), "and nothing else stands there"
+
+
+@pytest.mark.parametrize(("width", "there"), [(300, True), (160, False)])
+def test_the_letter_at_the_foot_stays_where_it_does_not_touch_the_caption(labels, width, there):
+    canvas, sheet = labels
+    canvas.resize(width, 300)
+    sheet.place(canvas)
+    sheet.set_provenance(Provenance("generated"))
+    sheet.letters = ("", "", "", "")
+    without = sheet.grab().toImage()
+    sheet.letters = ("", "P", "", "")
+    assert (sheet.grab().toImage() != without) == there
+
+
 @pytest.mark.parametrize("width", [160, 190, 220])
 def test_the_title_and_the_letter_at_the_top_do_not_touch(labels, width):
     canvas, sheet = labels
