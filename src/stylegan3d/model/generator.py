@@ -42,7 +42,7 @@ class Generator(Facts):
     space : Space
         The grid of a synthesised volume; also as `shape`, `affine`, `voxel_size`.
     w_avg : Tensor, shape (w_dim,)
-        Mean of w, towards which truncation pulls.
+        Mean of w, towards which truncation moves.
     card : dict of str to object or None
         The model's card: name, training data, licence, intended use, measured quality.
     hash : str

@@ -68,7 +68,7 @@ def save_rendered(
     rendered : Rendered
         The full-quality rendering of `recipe.latent(generator)`.
     recipe, generator : Recipe, Generator
-        What made it, for the sidecar.
+        The recipe and the generator that made it, for the sidecar.
     native : bool
         Put it back into the grid, orientation and intensity units of the scan it was projected
         from.
@@ -78,7 +78,7 @@ def save_rendered(
     Raises
     ------
     OutputError
-        If it cannot be written, or has no scan to be native to.
+        If it cannot be written, or if there is no projected scan.
     """
     files = rendered_files(Path(path), rendered, recipe, generator, native=native)
     volumes.write_together(files, overwrite=overwrite)

@@ -31,7 +31,7 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
     """Write directions to a `.safetensors` file, atomically; OutputError if that fails.
 
     Directions of long latents are stored in float16, which rotates none of them by more than a
-    hundredth of a degree; in float32 they would be a good part of a model's size.
+    hundredth of a degree; in float32 they would be a large part of a model's size.
     """
     long = directions.vectors.size > LONG
     tensors = {

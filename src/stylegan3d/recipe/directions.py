@@ -24,8 +24,8 @@ class Directions:
     vectors : ndarray, shape (K, w_dim), float32
         Each of length one.
     std : ndarray, shape (K,), float32
-        Length of one unit: of a principal component the standard deviation of random brains along
-        it, of an attribute as far as it takes to change the attribute by one standard deviation of
+        Length of one unit. For a principal component: the standard deviation of random brains along
+        it. For an attribute: the step that changes the attribute by one standard deviation of
         random brains.
     explained_variance : ndarray, shape (K,), float32
         Share of the variance of w, 0 to 1.
@@ -39,13 +39,13 @@ class Directions:
         How well the direction of each attribute did on held-out subjects, as plain data (see
         `directions.attributes`); may be empty.
     age_reading : ndarray, shape (w_dim + 1,), float32, or None
-        Weights of w and a constant, which together tell a brain's age in years.
+        Weights of w and a constant, which together predict a brain's age in years.
     former : mapping of str to ndarray, shape (w_dim,), float32
-        One unit along directions that were fitted otherwise when recipes had version 1, by name.
+        One unit along the directions as they were fitted for recipes of version 1, by name.
     seen : mapping of str to (float, float)
         Lowest and highest `position` of the training subjects, by name; may be empty.
     readings : mapping of str to ndarray, shape (w_dim,), float32
-        Weights of w that tell the position along the direction of an attribute, by name.
+        Weights of w that give the position along the direction of an attribute, by name.
     """
 
     vectors: np.ndarray
@@ -119,7 +119,7 @@ class Directions:
     def step(self, name: str, former: bool = False) -> np.ndarray:
         """float32 `(w_dim,)`: one standard deviation along the direction of that name.
 
-        With `former` as it was when recipes had version 1.
+        With `former`, the step used by recipes of version 1.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Directions:
     def position(self, name: str, w: np.ndarray) -> float:
         """Where w `(w_dim,)` is along a direction, in its units; only differences have a meaning.
 
-        What the attribute's reading tells, or else the projection onto the direction.
+        The value that the attribute's `readings` predict, or else the projection onto it.
         """
         step = self.step(name).astype(np.float64)
         reading = self.readings.get(name, step / max(float(step @ step), 1e-30))

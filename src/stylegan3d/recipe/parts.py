@@ -92,7 +92,7 @@ class Source:
         return latent
 
     def is_same(self, other: Source) -> bool:
-        """Whether both are one brain: the same seed, or the same latent file, wherever it lies."""
+        """Whether both give one brain: the same seed, or the same latent file in any folder."""
         if self.seed is not None or other.seed is not None:
             return self.seed == other.seed
         if self.sha256 is not None and other.sha256 is not None:
@@ -190,7 +190,7 @@ class Edit:
     sha256 : str or None
         Hash of the directions file; if given, a file that has changed is refused.
     former : bool or None
-        True for a direction of the model's own as it was when recipes had version 1.
+        True for one of the model's own directions as it was in recipes of version 1.
     """
 
     direction: str

@@ -55,8 +55,9 @@ class Recipe:
         For conditional generators: the label of seeds, also of one that is mixed in; latent files
         ignore it. Plain data are accepted. None means unconditional.
     detail : Detail or None
-        A scan's own detail, which moves along with the anatomy. Of the recipe's own source: the
-        edited scan. Of another: a brain that wears that scan's detail. It is no part of w.
+        A scan's own detail, which moves along with the anatomy. If the scan is the recipe's own
+        source, this shows the edited scan; otherwise a brain with that scan's detail. It is not
+        part of w.
     model : MadeWith or None
         The model it was made with; other models refuse the recipe. None if unknown. Ignored when
         recipes are compared.
@@ -157,7 +158,7 @@ class Recipe:
         ----------
         generator : Generator
         start : Latent, optional
-            Stands in for that of the source, such as one that is not saved yet.
+            Used instead of the source's latent, for example if that is not saved yet.
 
         Raises
         ------
@@ -211,7 +212,7 @@ class Recipe:
 
     @property
     def changes(self) -> bool:
-        """Whether it says another brain than its source's: by a mix or an edit."""
+        """Whether a mix or an edit makes the brain differ from that of the source."""
         mixed = self.mix is not None and any(self.mix.strength)
         return mixed or any(edit.strength for edit in self.edits)
 

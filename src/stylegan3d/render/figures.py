@@ -147,7 +147,7 @@ def picture(
     limits : tuple of float or None
         Intensities drawn black and white; None for 0 and the 99.5th percentile above 0.
     caption : str
-        Text on the picture. Leave it as it is unless the volume is a real scan.
+        Text on the picture. Change the default only if the volume is a real scan.
 
     Raises
     ------

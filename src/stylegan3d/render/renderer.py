@@ -118,8 +118,8 @@ class Renderer:
         self._recorded: dict[object, RecordedSynthesis | None] = {}
 
     def companion(self, budget: int) -> Renderer:
-        """A renderer of the same generator for another thread, that need not find out again what
-        this one has found out; it keeps at most `budget` bytes of layers.
+        """A renderer of the same generator for another thread. It need not measure again what
+        this one has measured; it keeps at most `budget` bytes of layers.
         """
         other = Renderer(self.generator, self.details)
         other.memo, other.readout = Memo(budget), self.readout
@@ -160,14 +160,14 @@ class Renderer:
         channel : int
             Which image channel.
         should_stop : callable or None
-            Asked before each layer; once it says yes, the work is given up.
+            Called before each layer; once it returns true, the rendering is cancelled.
         delta : Delta or None
             What a projection changed in the generator, see `tuning.py`.
 
         Raises
         ------
         Cancelled
-            If it was given up.
+            If it was cancelled.
         """
         generator = self.generator
         if tuple(w.shape) != (generator.num_layers, generator.w_dim):
@@ -210,7 +210,7 @@ class Renderer:
     def learn_preview(self, should_stop: Callable[[], bool] | None = None) -> float | None:
         """Find previews for a generator that has no coarse images; see `preview.py`.
 
-        Takes the time of six volumes, between which other calls get their turn.
+        Takes as long as rendering six volumes; other calls may run in between.
 
         Returns
         -------
