@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 LIMITS = """\
 - Synthetic volumes show no real person, but a generator trained on few people can come close to
-  some of them; how close, the nearest training brains in the evaluation say, where there is one.
-- It knows the ages, scanners and the contrast of its training data, and no disease. A scan from
-  outside is reconstructed as if it were from inside.
-- A reconstruction may leave out what is in a scan, and add what is not."""
+  some of them. The evaluation, if there is one, shows how close, by the nearest training brains.
+- It knows the ages, scanners and the contrast of its training data, and no disease. A scan outside
+  this range is reconstructed as if it were inside.
+- A reconstruction may omit structures of a scan, and add structures that are not there."""
 
 
 def card_text(card: dict[str, Any]) -> str:
@@ -293,7 +293,7 @@ def _labels(schema: list[dict[str, Any]]) -> list[str]:
         by = entry.get("told_by", "latents")
         share = f"{100 * entry['explained']:.0f} % of its variance, by {by}"
         lines.append(f"| {entry['name']} | {entry['people']} | {whom} | {share} |")
-    about = "What random brains can be drawn for; without a label they are as they were before."
+    about = "Random brains can be generated for these; without a label they are the same as before."
     return ["## Labels", about, "\n".join(lines)]
 
 
@@ -325,13 +325,13 @@ def _trust(trust: dict[str, Any] | None) -> list[str]:
 
 
 def _residual(residual: dict[str, Any] | None) -> list[str]:
-    """How findings are told from what healthy subjects differ by."""
+    """How findings are distinguished from differences between healthy subjects."""
     if not residual:
         return []
     return [
         f"`{residual['file']}` holds mean and spread of scan minus expected brain over the same "
-        "subjects, for findings: places where a scan differs more than theirs. Each judged by the "
-        f"others, {100 * residual['people_with_findings']:.0f} % of them have one."
+        "subjects, for findings: places where a scan differs more than theirs. When each subject "
+        f"is judged by the others, {100 * residual['people_with_findings']:.0f} % have a finding."
     ]
 
 

@@ -40,7 +40,7 @@ def _figures(validation: dict[str, Any]) -> list[str]:
     """Dice and volume errors as a table."""
     regions = REGIONS.name in validation
     lines = [
-        f"On {validation['people']} held-out subjects, against the labels it imitates:",
+        f"On {validation['people']} held-out subjects, compared with the reference labels:",
         "",
         f"| {'region' if regions else 'tissue'} | Dice | least | volume, ml | mean error, ml "
         "| bias, ml | r of volumes |",

@@ -45,8 +45,8 @@ def write_model(
 
 def page_of(card: dict[str, Any]) -> str:
     """The card as a README in Markdown."""
-    about = ["Paints a T1-weighted brain that fits a map of labels.", ""]
-    about += [f"![Labels, what is painted from them, the scan]({MONTAGE})"]
+    about = ["Generates a T1-weighted brain that matches a label map.", ""]
+    about += [f"![Labels, the brain generated from them, the scan]({MONTAGE})"]
     return page_with(card, about, figures(card["validation"]) if "validation" in card else [])
 
 
