@@ -246,6 +246,8 @@ class VisitsDialog(QDialog):
                 item.setFont(font)
                 if column:
                     item.setTextAlignment(right)
+                else:
+                    item.setToolTip(text)  # long names are cut
                 self.table.setItem(k, column, item)
         self.maps.setEnabled(visits is not None)
         self.save.setEnabled(visits is not None)
