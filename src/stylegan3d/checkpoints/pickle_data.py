@@ -1,4 +1,4 @@
-"""Data out of a pickle file, without ever running what the file asks for.
+"""Data out of a pickle file, without ever running what the file contains.
 
 A pickle is a program for a small stack machine that may call any function of any module; Python's
 own reader does what it says. This one is another machine: it has only the instructions that plain
@@ -224,14 +224,14 @@ class _Machine:
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
         if type(name) is not str or type(module) is not str:
-            raise Refused("is damaged (it asks for a thing whose name is no text)")
+            raise Refused("is damaged (the name of a function in it is not text)")
         self._name(module, name)
 
     def _name(self, module: str, name: str) -> None:
         kind = GLOBALS.get((module, name))
         if kind is None:
             asked = quoted(f"{module[:40]}.{name[:40]}")
-            raise Refused(f"asks for {asked}, which no network file needs", FOREIGN)
+            raise Refused(f"refers to {asked}, which no network file needs", FOREIGN)
         self.stack.append(Global(kind))
 
     def _reduce(self) -> None:

@@ -32,7 +32,7 @@ MOST_AXES = 8
 
 
 DAMAGED = "copy or download it again"
-FOREIGN = "it is no network of 3D-StyleGAN, and nothing in it was run"
+FOREIGN = "it is not a network of 3D-StyleGAN, and nothing in it was run"
 
 
 class Refused(Exception):
@@ -188,7 +188,7 @@ class Decoder:
         kind = dtype.numpy()
         if math.prod(shape) * kind.itemsize != len(data.data):
             raise Refused(
-                f"has an array of {len(data.data)} bytes where its shape asks for "
+                f"has an array of {len(data.data)} bytes where its shape needs "
                 f"{math.prod(shape) * kind.itemsize}"
             )
         values = np.frombuffer(data.data, kind) if data.data else np.empty(0, kind)
@@ -205,7 +205,7 @@ class Decoder:
         # A small file can request the same text many times.
         self.made += len(text)
         if self.made > self.size:
-            raise Refused("asks for more bytes than it has", FOREIGN)
+            raise Refused("claims more bytes than it has", FOREIGN)
         try:
             return Buffer(text.encode("latin-1"))
         except UnicodeEncodeError as error:
