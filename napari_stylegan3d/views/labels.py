@@ -1,19 +1,18 @@
 """Text on a view: title, orientation letters, slice position, caption, scale bar.
 
 Qt paints it over the canvas: napari would redraw it with every picture, which without a graphics
-card takes longer than the three slices. Only the caption is drawn by napari, so that its own
-screenshots contain it.
+card takes longer than the three slices. The caption is also painted into what is grabbed from the
+canvas, so that napari's own screenshots contain it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import Any
 
 from napari.components import ViewerModel
-from napari.components.overlays import TextOverlay
-from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, Qt, QTimer
-from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen
+from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.views.captions import (
@@ -31,7 +30,7 @@ from napari_stylegan3d.views.orientation import (
 )
 from napari_stylegan3d.widgets.controls import scaled
 
-TITLE_COLOR, SHADOW, BEHIND = QColor("#e8eaed"), QColor(0, 0, 0, 200), QColor(0, 0, 0)
+TITLE_COLOR, SHADOW = QColor("#e8eaed"), QColor(0, 0, 0, 200)
 TITLE_PX, LETTER_PX, SLICE_PX, UNDER_PX, CAPTION_PX, SCALE_PX = 16, 20, 15, 13, 14, 14
 MARGIN_PX = 10
 #: Lines of a caption beside the letter at the bottom.
@@ -45,12 +44,11 @@ TIGHT_PX, SMALL_TITLE_PX = 200, 13
 #: Lengths of a scale bar; the first within this share of the view is drawn.
 SCALES_MM, SCALE_SHARE = (50, 20, 10, 5, 2, 1), 0.4
 TICK_PX, LINE_PX = 4, 2.0
-#: The box behind a caption is opaque: one that dims the picture looks like a change of signal.
-CAPTION, CAPTION_PT, CAPTION_BOX = "sg3d_caption", 8, (0.0, 0.0, 0.0, 1.0)
+#: Dark outline of a caption: a box behind it would hide tissue, or dim it like a change of signal.
+OUTLINE = QColor(0, 0, 0)
+OUTLINE_PX = ((-2, 0), (2, 0), (0, -2), (0, 2), (-1, -1), (-1, 1), (1, -1), (1, 1))
 #: Share of the view that upper lines of a caption may take, beside the lower part of a head.
 UPPER_SHARE = 0.36
-#: napari positions texts one frame late.
-TIDY_MS = 60
 
 LEFT, RIGHT, CENTER = (
     Qt.AlignmentFlag.AlignLeft,
@@ -75,27 +73,12 @@ class Labels(Glass):
         self.lettered = self.scale_bar = plane is not None
         self._point: tuple[float, ...] = ()
         self._provenance: Provenance | None = None
-        self._whole = False
         #: The slab, and the value under the pointer.
         self._slab = self._pointed = ""
-        self._overlay = TextOverlay(
-            text="",
-            position="bottom_left",
-            visible=True,
-            font_size=CAPTION_PT * scaled(100) / 100,
-            color=CAPTION_COLORS["generated"],
-            box=True,  # legible on bright tissue too
-            box_color=CAPTION_BOX,
-        )
-        model.canvas.overlays[CAPTION] = self._overlay
-        self._tidy = QTimer()
-        self._untidy = False
         super().__init__(canvas, model, (model.scene.camera.events.zoom,))
-        self._tidy.setSingleShot(True)
-        self._tidy.setInterval(TIDY_MS)
-        self._tidy.timeout.connect(canvas.update)
-        if hasattr(canvas, "frameSwapped"):
-            canvas.frameSwapped.connect(self._on_drawn)
+        self._grab: Any = getattr(canvas, "grabFramebuffer", None)
+        if self._grab is not None:
+            canvas.grabFramebuffer = self._grabbed  # type: ignore[attr-defined]
 
     @property
     def caption(self) -> str:
@@ -142,7 +125,6 @@ class Labels(Glass):
     def show_letters(self, shown: bool) -> None:
         """Show or hide the letters."""
         self.lettered = shown and self.plane is not None
-        self._write_caption()
         self.update()
 
     def show_scale_bar(self, shown: bool) -> None:
@@ -164,13 +146,9 @@ class Labels(Glass):
 
     def set_provenance(self, provenance: Provenance | None) -> None:
         """Set the caption; nothing for layers of unknown provenance."""
-        if provenance == self._provenance:
-            return  # napari redraws the view even for an unchanged colour
-        self._provenance = provenance
-        self._write_caption()
-        if provenance is not None:
-            self._overlay.color = CAPTION_COLORS[provenance.kind]
-        self._begin_tidying()
+        if provenance != self._provenance:
+            self._provenance = provenance
+            self.update()
 
     @property
     def written(self) -> str:
@@ -199,6 +177,10 @@ class Labels(Glass):
         )
 
     @property
+    def _room(self) -> QRectF:
+        return QRectF(self.rect()).adjusted(MARGIN_PX, MARGIN_PX, -MARGIN_PX, -MARGIN_PX)
+
+    @property
     def _is_narrow(self) -> bool:
         return self.width() < scaled(NARROW_PX)
 
@@ -206,44 +188,12 @@ class Labels(Glass):
     def _has_room_at_foot(self) -> bool:
         """Whether the letter at the bottom does not touch the caption."""
         end = MARGIN_PX + self._caption_width()
-        return end <= self.width() // 2 - scaled(LETTER_PX) // 2
-
-    def _write_caption(self) -> None:
-        if self._overlay.text != self.written:
-            self._overlay.text = self.written
-
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Paint the caption with Qt instead of napari."""
-        self._whole, self._overlay.visible = True, False
-        try:
-            yield
-        finally:
-            self._whole, self._overlay.visible = False, True
-
-    def place(self, canvas: QWidget) -> None:
-        """Cover the resized canvas."""
-        super().place(canvas)
-        self._write_caption()
-        self._begin_tidying()
-
-    def _begin_tidying(self) -> None:
-        self._untidy = True
-        self._tidy.start()
-
-    def _on_drawn(self) -> None:
-        """Handle a first frame that took longer than the delay."""
-        if self._untidy:
-            self._untidy = False
-            self._tidy.start()
+        return end <= self.width() // 2 - scaled(LETTER_PX)
 
     def close_links(self) -> None:
         """Remove them from a canvas that outlives the linked views."""
-        if hasattr(canvas := self.parent(), "frameSwapped"):
-            canvas.frameSwapped.disconnect(self._on_drawn)
-        self._untidy = False
-        self._tidy.stop()
-        self.model.canvas.overlays.pop(CAPTION, None)
+        if self._grab is not None:
+            del self.parent().grabFramebuffer
         super().close_links()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -256,7 +206,7 @@ class Labels(Glass):
         """Paint everything into a view's rectangle."""
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         narrow = self._is_narrow
-        room = QRectF(self.rect()).adjusted(MARGIN_PX, MARGIN_PX, -MARGIN_PX, -MARGIN_PX)
+        room = self._room
         size = SMALL_TITLE_PX if self.width() < scaled(TIGHT_PX) else TITLE_PX
         _write(painter, room, TOP | LEFT, self.title, size, TITLE_COLOR)
         if narrow:  # below the title and the letter at the top
@@ -273,18 +223,25 @@ class Labels(Glass):
                     _write(painter, room, place, letter, LETTER_PX, QColor(LETTER_COLOR))
         if self.scale_bar and any(layer.visible for layer in self.model.layers):
             self._paint_scale_bar(painter, room)
-        if self._whole:
-            self._paint_caption(painter, room)
+        self._paint_caption(painter, room)
+
+    def _grabbed(self) -> QImage:
+        """What the canvas shows, with the caption."""
+        image: QImage = self._grab()
+        painter = QPainter(image)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._paint_caption(painter, self._room)
+        painter.end()
+        return image
 
     def _paint_caption(self, painter: QPainter, room: QRectF) -> None:
         if self._provenance is None:
             return
         text = self.written
         painter.setFont(_caption_font())
-        box = painter.boundingRect(room, BOTTOM | LEFT, text)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(BEHIND)
-        painter.drawRect(box.adjusted(-3, -1, 3, 1))
+        painter.setPen(OUTLINE)
+        for x, y in OUTLINE_PX:  # an outlined path would take fifty times as long
+            painter.drawText(room.translated(x, y), BOTTOM | LEFT, text)
         painter.setPen(QColor(CAPTION_COLORS[self._provenance.kind]))
         painter.drawText(room, BOTTOM | LEFT, text)
 
@@ -327,7 +284,6 @@ def _broken(line: str) -> str:
 
 
 def _caption_font() -> QFont:
-    """The same size as napari's text."""
     font = QFont(QApplication.font())
     font.setPixelSize(scaled(CAPTION_PX))
     return font

@@ -35,9 +35,8 @@ def view_picture(view: View, scale: float = 1.0) -> QImage:
     """One view as on the screen, `scale` times as large."""
     canvas = view.canvas.canvas.native
     scale = _possible(canvas.width(), canvas.height(), scale)
-    with view.labels.whole():
-        image = _drawn(view.canvas, round(canvas.width() * scale), round(canvas.height() * scale))
-        _paint_sheets(canvas, image, scale)
+    image = _drawn(view.canvas, round(canvas.width() * scale), round(canvas.height() * scale))
+    _paint_sheets(canvas, image, scale)
     return image
 
 

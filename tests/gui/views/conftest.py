@@ -50,8 +50,6 @@ def four(opened: tuple[FourViews, Stage]) -> FourViews:
     stage.overlay.hide()
     for layer in [layer for layer in views.viewer.layers if layer is not stage.layer]:
         views.viewer.layers.remove(layer)
-    for view in views.views:
-        view.model.canvas.overlays["sg3d_caption"].visible = True
     stage.show(upright(phantom(), AFFINE), Provenance("generated"))
     views.looks.set(Look())
     stage.reset_levels()

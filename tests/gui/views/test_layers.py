@@ -193,11 +193,6 @@ def test_layers_without_a_unit_raise_no_warning(four, stage):
     assert four.viewer.layers.extent.units is not None, "napari warns where there is none"
 
 
-def test_captions_do_not_dim_the_picture(four):
-    labels = four.view("Axial").labels
-    assert labels._overlay.box_color.tolist()[3] == 1.0
-
-
 def test_a_difference_colours_the_surface_of_the_3d_view(four, stage):
     """The surface lies where the picture does, blue where there is less; arrows stand on it."""
     model, arrows = four.view("3D").model, np.zeros((3, *stage.layer.data.shape), np.float32)

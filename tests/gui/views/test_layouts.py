@@ -49,8 +49,7 @@ def opacity(labels) -> np.ndarray:
     image = QImage(labels.size(), QImage.Format.Format_Alpha8)
     image.fill(0)
     painter = QPainter(image)
-    with labels.whole():
-        labels.paint(painter)
+    labels.paint(painter)
     painter.end()
     bits = image.constBits()
     if hasattr(bits, "setsize"):
