@@ -61,7 +61,7 @@ def shaped(part: dict[str, Any]) -> str:
     low, high = (100 * bound for bound in found["synthetic_interval"])
     return (
         f"From measures of tissue shape alone {100 * found['synthetic']:.0f} % of unseen brains "
-        f"({low:.0f} to {high:.0f} %; 50 % is chance) are told from real ones, between two groups "
+        f"({low:.0f} to {high:.0f} %; 50 % is chance) are classified correctly, between two groups "
         f"of real subjects {100 * found['real']:.0f} %. What differs most: {worst['name']}, "
         f"{abs(shift):.2f} standard deviations {'above' if shift > 0 else 'below'} real brains."
     )
@@ -74,9 +74,9 @@ def cubes_told(part: dict[str, Any]) -> str:
     worst = max(part["regions"], key=lambda name: part["regions"][name]["synthetic"])
     found = part["accuracy"]
     return (
-        f"Of cubes of 32 mm {100 * found['synthetic']:.0f} % are told rightly (real "
-        f"ones from each other {100 * found['real']:.0f} %; 50 % is chance), most of all in the "
-        f"{worst} ({100 * part['regions'][worst]['synthetic']:.0f} %)."
+        f"Of cubes of 32 mm {100 * found['synthetic']:.0f} % are classified correctly "
+        f"(between two groups of real brains {100 * found['real']:.0f} %; 50 % is chance), "
+        f"most of all in the {worst} ({100 * part['regions'][worst]['synthetic']:.0f} %)."
     )
 
 

@@ -37,7 +37,7 @@ class Told:
     Attributes
     ----------
     accuracy, auc : float
-        Mean of the shares of both sets that are told rightly, and the area under the curve.
+        Mean of the shares of both sets that are classified correctly, and the area under the curve.
     accuracy_interval, auc_interval : tuple of float
         Wilson's and a bootstrap over brains, both widened by the spread of the repeats.
     scores : ndarray

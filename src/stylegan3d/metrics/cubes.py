@@ -61,7 +61,7 @@ class CubesTold:
     counts: tuple[int, int]
 
     def accuracy(self, region: str | None = None) -> tuple[float, Interval]:
-        """Share of cubes told rightly, mean of both sets; interval by a bootstrap over brains.
+        """Share of cubes classified correctly, mean of both sets; interval by a bootstrap.
 
         Parameters
         ----------

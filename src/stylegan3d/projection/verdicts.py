@@ -123,7 +123,7 @@ def judge_acquisition(
     if contrast_agreement(volume, template, mask) < EXPECTED_CONTRAST:
         return {
             "level": "red",
-            "sentence": "The contrast is not the one that the model knows: do not interpret the "
+            "sentence": "The model was not trained on this contrast: do not interpret the "
             "reconstruction.",
         }
     words = scanner_in_words(figures)
@@ -178,8 +178,8 @@ def judge_focal(findings: Sequence[Finding] | None, readable: bool) -> Verdict:
     if not findings:
         return {
             "level": "green",
-            "sentence": "Nothing stands out from what healthy subjects differ by; small or faint "
-            "lesions do not.",
+            "sentence": "No difference is larger than between healthy subjects; small or faint "
+            "lesions may be missed.",
         }
     told = [
         f"{f['place']} ({f['ml']:.1f} ml, {'darker' if f['peak_z'] < 0 else 'brighter'} than "
@@ -204,7 +204,7 @@ def headline(verdicts: Mapping[str, Verdict]) -> str:
     """The decisive verdict in one sentence; empty without verdicts."""
     for name, verdict in verdicts.items():
         if verdict["level"] == "green":
-            return "Nothing unusual about acquisition, anatomy or single places."
+            return "Nothing unusual in acquisition or anatomy, and no focal finding."
         return f"{TITLES[name]}: {verdict['sentence']}"
     return ""
 
