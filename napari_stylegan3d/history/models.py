@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionV
 from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
 from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.elided import in_words
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_change, describe_recipe
 
@@ -353,13 +354,19 @@ class RecipeDelegate(QStyledItemDelegate):
 
 
 def in_two_lines(words: str, metrics: QFontMetrics, width: int) -> str:
-    """Words in at most two lines; the end of the second stays, where the amount is written."""
-    if metrics.horizontalAdvance(words) <= width:
-        return words
-    parts = words.split(" ")
-    first = 1
-    while first < len(parts) and metrics.horizontalAdvance(" ".join(parts[: first + 1])) <= width:
-        first += 1
-    lines = " ".join(parts[:first]), " ".join(parts[first:])
-    elide = Qt.TextElideMode.ElideMiddle
-    return "\n".join(metrics.elidedText(line, elide, width) for line in lines if line)
+    """Words in at most two lines; where they end in an amount, it stays."""
+
+    def lines(text: str) -> list[str]:
+        parts = text.split(" ")
+        first = next(
+            n
+            for n in range(len(parts), 0, -1)
+            if n == 1 or metrics.horizontalAdvance(" ".join(parts[:n])) <= width
+        )
+        return [line for line in (" ".join(parts[:first]), " ".join(parts[first:])) if line]
+
+    def fits(text: str) -> bool:
+        return all(metrics.horizontalAdvance(line) <= width for line in lines(text))
+
+    has_amount = any(sign.isdigit() for sign in words.split(", ")[-1])
+    return "\n".join(lines(in_words(words, fits, keep_end=has_amount)))

@@ -11,6 +11,7 @@ from typing import Literal
 
 from napari.components import ViewerModel
 
+from napari_stylegan3d.widgets.elided import in_words
 from napari_stylegan3d.widgets.text import _
 
 KEY = "stylegan3d"
@@ -48,11 +49,8 @@ NAME_LENGTH, WHAT_LENGTH = 24, 44
 
 
 def shortened(text: str, length: int) -> str:
-    """The text with its middle elided: similar names differ at the beginning or the end."""
-    if len(text) <= length:
-        return text
-    end = (length - 1) // 2
-    return f"{text[: length - 1 - end].rstrip()}…{text[-end:].lstrip()}"
+    """At most `length` characters of a text; its middle is left out."""
+    return in_words(text, lambda shown: len(shown) <= length)
 
 
 @dataclass(frozen=True)

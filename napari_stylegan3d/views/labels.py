@@ -29,6 +29,7 @@ from napari_stylegan3d.views.orientation import (
     position_in_words,
 )
 from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.elided import elided, wrapped
 
 TITLE_COLOR, SHADOW = QColor("#e8eaed"), QColor(0, 0, 0, 200)
 TITLE_PX, LETTER_PX, SLICE_PX, UNDER_PX, CAPTION_PX, SCALE_PX = 16, 20, 15, 13, 14, 14
@@ -166,13 +167,14 @@ class Labels(Glass):
             for line in lines
             for part in (_after_name(line) if metrics.horizontalAdvance(line) > beside else [line])
         ]
-        parts = [(part, line in WARNINGS) for line in lines for part in _broken(line).split("\n")]
-        elide = Qt.TextElideMode.ElideMiddle
+        parts = [
+            (part, line in WARNINGS)
+            for line in lines
+            for part in _broken(line, metrics, beside).split("\n")
+        ]
         low = len(parts) - LETTER_LINES
         return "\n".join(
-            part
-            if is_warning
-            else metrics.elidedText(part, elide, beside if index >= low else room)
+            part if is_warning else elided(part, metrics, beside if index >= low else room)
             for index, (part, is_warning) in enumerate(parts)
         )
 
@@ -275,12 +277,15 @@ def _after_name(line: str) -> list[str]:
     return [f"{name}:", rest] if len(name) > 1 and colon and line not in WARNINGS else [line]
 
 
-def _broken(line: str) -> str:
-    """Break a warning into two lines; return any other line unchanged."""
-    if line in WARNINGS:
-        for mark, broken in BREAKS.items():
-            line = line.replace(mark, broken)
-    return line
+def _broken(line: str, metrics: QFontMetrics, width: int) -> str:
+    """Break a warning into lines that fit; return any other line unchanged."""
+    if line not in WARNINGS:
+        return line
+    for mark, broken in BREAKS.items():
+        line = line.replace(mark, broken)
+    if all(metrics.horizontalAdvance(part) <= width for part in line.split("\n")):
+        return line
+    return "\n".join(wrapped(line, metrics, width))
 
 
 def _caption_font() -> QFont:

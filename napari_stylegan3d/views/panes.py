@@ -13,7 +13,16 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QWheelEvent
+from qtpy.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QWheelEvent,
+)
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views.captions import CAPTION_COLORS, LETTER_COLOR, Provenance
@@ -23,11 +32,12 @@ from napari_stylegan3d.views.navigation import ZOOM_PER_NOTCH, grid_mm, nearest_
 from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Plane, position_in_letters
 from napari_stylegan3d.views.slices import Cell, paint_slice
 from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.elided import elided, wrapped
 from napari_stylegan3d.widgets.text import _
 
 PLANES = (AXIAL, CORONAL, SAGITTAL)
 LETTERS = ("A", "B", "C", "D")
-GAP_PX, TEXT_PX, CAPTION_LINES = 3, 13, 2
+GAP_PX, TEXT_PX, MARGIN_PX = 3, 13, 6
 #: Room around the heads.
 AIR = 1.06
 ZOOMS = (0.5, 12.0)
@@ -42,11 +52,6 @@ class Pane:
     layer: Image
     provenance: Provenance
     title: str
-
-    @property
-    def lines(self) -> tuple[str, str]:
-        """Whose it is, and the warning, if there is one."""
-        return self.title, self.provenance.warning
 
 
 class Panes(QWidget):
@@ -108,7 +113,7 @@ class Panes(QWidget):
         """(column, what is shown, rectangle in pixels) of every slice."""
         if not self.panes:
             return
-        caption = CAPTION_LINES * scaled(TEXT_PX + 4)
+        caption = max(map(len, self.captions())) * scaled(TEXT_PX + 4)
         width = self.width() / len(self.panes)
         height = (self.height() - caption) / len(PLANES)
         scale = self._zoom * min(
@@ -127,9 +132,7 @@ class Panes(QWidget):
         """Draw slices, crosshair, letters, and below each column whose it is."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), Qt.GlobalColor.black)
-        font = painter.font()
-        font.setPixelSize(scaled(TEXT_PX))
-        painter.setFont(font)
+        painter.setFont(self._font)
         look, point = self.looks.look, np.asarray(self.viewer.dims.point, dtype=float)
         slab_mm = 0.0 if look.slab == "none" else look.slab_mm
         if len(point) == 3:
@@ -218,19 +221,36 @@ class Panes(QWidget):
             painter.drawText(inner, middle | Qt.AlignmentFlag.AlignLeft, left)
             painter.drawText(inner, middle | Qt.AlignmentFlag.AlignRight, right)
 
+    def captions(self) -> list[list[str]]:
+        """Lines below each column: whose it is, as far as there is room, and the whole warning."""
+        if not self.panes:
+            return []
+        metrics = QFontMetrics(self._font)
+        room = self.width() // len(self.panes) - 2 * MARGIN_PX
+        return [
+            [
+                elided(f"{letter}: {pane.title}", metrics, room),
+                *wrapped(pane.provenance.warning, metrics, room),
+            ]
+            for letter, pane in zip(LETTERS, self.panes, strict=False)
+        ]
+
+    @property
+    def _font(self) -> QFont:
+        font = QFont(self.font())
+        font.setPixelSize(scaled(TEXT_PX))
+        return font
+
     def _paint_captions(self, painter: QPainter) -> None:
-        """Whose each column is, elided in its middle; a warning has a line of its own."""
-        line = scaled(TEXT_PX + 4)
-        for column, pane in enumerate(self.panes):
+        line, captions = scaled(TEXT_PX + 4), self.captions()
+        first = self.height() - max(map(len, captions), default=0) * line
+        for column, (pane, lines) in enumerate(zip(self.panes, captions, strict=True)):
             width = self.width() / len(self.panes)
             painter.setPen(QColor(CAPTION_COLORS[pane.provenance.kind]))
-            title, warning = pane.lines
-            for number, text in enumerate((f"{LETTERS[column]}: {title}", warning)):
-                top = self.height() - (CAPTION_LINES - number) * line
-                room = QRectF(column * width + 6, top, width - 12, line)
-                elide = Qt.TextElideMode.ElideMiddle
-                shown = painter.fontMetrics().elidedText(text, elide, int(room.width()))
-                painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, shown)
+            for number, text in enumerate(lines):
+                top = first + number * line
+                room = QRectF(column * width + MARGIN_PX, top, width - 2 * MARGIN_PX, line)
+                painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, text)
 
     def _on_change(self, *_: object) -> None:
         if self.isVisible():

@@ -8,6 +8,7 @@ something else than the whole. A `WrappedLabel` breaks inside long names.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QFontMetrics, QHelpEvent, QPainter, QPaintEvent
@@ -19,17 +20,70 @@ BREAK = "\u200b"
 LONG_WORD = re.compile(r"\S{18,}")
 #: A wrapped text may be made as narrow as this.
 NARROWEST_PX = 110
+#: Between words; a number keeps its unit.
+WORD_GAP = re.compile(r" (?!(?:sd|mm|ml|years|%)(?:\s|$))")
 JOINTS = re.compile(r"([_\-./\\])")
 
 
-def elided(text: str, metrics: QFontMetrics, width: int) -> str:
-    """As many clauses of a text as fit into so many pixels; of the first alone what fits."""
-    parts = text.split(", ")
-    for count in range(len(parts), 0, -1):
-        shown = ", ".join(parts[:count]) + (", …" if count < len(parts) else "")
-        if metrics.horizontalAdvance(shown) <= width:
+def in_words(text: str, fits: Callable[[str], bool], *, keep_end: bool = True) -> str:
+    """As much of a text as fits, in whole clauses, else in whole words, else in letters.
+
+    Parameters
+    ----------
+    text : str
+        Clauses, set off by commas.
+    fits : callable
+        Whether there is room for a text.
+    keep_end : bool
+        Leave out the middle instead of the end: similar names differ at the beginning or the end,
+        and an amount is at the end.
+    """
+    if fits(text):
+        return text
+    clauses = text.split(", ")
+    several, words = len(clauses) > 1, WORD_GAP.split(clauses[0])
+    shorter = list(_fewer(clauses, ", ", 1, keep_end))
+    last = WORD_GAP.split(clauses[-1])
+    if several and keep_end and any(sign.isdigit() for sign in last[-1]):
+        # Two clauses, the last of which ends in an amount, before the first alone.
+        head = clauses[0] + (", …, " if len(clauses) > 2 else ", ")
+        shorter[-1:-1] = [head + end for end in _fewer(last, " ", 2, True)]
+    shorter += _fewer(words, " ", 1 if several else 2, keep_end and not several)
+    for shown in shorter:
+        if fits(shown):
             return shown
-    return metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
+    longest = max(words, key=len)
+    for whole in (longest, clauses[0]):
+        for kept in range(len(whole) - 1, 1, -1):
+            end = kept // 2
+            shown = clauses[0].replace(whole, f"{whole[: kept - end]}…{whole[-end:]}", 1)
+            if fits(shown):
+                return shown
+    return "…"
+
+
+def _fewer(parts: list[str], joint: str, fewest: int, keep_end: bool) -> Iterator[str]:
+    """The parts without one, without two, and so on, with an ellipsis instead."""
+    for count in range(len(parts) - 1, fewest - 1, -1):
+        end = count // 2 if keep_end else 0
+        yield joint.join([*parts[: count - end], "…", *parts[len(parts) - end :]])
+
+
+def elided(text: str, metrics: QFontMetrics, width: int) -> str:
+    """As much of a text as fits into so many pixels; see `in_words`."""
+    return in_words(text, lambda shown: metrics.horizontalAdvance(shown) <= width)
+
+
+def wrapped(text: str, metrics: QFontMetrics, width: int) -> list[str]:
+    """Lines of whole words that are at most so many pixels long; of a longer word, longer."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and metrics.horizontalAdvance(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def breakable(text: str) -> str:

@@ -101,7 +101,7 @@ def test_a_model_of_one_row_mixes_whole_brains():
         ({"source": Source("latent", path="mine.safetensors")}, "Latent mine"),
         ({"truncation": Truncation(0.85)}, "Truncation 0.85"),
         ({"truncation": Truncation(0.7, 4)}, "Truncation of the first 4 layers"),
-        ({"mix": None}, "Mix removed"),
+        ({"mix": None}, "Removed: mix"),
         ({"mix": Mix(Source("seed", 8), (0.0, 0.0, 0.0))}, "Mixed with seed 8"),
         ({"mix": Mix(Source("seed", 7), (0.0, 0.5, 0.5))}, "Mix: middle of B 50 %"),
         ({"mix": Mix(Source("seed", 7), (0.0, 0.5, 0.9))}, "Mix: middle of B changed"),
@@ -129,7 +129,7 @@ def test_a_change_in_words(changes, says):
 def test_changes_of_edits_in_words():
     one, other = Edit("PC 1", 1.0), Edit("PC 2", -0.5, (0, 4))
     before = START.replace(edits=(one, other))
-    assert describe_change(before, START.replace(edits=(other,))) == "PC 1 removed"
+    assert describe_change(before, START.replace(edits=(other,))) == "Removed: PC 1"
     moved = START.replace(edits=(one, Edit("PC 2", -0.5)))
     assert describe_change(before, moved) == "PC 2 in all layers"
 

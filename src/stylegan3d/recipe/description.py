@@ -146,7 +146,7 @@ def _mix(before: Mix | None, after: Mix | None, groups: Mapping[tuple[int, ...],
     if before == after:
         return []
     if after is None:
-        return ["Mix removed"]
+        return ["Removed: mix"]
     if before is not None and before.source != after.source:
         return [f"Mixed with {_lower(_source(after.source))}"]
     if before is None:
@@ -178,7 +178,7 @@ def _edits(before: tuple[Edit, ...], after: tuple[Edit, ...]) -> list[str]:
             told.append(_edit(edit))
         elif was.layers != edit.layers:
             told.append(f"{_name(edit)} in {_layers(edit.layers)}")
-    return told + [f"{_name(edit)} removed" for key, edit in old.items() if key not in new]
+    return told + [f"Removed: {_name(edit)}" for key, edit in old.items() if key not in new]
 
 
 def _edit(edit: Edit) -> str:

@@ -410,7 +410,7 @@ def test_captions_tell_which_is_which():
     b = side_of(B.replace(edits=(Edit("A direction with a long name", 1.5),)), "B")
     assert a.caption == "A: Seed 3\nSynthetic – not for diagnosis"
     assert len(b.line) <= 3 + 24
-    assert b.line.endswith("ame +1.5 sd")
+    assert b.line.endswith(" +1.5 sd")
     scan = Side("scan", "sub-07", letter="A", title="sub-07")
     assert scan.caption == "A: Scan\nsub-07"
     assert Pair.of(scan, scan, ("", "")).kind == "scan"
@@ -486,7 +486,7 @@ def test_up_to_four_brains_stand_in_columns_with_one_crosshair(window, scan_file
         window.session.change(Recipe(Source("seed", number)))
         window.settle()
     assert [pane.title for pane in panes.panes] == ["Seed 0", "Seed 3", "Seed 4"]
-    assert all(pane.lines[1] for pane in panes.panes), "each warns that it is synthetic"
+    assert all(lines[1] for lines in panes.captions()), "each warns that it is synthetic"
     assert panes.isVisible()
     assert not window.views.view("Axial").canvas.isVisible()
     before = window.viewer.dims.point

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShortcut
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QFontMetrics, QShortcut
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit
 
@@ -119,6 +119,22 @@ def test_captions_tell_mixes_apart(window):
     assert states(window)[2:] == ["Mix: coarse of B 40 %", "Mix: coarse of B 60 %"]
     lines = in_two_lines(states(window)[2], window.find("history.list").fontMetrics(), 76)
     assert lines.endswith("40 %"), "the amount is not cut off"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("Removed: Ventricle volume", "Removed:\nVentricle …"),
+        ("Projected ucla-sub-04, Detail of ucla-sub-04", "Projected\nucla-sub-04, …"),
+        ("Ventricle volume +2 sd", "Ventricle\nvolume +2 sd"),
+        ("Seed 21", "Seed 21"),
+    ],
+)
+def test_titles_leave_out_whole_words(qapp, words, shown):
+    """Half of "removed" says that something was moved."""
+    metrics = QFontMetrics(QFont())
+    width = metrics.horizontalAdvance("ucla-sub-04, …")
+    assert in_two_lines(words, metrics, width) == shown
 
 
 def test_arrow_keys_go_through_the_history(window):

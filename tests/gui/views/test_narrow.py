@@ -7,18 +7,31 @@ import dataclasses
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.compare.pinned import side_of
-from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.views.captions import (
+    EDITED,
+    SYNTHETIC,
+    UNCONFIRMED,
+    UNEDITED,
+    Over,
+    Provenance,
+    shortened,
+)
 from napari_stylegan3d.views.labels import MARGIN_PX, Labels, _caption_font
+from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.orientation import AXIAL
+from napari_stylegan3d.views.panes import Pane, Panes
 from napari_stylegan3d.views.sides import Pair
 from napari_stylegan3d.widgets.elided import elided
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 
 LONG = side_of(Recipe(Source("seed", 12), edits=(Edit("A direction with a long name", 1.5),)), "A")
+
+EDITS = "mixed with seed 1, Age +1.5 sd, Head size -1 sd"
 
 
 @pytest.fixture
@@ -51,7 +64,8 @@ def test_an_edited_scan_is_called_one_however_narrow_the_view(labels, width):
     sheet.set_provenance(Provenance("edited", "sub-07", "A direction with a long name +1.5 sd"))
     name, what, *warning = sheet.written.split("\n")
     assert name == "sub-07:"
-    assert what.startswith("A dir")
+    assert what.startswith("A ")
+    assert what.endswith("+1.5 sd")
     assert warning == ["Edited scan,", "not a recording"]
 
 
@@ -71,7 +85,7 @@ def test_a_caption_ends_before_the_letter_at_the_foot(labels):
     metrics = QFontMetrics(_caption_font())
     canvas.resize(484, 300)
     sheet.place(canvas)
-    sheet.set_provenance(Provenance("scan", "IM-0001-0042 sag T1 MPRAGE iso"))
+    sheet.set_provenance(Provenance("scan", "IM-0001-0042_sag_T1_MPRAGE_iso"))
     assert sheet.written.startswith("Scan:\nIM-0001")
     for line in sheet.written.split("\n"):
         assert MARGIN_PX + metrics.horizontalAdvance(line) < 484 / 2 - 10
@@ -169,5 +183,49 @@ def test_half_a_clause_is_not_written(qapp):
     whole = metrics.horizontalAdvance(text)
     assert elided(text, metrics, whole) == text
     assert elided(text, metrics, whole - 5) == "+13.8 years per sd, …"
-    assert elided(text, metrics, 40).endswith("…")
+    assert "…" in elided(text, metrics, 40)
     assert metrics.horizontalAdvance(elided(text, metrics, 40)) <= 40
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "shown"),
+    [
+        (EDITS, 44, "mixed with seed 1, …, Head size -1 sd"),
+        (EDITS, 28, "mixed with seed 1, …"),
+        (EDITS, 14, "mixed with …"),
+        ("Ventricle volume +2 sd", 18, "Ventricle … +2 sd"),
+        ("Seed 8, Ventricle volume +2 sd", 26, "Seed 8, Ventricle … +2 sd"),
+        ("sub-0123456789_T1w", 10, "sub-0…_T1w"),
+        ("Scan: sub-0123456789_T1w", 18, "Scan: sub-01…9_T1w"),
+    ],
+)
+def test_captions_leave_out_clauses_then_words_and_letters_of_names_alone(text, length, shown):
+    assert shortened(text, length) == shown
+
+
+def test_a_long_warning_is_broken_and_never_cut(labels):
+    canvas, sheet = labels
+    canvas.resize(140, 300)
+    sheet.place(canvas)
+    over = Over("flair", "sub-01", confirmed=False)
+    sheet.set_provenance(Provenance("edited", "sub-01", EDITS, over))
+    metrics = QFontMetrics(_caption_font())
+    lines = sheet.written.split("\n")
+    assert all(metrics.horizontalAdvance(line) <= 120 for line in lines)
+    for warning in (EDITED, UNCONFIRMED, UNEDITED):
+        assert warning in " ".join(lines)
+
+
+def test_columns_say_their_whole_warning(qapp):
+    row = Panes(ViewerModel(), LookModel())
+    picture = Image(np.ones((4, 4, 4), np.float32))
+    row.resize(480, 300)
+    row.show_panes([Pane(picture, Provenance("generated"), EDITS)] * 4)
+    metrics = QFontMetrics(row._font)
+    for name, *warning in row.captions():
+        assert "…" in name
+        assert " ".join(warning) == SYNTHETIC
+        assert all(metrics.horizontalAdvance(line) <= 120 for line in (name, *warning))
+    below = max(on.bottom() for _, _, on in row.cells())
+    assert below <= 300 - 3 * metrics.height(), "the slices end above it"
+    row.close_links()
