@@ -31,7 +31,8 @@ def check_card(card: Mapping[str, Any]) -> None:
         With the reason as half a sentence.
     """
     for name in TABLES:
-        if card.get(name) is not None and not isinstance(card[name], Mapping):
+        missing = card.get(name) is None and (name != "architecture" or name not in card)
+        if not missing and not isinstance(card[name], Mapping):
             raise ValueError(f"the card's {name} is not a table")
     for name in LISTS:
         rows = card.get(name)

@@ -35,8 +35,9 @@ def read_file(path: Path, largest: int) -> bytes:
         size = f"it has {about.st_size / 1e6:,.0f} MB, more than such a file can have"
         raise OSError(errno.EFBIG, size, str(path))
     with open(path, "rb") as stream:
-        # No more than its stated size: some files of the kernel are endless.
-        return stream.read(about.st_size)
+        # No more than its stated size: some files of the kernel are endless. That of the opened
+        # file, which may have taken the place of the other meanwhile.
+        return stream.read(min(os.fstat(stream.fileno()).st_size, largest))
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
