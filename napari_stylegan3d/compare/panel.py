@@ -137,10 +137,15 @@ class ComparePanel(Panel):
             self.column.addLayout(layout)
         for option in self._options.values():
             add(option)
-        add(controls.hint(_("Hold B, or the space bar over the views, to see A."), "compare.hint"))
-        add(controls.line())
-        add(controls.heading(_("Difference")))
-        add(self.figures)
+        #: What says something of A.
+        self._with_a = (
+            controls.hint(_("Hold B, or the space bar over the views, to see A."), "compare.hint"),
+            controls.line(),
+            controls.heading(_("Difference")),
+            self.figures,
+        )
+        for widget in self._with_a:
+            add(widget)
         self.column.addStretch(1)
 
     def _connect(self) -> None:
@@ -171,6 +176,8 @@ class ComparePanel(Panel):
         self.show_picture(None)
         for name, button in self.modes.items():
             button.setEnabled(bool(title) or name in ("off", "row"))
+        for widget in self._with_a:
+            widget.setVisible(bool(title))
         self.swap.setEnabled(recipe is not None)
         self.unpin.setEnabled(bool(title))
         if not title:

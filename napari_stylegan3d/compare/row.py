@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
-from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QListWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.views.captions import KEY, Provenance
@@ -35,6 +35,8 @@ class RowBox(QWidget):
         self.list = QListWidget()
         self.list.setObjectName("compare.row_list")
         self.list.setToolTip(_("The brains beside the current one, from the left."))
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.list.setFixedHeight((ROWS_SEEN + 1) * self.list.fontMetrics().lineSpacing())
         self.add = controls.push_button(
             _("Add current picture"),
@@ -57,7 +59,9 @@ class RowBox(QWidget):
     def show_row(self, names: list[str], why_not: str) -> None:
         """List the columns; `why_not` says why the current picture cannot be added."""
         self.list.clear()
-        self.list.addItems([f"{LETTERS[i]}: {name}" for i, name in enumerate(names)])
+        for letter, name in zip(LETTERS, names, strict=False):
+            item = QListWidgetItem(f"{letter}: {name}", self.list)
+            item.setToolTip(name)
         self.add.setEnabled(not why_not)
         self.remove.setEnabled(bool(names))
         self.note.setText(why_not)

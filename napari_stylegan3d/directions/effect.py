@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QGridLayout,
     QLabel,
     QToolButton,
@@ -18,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.tissues import TOLD
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.elided import NameCombo
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
@@ -47,12 +47,9 @@ class EffectBox(QWidget):
         super().__init__()
         self.setObjectName("directions.effect")
         self.setToolTip(TIP)
-        self.what = QComboBox()
+        self.what = NameCombo()
         self.what.setObjectName("directions.effect_of")
         self.what.setToolTip(_("The edit to remove for comparison."))
-        self.what.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
         self.show_in_views = QCheckBox(_("Show"))
         self.show_in_views.setObjectName("directions.show_change")
         self.show_in_views.setToolTip(

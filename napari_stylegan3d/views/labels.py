@@ -79,7 +79,7 @@ class Labels(Glass):
         super().__init__(canvas, model, (model.scene.camera.events.zoom,))
         self._grab: Any = getattr(canvas, "grabFramebuffer", None)
         if self._grab is not None:
-            canvas.grabFramebuffer = self._grabbed  # type: ignore[attr-defined]
+            canvas.grabFramebuffer = self._grabbed
 
     @property
     def caption(self) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QPoint
+from qtpy.QtCore import QPoint, QRect, QSize
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QDoubleSpinBox, QToolTip
+from qtpy.QtWidgets import QDoubleSpinBox, QStyle, QStyleOptionSpinBox, QToolTip
 
 from napari_stylegan3d.widgets.text import _
+
+#: Wide enough to measure what is beside the text, and what a line edit leaves at its sides.
+WIDE_PX, TEXT_MARGIN_PX = 300, 4
 
 
 class DecimalBox(QDoubleSpinBox):
@@ -36,6 +39,28 @@ class DecimalBox(QDoubleSpinBox):
         below = self.mapToGlobal(QPoint(0, self.height()))
         QToolTip.showText(below, told.format(number=number, low=low, high=high), self)
         return self._in_words(min(max(number, self.minimum()), self.maximum()))
+
+    def minimumSizeHint(self) -> QSize:
+        """Room for the longest number with its unit: Qt forgets a style sheet's buttons."""
+        option = QStyleOptionSpinBox()
+        self.initStyleOption(option)
+        option.rect = QRect(0, 0, WIDE_PX, 2 * self.fontMetrics().height())
+        style = self.style()
+        assert style is not None
+        field = style.subControlRect(
+            QStyle.ComplexControl.CC_SpinBox,
+            option,
+            QStyle.SubControl.SC_SpinBoxEditField,
+            self,
+        )
+        texts = self.specialValueText(), *map(self._in_words, (self.minimum(), self.maximum()))
+        longest = max(map(self.fontMetrics().horizontalAdvance, texts))
+        width = longest + 2 * TEXT_MARGIN_PX + WIDE_PX - field.width()
+        return QSize(width, super().minimumSizeHint().height())
+
+    def sizeHint(self) -> QSize:
+        """No smaller than that."""
+        return super().sizeHint().expandedTo(self.minimumSizeHint())
 
     def _in_words(self, value: float) -> str:
         return f"{self.prefix()}{self.textFromValue(value)}{self.suffix()}"

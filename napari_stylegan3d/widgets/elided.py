@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterator
 
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QFontMetrics, QHelpEvent, QPainter, QPaintEvent
-from qtpy.QtWidgets import QLabel, QSizePolicy, QStyle, QStyleOption, QToolTip
+from qtpy.QtWidgets import (
+    QComboBox,
+    QLabel,
+    QSizePolicy,
+    QStyle,
+    QStyleOption,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QToolTip,
+)
 
 #: A place where a line may break, of no width.
 BREAK = "\u200b"
@@ -20,6 +29,8 @@ BREAK = "\u200b"
 LONG_WORD = re.compile(r"\S{18,}")
 #: A wrapped text may be made as narrow as this.
 NARROWEST_PX = 110
+#: Between the edge of a combo box's field and its text.
+FIELD_PX = 2
 #: Between words; a number keeps its unit.
 WORD_GAP = re.compile(r" (?!(?:sd|mm|ml|years|%)(?:\s|$))")
 JOINTS = re.compile(r"([_\-./\\])")
@@ -48,11 +59,13 @@ def in_words(text: str, fits: Callable[[str], bool], *, keep_end: bool = True) -
         # Two clauses, the last of which ends in an amount, before the first alone.
         head = clauses[0] + (", …, " if len(clauses) > 2 else ", ")
         shorter[-1:-1] = [head + end for end in _fewer(last, " ", 2, True)]
-    shorter += _fewer(words, " ", 1 if several else 2, keep_end and not several)
+    longest = max(words, key=len)
+    # The first word alone stands for others, but not for a long name.
+    alone = several or (not keep_end and words[-1] != longest)
+    shorter += _fewer(words, " ", 1 if alone else 2, keep_end and not several)
     for shown in shorter:
         if fits(shown):
             return shown
-    longest = max(words, key=len)
     for whole in (longest, clauses[0]):
         for kept in range(len(whole) - 1, 1, -1):
             end = kept // 2
@@ -146,6 +159,50 @@ class NameLabel(QLabel):
         """Draw what fits."""
         painter = QPainter(self)
         _draw(self, painter, self.shown())
+        painter.end()
+
+
+class NameCombo(QComboBox):
+    """A list of names that may be narrower than they are; a tooltip tells a name that is cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+
+    def shown(self) -> str:
+        """What there is room for."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        style = self.style()
+        assert style is not None
+        field = style.subControlRect(
+            QStyle.ComplexControl.CC_ComboBox,
+            option,
+            QStyle.SubControl.SC_ComboBoxEditField,
+            self,
+        )
+        metrics, room = self.fontMetrics(), field.width() - 2 * FIELD_PX
+        return in_words(
+            self.currentText(),
+            lambda shown: metrics.horizontalAdvance(shown) <= room,
+            keep_end=False,
+        )
+
+    def event(self, event: QEvent) -> bool:
+        """Tell the whole name where it is cut."""
+        if isinstance(event, QHelpEvent) and self.shown() != self.currentText():
+            tip = "\n".join(filter(None, (self.currentText(), self.toolTip())))
+            QToolTip.showText(event.globalPos(), tip, self)
+            return True
+        return super().event(event)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw what fits: a style sheet would cut a letter in two."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        option.currentText = self.shown()
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
         painter.end()
 
 

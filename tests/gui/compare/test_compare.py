@@ -488,6 +488,13 @@ def test_up_to_four_brains_stand_in_columns_with_one_crosshair(window, scan_file
     assert [pane.title for pane in panes.panes] == ["Seed 0", "Seed 3", "Seed 4"]
     assert all(lines[1] for lines in panes.captions()), "each warns that it is synthetic"
     assert panes.isVisible()
+    assert window.find("compare.hint").isHidden(), "there is no A to see"
+    assert not window.find("compare.ssim").isVisible()
+    listed = window.find("compare.row_list")
+    listed.addItem("A long name " * 20)
+    QTest.qWait(20)
+    assert not listed.horizontalScrollBar().isVisible()
+    assert listed.item(0).toolTip() == "Seed 0"
     assert not window.views.view("Axial").canvas.isVisible()
     before = window.viewer.dims.point
     column, cell, on = next(found for found in panes.cells() if found[0] == 1)

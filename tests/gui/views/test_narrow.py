@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.qt import get_stylesheet
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QWidget
 
@@ -26,7 +27,9 @@ from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.orientation import AXIAL
 from napari_stylegan3d.views.panes import Pane, Panes
 from napari_stylegan3d.views.sides import Pair
-from napari_stylegan3d.widgets.elided import elided
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.elided import FIELD_PX, NameCombo, elided
+from napari_stylegan3d.widgets.theme import DARK, LIGHT, style
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 
 LONG = side_of(Recipe(Source("seed", 12), edits=(Edit("A direction with a long name", 1.5),)), "A")
@@ -201,6 +204,31 @@ def test_half_a_clause_is_not_written(qapp):
 )
 def test_captions_leave_out_clauses_then_words_and_letters_of_names_alone(text, length, shown):
     assert shortened(text, length) == shown
+
+
+def test_a_list_that_is_too_narrow_leaves_out_whole_words(qapp):
+    box = NameCombo()
+    box.addItems(["Ventricle volume"])
+    box.resize(box.fontMetrics().horizontalAdvance("Ventricle volu") + 30, 26)
+    assert box.shown() == "Ventricle …"
+    box.resize(600, 26)
+    assert box.shown() == "Ventricle volume"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_number_box_has_room_for_its_longest_text(qapp, theme):
+    box = DecimalBox()
+    box.setStyleSheet(get_stylesheet(theme) + style(LIGHT if theme == "light" else DARK))
+    box.setDecimals(0)
+    box.setRange(900, 2000)
+    box.setSuffix(" ml")
+    box.setValue(2000)
+    box.resize(box.minimumSizeHint())
+    box.ensurePolished()
+    box.grab()
+    field = box.lineEdit()
+    text = field.fontMetrics().horizontalAdvance("2000 ml")
+    assert field.width() >= text + 2 * FIELD_PX
 
 
 def test_a_long_warning_is_broken_and_never_cut(labels):
