@@ -57,6 +57,12 @@ def _edited(context: Context, _control: Any) -> bool:
     return any(edit.strength for edit in context.session.recipe.edits)
 
 
+def _measured(context: Context, header: Any) -> bool:
+    """Whether a volume can be read."""
+    volume = _text_of(context.dock, "measure.grey.ml")
+    return header.isChecked() and any(sign.isdigit() for sign in volume)
+
+
 STEPS = (
     Step(
         "Project",
@@ -135,7 +141,7 @@ STEPS = (
         "measure.fold",
         _("Measure"),
         _("Open Measure: volumes of tissue, and how the edit changed them."),
-        lambda _, header: header.isChecked(),
+        _measured,
     ),
     Step(
         "Export",

@@ -103,6 +103,7 @@ class Measuring(QObject):
         self._outdated()
         self._asked = subject
         self._show_person(subject.person, subject.key)
+        self.box.show_working()
         self._work.submit(subject)
 
     def _subject(self) -> Subject | None:

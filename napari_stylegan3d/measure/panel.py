@@ -12,6 +12,7 @@ from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of, unusual_z
 from napari_stylegan3d.measure.curve import CurvePlot
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.elided import NameCombo
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings
 from napari_stylegan3d.widgets.text import _, of_engine
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 #: Regions across the midline that are no tissue.
 ACROSS = tuple(name for name in MIDLINE if name not in AS_TISSUES)
 
-NONE = "–"
+NONE, MEASURING = "–", _("Measuring…")
 #: Stands for a file of norms that is to be chosen.
 OPEN = "open"
 COLUMNS = (
@@ -194,10 +195,21 @@ class MeasureBox(Fold):
         self.copy.setEnabled(measured is not None)
         self._draw()
 
+    def show_working(self) -> None:
+        """Say that the volumes are on their way, instead of those that there are not."""
+        if self.numbers is None:
+            for cell in self.cells.values():
+                cell.clear()
+        self.of.setText(MEASURING)
+        self.of.setEnabled(True)
+        self.of.show()
+
     def set_stale(self, stale: bool) -> None:
         """Mark the values as outdated: the new brain has not been measured yet."""
         for cell in (self.of, self.among, self.reading, self.plot, *self.cells.values()):
             cell.setEnabled(not stale)
+        if stale and self.of.text() == MEASURING:
+            self.of.hide()
 
     def _make_person(self) -> None:
         self.age = DecimalBox()
@@ -315,15 +327,12 @@ class MeasureBox(Fold):
         self.cells[key] = cell
 
     def _make_curve(self) -> None:
-        self.curve_of = QComboBox()
+        self.curve_of = NameCombo()
         self.curve_of.setObjectName("measure.curve")
         self.curve_of.setToolTip(_("Which measure to draw over age."))
         for name in ALL_MEASURES:
             self.curve_of.addItem(title_of(name), name)
         self.curve_of.setCurrentIndex(self.curve_of.findData("ventricle_ml"))
-        self.curve_of.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
         self.column.addLayout(controls.form((_("Curve"), self.curve_of)))
         self.plot = CurvePlot(
             "measure.plot",

@@ -9,7 +9,7 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from stylegan3d.scans import Scan
 
-NOTHING = (_("none"), "")
+NOTHING = (_("None"), "")
 OTHERS = (
     (_("blur, 3 mm"), "blur:3mm"),
     (_("another contrast"), "contrast"),

@@ -208,12 +208,15 @@ class VerdictRows(QWidget):
         for number, (name, verdict) in enumerate(verdicts.items()):
             self.rows[name].show_verdict(verdict)
             self.column.insertWidget(number, self.rows[name])
+        # Below their verdict, which may stand before others.
         findings = (trust.get("findings") or ())[:LISTED]
         self._places = [finding["center_mm"] for finding in findings]
         for button, finding in zip(self.findings, findings, strict=False):
             button.setText(finding_in_words(finding))
+        below = self.column.indexOf(self.rows["focal"]) + 1
         for number, button in enumerate(self.findings):
             button.setVisible(number < len(findings))
+            self.column.insertWidget(below + number, button)
         self.setVisible(bool(verdicts))
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from qtpy.QtWidgets import QApplication
 
+from napari_stylegan3d.app import worked_case
 from napari_stylegan3d.core import tissues
 from napari_stylegan3d.core.tissues import NAME
 from napari_stylegan3d.measure.jobs import start_of
@@ -113,6 +114,20 @@ def test_it_says_the_volumes_of_what_is_shown(window, box, segmenter):
         for name, value in shown(window, segmenter).items():
             assert number(window, f"{name}.ml") == pytest.approx(value, abs=0.51)
             assert window.find(f"measure.{name}.change").text() == "–"
+
+
+def test_it_says_that_it_works_and_the_worked_case_waits_for_a_volume(window, box):
+    step = next(step for step in worked_case.STEPS if step.target == "measure.fold")
+    context, header = SimpleNamespace(dock=window.explorer), window.find("measure.fold")
+    assert step.done(context, header)
+    box._forget()
+    box._update()
+    assert window.find("measure.of").text() == "Measuring…"
+    assert window.find("measure.grey.ml").text() == ""
+    assert not step.done(context, header)
+    window.wait(lambda: is_fresh(window))
+    assert window.find("measure.of").text() != "Measuring…"
+    assert step.done(context, header)
 
 
 def test_an_edit_is_counted_from_the_brain_before_it(window, box, segmenter):

@@ -22,6 +22,7 @@ from napari_stylegan3d.core.jobs import Picture
 from napari_stylegan3d.core.reading import STEPS_FOLDER
 from napari_stylegan3d.project import jobs as scan_jobs
 from napari_stylegan3d.project.region_brush import Painting
+from napari_stylegan3d.project.result import VerdictRow
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.views.outline import NAME
 from napari_stylegan3d.widgets import dialogs
@@ -188,7 +189,8 @@ def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
     window.session.swap(result, dataclasses.replace(result, trust=trust, residual_z=z))
     window.session.projectedChanged.emit()
     column = window.explorer.project.result.lights.column
-    assert [column.itemAt(row).widget().title.text() for row in range(3)] == [
+    widgets = [column.itemAt(row).widget() for row in range(column.count())]
+    assert [row.title.text() for row in widgets if isinstance(row, VerdictRow)] == [
         "■ Focal: warning",
         "▲ Acquisition: caution",
         "✓ Anatomy: usual",
@@ -196,6 +198,8 @@ def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
     assert window.find("project.verdict.focal.reason").text() == "Something."
     assert window.find("project.finding.0").text() == "left frontal lobe, 2.0 ml, z −6.0"
     assert window.find("project.finding.1").isHidden()
+    focal = window.find("project.verdict.focal").parentWidget()
+    assert widgets[widgets.index(focal) + 1] is window.find("project.finding.0")
     window.click("project.finding.0")
     window.settle()
     assert window.find("project.show.unusual").isChecked()
