@@ -11,6 +11,7 @@ from view_helpers import AFFINE, phantom
 
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.framing import head_box
 from napari_stylegan3d.views.look import Look
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
 
@@ -187,3 +188,56 @@ def test_the_surface_lies_where_it_is_asked(four, stage):
     stage.set_white(0.5)
     four.view("3D").follower.settle()
     assert copy.iso_threshold == pytest.approx(0.25), "a fraction of white"
+
+
+def test_the_head_stays_whole_when_the_window_changes_its_size(four):
+    def edges() -> dict[str, float]:
+        """Share of each plane, from its middle to an edge, that the head takes."""
+        box, taken = head_box(four.viewer), {}
+        for view in four.views[:3]:
+            _, rows, columns = view.plane.order
+            width, height = view.labels.width(), view.labels.height()
+            ends = [view.labels.to_px(corner[rows], corner[columns]) for corner in box]
+            taken[view.name] = max(
+                max(abs(2 * end.x() / width - 1), abs(2 * end.y() / height - 1)) for end in ends
+            )
+        return taken
+
+    window, before = four.window(), edges()
+    size = window.size()
+    try:
+        window.resize(size * 0.6)
+        QTest.qWait(100)
+        assert window.height() < 0.8 * size.height()
+        assert max(edges().values()) < 1
+        assert max(edges().values()) > 0.5, "and it is not small"
+    finally:
+        window.resize(size)
+        QTest.qWait(100)
+    assert edges() == pytest.approx(before, abs=0.05)
+
+
+def test_a_head_loses_its_face_in_planes_and_3d_and_the_scan_keeps_it(four, stage):
+    x, y, z = np.meshgrid(*(np.arange(-112, 113, 8.0),) * 3, indexing="ij")
+    head = ((x / 75) ** 2 + (y / 100) ** 2 + (z / 105) ** 2 < 1).astype(np.float32)
+    affine = np.diag([8.0, 8.0, 8.0, 1.0])
+    affine[:3, 3] = -112
+    volume = upright(head.copy(), affine)
+    stage.show(volume, Provenance("scan", "sub-01"))
+    QTest.qWait(50)  # a new grid: the views are reset
+    four.viewer.dims.point = (0.0, 80.0, -48.0)
+
+    def pictures() -> dict[str, np.ndarray]:
+        four.view("3D").follower.settle()
+        QTest.qWait(50)
+        return {view.name: view.canvas.screenshot(flash=False)[..., :3] for view in four.views}
+
+    whole = pictures()
+    four.looks.change(deface=True)
+    cut = pictures()
+    for view in four.views:
+        assert (whole[view.name] != cut[view.name]).any(), view.name
+        assert not np.array_equal(view.model.layers[0].data, head), view.name
+    np.testing.assert_array_equal(volume.data, head, "files are written from it")
+    four.looks.change(deface=False)
+    np.testing.assert_array_equal(stage.layer.data, head)

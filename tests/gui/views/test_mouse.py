@@ -13,6 +13,7 @@ from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.levels import DEEP_GREY
 from napari_stylegan3d.views.marks import Mark
+from napari_stylegan3d.views.slab import planes_of
 
 RIGHT, MIDDLE = Qt.MouseButton.RightButton, Qt.MouseButton.MiddleButton
 LEFT = Qt.MouseButton.LeftButton
@@ -197,6 +198,20 @@ def test_slabs_show_the_maximum_of_their_thickness_and_say_so(four, stage):
         assert view.model.dims.margin_left[view.plane.order[0]] == 20
     four.looks.change(slab="none")
     assert four.view("Axial").model.dims.margin_left == (0.0, 0.0, 0.0)
+
+
+def test_slabs_of_the_minimum_and_the_average(four, stage):
+    x, y, z = four.viewer.dims.point = center_of(RIGHT_BLOCK)
+    low, high = planes_of(stage.layer, 2, z, 40.0)
+    through = phantom()[24, 25, low : high + 1]
+    region, seen = Mark("rectangle", 2, (x - 3, y - 6, z), (x + 3, y + 6, z)), {}
+    for slab, value in (("none", 1.0), ("mean", through.mean()), ("min", through.min())):
+        four.looks.change(slab=slab, slab_mm=40.0)
+        assert four.marks.figures(region).mean == pytest.approx(value, abs=1e-6)
+        QTest.qWait(30)
+        seen[slab] = four.view("Axial").canvas.screenshot(flash=False)[..., :3].mean()
+    assert "Min 40 mm" in four.view("Axial").labels.below_slice
+    assert seen["none"] > 1.02 * seen["mean"] > 1.02 * 1.02 * seen["min"]
 
 
 def test_presets_set_the_window(four, stage):
