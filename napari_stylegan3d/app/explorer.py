@@ -34,6 +34,7 @@ from napari_stylegan3d.core.messages import Messages, tell_error
 from napari_stylegan3d.core.parking import Parking
 from napari_stylegan3d.core.rendering import Rendering
 from napari_stylegan3d.core.session import Session
+from napari_stylegan3d.core.sharpening import Sharpening
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.core.whose import brain_of
 from napari_stylegan3d.directions.controller import Directing
@@ -108,6 +109,7 @@ class Explorer(Docked):
         self.rendering = Rendering(self.session, self)
         self.thumbnails = Thumbnails(self.session, self.rendering, self)
         self.comparison = Comparison(self.session, self.stage)
+        self.sharpening = Sharpening(self.comparison, self.rendering, self)
         self.messages = Messages(self)
         self.context = Context(
             self,
@@ -187,6 +189,7 @@ class Explorer(Docked):
         self._closed = True
         self.memory.close()
         self.guidance.close()
+        self.sharpening.shutdown()
         self.sessions.shutdown()
         self.history.shutdown()
         for controller in self.controllers:
@@ -239,6 +242,7 @@ class Explorer(Docked):
         self.rendering.busyChanged.connect(self.header.set_busy)
         self.rendering.shown.connect(self._on_picture)
         self.rendering.failed.connect(lambda error: self._fail(error, _("rendering")))
+        self.sharpening.failed.connect(lambda error: self._fail(error, _("rendering")))
         self.rendering.cramped.connect(self.say)
         self.messages.failed.connect(self._fail)
         self.messages.cleared.connect(lambda: self.say(""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from napari_stylegan3d.core.jobs import Unsharp
 from napari_stylegan3d.core.whose import (
     EDITED_MINUS_SCAN,
     FILLED,
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.case import Case
+
+#: Sharp pictures that are kept, to go from the scan to the edited one and back at once.
+SHARP_KEPT = 2
 
 
 class Comparison(QObject):
@@ -52,6 +57,8 @@ class Comparison(QObject):
         self.recipe: Recipe | None = None
         #: The volume of the view "painted".
         self.painted: tuple[Provenance, np.ndarray] | None = None
+        #: The latest pictures with voxels of the scan's size, by what they are shown as.
+        self._sharp: deque[tuple[object, Upright]] = deque(maxlen=SHARP_KEPT)
         self._placed: AlignedScan | None = None
         self._scan: object = None
         self._outlined = True
@@ -115,6 +122,7 @@ class Comparison(QObject):
         """Another model was opened; its first picture is not rendered yet."""
         self.outline.hide()
         self.picture, self.recipe, self.painted = None, None, None
+        self._sharp.clear()
 
     def place(self, picture: Picture) -> None:
         """The current picture has the same voxels with another affine."""
@@ -144,6 +152,46 @@ class Comparison(QObject):
             self.session.look("search")
         self._show_volume(Provenance(kind, case.name), volume)
 
+    @property
+    def unsharp(self) -> Unsharp | None:
+        """What is shown of a scan on the model's grid; None if it is nothing that could be sharper.
+
+        Brains that are compared stay on one grid.
+        """
+        found = self._of_a_scan
+        if found is None or self.session.shown.comparison != "off":
+            return None
+        return None if self._sharp_of(found.picture) is not None else found
+
+    @property
+    def _of_a_scan(self) -> Unsharp | None:
+        """The scan that is shown, and what was done to it."""
+        view, picture, recipe = self.view, self.picture, self.recipe
+        if view == "scan" and (placed := self.session.placed) is not None:
+            return Unsharp(placed, placed)
+        if view == "unusual" and (case := self.session.result) is not None and case.aligned:
+            return Unsharp(case.aligned, case.aligned)
+        if view != "edited" or picture is None or recipe is None or picture.quality != "full":
+            return None
+        detail = recipe.worn_detail
+        case = None if detail is None else self.session.find_projected(detail.source)
+        if detail is None or case is None or case.aligned is None:
+            return None
+        drawn = picture.rendered
+        return Unsharp(picture, case.aligned, drawn.movement, detail.strength, drawn.volume)
+
+    def sharpen(self, picture: object, shown: Upright) -> None:
+        """There is a sharp version of a picture (`unsharp`): show it, if that still is what is."""
+        self._sharp.append((picture, shown))
+        now = self._of_a_scan
+        if now is not None and now.picture is picture:
+            self._draw()
+
+    def _sharp_of(self, picture: object) -> Upright | None:
+        if self.session.shown.comparison != "off":
+            return None
+        return next((shown for known, shown in self._sharp if known is picture), None)
+
     def set_outlined(self, outlined: bool) -> None:
         """Whether the mean brain's outline is drawn on the aligned scan."""
         self._outlined = outlined
@@ -165,7 +213,8 @@ class Comparison(QObject):
             return
         elif what == "unusual" and (case := self.session.result) and case.residual_z is not None:
             assert case.aligned is not None
-            self._show_volume(Provenance("scan", case.name), case.aligned.volume)
+            self._show_aligned(case.aligned, Provenance("scan", case.name))
+            self._tell()
         elif result is not None and self._suits and what in ("difference", "residual"):
             assert self.picture is not None
             case, aligned = result
@@ -190,11 +239,13 @@ class Comparison(QObject):
             # A caption that changed with each move of a slider would take longer to draw than it.
             amounts = not self.is_preview
             provenance = provenance_of(self.session, self.recipe, amounts=amounts)
+            sharp = self._sharp_of(self.picture)
             self.stage.show(
-                self.picture.shown,
+                sharp or self.picture.shown,
                 self.mark(provenance),
                 passing=self.is_preview,
                 flat=self.picture.rendered.through is not None,
+                coarse=None if sharp is None else self.picture.shown,
             )
             self._tell()
 
@@ -212,8 +263,7 @@ class Comparison(QObject):
         if case is None or (placed is None and case.layer is None):
             return False
         if placed is not None:
-            shown = upright(placed.volume, placed.space.affine)
-            self.stage.show(shown, Provenance("scan", case.name))
+            self._show_aligned(placed, Provenance("scan", case.name))
             self._tell(outlined=self._outlined and self.session.result is None)
         else:
             data, meta, _kind = case.layer
@@ -221,6 +271,11 @@ class Comparison(QObject):
             self.stage.show(shown, Provenance("scan", case.name), meta["contrast_limits"])
             self._tell()
         return True
+
+    def _show_aligned(self, aligned: AlignedScan, provenance: Provenance) -> None:
+        """An aligned scan, sharp if it has been made so."""
+        shown, sharp = upright(aligned.volume, aligned.space.affine), self._sharp_of(aligned)
+        self.stage.show(sharp or shown, provenance, coarse=None if sharp is None else shown)
 
     def _show_volume(self, provenance: Provenance, volume: np.ndarray) -> None:
         """A volume on the generator's grid that no recipe made."""

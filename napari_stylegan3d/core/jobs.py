@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.frame import Frame
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.render.movement import Movement
     from stylegan3d.render.renderer import Quality, Rendered, Renderer
+    from stylegan3d.scans import AlignedScan
 
 #: Longest useful preview, as a share of the full volume's time.
 WORTHWHILE = 0.8
@@ -160,6 +162,30 @@ class Picture:
         volume = self.rendered.volume
         same = tuple(volume.shape) == tuple(shape)
         return volume if same else enlarge(volume, (shape[0], shape[1], shape[2]))
+
+
+@dataclass(frozen=True, eq=False)
+class Unsharp:
+    """A picture of a scan on the model's grid.
+
+    Attributes
+    ----------
+    picture : object
+        The picture, or the aligned scan, as which the sharp one will be shown.
+    aligned : AlignedScan
+    movement : Movement or None
+        What was done to it.
+    strength : float
+        Share of the scan's detail; below 1 the brain of `volume` shows through.
+    volume : ndarray (X, Y, Z) or None
+        The picture on the model's grid.
+    """
+
+    picture: object
+    aligned: AlignedScan
+    movement: Movement | None = None
+    strength: float = 1.0
+    volume: np.ndarray | None = None
 
 
 def placed(picture: Picture, generator: Generator) -> Picture:

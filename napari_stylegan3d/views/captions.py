@@ -19,6 +19,8 @@ KEY = "stylegan3d"
 OVERLAY = "stylegan3d-overlay"
 #: Metadata key of what is right only in the slices through the crosshair.
 FLAT = "stylegan3d-flat"
+#: Where the 3D view finds the same volume on a coarser grid.
+COARSE = "stylegan3d-coarse"
 #: Metadata key of the `Over` of a second image that lies over the picture.
 OVER = "stylegan3d-over"
 #: Metadata key of the names of label values.

@@ -8,7 +8,7 @@ grid along the world axes with the same voxel size that contains all of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import nibabel as nib
 import numpy as np
@@ -125,12 +125,14 @@ def _straighten(
     return resampled, straight
 
 
-def enlarge(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Interpolate a volume to a finer grid with the same field of view (corners coincide)."""
+def enlarge(
+    volume: np.ndarray, shape: tuple[int, ...], mode: Literal["trilinear", "area"] = "trilinear"
+) -> np.ndarray:
+    """Interpolate a volume to another grid with the same field of view (corners coincide)."""
     import torch
 
     tensor = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
-    larger = torch.nn.functional.interpolate(tensor, size=tuple(shape), mode="trilinear")
+    larger = torch.nn.functional.interpolate(tensor, size=tuple(shape), mode=mode)
     return larger[0, 0].numpy()
 
 

@@ -13,8 +13,8 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QTimer
 
-from napari_stylegan3d.views.captions import FLAT, OVERLAY
-from napari_stylegan3d.views.display import put
+from napari_stylegan3d.views.captions import COARSE, FLAT, OVERLAY
+from napari_stylegan3d.views.display import place, put
 from napari_stylegan3d.views.orientation import (
     VOLUME_ORDER,
     Plane,
@@ -182,6 +182,7 @@ class Follower:
         if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:
             self.model.dims.order = order
         if self.plane is None:
+            self._fill(source, copy)
             self.volume.dress(source, copy)
             self.volume.cut(copy)
         elif isinstance(source, Labels):
@@ -247,7 +248,7 @@ class Follower:
 
     def _update(self, source: Layer) -> None:
         copy = self._copies[source]
-        put(copy, source.data, source.scale, source.translate)
+        self._fill(source, copy)
         if self.plane is None:
             self.volume.dress(source, copy)
         if source in self._strokes:
@@ -255,6 +256,14 @@ class Follower:
             copy.refresh(thumbnail=False, highlight=False, extent=False)
         if self.plane is None:
             self.volume.cut(copy)
+
+    def _fill(self, source: Layer, copy: Layer) -> None:
+        """Give a copy the voxels of its source, in 3D those of the coarser grid if there is one."""
+        coarse = source.metadata.get(COARSE) if self.plane is None else None
+        if coarse is None:
+            put(copy, source.data, source.scale, source.translate)
+        else:
+            place(copy, coarse)
 
     def _share_active(self, _: Any = None) -> None:
         if self.plane is not None:

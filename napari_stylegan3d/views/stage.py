@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.views.captions import FLAT, KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.captions import COARSE, FLAT, KEY, OVERLAY, Provenance
 from napari_stylegan3d.views.deface import faceless
 from napari_stylegan3d.views.display import Upright, place, put
 from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical, preset
@@ -68,6 +68,7 @@ class Stage(QObject):
         *,
         passing: bool = False,
         flat: bool = False,
+        coarse: Upright | None = None,
     ) -> None:
         """Show a volume on any grid.
 
@@ -87,6 +88,9 @@ class Stage(QObject):
             previous one, which avoids napari's setup for new data.
         flat : bool
             Whether only the slices through the crosshair are right, so that the 3D view shall wait.
+        coarse : Upright or None
+            The same on a coarser grid, for the 3D view: ray casting through a fine one is slow
+            without a graphics card.
         """
         difference = provenance.kind == "difference"
         self._usual = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
@@ -97,7 +101,7 @@ class Stage(QObject):
         if self._deface and self._scan is not None:
             volume = self._defaced(volume)
         # Caption first, then voxels: a picture must never have another one's caption.
-        layer.metadata = {KEY: provenance, FLAT: flat}
+        layer.metadata = {KEY: provenance, FLAT: flat, COARSE: coarse}
         layer.name = LAYER_NAMES[provenance.kind]
         colormap = SOLID if difference else "gray"
         if layer.colormap.name != getattr(colormap, "name", colormap):

@@ -56,8 +56,6 @@ class VolumeLook:
         """Style a layer according to the look."""
         if isinstance(source, Image) and isinstance(copy, Image):
             self._dress_image(source, copy)
-        elif copy.data is not source.data:
-            copy.data = source.data
 
     def _dress_image(self, source: Image, copy: Image) -> None:
         difference = is_difference(source)
@@ -73,8 +71,6 @@ class VolumeLook:
             colors = MIST
         if copy.colormap.name != colors.name:
             copy.colormap = colors
-        if copy.data is not source.data:
-            copy.data = source.data
         if tuple(copy.contrast_limits) != limits:
             copy.contrast_limits = limits
         low, high = limits

@@ -213,6 +213,17 @@ def _modules_frozen(qapp: Any) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_sharper() -> None:
+    """Scans stay on the model's grid, but where it is tested that they are shown on a finer one.
+
+    What is compared voxel by voxel would change its grid whenever nothing happens for a moment.
+    """
+    from napari_stylegan3d.core import sharpening
+
+    vars(sharpening)["REST_MS"] = 10**8
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _greeted() -> None:
     """The first steps would lie over the views in every test."""
     from napari_stylegan3d.app.guidance import SEEN

@@ -15,7 +15,7 @@ from stylegan3d.outputs.results import provenance
 from stylegan3d.projection.operators import Identity, KSpace, Mask, Masked, Operator, ThickSlices
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.description import describe_recipe
-from stylegan3d.render.carried import scale_of
+from stylegan3d.render.fine import scale_of
 from stylegan3d.scans import native_image
 from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.native import Way, with_geometry

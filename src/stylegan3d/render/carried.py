@@ -24,12 +24,13 @@ import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spline_filter
+from scipy.ndimage import map_coordinates, spline_filter
 
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.intensity import BRIGHTEST, to_display
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import add_identity, read_at
+from stylegan3d.render.fine import fluid_of, scale_of
 from stylegan3d.render.movement import Fading, Movement, Mover, turned, unfolded
 from stylegan3d.scans.native import Way, with_geometry
 from stylegan3d.scans.resampling import resample
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.parts import Source
     from stylegan3d.scans import AlignedScan
 
-#: Between brightness of scan and reconstruction, slower than any structure of a brain.
-BRIGHTNESS_MM = 20.0
-#: Fluid is the darkest share of what lies deeper than so many voxels of the model's grid.
-DARKEST, DEEP = 0.01, 4
 #: Voxels that a thread interpolates at a time.
 BLOCK = 200_000
 #: Scans that are kept ready at once.
@@ -299,9 +296,7 @@ class CarriedDetail:
         No edit makes a voxel darker than that, for there is no tissue in it to lose: between the
         brain and the meninges a change of greys would leave a black gap under a bright line.
         """
-        inner = binary_erosion(self._way.mask, iterations=DEEP)
-        inner = inner if inner.any() else self._way.mask
-        return float(np.percentile(self.aligned[inner], 100 * DARKEST))
+        return fluid_of(self.aligned, self._way.mask)
 
     def edited(self, moved: Movement) -> np.ndarray:
         """The edited scan, float32 (I, J, K) in the scan's units.
@@ -368,28 +363,6 @@ class CarriedDetail:
     def rigid(self) -> np.ndarray:
         """(4, 4) scan RAS mm to model RAS mm."""
         return self._way.rigid
-
-
-def scale_of(scan: np.ndarray, brain: np.ndarray, way: Way) -> np.ndarray:
-    """What 1 stands for in a scan's units, its bias field included, float32 (X, Y, Z).
-
-    Parameters
-    ----------
-    scan : ndarray, shape (X, Y, Z)
-        On the model's grid, in its own units.
-    brain : ndarray, shape (X, Y, Z)
-        The same in display units: its reconstruction, or the aligned scan.
-    way : Way
-        From the model's grid to the scan's.
-    """
-    sigma = BRIGHTNESS_MM / np.array(way.space.voxel_size)
-    slow_scan, slow_made = (
-        gaussian_filter(np.where(way.mask, image, np.float32(0)), sigma, truncate=2.5)
-        for image in (scan, brain * np.float32(way.scale))
-    )
-    known = slow_made > 0.05 * float(slow_made.max())
-    ratio = np.divide(slow_scan, slow_made, out=np.ones_like(slow_scan), where=known)
-    return np.asarray(np.clip(ratio, 0.5, 2.0) * way.scale, np.float32)
 
 
 def _touched(moved: Movement) -> np.ndarray:

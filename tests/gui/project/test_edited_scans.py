@@ -12,10 +12,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from napari_stylegan3d.core import sharpening
 from napari_stylegan3d.core.rendering import INSTANT_S, REST_MS
 from napari_stylegan3d.views.overlays import DifferenceOverlay
 from stylegan3d import scans
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Source
+from stylegan3d.render.fine import FineScan
 from stylegan3d.scans import read_scan
 
 EDITED = "Edited scan, not a recording"
@@ -244,3 +246,36 @@ def test_a_mix_moves_the_scan_and_its_second_brain_is_itself(window, case):
     assert window.captions == {f"sub-07: mixed with seed 3\n{EDITED}"}
     recipes = list(window.explorer.mix.pictures.recipes(window.session).values())
     assert [recipe.worn_detail is not None for recipe in recipes] == [True, True, False]
+
+
+def test_at_rest_the_scan_has_voxels_of_its_own_size(window, case, restless, monkeypatch):
+    """Sharp in the planes, on the model's grid in 3D and wherever something is measured."""
+    monkeypatch.setattr(sharpening, "REST_MS", 1)
+    comparison, layer = window.explorer.comparison, window.explorer.stage.layer
+    size = window.session.generator.space.voxel_size
+    fine = FineScan(case.aligned)
+    edit(window, 2.0)
+    window.wait(lambda: layer.data.shape == fine.space.shape)
+    edited = window.volume
+    np.testing.assert_array_equal(edited, fine.edited(comparison.picture.rendered.movement))
+    assert comparison.picture.rendered.volume.shape == window.session.generator.shape
+    follower = window.views.view("3D").follower
+    follower.settle()
+    assert window.views.view("3D").model.layers[0].data.shape == window.session.generator.shape
+    for view in ("Axial", "Coronal", "Sagittal"):
+        copy = next(iter(window.views.view(view).model.layers))
+        assert copy.data.shape == fine.space.shape
+    window.click("project.show.scan")
+    window.wait(lambda: np.array_equal(window.volume, fine.unedited))
+    assert window.captions == {"Scan: sub-07"}
+    # Back at once, for it is kept; and coarse again while a slider moves.
+    window.click("project.show.edited")
+    window.wait(lambda: np.array_equal(window.volume, edited))
+    window.explorer.panel("Directions")
+    slider = window.find("directions.strength.0.slider")
+    slider.setSliderDown(True)
+    slider.setValue(round(0.8 * slider.maximum()))
+    window.wait(lambda: comparison.recipe == window.recipe)
+    assert layer.data.shape == window.session.generator.shape
+    np.testing.assert_allclose(layer.scale, size)
+    slider.setSliderDown(False)
