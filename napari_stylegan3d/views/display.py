@@ -7,6 +7,8 @@ grid along the world axes with the same voxel size that contains all of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -18,6 +20,7 @@ from stylegan3d.geometry.space import to_ras
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
     from stylegan3d.geometry import slicing
@@ -73,6 +76,19 @@ def put(layer: Layer, data: Any, scale: npt.ArrayLike, translate: npt.ArrayLike)
         layer.data = data
     elif moved:
         events.translate()
+
+
+@contextmanager
+def keeping_point(viewer: ViewerModel) -> Iterator[None]:
+    """Keep the crosshair while the grid of a layer changes.
+
+    On a coarser one there are fewer steps, and napari's sliders, which count steps, would move it
+    to the edge of the field of view.
+    """
+    dims, point = viewer.dims, viewer.dims.point
+    yield
+    if len(point) == dims.ndim and tuple(dims.point) != tuple(point):
+        dims.point = point
 
 
 def place(layer: Layer, volume: Upright) -> None:

@@ -14,7 +14,7 @@ from napari.layers import Labels, Layer
 from qtpy.QtCore import QTimer
 
 from napari_stylegan3d.views.captions import COARSE, FLAT, OVERLAY
-from napari_stylegan3d.views.display import place, put
+from napari_stylegan3d.views.display import keeping_point, place, put
 from napari_stylegan3d.views.orientation import (
     VOLUME_ORDER,
     Plane,
@@ -260,10 +260,12 @@ class Follower:
     def _fill(self, source: Layer, copy: Layer) -> None:
         """Give a copy the voxels of its source, in 3D those of the coarser grid if there is one."""
         coarse = source.metadata.get(COARSE) if self.plane is None else None
-        if coarse is None:
-            put(copy, source.data, source.scale, source.translate)
-        else:
-            place(copy, coarse)
+        with keeping_point(self.main):
+            if coarse is None:
+                put(copy, source.data, source.scale, source.translate)
+            else:
+                place(copy, coarse)
+        self._follow_point()
 
     def _share_active(self, _: Any = None) -> None:
         if self.plane is not None:

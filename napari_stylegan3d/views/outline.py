@@ -12,7 +12,7 @@ from napari.layers import Image, Layer
 from napari.utils import Colormap
 
 from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.display import Upright, enlarge, upright
+from napari_stylegan3d.views.display import Upright, enlarge, keeping_point, upright
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
@@ -91,13 +91,8 @@ def remove_finer(viewer: ViewerModel, layer: Layer | None) -> None:
     """Remove a layer of a finer grid; the active layer and the crosshair stay."""
     if layer is None or layer not in viewer.layers:
         return
-    dims, point = viewer.dims, viewer.dims.point
-    with keeping_active(viewer):
+    with keeping_point(viewer), keeping_active(viewer):
         viewer.layers.remove(layer)
-    # Removing the finer grid reduces the number of steps, and napari's sliders, which count
-    # steps, would move the crosshair to the edge of the field of view.
-    if len(point) == dims.ndim:
-        dims.point = point
 
 
 def outline_of(generator: Generator) -> Upright:

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.views.captions import COARSE, FLAT, KEY, OVERLAY, Provenance
 from napari_stylegan3d.views.deface import faceless
-from napari_stylegan3d.views.display import Upright, place, put
+from napari_stylegan3d.views.display import Upright, keeping_point, place, put
 from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical, preset
 from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
 from napari_stylegan3d.widgets.text import _
@@ -107,7 +107,8 @@ class Stage(QObject):
         if layer.colormap.name != getattr(colormap, "name", colormap):
             layer.colormap = colormap
         self._set_limits()
-        self._set_voxels(layer, volume, passing)
+        with keeping_point(self.viewer):
+            self._set_voxels(layer, volume, passing)
         if not layer.visible:  # napari rebuilds its scene even if nothing changed
             layer.visible = True
         if not passing:

@@ -254,6 +254,7 @@ def test_at_rest_the_scan_has_voxels_of_its_own_size(window, case, restless, mon
     comparison, layer = window.explorer.comparison, window.explorer.stage.layer
     size = window.session.generator.space.voxel_size
     fine = FineScan(case.aligned)
+    here = tuple(window.viewer.dims.point)
     edit(window, 2.0)
     window.wait(lambda: layer.data.shape == fine.space.shape)
     edited = window.volume
@@ -278,4 +279,6 @@ def test_at_rest_the_scan_has_voxels_of_its_own_size(window, case, restless, mon
     window.wait(lambda: comparison.recipe == window.recipe)
     assert layer.data.shape == window.session.generator.shape
     np.testing.assert_allclose(layer.scale, size)
+    follower.settle()
+    assert tuple(window.viewer.dims.point) == pytest.approx(here), "the crosshair stays"
     slider.setSliderDown(False)
