@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from napari.components import ViewerModel
 from napari.qt import QtViewer
 from napari.utils.action_manager import action_manager
@@ -21,4 +23,25 @@ def make_canvas(model: ViewerModel) -> QtViewer:
     canvas.dims.setVisible(False)
     canvas.setAcceptDrops(False)
     canvas.setMinimumSize(*SMALLEST)
+    finish_in_own_context(canvas)
     return canvas
+
+
+def finish_in_own_context(canvas: QtViewer) -> None:
+    """Let a canvas finish its OpenGL commands in its own context only.
+
+    napari has them finished whenever a layer goes, in whichever context is current. With several
+    canvases that may be another's, whose buffers and textures of the same numbers would be deleted
+    or overwritten: the next drawing of it could crash.
+    """
+    scene = canvas.canvas.events.source
+    finish, native = scene.context.finish, scene.native
+
+    def in_own() -> None:
+        # Without a context of its own yet, or any more, the commands wait, as those of drawing do.
+        with suppress(RuntimeError):  # Qt has deleted it
+            if native.isValid():
+                scene.set_current()
+                finish()
+
+    scene.context.finish = in_own

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 from napari_stylegan3d.views import marking, navigation, slab
 from napari_stylegan3d.views.arrangement import Grid, Place
 from napari_stylegan3d.views.cameras import LinkedCameras
-from napari_stylegan3d.views.canvases import make_canvas
+from napari_stylegan3d.views.canvases import finish_in_own_context, make_canvas
 from napari_stylegan3d.views.captions import shown
 from napari_stylegan3d.views.fitting import Fitting
 from napari_stylegan3d.views.follower import Follower
@@ -262,6 +262,7 @@ class FourViews(QWidget):
 
     def _make_views(self) -> list[View]:
         self._place.take(self, self._grid, AXIAL.name)
+        finish_in_own_context(self._place.canvas)
         views = [make_view(AXIAL, self.viewer, self._place.canvas, self.marks)]
         for plane in (SAGITTAL, CORONAL, None):
             follower = Follower(self.viewer, plane, self._volume)

@@ -222,3 +222,29 @@ def test_double_click_shows_one_view_alone_and_back(four, qtbot):
     QTest.mouseDClick(canvas, Qt.MouseButton.LeftButton, pos=canvas.rect().center())
     qtbot.wait(50)
     assert all(view.canvas.isVisible() for view in four.views)
+
+
+def test_a_layer_that_goes_is_finished_with_in_each_canvas_own_context(window, monkeypatch):
+    """In another's, buffers of the same numbers would be deleted: a later drawing crashes."""
+    from qtpy.QtGui import QOpenGLContext
+    from vispy.gloo.context import GLContext
+
+    flushed = []
+
+    def flush(context, event=None):
+        now = QOpenGLContext.currentContext()
+        flushed.extend(
+            now == view.canvas.canvas.native.context()
+            for view in window.views.views
+            if view.canvas.canvas.events.source.context is context
+        )
+        flush_commands(context, event)
+
+    flush_commands = GLContext.flush_commands
+    monkeypatch.setattr(GLContext, "flush_commands", flush)
+    layer = window.viewer.add_image(np.zeros((4, 5, 6)), name="goes")
+    window.settle()
+    del flushed[:]
+    window.viewer.layers.remove(layer)
+    assert len(flushed) >= 4
+    assert all(flushed)
