@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari.components import ViewerModel
-from napari.components.overlays import TextOverlay
 from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QApplication, QWidget
@@ -49,9 +48,6 @@ TICK_PX, LINE_PX = 4, 2.0
 #: Dark outline of a caption: a box behind it would hide tissue, or dim it like a change of signal.
 OUTLINE = QColor(0, 0, 0)
 OUTLINE_PX = ((-2, 0), (2, 0), (0, -2), (0, 2), (-1, -1), (-1, 1), (1, -1), (1, 1))
-#: A transparent text that napari draws last on each canvas: without one, drawing crashes in OpenGL
-#: (Mesa, vispy 0.17) after a scan of a restored session has been replaced.
-LAST = "sg3d_last"
 #: Share of the view that upper lines of a caption may take, beside the lower part of a head.
 UPPER_SHARE = 0.36
 
@@ -81,9 +77,6 @@ class Labels(Glass):
         #: The slab, and the value under the pointer.
         self._slab = self._pointed = ""
         super().__init__(canvas, model, (model.scene.camera.events.zoom,))
-        model.canvas.overlays[LAST] = TextOverlay(
-            text=".", position="bottom_left", visible=True, color=(0.0, 0.0, 0.0, 0.0), box=False
-        )
         self._grab: Any = getattr(canvas, "grabFramebuffer", None)
         if self._grab is not None:
             canvas.grabFramebuffer = self._grabbed
@@ -201,7 +194,6 @@ class Labels(Glass):
 
     def close_links(self) -> None:
         """Remove them from a canvas that outlives the linked views."""
-        self.model.canvas.overlays.pop(LAST, None)
         if self._grab is not None:
             del self.parent().grabFramebuffer
         super().close_links()
