@@ -55,7 +55,7 @@ class Stage(QObject):
         self._setting = False
         #: Whether heads are shown without their face; the scan that is shown, and without it.
         self._deface = False
-        self._scan: tuple[Upright, Provenance, Limits | None] | None = None
+        self._scan: tuple[Upright, Provenance, Limits | None, Upright | None] | None = None
         self._faceless: tuple[np.ndarray, np.ndarray] | None = None
         #: Buffer for passing pictures.
         self._canvas: np.ndarray | None = None
@@ -97,7 +97,8 @@ class Stage(QObject):
         if self.layer is None or self.layer not in self.viewer.layers:
             self._add(volume, provenance)
         layer: Any = self.layer
-        self._scan = (volume, provenance, limits) if provenance.kind == "scan" else None
+        is_scan = provenance.kind == "scan"
+        self._scan = (volume, provenance, limits, coarse) if is_scan else None
         if self._deface and self._scan is not None:
             volume = self._defaced(volume)
         # Caption first, then voxels: a picture must never have another one's caption.
@@ -178,7 +179,8 @@ class Stage(QObject):
         if deface != self._deface:
             self._deface = deface
             if self._scan is not None:
-                self.show(*self._scan)
+                volume, provenance, limits, coarse = self._scan
+                self.show(volume, provenance, limits, coarse=coarse)
 
     def fit_white(self, share_above_white: float) -> None:
         """Choose white for a model from the share of brighter voxels in its first picture."""

@@ -240,7 +240,7 @@ def test_a_card_with_a_flow_that_cannot_be_is_refused(model, plan, reason, tmp_p
 def test_a_flow_needs_an_encoder(model, even_pack, tmp_path):
     model.encoder, before = None, model.encoder
     try:
-        with pytest.raises(ModelError, match="takes an encoder"):
+        with pytest.raises(ModelError, match="needs an encoder"):
             make_pairs(model, even_pack, tmp_path)
     finally:
         model.encoder = before
