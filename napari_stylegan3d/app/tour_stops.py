@@ -72,8 +72,13 @@ class Tour:
 
     def shoot(self, name: str, text: str, *, errors: bool = True) -> None:
         """Save a screenshot of the window once it is idle."""
+        explorer = self.explorer
         for _ in range(2):
-            self.wait_for(lambda: not self.explorer.rendering.busy, name, errors=errors)
+            self.wait_for(
+                lambda: not (explorer.rendering.busy or explorer.sharpening.busy),
+                name,
+                errors=errors,
+            )
             self.rest(SETTLE_S / 2)
         path = self._file(name, text)
         self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
