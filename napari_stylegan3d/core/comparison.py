@@ -213,7 +213,7 @@ class Comparison(QObject):
             return
         elif what == "unusual" and (case := self.session.result) and case.residual_z is not None:
             assert case.aligned is not None
-            self._show_aligned(case.aligned, Provenance("scan", case.name))
+            self._show_aligned(case, case.aligned)
             self._tell()
         elif result is not None and self._suits and what in ("difference", "residual"):
             assert self.picture is not None
@@ -263,7 +263,7 @@ class Comparison(QObject):
         if case is None or (placed is None and case.layer is None):
             return False
         if placed is not None:
-            self._show_aligned(placed, Provenance("scan", case.name))
+            self._show_aligned(case, placed)
             self._tell(outlined=self._outlined and self.session.result is None)
         else:
             data, meta, _kind = case.layer
@@ -272,9 +272,10 @@ class Comparison(QObject):
             self._tell()
         return True
 
-    def _show_aligned(self, aligned: AlignedScan, provenance: Provenance) -> None:
-        """An aligned scan, sharp if it has been made so."""
+    def _show_aligned(self, case: Case, aligned: AlignedScan) -> None:
+        """The aligned scan of a case, sharp if it has been made so."""
         shown, sharp = upright(aligned.volume, aligned.space.affine), self._sharp_of(aligned)
+        provenance = Provenance("scan", case.name)
         self.stage.show(sharp or shown, provenance, coarse=None if sharp is None else shown)
 
     def _show_volume(self, provenance: Provenance, volume: np.ndarray) -> None:

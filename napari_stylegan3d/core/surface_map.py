@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.arrows import LEAST_MM, SPACING_MM, TIMES, Field
 from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.display import in_3d
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
 from napari_stylegan3d.views.overlays import Legend
 
@@ -183,8 +184,8 @@ class SurfaceMap(QObject):
             return None
         low, high = layer.contrast_limits
         picture, difference = (
-            (np.asarray(each.data), np.array(each.scale), np.array(each.translate))
-            for each in (layer, overlay.layer)
+            (np.asarray(data), np.array(scale), np.array(translate))
+            for data, scale, translate in map(in_3d, (layer, overlay.layer))
         )
         level = float(low + look.surface * (high - low))
         return Request(picture, difference, level, legend, overlay.field)

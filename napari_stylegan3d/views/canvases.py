@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from napari.components import ViewerModel
 from napari.qt import QtViewer
@@ -35,7 +36,8 @@ def finish_in_own_context(canvas: QtViewer) -> None:
     or overwritten: the next drawing of it could crash.
     """
     scene = canvas.canvas.events.source
-    finish, native = scene.context.finish, scene.native
+    # The class's own: a canvas that is taken up once more is not wrapped once more.
+    finish, native = partial(type(scene.context).finish, scene.context), scene.native
 
     def in_own() -> None:
         # Without a context of its own yet, or any more, the commands wait, as those of drawing do.

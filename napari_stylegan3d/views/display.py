@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.spaces import vox2out_vox
 
+from napari_stylegan3d.views.captions import COARSE
 from stylegan3d.geometry.space import to_ras
 
 if TYPE_CHECKING:
@@ -76,6 +77,14 @@ def put(layer: Layer, data: Any, scale: npt.ArrayLike, translate: npt.ArrayLike)
         layer.data = data
     elif moved:
         events.translate()
+
+
+def in_3d(layer: Layer) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Voxels, voxel size and first voxel in mm of what the 3D view draws of a picture."""
+    coarse = layer.metadata.get(COARSE)
+    if coarse is None:
+        return layer.data, layer.scale, layer.translate
+    return coarse.data, np.array(coarse.scale), np.array(coarse.translate)
 
 
 @contextmanager

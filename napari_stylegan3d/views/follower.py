@@ -13,8 +13,8 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QTimer
 
-from napari_stylegan3d.views.captions import COARSE, FLAT, OVERLAY
-from napari_stylegan3d.views.display import keeping_point, place, put
+from napari_stylegan3d.views.captions import FLAT, OVERLAY
+from napari_stylegan3d.views.display import in_3d, keeping_point, put
 from napari_stylegan3d.views.orientation import (
     VOLUME_ORDER,
     Plane,
@@ -259,12 +259,9 @@ class Follower:
 
     def _fill(self, source: Layer, copy: Layer) -> None:
         """Give a copy the voxels of its source, in 3D those of the coarser grid if there is one."""
-        coarse = source.metadata.get(COARSE) if self.plane is None else None
+        flat = source.data, source.scale, source.translate
         with keeping_point(self.main):
-            if coarse is None:
-                put(copy, source.data, source.scale, source.translate)
-            else:
-                place(copy, coarse)
+            put(copy, *(in_3d(source) if self.plane is None else flat))
         self._follow_point()
 
     def _share_active(self, _: Any = None) -> None:

@@ -337,7 +337,7 @@ def pdf_of(
     ds.InstanceNumber, ds.ConversionType, ds.BurnedInAnnotation = 1, "WSD", "YES"
     ds.AcquisitionDateTime = None
     ds.DocumentTitle = saved.title
-    ds.ConceptNameCodeSequence = [_coded(codes.LN.DiagnosticImagingReport)]
+    ds.ConceptNameCodeSequence = [coded(codes.LN.DiagnosticImagingReport)]
     ds.MIMETypeOfEncapsulatedDocument = "application/pdf"
     ds.EncapsulatedDocument = content + b"\0" * (len(content) % 2)
     ds.EncapsulatedDocumentLength = len(content)
@@ -436,7 +436,7 @@ class Common:
         ds.SyntheticData = "YES" if saved.synthetic else "NO"
         if saved.synthetic:
             maker = Dataset()
-            maker.PurposeOfReferenceCodeSequence = [_coded(codes.DCM.SynthesizingEquipment)]
+            maker.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SynthesizingEquipment)]
             maker.Manufacturer = PROGRAM
             model = saved.text.get("Model", {})
             name = model.get("Name") if isinstance(model, dict) else None
@@ -488,7 +488,7 @@ def _source(header: Dataset) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = header.SOPClassUID
     item.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    item.PurposeOfReferenceCodeSequence = [_coded(codes.DCM.SourceImageForImageProcessingOperation)]
+    item.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
     return item
 
 
@@ -510,7 +510,7 @@ def _unzipped(content: bytes) -> bytes:
         raise ValueError(f"damaged: {reason}") from None
 
 
-def _coded(code: Any) -> Dataset:
+def coded(code: Any) -> Dataset:
     """A code as an item of a code sequence."""
     from pydicom import Dataset
 

@@ -11,7 +11,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from stylegan3d.errors import OutputError
-from stylegan3d.outputs.dicom import OWN_SCHEME, Reference
+from stylegan3d.outputs.dicom import OWN_SCHEME, Reference, coded
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -118,11 +118,7 @@ def _shared(first: Dataset, image_type: Sequence[str]) -> Dataset:
 
     kind = _item(FrameType=list(image_type))
     _describe(kind)
-    region = _item(
-        CodeValue=codes.SCT.Brain.value,
-        CodingSchemeDesignator=codes.SCT.Brain.scheme_designator,
-        CodeMeaning=codes.SCT.Brain.meaning,
-    )
+    region = coded(codes.SCT.Brain)
     return _item(
         MRImageFrameTypeSequence=[kind],
         PixelMeasuresSequence=[
@@ -153,6 +149,8 @@ def _shared(first: Dataset, image_type: Sequence[str]) -> Dataset:
 
 def _frame(image: Dataset, number: int) -> Dataset:
     """What holds for one frame: its place, and what it was made from."""
+    from pydicom.sr.coding import Code
+
     frame = _item(
         FrameContentSequence=[
             _item(StackID=STACK, InStackPositionNumber=number, DimensionIndexValues=[1, number])
@@ -160,11 +158,7 @@ def _frame(image: Dataset, number: int) -> Dataset:
         PlanePositionSequence=[_item(ImagePositionPatient=image.ImagePositionPatient)],
     )
     if "SourceImageSequence" in image:
-        how = _item(
-            CodeValue="MODEL",
-            CodingSchemeDesignator=OWN_SCHEME,
-            CodeMeaning="Made with a generative model",
-        )
+        how = coded(Code("MODEL", OWN_SCHEME, "Made with a generative model"))
         frame.DerivationImageSequence = [
             _item(
                 DerivationDescription=image.DerivationDescription,

@@ -161,8 +161,7 @@ def restored_scan(
     scan, way = aligned.scan, Way.of(aligned.describe(), aligned.space)
     operator = _without_mask(bound)
     hole = bound.mask.native(aligned) if isinstance(bound, Masked) else None
-    there = np.linalg.inv(aligned.rigid)
-    scale = scale_of(resample(scan.data, way.own, way.space, there), aligned.volume, way)
+    scale = scale_of(way.on_model_grid(scan.data), aligned.volume, way)
 
     def carried(image: np.ndarray, space: Space) -> np.ndarray:
         """An image (X, Y, Z) in the scan's units on a grid in its millimetres."""

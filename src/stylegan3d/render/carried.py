@@ -30,10 +30,9 @@ from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.intensity import BRIGHTEST, to_display
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import add_identity, read_at
-from stylegan3d.render.fine import fluid_of, scale_of
+from stylegan3d.render.fine import box_around, fluid_of, scale_of
 from stylegan3d.render.movement import Fading, Movement, Mover, turned, unfolded
 from stylegan3d.scans.native import Way, with_geometry
-from stylegan3d.scans.resampling import resample
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -260,14 +259,7 @@ class CarriedDetail:
     @cached_property
     def _box(self) -> tuple[slice, slice, slice]:
         """The part of the scan's grid where anything can move, and room for interpolation."""
-        corners = np.argwhere(self._fading.fade > 0)
-        low, high = corners.min(axis=0) - 3, corners.max(axis=0) + 3
-        ends = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1)
-        own = nib.affines.apply_affine(np.linalg.inv(self._to_model), ends.T)
-        first = np.clip(np.floor(own.min(axis=0)).astype(int), 0, self.data.shape)
-        last = np.clip(np.ceil(own.max(axis=0)).astype(int) + 1, 0, self.data.shape)
-        x, y, z = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
-        return x, y, z
+        return box_around(self._fading.fade > 0, 3, np.linalg.inv(self._to_model), self.data.shape)
 
     @cached_property
     def _spline(self) -> np.ndarray:
@@ -277,8 +269,7 @@ class CarriedDetail:
     @cached_property
     def _on_model_grid(self) -> np.ndarray:
         """The whole scan on the model's grid, in its own units."""
-        way = self._way
-        return resample(self.data, way.own, self.space, np.linalg.inv(way.rigid))
+        return self._way.on_model_grid(self.data)
 
     @cached_property
     def _scale(self) -> np.ndarray:

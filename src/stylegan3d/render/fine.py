@@ -22,7 +22,6 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import read_at
 from stylegan3d.render.movement import Movement, turned
 from stylegan3d.scans.native import Way
-from stylegan3d.scans.resampling import resample
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
@@ -33,6 +32,8 @@ MOST_VOXELS = 12_000_000
 BRIGHTNESS_MM = 20.0
 #: Fluid is the darkest share of what lies deeper than so many voxels of the model's grid.
 DARKEST, DEEP = 0.01, 4
+#: Voxels of the model's grid around a brain from where an edit may bring tissue.
+AROUND = 8
 #: Grids that are hardly finer than the model's gain nothing.
 FINER = 1.2
 
@@ -49,6 +50,32 @@ def fine_space(own: Space, space: Space) -> Space:
         return space
     x, y, z = (round(n * finer) for n in space.shape)
     return space.resized((x, y, z))
+
+
+def box_around(
+    where: np.ndarray, margin: int, to_scan: np.ndarray, shape: tuple[int, ...]
+) -> tuple[slice, slice, slice]:
+    """The part of a scan's grid that holds voxels of the model's grid, and room around them.
+
+    Parameters
+    ----------
+    where : ndarray, shape (X, Y, Z), bool
+        At least one voxel.
+    margin : int
+        Voxels of the model's grid around them.
+    to_scan : ndarray (4, 4)
+        Voxels of the model's grid to those of the scan.
+    shape : tuple of int
+        Of the scan.
+    """
+    voxels = np.argwhere(where)
+    low, high = voxels.min(axis=0) - margin, voxels.max(axis=0) + margin
+    ends = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1)
+    own = to_scan[:3, :3] @ ends + to_scan[:3, 3:]
+    first = np.clip(np.floor(own.min(axis=1)).astype(int), 0, shape)
+    last = np.clip(np.ceil(own.max(axis=1)).astype(int) + 1, 0, shape)
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+    return x, y, z
 
 
 def fluid_of(aligned: np.ndarray, mask: np.ndarray) -> float:
@@ -95,20 +122,12 @@ class FineScan:
         own, rigid, mask = way.own, way.rigid, way.mask
         self._own, self._rigid = own, rigid
         self._fluid = fluid_of(aligned.volume, mask)
-        on_model_grid = resample(np.asarray(data, np.float32), own, space, np.linalg.inv(rigid))
-        scale = scale_of(on_model_grid, aligned.volume, way)
+        scale = scale_of(way.on_model_grid(np.asarray(data, np.float32)), aligned.volume, way)
         # From voxels of the fine grid to those of the scan.
         to_own = np.linalg.inv(own.affine) @ np.linalg.inv(rigid) @ self.space.affine
-        inside = np.argwhere(mask)
-        low = inside.min(axis=0) - 8 if inside.size else np.zeros(3, int)
-        high = inside.max(axis=0) + 9 if inside.size else np.ones(3, int)
-        ends = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1)
         to_scan = np.linalg.inv(own.affine) @ np.linalg.inv(rigid) @ space.affine
-        corners = to_scan[:3, :3] @ ends + to_scan[:3, 3:]
-        first = np.clip(np.floor(corners.min(axis=1)).astype(int), 0, data.shape)
-        last = np.clip(np.ceil(corners.max(axis=1)).astype(int) + 1, 0, data.shape)
-        box = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
-        to_own[:3, 3] -= first
+        box = box_around(mask, AROUND, to_scan, data.shape)
+        to_own[:3, 3] -= [part.start for part in box]
         self._matrix, self._origin = to_own[:3, :3].astype(np.float32), to_own[:3, 3]
         self._box, self._data = box, data
         # The mask as a share, and the reciprocal of the scale, to be read at any place at once.

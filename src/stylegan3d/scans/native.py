@@ -96,6 +96,10 @@ class Way:
         inside = resample(mask.astype(np.float32), space, own, rigid) > 0.5
         return cls(own, space, rigid, scale, inside, mask)
 
+    def on_model_grid(self, data: np.ndarray) -> np.ndarray:
+        """Resample the scan (I, J, K) to the model's grid, in its own units."""
+        return resample(data, self.own, self.space, np.linalg.inv(self.rigid))
+
     def carried(self, volume: np.ndarray) -> np.ndarray:
         """Resample a model-space volume (X, Y, Z) to the scan's grid and units."""
         if volume.shape != self.space.shape:

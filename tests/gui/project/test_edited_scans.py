@@ -14,6 +14,7 @@ import pytest
 
 from napari_stylegan3d.core import sharpening
 from napari_stylegan3d.core.rendering import INSTANT_S, REST_MS
+from napari_stylegan3d.views.display import in_3d
 from napari_stylegan3d.views.overlays import DifferenceOverlay
 from stylegan3d import scans
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Source
@@ -263,6 +264,7 @@ def test_at_rest_the_scan_has_voxels_of_its_own_size(window, case, restless, mon
     follower = window.views.view("3D").follower
     follower.settle()
     assert window.views.view("3D").model.layers[0].data.shape == window.session.generator.shape
+    assert in_3d(layer)[0].shape == window.session.generator.shape, "for a surface, too"
     for view in ("Axial", "Coronal", "Sagittal"):
         copy = next(iter(window.views.view(view).model.layers))
         assert copy.data.shape == fine.space.shape
