@@ -144,7 +144,8 @@ def _train_outcome(mine: Path) -> Any:
 
 def _segmentation(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.training.segmentation import SegmentationSettings, train_segmentation
+    from stylegan3d.training.options import SegmentationSettings
+    from stylegan3d.training.segmentation import train_segmentation
     from stylegan3d.training.segmentation_data import load_labelled
 
     config = SegmentationSettings(widths=(8, 8), steps=10, validate_every=5, save_seconds=0.0)
@@ -167,8 +168,9 @@ def _segmentation_outcome(mine: Path) -> Any:
 def _flow(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.training.filled_files import FilledFile, fill_files
-    from stylegan3d.training.flow import FlowSettings, train_flow
+    from stylegan3d.training.flow import train_flow
     from stylegan3d.training.flow_pairs import INFO, VOLUMES, Pairs
+    from stylegan3d.training.options import FlowSettings
 
     pack = load_pack(inputs / "pack")
     count = len(pack.table)
@@ -200,7 +202,8 @@ def _flow_outcome(mine: Path) -> Any:
 def _autoencoder(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.networks.autoencoder import AutoencoderConfig
-    from stylegan3d.training.autoencoder import AutoencoderSettings, train_autoencoder
+    from stylegan3d.training.autoencoder import train_autoencoder
+    from stylegan3d.training.options import AutoencoderSettings
 
     train_autoencoder(
         load_pack(inputs / "halved"),

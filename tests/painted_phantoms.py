@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 from labelled_phantoms import INTENSITIES
 
+from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.translation import train_translation
-from stylegan3d.training.translation_crops import TranslationSettings
 from stylegan3d.translation.network import TranslationConfig
 
 SMALL = TranslationConfig((20, 24, 16), channels=(8, 12), regions=5)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -131,14 +132,15 @@ def test_files_that_are_no_label_maps_are_refused(run, data, sentence, tmp_path)
 
 
 def test_a_network_is_trained_resumed_exported_and_used(run, tmp_path, monkeypatch):
-    from stylegan3d.training import translation, translation_crops
+    from stylegan3d.training import translation
 
     write_labelled(tmp_path)
-    small = {"side": 16, "warm_up": 1}
-    plain = translation_crops.TranslationSettings
-    monkeypatch.setattr(
-        translation_crops, "TranslationSettings", lambda **more: plain(**(small | more))
-    )
+    train = translation.train_translation
+
+    def small(people, out, settings, **how):
+        return train(people, out, settings=replace(settings, side=16, warm_up=1), **how)
+
+    monkeypatch.setattr(translation, "train_translation", small)
 
     class Small(translation.TranslationConfig):
         """Of two narrow levels, unless it is told otherwise."""

@@ -13,13 +13,10 @@ from stylegan3d.directions.effects import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.training.anatomy import find_anatomy
-from stylegan3d.training.autoencoder import (
-    AutoencoderRecipe,
-    AutoencoderSettings,
-    train_autoencoder,
-)
+from stylegan3d.training.autoencoder import AutoencoderRecipe, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder
 from stylegan3d.training.labels import learn_labels
+from stylegan3d.training.options import AutoencoderSettings
 from stylegan3d.training.run import load_run
 from stylegan3d.training.segmentation_data import load_labelled
 

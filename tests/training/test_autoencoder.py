@@ -17,14 +17,9 @@ from stylegan3d.projection import project
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_labels
 from stylegan3d.storage.checkpoint import CHECKPOINT
-from stylegan3d.training.autoencoder import (
-    AutoencoderRecipe,
-    AutoencoderSettings,
-    draw,
-    mean_ssim,
-    train_autoencoder,
-)
+from stylegan3d.training.autoencoder import AutoencoderRecipe, draw, mean_ssim, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder, people_latents
+from stylegan3d.training.options import AutoencoderSettings
 from stylegan3d.training.run import Run
 
 SMALL = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))

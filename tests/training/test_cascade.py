@@ -13,12 +13,13 @@ from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.loading import load
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.training.cascade import CascadeRecipe, CascadeSettings, train_cascade
+from stylegan3d.training.cascade import CascadeRecipe, train_cascade
 from stylegan3d.training.cascade_data import SEEN_NOISE, Finest, Layouts, People, person
 from stylegan3d.training.cascade_export import export_with_cascade
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
 from stylegan3d.training.flow_pairs import without_flow
+from stylegan3d.training.options import CascadeSettings
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.stylegan import train
 

@@ -23,15 +23,10 @@ from stylegan3d.recipe.label_schema import encode_labels
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.checkpoint import CHECKPOINT
-from stylegan3d.training.diffusion import (
-    DiffusionRecipe,
-    DiffusionSettings,
-    Latents,
-    dealt,
-    train_diffusion,
-)
+from stylegan3d.training.diffusion import DiffusionRecipe, Latents, dealt, train_diffusion
 from stylegan3d.training.diffusion_export import export_diffusion
 from stylegan3d.training.diffusion_latents import most_directions, people_of
+from stylegan3d.training.options import DiffusionSettings
 from stylegan3d.training.run import Run
 
 SHAPE = DiffusionConfig((4, 3, 4, 3), (16, 16), 1, directions=8)

@@ -16,11 +16,12 @@ from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
-from stylegan3d.training.flow import FlowRecipe, FlowSettings, flow_of, start_of_run, train_flow
+from stylegan3d.training.flow import FlowRecipe, flow_of, start_of_run, train_flow
 from stylegan3d.training.flow_cubes import Cubes
 from stylegan3d.training.flow_export import export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.flow_ways import make_ways, straight_config
+from stylegan3d.training.options import FlowSettings
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.stylegan import train
 
@@ -236,7 +237,7 @@ def test_the_program_trains_both_and_says_what_is_wrong(
     assert "do not fit into these volumes" in run(*on)[1].err
     on = (*on[:-3], tmp_path / "small on", "--steps", 1)
     with monkeypatch.context() as patch:
-        patch.setattr("stylegan3d.training.flow.FlowSettings", partial(FlowSettings, **SMALL))
+        patch.setattr("stylegan3d.cli.train.FlowSettings", partial(FlowSettings, **SMALL))
         assert run(*on)[0] == 0
     on = load_run(FlowRecipe, tmp_path / "small on", torch.device("cpu"))
     assert on.recipe.begun_with["steps_done"] == 2

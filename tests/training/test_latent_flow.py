@@ -23,11 +23,12 @@ from stylegan3d.recipe.recipe import Mix, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import AlignedScan, Scan
 from stylegan3d.scans.native import geometry_of
-from stylegan3d.training.diffusion import DiffusionSettings, train_diffusion
+from stylegan3d.training.diffusion import train_diffusion
 from stylegan3d.training.diffusion_export import export_diffusion
-from stylegan3d.training.flow import FlowSettings, flow_of, start_of, train_flow
+from stylegan3d.training.flow import flow_of, start_of, train_flow
 from stylegan3d.training.flow_export import export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
+from stylegan3d.training.options import DiffusionSettings, FlowSettings
 
 PLAIN = Truncation(1.0)
 
@@ -199,7 +200,7 @@ def test_a_flow_begins_with_anothers(run, model, stage, even_pack, tmp_path, cap
 
     with monkeypatch.context() as patch:
         quiet = partial(FlowSettings, **(SMALL | {"learning_rate": 0.0}))
-        patch.setattr("stylegan3d.training.flow.FlowSettings", quiet)
+        patch.setattr("stylegan3d.cli.train.FlowSettings", quiet)
         first = ("--out", tmp_path / "a", "--begin-with", model.folder)
         code, out = told(*first, "--export", tmp_path / "made")
     assert (code, json.loads(out.out)["steps"]) == (0, 1)

@@ -125,6 +125,7 @@ def test_a_config_file_reproduces_a_run(pack, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["--preset", "huge"], "choose brain-4mm"),
         (["--preset", "tiny", "--set", "r1_gama=3"], "did you mean r1_gamma"),
         (["--resume", "--set", "batch=8"], "cannot change"),
         (["--config", "none.json"], "cannot be read"),

@@ -16,10 +16,10 @@ from stylegan3d.segmentation.inference import load_regions, load_segmenter
 from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
 from stylegan3d.segmentation.regions import REGIONS
 from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.segmentation import (
     SegmentationRecipe,
-    SegmentationSettings,
     segmentation_loss,
     train_segmentation,
 )

@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 import pytest
 
-from stylegan3d.cli.train_generator import PRESET_HELP, Preset
 from stylegan3d.errors import ModelError
 from stylegan3d.training.config import PRESETS, TrainConfig, tiny
 from stylegan3d.training.settings import change_settings, changed_settings, read_settings
@@ -17,13 +16,6 @@ def test_a_settings_file_gives_the_same_settings(tmp_path, name):
     path = tmp_path / "settings.json"
     path.write_text(json.dumps(config.to_dict()))
     assert read_settings(path) == config
-
-
-def test_the_help_names_every_preset_with_its_size():
-    assert {p.value for p in Preset} == set(PRESETS)
-    for name, preset in PRESETS.items():
-        size = " x ".join(map(str, preset().generator.image_grids[-1]))
-        assert f"{name} ({size} voxels" in PRESET_HELP
 
 
 def test_words_change_settings():

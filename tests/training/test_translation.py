@@ -14,9 +14,10 @@ from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import load_run
 from stylegan3d.training.translation import TranslationRecipe, train_translation
-from stylegan3d.training.translation_crops import TranslationSettings, draw
+from stylegan3d.training.translation_crops import draw
 from stylegan3d.training.translation_data import load_painted
 from stylegan3d.training.translation_export import export_translation
 from stylegan3d.training.translation_figures import plain

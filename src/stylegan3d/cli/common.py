@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 
-def described(settings: type, name: str) -> Any:
+def described(settings: type, name: str, show_default: str | bool = True) -> Any:
     """The command-line option of a field of typed settings.
 
     Parameters
@@ -36,6 +36,8 @@ def described(settings: type, name: str) -> Any:
         A class of `stylegan3d.settings`.
     name : str
         Name of the field.
+    show_default : str or bool
+        Default in words, if the command's is another.
     """
     option = next(known.option for known in options_of(settings) if known.name == name)
     flag = option.flag or f"--{name.replace('_', '-')}"
@@ -45,7 +47,9 @@ def described(settings: type, name: str) -> Any:
             str(value) if word.casefold() == str(value) else f"{value}: {word}"
             for value, word in option.choices.items()
         )
-    text = f"{option.label}: {option.help[0].lower()}{option.help[1:]}"
+    text = option.help
+    if option.label.casefold() not in text.casefold():
+        text = f"{option.label}: {text[0].lower()}{text[1:]}"
 
     def allowed(value: Any) -> Any:
         problem = option.problem(value)
@@ -53,7 +57,8 @@ def described(settings: type, name: str) -> Any:
             raise StyleGAN3DError(f"{flag} {problem}.")
         return value
 
-    return typer.Option(flag, help=f"{text[:-1]} ({words})." if words else text, callback=allowed)
+    help_ = f"{text[:-1]} ({words})." if words else text
+    return typer.Option(flag, help=help_, callback=allowed, show_default=show_default)
 
 
 ModelOption = Annotated[

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stylegan3d.cli import train_generator
-from stylegan3d.cli.common import DataArgument, progress, read_object
+from stylegan3d.cli.common import DataArgument, described, progress, read_object
 from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.train_common import (
     FromMaps,
@@ -19,23 +18,20 @@ from stylegan3d.cli.train_common import (
     WithLabels,
     conclude,
     how_to_train,
-    steps_option,
 )
-
-
-class Scale(StrEnum):
-    """What a flow of a cascade draws."""
-
-    LAYOUT = "layout"
-    FINE = "fine"
-
-
-class Scheme(StrEnum):
-    """What a segmentation network labels."""
-
-    TISSUES = "tissues"
-    REGIONS = "regions"
-
+from stylegan3d.networks.config import LATENT_CHANNELS
+from stylegan3d.training.options import (
+    BATCHES,
+    FLOW_STEPS,
+    STRAIGHT_FLOW_STEPS,
+    STRAIGHT_STEPS,
+    AutoencoderSettings,
+    CascadeSettings,
+    DiffusionSettings,
+    FlowSettings,
+    SegmentationSettings,
+    TranslationSettings,
+)
 
 app = typer.Typer(
     help="Train a model on a prepared data set.\n\nAll kinds stop cleanly on Ctrl-C or SIGTERM and "
@@ -52,18 +48,17 @@ def vae(
     data: DataArgument,
     out: RunOption,
     options: WithLabels,
-    steps: Annotated[int | None, steps_option("10000")] = None,
+    settings: AutoencoderSettings,
     latent_channels: Annotated[
-        int | None,
+        int,
         typer.Option(
             "--latent-channels",
             min=1,
             max=256,
             help="Channels of the latent: more preserve more detail, fewer are easier to "
             "sample; new runs only.",
-            show_default="16",
         ),
-    ] = None,
+    ] = LATENT_CHANNELS,
 ) -> None:
     """Train a variational autoencoder: encodes a scan in one pass and reconstructs it closely.
 
@@ -71,17 +66,15 @@ def vae(
     """
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.networks.autoencoder import AutoencoderConfig
-    from stylegan3d.training.autoencoder import AutoencoderSettings, train_autoencoder
+    from stylegan3d.training.autoencoder import train_autoencoder
     from stylegan3d.training.autoencoder_export import export_autoencoder
 
     options.check(ctx, "latent_channels")
     pack = load_pack(data)
-    settings = options.settings(AutoencoderSettings, steps)
     shape = None
     if not options.resume:
         x, y, z = pack.space.shape
-        shape = AutoencoderConfig((x, y, z))
-        shape = replace(shape, latent_channels=latent_channels or shape.latent_channels)
+        shape = AutoencoderConfig((x, y, z), latent_channels)
     with how_to_train(options) as how:
         run = train_autoencoder(pack, out, shape, settings, **how)
 
@@ -103,6 +96,7 @@ def diffusion(
     data: DataArgument,
     out: RunOption,
     options: WithLabels,
+    settings: DiffusionSettings,
     autoencoder: Annotated[
         str,
         typer.Option(
@@ -111,7 +105,6 @@ def diffusion(
             "of a bundled one.",
         ),
     ],
-    steps: Annotated[int | None, steps_option("3000")] = None,
 ) -> None:
     """Train a latent diffusion model: random brains as sharp as its autoencoder allows.
 
@@ -119,13 +112,12 @@ def diffusion(
     """
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.model.loading import load
-    from stylegan3d.training.diffusion import DiffusionSettings, train_diffusion
+    from stylegan3d.training.diffusion import train_diffusion
     from stylegan3d.training.diffusion_export import export_diffusion
 
     options.check(ctx)
     pack = load_pack(data)
     stage = load(autoencoder, device="cpu")
-    settings = options.settings(DiffusionSettings, steps)
     with how_to_train(options) as how:
         run = train_diffusion(pack, stage, out, settings=settings, **how)
 
@@ -169,7 +161,11 @@ def flow(
             "generator, or the name of a bundled one; new runs only.",
         ),
     ] = None,
-    steps: Annotated[int | None, steps_option("20000, with a teacher 6000")] = None,
+    seed: Annotated[int, described(FlowSettings, "seed")] = FlowSettings.seed,
+    steps: Annotated[
+        int | None,
+        described(FlowSettings, "steps", f"{FlowSettings.steps}, with a teacher {STRAIGHT_STEPS}"),
+    ] = None,
     flow_steps: Annotated[
         int | None,
         typer.Option(
@@ -177,7 +173,7 @@ def flow(
             min=1,
             max=64,
             help="Steps along the flow for every brain.",
-            show_default="4, with a teacher 1",
+            show_default=f"{FLOW_STEPS}, with a teacher {STRAIGHT_FLOW_STEPS}",
         ),
     ] = None,
 ) -> None:
@@ -193,7 +189,6 @@ def flow(
     from stylegan3d.model.loading import load
     from stylegan3d.training.flow import (
         FlowRecipe,
-        FlowSettings,
         flow_of,
         start_of,
         start_of_run,
@@ -209,7 +204,7 @@ def flow(
         raise typer.BadParameter("--begin-with is for flows without a teacher")
     options.check(ctx, "begin_with")
     pack = load_pack(data)
-    device, settings = options.device, options.settings(FlowSettings, None)
+    device, settings = options.device, FlowSettings(seed=seed)
     generator = load(model, device=device)
     start = flow_of(generator) if begin_with is None else start_of(begin_with)
     if begin_with and start is None:
@@ -225,7 +220,7 @@ def flow(
         else:
             known = load_run(FlowRecipe, teacher, choose_device(device))
             pairs = make_ways(generator, known, pack, out, report=bar)
-            settings, start = straight_config(known, options.seed or 0), start_of_run(known)
+            settings, start = straight_config(known, seed), start_of_run(known)
     settings = replace(settings, steps=steps or settings.steps)
     with how_to_train(options) as how:
         run = train_flow(pairs, out, settings, start=start, **how)
@@ -252,30 +247,14 @@ def cascade(
     data: DataArgument,
     out: RunOption,
     options: Training,
-    scale: Annotated[
-        Scale,
-        typer.Option(
-            "--scale",
-            help="What is generated: the layout of the folds, a whole brain on half the grid, or "
-            "the fine bands, cube by cube.",
-        ),
-    ] = Scale.LAYOUT,
+    usual: CascadeSettings,
     batch: Annotated[
         int | None,
         typer.Option(
             "--batch",
             min=1,
             help="Whole brains or cubes in each step; new runs only.",
-            show_default="4 brains, 8 cubes",
-        ),
-    ] = None,
-    channels: Annotated[
-        tuple[int, int, int] | None,
-        typer.Option(
-            "--channels",
-            help="Widths of the network on the bands' grid, its half and its quarter, multiples of "
-            "32; new runs only.",
-            show_default="64 128 192",
+            show_default=f"{BATCHES['layout']} brains, {BATCHES['fine']} cubes",
         ),
     ] = None,
     layout: Annotated[
@@ -285,7 +264,6 @@ def cascade(
             help="Folder of the run of the layout, to --export both flows with the model.",
         ),
     ] = None,
-    steps: Annotated[int | None, steps_option("100000")] = None,
 ) -> None:
     """Train a flow that draws folds and texture from noise, on the coarse image of a model.
 
@@ -293,22 +271,16 @@ def cascade(
     """
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.model.loading import load
-    from stylegan3d.training.cascade import CascadeRecipe, CascadeSettings, train_cascade
+    from stylegan3d.training.cascade import CascadeRecipe, train_cascade
     from stylegan3d.training.cascade_data import People
     from stylegan3d.training.cascade_export import export_with_cascade
     from stylegan3d.training.run import load_run
 
-    if (options.export is None) != (layout is None) or (layout and scale is Scale.LAYOUT):
+    if (options.export is None) != (layout is None) or (layout and usual.scale == "layout"):
         raise typer.BadParameter("--export takes both flows: --scale fine with --layout")
     options.check(ctx, "batch", "channels")
     people = People(load_pack(data), load(model, device="cpu"))
-    usual = options.settings(CascadeSettings, steps)
-    settings = replace(
-        usual,
-        scale=scale.value,
-        channels=channels or usual.channels,
-        batch=batch or {Scale.LAYOUT: 4, Scale.FINE: 8}[scale],
-    )
+    settings = replace(usual, batch=batch or BATCHES[usual.scale])
     with how_to_train(options) as how:
         run = train_cascade(people, out, settings, **how)
 
@@ -332,15 +304,7 @@ def segmentation(
     data: DataArgument,
     out: RunOption,
     options: FromMaps,
-    steps: Annotated[int | None, steps_option("4000")] = None,
-    scheme: Annotated[
-        Scheme,
-        typer.Option(
-            "--scheme",
-            help="What to learn: tissues, as labels.tsv assigns them, or regions, from maps with "
-            "the numbers of the Neuromorphometrics protocol (as MUSE has them).",
-        ),
-    ] = Scheme.TISSUES,
+    settings: SegmentationSettings,
     begin_with: Annotated[
         Path | None,
         typer.Option(
@@ -359,15 +323,14 @@ def segmentation(
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.segmentation.card import read_network
     from stylegan3d.segmentation.schemes import SCHEMES
-    from stylegan3d.training.segmentation import SegmentationSettings, train_segmentation
+    from stylegan3d.training.segmentation import train_segmentation
     from stylegan3d.training.segmentation_data import load_labelled
     from stylegan3d.training.segmentation_export import export_segmentation
 
     options.check(ctx, "begin_with", files=(CARD, MODEL, PAGE))
     notes = None if options.about is None else read_object(options.about)
     start = None if begin_with is None else read_network(begin_with)
-    brains = load_labelled(load_pack(data), options.maps, SCHEMES[scheme.value])
-    settings = replace(options.settings(SegmentationSettings, steps), scheme=scheme.value)
+    brains = load_labelled(load_pack(data), options.maps, SCHEMES[settings.scheme])
     with how_to_train(options) as how:
         run = train_segmentation(brains, out, settings, start, **how)
 
@@ -390,7 +353,7 @@ def translation(
     data: DataArgument,
     out: RunOption,
     options: FromMaps,
-    steps: Annotated[int | None, steps_option("4000")] = None,
+    settings: TranslationSettings,
     network: Annotated[
         Path | None,
         typer.Option(
@@ -409,7 +372,6 @@ def translation(
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.segmentation.inference import load_segmenter
     from stylegan3d.training.translation import train_translation
-    from stylegan3d.training.translation_crops import TranslationSettings
     from stylegan3d.training.translation_data import load_painted
     from stylegan3d.training.translation_export import export_translation
 
@@ -418,7 +380,6 @@ def translation(
     segmenter = load_segmenter(network)
     with progress("Reading the tissues") as bar:
         people = load_painted(load_pack(data), options.maps, segmenter, bar)
-    settings = options.settings(TranslationSettings, steps)
     with how_to_train(options) as how:
         run = train_translation(people, out, settings=settings, **how)
 

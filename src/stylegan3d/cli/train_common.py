@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stylegan3d.cli.common import JsonOption, OverwriteOption, emit, progress, refuse
 
 if TYPE_CHECKING:
-    from stylegan3d.training.run import How, Run, RunSettings
+    from stylegan3d.training.run import How, Run
 
-S = TypeVar("S", bound="RunSettings")
 NEW_ONLY = "is for new runs, not --resume"
 STOPPED = "stopped before its end; continue with --resume"
 RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
@@ -29,9 +28,6 @@ class Training:
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")
     ] = False
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of all randomness; new runs only.")
-    ] = None
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto"
     export: Annotated[
         Path | None,
@@ -60,11 +56,6 @@ class Training:
             check_output([self.export / name for name in files], self.overwrite)
         elif self.export is not None:
             check_target(self.export, self.overwrite)
-
-    def settings(self, kind: type[S], steps: int | None) -> S:
-        """Settings of a new run."""
-        given = {} if steps is None else {"steps": steps}
-        return kind(seed=self.seed or 0, **given)
 
 
 @dataclass(frozen=True)
@@ -144,13 +135,6 @@ class FromMaps(Licensed):
             "notes": notes,
             "overwrite": self.overwrite,
         }
-
-
-def steps_option(default: str) -> Any:
-    """The option `--steps` of a kind, with its default."""
-    return typer.Option(
-        "--steps", min=1, help="Training steps; new runs only.", show_default=default
-    )
 
 
 @contextmanager

@@ -5,50 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import DataArgument, Report, emit, progress
+from stylegan3d.cli.common import DataArgument, Report, described, emit, progress
 from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.train_common import STOPPED, Named, RunOption
+from stylegan3d.training.config import PRESETS, TrainConfig
 
 if TYPE_CHECKING:
-    from stylegan3d.training.config import TrainConfig
     from stylegan3d.training.stylegan import Progress
     from stylegan3d.training.team import Team
 
-# Sizes are repeated here so that `--help` need not import torch.
-SIZES = {
-    "brain-4mm": "40 x 56 x 48 voxels of 4 mm",
-    "brain-2mm": "80 x 112 x 96 voxels of 2 mm",
-    "brain-1mm": "160 x 224 x 192 voxels of 1 mm, for a GPU",
-    "stylegan-2mm": "80 x 112 x 96 voxels of 2 mm, a plain StyleGAN",
-    "tiny": "20 x 28 x 24 voxels, to try things out",
-}
-PRESET_HELP = "Networks of a new run: " + "; ".join(f"{n} ({s})" for n, s in SIZES.items()) + "."
-
-
-class Preset(StrEnum):
-    """Size of the networks."""
-
-    BRAIN_4MM = "brain-4mm"
-    BRAIN_2MM = "brain-2mm"
-    BRAIN_1MM = "brain-1mm"
-    STYLEGAN_2MM = "stylegan-2mm"
-    TINY = "tiny"
-
-
-class Precision(StrEnum):
-    """Precision of the feature maps."""
-
-    AUTO = "auto"
-    BFLOAT16 = "bfloat16"
-    FLOAT32 = "float32"
-
-
+PRESET_HELP = "; ".join(
+    f"{name} ({' x '.join(map(str, preset().generator.image_grids[-1]))} voxels)"
+    for name, preset in PRESETS.items()
+)
+#: Default of an option that a preset sets.
+PRESET = "the preset's"
 #: The two kinds, which differ only in their networks, with their help.
 HELP = {
     "anatomy": "Train an anatomy model: a deformation of the mean brain, its appearance and its "
@@ -65,7 +41,13 @@ HELP = {
     """
     for kind, help_ in HELP.items()
 }
-DEFAULTS = {"anatomy": Preset.BRAIN_2MM, "stylegan": Preset.STYLEGAN_2MM}
+DEFAULTS = {"anatomy": "brain-2mm", "stylegan": "stylegan-2mm"}
+
+
+def _known(preset: str | None) -> str | None:
+    if preset is not None and preset not in PRESETS:
+        raise typer.BadParameter(f"'{preset}' is unknown; choose {', '.join(PRESETS)}.")
+    return preset
 
 
 @grouped
@@ -75,8 +57,13 @@ def train_generator(
     out: RunOption,
     options: Named,
     preset: Annotated[
-        Preset | None,
-        typer.Option("--preset", help=PRESET_HELP, show_default="the kind's, of 2 mm"),
+        str | None,
+        typer.Option(
+            "--preset",
+            callback=_known,
+            help=f"Networks of a new run: {PRESET_HELP}.",
+            show_default=", ".join(f"{name} for {kind}" for kind, name in DEFAULTS.items()),
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -90,31 +77,14 @@ def train_generator(
             "--set", metavar="NAME=VALUE", help="Change one setting; may be given several times."
         ),
     ] = None,
-    images: Annotated[
-        int | None, typer.Option("--images", min=1, help="Total number of training volumes.")
+    seed: Annotated[int | None, described(TrainConfig, "seed", PRESET)] = None,
+    total_images: Annotated[int | None, described(TrainConfig, "total_images", PRESET)] = None,
+    warm_start_images: Annotated[
+        int | None, described(TrainConfig, "warm_start_images", PRESET)
     ] = None,
-    warm_start: Annotated[
-        int | None,
-        typer.Option("--warm-start", min=0, help="Number of those for the reconstruction phase."),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            "--batch", min=1, help="Volumes per step, of all processes together; new runs only."
-        ),
-    ] = None,
-    accumulate: Annotated[
-        int | None,
-        typer.Option(
-            "--accumulate",
-            min=1,
-            help="Number of microbatches per process, to save memory.",
-        ),
-    ] = None,
-    precision: Annotated[
-        Precision | None,
-        typer.Option("--precision", help="Precision of the feature maps.", show_default="auto"),
-    ] = None,
+    batch: Annotated[int | None, described(TrainConfig, "batch", PRESET)] = None,
+    accumulate: Annotated[int | None, described(TrainConfig, "accumulate", PRESET)] = None,
+    precision: Annotated[str | None, described(TrainConfig, "precision", PRESET)] = None,
     discriminator_patch: Annotated[
         int | None,
         typer.Option(
@@ -124,10 +94,7 @@ def train_generator(
             show_default="whole volumes",
         ),
     ] = None,
-    mirror: Annotated[
-        bool | None,
-        typer.Option("--mirror/--no-mirror", help="Train on mirror images too; new runs only."),
-    ] = None,
+    mirror: Annotated[bool | None, described(TrainConfig, "mirror", PRESET)] = None,
     tensorboard: Annotated[
         bool,
         typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard."),
@@ -141,12 +108,12 @@ def train_generator(
     if preset is not None and config is not None:
         raise typer.BadParameter("--config holds the networks too: leave out --preset")
     given = {
-        "total_images": images,
-        "warm_start_images": warm_start,
+        "total_images": total_images,
+        "warm_start_images": warm_start_images,
         "batch": batch,
         "accumulate": accumulate,
-        "precision": precision and precision.value,
-        "seed": options.seed,
+        "precision": precision,
+        "seed": seed,
         "mirror": mirror,
     }
     flags = {k: v for k, v in given.items() if v is not None}
@@ -168,19 +135,18 @@ def train_generator(
 
 def _plan(
     kind: str,
-    start: Path | Preset,
+    start: Path | str,
     words: list[str],
     flags: dict[str, Any],
     patch: int | None,
     resume: bool,
 ) -> tuple[TrainConfig | None, dict[str, Any]]:
     """Settings of a new run, or changes to a resumed one."""
-    from stylegan3d.training.config import PRESETS
     from stylegan3d.training.settings import change_settings, changed_settings, read_settings
 
     if resume:
         return None, changed_settings(words) | flags
-    config = PRESETS[start.value]() if isinstance(start, Preset) else read_settings(start)
+    config = PRESETS[start]() if isinstance(start, str) else read_settings(start)
     config = change_settings(config, words, flags)
     fitting = "anatomy" if config.deformed else "stylegan"
     if fitting != kind:

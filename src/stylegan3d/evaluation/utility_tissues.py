@@ -23,11 +23,11 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_scores
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
+from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import Run
 from stylegan3d.training.segmentation import (
     SegmentationRecipe,
     SegmentationRun,
-    SegmentationSettings,
     validate,
 )
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.config import Grid, known_fields
+from stylegan3d.networks.config import LATENT_CHANNELS, LATENT_FACTOR, Grid, known_fields
 from stylegan3d.networks.convolution import conv3d
 from stylegan3d.networks.finish import Toe
 from stylegan3d.networks.flow import Flow
@@ -24,8 +24,6 @@ from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.noise import Noise, drawn_noise
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
 
-#: Downsampling factor of the latent.
-FACTOR = 8
 # Limits of the log variance, so that its exponential fits reduced precision.
 LOG_VARIANCE = (-20.0, 1.0)
 # Initial log variance: with more noise a decoder learns to ignore the latent.
@@ -41,7 +39,7 @@ class AutoencoderConfig:
     Attributes
     ----------
     shape : Grid
-        Voxels of a volume, each a multiple of `FACTOR`.
+        Voxels of a volume, each a multiple of `LATENT_FACTOR`.
     latent_channels : int
         Channels of the latent.
     channels : tuple of int
@@ -51,15 +49,15 @@ class AutoencoderConfig:
     """
 
     shape: Grid = (80, 112, 96)
-    latent_channels: int = 16
+    latent_channels: int = LATENT_CHANNELS
     channels: tuple[int, int, int] = (32, 64, 96)
     blocks: tuple[int, int, int] = (1, 2, 3)
 
     def __post_init__(self) -> None:
-        if any(n < FACTOR or n % FACTOR for n in self.shape):
+        if any(n < LATENT_FACTOR or n % LATENT_FACTOR for n in self.shape):
             raise ModelError(
-                f"An autoencoder takes volumes whose axes are multiples of {FACTOR} voxels, not "
-                f"{' x '.join(map(str, self.shape))}; prepare the data set on such a grid."
+                f"An autoencoder takes volumes whose axes are multiples of {LATENT_FACTOR} voxels, "
+                f"not {' x '.join(map(str, self.shape))}; prepare the data set on such a grid."
             )
         if min(self.latent_channels, *self.channels) < 1 or min(self.blocks) < 0:
             raise ModelError("An autoencoder has at least one channel everywhere.")
@@ -67,7 +65,7 @@ class AutoencoderConfig:
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
         """[C, X/8, Y/8, Z/8]"""
-        x, y, z = (n // FACTOR for n in self.shape)
+        x, y, z = (n // LATENT_FACTOR for n in self.shape)
         return self.latent_channels, x, y, z
 
     @property

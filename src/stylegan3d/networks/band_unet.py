@@ -14,8 +14,6 @@ from stylegan3d.networks.resampling import CHANNELS_LAST
 
 EMBEDDING = 64
 FREQUENCIES = 16
-# The U-Net halves its grid twice.
-UNIT = 4
 
 
 class FlowBlock(nn.Module):

@@ -14,6 +14,10 @@ EncoderKind = Literal["convolution", "fitting"]
 ImageUpsampling = Literal["zeros", "nearest"]
 ImageDownsampling = Literal["centred", "shifted"]
 Grid = tuple[int, int, int]
+#: Axes of a flow's grid are multiples of this: its U-Net halves them twice.
+FLOW_UNIT = 4
+#: Downsampling factor and channels of an autoencoder's latent.
+LATENT_FACTOR, LATENT_CHANNELS = 8, 16
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.networks.band_unet import UNIT, BandUNet, places_on
-from stylegan3d.networks.config import Grid
+from stylegan3d.networks.band_unet import BandUNet, places_on
+from stylegan3d.networks.config import FLOW_UNIT, Grid
 from stylegan3d.networks.resampling import haar, inverse_haar
 
 # Gains for unit variance: mean of a block, its seven fine bands, velocities.
@@ -184,7 +184,7 @@ def box_of(near: Tensor) -> tuple[slice, slice, slice]:
         found = near.amax(dim=others).nonzero()
         if not len(found):  # no brain at all
             found = found.new_zeros(1, 1)
-        sides.append(slice(int(found[0]) // UNIT * UNIT, int(found[-1]) + 1))
+        sides.append(slice(int(found[0]) // FLOW_UNIT * FLOW_UNIT, int(found[-1]) + 1))
     x, y, z = sides
     return x, y, z
 

@@ -18,7 +18,6 @@ from stylegan3d.networks.convolution import conv3d
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar
 from stylegan3d.segmentation.classes import CLASSES
 
-WIDTHS = (32, 48, 64, 64)
 GROUP = 8  # channels normalised together
 SLOPE = 0.1  # of the leaky rectifier
 
@@ -54,7 +53,7 @@ class TissueNetwork(nn.Module):
     multiple : every axis of a volume has to be a multiple of it.
     """
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS, classes: int = len(CLASSES)) -> None:
+    def __init__(self, widths: tuple[int, ...], classes: int = len(CLASSES)) -> None:
         super().__init__()
         self.widths, self.classes = tuple(widths), classes
         self.multiple = 2 ** len(widths)

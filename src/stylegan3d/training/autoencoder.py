@@ -21,51 +21,18 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.networks.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
+from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig
+from stylegan3d.networks.config import LATENT_FACTOR
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.augment import augment
-from stylegan3d.training.run import How, Preparing, Recipe, Run, RunSettings, train
+from stylegan3d.training.options import WINDOW, AutoencoderSettings
+from stylegan3d.training.run import How, Preparing, Recipe, Run, train
 
 Place = tuple[slice, slice, slice]
-# Structural similarity: window of seven voxels, and Wang's constants.
-WINDOW, C1, C2 = 7, 0.01**2, 0.03**2
+# Wang's constants of the structural similarity.
+C1, C2 = 0.01**2, 0.03**2
 #: Maximum number of held-out subjects measured during training; all at the end.
 MEASURED = 9
-
-
-@dataclass(frozen=True)
-class AutoencoderSettings(RunSettings):
-    """Settings of one run.
-
-    Attributes
-    ----------
-    people, crops : int
-        Subjects per step, and crops per subject.
-    side : int
-        Edge of a crop in voxels, a multiple of `FACTOR`; shorter axes are used completely.
-    similarity : float
-        Weight of 1 - SSIM relative to the mean squared error.
-    divergence : float
-        Weight of the Kullback-Leibler divergence, averaged over the latent's numbers.
-    stretch : float
-        Stretch of the augmentation, see `augment`; half of the volumes are not stretched.
-    """
-
-    steps: int = 10_000
-    people: int = 2
-    crops: int = 2
-    side: int = 48
-    warm_up: int = 300
-    similarity: float = 0.1
-    divergence: float = 2e-5
-    stretch: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.people, self.crops) < 1:
-            raise ModelError("A run needs at least one volume in each step; ask for more.")
-        if self.side < WINDOW or self.side % FACTOR:
-            raise ModelError(f"Crops of {self.side} voxels: take a multiple of {FACTOR}.")
 
 
 @dataclass(frozen=True)
@@ -207,7 +174,8 @@ def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, 
         volume = augment(volume[None], source, stretch=stretch, gamma=0.1)
         for middle in rng.choice(inside, settings.crops):
             starts = [
-                min(max(round((m - side / 2) / FACTOR), 0), (n - side) // FACTOR) * FACTOR
+                min(max(round((m - side / 2) / LATENT_FACTOR), 0), (n - side) // LATENT_FACTOR)
+                * LATENT_FACTOR
                 for m, side, n in zip(middle, sides, shape, strict=True)
             ]
             x, y, z = (slice(a, a + side) for a, side in zip(starts, sides, strict=True))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 import torch
@@ -12,69 +11,23 @@ from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.band_unet import UNIT
 from stylegan3d.networks.cascade import CascadeFlow
 from stylegan3d.training.cascade_data import Examples, Finest, Layouts, People
 from stylegan3d.training.flow import LEAST_FAST
+from stylegan3d.training.options import CascadeSettings
 from stylegan3d.training.run import (
     How,
     Preparing,
     Recipe,
     Run,
-    RunSettings,
     device_of,
     train,
 )
 
-Scale = Literal["layout", "fine"]
 # Bands that a flow of each scale draws.
 DRAWN: dict[str, int] = {"layout": Layouts.drawn, "fine": Finest.drawn}
 # Times at which the error is measured, and examples measured there.
 TIMES, MEASURED = (0.25, 0.5, 0.75), 24
-
-
-@dataclass(frozen=True)
-class CascadeSettings(RunSettings):
-    """Settings of one run.
-
-    The learning rate falls with the inverse square root of the steps, and the average reaches back
-    over the last tenth of them (Karras et al. 2024, arXiv 2312.02696): both without an end in
-    sight, so that a run may be stopped, judged and continued at any time.
-
-    Attributes
-    ----------
-    scale : "layout" draws a whole brain on half the grid, "fine" the finest bands of cubes.
-    channels : widths of the network, see `BandUNet`.
-    batch : whole brains or cubes in each step.
-    side : edge of a cube in voxels of the bands' grid.
-    full_rate : steps after which the learning rate falls.
-    floor : deviation of the noise on what is learned, in units of what is drawn. Outside of the
-        brain people have no spread; without it the way back to the noise would have no end there.
-    """
-
-    scale: Scale = "layout"
-    channels: tuple[int, int, int] = (64, 128, 192)
-    steps: int = 100_000
-    batch: int = 4
-    side: int = 20
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    decay: float = 0.9999
-    full_rate: int = 2000
-    floor: float = 0.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.scale not in DRAWN:
-            raise ModelError(f"The scale '{self.scale}' is unknown; choose layout or fine.")
-        if min(self.batch, *self.channels) < 1:
-            raise ModelError("A run of a cascade's flow needs a batch and channels of 1 or more.")
-        if self.side < UNIT or self.side % UNIT:
-            raise ModelError(f"The cubes' side is {self.side}; take a multiple of {UNIT}.")
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        return self.learning_rate * self.warmed_up(step) * (max(step / self.full_rate, 1.0)) ** -0.5
 
 
 class CascadeRecipe(Recipe[CascadeFlow, Examples]):

@@ -19,8 +19,9 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.band_unet import UNIT, places_on
+from stylegan3d.networks.band_unet import places_on
 from stylegan3d.networks.cascade import continued
+from stylegan3d.networks.config import FLOW_UNIT
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.run import Preparing
 
@@ -171,7 +172,7 @@ class Finest:
     def _cube(self, rng: np.random.Generator, row: int) -> tuple[Tensor, Tensor]:
         """A cube [1, 2 side, ...] in [-1, 1] of a person, mirrored or not, and its places."""
         middle = self.inside[rng.integers(len(self.inside))]
-        jitter = rng.integers(-UNIT, UNIT + 1, 3)
+        jitter = rng.integers(-FLOW_UNIT, FLOW_UNIT + 1, 3)
         corner = [
             int(np.clip(m + j - self.side // 2, 0, n - self.side))
             for m, j, n in zip(middle, jitter, self.grid, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
@@ -14,8 +14,11 @@ from stylegan3d.networks.config import (
     Grid,
     known_fields,
 )
-from stylegan3d.training.judge_augment import PARTS
+from stylegan3d.settings.option import Option
+from stylegan3d.training.options import Seed
 
+#: Operations that augment the inputs of the discriminator, see `judge_augment.py`.
+PARTS = ("mirror", "affine", "translate", "intensity", "cutout")
 # Least-squares fit over the canonical brains of the bundled model's 222 subjects, all axes
 # together: the low band explains 0.42 to 0.48 of the variance of bands that are fine along one
 # axis.
@@ -37,16 +40,9 @@ class TrainConfig:
     conditions : tuple of str
         Labels: columns of the data set's table, such as ("age", "sex"); see
         `stylegan3d.recipe.label_schema`. Empty for an unconditional generator.
-    batch : int
-        Volumes per optimiser step, of all processes together.
-    accumulate : int
-        Number of microbatches per process, to save memory.
-    warm_start_images : int
-        Volumes in the reconstruction phase.
     coarse_images : int
-        Number of those that train all levels but the finest, which is much faster.
-    total_images : int
-        Total number of volumes.
+        Volumes of the reconstruction phase that train all levels but the finest, which is much
+        faster.
     generator_lr, encoder_lr, discriminator_lr : float
         Adam learning rates in the reconstruction phase (for the discriminator throughout); those of
         generator and encoder are multiplied by `adversarial_lr_scale` in the adversarial phase.
@@ -66,7 +62,7 @@ class TrainConfig:
         Half-life of the averaged weights in volumes.
     clip_gradient : float
         Maximum gradient norm of generator, mapping and encoder.
-    mirror, stretch, gamma : bool, float, float
+    stretch, gamma : float
         Augmentation of the training volumes, see `augment.py`.
     d_augment : {"none", "fixed", "adaptive"}
         Augmentation of the discriminator's inputs, see `judge_augment.py`: "none", "fixed" (with
@@ -85,8 +81,6 @@ class TrainConfig:
     calibrate : bool
         Whether an exported generator with deformation and detail images is calibrated, see
         `calibration.py`.
-    precision : {"auto", "bfloat16", "float32"}
-        Precision of feature maps; weights stay float32.
     checkpoint_minutes : float
         Interval of checkpoints.
     """
@@ -95,12 +89,27 @@ class TrainConfig:
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     conditions: tuple[str, ...] = ()
-    seed: int = 0
-    batch: int = 4
-    accumulate: int = 1
-    warm_start_images: int = 8000
+    seed: Seed = 0
+    batch: Annotated[
+        int,
+        Option("Batch", "Volumes in each step, of all processes together; new runs only.", low=1),
+    ] = 4
+    accumulate: Annotated[
+        int, Option("Microbatches", "Microbatches per process, to save memory.", low=1)
+    ] = 1
+    warm_start_images: Annotated[
+        int,
+        Option(
+            "Warm start",
+            "Number of training volumes in the reconstruction phase.",
+            low=0,
+            flag="--warm-start",
+        ),
+    ] = 8000
     coarse_images: int = 0
-    total_images: int = 12000
+    total_images: Annotated[
+        int, Option("Volumes", "Total number of training volumes.", low=0, flag="--images")
+    ] = 12000
     generator_lr: float = 0.02
     encoder_lr: float = 5e-4
     discriminator_lr: float = 3e-3
@@ -116,7 +125,10 @@ class TrainConfig:
     mixing_probability: float = 0.9
     ema_images: float = 500.0
     clip_gradient: float = 1.0
-    mirror: bool = True
+    mirror: Annotated[
+        bool,
+        Option("Mirror", "Train on mirror images too; new runs only.", flag="--mirror/--no-mirror"),
+    ] = True
     stretch: float = 0.7
     gamma: float = 0.06
     d_augment: Literal["none", "fixed", "adaptive"] = "none"
@@ -127,7 +139,18 @@ class TrainConfig:
     patches: int = 2
     detail_gain: float = 1.0
     calibrate: bool = True
-    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    precision: Annotated[
+        Literal["auto", "bfloat16", "float32"],
+        Option(
+            "Precision",
+            "Precision of the feature maps; weights stay float32.",
+            choices={
+                "auto": "bfloat16 where it is fast",
+                "bfloat16": "bfloat16",
+                "float32": "float32",
+            },
+        ),
+    ] = "auto"
     checkpoint_minutes: float = 5.0
     log_images: int = 200
 

@@ -30,12 +30,12 @@ from stylegan3d.training.diffusion_latents import (
     people_of,
     varied_latents,
 )
+from stylegan3d.training.options import DiffusionSettings
 from stylegan3d.training.run import (
     How,
     Preparing,
     Recipe,
     Run,
-    RunSettings,
     device_of,
     train,
 )
@@ -45,34 +45,6 @@ if TYPE_CHECKING:
 
 # Noise levels at which held-out subjects are measured.
 STRENGTHS = (0.2, 0.7, 2.0, 7.0)
-
-
-@dataclass(frozen=True)
-class DiffusionSettings(RunSettings):
-    """Settings of one run.
-
-    Attributes
-    ----------
-    people : int
-        Subjects per step.
-    middle, spread : float
-        Log-normal distribution of the noise level as in Karras et al. 2022: median in standard
-        deviations of latents, and standard deviation of its logarithm.
-    """
-
-    steps: int = 3_000
-    people: int = 16
-    middle: float = 1.0
-    spread: float = 1.2
-    weight_decay: float = 1e-2
-    validate_every: int = 250
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.people < 1:
-            raise ModelError("A run needs at least one person in each step; ask for more.")
-        if min(self.middle, self.spread) <= 0:
-            raise ModelError("The noise of a diffusion needs a strength and a spread above zero.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
@@ -25,12 +25,12 @@ from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
 from stylegan3d.networks.resampling import haar
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.flow_cubes import Cubes, Source, band_grid
+from stylegan3d.training.options import FlowSettings
 from stylegan3d.training.run import (
     How,
     Preparing,
     Recipe,
     Run,
-    RunSettings,
     device_of,
     load_run,
     train,
@@ -42,44 +42,6 @@ LEAST_FAST = 32
 TIMES, CUBES = (0.0, 0.5, 0.9), 24
 # Width of the quadratic part of the pseudo-Huber loss, in units of the velocity's gain.
 HUBER = 0.3
-
-
-@dataclass(frozen=True)
-class FlowSettings(RunSettings):
-    """Settings of one run; the learning rate falls linearly in the second half.
-
-    Attributes
-    ----------
-    channels : tuple of int
-        Widths of the network, see `Flow`.
-    cubes, side : int
-        Cubes per step, and their edge in voxels, a multiple of 8.
-    noise : float
-        Standard deviation of noise added to x0, in intensities of [-1, 1].
-    straight : bool
-        Distil a teacher's trajectories (`flow_ways.py`) into one step.
-    """
-
-    channels: tuple[int, int, int] = (40, 64, 64)
-    steps: int = 20_000
-    cubes: int = 8
-    side: int = 40
-    learning_rate: float = 5e-4
-    noise: float = 0.12
-    straight: bool = False
-    last_rate: ClassVar[float] = 0.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.cubes, *self.channels) < 1:
-            raise ModelError("A run of the flow needs at least one cube and channel.")
-        if self.side < 8 or self.side % 8:
-            raise ModelError(f"The cubes' side is {self.side}; take a multiple of 8 voxels.")
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        left = 2 * (1 - step / self.steps)
-        return self.learning_rate * self.warmed_up(step) * min(max(left, self.last_rate), 1.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,9 +20,8 @@ from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun, learned
+from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS
 
-# Euler steps of a flow that is not straightened.
-STEPS = 4
 FLOW, CASCADE = "synthesis.flow.", "synthesis.cascade."
 SAMPLES = 512
 
@@ -50,7 +49,7 @@ def export_with_flow(
         Output folder; may be the same.
     steps : int or None
         Steps along the flow, one network evaluation each; by default 1 for a straightened flow,
-        else `STEPS`.
+        else `FLOW_STEPS`.
 
     Returns
     -------
@@ -62,7 +61,7 @@ def export_with_flow(
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
     settings = run.recipe.settings
     if steps is None:
-        steps = 1 if settings.straight else STEPS
+        steps = STRAIGHT_FLOW_STEPS if settings.straight else FLOW_STEPS
     flow = run.average
     flow.noise_strength.fill_(settings.noise)
     state = {k: v.cpu() for k, v in flow.state_dict().items()}

@@ -22,12 +22,11 @@ from stylegan3d.errors import ModelError
 from stylegan3d.model.generator import Generator
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
-from stylegan3d.training.flow import FlowRun, FlowSettings
+from stylegan3d.training.flow import FlowRun
 from stylegan3d.training.flow_pairs import check_flow, without_flow
+from stylegan3d.training.options import STRAIGHT_RATE, STRAIGHT_STEPS, FlowSettings
 
 COUNT, STEPS = 600, 8
-# Settings of the student, whose network is initialised from the teacher's.
-STRAIGHT_STEPS, STRAIGHT_RATE = 6000, 3e-4
 # Seeds of the brains and their noise, outside the usual range.
 FIRST_SEED = 2_000_000
 # One in this many is held out.

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PARTS = ("mirror", "affine", "translate", "intensity", "cutout")
+from stylegan3d.training.config import PARTS
+
 ROTATION = math.radians(10)  # largest angle about each axis
 LOG2_SCALE = 0.1  # standard deviation
 TRANSLATION = 1 / 8  # largest shift, of the grid

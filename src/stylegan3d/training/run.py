@@ -7,11 +7,10 @@ continues as if it had not been interrupted.
 
 from __future__ import annotations
 
-import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar
 
@@ -23,6 +22,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.loop import run_steps, write_log
+from stylegan3d.training.options import RunSettings
 
 N = TypeVar("N", bound=nn.Module)
 D = TypeVar("D")
@@ -31,68 +31,6 @@ R = TypeVar("R", bound="Recipe[Any, Any]")
 Progress = Callable[[int, int, dict[str, float]], None]
 # Called with pieces of data prepared, and total.
 Preparing = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """Settings of any run.
-
-    Attributes
-    ----------
-    steps : int
-        Number of training steps.
-    learning_rate : float
-        Maximum, reached after `warm_up` steps; then it falls along a cosine.
-    decay : float
-        Decay of the averaged weights, which are measured and exported.
-    validate_every : int
-        Steps between measurements on the held-out subjects.
-    save_seconds : float
-        Interval between checkpoints.
-    seed : int
-        Seed of all randomness.
-    """
-
-    steps: int = 4000
-    learning_rate: float = 4e-4
-    weight_decay: float = 1e-4
-    warm_up: int = 200
-    decay: float = 0.998
-    validate_every: int = 500
-    save_seconds: float = 120.0
-    seed: int = 0
-    #: Final learning rate as a share of the maximum.
-    last_rate: ClassVar[float] = 0.01
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.validate_every < 1:
-            raise ModelError("A run needs at least one step; ask for more.")
-
-    def warmed_up(self, step: int) -> float:
-        """Warm-up factor of the learning rate."""
-        return min((step + 1) / self.warm_up, 1.0) if self.warm_up else 1.0
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        done = min(step / self.steps, 1.0)
-        left = max(self.last_rate, (1 + math.cos(math.pi * done)) / 2)
-        return self.learning_rate * self.warmed_up(step) * left
-
-    def memory(self, steps: int) -> float:
-        """Decay of the averaged weights after this many steps.
-
-        Less at the start, so that the initial weights are soon forgotten.
-        """
-        return min(self.decay, (1 + steps) / (10 + steps))
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `asdict`; unknown entries are ignored."""
-        known = {entry.name for entry in fields(cls)}
-        kept: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known
-        }
-        return cls(**kept)
 
 
 class Recipe(ABC, Generic[N, D]):

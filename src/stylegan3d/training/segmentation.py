@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Unpack
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -18,43 +18,16 @@ from torch import Tensor
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.segmentation.classes import dice_scores, mean_scores
-from stylegan3d.segmentation.network import WIDTHS, TissueNetwork, likeliest, padded, to_blocks
+from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.segmentation.schemes import SCHEMES
-from stylegan3d.training.run import How, Preparing, Recipe, Run, RunSettings, device_of, train
+from stylegan3d.training.options import SegmentationSettings
+from stylegan3d.training.run import How, Preparing, Recipe, Run, device_of, train
 from stylegan3d.training.segmentation_data import Brains, draw
 
 #: One in so many blocks without any of the brain is learned from.
 EMPTY_BLOCKS = 32
 #: Weight of the Dice in the last step; in the first it is 1.
 LAST_DICE = 0.1
-
-
-@dataclass(frozen=True)
-class SegmentationSettings(RunSettings):
-    """Settings of one run.
-
-    Attributes
-    ----------
-    widths : tuple of int
-        Channels of the network, see `TissueNetwork`.
-    scheme : str
-        What is labelled, of `SCHEMES`.
-    steps : volumes to see, one per step.
-    average_steps : float
-        Half-life, in steps, of the averaged weights; it takes the place of `decay`.
-    """
-
-    widths: tuple[int, ...] = WIDTHS
-    scheme: str = "tissues"
-    learning_rate: float = 3e-3
-    warm_up: int = 100
-    average_steps: float = 100.0
-    save_seconds: float = 60.0
-    last_rate: ClassVar[float] = 0.0
-
-    def memory(self, steps: int) -> float:
-        """Decay of the weight average after a number of steps."""
-        return 0.5 ** (1 / min(self.average_steps, 0.1 * (steps - 1) + 1))
 
 
 @dataclass(frozen=True, eq=False)

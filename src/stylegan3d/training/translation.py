@@ -21,8 +21,9 @@ from stylegan3d.errors import ModelError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.autoencoder import mean_ssim
+from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import How, Preparing, Recipe, Run, train
-from stylegan3d.training.translation_crops import TranslationSettings, draw
+from stylegan3d.training.translation_crops import draw
 from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
 

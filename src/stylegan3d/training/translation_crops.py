@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.errors import ModelError
-from stylegan3d.training.autoencoder import WINDOW, Place
-from stylegan3d.training.run import RunSettings
+from stylegan3d.training.autoencoder import Place
+from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.translation.contrast import contrast_of, filled
 
@@ -20,36 +19,6 @@ MAP_SHARE, REGION_SHARE = 0.6, 0.6
 # Deviation of the noise on the contrast told, in those of subjects: a contrast read in another
 # label map of the same brain is not quite the same.
 CONTRAST_NOISE = 0.15
-
-
-@dataclass(frozen=True)
-class TranslationSettings(RunSettings):
-    """Settings of one run.
-
-    Attributes
-    ----------
-    people : int
-        In each step; crops : of each of them; side : of a crop in voxels, a multiple of the
-        network's; a shorter axis of the volumes is taken whole.
-    similarity : float
-        Weight of one minus the structural similarity, beside the absolute error.
-    gamma : float
-        Intensities are raised to a power in [1 - gamma, 1 + gamma].
-    """
-
-    people: int = 2
-    crops: int = 2
-    side: int = 48
-    learning_rate: float = 6e-4
-    similarity: float = 0.2
-    gamma: float = 0.25
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.people, self.crops) < 1:
-            raise ModelError("A run needs at least one volume in each step; ask for more.")
-        if self.side < WINDOW:
-            raise ModelError(f"Crops of {self.side} voxels: take at least {WINDOW}.")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,321 @@
+"""Settings of the trainings, except those of generators (`config.py`).
+
+No slow imports: the command line takes its options and defaults from here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.config import FLOW_UNIT, LATENT_FACTOR
+from stylegan3d.segmentation.classes import TISSUES
+from stylegan3d.segmentation.regions import REGIONS
+from stylegan3d.settings.option import Option
+
+#: Edge in voxels of the window of the structural similarity.
+WINDOW = 7
+#: What a flow of a cascade generates.
+Scale = Literal["layout", "fine"]
+#: Whole brains or cubes in each step of a cascade's training, by scale.
+BATCHES: dict[Scale, int] = {"layout": 4, "fine": 8}
+#: Options of all trainings.
+Steps = Annotated[int, Option("Steps", "Number of training steps; new runs only.", low=1)]
+Seed = Annotated[int, Option("Seed", "Seed of all randomness; new runs only.", low=0)]
+#: Steps and learning rate of a flow that is distilled from a teacher, whose weights it starts from.
+STRAIGHT_STEPS, STRAIGHT_RATE = 6000, 3e-4
+#: Steps along a flow for every brain, and of one that was distilled.
+FLOW_STEPS, STRAIGHT_FLOW_STEPS = 4, 1
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of any run.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Maximum, reached after `warm_up` steps; then it falls along a cosine.
+    decay : float
+        Decay of the averaged weights, which are measured and exported.
+    validate_every : int
+        Steps between measurements on the held-out subjects.
+    save_seconds : float
+        Interval between checkpoints.
+    """
+
+    steps: Steps = 4000
+    learning_rate: float = 4e-4
+    weight_decay: float = 1e-4
+    warm_up: int = 200
+    decay: float = 0.998
+    validate_every: int = 500
+    save_seconds: float = 120.0
+    seed: Seed = 0
+    #: Final learning rate as a share of the maximum.
+    last_rate: ClassVar[float] = 0.01
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.validate_every < 1:
+            raise ModelError("A run needs at least one step; ask for more.")
+
+    def warmed_up(self, step: int) -> float:
+        """Warm-up factor of the learning rate."""
+        return min((step + 1) / self.warm_up, 1.0) if self.warm_up else 1.0
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        done = min(step / self.steps, 1.0)
+        left = max(self.last_rate, (1 + math.cos(math.pi * done)) / 2)
+        return self.learning_rate * self.warmed_up(step) * left
+
+    def memory(self, steps: int) -> float:
+        """Decay of the averaged weights after this many steps.
+
+        Less at the start, so that the initial weights are soon forgotten.
+        """
+        return min(self.decay, (1 + steps) / (10 + steps))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `asdict`; unknown entries are ignored."""
+        known = {entry.name for entry in fields(cls)}
+        kept: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known
+        }
+        return cls(**kept)
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings(RunSettings):
+    """Settings of one run.
+
+    Attributes
+    ----------
+    people, crops : int
+        Subjects per step, and crops per subject.
+    side : int
+        Edge of a crop in voxels, a multiple of `LATENT_FACTOR`; shorter axes are used completely.
+    similarity : float
+        Weight of 1 - SSIM relative to the mean squared error.
+    divergence : float
+        Weight of the Kullback-Leibler divergence, averaged over the latent's numbers.
+    stretch : float
+        Stretch of the augmentation, see `augment`; half of the volumes are not stretched.
+    """
+
+    steps: Steps = 10_000
+    people: int = 2
+    crops: int = 2
+    side: int = 48
+    warm_up: int = 300
+    similarity: float = 0.1
+    divergence: float = 2e-5
+    stretch: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.people, self.crops) < 1:
+            raise ModelError("A run needs at least one volume in each step; ask for more.")
+        if self.side < WINDOW or self.side % LATENT_FACTOR:
+            raise ModelError(f"Crops of {self.side} voxels: take a multiple of {LATENT_FACTOR}.")
+
+
+@dataclass(frozen=True)
+class DiffusionSettings(RunSettings):
+    """Settings of one run.
+
+    Attributes
+    ----------
+    people : int
+        Subjects per step.
+    middle, spread : float
+        Log-normal distribution of the noise level as in Karras et al. 2022: median in standard
+        deviations of latents, and standard deviation of its logarithm.
+    """
+
+    steps: Steps = 3_000
+    people: int = 16
+    middle: float = 1.0
+    spread: float = 1.2
+    weight_decay: float = 1e-2
+    validate_every: int = 250
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.people < 1:
+            raise ModelError("A run needs at least one person in each step; ask for more.")
+        if min(self.middle, self.spread) <= 0:
+            raise ModelError("The noise of a diffusion needs a strength and a spread above zero.")
+
+
+@dataclass(frozen=True)
+class FlowSettings(RunSettings):
+    """Settings of one run; the learning rate falls linearly in the second half.
+
+    Attributes
+    ----------
+    channels : tuple of int
+        Widths of the network, see `Flow`.
+    cubes, side : int
+        Cubes per step, and their edge in voxels, a multiple of 8.
+    noise : float
+        Standard deviation of noise added to x0, in intensities of [-1, 1].
+    straight : bool
+        Distil a teacher's trajectories (`flow_ways.py`) into one step.
+    """
+
+    channels: tuple[int, int, int] = (40, 64, 64)
+    steps: Steps = 20_000
+    cubes: int = 8
+    side: int = 40
+    learning_rate: float = 5e-4
+    noise: float = 0.12
+    straight: bool = False
+    last_rate: ClassVar[float] = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.cubes, *self.channels) < 1:
+            raise ModelError("A run of the flow needs at least one cube and channel.")
+        if self.side < 8 or self.side % 8:
+            raise ModelError(f"The cubes' side is {self.side}; take a multiple of 8 voxels.")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        left = 2 * (1 - step / self.steps)
+        return self.learning_rate * self.warmed_up(step) * min(max(left, self.last_rate), 1.0)
+
+
+@dataclass(frozen=True)
+class CascadeSettings(RunSettings):
+    """Settings of one run.
+
+    The learning rate falls with the inverse square root of the steps, and the average reaches back
+    over the last tenth of them (Karras et al. 2024, arXiv 2312.02696): both without an end in
+    sight, so that a run may be stopped, judged and continued at any time.
+
+    Attributes
+    ----------
+    batch : int
+        Whole brains or cubes in each step.
+    side : int
+        Edge of a cube in voxels of the bands' grid.
+    full_rate : int
+        Steps after which the learning rate falls.
+    floor : float
+        Deviation of the noise on what is learned, in units of what is drawn. Outside of the brain
+        subjects have no spread; without it the way back to the noise would have no end there.
+    """
+
+    scale: Annotated[
+        Scale,
+        Option(
+            "Scale",
+            "What is generated.",
+            choices={
+                "layout": "the layout of the folds, a whole brain on half the grid",
+                "fine": "the fine bands, cube by cube",
+            },
+        ),
+    ] = "layout"
+    channels: Annotated[
+        tuple[int, int, int],
+        Option(
+            "Channels",
+            "Widths of the network on the bands' grid, its half and its quarter, multiples of 32; "
+            "new runs only.",
+        ),
+    ] = (64, 128, 192)
+    steps: Steps = 100_000
+    batch: int = BATCHES["layout"]
+    side: int = 20
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    decay: float = 0.9999
+    full_rate: int = 2000
+    floor: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale not in get_args(Scale):
+            raise ModelError(f"The scale '{self.scale}' is unknown; choose layout or fine.")
+        if min(self.batch, *self.channels) < 1:
+            raise ModelError("A run of a cascade's flow needs a batch and channels of 1 or more.")
+        if self.side < FLOW_UNIT or self.side % FLOW_UNIT:
+            raise ModelError(f"The cubes' side is {self.side}; take a multiple of {FLOW_UNIT}.")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        return self.learning_rate * self.warmed_up(step) * (max(step / self.full_rate, 1.0)) ** -0.5
+
+
+@dataclass(frozen=True)
+class SegmentationSettings(RunSettings):
+    """Settings of one run.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Channels of the network, see `TissueNetwork`.
+    average_steps : float
+        Half-life, in steps, of the averaged weights; it takes the place of `decay`.
+    """
+
+    widths: tuple[int, ...] = (32, 48, 64, 64)
+    scheme: Annotated[
+        str,
+        Option(
+            "Labels",
+            "What the network learns.",
+            choices={
+                TISSUES.name: "tissues, as labels.tsv assigns them",
+                REGIONS.name: "regions, from maps with the numbers of the Neuromorphometrics "
+                "protocol (as MUSE has them)",
+            },
+        ),
+    ] = TISSUES.name
+    learning_rate: float = 3e-3
+    warm_up: int = 100
+    average_steps: float = 100.0
+    save_seconds: float = 60.0
+    last_rate: ClassVar[float] = 0.0
+
+    def memory(self, steps: int) -> float:
+        """Decay of the weight average after a number of steps."""
+        return 0.5 ** (1 / min(self.average_steps, 0.1 * (steps - 1) + 1))
+
+
+@dataclass(frozen=True)
+class TranslationSettings(RunSettings):
+    """Settings of one run.
+
+    Attributes
+    ----------
+    people, crops : int
+        Subjects in each step, and crops of each.
+    side : int
+        Edge of a crop in voxels, a multiple of the network's; a shorter axis of the volumes is
+        taken whole.
+    similarity : float
+        Weight of one minus the structural similarity, beside the absolute error.
+    gamma : float
+        Intensities are raised to a power in [1 - gamma, 1 + gamma].
+    """
+
+    people: int = 2
+    crops: int = 2
+    side: int = 48
+    learning_rate: float = 6e-4
+    similarity: float = 0.2
+    gamma: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.people, self.crops) < 1:
+            raise ModelError("A run needs at least one volume in each step; ask for more.")
+        if self.side < WINDOW:
+            raise ModelError(f"Crops of {self.side} voxels: take at least {WINDOW}.")
