@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import napari
 from napari.layers import Labels
 from napari.utils.notifications import show_info
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QWidget
 
 from napari_stylegan3d.project.looks import SEGMENTS
@@ -62,8 +63,16 @@ def commands_of(
     for key, *_rest in SEGMENTS:
         named[f"show_{key}"] = partial(press, f"project.show.{key}")
     for number in range(tabs.count()):
-        named[f"tab_{number}"] = partial(tabs.setCurrentIndex, number)
+        named[f"tab_{number}"] = partial(_bring, tabs, number)
+    for fold in ("measure", "labels"):
+        named[fold] = partial(press, f"{fold}.fold", focus=True)
     return named
+
+
+def _bring(tabs: Tabs, number: int) -> None:
+    """Bring a tab to the front, from which Tab leads to its controls."""
+    tabs.setCurrentIndex(number)
+    tabs.tabBar().setFocus(Qt.FocusReason.ShortcutFocusReason)
 
 
 def _step(
@@ -167,9 +176,11 @@ def _press_next(roots: Callable[[], Sequence[QWidget]], names: Sequence[str]) ->
             return
 
 
-def _press(roots: Callable[[], Sequence[QWidget]], name: str) -> None:
-    """Trigger a control, if it is enabled."""
+def _press(roots: Callable[[], Sequence[QWidget]], name: str, *, focus: bool = False) -> None:
+    """Trigger a control, if it is enabled; with `focus`, Tab goes on from it."""
     found = (root.findChild(QAbstractButton, name) for root in roots())
     button = next((button for button in found if button is not None), None)
     if button is not None and button.isEnabled():
         button.click()
+        if focus:
+            button.setFocus(Qt.FocusReason.ShortcutFocusReason)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
+    QApplication,
     QDialog,
     QGridLayout,
     QHBoxLayout,
@@ -179,18 +180,37 @@ class Guidance(QObject):
         """Show the first steps unless seen before."""
         if not settings().value(SEEN, False, type=bool):
             self.show_welcome()
+        elif not self._has_focus(self.context.dock, self.views):
+            self._focus_tabs()
+
+    @staticmethod
+    def _has_focus(*roots: QWidget | None) -> bool:
+        now = QApplication.focusWidget()
+        return now is not None and any(
+            root is not None and root.isAncestorOf(now) for root in roots
+        )
+
+    def _focus_tabs(self) -> None:
+        """Keys work in the panels and views only while something in them has the focus."""
+        self.tabs.tabBar().setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _end_case(self) -> None:
         if self.case is not None:
             case, self.case = self.case, None
+            had_focus = self._has_focus(case.card)
             case.close()
+            if had_focus:
+                self._focus_tabs()
 
     def _end_welcome(self) -> None:
         if self.welcome is not None:
             settings().setValue(SEEN, True)
             welcome, self.welcome = self.welcome, None
             self.done.disconnect(welcome.finished)
+            had_focus = self._has_focus(welcome)
             welcome.dismiss()
+            if had_focus:
+                self._focus_tabs()
 
 
 def help_dialog(parent: QWidget) -> QDialog:

@@ -60,7 +60,7 @@ TABLE = (
     Row(BRAINS, "Alt+Left", _("previous number"), "previous"),
     Row(BRAINS, "Alt+R", _("random brain"), "dice"),
     Row(BRAINS, "Ctrl+D", _("add to favourites"), "favourite"),
-    Row(BRAINS, "Alt+S", _("save the volume"), "save"),
+    Row(BRAINS, "Ctrl+E", _("save the volume"), "save"),
     *(
         Row(SCAN, keys, _("show {picture}").format(picture=text), f"show_{key}")
         for key, text, _tip, keys in SEGMENTS
@@ -68,6 +68,9 @@ TABLE = (
     ),
     Row(SCAN, KEYS, _("patient, overlay, second image in turn"), "turn_second"),
     Row(WINDOW, "Alt+1 … Alt+6", _("Browse, Project, Mix, Directions, Compare, Export")),
+    Row(WINDOW, "Alt+7", _("open or close Measure"), "measure"),
+    Row(WINDOW, "Alt+8", _("open or close Labels"), "labels"),
+    Row(WINDOW, _("Tab"), _("next control; arrows and the space bar work it")),
     Row(WINDOW, "Alt+0", _("reset the views"), "reset_views"),
     Row(WINDOW, "F1", _("this list"), "help", everywhere=True),
     Row(WINDOW, "Ctrl+Shift+P", _("all commands by name")),
@@ -81,7 +84,7 @@ TABLE = (
     Row(FLAT, "F5", _("window: brain"), "preset_brain"),
     Row(FLAT, "F6", _("window: deep grey"), "preset_deep_grey"),
     Row(FLAT, "F7", _("window: full range"), "preset_full"),
-    Row(FLAT, "Alt+L", _("measure a length"), "tool_length"),
+    Row(FLAT, "Alt+D", _("measure a length"), "tool_length"),
     Row(FLAT, "Alt+E", _("measure an ellipse"), "tool_ellipse"),
     Row(FLAT, "Alt+T", _("measure a rectangle"), "tool_rectangle"),
     Row(FLAT, "Alt+B", _("measure a sphere"), "tool_sphere"),

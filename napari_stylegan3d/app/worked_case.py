@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: How often it looks whether a step was done, and where the control is.
 LOOK_MS = 150
 MARK = QColor("#ffb74d")
+#: How far the line and the slider are moved at least.
+MOVED_PERCENT, AGED_YEARS = 5, 10
 AROUND_PX, ARROW_PX = 4, 14
 
 
@@ -53,8 +55,22 @@ class Step:
     done: Callable[[Context, Any], bool]
 
 
-def _edited(context: Context, _control: Any) -> bool:
-    return any(edit.strength for edit in context.session.recipe.edits)
+def _curtain_drawn(context: Context, _button: Any) -> bool:
+    """Whether the line was moved and released."""
+    line: Any = context.dock.findChild(QWidget, "compare.curtain")
+    away = abs(line.value() - line.default) >= MOVED_PERCENT
+    return context.session.shown.comparison == "curtain" and away and _is_released()
+
+
+def _aged(context: Context, years: Any) -> bool:
+    """Whether the slider was moved far enough and released; a model without it: any edit."""
+    far = years.parentWidget().isHidden() or abs(years.value()) >= AGED_YEARS
+    edited = any(edit.strength for edit in context.session.recipe.edits)
+    return edited and far and _is_released()
+
+
+def _is_released() -> bool:
+    return bool(QApplication.mouseButtons() == Qt.MouseButton.NoButton)
 
 
 def _measured(context: Context, header: Any) -> bool:
@@ -113,7 +129,7 @@ STEPS = (
         "compare.mode.curtain",
         _("Draw the curtain"),
         _("Press Curtain and drag the line in a plane: the scan is on its left."),
-        lambda context, _: context.session.shown.comparison == "curtain",
+        _curtain_drawn,
     ),
     Step(
         "Compare",
@@ -134,7 +150,7 @@ STEPS = (
         "directions.years",
         _("Make the patient older"),
         _("Move the slider to about +20 years. The ventricles grow; the caption says so."),
-        _edited,
+        _aged,
     ),
     Step(
         "",

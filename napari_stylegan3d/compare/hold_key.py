@@ -7,6 +7,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtGui import QKeyEvent, QKeySequence, QWindow
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QAbstractItemView,
     QAbstractSpinBox,
     QApplication,
@@ -17,6 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.widgets.focus import is_outlined
+
 #: The keys, in words; they do something while they are held.
 HELD, HELD_IN_VIEWS = "B", "Space"
 KEY, KEY_IN_VIEWS = (QKeySequence(one)[0].key() for one in (HELD, HELD_IN_VIEWS))
@@ -26,7 +29,8 @@ TEXT_FIELDS = (QLineEdit, QAbstractSpinBox, QTextEdit, QPlainTextEdit, QAbstract
 class HoldKey(QObject):
     """Watches a window's keys: B anywhere but in text fields, and the space bar in the views.
 
-    A shortcut would not report the release of the key.
+    The space bar still presses a button that Tab led to. A shortcut would not report the release
+    of the key.
 
     Parameters
     ----------
@@ -93,7 +97,8 @@ class HoldKey(QObject):
             return False
         views = self._views
         in_views = focus is not None and views is not None and views.isAncestorOf(focus)
-        return key == KEY or (key == KEY_IN_VIEWS and in_views)
+        pressing = isinstance(focus, QAbstractButton) and is_outlined(focus)
+        return key == KEY or (key == KEY_IN_VIEWS and in_views and not pressing)
 
     def _let_go(self) -> None:
         self._key = None

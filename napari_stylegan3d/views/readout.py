@@ -54,7 +54,7 @@ PRESET_WORDS = {
 }
 #: Tools: tooltip, key.
 TOOLS = {
-    "length": (_("Drag in a plane: its length in mm."), "Alt+L"),
+    "length": (_("Drag in a plane: its length in mm."), "Alt+D"),
     "ellipse": (_("Drag in a plane: mean, sd and area in mm² inside."), "Alt+E"),
     "rectangle": (_("Drag in a plane: mean, sd and area in mm² inside."), "Alt+T"),
     "sphere": (_("Drag from its centre: mean, sd and volume in ml inside."), "Alt+B"),

@@ -11,11 +11,12 @@ from qtpy.QtWidgets import QApplication, QWidget
 # Two colours, since one alone is lost somewhere: the blue is seen on light, dark and black ground
 # (3 : 1 or more), the white on buttons that are blue themselves.
 RING, INNER = QColor("#2f6fe8"), QColor("#ffffff")
-TABS = (Qt.Key.Key_Tab, Qt.Key.Key_Backtab)
+#: Held while a mouse is used, too.
+HELD = (Qt.Key.Key_Shift, Qt.Key.Key_Control, Qt.Key.Key_Alt, Qt.Key.Key_Meta)
 
 
 class FocusRing(QObject):
-    """Outlines what Tab leads to in our part of the window and in our dialogs, until a click.
+    """Outlines what keys lead to in our part of the window and in our dialogs, until a click.
 
     napari's style takes away Qt's own mark. Drawing over the control leaves all sizes as they are,
     and those who use the mouse see nothing of it.
@@ -50,7 +51,7 @@ class FocusRing(QObject):
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """See whether the keyboard or the mouse is used."""
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
-            self._by_keyboard |= event.key() in TABS
+            self._by_keyboard |= event.key() not in HELD
         elif event.type() == QEvent.Type.MouseButtonPress:
             self._by_keyboard = False
             self._drop()
@@ -89,6 +90,12 @@ class FocusRing(QObject):
 
     def _forget_outline(self) -> None:
         self._outline = None
+
+
+def is_outlined(control: QWidget) -> bool:
+    """Whether keys led to this control, which they are therefore meant for."""
+    direct = Qt.FindChildOption.FindDirectChildrenOnly
+    return control.findChild(_Outline, "focus", direct) is not None
 
 
 class _Outline(QWidget):

@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 
 # A busy machine needs its time; nothing is slower for it where all is well.
 PATIENCE_MS = 60_000
+#: What a model says of its direction Age.
+AGEING = {
+    "name": "Age",
+    "attribute": "age",
+    "unit": "years",
+    "per_unit": 10.0,
+    "ageing": {
+        "ages": [20.0, 70.0],
+        "error": 9.0,
+        "expected": {
+            "ventricle_ml": [[20.0, 5.0, 10.0, 15.0], [70.0, 10.0, 30.0, 50.0]],
+            "tissue_percent": [[20.0, 85.0, 90.0, 95.0], [70.0, 75.0, 80.0, 85.0]],
+        },
+    },
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -371,3 +386,61 @@ def second_file(scan_file, tmp_path_factory) -> Path:
     changed = np.where(data > 0, data + waves, 0).clip(0, None)
     nib.Nifti1Image(changed.astype(np.int16), image.affine).to_filename(path)
     return path
+
+
+@pytest.fixture
+def ageing(window: Window, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The box of a model that reads 50 years in any brain."""
+    panel, generator = window.explorer.directions, window.session.generator
+    found = generator.directions
+    reading = np.zeros(generator.w_dim + 1)
+    reading[-1] = 50
+    directions = dataclasses.replace(
+        found, names=("Age", *found.names[1:]), checks=(AGEING,), age_reading=reading
+    )
+    monkeypatch.setattr(generator, "directions", directions)
+    window.explorer.panel("Directions")
+    panel.show_model(generator)
+    panel.show_directions(generator)
+    window.settle()
+    yield panel.ageing
+    monkeypatch.undo()
+    window.session.change(window.session.recipe.replace(edits=()))
+    panel.show_model(generator)
+    panel.show_directions(generator)
+    window.settle()
+    window.explorer.panel("Browse")
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Iterator[Any]:
+    """An untrained network for the tiny generator's voxels, in place of the bundled one."""
+    import torch
+
+    from napari_stylegan3d.core import tissues
+    from stylegan3d.scans.person import Person
+    from stylegan3d.segmentation import inference, norms
+    from stylegan3d.segmentation.inference import Segmenter
+    from stylegan3d.segmentation.network import TissueNetwork
+    from stylegan3d.segmentation.regions import REGIONS
+    from stylegan3d.segmentation.words import ALL_MEASURES
+
+    torch.manual_seed(0)
+    network = TissueNetwork((8, 8))
+    card = {
+        "name": "tissue-tiny",
+        "space": {"voxel_mm": [8.0, 8.0, 8.0]},
+    }
+    tiny = Segmenter(network, card, "0123456789", torch.device("cpu"))
+    coarse = TissueNetwork((8, 8), len(REGIONS.classes))
+    regions = Segmenter(coarse, card, "9876543210", torch.device("cpu"), REGIONS)
+    rng = np.random.default_rng(0)
+    rows = [{n: 100 * float(np.exp(rng.normal(0, 0.1))) for n in ALL_MEASURES} for _ in range(80)]
+    people = [Person(19 + 0.75 * i, "FM"[i % 2]) for i in range(80)]
+    of_people = norms.fit_norms(rows, people, [""] * 80, "80 people")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "bundled_segmenter", lambda: tiny)
+        patch.setattr(inference, "bundled_regions", lambda: regions)
+        patch.setattr(norms, "bundled_norms", lambda: of_people)
+        patch.setattr(tissues, "screen_dtype", lambda: torch.float32)
+        yield tiny

@@ -5,18 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from qtpy.QtCore import QPoint, QRect, Qt, QUrl
+from qtpy.QtCore import QPoint, QRect, Qt, QTimer, QUrl
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractButton, QLabel, QMenu, QWidget
+from qtpy.QtWidgets import QAbstractButton, QApplication, QLabel, QMenu, QWidget
 
 from napari_stylegan3d.app import keys, worked_case
 from napari_stylegan3d.app.guidance import SEEN
 from napari_stylegan3d.app.memory import Memory
 from napari_stylegan3d.app.welcome import STEPS
+from napari_stylegan3d.project import scan
 from napari_stylegan3d.widgets import dialogs
+from napari_stylegan3d.widgets.focus import is_outlined
 from napari_stylegan3d.widgets.settings import last_folder, note_folder, settings
 from stylegan3d.recipe.recipe import Recipe
+
+pytestmark = pytest.mark.usefixtures("segmenter")
 
 
 def press(window, name: str) -> None:
@@ -34,9 +38,15 @@ def test_every_command_in_the_table_exists(window):
     assert {row.command for row in keys.TABLE if row.command} <= named
 
 
-def test_no_key_is_given_twice():
+def test_no_key_is_given_twice_nor_is_one_of_naparis(window):
     given = [one.strip() for row in keys.TABLE if row.command for one in row.keys.split(" or ")]
     assert len(given + list(keys.TAB_KEYS)) == len({*given, *keys.TAB_KEYS})
+    menus = window.viewer.window._qt_window.menuBar().actions()
+    actions = [action for menu in menus for action in menu.menu().actions()]
+    taken = {shortcut.toString() for action in actions for shortcut in action.shortcuts()}
+    assert "Alt+S" in taken, "napari's keys are not found"
+    taken |= {QKeySequence.mnemonic(menu.text()).toString() for menu in menus}
+    assert taken.isdisjoint({*given, *keys.TAB_KEYS})
 
 
 def test_keys_work_in_the_panels(window):
@@ -128,36 +138,114 @@ def test_the_first_steps_cover_no_plane_and_show_all_their_text(window):
         window.click("welcome.next")
 
 
-def test_the_worked_case_waits_for_each_step_and_points_to_its_control(window, scan_file):
-    guidance = window.explorer.guidance
+class Keyboard:
+    """Keys that are typed into the window, wherever the focus is."""
+
+    def __init__(self, window):
+        self.window, self.main = window, window.viewer.window._qt_window
+        self.main.activateWindow()
+        window.wait(lambda: QApplication.activeWindow() is self.main)
+
+    def type(self, *names: str) -> None:
+        for name in names:
+            one = QKeySequence(name)[0]
+            QTest.keyClick(self.main.windowHandle(), one.key(), one.keyboardModifiers())
+
+    def tab_to(self, name: str, key: str = "Tab", most: int = 25) -> None:
+        """Press Tab until a control has the focus, which is then outlined."""
+        for _ in range(most):
+            self.type(key)
+            now = QApplication.focusWidget()
+            if now.objectName() == name:
+                break
+        assert now.objectName() == name, f"{name} is more than {most} steps away"
+        assert is_outlined(now)
+
+    def choose_first(self) -> None:
+        """Open the menu of the button with the focus, and choose its first entry."""
+        QTimer.singleShot(50, lambda: self.type("Down", "Return"))
+        self.type("Space")
+
+
+def test_the_worked_case_is_done_by_keys_alone_and_each_step_is_noticed(
+    window, ageing, scan_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(scan, "sample_path", lambda _key: scan_file)
+    window.find("export.folder").setText(str(tmp_path))
+    guidance, keyboard = window.explorer.guidance, Keyboard(window)
+    tab_to, type_ = keyboard.tab_to, keyboard.type
     guidance.show_welcome()
-    window.click("welcome.case")
-    case = guidance.case
+    tab_to("welcome.case", "Shift+Tab")
+    type_("Space")
     assert guidance.welcome is None
-    for step in worked_case.STEPS:
-        window.find(step.target)  # each control is there
-    QTest.qWait(400)
-    assert case.number == 0, "it waits"
-    assert case.mark.isVisible()
-    window.open_scan(scan_file)
-    window.wait(lambda: case.number == 1)
-    window.choose("project.budget", "draft")
-    window.wait(lambda: case.number == 2)
-    case.look()
-    start, frame = window.find("project.start"), case.mark
-    corner = start.mapTo(frame.parentWidget(), QPoint(0, 0))
-    assert frame.geometry().contains(QRect(corner, start.size()))
-    while case.step is not None and case.step.target != "measure.fold":
-        window.click("case.skip")
-    window.click("measure.fold")
-    case.look()
-    assert case.step.target == "measure.fold", "there is no volume yet"
-    window.click("case.skip")
-    assert case.step.target == "export.report"
-    window.click("measure.fold")
-    window.click("case.leave")
+    case = guidance.case
+
+    def open_sample():
+        tab_to("project.sample")
+        keyboard.choose_first()
+
+    def draft():
+        tab_to("project.budget")
+        type_("D")
+
+    def project():
+        tab_to("project.start")
+        type_("Space")
+
+    def choose_a():
+        type_("Alt+5")
+        tab_to("compare.choose")
+        keyboard.choose_first()
+
+    def draw_curtain():
+        tab_to("compare.mode.off")
+        type_("Right", "Right")
+        case.look()
+        assert case.step.target == "compare.mode.curtain", "the line was not moved"
+        tab_to("compare.curtain.slider")
+        type_(*["Right"] * 5)
+
+    def end_comparison():
+        tab_to("compare.mode.curtain", "Shift+Tab")
+        type_("Left", "Left")
+
+    def age():
+        type_("Alt+4")
+        tab_to("directions.years.slider")
+        type_(*["Right"] * 9)
+        case.look()
+        assert case.step.target == "directions.years", "it is not moved far enough"
+        type_("Right")
+
+    def report():
+        type_("Alt+6")
+        tab_to("export.report")
+        type_("Space")
+
+    deeds = (
+        *(open_sample, draft, project, lambda: type_("Ctrl+3")),
+        *(choose_a, draw_curtain, end_comparison, lambda: type_("Ctrl+2")),
+        *(age, lambda: type_("Alt+7"), report),
+    )
+    for number, (step, deed) in enumerate(zip(worked_case.STEPS, deeds, strict=True)):
+        case.look()
+        assert case.step == step, "it waits, and leaves none out"
+        frame, control = case.mark, case.control()
+        seen = control.visibleRegion().boundingRect()
+        place = QRect(control.mapTo(frame.parentWidget(), seen.topLeft()), seen.size())
+        assert frame.isVisible()
+        assert frame.geometry().contains(place), step.target
+        deed()
+        window.wait(lambda number=number: case.number > number)
+    assert case.step is None
+    assert list(tmp_path.glob("*.pdf"))
+    type_("Alt+7", "Alt+1")
+    assert not window.explorer.measuring.box.open
+    tab_to("case.skip", "Shift+Tab")
+    type_("Space")
     assert guidance.case is None
-    assert window.views.findChild(QWidget, "case") is None
+    type_("Alt+2")
+    assert window.explorer.tabs.currentIndex() == 1, "keys work when the card is gone"
 
 
 def test_every_panel_opens_its_page_of_the_guide(window):

@@ -1,50 +1,8 @@
 """Ageing in years: the slider moves Age, says what to expect, and greys what is not known."""
 
-import dataclasses
-
-import numpy as np
 import pytest
 
 from stylegan3d.recipe.recipe import Recipe, Source
-
-CHECK = {
-    "name": "Age",
-    "attribute": "age",
-    "unit": "years",
-    "per_unit": 10.0,
-    "ageing": {
-        "ages": [20.0, 70.0],
-        "error": 9.0,
-        "expected": {
-            "ventricle_ml": [[20.0, 5.0, 10.0, 15.0], [70.0, 10.0, 30.0, 50.0]],
-            "tissue_percent": [[20.0, 85.0, 90.0, 95.0], [70.0, 75.0, 80.0, 85.0]],
-        },
-    },
-}
-
-
-@pytest.fixture
-def ageing(window, monkeypatch):
-    """The box of a model that reads 50 years in any brain."""
-    panel, generator = window.explorer.directions, window.session.generator
-    found = generator.directions
-    reading = np.zeros(generator.w_dim + 1)
-    reading[-1] = 50
-    directions = dataclasses.replace(
-        found, names=("Age", *found.names[1:]), checks=(CHECK,), age_reading=reading
-    )
-    monkeypatch.setattr(generator, "directions", directions)
-    window.explorer.panel("Directions")
-    panel.show_model(generator)
-    panel.show_directions(generator)
-    window.settle()
-    yield panel.ageing
-    monkeypatch.undo()
-    window.session.change(window.session.recipe.replace(edits=()))
-    panel.show_model(generator)
-    panel.show_directions(generator)
-    window.settle()
-    window.explorer.panel("Browse")
 
 
 def test_years_are_an_edit_along_age(window, ageing):

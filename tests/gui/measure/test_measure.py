@@ -7,7 +7,6 @@ from typing import Any, cast
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.app import worked_case
@@ -23,40 +22,15 @@ from stylegan3d.scans import AlignedScan
 from stylegan3d.scans.halfway import Halfway
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation import inference, norm_files, norms, repeats, visits
+from stylegan3d.segmentation import norm_files, repeats, visits
 from stylegan3d.segmentation.changes import Change
 from stylegan3d.segmentation.classes import CLASSES, UNUSUAL, VOLUMES, volumes_ml
-from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.segmentation.numbers import numbers_of
-from stylegan3d.segmentation.regions import REGIONS
 from stylegan3d.segmentation.visits import Visits
 from stylegan3d.segmentation.words import ALL_MEASURES, value_text
 from stylegan3d.storage import sites
 
-
-@pytest.fixture(scope="module", autouse=True)
-def segmenter():
-    """An untrained network for the tiny generator's voxels, in place of the bundled one."""
-    torch.manual_seed(0)
-    network = TissueNetwork((8, 8))
-    card = {
-        "name": "tissue-tiny",
-        "space": {"voxel_mm": [8.0, 8.0, 8.0]},
-    }
-    tiny = Segmenter(network, card, "0123456789", torch.device("cpu"))
-    coarse = TissueNetwork((8, 8), len(REGIONS.classes))
-    regions = Segmenter(coarse, card, "9876543210", torch.device("cpu"), REGIONS)
-    rng = np.random.default_rng(0)
-    rows = [{n: 100 * float(np.exp(rng.normal(0, 0.1))) for n in ALL_MEASURES} for _ in range(80)]
-    people = [Person(19 + 0.75 * i, "FM"[i % 2]) for i in range(80)]
-    of_people = norms.fit_norms(rows, people, [""] * 80, "80 people")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "bundled_segmenter", lambda: tiny)
-        patch.setattr(inference, "bundled_regions", lambda: regions)
-        patch.setattr(norms, "bundled_norms", lambda: of_people)
-        patch.setattr(tissues, "screen_dtype", lambda: torch.float32)
-        yield tiny
+pytestmark = pytest.mark.usefixtures("segmenter")
 
 
 @pytest.fixture
