@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QPointF, QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QShowEvent
+from qtpy.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QShowEvent
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_stylegan3d.browse import map_ink as ink
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe
 
 WAITING = _("Sampling random brains of this model…")
+GROWING = _("{words} {count} random brains are sampled so far.")
 TOO_FEW = _("No map: this model has fewer than two directions.")
 TITLE_LENGTH = 24
 SIGNS = (
@@ -78,6 +79,7 @@ class MapBox(QWidget):
         session.favourites.changed.connect(self.refresh)
         session.modelChanged.connect(self._on_model)
         self.places.surveyed.connect(self._on_surveyed)
+        self.places.grown.connect(self._show_plane)
         self.places.located.connect(self.refresh)
         self.places.failed.connect(self._on_failed)
         self.x.currentIndexChanged.connect(self._on_axes)
@@ -89,7 +91,13 @@ class MapBox(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Compute what was skipped while the map was hidden."""
         super().showEvent(event)
+        self.places.set_seen(True)
         self.refresh()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Stop computing: nobody looks."""
+        self.places.set_seen(False)
+        super().hideEvent(event)
 
     def refresh(self) -> None:
         """Show the current brain and the others, as far as their positions are known."""
@@ -107,7 +115,10 @@ class MapBox(QWidget):
         self.plot.show_brains(here, marks, self._spread(recipe))
         self.reset.setEnabled(any(e.direction in self.plane.names for e in recipe.edits))
         if here is not None:
-            self.note.setText(place_in_words(self.plane, here, recipe.label is not None))
+            words = place_in_words(self.plane, here, recipe.label is not None)
+            if not self.places.is_complete:
+                words = GROWING.format(words=words, count=len(self.plane.points))
+            self.note.setText(words)
 
     def _marked(self, recipe: Recipe) -> list[tuple[Kind, str, Recipe]]:
         """Brains other than the current one: kind, label, recipe."""
@@ -166,20 +177,28 @@ class MapBox(QWidget):
         survey = self.places.survey
         if survey is None:
             return
+        self.plane = None
         if len(survey.names) < 2:
-            self.plane = None
             self.note.setText(TOO_FEW)
         else:
             if self.x.currentIndex() == self.y.currentIndex():
                 other = self.y if self.sender() is self.x else self.x
                 with QSignalBlocker(other):
                     other.setCurrentIndex((other.currentIndex() + 1) % other.count())
-            from stylegan3d.directions.latent_map import contours
-
             self.plane = survey.plane(self.x.currentData(), self.y.currentData())
-            x, y = (self._axis_title(name) for name in self.plane.names)
-            self.plot.show_axes((x, y), contours(self.plane.points))
         self._show_parts()
+        self._show_plane()
+
+    def _show_plane(self) -> None:
+        """The axes, and the density of the brains sampled so far."""
+        survey = self.places.survey
+        if survey is None or self.plane is None:
+            return
+        from stylegan3d.directions.latent_map import contours
+
+        self.plane = survey.plane(*self.plane.names)
+        x, y = (self._axis_title(name) for name in self.plane.names)
+        self.plot.show_axes((x, y), contours(self.plane.points))
         self.refresh()
 
     def _axis_title(self, name: str) -> str:

@@ -8,8 +8,8 @@ random brains shows what the generator has learned best.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Random brains for the density.
 SAMPLES = 2000
+#: After so many more the density is worth drawing anew.
+BLOCK = 100
 #: Shares of random brains enclosed by the contour lines.
 SHARES = (0.5, 0.8, 0.95)
 #: Cells of the density along each axis, and the width of the smoothing in sd.
@@ -69,12 +71,25 @@ class Survey:
     @classmethod
     def of(cls, generator: Generator, samples: int = SAMPLES, seed: int = 0) -> Survey:
         """Sample random brains; takes well under a second with the bundled generator."""
+        *_, survey = cls.begun(generator).growing(generator, samples, seed)
+        return survey
+
+    @classmethod
+    def begun(cls, generator: Generator) -> Survey:
+        """The axes, and no brain yet."""
         names = axis_names(generator)
         steps = np.array([find_step(name, generator) for name in names], dtype=np.float64)
         centre = generator.w_avg.detach().double().cpu().numpy().reshape(-1)
-        survey = cls(names, steps, centre, np.empty((0, len(names))))
-        points = [survey.project(block) for block in random_blocks(generator, samples, seed)]
-        return cls(names, steps, centre, np.concatenate(points))
+        return cls(names, steps, centre, np.empty((0, len(names))))
+
+    def growing(
+        self, generator: Generator, samples: int = SAMPLES, seed: int = 0
+    ) -> Iterator[Survey]:
+        """This survey with more and more brains, up to so many; continues where it stands."""
+        survey = self
+        for block in random_blocks(generator, samples, seed, len(self.points), BLOCK):
+            survey = replace(survey, points=np.concatenate([survey.points, survey.project(block)]))
+            yield survey
 
     def project(self, w: np.ndarray) -> np.ndarray:
         """Coordinates `(..., K)` in sd along each axis of w `(..., w_dim)`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from stylegan3d.progress import effort
+from stylegan3d.progress import current_effort, effort
 from stylegan3d.recipe.model import Model
 
 if TYPE_CHECKING:
@@ -38,17 +38,21 @@ def random_w(generator: Population, samples: int, seed: int) -> np.ndarray:
     return np.concatenate(list(random_blocks(generator, samples, seed)))
 
 
-def random_blocks(generator: Population, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """`random_w` in blocks of rows that take 64 MB at most."""
+def random_blocks(
+    generator: Population, samples: int, seed: int, first: int = 0, at_once: int = _AT_ONCE
+) -> Iterator[np.ndarray]:
+    """`random_w` from row `first`, in blocks of `at_once` rows that take 64 MB at most."""
     import torch
 
-    at_once = max(1, min(_AT_ONCE, _NUMBERS_AT_ONCE // generator.w_dim))
+    at_once = max(1, min(at_once, _NUMBERS_AT_ONCE // generator.w_dim))
     random = np.random.RandomState(seed)
-    for start in range(0, samples, at_once):
+    for _ in range(first):
+        random.randn(generator.z_dim)
+    for start in range(first, samples, at_once):
         # Sampling block by block gives the same numbers as sampling all at once.
         z = random.randn(min(at_once, samples - start), generator.z_dim)
         # A slow mapping may approximate: only the distribution matters.
-        with torch.no_grad(), effort("rough"):
+        with torch.no_grad(), effort("rough", current_effort().check):
             w = generator.map(torch.from_numpy(z).to(generator.device, torch.float32))
             # All layers have the same w: the first row suffices.
             yield w[:, 0].double().cpu().numpy()

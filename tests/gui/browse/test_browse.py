@@ -13,7 +13,10 @@ from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
 from napari_stylegan3d.app import models
 from napari_stylegan3d.widgets.controls import fit_window
+from stylegan3d.directions import latent_map
+from stylegan3d.model.random_latents import random_w
 from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.progress import current_effort
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 
 OFFICIAL = Path(__file__).parents[2] / "checkpoints" / "data"
@@ -263,6 +266,33 @@ def test_another_model_gets_a_map_of_its_own(window, map_box, model):
     window.wait(lambda: map_box.plane is not None and map_box.plot.here is not None)
     window.open(model)
     window.wait(lambda: map_box.plane is not None)
+
+
+def test_the_map_draws_in_blocks_stops_when_it_is_left_and_goes_on(window, map_box, monkeypatch):
+    places, plot = map_box.places, map_box.plot
+    go_on, sampled = threading.Event(), []
+
+    def slowly(generator, samples, seed, first, at_once):
+        for start in range(first, samples, at_once):
+            sampled.append(start)
+            yield random_w(generator, at_once, start)
+            while not go_on.wait(0.01):
+                current_effort().check()
+
+    monkeypatch.setattr(latent_map, "random_blocks", slowly)
+    places.survey = None
+    places.set_seen(True)
+    window.wait(lambda: places.survey is not None)
+    assert plot.lines, "the first hundred are drawn"
+    assert "100 random brains are sampled so far" in map_box.note.text()
+    window.explorer.panel("Mix")
+    window.wait(lambda: not places._surveying.running)
+    assert sampled == [0]
+    window.explorer.panel("Browse")
+    go_on.set()
+    window.wait(lambda: places.is_complete)
+    assert sampled == list(range(0, latent_map.SAMPLES, latent_map.BLOCK)), "none twice"
+    assert "so far" not in map_box.note.text()
 
 
 @pytest.mark.parametrize("name", ["official_tiny", "official_tiny_skip"])
