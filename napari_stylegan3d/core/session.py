@@ -43,13 +43,17 @@ SAME_GESTURE_S = 0.8
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Consecutive rows of w that control structures of similar size; `key` is untranslated."""
+    """Consecutive rows of w that control structures of similar size; `key` is untranslated.
+
+    The last group also has the `silent` rows, which have no effect but belong to a whole mix.
+    """
 
     key: str
     name: str
     meaning: str
     layers: tuple[int, ...]
     sizes_mm: tuple[float, ...]
+    silent: tuple[int, ...] = ()
 
     @property
     def size_in_words(self) -> str:
@@ -554,17 +558,26 @@ WHOLE = ("whole", _("Brain"), _("everything at once, from the head's shape to th
 def layer_groups(generator: Generator) -> list[LayerGroup]:
     """Group the layers by the voxel size in mm of the grid that each controls.
 
-    A model without per-layer styles has one group: the whole brain.
+    A model without per-layer styles has one group: the whole brain. Of levels that cannot be
+    shared out evenly, the middle has one more, then the fine group.
     """
     if not generator.can("layers"):
         size = float(np.mean(generator.voxel_size))
         return [LayerGroup(*WHOLE, (0,), (size,))]
     field_of_view = np.asarray(generator.shape) * np.asarray(generator.voxel_size)
     sizes = [float((field_of_view / grid).mean()) for grid in generator.layer_resolutions]
-    levels = sorted(set(sizes), reverse=True)
+    read = generator.rows_read
+    silent = tuple(range(read, len(sizes)))
+    levels = sorted(set(sizes[:read]), reverse=True)
+    count = len(levels)
+    borders = max(count // 3, 1), count - (count + 1) // 3
     groups = []
-    for names, members in zip(GROUPS, np.array_split(levels, 3), strict=True):
-        layers = tuple(i for i, size in enumerate(sizes) if size in members)
+    for names, members in zip(GROUPS, np.split(levels, borders), strict=True):
+        layers = tuple(i for i, size in enumerate(sizes[:read]) if size in members)
         if layers:
             groups.append(LayerGroup(*names, layers, tuple(sizes[i] for i in layers)))
+    if silent:
+        last, every = groups[-1], groups[-1].layers + silent
+        sizes_mm = tuple(sizes[i] for i in every)
+        groups[-1] = dataclasses.replace(last, layers=every, sizes_mm=sizes_mm, silent=silent)
     return groups

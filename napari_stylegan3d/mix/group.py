@@ -68,6 +68,7 @@ class GroupRow(QWidget):
                 label_width=112,
             )
             for index, size in zip(group.layers, group.sizes_mm, strict=True)
+            if index not in group.silent
         }
         self._lay_out(group.meaning if whole else f"{group.size_in_words}: {group.meaning}")
         for part in (self.more, self.solo):
@@ -101,7 +102,7 @@ class GroupRow(QWidget):
             slider.set_value(100 * strength[index])
         values = [100 * strength[index] for index in self.layers]
         self.all.set_value(round(sum(values) / len(values)))
-        others = any(v for index, v in enumerate(strength) if index not in self.layers)
+        others = any(v for index, v in enumerate(strength) if index not in self.group.layers)
         self.solo.setEnabled(others or min(values) < 100)
 
     def _open(self, opened: bool) -> None:

@@ -6,7 +6,15 @@ import torch
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.anatomy_layers import build_synthesis
-from stylegan3d.networks.flow import FLOOR, GATE, VELOCITY_GAIN, Flow, places_on
+from stylegan3d.networks.flow import (
+    FLOOR,
+    GATE,
+    VELOCITY_GAIN,
+    Flow,
+    details_between,
+    gate_of,
+    places_on,
+)
 from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.resampling import haar
 
@@ -133,6 +141,24 @@ def test_noise_is_added_with_its_strength_before_the_flow():
     made.noise_strength.fill_(0.2)
     noise = torch.randn(1, 1, *(2 * n for n in GRID))
     torch.testing.assert_close(made(image(), noise, 2), image() + 0.2 * noise)
+
+
+def test_details_of_a_mix_are_never_weaker_than_its_brains_and_open_the_gate_evenly():
+    spread = torch.tensor(0.13)
+    a, b = 0.13 * torch.eye(8)[:2] * 8**0.5
+    torch.testing.assert_close(details_between(a, b, 0.0, spread), a)
+    torch.testing.assert_close(details_between(a, b, 1.0, spread), b)
+    half = details_between(a, b, 0.5, spread)
+    torch.testing.assert_close(half.square().mean().sqrt(), spread)
+    torch.testing.assert_close((half @ a), (half @ b))
+    # From a scan's reconstruction, with nearly none, in steps of a tenth.
+    way = [details_between(0.05 * a, 0.65 * b, k / 10, spread) for k in range(11)]
+    gates = torch.stack([gate_of(details[None], spread)[0] for details in way])
+    assert gates[0] == 0
+    assert gates[-1] == 1
+    assert gates.diff().max() < 0.2, "on a straight line it opens in four steps"
+    assert torch.equal(details_between(0 * a, b, 0.5, spread), b / 2)
+    torch.testing.assert_close(details_between(a, 2 * a, 0.5, spread), 1.5 * a)
 
 
 def test_time_and_place_matter_to_a_trained_network():

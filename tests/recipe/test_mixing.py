@@ -1,7 +1,11 @@
 """Mixes as recipes: what each layer takes, and the matrix of the paper's figure."""
 
 import numpy as np
+import pytest
+import torch
 
+import stylegan3d
+from stylegan3d.recipe.latents import mix
 from stylegan3d.recipe.mixing import PRESETS, around, mixing_matrix, solo, strengths
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 
@@ -44,3 +48,37 @@ def test_sources_around_one_are_different_and_begin_with_it():
 def test_sources_to_avoid_are_left_out_but_the_first_stays():
     assert around(A, 3, avoid=[B]) == [A, C, Source("seed", 4)]
     assert around(B, 2, [A, C], avoid=[A, B]) == [B, C]
+
+
+FINE = (0.0,) * 5 + (0.5,) * 3
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return stylegan3d.load(device="cpu")
+
+
+def test_fine_changes_what_is_fine_evenly_without_closing_the_gate(bundled):
+    shown = [
+        Recipe(A, mix=Mix(B, (0.0,) * 5 + (share,) * 3)).latent(bundled) for share in (0, 0.5, 1)
+    ]
+    first, half, last = (bundled.synthesize(w[None])[0, 0] for w in shown)
+    steps = (half - first).std(), (last - half).std()
+    assert max(steps) < 1.1 * min(steps)
+    gates = [bundled.synthesis.flow.gate(bundled.synthesis.detail_weights(w[None])) for w in shown]
+    assert min(gates) == gates[0], "straight, it is half closed half-way, and folds are blurred"
+    # Smooth over 16 mm, hardly anything has changed.
+    coarse = torch.nn.functional.avg_pool3d((last - first)[None], 8)
+    assert coarse.std() < 0.2 * (last - first).std()
+
+
+def test_mixes_of_recipes_up_to_version_2_are_what_they_were(bundled):
+    text = Recipe(A, mix=Mix(B, FINE)).to_json()
+    old = text.replace('"version": 3', '"version": 2')
+    recipe = Recipe.from_json(old)
+    rows = [Recipe(source).latent(bundled) for source in (A, B)]
+    assert torch.equal(recipe.latent(bundled), mix(*rows, FINE))
+    assert recipe.to_json() == old, "it is saved as it was"
+    assert Recipe.from_json(text).to_json() == text
+    assert not torch.equal(Recipe.from_json(text).latent(bundled), recipe.latent(bundled))
+    assert '"version": 2' in Recipe(A).to_json(), "programs of before can read it"

@@ -249,7 +249,7 @@ def test_a_sidecar_is_a_recipe_file(tmp_path):
         (lambda: Recipe().replace(colour=1), "no field 'colour'"),
         (lambda: Recipe.from_json('{"source": {"seed": 1}, "colour": 1}'), "no field 'colour'"),
         (lambda: Recipe.from_json('{"source": {"seed": 1, "sd": 2}}'), "no field 'sd'"),
-        (lambda: Recipe.from_json('{"version": 3, "source": {"seed": 1}}'), "version 3"),
+        (lambda: Recipe.from_json('{"version": 4, "source": {"seed": 1}}'), "version 4"),
         (lambda: Recipe.from_json('{"version": "x", "source": {"seed": 1}}'), "version x"),
         (lambda: Recipe.from_json("{}"), "lacks a source"),
         (lambda: Recipe.from_json("{"), "not valid JSON"),

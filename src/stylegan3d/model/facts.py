@@ -65,6 +65,11 @@ class Facts:
         return self.config.num_layers
 
     @property
+    def rows_read(self) -> int:
+        """Number of first rows of w that have an effect; usually all."""
+        return int(getattr(self.synthesis, "rows_read", self.num_layers))
+
+    @property
     def image_channels(self) -> int:
         """Channels of a volume."""
         return self.config.image_channels

@@ -141,6 +141,15 @@ class DrawsTexture(Protocol):
 
 
 @runtime_checkable
+class MixesEvenly(Protocol):
+    """A synthesis in which a straight line between two latents does not change a brain evenly."""
+
+    def evened(self, mixed: Tensor, first: Tensor, second: Tensor, strength: Tensor) -> Tensor:
+        """The mix [num_layers, w_dim] to show instead of a straight one, see `Generator.mix`."""
+        ...
+
+
+@runtime_checkable
 class HasInverse(Protocol):
     """A mapping that can be inverted."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,7 @@ from stylegan3d.geometry.intensity import to_display
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.components import pca_directions
 from stylegan3d.model.facts import Facts
-from stylegan3d.model.family import HasInverse, Shape, Synthesis
+from stylegan3d.model.family import HasInverse, MixesEvenly, Shape, Synthesis
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.registry import STYLEGAN
 from stylegan3d.model.tuning import network_of, rows_of, tunable_shapes, tuned
@@ -28,6 +28,7 @@ from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.direction_file import load_directions
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.label_schema import encode_labels
+from stylegan3d.recipe.latents import mix
 
 
 class Generator(Facts):
@@ -264,6 +265,28 @@ class Generator(Facts):
                 "diffusion models can."
             )
         return cast("HasInverse", self.mapping).invert(w[:, 0].to(self.device, torch.float32))
+
+    @torch.no_grad()
+    def mix(self, first: Tensor, second: Tensor, strength: Sequence[float] | Tensor) -> Tensor:
+        """Mix two latents row by row so that the volume changes evenly with the strengths.
+
+        Like `recipe.latents.mix`, unless the synthesis has a better way between its ends.
+
+        Parameters
+        ----------
+        first, second : Tensor, shape (num_layers, w_dim)
+        strength : sequence of float or Tensor, shape (num_layers,)
+            From 0 (first) to 1 (second).
+
+        Returns
+        -------
+        Tensor, shape (num_layers, w_dim)
+        """
+        shares = torch.as_tensor(strength).to(first)
+        mixed = mix(first, second, shares)
+        if isinstance(self.synthesis, MixesEvenly):
+            return self.synthesis.evened(mixed, first, second, shares)
+        return mixed
 
     def synthesize(self, w: Tensor, noise: Noise = "fixed", level: int = -1) -> Tensor:
         """Intermediate latent to volume; differentiable in w.

@@ -28,7 +28,7 @@ from stylegan3d.networks.deformation import (
     resize,
 )
 from stylegan3d.networks.finish import DetailTexture, Toe
-from stylegan3d.networks.flow import Flow
+from stylegan3d.networks.flow import Flow, details_between
 from stylegan3d.networks.layers import Fingerprint, is_frozen
 from stylegan3d.networks.leveled import LeveledSynthesis, sum_low
 from stylegan3d.networks.memo import Memo, NoMemo
@@ -316,12 +316,12 @@ class AnatomyNetwork(LeveledSynthesis):
             coarse = self.coarse(w, memo)
             return self.cascade(coarse, details, noise, config.cascade_steps, dtype, memo.check)
 
-        flowed = memo.get(("flow", dtype), self._rows_read, make)
+        flowed = memo.get(("flow", dtype), self.rows_read, make)
         return torch.lerp(image, flowed, gate[:, None, None, None, None])
 
     @property
-    def _rows_read(self) -> int:
-        """Number of rows of w that have an effect."""
+    def rows_read(self) -> int:
+        """Number of first rows of w that have an effect."""
         return self.config.num_layers - 1
 
     def velocity(self, w: Tensor) -> Tensor:
@@ -372,7 +372,7 @@ class AnatomyNetwork(LeveledSynthesis):
         config = self.config
         if not config.detail_basis or level < config.num_levels - 1:
             return None
-        rows = w[:, max(2 * level - 1, 0) : 2 * level + 1].mean(dim=1)
+        rows = w[:, self._detail_rows].mean(dim=1)
         channels = config.image_channels if low_only else None
         details = self.detail_basis(self.detail_weights(w), channels)
         if not config.detail_slope:
@@ -382,9 +382,35 @@ class AnatomyNetwork(LeveledSynthesis):
 
     def detail_weights(self, w: Tensor) -> Tensor:
         """Weights of the detail images from w [N, num_layers, w_dim], [N, detail_basis]."""
+        return w[:, self._detail_rows, self.config.details].mean(dim=1)
+
+    @property
+    def _detail_rows(self) -> slice:
+        """The rows of w whose mean weighs the detail images: those of the last level."""
         last = self.config.num_levels - 1
-        rows = w[:, max(2 * last - 1, 0) : 2 * last + 1, self.config.details]
-        return rows.mean(dim=1)
+        return slice(max(2 * last - 1, 0), 2 * last + 1)
+
+    def evened(self, mixed: Tensor, first: Tensor, second: Tensor, strength: Tensor) -> Tensor:
+        """A mix whose details change evenly with the strength, see `flow.details_between`.
+
+        Parameters
+        ----------
+        mixed : Tensor, shape (num_layers, w_dim)
+            The mix on a straight line, row by row.
+        first, second : Tensor, shape (num_layers, w_dim)
+            What was mixed.
+        strength : Tensor, shape (num_layers,)
+            From 0 (first) to 1 (second).
+        """
+        rows, details = self._detail_rows, self.config.details
+        share = float(strength[rows].mean())
+        if self.last_flow is None or not 0 < share < 1:
+            return mixed
+        ends = (self.detail_weights(w[None])[0] for w in (first, second))
+        wanted = details_between(*ends, share, self.last_flow.spread)
+        evened = mixed.clone()
+        evened[rows, details] += wanted - self.detail_weights(mixed[None])[0]
+        return evened
 
     def _constant(self, level: int) -> Tensor:
         """The constant image at the resolution of a level, [1, C, X, Y, Z]."""

@@ -95,7 +95,8 @@ class LayeredAnatomy(StyleLayers, AnatomyNetwork):
         return LeveledSynthesis.noise_maps(self, noise, batch)
 
     @property
-    def _rows_read(self) -> int:
+    def rows_read(self) -> int:
+        """All: the last one controls the last image."""
         return self.config.num_layers
 
     def _walk(

@@ -33,6 +33,8 @@ REACH = 2
 # Mean square of the details' weights relative to random brains, at which the gate starts to open
 # and is fully open. Reconstructions have about 0.01.
 GATE = (0.1, 0.4)
+# How much the fully open gate changes a brain, relative to details as strong as random brains'.
+GATE_CHANGES = 0.5
 
 
 class Flow(BandUNet):
@@ -157,6 +159,52 @@ def gate_of(details: Tensor, spread: Tensor) -> Tensor:
     """
     share = details.square().mean(dim=1) / spread.square()
     return ((share - GATE[0]) / (GATE[1] - GATE[0])).clamp(0, 1)
+
+
+def details_between(a: Tensor, b: Tensor, share: float, spread: Tensor) -> Tensor:
+    """Details on the way from `a` to `b` that change the picture as evenly as the share does.
+
+    On a straight line the details of two random brains are weakest half-way, where the gate closes
+    and folds are blurred; to a scan, which has nearly none, it opens or closes within a part of the
+    way. So their direction follows an arc (Shoemake 1985, "Animating rotation with quaternion
+    curves") and their size what is seen of them: themselves and the gate.
+
+    Parameters
+    ----------
+    a, b : Tensor, shape (details,)
+        Weights of the detail images.
+    share : float
+        From 0 (a) to 1 (b).
+    spread : Tensor
+        Their root mean square among random brains.
+    """
+    sizes = [details.square().mean().sqrt() for details in (a, b)]
+    if not all(sizes):  # nothing has no direction
+        return torch.lerp(a, b, share)
+    seen = [_seen(size / spread) for size in sizes]
+    size = _size_of(torch.lerp(*seen, share)) * spread
+    from_a, to_b = (details / own for details, own in zip((a, b), sizes, strict=True))
+    angle = torch.arccos((from_a * to_b).mean().clamp(-1, 1))
+    if angle.sin() < 1e-3:
+        return size * torch.lerp(from_a, to_b, share)
+    first, second = torch.sin((1 - share) * angle), torch.sin(share * angle)
+    return size * (first * from_a + second * to_b) / angle.sin()
+
+
+def _seen(size: Tensor) -> Tensor:
+    """How much details of a root mean square, relative to random brains', change a brain."""
+    low, high = GATE
+    return size + GATE_CHANGES * ((size.square() - low) / (high - low)).clamp(0, 1)
+
+
+def _size_of(seen: Tensor) -> Tensor:
+    """Inverse of `_seen`: its three pieces are a line, a parabola and a line."""
+    low, high = GATE
+    slope = GATE_CHANGES / (high - low)
+    within = ((1 + 4 * slope * (seen + slope * low)).sqrt() - 1) / (2 * slope)
+    return torch.where(
+        seen < low**0.5, seen, torch.where(within < high**0.5, within, seen - GATE_CHANGES)
+    )
 
 
 def _near(image: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ implements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -96,6 +96,10 @@ class Model(Sizes, Protocol):
 
     def invert(self, w: Tensor) -> Tensor:
         """Approximate the z [N, z_dim] of w [N, 1, w_dim]."""
+        ...
+
+    def mix(self, first: Tensor, second: Tensor, strength: Sequence[float] | Tensor) -> Tensor:
+        """Mix two latents [num_layers, w_dim] evenly, with one strength per layer."""
         ...
 
     def tunable_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -7,16 +7,20 @@ import os
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.drawing import check_seed
-from stylegan3d.recipe.latents import Latent, read_latent
+from stylegan3d.recipe.latents import Latent, mix, read_latent
 from stylegan3d.recipe.model import Model
 from stylegan3d.recipe.plain import finite
 from stylegan3d.storage.bids import place_of, root_of
 from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.jsontext import is_int, short_repr
 from stylegan3d.storage.names import last_part
+
+if TYPE_CHECKING:
+    import torch
 
 KINDS = ("seed", "latent", "projected")
 #: In so many folders beside a recipe's a file that it names is looked for.
@@ -131,10 +135,14 @@ class Mix:
     source : Source
     strength : tuple of float
         One per layer, coarse first, 0 (the first source) to 1 (this one).
+    straight : bool
+        True for mixes of recipes up to version 2: latents on a straight line. Other mixes change
+        the brain evenly with the strengths, see `Generator.mix`.
     """
 
     source: Source
     strength: tuple[float, ...]
+    straight: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, Source):
@@ -145,6 +153,14 @@ class Mix:
         if not all(0 <= value <= 1 for value in strength):
             raise RecipeError("Mix strengths must be between 0 and 1: 0 is the first source.")
         object.__setattr__(self, "strength", strength)
+
+    def between(self, first: torch.Tensor, second: torch.Tensor, generator: Model) -> torch.Tensor:
+        """The mix of two latents [num_layers, w_dim]."""
+        import torch
+
+        if self.straight:
+            return mix(first, second, torch.tensor(self.strength).to(first))
+        return generator.mix(first, second, self.strength)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.directions import move
 from stylegan3d.recipe.drawing import TRUNCATION, Noise, Truncation, check_seed, seed_latents
 from stylegan3d.recipe.label import Label
-from stylegan3d.recipe.latents import Latent, load_latent, mix
+from stylegan3d.recipe.latents import Latent, load_latent
 from stylegan3d.recipe.model import MadeWith, Model
 from stylegan3d.recipe.parts import Detail, Edit, Mix, Source
 from stylegan3d.recipe.plain import build, check_fields, mapping, without_none
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Detail", "Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation"]
 
-#: In recipes of version 1, directions of age and volumes did not hold the outer contour fixed.
-VERSION = 2
+#: In recipes of version 1, directions of age and volumes did not hold the outer contour fixed; up
+#: to version 2, mixes were straight. Without a mix, recipes are still written as version 2.
+VERSION = 3
+STRAIGHT_MIXES = 2
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class Recipe:
             w = start.to_w(generator) if start else self._source_w(self.source, generator)
             if self.mix is not None:
                 second = self._source_w(self.mix.source, generator)
-                w = mix(w, second, torch.tensor(self.mix.strength).to(w))
+                w = self.mix.between(w, second, generator)
             for edit in self.edits:
                 step = find_step(edit.direction, generator, edit.sha256, bool(edit.former))
                 w = move(w, step, edit.strength, edit.layers)
@@ -234,7 +236,10 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, without unset parts."""
-        plain = {"version": VERSION, **dataclasses.asdict(self)}
+        even = self.mix is not None and not self.mix.straight
+        plain = {"version": VERSION if even else STRAIGHT_MIXES, **dataclasses.asdict(self)}
+        if self.mix is not None:
+            del plain["mix"]["straight"]
         plain["channel"] = self.channel or None
         plain["label"] = self.label and self.label.to_plain()
         return without_none(plain)
@@ -261,6 +266,8 @@ class Recipe:
             if "source" in mix:
                 mix["source"] = build(Source, mix["source"], "source")
             parts["mix"] = build(Mix, mix, "mix")
+            if version <= STRAIGHT_MIXES:
+                parts["mix"] = dataclasses.replace(parts["mix"], straight=True)
         if data.get("detail") is not None:
             detail = dict(mapping(data["detail"], "detail"))
             if "source" in detail:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from qtpy.QtGui import QImage
 
+import stylegan3d
+from napari_stylegan3d.core.session import layer_groups
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.recipe.recipe import Mix, Source
 
@@ -72,6 +74,18 @@ def test_a_preset_sets_all_layers_and_is_named_when_met_again(mixing):
     assert box.currentText() == "Shape of A, folds of B"
     mixing.click("mix.reset")
     assert (mixing.recipe.mix, box.currentText()) == (None, "Presets")
+
+
+def test_groups_of_the_bundled_model_are_of_rows_that_have_an_effect():
+    generator = stylegan3d.load(device="cpu")
+    coarse, middle, fine = layer_groups(generator)
+    assert (coarse.layers, middle.layers) == ((0,), (1, 2, 3, 4))
+    assert (fine.layers, fine.silent) == ((5, 6, 7), (7,)), "the last has none"
+    assert [group.size_in_words for group in (coarse, middle, fine)] == [
+        "32 mm",
+        "16–8 mm",
+        "4–2 mm",
+    ]
 
 
 def test_solo_takes_one_group_and_nothing_else(mixing):
