@@ -155,7 +155,7 @@ def compare_people(
         hold_fixed,
         generator,
         projected=projected,
-        report=lambda done, total: report(done, total, doing),
+        report=lambda done, total: report(int(done), int(total), doing),
     )
     names, changes = contrasts(found), []
     for k in range(len(names)):

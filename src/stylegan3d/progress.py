@@ -16,11 +16,11 @@ NamedProgress = Callable[[float, float, str], None]
 TitledProgress = Callable[[str, float, float], None]
 #: Called with the share done, 0 to 1, and what is being done.
 ShareProgress = Callable[[float, str], None]
+#: Called with steps done, total, and figures such as {"loss": 0.2}.
+FiguresProgress = Callable[[int, int, dict[str, float]], None]
 
-
-#  "full" for saving and measuring; "preview" may differ slightly; "rough" only needs about the
-# right
-#: distribution, for statistics over thousands.
+#: "full" for saving and measuring; "preview" may differ slightly; "rough" only needs about the
+#: right distribution, for statistics over thousands.
 Care = Literal["full", "preview", "rough"]
 
 

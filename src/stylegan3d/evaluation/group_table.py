@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.directions.value_table import ValueTable, latents_of
 from stylegan3d.evaluation.group_files import group_files
 from stylegan3d.evaluation.groups import Comparison, compare_latents
+from stylegan3d.progress import Progress
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.recipe.recipe import Source, Truncation
 from stylegan3d.storage.volumes import write_together
@@ -30,7 +31,7 @@ def compare_table(
     projected: Mapping[str, Source] | None = None,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
-    report: Callable[[int, int], None] | None = None,
+    report: Progress | None = None,
 ) -> Comparison:
     """Compare seeds, latent files and projected scans of a table, see `groups`.
 

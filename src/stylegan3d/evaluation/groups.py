@@ -9,7 +9,7 @@ volumes on one grid can be compared instead, such as maps of another program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from stylegan3d.directions.value_table import ValueTable, cell_number
 from stylegan3d.errors import RecipeError
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.permutation import Tested, permuted
+from stylegan3d.progress import Progress
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.segmentation.numbers import HEAD, label_brain
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.directions import Directions
 
-Report = Callable[[int, int], None]
 #: Fewest brains of a group.
 FEWEST = 3
 #: Most words a column may have to count as groups.
@@ -230,7 +230,7 @@ def compare_latents(
     *,
     permutations: int = 1000,
     seed: int = 0,
-    report: Report | None = None,
+    report: Progress | None = None,
 ) -> Comparison:
     """Compare the shapes of brains, given by their latents.
 

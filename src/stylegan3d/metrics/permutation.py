@@ -8,12 +8,12 @@ Rows that may not change places (the scans of one subject) are permuted within t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.progress import Progress
 
 #: Largest number of values in a block of permutations, for memory.
 BLOCK = 40_000_000
@@ -65,7 +65,7 @@ def permuted(
     blocks: np.ndarray | None = None,
     permutations: int = 1000,
     seed: int = 0,
-    report: Callable[[int, int], None] | None = None,
+    report: Progress | None = None,
 ) -> Tested:
     """Test whether values depend on columns of interest beside what is held fixed.
 

@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ from stylegan3d.devices import one_thread
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensities, register
+from stylegan3d.progress import Progress
 from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text, output_errors
 
 ROUNDS = (
@@ -79,7 +80,7 @@ def find_anatomy(
     symmetric: bool = True,
     rounds: tuple[Demons, ...] = ROUNDS,
     jobs: int | None = None,
-    report: Callable[[int, int], None] | None = None,
+    report: Progress | None = None,
 ) -> Anatomy:
     """Register the training volumes of a pack to their common anatomy.
 
@@ -137,7 +138,7 @@ def _rounds(
     symmetric: bool,
     rounds: tuple[Demons, ...],
     workers: _Workers,
-    report: Callable[[int, int], None] | None,
+    report: Progress | None,
 ) -> None:
     template = _symmetrised(pack.template.astype(np.float32), symmetric)
     velocities: np.ndarray | None = None

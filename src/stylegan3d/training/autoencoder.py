@@ -24,9 +24,10 @@ from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig
 from stylegan3d.networks.config import LATENT_FACTOR
 from stylegan3d.networks.resampling import haar
+from stylegan3d.progress import Progress
 from stylegan3d.training.augment import augment
 from stylegan3d.training.options import WINDOW, AutoencoderSettings
-from stylegan3d.training.run import How, Preparing, Recipe, Run, train
+from stylegan3d.training.run import How, Recipe, Run, train
 
 Place = tuple[slice, slice, slice]
 # Wang's constants of the structural similarity.
@@ -49,7 +50,7 @@ class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
         """A new autoencoder."""
         return Autoencoder(self.shape)
 
-    def prepare(self, source: Pack, folder: Path, progress: Preparing | None) -> Pack:
+    def prepare(self, source: Pack, folder: Path, progress: Progress | None) -> Pack:
         """The data set, checked to have the run's grid."""
         if tuple(self.shape.shape) != tuple(source.space.shape):
             raise ModelError(

@@ -7,7 +7,7 @@ Bishop 1999).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model.families.autoencoder import VAE
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import Autoencoder, LatentEncoder
+from stylegan3d.progress import Progress
 from stylegan3d.training.autoencoder import AutoencoderRun
 from stylegan3d.training.calibration import TOES, toed
 from stylegan3d.training.export import card_of, finish
@@ -45,7 +46,7 @@ def export_autoencoder(
     licence: str | None = None,
     attribution: str | None = None,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Generator:
     """Export the averaged networks of a run to a model folder, and load it.
 
@@ -163,9 +164,7 @@ def toe_ends(network: Autoencoder, pack: Pack) -> Tensor:
 
 
 @torch.inference_mode()
-def people_latents(
-    encode: LatentEncoder, pack: Pack, progress: Callable[[int, int], None] | None = None
-) -> Tensor:
+def people_latents(encode: LatentEncoder, pack: Pack, progress: Progress | None = None) -> Tensor:
     """Latents of the training subjects and their mirror images, float32 [2 N, w_dim]."""
     rows = pack.indices("train")
     found = []

@@ -12,12 +12,12 @@ from torch import Tensor
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.cascade import CascadeFlow
+from stylegan3d.progress import Progress
 from stylegan3d.training.cascade_data import Examples, Finest, Layouts, People
 from stylegan3d.training.flow import LEAST_FAST
 from stylegan3d.training.options import CascadeSettings
 from stylegan3d.training.run import (
     How,
-    Preparing,
     Recipe,
     Run,
     device_of,
@@ -51,7 +51,7 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
         """A new flow."""
         return CascadeFlow(self.settings.channels, DRAWN[self.settings.scale])
 
-    def prepare(self, source: People, folder: Path, progress: Preparing | None) -> Examples:
+    def prepare(self, source: People, folder: Path, progress: Progress | None) -> Examples:
         """Whole brains, or cubes."""
         if source.generator.hash != self.model:
             raise ModelError(

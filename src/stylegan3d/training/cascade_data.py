@@ -23,7 +23,7 @@ from stylegan3d.networks.band_unet import places_on
 from stylegan3d.networks.cascade import continued
 from stylegan3d.networks.config import FLOW_UNIT
 from stylegan3d.networks.resampling import haar
-from stylegan3d.training.run import Preparing
+from stylegan3d.progress import Progress
 
 # A voxel lies in the brain where the mean brain is brighter than this.
 BRAIN = 0.1
@@ -96,7 +96,7 @@ class Layouts:
     drawn = 8
 
     @torch.no_grad()
-    def __init__(self, people: People, progress: Preparing | None = None) -> None:
+    def __init__(self, people: People, progress: Progress | None = None) -> None:
         generator, pack = generator_of(people), people.pack
         x, y, z = self.grid = _divided(pack.space.shape, 4)
         count = 2 * len(pack)

@@ -24,6 +24,7 @@ from stylegan3d.model.families.autoencoder import VAE
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
+from stylegan3d.progress import Progress
 from stylegan3d.training.diffusion_latents import (
     People,
     most_directions,
@@ -33,7 +34,6 @@ from stylegan3d.training.diffusion_latents import (
 from stylegan3d.training.options import DiffusionSettings
 from stylegan3d.training.run import (
     How,
-    Preparing,
     Recipe,
     Run,
     device_of,
@@ -95,7 +95,7 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
         return LatentDiffusion(self.shape)
 
     def prepare(
-        self, source: tuple[Pack, Generator], folder: Path, progress: Preparing | None
+        self, source: tuple[Pack, Generator], folder: Path, progress: Progress | None
     ) -> Latents:
         """Latents of a data set from an autoencoder, cached in the run's folder."""
         pack, stage = source

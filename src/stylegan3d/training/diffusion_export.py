@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import TEMPLATE, Pack
 from stylegan3d.model.families.diffusion import DIFFUSION
 from stylegan3d.model.generator import Generator
+from stylegan3d.progress import Progress
 from stylegan3d.training.autoencoder_export import people_latents
 from stylegan3d.training.diffusion import DiffusionRun, encoder_of
 from stylegan3d.training.export import card_of, finish
@@ -34,7 +35,7 @@ def export_diffusion(
     licence: str | None = None,
     attribution: str | None = None,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Generator:
     """Export the averaged network of a run with its autoencoder to a model folder, and load it.
 

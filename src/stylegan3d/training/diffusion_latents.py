@@ -7,7 +7,6 @@ each is estimated with the Gaussian of the other folds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.latent_gaussian import LatentGaussian
+from stylegan3d.progress import Progress
 from stylegan3d.storage.files import atomic_file
 from stylegan3d.training.augment import augment
 
@@ -128,7 +128,7 @@ def varied_latents(
     pack: Pack,
     path: Path,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Latents of the training subjects and their variants, float16 [subjects, variants, D].
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import ModelError
+from stylegan3d.progress import Progress
 from stylegan3d.storage.locks import only_run
 from stylegan3d.storage.volumes import atomic_write_text, output_errors
 
@@ -33,7 +34,7 @@ def fill_files(
     key: dict[str, Any],
     files: list[FilledFile],
     fill: Callable[[list[np.ndarray], int], None],
-    report: Callable[[int, int], None] | None = None,
+    report: Progress | None = None,
 ) -> list[np.ndarray]:
     """Fill arrays with the same number of items, resuming if interrupted.
 

@@ -23,12 +23,12 @@ from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
 from stylegan3d.networks.resampling import haar
+from stylegan3d.progress import Progress
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.flow_cubes import Cubes, Source, band_grid
 from stylegan3d.training.options import FlowSettings
 from stylegan3d.training.run import (
     How,
-    Preparing,
     Recipe,
     Run,
     device_of,
@@ -112,7 +112,7 @@ class FlowRecipe(Recipe[Flow, Cubes]):
         """A new flow."""
         return Flow(self.settings.channels, self.grid)
 
-    def prepare(self, source: Source, folder: Path, progress: Preparing | None) -> Cubes:
+    def prepare(self, source: Source, folder: Path, progress: Progress | None) -> Cubes:
         """Cubes of pairs from `flow_pairs.make_pairs` or `flow_ways.make_ways`."""
         if self.settings.side > 2 * min(self.grid):
             raise ModelError(f"Cubes of {self.settings.side} voxels do not fit into these volumes.")

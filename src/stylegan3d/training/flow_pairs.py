@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -27,6 +27,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
+from stylegan3d.progress import Progress
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
 
@@ -83,7 +84,7 @@ def make_pairs(
     folder: Path,
     *,
     draws: int = DRAWS,
-    report: Callable[[int, int], None] | None = None,
+    report: Progress | None = None,
 ) -> Pairs:
     """Make the pairs of a data set, resuming if interrupted.
 

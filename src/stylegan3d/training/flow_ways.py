@@ -8,7 +8,6 @@ the linear model with noise, and the teacher takes many steps.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.model.generator import Generator
+from stylegan3d.progress import Progress
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
 from stylegan3d.training.flow import FlowRun
@@ -67,7 +67,7 @@ def make_ways(
     *,
     count: int = COUNT,
     steps: int = STEPS,
-    report: Callable[[int, int], None] | None = None,
+    report: Progress | None = None,
 ) -> Ways:
     """Run a trained flow from random brains, resuming if interrupted.
 

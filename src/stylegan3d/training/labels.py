@@ -9,7 +9,7 @@ changes: without a label every seed gives the same brain, bit for bit, and the m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes, read_tissues
 from stylegan3d.model.card import card_text
 from stylegan3d.model.random_latents import LONGEST, random_w
+from stylegan3d.progress import Progress
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_known, encode_labels, known_schema
 from stylegan3d.settings.labels import LabelSettings
@@ -54,8 +55,6 @@ LEAST_VARIANCE = 1e-6
 # Entries of a card that concern labels or are rewritten.
 STALE = ("format", "format_version", "files", "labels")
 
-Report = Callable[[int, int], None]
-
 
 def learn_labels(
     folder: str | Path,
@@ -66,7 +65,7 @@ def learn_labels(
     latents: Tensor | None = None,
     brains: int = LabelSettings.brains,
     overwrite: bool = False,
-    report: Report | None = None,
+    report: Progress | None = None,
 ) -> Generator:
     """Add labels to a trained model.
 
@@ -88,7 +87,7 @@ def learn_labels(
         Number of random brains whose tissues are measured; 0 to use latents only.
     overwrite : bool
         Replace a model in `out`, or existing labels of the model.
-    report : Report or None
+    report : Progress or None
         Called with brains done and total.
 
     Returns
@@ -201,7 +200,7 @@ def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
 
 
 def _rows(
-    pack: Pack, people: np.ndarray, labels: Sequence[str], report: Report | None
+    pack: Pack, people: np.ndarray, labels: Sequence[str], report: Progress | None
 ) -> list[dict[str, Any]]:
     """Rows of the subjects, with volumes measured in their scans."""
     rows = [dict(pack.table[row]) for row in people]
@@ -215,7 +214,9 @@ def _rows(
     return rows
 
 
-def _encode(generator: Generator, pack: Pack, people: np.ndarray, report: Report | None) -> Tensor:
+def _encode(
+    generator: Generator, pack: Pack, people: np.ndarray, report: Progress | None
+) -> Tensor:
     """w of subjects [n, w_dim], averaged over each and its mirror image."""
     import torch
 
@@ -237,7 +238,7 @@ def _measured(
     centre: Tensor,
     components: Tensor,
     brains: int,
-    report: Report | None,
+    report: Progress | None,
 ) -> Measured | None:
     """Tissue volumes of subjects and random brains; None if there are too few."""
     import torch

@@ -16,8 +16,8 @@ from stylegan3d.storage.files import output_errors
 LOG = "log.jsonl"
 
 
-class Training(Protocol):
-    """Interface of a training for the loop.
+class Steps(Protocol):
+    """What the loop needs of a training: its steps, saving and reporting.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Training(Protocol):
 
 
 def run_steps(
-    training: Training,
+    training: Steps,
     save_seconds: float,
     should_stop: Callable[[], bool] | None = None,
     *,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stylegan3d.errors import ModelError
+from stylegan3d.progress import FiguresProgress, Progress
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.loop import run_steps, write_log
@@ -27,10 +28,6 @@ from stylegan3d.training.options import RunSettings
 N = TypeVar("N", bound=nn.Module)
 D = TypeVar("D")
 R = TypeVar("R", bound="Recipe[Any, Any]")
-# Called with steps done, total, and figures such as {"loss": 0.2}.
-Progress = Callable[[int, int, dict[str, float]], None]
-# Called with pieces of data prepared, and total.
-Preparing = Callable[[int, int], None]
 
 
 class Recipe(ABC, Generic[N, D]):
@@ -61,7 +58,7 @@ class Recipe(ABC, Generic[N, D]):
     def network(self) -> N:
         """A new network with random weights."""
 
-    def prepare(self, source: Any, folder: Path, progress: Preparing | None) -> D:
+    def prepare(self, source: Any, folder: Path, progress: Progress | None) -> D:
         """Prepare the training data from the source given to `train`.
 
         Raises
@@ -218,8 +215,8 @@ class How(TypedDict, total=False):
 
     resume: bool
     device: torch.device | None
-    progress: Progress | None
-    preparing: Preparing | None
+    progress: FiguresProgress | None
+    preparing: Progress | None
     tell: Callable[[str], None] | None
     should_stop: Callable[[], bool] | None
 
@@ -232,8 +229,8 @@ def train(
     *,
     resume: bool = False,
     device: torch.device | None = None,
-    progress: Progress | None = None,
-    preparing: Preparing | None = None,
+    progress: FiguresProgress | None = None,
+    preparing: Progress | None = None,
     tell: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Run[R]:
@@ -253,9 +250,9 @@ def train(
         Resume the run in `folder`.
     device : torch.device or None
         Training device; the CPU by default.
-    progress : Progress or None
+    progress : FiguresProgress or None
         Called after each step.
-    preparing : Preparing or None
+    preparing : Progress or None
         Called with pieces of data prepared and total, if that takes long.
     tell : callable or None
         Called with a sentence if the last checkpoint was damaged and the previous one is used.
@@ -289,19 +286,19 @@ def train(
         data = run.recipe.prepare(source, folder, preparing)
         if not resume:
             run.start(data)
-        steps = _Steps(run, data, folder, progress, unsaved=not resume)
+        steps = NetworkSteps(run, data, folder, progress, unsaved=not resume)
         run_steps(steps, run.settings.save_seconds, should_stop)
     return run
 
 
 @dataclass
-class _Steps:
-    """A run with its data, for the loop."""
+class NetworkSteps:
+    """Steps of a `Run` on its data, for the loop."""
 
     run: Run[Any]
     data: Any
     folder: Path
-    progress: Progress | None
+    progress: FiguresProgress | None
     unsaved: bool
     figures: dict[str, float] = field(default_factory=dict)
 

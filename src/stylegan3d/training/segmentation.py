@@ -17,11 +17,12 @@ from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
+from stylegan3d.progress import Progress
 from stylegan3d.segmentation.classes import dice_scores, mean_scores
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.segmentation.schemes import SCHEMES
 from stylegan3d.training.options import SegmentationSettings
-from stylegan3d.training.run import How, Preparing, Recipe, Run, device_of, train
+from stylegan3d.training.run import How, Recipe, Run, device_of, train
 from stylegan3d.training.segmentation_data import Brains, draw
 
 #: One in so many blocks without any of the brain is learned from.
@@ -53,7 +54,7 @@ class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
         """A new network."""
         return TissueNetwork(self.settings.widths, len(SCHEMES[self.settings.scheme].classes))
 
-    def prepare(self, source: Any, folder: Path, progress: Preparing | None) -> Brains:
+    def prepare(self, source: Any, folder: Path, progress: Progress | None) -> Brains:
         """The labelled brains as they are.
 
         Raises

@@ -123,7 +123,7 @@ def train(
         state = open_run(out, config, resume, team, changes or {}, pack, held)
         if tell and state.note:
             tell(state.note)
-        run = _Run(state, pack, out, team, report)
+        run = GeneratorSteps(state, pack, out, team, report)
         if tensorboard and team.leads:
             run.board = Board(out, state.images)
         run_steps(run, state.config.checkpoint_minutes * 60, should_stop, agree=team.any)
@@ -132,8 +132,8 @@ def train(
 
 
 @dataclass
-class _Run:
-    """A run in progress: the training loop's variables besides the state."""
+class GeneratorSteps:
+    """Steps of a generator's training, whose run is a `TrainState`, for the loop."""
 
     state: TrainState
     pack: Pack

@@ -20,9 +20,10 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.resampling import haar
+from stylegan3d.progress import Progress
 from stylegan3d.training.autoencoder import mean_ssim
 from stylegan3d.training.options import TranslationSettings
-from stylegan3d.training.run import How, Preparing, Recipe, Run, train
+from stylegan3d.training.run import How, Recipe, Run, train
 from stylegan3d.training.translation_crops import draw
 from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
@@ -52,7 +53,7 @@ class TranslationRecipe(Recipe[TranslationNetwork, PaintedPeople]):
         return TranslationNetwork(self.shape)
 
     def prepare(
-        self, source: PaintedPeople, folder: Path, progress: Preparing | None
+        self, source: PaintedPeople, folder: Path, progress: Progress | None
     ) -> PaintedPeople:
         """The subjects, if they have the run's grid and regions."""
         grid, regions = source.pack.space.shape, len(source.regions.groups)

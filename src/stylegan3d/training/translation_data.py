@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +9,12 @@ import numpy as np
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.progress import Progress
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.segmentation_data import read_map
 from stylegan3d.translation.codes import RegionTable, read_regions
 from stylegan3d.translation.contrast import contrast_of, filled
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,13 +6,13 @@ the tissue network's labels of the scan itself, an upper bound set by its own er
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from stylegan3d.measures.similarity import similarity
+from stylegan3d.progress import Progress
 from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.training.translation_data import PaintedPeople
@@ -21,7 +21,6 @@ from stylegan3d.translation.painter import Painter
 #: Sigma of the baseline's blur, voxels: the best of 0, 0.5, 0.7, 1 by SSIM with the scans.
 BLUR = 0.5
 
-Progress = Callable[[int, int], None]
 Rows = dict[str, list[tuple[dict[str, float], dict[str, float]]]]
 
 
