@@ -22,6 +22,7 @@ import stylegan3d
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.directions.value_table import read_value_table
 from stylegan3d.evaluation.groups import compare_latents, design_of
+from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.metrics.intervals import wilson
 from stylegan3d.metrics.permutation import permuted
 from stylegan3d.render.movement import deformation_between
@@ -53,7 +54,13 @@ def main() -> int:
     table += [[int(i), "old" if i in old else "young", sexes[i]] for i in chosen]
     read, names = table_of(table)
     found = compare_latents(
-        generator, latents[chosen], read, "group", ["sex", "head size"], names, seed=1
+        generator,
+        latents[chosen],
+        read,
+        "group",
+        ["sex", "head size"],
+        names,
+        settings=GroupSettings(seed=1),
     )
     voxels = (found.maps.q <= 0.05).mean()
     print(

@@ -10,11 +10,9 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from napari_stylegan3d.core.jobs import screen_dtype
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
-from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, VOLUMES
 from stylegan3d.measures.tissue_volumes import TOLD as TOLD
-from stylegan3d.segmentation.classes import UNUSUAL, UNUSUAL_LIMITS
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
@@ -31,16 +29,6 @@ COLORS = {
     "other": "#cc79a7",
 }
 ROWS = tuple((key.removesuffix("_ml"), name, EXPLAINED[key]) for key, name in VOLUMES.items())
-
-
-def unusual_z() -> float:
-    """The z beyond which Measure and reports mark a value, as it was set last."""
-    try:
-        z = float(settings().value(UNUSUAL_Z, UNUSUAL))
-    except (TypeError, ValueError):
-        return UNUSUAL
-    low, high = UNUSUAL_LIMITS
-    return z if low <= z <= high else UNUSUAL
 
 
 def segmenter() -> Segmenter:

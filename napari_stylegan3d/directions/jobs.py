@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
     from stylegan3d.directions.value_table import ValueTable
     from stylegan3d.evaluation.groups import Comparison
+    from stylegan3d.evaluation.settings import GroupSettings
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.directions import Directions
     from stylegan3d.recipe.recipe import Recipe, Source
@@ -143,6 +144,7 @@ def compare_people(
     by: str,
     hold_fixed: Sequence[str],
     projected: Mapping[str, Source],
+    settings: GroupSettings,
 ) -> Compared:
     """Compare groups of people, as `stylegan3d compare` does."""
     from stylegan3d.evaluation.group_files import contrasts, difference, summarised, verdict_of
@@ -155,6 +157,7 @@ def compare_people(
         hold_fixed,
         generator,
         projected=projected,
+        settings=settings,
         report=lambda done, total: report(int(done), int(total), doing),
     )
     names, changes = contrasts(found), []

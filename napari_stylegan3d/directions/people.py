@@ -25,8 +25,10 @@ from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.worker import LongJob, Progress
 from napari_stylegan3d.directions.jobs import Compared, compare_people, save_compared
 from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.evaluation.settings import GroupSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -78,10 +80,11 @@ class PeopleDialog(QDialog):
         self.fixed.setObjectName("directions.people_fixed")
         self.fixed.setToolTip(_("Columns whose influence is removed."))
         self.fixed.setMaximumHeight(controls.scaled(84))
+        self.form = Form(GroupSettings, "directions.people_", only=("permutations",))
         self.start = button(
             _("Compare groups"),
             "directions.people_start",
-            _("Compare, with 1000 permutations; a second or two for each brain."),
+            _("Compare; a second or two for each brain."),
             "primary",
         )
         self.cancel = button(_("Cancel"), "directions.people_cancel", _("Stop comparing."))
@@ -118,6 +121,7 @@ class PeopleDialog(QDialog):
         column.addWidget(controls.hint(ABOUT))
         column.addLayout(controls.row(self.open, self.path, stretch=1))
         column.addLayout(controls.form((_("Compare"), self.by), (_("Hold fixed"), self.fixed)))
+        column.addLayout(self.form.layout())
         buttons = controls.row(self.start, self.cancel)
         buttons.insertStretch(0, 1)
         column.addLayout(buttons)
@@ -141,6 +145,7 @@ class PeopleDialog(QDialog):
         self.cancel.clicked.connect(self.job.cancel)
         self.by.currentIndexChanged.connect(self._on_by)
         self.fixed.itemChanged.connect(lambda _: self._show_result(None))
+        self.form.changed.connect(lambda: self._show_result(None))
         self.job.progressed.connect(self._on_progress)
         self.job.finished.connect(self._on_finished)
         self.job.failed.connect(self._on_failed)
@@ -237,7 +242,7 @@ class PeopleDialog(QDialog):
             return
         projected = {scan.name: scan.source for scan in self.session.projected if scan.source}
         by, fixed = self.by.currentText(), self.hold_fixed()
-        self.job.start(compare_people, generator, self.table, by, fixed, projected)
+        self.job.start(compare_people, generator, self.table, by, fixed, projected, self.form.value)
 
     def _save(self) -> None:
         folder = dialogs.choose_folder(self, _("Save the comparison to a folder"), Path.home())
@@ -266,7 +271,8 @@ class PeopleDialog(QDialog):
 
     def _on_running(self, running: bool) -> None:
         self.cancel.setEnabled(running)
-        for one in (self.start, self.open, self.by, self.fixed):
+        permutations = self.form.native("permutations")
+        for one in (self.start, self.open, self.by, self.fixed, permutations):
             one.setEnabled(not running)
 
     def _show_result(self, compared: Compared | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ import numpy as np
 from qtpy.QtCore import QObject
 from qtpy.QtGui import QImage
 
-from napari_stylegan3d.core.tissues import unusual_z
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.export.jobs import (
     EditedRequest,
@@ -29,7 +29,7 @@ from napari_stylegan3d.export.jobs import (
 from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.display import engine_volume
 from napari_stylegan3d.views.look import VIEW_TITLES
-from napari_stylegan3d.widgets.settings import SAVE_FOLDER, settings
+from napari_stylegan3d.widgets.settings import SAVE_FOLDER, settings, unusual_z
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError, StyleGAN3DError
 
@@ -207,8 +207,7 @@ class Exporting(QObject):
             trust,
             person=session.person_of(recipe)[0],
             norms=session.norms,
-            unusual_z=unusual_z(),
-            html=self.panel.html.isChecked(),
+            settings=replace(self.panel.report_form.value, unusual_z=unusual_z()),
             dicom=self.panel.as_dicom(),
         )
         self.job.start(save_report, self.render.loaded, request)

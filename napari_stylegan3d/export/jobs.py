@@ -19,6 +19,7 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from stylegan3d.outputs.films import Film
     from stylegan3d.recipe.recipe import Recipe, Source
+    from stylegan3d.settings.report import ReportSettings
 
 DOTS_PER_METRE = 300 / 0.0254
 
@@ -109,8 +110,7 @@ class FilmRequest(Target):
 class ReportRequest(Target):
     """A report; `scan` (X, Y, Z) on the model's grid and the `trust` of its projection, or None.
 
-    `person` is whose brain it is, for percentiles among `norms`; a z beyond `unusual_z` is marked.
-    `html` is whether it is written as HTML too.
+    `person` is whose brain it is, for percentiles among `norms`.
     """
 
     recipe: Recipe
@@ -119,8 +119,7 @@ class ReportRequest(Target):
     trust: Any
     person: Any
     norms: Any
-    unusual_z: float
-    html: bool
+    settings: ReportSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +258,7 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
     from stylegan3d.storage.volumes import check_output
 
     moved, files = _latents(request, [request.recipe])
-    planned = planned_files(request.path, html=request.html)
+    planned = planned_files(request.path, html=request.settings.html)
     check_output([*planned, *files], request.overwrite)
     report(0, 2, _("Measuring"))
     case = build_case(
@@ -271,11 +270,11 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
         trust=request.trust,
         person=request.person,
         norms=request.norms,
-        unusual_z=request.unusual_z,
+        unusual_z=request.settings.unusual_z,
     )
     report(1, 2, _("Writing"))
     case = dataclasses.replace(case, recipe=_lasting(request.recipe, moved))
-    files |= report_files(request.path, case, loaded.generator, html=request.html)
+    files |= report_files(request.path, case, loaded.generator, html=request.settings.html)
     files |= _dicom(report, request, [request.path], files)
     return _write(request, files, moved)
 

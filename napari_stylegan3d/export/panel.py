@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
     QLineEdit,
     QProgressBar,
     QVBoxLayout,
@@ -21,8 +20,11 @@ from napari_stylegan3d.export.jobs import AsDicom, EditedRequest, LatentRequest,
 from napari_stylegan3d.export.picture import PicturePart
 from napari_stylegan3d.export.recipe import RecipePart
 from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.settings.export import ExportSettings
+from stylegan3d.settings.report import ReportSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -62,26 +64,11 @@ class ExportPanel(Panel):
         self.name = QLineEdit()
         self.name.setObjectName("export.name")
         self.name.setToolTip(_("File name of the volume; empty for the suggested name."))
-        self.native = QCheckBox(_("Also in the scan's native space"))
-        self.native.setObjectName("export.native")
-        self.native.setToolTip(
-            _("A second file with the grid, orientation and intensities of the projected scan.")
-        )
-        self.overwrite = QCheckBox(_("Replace files of the same name"))
-        self.overwrite.setObjectName("export.overwrite")
-        self.overwrite.setToolTip(_("If not ticked, existing files are never changed."))
-        self.dicom = QCheckBox(_("Also as DICOM"))
-        self.dicom.setObjectName("export.dicom")
-        self.dicom.setToolTip(
-            _(
-                "Volumes and reports as DICOM too, in a folder beside the file, for an archive "
-                "(PACS).\nWhat is made from a patient's DICOM series joins that patient and study."
-            )
-        )
-        self.html = QCheckBox(_("Reports also as HTML"))
-        self.html.setObjectName("export.html")
-        self.html.setToolTip(_("Write each report as one HTML file too, for a web browser."))
-        self.html.setChecked(True)
+        self.form = Form(ExportSettings, "export.")
+        self.native = self.form.native("native")
+        self.overwrite = self.form.native("overwrite")
+        self.dicom = self.form.native("dicom")
+        self.report_form = Form(ReportSettings, "export.", only=("html",))
         self.joins = controls.hint(name="export.dicom_study")
         button = controls.push_button
         self.save = button(
@@ -146,7 +133,7 @@ class ExportPanel(Panel):
         add(self.picture)
         add(controls.line())
         add(controls.heading(_("Report")))
-        add(self.html)
+        add(self.report_form.native("html"))
         add(self.report)
         add(controls.line())
         add(self.film)

@@ -8,15 +8,15 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QPixmap
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QWidget
 
-from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of, unusual_z
+from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of
 from napari_stylegan3d.measure.curve import CurvePlot
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.elided import NameCombo
 from napari_stylegan3d.widgets.fold import Fold
-from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings
+from napari_stylegan3d.widgets.forms import Form
+from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
 from napari_stylegan3d.widgets.text import _, of_engine
-from stylegan3d.segmentation.classes import UNUSUAL, UNUSUAL_LIMITS
 from stylegan3d.segmentation.curves import curve_of
 from stylegan3d.segmentation.regions import MIDLINE, PAIRED
 from stylegan3d.segmentation.words import (
@@ -28,6 +28,7 @@ from stylegan3d.segmentation.words import (
     unit_of,
     value_text,
 )
+from stylegan3d.settings.report import ReportSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measure.jobs import Measured
@@ -266,20 +267,11 @@ class MeasureBox(Fold):
         self.normsChanged.emit(wanted)
 
     def _make_unusual(self) -> QGridLayout:
-        self.unusual = DecimalBox()
-        self.unusual.setObjectName("measure.unusual")
-        self.unusual.setRange(*UNUSUAL_LIMITS)
-        self.unusual.setDecimals(2)
-        self.unusual.setSingleStep(0.1)
+        form = Form(ReportSettings, "measure.", {"unusual_z": "unusual"}, only=("unusual_z",))
+        self.unusual = form.native("unusual_z")
         self.unusual.setValue(unusual_z())
-        self.unusual.setToolTip(
-            _(
-                "A z beyond this, 1 to 5 standard deviations, is bold here and marked in reports. "
-                "In any one measure 5 % of healthy people lie beyond ±2."
-            )
-        )
         self.unusual.valueChanged.connect(self._on_unusual)
-        return controls.form((_("Mark z beyond ±"), self.unusual))
+        return form.layout()
 
     def _on_unusual(self, z: float) -> None:
         settings().setValue(UNUSUAL_Z, z)
@@ -406,7 +398,7 @@ def reading_in_words(read: Reading) -> str:
 
 
 def in_words(
-    measured: Measured | None, numbers: Numbers | None, beyond: float = UNUSUAL
+    measured: Measured | None, numbers: Numbers | None, beyond: float = ReportSettings.unusual_z
 ) -> dict[str, tuple[str, str, bool]]:
     """Each cell of the tables: its text, its tooltip, and whether its z is `beyond` the limit."""
     words = {f"{tissue}.{key}": (NONE, "", False) for tissue, *_rest in ROWS for key, _h in COLUMNS}

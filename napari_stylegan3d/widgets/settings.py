@@ -9,6 +9,9 @@ from pathlib import Path
 
 from qtpy.QtCore import QSettings
 
+from stylegan3d.settings.option import options_of
+from stylegan3d.settings.report import ReportSettings
+
 WIDTH, LOOK, FOLDER, SAVE_FOLDER = "dock_width", "look", "last_folder", "save_folder"
 MEASURE, UNUSUAL_Z = "measure_unfolded", "measure_unusual_z"
 
@@ -29,3 +32,13 @@ def last_folder() -> str:
 def note_folder(path: Path) -> None:
     """Something was opened here."""
     settings().setValue(FOLDER, str(path if path.is_dir() else path.parent))
+
+
+def unusual_z() -> float:
+    """The z beyond which Measure and reports mark a value, as it was set last."""
+    known = next(known for known in options_of(ReportSettings) if known.name == "unusual_z")
+    try:
+        z = float(settings().value(UNUSUAL_Z, known.default))
+    except (TypeError, ValueError):
+        return ReportSettings.unusual_z
+    return ReportSettings.unusual_z if known.option.problem(z) else z

@@ -13,6 +13,8 @@ import dicoms
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
+from hops import functions_on_the_stack
 
 from stylegan3d.checkpoints.places import TEMPLATE
 from stylegan3d.model.loading import load
@@ -122,13 +124,38 @@ def test_a_scan_becomes_files_in_both_spaces(run, brain_model, scan, tmp_path, l
     assert np.corrcoef(*asymmetry)[0, 1] > 0.5  # -0.7 if left and right were exchanged
 
 
-def test_tissues_are_read_once_of_the_scan_and_once_of_what_is_written(
+#: From a scan's file to its reconstruction in native space: functions of ours. What reads the file,
+#: resamples a volume and makes a step of the search counts as one.
+MOST_HOPS = 14
+
+
+def test_the_way_of_a_scan_is_short_and_its_tissues_are_read_twice(
     run, brain_model, scan, tmp_path, monkeypatch
 ):
+    """Of the scan and of what is written.
+
+    project_file, read_scan, align (3: on the grid), search (5: a step), save_projection (4: carried
+    to the scan's grid).
+    """
+    from scipy import ndimage
+
     from stylegan3d.outputs import results
     from stylegan3d.projection import pipeline
 
-    counted = []
+    counted, hops = [], {"read_scan": None}
+
+    def noting(function):
+        def noted(*args, **kwargs):
+            way = functions_on_the_stack()
+            on_the_way = {"on_grid", "Run.follow", "Way.carried"} & {*way}
+            if on_the_way and "_residual_files" not in way:
+                hops.update(dict.fromkeys(way[way.index("project_file") :]))
+            return function(*args, **kwargs)
+
+        return noted
+
+    monkeypatch.setattr(ndimage, "affine_transform", noting(ndimage.affine_transform))
+    monkeypatch.setattr(torch.Tensor, "backward", noting(torch.Tensor.backward))
 
     def counting(volume, space, **options):
         counted.append(volume)
@@ -140,6 +167,9 @@ def test_tissues_are_read_once_of_the_scan_and_once_of_what_is_written(
     words = ["--steps", "2", "--skull", "keep", "--model", brain_model, "--out", tmp_path]
     assert run("project", scan, *words).status == 0
     assert len(counted) == 2
+    way = {*hops} - {"resample"}
+    assert {"on_grid", "Search.__iter__", "Way.carried"} < way
+    assert len(way) <= MOST_HOPS, way
     sidecars = [json.loads((tmp_path / FILES[k]).read_text()) for k in (1, 7)]
     report = json.loads((tmp_path / FILES[4]).read_text())
     for sidecar in sidecars:

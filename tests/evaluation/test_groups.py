@@ -13,6 +13,7 @@ from stylegan3d.directions.value_table import latents_of, read_value_table
 from stylegan3d.errors import RecipeError
 from stylegan3d.evaluation import groups
 from stylegan3d.evaluation.groups import design_of
+from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.recipe.recipe import Truncation
 from stylegan3d.segmentation.numbers import HEAD
 
@@ -119,7 +120,7 @@ def test_a_value_gives_a_direction(tiny_generator, tmp_path, monkeypatch):
     read = read_value_table(path)
     latents = latents_of(tiny_generator, read.sources(), Truncation(1.0))
     found = groups.compare_latents(
-        tiny_generator, latents, read, "width", [], list(read.brains), permutations=100
+        tiny_generator, latents, read, "width", [], list(read.brains), settings=GroupSettings(100)
     )
     assert found.direction.names == ("width",)
     assert found.design.levels == ()

@@ -20,6 +20,7 @@ from stylegan3d.cli import app
 from stylegan3d.errors import OutputError, ScanError
 from stylegan3d.outputs.dicom import Reference, Saved, encoded, pdf_of, series_of
 from stylegan3d.outputs.dicom_files import dicom_files
+from stylegan3d.settings.export import DicomSettings
 from stylegan3d.storage.volumes import write_volume
 
 WHEN = datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)
@@ -103,7 +104,7 @@ def test_an_enhanced_image_holds_all_slices(tmp_path):
     reference = Reference.read(hospital(tmp_path / "scan"))
     path = tmp_path / "sub-01_desc-edited_T1w.nii.gz"
     data = brain(path, OBLIQUE, native=True)
-    write(dicom_files([path], tmp_path / "out", reference, enhanced=True, when=WHEN))
+    write(dicom_files([path], tmp_path / "out", reference, DicomSettings(enhanced=True), when=WHEN))
     (image,) = (tmp_path / "out").rglob("MR*.dcm")
     ds = pydicom.dcmread(image)
     assert ds.SOPClassUID == pydicom.uid.EnhancedMRImageStorage
@@ -121,7 +122,7 @@ def test_an_enhanced_image_holds_all_slices(tmp_path):
         np.testing.assert_allclose(where, OBLIQUE, atol=1e-3)
         np.testing.assert_allclose(found, data, atol=slope)
     with pytest.raises(OutputError, match="leave out --enhanced"):
-        dicom_files([path], tmp_path / "out", enhanced=True, burn_in=True)
+        dicom_files([path], tmp_path / "out", None, DicomSettings(enhanced=True, burn_in=True))
 
 
 def test_whole_numbers_are_stored_as_they_are(tmp_path):
@@ -334,7 +335,7 @@ def test_a_validator_finds_no_error(tmp_path):
         write(dicom_files(chosen, tmp_path / f"out{joined is None}", joined, when=WHEN))
         chosen = [p for p in paths if "desc-edited" in p.name]
         out = tmp_path / f"out-enhanced{joined is None}"
-        write(dicom_files(chosen, out, joined, enhanced=True, when=WHEN))
+        write(dicom_files(chosen, out, joined, DicomSettings(enhanced=True), when=WHEN))
     for path in tmp_path.glob("out*/**/*.dcm"):
         said = subprocess.run([validator, path], capture_output=True, text=True, check=False)
         assert said.stderr, "it names at least the kind of object"

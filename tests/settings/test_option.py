@@ -5,16 +5,29 @@ from dataclasses import replace
 import pytest
 
 from stylegan3d.errors import OutputError
+from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.geometry.slicing import PLANES
+from stylegan3d.settings.export import DicomSettings, ExportSettings
 from stylegan3d.settings.film import FilmSettings
 from stylegan3d.settings.labels import LabelSettings
 from stylegan3d.settings.option import check_options, options_of
-from stylegan3d.settings.picture import PictureSettings
+from stylegan3d.settings.picture import FigureSettings, PictureSettings
 from stylegan3d.settings.preparation import PreparationSettings
+from stylegan3d.settings.report import ReportSettings
 
 
 def test_every_field_of_the_settings_is_described():
-    for settings in (FilmSettings, PictureSettings, PreparationSettings, LabelSettings):
+    for settings in (
+        DicomSettings,
+        ExportSettings,
+        FigureSettings,
+        FilmSettings,
+        GroupSettings,
+        LabelSettings,
+        PictureSettings,
+        PreparationSettings,
+        ReportSettings,
+    ):
         described = list(options_of(settings))
         assert [d.name for d in described] == list(settings.__dataclass_fields__)
         for option in (d.option for d in described):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.settings.export import ExportSettings
 from stylegan3d.settings.option import options_of
 from stylegan3d.settings.projection import Choices
 from stylegan3d.storage.jsontext import read_json, to_plain
@@ -80,7 +81,7 @@ FrameOption = Annotated[
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Output folder.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")]
+OverwriteOption = Annotated[bool, described(ExportSettings, "overwrite")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object, for scripts.")
 ]

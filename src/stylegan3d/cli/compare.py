@@ -9,14 +9,13 @@ import typer
 
 from stylegan3d.cli.common import OutOption, emit, model_entry, progress
 from stylegan3d.cli.groups import Result, grouped
+from stylegan3d.evaluation.settings import GroupSettings
 
 if TYPE_CHECKING:
     import numpy as np
 
     from stylegan3d.directions.value_table import ValueTable
     from stylegan3d.geometry.space import Space
-
-FEWEST_PERMUTATIONS = 100
 
 
 @grouped
@@ -34,6 +33,7 @@ def compare(
         str, typer.Option("--by", help="Column that is compared: groups (words) or a number.")
     ],
     written: Result,
+    settings: GroupSettings,
     hold_fixed: Annotated[
         str | None,
         typer.Option(
@@ -42,15 +42,6 @@ def compare(
             "measured and needs no column.",
         ),
     ] = None,
-    permutations: Annotated[
-        int,
-        typer.Option(
-            "--permutations",
-            min=FEWEST_PERMUTATIONS,
-            help="Number of random permutations of the subjects.",
-        ),
-    ] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the permutations.")] = 0,
     out: OutOption = Path("groups"),
 ) -> None:
     """Compare groups of brains: where their volume differs, by how much, and whether by chance.
@@ -73,9 +64,7 @@ def compare(
     if all(name.endswith((".nii", ".nii.gz")) for name in read.brains):
         with progress("Comparing", 1) as report:
             maps, space, subjects = _maps(read)
-            found = compare_maps(
-                maps, space, read, by, fixed, subjects, permutations=permutations, seed=seed
-            )
+            found = compare_maps(maps, space, read, by, fixed, subjects, settings=settings)
             report(1)
         generator = None
     else:
@@ -87,8 +76,7 @@ def compare(
                 by,
                 fixed,
                 generator,
-                permutations=permutations,
-                seed=seed,
+                settings=settings,
                 report=lambda done, _planned: report(done),
             )
     paths = save_comparison(found, out, generator, about, overwrite=written.overwrite)

@@ -18,6 +18,7 @@ from stylegan3d.cli.common import (
     SeedsOption,
     SeriesOption,
     SexOption,
+    described,
     emit,
     model_entry,
     progress,
@@ -29,8 +30,10 @@ from stylegan3d.cli.recipes import chosen_recipes
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.slicing import PLANES
 from stylegan3d.recipe.description import marked
-from stylegan3d.segmentation.classes import UNUSUAL, UNUSUAL_LIMITS
+from stylegan3d.settings.export import DicomSettings
 from stylegan3d.settings.film import FilmSettings
+from stylegan3d.settings.picture import FigureSettings
+from stylegan3d.settings.report import ReportSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,11 +59,7 @@ PointOption = Annotated[
         show_default="the centre",
     ),
 ]
-ScaleOption = Annotated[
-    float, typer.Option("--scale", help="Pixels per mm, 0.5 to 12; 11.8 is life size at 300 dpi.")
-]
 ALL_PLANES = ",".join(PLANES)
-SCALE, SCALE_LIMITS = 2.0, (0.5, 12.0)
 app = typer.Typer(
     help="Render brains as pictures, films or reports; write saved files as DICOM.\n\n"
     "Example: stylegan3d render picture --seeds 0-3 --out pictures"
@@ -73,22 +72,12 @@ def picture(
     ctx: typer.Context,
     drawn: Drawn,
     written: Written,
+    figure: FigureSettings,
     recipes: RecipesArgument = None,
     seeds: SeedsOption = None,
     planes: PlanesOption = ALL_PLANES,
     at: PointOption = None,
-    slices: Annotated[
-        int,
-        typer.Option(
-            "--lightbox", help="Number of slices of one plane through the whole brain, up to 200."
-        ),
-    ] = 0,
-    columns: Annotated[int, typer.Option("--columns", help="Columns of the lightbox.")] = 5,
-    scale: ScaleOption = SCALE,
     scan: ScansOption = None,
-    neurological: Annotated[
-        bool, typer.Option("--neurological", help="Show the patient's left on the left.")
-    ] = False,
     overlay: Annotated[
         Path | None,
         typer.Option(
@@ -105,6 +94,7 @@ def picture(
     """
     chosen = chosen_recipes(ctx, recipes, seeds, drawn.recipe())
     shown, point = parse_planes(planes), parse_point(at)
+    slices = figure.slices
     if slices and len(shown) != 1:
         raise RecipeError("A lightbox shows one plane: choose it, such as --planes axial.")
     if slices and overlay is not None:
@@ -116,7 +106,7 @@ def picture(
     from stylegan3d.render.recipes import render_recipe
     from stylegan3d.storage.volumes import check_output, write_together
 
-    drawn_as = _look(scale, neurological)
+    drawn_as = _look(figure.scale, figure.neurological)
     what = "lightbox" if slices else "planes"
     paths = [written.out / picture_name(recipe, what) for recipe in chosen]
     check_output([*paths, *map(json_path, paths)], written.overwrite)
@@ -139,11 +129,11 @@ def picture(
                 over = Upright.of(laid, rendered.space)
                 look = replace(look, caption=f"{look.caption} - overlay: {second.name}")
             if slices:
-                image = lightbox(volume, shown[0], look, slices=slices, columns=columns)
+                image = lightbox(volume, shown[0], look, slices=slices, columns=figure.columns)
             else:
                 image = draw_planes(volume, look, planes=shown, at_mm=point, over=over)
             files = picture_files(
-                path, image, recipe, generator, pixels_per_mm=scale, second=second
+                path, image, recipe, generator, pixels_per_mm=figure.scale, second=second
             )
             write_together(files, overwrite=written.overwrite)
     result = {"pictures": [str(path) for path in paths], "model": model_entry(generator)}
@@ -165,7 +155,7 @@ def film(
     ] = Path("film.gif"),
     planes: PlanesOption = ALL_PLANES,
     at: PointOption = None,
-    scale: ScaleOption = SCALE,
+    scale: Annotated[float, described(FigureSettings, "scale")] = FigureSettings.scale,
     scan: ScansOption = None,
 ) -> None:
     """Write a film that moves from brain to brain, with the recipes of its key frames.
@@ -208,6 +198,7 @@ def report(
     ctx: typer.Context,
     drawn: Drawn,
     written: Written,
+    settings: ReportSettings,
     recipes: RecipesArgument = None,
     seeds: SeedsOption = None,
     scan: ScansOption = None,
@@ -217,16 +208,6 @@ def report(
     age: AgeOption = None,
     sex: SexOption = None,
     norms: NormsOption = None,
-    unusual: Annotated[
-        float,
-        typer.Option(
-            "--mark-z",
-            min=UNUSUAL_LIMITS[0],
-            max=UNUSUAL_LIMITS[1],
-            help="Mark values whose z lies beyond this.",
-        ),
-    ] = UNUSUAL,
-    html: Annotated[bool, typer.Option("--html/--no-html", help="Also as one HTML file.")] = True,
 ) -> None:
     """Write a one-page report of each case, as PDF (A4) and as one HTML file.
 
@@ -247,7 +228,9 @@ def report(
     from stylegan3d.storage.volumes import check_output, write_together
 
     paths = [written.out / report_name(recipe) for recipe in chosen]
-    check_output([p for path in paths for p in planned_files(path, html=html)], written.overwrite)
+    check_output(
+        [p for path in paths for p in planned_files(path, html=settings.html)], written.overwrite
+    )
     local = None if norms is None else read_norms(norms)
     generator = written.open()
     for recipe in chosen:
@@ -269,15 +252,16 @@ def report(
                 trust=trust,
                 person=Person(age, None if sex is None else sex.value),
                 norms=local,
-                unusual_z=unusual,
+                unusual_z=settings.unusual_z,
             )
-            files = report_files(path, case, generator, html=html)
+            files = report_files(path, case, generator, html=settings.html)
             write_together(files, overwrite=written.overwrite)
     result = {"reports": [str(path) for path in paths], "model": model_entry(generator)}
     emit(result, map(str, paths), as_json=written.as_json)
 
 
 @app.command()
+@grouped
 def dicom(
     files: Annotated[
         list[Path],
@@ -287,6 +271,7 @@ def dicom(
             show_default=False,
         ),
     ],
+    settings: DicomSettings,
     out: OutOption = Path(),
     reference: Annotated[
         Path | None,
@@ -298,23 +283,6 @@ def dicom(
         ),
     ] = None,
     series: SeriesOption = None,
-    plane: Annotated[
-        str | None,
-        typer.Option(
-            "--plane",
-            help="Plane of the slices: axial, coronal or sagittal.",
-            show_default="across the longest voxel edge, else axial",
-        ),
-    ] = None,
-    burn_in: Annotated[
-        bool, typer.Option("--burn-in", help="Write the word SYNTHETIC into the pixels too.")
-    ] = False,
-    enhanced: Annotated[
-        bool,
-        typer.Option(
-            "--enhanced", help="Each volume as one Enhanced MR image, all slices in one file."
-        ),
-    ] = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -324,19 +292,15 @@ def dicom(
 
     Example: stylegan3d render dicom out/sub-01_desc-edited_T1w.nii.gz --reference scan --out dicom
     """
-    from stylegan3d.outputs.dicom import SLICING, Reference
+    from stylegan3d.outputs.dicom import Reference
     from stylegan3d.outputs.dicom_files import dicom_files
     from stylegan3d.storage.volumes import write_together
 
-    if plane is not None and plane not in SLICING:
-        raise typer.BadParameter(f"--plane must be one of {', '.join(SLICING)}.")
     if series is not None and reference is None:
         raise typer.BadParameter("--series chooses a series of --reference: give that too.")
     with progress("Writing DICOM", total=len(files)) as show:
         joined = None if reference is None else Reference.read(reference, series)
-        written = dicom_files(
-            files, out, joined, plane=plane, burn_in=burn_in, enhanced=enhanced, progress=show
-        )
+        written = dicom_files(files, out, joined, settings, progress=show)
     write_together(written, overwrite=overwrite)
     folders: dict[str, int] = {}
     for path in written:
@@ -377,10 +341,7 @@ def _projected(
 
 
 def _look(scale: float, neurological: bool = False) -> Look:
-    """Look of the figures; RecipeError for a scale out of range."""
+    """Look of the figures."""
     from stylegan3d.render.figures import Look
 
-    low, high = SCALE_LIMITS
-    if not low <= scale <= high:
-        raise RecipeError(f"--scale must lie between {low:g} and {high:g} pixels per mm.")
     return Look(scale, convention="neurological" if neurological else "radiological")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stylegan3d.directions.value_table import ValueTable, latents_of
 from stylegan3d.evaluation.group_files import group_files
 from stylegan3d.evaluation.groups import Comparison, compare_latents
+from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.recipe.recipe import Source, Truncation
@@ -17,8 +18,6 @@ from stylegan3d.storage.volumes import write_together
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
-#: Arrangements of subjects that a result is compared with.
-PERMUTATIONS = 1000
 DIRECTION = "direction.safetensors"
 
 
@@ -29,8 +28,7 @@ def compare_table(
     generator: Generator,
     *,
     projected: Mapping[str, Source] | None = None,
-    permutations: int = PERMUTATIONS,
-    seed: int = 0,
+    settings: GroupSettings = USUAL_GROUPS,
     report: Progress | None = None,
 ) -> Comparison:
     """Compare seeds, latent files and projected scans of a table, see `groups`.
@@ -58,8 +56,7 @@ def compare_table(
         by,
         hold_fixed,
         table.subjects(sources),
-        permutations=permutations,
-        seed=seed,
+        settings=settings,
         report=report,
     )
 

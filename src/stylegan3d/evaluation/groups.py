@@ -20,6 +20,7 @@ import torch
 from stylegan3d.directions.custom import direction_between, direction_of_values
 from stylegan3d.directions.value_table import ValueTable, cell_number
 from stylegan3d.errors import RecipeError
+from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.permutation import Tested, permuted
 from stylegan3d.progress import Progress
@@ -75,15 +76,15 @@ class Design:
     group: np.ndarray
     subjects: int
 
-    def compared(self, values: np.ndarray, permutations: int, seed: int) -> Tested:
+    def compared(self, values: np.ndarray, settings: GroupSettings) -> Tested:
         """`values` of brains (first axis), compared between the groups or along the number."""
         return permuted(
             self.averaged(values),
             self.interest,
             self.fixed,
             blocks=self.blocks,
-            permutations=permutations,
-            seed=seed,
+            permutations=settings.permutations,
+            seed=settings.seed,
         )
 
     def averaged(self, values: np.ndarray) -> np.ndarray:
@@ -228,8 +229,7 @@ def compare_latents(
     hold_fixed: Sequence[str],
     subjects: Sequence[str],
     *,
-    permutations: int = 1000,
-    seed: int = 0,
+    settings: GroupSettings = USUAL_GROUPS,
     report: Progress | None = None,
 ) -> Comparison:
     """Compare the shapes of brains, given by their latents.
@@ -270,8 +270,8 @@ def compare_latents(
     inside = (torch.nn.functional.interpolate(brain, space.shape, mode="area")[0, 0] > 0.5).numpy()
     known = {HEAD_SIZE: np.array([row[HEAD] for row in measured])}
     design = design_of(table, by, hold_fixed, subjects, known)
-    maps = design.compared(np.stack(logs)[:, inside], permutations, seed)
-    regions = _regions(design, measured, permutations, seed)
+    maps = design.compared(np.stack(logs)[:, inside], settings)
+    regions = _regions(design, measured, settings)
     means, direction, notes = _in_latents(generator, latents, design, subjects)
     return Comparison(
         design,
@@ -295,8 +295,7 @@ def compare_maps(
     hold_fixed: Sequence[str],
     subjects: Sequence[str],
     *,
-    permutations: int = 1000,
-    seed: int = 0,
+    settings: GroupSettings = USUAL_GROUPS,
 ) -> Comparison:
     """Compare volumes on one grid, (n, X, Y, Z), such as maps of another program, voxel by voxel.
 
@@ -304,7 +303,7 @@ def compare_maps(
     """
     design = design_of(table, by, hold_fixed, subjects)
     inside = (maps != 0).any(axis=0)
-    tested = design.compared(maps[:, inside].astype(np.float64), permutations, seed)
+    tested = design.compared(maps[:, inside].astype(np.float64), settings)
     return Comparison(design, space, inside, tested, [], notes=_remarks(design), relative=False)
 
 
@@ -339,14 +338,14 @@ def _group(by: str, cells: np.ndarray, name: str) -> tuple[tuple[str, ...], np.n
 
 
 def _regions(
-    design: Design, measured: list[dict[str, float]], permutations: int, seed: int
+    design: Design, measured: list[dict[str, float]], settings: GroupSettings
 ) -> list[dict[str, Any]]:
     """Volumes of tissues and regions, each compared as its logarithm."""
     # The head size is what `head size` holds fixed: nothing is left of it to compare.
     left_out = {HEAD} if HEAD_SIZE in design.held_fixed else set()
     names = [n for n in measured[0] if n.endswith("_ml") and n not in left_out]
     volumes = np.array([[max(row[name], LEAST_ML) for name in names] for row in measured])
-    tested = design.compared(np.log(volumes), permutations, seed)
+    tested = design.compared(np.log(volumes), settings)
     return [
         {
             "region": title_of(name),

@@ -1,4 +1,4 @@
-"""Settings of an evaluation; no slow imports, so that `--help` is fast."""
+"""Settings of evaluations and comparisons; no slow imports, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -55,3 +55,25 @@ class EvaluationSettings:
         ),
     ] = None
     cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """How a difference between groups is told from chance."""
+
+    permutations: Annotated[
+        int,
+        Option(
+            "Permutations",
+            "Random permutations of the subjects that the result is compared with; more give finer "
+            "p values and take longer.",
+            low=100,
+            high=100_000,
+            step=100,
+        ),
+    ] = 1000
+    seed: Annotated[int, Option("Seed", "Seed of the permutations.", low=0)] = 0
+
+
+#: As it is if nothing else is chosen.
+USUAL_GROUPS = GroupSettings()

@@ -63,7 +63,7 @@ def permuted(
     fixed: np.ndarray,
     *,
     blocks: np.ndarray | None = None,
-    permutations: int = 1000,
+    permutations: int,
     seed: int = 0,
     report: Progress | None = None,
 ) -> Tested:

@@ -21,6 +21,7 @@ from stylegan3d.outputs.dicom import (
 from stylegan3d.outputs.dicom_enhanced import enhanced_of
 from stylegan3d.outputs.dicom_structured import known_volumes, measures_of, segmentation_of
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
+from stylegan3d.settings.export import USUAL_DICOM, DicomSettings
 from stylegan3d.storage.bids import file_of
 
 if TYPE_CHECKING:
@@ -34,10 +35,8 @@ def dicom_files(
     paths: Sequence[str | Path],
     out: str | Path,
     reference: Reference | None = None,
+    settings: DicomSettings = USUAL_DICOM,
     *,
-    plane: str | None = None,
-    burn_in: bool = False,
-    enhanced: bool = False,
     when: datetime.datetime | None = None,
     progress: Callable[[int], None] | None = None,
     contents: Mapping[Path, bytes] | None = None,
@@ -57,9 +56,9 @@ def dicom_files(
         Folder for the files.
     reference : Reference, optional
         Series of the patient whose study they join. A label map of it refers to its images.
-    plane, burn_in, when : as of `series_of`.
-    enhanced : bool
-        Volumes as one Enhanced MR image each, with all slices in one file.
+    settings : DicomSettings, optional
+    when : datetime, optional
+        Date of the content; now.
     progress : callable, optional
         Called with the number of files that are done.
     contents : mapping of Path to bytes, optional
@@ -81,8 +80,14 @@ def dicom_files(
             if "Labels" in saved.text:
                 objects = _labels(path, saved, reference, when)
             else:
-                objects = series_of(saved, reference, plane=plane, burn_in=burn_in, when=when)
-                if enhanced:
+                objects = series_of(
+                    saved,
+                    reference,
+                    plane=settings.plane,
+                    burn_in=settings.burn_in,
+                    when=when,
+                )
+                if settings.enhanced:
                     objects = [enhanced_of(objects, reference)]
                 if known_volumes(saved):
                     objects = [*objects, measures_of(saved, objects, reference, when=when)]

@@ -22,7 +22,7 @@ from stylegan3d.recipe.text import to_link
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import carried_detail, render_recipe
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation.classes import UNUSUAL
+from stylegan3d.settings.report import ReportSettings
 from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL, version
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
@@ -121,7 +121,7 @@ class Case:
     numbers: Numbers | None = None
     scan: str = ""
     person: Person = field(default_factory=Person)
-    unusual_z: float = UNUSUAL
+    unusual_z: float = ReportSettings.unusual_z
 
     @property
     def steps(self) -> list[str]:
@@ -152,7 +152,7 @@ def build_case(
     trust: Mapping[str, Any] | None = None,
     person: Person | None = None,
     norms: Norms | None = None,
-    unusual_z: float = UNUSUAL,
+    unusual_z: float = ReportSettings.unusual_z,
     look: Look = PICTURE_LOOK,
 ) -> Case:
     """Render, draw and measure the content of a recipe's report.

@@ -33,8 +33,6 @@ MEASURES = (
     "grey_white_ratio",
     *(f"{name}_asymmetry" for name in ASYMMETRIES),
 )
-#: A z beyond this is marked unless another one is asked for, and what can be asked for.
-UNUSUAL, UNUSUAL_LIMITS = 2.0, (1.0, 5.0)
 
 
 @dataclass(frozen=True)

@@ -58,3 +58,27 @@ class PictureSettings:
     def what(self) -> str:
         """For the file's name."""
         return self.view.lower()
+
+
+@dataclass(frozen=True)
+class FigureSettings:
+    """How slices are drawn; see `stylegan3d.render.figures`."""
+
+    slices: Annotated[
+        int,
+        Option(
+            "Lightbox",
+            "Number of slices of one plane through the whole brain; 0 for none.",
+            low=0,
+            high=200,
+            flag="--lightbox",
+        ),
+    ] = 0
+    columns: Annotated[int, Option("Columns", "Columns of the lightbox.", low=1)] = 5
+    scale: Annotated[
+        float,
+        Option("Scale", "11.8 is life size at 300 dpi.", unit="pixels per mm", low=0.5, high=12),
+    ] = 2.0
+    neurological: Annotated[
+        bool, Option("Neurological", "Show the patient's left on the left.")
+    ] = False

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from qtpy.QtTest import QTest
 
-from napari_stylegan3d.core.tissues import unusual_z
+from napari_stylegan3d.widgets.settings import unusual_z
 from stylegan3d.outputs import dicom
 from stylegan3d.recipe import latents
 from stylegan3d.recipe.recipe import Edit, Recipe, Source

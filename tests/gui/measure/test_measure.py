@@ -10,12 +10,12 @@ import pytest
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.app import worked_case
-from napari_stylegan3d.core import tissues
 from napari_stylegan3d.core.tissues import NAME
 from napari_stylegan3d.measure.jobs import start_of
 from napari_stylegan3d.measure.panel import signed
 from napari_stylegan3d.views.captions import NAMES
 from napari_stylegan3d.widgets import dialogs
+from napari_stylegan3d.widgets.settings import unusual_z
 from stylegan3d.evaluation import visit_files
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans import AlignedScan
@@ -24,10 +24,11 @@ from stylegan3d.scans.notes import Note
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation import norm_files, repeats, visits
 from stylegan3d.segmentation.changes import Change
-from stylegan3d.segmentation.classes import CLASSES, UNUSUAL, VOLUMES, volumes_ml
+from stylegan3d.segmentation.classes import CLASSES, VOLUMES, volumes_ml
 from stylegan3d.segmentation.numbers import numbers_of
 from stylegan3d.segmentation.visits import Visits
 from stylegan3d.segmentation.words import ALL_MEASURES, value_text
+from stylegan3d.settings.report import ReportSettings
 from stylegan3d.storage import sites
 
 pytestmark = pytest.mark.usefixtures("segmenter")
@@ -145,8 +146,8 @@ def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box, tmp_pat
     for beyond, bold in ((1.0, z > 1), (5.0, z > 5)):
         window.set("measure.unusual", beyond)
         assert box.box.cells["grey.z"].font().bold() == bold
-        assert tissues.unusual_z() == beyond, "reports mark the same"
-    window.set("measure.unusual", UNUSUAL)
+        assert unusual_z() == beyond, "reports mark the same"
+    window.set("measure.unusual", ReportSettings.unusual_z)
     plot = window.find("measure.plot")
     assert plot.isVisible()
     assert plot.curve.age == 50

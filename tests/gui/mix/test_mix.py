@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
+from hops import functions_on_the_stack
 from qtpy.QtGui import QImage
 
 import stylegan3d
@@ -160,17 +159,6 @@ def test_mixes_of_the_session_survive_a_swap(mixing):
 MOST_HOPS = 12
 
 
-def ours() -> list[str]:
-    """Functions of this project that are being run in this thread, the outermost first."""
-    folders = [str(Path(__file__).parents[3] / name) for name in ("napari_stylegan3d", "src")]
-    found, frame = [], sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_filename.startswith(tuple(folders)):
-            found.append(frame.f_code.co_qualname)
-        frame = frame.f_back
-    return found[::-1]
-
-
 def test_it_is_not_far_from_a_slider_to_voxels(mixing, monkeypatch):
     """SliderRow, MixPanel, Session, Rendering (2), LatestWins; in the renderer's thread LatestWins,
     Rendering, render_recipe, Renderer (2), and the network."""
@@ -180,12 +168,17 @@ def test_it_is_not_far_from_a_slider_to_voxels(mixing, monkeypatch):
     before, after = [], []
 
     def note_submit(self, *args, **kwargs):
-        if (hops := ours()) and hops[0].startswith("SliderRow") and not before:
+        if (hops := functions_on_the_stack()) and hops[0].startswith("SliderRow") and not before:
             before.extend(hops)
         return submit(self, *args, **kwargs)
 
     def note_forward(*args, **kwargs):
-        if (hops := ours()) and "Rendering._render" in hops and before and not after:
+        if (
+            (hops := functions_on_the_stack())
+            and "Rendering._render" in hops
+            and before
+            and not after
+        ):
             after.extend([*hops, "forward"])
         return forward(*args, **kwargs)
 
