@@ -534,9 +534,9 @@ def model_claims(sample: Files) -> list[Files]:
 def tissue_folder_files() -> Files:
     import torch
 
-    from stylegan3d.checkpoints.places import bundled_model_path
     from stylegan3d.segmentation.card import write_model
     from stylegan3d.segmentation.network import TissueNetwork
+    from stylegan3d.storage.places import bundled_model_path
 
     card = json.loads((bundled_model_path("tissue-t1-2mm") / "card.json").read_text())
     for own in ("files", "architecture", "format", "format_version", "classes"):
@@ -764,9 +764,9 @@ def participants() -> Files:
 
 
 def read_participants(folder: Path) -> None:
-    from stylegan3d.dataset.sources import read_participants
-    from stylegan3d.dataset.tissues import read_tissues
     from stylegan3d.errors import StyleGAN3DError
+    from stylegan3d.scans.labelled import read_tissues
+    from stylegan3d.scans.sources import read_participants
 
     refused = None
     for read in (read_participants, read_tissues):
@@ -787,7 +787,7 @@ def label_map() -> Files:
 
 
 def read_label_map(folder: Path) -> None:
-    from stylegan3d.dataset.tissues import measure_tissues
+    from stylegan3d.scans.labelled import measure_tissues
 
     measure_tissues(folder / "sub-01_T1w.nii.gz", {1: "grey", 2: "white"})
 

@@ -33,11 +33,11 @@ import torch
 from scipy.ndimage import binary_erosion
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import AlignedScan, Scan, Template, load_template, read_scan
 from stylegan3d.scans.resampling import resample
+from stylegan3d.storage.places import bundled_model_path
 
 TOLERANCE_MM = 2.0
 MEASURES = ("mean_mm", "surface_mm", "max_mm")

@@ -20,11 +20,11 @@ import torch
 import stylegan3d
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection import Projection
+from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.render.carried import CarriedDetail, Original
 from stylegan3d.scans import AlignedScan
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
-from stylegan3d.settings.projection import BUDGETS
 
 
 def projected(generator: Generator, scan: AlignedScan, budget: str) -> tuple[Projection, float]:

@@ -25,6 +25,7 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack, load_pack
 from stylegan3d.evaluation.store import Store
 from stylegan3d.geometry.intensity import as_packed, to_display, unit
+from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
 from stylegan3d.metrics.cross_validation import told_by_measures
@@ -36,7 +37,6 @@ from stylegan3d.networks.band_unet import places_on
 from stylegan3d.networks.cascade import UNIT_NOISE, Cascade, continued
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.render.montage import draw_montage
 from stylegan3d.training.cascade import CascadeRecipe, CascadeRun
 from stylegan3d.training.cascade_data import person
 from stylegan3d.training.flow_export import details_spread

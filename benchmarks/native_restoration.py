@@ -34,9 +34,9 @@ from stylegan3d.model.loading import load
 from stylegan3d.outputs.restored import restored_brain, restored_scan
 from stylegan3d.projection.operators import Blur, ThickSlices, parse
 from stylegan3d.projection.pipeline import align, search
+from stylegan3d.projection.settings import Choices
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
-from stylegan3d.settings.projection import Choices
 
 COLUMNS = ("interpolated", "consistent", "model", "mean brain", "restored")
 

@@ -36,8 +36,8 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.projection import Projection, ProjectionState, estimate_seconds, project
 from stylegan3d.projection.original import original_loss
+from stylegan3d.projection.settings import METHODS
 from stylegan3d.render.renderer import Renderer
-from stylegan3d.settings.projection import METHODS
 
 # Directions, and the volume in ml that each is to change; strengths either way.
 EDITS = {"Ventricle volume": "ventricle_ml", "Grey matter": "grey_ml", "Head size": "brain_ml"}

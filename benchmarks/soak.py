@@ -203,9 +203,9 @@ class Day:
 def small_models(folder: Path) -> list[Path]:
     """Two networks of 8 mm whose mean brain is the bundled one's."""
     from stylegan3d.checkpoints.folder import write_folder
-    from stylegan3d.checkpoints.places import TEMPLATE
     from stylegan3d.dataset.pack import template_bytes
     from stylegan3d.model.tiny import tiny_generator
+    from stylegan3d.storage.places import TEMPLATE
 
     mean = bundled_template()
     blocks = mean.reshape(20, 4, 28, 4, 24, 4).mean(axis=(1, 3, 5)).astype(np.float32)
@@ -227,14 +227,14 @@ def small_models(folder: Path) -> list[Path]:
 
 def bundled_template() -> np.ndarray:
     """The mean brain of the bundled generator."""
-    from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
+    from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
     return np.asarray(nib.load(bundled_model_path() / TEMPLATE).dataobj, dtype=np.float32)
 
 
 def a_scan(folder: Path, name: str) -> Path:
     """The mean brain as a scan: no skull to extract, in the time of which nothing would happen."""
-    from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
+    from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
     image = nib.load(bundled_model_path() / TEMPLATE)
     path = folder / f"{name}_T1w.nii.gz"
@@ -328,7 +328,7 @@ def main() -> int:
     parser.add_argument("--window", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--together", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    from stylegan3d.checkpoints.places import bundled_model_path
+    from stylegan3d.storage.places import bundled_model_path
 
     if args.windows:
         return several(args.windows, args.model or bundled_model_path())

@@ -24,7 +24,6 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import AlignedScan, read_scan
 from stylegan3d.scans.resampling import isotropic_space
@@ -41,6 +40,7 @@ from stylegan3d.segmentation.repeats import (
 from stylegan3d.segmentation.visits import measures_of, visits_of
 from stylegan3d.segmentation.words import ALL_MEASURES, unit_of
 from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 #: Ranges of what a scanner does differently the next time.
 TURN_DEG, MOVE_MM, VOXEL_MM = 10.0, 8.0, (0.9, 1.3)

@@ -20,7 +20,7 @@ import numpy as np
 from stylegan3d.cohort.project import project_file
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
-from stylegan3d.settings.projection import Choices
+from stylegan3d.projection.settings import Choices
 
 COLUMNS = ("prepare", "search", "total", "CPU")
 

@@ -38,11 +38,11 @@ def make_inputs(folder: Path, people: int = 8) -> Path:
     from studies import MEAN_BRAIN, save_prepared
 
     from stylegan3d.checkpoints.folder import write_folder
-    from stylegan3d.checkpoints.places import TEMPLATE
     from stylegan3d.dataset.pack import write_pack
     from stylegan3d.geometry.space import Space
     from stylegan3d.model.tiny import tiny_generator
     from stylegan3d.scans import load_template
+    from stylegan3d.storage.places import TEMPLATE
 
     inputs = folder / "inputs"
     inputs.mkdir(parents=True)

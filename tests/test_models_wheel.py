@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from models_wheel import MODELS, build
 
-from stylegan3d.checkpoints.places import bundled_models
+from stylegan3d.storage.places import bundled_models
 
 
 @pytest.mark.slow
@@ -28,7 +28,7 @@ def test_models_of_the_other_wheel_are_found(tmp_path: Path) -> None:
     (model.parent / "__init__.py").touch()
     (model / "card.json").write_text('{"format": "stylegan3d"}')
     code = (
-        "from stylegan3d.checkpoints.places import bundled_models, bundled_model_path\n"
+        "from stylegan3d.storage.places import bundled_models, bundled_model_path\n"
         "print(*bundled_models()); print(bundled_model_path('mine'))"
     )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])

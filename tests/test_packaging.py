@@ -124,10 +124,13 @@ def test_wheel_holds_everything_the_program_reads(wheel: Path) -> None:
 
 def test_wheel_holds_every_module_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    modules = {name for name in names if name.endswith(".py")}
-    expected = {f.relative_to(ROOT).as_posix() for f in (ROOT / "napari_stylegan3d").rglob("*.py")}
-    expected |= {f.relative_to(ROOT / "src").as_posix() for f in (ROOT / "src").rglob("*.py")}
-    assert modules == expected
+    for ending in (".py", ".pyi"):  # stubs too: `lazy_loader` reads them
+        modules = {name for name in names if name.endswith(ending)}
+        ours = (ROOT / "napari_stylegan3d").rglob(f"*{ending}")
+        expected = {file.relative_to(ROOT).as_posix() for file in ours}
+        engine = ROOT / "src"
+        expected |= {f.relative_to(engine).as_posix() for f in engine.rglob(f"*{ending}")}
+        assert modules == expected
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "napari_stylegan3d",
@@ -140,7 +143,7 @@ def test_bundled_generator_is_found_in_the_installed_wheel(installed: Path, tmp_
         installed,
         tmp_path,
         "import json, stylegan3d\n"
-        "from stylegan3d.checkpoints.places import bundled_model_path\n"
+        "from stylegan3d.storage.places import bundled_model_path\n"
         "G = stylegan3d.load()\n"
         "print(json.dumps({'module': stylegan3d.__file__, 'path': str(bundled_model_path()),"
         " 'name': G.name, 'shape': G.shape}))\n",

@@ -30,12 +30,7 @@ def test_rooms_of_the_engine_import_rooms_below_them(structure):
 
 def test_rooms_depend_on_few_others(structure):
     assert len(structure.between_subjects) <= 240
-    # 282: Measure and reports write numbers in the words of `segmentation`, as the commands do.
-    # 283: the painter moves a brain by what `render` finds between two.
-    # 284: Directions compares groups of people with the engine's `evaluation`, as `compare` does.
-    # 285: Measure compares two visits (scans) and saves them as `segment --visits` does
-    #      (evaluation); Directions takes what it tells from core instead.
-    assert len(structure.arrows) <= 285
+    assert len(structure.arrows) <= 272
 
 
 def test_few_modules_lie_in_no_room(structure):
@@ -49,7 +44,7 @@ def test_recipes_import_no_models(structure):
 
 
 def test_torch_is_loaded_when_it_is_needed():
-    modules = "cli checkpoints.places outputs.report recipe.text recipe.walk session.store"
+    modules = "cli storage.places outputs.report recipe.text recipe.walk session.store"
     names = ", ".join(f"{ENGINE}.{name}" for name in ["scans.reading", *modules.split()])
     # The window, too, opens before they are there.
     code = (

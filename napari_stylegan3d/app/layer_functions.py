@@ -20,7 +20,7 @@ from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError
-from stylegan3d.settings.projection import Budget, Skull
+from stylegan3d.projection.settings import Budget, Skull
 
 #: Metadata key of the `AlignedScan` of a layer in model space.
 ALIGNED = "stylegan3d-aligned"
@@ -139,7 +139,7 @@ def _scan_of(layer: Image | None) -> Any:
 def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
     import stylegan3d
     from stylegan3d.projection.pipeline import align, search
-    from stylegan3d.settings.projection import Choices
+    from stylegan3d.projection.settings import Choices
 
     generator = stylegan3d.load()
     aligned = align(_scan_of(scan), generator, skull=skull)

@@ -117,7 +117,7 @@ class Models(QObject):
             self.open(path)
 
     def _on_loaded(self, loaded: Loaded) -> None:
-        from stylegan3d.checkpoints.places import bundled_model_path
+        from stylegan3d.storage.places import bundled_model_path
 
         path = loaded.generator.path
         if path is not None and path.parent != bundled_model_path().parent:
@@ -154,7 +154,7 @@ def name_of(model: Path | Generator | Future[Loaded] | None) -> str:
 
 def other_bundled_models() -> list[Path]:
     """Folders of the other bundled generators."""
-    from stylegan3d.checkpoints.places import bundled_model_path, bundled_models
+    from stylegan3d.storage.places import bundled_model_path, bundled_models
 
     return [bundled_model_path(name) for name in bundled_models()[1:]]
 

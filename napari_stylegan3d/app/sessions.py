@@ -86,7 +86,7 @@ class Sessions(QObject):
 
     def state(self) -> SessionState:
         """The current state."""
-        from stylegan3d.checkpoints.places import bundled_model_path
+        from stylegan3d.storage.places import bundled_model_path
 
         session, generator = self.session, self.session.generator
         path = None if generator is None else generator.path

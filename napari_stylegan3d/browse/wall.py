@@ -11,8 +11,8 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d.browse.grid import Cell, ThumbnailGrid
+from napari_stylegan3d.core.gallery import SYNTHETIC
 from napari_stylegan3d.core.worker import duration_in_words
-from napari_stylegan3d.views.captions import CAPTION
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.seeds import DICE_BELOW, LARGEST_SEED
 from napari_stylegan3d.widgets.text import _, ngettext
@@ -87,7 +87,7 @@ class Wall(QDialog):
         head = controls.row(self.numbers, self.progress, *buttons, stretch=0)
         column.addLayout(head)
         column.addWidget(self.grid, stretch=1)
-        caption = QLabel(CAPTION)
+        caption = QLabel(SYNTHETIC)
         caption.setProperty("role", "caution")
         column.addLayout(controls.row(self.common, caption, stretch=0))
         column.addWidget(controls.hint(HELP))

@@ -10,6 +10,7 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPaintEvent, QPixmap
 from qtpy.QtWidgets import QToolButton
 
 from napari_stylegan3d.core.thumbnails import scaled
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Pictures are on black in any theme.
 CAPTION = QColor("#e8eaed")
+#: For pictures, in ASCII.
+SYNTHETIC = _("Synthetic - not for diagnosis")
 STYLE = """
 QToolButton { background: black; border: 2px solid transparent; border-radius: 4px; padding: 0; }
 QToolButton:hover, QToolButton:focus { border-color: #8fa3b0; background: black; }

@@ -226,7 +226,7 @@ def latent_of(
 
 def own_path(generator: Generator | None) -> Path | None:
     """Where a model was loaded from; None for the bundled one."""
-    from stylegan3d.checkpoints.places import bundled_model_path
+    from stylegan3d.storage.places import bundled_model_path
 
     path = None if generator is None else generator.path
     return None if path == bundled_model_path() else path

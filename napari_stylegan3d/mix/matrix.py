@@ -8,11 +8,10 @@ from qtpy.QtCore import QPoint, QSignalBlocker, Qt
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.gallery import Gallery, PictureButton
+from napari_stylegan3d.core.gallery import SYNTHETIC, Gallery, PictureButton
 from napari_stylegan3d.core.messages import tell_error
 from napari_stylegan3d.core.session import WHOLE
 from napari_stylegan3d.mix.matrix_picture import Table, write_matrix
-from napari_stylegan3d.views.captions import CAPTION
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
@@ -95,7 +94,7 @@ class Matrix(QDialog):
         column.addWidget(controls.hint(ABOUT))
         self._grid_box = QWidget()
         column.addWidget(self._grid_box, alignment=Qt.AlignmentFlag.AlignHCenter)
-        caption = QLabel(CAPTION)
+        caption = QLabel(SYNTHETIC)
         caption.setProperty("role", "caution")
         foot = controls.row(caption, self.progress, self.save, stretch=1)
         column.addLayout(foot)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QBuffer, QIODevice, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QImage, QPainter
 
-from napari_stylegan3d.views.captions import CAPTION
+from napari_stylegan3d.core.gallery import SYNTHETIC
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.storage.volumes import atomic_write_bytes
@@ -82,7 +82,7 @@ def draw_matrix(table: Table, image: Callable[[Recipe], QImage | None]) -> QImag
     corner = QRectF(GAP, GAP, SIDE, SIDE)
     wrap = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
     painter.drawText(corner, wrap, _("rows: A\ncolumns: B"))
-    lines = (_("{group} of B, everything else of A.").format(group=table.group), CAPTION)
+    lines = (_("{group} of B, everything else of A.").format(group=table.group), SYNTHETIC)
     for number, text in enumerate(lines):
         top = (len(table.rows) + 1) * step + GAP + number * 1.2 * LINE
         place = QRectF(GAP, top, width - 2 * GAP, LINE)
@@ -103,7 +103,7 @@ def write_matrix(path: Path, table: Table, image: Callable[[Recipe], QImage | No
     recipes = [[recipe.to_dict() for recipe in row] for row in table.cells]
     picture.setText(
         "Description",
-        _("{caption}. Style-mixing matrix, made with stylegan3d.").format(caption=CAPTION),
+        _("{caption}. Style-mixing matrix, made with stylegan3d.").format(caption=SYNTHETIC),
     )
     picture.setText("Recipes", json.dumps(recipes))
     buffer = QBuffer()

@@ -19,8 +19,8 @@ from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import give_back
+from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.session.case import Case, Choice
-from stylegan3d.settings.projection import BUDGETS
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
@@ -115,9 +115,9 @@ def project_scan(
     """
     from stylegan3d.outputs.projections import output_names, projected_latent
     from stylegan3d.projection.pipeline import Watch, loss_of, place, search
+    from stylegan3d.projection.settings import Choices
     from stylegan3d.recipe.latents import save_latent
     from stylegan3d.recipe.recipe import Source
-    from stylegan3d.settings.projection import Choices
 
     generator = loaded.generator
     case = request.case

@@ -27,8 +27,6 @@ OVER = "stylegan3d-over"
 NAMES = "stylegan3d-names"
 Kind = Literal["generated", "reconstruction", "scan", "edited", "difference", "second"]
 
-#: For saved pictures, in ASCII.
-CAPTION = _("Synthetic - not for diagnosis")
 #: Warnings in captions; never shortened.
 SYNTHETIC = _("Synthetic – not for diagnosis")
 DIFFERENCE = _("Difference – not for diagnosis")

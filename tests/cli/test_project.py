@@ -16,12 +16,12 @@ import pytest
 import torch
 from hops import functions_on_the_stack
 
-from stylegan3d.checkpoints.places import TEMPLATE
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.archive import SUFFIX, pack, unpack
 from stylegan3d.session.file import SessionState
+from stylegan3d.storage.places import TEMPLATE
 
 CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view
 PREFIX = "sub-01"
@@ -342,8 +342,8 @@ def test_bad_scans_are_one_sentence_status_2_and_no_file(run, brain_model, tmp_p
 
 
 def test_every_choice_has_words():
+    from stylegan3d.projection.settings import BUDGETS, METHODS, SPACES, Choices
     from stylegan3d.settings.option import options_of
-    from stylegan3d.settings.projection import BUDGETS, METHODS, SPACES, Choices
 
     words = {
         known.name: {*known.option.choices} for known in options_of(Choices) if known.option.choices

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from stylegan3d.checkpoints.places import TEMPLATE
 from stylegan3d.model.loading import load
+from stylegan3d.storage.places import TEMPLATE
 
 CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view
 WORDS = ["--steps", "2", "--skull", "keep", "--space", "w"]

@@ -10,10 +10,10 @@ from scipy.ndimage import uniform_filter
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import cubes as part
+from stylegan3d.evaluation import cubes_told as module
 from stylegan3d.evaluation import summary_people, words
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.metrics import cubes as module
 
 
 def test_soft_brains_are_told_and_shown(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from stylegan3d.checkpoints.folder import write_folder
-from stylegan3d.checkpoints.places import CARD, MODEL
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
@@ -16,6 +15,7 @@ from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.latents import mix
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.storage.places import CARD, MODEL
 
 
 def save(generator, folder, **kwargs):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.geometry.space import Space
@@ -25,6 +24,7 @@ from stylegan3d.segmentation.classes import CLASSES, MEASURES, dice_scores, volu
 from stylegan3d.segmentation.inference import bundled_segmenter, enclosed
 from stylegan3d.segmentation.measures import measures_of
 from stylegan3d.segmentation.scans import native_labels
+from stylegan3d.storage.places import bundled_model_path
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.checkpoints.places import CARD
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import to_display
@@ -17,6 +16,7 @@ from stylegan3d.projection import project
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_labels
 from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.storage.places import CARD
 from stylegan3d.training.autoencoder import AutoencoderRecipe, draw, mean_ssim, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder, people_latents
 from stylegan3d.training.options import AutoencoderSettings

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.checkpoints.places import CARD
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import to_display
@@ -23,6 +22,7 @@ from stylegan3d.recipe.label_schema import encode_labels
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.storage.places import CARD
 from stylegan3d.training.diffusion import DiffusionRecipe, Latents, dealt, train_diffusion
 from stylegan3d.training.diffusion_export import export_diffusion
 from stylegan3d.training.diffusion_latents import most_directions, people_of

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from stylegan3d.checkpoints.folder import read_folder, write_folder
-from stylegan3d.checkpoints.places import CARD, LABELS, MODEL
 from stylegan3d.cli import main
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import ModelError, OutputError, RecipeError
@@ -24,6 +23,7 @@ from stylegan3d.recipe.label_schema import (
     number_range,
 )
 from stylegan3d.recipe.recipe import Label, MadeWith, Recipe, Source
+from stylegan3d.storage.places import CARD, LABELS, MODEL
 from stylegan3d.training.labels import learn_labels, principal
 
 PEOPLE = 120

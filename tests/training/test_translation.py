@@ -9,11 +9,11 @@ import torch
 from labelled_phantoms import INTENSITIES, SPACE, VALUES, brain, tissues
 from painted_phantoms import SETTINGS, SMALL, Reader
 
-from stylegan3d.checkpoints.places import MODEL, bundled_models
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.storage.places import MODEL, bundled_models
 from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import load_run
 from stylegan3d.training.translation import TranslationRecipe, train_translation

@@ -20,12 +20,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stylegan3d.checkpoints.pickle_values import printable
-from stylegan3d.checkpoints.places import CARD, ENCODER, FORMAT, LABELS, MODEL
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.jsontext import is_int, read_json
 from stylegan3d.storage.locks import LOCK, only_run
+from stylegan3d.storage.places import CARD, ENCODER, FORMAT, LABELS, MODEL
 from stylegan3d.storage.tensorfiles import LARGEST_FILE
 
 FORMAT_VERSION = 1

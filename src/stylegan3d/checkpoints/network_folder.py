@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stylegan3d.checkpoints.places import CARD, MODEL, bundled_model_path
 from stylegan3d.errors import ModelError
 from stylegan3d.storage import tensorfiles
 from stylegan3d.storage.jsontext import read_json, to_json
+from stylegan3d.storage.places import CARD, MODEL, bundled_model_path
 from stylegan3d.storage.volumes import write_together
 
 PAGE = "README.md"

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.projection.settings import Choices
 from stylegan3d.settings.export import ExportSettings
 from stylegan3d.settings.option import options_of
-from stylegan3d.settings.projection import Choices
 from stylegan3d.storage.jsontext import read_json, to_plain
 
 if TYPE_CHECKING:

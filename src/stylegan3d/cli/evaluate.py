@@ -126,9 +126,9 @@ def evaluate(
 
 def _open(choice: ModelChoice, real: Path) -> tuple[Subject, Pack]:
     """What is evaluated, and the real brains."""
-    from stylegan3d.checkpoints.places import CARD
     from stylegan3d.dataset.volume_sets import holds_volumes, open_real, read_set
     from stylegan3d.evaluation.subject import GeneratorSubject, VolumesSubject
+    from stylegan3d.storage.places import CARD
 
     model = choice.model
     with progress("Reading real brains") as bar:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from stylegan3d.cohort import Item, Outcome
     from stylegan3d.cohort.records import Table
     from stylegan3d.model.generator import Generator
+    from stylegan3d.projection.settings import Choices
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.segmentation.norms import Norms
-    from stylegan3d.settings.projection import Choices
 
 
 def project_many(

@@ -14,7 +14,7 @@ import typer
 from stylegan3d.cli.common import CacheOption, JobsOption, emit, progress
 from stylegan3d.cli.groups import ModelChoice, Written, grouped
 from stylegan3d.cli.many import project_many
-from stylegan3d.settings.projection import Choices
+from stylegan3d.projection.settings import Choices
 
 if TYPE_CHECKING:
     from stylegan3d.projection.pipeline import StepProgress

@@ -23,7 +23,7 @@ from stylegan3d.cli.common import (
     progress,
 )
 from stylegan3d.cli.many import segment_many
-from stylegan3d.settings.projection import Choices
+from stylegan3d.projection.settings import Choices
 
 if TYPE_CHECKING:
     from stylegan3d.segmentation.scans import Wanted

@@ -319,10 +319,10 @@ def segmentation(
     Example: stylegan3d train segmentation prepared --maps brains --out runs/tissues
     """
     from stylegan3d.checkpoints.network_folder import PAGE
-    from stylegan3d.checkpoints.places import CARD, MODEL
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.segmentation.card import read_network
     from stylegan3d.segmentation.schemes import SCHEMES
+    from stylegan3d.storage.places import CARD, MODEL
     from stylegan3d.training.segmentation import train_segmentation
     from stylegan3d.training.segmentation_data import load_labelled
     from stylegan3d.training.segmentation_export import export_segmentation
@@ -368,9 +368,9 @@ def translation(
     Example: stylegan3d train translation prepared --maps brains --out runs/paint
     """
     from stylegan3d.checkpoints.network_folder import PAGE
-    from stylegan3d.checkpoints.places import CARD, MODEL, MONTAGE
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.segmentation.inference import load_segmenter
+    from stylegan3d.storage.places import CARD, MODEL, MONTAGE
     from stylegan3d.training.translation import train_translation
     from stylegan3d.training.translation_data import load_painted
     from stylegan3d.training.translation_export import export_translation

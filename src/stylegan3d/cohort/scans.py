@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stylegan3d.dataset.sources import find_sources
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.scans.sources import find_sources
 from stylegan3d.storage.bids import place_of
 from stylegan3d.storage.bounded import read_text, reason
 from stylegan3d.storage.formats import scan_stem, suffixes

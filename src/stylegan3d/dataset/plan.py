@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack
 from stylegan3d.dataset.scan_preparation import PASSING
-from stylegan3d.dataset.sources import TEST, Source, find_sources, read_participants, split_of
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.scans.sources import TEST, Source, find_sources, read_participants, split_of
 from stylegan3d.scans.target import Target, load_template
 from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.locks import LOCK
+from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import check_output, output_errors
 
 # Version of the result: increase it when the same scan would now be prepared differently.

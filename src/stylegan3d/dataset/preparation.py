@@ -21,15 +21,15 @@ from stylegan3d.dataset.pack import TABLE, Pack, load_pack, write_pack
 from stylegan3d.dataset.plan import PARTS, Plan, make_plan, same_file
 from stylegan3d.dataset.quality import Inspector, refusal, warnings
 from stylegan3d.dataset.scan_preparation import PASSING, Job, prepare_all
-from stylegan3d.dataset.tissues import (
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.progress import NamedProgress
+from stylegan3d.scans.labelled import (
     counted_note,
     measure_tissues,
     read_tissues,
     tissue_columns,
     unnamed_note,
 )
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.progress import NamedProgress
 from stylegan3d.scans.target import Target
 from stylegan3d.settings.preparation import PreparationSettings
 from stylegan3d.storage.files import check_output

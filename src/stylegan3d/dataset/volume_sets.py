@@ -15,13 +15,6 @@ import numpy as np
 
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack
 from stylegan3d.dataset.scan_preparation import MAX_OFF_CENTER_MM
-from stylegan3d.dataset.sources import (
-    TEST,
-    VALIDATION,
-    find_sources,
-    read_participants,
-    split_of,
-)
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.intensity import as_packed
 from stylegan3d.geometry.space import Space
@@ -31,6 +24,13 @@ from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.sources import (
+    TEST,
+    VALIDATION,
+    find_sources,
+    read_participants,
+    split_of,
+)
 
 # Share of validation subjects if participants.tsv has no split.
 SET_ASIDE = 0.2

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stylegan3d.evaluation.cubes_told import CubesTold, told_by_cubes
 from stylegan3d.evaluation.material import Material
 from stylegan3d.metrics.cross_validation import LEAST
-from stylegan3d.metrics.cubes import CubesTold, told_by_cubes
 
 # Cubes of each kind in the picture, and how much they are enlarged.
 SHOWN, ENLARGED, GAP = 8, 6, 4

@@ -19,10 +19,10 @@ from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
 from stylegan3d.progress import Progress, TitledProgress
+from stylegan3d.projection.settings import BUDGETS, TUNED
 from stylegan3d.segmentation.classes import MEASURES
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.measures import measure
-from stylegan3d.settings.projection import BUDGETS, TUNED
 
 # Brains per stored piece.
 PIECE, REAL_PIECE = 16, 64

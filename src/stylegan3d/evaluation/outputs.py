@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.checkpoints.folder import add_to_card
-from stylegan3d.checkpoints.places import MONTAGE
 from stylegan3d.evaluation.cubes import surest_png
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.page import page
 from stylegan3d.evaluation.privacy_part import closest_pairs_png
 from stylegan3d.evaluation.table import figures, keys
+from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import Generator
-from stylegan3d.render.montage import draw_montage
 from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.places import MONTAGE
 from stylegan3d.storage.volumes import atomic_write_bytes
 
 BESIDE = "Synthetic brains beside real ones"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.evaluation.material import Material, Volumes
+from stylegan3d.evaluation.slices_fid import SliceNetwork, describe_network, slice_features
 from stylegan3d.metrics import spread
 from stylegan3d.metrics.comparison import (
     Measure,
@@ -46,7 +47,6 @@ from stylegan3d.metrics.intervals import (
 )
 from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
 from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_brains, pass_rate
-from stylegan3d.metrics.slices_fid import SliceNetwork, describe_network, slice_features
 from stylegan3d.metrics.two_sample import two_sample
 
 # Number of subjects whose latents are compared with random brains.

@@ -23,8 +23,8 @@ from stylegan3d.evaluation.privacy_alarm import (
     alarm_threshold,
 )
 from stylegan3d.evaluation.privacy_disguises import disguises
+from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.metrics.intervals import wilson
-from stylegan3d.render.montage import draw_montage
 
 # Brains per batch, which are generated, compared and discarded.
 BRAINS_AT_A_TIME = 32

@@ -20,7 +20,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.progress import Progress
 from stylegan3d.projection.projector import project
-from stylegan3d.settings.projection import Choices
+from stylegan3d.projection.settings import Choices
 
 BLUR_VOXELS = 1.0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from stylegan3d.evaluation.table import usual
+from stylegan3d.projection.settings import TITLES, Choices
 from stylegan3d.settings.option import Option
-from stylegan3d.settings.projection import TITLES, Choices
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
 from stylegan3d.progress import Progress
-from stylegan3d.scans.extraction import voxel_litres
 
 # Threshold of the brain.
 FOREGROUND = 0.05
@@ -98,7 +97,7 @@ def measure_brain(volume: np.ndarray, space: Space) -> BrainMeasures:
     distances = np.diff(means) / np.sqrt((deviations[1:] ** 2 + deviations[:-1] ** 2) / 2)
     return BrainMeasures(
         connected=float(sizes.max() / sizes.sum()),
-        brain_ml=float(brain.sum() * voxel_litres(space) * 1000),
+        brain_ml=float(brain.sum() * space.voxel_ml),
         asymmetry=float(difference / (2 * x.sum(dtype=np.float64))),
         csf_grey=float(distances[0]),
         grey_white=float(distances[1]),

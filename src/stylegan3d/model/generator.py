@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.checkpoints.official_card import frame_entry
-from stylegan3d.checkpoints.places import DIRECTIONS, TEMPLATE
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.frame import Frame
 from stylegan3d.geometry.intensity import to_display
@@ -29,6 +28,7 @@ from stylegan3d.recipe.direction_file import load_directions
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.label_schema import encode_labels
 from stylegan3d.recipe.latents import mix
+from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 
 
 class Generator(Facts):

@@ -9,7 +9,6 @@ import torch
 from stylegan3d.checkpoints.card_checks import check_card
 from stylegan3d.checkpoints.folder import ModelFiles, read_folder
 from stylegan3d.checkpoints.official import is_official, read_official
-from stylegan3d.checkpoints.places import bundled_model_path, bundled_models
 from stylegan3d.devices import choose_device, choose_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.frame import Frame
@@ -19,6 +18,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.registry import family_of
 from stylegan3d.recipe.label_schema import check_labels
+from stylegan3d.storage.places import bundled_model_path, bundled_models
 
 
 def load(

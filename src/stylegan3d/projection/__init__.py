@@ -1,20 +1,9 @@
-"""Projection: the latent of a generator whose volume is most like a given one."""
+"""Projection: the latent of a generator whose volume is most like a given one.
 
-from stylegan3d.projection.budgets import estimate_seconds
-from stylegan3d.projection.projector import Projection, ProjectionState, project
-from stylegan3d.projection.selftest import self_test
-from stylegan3d.projection.trust import Trust
-from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
-from stylegan3d.settings.projection import BUDGETS
+Names are imported when they are first used: the command line reads the settings without torch.
+"""
 
-__all__ = [
-    "BUDGETS",
-    "Projection",
-    "ProjectionState",
-    "Trust",
-    "Uncertainty",
-    "estimate_seconds",
-    "project",
-    "self_test",
-    "uncertainty",
-]
+from lazy_loader import attach_stub
+
+#: The names are listed in `__init__.pyi`.
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

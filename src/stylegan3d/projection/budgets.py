@@ -14,7 +14,7 @@ from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.pivotal import tuning_cost
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import costs, plan
-from stylegan3d.settings.projection import BUDGETS, TUNED, Choices
+from stylegan3d.projection.settings import BUDGETS, TUNED, Choices
 
 # Starting from the average brain takes so many times as many, most at coarse resolution.
 FROM_AVERAGE = 3

@@ -11,7 +11,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.budgets import check_budget
-from stylegan3d.settings.projection import METHODS, SPACES, TUNED
+from stylegan3d.projection.settings import METHODS, SPACES, TUNED
 
 # A generator may have learned to ignore noise; its maps are then not worth fitting.
 LEAST_NOISE = 2e-3

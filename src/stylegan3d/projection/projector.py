@@ -21,6 +21,7 @@ from stylegan3d.projection.pivotal import Tuning, tuning_cost
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.run import ProjectionState, Run
 from stylegan3d.projection.search import Search
+from stylegan3d.projection.settings import TUNED, Choices, Method, Space
 from stylegan3d.projection.trust import Trust, Yardstick, assess
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.keyframes import Moment
@@ -30,7 +31,6 @@ from stylegan3d.render.carried import CarriedDetail, Original
 from stylegan3d.render.recipes import EditedScan, edited_moment
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan
-from stylegan3d.settings.projection import TUNED, Choices, Method, Space
 
 
 @dataclass(frozen=True)

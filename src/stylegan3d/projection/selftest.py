@@ -16,9 +16,9 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.progress import Progress
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.projector import project
+from stylegan3d.projection.settings import QUICK, Space
 from stylegan3d.recipe.drawing import TRUNCATION, seed_latents
 from stylegan3d.render.renderer import Renderer
-from stylegan3d.settings.projection import QUICK, Space
 
 SEEDS = (0, 1, 2)
 FOREGROUND = 0.05

@@ -21,10 +21,10 @@ from stylegan3d.networks.noise import Noise
 from stylegan3d.progress import Progress
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.projector import Aligned, project
+from stylegan3d.projection.settings import QUICK, Choices, Space
 from stylegan3d.projection.signs import first_guess
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render.renderer import Renderer
-from stylegan3d.settings.projection import QUICK, Choices, Space
 
 RESTARTS, NOISE_DRAWS = 4, 2
 #: Start of a restart: share of the way from the initial estimate to a random brain.

@@ -36,7 +36,7 @@ def extracted_mask(data: np.ndarray, space: Space) -> np.ndarray | None:
     mask = object_mask(data)
     if 1 - mask.mean() < EMPTY_SHARE:
         return None
-    litres = mask.sum() * voxel_litres(space)
+    litres = mask.sum() * space.voxel_ml / 1000
     return mask if BRAIN_LITRES[0] < litres < BRAIN_LITRES[1] else None
 
 
@@ -145,15 +145,10 @@ def _deepbet() -> Any:
 
 def check_brain_size(mask: np.ndarray, space: Space) -> None:
     """Refuse a mask with an implausible volume."""
-    litres = mask.sum() * voxel_litres(space)
+    litres = mask.sum() * space.voxel_ml / 1000
     if not BRAIN_LITRES[0] < litres < BRAIN_LITRES[1]:
         raise ScanError(
             f"The brain found in the scan measures {1000 * litres:.0f} ml, but only "
             f"{1000 * BRAIN_LITRES[0]:.0f} to {1000 * BRAIN_LITRES[1]:.0f} are possible; check the "
             "voxel size, or extract the brain with another program first."
         )
-
-
-def voxel_litres(space: Space) -> float:
-    """Volume of one voxel in litres."""
-    return space.voxel_ml / 1000

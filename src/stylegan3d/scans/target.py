@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks
 from stylegan3d.scans.opening import open_image
+from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 
 class Target(Protocol):

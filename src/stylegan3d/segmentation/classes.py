@@ -1,6 +1,6 @@
 """What a voxel can be, and how large each tissue is.
 
-The names of the tissues are those of a data set's `labels.tsv` (see `dataset.tissues`); "other" is
+The names of the tissues are those of a data set's `labels.tsv` (see `scans.labelled`); "other" is
 the brain stem, with the optic chiasm, in the labels the bundled network learned from.
 """
 

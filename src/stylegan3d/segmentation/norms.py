@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.words import AGES, HEAD, score_text
 from stylegan3d.storage.jsontext import finite_number, read_json
+from stylegan3d.storage.places import bundled_model_path
 
 FORMAT, VERSION = "stylegan3d-norms", 1
 FILE = "norms.json"

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.words import ALL_MEASURES, HEAD
 from stylegan3d.storage.jsontext import read_json
+from stylegan3d.storage.places import bundled_model_path
 
 FORMAT, VERSION = "stylegan3d-reading", 1
 FILE = "reading.json"

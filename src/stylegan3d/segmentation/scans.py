@@ -11,7 +11,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.progress import ShareProgress
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.intensity import to_unit
@@ -27,6 +26,7 @@ from stylegan3d.segmentation.regions import region_title
 from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.jsontext import read_json, to_json
+from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
 
 NOTICE = "Labels by a network; not a medical device, not for diagnosis."

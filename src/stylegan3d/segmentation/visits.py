@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import determinant, exponential, resize, warp
@@ -41,6 +40,7 @@ from stylegan3d.segmentation.numbers import Labelled, label_brain
 from stylegan3d.segmentation.regions import PAIRED, SIDES
 from stylegan3d.segmentation.repeats import Repeats, bundled_repeats
 from stylegan3d.segmentation.words import ALL_MEASURES, HEAD, REGION_VOLUMES
+from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 #: Folds of two scans of one person agreed by 0.85 (slices of 3 mm) to 0.98, those of two persons by
 #: at most 0.25: below the first there is no comparison, below the second a warning.

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from stylegan3d.checkpoints.folder import check_target, read_folder, write_folder
-from stylegan3d.checkpoints.places import DIRECTIONS, TEMPLATE
 from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
@@ -35,6 +34,7 @@ from stylegan3d.projection.calibration import calibrate as calibrate_trust
 from stylegan3d.projection.residual import FILE as RESIDUAL
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
+from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 from stylegan3d.training.calibration import calibrate, can_be_calibrated
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.scaling import latent_scales, scale_latent

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from stylegan3d.checkpoints.folder import ModelFiles, check_target, read_folder
-from stylegan3d.checkpoints.places import TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
@@ -18,6 +17,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun, learned
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.checkpoints.places import CARD, LABELS
 from stylegan3d.directions.checks import LOGARITHMIC
 from stylegan3d.directions.people import UNITS, encoded, group_numbers
 from stylegan3d.errors import ModelError
@@ -29,6 +28,7 @@ from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_known, encode_labels, known_schema
 from stylegan3d.settings.labels import LabelSettings
 from stylegan3d.storage.locks import LOCK
+from stylegan3d.storage.places import CARD, LABELS
 from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text
 
 if TYPE_CHECKING:

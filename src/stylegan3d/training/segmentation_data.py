@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.dataset.tissues import TABLE, read_tissues
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.checks import READ_ERRORS
+from stylegan3d.scans.labelled import TABLE, read_tissues
 from stylegan3d.scans.opening import open_image
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, asymmetry_percent
 from stylegan3d.segmentation.regions import REGIONS, SIDES, region_of_label

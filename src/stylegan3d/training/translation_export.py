@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stylegan3d.render.montage import draw_montage
+from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.training.network_export import about, noted, rounded

@@ -10,10 +10,10 @@ import numpy as np
 from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
 from stylegan3d.checkpoints.network_folder import NetworkFolder
 from stylegan3d.checkpoints.network_folder import page_of as page_with
-from stylegan3d.checkpoints.places import MONTAGE
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.storage.jsontext import finite_number
+from stylegan3d.storage.places import MONTAGE
 from stylegan3d.translation.codes import RegionTable
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.network import TranslationConfig, TranslationNetwork

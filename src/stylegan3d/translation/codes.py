@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from stylegan3d.dataset.tissues import TABLE, read_tissues
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.scans.labelled import TABLE, read_tissues
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.storage.bounded import read_rows
 from stylegan3d.storage.jsontext import is_int

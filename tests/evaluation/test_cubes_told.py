@@ -6,9 +6,9 @@ import torch
 from scipy.ndimage import uniform_filter
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.evaluation import cubes_told as module
+from stylegan3d.evaluation.cubes_told import told_by_cubes
 from stylegan3d.geometry.space import Space
-from stylegan3d.metrics import cubes as module
-from stylegan3d.metrics.cubes import told_by_cubes
 from stylegan3d.networks.resampling import haar
 
 SHAPE = (20, 20, 20)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
+from stylegan3d.evaluation.slices_fid import SliceNetwork, middle_slices, slice_features
 from stylegan3d.metrics.inception import FEATURES, InceptionV3
-from stylegan3d.metrics.slices_fid import SliceNetwork, middle_slices, slice_features
 
 
 class Means(nn.Module):

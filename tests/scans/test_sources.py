@@ -2,8 +2,8 @@
 
 import pytest
 
-from stylegan3d.dataset.sources import find_sources, split_of
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.scans.sources import find_sources, split_of
 
 
 def test_sources_of_a_bids_tree(tmp_path):

@@ -1,0 +1,5 @@
+"""Brains of the tests of pictures."""
+
+from blobs import blobs, space
+
+__all__ = ["blobs", "space"]
