@@ -2,12 +2,13 @@
 
 A case holds its scan: the whole head, the brain before and after resampling, about 70 MB. For all
 but the current case these arrays are memory-mapped from unlinked temporary files, which disappear
-with the process.
+with the process. A scan that is opened again shares the file of the first time.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import tempfile
 import weakref
@@ -30,6 +31,9 @@ LEAST_BYTES = 2**19
 #: Where in the file an array may begin.
 _ALIGNED = 64
 
+#: Arrays on disk by the hash of their content, as long as a case has them.
+Kept = weakref.WeakValueDictionary[bytes, np.ndarray]
+
 
 class Parking(QObject):
     """Moves the scans of inactive cases to disk, one patient at a time, off the GUI thread."""
@@ -40,6 +44,7 @@ class Parking(QObject):
         self.job = LongJob(self)
         self.job.finished.connect(self._on_parked)
         self._done: weakref.WeakSet[Case] = weakref.WeakSet()
+        self._kept: Kept = weakref.WeakValueDictionary()
         session.projectedChanged.connect(self._look)
         session.caseChanged.connect(self._look)
 
@@ -57,7 +62,7 @@ class Parking(QObject):
         if waiting:
             first = waiting[0]
             together = [case for case in waiting if case.scan is first.scan]
-            self.job.start(park, together, self.session.folder)
+            self.job.start(park, together, self.session.folder, self._kept)
 
     def _on_parked(self, result: list[tuple[Case, Case]]) -> None:
         for old, new in result:
@@ -66,37 +71,44 @@ class Parking(QObject):
         self._look()
 
 
-def park(report: Report, cases: list[Case], folder: Path) -> list[tuple[Case, Case]]:
+def park(report: Report, cases: list[Case], folder: Path, kept: Kept) -> list[tuple[Case, Case]]:
     """Pairs of each case of one scan and its copy with the scan on disk.
 
     All arrays of a scan share one file, for each map of one keeps it open and a process may open
-    only so many.
+    only so many. Arrays that are in `kept` are taken from there, others are added.
     """
     report(0, 1)
-    places: dict[int, int] = {}
+    there: dict[int, np.ndarray] = {}
+    places: dict[int, tuple[int, bytes]] = {}
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
 
             def write(array: np.ndarray) -> np.ndarray:
                 if array.nbytes >= LEAST_BYTES and not isinstance(array, np.memmap):
-                    places[id(array)] = file.tell()
-                    file.write(np.ascontiguousarray(array).data)
-                    file.seek(-file.tell() % _ALIGNED, os.SEEK_CUR)
+                    data = np.ascontiguousarray(array)
+                    key = hashlib.sha256(f"{data.dtype.str} {data.shape} ".encode())
+                    key.update(data.data)
+                    known = kept.get(key.digest())
+                    if known is not None:
+                        there[id(array)] = known
+                    else:
+                        places[id(array)] = file.tell(), key.digest()
+                        file.write(data.data)
+                        file.seek(-file.tell() % _ALIGNED, os.SEEK_CUR)
                 return array
 
             _replaced(cases, write)
-            if not places:
-                return [(case, case) for case in cases]
             file.flush()
-            mapped = np.memmap(file, dtype=np.uint8, mode="c")
+            mapped = np.memmap(file, dtype=np.uint8, mode="c") if places else np.empty(0, np.uint8)
     except OSError:  # the disk is full
         return [(case, case) for case in cases]
 
     def read(array: np.ndarray) -> np.ndarray:
-        if id(array) not in places:
-            return array
-        part = mapped[places[id(array)] :][: array.nbytes]
-        return part.view(array.dtype).reshape(array.shape)
+        if id(array) in places:
+            place, key = places[id(array)]
+            part = mapped[place:][: array.nbytes].view(array.dtype).reshape(array.shape)
+            there[id(array)] = kept[key] = part
+        return there.get(id(array), array)
 
     return list(zip(cases, _replaced(cases, read), strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_a_scan_projected_again_stays_in_memory(session, qtbot):
 def test_without_room_on_the_disk_it_stays_in_memory(tmp_path, monkeypatch):
     case = projected(1)
     for place in (tmp_path / "gone", tmp_path):
-        ((old, new),) = park(lambda *_: None, [case], place)
+        ((old, new),) = park(lambda *_: None, [case], place, WeakValueDictionary())
         assert old is new is case
 
         def full(**_):
@@ -88,7 +89,7 @@ def test_without_room_on_the_disk_it_stays_in_memory(tmp_path, monkeypatch):
 def test_all_of_a_scan_is_in_one_open_file(tmp_path):
     """A day's scans would otherwise reach the number of files that a process may open."""
     case = replace(projected(1), residual_z=np.ones(SHAPE), layer=(np.ones(SHAPE), {}, "image"))
-    ((_, new),) = park(lambda *_: None, [case], tmp_path)
+    ((_, new),) = park(lambda *_: None, [case], tmp_path, WeakValueDictionary())
     arrays = {
         "scan": (case.scan.data, new.scan.data),
         "volume": (case.aligned.volume, new.aligned.volume),
@@ -100,3 +101,17 @@ def test_all_of_a_scan_is_in_one_open_file(tmp_path):
         assert now.dtype == was.dtype, name
         assert np.array_equal(was, now), name
     assert len({id(now._mmap) for _, now in arrays.values()}) == 1
+
+
+def test_a_scan_opened_again_takes_no_second_file(tmp_path):
+    """A person compares and goes back all day, with the same few scans."""
+    kept = WeakValueDictionary()
+    ((_, first),) = park(lambda *_: None, [projected(1)], tmp_path, kept)
+    ((_, again),) = park(lambda *_: None, [projected(1)], tmp_path, kept)
+    ((_, other),) = park(lambda *_: None, [projected(2)], tmp_path, kept)
+    assert again.scan.data is first.scan.data
+    assert again.aligned.volume is first.aligned.volume
+    assert not np.shares_memory(other.scan.data, first.scan.data)
+    assert np.array_equal(other.scan.data, projected(2).scan.data)
+    del first, again
+    assert len(kept) == 2, "what no case has any more was kept"
