@@ -30,7 +30,8 @@ from stylegan3d.measures.regions import region_masks
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.deformation import exponential
 from stylegan3d.recipe.direction_file import find_step
-from stylegan3d.render.carried import CarriedDetail, Original
+from stylegan3d.render.carried import CarriedDetail
+from stylegan3d.render.editable import Original
 from stylegan3d.render.movement import composed, deformed_anatomy
 from stylegan3d.segmentation.classes import CLASSES, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter

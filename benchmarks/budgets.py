@@ -22,7 +22,8 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.projection import Projection
 from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.recipe.direction_file import find_step
-from stylegan3d.render.carried import CarriedDetail, Original
+from stylegan3d.render.carried import CarriedDetail
+from stylegan3d.render.editable import Original
 from stylegan3d.scans import AlignedScan
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 

@@ -34,7 +34,8 @@ from stylegan3d.metrics.cross_validation import told_by_measures
 from stylegan3d.model.generator import Generator
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.direction_file import find_step
-from stylegan3d.render.carried import CarriedDetail, Original
+from stylegan3d.render.carried import CarriedDetail
+from stylegan3d.render.editable import Original
 from stylegan3d.scans import Scan
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter

@@ -57,6 +57,7 @@ class Comparison(QObject):
         self.recipe: Recipe | None = None
         #: The volume of the view "painted".
         self.painted: tuple[Provenance, np.ndarray] | None = None
+        self._painted_scan: Unsharp | None = None
         #: The latest pictures with voxels of the scan's size, by what they are shown as.
         self._sharp: deque[tuple[object, Upright]] = deque(maxlen=SHARP_KEPT)
         self._placed: AlignedScan | None = None
@@ -121,7 +122,8 @@ class Comparison(QObject):
     def forget_model(self) -> None:
         """Another model was opened; its first picture is not rendered yet."""
         self.outline.hide()
-        self.picture, self.recipe, self.painted = None, None, None
+        self.picture, self.recipe = None, None
+        self.painted, self._painted_scan = None, None
         self._sharp.clear()
 
     def place(self, picture: Picture) -> None:
@@ -133,9 +135,14 @@ class Comparison(QObject):
         """Show the newest picture itself; draw it again if it is shown already."""
         self.session.look(self.session.shown.what if self.is_picture else "recipe")
 
-    def show_painted(self, provenance: Provenance, volume: np.ndarray) -> None:
-        """Show a brain generated from labels, the one before, or their difference."""
-        self.painted = provenance, volume
+    def show_painted(
+        self, provenance: Provenance, volume: np.ndarray, scan: Unsharp | None = None
+    ) -> None:
+        """Show a brain generated from labels, the one before, or their difference.
+
+        `scan` is what was done to a scan, if that is what the volume shows.
+        """
+        self.painted, self._painted_scan = (provenance, volume), scan
         self.session.look("painted")
 
     def show_filled(self, case: Case, volume: np.ndarray) -> None:
@@ -158,20 +165,28 @@ class Comparison(QObject):
 
         Brains that are compared stay on one grid.
         """
-        found = self._of_a_scan
+        found = self.of_a_scan
         if found is None or self.session.shown.comparison != "off":
             return None
         return None if self._sharp_of(found.picture) is not None else found
 
     @property
-    def _of_a_scan(self) -> Unsharp | None:
+    def of_a_scan(self) -> Unsharp | None:
         """The scan that is shown, and what was done to it."""
-        view, picture, recipe = self.view, self.picture, self.recipe
+        view = self.view
+        if view == "painted":
+            return self._painted_scan
         if view == "scan" and (placed := self.session.placed) is not None:
             return Unsharp(placed, placed)
         if view == "unusual" and (case := self.session.result) is not None and case.aligned:
             return Unsharp(case.aligned, case.aligned)
-        if view != "edited" or picture is None or recipe is None or picture.quality != "full":
+        return self.of_picture if view == "edited" else None
+
+    @property
+    def of_picture(self) -> Unsharp | None:
+        """The scan in the newest picture, whatever is shown; None for a model's brain."""
+        picture, recipe = self.picture, self.recipe
+        if picture is None or recipe is None or picture.quality != "full":
             return None
         detail = recipe.worn_detail
         case = None if detail is None else self.session.find_projected(detail.source)
@@ -183,7 +198,7 @@ class Comparison(QObject):
     def sharpen(self, picture: object, shown: Upright) -> None:
         """There is a sharp version of a picture (`unsharp`): show it, if that still is what is."""
         self._sharp.append((picture, shown))
-        now = self._of_a_scan
+        now = self.of_a_scan
         if now is not None and now.picture is picture:
             self._draw()
 
@@ -208,7 +223,9 @@ class Comparison(QObject):
         if what == "search":
             return
         if what == "painted" and self.painted is not None:
-            self._show_volume(*self.painted)
+            provenance, volume = self.painted
+            scan = self._painted_scan
+            self._show_volume(provenance, volume, None if scan is None else scan.picture)
         elif what == "scan" and self._show_scan():
             return
         elif what == "unusual" and (case := self.session.result) and case.residual_z is not None:
@@ -278,11 +295,14 @@ class Comparison(QObject):
         provenance = Provenance("scan", case.name)
         self.stage.show(sharp or shown, provenance, coarse=None if sharp is None else shown)
 
-    def _show_volume(self, provenance: Provenance, volume: np.ndarray) -> None:
-        """A volume on the generator's grid that no recipe made."""
+    def _show_volume(
+        self, provenance: Provenance, volume: np.ndarray, picture: object = None
+    ) -> None:
+        """A volume on the generator's grid that no recipe made; a `picture` may be sharp."""
         if self.session.generator is not None:
             shown = upright(volume, self.session.generator.affine)
-            self.stage.show(shown, provenance)
+            sharp = None if picture is None else self._sharp_of(picture)
+            self.stage.show(sharp or shown, provenance, coarse=None if sharp is None else shown)
             self._tell()
 
     def _tell(self, *, outlined: bool = False) -> None:

@@ -11,7 +11,7 @@ from stylegan3d.errors import ScanError
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.recipe.recipe import Source
-    from stylegan3d.render.carried import Original
+    from stylegan3d.render.editable import Original
     from stylegan3d.scans import AlignedScan
 
 NOT_OPEN = _(
@@ -40,7 +40,7 @@ class Originals:
         ScanError
             If it is not open in this session, or not yet.
         """
-        from stylegan3d.render.carried import Original
+        from stylegan3d.render.editable import Original
 
         case = self._session.find_projected(source)
         if case is None or case.aligned is None:

@@ -26,7 +26,11 @@ def name_of(session: Session, source: Source) -> str:
 
 def subject_of(session: Session, recipe: Recipe) -> str:
     """What the picture of a recipe shows, in a few words for panels and tables."""
-    told = provenance_of(session, recipe)
+    return in_words(provenance_of(session, recipe)) or describe_recipe(recipe)
+
+
+def in_words(told: Provenance) -> str:
+    """What a picture of this provenance shows; empty for a random brain."""
     if told.kind == "scan":
         return _("Scan {name}").format(name=told.name)
     if told.kind == "edited":
@@ -34,7 +38,7 @@ def subject_of(session: Session, recipe: Recipe) -> str:
     if told.kind == "reconstruction":
         words = _("Reconstruction of {name}").format(name=told.name)
         return ", ".join(filter(None, (words, told.what)))
-    return told.what or describe_recipe(recipe)
+    return told.what
 
 
 def provenance_of(session: Session, recipe: Recipe, *, amounts: bool = True) -> Provenance:

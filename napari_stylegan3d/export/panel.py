@@ -184,7 +184,10 @@ class ExportPanel(Panel):
         self.edited_name.setVisible(edited)
         if edited:
             name = volume_name(shown, native=True)
-            self.edited_name.setText(_("{name}, on the scan's own grid").format(name=name))
+            told = _("{name}, on the scan's own grid").format(name=name)
+            if self.session.shown.what == "painted":
+                told += "\n" + _("Without edited labels: save those under Labels.")
+            self.edited_name.setText(told)
         grid = _("Save on the model's grid") if edited else _("Save volume")
         self.save.setText(grid)
         self.save.setProperty("role", "" if edited else "primary")

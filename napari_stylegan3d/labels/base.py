@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
+from napari_stylegan3d.core.jobs import Unsharp
 from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin
 from napari_stylegan3d.views.captions import NOBODY, Provenance
@@ -31,15 +33,16 @@ def base_of(comparison: Comparison, session: Session) -> tuple[Base | None, str]
     picture = comparison.picture
     if picture is None or recipe is None or generator is None or picture.quality != "full":
         return None, UNREADY
-    provenance = provenance_of(session, recipe)
-    return of_recipe(recipe, picture.rendered, generator.hash, provenance), ""
+    base = of_recipe(recipe, picture.rendered, generator.hash, provenance_of(session, recipe))
+    return dataclasses.replace(base, scan=comparison.of_picture), ""
 
 
 def of_scan(name: str, aligned: AlignedScan) -> Base:
     """A scan on the model's grid."""
     title = _("Scan {name}").format(name=name)
     provenance = Provenance("scan", name)
-    return Base(title, aligned.volume, aligned.space, provenance, origin=Origin(None))
+    scan = Unsharp(aligned, aligned)
+    return Base(title, aligned.volume, aligned.space, provenance, origin=Origin(None), scan=scan)
 
 
 def of_recipe(
@@ -59,4 +62,5 @@ def relabelled(base: Base, fitted: Fitted) -> Base:
     if origin is not None and base.labels is not None:
         edits = (*origin.edits, (base.labels, fitted.labels))
         origin = Origin(origin.recipe, origin.model, edits)
-    return Base(title, fitted.volume, base.space, base.edited, origin=origin)
+    scan = fitted.scan(base)
+    return Base(title, fitted.volume, base.space, base.edited, origin=origin, scan=scan)

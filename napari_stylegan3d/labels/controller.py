@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.messages import tell_done
+from napari_stylegan3d.core.movement_map import show_movement
 from napari_stylegan3d.core.tissues import index_of, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels.base import base_of, relabelled
@@ -22,10 +24,13 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.labels.panel import LabelsBox
+    from napari_stylegan3d.views.arrows import Field
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.render.movement import Movement
 
 VIEW = "painted"
+UNMOVED = _("No label was edited yet: nothing moves.")
 #: Edits that can be undone.
 MOST_STEPS = 30
 
@@ -49,6 +54,9 @@ class Relabelling(QObject):
         self._reading, self._work = LatestWins(read_labels, self), LatestWins(fit, self)
         self._job = LongJob(self)
         self._asked: Wish | None = None
+        #: The movement that is mapped over the brain.
+        self._mapped: Movement | None = None
+        self._field: Field | None = None
         self._connect()
 
     def shutdown(self) -> None:
@@ -137,7 +145,7 @@ class Relabelling(QObject):
         labels = self.edited
         if self.base is not None and self.fitted is not None and labels is not None:
             self._settle()
-            self._put_by = self.base, Fitted(labels, self.fitted.volume), self._steps
+            self._put_by = self.base, dataclasses.replace(self.fitted, labels=labels), self._steps
 
     def _bring_back(self) -> None:
         if self._put_by is not None:
@@ -218,8 +226,9 @@ class Relabelling(QObject):
             self.changed.emit()
         elif wish is self._asked:
             self.fitted = fitted
-        self.box.show_look("after")
-        self.comparison.show_painted(wish.base.edited, fitted.volume)
+        if self.box.look != "movement":
+            self.box.show_look("after")
+        self._show_fitted(wish.base, fitted)
         self._on_view()
         self._tell()
 
@@ -230,11 +239,15 @@ class Relabelling(QObject):
         if key == "difference":
             told = Provenance("difference", self.base.provenance.name)
             self.comparison.show_painted(told, after - before)
-        elif key == "after":
-            self.comparison.show_painted(self.base.edited, after)
+        elif key == "before":
+            self.comparison.show_painted(self.base.provenance, before, self.base.scan)
         else:
-            self.comparison.show_painted(self.base.provenance, before)
+            self._show_fitted(self.base, self.fitted)
         self._on_view()
+        self._tell()
+
+    def _show_fitted(self, base: Base, fitted: Fitted) -> None:
+        self.comparison.show_painted(base.edited, fitted.volume, fitted.scan(base))
 
     def _undo(self) -> None:
         """Back to the labels before the last edit."""
@@ -281,19 +294,33 @@ class Relabelling(QObject):
             )
 
     def _on_view(self, _: Any = None) -> None:
-        """The labels are drawn where they belong."""
+        """The labels are drawn where they belong, and so is the map of movement."""
+        self._map_movement()
         if self.base is None:
             return
         ours = self.comparison.view == VIEW or self._is_base()
-        ours &= self.box.look != "difference"  # whose colours would mix with theirs
+        ours &= self.box.look not in ("difference", "movement")  # whose colours would mix
         shown = ours and self.box.header.isChecked() and self.box.outlines.isChecked()
         if not shown:
             self.box.paint.setChecked(False)  # which puts the brush down
         self.drawing.set_visible(shown)
 
+    def _map_movement(self) -> None:
+        """Draw where tissue has moved over the generated brain, or take that away."""
+        overlay, fitted = self.comparison.stage.overlay, self.fitted
+        wanted = self.comparison.view == VIEW and self.box.look == "movement"
+        moved = fitted.movement if wanted and fitted is not None else None
+        if moved is self._mapped:
+            return
+        if moved is None and overlay.field is self._field:
+            overlay.hide()
+        elif moved is not None and fitted is not None:
+            self.box.note.setText(show_movement(overlay, moved, fitted.volume) or UNMOVED)
+        self._mapped, self._field = moved, None if moved is None else overlay.field
+
     def _show_ours(self) -> None:
         """Labels are painted on the brain that they are of."""
-        compared = self.box.look == "difference"
+        compared = self.box.look in ("difference", "movement")
         if compared or (self.comparison.view != VIEW and not self._is_base()):
             self.box.show_look("after")
             self._look("after")
@@ -304,8 +331,10 @@ class Relabelling(QObject):
         return base is not None and self.base is not None and base.volume is self.base.volume
 
     def _tell(self) -> None:
-        """How large the chosen tissue is, and was."""
+        """How large the chosen tissue is, and was; of the map of movement, how far it moved."""
         labels = self.drawing.labels
+        if self._mapped is not None:
+            return
         if self.base is not None and self.base.labels is not None and labels is not None:
             tissue, space = self._tissue, self.base.space
             before, now = (size_ml(m, tissue, space) for m in (self.base.labels, labels))

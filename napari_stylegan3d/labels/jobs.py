@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stylegan3d.core.cores import beside_the_window
-from napari_stylegan3d.core.jobs import screen_dtype
+from napari_stylegan3d.core.jobs import Unsharp, screen_dtype
 from napari_stylegan3d.core.tissues import read_tissues
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.captions import NOBODY, Provenance
@@ -19,6 +19,7 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.render.movement import Movement
 
 EDITED_LABELS = _("edited labels")
 
@@ -61,6 +62,8 @@ class Base:
         Its tissues; None until they are segmented.
     origin : Origin or None
         How it can be made again; None if it cannot.
+    scan : Unsharp or None
+        The scan that it shows, and what was done to that; None for a model's brain.
     """
 
     title: str
@@ -69,14 +72,16 @@ class Base:
     provenance: Provenance = NOBODY
     labels: np.ndarray | None = None
     origin: Origin | None = None
+    scan: Unsharp | None = None
 
     @property
     def edited(self) -> Provenance:
         """Provenance of the brain with edited labels."""
         told = self.provenance
-        if told.kind not in ("scan", "edited"):
+        kind = "edited" if told.kind == "scan" else told.kind
+        if told == NOBODY:
             return NOBODY
-        return Provenance("edited", told.name, ", ".join(filter(None, (told.what, EDITED_LABELS))))
+        return Provenance(kind, told.name, ", ".join(filter(None, (told.what, EDITED_LABELS))))
 
     def with_labels(self, labels: np.ndarray) -> Base:
         """The same brain with its labels."""
@@ -106,10 +111,23 @@ class Wish:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """Edited labels, uint8 (X, Y, Z), and the brain generated from them, float32 (X, Y, Z)."""
+    """Edited labels, uint8 (X, Y, Z), and the brain generated from them, float32 (X, Y, Z).
+
+    `movement` is what was done to the brain, or to the scan that it shows, from its first edit on;
+    None for nothing.
+    """
 
     labels: np.ndarray
     volume: np.ndarray
+    movement: Movement | None = None
+
+    def scan(self, base: Base) -> Unsharp | None:
+        """The scan that it shows, and what was done to that; None for a model's brain."""
+        if base.scan is None:
+            return None
+        return dataclasses.replace(
+            base.scan, picture=self, movement=self.movement, volume=self.volume
+        )
 
 
 def read_labels(base: Base) -> Base:
@@ -133,25 +151,33 @@ def fit(wish: Wish) -> Fitted:
         if wish.mm:
             structure = labels == wish.tissue
             labels = resized(labels, structure, wish.mm, base.space.voxel_size)
-        volume = bundled_painter().repaint(base.volume, base.labels, labels, dtype=screen_dtype())
-    return Fitted(labels, volume)
+        made = bundled_painter().repaint(base.volume, base.labels, labels, dtype=screen_dtype())
+        first = None if base.scan is None else base.scan.movement
+        moved = made.movement if first is None else made.movement.after(first)
+    return Fitted(labels, made.volume, moved)
 
 
 def save_fitted(report: Report, wish: Wish, path: Path) -> list[Path]:
     """Generate in full precision; write the brain and its labels, both with sidecars, or nothing.
+
+    A scan is edited on its own grid; what changed and what moved are written beside it.
 
     Raises
     ------
     OutputError
         If they cannot be written.
     """
-    from stylegan3d.translation.files import save_relabelled
+    from stylegan3d.translation.files import Relabelled, save_relabelled
     from stylegan3d.translation.painter import bundled_painter
 
     base = wish.base
     assert base.labels is not None
     report(0, 1, _("Generating the brain"))
+    edit = Relabelled(base.title, base.volume, base.labels, wish.labels)
+    if base.scan is not None and base.edited.kind == "edited":
+        known = base.scan
+        edit = dataclasses.replace(
+            edit, scan=known.aligned, movement=known.movement, strength=known.strength
+        )
     # The dialog has already confirmed that an existing file may be replaced.
-    return save_relabelled(
-        path, bundled_painter(), base.title, base.volume, base.labels, wish.labels
-    )
+    return save_relabelled(path, bundled_painter(), edit)

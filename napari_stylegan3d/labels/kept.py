@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject
 
+from napari_stylegan3d.core.jobs import Unsharp
 from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.core.worker import LongJob, Report
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin, Wish, fit
@@ -137,10 +138,11 @@ def have_again(
     kept: KeptLabels,
     placed: tuple[str, AlignedScan] | None,
     provenance: Provenance,
+    detailed: AlignedScan | None,
 ) -> tuple[Base, Fitted]:
     """The brain before and the one that fits; of a scan, from where it is `placed` (name, scan).
 
-    `provenance` is that of the recipe's brain.
+    `provenance` is that of the recipe's brain, `detailed` the scan whose detail it shows.
 
     Raises
     ------
@@ -156,6 +158,11 @@ def have_again(
         renderer = loaded.renderer.companion(LAYERS_KEPT)
         rendered = render_recipe(renderer, origin.recipe, "full", report.should_stop)
         base = of_recipe(origin.recipe, rendered, loaded.generator.hash, provenance)
+        detail = origin.recipe.worn_detail
+        if detail is not None and detailed is not None:
+            volume, moved = rendered.volume, rendered.movement
+            scan = Unsharp(rendered, detailed, moved, detail.strength, volume)
+            base = dataclasses.replace(base, scan=scan)
     elif placed is not None:
         base = of_scan(*placed)
     else:
@@ -221,7 +228,11 @@ class KeptEdits(QObject):
         if loaded is not None and kept.origin.model in ("", loaded.generator.hash):
             recipe = kept.origin.recipe
             told = NOBODY if recipe is None else provenance_of(self.context.session, recipe)
-            self.job.start(have_again, loaded, kept, self.context.comparison.placed, told)
+            detail = None if recipe is None else recipe.worn_detail
+            case = None if detail is None else self.context.session.find_projected(detail.source)
+            detailed = None if case is None else case.aligned
+            placed = self.context.comparison.placed
+            self.job.start(have_again, loaded, kept, placed, told, detailed)
 
     def _on_done(self, result: tuple[Base, Fitted]) -> None:
         if self.relabelling.base is None:  # else the user has opened something else meanwhile

@@ -16,6 +16,14 @@ SHOWN = (
     ("before", _("Before"), _("The brain before the edits.")),
     ("after", _("After"), _("The brain generated from the edited labels.")),
     ("difference", _("Difference"), _("After minus before.")),
+    (
+        "movement",
+        _("Movement"),
+        _(
+            "Where the edits make tissue larger (orange) or smaller (blue), in %, and which way it "
+            "moves."
+        ),
+    ),
 )
 START = _("Segment the current brain, edit the tissue labels, and generate a matching brain.")
 
@@ -93,7 +101,7 @@ class LabelsBox(Fold):
 
     @property
     def look(self) -> str:
-        """Which of the brains is shown: "before", "after" or "difference"."""
+        """What is shown: a key of `SHOWN`."""
         return next((key for key, button in self.looks.items() if button.isChecked()), "after")
 
     def show_look(self, key: str) -> None:
@@ -175,7 +183,10 @@ class LabelsBox(Fold):
         self.save = controls.push_button(
             _("Save…"),
             "labels.save",
-            _("Save the generated brain and its labels, each with a sidecar."),
+            _(
+                "Save the generated brain and its labels, each with a sidecar; a scan on its own "
+                "grid, with\nwhat changed and what moved."
+            ),
         )
         self.close_labels = controls.push_button(
             _("Close"), "labels.close", _("Close the labels and show the brain before the edits.")

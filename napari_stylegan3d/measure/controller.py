@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.core.tissues import make_layer
-from napari_stylegan3d.core.whose import subject_of
+from napari_stylegan3d.core.whose import in_words, subject_of
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, open_norms, start_of
 from napari_stylegan3d.measure.panel import as_table
@@ -128,12 +128,7 @@ class Measuring(QObject):
         painted, generator = self.comparison.painted, self.session.generator
         if painted is None or generator is None or painted[0].kind == "difference":
             return None
-        name = painted[0].name
-        title = (
-            _("Scan of {name} with edited labels").format(name=name)
-            if name
-            else _("Brain with edited labels")
-        )
+        title = in_words(painted[0]) or _("Brain with edited labels")
         return Subject(title, painted[1], generator.space)
 
     def _scan(self) -> Subject | None:

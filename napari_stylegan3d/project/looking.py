@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject
 
+from napari_stylegan3d.core.movement_map import show_movement
 from napari_stylegan3d.project.looks import NO_EDIT
-from napari_stylegan3d.views.arrows import Field
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.recipe import Detail
@@ -17,17 +17,11 @@ from stylegan3d.recipe.recipe import Detail
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.project.looks import LookBar
-    from stylegan3d.geometry.space import Space
-    from stylegan3d.render.movement import Movement
+    from napari_stylegan3d.views.arrows import Field
 
-CHANGE = _("Volume change")
-#: The colours end at this change, in %, so that maps of all patients can be compared.
-LIMIT_PERCENT = 50.0
 UNUSUAL = _("Difference, in usual errors")
 #: The colours end at so many times the usual error.
 LIMIT_Z = 10.0
-#: Share of a voxel that is brain, to count it.
-HALF = 0.5
 
 
 class Looking(QObject):
@@ -37,7 +31,9 @@ class Looking(QObject):
         super().__init__(context.dock)
         self.session, self.comparison = context.session, context.comparison
         self.bar = bar
+        #: Whether a map of ours lies over the scan, and its arrows.
         self._mapped = False
+        self._field: Field | None = None
         bar.viewRequested.connect(self.look)
         self.comparison.viewChanged.connect(self._on_view)
 
@@ -65,18 +61,15 @@ class Looking(QObject):
             self.bar.show_movement(None)
             if view == "unusual" and self._show_unusual():
                 return
-            if self._mapped:
-                self._mapped = False
+            if self._mapped and overlay.field is self._field:  # else it is another's by now
                 overlay.hide()
+            self._mapped, self._field = False, None
             return
         self._mapped = True
         assert picture is not None
-        affine, brain = moved.space.affine, brain_on(moved.space, picture.rendered.volume)
-        shown = upright(volume_change(moved) * brain, affine)
-        # Tissue moves from where it was read: the other way than the map leads.
-        field = Field(-moved.displacement * brain, affine)
-        overlay.show(shown, CHANGE, "%", LIMIT_PERCENT, field)
-        self.bar.show_movement(in_words(moved, brain))
+        told = show_movement(overlay, moved, picture.rendered.volume)
+        self._field = overlay.field
+        self.bar.show_movement(told or NO_EDIT)
 
     def _show_unusual(self) -> bool:
         """Colour what stands out in the scan of the session's result; whether that is known."""
@@ -87,7 +80,7 @@ class Looking(QObject):
             return False
         z = np.where(np.abs(case.residual_z) >= THRESHOLD, case.residual_z, 0)
         shown = upright(z.astype(np.float32), case.aligned.space.affine)
-        self._mapped = True
+        self._mapped, self._field = True, None
         self.comparison.stage.overlay.show(shown, UNUSUAL, "", LIMIT_Z)
         return True
 
@@ -99,34 +92,3 @@ class Looking(QObject):
         dims = self.comparison.stage.viewer.dims
         if dims.ndim == len(center_mm):
             dims.point = tuple(center_mm)
-
-
-def volume_change(moved: Movement) -> np.ndarray:
-    """How much larger tissue has become, in % (X, Y, Z); below 0: smaller."""
-    return np.asarray(100 / moved.jacobian - 100, np.float32)
-
-
-def brain_on(space: Space, volume: np.ndarray) -> np.ndarray:
-    """Where a volume (X, Y, Z) shows brain, on a grid of the same extent; bool."""
-    import torch
-    import torch.nn.functional as F
-
-    inside = torch.from_numpy((volume > 0).astype(np.float32))[None, None]
-    return (F.interpolate(inside, space.shape, mode="area")[0, 0] > HALF).numpy()
-
-
-def in_words(moved: Movement, brain: np.ndarray) -> str:
-    """What an edit moves in the brain (X, Y, Z), in figures."""
-    if not (moved.displacement * brain).any():
-        return NO_EDIT
-    gained = moved.gained_ml * brain
-    far = moved.moved_mm[brain]
-    return _(
-        "Tissue gains {more:.1f} ml and loses {less:.1f} ml; it moves by {median:.1f} mm in the "
-        "median, {most:.1f} mm at most. Arrows are drawn 3 times as long."
-    ).format(
-        more=float(gained[gained > 0].sum()),
-        less=-float(gained[gained < 0].sum()),
-        median=float(np.median(far)),
-        most=float(far.max()),
-    )

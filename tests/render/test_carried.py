@@ -13,7 +13,8 @@ from stylegan3d.model.loading import load
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.deformation import add_identity, exponential, read_at
 from stylegan3d.recipe.direction_file import find_step
-from stylegan3d.render.carried import CarriedDetail, Original
+from stylegan3d.render.carried import CarriedDetail
+from stylegan3d.render.editable import Original
 from stylegan3d.render.movement import (
     Movement,
     Mover,

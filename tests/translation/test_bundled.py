@@ -57,7 +57,7 @@ def test_larger_ventricles_are_found_again_and_nothing_else_moves(brain):
     painter, (volume, labels) = bundled_painter(), brain
     ventricle = CLASSES.index("ventricle")
     asked = resized(labels, labels == ventricle, 3.0, painter.space.voxel_size)
-    made = painter.repaint(volume, labels, asked)
+    made = painter.repaint(volume, labels, asked).volume
     found = read(made)
     assert dice_scores(found, asked)["ventricle"] > 0.85
     assert (found == ventricle).sum() > 1.5 * (labels == ventricle).sum()

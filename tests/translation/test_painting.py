@@ -3,11 +3,16 @@
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from labelled_phantoms import INTENSITIES, SPACE, VALUES, brain, tissues
 from scipy import ndimage
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.networks.deformation import resize
+from stylegan3d.render.editable import EditableScan, Original
+from stylegan3d.render.movement import Movement
 from stylegan3d.scans import read_scan
+from stylegan3d.scans.native import pack_mask
 from stylegan3d.translation.edits import resized
 from stylegan3d.translation.files import Resize
 from stylegan3d.translation.maps import place_map
@@ -48,10 +53,10 @@ def test_maps_that_cannot_be_painted_are_refused(painter):
 def test_a_repainted_brain_is_itself_where_no_label_changed(painter):
     before = tissues()
     volume = brain(before, 3) / np.float32(255)
-    assert np.array_equal(painter.repaint(volume, before, before), volume)
+    assert np.array_equal(painter.repaint(volume, before, before).volume, volume)
     after = before.copy()
     after[14:16, 11:13, 8:10] = 4
-    made = painter.repaint(volume, before, after)
+    made = painter.repaint(volume, before, after).volume
     far = ndimage.distance_transform_edt(after == before, VOXEL) > REACH_MM
     assert far.sum() > 1000
     assert np.array_equal(made[far], volume[far])
@@ -60,6 +65,51 @@ def test_a_repainted_brain_is_itself_where_no_label_changed(painter):
     # As it paints the whole map, but for what it was not shown.
     assert abs(made - painter.paint(after, None, contrast))[changed].mean() < 0.05
     assert made[changed].mean() < volume[changed].mean() - 0.2
+
+
+def test_edited_labels_move_the_scan_itself_and_come_after_other_edits(painter):
+    """A scan twice as fine as the painter's grid, in units of 400."""
+    before = tissues()
+    volume = brain(before, 3) / np.float32(255)
+    fine = SPACE.resized(tuple(2 * n for n in SPACE.shape))
+    data = 400 * enlarged(volume, fine.shape)
+    described = {
+        "shape": list(fine.shape),
+        "affine": fine.affine.tolist(),
+        "rigid": np.eye(4).tolist(),
+        "model_affine": SPACE.affine.tolist(),
+        "intensity_scale": 400.0,
+        "brain_mask": pack_mask(before > 0),
+    }
+    scan = EditableScan(Original(data, described, volume), SPACE)
+    after = resized(before, before == 4, 3.0, VOXEL)
+    made = painter.repaint(volume, before, after)
+    moved = scan.placed(made.movement)
+    assert moved.jacobian.min() > 0
+    assert moved.gained_ml[after == 4].sum() > 0.5, "tissue gave way"
+    assert 1 < moved.moved_mm.max() < 10
+    assert (moved.covered[(after != before)] > 0).any()
+    edited = scan.edited(moved) / 400
+    inner = ndimage.distance_transform_edt(before > 0, VOXEL) > 6
+    expected = enlarged(made.volume, fine.shape)
+    within = enlarged(inner.astype(np.float32), fine.shape) > 0.9
+    assert np.abs(edited - expected)[within].mean() < 0.02
+    assert np.abs(data / 400 - expected)[within].mean() > 0.04
+    far = ndimage.distance_transform_edt(after == before, VOXEL) > REACH_MM + 8
+    same = enlarged(far.astype(np.float32), fine.shape) == 1
+    assert same.sum() > 1000
+    assert np.array_equal(edited[same], data[same] / 400)
+    # After a shift of all by a voxel, labels that were shifted, too: the same, shifted.
+    shift = np.zeros((3, *SPACE.shape), np.float32)
+    shift[1] = VOXEL[1]
+    first = Movement(shift, np.zeros(SPACE.shape, np.float32), SPACE)
+    rolled = painter.repaint(*(np.roll(image, -1, 1) for image in (volume, before, after)))
+    both = rolled.movement.after(first)
+    np.testing.assert_allclose(scan.frame(both)[inner], rolled.volume[inner], atol=0.01)
+
+
+def enlarged(volume, shape):
+    return resize(torch.from_numpy(volume)[None, None], shape)[0, 0].numpy()
 
 
 def ball(radius, shape=(40, 40, 40), middle=(20, 20, 20)):

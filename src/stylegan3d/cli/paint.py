@@ -174,7 +174,7 @@ def _made(
         contrast = painter.contrast_of(brain, read)
     if onto:
         tissues = edited(placed.tissues, edits, painter)
-        volume = painter.repaint(brain, read, tissues)
+        volume = painter.repaint(brain, read, tissues).volume
     else:
         volume, tissues = painted(placed, painter, contrast, edits)
     agreement: dict[str, float] = {}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nibabel as nib
 import numpy as np
 
 from stylegan3d.errors import LatentError, OutputError, ScanError
@@ -19,17 +18,17 @@ from stylegan3d.outputs.results import native_scan, sidecar, volume_name, write_
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.parts import Detail, Source
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.render.carried import Details, Original
-from stylegan3d.render.movement import Movement
+from stylegan3d.render.carried import Details
+from stylegan3d.render.edit_files import ABOUT, edited_scan_files
+from stylegan3d.render.editable import Original
 from stylegan3d.render.recipes import EditedScan, edited_scan, render_recipe
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan, second_image
 from stylegan3d.scans.checks import READ_ERRORS
-from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.native import unpack_mask
 from stylegan3d.scans.opening import open_image
 from stylegan3d.storage import volumes
-from stylegan3d.storage.about import EDITED_SCAN, PROGRAM
+from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.hashing import sha256_of
 
@@ -39,17 +38,10 @@ if TYPE_CHECKING:
 
 #: Share of the brain's voxels that are above 0.
 SAME_OUTLINE = 0.95
-ABOUT = {
-    "Scan": (
-        EDITED_SCAN + ": the detail of the scan, moved and changed in intensity as in an edit of "
-        "its reconstruction by {name}. Not a measurement."
-    ),
-    "Change": EDITED_SCAN + ": the change in intensity by the edit, edited minus original scan.",
-    "Movement": (
-        EDITED_SCAN + ": how the edit moves tissue. At each point the vector, in mm to the right, "
-        "front and top, to the place in the original scan that is shown there."
-    ),
-}
+HOW = (
+    "the detail of the scan, moved and changed in intensity as in an edit of its reconstruction by "
+    "{name}"
+)
 
 
 def edit_names(recipe: Recipe, out: str | Path) -> dict[str, Path]:
@@ -239,28 +231,16 @@ def edit_files(
     names, generator = edit_names(recipe, out), renderer.generator
     edited = edited or edited_scan(renderer, recipe)
     carried, moved = edited.carried, edited.movement
-    images = {
-        "Scan": carried.image(edited.data),
-        "Change": carried.image(edited.data - carried.data),
-        "Movement": _vectors(moved, carried.rigid),
-    }
-    own = Space(carried.data.shape, images["Scan"].affine)
-    stripped = extracted_mask(carried.data, own) is not None
-    files: dict[Path, bytes] = {}
-    for what, image in images.items():
-        text = sidecar(recipe, generator, folder=names[what].parent, native=True)
-        text["Description"] = ABOUT[what].format(name=generator.name)
-        scan = source_uri(names[what].parent, str(carried.original.described["path"]))
-        text["Sources"] = [*text["Sources"], scan]
-        # The edited scan is as the scan was; nothing else is there outside the brain.
-        text["SkullStripped"] = what != "Scan" or stripped
-        text["Movement"] = _in_figures(moved)
-        if what == "Movement":
-            text["Units"] = "mm"
-            text["Grid"] = "the model's field of view in the scan's space"
-        description = f"{PROGRAM} edit by {generator.name}"
-        files |= volumes.volume_files(names[what], image, description=description, sidecar=text)
-    return files
+    scan = str(carried.original.described["path"])
+
+    def text(folder: Path) -> dict[str, Any]:
+        told = sidecar(recipe, generator, folder=folder, native=True)
+        return told | {"Sources": [*told["Sources"], source_uri(folder, scan)]}
+
+    how, description = HOW.format(name=generator.name), f"{PROGRAM} edit by {generator.name}"
+    return edited_scan_files(
+        carried, edited.data, moved, names, text, how=how, description=description
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,29 +310,4 @@ def save_edit(
     shown = {"scan": edited.carried.aligned, "edited": render_recipe(renderer, recipe).volume}
     tissues = {what: read_tissues(volume, generator.space) for what, volume in shown.items()}
     files.sort(key=lambda path: path != names["Scan"])
-    return SavedEdit(files, _in_figures(edited.movement), tissues)
-
-
-def _vectors(moved: Movement, rigid: np.ndarray) -> nib.Nifti1Image:
-    """The displacement (X, Y, Z, 1, 3) in millimetres, in the scan's space."""
-    turned = np.einsum("ji,jxyz->xyzi", rigid[:3, :3], moved.displacement)
-    image = nib.Nifti1Image(
-        turned[:, :, :, None].astype(np.float32), np.linalg.inv(rigid) @ moved.space.affine
-    )
-    image.header.set_xyzt_units("mm")
-    image.header.set_intent("displacement vector")
-    return image
-
-
-def _in_figures(moved: Movement) -> dict[str, float]:
-    """Tissue movement in mm, and the largest and smallest change of volume."""
-    far = moved.moved_mm[moved.moved_mm > 0]
-    median, most = (float(np.percentile(far, p)) if far.size else 0.0 for p in (50, 99))
-    jacobian = moved.jacobian
-    return {
-        "MedianMm": round(median, 3),
-        "Percentile99Mm": round(most, 3),
-        "MaximumMm": round(float(far.max()) if far.size else 0.0, 3),
-        "LeastJacobian": round(float(jacobian.min()), 3),
-        "LargestJacobian": round(float(jacobian.max()), 3),
-    }
+    return SavedEdit(files, edited.movement.figures, tissues)

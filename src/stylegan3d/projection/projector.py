@@ -27,7 +27,8 @@ from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Latent
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.render.carried import CarriedDetail, Original
+from stylegan3d.render.carried import CarriedDetail
+from stylegan3d.render.editable import Original
 from stylegan3d.render.recipes import EditedScan, edited_moment
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan

@@ -20,7 +20,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spli
 from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import read_at
-from stylegan3d.render.movement import Movement, turned
+from stylegan3d.render.movement import Movement, repainted, turned
 from stylegan3d.scans.native import Way
 
 if TYPE_CHECKING:
@@ -159,8 +159,9 @@ class FineScan:
         result = self.unedited.copy()
         if moved.is_nothing:
             return result
-        touched = (moved.moved_mm > 0) | (moved.change != 0)
-        near = F.max_pool3d(torch.from_numpy(touched)[None, None].float(), 3, stride=1, padding=1)
+        near = F.max_pool3d(
+            torch.from_numpy(moved.touched)[None, None].float(), 3, stride=1, padding=1
+        )
         reached = F.interpolate(near, self.space.shape, mode="nearest")[0, 0].numpy() > 0
         found = self._filled(result, reached, moved, should_stop)
         return None if should_stop is not None and should_stop() else found
@@ -190,18 +191,17 @@ class FineScan:
                 plane[:, there]
                 + (self._origin + self._matrix[:, 0] * i).astype(np.float32)[:, None]
             )
-            change: np.ndarray | np.float32 = np.float32(0)
-            still = None
+            greys, still = np.zeros((1, 1), np.float32), None
             if fields is not None:
                 values = read_at(fields, at[None, :, None, None])[0, :, 0, 0]
-                steps, change = values[:3].numpy(), values[3].numpy()
+                steps, greys = values[:3].numpy(), values[6:].numpy()
                 read = read + steps
-                at = at + values[4:7]
-                still = (steps == 0).all(axis=0) & (change == 0)
+                at = at + values[3:6]
+                still = (steps == 0).all(axis=0) & (greys == 0).all(axis=0)
             known = read_at(self._known, at[None, :, None, None])[0, :, 0, 0].numpy()
             value = map_coordinates(self._spline, read, np.float32, 3, "nearest", prefilter=False)
             value = np.where(known[0] > 0.5, np.clip(value * known[1], 0, BRIGHTEST), 0)
-            made = np.maximum(value + change, np.minimum(value, self._fluid))
+            made = np.maximum(repainted(value, greys), np.minimum(value, self._fluid))
             made = np.clip(made, 0, BRIGHTEST).astype(np.float32)
             result[i][there] = made if still is None else np.where(still, result[i][there], made)
 
@@ -211,8 +211,7 @@ class FineScan:
         return result
 
     def _fields(self, moved: Movement) -> torch.Tensor:
-        """Displacement in voxels of the scan, intensity, normalised offsets, [1, 7, X, Y, Z]."""
+        """Displacement in voxels of the scan, normalised offsets, then `Movement.greys`."""
         turn = np.linalg.inv(self._own.affine[:3, :3]) @ self._rigid[:3, :3].T
         steps = torch.from_numpy(turned(turn, moved.displacement))[None]
-        change = torch.from_numpy(np.ascontiguousarray(moved.change))[None, None]
-        return torch.cat([steps, change, moved.offsets], dim=1).float()
+        return torch.cat([steps, moved.offsets, moved.greys], dim=1).float()

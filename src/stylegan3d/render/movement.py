@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
+import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -79,11 +80,14 @@ class Movement:
         Intensity that is added there, in display units (1 = white).
     space : Space
         The grid: the model's field of view, coarser than its images where that is enough.
+    covered : ndarray, float32 (X, Y, Z), or None
+        Share from 0 to 1 that is painted over, so that `change` alone is left; None for nowhere.
     """
 
     displacement: np.ndarray
     change: np.ndarray
     space: Space
+    covered: np.ndarray | None = None
 
     @cached_property
     def jacobian(self) -> np.ndarray:
@@ -106,7 +110,60 @@ class Movement:
     @cached_property
     def is_nothing(self) -> bool:
         """Whether nothing moves and nothing changes."""
-        return not self.displacement.any() and not self.change.any()
+        painted = self.covered is not None and self.covered.any()
+        return not (painted or self.displacement.any() or self.change.any())
+
+    @cached_property
+    def touched(self) -> np.ndarray:
+        """Where it does anything, bool (X, Y, Z)."""
+        found = (self.moved_mm > 0) | (self.change != 0)
+        return np.asarray(found if self.covered is None else found | (self.covered > 0))
+
+    @cached_property
+    def greys(self) -> Tensor:
+        """`change`, then `covered` if there is any, [1, 1 or 2, X, Y, Z]: for `repainted`."""
+        fields = [self.change] if self.covered is None else [self.change, self.covered]
+        return torch.from_numpy(np.stack(fields).astype(np.float32))[None]
+
+    def after(self, first: Movement) -> Movement:
+        """What both do one after the other, in one movement on this one's grid.
+
+        It may fold where neither does: `EditableScan.placed` mends that.
+        """
+        if first.is_nothing or self.is_nothing:
+            return self if first.is_nothing else first
+        places = add_identity(self.offsets)
+        fields = torch.cat([torch.from_numpy(first.displacement)[None], first.greys], dim=1)
+        read = read_at(fields, places)[0].numpy()
+        left = np.ones(1, np.float32) if self.covered is None else 1 - self.covered
+        covered = self.covered if len(read) == 4 else 1 - left * (1 - read[4])
+        change = self.change + left * read[3]
+        return Movement(self.displacement + read[:3], change, self.space, covered)
+
+    def image(self, rigid: np.ndarray) -> nib.Nifti1Image:
+        """The displacement (X, Y, Z, 1, 3) in mm, where the scan lies.
+
+        `rigid` (4, 4) leads from the scan's RAS mm to those of the model.
+        """
+        vectors = np.einsum("ji,jxyz->xyzi", rigid[:3, :3], self.displacement)
+        affine = np.linalg.inv(rigid) @ self.space.affine
+        image = nib.Nifti1Image(vectors[:, :, :, None].astype(np.float32), affine)
+        image.header.set_xyzt_units("mm")
+        image.header.set_intent("displacement vector")
+        return image
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """How far tissue moves in mm, and the largest and smallest change of volume."""
+        far = self.moved_mm[self.moved_mm > 0]
+        median, most = (float(np.percentile(far, p)) if far.size else 0.0 for p in (50, 99))
+        return {
+            "MedianMm": round(median, 3),
+            "Percentile99Mm": round(most, 3),
+            "MaximumMm": round(float(far.max()) if far.size else 0.0, 3),
+            "LeastJacobian": round(float(self.jacobian.min()), 3),
+            "LargestJacobian": round(float(self.jacobian.max()), 3),
+        }
 
     @cached_property
     def offsets(self) -> Tensor:
@@ -120,6 +177,14 @@ def nothing_moves(space: Space) -> Movement:
     """No edit."""
     fields = np.zeros((4, *space.shape), np.float32)
     return Movement(fields[:3], fields[3], space)
+
+
+Values = TypeVar("Values", np.ndarray, Tensor)
+
+
+def repainted(values: Values, greys: Values) -> Values:
+    """Values (N) of a scan, changed and painted over by `Movement.greys` (1 or 2, N)."""
+    return (values if len(greys) == 1 else values * (1 - greys[1])) + greys[0]
 
 
 def deforms(generator: Generator) -> bool:
@@ -434,7 +499,8 @@ class Fading:
         placed = unfolded(replace(moved, displacement=moved.displacement * fade), fade > 0)
         displacement = placed.displacement
         displacement[:, placed.moved_mm < NOTHING_MM] = 0
-        return Movement(displacement, moved.change * fade, moved.space)
+        covered = None if moved.covered is None else moved.covered * fade
+        return Movement(displacement, moved.change * fade, moved.space, covered)
 
     def fade_on(self, space: Space) -> np.ndarray:
         """The fading on another grid of the model's field of view."""

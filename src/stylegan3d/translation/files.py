@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,23 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.render.edit_files import edited_scan_files
+from stylegan3d.render.editable import EditableScan, Original
+from stylegan3d.render.movement import Movement
+from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, volume_files, write_together
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.edits import resized
 from stylegan3d.translation.maps import PlacedMap
-from stylegan3d.translation.painter import Painter
+from stylegan3d.translation.painter import Painter, Repainted
 
 #: What the numbers in a map of tissues are, for its sidecar.
 LABELS = {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSES)}
@@ -113,16 +120,24 @@ def painted_files(
     affine: np.ndarray,
     about: dict[str, Any],
     painter: Painter,
-    sources: Sequence[Scan],
+    sources: Sequence[ScanData],
 ) -> dict[Path, bytes]:
     """The painted volume and its sidecar, not yet written: name to content."""
+    sidecar = _sidecar(path.parent, about, painter, sources)
+    description = f"{PROGRAM} {painter.name} {painter.hash[:8]}"
+    return volume_files(path, make_image(volume, affine), description=description, sidecar=sidecar)
+
+
+def _sidecar(
+    folder: Path, about: dict[str, Any], painter: Painter, sources: Sequence[ScanData]
+) -> dict[str, Any]:
     described = f"translation network {painter.name}, sha256 {painter.hash}"
-    sidecar = {
+    return {
         "Description": f"Synthetic T1-weighted brain painted by {painter.name} to fit labels. "
         "Not a measurement.",
         "IntendedUse": INTENDED_USE,
         "GeneratedBy": [{"Name": PROGRAM, "Version": version(), "Description": described}],
-        "Sources": [source_uri(path.parent, scan.path) for scan in sources],
+        "Sources": [source_uri(folder, scan.path) for scan in sources],
         "SourceSHA256": [scan.sha256 for scan in sources],
         "Model": {"Name": painter.name, "SHA256": painter.hash},
         "Units": "arbitrary",
@@ -130,62 +145,108 @@ def painted_files(
         "SkullStripped": True,
         **about,
     }
-    description = f"{PROGRAM} {painter.name} {painter.hash[:8]}"
-    return volume_files(path, make_image(volume, affine), description=description, sidecar=sidecar)
 
 
-def relabelled_files(
-    path: Path,
-    painter: Painter,
-    title: str,
-    brain: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-) -> dict[Path, bytes]:
-    """A brain with manually edited labels, and the labels; not yet written: name to content.
+@dataclass(frozen=True, eq=False)
+class Relabelled:
+    """A brain whose labels were edited by hand.
 
-    Parameters
+    Attributes
     ----------
-    path : Path
-        Path of the brain; its labels are written to `labels_path(path)`.
     title : str
         What it was before, in words.
     brain, before, after : ndarray, shape (X, Y, Z)
         On the painter's grid: the brain, its tissues, the edited ones.
+    scan : AlignedScan or None
+        The scan that the brain shows, if it does.
+    movement : Movement or None
+        What had been done to that scan before.
+    strength : float
+        Share of the scan's own detail in the brain, 0 to 1.
     """
-    volume, affine = painter.repaint(brain, before, after), painter.space.affine
+
+    title: str
+    brain: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    scan: AlignedScan | None = None
+    movement: Movement | None = None
+    strength: float = 1.0
+
+
+def relabelled_files(path: Path, painter: Painter, edit: Relabelled) -> dict[Path, bytes]:
+    """A brain with manually edited labels, and the labels; not yet written: name to content.
+
+    A scan is edited on its own grid, where its labels lie, too; beside it lie what changed and what
+    moved. `path` is that of the brain; its labels are written to `labels_path(path)`.
+    """
+    made = painter.repaint(edit.brain, edit.before, edit.after)
     about: dict[str, Any] = {
-        "EditedLabelsOf": title,
-        "VoxelsRelabelled": int((after != before).sum()),
-        "Contrast": contrast_entry(painter.contrast_of(brain, before)),
-        "SpatialReference": "the model's grid",
+        "EditedLabelsOf": edit.title,
+        "VoxelsRelabelled": int((edit.after != edit.before).sum()),
+        "Contrast": contrast_entry(painter.contrast_of(edit.brain, edit.before)),
+        "SpatialReference": "the model's grid" if edit.scan is None else "the scan's own grid",
         "Labels": labels_path(path).name,
     }
     said = {
         "Description": "Tissue labels edited by hand.",
         "IntendedUse": INTENDED_USE,
-        "LabelsOf": title,
+        "LabelsOf": edit.title,
         "Labels": LABELS,
     }
-    files = painted_files(path, volume, affine, about, painter, [])
-    image = make_image(after, affine)
+    if edit.scan is None:
+        affine = painter.space.affine
+        files = painted_files(path, made.volume, affine, about, painter, [])
+        image = make_image(edit.after, affine)
+    else:
+        files = _edited_scan(path, painter, edit, edit.scan, made, about)
+        image = native_labels(edit.after, edit.scan)
     return files | volume_files(labels_path(path), image, description="edited labels", sidecar=said)
 
 
-def save_relabelled(
+def _edited_scan(
     path: Path,
     painter: Painter,
-    title: str,
-    brain: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-) -> list[Path]:
-    """Write the files of `relabelled_files`, replacing existing ones; return their paths."""
+    edit: Relabelled,
+    aligned: AlignedScan,
+    made: Repainted,
+    about: dict[str, Any],
+) -> dict[Path, bytes]:
+    """The scan on its own grid, moved and painted on like the brain."""
+    scan = EditableScan(Original.of(aligned), painter.space)
+    first = edit.movement
+    moved = scan.placed(made.movement if first is None else made.movement.after(first))
+    data = scan.edited(moved)
+    if edit.strength < 1:
+        finer = data - scan.made(scan.frame(moved))
+        data = scan.made(made.volume) + np.float32(edit.strength) * finer
+    sidecar = _sidecar(path.parent, about, painter, [aligned.scan])
+    return edited_scan_files(
+        scan,
+        data,
+        moved,
+        {"Scan": path} | {what: _beside(path, what) for what in ("Change", "Movement")},
+        lambda _folder: sidecar | {"Intensity": "units of the scan"},
+        how=f"its tissue labels were edited by hand. Its own detail moves along; {painter.name} "
+        "painted tissue that no movement brings",
+        description=f"{PROGRAM} {painter.name} {painter.hash[:8]}",
+    )
+
+
+def save_relabelled(path: Path, painter: Painter, edit: Relabelled) -> list[Path]:
+    """Write the files of `relabelled_files`, replacing existing ones; their paths, brain first."""
     if not path.name.endswith(VOLUME_SUFFIX):  # as a user may type it
         path = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + VOLUME_SUFFIX)
-    files = relabelled_files(path, painter, title, brain, before, after)
+    files = relabelled_files(path, painter, edit)
     write_together(files, overwrite=True)
     return [path, labels_path(path)]
+
+
+def _beside(path: Path, what: str) -> Path:
+    """Such as sub-01_desc-editedChange_T1w.nii.gz for sub-01_desc-edited_T1w.nii.gz."""
+    stem = path.name.removesuffix(VOLUME_SUFFIX).removesuffix("_T1w")
+    stem = re.sub(r"_desc-[A-Za-z0-9]+$", "", stem)
+    return path.with_name(f"{stem}_desc-edited{what}_T1w{VOLUME_SUFFIX}")
 
 
 def labels_path(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,14 @@ from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import resize
 from stylegan3d.networks.resampling import inverse_haar
-from stylegan3d.render.movement import Movement, movement_between, unfolded
+from stylegan3d.render.movement import (
+    Movement,
+    movement_between,
+    nothing_moves,
+    repainted,
+    turned,
+    unfolded,
+)
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.translation.card import FOLDER, contrasts_of, space_of
 from stylegan3d.translation.codes import RegionTable
@@ -33,6 +41,22 @@ DETAIL_MM, REACH_MM = 4.0, 12.0
 MARGIN = 8
 
 Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True, eq=False)
+class Repainted:
+    """A brain whose labels were changed.
+
+    Attributes
+    ----------
+    volume : ndarray, shape (X, Y, Z), float32
+    movement : Movement
+        What was done to the brain, on the painter's grid; it can be put on a scan
+        (`render.editable`).
+    """
+
+    volume: np.ndarray
+    movement: Movement
 
 
 class Painter:
@@ -117,7 +141,7 @@ class Painter:
         after: np.ndarray,
         *,
         dtype: torch.dtype = torch.float32,
-    ) -> np.ndarray:
+    ) -> Repainted:
         """A brain whose labels were changed: its own detail moves along, and is painted over only
         where tissue is asked for that no movement brings.
 
@@ -134,7 +158,7 @@ class Painter:
 
         Returns
         -------
-        ndarray, shape (X, Y, Z), float32
+        Repainted
             Voxels farther than `REACH_MM` from every change are as they were. Nearer, it is the
             brain moved, read by a cubic spline; where the moved label is still not the one asked
             for, it is what `paint` gives in the brain's own contrast, and the brain's own detail
@@ -149,7 +173,7 @@ class Painter:
         self._check(after)
         changed = before != after
         if not changed.any():
-            return np.asarray(volume, np.float32).copy()
+            return Repainted(np.array(volume, np.float32), nothing_moves(self.space))
         contrast = self.contrast_of(volume, before)
         reach = int(np.ceil(REACH_MM / min(self.space.voxel_size)))
         box = self._box(changed, reach + MARGIN)
@@ -157,24 +181,27 @@ class Painter:
         none = np.zeros_like(before[box])
         old, new = (self._painted(m[box], none, contrast, box, dtype) for m in (before, after))
         reached = np.clip(2 * (1 - far / REACH_MM), 0, 1).astype(np.float32)
-        result = np.asarray(volume, np.float32).copy()
-        places = self._places(old, new, reached)
-        part, old = (_read(image, places, far < REACH_MM) for image in (result[box], old))
+        steps = self._steps(old, new, reached)
+        places = np.indices(far.shape, np.float32) + steps
+        own, old = (_read(image, places, far < REACH_MM) for image in (volume[box], old))
         moved = ndimage.map_coordinates(before[box], places, order=0, mode="nearest")
         wrong = moved != after[box]
-        painted = np.zeros(wrong.shape)
+        painted = np.zeros(wrong.shape, np.float32)
         if wrong.any():
             near = ndimage.distance_transform_edt(~wrong, self.space.voxel_size)
-            painted = np.clip(1 - near / DETAIL_MM, 0, 1)
-        part += (reached * (new - old) - painted * (part - old)).astype(np.float32)
+            painted = np.clip(1 - near / DETAIL_MM, 0, 1).astype(np.float32)
+        change = reached * (new - old) + painted * old
         # Nothing is left over where the brain ends now.
-        outside = ~ndimage.binary_dilation(after[box] > 0, iterations=SEAM)
-        part[outside & (far < DETAIL_MM)] = 0
-        result[box] = part
-        return np.maximum(result, 0, out=result)
+        outside = ~ndimage.binary_dilation(after[box] > 0, iterations=SEAM) & (far < DETAIL_MM)
+        painted[outside], change[outside] = 1, 0
+        result = np.array(volume, np.float32)
+        result[box] = repainted(own, np.stack([change, painted]))
+        return Repainted(
+            np.maximum(result, 0, out=result), self._movement(steps, change, painted, box)
+        )
 
-    def _places(self, before: np.ndarray, after: np.ndarray, reached: np.ndarray) -> np.ndarray:
-        """Where in a box to read what is shown there, voxels (3, X, Y, Z), float32.
+    def _steps(self, before: np.ndarray, after: np.ndarray, reached: np.ndarray) -> np.ndarray:
+        """How many voxels away to read what is shown in a box, (3, X, Y, Z), float32.
 
         `before` and `after` are its two paintings; nothing moves where `reached` is 0.
         """
@@ -182,9 +209,17 @@ class Painter:
         moved = movement_between(before, after, space, quick=True)
         offsets = resize(torch.from_numpy(moved.displacement)[None], space.shape)[0].numpy()
         whole = Movement(offsets * reached, np.zeros(space.shape, np.float32), space)
-        steps = unfolded(whole, reached > 0).displacement
         size = np.array(self.space.voxel_size, np.float32).reshape(3, 1, 1, 1)
-        return np.indices(space.shape, np.float32) + steps / size
+        return np.asarray(unfolded(whole, reached > 0).displacement / size)
+
+    def _movement(
+        self, steps: np.ndarray, change: np.ndarray, painted: np.ndarray, box: Box
+    ) -> Movement:
+        """What is done in a box of the grid, `steps` in voxels, as a movement of all of it."""
+        fields = np.zeros((5, *self.space.shape), np.float32)
+        fields[:3, *box] = turned(self.space.affine[:3, :3], steps)
+        fields[3, *box], fields[4, *box] = change, painted
+        return Movement(fields[:3], fields[3], self.space, fields[4])
 
     def contrast_of(self, volume: np.ndarray, tissues: np.ndarray) -> np.ndarray:
         """The contrast of a brain, float32 [14]; missing values are the subjects' mean."""

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from qtpy.QtTest import QTest
+from scipy import ndimage
 
+from napari_stylegan3d.core import sharpening
 from napari_stylegan3d.core import tissues as network
 from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
 from napari_stylegan3d.labels import jobs as relabelled
@@ -18,12 +20,14 @@ from napari_stylegan3d.labels.kept import KeptLabels
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import ScanError
 from stylegan3d.model.tiny import tiny_generator
-from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.recipe.recipe import Edit, Recipe
+from stylegan3d.render.fine import FineScan
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.segmentation.regions import REGIONS
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
+from stylegan3d.storage.about import EDITED_SCAN
 from stylegan3d.translation import painter as painting
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
@@ -329,6 +333,59 @@ def test_edited_labels_are_restored_with_their_session(window, part, ended):
     np.testing.assert_array_equal(window.volume, fitting)
     window.click("labels.undo")
     window.wait(lambda: count(window) < many)
+
+
+def test_edited_labels_move_a_projected_scan_itself(window, scan_file, tmp_path, monkeypatch):
+    """After an edit by a slider, too: sharp at rest, mapped, and saved where the scan lies."""
+    monkeypatch.setattr(sharpening, "REST_MS", 1)
+    explorer, part, case = window.explorer, window.explorer.relabelling, window.project(scan_file)
+    window.session.change(window.recipe.replace(edits=(Edit("PC 1", 2.0),)))
+    window.settle()
+    edited = explorer.comparison.picture.rendered
+    part.box.unfold()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    window.set("labels.resize", 8)
+    window.wait(lambda: part.fitted is not None and part.fitted.movement is not None)
+    fine = FineScan(case.aligned)
+    expected = fine.edited(part.fitted.movement)
+    window.wait(lambda: window.volume.shape == fine.space.shape)
+    np.testing.assert_array_equal(window.volume, expected)
+    assert np.abs(expected - fine.edited(edited.movement)).max() > 0.1
+    assert window.captions == {f"sub-07: PC 1 +2 sd, edited labels\n{EDITED_SCAN}"}
+    window.click("labels.show.movement")
+    overlay, told = explorer.stage.overlay, window.find("labels.note").text()
+    assert (overlay.legend.unit, overlay.field is None) == ("%", False)
+    assert " ml" in told
+    assert " mm" in told
+    assert next(iter(window.captions)).endswith(EDITED_SCAN)
+    window.click("labels.show.before")
+    assert overlay.legend is None
+    assert "edited labels" not in next(iter(window.captions))
+    window.click("labels.show.after")
+    path = tmp_path / "sub-07_T1w.nii.gz"
+    monkeypatch.setattr(dialogs, "save_file", lambda *_: path)
+    window.click("labels.save")
+    window.wait(lambda: (tmp_path / "sub-07_dseg.json").exists() and not part._job.running)
+    image, original = nib.load(path), nib.load(case.path)
+    assert image.shape == original.shape == nib.load(tmp_path / "sub-07_dseg.nii.gz").shape
+    data, was = (np.asarray(i.dataobj, np.float32) for i in (image, original))
+    change = nib.load(tmp_path / "sub-07_desc-editedChange_T1w.nii.gz").get_fdata()
+    np.testing.assert_allclose(data - was, change, atol=1e-2)
+    outside = np.asarray(case.aligned.to_native(np.ones_like(part.fitted.volume)).dataobj) == 0
+    far = ndimage.distance_transform_edt(outside, 3.0) > 16
+    assert far.sum() > 1000
+    np.testing.assert_allclose(data[far], was[far], atol=0.1)  # of 700
+    about = json.loads((tmp_path / "sub-07_T1w.json").read_text())
+    assert about["Description"].startswith(EDITED_SCAN)
+    assert about["Sources"] == [case.path.name]
+    assert about["Movement"]["LeastJacobian"] > 0
+    assert about["Movement"]["MaximumMm"] > 1
+    moved = nib.load(tmp_path / "sub-07_desc-editedMovement_T1w.nii.gz")
+    assert moved.shape[3:] == (1, 3)
+    part._close()
+    part._put_by = None
+    part.box.unfold(False)
 
 
 def edit_labels_of_scan(window, scan_file):

@@ -1,0 +1,304 @@
+"""A scan that is ready to be edited: what no edit changes is computed once.
+
+An edit (`movement.py`) is put on the scan where it lies, at its own resolution and in its own
+units, with one interpolation; or on the model's grid, for the screen and for what is measured:
+
+    S'(x) = (1 - p(x)) S(psi(x)) + s(x) c(x)    S the scan, s its units and its bias field
+
+p is the share that is painted over, where labels ask for tissue that no movement brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import nibabel as nib
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import map_coordinates, spline_filter
+
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.intensity import BRIGHTEST
+from stylegan3d.geometry.space import Space
+from stylegan3d.networks.deformation import add_identity, read_at
+from stylegan3d.render.fine import box_around, fluid_of, scale_of
+from stylegan3d.render.movement import Fading, Movement, repainted, turned, unfolded
+from stylegan3d.scans.native import Way, with_geometry
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import AlignedScan
+
+#: Voxels that a thread interpolates at a time.
+BLOCK = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """A scan as it was read, and where it lies in the model's space.
+
+    Attributes
+    ----------
+    data : ndarray (I, J, K)
+        As it was read, in its own units.
+    described : mapping
+        What `AlignedScan.describe` says of it, also after a way through JSON.
+    aligned : ndarray (X, Y, Z) or None
+        Its brain on the model's grid in display units; found from `data` where it is not given.
+    """
+
+    data: np.ndarray
+    described: Mapping[str, Any]
+    aligned: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, aligned: AlignedScan) -> Original:
+        """The original of a scan that is aligned."""
+        return cls(aligned.scan.data, aligned.describe(), aligned.volume)
+
+
+class EditableScan:
+    """A scan that movements can be put on.
+
+    Parameters
+    ----------
+    original : Original
+    space : Space
+        The model's grid.
+
+    Raises
+    ------
+    ScanError
+        If the description of the scan lacks something or belongs to another.
+    """
+
+    def __init__(self, original: Original, space: Space) -> None:
+        self._way = Way.of(dict(original.described), space)
+        if original.data.shape != self._way.own.shape:
+            raise ScanError(
+                f"The edit belongs to a scan of {self._way.own.shape} voxels, but this one has "
+                f"{original.data.shape}; give the scan that was projected."
+            )
+        self.space, self.original = space, original
+        self.data = np.asarray(original.data, dtype=np.float32)
+        self._fading = Fading(self._way.mask, self.space)
+        self._within: dict[tuple[int, ...], torch.Tensor] = {}
+
+    @cached_property
+    def aligned(self) -> np.ndarray:
+        """The scan's brain on the model's grid, display units (X, Y, Z)."""
+        if self.original.aligned is not None:
+            return np.asarray(self.original.aligned, np.float32)
+        scan = np.where(self._way.mask, self._on_model_grid / self._scale, np.float32(0))
+        return np.clip(scan, 0, 1).astype(np.float32)
+
+    def placed(self, moved: Movement, *, worn: bool = False) -> Movement:
+        """A movement, such as one of `movement_between`, as it is put on the scan.
+
+        With `worn` the brain is another one, which wears the scan's detail.
+        """
+        if moved.is_nothing:
+            return moved
+        if worn:
+            return unfolded(moved, np.ones(moved.space.shape, bool))
+        return self._fading.placed(moved)
+
+    def _near(self, space: Space) -> np.ndarray:
+        """Where on a grid anything of the scan can move."""
+        return self._fading.fade_on(space) > 0
+
+    @cached_property
+    def _scale(self) -> np.ndarray:
+        """What 1 stands for in the scan's units, slowly varying (X, Y, Z): its bias field, too."""
+        return scale_of(self._on_model_grid, self._like(), self._way)
+
+    def _like(self) -> np.ndarray:
+        """A brain in display units (X, Y, Z) that is as bright as the scan is."""
+        return self.aligned
+
+    def frame(
+        self,
+        moved: Movement,
+        quality: str = "full",
+        through: tuple[float, float, float] | None = None,
+    ) -> np.ndarray:
+        """The edited scan on the model's grid, (X, Y, Z) float32 in display units.
+
+        Without an edit the aligned scan, bit for bit. A "preview" is interpolated linearly; with
+        `through`, a point in RAS mm, it is edited in the three planes of voxels through that point
+        only, and elsewhere it is the scan.
+        """
+        scan = self.aligned
+        if moved.is_nothing:
+            return scan.copy()
+        shape = self.space.shape
+        index = self._reached(moved)
+        if through is not None:
+            index = index[self._in_planes(through)[index]]
+        places = _identity(shape)[:, :, index]
+        fields = torch.cat([moved.offsets, moved.greys], dim=1)
+        found = read_at(fields, places[:, :, None, None])[:, :, 0, 0]
+        offsets, greys = found[:, :3], found[0, 3:]
+        points = places + offsets
+        if quality == "preview":
+            read = read_at(torch.from_numpy(scan)[None, None], points[:, :, None, None]).flatten()
+        else:
+            read = torch.from_numpy(self._read_finely(points[0].numpy()))
+        result = torch.from_numpy(scan).flatten().clone()
+        still = (offsets[0] == 0).all(dim=0)
+        found = torch.where(still, result[index], read)
+        made = torch.maximum(repainted(found, greys), found.clamp(max=self._fluid))
+        result[index] = made.clamp_(0, BRIGHTEST)
+        return result.reshape(shape).numpy()
+
+    def _in_planes(self, through: tuple[float, float, float]) -> torch.Tensor:
+        """Which voxels lie in the three planes of voxels through a point in RAS mm, flat bool."""
+        voxel = nib.affines.apply_affine(np.linalg.inv(self.space.affine), through)
+        planes = torch.zeros(self.space.shape, dtype=torch.bool)
+        for axis, (place, size) in enumerate(zip(voxel, self.space.shape, strict=True)):
+            planes.select(axis, min(max(round(float(place)), 0), size - 1)).fill_(True)
+        return planes.flatten()
+
+    def _reached(self, moved: Movement) -> torch.Tensor:
+        """Which voxels of the model's grid a movement can change, as flat indices."""
+        near = self._near(moved.space)
+        if (moved.touched & ~near).any():  # a brain that wears the detail
+            return _around(moved.touched, self.space.shape)
+        if moved.space.shape not in self._within:
+            self._within[moved.space.shape] = _around(near, self.space.shape)
+        return self._within[moved.space.shape]
+
+    def _read_finely(self, points: np.ndarray) -> np.ndarray:
+        """The aligned scan at normalised points (3, N), last axis first, by a cubic spline."""
+        shape = np.array(self.space.shape, np.float32).reshape(3, 1)
+        voxels = ((points[::-1] + 1) * shape - 1) / 2
+        flat = np.empty(voxels.shape[1], np.float32)
+
+        def block(start: int) -> None:
+            part = slice(start, start + BLOCK)
+            map_coordinates(
+                self._aligned_spline, voxels[:, part], flat[part], 3, "nearest", prefilter=False
+            )
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(block, range(0, flat.size, BLOCK)))
+        return flat
+
+    @cached_property
+    def _aligned_spline(self) -> np.ndarray:
+        return np.asarray(spline_filter(self.aligned, order=3, output=np.float32))
+
+    @cached_property
+    def _to_model(self) -> np.ndarray:
+        """(4, 4) voxels of the scan to voxels of the model's grid."""
+        way = self._way
+        found: np.ndarray = np.linalg.inv(self.space.affine) @ way.rigid @ way.own.affine
+        return found
+
+    @cached_property
+    def _box(self) -> tuple[slice, slice, slice]:
+        """The part of the scan's grid where anything can move, and room for interpolation."""
+        return box_around(self._fading.fade > 0, 3, np.linalg.inv(self._to_model), self.data.shape)
+
+    @cached_property
+    def _spline(self) -> np.ndarray:
+        """Coefficients of the cubic spline through the scan's voxels in the box."""
+        return np.asarray(spline_filter(self.data[self._box], order=3, output=np.float32))
+
+    @cached_property
+    def _on_model_grid(self) -> np.ndarray:
+        """The whole scan on the model's grid, in its own units."""
+        return self._way.on_model_grid(self.data)
+
+    @cached_property
+    def _fluid(self) -> float:
+        """How dark the scan's fluid is, display units.
+
+        No edit makes a voxel darker than that, for there is no tissue in it to lose: between the
+        brain and the meninges a change of greys would leave a black gap under a bright line.
+        """
+        return fluid_of(self.aligned, self._way.mask)
+
+    def edited(self, moved: Movement) -> np.ndarray:
+        """The edited scan, float32 (I, J, K) in the scan's units.
+
+        `moved` is what `movement` or `placed` gave. Voxels that do not move and do not change keep
+        their value to the last bit; nothing becomes darker than fluid that was not before.
+        """
+        result = self.data.copy()
+        box = self._box
+        shape = tuple(s.stop - s.start for s in box)
+        if min(shape) == 0 or moved.is_nothing:
+            return result
+        fields = self._native_fields(moved)
+        reached = np.zeros(moved.space.shape, bool)
+        reached.reshape(-1)[_around(moved.touched, moved.space.shape)] = True
+        least, fluid = min(float(self.data.min()), 0.0), self._fluid * self._way.scale
+        spline, part = self._spline, result[box]
+        # From the box's voxels to those of the movement's grid.
+        to_grid = np.linalg.inv(moved.space.affine) @ self.space.affine @ self._to_model
+        matrix = to_grid[:3, :3].astype(np.float32)
+        origin = to_grid[:3, :3] @ [s.start for s in box] + to_grid[:3, 3]
+        j, k = np.indices(shape[1:], np.float32)
+        plane = matrix[:, 1, None, None] * j + matrix[:, 2, None, None] * k
+        half = (np.array(moved.space.shape, np.float32) / 2).reshape(3, 1)
+
+        def slab(i: int) -> None:
+            """One plane of voxels of the box."""
+            grid = plane + (origin + matrix[:, 0] * i).astype(np.float32)[:, None, None]
+            there = map_coordinates(reached, grid, order=0, mode="nearest").astype(bool)
+            if not there.any():
+                return
+            where = np.ascontiguousarray((((grid[:, there] + 0.5) / half) - 1)[::-1])
+            found = read_at(fields, torch.from_numpy(where)[None, :, None, None])
+            steps = found[0, :, 0, 0].numpy()
+            read = np.stack([np.full(int(there.sum()), i, np.float32), j[there], k[there]])
+            read += steps[:3]
+            value = map_coordinates(spline, read, np.float32, 3, "nearest", prefilter=False)
+            still = (steps == 0).all(axis=0)
+            made = np.maximum(repainted(value, steps[3:]), np.clip(value, least, max(fluid, least)))
+            part[i][there] = np.where(still, part[i][there], made)
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(slab, range(shape[0])))
+        return result
+
+    def _native_fields(self, moved: Movement) -> torch.Tensor:
+        """Displacement in voxels of the scan, then `Movement.greys` in its units."""
+        turn = np.linalg.inv(self._way.own.affine[:3, :3]) @ self._way.rigid[:3, :3].T
+        steps = turned(turn, moved.displacement)
+        fine = torch.from_numpy(self._scale)[None, None]
+        greys = moved.greys.clone()
+        greys[:, :1] *= F.interpolate(fine, moved.space.shape, mode="area")
+        return torch.cat([torch.from_numpy(steps)[None], greys], dim=1)
+
+    def made(self, volume: np.ndarray) -> np.ndarray:
+        """A brain (X, Y, Z) of the model on the scan's grid in its units, 0 outside the brain."""
+        return np.where(self._way.inside, self._way.carried(volume), np.float32(0))
+
+    def image(self, data: np.ndarray) -> nib.Nifti1Image:
+        """Edited data as a NIfTI image where the scan lies, with its header codes."""
+        geometry = self.original.described.get("geometry", {})
+        return with_geometry(data, self._way.own.affine, geometry)
+
+    @property
+    def rigid(self) -> np.ndarray:
+        """(4, 4) scan RAS mm to model RAS mm."""
+        return self._way.rigid
+
+
+def _around(touched: np.ndarray, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Voxels of a grid of this shape at or beside what is touched, as flat indices."""
+    around = torch.from_numpy(touched)[None, None].float()
+    around = F.max_pool3d(around, 3, stride=1, padding=1)
+    return F.interpolate(around, shape, mode="nearest").flatten().nonzero()[:, 0]
+
+
+@lru_cache(maxsize=2)
+def _identity(shape: tuple[int, int, int]) -> torch.Tensor:
+    """[1, 3, voxels] normalised places of the voxels, last axis first."""
+    return add_identity(torch.zeros(1, 3, *shape)).flatten(2)
