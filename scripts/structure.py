@@ -1,6 +1,6 @@
 """The structure of the code in figures: rooms, arrows between them, circles.
 
-    python scripts/structure.py            the table
+    python scripts/structure.py            the table, which stands in CONTRIBUTING.md too
     python scripts/structure.py --arrows   which file draws each upward arrow, and the circles
 
 An arrow is a room (a folder) whose files import another room. `ORDER` lists the rooms from the
@@ -16,6 +16,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +69,47 @@ FEATURES = (
 #: Views show pictures and know nothing of recipes or models; what is on the screen, and what makes
 #: it (core), uses them. So they stand below core.
 PLUGIN = ("widgets", "views", "core", *FEATURES, "app", FACE)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+#: Figures that tests measure: title, aim, what is measured now, and the test.
+TESTED = (
+    (
+        "functions from a slider of Mix to voxels",
+        "at most 12",
+        "12",
+        "gui/mix/test_mix.py::test_it_is_not_far_from_a_slider_to_voxels",
+    ),
+    (
+        "functions from a scan's file to the reconstruction in native space",
+        "at most 14",
+        "14",
+        "cli/test_project.py::test_the_way_of_a_scan_is_short_and_its_tissues_are_read_twice",
+    ),
+    (
+        "runs of the tissue network in one projection",
+        "at most 2",
+        "2",
+        "cli/test_project.py::test_the_way_of_a_scan_is_short_and_its_tissues_are_read_twice",
+    ),
+    (
+        "files touched by a new metric",
+        "at most 2",
+        "2",
+        "evaluation/test_table.py::test_a_new_metric_is_measured_and_told_everywhere",
+    ),
+    (
+        "files touched by a new format",
+        "1",
+        "2 (the table, `napari.yaml`)",
+        "gui/app/test_plugin.py::test_manifest_dialogs_and_drops_take_the_same_formats",
+    ),
+    (
+        "files touched by a new panel",
+        "at most 3",
+        "3",
+        "gui/app/test_new_panel.py::test_a_new_panel_is_in_the_dock_and_works_on_the_shown_brain",
+    ),
+    ("files touched by a new family", "1", "1", "families/test_families.py"),
+)
 
 
 def modules() -> dict[str, Path]:
@@ -83,16 +125,17 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(name: str, file: Path, known: dict[str, Path]) -> Iterator[tuple[str, bool]]:
+def statements(node: ast.AST, inside: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """All statements, each with whether it stands in a function."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, field, ()):
+            yield child, inside
+            yield from statements(child, inside or isinstance(child, FUNCTIONS))
+
+
+def imports(name: str, tree: ast.Module, known: dict[str, Path]) -> Iterator[tuple[str, bool]]:
     """(module, whether inside a function) of each import of a module of ours."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    inside = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
-    for node in ast.walk(tree):
+    for node, inside in statements(tree):
         if isinstance(node, ast.Import):
             wanted = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -104,7 +147,22 @@ def imports(name: str, file: Path, known: dict[str, Path]) -> Iterator[tuple[str
             continue
         for module in wanted:
             if module in known and module != name:
-                yield module, id(node) in inside
+                yield module, inside
+
+
+def without_type(tree: ast.Module) -> Iterator[str]:
+    """Parameters and attributes in docstrings (numpydoc) that have no type in the type slot."""
+    for node, _ in statements(tree):
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            continue
+        section, lines = "", (ast.get_docstring(node) or "").splitlines()
+        for line, below in pairwise([*lines, ""]):
+            if below and not below.strip("-"):
+                section = line
+            elif section in ("Parameters", "Attributes") and line[:1].strip(" -"):
+                _, colon, kind = line.partition(" : ")
+                if not colon or kind.endswith("."):
+                    yield f"{node.name}: {line}"
 
 
 def room(module: str) -> Room:
@@ -166,12 +224,14 @@ class Structure:
     arrows : (room, room) -> the imports that draw it, as "module -> module".
     loops : groups of modules that import each other.
     deferred : imports inside functions.
+    untyped : entries of docstrings without a type.
     """
 
     files: dict[str, Path]
     arrows: dict[tuple[Room, Room], set[str]]
     loops: list[list[str]]
     deferred: int
+    untyped: list[str]
 
     @classmethod
     def read(cls) -> Structure:
@@ -179,14 +239,16 @@ class Structure:
         files = modules()
         graph: dict[str, set[str]] = {name: set() for name in files}
         arrows: dict[tuple[Room, Room], set[str]] = defaultdict(set)
-        deferred = 0
+        deferred, untyped = 0, []
         for name, file in files.items():
-            for target, inside in imports(name, file, files):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            untyped += [f"{name}, {entry}" for entry in without_type(tree)]
+            for target, inside in imports(name, tree, files):
                 graph[name].add(target)
                 deferred += inside
                 if room(name) != room(target):
                     arrows[room(name), room(target)].add(f"{name} -> {target}")
-        return cls(files, arrows, circles(graph), deferred)
+        return cls(files, arrows, circles(graph), deferred, untyped)
 
     @property
     def between_subjects(self) -> set[tuple[Room, Room]]:
@@ -207,6 +269,28 @@ class Structure:
         """The modules of a package that lie in no room."""
         return [name for name in self.files if room(name) in ((package, ""), (package, FACE))]
 
+    @property
+    def table(self) -> str:
+        """What is aimed at and what is reached, as a table in Markdown."""
+        engine, plugin = (len(self.at_root(package)) for package in PACKAGES)
+        rows = [
+            ("import circles, counting imports inside functions", "0", len(self.loops), ""),
+            ("arrows upwards", "0", len(self.upward), ""),
+            (
+                "arrows between rooms, the plugin as one room",
+                "at most 240",
+                len(self.between_subjects),
+                "",
+            ),
+            ("arrows between rooms, those of the plugin too", "", len(self.arrows), ""),
+            ("modules at the engine's root", "at most 8", engine, ""),
+            ("modules at the plugin's root", "at most 4", plugin, ""),
+            ("entries of docstrings without a type", "0", len(self.untyped), ""),
+            *((title, aim, now, f"`tests/{test}`") for title, aim, now, test in TESTED),
+        ]
+        heads = ("Figure", "Aim", "Now", "Test"), ("---",) * 4
+        return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (*heads, *rows))
+
 
 def main() -> int:
     """Print the table."""
@@ -214,21 +298,9 @@ def main() -> int:
     parser.add_argument("--arrows", action="store_true", help="name the files")
     args = parser.parse_args()
     found = Structure.read()
-    texts = [file.read_text(encoding="utf-8") for file in found.files.values()]
-    rows = [
-        ("files", len(found.files)),
-        ("lines", sum(len(text.splitlines()) for text in texts)),
-        ("modules at the engine's root", len(found.at_root("stylegan3d"))),
-        ("modules at the plugin's root", len(found.at_root("napari_stylegan3d"))),
-        ("arrows between rooms", len(found.arrows)),
-        ("the same, the plugin one room", len(found.between_subjects)),
-        ("arrows upwards", len(found.upward)),
-        ("import circles", len(found.loops)),
-        ("modules in circles", sum(map(len, found.loops))),
-        ("imports inside functions", found.deferred),
-    ]
-    for title, value in rows:
-        print(f"{title:32}{value:>8}")
+    lines = sum(len(f.read_text(encoding="utf-8").splitlines()) for f in found.files.values())
+    print(found.table)
+    print(f"\n{len(found.files)} files, {lines} lines, {found.deferred} imports inside functions")
     if args.arrows:
         for (a, b), drawn in sorted(found.upward.items()):
             print(f"\n{'.'.join(a)} -> {'.'.join(b)}")

@@ -1,6 +1,7 @@
 """The code keeps its order: rooms import what lies below them, and nothing in a circle."""
 
 import ast
+import re
 import runpy
 import subprocess
 import sys
@@ -31,6 +32,19 @@ def test_rooms_of_the_engine_import_rooms_below_them(structure):
 def test_rooms_depend_on_few_others(structure):
     assert len(structure.between_subjects) <= 240
     assert len(structure.arrows) <= 272
+
+
+def test_the_figures_stand_in_the_page_and_the_tests_that_measure_them_exist(structure):
+    root = STRUCTURE.parents[1]
+    page = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert structure.table in page, "copy what scripts/structure.py prints to CONTRIBUTING.md"
+    for named in re.findall(r"`(tests/[^`]+)`", structure.table):
+        file, _, test = named.partition("::")
+        assert f"def {test}" in (root / file).read_text(encoding="utf-8")
+
+
+def test_docstrings_have_types_in_the_type_slot(structure):
+    assert not structure.untyped
 
 
 def test_few_modules_lie_in_no_room(structure):

@@ -42,7 +42,7 @@ class FilmPart(QWidget):
 
     Attributes
     ----------
-    can_save
+    can_save : bool
         Whether there is all that a film needs.
     """
 

@@ -58,7 +58,7 @@ class SliderField(ValueWidget):
     ----------
     row : callable
         Makes the row; by default one from 0 to 1.
-    kwargs
+    kwargs : object
         As of magicgui's other widgets.
     """
 

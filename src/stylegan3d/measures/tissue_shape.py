@@ -115,7 +115,8 @@ def tissue_shapes(
         [X, Y, Z] each, as `tissue_shape` takes them.
     space : Space
         Their grid, one that the network knows (`Segmenter.fits`).
-    progress : called with how many are done, of how many.
+    progress : Progress or None
+        Called with the number done and of all.
 
     Returns
     -------

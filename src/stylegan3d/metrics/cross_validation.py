@@ -73,12 +73,17 @@ def cross_validated(
 
     Parameters
     ----------
-    counts : how many brains the first set has, and the second; the rows are theirs in this order.
-    people : whose brain each row is; a person's brains are never on both sides of a fold. Everybody
+    counts : tuple of int
+        Numbers of brains in the first set and in the second, whose rows follow in this order.
+    people : sequence or None
+        Whose brain each row is; a person's brains are never on both sides of a fold. Everybody is
         another person by default.
-    teller : learns from some rows, and tells others.
-    mapped : a `map`, such as that of `devices.workers`.
-    progress : called with how many trainings are done, of how many.
+    teller : Teller
+        Learns from some rows, and tells others.
+    mapped : callable
+        A `map`, such as that of `devices.workers`.
+    progress : Progress or None
+        Called with the number of trainings done and of all.
 
     Raises
     ------
@@ -139,7 +144,8 @@ def told_by_measures(
     first, second : ndarray
         [n, measures] and [m, measures], such as of `measures.tissue_shape`; what is not finite
         counts as the mean.
-    people : whose brain each row of both is, see `cross_validated`.
+    people : ndarray
+        Whose brain each row of both is, see `cross_validated`.
 
     Raises
     ------

@@ -42,7 +42,8 @@ class BandUNet(nn.Module):
 
     Parameters
     ----------
-    inputs, outputs : channels.
+    inputs, outputs : int
+        Channels.
     channels : feature channels on the bands' grid, its half and its quarter. On current processors
         multiples of 32 are fastest.
     """
@@ -72,8 +73,10 @@ class BandUNet(nn.Module):
         Parameters
         ----------
         x : [N, inputs, X, Y, Z]
-        time : [N], from 0 to 1.
-        check : called between the layers; what it raises ends the work.
+        time : Tensor, [N]
+            From 0 to 1.
+        check : callable or None
+            Called between the layers; what it raises ends the work.
 
         Returns
         -------

@@ -38,13 +38,16 @@ class CascadeFlow(BandUNet):
 
     Parameters
     ----------
-    channels : feature channels, see `BandUNet`.
-    drawn : how many bands it draws, the last of the eight: all, or the seven fine ones that go with
-        a low band that is kept.
+    channels : tuple of int
+        Feature channels, see `BandUNet`.
+    drawn : int
+        How many bands it draws, the last of the eight: all, or the seven fine ones that go with a
+        low band that is kept.
 
     Attributes
     ----------
-    spread : [1, drawn, 1, 1, 1] deviation of what is drawn, in intensities of [-1, 1].
+    spread : Tensor, [1, drawn, 1, 1, 1]
+        Deviation of what is drawn, in intensities of [-1, 1].
     """
 
     spread: Tensor
@@ -66,11 +69,16 @@ class CascadeFlow(BandUNet):
 
         Parameters
         ----------
-        x : [N, drawn, X, Y, Z] on the way from noise to a brain.
-        seen : [N, 8, X, Y, Z] Haar bands of the coarse image in [-1, 1].
-        time : [N], from 0 (noise) to 1 (a brain).
-        places : [1 or N, 3, X, Y, Z], see `places_on`.
-        check : called between the layers; what it raises ends the work.
+        x : Tensor, [N, drawn, X, Y, Z]
+            On the way from noise to a brain.
+        seen : Tensor, [N, 8, X, Y, Z]
+            Haar bands of the coarse image in [-1, 1].
+        time : Tensor, [N]
+            From 0 (noise) to 1 (a brain).
+        places : Tensor, [1 or N, 3, X, Y, Z]
+            See `places_on`.
+        check : callable or None
+            Called between the layers; what it raises ends the work.
 
         Returns
         -------
@@ -95,10 +103,14 @@ class CascadeFlow(BandUNet):
 
         Parameters
         ----------
-        x : [N, drawn, X, Y, Z] the noise, or `beyond` of a brain.
-        seen, places, check : see `velocity`.
-        steps : of equal length.
-        dtype : precision of the feature maps.
+        x : Tensor, [N, drawn, X, Y, Z]
+            The noise, or `beyond` of a brain.
+        seen, places, check : Tensor, Tensor, callable or None
+            See `velocity`.
+        steps : int
+            Number of steps, of equal length.
+        dtype : torch.dtype
+            Precision of the feature maps.
 
         Returns
         -------
@@ -272,7 +284,7 @@ class Cascade(nn.Module):
             [N, 1, 2 X, 2 Y, 2 Z] in [-1, 1]
         coarse : Tensor
             [N, 1, X, Y, Z] in [-1, 1]
-        steps, dtype, check
+        steps, dtype, check : int, torch.dtype, callable
             See `forward`; more steps lead back more exactly.
 
         Returns

@@ -35,7 +35,8 @@ class Memo:
 
     Attributes
     ----------
-    computed, reused : how many results were made and how many found, since `begin`.
+    computed, reused : int
+        Numbers of results that were made, and that were found, since `begin`.
     """
 
     def __init__(self, budget: int = BUDGET) -> None:

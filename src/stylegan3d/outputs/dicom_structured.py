@@ -137,7 +137,8 @@ def measures_of(
     ----------
     saved : Saved
         Its sidecar has `TissueVolumes` (a volume) or `Measures` (a label map).
-    images, reference, when : as of `segmentation_of`.
+    images, reference, when : list of Dataset, Reference or None, datetime or None
+        See `segmentation_of`.
 
     Raises
     ------

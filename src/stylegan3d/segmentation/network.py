@@ -50,7 +50,8 @@ class TissueNetwork(nn.Module):
 
     Attributes
     ----------
-    multiple : every axis of a volume has to be a multiple of it.
+    multiple : int
+        Every axis of a volume has to be a multiple of it.
     """
 
     def __init__(self, widths: tuple[int, ...], classes: int = len(CLASSES)) -> None:

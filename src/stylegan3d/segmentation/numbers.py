@@ -165,7 +165,7 @@ def label_brain(
 
     Parameters
     ----------
-    volume, space
+    volume, space : ndarray, Space
         As for `Segmenter.segment`.
     segmenter : Segmenter or None
         Of the tissues; the bundled one by default.

@@ -177,7 +177,7 @@ def visits_of_scans(
         What the expected change is taken from; the bundled ones by default.
     repeats : Repeats or None
         What the test-retest error is taken from; the bundled ones by default.
-    skull, cache
+    skull, cache : str, Path or None
         See `Scan.align`.
 
     Raises

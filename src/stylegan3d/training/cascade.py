@@ -35,8 +35,10 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
 
     Parameters
     ----------
-    settings : of the run.
-    model : hash of the generator whose coarse images it learns beside.
+    settings : CascadeSettings
+        Settings of the run.
+    model : str
+        Hash of the generator whose coarse images it learns beside.
     """
 
     kind = "cascade"
@@ -138,10 +140,14 @@ def train_cascade(
 
     Parameters
     ----------
-    people : the data set, and the generator that makes the coarse images.
-    folder : of the run.
-    settings : of a new run.
-    how : see `stylegan3d.training.run.train`, also for what is raised.
+    people : People
+        The data set, and the generator that makes the coarse images.
+    folder : Path
+        Folder of the run.
+    settings : CascadeSettings
+        Settings of a new run.
+    how : How
+        See `stylegan3d.training.run.train`, also for what is raised.
     """
 
     def begin() -> CascadeRecipe:

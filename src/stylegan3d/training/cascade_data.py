@@ -38,7 +38,8 @@ class People:
 
     Attributes
     ----------
-    generator : an anatomy model with an encoder.
+    generator : Generator
+        An anatomy model with an encoder.
     """
 
     pack: Pack
@@ -50,8 +51,10 @@ class Examples(Protocol):
 
     Attributes
     ----------
-    drawn : how many of the eight bands are drawn.
-    spread : [1, drawn, 1, 1, 1] their deviation beyond what is seen.
+    drawn : int
+        How many of the eight bands are drawn.
+    spread : Tensor, [1, drawn, 1, 1, 1]
+        Their deviation beyond what is seen.
     """
 
     drawn: int
@@ -90,7 +93,8 @@ class Layouts:
     ----------
     bands, seen : half precision [2 n, 8, X / 4, ...] of people and of the model's coarse images;
         every second one is mirrored.
-    training : (2 n,) bool, which are learned from.
+    training : ndarray of bool, (2 n,)
+        Which are learned from.
     """
 
     drawn = 8
@@ -134,8 +138,10 @@ class Finest:
 
     Parameters
     ----------
-    people : whose volumes they are cut from.
-    side : edge of a cube in voxels of the bands' grid.
+    people : People
+        Whose volumes they are cut from.
+    side : int
+        Edge of a cube in voxels of the bands' grid.
     """
 
     drawn = 7

@@ -73,10 +73,14 @@ class Painter:
 
     Attributes
     ----------
-    space : the grid it paints on.
-    regions : codes of its parcellation.
-    template : float32 (X, Y, Z) in [0, 1], the mean brain.
-    usual : float32 [14], the mean contrast of subjects.
+    space : Space
+        The grid it paints on.
+    regions : tuple of int
+        Codes of its parcellation.
+    template : ndarray of float32, (X, Y, Z)
+        The mean brain in [0, 1].
+    usual : ndarray of float32, [14]
+        The mean contrast of subjects.
     """
 
     def __init__(
