@@ -7,9 +7,14 @@ import torch
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.delta import Delta
-from stylegan3d.recipe.keyframes import between, count_stills, eased, path, stills
+from stylegan3d.recipe.keyframes import between, count_stills, eased, stills
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
+
+
+def path_of(*args, **options):
+    """w of each frame, [num_layers, w_dim]."""
+    return [still.w for still in stills(*args, **options)]
 
 
 def seeds(*numbers, psi=0.7):
@@ -49,7 +54,7 @@ def test_easing_meets_both_ends_and_rests_there():
 @pytest.mark.parametrize("loop", [False, True])
 def test_every_key_frame_is_met_exactly(tiny_generator, loop):
     recipes = seeds(3, 4, 5)
-    made = list(path(recipes, tiny_generator, 4, loop=loop))
+    made = path_of(recipes, tiny_generator, 4, loop=loop)
     assert len(made) == count_stills(3, 4, loop) == (12 if loop else 9)
     for frame, recipe in zip((0, 4, 8), recipes, strict=True):
         torch.testing.assert_close(made[frame], recipe.latent(tiny_generator))
@@ -58,7 +63,7 @@ def test_every_key_frame_is_met_exactly(tiny_generator, loop):
 def test_edits_change_by_equal_steps(tiny_generator):
     name = tiny_generator.directions.names[0]
     ends = [Recipe(edits=(Edit(name, strength),)) for strength in (-2.0, 2.0)]
-    made = list(path(ends, tiny_generator, 4, "linear"))
+    made = path_of(ends, tiny_generator, 4, "linear")
     expected = Recipe(edits=(Edit(name, 1.0),)).latent(tiny_generator)
     torch.testing.assert_close(made[3], expected, atol=1e-5, rtol=1e-4)
 
@@ -66,7 +71,7 @@ def test_edits_change_by_equal_steps(tiny_generator):
 def test_between_seeds_a_great_circle_in_z_keeps_the_variety(tiny_generator):
     first, second = seeds(1, 2, psi=1.0)
     line, circle = (
-        list(path([first, second], tiny_generator, 2, how=how)) for how in ("linear", "spherical")
+        path_of([first, second], tiny_generator, 2, how=how) for how in ("linear", "spherical")
     )
     torch.testing.assert_close(circle[0], line[0])
     torch.testing.assert_close(circle[2], line[2])
@@ -80,7 +85,7 @@ def test_between_seeds_a_great_circle_in_z_keeps_the_variety(tiny_generator):
 def test_a_leg_without_a_z_stays_straight(tiny_generator):
     name = tiny_generator.directions.names[0]
     ends = [Recipe(), Recipe(edits=(Edit(name, 2.0),))]
-    line, circle = (list(path(ends, tiny_generator, 2, how=how)) for how in ("linear", "spherical"))
+    line, circle = (path_of(ends, tiny_generator, 2, how=how) for how in ("linear", "spherical"))
     torch.testing.assert_close(circle[1], line[1])
 
 
@@ -116,4 +121,4 @@ def test_the_noise_is_that_of_the_nearer_key_frame(tiny_generator):
 )
 def test_what_makes_no_path_is_said_before_the_first_frame(tiny_generator, recipes, options, said):
     with pytest.raises(RecipeError, match=said):
-        path(recipes, tiny_generator, **{"frames": 2, **options})
+        path_of(recipes, tiny_generator, **{"frames": 2, **options})

@@ -10,7 +10,6 @@ from stylegan3d.outputs.results import sources, volume_name
 from stylegan3d.recipe.description import (
     describe_change,
     describe_recipe,
-    is_reconstruction,
     marked,
     what_it_is,
 )
@@ -76,8 +75,6 @@ def test_words():
     assert what_it_is(EDITED) == "Edited scan, not a recording"
     assert what_it_is(Recipe(SCAN), worn).startswith("Synthetic brain with the detail")
     assert marked("A film.", Recipe(SCAN)) == "A film."
-    assert is_reconstruction(Recipe(SCAN))
-    assert not is_reconstruction(Recipe(SCAN, detail=Detail(SCAN)))
 
 
 def test_names_of_files():

@@ -7,7 +7,7 @@ import torch
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.tiny import tiny_generator as make_tiny
-from stylegan3d.recipe.keyframes import path
+from stylegan3d.recipe.keyframes import stills
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Detail, Edit, Label, Mix, Recipe, Source, Truncation
 from stylegan3d.recipe.walk import between_recipes, check_walk, joined, leg_at, walk
@@ -74,7 +74,7 @@ def test_a_latent_file_is_joined_to_a_seed_with_the_seeds_truncation(generator, 
 
 def test_a_walk_takes_the_same_way_as_an_animation(generator):
     stops = [seed(1), seed(2, edits=(Edit("PC 1", 1.0),)), seed(3)]
-    animated = list(path(stops, generator, frames=4, easing="linear"))
+    animated = [still.w for still in stills(stops, generator, frames=4, easing="linear")]
     for frame, w in enumerate(animated):
         step = walk(stops, frame / 8, generator.num_layers)
         assert torch.allclose(step.latent(generator), w, atol=1e-5)

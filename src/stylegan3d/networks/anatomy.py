@@ -406,8 +406,8 @@ class AnatomyNetwork(LeveledSynthesis):
         share = float(strength[rows].mean())
         if self.last_flow is None or not 0 < share < 1:
             return mixed
-        ends = (self.detail_weights(w[None])[0] for w in (first, second))
-        wanted = details_between(*ends, share, self.last_flow.spread)
+        one, other = (self.detail_weights(w[None])[0] for w in (first, second))
+        wanted = details_between(one, other, share, self.last_flow.spread)
         evened = mixed.clone()
         evened[rows, details] += wanted - self.detail_weights(mixed[None])[0]
         return evened

@@ -181,8 +181,8 @@ def details_between(a: Tensor, b: Tensor, share: float, spread: Tensor) -> Tenso
     sizes = [details.square().mean().sqrt() for details in (a, b)]
     if not all(sizes):  # nothing has no direction
         return torch.lerp(a, b, share)
-    seen = [_seen(size / spread) for size in sizes]
-    size = _size_of(torch.lerp(*seen, share)) * spread
+    a_seen, b_seen = (_seen(size / spread) for size in sizes)
+    size = _size_of(torch.lerp(a_seen, b_seen, share)) * spread
     from_a, to_b = (details / own for details, own in zip((a, b), sizes, strict=True))
     angle = torch.arccos((from_a * to_b).mean().clamp(-1, 1))
     if angle.sin() < 1e-3:

@@ -46,12 +46,6 @@ def marked(text: str, *recipes: Recipe) -> str:
     return f"{what}. {text}" if what else text
 
 
-def is_reconstruction(recipe: Recipe) -> bool:
-    """Whether a recipe is the reconstruction of a projected scan, neither mixed nor edited."""
-    plain = recipe.source.kind == "projected" and recipe.worn_detail is None
-    return plain and not recipe.changes
-
-
 def describe_changes(recipe: Recipe, *, amounts: bool = True) -> str:
     """What a recipe does to its source, such as "Ventricle volume +1.5 sd"; empty for nothing.
 

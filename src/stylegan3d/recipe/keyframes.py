@@ -139,19 +139,6 @@ def count_stills(key_frames: int, frames: int, loop: bool = False) -> int:
     return key_frames * frames if loop else (key_frames - 1) * frames + 1
 
 
-def path(
-    recipes: Sequence[Recipe],
-    generator: Model,
-    frames: int,
-    easing: Easing = "in-out",
-    *,
-    how: How = "linear",
-    loop: bool = False,
-) -> Iterator[Tensor]:
-    """The w, [num_layers, w_dim], of each frame of a path; parameters as for `stills`."""
-    return (still.w for still in stills(recipes, generator, frames, easing, how=how, loop=loop))
-
-
 def stills(
     recipes: Sequence[Recipe],
     generator: Model,

@@ -16,8 +16,8 @@ FIELD_OF_VIEW_MM = 256.0
 ITERATIONS = (10, 10, 10)
 
 
-def bias_field(data: np.ndarray, mask: np.ndarray, space: Space) -> np.ndarray:
-    """The multiplicative bias field inside a brain, by N4 on a 4 mm grid.
+def log_bias_field(data: np.ndarray, mask: np.ndarray, space: Space, grid: Space) -> np.ndarray:
+    """The multiplicative bias field inside a brain, by N4, as its logarithm.
 
     Parameters
     ----------
@@ -25,22 +25,19 @@ def bias_field(data: np.ndarray, mask: np.ndarray, space: Space) -> np.ndarray:
         Intensities; only voxels in the mask with a value above 0 are used.
     mask : ndarray, bool (I, J, K)
     space : Space
+    grid : Space
+        The field's grid, see `working_grid`.
 
     Returns
     -------
-    ndarray, float32 (I, J, K)
-        Geometric mean 1 inside the mask, so that dividing by it keeps the scan's units.
+    ndarray, float32
+        On `grid`, with mean 0 inside the mask, so that dividing by the field keeps the scan's
+        units; `field_on` resamples it.
 
     References
     ----------
     Tustison et al., "N4ITK: Improved N3 Bias Correction", IEEE TMI 2010.
     """
-    grid = working_grid(mask & (data > 0), space)
-    return field_on(log_bias_field(data, mask, space, grid), grid, space)
-
-
-def log_bias_field(data: np.ndarray, mask: np.ndarray, space: Space, grid: Space) -> np.ndarray:
-    """Logarithm of the field on `grid`, float32, with mean 0 inside; see `bias_field`."""
     inside = mask & (data > 0)
     brain = np.where(inside, data, np.float32(0))
     region = resample(inside.astype(np.float32), space, grid) > 0.5

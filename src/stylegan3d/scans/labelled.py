@@ -8,7 +8,6 @@ prepared volume.
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from stylegan3d.geometry.space import Space, voxel_ml_of
 from stylegan3d.scans.checks import READ_ERRORS, check_content
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.opening import open_image
-from stylegan3d.storage.bounded import read_rows, reason
+from stylegan3d.scans.sources import rows_of
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.storage.jsontext import LONGEST_NUMBER
 
@@ -38,17 +37,8 @@ def read_tissues(folder: Path) -> dict[int, str]:
         If the table lacks a column or has an invalid row.
     """
     path = folder / TABLE
-    if not path.is_file():
-        return {}
-    try:
-        rows = read_rows(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StyleGAN3DError(
-            f"{path} cannot be read ({reason(error)}); save it as tab-separated UTF-8 text, or "
-            "remove it."
-        ) from error
     tissues: dict[int, str] = {}
-    for row in rows:
+    for row in rows_of(path):
         index, tissue = (row.get("index") or "").strip(), (row.get("tissue") or "").strip().lower()
         if not index.isdecimal() or not re.fullmatch(r"[a-z][a-z0-9_]*", tissue):
             raise StyleGAN3DError(

@@ -124,6 +124,25 @@ def _count_dicom(folder: Path, limit: int = 1000) -> int:
     return sum(map(looks_like_dicom, islice(files, limit)))
 
 
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Rows of a tab-separated table; none if there is no such file.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it cannot be read.
+    """
+    if not path.is_file():
+        return []
+    try:
+        return read_rows(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StyleGAN3DError(
+            f"{path} cannot be read ({reason(error)}); save it as tab-separated UTF-8 text, or "
+            "remove it."
+        ) from error
+
+
 def read_participants(folder: Path) -> dict[str, dict[str, Any]]:
     """participants.tsv by participant id; numbers as numbers, "n/a" and empty cells as None.
 
@@ -131,15 +150,7 @@ def read_participants(folder: Path) -> dict[str, dict[str, Any]]:
     refused, so that a held-out subject is never trained on by mistake.
     """
     path = folder / "participants.tsv"
-    if not path.is_file():
-        return {}
-    try:
-        rows = read_rows(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StyleGAN3DError(
-            f"{path} cannot be read ({reason(error)}); save it as tab-separated UTF-8 text, or "
-            "remove it."
-        ) from error
+    rows = rows_of(path)
     if rows and "participant_id" not in rows[0]:
         raise StyleGAN3DError(f"{path} has no column participant_id; add it or remove the file.")
     people = {
