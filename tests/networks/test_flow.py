@@ -114,7 +114,7 @@ def test_a_brain_that_grows_is_not_changed_where_it_was(monkeypatch):
         return both[:, :, 25:35, 25:35, 25:35].abs().mean()
 
     kept = changed()
-    monkeypatch.setattr("stylegan3d.networks.flow.UNIT", 1)
+    monkeypatch.setattr("stylegan3d.networks.flow.FLOW_UNIT", 1)
     assert kept < changed() / 5
 
 
