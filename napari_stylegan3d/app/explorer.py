@@ -247,7 +247,7 @@ class Explorer(Docked):
         self.messages.failed.connect(self._fail)
         self.messages.cleared.connect(lambda: self.say(""))
         session.modelChanged.connect(self._on_model)
-        self.models.started.connect(self.header.set_loading)
+        self.models.started.connect(self._on_loading)
         self.models.imported.connect(self._on_imported)
         self.history.copyRequested.connect(self.opening.copy_link)
         self.history.pasteRequested.connect(self.opening.paste)
@@ -342,6 +342,12 @@ class Explorer(Docked):
         self.header.set_model(generator)
         self.tabs.setEnabled(True)
 
+    def _on_loading(self, name: str) -> None:
+        self.say("")
+        self.header.set_loading(name)
+        if self.views is not None and self.comparison.picture is None:
+            self.views.set_message(_("Loading the model…"))
+
     def _on_imported(self) -> None:
         if self.views is not None:
             self.views.release()
@@ -356,5 +362,8 @@ class Explorer(Docked):
 
     def say(self, text: str) -> None:
         """Show an error below the tabs until the next action."""
+        before = self.message.text()
+        if before and not text and self.viewing is not None:
+            self.viewing.toasts.end(before)
         self.message.setText(text)
         self.message.setVisible(bool(text))

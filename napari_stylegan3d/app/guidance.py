@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 SEEN = "welcome_seen"
 HELP_TITLE = _("Keys and mouse")
 #: Headings of the left column; the others are on the right.
-LEFT = (keys.EDITING, keys.BRAINS, keys.WINDOW)
+LEFT = (keys.EDITING, keys.BRAINS, keys.SCAN, keys.WINDOW)
 
 
 class Guidance(QObject):

@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, QUrl
-from qtpy.QtGui import QDesktopServices, QImage, QTextBlock, QTextDocument, QTextOption
+from qtpy.QtGui import (
+    QColor,
+    QDesktopServices,
+    QImage,
+    QTextBlock,
+    QTextCharFormat,
+    QTextCursor,
+    QTextDocument,
+    QTextOption,
+)
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
+from napari_stylegan3d.widgets.theme import DARK, LIGHT
 
 #: An installed program has the guide in a folder of its own, without pictures; a checkout in docs.
 FOLDERS = (Path(__file__).parents[1] / "guide", Path(__file__).parents[2] / "docs")
@@ -46,6 +56,7 @@ class Pages(QTextBrowser):
         url = QUrl.fromLocalFile(str(file))
         if self.source() != url:
             self.setSource(url, QTextDocument.ResourceType.MarkdownResource)
+            self._color_links()
         self.document().setTextWidth(self.viewport().width())
         block = self._heading(section)
         bar = self.verticalScrollBar()
@@ -77,6 +88,28 @@ class Pages(QTextBrowser):
             return QImage(1, 1, QImage.Format.Format_ARGB32)
         wide = min(image.width(), self.viewport().width() - MARGIN_PX)
         return image.scaledToWidth(wide, Qt.TransformationMode.SmoothTransformation)
+
+    def _color_links(self) -> None:
+        """Qt's own blue cannot be read on a dark page."""
+        self.ensurePolished()
+        dark = self.palette().text().color().lightness() > 127
+        link = QTextCharFormat()
+        link.setForeground(QColor(DARK.accent_hover if dark else LIGHT.accent))
+        places: list[tuple[int, int]] = []
+        block = self.document().begin()
+        while block.isValid():
+            part = block.begin()
+            while not part.atEnd():
+                fragment = part.fragment()
+                if fragment.charFormat().isAnchor():
+                    places.append((fragment.position(), fragment.length()))
+                part += 1
+            block = block.next()
+        cursor = QTextCursor(self.document())
+        for start, length in places:
+            cursor.setPosition(start)
+            cursor.setPosition(start + length, QTextCursor.MoveMode.KeepAnchor)
+            cursor.mergeCharFormat(link)
 
     def _heading(self, section: str) -> QTextBlock | None:
         block = self.document().begin()

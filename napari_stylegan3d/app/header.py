@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QRectF, QTimer
 from qtpy.QtGui import QPainter, QPaintEvent, QPalette
-from qtpy.QtWidgets import QLabel, QMenu, QProgressBar, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMenu, QProgressBar, QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.elided import NameLabel
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Header(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = QLabel(_("Loading the model…"))
+        self.model = NameLabel(_("Loading the model…"))
         self.model.setObjectName("explorer.model")
         self.model.setProperty("role", "model")
         self.open = controls.tool_button(
@@ -113,8 +114,8 @@ class Header(QWidget):
 
     def set_loading(self, name: str) -> None:
         """Another model is being loaded."""
-        self.model.setText(_("Loading {name}…").format(name=name))
-        self.model.setToolTip("")
+        self.model.setText(_("Loading…"))
+        self.model.setToolTip(name)
         self.open.setEnabled(False)
         self.set_busy(True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QPropertyAnimation, Qt, QTimer
-from qtpy.QtWidgets import QDialog
+from qtpy.QtWidgets import QDialog, QLabel
 
 from napari_stylegan3d.widgets.controls import scaled
 
@@ -47,6 +47,12 @@ class Toasts(QObject):
             toast.close()
         for widget in (self._canvas, self._views):
             widget.removeEventFilter(self)
+
+    def end(self, text: str) -> None:
+        """Close the notifications that say this, once it is no longer so."""
+        for toast in self._taken():
+            if any(label.text() == text for label in toast.findChildren(QLabel)):
+                toast.close()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Detect new notifications and window resizes."""

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 from napari_stylegan3d.app.qt_binding import BrokenBindingError
 from napari_stylegan3d.app.tour_film import film
+from napari_stylegan3d.app.tour_page import LARGEST, SCALES
+from napari_stylegan3d.app.tour_screens import Screens, screens, sizes
 from napari_stylegan3d.app.tour_stops import STOPS, Tour, TourError
-from napari_stylegan3d.app.virtual_screen import NoScreenError, start_virtual_screen
+from napari_stylegan3d.app.virtual_screen import SIZE, NoScreenError, start_virtual_screen
 from napari_stylegan3d.app.window import add_model_options, has_display, open_window
 from stylegan3d.storage.files import atomic_write_text
 
@@ -53,8 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         if args.virtual or not has_display():
-            start_virtual_screen()
-        walk(args.out, args.model, args.frame, args.gif)
+            start_virtual_screen(LARGEST if args.screens else SIZE)
+        if args.scale:
+            os.environ["QT_SCALE_FACTOR"] = str(args.scale)
+        walk(args)
     except (BrokenBindingError, NoScreenError, TourError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -72,6 +76,17 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--gif", type=Path, help="instead, make a film of twenty seconds, such as tour.gif"
     )
+    result.add_argument(
+        "--screens",
+        type=Path,
+        help="instead, write the page of the window in pictures to this folder, such as docs",
+    )
+    result.add_argument(
+        "--scale",
+        type=float,
+        choices=SCALES,
+        help="with --screens: only its pictures of screens whose letters are so much larger",
+    )
     add_model_options(result)
     result.add_argument(
         "--virtual", action="store_true", help="use a virtual screen even where there is a display"
@@ -79,12 +94,12 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def walk(out: Path, model: Path | None, frame: str | None = None, gif: Path | None = None) -> None:
-    """Open the window, run the tour or make the film, write the page, close."""
+def walk(args: argparse.Namespace) -> None:
+    """Open the window, run the tour or make film or page, close."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stylegan3d-tour-") as home:
         as_on_the_first_day(Path(home))
-        _walk(out, model, frame, gif)
+        _screens(args) if args.screens else _walk(args.out, args.model, args.frame, args.gif)
     print(f"It took {(time.monotonic() - started) / 60:.1f} min.")
 
 
@@ -110,6 +125,19 @@ def _walk(out: Path, model: Path | None, frame: str | None, gif: Path | None) ->
         viewer.close()
     print(f"{len(tour.pictures)} pictures and the saved files are in {out};")
     print(f"open {out / 'index.html'} to look through them.")
+
+
+def _screens(args: argparse.Namespace) -> None:
+    missing = Path("no-such-model") if args.scale is None else args.model
+    viewer, explorer = open_window(missing, frame=args.frame)
+    try:
+        tour = Screens(viewer, explorer, args.screens.absolute())
+        if args.scale is None:
+            screens(tour)
+        else:
+            sizes(tour, args.scale)
+    finally:
+        viewer.close()
 
 
 def write_page(out: Path, pictures: Sequence[tuple[str, str]]) -> Path:

@@ -22,7 +22,7 @@ PATIENCE_S = 1800.0
 #: Delay until the 3D view is updated.
 SETTLE_S = 1.0
 #: Thumbnails are complete after this pause; maximum wait.
-QUIET_S, THUMBNAILS_S = 2.5, 30.0
+QUIET_S, THUMBNAILS_S = 2.5, 90.0
 
 
 class TourError(Exception):
@@ -80,14 +80,13 @@ class Tour:
                 errors=errors,
             )
             self.rest(SETTLE_S / 2)
-        path = self._file(name, text)
-        self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+        self.save(self.explorer.window(), name, text)
 
     def shoot_window(self, window: QWidget, name: str, text: str) -> None:
         """Save a screenshot of another window, and close it."""
         self.wait_for(window.isVisible, name)
         self.rest(SETTLE_S / 2)
-        window.grab().save(str(self._file(name, text)))
+        self.save(window, name, text)
         window.close()
 
     def wait_for_thumbnails(self) -> None:
@@ -117,11 +116,12 @@ class Tour:
     def _on_thumbnail(self, *_: object) -> None:
         self._drawn_at = time.monotonic()
 
-    def _file(self, name: str, text: str) -> Path:
+    def save(self, window: QWidget, name: str, text: str) -> None:
+        """Save a screenshot as it is now."""
         file = f"{len(self.pictures) + 1:02d}-{name}.png"
         self.pictures.append((file, text))
         print(f"{file}: {text}", flush=True)
-        return self.out / file
+        window.grab().save(str(self.out / file))
 
     @staticmethod
     def rest(seconds: float) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-SIZE = "1600x1000x24"
+SIZE = (1600, 1000)
 MISSING = (
     "There is no display and Xvfb, which draws without one, is not installed: install it "
     "(apt-get install xvfb) or run this where there is a display."
@@ -17,8 +17,10 @@ class NoScreenError(Exception):
     """Neither a display nor Xvfb; the message explains the remedy."""
 
 
-def start_virtual_screen(*, lasting: bool = False) -> subprocess.Popen[bytes]:
-    """Start Xvfb as the display of this process and its children.
+def start_virtual_screen(
+    size: tuple[int, int] = SIZE, *, lasting: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start Xvfb, so many pixels wide and high, as the display of this process and its children.
 
     It terminates with this process, its only client; stopping it earlier would crash Qt. A
     `lasting` one serves several processes, and must be stopped by the caller.
@@ -33,7 +35,8 @@ def start_virtual_screen(*, lasting: bool = False) -> subprocess.Popen[bytes]:
         raise NoScreenError(MISSING)
     reader, writer = os.pipe()
     # Xvfb chooses a free display number and writes it to this pipe once it is ready.
-    command = [xvfb, "-displayfd", str(writer), "-screen", "0", SIZE, "-nolisten", "tcp"]
+    screen_size = "{}x{}x24".format(*size)
+    command = [xvfb, "-displayfd", str(writer), "-screen", "0", screen_size, "-nolisten", "tcp"]
     # A separate session, so that Ctrl+C does not reach Xvfb.
     screen = subprocess.Popen(
         [*command, "-noreset" if lasting else "-terminate"],

@@ -54,7 +54,7 @@ class MapBox(QWidget):
             "browse.map_reset",
             _("Undo the edits along both axes."),
         )
-        self.note = controls.hint(WAITING, "browse.map_note")
+        self.note = controls.hint(name="browse.map_note")
         self.legend = Legend()
         self._lay_out()
         self._connect()

@@ -43,6 +43,8 @@ class Comparing(QObject):
         self.rendering, self.thumbnails = context.render, context.thumbnails
         #: The session's second picture, with its voxels.
         self.pinned: Pinned | None = None
+        #: The picture that the figures are of.
+        self._measured: Picture | None = None
         self.held = False
         self.shows: ComparedViews | None = None
         self._key: HoldKey | None = None
@@ -239,6 +241,8 @@ class Comparing(QObject):
         picture, a = self.comparison.picture, self.pinned
         if picture is None or a is None or a.shown is None or self.shows is None:
             return
+        # The figures of another B stay, dimmed, until there are new ones.
+        self.panel.figures.setEnabled(picture is self._measured)
         if self.mode not in ("off", "row"):
             self.shows.show(self.mode, self._a(a), self._b(), picture.shown)
         if picture.quality == "full" and self.session.generator is not None:
@@ -287,7 +291,9 @@ class Comparing(QObject):
     def _on_measured(self, request: tuple[Any, ...], figures: Any) -> None:
         a, picture = request[0], request[1]
         if a is self.pinned and picture is self.comparison.picture:
+            self._measured = picture
             self.panel.figures.show_figures(figures)
+            self.panel.figures.setEnabled(True)
 
 
 def _measure(request: tuple[Any, ...]) -> Any:

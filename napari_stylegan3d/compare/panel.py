@@ -66,6 +66,7 @@ class ComparePanel(Panel):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self._has_a, self._mode = False, "off"
         self._make_sides()
         self._make_modes()
         self.figures = FiguresBox()
@@ -176,12 +177,17 @@ class ComparePanel(Panel):
         self.show_picture(None)
         for name, button in self.modes.items():
             button.setEnabled(bool(title) or name in ("off", "row"))
-        for widget in self._with_a:
-            widget.setVisible(bool(title))
+        self._has_a = bool(title)
+        self._show_what_is_of_a()
         self.swap.setEnabled(recipe is not None)
         self.unpin.setEnabled(bool(title))
         if not title:
             self.figures.show_figures(None)
+
+    def _show_what_is_of_a(self) -> None:
+        """The columns of a row have letters of their own: A is none of them."""
+        for widget in self._with_a:
+            widget.setVisible(self._has_a and self._mode != "row")
 
     def show_picture(self, image: QImage | None) -> None:
         """A's thumbnail, or that it is on its way."""
@@ -193,5 +199,7 @@ class ComparePanel(Panel):
     def show_mode(self, mode: str) -> None:
         """Press the mode's button and offer what belongs to it."""
         self.modes[mode].setChecked(True)
+        self._mode = mode
+        self._show_what_is_of_a()
         for name, option in self._options.items():
             option.setVisible(name == mode)

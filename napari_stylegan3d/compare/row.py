@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.views.captions import KEY, Provenance
-from napari_stylegan3d.views.panes import LETTERS, Pane
+from napari_stylegan3d.views.panes import NUMBERS, Pane
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
 
 #: Besides the brain that is shown.
-MOST = len(LETTERS) - 1
+MOST = len(NUMBERS) - 1
 ROWS_SEEN = 3
 
 
@@ -59,8 +59,8 @@ class RowBox(QWidget):
     def show_row(self, names: list[str], why_not: str) -> None:
         """List the columns; `why_not` says why the current picture cannot be added."""
         self.list.clear()
-        for letter, name in zip(LETTERS, names, strict=False):
-            item = QListWidgetItem(f"{letter}: {name}", self.list)
+        for number, name in zip(NUMBERS, names, strict=False):
+            item = QListWidgetItem(f"{number}: {name}", self.list)
             item.setToolTip(name)
         self.add.setEnabled(not why_not)
         self.remove.setEnabled(bool(names))

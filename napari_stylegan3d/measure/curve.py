@@ -12,7 +12,7 @@ from napari_stylegan3d.widgets.text import _
 from stylegan3d.segmentation.curves import Curve, tick_text
 
 HEIGHT = 130
-LEFT, BOTTOM, REST = 40, 20, 8
+LEFT, BOTTOM, REST = 52, 20, 8
 LINE, DOT = QColor("#56b4e9"), QColor("#e69f00")
 
 
@@ -69,14 +69,20 @@ class CurvePlot(QWidget):
         for age in curve.ticks:
             place = at(age, lowest)
             text = QRectF(place.x() - left / 2, box.bottom() + 2, left, bottom - 2)
-            painter.drawText(text, Qt.AlignmentFlag.AlignHCenter, f"{age}")
+            if age < curve.ticks[-1]:
+                painter.drawText(text, Qt.AlignmentFlag.AlignHCenter, f"{age}")
+            else:  # the last one has the unit
+                text.setRight(self.width())
+                told = _("{age} years").format(age=age)
+                painter.drawText(text, Qt.AlignmentFlag.AlignRight, told)
         for value, flag in (
             (curve.high.max(), Qt.AlignmentFlag.AlignTop),
             (curve.low.min(), Qt.AlignmentFlag.AlignBottom),
         ):
             place = at(first, float(value))
             text = QRectF(0, place.y() - bottom / 2, left - 4, bottom)
-            painter.drawText(text, flag | Qt.AlignmentFlag.AlignRight, tick_text(float(value)))
+            told = f"{tick_text(float(value))} {curve.unit}"
+            painter.drawText(text, flag | Qt.AlignmentFlag.AlignRight, told)
         painter.setPen(QPen(self.palette().base().color(), 1))
         painter.setBrush(DOT)
         radius = scaled(5)

@@ -202,7 +202,8 @@ class PoseBox(QWidget):
         else:
             words = aligned.quality_in_words
             self._let_far(aligned.by_hand)
-            told = f"{words[:1].upper()}{words[1:]} ({aligned.quality:.2f})"
+            correlation = _("correlation {value:.2f}").format(value=aligned.quality)
+            told = f"{words[:1].upper()}{words[1:]} ({correlation})"
             self.quality.setText(f"{told}\n{BY_HAND}" if aligned.by_hand else told)
             self.steps.setText("\n".join(map(step_in_words, aligned.record)))
             warned = any(note.level == "check" for step in aligned.record for note in step.notes)

@@ -17,6 +17,8 @@ from napari_stylegan3d.widgets.text import _
 KEY = "stylegan3d"
 #: Metadata key of overlays.
 OVERLAY = "stylegan3d-overlay"
+#: Metadata key of the unit of an overlay.
+UNIT = "stylegan3d-unit"
 #: Metadata key of what is right only in the slices through the crosshair.
 FLAT = "stylegan3d-flat"
 #: Where the 3D view finds the same volume on a coarser grid.

@@ -155,7 +155,8 @@ class Labels(Glass):
     def written(self) -> str:
         """The caption, fitted beside the letter at the bottom.
 
-        Names get their own line and are shortened; warnings never are.
+        Names get their own line, and edits two where the view is wide; what is longer is shortened,
+        but no warning.
         """
         metrics, lines = QFontMetrics(_caption_font()), self.caption.split("\n")
         room = beside = self.width() - 2 * MARGIN_PX
@@ -173,8 +174,9 @@ class Labels(Glass):
             for part in _broken(line, metrics, beside).split("\n")
         ]
         low = len(parts) - LETTER_LINES
+        fitted = elided if self._is_narrow else _fitted
         return "\n".join(
-            part if is_warning else elided(part, metrics, beside if index >= low else room)
+            part if is_warning else fitted(part, metrics, beside if index >= low else room)
             for index, (part, is_warning) in enumerate(parts)
         )
 
@@ -275,6 +277,13 @@ def _after_name(line: str) -> list[str]:
     """A line broken after the name it begins with, if any; letters of a comparison stay."""
     name, colon, rest = line.partition(": ")
     return [f"{name}:", rest] if len(name) > 1 and colon and line not in WARNINGS else [line]
+
+
+def _fitted(line: str, metrics: QFontMetrics, width: int) -> str:
+    """Break a line into two that fit, or leave its middle out."""
+    parts = wrapped(line, metrics, width)
+    fits = all(metrics.horizontalAdvance(part) <= width for part in parts)
+    return "\n".join(parts) if fits and len(parts) <= 2 else elided(line, metrics, width)
 
 
 def _broken(line: str, metrics: QFontMetrics, width: int) -> str:

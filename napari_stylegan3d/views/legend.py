@@ -12,7 +12,7 @@ from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.overlays import Legend
 from napari_stylegan3d.widgets.controls import scaled
 
-TEXT, BEHIND = QColor(232, 234, 237), QColor(0, 0, 0, 165)
+TEXT, OUTLINE = QColor(232, 234, 237), QColor(0, 0, 0)
 FONT_PX = 11
 BAR_PX = 12
 #: Height of the bar as a share of the view, within limits.
@@ -59,13 +59,8 @@ def paint_legend(painter: QPainter, legend: Legend, corner: QPointF, height: flo
     width = max(widest, BAR_PX + 8 + max(metrics.horizontalAdvance(t) for _, t in marks)) + 12
     row = metrics.height()
     box = QRectF(corner.x() - width, corner.y(), width, height + row * (len(lines) + 1) + 10)
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(BEHIND)
-    painter.drawRoundedRect(box, 4, 4)
-    painter.setPen(TEXT)
     for index, line in enumerate(lines):
-        place = QRectF(box.left(), box.top() + 4 + index * row, width - 6, row)
-        painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, line)
+        _write(painter, QRectF(box.left(), box.top() + 4 + index * row, width - 6, row), line)
     top = box.top() + row * (len(lines) + 0.5) + 6
     bar = QRectF(box.right() - 6 - BAR_PX, top, BAR_PX, height)
     painter.drawImage(bar, bar_image(legend))
@@ -73,10 +68,20 @@ def paint_legend(painter: QPainter, legend: Legend, corner: QPointF, height: flo
     painter.setPen(QPen(TEXT, 1))
     painter.drawRect(bar)
     for share, text in marks:
+        painter.setPen(TEXT)
         y = bar.bottom() - share * height
         painter.drawLine(QPointF(bar.left() - 4, y), QPointF(bar.left(), y))
-        place = QRectF(box.left(), y - row / 2, bar.left() - 7 - box.left(), row)
-        painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
+        _write(painter, QRectF(box.left(), y - row / 2, bar.left() - 7 - box.left(), row), text)
+
+
+def _write(painter: QPainter, place: QRectF, text: str) -> None:
+    """Write at the right of a place, outlined: a box would dim what is behind it."""
+    side = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+    painter.setPen(OUTLINE)
+    for x, y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        painter.drawText(place.translated(x, y), side, text)
+    painter.setPen(TEXT)
+    painter.drawText(place, side, text)
 
 
 def ticks(legend: Legend) -> list[tuple[float, str]]:

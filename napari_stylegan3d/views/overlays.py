@@ -16,7 +16,7 @@ from napari.layers import Image
 from napari.utils import Colormap
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.captions import OVERLAY, UNIT
 from napari_stylegan3d.views.display import place
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ class DifferenceOverlay(QObject):
         else:
             self.layer = self._make(volume, self._legend)
             self.viewer.layers.append(self.layer)
+        self.layer.metadata = {**self.layer.metadata, UNIT: unit}
         self.changed.emit()
 
     def set_threshold(self, threshold: float) -> None:

@@ -36,7 +36,8 @@ from napari_stylegan3d.widgets.elided import elided, wrapped
 from napari_stylegan3d.widgets.text import _
 
 PLANES = (AXIAL, CORONAL, SAGITTAL)
-LETTERS = ("A", "B", "C", "D")
+#: Of the columns: A and B are the two of the other comparisons.
+NUMBERS = ("1", "2", "3", "4")
 GAP_PX, TEXT_PX, MARGIN_PX = 3, 13, 6
 #: Room around the heads.
 AIR = 1.06
@@ -229,10 +230,10 @@ class Panes(QWidget):
         room = self.width() // len(self.panes) - 2 * MARGIN_PX
         return [
             [
-                elided(f"{letter}: {pane.title}", metrics, room),
+                elided(f"{number}: {pane.title}", metrics, room),
                 *wrapped(pane.provenance.warning, metrics, room),
             ]
-            for letter, pane in zip(LETTERS, self.panes, strict=False)
+            for number, pane in zip(NUMBERS, self.panes, strict=False)
         ]
 
     @property

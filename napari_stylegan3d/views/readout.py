@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.views.captions import NAMES as TISSUES
-from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.captions import OVERLAY, UNIT
 from napari_stylegan3d.views.levels import PRESETS, WHITE_LIMITS
 from napari_stylegan3d.views.marks import NAMES, place_of
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
@@ -332,7 +332,8 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
                 names = layer.metadata.get(TISSUES, {})
                 parts.append(names.get(int(there), _("label {number:.0f}").format(number=there)))
         elif OVERLAY in layer.metadata and layer.contrast_limits[0] < 0 and there is not None:
-            parts.append(f"{there:+.2g}")
+            percent = " %" if layer.metadata.get(UNIT) == "%" else ""
+            parts.append(f"Δ {there:+.2g}{percent}")
     return " · ".join(parts)
 
 

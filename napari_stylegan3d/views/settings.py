@@ -220,7 +220,7 @@ class ViewSettings(QFrame):
         column.setSpacing(6)
         column.addLayout(_segments(*self.layouts.values()))
         column.addWidget(self.alone)
-        column.addLayout(_segments(self.convention, self.nose))
+        column.addLayout(controls.row(self.convention, self.nose))
         column.addLayout(controls.row(self.slab, self.slab_mm, stretch=0))
         for box in self.signs.values():
             column.addWidget(box)

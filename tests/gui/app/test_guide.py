@@ -42,7 +42,8 @@ def texts() -> set[str]:
     spec.loader.exec_module(module)
     sources = (path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     said = {plain(message[1]) for source in sources for message, _ in module.messages(source)}
-    settings = (ROOT / "src" / "stylegan3d" / "settings").glob("*.py")
+    engine_root = ROOT / "src" / "stylegan3d"
+    settings = {*(engine_root / "settings").glob("*.py"), *engine_root.rglob("settings.py")}
     engine = (module.engine_messages(path.read_text(encoding="utf-8")) for path in settings)
     return said | {plain(message[1]) for found in engine for message in found}
 

@@ -89,7 +89,7 @@ def test_the_readout_names_the_label_and_the_difference(four, stage, labels):
     assert four.readout.intensity.text() == "Intensity 1 · label 3"
     stage.overlay.show(upright(0.3 * phantom(), AFFINE), "Change", "of white", 0.5)
     four.refresh()
-    assert four.readout.intensity.text() == "Intensity 1 · label 3 · +0.3"
+    assert four.readout.intensity.text() == "Intensity 1 · label 3 · Δ +0.3"
 
 
 def test_an_overlay_is_in_the_planes_with_its_colour_bar(four, stage, qtbot):
