@@ -33,7 +33,7 @@ HEADER = (
 )
 
 #: Tables of the engine whose values are sentences, as those of its errors are.
-TABLES = ("LACKS", "VIEWS", "PICTURES", "SIZES", "TITLES")
+TABLES = ("LACKS", "MARKS", "VIEWS", "PICTURES", "SIZES", "TITLES")
 
 #: (context, singular, plural); None for none.
 Message = tuple[str | None, str, str | None]

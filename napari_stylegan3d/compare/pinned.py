@@ -76,4 +76,6 @@ def side_of(recipe: Recipe, letter: str, provenance: Provenance = NOBODY) -> Sid
     if kind == "reconstruction":
         told = _("Reconstruction of {name}").format(name=name)
         return Side(kind, letter=letter, title=", ".join(filter(None, (told, what))))
+    if kind == "worn":
+        return Side(kind, letter=letter, title=provenance.subject)
     return Side("generated", letter=letter, title=what or describe_recipe(recipe))

@@ -38,7 +38,7 @@ def in_words(told: Provenance) -> str:
     if told.kind == "reconstruction":
         words = _("Reconstruction of {name}").format(name=told.name)
         return ", ".join(filter(None, (words, told.what)))
-    return told.what
+    return told.subject if told.kind == "worn" else told.what
 
 
 def provenance_of(session: Session, recipe: Recipe, *, amounts: bool = True) -> Provenance:
@@ -51,10 +51,10 @@ def provenance_of(session: Session, recipe: Recipe, *, amounts: bool = True) -> 
         changes = describe_changes(recipe, amounts=amounts)
         return Provenance("reconstruction", name, changes) if name else Provenance("generated")
     if not recipe.is_edited_scan:
-        worn = name_of(session, detail.source)
-        return Provenance(
-            "generated", what=_("Detail of {name} on another brain").format(name=worn)
-        )
+        brain = _("the brain of {name}").format(name=name) if name else _("another brain")
+        changes = describe_changes(recipe.replace(detail=None), amounts=amounts)
+        whose = name_of(session, detail.source)
+        return Provenance("worn", whose, ", ".join(filter(None, (brain, changes))))
     changes = describe_changes(recipe, amounts=amounts)
     return Provenance("edited", name, changes) if changes else Provenance("scan", name)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import NameCombo
 from napari_stylegan3d.widgets.text import _
@@ -78,7 +79,7 @@ class DetailBox(QWidget):
             return _("The detail of {name} moves along with what is edited and mixed.").format(
                 name=name
             )
-        return _("Detail of {name} on another brain.").format(name=name)
+        return subject_of(self.session, recipe)
 
     def _name(self, source: Source) -> str:
         case = self.session.case_of(source)

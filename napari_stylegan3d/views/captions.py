@@ -12,7 +12,7 @@ from typing import Literal
 from napari.components import ViewerModel
 
 from napari_stylegan3d.widgets.elided import in_words
-from napari_stylegan3d.widgets.text import _
+from napari_stylegan3d.widgets.text import EDITED, WORN, _
 
 KEY = "stylegan3d"
 #: Metadata key of overlays.
@@ -27,20 +27,20 @@ COARSE = "stylegan3d-coarse"
 OVER = "stylegan3d-over"
 #: Metadata key of the names of label values.
 NAMES = "stylegan3d-names"
-Kind = Literal["generated", "reconstruction", "scan", "edited", "difference", "second"]
+Kind = Literal["generated", "reconstruction", "worn", "scan", "edited", "difference", "second"]
 
 #: Warnings in captions; never shortened.
 SYNTHETIC = _("Synthetic – not for diagnosis")
 DIFFERENCE = _("Difference – not for diagnosis")
-EDITED = _("Edited scan, not a recording")
 UNCONFIRMED = _("Same patient? Not confirmed")
 UNEDITED = _("Overlay not edited")
-WARNINGS = (SYNTHETIC, DIFFERENCE, EDITED, UNCONFIRMED, UNEDITED)
+WARNINGS = (SYNTHETIC, DIFFERENCE, EDITED, WORN, UNCONFIRMED, UNEDITED)
 LETTER_COLOR = "#f2d479"
 RECORDED_COLOR, MADE_COLOR = "#81c784", "#ffb74d"
 CAPTION_COLORS = {
     "generated": MADE_COLOR,
     "reconstruction": MADE_COLOR,
+    "worn": MADE_COLOR,
     "edited": MADE_COLOR,
     "difference": MADE_COLOR,
     "scan": RECORDED_COLOR,
@@ -96,13 +96,14 @@ class Provenance:
     Attributes
     ----------
     kind : Kind
-        Source of the voxels: a model ("generated", or "reconstruction" of a scan), a "scan" as
-        recorded, an "edited" scan, a "difference", or a "second" image.
+        Source of the voxels: a model ("generated", "reconstruction" of a scan, or "worn" with the
+        detail of a scan), a "scan" as recorded, an "edited" scan, a "difference", or a "second"
+        image.
     name : str
-        The patient, or the second image; empty for a random brain.
+        The patient, whose detail it is, or the second image; empty for a random brain.
     what : str
-        Description of the edits, of the detail, or of the difference; of a second image the
-        patient.
+        Description of the edits, of the brain that wears a detail, or of the difference; of a
+        second image the patient.
     over : Over or None
         The second image that lies over it.
     """
@@ -123,6 +124,8 @@ class Provenance:
         elif self.kind == "reconstruction" and name:
             told = _("Reconstruction of {name}").format(name=name)
             line = ", ".join(filter(None, (told, what)))
+        elif self.kind == "worn":
+            line = _("Detail of {name} on {brain}").format(name=name, brain=what)
         else:
             line = ": ".join(filter(None, (name, what)))
         over = "" if self.over is None else self.over.line(self.kind)
@@ -135,13 +138,16 @@ class Provenance:
             return _("Reconstruction of {name}").format(name=self.name)
         if self.kind == "edited":
             return _("{name}, edited").format(name=self.name)
+        if self.kind == "worn":
+            return _("Detail of {name} on {brain}").format(name=self.name, brain=self.what)
         return self.name or self.what
 
     @property
     def warning(self) -> str:
         """Warning in the caption; empty for a scan as recorded."""
         recorded = {"scan": "", "second": ""}
-        return {"edited": EDITED, "difference": DIFFERENCE, **recorded}.get(self.kind, SYNTHETIC)
+        marks = {"edited": EDITED, "worn": WORN, "difference": DIFFERENCE, **recorded}
+        return marks.get(self.kind, SYNTHETIC)
 
     @property
     def one_line(self) -> str:

@@ -22,6 +22,7 @@ DISPLAY_LIMITS = (0.0, 1.0)
 LAYER_NAMES = {
     "generated": _("Synthetic brain"),
     "reconstruction": _("Reconstruction"),
+    "worn": _("Synthetic brain"),
     "scan": _("Scan"),
     "edited": _("Edited scan"),
     "difference": _("Difference"),

@@ -18,6 +18,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL
+
 DOMAIN = "napari_stylegan3d"
 #: What the engine's sentences are about, as gettext calls it.
 ENGINE = "engine"
@@ -87,3 +89,7 @@ def _engine_sentences() -> list[tuple[re.Pattern[str], str]]:
 
 #: A placeholder; a literal brace is doubled.
 _PLACE = re.compile(r"(?<!\{)\{\d+\}(?!\})")
+
+
+#: Marks of pictures with a scan's detail, in the words of the files.
+EDITED, WORN = of_engine(EDITED_SCAN), of_engine(WORN_DETAIL)

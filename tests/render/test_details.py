@@ -7,11 +7,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from scipy import ndimage
 
-from stylegan3d.errors import RecipeError, ScanError
+from stylegan3d.errors import OutputError, RecipeError, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.networks.deformation import add_identity, read_at
+from stylegan3d.outputs.edits import edit_names
+from stylegan3d.outputs.results import sidecar, volume_name
 from stylegan3d.projection import project
+from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.keyframes import stills
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
@@ -23,6 +29,7 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.native import pack_mask
 from stylegan3d.scans.scan_data import ScanData
+from stylegan3d.storage.about import WORN_DETAIL
 
 EDIT = (Edit("PC 1", 2.0),)
 
@@ -206,8 +213,35 @@ def test_two_patients_never_share_what_is_ready(renderer, people):
     for name in ("sub-01", "sub-02", "sub-01"):
         shown = render_recipe(renderer, detailed(people, name)).volume
         np.testing.assert_array_equal(shown, people[name][1].aligned)
-    both = detailed(people).replace(detail=Detail(people["sub-02"][0]))
-    assert not both.is_edited_scan
+
+
+def test_the_detail_of_one_patient_on_the_shape_of_another(renderer, people, tmp_path):
+    """What is finer is the one's, all else the other's, and both are named for what they are."""
+    own = detailed(people).replace(detail=None)
+    worn = own.replace(detail=Detail(people["sub-02"][0]))
+    assert not worn.is_edited_scan
+    shown = render_recipe(renderer, worn)
+    # The fine structure at the place that the movement says: each voxel of the other's scan.
+    inside = ndimage.binary_erosion(people["sub-01"][1].aligned > 0, iterations=2)
+    offsets = F.interpolate(shown.movement.offsets, shown.volume.shape, mode="trilinear")
+    places = add_identity(offsets)
+    alike = []
+    for name in ("sub-01", "sub-02"):
+        finer = torch.from_numpy(people[name][1].aligned)[None, None]
+        read = read_at(finer, places)[0, 0].numpy()
+        fine = [v - ndimage.gaussian_filter(v, 1) for v in (read, shown.volume)]
+        alike.append(np.corrcoef(fine[0][inside], fine[1][inside])[0, 1])
+    assert alike[1] > 0.4
+    assert abs(alike[0]) < 0.1
+    assert volume_name(worn) == "sub-01_space-model_detail-sub02_desc-projected_T1w.nii.gz"
+    assert describe_recipe(worn) == "Projected sub-01, detail of sub-02"
+    told = sidecar(worn, renderer.generator, folder=tmp_path)
+    assert told["Description"].startswith(WORN_DETAIL)
+    brain, detail = told["Sources"]
+    assert "sub-01" in brain
+    assert "sub-02" in detail
+    with pytest.raises(OutputError, match="shows no edited scan"):
+        edit_names(worn, tmp_path)
 
 
 def test_another_persons_scan_is_refused(generator, people):

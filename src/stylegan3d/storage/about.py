@@ -4,9 +4,12 @@ from __future__ import annotations
 
 PROGRAM = "napari-stylegan3d"
 INTENDED_USE = "Research and teaching. Synthetic: not for diagnosis."
-#: Note in every view, file and report of an edited scan, and of another brain with its detail.
-EDITED_SCAN = "Edited scan, not a recording"
-WORN_DETAIL = "Synthetic brain with the detail of a scan, not a recording"
+#: In every view, file and report of an edited scan, and of another brain with its detail.
+MARKS = {
+    "edited": "Edited scan, not a recording",
+    "worn": "Synthetic brain with the detail of a scan, not a recording",
+}
+EDITED_SCAN, WORN_DETAIL = MARKS["edited"], MARKS["worn"]
 
 
 def version() -> str:

@@ -11,15 +11,21 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from napari_stylegan3d.core import sharpening
 from napari_stylegan3d.core.rendering import INSTANT_S, REST_MS
+from napari_stylegan3d.export.controller import SCREEN_SCALE
 from napari_stylegan3d.views.display import in_3d
 from napari_stylegan3d.views.overlays import DifferenceOverlay
 from stylegan3d import scans
-from stylegan3d.recipe.recipe import Detail, Edit, Mix, Source
+from stylegan3d.geometry.slicing import Upright
+from stylegan3d.recipe.description import marked
+from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
+from stylegan3d.render.figures import Look, draw_planes
 from stylegan3d.render.fine import FineScan
 from stylegan3d.scans import read_scan
+from stylegan3d.storage.about import WORN_DETAIL
 
 EDITED = "Edited scan, not a recording"
 
@@ -204,6 +210,13 @@ def test_two_patients_are_never_taken_for_each_other(
             assert beside["Description"].startswith(EDITED)
             (made,) = beside["Recipe"]["edits"]
             assert f"{made['direction']} {made['strength']:+g}" == change
+        # The brain of one with the detail of the other names both.
+        both = states[at].recipe.replace(detail=Detail(second.source))
+        window.session.change(both)
+        window.settle()
+        told = "Detail of sub-08 on the brain of sub-07, PC 1 +2 sd"
+        assert window.captions == {f"{told}\n{WORN_DETAIL}"}
+        assert window.viewer.title.startswith(told)
     finally:
         gate.set()
         window.wait(lambda: not window.explorer.projecting.opening.running)
@@ -229,7 +242,7 @@ def test_detail_is_the_finest_style_of_a_mix(window, case):
     box = window.find("mix.detail")
     window.pick("mix.detail", box.itemData(1))
     window.settle()
-    assert window.captions == {"Detail of sub-07 on another brain\nSynthetic – not for diagnosis"}
+    assert window.captions == {f"Detail of sub-07 on another brain\n{WORN_DETAIL}"}
     assert np.abs(window.volume - plain).max() > 0.01
     window.set("browse.seed", 10)
     window.settle()
@@ -237,6 +250,58 @@ def test_detail_is_the_finest_style_of_a_mix(window, case):
     window.pick("mix.detail", None)
     window.settle()
     assert window.recipe.worn_detail is None
+
+
+def test_walks_and_films_move_the_scan(window, case, tmp_path):
+    scan, browse = case.aligned.volume, window.explorer.browse
+    window.explorer.panel("Browse")
+    browse.walk._set_stops(())
+    window.click("browse.walk_add")
+    edit(window, 3.0)
+    edited, last = window.volume, window.recipe
+    window.click("browse.walk_add")
+    window.set("browse.walk_position", 50)
+    window.settle()
+    assert window.captions == {f"sub-07: PC 1 +1.5 sd\n{EDITED}"}
+    far = [np.abs(volume - scan).mean() for volume in (window.volume, edited)]
+    assert 0.1 * far[1] < far[0] < 0.9 * far[1]
+    window.set("browse.walk_position", 0)
+    window.settle()
+    np.testing.assert_array_equal(window.volume, scan)
+    assert window.captions == {"Scan: sub-07"}
+    film = window.explorer.export.film
+    window.explorer.panel("Export")
+    window.find("export.folder").setText(str(tmp_path))
+    film.clear()
+    film.add_recipes(window.recipe, last)
+    window.choose("export.film_kind", ".png")
+    window.set("export.film_seconds", 0.5)
+    window.set("export.film_fps", 4)
+    window.click("export.film")
+    window.wait(lambda: not window.explorer.exporting.job.running)
+    (path,) = tmp_path.glob("*.png")
+    made = Image.open(path)
+    pictures = []
+    for number in range(made.n_frames):
+        made.seek(number)
+        pictures.append(np.asarray(made.convert("L"), float))
+    assert len(pictures) == 3
+    about = json.loads((tmp_path / f"{path.name}.json").read_text())
+    assert about["Description"].startswith(EDITED)
+    assert all(recipe["detail"] for recipe in about["Recipes"])
+    model = Recipe(case.source).latent(window.session.generator)
+    brain = window.explorer.rendering.loaded.renderer.render(model, noise="none").volume
+    look = Look(SCREEN_SCALE, convention="radiological", caption=marked(Look().caption, last))
+    point, space = tuple(window.viewer.dims.point), window.session.generator.space
+    drawn = [
+        np.asarray(draw_planes(Upright.of(v, space), look, at_mm=point).convert("L"), float)
+        for v in (scan, edited, brain)
+    ]
+    assert np.abs(pictures[0] - drawn[0]).mean() < 0.1, "the first key frame is the scan"
+    assert np.abs(pictures[0] - drawn[2]).mean() > 1
+    assert np.abs(pictures[2] - drawn[1]).mean() < 0.1
+    browse.walk._set_stops(())
+    film.clear()
 
 
 def test_a_mix_moves_the_scan_and_its_second_brain_is_itself(window, case):
