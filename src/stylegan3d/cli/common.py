@@ -40,17 +40,21 @@ def described(settings: type, name: str, show_default: str | bool = True) -> Any
     show_default : str or bool
         Default in words, if the command's is another.
     """
-    option = next(known.option for known in options_of(settings) if known.name == name)
+    known = next(known for known in options_of(settings) if known.name == name)
+    option = known.option
     flag = option.flag or f"--{name.replace('_', '-')}"
-    words = option.range
+    allowed_words = option.range
     if option.choices is not None:
-        words = "; ".join(
+        allowed_words = "; ".join(
             str(value) if word.casefold() == str(value) else f"{value}: {word}"
             for value, word in option.choices.items()
         )
-    text = option.help
-    if option.label.casefold() not in text.casefold():
-        text = f"{option.label}: {text[0].lower()}{text[1:]}"
+    label, text = option.label, option.help
+    words = len(label.split())
+    if known.kind is bool and words > 2:  # such as "Return to the first brain"
+        text = f"{label}. {text}"
+    elif known.kind is not bool and words < 3 and label.casefold() not in text.casefold():
+        text = f"{label}: {text[0].lower()}{text[1:]}"
 
     def allowed(value: Any) -> Any:
         problem = option.problem(value)
@@ -58,7 +62,7 @@ def described(settings: type, name: str, show_default: str | bool = True) -> Any
             raise StyleGAN3DError(f"{flag} {problem}.")
         return value
 
-    help_ = f"{text[:-1]} ({words})." if words else text
+    help_ = f"{text[:-1]} ({allowed_words})." if allowed_words else text
     return typer.Option(flag, help=help_, callback=allowed, show_default=show_default)
 
 

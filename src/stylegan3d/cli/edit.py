@@ -65,7 +65,7 @@ def edit(
     """Move a brain along directions, such as age or ventricle volume.
 
     `stylegan3d directions` lists those of a model, and finds new ones. With many projected scans
-    the scans themselves are edited; finished ones are kept, one that fails does not stop the
+    the scans themselves are edited: a later run skips finished ones, a failure does not stop the
     others (exit status 2), and OUT/edits.tsv has a row for each.
 
     Example: stylegan3d edit --seed 4 --edit "PC 1=2.0" --edit "PC 3=-1" --out edited

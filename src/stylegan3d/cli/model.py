@@ -139,19 +139,19 @@ def site(
         Path,
         typer.Argument(help="Scans of 5 to 20 healthy people of one scanner, a folder or list."),
     ],
-    name: Annotated[str, typer.Option("--name", help="Name to use it by: project --site NAME.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the site, for project --site NAME.")],
     model: ModelOption = None,
     frame: FrameOption = None,
     cache: CacheOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Calibrate a site: learn what is usual of its scanner from healthy people's scans.
+    """Calibrate a site: learn what is usual for its scanner from scans of healthy people.
 
-    Verdicts on its scans then compare them with these, and their ranges are narrower. Kept in your
-    own data folder; it holds no scan. No patient may be among them. Where three people or more were
-    scanned twice within weeks (sub-01_ses-1 and sub-01_ses-2), the test-retest error of two visits
-    is learned as well: segment --visits --site NAME.
+    Verdicts then compare other scans of the site with these, within narrower ranges. Do not include
+    patients. The calibration is kept in your own data folder and contains no scans. Where three
+    people or more were scanned twice within weeks (sub-01_ses-1 and sub-01_ses-2), the test-retest
+    error of two visits is learned as well: segment --visits --site NAME.
 
     Example: stylegan3d model site our-scanner --name "3T ward"
     """

@@ -80,12 +80,13 @@ def paint(
         ),
     ] = None,
     codes: Annotated[
-        Codes, typer.Option("--codes", help="Meaning of the labels; auto decides by the highest.")
+        Codes,
+        typer.Option("--codes", help="Meaning of the labels; auto decides by the highest label."),
     ] = Codes.AUTO,
     pose: Annotated[
         Pose,
         typer.Option(
-            "--pose", help="Align the map to the model's brains if it is not, or keep it as it is."
+            "--pose", help="auto aligns the map to the model's brains if needed, keep leaves it."
         ),
     ] = Pose.AUTO,
     grid: Annotated[

@@ -49,8 +49,8 @@ def project(
 ) -> None:
     """Find the latent that reproduces a scan, and write the reconstruction in the scan's space.
 
-    With many scans, finished ones are kept, one that fails does not stop the others (exit status
-    2), and OUT/projections.tsv has a row for each.
+    With many scans, a later run skips finished ones, a failure does not stop the others (exit
+    status 2), and OUT/projections.tsv has a row for each.
 
     Example: stylegan3d project sub-01_T1w.nii.gz --out projected
     """

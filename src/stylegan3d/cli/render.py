@@ -211,8 +211,8 @@ def report(
 ) -> None:
     """Write a one-page report of each case, as PDF (A4) and as one HTML file.
 
-    It has identity, verdicts, views, volumes with z on curves over age, asymmetry, what is marked,
-    edits, recipe and versions.
+    It shows identity, verdicts, views, volumes with their z on curves over age, asymmetry, marked
+    values, edits, recipe and versions.
 
     For a recipe of a projected scan, the aligned scan and the verdict are read from the folder of
     its latent file, as written by `stylegan3d project`.

@@ -98,8 +98,8 @@ def segment(
 ) -> None:
     """Segment tissues and regions, measure them, and say where they lie for age, sex, head size.
 
-    With many scans, finished ones are kept, one that fails does not stop the others (exit status
-    2), and OUT/segmentations.tsv has a row for each.
+    With many scans, a later run skips finished ones, a failure does not stop the others (exit
+    status 2), and OUT/segmentations.tsv has a row for each.
 
     Example: stylegan3d segment scan.nii.gz --age 54 --sex F --out labels.nii.gz --table n.csv
 

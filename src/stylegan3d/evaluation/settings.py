@@ -31,7 +31,7 @@ class EvaluationSettings:
         float,
         Option(
             "Truncation",
-            "Psi of random brains: 0 is the average brain, 1 the full variety.",
+            "Truncation psi of random brains: 0 is the average brain, 1 the full variety.",
         ),
     ] = 1.0
     repeats: int = 50

@@ -37,10 +37,10 @@ class Choices:
         Space,
         Option(
             "Latent space",
-            "W+: all layers are free, so the result follows the scan more closely. W+ and noise: "
-            "also fits the noise of the layers, fine texture of this scan that edits and mixes do "
-            "not move; it is saved in the latent file. W: one style for all layers, so the result "
-            "remains a typical brain of the model.",
+            "In W+ all layers are free, so that the result follows the scan more closely; in W one "
+            "style serves all layers, so that it remains a typical brain of the model. With noise, "
+            "fine texture of this scan is fitted too, which edits and mixes do not move; it is "
+            "saved in the latent file.",
             choices={
                 "w+": "Closest to the scan (W+)",
                 "w+noise": "Closest, with texture (W+ and noise)",
@@ -64,7 +64,7 @@ class Choices:
         Method,
         Option(
             "Method",
-            "How to search.",
+            "Method of the search.",
             choices={
                 "stylegan3d": "this program's method",
                 "original": "that of the original 3D-StyleGAN",
@@ -87,32 +87,33 @@ class Choices:
         str | None,
         Option(
             "Alignment",
-            "Corrects it: shift in mm to the right, front and top, then rotation in degrees about "
-            "these axes, such as 0,0,4 or 0,0,4:10,0,0. Or keep: the scan is in the model's space "
-            "already. Or centre: only centre it there.",
+            "Correct the alignment by a shift in mm to the right, front and top, then a rotation "
+            "in degrees about these axes, such as 0,0,4 or 0,0,4:10,0,0. Or keep, if the scan is "
+            "in the model's space already; or centre, to only centre it there.",
         ),
     ] = None
-    volume: Annotated[int | None, Option("Volume", "Which one of a 4D series, from 0.", low=0)] = (
-        None
-    )
+    volume: Annotated[
+        int | None, Option("Volume", "Volume of a 4D series, counted from 0.", low=0)
+    ] = None
     series: Annotated[
-        str | None, Option("Series", "Of a DICOM folder: number, UID or part of its name.")
+        str | None,
+        Option("Series", "Series of a DICOM folder: its number, UID or part of its name."),
     ] = None
     trust: Annotated[
         str | None,
         Option(
             "Left and right",
-            "What to trust where the header is ambiguous: sform, qform, or the axes of the array, "
-            "such as LAS.",
+            "What decides left and right where the header is ambiguous: sform, qform, or the axes "
+            "of the array, such as LAS.",
         ),
     ] = None
-    channel: Annotated[int, Option("Channel", "Image channel of the model, from 0.")] = 0
+    channel: Annotated[int, Option("Channel", "Image channel of the model, counted from 0.")] = 0
     operator: Annotated[
         str | None,
         Option(
             "Degradation",
-            "What the scan lost, to allow for: thick:5mm:S (axial slices of 5 mm), blur:3mm, "
-            "kspace:4x:A, contrast. Can be combined with --mask.",
+            "Degradation of the scan to allow for: thick:5mm:S (axial slices of 5 mm), blur:3mm, "
+            "kspace:4x:A or contrast. Can be combined with --mask.",
         ),
     ] = None
     site: Annotated[
@@ -127,7 +128,7 @@ class Choices:
         int | None,
         Option(
             "Repetitions",
-            "Repeat the search this many times from other starts; map where results differ.",
+            "Repetitions of the search from other starting points, to map where results differ.",
             low=2,
         ),
     ] = None

@@ -52,7 +52,7 @@ class FilmSettings:
         How,
         Option(
             "Path",
-            "Between two random brains: a straight line in W, where the middle is closer "
+            "Path between two random brains: a straight line in W, where the middle is closer "
             "to the average brain, or an arc in Z, which keeps the variety.",
             choices={"linear": "straight line", "spherical": "arc"},
             flag="--way",

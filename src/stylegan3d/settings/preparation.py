@@ -34,7 +34,7 @@ class PreparationSettings:
         float,
         Option(
             "Validation fraction",
-            "Fraction of the subjects, if participants.tsv has no column 'split'.",
+            "Share of the subjects that are kept back, if participants.tsv has no column 'split'.",
             low=0,
             high=0.9,
         ),

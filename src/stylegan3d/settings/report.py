@@ -16,8 +16,8 @@ class ReportSettings:
         float,
         Option(
             "Mark z beyond ±",
-            "Values whose z lies beyond this are marked, in Measure and in reports. In any one "
-            "measure 5 % of healthy people lie beyond ±2.",
+            "Mark values whose z lies beyond this, in Measure and in reports. In any one measure "
+            "5 % of healthy people lie beyond ±2.",
             low=1,
             high=5,
             step=0.05,
@@ -28,7 +28,7 @@ class ReportSettings:
         bool,
         Option(
             "Reports also as HTML",
-            "Write each report as one HTML file too, for a web browser.",
+            "One file for each report, for a web browser.",
             flag="--html/--no-html",
         ),
     ] = True

@@ -60,7 +60,9 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.validate_every < 1:
-            raise ModelError("A run needs at least one step; ask for more.")
+            raise ModelError(
+                "A run needs at least one step: set steps and validate_every to 1 or more."
+            )
 
     def warmed_up(self, step: int) -> float:
         """Warm-up factor of the learning rate."""
@@ -119,9 +121,9 @@ class AutoencoderSettings(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.people, self.crops) < 1:
-            raise ModelError("A run needs at least one volume in each step; ask for more.")
+            raise ModelError("A step needs at least one volume: set people and crops to 1 or more.")
         if self.side < WINDOW or self.side % LATENT_FACTOR:
-            raise ModelError(f"Crops of {self.side} voxels: take a multiple of {LATENT_FACTOR}.")
+            raise _wrong_side(self.side, f"a multiple of {LATENT_FACTOR}")
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,9 @@ class DiffusionSettings(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.people < 1:
-            raise ModelError("A run needs at least one person in each step; ask for more.")
+            raise ModelError("A step needs at least one subject: set people to 1 or more.")
         if min(self.middle, self.spread) <= 0:
-            raise ModelError("The noise of a diffusion needs a strength and a spread above zero.")
+            raise ModelError("The noise of a diffusion needs a middle and a spread above 0.")
 
 
 @dataclass(frozen=True)
@@ -180,9 +182,9 @@ class FlowSettings(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.cubes, *self.channels) < 1:
-            raise ModelError("A run of the flow needs at least one cube and channel.")
+            raise ModelError("A flow needs cubes and channels of 1 or more.")
         if self.side < 8 or self.side % 8:
-            raise ModelError(f"The cubes' side is {self.side}; take a multiple of 8 voxels.")
+            raise _wrong_side(self.side, "a multiple of 8")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
@@ -244,9 +246,9 @@ class CascadeSettings(RunSettings):
         if self.scale not in get_args(Scale):
             raise ModelError(f"The scale '{self.scale}' is unknown; choose layout or fine.")
         if min(self.batch, *self.channels) < 1:
-            raise ModelError("A run of a cascade's flow needs a batch and channels of 1 or more.")
+            raise ModelError("A cascade needs a batch and channels of 1 or more.")
         if self.side < FLOW_UNIT or self.side % FLOW_UNIT:
-            raise ModelError(f"The cubes' side is {self.side}; take a multiple of {FLOW_UNIT}.")
+            raise _wrong_side(self.side, f"a multiple of {FLOW_UNIT}")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
@@ -316,6 +318,10 @@ class TranslationSettings(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.people, self.crops) < 1:
-            raise ModelError("A run needs at least one volume in each step; ask for more.")
+            raise ModelError("A step needs at least one volume: set people and crops to 1 or more.")
         if self.side < WINDOW:
-            raise ModelError(f"Crops of {self.side} voxels: take at least {WINDOW}.")
+            raise _wrong_side(self.side, f"{WINDOW} or more")
+
+
+def _wrong_side(side: int, instead: str) -> ModelError:
+    return ModelError(f"Training pieces cannot have {side} voxels a side: set side to {instead}.")
