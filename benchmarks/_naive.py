@@ -1,8 +1,7 @@
 """What a synthesis costs when it is written down as it stands in the paper: the yardstick.
 
 float32, channels first (NCDHW), activations scaled by the style, one operation after the other,
-nothing kept. It computes what the networks compute, the flow included; `same_image` makes sure of
-that.
+nothing kept. It computes what the networks compute, the flow included; `speed.py` makes sure of it.
 """
 
 from __future__ import annotations
@@ -157,10 +156,3 @@ def velocity(flow: flows.Flow, bands: Tensor, time: float, places: Tensor) -> Te
     half = flow.up[1](half + band_unet._doubled(flow.narrow[1](quarter), half), t)
     x = flow.up[0](x + band_unet._doubled(flow.narrow[0](half), x), t)
     return flow.head(x) / flows.VELOCITY_GAIN
-
-
-def same_image(network: LeveledSynthesis, w: Tensor) -> float:
-    """Largest difference to the network's own float32 image, as a share of its magnitude."""
-    with torch.no_grad():
-        made = network(w)
-        return float((synthesize(network, w) - made).abs().max() / made.abs().max())

@@ -144,11 +144,12 @@ def table_of(
     own = segment_scan(segmenter, scan)
     sharp, grey = border(scan.data, own)
     start = measured(segmenter, generator, person.w, person.delta)
-    same = np.array_equal(carried.edited(carried.movement(person.w, person.delta)), scan.data)
+    if not np.array_equal(carried.edited(carried.movement(person.w, person.delta)), scan.data):
+        raise SystemExit(f"{person.name} does not come back bit for bit without an edit.")
     size = " x ".join(map(str, scan.data.shape))
     live, slow, worked = live_ms(person, step)
     print(
-        f"\n{person.name}, {size}: without an edit {'the same bits' if same else 'NOT THE SAME'}; "
+        f"\n{person.name}, {size}: without an edit the same bits; "
         f"ventricles {own.numbers.measures['ventricle_ml']:.1f} ml, of the model's brain "
         f"{start:.1f} ml; "
         f"live frame {live:.0f} ms, 95 % {slow:.0f} ms, {worked:.0f} ms of processor time"

@@ -3,8 +3,8 @@
     python benchmarks/small_volumes.py [--rounds N] [--threads N]
 
 torch does not give a single small volume to oneDNN (`networks/convolution.py` does). Both are timed
-in turn, A B A B …; the median of the paired ratios is printed. The seed of the diffusion is drawn
-with and without that, too.
+in turn, A B A B …, if they give the same; the median of the paired ratios is printed. The seed of
+the diffusion is drawn with and without that, too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
+from _same import require_same
+from torch import Tensor
 
 import stylegan3d
 from stylegan3d.networks import convolution
@@ -32,9 +34,9 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def compare(title: str, ours: Callable[[], object], theirs: Callable[[], object], n: int) -> None:
-    """Print the median of paired ratios."""
-    ours(), theirs()
+def compare(title: str, ours: Callable[[], Tensor], theirs: Callable[[], Tensor], n: int) -> None:
+    """Print the median of paired ratios, if both give the same."""
+    require_same(ours(), theirs(), title)
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(n)]
     ratio = statistics.median(b / a for a, b in pairs)
     quick = statistics.median(a for a, _ in pairs)
@@ -62,9 +64,9 @@ def main() -> None:
     draw = getattr(diffusion, "mapping", diffusion)
     z = seed_z(stylegan3d.load("diffusion-t1-2mm", device="cpu"), 0)
 
-    def theirs() -> None:
+    def theirs() -> Tensor:
         with mock.patch.object(convolution, "_is_withheld", return_value=False):
-            draw.diffusion.draw(z, draw.steps)
+            return draw.diffusion.draw(z, draw.steps)
 
     compare(
         f"a seed of the diffusion, {draw.steps} steps",

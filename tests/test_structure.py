@@ -106,3 +106,36 @@ def test_privates_of_others_are_used_in_one_file():
             if not node.attr.endswith("__") and not ours:
                 found.add(file.name)
     assert found <= {PRIVATES}
+
+
+def bare_tolerances(source: str) -> list[int]:
+    """Lines of calls whose tolerance is a number without a comment, on its line or just before."""
+    tree, lines = ast.parse(source), source.splitlines()
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    simple = [n for n in ast.walk(tree) if isinstance(n, ast.stmt) and not hasattr(n, "body")]
+    found = []
+    for call in calls:
+        named = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        keys = ("rel", "abs") if named == "approx" else ("atol", "rtol", "abs_tol", "rel_tol")
+        given = [n for k in call.keywords if k.arg in keys for n in ast.walk(k.value)]
+        if not any(isinstance(n, ast.Constant) and n.value not in (0, None) for n in given):
+            continue
+        around = [s for s in simple if s.lineno <= call.lineno and call.end_lineno <= s.end_lineno]
+        whole = min(around, key=lambda s: s.end_lineno - s.lineno, default=call)
+        if not any("#" in line for line in lines[max(whole.lineno - 2, 0) : whole.end_lineno]):
+            found.append(call.lineno)
+    return found
+
+
+def test_every_tolerance_has_a_reason():
+    """`tests/tolerances.py` has names for the usual ones; others say beside them what differs."""
+    bare = {
+        f"{path.name}:{line}"
+        for path in Path(__file__).parent.rglob("*.py")
+        if re.search(r"(atol|rtol|abs|rel|_tol)=\W*\d", text := path.read_text("utf-8"))
+        for line in bare_tolerances(text)
+    }
+    assert bare == set()
+    assert bare_tolerances("x\nassert a == approx(b, abs=1e-3)") == [2]
+    assert bare_tolerances("assert a == approx(b, abs=SUMS)  \nallclose(a, b, rtol=0)") == []
+    assert bare_tolerances("# Rounded.\nassert allclose(\n    a, b, atol=0.1\n)") == []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints.official_files import Maker, Network, dumps
+from tolerances import DOUBLE
 
 import stylegan3d
 from stylegan3d.checkpoints.official import is_official
@@ -233,7 +234,7 @@ def test_the_frame_is_assumed_said_and_can_be_changed():
     assert "--frame" in G.frame_note
     assert G.space.axcodes == ("L", "I", "A")
     assert G.voxel_size == (8.0, 8.0, 8.0)
-    np.testing.assert_allclose(G.space.center_mm, 0, atol=1e-9)
+    np.testing.assert_allclose(G.space.center_mm, 0, atol=DOUBLE)
     H = load(FIXTURE, frame="RAS:1x1x1.5")
     assert H.frame_note == ""
     assert H.frame == Frame("RAS", (1.0, 1.0, 1.5))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from hops import functions_on_the_stack
+from tolerances import SFORM_MM
 
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import load_latent
@@ -93,13 +94,13 @@ def test_a_scan_becomes_files_in_both_spaces(run, brain_model, scan, tmp_path, l
     generator, original = load(brain_model), nib.load(scan)
     native = nib.load(tmp_path / FILES[2])
     assert native.shape == original.shape
-    np.testing.assert_allclose(native.affine, original.affine, atol=1e-5)
+    np.testing.assert_allclose(native.affine, original.affine, atol=SFORM_MM)
     assert nib.aff2axcodes(native.affine) == ("P", "S", "L")
     assert native.header["descrip"].item().startswith(b"SYNTHETIC")
     for name in (FILES[6], FILES[8]):
         image = nib.load(tmp_path / name)
         assert image.shape == generator.shape
-        np.testing.assert_allclose(image.affine, generator.affine, atol=1e-5)
+        np.testing.assert_allclose(image.affine, generator.affine, atol=SFORM_MM)
     assert json.loads((tmp_path / FILES[5]).read_text())["SyntheticImage"] is False
 
     report = json.loads((tmp_path / FILES[4]).read_text())
@@ -193,7 +194,7 @@ def test_the_latent_makes_the_same_files_again(run, brain_model, scan, tmp_path)
     mixed = ["mix", "--a", first / FILES[3], "--b", "3", "--native", "--out", again, *options]
     assert run(*mixed).status == 0
     image = nib.load(again / f"{PREFIX}_with-seed0003_desc-mixed_T1w.nii.gz")
-    np.testing.assert_allclose(image.affine, nib.load(scan).affine, atol=1e-5)
+    np.testing.assert_allclose(image.affine, nib.load(scan).affine, atol=SFORM_MM)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +213,7 @@ def projected(brain_model, scan, tmp_path_factory):
 def test_the_residual_is_the_scan_minus_the_reconstruction_on_its_grid(projected, scan):
     original, residual = nib.load(scan), nib.load(projected / RESIDUAL[1])
     made = nib.load(projected / FILES[2])
-    np.testing.assert_allclose(residual.affine, original.affine, atol=1e-5)
+    np.testing.assert_allclose(residual.affine, original.affine, atol=SFORM_MM)
     inside = made.get_fdata() > 0
     expected = original.get_fdata() - made.get_fdata()
     # The scan went through the model's 8 mm grid; its fine detail did not.
@@ -229,7 +230,7 @@ def test_what_is_left_open_is_written_on_the_scans_grid(run, brain_model, scan, 
     assert result.status == 0, result.err
     assert "reconstruction: not calibrated for this model." in result.out
     image = nib.load(tmp_path / f"{PREFIX}_desc-uncertainty_T1w.nii.gz")
-    np.testing.assert_allclose(image.affine, nib.load(scan).affine, atol=1e-5)
+    np.testing.assert_allclose(image.affine, nib.load(scan).affine, atol=SFORM_MM)
     spread, made = image.get_fdata(), nib.load(tmp_path / FILES[2]).get_fdata()
     assert 0 < spread[made > 0].mean() < 100  # of 400
     assert not spread[made == 0].all()
@@ -250,8 +251,9 @@ def test_the_scan_itself_is_edited(run, brain_model, projected, scan, tmp_path, 
         assert image.header["descrip"].item().startswith(b"SYNTHETIC")
         if kind != "Movement":
             assert image.shape == original.shape
-            np.testing.assert_allclose(image.affine, original.affine, atol=1e-5)
+            np.testing.assert_allclose(image.affine, original.affine, atol=SFORM_MM)
     change = images["Scan"].get_fdata() - original.get_fdata()
+    # Float32 files of intensities up to 1,000: 6e-5 each.
     np.testing.assert_allclose(images["Change"].get_fdata(), change, atol=1e-3)
     assert np.abs(change).max() > 5  # of 400
     moved = images["Movement"]
@@ -259,6 +261,7 @@ def test_the_scan_itself_is_edited(run, brain_model, projected, scan, tmp_path, 
     assert moved.header.get_intent()[0] == "displacement vector"
     told = json.loads((tmp_path / f"{PREFIX}_desc-editedMovement_T1w.json").read_text())
     assert told["Movement"]["LeastJacobian"] > 0
+    # The sidecar has two decimals.
     assert told["Movement"]["MaximumMm"] == pytest.approx(
         np.linalg.norm(moved.get_fdata(), axis=-1).max(), abs=1e-2
     )

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tolerances import FLOAT32, SFORM_MM
 
 from stylegan3d.model.loading import load
 from stylegan3d.storage.places import TEMPLATE
@@ -75,6 +76,7 @@ def test_a_bids_tree_is_projected_and_resumed(run, brain_model, tmp_path):
     assert failed["status"] == "failed"
     assert "sub-02" in failed["error"]
     report = json.loads((out / "sub-01" / "anat" / "sub-01_desc-projected_report.json").read_text())
+    # The table has fewer digits than the report.
     assert report["similarity"]["psnr"] == pytest.approx(float(good["psnr"]), rel=1e-3)
     assert report["files"]["native"] == "sub-01_desc-projected_T1w.nii.gz"
 
@@ -100,9 +102,9 @@ def test_a_mask_is_filled_in_and_nothing_else_is_touched(run, brain_model, tmp_p
     result = run("project", scan, *words)
     assert result.status == 0, result.err
     filled = nib.load(out / "sub-01_desc-filled_T1w.nii.gz")
-    np.testing.assert_allclose(filled.affine, image.affine, atol=1e-5)
+    np.testing.assert_allclose(filled.affine, image.affine, atol=SFORM_MM)
     data = filled.get_fdata()
-    np.testing.assert_allclose(data[mask == 0], damaged[mask == 0], rtol=1e-6)
+    np.testing.assert_allclose(data[mask == 0], damaged[mask == 0], rtol=FLOAT32)
     assert data[mask > 0].mean() > 100
     sidecar = json.loads((out / "sub-01_desc-filled_T1w.json").read_text())
     assert sidecar["SyntheticImage"] is True
@@ -154,8 +156,10 @@ def test_a_scan_is_moved_as_told_and_its_steps_are_kept(run, brain_model, tmp_pa
     entries = sorted(path.name for path in cache.iterdir())
     assert [name.split("-")[0] for name in entries] == ["bias", "brain", "pose"], "found again"
     move = poses["moved"] @ np.linalg.inv(poses["found"])
+    # Degrees, from a matrix of float64 saved as text.
     assert np.degrees(np.arctan2(move[1, 0], move[0, 0])) == pytest.approx(10, abs=1e-6)
     middle = poses["found"][:3, :3] @ world_middle(scan) + poses["found"][:3, 3]
+    # mm: "up" and "right" are the head's, turned by ten degrees and by the pose found.
     np.testing.assert_allclose((move[:3, :3] @ middle + move[:3, 3]) - middle, [-6, 0, 4], atol=4)
 
 

@@ -115,7 +115,8 @@ def test_many_are_segmented_into_one_table(run, volume, tmp_path):
     assert (rows[0]["age"], rows[0]["sex"]) == ("44", "M")
     assert -9 < float(rows[0]["left_hippocampus_ml_z"]) < 9
     expected = bundled_segmenter().segment(volume[1], load(device="cpu").space).volumes
-    assert float(rows[0]["grey_ml"]) == pytest.approx(expected["grey"], rel=1e-3)
+    # The table has one decimal.
+    assert float(rows[0]["grey_ml"]) == pytest.approx(expected["grey"], abs=0.051)
     labels = np.asarray(nib.load(out / rows[0]["labels"]).dataobj)
     assert np.array_equal(labels, bundled_segmenter().segment(volume[1], load().space).labels)
     shutil.copy(volume[0], bad)

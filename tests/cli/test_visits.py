@@ -119,7 +119,9 @@ def test_a_change_of_ventricles_is_found_and_a_moved_head_is_none(found):
 def test_exchanged_visits_exchange_the_results(found):
     forth, back, _ = found
     for name, change in forth.changes.items():
+        # ml: the half-way pose of exchanged visits is another search of the registration.
         assert back.changes[name].change == pytest.approx(-change.change, abs=0.02), name
+    # Percent, for the same reason.
     np.testing.assert_allclose(back.percent, -forth.percent, atol=0.5)
 
 
@@ -210,7 +212,7 @@ def test_a_site_that_scans_less_steadily_has_a_larger_error_and_is_named(
         pairs.append((both[0], both[1]))
     learned = learn_repeats(pairs, "ward", ("network",))
     ratios = [sd / usual[n] for n, sd in learned.deviation.items()]
-    assert np.mean(ratios) == pytest.approx(3, rel=0.1)
+    assert np.mean(ratios) == pytest.approx(3, rel=0.1)  # forty pairs estimate a deviation
     few = learn_repeats(pairs[:3], "ward", ())
     assert np.std([sd / usual[n] for n, sd in few.deviation.items()]) < 0.6  # little of its own
     with pytest.raises(StyleGAN3DError, match="scanned twice, and there are 2"):
@@ -220,6 +222,7 @@ def test_a_site_that_scans_less_steadily_has_a_larger_error_and_is_named(
     save_site_repeats("ward", learned)
     again = site_repeats("ward")
     assert again.networks == ("network",)
+    # The file has four decimals.
     assert again.error("ventricle_ml", 20, 20) == pytest.approx(
         0.2 * LIMIT * learned.deviation["ventricle_ml"], rel=1e-3
     )

@@ -55,7 +55,7 @@ def test_prepare(folder, target, tmp_path):
     assert np.corrcoef(aligned.ravel(), prepared(target, 3).ravel())[0, 1] > 0.95
     np.testing.assert_array_equal(pack.indices("train"), [0, 2])
     mean = pack.volumes[[0, 2]].mean(axis=0) / 255
-    np.testing.assert_allclose(pack.template, mean, atol=1 / 255)
+    np.testing.assert_allclose(pack.template, mean, atol=1 / 255)  # a pack has steps of 1/255
     sha256 = hashlib.sha256((folder / "sub-03_T1w.nii.gz").read_bytes()).hexdigest()
     assert pack.table[2]["sha256"] == sha256
     assert [(r["file"], "not a compressed" in r["reason"]) for r in pack.info["refused"]] == [

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tolerances import SUMS
 
 from stylegan3d.directions.latent_map import Survey, axis_names, contours, spread
 from stylegan3d.errors import RecipeError
@@ -39,7 +40,7 @@ def test_an_edit_moves_the_brain_by_its_strength_along_one_axis(generator, surve
     by = survey.locate(moved.latent(generator)) - survey.locate(plain.latent(generator))
     expected = np.zeros(len(survey.names))
     expected[survey.names.index("PC 2")] = 1.5
-    assert by == pytest.approx(expected, abs=1e-4)
+    assert by == pytest.approx(expected, abs=SUMS)
 
 
 def test_truncation_draws_places_towards_the_middle(generator, survey):
@@ -47,7 +48,7 @@ def test_truncation_draws_places_towards_the_middle(generator, survey):
         survey.locate(Recipe(Source("seed", 3), Truncation(psi)).latent(generator))
         for psi in (1.0, 0.5)
     )
-    assert half == pytest.approx(0.5 * full, abs=1e-4)
+    assert half == pytest.approx(0.5 * full, abs=SUMS)
 
 
 @pytest.mark.parametrize("truncation", [Truncation(0.4), Truncation(0.5, 2), Truncation(1.3, 1)])
@@ -56,7 +57,7 @@ def test_places_spread_as_far_as_truncation_lets_them(generator, survey, truncat
         survey.locate(Recipe(Source("seed", 3), t).latent(generator))
         for t in (Truncation(1.0), truncation)
     )
-    assert less == pytest.approx(spread(truncation, generator.num_layers) * full, abs=1e-4)
+    assert less == pytest.approx(spread(truncation, generator.num_layers) * full, abs=SUMS)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,7 @@ def test_travelling_ends_where_it_was_meant_to(generator, survey, recipe):
     axes = list(plane.axes)
     start = plane.start(recipe, survey.locate(recipe.latent(generator))[axes], layers)
     there = plane.travel(recipe, start, np.array([-1.25, 2.5]))
+    # The strengths of a recipe have two decimals.
     assert survey.locate(there.latent(generator))[axes] == pytest.approx([-1.25, 2.5], abs=0.01)
     others = [edit for edit in recipe.edits if edit.direction not in plane.names]
     assert [edit for edit in there.edits if edit.direction not in plane.names] == others
@@ -99,6 +101,7 @@ def test_axes_that_are_not_at_right_angles_are_travelled_exactly(generator):
     plane, recipe = survey.plane("A", "B"), Recipe(Source("seed", 2))
     start = plane.start(recipe, survey.locate(recipe.latent(other)), other.num_layers)
     there = plane.travel(recipe, start, np.array([1.0, -1.0]))
+    # The strengths of a recipe have two decimals.
     assert survey.locate(there.latent(other)) == pytest.approx([1.0, -1.0], abs=0.02)
 
 
@@ -135,11 +138,14 @@ def test_lines_enclose_the_share_they_are_drawn_for():
         outer = max(lines, key=len)
         radius = np.hypot(*outer.T)
         expected = np.sqrt(-2 * np.log(1 - share) * 1.09)
+        # Lines through the cells of a histogram of random points.
         assert radius.mean() == pytest.approx(expected, rel=0.05)
+        # Lines through the cells of a histogram of random points.
         assert outer.mean(axis=0) == pytest.approx([0, 0], abs=0.15)
 
 
 def test_lines_lie_where_the_points_are():
     points = np.random.RandomState(0).randn(5000, 2) * 0.3 + [2.0, -1.0]
     (lines,) = contours(points, (0.8,))
+    # Lines through the cells of a histogram of random points.
     assert max(lines, key=len).mean(axis=0) == pytest.approx([2.0, -1.0], abs=0.1)

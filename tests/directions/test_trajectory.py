@@ -46,14 +46,15 @@ def test_what_is_expected_is_what_people_have(people):
     reading = age_reading(people, np.array([10.0, 0.0]))
     told = ageing(people, reading)
     assert told["error"] < 0.5
-    assert told["ages"] == pytest.approx([20, 80], abs=1)
+    assert told["ages"] == pytest.approx([20, 80], abs=1)  # years: the outermost of 400 people
     ventricles = {row[0]: row[1:] for row in told["expected"]["ventricle_ml"]}
     low, middle, high = ventricles[60.0]
+    # A fit to 400 people, of a spread of 20 %.
     assert middle == pytest.approx(12 * np.exp(0.8), rel=0.05)
-    assert high / middle == pytest.approx(np.exp(1.645 * 0.2), rel=0.06)
-    assert middle / low == pytest.approx(high / middle, rel=0.02)
+    assert high / middle == pytest.approx(np.exp(1.645 * 0.2), rel=0.06)  # the spread of 400 people
+    assert middle / low == pytest.approx(high / middle, rel=0.02)  # two percentiles of 400 people
     tissue = {row[0]: row[2] for row in told["expected"][TISSUE]}
-    assert tissue[40.0] == pytest.approx(88, abs=0.4)
+    assert tissue[40.0] == pytest.approx(88, abs=0.4)  # percent; a fit to 400 people
     inside = np.mean(
         [
             np.interp(a, list(ventricles), [v[0] for v in ventricles.values()])
@@ -64,6 +65,7 @@ def test_what_is_expected_is_what_people_have(people):
             )
         ]
     )
+    # A share of 400 people: 0.015 is its standard error.
     assert inside == pytest.approx(0.9, abs=0.04)
 
 
@@ -138,4 +140,5 @@ def test_the_age_is_read_from_all_layers(generator):
         generator.num_layers, generator.w_dim, generator=torch.Generator().manual_seed(0)
     )
     single = [trajectory.apparent_age(row.expand_as(w)) for row in w]
+    # Years, of a mean of float32 latents.
     assert trajectory.apparent_age(w) == pytest.approx(np.mean(single), abs=1e-3)

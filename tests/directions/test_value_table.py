@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tolerances import FLOAT32
 
 from stylegan3d.directions.value_table import (
     latents_of,
@@ -39,8 +40,8 @@ def test_latent_files_lie_beside_the_table(tiny_generator, tmp_path):
     path.write_text("brain\tscore\nmine.safetensors\t1\n3\t2\n")
     sources = read_value_table(path).sources()
     latents = latents_of(tiny_generator, sources, Truncation(0.7))
-    np.testing.assert_allclose(latents[0], w, atol=1e-6)
-    np.testing.assert_allclose(latents[1], w, atol=1e-6)
+    np.testing.assert_allclose(latents[0], w, atol=FLOAT32)
+    np.testing.assert_allclose(latents[1], w, atol=FLOAT32)
     edited = Recipe(Source("seed", 3), edits=(Edit("PC 1", 1.0),))
     assert np.abs(latents_of_recipes(tiny_generator, [edited])[0] - latents[1]).max() > 1e-3
 

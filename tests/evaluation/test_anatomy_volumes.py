@@ -57,6 +57,7 @@ def test_distance_of_shifted_sets_is_their_shift():
     values = np.random.default_rng(0).normal(size=500)
     assert scaled_distance(values, values, 2.0) == 0
     assert scaled_distance(values + 3, values, 2.0) == pytest.approx(1.5)
+    # The mean deviation stands for the distance between sorted values.
     assert scaled_distance(3 * values, values, 1.0) == pytest.approx(
         2 * np.abs(values - values.mean()).mean(), rel=0.1
     )
@@ -88,6 +89,7 @@ def test_more_damage_is_further_away(monkeypatch, damage):
     assert distances[-1] > 2 * distances[0]
     worst = reports[-1]["measures"]["white_ml"]
     if damage == "shift":
+        # Random people; a deviation estimated from them.
         assert worst["shift"] == pytest.approx(2, abs=0.3)
         assert worst["shift_interval"][0] > 1.5
     else:

@@ -84,7 +84,7 @@ def test_a_model_that_does_as_it_likes(monkeypatch):
     assert age["r_interval"][0] < 0 < age["r_interval"][1]
     half = measured(monkeypatch, 0.5, ["age", "sex"])["labels"][0]
     assert 0.3 < half["r"] < 0.99
-    assert half["slope"] == pytest.approx(0.5, abs=0.15)
+    assert half["slope"] == pytest.approx(0.5, abs=0.15)  # few random people
 
 
 def test_what_cannot_be_read_is_named(monkeypatch):

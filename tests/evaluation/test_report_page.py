@@ -85,6 +85,7 @@ def test_an_interval_is_drawn_to_scale() -> None:
         float(n) for n in re.search(r'"made"><path d="M([\d.]+) 9 H([\d.]+)', drawn).groups()
     )
     (middle,) = (float(n) for n in re.findall(r'cx="([\d.]+)" cy="9"', drawn))
+    # The page has one decimal of a pixel.
     assert (middle - low) / (high - low) == pytest.approx(1 / 3, abs=0.01)
     assert interval_bar(Figure("x", "", "")) == ""
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tolerances import LAYERS
 
 from stylegan3d.evaluation import shape_statistics as module
 from stylegan3d.evaluation.page import _curves
@@ -38,7 +39,7 @@ def test_a_linear_generator_is_what_components_of_voxels_are() -> None:
     unseen = draw(torch.ones(1, 1, 5)) + rng.normal(0, 0.01, 60).astype(np.float32)
     assert len(model.components.variances) == 5  # no component from rounding errors
     found, expected = (each.errors(unseen, [1, 2, 4, 5]) for each in (model, voxels))
-    assert found == pytest.approx(expected, rel=1e-3)
+    assert found == pytest.approx(expected, rel=LAYERS)
     assert expected == sorted(expected, reverse=True)
     normal = np.array([0.3, -0.2])
     assert np.abs(model.drawn(normal) - voxels.drawn(normal)).max() < 1e-4
@@ -76,7 +77,7 @@ def test_the_three_measures_stand_beside_those_of_voxels(monkeypatch: pytest.Mon
     assert len(found["generalisation"]["model"]) == len(counts)
     for kind in ("model", "voxels"):
         shares = found["compactness"][kind]
-        assert shares[-1] == pytest.approx(1, abs=1e-3)
+        assert shares[-1] == pytest.approx(1, abs=LAYERS)
         assert (np.diff(shares) > 0).all()
     assert found["generalisation"]["difference"][0] < 0
     # Random members of components of voxels are no bumps: they are farther from every subject.

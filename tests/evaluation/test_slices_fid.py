@@ -40,6 +40,7 @@ def test_torchscript_gives_features_of_upright_middle_slices(tmp_path, blobs, sp
     assert set(found) == {"axial", "coronal", "sagittal"}
     middle = blobs[1][:, :, blobs.shape[3] // 2]
     assert middle_slices(blobs[1], space)["axial"].tolist() == middle.T[::-1].tolist()
+    # A resize interpolates; steps of 1/127.5.
     assert found["axial"][1, 3] == pytest.approx(middle.max() / 127.5 - 1, abs=0.01)
     of_bytes = SliceNetwork(saved(OfBytes(), tmp_path / "bytes.pt"))
     expected = blobs[0][blobs.shape[1] // 2].mean() / 255

@@ -40,6 +40,7 @@ def test_a_shifted_measure_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -
     assert low < 0.5 < high
     assert found["held_out_accuracy"]["synthetic"] > 0.8
     key, name = next(iter(TISSUE_SHAPE.items()))
+    # Random people; a deviation estimated from them.
     assert found["measures"][key]["shift"] == pytest.approx(3, abs=0.5)
     assert abs(found["measures"][key]["held_out_shift"]) < 1
     assert name in words.shaped(found)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from families import toy
+from tolerances import DOUBLE, LAYERS, SUMS
 
 import stylegan3d
 from stylegan3d.directions.custom import direction_between, direction_of_values
@@ -75,8 +76,10 @@ def test_brains_are_those_of_the_definition(generator):
     network = generator.synthesis
     weights = 0.5 * torch.from_numpy(z).float()
     expected = network.mean + torch.einsum("nk,kxyz->nxyz", weights, network.basis)
-    torch.testing.assert_close(generator.synthesize(w)[:, 0], expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(generator.encoder(generator.synthesize(w)), w, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(generator.synthesize(w)[:, 0], expected, atol=SUMS, rtol=0)
+    torch.testing.assert_close(
+        generator.encoder(generator.synthesize(w)), w, atol=LAYERS, rtol=LAYERS
+    )
     half = mix(w[0], w[1], 0.5)
     torch.testing.assert_close(half, (w[0] + w[1]) / 2)
     with pytest.raises(ModelError, match="discriminator"):
@@ -92,6 +95,7 @@ def test_every_quality_is_rendered(generator):
     for quality in ("full", "fast", "preview"):
         made = renderer.render(w, quality)
         assert made.volume.shape == generator.shape
+        # Half the voxels are interpolated in a preview.
         np.testing.assert_allclose(made.volume, expected, atol=0.02 if quality != "full" else 1e-6)
     assert measure_speed(generator, 2)["full"]["float32"] > 0
 
@@ -108,7 +112,7 @@ def test_a_recipe_with_everything_a_model_of_one_row_has(generator):
     first, second = seed_latents(generator, [3, 8], 0.7)
     w = first + 0.4 * (second - first)
     w = w + 1.5 * torch.from_numpy(generator.directions.step("PC 1"))
-    np.testing.assert_allclose(made.volume, to_display(generator.synthesize(w[None]))[0], atol=1e-5)
+    np.testing.assert_allclose(made.volume, to_display(generator.synthesize(w[None]))[0], atol=SUMS)
     stops = [Recipe(Source("seed", seed), Truncation(1.0)) for seed in (3, 1)]
     middle = walk.walk(stops, 0.5, generator.num_layers).latent(generator)
     torch.testing.assert_close(middle, seed_latents(generator, [3, 1]).mean(dim=0))
@@ -124,7 +128,7 @@ def test_projection_finds_the_latent_again(generator):
     assert estimate_seconds(generator, "thorough") > 0
     prior = LatentPrior.of(generator)
     u = prior.whiten(w)
-    torch.testing.assert_close(prior.color(u), w, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(prior.color(u), w, atol=SUMS, rtol=SUMS)
     torch.testing.assert_close(u * generator.deviations, w - generator.w_avg)
 
 
@@ -150,14 +154,15 @@ def test_a_tuning_of_another_model_does_not_fit(generator):
 def test_directions_are_the_familys_components(generator):
     found = stylegan3d.pca_directions(generator)
     assert found.names == tuple(f"PC {k + 1}" for k in range(toy.COMPONENTS))
-    np.testing.assert_allclose(found.std, np.linspace(3, 1, toy.COMPONENTS), rtol=1e-5)
-    np.testing.assert_allclose(found.explained_variance.sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(found.std, np.linspace(3, 1, toy.COMPONENTS), rtol=SUMS)
+    np.testing.assert_allclose(found.explained_variance.sum(), 1, rtol=SUMS)
     for k, name in enumerate(found.names):
         step = generator.components[k].numpy()
-        assert abs(found.step(name) @ step) == pytest.approx(float(step @ step), rel=1e-4)
+        assert abs(found.step(name) @ step) == pytest.approx(float(step @ step), rel=LAYERS)
     assert len(found) < COMPONENTS
     assert len(stylegan3d.pca_directions(generator, 2)) == 2
     survey = Survey.of(generator, 500)
+    # The spread of 500 random brains: 1 / sqrt(2 * 500) each.
     np.testing.assert_allclose(survey.points.std(axis=0), 1, atol=0.15)
 
 
@@ -172,6 +177,7 @@ def test_own_directions(generator):
         cosine = found.vectors[0] @ step / np.linalg.norm(step)
         assert cosine > 0.8
     assert between.checks[0]["auc"] > 0.9
+    # Estimated from random brains.
     assert along.std[0] == pytest.approx(np.linalg.norm(step), rel=0.1)
 
 
@@ -191,12 +197,12 @@ def test_spread_is_that_of_all_brains_at_once(generator, tiny_generator):
         np.testing.assert_array_equal(w, np.concatenate(list(random_blocks(one, 2500, 1))))
         vectors = np.random.RandomState(0).randn(2, one.w_dim)
         spread = Spread.of(one, vectors, 2500, 1)
-        np.testing.assert_allclose(spread.mean, w.mean(axis=0), atol=1e-9)
-        np.testing.assert_allclose(spread.variance, w.var(axis=0), atol=1e-9)
-        np.testing.assert_allclose(spread.scores, (w - w.mean(axis=0)) @ vectors.T, atol=1e-9)
+        np.testing.assert_allclose(spread.mean, w.mean(axis=0), atol=DOUBLE)
+        np.testing.assert_allclose(spread.variance, w.var(axis=0), atol=DOUBLE)
+        np.testing.assert_allclose(spread.scores, (w - w.mean(axis=0)) @ vectors.T, atol=DOUBLE)
         z = np.random.RandomState(1).randn(2500, one.z_dim)
         expected = one.map(torch.from_numpy(z[-3:]).float())[:, 0]
-        np.testing.assert_allclose(w[-3:], expected.numpy(), atol=1e-5)
+        np.testing.assert_allclose(w[-3:], expected.numpy(), atol=SUMS)
 
 
 @pytest.mark.slow
@@ -221,6 +227,7 @@ def test_long_latents_take_no_square_of_their_length(tmp_path):
         assert np.square(found.volume - scan).sum() <= np.square(guessed - scan).sum() * 1.001
         directions = stylegan3d.pca_directions(generator, 3)
         truth = np.linspace(3, 1, toy.COMPONENTS)[:3]
+        # Rounding where the family knows its components, otherwise random brains.
         np.testing.assert_allclose(directions.std, truth, rtol=1e-4 if known else 0.2)
         w = random_w(generator, 40, 2)
         value = w @ directions.vectors[0]

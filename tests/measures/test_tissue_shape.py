@@ -60,6 +60,7 @@ def test_every_measure_is_finite_and_scanners_differ_little(space: Space) -> Non
     # Another gain of the scanner, in the voxels of a pack.
     dimmer = tissue_shape((volume * 0.8 * 255).round().astype(np.uint8), labels, space)
     for key, value in found.items():
+        # The volume is rounded to 1/255.
         assert dimmer[key] == pytest.approx(value, rel=0.05, abs=0.03), key
 
 

@@ -62,6 +62,7 @@ def test_a_table_has_a_row_for_each_brain_and_no_nan():
     found = [read_tissues(ball(COARSE), COARSE), read_tissues(0 * ball(KNOWN), KNOWN)]
     rows = list(csv.DictReader(io.StringIO(table_text(["a", "b"], found))))
     assert [row["name"] for row in rows] == ["a", "b"]
+    # The table has two decimals.
     assert float(rows[0]["grey_ml"]) == pytest.approx(found[0].volumes["grey_ml"], abs=0.01)
     assert {rows[1][key] for key in VOLUMES} == {""}
     assert "tissue network" in rows[1]["measured"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.ndimage import correlate1d
+from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.diversity import (
@@ -74,8 +75,8 @@ def test_ms_ssim_equals_the_slow_version() -> None:
     a = rng.random((26, 31, 24))
     b = np.clip(a + rng.normal(0, 0.2, a.shape), 0, 1)
     assert scales_of(a.shape) == 2
-    assert ms_ssim(a, b) == pytest.approx(naive_ms_ssim(a, b, 2), abs=1e-4)
-    assert ms_ssim(a, a) == pytest.approx(1, abs=1e-6)
+    assert ms_ssim(a, b) == pytest.approx(naive_ms_ssim(a, b, 2), abs=LAYERS)
+    assert ms_ssim(a, a) == pytest.approx(1, abs=FLOAT32)
 
 
 def test_the_product_of_3dstylegan_counts_the_last_scale_four_times() -> None:
@@ -88,9 +89,9 @@ def test_the_product_of_3dstylegan_counts_the_last_scale_four_times() -> None:
         contrast.append(structure)
         x, y = (halved(v) for v in (x, y))
     factors = [c**e * last ** EXPONENTS[4] for c, e in zip(contrast[:4], EXPONENTS, strict=False)]
-    assert ms_ssim_3dstylegan(a, b) == pytest.approx(np.prod(factors), abs=1e-4)
+    assert ms_ssim_3dstylegan(a, b) == pytest.approx(np.prod(factors), abs=LAYERS)
     assert both_ms_ssim(a, b) == pytest.approx((ms_ssim(a, b), ms_ssim_3dstylegan(a, b)))
-    assert ms_ssim_3dstylegan(a, a) == pytest.approx(1, abs=1e-5)
+    assert ms_ssim_3dstylegan(a, a) == pytest.approx(1, abs=SUMS)
     small = a[:12, :12, :12]
     assert np.isnan(both_ms_ssim(small, small)[1])
     with pytest.raises(StyleGAN3DError, match="at least 16 voxels"):
@@ -128,6 +129,6 @@ def test_pair_correlation_is_the_mean_over_all_pairs(blobs: np.ndarray) -> None:
     mask = blobs.mean(axis=0) > 12
     matrix = np.corrcoef(np.stack([b[mask] for b in blobs]).astype(float))
     expected = matrix[np.triu_indices(len(blobs), 1)].mean()
-    assert pair_correlation(blobs, mask) == pytest.approx(expected, abs=1e-6)
+    assert pair_correlation(blobs, mask) == pytest.approx(expected, abs=FLOAT32)
     others = (matrix.sum(axis=1) - 1) / (len(blobs) - 1)
-    assert member_correlations(blobs, mask) == pytest.approx(others, abs=1e-6)
+    assert member_correlations(blobs, mask) == pytest.approx(others, abs=FLOAT32)

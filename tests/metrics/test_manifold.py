@@ -43,7 +43,7 @@ def test_they_are_what_the_papers_write() -> None:
 
 def test_one_population_has_the_expectations_of_theory() -> None:
     made, real = gaussian(0), gaussian(1)
-    assert density(made, real) == pytest.approx(1, abs=0.1)
+    assert density(made, real) == pytest.approx(1, abs=0.1)  # random rows
     # n made points hit one of n - 1 + n exchangeable places nearer than the k-th real one.
     assert coverage(made, real) == pytest.approx(1 - 0.5**NEIGHBOURS, abs=0.03)
 
@@ -80,6 +80,7 @@ def test_rbf_distance_has_the_closed_form_of_gaussians() -> None:
     # Of N(0, 1) and N(m, 1) in d dimensions; the kernel's mean is an integral over Gaussians.
     s, mean, d = 1.5, 0.7, 4
     expected = 2 * (s**2 / (s**2 + 2)) ** (d / 2) * (1 - np.exp(-d * mean**2 / (2 * (s**2 + 2))))
+    # 3,000 random rows.
     assert rbf_distance(gaussian(0, 3000, mean), gaussian(1, 3000), s) == pytest.approx(
         expected, rel=0.1
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tolerances import DOUBLE
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.permutation import false_discovery_rate, permuted
@@ -21,8 +22,8 @@ def test_statistics_are_those_of_least_squares():
     columns = np.hstack([interest, fixed])
     b, rest, _, _ = np.linalg.lstsq(columns, y, rcond=None)
     error = np.sqrt(rest / (40 - 4) * np.linalg.inv(columns.T @ columns)[0, 0])
-    np.testing.assert_allclose(found.effect, b[:1], atol=1e-10)
-    np.testing.assert_allclose(found.statistic, b[0] / error, atol=1e-9)
+    np.testing.assert_allclose(found.effect, b[:1], atol=DOUBLE)
+    np.testing.assert_allclose(found.statistic, b[0] / error, atol=DOUBLE)
     assert found.p[-1] == 0.01
     assert found.p_any[-1] == 0.01
     assert found.degrees == 36
@@ -37,7 +38,7 @@ def test_f_of_three_groups_is_that_of_the_analysis_of_variance():
     interest = np.stack([group == 1, group == 2], axis=1).astype(float)
     found = permuted(y, interest, np.ones((24, 1)), permutations=100)
     expected = f_oneway(*(y[group == k] for k in range(3)), axis=0).statistic
-    np.testing.assert_allclose(found.statistic, expected, rtol=1e-9)
+    np.testing.assert_allclose(found.statistic, expected, rtol=DOUBLE)
 
 
 def test_the_level_is_held_beside_a_confounder():

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from tolerances import FLOAT32
 
 from stylegan3d.checkpoints.folder import write_folder
 from stylegan3d.errors import ModelError, OutputError
@@ -145,7 +146,7 @@ def test_renderer_full_is_float32_and_repeats(generator):
     assert full.volume.shape == generator.shape
     assert np.array_equal(full.volume, renderer.render(w).volume)
     exact = generator.synthesis(w[None]).detach()[0, 0].numpy()
-    np.testing.assert_allclose(full.volume, np.clip((exact + 1) / 2, 0, 1.5), atol=1e-6)
+    np.testing.assert_allclose(full.volume, np.clip((exact + 1) / 2, 0, 1.5), atol=FLOAT32)
 
 
 def test_preview_shows_the_same_brain_in_the_same_place(generator):
@@ -160,6 +161,7 @@ def test_preview_shows_the_same_brain_in_the_same_place(generator):
             corner[:3], generator.affine @ [-0.5, -0.5, -0.5, 1] @ np.eye(4)[:, :3]
         )
     exact = generator.synthesize(w[None], level=-2).numpy()[0, 0]
+    # A preview is read from the layer before the last.
     np.testing.assert_allclose(preview.volume, np.clip((exact + 1) / 2, 0, 1.5), atol=0.05)
 
 
@@ -172,7 +174,7 @@ def test_preview_of_a_generator_without_coarse_images_is_full():
 def test_template_without_a_file_is_the_average_brain(generator):
     w = generator.w_avg.expand(1, generator.num_layers, -1)
     made = generator.synthesize(w, noise="none").detach()[0, 0].numpy()
-    np.testing.assert_allclose(generator.template, np.clip((made + 1) / 2, 0, 1.5), atol=1e-6)
+    np.testing.assert_allclose(generator.template, np.clip((made + 1) / 2, 0, 1.5), atol=FLOAT32)
 
 
 def test_space_resized_keeps_the_field_of_view():

@@ -40,7 +40,7 @@ def test_a_tuned_generator_differs_by_the_delta_and_shares_the_rest(generator):
     for name, values in delta.tensors.items():
         state[name] += torch.from_numpy(values.astype(np.float32))
     assert torch.equal(tuned.synthesize(w), own.synthesize(w))
-    assert not torch.allclose(tuned.synthesize(w), before, atol=1e-3)
+    assert not torch.allclose(tuned.synthesize(w), before, atol=1e-3)  # far more than rounding
     assert tuned.hash == generator.hash
     assert tuned.synthesis.levels[0] is generator.synthesis.levels[0]
     assert tuned.synthesis.const is generator.synthesis.const
@@ -88,6 +88,7 @@ def test_a_mix_takes_each_layers_share(generator):
     strength = [0.0, 0.0, 0.25, 1.0]  # the noise belongs to row 2, the weight to row 3
     both = mixed(a, b, strength, generator.rows_of)
     expected = 0.75 * a.tensors[NOISE].astype(np.float32) + 0.25 * b.tensors[NOISE]
+    # The delta is stored in float16.
     np.testing.assert_allclose(both.tensors[NOISE], expected, atol=1e-3)
     assert not both.tensors[WEIGHT].any()
     assert mixed(None, None, strength, generator.rows_of) is None
@@ -104,6 +105,7 @@ def test_recipes_carry_the_delta_of_their_latents(generator, tmp_path):
     assert Recipe().delta(generator) is None
     half = Mix(Source("seed", 3), (0.5,) * 4)
     shares = recipe.replace(mix=half).delta(generator).tensors[NOISE]
+    # The delta is stored in float16.
     np.testing.assert_allclose(shares, delta.tensors[NOISE] / 2, atol=1e-3)
     other_way = Recipe(Source("seed", 3), mix=Mix(recipe.source, (1.0,) * 4))
     assert other_way.delta(generator).digest == delta.digest

@@ -39,6 +39,7 @@ def test_their_strength_follows_w_up_to_a_limit():
     extreme = shaped(details(), torch.tensor([[99.0, 0.0, 0.0]]))
     torch.testing.assert_close(stronger, usual * torch.tensor(0.5).exp())
     torch.testing.assert_close(extreme, usual * LARGEST_GAIN)
+    # Tanh has no end.
     torch.testing.assert_close(
         inverse_haar(usual).abs().max(), torch.tensor(0.3), rtol=0.01, atol=0
     )
@@ -54,6 +55,7 @@ def test_the_low_band_alone_is_as_strong_as_that_of_all():
     def strength(low):
         return float((low * full).sum() / full.square().sum())
 
+    # An average over random bands.
     assert strength(texture(within=within)(bands[:, :1], w, True)) == pytest.approx(1, abs=0.1)
     assert strength(texture()(bands[:, :1], w, True)) > 1.15
 

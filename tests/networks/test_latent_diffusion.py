@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tolerances import SUMS
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.diffusion_mapping import DiffusionMapping
@@ -35,7 +36,7 @@ def test_without_corrections_the_way_ends_where_the_gaussian_says(diffusion):
     z = torch.randn(3, CONFIG.w_dim)
     found = diffusion.draw(z, 60)
     x = diffusion.gaussian.from_normal(z, 0.0)
-    assert torch.allclose(found, 0.3 + 2.0 * x, atol=0.15)
+    assert torch.allclose(found, 0.3 + 2.0 * x, atol=0.15)  # sixty steps of an integration
     # The second order pays: fewer steps err more, but not by much.
     few = diffusion.draw(z, 8).detach()
     found = found.detach()
@@ -59,7 +60,7 @@ def test_what_is_missed_counts_in_units_of_the_expected_error(diffusion):
     linear = diffusion.gaussian.denoise(x, sigma)
     found = diffusion._found(x, 0.7, torch.float32, lambda: None)
     expected = linear + diffusion.gaussian.error(sigma).sqrt()
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(found, expected, atol=SUMS)
 
 
 def test_levels_fall_in_equal_ratios_and_end_without_noise():
@@ -104,9 +105,9 @@ def test_statistics_do_not_ask_the_network(diffusion):
     with effort("rough"):
         w = mapping(torch.randn(4000, CONFIG.w_dim))
     assert count.calls == 0
-    assert float(w.mean()) == pytest.approx(0.3, abs=0.2)
+    assert float(w.mean()) == pytest.approx(0.3, abs=0.2)  # 4,000 random brains, spread by up to 11
     expected = 4 * (47 + CONFIG.w_dim - 4) / CONFIG.w_dim
-    assert float(w.var(dim=0).mean()) == pytest.approx(expected, rel=0.1)
+    assert float(w.var(dim=0).mean()) == pytest.approx(expected, rel=0.1)  # 4,000 random brains
 
 
 def test_what_is_not_wanted_any_more_ends_between_layers(diffusion):

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from tolerances import LAYERS, SUMS
 
 from stylegan3d.networks.latent_gaussian import LatentGaussian
 
@@ -32,19 +33,20 @@ def test_the_estimate_is_the_mean_given_the_noisy_latent(gaussian, sigma):
     gain = own @ torch.linalg.inv(own + sigma**2 * torch.eye(NUMBERS))
     expected = mean + (x - mean) @ gain.T
     found = gaussian.denoise(x, torch.full((5,), sigma))
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(found, expected, atol=SUMS)
     # And its error is what that formula leaves.
     left = torch.trace(own - gain @ own) / NUMBERS
-    assert float(gaussian.error(torch.tensor([sigma]))) == pytest.approx(float(left), rel=1e-4)
+    assert float(gaussian.error(torch.tensor([sigma]))) == pytest.approx(float(left), rel=LAYERS)
 
 
 def test_normal_numbers_become_latents_of_this_distribution_and_back(gaussian):
     z = torch.randn(40_000, NUMBERS)
     x = gaussian.from_normal(z, 0.5)
+    # 40,000 random rows.
     assert torch.allclose(x.mean(dim=0), gaussian.middle @ gaussian.basis, atol=0.06)
     expected = covariance(gaussian) + 0.25 * torch.eye(NUMBERS)
-    assert torch.allclose(torch.cov(x.T), expected, atol=0.25)
-    assert torch.allclose(gaussian.to_normal(x, 0.5), z, atol=1e-4)
+    assert torch.allclose(torch.cov(x.T), expected, atol=0.25)  # 40,000 random rows
+    assert torch.allclose(gaussian.to_normal(x, 0.5), z, atol=LAYERS)
 
 
 def test_the_flow_leads_from_noise_to_where_it_is_said_to(gaussian):
@@ -56,4 +58,5 @@ def test_the_flow_leads_from_noise_to_where_it_is_said_to(gaussian):
     for high, low in pairwise(levels):
         target = exact.denoise(x, high.expand(3))
         x = target + low / high * (x - target)
+    # 4,000 steps of an integration of first order.
     assert torch.allclose(x.float(), gaussian.float().from_normal(z, 0.01), atol=0.01)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from tolerances import LAYERS, SUMS
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy_config import config_of
@@ -84,7 +85,7 @@ def test_basis_is_a_plain_sum_in_w_and_split_by_scale_in_w_plus():
     bare.load_state_dict(network.state_dict(), strict=False)
     linear = network(w) - bare(w)
     expected = torch.einsum("nk,kcxyz->ncxyz", w[:, 0, :5], network.image_basis.fields)
-    torch.testing.assert_close(linear, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(linear, expected, atol=LAYERS, rtol=LAYERS)
     # Row 0 governs the coarse grid alone: what it adds there is all that it changes.
     mixed = w.clone()
     mixed[:, 0] += torch.randn(8)
@@ -105,9 +106,9 @@ def test_haar_preview_is_the_block_mean_of_the_full_image(image_const):
     network = build(small(head="haar", image_const=image_const, base_input="dense"))
     w = torch.randn(1, network.config.num_layers, 8)
     full, half = network(w), network(w, level=-2)
-    torch.testing.assert_close(haar(full)[:, :1], half, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(haar(full)[:, :1], half, atol=SUMS, rtol=LAYERS)
     bands = (network.canonical if image_const else network.pyramid)(w)[-1]
-    torch.testing.assert_close(haar(full), bands, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(haar(full), bands, atol=SUMS, rtol=LAYERS)
 
 
 def test_skip_image_is_the_sum_of_upsampled_images():
@@ -159,6 +160,7 @@ def test_synthesis_gradient_reaches_w():
     with torch.no_grad():
         ahead, behind = image(w + eps * step), image(w - eps * step)
         slope = ((ahead.double() - behind.double()) * target.double()).sum() / (2 * eps)
+    # A difference of float32 images over a small step.
     assert float((gradient * step).sum()) == pytest.approx(float(slope), rel=5e-3, abs=5e-3)
 
 
@@ -173,7 +175,7 @@ def test_mapping_is_the_papers():
         weight = layer.weight.detach().numpy() * 0.01 / np.sqrt(x.shape[1])
         x = x @ weight.T + layer.bias.detach().numpy() * 0.01
         x = np.where(x > 0, x, 0.2 * x) * np.sqrt(2)
-    np.testing.assert_allclose(network(z, label).detach().numpy(), x, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(network(z, label).detach().numpy(), x, rtol=LAYERS, atol=SUMS)
     # Only the direction of z counts.
     bare = MappingNetwork(small())
     torch.testing.assert_close(bare(z), bare(3 * z))
@@ -185,7 +187,7 @@ def test_minibatch_stddev_is_the_definition():
     for sample in range(6):
         group = x[sample % 2 :: 2].numpy()  # sample n belongs to group n mod (N / G)
         spread = np.sqrt(group.var(axis=0) + 1e-8).mean()
-        np.testing.assert_allclose(made[sample, 4].numpy(), spread, rtol=1e-5)
+        np.testing.assert_allclose(made[sample, 4].numpy(), spread, rtol=SUMS)
     assert torch.equal(made[:, :4], x)
 
 
@@ -210,7 +212,7 @@ def test_conditional_discriminator_takes_the_labels_logit():
     volume = torch.randn(1, 1, 4, 4, 4)
     each = [network(volume, row[None]).item() for row in torch.eye(3)]
     both = network(volume, torch.tensor([[1.0, 0.0, 1.0]])).item()
-    assert both == pytest.approx(each[0] + each[2], abs=1e-5)
+    assert both == pytest.approx(each[0] + each[2], abs=SUMS)
 
 
 def test_encoder_gives_one_row_per_layer():

@@ -14,6 +14,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
+from tolerances import DICOM_MM
 from typer.testing import CliRunner
 
 from stylegan3d.cli import app
@@ -96,7 +97,7 @@ def test_a_volume_comes_back_where_it_lay(tmp_path, plane, affine):
     images = series_of(saved, plane=plane, when=WHEN)
     write(dict(encoded(images, tmp_path / "out")))
     found, where = like(*by_itk(tmp_path / "out"), affine)
-    np.testing.assert_allclose(where, affine, atol=1e-3)
+    np.testing.assert_allclose(where, affine, atol=DICOM_MM)
     np.testing.assert_allclose(found, data, atol=float(images[0].RescaleSlope))
 
 
@@ -119,7 +120,7 @@ def test_an_enhanced_image_holds_all_slices(tmp_path):
         (volume.array, np.diag([-1, -1, 1, 1]) @ volume.affine),
     ):
         found, where = like(array, affine, OBLIQUE)
-        np.testing.assert_allclose(where, OBLIQUE, atol=1e-3)
+        np.testing.assert_allclose(where, OBLIQUE, atol=DICOM_MM)
         np.testing.assert_allclose(found, data, atol=slope)
     with pytest.raises(OutputError, match="leave out --enhanced"):
         dicom_files([path], tmp_path / "out", None, DicomSettings(enhanced=True, burn_in=True))
@@ -234,7 +235,7 @@ def test_labels_become_segments_of_the_scan(tmp_path):
     assert referenced == {h.SOPInstanceUID for h in reference.headers}
     volume = found.get_volume(combine_segments=True)
     array, affine = like(volume.array, np.diag([-1, -1, 1, 1]) @ volume.affine, OBLIQUE)
-    np.testing.assert_allclose(affine, OBLIQUE, atol=1e-3)
+    np.testing.assert_allclose(affine, OBLIQUE, atol=DICOM_MM)
     np.testing.assert_array_equal(array, labels)
     (report,) = (tmp_path / "out").rglob("SR*.dcm")
     values = json.dumps(pydicom.dcmread(report).to_json_dict())

@@ -46,6 +46,7 @@ def test_a_film_has_all_its_pictures_at_its_pace(tiny_generator, renderer, tmp_p
     assert film.n_frames == small().frames == 5
     frames = [np.asarray(f.convert("RGB"), float) for f in ImageSequence.Iterator(film)]
     assert np.abs(frames[0] - frames[-1]).mean() > 0.5
+    # GIF counts in hundredths of a second.
     assert film.info["duration"] == pytest.approx(125, abs=10)
     assert seen == [(number, 5) for number in range(5)]
 

@@ -74,6 +74,7 @@ def test_it_is_one_a4_page_that_is_the_same_each_time(tmp_path):
     assert page.startswith(b"%PDF")
     assert re.search(rb"/Count 1\b", page)
     box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", page)
+    # Points of A4 with two decimals.
     assert (float(box[1]), float(box[2])) == pytest.approx((595.28, 841.89), abs=0.01)
     assert b"/FontFile2" in page, "the font is in the file"
 

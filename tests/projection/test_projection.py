@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tolerances import LAYERS, SUMS
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.tiny import tiny_generator
@@ -103,7 +104,7 @@ def test_a_worse_result_than_the_start_is_not_returned(generator):
     average = generator.w_avg.expand(generator.num_layers, -1)
     volume = Renderer(generator).render(average).volume
     result = project(generator, volume, steps=2)
-    torch.testing.assert_close(result.w, average.clone(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(result.w, average.clone(), atol=LAYERS, rtol=LAYERS)
 
 
 def test_the_encoders_guess_is_the_start_where_it_is_better(known):
@@ -153,11 +154,12 @@ def test_prior_is_whitened_by_random_brains(generator):
     prior = LatentPrior.of(generator)
     w = seed_latents(generator, range(300))[:, 0]
     u = prior.whiten(w)
+    # Eigenvectors in float32, of variances far apart.
     torch.testing.assert_close(prior.color(u), w, atol=1e-3, rtol=1e-3)
     assert abs(prior.distance(w) - 1) < 0.15
-    assert prior.distance(prior.mean) == pytest.approx(0, abs=1e-5)
+    assert prior.distance(prior.mean) == pytest.approx(0, abs=SUMS)
     assert prior.distance(prior.mean + 3 * (w - prior.mean)) == pytest.approx(
-        3 * prior.distance(w), rel=1e-4
+        3 * prior.distance(w), rel=LAYERS
     )
 
 
@@ -169,4 +171,4 @@ def test_multiscale_error_is_the_definition():
         n = 8 // factor
         blocks = difference.reshape(n, factor, n, factor, n, factor).mean(axis=(1, 3, 5))
         expected.append((blocks**2).mean())
-    assert multiscale_mse(a, b).item() == pytest.approx(np.mean(expected), rel=1e-5)
+    assert multiscale_mse(a, b).item() == pytest.approx(np.mean(expected), rel=SUMS)

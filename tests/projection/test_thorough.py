@@ -114,6 +114,7 @@ def test_what_is_tuned_is_the_image_that_is_shown(generator):
     project(generator, scan_of(generator), budget="thorough", steps=2, progress=states.append)
     problem_image = states[-1].volume
     result = project(generator, scan_of(generator), budget="thorough", steps=2)
+    # The tuning is stored in float16.
     np.testing.assert_allclose(problem_image, result.volume, atol=2e-3)
 
 

@@ -148,6 +148,7 @@ def test_the_latent_has_a_percentile_where_there_is_an_encoder(generator, pack):
         person = head(seen.space, size)
         trust = trust_of(seen, person, person)
         percentile = trust["latent_percentile"]
+        # Somewhere among people, or beyond them all.
         assert percentile == pytest.approx(expected, abs=45 if expected == 50 else 0)
         told = [remark for remark in trust["remarks"] if "may look unnatural" in remark]
         assert bool(told) == (percentile >= FAR_PERCENT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tolerances import SUMS
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.tiny import tiny_generator as make_tiny
@@ -50,7 +51,7 @@ def test_steps_lie_on_the_straight_line(generator, name, t):
     a, b = PAIRS[name](generator)
     step = between_recipes(a, b, t, generator.num_layers)
     expected = torch.lerp(a.latent(generator), b.latent(generator), t)
-    assert torch.allclose(step.latent(generator), expected, atol=1e-5)
+    assert torch.allclose(step.latent(generator), expected, atol=SUMS)
     assert Recipe.from_json(step.to_json()) == step
 
 
@@ -69,7 +70,7 @@ def test_a_latent_file_is_joined_to_a_seed_with_the_seeds_truncation(generator, 
     for a, b in ((own, other), (other, own)):
         step = between_recipes(a, b, 0.4, generator.num_layers)
         expected = torch.lerp(a.latent(generator), b.latent(generator), 0.4)
-        assert torch.allclose(step.latent(generator), expected, atol=1e-5)
+        assert torch.allclose(step.latent(generator), expected, atol=SUMS)
 
 
 def test_a_walk_takes_the_same_way_as_an_animation(generator):
@@ -77,7 +78,7 @@ def test_a_walk_takes_the_same_way_as_an_animation(generator):
     animated = [still.w for still in stills(stops, generator, frames=4, easing="linear")]
     for frame, w in enumerate(animated):
         step = walk(stops, frame / 8, generator.num_layers)
-        assert torch.allclose(step.latent(generator), w, atol=1e-5)
+        assert torch.allclose(step.latent(generator), w, atol=SUMS)
 
 
 def test_legs_share_the_way_evenly():
@@ -122,7 +123,7 @@ def test_unlike_brains_are_joined_as_latents(generator, tmp_path):
     assert [stop.source.kind for stop in kept] == ["latent", "latent", "latent", "seed"]
     middle = walk(kept, 1 / 6, generator.num_layers).latent(generator)
     expected = (stops[0].latent(generator) + stops[1].latent(generator)) / 2
-    assert torch.allclose(middle, expected, atol=1e-5)
+    assert torch.allclose(middle, expected, atol=SUMS)
     assert joined(kept, generator, tmp_path) == kept
     with pytest.raises(RecipeError, match="channel 1"):
         joined([seed(1, channel=1), seed(2)], generator, tmp_path)

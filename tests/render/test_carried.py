@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
+from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
@@ -124,7 +125,9 @@ def test_a_change_of_intensity_is_in_the_scans_units_and_follows_its_bias_field(
     carried = carried_of(data=data, described=described)
     difference = carried.edited(carried.placed(still(change=change))) - data
     left, right = difference[x < 0].max(), difference[x > 0].max()
+    # The ball's middle on the scan's grid, and the bias field estimated from the scan.
     assert left == pytest.approx(0.2 * 400 * (1 - 0.3 * np.tanh(35 / 60)), rel=0.1)
+    # The same on both sides.
     assert right / left == pytest.approx(
         (1 + 0.3 * np.tanh(35 / 60)) / (1 - 0.3 * np.tanh(35 / 60)), rel=0.1
     )
@@ -147,7 +150,7 @@ def test_the_jacobian_is_that_of_a_known_map():
     points = places(MODEL)
     displacement = np.moveaxis(0.1 * points * [1, 0, -1], -1, 0).astype(np.float32)
     inner = (slice(2, -2),) * 3
-    np.testing.assert_allclose(jacobian_of(displacement, MODEL)[inner], 1.1 * 0.9, rtol=1e-4)
+    np.testing.assert_allclose(jacobian_of(displacement, MODEL)[inner], 1.1 * 0.9, rtol=LAYERS)
 
 
 def test_the_composition_solves_what_it_says():
@@ -161,7 +164,7 @@ def test_the_composition_solves_what_it_says():
     error = (found + read_at(own, found) - after)[..., 4:-4, 4:-4, 4:-4]
     assert error.abs().max() < 2e-3  # the axes are 2 long
     still = torch.zeros_like(before)
-    torch.testing.assert_close(composed(before, before), still, atol=1e-6, rtol=0)
+    torch.testing.assert_close(composed(before, before), still, atol=FLOAT32, rtol=0)
     half = np.zeros(before.shape[2:], bool)
     half[:10] = True
     part = composed(before, after, half)
@@ -199,7 +202,7 @@ def test_darker_fluid_darkens_no_tissue():
     nothing = torch.zeros(1, 3, *MODEL.shape)
     before, after = torch.where(far < 20, 0.25, 0.9), torch.where(far < 20, 0.0, 0.8)
     change = slow_change(before, after, nothing, MODEL)
-    np.testing.assert_allclose(change[far >= 20].numpy(), -0.1, atol=1e-3)
+    np.testing.assert_allclose(change[far >= 20].numpy(), -0.1, atol=SUMS)
     assert change[far < 20].abs().max() == 0
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
+from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import OutputError, RecipeError, ScanError
 from stylegan3d.geometry.space import Space
@@ -128,7 +129,7 @@ def test_there_and_back_on_the_sliders_is_the_scan_again(renderer, people):
     again = render_recipe(renderer, detailed(people)).volume
     np.testing.assert_array_equal(again, people["sub-01"][1].aligned)
     nearly = render_recipe(renderer, detailed(people, edits=(there, back))).volume
-    np.testing.assert_allclose(nearly, again, atol=2e-3)
+    np.testing.assert_allclose(nearly, again, atol=2e-3)  # what two float32 steps leave
 
 
 def test_a_preview_is_nearly_what_is_shown_when_the_hand_rests(renderer, people):
@@ -179,11 +180,11 @@ def test_strength_leads_from_the_models_brain_to_the_scan(renderer, people):
     brain = render_recipe(renderer, detailed(people, edits=EDIT).replace(detail=None)).volume
     np.testing.assert_array_equal(volumes[0], brain)
     expected = 0.75 * brain + 0.25 * volumes[2]
-    np.testing.assert_allclose(volumes[1], expected, atol=1e-5)
+    np.testing.assert_allclose(volumes[1], expected, atol=SUMS)
     half = edited_scan(renderer, detailed(people, strength=0.5, edits=EDIT)).data
     whole = edited_scan(renderer, detailed(people, edits=EDIT)).data
     outside = edited_scan(renderer, detailed(people)).carried.made(np.ones_like(brain)) == 0
-    np.testing.assert_allclose(half[outside], whole[outside] / 2, rtol=1e-5)
+    np.testing.assert_allclose(half[outside], whole[outside] / 2, rtol=SUMS)
 
 
 def test_another_brain_wears_the_detail(renderer, people):
@@ -206,7 +207,7 @@ def test_the_wearers_own_latent_gives_the_scan(renderer, people):
     mixed = Mix(source, (1.0,) * renderer.generator.num_layers)
     worn = Recipe(Source("seed", 5), mix=mixed, detail=Detail(source))
     shown = render_recipe(renderer, worn)
-    np.testing.assert_allclose(shown.volume, original.aligned, atol=1e-4)
+    np.testing.assert_allclose(shown.volume, original.aligned, atol=LAYERS)
 
 
 def test_two_patients_never_share_what_is_ready(renderer, people):
@@ -274,7 +275,7 @@ def test_a_film_of_an_edited_scan_begins_with_the_scan(renderer, people):
     first = render_moment(renderer, moments[0], "fast").volume
     np.testing.assert_array_equal(first, people["sub-01"][1].aligned)
     last = render_moment(renderer, moments[-1]).volume
-    np.testing.assert_allclose(last, render_recipe(renderer, ends[1]).volume, atol=1e-6)
+    np.testing.assert_allclose(last, render_recipe(renderer, ends[1]).volume, atol=FLOAT32)
 
 
 def test_a_projection_edits_its_scan_from_python(generator, people):

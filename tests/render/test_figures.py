@@ -170,5 +170,5 @@ def test_a_png_knows_its_size_and_what_it_shows(dot):
     data = png_bytes(picture, dpi=300, description="Brücke – synthetic")
     assert data == png_bytes(picture, dpi=300, description="Brücke – synthetic")
     read = Image.open(io.BytesIO(data))
-    assert read.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert read.info["dpi"] == pytest.approx((300, 300), abs=0.1)  # PNG counts whole dots per metre
     assert read.text["Description"] == "Brücke – synthetic"

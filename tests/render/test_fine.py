@@ -65,9 +65,11 @@ def deep_in(fine):
 
 
 def test_its_voxels_are_those_of_the_scan_where_the_model_looks(fine):
+    # mm: a whole number of voxels covers the grid.
     np.testing.assert_allclose(fine.space.voxel_size, 3, atol=0.05)
     mm, deep = deep_in(fine)
     there = nib.affines.apply_affine(np.linalg.inv(RIGID), mm)
+    # Splines between voxels of 3 mm.
     np.testing.assert_allclose(fine.unedited[deep], texture(there)[deep], atol=0.03)
     outside = np.linalg.norm((mm - MODEL.center_mm) / [75, 95, 80], axis=-1) > 1
     assert not fine.unedited[outside].any()
@@ -80,6 +82,7 @@ def test_an_edit_is_read_from_the_scan_where_the_displacement_says(fine):
     edited = fine.edited(Movement(displacement.copy(), change, MODEL))
     mm, deep = deep_in(fine)
     there = nib.affines.apply_affine(np.linalg.inv(RIGID), mm + shift)
+    # Splines between voxels of 3 mm.
     np.testing.assert_allclose(edited[deep], texture(there)[deep] + 0.05, atol=0.03)
 
 

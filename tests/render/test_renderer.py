@@ -217,7 +217,8 @@ def test_a_reading_finds_a_linear_relation_and_admits_that_there_is_none():
     found = Readout.fit(linear, range(3), range(3, 5))
     assert found.explained > 0.999
     features, image = linear(9)
-    torch.testing.assert_close(found(features), image[:, :, ::2, ::2, ::2], atol=0.05, rtol=0)
+    # A regression drawn towards zero, of numbers up to 16.
+    torch.testing.assert_close(found(features), image[:, :, ::2, ::2, ::2], atol=0.01, rtol=0)
     assert Readout.fit(unrelated, range(3), range(3, 5)).explained < 0.1
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+from tolerances import DOUBLE, FLOAT32, SUMS
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
@@ -40,7 +41,7 @@ def test_samples_are_small_and_named_with_their_licence(samples):
 def test_a_head_is_told_from_an_extracted_brain(head, brain):
     assert extracted_mask(head.data, head.space) is None
     litres = extracted_mask(brain.data, brain.space).sum() * brain.space.voxel_ml / 1000
-    assert litres == pytest.approx(1.296, abs=0.02)
+    assert litres == pytest.approx(1.296, abs=0.02)  # litres: voxels at the border
 
 
 def test_background_need_not_be_zero(brain):
@@ -60,6 +61,7 @@ def test_extraction_finds_the_brain_in_any_orientation(head, codes):
     litres = mask.sum() * Space(image.shape, image.affine).voxel_ml / 1000
     assert litres == pytest.approx(1.292, abs=0.03)  # what the source of this person's data says
     center = nib.affines.apply_affine(image.affine, np.argwhere(mask).mean(axis=0))
+    # mm: extraction by a network; the centre is to be found in any orientation.
     np.testing.assert_allclose(center, CENTER_OF_HEAD, atol=2)
 
 
@@ -77,6 +79,7 @@ def test_a_whole_head_arrives_in_the_models_space(head, target):
     assert heard == sorted(heard)
     assert len(heard) >= 3
     litres = np.count_nonzero(aligned.brain_mask) * aligned.space.voxel_ml / 1000
+    # Resampled to the model's grid; voxels at the border.
     assert litres == pytest.approx(1.292, rel=0.05)
     assert_contract(aligned, target)
 
@@ -98,10 +101,11 @@ def assert_contract(aligned, target):
     assert volume.min() == 0
     assert volume.max() == 1
     assert not volume[~mask].any()
+    # A percentile among a finite number of voxels.
     assert np.mean(volume[mask] == 1) == pytest.approx(0.005, abs=0.001)
     np.testing.assert_allclose(aligned.rigid[3], [0, 0, 0, 1])
     np.testing.assert_allclose(
-        aligned.rigid[:3, :3] @ aligned.rigid[:3, :3].T, np.eye(3), atol=1e-9
+        aligned.rigid[:3, :3] @ aligned.rigid[:3, :3].T, np.eye(3), atol=DOUBLE
     )
 
 
@@ -185,6 +189,7 @@ def test_bias_correction_takes_out_a_gradient(phantom):
 
     before = bias_field(data)
     after = bias_field(data * np.exp(slope))
+    # Its mean is 1, not that of its logarithm.
     assert np.log(before[mask]).mean() == pytest.approx(0, abs=0.01)
     change = np.log(after / before)[mask]
     planted = np.broadcast_to(slope, space.shape)[mask]
@@ -196,7 +201,7 @@ def test_normalise():
     mask = data >= 500
     volume, scale = normalise(data, mask)
     assert scale == pytest.approx(np.percentile(data[mask], 99.5))
-    np.testing.assert_allclose(volume[mask], np.minimum(data[mask] / scale, 1), rtol=1e-6)
+    np.testing.assert_allclose(volume[mask], np.minimum(data[mask] / scale, 1), rtol=FLOAT32)
     assert not volume[~mask].any()
 
 
@@ -207,12 +212,12 @@ def test_resampling_does_not_alias():
     stripes[::2] = 1
     coarse = fine.resized((16, 16, 16))
     grey = resample(stripes, fine, coarse)[2:-2, 2:-2, 2:-2]
-    np.testing.assert_allclose(grey, 0.5, atol=0.02)
+    np.testing.assert_allclose(grey, 0.5, atol=0.02)  # what a filter of finite length lets through
 
 
 def test_resampling_to_the_same_grid_changes_nothing(target):
     same = resample(target.template, target.space, target.space)
-    np.testing.assert_allclose(same, target.template, atol=1e-5)
+    np.testing.assert_allclose(same, target.template, atol=SUMS)
 
 
 def test_template_scales(tmp_path, target):

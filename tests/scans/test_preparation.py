@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from tolerances import DOUBLE, FLOAT32
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
@@ -135,13 +136,15 @@ def test_a_pose_found_by_hand_is_refined(scan, target, aligned):
     odd = replace(scan, affine=turned @ scan.affine)
     start = odd.align(target, bias_correction=False, pose="centre")
     middles = [np.argwhere(a.brain_mask).mean(axis=0) for a in (start, aligned)]
+    # Voxels: both masks lie about the middle of the grid.
     np.testing.assert_allclose(*middles, atol=3)
     assert start.quality < aligned.quality - 0.1
     assert np.allclose(start.rigid[:3, :3], np.eye(3))
     by_hand = start.nudged((0, 0, 0), (0, 0, -65))
     found = by_hand.refined()
+    # mm: a search of the registration from another start.
     np.testing.assert_allclose(found.rigid @ turned, aligned.rigid, atol=0.5)
-    assert found.quality == pytest.approx(aligned.quality, abs=0.005)
+    assert found.quality == pytest.approx(aligned.quality, abs=0.005)  # the optimum is flat
     assert [step.name for step in found.record] == ["brain", "pose", "nudge", "nudge", "grid"]
     assert "rotated by 15." in found.record[-2].notes[0].text
 
@@ -153,13 +156,15 @@ def test_a_nudge_moves_the_brain_as_told(aligned):
         )
 
     moved = aligned.nudged((6, -3, 4))
+    # mm, part of a voxel: a mask's centre by its voxels.
     np.testing.assert_allclose(middle(moved) - middle(aligned), (6, -3, 4), atol=0.5)
     assert moved.quality < aligned.quality
     assert any("Moved manually by 7.8 mm, 0.0 degrees." in step for step in map(str, moved.steps))
     back = moved.nudged((-6, 3, -4))
-    np.testing.assert_allclose(back.rigid, aligned.rigid, atol=1e-9)
-    assert back.quality == pytest.approx(aligned.quality, abs=1e-6)
+    np.testing.assert_allclose(back.rigid, aligned.rigid, atol=DOUBLE)
+    assert back.quality == pytest.approx(aligned.quality, abs=FLOAT32)
     turned = aligned.nudged(rotation_deg=(0, 0, 20))
+    # mm, part of a voxel: a mask's centre by its voxels.
     np.testing.assert_allclose(middle(turned), middle(aligned), atol=0.5)
     # The largest ball is at the right; a turn to the left takes it to the front.
     place = nib.affines.apply_affine(turned.rigid @ np.linalg.inv(aligned.rigid), [38, -25, 15])

@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from tolerances import FLOAT32, LAYERS, SFORM_MM
 
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import SeveralVolumes, read_scan
@@ -58,7 +59,7 @@ def test_data_types(tmp_path, dtype):
     nib.save(nib.Nifti1Image(data, AFFINE, dtype=np.dtype(dtype)), path)
     scan = read_scan(path)
     assert scan.data.dtype == np.float32
-    np.testing.assert_allclose(scan.data, data.astype(np.float32), rtol=1e-6)
+    np.testing.assert_allclose(scan.data, data.astype(np.float32), rtol=FLOAT32)
 
 
 def test_scaling_of_the_header_is_applied(tmp_path):
@@ -82,8 +83,8 @@ def test_scaling_of_the_header_is_applied(tmp_path):
 def test_formats(tmp_path, name, kind):
     path = save(tmp_path / name, noise(), kind=kind)
     scan = read_scan(path)
-    np.testing.assert_allclose(scan.data, noise(), rtol=1e-6)
-    np.testing.assert_allclose(scan.affine, AFFINE, atol=1e-5)
+    np.testing.assert_allclose(scan.data, noise(), rtol=FLOAT32)
+    np.testing.assert_allclose(scan.affine, AFFINE, atol=SFORM_MM)
 
 
 def test_array_order_is_the_files(tmp_path):
@@ -391,7 +392,7 @@ def test_a_background_that_is_another_constant_counts_as_zero(tmp_path, value):
     data = np.zeros(SHAPE, np.float32)
     data[8:24, 8:28, 8:30] = 10 + np.random.RandomState(0).rand(16, 20, 22)
     scan = read_scan(save(tmp_path / "a.nii.gz", data + np.float32(value)))
-    np.testing.assert_allclose(scan.data, data, atol=1e-4)
+    np.testing.assert_allclose(scan.data, data, atol=LAYERS)
     assert not scan.data[0].any()
     assert any(f"the value {value:g} in place of 0" in note for note in map(str, scan.notes))
 

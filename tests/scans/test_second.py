@@ -67,6 +67,7 @@ def test_labels_follow_the_pose_without_new_values(scan):
     assert set(np.unique(moved)) == {0, 5}
     center = nib.affines.apply_affine(scan.affine, np.argwhere(lesion).mean(axis=0))
     now = nib.affines.apply_affine(scan.affine, np.argwhere(moved).mean(axis=0))
+    # mm, part of a voxel: a centre by whole voxels.
     np.testing.assert_allclose(now, nib.affines.apply_affine(pose, center), atol=0.5)
 
 

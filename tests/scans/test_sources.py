@@ -34,6 +34,7 @@ def test_sources_of_a_plain_folder(tmp_path):
 
 def test_split_by_person():
     sides = [split_of(f"sub-{i}", {}, 0.2) for i in range(1000)]
+    # Three deviations of a binomial: 3 sqrt(1000 * 0.2 * 0.8).
     assert sides.count("validation") == pytest.approx(200, abs=40)
     assert sides == [split_of(f"sub-{i}", {}, 0.2) for i in range(1000)]
     assert split_of("sub-1", {"split": "validation"}, 0.0) == "validation"

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from tolerances import QFORM_MM, SFORM_MM
 
 from stylegan3d.errors import OutputError
 from stylegan3d.storage import files
@@ -52,18 +53,18 @@ def test_nibabel_and_itk_place_every_voxel_alike(tmp_path):
         affine = OBLIQUE @ turned
         write(path, affine=affine, overwrite=True)
         image, itk = nib.load(path), sitk.ReadImage(str(path))
-        np.testing.assert_allclose(image.affine, affine, atol=1e-5)
+        np.testing.assert_allclose(image.affine, affine, atol=SFORM_MM)
         for index in ((0, 0, 0), (3, 0, 0), (0, 4, 0), (0, 0, 5), (3, 4, 5)):
             lps = np.array(itk.TransformIndexToPhysicalPoint(index))
             ras = nib.affines.apply_affine(image.affine, index)
-            np.testing.assert_allclose(lps * [-1, -1, 1], ras, atol=1e-4)
+            np.testing.assert_allclose(lps * [-1, -1, 1], ras, atol=QFORM_MM)
             assert itk[index] == image.dataobj[index] == phantom()[index]
 
 
 def test_sform_and_qform_agree_and_the_header_says_what_it_is(tmp_path):
     write(tmp_path / "a.nii.gz", description="by stylegan3d " + "long " * 30)
     header = nib.load(tmp_path / "a.nii.gz").header
-    np.testing.assert_allclose(header.get_qform(), header.get_sform(), atol=1e-4)
+    np.testing.assert_allclose(header.get_qform(), header.get_sform(), atol=QFORM_MM)
     assert header["sform_code"] == header["qform_code"] == 2
     assert header.get_xyzt_units()[0] == "mm"
     assert header.get_data_dtype() == np.float32
@@ -80,7 +81,7 @@ def test_a_sheared_grid_keeps_its_sform_and_claims_no_qform(tmp_path):
     write(tmp_path / "a.nii.gz", affine=affine, xform_code=1)
     header = nib.load(tmp_path / "a.nii.gz").header
     assert (header["sform_code"], header["qform_code"]) == (1, 0)
-    np.testing.assert_allclose(header.get_sform(), affine, atol=1e-5)
+    np.testing.assert_allclose(header.get_sform(), affine, atol=SFORM_MM)
 
 
 def test_a_measured_image_is_not_called_synthetic(tmp_path):

@@ -60,6 +60,7 @@ def test_stretching_moves_along_one_axis_only_and_a_little(axis):
             for a, n in enumerate(weights.shape)
         ]
         for other in {0, 1, 2} - {axis - 1}:
-            assert at[other] == pytest.approx((8, 12, 10)[other], abs=0.1)
+            # Voxels: a blob that is moved is cut by the border.
+            assert at[other] == pytest.approx((8, 12, 10)[other], abs=0.05)
         moved.append(at[axis - 1] - (8, 12, 10)[axis - 1])
     assert 0.3 < np.std(moved) < 2.5

@@ -51,6 +51,7 @@ def test_fine_contrast_is_that_of_fine_structure_inside():
     grain = np.where(smooth > 0, smooth + 0.05 * rng.standard_normal(smooth.shape), 0)
     twice = np.where(smooth > 0, smooth + 0.1 * rng.standard_normal(smooth.shape), 0)
     assert fine_contrast(smooth) < 0.6 * fine_contrast(grain)
+    # Two random grains, and the ball's own border.
     assert fine_contrast(twice) == pytest.approx(2 * fine_contrast(grain), rel=0.2)
     assert fine_contrast(np.zeros((8, 8, 8))) == 0
 

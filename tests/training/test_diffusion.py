@@ -162,6 +162,7 @@ def test_the_generator_is_one_of_its_family(generator, stage):
     )
     steps = generator.components
     apart = steps @ steps.T
+    # Components of a covariance in float32.
     assert torch.allclose(apart, torch.diag(apart.diag()), atol=1e-3 * float(apart.max()))
 
 

@@ -133,6 +133,7 @@ def test_the_exported_generator_ends_with_the_flow(pairs, generator, pack, tmp_p
     w[:, :, -6:] *= 2  # details enough for all of it
     plain = generator.synthesis(w, "none")
     expected = run.average(plain, None, 2)
+    # Exported weights are bfloat16.
     torch.testing.assert_close(made.synthesis(w, "none"), expected, rtol=0, atol=0.1)
     assert (expected - plain).abs().max() > 0.3
     image = torch.from_numpy(pack.volumes[0].astype(np.float32))[None, None] / 127.5 - 1
@@ -160,6 +161,7 @@ def test_a_models_flow_is_trained_on(pairs, generator, pack, tmp_path):
     page = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
     assert "The final flow was trained on 41 x 4 cubes of 16 voxels" in page
     w = seed_latents(made, [0])
+    # Exported weights are bfloat16.
     torch.testing.assert_close(made.synthesis(w), model.synthesis(w), rtol=0, atol=0.02)
 
 

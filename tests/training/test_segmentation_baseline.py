@@ -14,7 +14,7 @@ def test_shares_are_those_of_the_training_people(brains):
     middle = tuple(n // 2 for n in maps.shape[1:])
     assert all(labels[middle] == 4 for labels in maps)
     assert prior[4][middle] > 0.6
-    assert np.allclose(prior.sum(axis=0), 1, atol=1e-2)
+    assert np.allclose(prior.sum(axis=0), 1, atol=1e-3)  # counts have a small prior share
 
 
 def test_intensity_finds_what_place_alone_does_not(brains):

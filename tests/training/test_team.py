@@ -67,8 +67,8 @@ def assert_same(a: TrainState, b: TrainState) -> None:
         for key, value in networks[0][name].state_dict().items():
             difference = (value.float() - other[key].float()).norm()
             assert difference <= ROUNDING * value.float().norm() + 1e-6, f"{name} {key}"
-    torch.testing.assert_close(a.w_avg, b.w_avg, atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(a.path_mean, b.path_mean, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(a.w_avg, b.w_avg, atol=1e-3, rtol=1e-3)  # see ROUNDING
+    torch.testing.assert_close(a.path_mean, b.path_mean, atol=1e-4, rtol=1e-3)  # see ROUNDING
 
 
 def start(pack, out, *words):

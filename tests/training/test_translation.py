@@ -8,6 +8,7 @@ import pytest
 import torch
 from labelled_phantoms import INTENSITIES, SPACE, VALUES, brain, tissues
 from painted_phantoms import SETTINGS, SMALL, Reader
+from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.measures.similarity import similarity
@@ -34,13 +35,13 @@ def test_a_contrast_is_what_the_tissues_look_like():
     for name, value in zip(
         ("csf", "grey", "white", "ventricle", "other"), INTENSITIES[1:], strict=True
     ):
-        assert told[f"{name} mean"] == pytest.approx(value, abs=1e-5)
-        assert told[f"{name} spread"] == pytest.approx(0, abs=1e-3)
-    assert told["white left to right"] == pytest.approx(0, abs=1e-4)
+        assert told[f"{name} mean"] == pytest.approx(value, abs=SUMS)
+        assert told[f"{name} spread"] == pytest.approx(0, abs=LAYERS)
+    assert told["white left to right"] == pytest.approx(0, abs=FLOAT32)
     ramp = np.linspace(-0.1, 0.1, labels.shape[0], dtype=np.float32)[:, None, None]
     told = dict(zip(CONTRAST, contrast_of(volume + ramp, labels), strict=True))
-    assert told["white left to right"] == pytest.approx(0.1, abs=1e-3)
-    assert told["white back to front"] == pytest.approx(0, abs=1e-3)
+    assert told["white left to right"] == pytest.approx(0.1, abs=SUMS)
+    assert told["white back to front"] == pytest.approx(0, abs=FLOAT32)
     labels[labels == 4] = 3
     told = dict(zip(CONTRAST, contrast_of(volume, labels), strict=True))
     assert np.isnan(told["ventricle mean"])

@@ -18,7 +18,6 @@ from typing import Any
 
 from stylegan3d.cohort.scans import Item
 from stylegan3d.measures.tissue_volumes import TOLD
-from stylegan3d.scans.checks import check_holes
 from stylegan3d.storage import locks
 from stylegan3d.storage.files import atomic_write_text, output_errors
 from stylegan3d.storage.hashing import sha256_of
@@ -93,7 +92,6 @@ def _hash(path: Path) -> str:
     if not path.is_dir():
         if not path.is_file():
             return "missing"
-        check_holes(path)
         return sha256_of(path)
     files = sorted(p for p in path.rglob("*") if p.is_file())
     told = [(str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]

@@ -16,7 +16,7 @@ import numpy as np
 
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack
 from stylegan3d.dataset.scan_preparation import PASSING
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.scans.sources import TEST, Source, find_sources, read_participants, split_of
 from stylegan3d.scans.target import Target, load_template
 from stylegan3d.storage.hashing import sha256_of
@@ -164,11 +164,14 @@ def make_plan(
     for source in found.sources:
         try:
             hashes[source.file] = sha256_of(folder / source.file)
-        except OSError as error:
-            reason = (
-                f"{Path(source.file).name} cannot be opened ({error.strerror}); check its "
-                "permissions and its disk, or take it out of the folder."
-            )
+        except (OSError, ScanError) as error:
+            path = folder / source.file
+            reason = str(error).replace(str(path), path.name)
+            if isinstance(error, OSError):
+                reason = (
+                    f"{path.name} cannot be opened ({error.strerror}); check its permissions and "
+                    "its disk, or take it out of the folder."
+                )
             keys[source.file] = _key(source.file, settings)
             known[keys[source.file]] = {"reason": reason, PASSING: True}
         else:

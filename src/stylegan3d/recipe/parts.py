@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylegan3d.errors import RecipeError
+from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.recipe.drawing import check_seed
 from stylegan3d.recipe.latents import Latent, mix, read_latent
 from stylegan3d.recipe.model import Model
@@ -294,7 +294,7 @@ def _found_in(folder: Path, path: str, sha256: str | None) -> str:
             for candidate in (f / b / path for f in (root_of(folder), *near) for b in below):
                 if candidate.is_file() and sha256_of(candidate) == sha256:
                     return str(candidate)
-    except (OSError, ValueError):  # not a valid file name, or a folder that must not be read
+    except (OSError, ValueError, ScanError):  # no valid file name, or nothing that may be read
         pass
     return path
 

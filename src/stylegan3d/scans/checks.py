@@ -17,7 +17,7 @@ import numpy as np
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import MAX_VOXELS
-from stylegan3d.storage.bounded import held_bytes
+from stylegan3d.storage.bounded import LARGEST_RATIO, SUSPICIOUS, check_holes
 from stylegan3d.storage.formats import MGH, PAIR, format_of, is_kind, is_packed
 
 MIN_VOXELS_PER_AXIS = 16
@@ -32,8 +32,6 @@ LARGEST_VALUE, SMALLEST_VALUE = 1e36, 1e-36
 DEFLATE_MOST = 1032
 # Bytes of a compressed file behind its image: footers, and what programs leave there.
 SLACK = 16_000_000
-# Larger files with a higher compression ratio than this contain hardly anything but zeros.
-SUSPICIOUS, LARGEST_RATIO = 2**28, 100
 # Bytes of a voxel in FreeSurfer's types: unsigned char, int, float, short.
 MGH_BYTES = {0: 1, 1: 4, 3: 4, 4: 2}
 
@@ -197,16 +195,6 @@ def damaged(path: Path, error: Exception) -> ScanError:
         f"{path} is damaged or cut short and cannot be read ({detail[:120].rstrip('.')}); "
         "copy or export it again."
     )
-
-
-def check_holes(path: Path) -> None:
-    """Refuse a large file that consists of holes: it would be read, or hashed, without end."""
-    length = path.stat().st_size
-    if length > SUSPICIOUS and length > LARGEST_RATIO * held_bytes(path):
-        raise ScanError(
-            f"{path} has {length / 1e9:.2g} GB, almost none of which were ever written; it is "
-            "damaged or was made to fill the memory: copy or export it again."
-        )
 
 
 def check_content(path: Path) -> None:

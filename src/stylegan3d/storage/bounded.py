@@ -14,6 +14,11 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from stylegan3d.errors import ScanError
+
+#: Of a larger file with a higher compression ratio, or of which fewer than one byte in so many was
+#: ever written, hardly anything is more than zeros.
+SUSPICIOUS, LARGEST_RATIO = 2**28, 100
 #: Bytes of a text: a table of 100,000 people has some ten million.
 LARGEST_TEXT = 64_000_000
 
@@ -56,6 +61,24 @@ def held_bytes(path: Path) -> int:
     about = os.stat(path)
     blocks = getattr(about, "st_blocks", None)  # of 512 bytes; Windows does not count them
     return about.st_size if blocks is None else min(about.st_size, 512 * blocks)
+
+
+def check_holes(path: Path) -> None:
+    """Refuse a large file that consists of holes: it would be read, or hashed, without end.
+
+    Raises
+    ------
+    ScanError
+        If it is one.
+    OSError
+        If it is missing.
+    """
+    length = path.stat().st_size
+    if length > SUSPICIOUS and length > LARGEST_RATIO * held_bytes(path):
+        raise ScanError(
+            f"{path} has {length / 1e9:.2g} GB, almost none of which were ever written; it is "
+            "damaged or was made to fill the memory: copy or export it again."
+        )
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

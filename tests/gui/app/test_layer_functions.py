@@ -77,9 +77,11 @@ def test_a_scan_goes_to_model_space_and_what_is_found_there_comes_back(viewer, s
     assert sorted(native.data.shape) == sorted(scan.data.shape)
     assert set(np.unique(native.data)) == {0, 3}
     volume = np.count_nonzero(native.data) * np.prod(native.scale)
+    # Voxels of another size along the edge.
     assert volume == pytest.approx(np.count_nonzero(mask) * 8.0, rel=0.03)
     rigid = aligned.metadata[ALIGNED].rigid
     expected = nib.affines.apply_affine(np.linalg.inv(rigid), centre(marked, mask > 0))
+    # mm: half a voxel of the scan.
     np.testing.assert_allclose(centre(native, native.data > 0), expected, atol=1.0)
 
     back = called(viewer, "To native space", layer=aligned, aligned_scan=aligned)
@@ -102,6 +104,7 @@ def test_tissues_are_segmented_on_the_scans_own_grid(viewer, scan):
     measures = labels.metadata["stylegan3d-measures"]
     ventricle = np.count_nonzero(labels.data == 4) * np.prod(labels.scale) / 1000
     assert measures["ventricle_ml"] > 2
+    # Partial voxels: the measure counts shares, the map whole ones.
     assert ventricle == pytest.approx(measures["ventricle_ml"], rel=0.3)
 
 

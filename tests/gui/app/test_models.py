@@ -12,6 +12,7 @@ import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
+from tolerances import SFORM_MM
 
 from napari_stylegan3d.app.models import recent_models
 from napari_stylegan3d.browse.condition import NamedLabels
@@ -130,7 +131,7 @@ def test_what_is_saved_and_the_command_lie_where_the_views_say(window, tmp_path)
     name = "seed-0000_desc-synthetic_T1w.nii.gz"
     saved = nib.load(tmp_path / name)
     expected = Frame("RAS", (7.5, 7.5, 7.5)).space((20, 24, 28)).affine
-    np.testing.assert_allclose(saved.affine, expected, atol=1e-5)
+    np.testing.assert_allclose(saved.affine, expected, atol=SFORM_MM)
     window.click("export.copy_command")
     words = shlex.split(QApplication.clipboard().text())
     assert words[-4:] == ["--model", str(ORIG), "--frame", "RAS:7.5"]
@@ -207,7 +208,7 @@ def test_a_scan_is_projected_and_goes_back_unless_the_axes_are_changed(window, t
     window.click("export.save")
     window.wait(lambda: not window.explorer.exporting.job.running)
     native = nib.load(tmp_path / "mean-brain-4mm_desc-projected_T1w.nii.gz")
-    np.testing.assert_allclose(native.affine, nib.load(MEAN_BRAIN).affine, atol=1e-5)
+    np.testing.assert_allclose(native.affine, nib.load(MEAN_BRAIN).affine, atol=SFORM_MM)
     window.choose("browse.frame_axes", "RAS")
     assert not window.find("project.show.residual").isEnabled()
     window.find("export.overwrite").setChecked(True)

@@ -10,6 +10,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
+from tolerances import LAYERS, SUMS
 
 from napari_stylegan3d.app import models
 from napari_stylegan3d.widgets.controls import fit_window
@@ -201,7 +202,7 @@ def test_a_closed_wall_asks_for_nothing(window, wall):
 
 def test_a_drag_on_the_map_travels_and_is_one_step_of_undo(window, map_box):
     plot, start = map_box.plot, window.recipe
-    assert plot.here == pytest.approx(place(window, start), abs=0.02)
+    assert plot.here == pytest.approx(place(window, start), abs=LAYERS)
     spot = plot.to_pixels(np.array([1.0, -1.0])).toPoint()
     QTest.mousePress(plot, LEFT, pos=spot)
     shown_while_held = window.recipe
@@ -209,6 +210,7 @@ def test_a_drag_on_the_map_travels_and_is_one_step_of_undo(window, map_box):
         QTest.mouseMove(plot, plot.to_pixels(np.array([x, 2.0])).toPoint())
     QTest.mouseRelease(plot, LEFT, pos=plot.to_pixels(np.array([-1.0, 2.0])).toPoint())
     assert {edit.direction for edit in window.recipe.edits} == {"PC 1", "PC 2"}
+    # Pixels of the map.
     assert place(window, shown_while_held) == pytest.approx([1.0, -1.0], abs=0.05)
     # One pixel is about 0.03 sd here.
     assert place(window, window.recipe) == pytest.approx([-1.0, 2.0], abs=0.05)
@@ -224,6 +226,7 @@ def test_arrow_keys_travel_a_little_and_reset_goes_back(window, map_box):
         QTest.keyClick(map_box.plot, Qt.Key.Key_Right)
     QTest.keyClick(map_box.plot, Qt.Key.Key_Down, Qt.KeyboardModifier.ShiftModifier)
     expected = began + np.array([0.3, -0.5])
+    # Strengths have two decimals.
     assert place(window, window.recipe) == pytest.approx(expected, abs=0.02)
     window.click("browse.map_reset")
     assert window.recipe == start
@@ -235,7 +238,7 @@ def test_travelling_leaves_other_edits_alone(window, map_box):
     spot = map_box.plot.to_pixels(np.zeros(2)).toPoint()
     QTest.mouseClick(map_box.plot, LEFT, pos=spot)
     assert window.recipe.edits[0] == Edit("PC 4", 1.5)
-    assert place(window, window.recipe) == pytest.approx([0, 0], abs=0.05)
+    assert place(window, window.recipe) == pytest.approx([0, 0], abs=0.05)  # pixels of the map
 
 
 def test_a_favourite_on_the_map_is_gone_to_by_a_click(window, map_box):
@@ -243,7 +246,7 @@ def test_a_favourite_on_the_map_is_gone_to_by_a_click(window, map_box):
     window.session.favourites.add(kept, "large")
     window.wait(lambda: map_box.plot.marks)
     (mark,) = map_box.plot.marks
-    assert mark.at == pytest.approx(place(window, kept), abs=0.01)
+    assert mark.at == pytest.approx(place(window, kept), abs=LAYERS)
     QTest.mouseClick(map_box.plot, LEFT, pos=map_box.plot.to_pixels(mark.at).toPoint())
     assert window.recipe == kept
 
@@ -372,7 +375,7 @@ def test_brains_of_unlike_truncations_are_joined_as_latents(window, walk_box):
     window.set("browse.walk_position", 50)
     window.settle()
     between = (first.latent(generator) + last.latent(generator)) / 2
-    np.testing.assert_allclose(window.recipe.latent(generator), between, atol=1e-5)
+    np.testing.assert_allclose(window.recipe.latent(generator), between, atol=SUMS)
     window.set("browse.walk_position", 100)
     np.testing.assert_array_equal(window.recipe.latent(generator), last.latent(generator))
 

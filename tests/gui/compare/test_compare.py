@@ -229,6 +229,7 @@ def test_the_line_of_the_curtain_can_be_dragged(pair):
     QTest.mousePress(line, Qt.MouseButton.LeftButton, pos=middle)
     QTest.mouseMove(line, middle + QPoint(-30, 0))
     QTest.mouseRelease(line, Qt.MouseButton.LeftButton, pos=middle)
+    # Pixels: the position is a share in whole percent.
     assert line.x_px() == pytest.approx(before - 30, abs=1.5)
     assert veil.data.shape[0] < wide
     pair.set("compare.curtain", 90)
@@ -463,6 +464,7 @@ def test_the_line_position_follows_a_drag(pair):
     assert pair.find("compare.curtain").value() == pytest.approx(80, abs=1)
     pair.click("compare.mode.off")
     pair.click("compare.mode.curtain")
+    # Whole percent.
     assert pair.find("compare.curtain").value() == pytest.approx(80, abs=1), "it stays there"
     pair.set("compare.curtain", 50)
     pair.click("compare.mode.off")

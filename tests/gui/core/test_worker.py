@@ -140,7 +140,7 @@ def test_the_estimate_restarts_with_each_phase():
     time.sleep(0.05)
     report(5, 10, "first")
     report(0, 100, "second")
-    assert seen[1].remaining_s == pytest.approx(0.05, rel=0.5)
+    assert seen[1].remaining_s == pytest.approx(0.05, rel=0.5)  # the clock of a busy machine
     assert seen[2].remaining_s is None
 
 

@@ -13,6 +13,7 @@ import pydicom
 import pytest
 from PIL import Image
 from qtpy.QtTest import QTest
+from tolerances import FLOAT32
 
 from napari_stylegan3d.widgets.settings import unusual_z
 from stylegan3d.outputs import dicom
@@ -75,6 +76,7 @@ def test_a_larger_picture_shows_the_same_more_finely(window, export, tmp_path):
 def test_all_views_stand_in_one_picture(window, export, tmp_path):
     one, whole = picture(window, tmp_path, "Axial"), picture(window, tmp_path, "all")
     rows, columns = one.shape[:2]
+    # Grey levels: graphics round colours.
     np.testing.assert_allclose(whole[:rows, :columns], one, atol=3)
     assert whole.shape[0] > 1.8 * rows
     assert whole.shape[1] > 1.8 * columns
@@ -87,6 +89,7 @@ def test_a_print_is_18_cm_wide_at_300_dpi(window, export, tmp_path):
     saved(window)
     (path,) = tmp_path.glob("*.png")
     printed = Image.open(path)
+    # mm: whole pixels and whole dots per metre.
     assert printed.width / printed.info["dpi"][0] * 25.4 == pytest.approx(180, abs=0.5)
 
 
@@ -202,7 +205,7 @@ def test_a_latent_is_written_beside_the_window(window, export, tmp_path, monkeyp
     assert not window.find("export.save_latent").isEnabled(), "one thing at a time"
     (path,) = [tmp_path / name for name in saved(window).splitlines()[1:]]
     expected = window.recipe.latent(window.session.generator)
-    np.testing.assert_allclose(latents.load_latent(path).w, expected, atol=1e-6)
+    np.testing.assert_allclose(latents.load_latent(path).w, expected, atol=FLOAT32)
     assert threads
     assert threading.main_thread() not in threads
     path.write_bytes(b"precious")

@@ -14,6 +14,7 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QFontMetrics, QShortcut
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit
+from tolerances import SUMS
 
 from napari_stylegan3d.core.dropped import Dropped, what_are, what_is
 from napari_stylegan3d.core.favourites import Favourite
@@ -470,7 +471,7 @@ def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file
     assert projecting.labels.paths == [labels]
     np.testing.assert_array_equal(after.filled.operator.mask, before.filled.operator.mask)
     window.click("project.show.filled")
-    window.wait(lambda: np.allclose(window.volume, before.filled.volume, atol=1e-5))
+    window.wait(lambda: np.allclose(window.volume, before.filled.volume, atol=SUMS))
     window.viewer.layers.remove("lesion")
 
 

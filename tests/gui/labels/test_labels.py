@@ -9,6 +9,7 @@ import pytest
 import torch
 from qtpy.QtTest import QTest
 from scipy import ndimage
+from tolerances import FLOAT32
 
 from napari_stylegan3d.core import sharpening
 from napari_stylegan3d.core import tissues as network
@@ -229,7 +230,7 @@ def test_brain_and_labels_are_saved_with_what_they_are(window, part, tmp_path, m
     monkeypatch.setattr(dialogs, "save_file", lambda *_: path)
     window.click("labels.save")
     window.wait(lambda: (tmp_path / "larger_dseg.json").exists() and not part._job.running)
-    assert np.allclose(nib.load(path).get_fdata(), window.volume, atol=1e-4)
+    assert np.allclose(nib.load(path).get_fdata(), window.volume, atol=FLOAT32)
     labels = np.asarray(nib.load(tmp_path / "larger_dseg.nii.gz").dataobj)
     assert np.array_equal(labels, window.viewer.layers[NAME].data)
     about = json.loads((tmp_path / "larger_T1w.json").read_text())
@@ -371,6 +372,7 @@ def test_edited_labels_move_a_projected_scan_itself(window, scan_file, tmp_path,
     assert image.shape == original.shape == nib.load(tmp_path / "sub-07_dseg.nii.gz").shape
     data, was = (np.asarray(i.dataobj, np.float32) for i in (image, original))
     change = nib.load(tmp_path / "sub-07_desc-editedChange_T1w.nii.gz").get_fdata()
+    # Two float32 files of intensities up to 1,000, and their difference.
     np.testing.assert_allclose(data - was, change, atol=1e-2)
     outside = np.asarray(case.aligned.to_native(np.ones_like(part.fitted.volume)).dataobj) == 0
     far = ndimage.distance_transform_edt(outside, 3.0) > 16

@@ -87,6 +87,7 @@ def test_it_says_the_volumes_of_what_is_shown(window, box, segmenter):
         window.settle()
         window.wait(lambda: is_fresh(window))
         for name, value in shown(window, segmenter).items():
+            # ml: shown without decimals.
             assert number(window, f"{name}.ml") == pytest.approx(value, abs=0.51)
             assert window.find(f"measure.{name}.change").text() == "–"
 
@@ -112,16 +113,19 @@ def test_an_edit_is_counted_from_the_brain_before_it(window, box, segmenter):
     window.wait(lambda: is_fresh(window) and box.measured.before is not None)
     after = shown(window, segmenter)
     for name, value in after.items():
+        # ml: shown without decimals.
         assert number(window, f"{name}.change") == pytest.approx(value - before[name], abs=0.51)
     name = max(before, key=lambda name: abs(after[name] - before[name]))
     percent = 100 * (after[name] - before[name]) / before[name]
     assert abs(percent) > 0.1
+    # Shown with one decimal.
     assert number(window, f"{name}.percent") == pytest.approx(percent, abs=0.06)
     window.click("measure.copy")
     rows = QApplication.clipboard().text().splitlines()
     assert rows[0].startswith("# Seed 0")
     (row,) = [row for row in rows if row.startswith("Brain tissue")]
     cells = dict(zip(rows[1].split("\t"), row.split("\t"), strict=True))
+    # The table has two decimals.
     assert float(cells["change"]) == pytest.approx(after["brain"] - before["brain"], abs=0.01)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from tolerances import FLOAT32, SUMS
 
 from stylegan3d import scans
 from stylegan3d.errors import ScanError
@@ -76,13 +77,13 @@ def assert_is_about(window, case: Any) -> None:
     assert window.explorer.comparison.scan_path == case.path
     window.click("project.show.scan")
     assert window.captions == {f"Scan: {case.name}"}
-    np.testing.assert_allclose(window.volume, case.aligned.volume, atol=1e-6)
+    np.testing.assert_allclose(window.volume, case.aligned.volume, atol=FLOAT32)
     window.click("project.show.residual")
     window.settle()
     difference = window.volume
     window.click("project.show.model")
     window.settle()
-    np.testing.assert_allclose(difference, window.volume - case.aligned.volume, atol=1e-5)
+    np.testing.assert_allclose(difference, window.volume - case.aligned.volume, atol=SUMS)
     window.click("project.show.edited")
     window.settle()
     assert window.captions == {f"Scan: {case.name}"}

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from tolerances import FLOAT32, LAYERS, QFORM_MM
 
 from napari_stylegan3d.core import sharpening
 from napari_stylegan3d.core.rendering import INSTANT_S, REST_MS
@@ -119,9 +120,9 @@ def test_the_switch_shows_each_picture_of_the_patient(window, case):
     }
     assert np.abs(edited - model).max() > 0.01
     np.testing.assert_array_equal(show(window, "scan"), scan)
-    np.testing.assert_allclose(show(window, "difference"), edited - scan, atol=1e-6)
+    np.testing.assert_allclose(show(window, "difference"), edited - scan, atol=FLOAT32)
     assert window.captions == {"sub-07: edited − scan\nDifference – not for diagnosis"}
-    np.testing.assert_allclose(show(window, "residual"), model - scan, atol=1e-6)
+    np.testing.assert_allclose(show(window, "residual"), model - scan, atol=FLOAT32)
     np.testing.assert_array_equal(show(window, "edited"), edited)
     for key, command in window.explorer.guidance.commands.items():
         # Nothing is filled in here, and the toy model knows no usual errors.
@@ -202,7 +203,7 @@ def test_two_patients_are_never_taken_for_each_other(
             saved = tmp_path / f"{stem}_desc-editedScan_T1w.nii.gz"
             image, original = nib.load(saved), nib.load(case.path)
             assert image.shape == original.shape
-            np.testing.assert_allclose(image.affine, original.affine, atol=1e-4)
+            np.testing.assert_allclose(image.affine, original.affine, atol=QFORM_MM)
             data, was = (np.asarray(i.dataobj, np.float32) for i in (image, original))
             assert np.abs(data - was).max() > 1
             assert np.corrcoef(data.ravel(), was.ravel())[0, 1] > 0.9
@@ -229,7 +230,7 @@ def test_detail_is_the_finest_style_of_a_mix(window, case):
     window.explorer.panel("Mix")
     window.set("mix.detail_strength", 50)
     window.settle()
-    np.testing.assert_allclose(window.volume, (whole + model) / 2, atol=0.02)
+    np.testing.assert_allclose(window.volume, (whole + model) / 2, atol=LAYERS)
     assert window.captions == {f"sub-07: PC 1 +2 sd, detail 50 %\n{EDITED}"}
     window.click("explorer.undo")
     window.settle()

@@ -17,6 +17,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
+from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 
 from napari_stylegan3d.core.jobs import Picture
 from napari_stylegan3d.core.reading import STEPS_FOLDER
@@ -88,11 +89,11 @@ def test_projection_shows_and_compares(projected):
     assert np.abs(reconstruction - result.aligned.volume).max() > 0.01
     assert window.captions == {"Reconstruction of sub-07\nSynthetic – not for diagnosis"}
     window.click("project.show.scan")
-    np.testing.assert_allclose(window.volume, result.aligned.volume, atol=1e-6)
+    np.testing.assert_allclose(window.volume, result.aligned.volume, atol=FLOAT32)
     assert window.captions == {"Scan: sub-07"}
     window.click("project.show.residual")
     window.settle()
-    np.testing.assert_allclose(window.volume, reconstruction - result.aligned.volume, atol=1e-6)
+    np.testing.assert_allclose(window.volume, reconstruction - result.aligned.volume, atol=FLOAT32)
     assert window.captions == {"sub-07: model − scan\nDifference – not for diagnosis"}
     window.views.view("3D").follower.settle()
     in_3d = window.views.view("3D").model.layers[0]
@@ -100,7 +101,7 @@ def test_projection_shows_and_compares(projected):
     assert tuple(in_3d.contrast_limits) == tuple(window.explorer.stage.layer.contrast_limits)
     bar = window.explorer.stage.legend.table
     colors = in_3d.colormap.map(np.linspace(0, 1, len(bar)))
-    np.testing.assert_allclose(colors[:, :3], bar[:, :3], atol=0.01)
+    np.testing.assert_allclose(colors[:, :3], bar[:, :3], atol=0.01)  # tables of 256 colours
     window.click("project.show.model")
     window.settle()
     np.testing.assert_array_equal(window.volume, reconstruction)
@@ -118,7 +119,7 @@ def test_the_difference_follows_previews(projected):
     comparison.set_picture(edited, preview)
     assert window.captions == {"sub-07: model − scan\nDifference – not for diagnosis"}
     made = enlarge(preview.rendered.volume, result.aligned.volume.shape)
-    np.testing.assert_allclose(window.volume, made - result.aligned.volume, atol=1e-6)
+    np.testing.assert_allclose(window.volume, made - result.aligned.volume, atol=FLOAT32)
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -206,6 +207,7 @@ def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
     assert window.captions == {"Scan: sub-07"}
     overlay = window.explorer.comparison.stage.overlay.layer
     assert np.count_nonzero(overlay.data) == 4, "what is below the threshold is not coloured"
+    # mm: the nearest voxel.
     np.testing.assert_allclose(window.viewer.dims.point, center, atol=0.6 * overlay.scale[0])
     window.click("project.show.scan")
     assert window.explorer.comparison.stage.overlay.layer is None
@@ -233,6 +235,7 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
     assert outline.name == NAME
     drawn = [outline.data_to_world(index) for index in np.argwhere(outline.data)]
     middle = np.mean(drawn, axis=0)
+    # mm: the centre of a surface drawn in voxels.
     np.testing.assert_allclose(middle, generator.space.center_mm, atol=8)
     assert not window.views.view("3D").model.layers[-1].visible, "it would be a shell"
     window.set("project.shift.1", 12.0)
@@ -269,7 +272,7 @@ def test_what_was_moved_is_projected(window, scan_file):
     (result,) = window.session.projected
     turned = result.aligned.rigid @ np.linalg.inv(result.found.rigid)
     angle = np.degrees(np.arctan2(turned[1, 0], turned[0, 0]))
-    assert angle == pytest.approx(4.0, abs=1e-3)
+    assert angle == pytest.approx(4.0, abs=1e-3)  # degrees; saved with four decimals
     assert window.find("project.turn.2").value() == 4.0
 
 
@@ -336,26 +339,26 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     assert f"masked region ({ml:.1f} ml)" in window.find("project.notes").text()
     window.wait(lambda: not layer.visible)  # it belongs to the scan
     window.click("project.show.filled")
-    window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=1e-5))
+    window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=SUMS))
     assert window.find("project.show.filled").isChecked()
     filled = "sub-07: filled in by the model\nEdited scan, not a recording"
     assert window.captions == {filled}
     outside = ~mask & result.aligned.brain_mask
     np.testing.assert_allclose(
-        result.filled.volume[outside], result.aligned.volume[outside], atol=1e-5
+        result.filled.volume[outside], result.aligned.volume[outside], atol=SUMS
     )
     window.session.change(window.recipe.replace(edits=(Edit("PC 1", 3.0),)))
     window.wait(lambda: np.abs(window.volume - result.filled.volume)[mask].max() > 0.01)
     window.settle()
     assert window.find("project.show.filled").isChecked(), "edits are seen in the filled scan"
-    np.testing.assert_allclose(window.volume[outside], result.aligned.volume[outside], atol=1e-5)
+    np.testing.assert_allclose(window.volume[outside], result.aligned.volume[outside], atol=SUMS)
     monkeypatch.setattr(dialogs, "choose_folder", lambda *_: tmp_path / "out")
     window.click("project.save_filled")
     window.wait(lambda: not window.find("project.saved").isHidden())
     original = nib.load(scan_file)
     (native,) = (tmp_path / "out").glob("*desc-filled_T1w.nii.gz")
     filled = nib.load(native)
-    np.testing.assert_allclose(filled.affine, original.affine, atol=1e-4)
+    np.testing.assert_allclose(filled.affine, original.affine, atol=QFORM_MM)
     changed = filled.get_fdata() != original.get_fdata()
     assert 0.3 < changed.sum() * np.prod(original.header.get_zooms()) / 1000 / ml < 2
     told = json.loads(native.with_name(native.name.replace(".nii.gz", ".json")).read_text())
@@ -394,7 +397,7 @@ def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
     assert result.filled.operator.thickness_mm == 6
     assert window.find("project.show.filled").text() == "Restored"
     window.click("project.show.filled")
-    window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=1e-4))
+    window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=LAYERS))
     window.choose("project.loss", "")
 
 
@@ -441,6 +444,7 @@ def test_the_outline_leaves_the_crosshair_where_it_is(window, scan_file):
     window.viewer.dims.point = tuple(low + 0.8 * (high - low))
     before = np.array(window.viewer.dims.point)
     window.find("project.outline").setChecked(False)
+    # mm: napari goes to the nearest slice when a layer leaves.
     np.testing.assert_allclose(window.viewer.dims.point, before, atol=10)
 
 
@@ -473,6 +477,7 @@ def test_a_region_is_taken_from_any_labels_layer(window, scan_file):
         assert window.find("project.brush").parentWidget().isHidden()
         mask = window.explorer.projecting._region().mask(aligned.space).on(aligned.space, aligned)
         places = aligned.space.affine[:3, :3] @ np.argwhere(mask.mask).mean(axis=0)
+        # mm: half a voxel of the model, which are 8 mm wide.
         np.testing.assert_allclose(places + aligned.space.affine[:3, 3], middle, atol=4)
         layer.visible = True
         window.explorer.comparison.viewChanged.emit("filled")
@@ -520,7 +525,7 @@ def test_result_is_saved_in_the_scans_own_space(projected, scan_file, tmp_path):
     (native,) = [p for p in tmp_path.glob("*.nii.gz") if "space-model" not in p.name]
     image = nib.load(native)
     assert image.shape == original.shape
-    np.testing.assert_allclose(image.affine, original.affine, atol=1e-4)
+    np.testing.assert_allclose(image.affine, original.affine, atol=QFORM_MM)
     (latent,) = tmp_path.glob("*.safetensors")
     assert window.recipe.source.path == str(latent)
     sidecar = next(tmp_path.glob("*space-model*.json"))

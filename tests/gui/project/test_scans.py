@@ -244,11 +244,13 @@ def test_a_label_map_lies_where_its_scan_lies(window, scan_file, label_file, not
     assert "2 labels, 48.3 ml" in notifications[-1]
     assert window.find("project.name").text() == "sub-07"
     np.testing.assert_array_equal(window.volume, shown, "the scan is still shown")
+    # mm, part of a voxel: a ball's centre by its voxels.
     np.testing.assert_allclose(middles_of(layer), middles, atol=0.5)
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
     _, aligned = window.explorer.comparison.placed
     there = nib.affines.apply_affine(aligned.rigid, middles)
+    # mm, part of a voxel: a ball's centre by its voxels.
     window.wait(lambda: np.allclose(middles_of(layer), there, atol=0.5))
     assert len(np.unique(layer.data)) == 3, "labels are not blended"
     window.click("project.fill")
@@ -256,6 +258,7 @@ def test_a_label_map_lies_where_its_scan_lies(window, scan_file, label_file, not
     region = window.find("project.region").currentData().region()
     mask = region.mask(aligned.space).on(aligned.space, aligned).mask
     marked = nib.affines.apply_affine(aligned.space.affine, np.argwhere(mask))
+    # mm, part of a voxel: the centre by the model's larger voxels.
     np.testing.assert_allclose(marked.mean(axis=0), np.mean(there, axis=0), atol=1.5)
     layer.data_setitem((np.array([4]), np.array([4]), np.array([4])), 1)
     drawn = np.array(layer.data)
@@ -271,6 +274,7 @@ def test_a_label_map_opened_through_napari_is_one_too(window, scan_file, label_f
     window.viewer.open(str(path), plugin="napari-stylegan3d")
     layer = window.viewer.layers["sub-07_dseg"]
     assert isinstance(layer, Labels)
+    # mm, part of a voxel: a ball's centre by its voxels.
     np.testing.assert_allclose(middles_of(layer), middles, atol=0.5)
     assert window.captions == {"Scan: sub-07"}
     window.viewer.layers.remove(layer)

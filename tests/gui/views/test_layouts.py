@@ -78,6 +78,7 @@ def test_the_scale_bar_is_as_long_as_it_says(four, qtbot, zoom, length_mm):
     alpha = opacity(labels)
     line = np.flatnonzero(alpha[-15, alpha.shape[1] // 2 :] > 220)
     assert labels.scale_mm == length_mm
+    # Pixels: the ends of the line are blurred.
     assert line[-1] - line[0] == pytest.approx(length_mm * zoom, abs=5)
 
 
@@ -135,7 +136,7 @@ def test_a_click_on_a_slice_goes_there_the_right_way_round(four, films):
     QTest.mouseClick(films, Qt.MouseButton.LeftButton, pos=at)
     right, front, up = four.viewer.dims.point
     middle = np.mean([(low, high) for low, high, _ in four.viewer.dims.range], axis=1)
-    assert up == pytest.approx(place, abs=2.1)
+    assert up == pytest.approx(place, abs=2.1)  # mm: half a slice
     assert right > middle[0], "left in the picture is the patient's right"
     assert front > middle[1], "the front is at the top"
     QTest.mouseDClick(films, Qt.MouseButton.LeftButton, pos=at)
@@ -157,6 +158,7 @@ def test_a_cut_is_handed_to_naparis_planes_in_the_order_of_the_screen(four, axis
     middle = np.mean([(low, high) for low, high, _ in four.viewer.dims.range], axis=1)
     middle[axis] += 8.0
     index = (middle - AFFINE[:3, 3]) / np.diag(AFFINE)[:3]
+    # Voxels: the range's middle lies at a voxel's middle or edge.
     assert plane.position[row] == pytest.approx(index[axis], abs=1.0)
     four.looks.set(Look())
     four.view("3D").follower.settle()
@@ -177,7 +179,7 @@ def test_renderings_draw_something_else(four, qtbot, rendering):
     assert now.std() > 3
     assert np.abs(now - usual).mean() > 1
     four.looks.set(Look())
-    np.testing.assert_allclose(image(), usual, atol=3)
+    np.testing.assert_allclose(image(), usual, atol=3)  # grey levels: graphics round colours
 
 
 def test_the_surface_lies_where_it_is_asked(four, stage):
@@ -214,7 +216,7 @@ def test_the_head_stays_whole_when_the_window_changes_its_size(four):
     finally:
         window.resize(size)
         QTest.qWait(100)
-    assert edges() == pytest.approx(before, abs=0.05)
+    assert edges() == pytest.approx(before, abs=0.05)  # whole pixels of a small window
 
 
 def test_a_head_loses_its_face_in_planes_and_3d_and_the_scan_keeps_it(four, stage):

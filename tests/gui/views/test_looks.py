@@ -7,6 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from qtpy.QtCore import QRectF
+from tolerances import DOUBLE, FLOAT32
 from view_helpers import AFFINE, RIGHT_BLOCK, center_of, phantom
 
 from napari_stylegan3d.views.cameras import LinkedCameras
@@ -103,9 +104,9 @@ def test_the_cube_looks_at_the_patient_from_the_front():
     viewer = volume_viewer()
     viewer.scene.camera.angles = (0.0, 0.0, 0.0)
     right, front, top = axes_on_screen(viewer).T
-    np.testing.assert_allclose(right, (-1, 0, 0), atol=1e-9, err_msg="right is on the left")
-    np.testing.assert_allclose(front, (0, 0, 1), atol=1e-9, err_msg="the face is towards us")
-    np.testing.assert_allclose(top, (0, 1, 0), atol=1e-9)
+    np.testing.assert_allclose(right, (-1, 0, 0), atol=DOUBLE, err_msg="right is on the left")
+    np.testing.assert_allclose(front, (0, 0, 1), atol=DOUBLE, err_msg="the face is towards us")
+    np.testing.assert_allclose(top, (0, 1, 0), atol=DOUBLE)
 
 
 @pytest.mark.parametrize("angles", [(10.0, -30.0, -15.0), (0, 90, 0), (80, 20, 130)])
@@ -115,8 +116,8 @@ def test_the_cube_turns_as_naparis_camera_does(angles):
     camera.angles = angles
     displayed = list(viewer.dims.displayed)
     _, up, towards = axes_on_screen(viewer)[:, displayed]
-    np.testing.assert_allclose(up, camera.up_direction, atol=1e-9)
-    np.testing.assert_allclose(-towards, camera.view_direction, atol=1e-9)
+    np.testing.assert_allclose(up, camera.up_direction, atol=DOUBLE)
+    np.testing.assert_allclose(-towards, camera.view_direction, atol=DOUBLE)
 
 
 def test_the_colour_bar_tells_the_ends_and_the_threshold():
@@ -207,6 +208,7 @@ def test_labels_keep_their_colours_in_a_slice():
     image = slice_image(layer, Cell(AXIAL, Facing("neurological"), BOX), 1)
     expected = (255 * np.asarray(layer.get_color(3))[:3]).round()
     color = image.pixelColor(1, 2)
+    # Grey levels, rounded twice.
     np.testing.assert_allclose((color.red(), color.green(), color.blue()), expected, atol=1)
     assert image.pixelColor(0, 0).alpha() == 0
 
@@ -221,7 +223,7 @@ def test_a_rectangle_over_the_block_holds_its_brightness(layer):
     x, y, z = center_of(RIGHT_BLOCK)
     inside = Mark("rectangle", 2, (x - 4, y - 8, z), (x + 4, y + 8, z))
     found = figures_of(inside, layer)
-    assert (found.mean, found.sd) == pytest.approx((1.0, 0.0), abs=1e-6)
+    assert (found.mean, found.sd) == pytest.approx((1.0, 0.0), abs=FLOAT32)
     assert found.area_mm2 == pytest.approx(8 * 16)
     wide = Mark("rectangle", 2, (x - 30, y - 8, z), (x + 4, y + 8, z))
     assert figures_of(wide, layer).sd > 0.2
@@ -233,9 +235,11 @@ def test_an_ellipse_and_a_sphere_have_their_true_size(layer):
     ellipse = Mark("ellipse", 1, (x - 12, y, z - 20), (x + 12, y, z + 20))
     found = figures_of(ellipse, layer)
     assert found.area_mm2 == pytest.approx(np.pi * 12 * 20)
+    # Voxels on the edge of a small ellipse.
     assert found.voxels * 3 * 4 == pytest.approx(found.area_mm2, rel=0.1)
     ball = figures_of(Mark("sphere", 2, (0, 0, 0), (0, 24, 0)), layer)
     assert ball.volume_ml == pytest.approx(4 / 3 * np.pi * 24**3 / 1000)
+    # Voxels on the edge of a ball.
     assert ball.voxels * 3 * 2 * 4 / 1000 == pytest.approx(ball.volume_ml, rel=0.05)
 
 

@@ -7,6 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
+from tolerances import FLOAT32
 from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, phantom, wheel
 
 from napari_stylegan3d.views.captions import Provenance
@@ -23,13 +24,13 @@ LEFT = Qt.MouseButton.LeftButton
 def test_the_right_button_sets_window_and_level_in_every_view(four, stage, name):
     drag(native(four, name), RIGHT, 90, 0)
     low, high = stage.layer.contrast_limits
-    assert high - low == pytest.approx(1.3, abs=0.02)
-    assert (high + low) / 2 == pytest.approx(0.5, abs=0.02)
+    assert high - low == pytest.approx(1.3, abs=0.02)  # whole pixels of a view
+    assert (high + low) / 2 == pytest.approx(0.5, abs=0.02)  # whole pixels of a view
     drag(native(four, name), RIGHT, 0, -60)
     low, high = stage.layer.contrast_limits
-    assert (high + low) / 2 == pytest.approx(0.7, abs=0.02)
+    assert (high + low) / 2 == pytest.approx(0.7, abs=0.02)  # whole pixels of a view
     assert four.readout.levels.text() == "W/L 1.30 / 0.70"
-    assert four.readout.white.value() == pytest.approx(high, abs=0.01)
+    assert four.readout.white.value() == pytest.approx(high, abs=0.01)  # the box has two decimals
     for other in FLAT:
         assert tuple(four.view(other).model.layers[0].contrast_limits) == (low, high)
     four.view("3D").follower.settle()
@@ -69,10 +70,13 @@ def test_a_difference_stays_symmetrical_and_has_a_window_of_its_own(four, stage)
     stage.show(upright(phantom() - 0.5, AFFINE), Provenance("difference"))
     assert tuple(stage.layer.contrast_limits) == (-0.5, 0.5)
     drag(native(four, "Axial"), RIGHT, -300, 80)
+    # Whole pixels of a view.
     assert tuple(stage.layer.contrast_limits) == pytest.approx((-0.25, 0.25), abs=0.01)
     assert four.readout.levels.text() == "± 0.25"
+    # Whole pixels of a view.
     assert four.view("3D").bar.legend.limit == pytest.approx(0.25, abs=0.01)
     stage.show(upright(phantom(), AFFINE), Provenance("generated"))
+    # Whole pixels of a view.
     assert np.ptp(stage.layer.contrast_limits) == pytest.approx(1.3, abs=0.02)
     assert four.view("3D").bar.legend is None
 
@@ -103,14 +107,14 @@ def test_the_middle_button_pans_what_is_under_it_along(four, name):
     before = view.crosshair.position_px()
     drag(native(four, name), MIDDLE, 40, -25)
     after = view.crosshair.position_px()
-    assert np.subtract(after, before) == pytest.approx((40, -25), abs=0.5)
+    assert np.subtract(after, before) == pytest.approx((40, -25), abs=0.5)  # half a pixel
 
 
 def test_planes_pan_together(four):
     before = four.view("Sagittal").crosshair.position_px()
     drag(native(four, "Coronal"), MIDDLE, 0, 30)
     moved = np.subtract(four.view("Sagittal").crosshair.position_px(), before)
-    assert moved == pytest.approx((0, 30), abs=0.5), "down is down in both"
+    assert moved == pytest.approx((0, 30), abs=0.5), "down is down in both"  # half a pixel
 
 
 def test_a_brush_keeps_its_buttons(four, stage):
@@ -143,7 +147,7 @@ def test_a_length_is_in_true_millimetres_and_stays_on_its_slice(four, marks):
     drag(native(four, "Axial"), LEFT, 60, -80)
     (mark,) = marks.shown
     zoom = four.view("Axial").model.scene.camera.zoom
-    assert mark.length_mm == pytest.approx(100 / zoom, rel=0.02)
+    assert mark.length_mm == pytest.approx(100 / zoom, rel=0.02)  # whole pixels at both ends
     assert marks.told(mark) == f"{mark.length_mm:.1f} mm"
     assert four.viewer.dims.point == point, "drawing does not move the crosshair"
     assert marks.tool == "", "the next drag moves the crosshair again"
@@ -185,10 +189,10 @@ def test_slabs_show_the_maximum_of_their_thickness_and_say_so(four, stage):
     above = z + 24.0  # the block ends 12 mm above its middle
     four.viewer.dims.point = (x, y, above)
     region = Mark("rectangle", 2, (x - 3, y - 6, above), (x + 3, y + 6, above))
-    assert four.marks.figures(region).mean == pytest.approx(0.2, abs=1e-6)
+    assert four.marks.figures(region).mean == pytest.approx(0.2, abs=FLOAT32)
     dark = four.view("Axial").canvas.screenshot(flash=False)[..., :3].mean()
     four.looks.change(slab="max", slab_mm=40.0)
-    assert four.marks.figures(region).mean == pytest.approx(1.0, abs=1e-6)
+    assert four.marks.figures(region).mean == pytest.approx(1.0, abs=FLOAT32)
     QTest.qWait(30)
     assert "Max 40 mm" in four.view("Axial").labels.below_slice
     assert four.view("Axial").canvas.screenshot(flash=False)[..., :3].mean() > 1.1 * dark
@@ -207,7 +211,7 @@ def test_slabs_of_the_minimum_and_the_average(four, stage):
     region, seen = Mark("rectangle", 2, (x - 3, y - 6, z), (x + 3, y + 6, z)), {}
     for slab, value in (("none", 1.0), ("mean", through.mean()), ("min", through.min())):
         four.looks.change(slab=slab, slab_mm=40.0)
-        assert four.marks.figures(region).mean == pytest.approx(value, abs=1e-6)
+        assert four.marks.figures(region).mean == pytest.approx(value, abs=FLOAT32)
         QTest.qWait(30)
         seen[slab] = four.view("Axial").canvas.screenshot(flash=False)[..., :3].mean()
     assert "Min 40 mm" in four.view("Axial").labels.below_slice

@@ -80,6 +80,7 @@ def test_a_threshold_above_the_limit_hides_all_but_the_limit(overlay):
 def test_without_a_limit_nearly_all_differences_lie_within():
     data = np.zeros((10, 10, 10))
     data[:5] = np.linspace(-2, 2, 500).reshape(5, 10, 10)
+    # A percentile lies below the largest value.
     assert usual_limit(data) == pytest.approx(2.0, abs=0.02)
     assert usual_limit(np.zeros((2, 2, 2))) == 1.0
 

@@ -1,0 +1,61 @@
+"""Benchmarks that time two ways of the same work end with an error where the results differ."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+X = torch.linspace(-1, 1, 100)
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """A benchmark as a module, by its name."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return import_module
+
+
+def test_results_that_differ_by_rounding_alone_are_timed(benchmark, capsys):
+    benchmark("small_volumes").compare("equal work", lambda: X, lambda: X + 1e-6, 1)
+    assert "equal work" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("other", [X + 0.01, X * torch.nan, X[:50]], ids=["other", "NaN", "part"])
+def test_results_that_differ_end_a_benchmark_before_it_prints_a_time(benchmark, other, capsys):
+    with pytest.raises(SystemExit, match=r"no times|shapes differ"):
+        benchmark("small_volumes").compare("unequal work", lambda: X, lambda: other, 1)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_naive_pass_has_to_make_the_networks_image(
+    benchmark, tiny_generator, monkeypatch, capsys
+):
+    speed = benchmark("speed")
+    monkeypatch.setattr(speed, "network", lambda name: tiny_generator)
+    monkeypatch.setattr(speed, "synthesize", lambda network, w: network(w) + 0.01)
+    with pytest.raises(SystemExit, match="the naive image: the results differ"):
+        speed.measure("bundled", 1, False)
+    assert "ratio" not in capsys.readouterr().out
+
+
+def test_a_faster_precision_has_to_find_nearly_the_same_labels(benchmark, monkeypatch):
+    module = benchmark("segmentation")
+
+    class Segmenter:
+        """Finds white matter, and at the lower precision, some grey instead."""
+
+        def segment(self, volume, space, dtype=torch.float32, **_):
+            labels = torch.full((10, 10, 10), 3)
+            labels[:1] = 2 if dtype is torch.bfloat16 else 3
+            return type("Segmentation", (), {"labels": labels.numpy()})
+
+    generator = type("Toy", (), {"space": None})
+    monkeypatch.setattr(module, "load", lambda **_: generator)
+    monkeypatch.setattr(module, "bundled_segmenter", Segmenter)
+    monkeypatch.setattr(module, "seed_latents", lambda *_: None)
+    monkeypatch.setattr(module, "packed_synthesis", lambda *_: X.numpy())
+    monkeypatch.setattr(module, "measured_dtype", lambda _: torch.bfloat16)
+    with pytest.raises(SystemExit, match=r"bfloat16: the results differ by 1\.0e-01"):
+        module.main()
