@@ -132,8 +132,11 @@ class Viewing(QObject):
             self._rendering.slice_elsewhere()
 
     def _outline(self, _: Any = None) -> None:
-        wanted = self.views.looks.look.outline
-        self.comparison.outline.pin(self.comparison.session.generator if wanted else None)
+        outline, generator = self.comparison.outline, self.comparison.session.generator
+        if self.views.looks.look.outline and generator is not None:
+            outline.pin(generator.template, generator.space)
+        else:
+            outline.unpin()
 
 
 def set_aside() -> None:

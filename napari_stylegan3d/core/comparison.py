@@ -307,7 +307,7 @@ class Comparison(QObject):
 
     def _tell(self, *, outlined: bool = False) -> None:
         if outlined and self.session.generator is not None:
-            self.outline.show(self.session.generator)
+            self.outline.show(self.session.generator.template, self.session.generator.space)
         else:
             self.outline.hide()
         self.viewChanged.emit(self.view)

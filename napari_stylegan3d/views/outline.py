@@ -16,7 +16,7 @@ from napari_stylegan3d.views.display import Upright, enlarge, keeping_point, upr
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
+    from stylegan3d.geometry.space import Space
 
 NAME = _("Outline of the mean brain")
 #: Threshold of the mean brain, as a share of the brightest tissue.
@@ -35,24 +35,26 @@ class Outline:
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         self.layer: Image | None = None
-        self._generator: Generator | None = None
-        self._pinned: Generator | None = None
+        self._mean: np.ndarray | None = None
+        self._pinned = False
 
-    def pin(self, generator: Generator | None) -> None:
-        """Always draw a generator's outline, until pinned to None."""
-        self._pinned = generator
-        if generator is not None:
-            self.show(generator)
-        else:
-            self.hide()
+    def pin(self, mean: np.ndarray, space: Space) -> None:
+        """Draw the outline of a mean brain (X, Y, Z) with any picture, until unpinned."""
+        self._pinned = True
+        self.show(mean, space)
 
-    def show(self, generator: Generator) -> None:
-        """Draw the outline of a generator's mean brain."""
+    def unpin(self) -> None:
+        """Draw it with aligned scans only."""
+        self._pinned = False
+        self.hide()
+
+    def show(self, mean: np.ndarray, space: Space) -> None:
+        """Draw the outline of a mean brain (X, Y, Z)."""
         shown = self.layer is not None and self.layer in self.viewer.layers
-        if shown and self._generator is generator:
+        if shown and self._mean is mean:
             return
         self._remove()
-        drawn, self._generator = outline_of(generator), generator
+        drawn, self._mean = outline_of(mean, space), mean
         self.layer = Image(
             drawn.data,
             name=NAME,
@@ -70,7 +72,7 @@ class Outline:
 
     def hide(self) -> None:
         """Remove it, unless pinned."""
-        if self._pinned is None:
+        if not self._pinned:
             self._remove()
 
     def _remove(self) -> None:
@@ -95,11 +97,11 @@ def remove_finer(viewer: ViewerModel, layer: Layer | None) -> None:
         viewer.layers.remove(layer)
 
 
-def outline_of(generator: Generator) -> Upright:
-    """1 on the border of the mean brain, 0 elsewhere; finer than the model's grid."""
+def outline_of(mean: np.ndarray, space: Space) -> Upright:
+    """1 on the border of a mean brain (X, Y, Z), 0 elsewhere; on a finer grid."""
     from scipy.ndimage import binary_erosion
 
-    x, y, z = (FINER * n for n in generator.shape)
-    inside = enlarge(generator.template, (x, y, z)) > LEVEL
+    x, y, z = (FINER * n for n in space.shape)
+    inside = enlarge(mean, (x, y, z)) > LEVEL
     border = inside & ~binary_erosion(inside)
-    return upright(border.astype(np.float32), generator.space.resized((x, y, z)).affine)
+    return upright(border.astype(np.float32), space.resized((x, y, z)).affine)

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.errors import OutputError
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.geometry.slicing import PLANES
 from stylegan3d.settings.export import DicomSettings, ExportSettings
 from stylegan3d.settings.film import FilmSettings
-from stylegan3d.settings.labels import LabelSettings
 from stylegan3d.settings.option import check_options, options_of
 from stylegan3d.settings.picture import FigureSettings, PictureSettings
-from stylegan3d.settings.preparation import PreparationSettings
 from stylegan3d.settings.report import ReportSettings
+from stylegan3d.training.options import LabelSettings
 
 
 def test_every_field_of_the_settings_is_described():

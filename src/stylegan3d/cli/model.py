@@ -23,7 +23,7 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.groups import grouped
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.settings.labels import LabelSettings
+from stylegan3d.training.options import LabelSettings
 
 #: Name of the unfinished index in the model's folder, from which an interrupted run continues.
 WORK = ".privacy-index"

@@ -11,8 +11,8 @@ import typer
 
 from stylegan3d.cli.common import JobsOption, JsonOption, SkullOption, emit, progress
 from stylegan3d.cli.groups import ModelChoice, grouped
+from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.projection.settings import Choices
-from stylegan3d.settings.preparation import PreparationSettings
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack

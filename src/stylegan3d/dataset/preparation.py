@@ -21,6 +21,7 @@ from stylegan3d.dataset.pack import TABLE, Pack, load_pack, write_pack
 from stylegan3d.dataset.plan import PARTS, Plan, make_plan, same_file
 from stylegan3d.dataset.quality import Inspector, refusal, warnings
 from stylegan3d.dataset.scan_preparation import PASSING, Job, prepare_all
+from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import NamedProgress
 from stylegan3d.scans.labelled import (
@@ -31,7 +32,6 @@ from stylegan3d.scans.labelled import (
     unnamed_note,
 )
 from stylegan3d.scans.target import Target
-from stylegan3d.settings.preparation import PreparationSettings
 from stylegan3d.storage.files import check_output
 from stylegan3d.storage.locks import LOCK, only_run
 

@@ -323,5 +323,27 @@ class TranslationSettings(RunSettings):
             raise _wrong_side(self.side, f"{WINDOW} or more")
 
 
+@dataclass(frozen=True)
+class LabelSettings:
+    """Which labels, and from how much; see `stylegan3d.training.labels.learn_labels`."""
+
+    labels: Annotated[
+        str,
+        Option(
+            "Labels",
+            "Columns of the data set's table joined by commas, and volumes measured in the scans: "
+            "brain_ml, ventricle_ml, grey_ml, white_ml.",
+        ),
+    ] = "age,sex"
+    brains: Annotated[
+        int,
+        Option(
+            "Random brains",
+            "Their tissue volumes are measured; with 0, only latents are used.",
+            low=0,
+        ),
+    ] = 600
+
+
 def _wrong_side(side: int, instead: str) -> ModelError:
     return ModelError(f"Training pieces cannot have {side} voxels a side: set side to {instead}.")
