@@ -120,8 +120,13 @@ class PeopleDialog(QDialog):
         column.setSpacing(9)
         column.addWidget(controls.hint(ABOUT))
         column.addLayout(controls.row(self.open, self.path, stretch=1))
-        column.addLayout(controls.form((_("Compare"), self.by), (_("Hold fixed"), self.fixed)))
-        column.addLayout(self.form.layout())
+        column.addLayout(
+            controls.form(
+                (_("Compare"), self.by),
+                (_("Hold fixed"), self.fixed),
+                self.form.row("permutations"),
+            )
+        )
         buttons = controls.row(self.start, self.cancel)
         buttons.insertStretch(0, 1)
         column.addLayout(buttons)

@@ -122,6 +122,10 @@ class Form(QObject):
         """Qt's widget of a field."""
         return self.fields[name].native
 
+    def row(self, name: str) -> tuple[str, Any]:
+        """Label and field, for `controls.form`."""
+        return of_engine(self._options[name].option.label), self.native(name)
+
     def layout(self, *names: str) -> QGridLayout:
         """Labels on the left, fields on the right; of all fields, or of these.
 
@@ -129,7 +133,7 @@ class Form(QObject):
         """
         return controls.form(
             *(
-                (of_engine(self._options[name].option.label), self.native(name))
+                self.row(name)
                 for name in names or self.fields
                 if not isinstance(self.native(name), QCheckBox | SliderRow)
             )
