@@ -10,7 +10,7 @@ import pytest
 
 from stylegan3d.cli import main
 from stylegan3d.directions.value_table import latents_of, read_value_table
-from stylegan3d.errors import RecipeError
+from stylegan3d.errors import OutputError, RecipeError
 from stylegan3d.evaluation import groups
 from stylegan3d.evaluation.groups import design_of
 from stylegan3d.evaluation.settings import GroupSettings
@@ -119,6 +119,9 @@ def test_a_value_gives_a_direction(tiny_generator, tmp_path, monkeypatch):
     path = table(tmp_path, [["brain", "width"], *([seed, seed % 7] for seed in range(26))])
     read = read_value_table(path)
     latents = latents_of(tiny_generator, read.sources(), Truncation(1.0))
+    few = GroupSettings(99)
+    with pytest.raises(OutputError, match="permutations is 99, but must be 100"):
+        groups.compare_latents(tiny_generator, latents, read, "width", [], [], settings=few)
     found = groups.compare_latents(
         tiny_generator, latents, read, "width", [], list(read.brains), settings=GroupSettings(100)
     )

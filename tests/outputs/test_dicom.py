@@ -124,6 +124,8 @@ def test_an_enhanced_image_holds_all_slices(tmp_path):
         np.testing.assert_allclose(found, data, atol=slope)
     with pytest.raises(OutputError, match="leave out --enhanced"):
         dicom_files([path], tmp_path / "out", None, DicomSettings(enhanced=True, burn_in=True))
+    with pytest.raises(OutputError, match="plane is 'oblique', but must be one of axial"):
+        dicom_files([path], tmp_path / "out", None, DicomSettings("oblique"))
 
 
 def test_whole_numbers_are_stored_as_they_are(tmp_path):

@@ -28,6 +28,7 @@ from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.segmentation.numbers import HEAD, label_brain
 from stylegan3d.segmentation.words import title_of
+from stylegan3d.settings.option import check_options
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -248,9 +249,12 @@ def compare_latents(
 
     Raises
     ------
+    OutputError
+        If a setting is not allowed.
     RecipeError
         See `design_of`.
     """
+    check_options(settings)
     # What is wrong with the table is said before the brains are measured, which takes minutes.
     design_of(table, by, [name for name in hold_fixed if name != HEAD_SIZE], subjects)
     w = torch.from_numpy(latents).float()
@@ -299,8 +303,10 @@ def compare_maps(
 ) -> Comparison:
     """Compare volumes on one grid, (n, X, Y, Z), such as maps of another program, voxel by voxel.
 
-    Voxels that are 0 in all of them are left out. Effects are in the volumes' own units.
+    Voxels that are 0 in all of them are left out. Effects are in the volumes' own units. What is
+    raised is that of `compare_latents`.
     """
+    check_options(settings)
     design = design_of(table, by, hold_fixed, subjects)
     inside = (maps != 0).any(axis=0)
     tested = design.compared(maps[:, inside].astype(np.float64), settings)

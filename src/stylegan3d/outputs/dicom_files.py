@@ -22,6 +22,7 @@ from stylegan3d.outputs.dicom_enhanced import enhanced_of
 from stylegan3d.outputs.dicom_structured import known_volumes, measures_of, segmentation_of
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
 from stylegan3d.settings.export import USUAL_DICOM, DicomSettings
+from stylegan3d.settings.option import check_options
 from stylegan3d.storage.bids import file_of
 
 if TYPE_CHECKING:
@@ -67,8 +68,10 @@ def dicom_files(
     Raises
     ------
     OutputError
-        If a file is none that this program saved, or cannot be held by DICOM.
+        If a setting is not allowed, or a file is none that this program saved, or cannot be held by
+        DICOM.
     """
+    check_options(settings)
     when = when or datetime.datetime.now().astimezone()
     files: dict[Path, bytes] = {}
     for done, path in enumerate(map(Path, paths), start=1):
