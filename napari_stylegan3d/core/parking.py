@@ -24,6 +24,7 @@ from napari_stylegan3d.core.worker import LongJob, Report
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.scans import AlignedScan
+    from stylegan3d.scans.target import Template
     from stylegan3d.session.case import Case
 
 #: Smaller arrays are not worth a file.
@@ -128,9 +129,15 @@ def _replaced(cases: list[Case], replace: Callable[[np.ndarray], np.ndarray]) ->
     def scan(old: Any) -> Any:
         return once(old, lambda s: dataclasses.replace(s, data=array(s.data)))
 
+    def target(old: Template) -> Template:
+        return once(old, lambda t: dataclasses.replace(t, template=array(t.template)))
+
     def aligned(old: AlignedScan) -> AlignedScan:
         prepared = old.prepared and dataclasses.replace(
-            old.prepared, brain=array(old.prepared.brain), mask=array(old.prepared.mask)
+            old.prepared,
+            brain=array(old.prepared.brain),
+            mask=array(old.prepared.mask),
+            target=target(old.prepared.target),
         )
         return dataclasses.replace(
             old,

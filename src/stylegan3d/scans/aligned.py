@@ -20,7 +20,7 @@ from stylegan3d.scans.native import native_image, pack_mask
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData
-from stylegan3d.scans.target import Target
+from stylegan3d.scans.target import Template
 
 # Least share of brain in a brain voxel, as in the training data.
 BRAIN_SHARE = 0.35
@@ -70,7 +70,7 @@ class PreparedBrain:
     brain: np.ndarray
     mask: np.ndarray
     space: Space
-    target: Target
+    target: Template
 
 
 @dataclass(frozen=True, eq=False)

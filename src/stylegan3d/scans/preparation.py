@@ -27,7 +27,7 @@ from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.notes import Note, checks, info
 from stylegan3d.scans.resampling import cropped, resample
 from stylegan3d.scans.scan_data import ScanData
-from stylegan3d.scans.target import Target, standard_brain
+from stylegan3d.scans.target import Target, Template, standard_brain
 from stylegan3d.storage.jsontext import from_json
 
 SKULL_CHOICES = ("auto", "extract", "keep")
@@ -136,7 +136,8 @@ def _prepared(
         record.append(step)
     report(0.6, "Aligning to the model's brain")
     step, rigid = _pose_step(work, brain, space)
-    return [*record, step], PreparedBrain(brain, mask, space, work.target), rigid
+    target = Template(work.target.space, work.target.template)  # not a whole generator
+    return [*record, step], PreparedBrain(brain, mask, space, target), rigid
 
 
 def _lies_oddly(affine: np.ndarray, rigid: np.ndarray) -> bool:
