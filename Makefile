@@ -82,6 +82,8 @@ docs: $(READY)  ## Take the pictures of the documents anew, check their links an
 		cp $$(ls $(TOUR)/$$name $(TOUR)/[0-9][0-9]-$$name 2>/dev/null) docs/images/$$name || exit 1; \
 	done
 	$(BIN)/stylegan3d-tour --virtual --out $(TOUR) --gif docs/images/tour.gif
+	$(BIN)/stylegan3d-tour --virtual --screens docs
+	for scale in 1.0 1.5 2.0; do $(BIN)/stylegan3d-tour --virtual --screens docs --scale $$scale || exit 1; done
 	$(BIN)/python -m pytest tests/test_docs.py
 
 site: $(READY)  ## Make a site of the documents in build/site, without a network

@@ -8,6 +8,8 @@ PAGE, FOLDER = "screens.md", Path("images", "screens")
 #: Screens, and how much larger than usual a system shows letters and controls.
 SIZES = ((1024, 768), (1366, 768), (1920, 1080), (2560, 1440), (3840, 2160))
 LARGEST = SIZES[-1]
+#: The smallest window, at 100 %: no picture is taken of larger letters on a smaller screen.
+SMALLEST = (960, 500)
 SCALES = (1.0, 1.5, 2.0)
 THEMES = ("dark", "light")
 HEAD = """# The window in pictures
@@ -83,8 +85,17 @@ def size_name(width: int, height: int, scale: float, theme: str) -> str:
 def names() -> list[str]:
     """All pictures, as they stand on the page."""
     return [name for pictures in SCREENS.values() for name in pictures] + [
-        size_name(*size, scale, theme) for size in SIZES for theme in THEMES for scale in SCALES
+        size_name(*size, scale, theme)
+        for size in SIZES
+        for theme in THEMES
+        for scale in SCALES
+        if fits(size, scale)
     ]
+
+
+def fits(size: tuple[int, int], scale: float) -> bool:
+    """Whether a screen holds the window."""
+    return all(screen >= scale * least for screen, least in zip(size, SMALLEST, strict=True))
 
 
 def page() -> str:
@@ -95,13 +106,16 @@ def page() -> str:
         lines += [f"{caption}\n\n{_image(name, caption)}\n" for name, caption in pictures.items()]
     lines.append("## Sizes of screen\n")
     lines.append(
-        "The window fills the screen; a system shows letters and controls at 100, 150 or 200 %.\n"
+        "The window fills the screen; a system shows letters and controls at 100, 150 or 200 %. "
+        "The window needs\n{} x {} pixels at 100 %, and so many more at larger scales.\n".format(
+            *SMALLEST
+        )
     )
     for size in SIZES:
         across = " x ".join(map(str, size))
         lines.append(f"### {across}\n")
         for theme in THEMES:
-            for scale in SCALES:
+            for scale in (scale for scale in SCALES if fits(size, scale)):
                 caption = f"{across} at {100 * scale:.0f} %, {theme} theme"
                 lines.append(f"{_image(size_name(*size, scale, theme), caption)}\n")
     return "\n".join(lines)

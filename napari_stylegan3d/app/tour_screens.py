@@ -9,7 +9,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stylegan3d.app.tour_page import FOLDER, PAGE, SIZES, THEMES, names, page, size_name
+from napari_stylegan3d.app.tour_page import (
+    FOLDER,
+    PAGE,
+    SIZES,
+    THEMES,
+    fits,
+    names,
+    page,
+    size_name,
+)
 from napari_stylegan3d.app.tour_stops import SAMPLE, SECOND_SEED, Tour, TourError
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Choice
@@ -90,7 +99,7 @@ def sizes(tour: Screens, scale: float) -> None:
     _open_sample(tour)
     _project(tour)
     window = tour.explorer.window()
-    for width, height in SIZES:
+    for width, height in (size for size in SIZES if fits(size, scale)):
         for theme in THEMES:
             tour.click(f"views.theme.{theme}")
             tour.explorer.panel("Project" if theme == THEMES[0] else "Directions")
@@ -323,15 +332,18 @@ def _changed(tour: Screens) -> None:
     tour.find("export.folder").setText(str(tour.home))
     tour.click("export.save_edited")
     tour.wait_for(lambda: not explorer.exporting.job.running, "saving")
-    aged = Choice(tour.home / tour.find("export.edited_name").text())
+    (aged,) = tour.home.glob("*_desc-editedScan_T1w.nii.gz")
     tour.click("project.show.scan")
     explorer.panel("Project")
     second = explorer.projecting.second
-    second.open(aged)
-    tour.wait_for(lambda: second.bar.isVisible(), "the second image")
+    second.open(Choice(aged))
+    views = explorer.views
+    assert views is not None
+    tour.wait_for(lambda: "Overlay" in views.views[0].labels.caption, "the second image")
     tour.at_rest("second")
     visiting = explorer.measuring.visiting
     visiting.open(explorer.panel("Project"))
+    tour.choose("measure.visits_order", False)
     tour.set("measure.visits_years", 20)
     tour.click("measure.visits_start")
     tour.wait_for(lambda: visiting.found, "the comparison of both visits")

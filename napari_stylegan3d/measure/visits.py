@@ -172,9 +172,8 @@ class VisitsDialog(QDialog):
         column.addLayout(buttons)
         column.addWidget(self.told)
         column.addWidget(self.table, stretch=1)
-        last = controls.row(self.maps, self.save, stretch=0)
-        fields = controls.form((_("In the views"), self.maps))
-        last.insertLayout(0, fields, 1)
+        last = controls.row(self.save)
+        last.insertLayout(0, controls.form((_("In the views"), self.maps)), 1)
         column.addLayout(last)
         for one in (self.open, self.start, self.cancel, self.save, self.chooser.open):
             one.setAutoDefault(False)

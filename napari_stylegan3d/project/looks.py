@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import (
+    QBoxLayout,
+    QButtonGroup,
+    QHBoxLayout,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
@@ -67,6 +75,8 @@ SEGMENTS = (
         "Ctrl+6",
     ),
 )
+#: Beside the bar, and between brains and maps.
+MARGIN_PX, GAP_PX = 8, 10
 MAPS = ("unusual", "difference", "residual", "movement")
 NO_EDIT = _("There is no edit yet: nothing moves. Move a slider under Directions or Mix.")
 
@@ -88,7 +98,7 @@ class LookBar(QWidget):
             _("Volume that tissue gains and loses by the edits, and how far it moves.")
         )
         column = QVBoxLayout(self)
-        column.setContentsMargins(8, 4, 8, 4)
+        column.setContentsMargins(MARGIN_PX, 4, MARGIN_PX, 4)
         column.setSpacing(3)
         column.addLayout(self._make_segments())
         column.addWidget(self.told)
@@ -99,22 +109,39 @@ class LookBar(QWidget):
         session.lookChanged.connect(self.refresh)
         session.recipeChanged.connect(lambda *_: self.refresh())
 
-    def _make_segments(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(1)
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put the maps below the brains where there is no room beside them."""
+        super().resizeEvent(event)
+        room = sum(row.minimumSize().width() for row in self._rows)
+        wide = room + self._segments.spacing() + 2 * MARGIN_PX <= self.width()
+        way = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
+        self._segments.setDirection(way)
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the wider of both rows."""
+        room = max(row.minimumSize().width() for row in self._rows)
+        return QSize(room + 2 * MARGIN_PX, super().minimumSizeHint().height())
+
+    def _make_segments(self) -> QBoxLayout:
+        self._rows = QHBoxLayout(), QHBoxLayout()
+        self._segments = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._segments.setSpacing(GAP_PX)
+        for stretch, row in enumerate(self._rows):
+            row.setSpacing(1)
+            self._segments.addLayout(row, stretch)
+        brains, maps = self._rows
         for key, text, tip, keys in SEGMENTS:
             told = f"{tip}\n{keys}" if keys else tip
             button = controls.push_button(text, f"project.show.{key}", told, "segment")
             button.setCheckable(True)
             button.setMinimumWidth(0)
             button.clicked.connect(lambda _=False, k=key: self.viewRequested.emit(k))
-            if key == MAPS[0]:
-                row.addSpacing(10)
             self._group.addButton(button)
-            row.addWidget(button)
+            (maps if key in MAPS else brains).addWidget(button)
             self.segments[key] = button
-        row.addStretch(1)
-        return row
+        for row in self._rows:
+            row.setAlignment(Qt.AlignmentFlag.AlignLeft)
+        return self._segments
 
     def show_view(self, view: str) -> None:
         """Mark which of them is shown; none if it is something else."""

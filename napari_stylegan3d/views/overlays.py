@@ -128,12 +128,12 @@ class DifferenceOverlay(QObject):
         threshold = THRESHOLD * limit if self._threshold is None else self._threshold
         self._legend, self.field = Legend(label, unit, limit, threshold), field
         if self.layer is not None and self._shown:
+            self.layer.metadata = {**self.layer.metadata, UNIT: unit}
             paint(self.layer, self._legend)
             place(self.layer, volume)
         else:
             self.layer = self._make(volume, self._legend)
             self.viewer.layers.append(self.layer)
-        self.layer.metadata = {**self.layer.metadata, UNIT: unit}
         self.changed.emit()
 
     def set_threshold(self, threshold: float) -> None:
@@ -174,7 +174,7 @@ class DifferenceOverlay(QObject):
             interpolation2d="linear",
             blending="translucent_no_depth",
             opacity=self._opacity,
-            metadata={OVERLAY: True},
+            metadata={OVERLAY: True, UNIT: legend.unit},
             **volume.layer_kwargs(),
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QPoint, QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 #: Widths for the longest texts, so that nothing jumps while the crosshair moves.
 POSITION_WIDTHS = (94, 118, 112)
-LETTER_WIDTH = 52
+LETTER_WIDTH = 44
 WHITE_WIDTH = 84
 #: In a narrower strip positions are abbreviated; in a still narrower one *White* is hidden.
-ROOMY_PX, WHITE_PX = 905, 800
+ROOMY_PX, WHITE_PX, NARROWEST_PX = 905, 800, 566
 #: Additional width for the name of a tissue or label.
 NAMED_PX = 65
 #: Windows: name, tooltip, key.
@@ -236,6 +236,11 @@ class Readout(QWidget):
     def roomy(self) -> bool:
         """Whether there is room for full text."""
         return self.width() >= scaled(ROOMY_PX + NAMED_PX * self._named)
+
+    def minimumSizeHint(self) -> QSize:
+        """As narrow as with abbreviations: otherwise a wide window could not be made narrow."""
+        hint = super().minimumSizeHint()
+        return QSize(min(hint.width(), scaled(NARROWEST_PX)), hint.height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Switch between full and abbreviated text."""

@@ -129,6 +129,7 @@ QPushButton[role="link"], QPushButton[role="link"]:checked {{
     background: transparent; color: {c.hint}; padding: 0 2px; text-decoration: underline;
 }}
 QPushButton[role="link"]:hover {{ color: {c.strong}; }}
+QWidget#project\\.looks QPushButton {{ padding: 5px; }}
 QPushButton[role="segment"] {{ border-radius: 0; margin: 0; }}
 QPushButton[role="segment"]:checked {{ background-color: {c.accent}; color: white; }}
 QToolButton {{ border: none; background: transparent; padding: 2px; }}

@@ -114,6 +114,20 @@ def test_the_tab_key_goes_round_the_whole_window(window):
     assert unnamed == []
 
 
+def test_the_window_fits_a_small_screen_after_it_was_wide(window):
+    main, looks = window.viewer.window._qt_window, window.explorer.projecting.looks
+    main.resize(1600, 800)
+    looks.setVisible(True)
+    looks.segments["filled"].setVisible(True)
+    QTest.qWait(50)
+    assert "Superior" in " ".join(label.text() for label in window.views.readout.position)
+    main.resize(1024, 700)
+    QTest.qWait(50)
+    assert main.width() == 1024
+    looks.refresh()
+    main.resize(1280, 800)
+
+
 def test_what_was_made_later_has_its_place_in_the_round(window):
     """Sliders of a model come where they are seen, not after all that was there before them."""
     names = [widget.objectName() for widget in walked(window, "Mix")]
