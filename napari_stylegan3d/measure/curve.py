@@ -73,6 +73,7 @@ class CurvePlot(QWidget):
                 painter.drawText(text, Qt.AlignmentFlag.AlignHCenter, f"{age}")
             else:  # the last one has the unit
                 text.setRight(self.width())
+                text.setLeft(box.left())
                 told = _("{age} years").format(age=age)
                 painter.drawText(text, Qt.AlignmentFlag.AlignRight, told)
         for value, flag in (

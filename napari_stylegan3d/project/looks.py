@@ -113,7 +113,8 @@ class LookBar(QWidget):
         """Put the maps below the brains where there is no room beside them."""
         super().resizeEvent(event)
         room = sum(row.minimumSize().width() for row in self._rows)
-        wide = room + self._segments.spacing() + 2 * MARGIN_PX <= self.width()
+        wide = room + GAP_PX + 2 * MARGIN_PX <= self.width()
+        self._segments.setSpacing(GAP_PX if wide else 1)
         way = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
         self._segments.setDirection(way)
 
@@ -125,7 +126,6 @@ class LookBar(QWidget):
     def _make_segments(self) -> QBoxLayout:
         self._rows = QHBoxLayout(), QHBoxLayout()
         self._segments = QBoxLayout(QBoxLayout.Direction.LeftToRight)
-        self._segments.setSpacing(GAP_PX)
         for stretch, row in enumerate(self._rows):
             row.setSpacing(1)
             self._segments.addLayout(row, stretch)

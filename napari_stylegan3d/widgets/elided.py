@@ -90,7 +90,7 @@ def elided(text: str, metrics: QFontMetrics, width: int) -> str:
 def wrapped(text: str, metrics: QFontMetrics, width: int) -> list[str]:
     """Lines of whole words that are at most so many pixels long; of a longer word, longer."""
     lines: list[str] = []
-    for word in text.split():
+    for word in WORD_GAP.split(" ".join(text.split())):
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and metrics.horizontalAdvance(longer) <= width:
             lines[-1] = longer
