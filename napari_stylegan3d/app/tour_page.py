@@ -106,19 +106,23 @@ def page() -> str:
         lines += [f"{caption}\n\n{_image(name, caption)}\n" for name, caption in pictures.items()]
     lines.append("## Sizes of screen\n")
     lines.append(
-        "The window fills the screen; a system shows letters and controls at 100, 150 or 200 %. "
-        "The window needs\n{} x {} pixels at 100 %, and so many more at larger scales.\n".format(
-            *SMALLEST
-        )
+        "The window fills the screen; the system shows letters and controls at 100, 150 or 200 %.\n"
+        f"The window needs {', '.join(map(_needs, SCALES))}.\n"
     )
     for size in SIZES:
         across = " x ".join(map(str, size))
         lines.append(f"### {across}\n")
         for theme in THEMES:
             for scale in (scale for scale in SCALES if fits(size, scale)):
-                caption = f"{across} at {100 * scale:.0f} %, {theme} theme"
-                lines.append(f"{_image(size_name(*size, scale, theme), caption)}\n")
+                seen = f"{100 * scale:.0f} %, {theme} theme"
+                picture = _image(size_name(*size, scale, theme), f"{across} at {seen}")
+                lines.append(f"{seen}:\n\n{picture}\n")
     return "\n".join(lines)
+
+
+def _needs(scale: float) -> str:
+    width, height = (round(scale * length) for length in SMALLEST)
+    return f"{width} x {height} pixels at {100 * scale:.0f} %"
 
 
 def _image(name: str, caption: str) -> str:
