@@ -19,6 +19,7 @@ from napari_stylegan3d.views.labels import Labels
 from napari_stylegan3d.views.legend import ColorBar
 from napari_stylegan3d.views.marking import Marks, MarkSheet
 from napari_stylegan3d.views.orientation import Plane, orient_volume
+from napari_stylegan3d.views.turning import Turning
 from napari_stylegan3d.widgets.text import _
 
 #: Pictures are on black in any theme.
@@ -53,6 +54,7 @@ class View:
     arrows: Arrows
     marks: MarkSheet | None = None
     cube: OrientationCube | None = None
+    turning: Turning | None = None
     follower: Follower | None = None
 
     @property
@@ -65,6 +67,8 @@ class View:
         for glass in (self.crosshair, self.labels, self.bar, self.arrows, self.marks, self.cube):
             if glass is not None:
                 glass.close_links()
+        if self.turning is not None:
+            self.turning.close()
 
 
 def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer, marks: Marks) -> View:
@@ -87,6 +91,7 @@ def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer, marks: 
         arrows=arrows,
         marks=sheet,
         cube=None if plane else OrientationCube(native, model),
+        turning=None if plane else Turning(canvas, model),
     )
 
 

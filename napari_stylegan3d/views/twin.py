@@ -17,6 +17,7 @@ from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.framing import BACKGROUND
 from napari_stylegan3d.views.labels import Labels
 from napari_stylegan3d.views.orientation import orient, orient_volume
+from napari_stylegan3d.views.turning import Turning
 from napari_stylegan3d.views.volume import VolumeLook
 from napari_stylegan3d.widgets.text import _
 from napari_stylegan3d.widgets.theme import HINT
@@ -71,6 +72,9 @@ class Twin(QObject):
         self.crosshair = Crosshair(native, self.model)
         self.labels = Labels(native, self.model, view.plane)
         self._wheel = navigation.install(self.model) if view.plane else None
+        self.turning = None if view.turning is None else Turning(self.canvas, self.model)
+        if view.turning is not None and self.turning is not None:
+            view.turning.join(self.turning)
         self._busy = False
         self._links = [
             (getattr(one.scene.camera.events, name), partial(self._follow, one, other, name))
@@ -109,6 +113,8 @@ class Twin(QObject):
             signal.disconnect(slot)
         if self._wheel is not None:
             navigation.uninstall(self.model, self._wheel)
+        if self.turning is not None:
+            self.turning.close()
         self.labels.close_links()
         self.crosshair.close_links()
         self.follower.close()

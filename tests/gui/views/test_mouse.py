@@ -15,6 +15,7 @@ from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.levels import DEEP_GREY
 from napari_stylegan3d.views.marks import Mark
 from napari_stylegan3d.views.slab import planes_of
+from napari_stylegan3d.views.turning import REST_MS
 
 RIGHT, MIDDLE = Qt.MouseButton.RightButton, Qt.MouseButton.MiddleButton
 LEFT = Qt.MouseButton.LeftButton
@@ -289,3 +290,34 @@ def test_the_nose_points_where_it_is_told_to(four):
     assert sagittal.labels.letters[2:] == ("P", "A")
     assert sagittal.model.scene.camera.orientation[-1] == "right"
     assert four.view("Axial").labels.letters[2:] == ("R", "L"), "the other planes stay"
+
+
+def test_the_3d_view_is_drawn_with_fewer_pixels_only_while_it_is_turned(four, monkeypatch):
+    camera, canvas = four.view("3D").model.scene.camera, native(four, "3D")
+    turning, moved = four.view("3D").turning, []
+    monkeypatch.setattr(turning, "_is_software", True)  # also where there is a graphics card
+    before = camera.angles, camera.zoom
+
+    def grabbed() -> np.ndarray:
+        picture = canvas.grabFramebuffer()
+        places = (
+            (x, y) for x in range(0, picture.width(), 4) for y in range(0, picture.height(), 4)
+        )
+        return np.array([picture.pixelColor(x, y).red() for x, y in places], float)
+
+    canvas.frameSwapped.connect(lambda: moved.append(turning.moving))
+    drag(canvas, LEFT, 60, 20)
+    assert camera.angles != before[0]
+    assert any(moved), "while the button is down"
+    assert not turning.moving, "and not once it is up"
+    full = grabbed()
+    turning._move()
+    coarse = grabbed()
+    assert 0 < np.abs(coarse - full).mean() < 0.05 * full.max(), "the same picture, less sharp"
+    QTest.qWait(REST_MS + 100)
+    assert not turning.moving
+    np.testing.assert_array_equal(grabbed(), full)
+    wheel(canvas)
+    assert turning.moving
+    turning.settle()
+    camera.angles, camera.zoom = before
