@@ -92,18 +92,27 @@ class Driver:
 
 
 class Heartbeat:
-    """How late the event loop is: a timer that should fire every 10 ms."""
+    """How late the event loop is: a timer that should fire every 10 ms.
+
+    Attributes
+    ----------
+    delays : how late each beat was, in seconds.
+    worked : processor time of the window's own thread since the beat before, in seconds; on a busy
+        machine it says how much of a delay is its own.
+    """
 
     def __init__(self) -> None:
         from qtpy.QtCore import Qt, QTimer
 
         self.delays: list[float] = []
+        self.worked: list[float] = []
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._beat)
 
     def __enter__(self) -> Heartbeat:
         self._due = time.perf_counter() + BEAT_MS / 1000
+        self._before = time.thread_time()
         self._timer.start(BEAT_MS)
         return self
 
@@ -114,6 +123,8 @@ class Heartbeat:
         now = time.perf_counter()
         self.delays.append(max(now - self._due, 0.0))
         self._due = now + BEAT_MS / 1000
+        before, self._before = self._before, time.thread_time()
+        self.worked.append(self._before - before)
 
 
 def in_use() -> int:

@@ -1,7 +1,7 @@
 """How fluent the window is, and whether it keeps its memory: the real window, driven.
 
-    python benchmarks/explorer.py [drag] [edited] [rest] [start] [memory] [--seconds 60]
-                                  [--model FOLDER] [--share 1]
+    python benchmarks/explorer.py [drag] [edited] [turn] [compare] [rest] [start] [memory]
+                                  [--seconds 60] [--model FOLDER] [--share 1]
 
 `drag` moves a slider twelve times a second and measures from the move until all three 2D views have
 drawn a picture that is at least as new (previews count), how late the event loop is meanwhile, and
@@ -10,6 +10,11 @@ of a move, of all threads, and how often the window was put together for it, say
 too which of two versions does less.
 `edited` does the same with a direction's slider after a scan was projected, so that each move
 shows the edited scan, and prints the time a frame takes in the renderer.
+`turn` turns the 3D view with the mouse, in each rendering, in turns with all its pixels and with
+those drawn while it moves, and measures from a move until the view has drawn it.
+`compare` pins a brain, goes through all ways to compare it, with a slider moved in each, and prints
+the longest time that the event loop was blocked by each step, and the most processor time of the
+window's own thread between two beats of it.
 `rest` measures the event loop while volumes are rendered and nothing is painted.
 `start` measures from the start of a process to its window and to its first brain.
 `memory` moves sliders, changes seeds, and starts and cancels projections, and compares the memory
@@ -28,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +44,7 @@ from _window import Driver, Heartbeat, in_use
 from napari_stylegan3d.app.virtual_screen import start_virtual_screen
 from napari_stylegan3d.app.window import has_display
 
-PARTS = ("drag", "edited", "rest", "start", "memory")
+PARTS = ("drag", "edited", "turn", "compare", "rest", "start", "memory")
 PER_SECOND = 12.0
 # A slider of each kind, and its tab.
 SLIDERS = {
@@ -136,6 +141,106 @@ def wave(seconds: float) -> Iterator[tuple[float, float]]:
         low, high = SWEEP
         phase = 2 * np.pi * SWEEPS_PER_SECOND * due
         yield due, (low + high) / 2 + (high - low) / 2 * float(np.sin(phase))
+
+
+def turn(driver: Driver, seconds: float) -> None:
+    """Until a move of the mouse is seen in the 3D view, in full and as it is drawn meanwhile."""
+    from napari_stylegan3d.views.volume import MODES
+
+    views = driver.explorer.views
+    view, turning = views.view("3D"), views.view("3D").turning
+    canvas = view.canvas.canvas.native
+    for rendering in MODES:
+        views.looks.change(rendering=rendering)
+        driver.settle()
+        took: dict[bool, list[float]] = {False: [], True: []}
+        worked = {False: 0.0, True: 0.0}
+        end = time.perf_counter() + seconds / len(MODES)
+        while time.perf_counter() < end:
+            for fewer in (False, True):
+                turning.enabled = fewer
+                mouse(canvas, "press")
+                for step in range(1, 6):
+                    began, cpu = time.perf_counter(), time.process_time()
+                    mouse(canvas, "move", 12 * step)
+                    driver.wait(lambda since=began: driver.drawn.get("3D", 0.0) > since)
+                    if step > 1:  # the first one is drawn before it is known as a turn
+                        took[fewer].append(1000 * (time.perf_counter() - began))
+                        worked[fewer] += 1000 * (time.process_time() - cpu)
+                mouse(canvas, "release", 60)
+                driver.rest(0.05)
+        words = [
+            f"{name} median {np.median(took[fewer]):.0f} ms, p95 "
+            f"{np.quantile(took[fewer], 0.95):.0f} ms, {worked[fewer] / len(took[fewer]):.0f} ms "
+            "of processor time"
+            for fewer, name in ((False, "all pixels"), (True, "as shown"))
+        ]
+        print(f"turning, {rendering}, {canvas.width()}x{canvas.height()}: " + "; ".join(words))
+    views.looks.change(rendering="attenuated_mip")
+
+
+def mouse(widget: Any, what: str, dx: int = 0) -> None:
+    """Press, move or release the left button, so far right of the middle of a widget."""
+    from qtpy.QtCore import QEvent, QPointF, Qt
+    from qtpy.QtGui import QMouseEvent
+    from qtpy.QtWidgets import QApplication
+
+    kinds = QEvent.Type
+    kind = {
+        "press": kinds.MouseButtonPress,
+        "move": kinds.MouseMove,
+        "release": kinds.MouseButtonRelease,
+    }[what]
+    place = QPointF(widget.width() / 2 + dx, widget.height() / 2)
+    none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
+    event = QMouseEvent(
+        kind,
+        place,
+        widget.mapToGlobal(place),
+        none if what == "move" else left,
+        none if what == "release" else left,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    QApplication.sendEvent(widget, event)
+
+
+def compare(driver: Driver) -> None:
+    """The longest time that each step of a comparison blocks the event loop."""
+    explorer = driver.explorer
+    slider = driver.find("browse.truncation.slider")
+
+    def measured(step: str, act: Callable[[], Any]) -> None:
+        with Heartbeat() as heart:
+            driver.rest(0.2)
+            act()
+            driver.settle()
+            driver.rest(0.5)
+        blocked[step] = 1000 * max(heart.delays)
+        print(
+            f"compare, {step}: blocked for {blocked[step]:.0f} ms at most, own work "
+            f"{1000 * max(heart.worked):.0f} ms",
+            flush=True,
+        )
+
+    def move() -> None:
+        slider.setSliderDown(True)
+        for _, part in wave(1.0):
+            slider.setValue(round(part * slider.maximum()))
+            driver.rest(1 / PER_SECOND)
+        slider.setSliderDown(False)
+
+    blocked: dict[str, float] = {}
+    measured("slider alone", move)
+    measured("open the panel", lambda: explorer.panel("Compare"))
+    measured("pin", driver.find("compare.pin").click)
+    measured("another seed", lambda: driver.find("browse.seed").setValue(7))
+    for mode in ("side", "curtain", "flicker", "difference", "row"):
+        measured(mode, driver.find(f"compare.mode.{mode}").click)
+        measured(f"{mode}, slider", move)
+        measured(f"{mode}, swap", driver.find("compare.swap").click)
+    measured("unpin", driver.find("compare.unpin").click)
+    worst = max(blocked, key=lambda step: blocked[step])
+    print(f"compare: blocked for {blocked[worst]:.0f} ms at most, by {worst}", flush=True)
 
 
 def rest(driver: Driver, seconds: float) -> None:
@@ -264,6 +369,10 @@ def main() -> None:
         drag(driver, args.seconds)
     if "edited" in parts:
         edited(driver, args.seconds / 3)
+    if "turn" in parts:
+        turn(driver, args.seconds / 3)
+    if "compare" in parts:
+        compare(driver)
     if "rest" in parts:
         rest(driver, args.seconds / 3)
     if "memory" in parts:

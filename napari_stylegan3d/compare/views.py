@@ -57,14 +57,14 @@ class ComparedViews(QObject):
         if a.shown is None:
             return
         if mode != self.mode:
-            self.clear()
+            self.clear(for_good=False)
             self.mode = mode
         if mode == "side":
             self.twins.show(a.shown, a.side, self.stage.limits)
         elif mode == "curtain":
             self._show_curtain(a, b)
         elif mode == "flicker":
-            was = self.veil.layer is None or self.veil.layer.visible
+            was = self.veil.layer is None or self.veil.is_aside or self.veil.layer.visible
             self.veil.show(a.shown, a.side, self.stage.limits, was)
             self.set_rate(self._rate_hz)
         elif mode == "difference" and a.shown.data.shape == b_shown.data.shape:
@@ -77,13 +77,13 @@ class ComparedViews(QObject):
                 overlay.layer.metadata = {OVERLAY: True, KEY: pair}
         self.views.refresh()
 
-    def clear(self) -> None:
-        """B alone, as it was seen before."""
+    def clear(self, *, for_good: bool = True) -> None:
+        """B alone, as it was seen before; `for_good` unless another mode follows."""
         self._flicker.stop()
         for line in self._lines:
             line.close_links()
         self._lines.clear()
-        self.veil.hide()
+        self.veil.hide() if for_good else self.veil.put_aside()
         self.twins.hide()
         legend = self.stage.overlay.legend
         if self.mode == "difference" and legend is not None and legend.label == DIFFERENCE_LABEL:
@@ -101,7 +101,8 @@ class ComparedViews(QObject):
         """Hide or show again whatever overlays the stage's picture."""
         if self.mode == "flicker":
             self._flicker.stop() if lifted else self.set_rate(self._rate_hz)
-        self.veil.set_visible(not lifted)
+        if not self.veil.is_aside:
+            self.veil.set_visible(not lifted)
         layer = self.stage.overlay.layer
         if self.mode == "difference" and layer is not None:
             layer.visible = not lifted

@@ -80,7 +80,7 @@ class Follower:
         if plane is None:
             self.model.dims.ndisplay = 3
         for layer in main.layers:
-            self._add(layer, len(self.model.layers))
+            self._add(layer)
         self._viewer_links = [
             (main.layers.events.inserted, self._on_inserted),
             (main.layers.events.removed, self._on_removed),
@@ -147,9 +147,11 @@ class Follower:
         self.model.layers.clear()
 
     def _on_inserted(self, event: Any) -> None:
-        self._add(event.value, event.index)
+        self._add(event.value)
 
     def _on_removed(self, event: Any) -> None:
+        if event.value not in self._copies:
+            return
         for signal, slot in self._links.pop(event.value):
             signal.disconnect(slot)
         if event.value in self._tools:
@@ -160,15 +162,22 @@ class Follower:
         self.model.layers.remove(self._copies.pop(event.value))
 
     def _on_moved(self, event: Any) -> None:
-        target = event.new_index if event.new_index < event.index else event.new_index + 1
-        self.model.layers.move(event.index, target)
+        if event.value in self._copies:
+            copy = self._copies[event.value]
+            before = self.model.layers.index(copy)
+            target = self._index_of(event.value)
+            self.model.layers.move(before, target if target < before else target + 1)
 
-    def _add(self, source: Layer, index: int) -> None:
+    def _index_of(self, source: Layer) -> int:
+        """Where its copy belongs."""
+        layers = self.main.layers
+        return sum(layer in self._copies for layer in layers[: layers.index(source)])
+
+    def _add(self, source: Layer) -> None:
+        if self.plane is None and OVERLAY in source.metadata:
+            return  # in 3D an outline would be a shell that hides the brain
         data, meta, kind = source.as_layer_data_tuple()
         meta = {**meta, "metadata": {OVERLAY: True} if OVERLAY in source.metadata else {}}
-        # In 3D an outline would be a shell that hides the brain.
-        hidden = self.plane is None and OVERLAY in source.metadata
-        meta["visible"] = meta["visible"] and not hidden
         if kind == "image":
             meta["contrast_limits"] = source.contrast_limits
         copy = Layer.create(data, meta, kind)
@@ -176,8 +185,8 @@ class Follower:
         if self.plane is None and isinstance(source, Labels):
             # Structures inside the brain must be visible through it.
             copy.blending = "translucent_no_depth"
-        self._links[source] = self._make_links(source, copy, hidden)
-        self.model.layers.insert(index, copy)
+        self._links[source] = self._make_links(source, copy)
+        self.model.layers.insert(self._index_of(source), copy)
         order = self.plane.order if self.plane else VOLUME_ORDER
         if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:
             self.model.dims.order = order
@@ -190,7 +199,7 @@ class Follower:
         self._follow_point()
         self._share_active()
 
-    def _make_links(self, source: Layer, copy: Layer, hidden: bool) -> list[tuple[Any, Callable]]:
+    def _make_links(self, source: Layer, copy: Layer) -> list[tuple[Any, Callable]]:
         links: list[tuple[Any, Callable]] = []
         own: tuple[str, ...] = LABELS if isinstance(source, Labels) else COLORS
         data: tuple[str, ...] = ("data", *PLACE)
@@ -201,11 +210,9 @@ class Follower:
                 self._link(
                     links, getattr(source.events, name), lambda _=None: self._on_data(source)
                 )
-        left_out = {"visible"} if hidden else set()
-        if self.plane is None and isinstance(source, Labels):
-            left_out.add("blending")
+        in_depth = self.plane is None and isinstance(source, Labels)
         for name in (*MIRRORED, *own):
-            if name in left_out:
+            if name == "blending" and in_depth:
                 continue
             if hasattr(copy, name) and hasattr(source.events, name):
                 self._link(links, getattr(source.events, name), self._mirror(source, copy, name))

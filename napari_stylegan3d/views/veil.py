@@ -38,11 +38,15 @@ class Veil:
         self._volume: Upright | None = None
         #: Position of the curtain in mm by world axis; empty for all of A.
         self._curtain: dict[int, float] = {}
+        #: Whether it waits for being shown again.
+        self.is_aside = False
 
     def show(
         self, volume: Upright, provenance: Provenance, limits: tuple[float, float], visible: bool
     ) -> None:
         """Show A above the picture."""
+        if self.is_aside and self.viewer.layers[-1] is not self.layer:
+            self.hide()  # something lies above it
         new = self.layer is None or self.layer not in self.viewer.layers
         moved = self._volume is None or self._volume.data is not volume.data
         self._volume = volume
@@ -60,7 +64,8 @@ class Veil:
             self.viewer.layers.append(self.layer)
         self.layer.metadata = {OVERLAY: True, KEY: provenance}
         self.set_limits(limits)
-        if new or moved:
+        if new or moved or self.is_aside:
+            self.is_aside = False
             self._cut()
         self.set_visible(visible)
 
@@ -81,12 +86,17 @@ class Veil:
         self._curtain = dict(curtain)
         self._cut()
 
+    def put_aside(self) -> None:
+        """Hide it until it is shown again: adding a layer to the views takes tenths of a second."""
+        self._curtain, self.is_aside = {}, self.layer is not None
+        self.set_visible(False)
+
     def hide(self) -> None:
         """Remove it."""
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = self._volume = None
-        self._curtain = {}
+        self._curtain, self.is_aside = {}, False
 
     def _cut(self) -> None:
         if self.layer is None or self._volume is None:
