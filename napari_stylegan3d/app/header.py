@@ -89,7 +89,9 @@ class Header(QWidget):
         for button in (self.undo, self.redo):
             button.setEnabled(False)
             button.setProperty("role", "step")
-        self.help = controls.tool_button("?", "explorer.help", _("Keys and mouse gestures (F1)."))
+        self.help = controls.tool_button(
+            _("Keys"), "explorer.help", _("Keys and mouse gestures (F1).")
+        )
         self.busy = BusyLine()
         self.busy.setObjectName("explorer.busy")
         self.busy.setToolTip(_("Active while a brain is being rendered."))

@@ -73,7 +73,7 @@ class ComparedViews(QObject):
             overlay.show(changed, DIFFERENCE_LABEL, _("fraction of white"), self._limit())
             overlay.set_threshold(self.threshold)
             if overlay.layer is not None:  # the 3D view has no colours, and says B alone
-                pair = Pair.of(a.side, b, ("", _("colours: B − A")))
+                pair = Pair.of(a.side, b, ("", _("colours show B − A")))
                 overlay.layer.metadata = {OVERLAY: True, KEY: pair}
         self.views.refresh()
 

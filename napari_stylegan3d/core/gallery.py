@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPaintEvent, QPixmap
+from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import QToolButton
 
 from napari_stylegan3d.core.thumbnails import scaled
+from napari_stylegan3d.widgets.elided import elided
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.recipe.recipe import Recipe
 
-#: Pictures are on black in any theme.
-CAPTION = QColor("#e8eaed")
 #: For pictures, in ASCII.
 SYNTHETIC = _("Synthetic - not for diagnosis")
+#: Pictures are on black in any theme.
 STYLE = """
 QToolButton { background: black; border: 2px solid transparent; border-radius: 4px; padding: 0; }
+QToolButton { color: #e8eaed; }
 QToolButton:hover, QToolButton:focus { border-color: #8fa3b0; background: black; }
 QToolButton:checked { border-color: #ffb74d; }
 """
@@ -41,8 +42,6 @@ class PictureButton(QToolButton):
     def __init__(self, name: str, tip: str, side: int) -> None:
         super().__init__()
         self.recipe: Recipe | None = None
-        #: Caption in the lower left corner of the picture.
-        self.caption = ""
         self.side = side
         self.setObjectName(name)
         self.setToolTip(tip)
@@ -55,19 +54,11 @@ class PictureButton(QToolButton):
         """Show a picture, or nothing."""
         self.setIcon(QIcon(picture) if picture is not None else QIcon())
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """The picture with its caption."""
-        super().paintEvent(event)
-        if self.caption:
-            painter = QPainter(self)
-            painter.setPen(CAPTION)
-            place = self.rect().adjusted(6, 4, -6, -4)
-            corner = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft
-            words = painter.fontMetrics().elidedText(
-                self.caption, Qt.TextElideMode.ElideRight, place.width()
-            )
-            painter.drawText(place, corner, words)
-            painter.end()
+    def set_caption(self, caption: str) -> None:
+        """Write as much of a name as there is room for under the picture."""
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        self.setText(elided(caption, self.fontMetrics(), self.side))
+        self.setFixedHeight(self.side + 4 + self.fontMetrics().height() + 4)
 
     @property
     def has_picture(self) -> bool:

@@ -52,7 +52,7 @@ class Strip(QFrame):
         pictures = QHBoxLayout()
         pictures.setSpacing(3)
         for step, button in zip(STEPS_SD, self.buttons, strict=True):
-            button.caption = f"{step:+d} sd" if step else "0"
+            button.set_caption(f"{step:+d} sd" if step else "0")
             button.setCheckable(True)
             button.clicked.connect(lambda _=False, s=step: self.picked.emit(float(s)))
             pictures.addWidget(button)

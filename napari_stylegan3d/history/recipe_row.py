@@ -60,6 +60,10 @@ class RecipeRow(QListView):
         self._soon.setSingleShot(True)
         self._soon.setInterval(40)
         self._soon.timeout.connect(self._want)
+        self._in_sight = QTimer(self)
+        self._in_sight.setSingleShot(True)
+        self._in_sight.setInterval(0)
+        self._in_sight.timeout.connect(self._show_current)
         self.horizontalScrollBar().valueChanged.connect(lambda _: self._soon.start())
         model.dataChanged.connect(lambda *_: self._soon.start())
         model.rowsRemoved.connect(lambda *_: self._soon.start())
@@ -71,9 +75,14 @@ class RecipeRow(QListView):
         if row is None:
             self.selectionModel().clearCurrentIndex()
         else:
-            index = self._recipes.index(row)
-            self.setCurrentIndex(index)
-            self.scrollTo(index)
+            self.setCurrentIndex(self._recipes.index(row))
+            # Now, and once new rows have their places: until then it would end before them.
+            self._show_current()
+            self._in_sight.start()
+
+    def _show_current(self) -> None:
+        if self.currentIndex().isValid():
+            self.scrollTo(self.currentIndex())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Left and right, Home and End select another state."""
@@ -86,9 +95,10 @@ class RecipeRow(QListView):
             self.picked.emit(row)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """More or fewer are seen."""
+        """More or fewer are seen, the current one among them."""
         super().resizeEvent(event)
         self._soon.start()
+        self._in_sight.start()
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         """What can be done with one of them."""
@@ -100,6 +110,7 @@ class RecipeRow(QListView):
         """Thumbnails are needed again."""
         super().showEvent(event)
         self._soon.start()
+        self._in_sight.start()
 
     def hideEvent(self, event: Any) -> None:
         """Nothing is needed any more."""
@@ -117,6 +128,7 @@ class RecipeRow(QListView):
     def shutdown(self) -> None:
         """Stop asking."""
         self._soon.stop()
+        self._in_sight.stop()
 
     def _want(self) -> None:
         if not self.isVisible():

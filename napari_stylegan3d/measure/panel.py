@@ -105,6 +105,7 @@ class MeasureBox(Fold):
         outer = self.layout()
         # The bar that scrolls is at the panel's edge.
         outer.setContentsMargins(14, 6, 0, 6)
+        self.top.setContentsMargins(0, 0, 14, 0)
         self.column.setContentsMargins(0, 0, 6, 4)
         outer.insertWidget(0, controls.line())
         self.of = controls.hint("", "measure.of")

@@ -232,7 +232,7 @@ class Matrix(QDialog):
         button.setAccessibleName(text)
         if caption:
             seed = recipe.source.seed
-            button.caption = str(seed) if seed is not None else text.rsplit(" ", 1)[-1]
+            button.set_caption(str(seed) if seed is not None else text.rsplit(" ", 1)[-1])
         button.recipe = recipe
         button.clicked.connect(lambda _=False, r=recipe: self._take(r))
         return button

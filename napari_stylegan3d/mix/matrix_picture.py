@@ -12,6 +12,7 @@ from qtpy.QtCore import QBuffer, QIODevice, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QImage, QPainter
 
 from napari_stylegan3d.core.gallery import SYNTHETIC
+from napari_stylegan3d.widgets.elided import elided
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.storage.volumes import atomic_write_bytes
@@ -74,11 +75,14 @@ def draw_matrix(table: Table, image: Callable[[Recipe], QImage | None]) -> QImag
     ]
     for i, k, recipe, name in placed:
         place = QRectF(GAP + k * step, GAP + i * step, SIDE, SIDE)
+        # A name has a line of its own, below a smaller picture.
+        line = LINE if name else 0
         shown = image(recipe)
         if shown is not None:
-            painter.drawImage(place, shown, QRectF(shown.rect()))
-        bottom = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft
-        painter.drawText(place, bottom | Qt.TextFlag.TextWordWrap, name)
+            above = place.adjusted(line / 2, 0, -line / 2, -line)
+            painter.drawImage(above, shown, QRectF(shown.rect()))
+        bottom = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignHCenter
+        painter.drawText(place, bottom, elided(name, painter.fontMetrics(), SIDE))
     corner = QRectF(GAP, GAP, SIDE, SIDE)
     wrap = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
     painter.drawText(corner, wrap, _("rows: A\ncolumns: B"))

@@ -116,7 +116,14 @@ class Provenance:
     @property
     def caption(self) -> str:
         """Caption on every view: the patient and the edits, what lies over it, then a warning."""
-        name, what = shortened(self.name, NAME_LENGTH), shortened(self.what, WHAT_LENGTH)
+        return self._told(shortened(self.name, NAME_LENGTH), shortened(self.what, WHAT_LENGTH))
+
+    @property
+    def whole(self) -> str:
+        """The caption with nothing left out."""
+        return self._told(self.name, self.what)
+
+    def _told(self, name: str, what: str) -> str:
         if self.kind == "scan":
             line = _("Scan: {name}").format(name=name)
         elif self.kind == "second":

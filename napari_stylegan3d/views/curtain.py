@@ -9,9 +9,12 @@ from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.text import _
 
 WIDTH, LETTER_Y, GRIP = 44, 58, 9
+#: The line keeps clear of the letters at the top and bottom, and its grip of those at the sides.
+END_PX, GRIP_AT = 36, 0.62
 #: Distance in pixels within which the line can be grabbed.
 NEAR = 12
 LINE, TEXT, BEHIND = QColor("#ffb74d"), QColor("#ffffff"), QColor(0, 0, 0, 165)
@@ -83,7 +86,8 @@ class CurtainLine(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         middle, height = self.width() / 2, self.height()
         painter.setPen(QPen(LINE, 1.5))
-        painter.drawLine(QPointF(middle, 0), QPointF(middle, height))
+        end = min(scaled(END_PX), height // 4)
+        painter.drawLine(QPointF(middle, end), QPointF(middle, height - end))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(BEHIND)
         painter.drawRoundedRect(2, LETTER_Y - 15, self.width() - 4, 20, 4, 4)
@@ -96,7 +100,7 @@ class CurtainLine(QWidget):
         painter.drawText(QPoint(self.width() - 16, LETTER_Y), "B")
         painter.setBrush(LINE)
         painter.setPen(Qt.PenStyle.NoPen)
-        y = height / 2
+        y = GRIP_AT * height
         for side in (-1, 1):
             tip = QPointF(middle + side * (GRIP + 4), y)
             top, foot = (QPointF(middle + side * 4, y + dy) for dy in (-GRIP, GRIP))

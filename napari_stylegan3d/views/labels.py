@@ -11,9 +11,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter, QPaintEvent, QPen
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, QRectF, Qt
+from qtpy.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QHelpEvent,
+    QImage,
+    QPainter,
+    QPaintEvent,
+    QPen,
+)
+from qtpy.QtWidgets import QApplication, QToolTip, QWidget
 
 from napari_stylegan3d.views.captions import (
     CAPTION_COLORS,
@@ -140,9 +149,12 @@ class Labels(Glass):
             self.update()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Forget the pointer when it leaves the canvas."""
+        """Forget the pointer when it leaves the canvas; tell all of a caption that is cut."""
         if event.type() == QEvent.Type.Leave:
             self.set_pointed("")
+        if isinstance(event, QHelpEvent) and self.told_at(event.pos()):
+            QToolTip.showText(event.globalPos(), self.told_at(event.pos()), self)
+            return True
         return super().eventFilter(watched, event)
 
     def set_provenance(self, provenance: Provenance | None) -> None:
@@ -179,6 +191,17 @@ class Labels(Glass):
             part if is_warning else fitted(part, metrics, beside if index >= low else room)
             for index, (part, is_warning) in enumerate(parts)
         )
+
+    def told_at(self, place: QPoint) -> str:
+        """The whole caption, where the mouse is over one that is cut; else empty."""
+        if self._provenance is None:
+            return ""
+        whole, text = self._provenance.whole, self.written
+        box = QFontMetrics(_caption_font()).size(0, text)
+        room = self._room
+        over = place.x() <= room.left() + box.width() and place.y() >= room.bottom() - box.height()
+        cut = whole.replace("\n", "").replace(" ", "") != text.replace("\n", "").replace(" ", "")
+        return whole if over and cut else ""
 
     @property
     def _room(self) -> QRectF:

@@ -8,23 +8,23 @@ from napari_stylegan3d.views.captions import NAME_LENGTH, Kind, Provenance, shor
 from napari_stylegan3d.widgets.text import _
 
 
-def distinct_title(title: str, other: str, length: int) -> str:
-    """Shorten a title, preferring the parts that differ from the other title.
+def distinct_title(title: str, other: str) -> str:
+    """A title, unless it is short without the parts it begins with like the other title.
+
+    It is not cut: a view leaves out clauses by the room it has.
 
     Parameters
     ----------
     title, other : str
         Parts joined by commas, as from `describe_recipe`.
-    length : int
-        Maximum number of characters.
     """
-    if len(title) <= length:
+    if len(title) <= NAME_LENGTH:
         return title
     parts, others = title.split(", "), other.split(", ")
     same = 0
     while same < min(len(parts) - 1, len(others)) and parts[same] == others[same]:
         same += 1
-    return shortened(("… " if same else "") + ", ".join(parts[same:]), length)
+    return ("… " if same else "") + ", ".join(parts[same:])
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,19 @@ class Side(Provenance):
     @property
     def line(self) -> str:
         """Such as "A: Seed 12"; real scans are marked as such."""
-        return self.line_of(NAME_LENGTH)
-
-    def line_of(self, length: int) -> str:
-        """The same with at most `length` characters after the letter."""
-        name = _("Scan: {name}").format(name=self.name) if self.kind == "scan" else self.title
-        if self.kind == "scan" and len(name) > length:  # the scan is named in the panel
+        name = self._named
+        if self.kind == "scan" and len(name) > NAME_LENGTH:  # the scan is named in the panel
             name = _("Scan")
-        return f"{self.letter}: {distinct_title(name, self.other, length)}"
+        return f"{self.letter}: {distinct_title(name, self.other)}"
+
+    @property
+    def _named(self) -> str:
+        return _("Scan: {name}").format(name=self.name) if self.kind == "scan" else self.title
+
+    @property
+    def whole(self) -> str:
+        """The caption with nothing left out."""
+        return "\n".join(filter(None, (f"{self.letter}: {self._named}", self.warning)))
 
     @property
     def caption(self) -> str:
@@ -95,9 +100,21 @@ class Pair(Provenance):
     @property
     def caption(self) -> str:
         """Caption that identifies A and B."""
-        lines = [
-            side.line_of(NAME_LENGTH) + (f" ({how})" if how else "")
-            for side, how in zip((self.a, self.b), self.how, strict=True)
-            if side is not None
+        return self._of_both([side.line for side in self._sides])
+
+    @property
+    def whole(self) -> str:
+        """The caption with nothing left out."""
+        return self._of_both([side.whole.split("\n")[0] for side in self._sides])
+
+    @property
+    def _sides(self) -> list[Side]:
+        return [side for side in (self.a, self.b) if side is not None]
+
+    def _of_both(self, lines: list[str]) -> str:
+        # Where B is comes first: a caption that is cut ends with the last edit.
+        told = [
+            line.replace(":", f" ({how}):", 1) if how else line
+            for line, how in zip(lines, self.how, strict=False)
         ]
-        return "\n".join(filter(None, (*lines, self.warning)))
+        return "\n".join(filter(None, (*told, self.warning)))

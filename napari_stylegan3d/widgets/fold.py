@@ -71,7 +71,7 @@ class Fold(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(6)
-        top = row(self.header, stretch=0)
+        self.top = top = row(self.header, stretch=0)
         if guide:
             help_name = f"{name.removesuffix('.fold')}.guide"
             help_button = tool_button("?", help_name, _("The user guide, at its page."))

@@ -21,6 +21,7 @@ from napari_stylegan3d.views.twins import Twins
 from napari_stylegan3d.views.veil import NAME, left_part
 from stylegan3d.measures.comparison import PairFigures
 from stylegan3d.measures.tissue_volumes import VOLUMES
+from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 
 A, B = (Recipe(Source("seed", number), Truncation(0.7)) for number in (3, 8))
@@ -70,8 +71,9 @@ def test_a_mode_that_is_left_leaves_nothing_behind(pair, mode):
     volume = pair.volume
     pair.click(f"compare.mode.{mode}")
     QTest.qWait(150)
-    assert any("A: Seed 3" in text for text in all_captions(pair))
-    assert any("B: Seed 8" in text for text in all_captions(pair))
+    where = (" (left)", " (right)") if mode == "curtain" else ("", "")
+    assert any(f"A{where[0]}: Seed 3" in text for text in all_captions(pair))
+    assert any(f"B{where[1]}: Seed 8" in text for text in all_captions(pair))
     assert all("not for diagnosis" in text for text in all_captions(pair))
     pair.click("compare.mode.off")
     QTest.qWait(150)
@@ -211,7 +213,7 @@ def test_the_curtain_shows_a_on_the_left_and_b_on_the_right(pair):
         assert end == pytest.approx(a.translate[axis] + (count - 1) * a.scale[axis])
     assert pair.viewer.layers[-1].name == NAME
     np.testing.assert_array_equal(pair.explorer.stage.layer.data, b.data)
-    assert "B: Seed 8 (right)" in caption(pair, "Axial")
+    assert "B (right): Seed 8" in caption(pair, "Axial")
     assert caption(pair, "3D").startswith("B: Seed 8"), "the 3D view shows B alone"
 
 
@@ -275,6 +277,24 @@ def test_flicker_takes_turns_and_stops_where_nobody_sees_it(pair):
     pair.wait(lambda: len(seen) > count)
     pair.click("compare.mode.off")
     assert not pair.explorer.comparing.shows._flicker.isActive()
+
+
+def test_a_stays_in_the_views_from_one_mode_to_the_next_and_hidden_where_it_is_not_shown(pair):
+    """Adding a layer to four views would block the window each time."""
+    pair.click("compare.mode.curtain")
+    layer, a = pair.viewer.layers[NAME], pair.explorer.comparing.pinned.shown
+    pair.click("compare.mode.difference")
+    assert not layer.visible
+    pair.explorer.comparing.hold(True)
+    pair.explorer.comparing.hold(False)
+    assert not layer.visible, "the difference is shown, not A"
+    pair.click("compare.mode.flicker")
+    assert pair.viewer.layers[NAME] is layer
+    for view in pair.views.views[:3]:
+        shown = next(one for one in view.model.layers if one.name == NAME)
+        np.testing.assert_array_equal(shown.data, a.data, "all of it, without the curtain")
+    pair.click("compare.mode.off")
+    assert NAME not in pair.viewer.layers
 
 
 def test_the_difference_is_b_minus_a_above_a_threshold(pair):
@@ -410,17 +430,16 @@ def test_captions_tell_which_is_which():
     a = side_of(A, "A")
     b = side_of(B.replace(edits=(Edit("A direction with a long name", 1.5),)), "B")
     assert a.caption == "A: Seed 3\nSynthetic – not for diagnosis"
-    assert len(b.line) <= 3 + 24
     assert b.line.endswith(" +1.5 sd")
     scan = Side("scan", "sub-07", letter="A", title="sub-07")
     assert scan.caption == "A: Scan\nsub-07"
     assert Pair.of(scan, scan, ("", "")).kind == "scan"
     both = Pair.of(scan, b, ("left", "right")).caption.splitlines()
-    assert both[0] == "A: Scan: sub-07 (left)"
+    assert both[0] == "A (left): Scan: sub-07"
     export = Side("scan", "IM-0001-0042 sag T1 MPRAGE iso", letter="A")
     both = Pair.of(export, b, ("left", "right")).caption.splitlines()
-    assert both[0] == "A: Scan (left)"
-    assert both[1].endswith("(right)")
+    assert both[0] == "A (left): Scan"
+    assert both[1].startswith("B (right): ")
     assert both[-1] == "Synthetic – not for diagnosis"
     projected = Recipe(Source("projected", path="/d/sub-04_desc-projected_latent.safetensors"))
     told = Provenance("reconstruction", "sub-04")
@@ -438,9 +457,22 @@ def test_captions_begin_with_what_is_different(pair):
     assert caption(pair, "Axial").startswith("B: … PC 2 +2 sd\n")
     pair.wait(lambda: any("A: Seed 8, PC 1 +2 sd\n" in text for text in all_captions(pair)))
     assert pair.find("compare.b").text() == "Seed 8, PC 1 +2 sd, PC 2 +2 sd"
-    told = distinct_title(f"Seed 8, {long} +1.5 sd", f"Seed 8, {long} +2 sd", 24)
-    assert told.startswith("… Grey")
-    assert told.endswith("ize +1.5 sd")
+    told = distinct_title(f"Seed 8, {long} +1.5 sd", f"Seed 8, {long} +2 sd")
+    assert told == f"… {long} +1.5 sd"
+
+
+def test_later_edits_stay_in_the_names_of_the_sides_and_a_tooltip_tells_all(pair):
+    edits = tuple(Edit(f"PC {k}", float(k)) for k in range(1, 6))
+    pair.session.change(A.replace(edits=edits))
+    pair.settle()
+    pair.click("compare.mode.curtain")
+    labels = pair.views.view("Axial").labels
+    assert labels.caption.splitlines()[1].endswith("PC 4 +4 sd, PC 5 +5 sd")
+    assert "PC 3" not in labels.written, "there is no room for all"
+    corner = labels.rect().bottomLeft()
+    whole = "B (right): " + describe_recipe(A.replace(edits=edits))
+    assert labels.told_at(corner + QPoint(20, -20)).splitlines()[1] == whole
+    assert not labels.told_at(labels.rect().center())
 
 
 def test_figures_in_words():

@@ -594,3 +594,14 @@ def test_what_was_done_last_is_saved_when_the_window_closes(qapp, tmp_path, monk
     nothing.now()
     nothing.shutdown()
     assert len(kept_sessions(tmp_path)) == 1, "a window in which nothing was done leaves nothing"
+
+
+def test_the_current_state_stays_in_sight_while_the_window_becomes_narrower(window):
+    states = window.find("history.list")
+    for seed in range(40, 60):
+        window.session.change(window.recipe.replace(source=Source("seed", seed)))
+    states.resize(900, states.height())
+    QTest.qWait(20)
+    states.resize(300, states.height())
+    QTest.qWait(20)
+    assert states.visualRect(states.currentIndex()).right() <= states.viewport().width()
