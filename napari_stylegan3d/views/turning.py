@@ -60,7 +60,8 @@ class Turning(QObject):
         self._model = model
         self._is_software: bool | None = None
         self._moving = self._drawing = False
-        self._joined: list[Turning] = []
+        #: What turns along with it.
+        self.joined: list[Turning] = []
         self._picture: tuple[tuple[int, int], gloo.FrameBuffer, gloo.Program] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -78,23 +79,27 @@ class Turning(QObject):
 
     def join(self, other: Turning) -> None:
         """Another canvas whose camera follows this one's, and the other way round."""
-        self._joined.append(other)
-        other._joined.append(self)
+        self.joined.append(other)
+        other.joined.append(self)
+
+    def set_moving(self, moving: bool) -> None:
+        """Draw it with fewer pixels from now on, or in full again."""
+        if self._moving and not moving:
+            self._scene.update()
+        self._moving = moving and self.enabled
 
     def settle(self) -> None:
         """Draw it, and what is joined to it, in full again."""
         self._rest.stop()
-        for turning in (self, *self._joined):
-            if turning._moving:
-                turning._moving = False
-                turning._scene.update()
+        for turning in (self, *self.joined):
+            turning.set_moving(False)
 
     def close(self) -> None:
         """Disconnect from canvas, model and what is joined to it."""
         self._rest.stop()
         self._moving = False
-        for other in self._joined:
-            other._joined.remove(self)
+        for other in self.joined:
+            other.joined.remove(self)
         self._model.mouse_drag_callbacks.remove(self._on_drag)
         self._model.mouse_wheel_callbacks.remove(self._on_wheel)
         self._scene.events.draw.disconnect(self._before)
@@ -111,8 +116,8 @@ class Turning(QObject):
         self._move()
 
     def _move(self) -> None:
-        for turning in (self, *self._joined):
-            turning._moving = self.enabled
+        for turning in (self, *self.joined):
+            turning.set_moving(True)
         self._rest.start()
 
     def _before(self, _event: Any) -> None:
