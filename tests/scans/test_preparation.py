@@ -1,6 +1,7 @@
 """Steps of the preparation: told, timed, kept on disk, left out; poses found and moved by hand."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -124,7 +125,9 @@ def test_the_cache_makes_room(tmp_path, monkeypatch):
 
 def test_steps_can_be_left_out(scan, target, aligned):
     assert [step.name for step in aligned.record] == ["brain", "pose", "grid"]
-    kept = scan.align(target, bias_correction=False, pose="keep")
+    generator = SimpleNamespace(space=target.space, template=target.template)
+    kept = scan.align(generator, bias_correction=False, pose="keep")
+    assert kept.prepared.target is not generator, "which may go while the scan is kept"
     np.testing.assert_array_equal(kept.rigid, np.eye(4))
     assert [step.how for step in kept.record][:2] == ["kept", "kept"]
     with pytest.raises(ScanError, match="pose is 'perhaps'"):

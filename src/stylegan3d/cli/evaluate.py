@@ -100,6 +100,10 @@ def evaluate(
     folder, files = _check_files(out, montage, overwrite)
     budget = None if settings.budget == "none" else settings.budget
     parts = _parts(only, settings.inception)
+    if settings.inception is not None:
+        from stylegan3d.evaluation.slices_fid import SliceNetwork
+
+        SliceNetwork(settings.inception)  # refused before hours of work
     settings = replace(settings, parts=parts, budget=budget, cache=cache)
     opened, pack = _open(written, data[0])
     if card:

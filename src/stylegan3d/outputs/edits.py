@@ -74,7 +74,15 @@ def scans_at_hand(*paths: str | Path) -> Details:
     folder, and taken only if it is the very scan that was projected. Its brain on the model's grid
     is the one that the projection wrote beside the latent file, if that is still there: then all
     numbers are those of the projection.
+
+    Raises
+    ------
+    ScanError
+        If one of the `paths` does not exist.
     """
+    for path in map(Path, paths):
+        if not path.exists():
+            raise ScanError(f"There is no scan {path}: give the file or folder that was projected.")
 
     def find(source: Source) -> Original:
         described = native_scan(Recipe(source))

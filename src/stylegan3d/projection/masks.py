@@ -49,7 +49,10 @@ class Mask(Operator):
             else:
                 self._own = checked, Space(checked.shape, np.asarray(affine, np.float64))
         self.weights = torch.ones(())
-        self._sha256 = sha256_of(self._file()) if self.path is not None else None
+        self._sha256 = None
+        if self.path is not None:
+            self._sha256 = sha256_of(self._file())
+            _read_mask(self.path)  # a damaged one is refused before the scan is aligned
 
     @property
     def drawn_ml(self) -> float | None:

@@ -191,6 +191,8 @@ def _check_free(path: Path, overwrite: bool) -> None:
 def _check_folder(folder: Path) -> None:
     """OutputError if the folder, or the nearest one above it that exists, takes no files."""
     while not folder.exists() and folder != folder.parent:
+        if folder.is_symlink():
+            raise OutputError(f"{folder} is a link to nothing: choose another output folder.")
         folder = folder.parent
     if not folder.is_dir():
         raise OutputError(f"{folder} is a file, not a folder: choose another output folder.")

@@ -16,9 +16,12 @@ from napari_stylegan3d.core.session import Session
 from stylegan3d.geometry.space import Space
 from stylegan3d.recipe.recipe import Source
 from stylegan3d.scans import AlignedScan, Scan
+from stylegan3d.scans.aligned import PreparedBrain
+from stylegan3d.scans.target import Template
 from stylegan3d.session.case import Case, Choice
 
 SHAPE = (64, 64, 64)
+MEAN = np.random.default_rng(0).uniform(size=SHAPE).astype(np.float32)
 
 
 def projected(number: int, scan: Scan | None = None) -> Case:
@@ -28,7 +31,9 @@ def projected(number: int, scan: Scan | None = None) -> Case:
         data = draw.normal(size=SHAPE).astype(np.float32)
         scan = Scan(data, np.eye(4), {}, Path(f"sub-{number}.nii.gz"), str(number))
     volume = draw.uniform(size=SHAPE).astype(np.float32)
-    aligned = AlignedScan(volume, space, np.eye(4), 0.9, volume > 0.5, 1.0, [], scan)
+    mask = volume > 0.5
+    prepared = PreparedBrain(volume, mask, space, Template(space, MEAN.copy()))
+    aligned = AlignedScan(volume, space, np.eye(4), 0.9, mask, 1.0, [], scan, prepared)
     source = Source("projected", path=f"{number}.safetensors", sha256=f"{number:064}")
     choice = Choice(scan.path)
     return Case(f"sub-{number}", choice, scan, found=aligned, aligned=aligned, source=source)
@@ -59,6 +64,10 @@ def test_all_but_the_scan_projected_last_leave_the_memory(session, qtbot, tmp_pa
     assert np.array_equal(one.aligned.scan.data, kept[0])
     assert np.array_equal(one.aligned.volume, kept[1])
     assert one.found is one.aligned
+    means = [case.aligned.prepared.target.template for case in session.projected[:2]]
+    assert isinstance(means[0], np.memmap)
+    assert means[0] is means[1], "the mean brain that both were aligned with"
+    assert np.array_equal(means[0], MEAN)
     assert isinstance(one.aligned.scan.data, np.memmap)
     assert session.projected[2] is last
     assert not isinstance(last.aligned.scan.data, np.memmap)
@@ -114,4 +123,4 @@ def test_a_scan_opened_again_takes_no_second_file(tmp_path):
     assert not np.shares_memory(other.scan.data, first.scan.data)
     assert np.array_equal(other.scan.data, projected(2).scan.data)
     del first, again
-    assert len(kept) == 2, "what no case has any more was kept"
+    assert len(kept) == 3, "what no case has any more was kept"
