@@ -7,6 +7,7 @@ from typing import Any
 
 import napari
 import pytest
+from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMainWindow
 from view_helpers import AFFINE, phantom
@@ -34,6 +35,8 @@ def opened(qapp: Any) -> Iterator[tuple[FourViews, Stage]]:
     views.close_views()
     viewer.close()
     QTest.qWait(20)
+    # PySide6's `qWait` leaves undone what Qt deletes at its next turn.
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture
