@@ -21,8 +21,8 @@ SECOND_SEED = 7
 PATIENCE_S = 1800.0
 #: Delay until the 3D view is updated.
 SETTLE_S = 1.0
-#: Thumbnails are complete after this pause; maximum wait.
-QUIET_S, THUMBNAILS_S = 2.5, 90.0
+#: Longest wait until thumbnails are sharp.
+THUMBNAILS_S = 180.0
 
 
 class TourError(Exception):
@@ -43,8 +43,6 @@ class Tour:
     def __init__(self, viewer: napari.Viewer, explorer: Explorer, out: Path) -> None:
         self.viewer, self.explorer, self.out = viewer, explorer, out
         self.pictures: list[tuple[str, str]] = []
-        self._drawn_at = 0.0
-        explorer.thumbnails.ready.connect(self._on_thumbnail)
 
     def find(self, name: str) -> Any:
         """The control with an object name."""
@@ -90,11 +88,11 @@ class Tour:
         window.close()
 
     def wait_for_thumbnails(self) -> None:
-        """Wait until all thumbnails are rendered."""
-        self._drawn_at = time.monotonic()
-        end = self._drawn_at + THUMBNAILS_S
+        """Wait until all thumbnails are sharp; on a slow machine at most a while."""
+        self.rest(SETTLE_S)
+        thumbnails, end = self.explorer.thumbnails, time.monotonic() + THUMBNAILS_S
         self.wait_for(
-            lambda: time.monotonic() > min(self._drawn_at + QUIET_S, end), "the small pictures"
+            lambda: thumbnails.is_finished or time.monotonic() > end, "the small pictures"
         )
 
     def wait_for(self, condition: Callable[[], Any], what: str, *, errors: bool = True) -> None:
@@ -112,9 +110,6 @@ class Tour:
                 raise TourError(self.explorer.message.text())
             if time.monotonic() > end:
                 raise TourError(f"Waiting for {what} took too long: run the tour again.")
-
-    def _on_thumbnail(self, *_: object) -> None:
-        self._drawn_at = time.monotonic()
 
     def save(self, window: QWidget, name: str, text: str) -> None:
         """Save a screenshot as it is now."""

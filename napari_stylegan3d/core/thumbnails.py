@@ -121,6 +121,12 @@ class Thumbnails(QObject):
         """Whether the model is ready for thumbnails."""
         return self._rendering.is_prepared
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether all that is wanted has its picture, as sharp as it will be."""
+        there = self._sharp if self._sharpens else self._images
+        return all(one in there for some in self._wanted.values() for one in some)
+
     def want(self, owner: str, recipes: Sequence[Recipe]) -> None:
         """Set the recipes an owner needs, most urgent first, replacing its earlier request.
 
