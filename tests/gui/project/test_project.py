@@ -502,7 +502,7 @@ def test_noise_is_offered_where_a_model_has_some(window):
     entry = box.model().item(box.findData("w+noise"))
     generator = window.session.generator
     assert entry.isEnabled() == generator.has_layer_noise
-    assert "also fits the noise of the layers" in " ".join(box.toolTip().split())
+    assert "fine texture of this scan is fitted too" in " ".join(box.toolTip().split())
     quiet = SimpleNamespace(has_layer_noise=False, cannot={})
     box.setCurrentIndex(box.findData("w+noise"))
     window.explorer.project.show_model(quiet)
