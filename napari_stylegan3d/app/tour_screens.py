@@ -5,6 +5,7 @@ It operates the real window like the tour: each panel, state and size of screen,
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from napari_stylegan3d.app.tour_page import (
 from napari_stylegan3d.app.tour_stops import SAMPLE, SECOND_SEED, Tour, TourError
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Choice
-from stylegan3d.storage.files import atomic_write_text
+from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QPixmap
@@ -286,7 +287,8 @@ def _patient(tour: Screens) -> None:
     tour.at_rest("worked-case")
     tour.click("case.leave")
     few = Path("localizer.nii.gz")
-    nib.load(sample_path(SAMPLE)).slicer[:, :, 70:73].to_filename(few)
+    slices = nib.load(sample_path(SAMPLE)).slicer[:, :, 70:73]
+    atomic_write_bytes(few, gzip.compress(slices.to_bytes()), overwrite=True)
     explorer.open_scan(few)
     tour.wait_for(lambda: not explorer.session.reading, "the refusal", errors=False)
     tour.at_rest("refused")

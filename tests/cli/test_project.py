@@ -1,13 +1,8 @@
 """`project` from a scan in an odd orientation to files in its own space and back to a recipe."""
 
 import csv
-import gzip
 import json
-import re
 import shutil
-import zipfile
-import zlib
-from contextlib import suppress
 
 import dicoms
 import nibabel as nib
@@ -15,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hops import functions_on_the_stack
+from private import private_in
 from tolerances import SFORM_MM
 
 from stylegan3d.model.loading import load
@@ -437,33 +433,6 @@ def test_an_empty_folder_of_latents_is_told_of(run, tmp_path):
     assert "There is no latent file" in result.err
 
 
-PRIVATE = (b"JANE", b"19700101", b"Elsewhere", b"t1_mprage")
-
-
-def contents(path):
-    """Every byte of a file, unpacked where it is packed."""
-    data = path.read_bytes()
-    yield data
-    if data[:2] == b"\x1f\x8b":
-        yield gzip.decompress(data)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            yield from (archive.read(name) for name in archive.namelist())
-    for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL):
-        with suppress(zlib.error):
-            yield zlib.decompress(stream)
-
-
-def private_in(folder):
-    """(file, word) of what is private below a folder, in names and in bytes."""
-    found = set()
-    for path in folder.rglob("*"):
-        name = str(path.relative_to(folder))
-        texts = [name.encode(), *(contents(path) if path.is_file() else ())]
-        found |= {(name, word) for text in texts for word in PRIVATE if word in text}
-    return found
-
-
 def test_nothing_that_is_handed_on_names_a_patient(run, brain_model, scan, tmp_path, monkeypatch):
     """Neither the folders of a scan nor its DICOM headers, whatever is written."""
     private = tmp_path / "DOE^JANE" / "19700101"
@@ -479,6 +448,7 @@ def test_nothing_that_is_handed_on_names_a_patient(run, brain_model, scan, tmp_p
     scans = private / "scans.txt"
     scans.write_text(f"{nifti}\n{private / 'dicom'}\n{private / 'missing.nii.gz'}\n")
     model, one = ("--model", brain_model), ("--steps", 1)
+    brief = ("--fps", 1, "--seconds", 1)
     assert run("project", scans, *model, *one, "--out", "many").status == 2  # one is missing
     latent = next(out.rglob("sub-01_desc-projected_latent.safetensors"))
     recipe = latent.with_name("sub-01_desc-projected_T1w.json")
@@ -488,6 +458,8 @@ def test_nothing_that_is_handed_on_names_a_patient(run, brain_model, scan, tmp_p
         ("edit", *edit, *model, "--out", "many/edited"),
         ("render", "picture", sidecar, "--scan", nifti, *model, "--out", "pictures"),
         ("render", "report", recipe, *model, "--out", "reports"),
+        ("render", "film", sidecar, recipe, "--scan", nifti, *model, *brief, "--out", "a.gif"),
+        ("render", "dicom", recipe.with_suffix(".nii.gz"), "--enhanced", "--out", "dicom"),
     ):
         done = run(*words)
         assert done.status == 0, done.err

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from phantoms import head
+from private import private_in
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
@@ -143,7 +144,9 @@ def test_the_command_writes_table_maps_and_page(found, tmp_path, monkeypatch, ru
         return found[0]
 
     monkeypatch.setattr(visits, "visits_of_scans", measured)
-    paths = [tmp_path / f"sub-01_ses-{k}_T1w.nii.gz" for k in (1, 2)]
+    folder = tmp_path / "DOE^JANE" / "19700101"
+    folder.mkdir(parents=True)
+    paths = [folder / f"sub-01_ses-{k}_T1w.nii.gz" for k in (1, 2)]
     for path in paths:
         nib.save(nib.Nifti1Image(np.asarray(small_head() * 900, np.int16), SMALL.affine), path)
     out = tmp_path / "out"
@@ -164,6 +167,7 @@ def test_the_command_writes_table_maps_and_page(found, tmp_path, monkeypatch, ru
     assert about["Sources"] == [path.name for path in paths]
     assert about["SyntheticImage"] is False
     assert paths[1].name in (out / f"{stem}_visits.html").read_text()
+    assert private_in(out) == set()
     assert run("segment", *paths, "--visits", "--out", out).status == 2  # files are there
     for wrong in (["--visits", "--years", "0"], ["--years", "1"], ["--visits", "--regions"]):
         assert run("segment", *paths, *wrong).status == 2
