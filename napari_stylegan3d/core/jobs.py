@@ -17,7 +17,7 @@ import numpy as np
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.display import Upright, enlarge, upright
 from napari_stylegan3d.widgets.text import _
-from stylegan3d.memory import is_out_of_memory
+from stylegan3d.memory import give_back, is_out_of_memory
 from stylegan3d.progress import effort
 from stylegan3d.render.recipes import render_recipe
 
@@ -132,6 +132,7 @@ def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
         preview = renderer.render(-w, "preview", should_stop=report.should_stop).seconds
         full = renderer.render(-w, "full", should_stop=report.should_stop).seconds
         loaded = dataclasses.replace(loaded, previews_help=preview <= WORTHWHILE * full)
+    give_back()
     return loaded
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 #: Lower-case messages of libraries without a dedicated exception.
@@ -20,6 +21,8 @@ _SIGNS = (
     "failed to map segment",  # a library that is being loaded
 )
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+#: Bytes of a block that is large for `lean`.
+LEAN = 2**22
 
 
 @cache
@@ -30,10 +33,32 @@ def keep_large_blocks() -> bool:
     takes longer than the convolution that fills it (measured: a filter over a batch of four took
     35 ms instead of 11). Returns whether it applied; other C libraries are left alone.
     """
+    return _from_the_kernel(2**30, 2**31 - 1)
+
+
+@contextmanager
+def lean() -> Iterator[None]:
+    """Return large blocks to the kernel at once meanwhile, and all that is free afterwards.
+
+    For work that takes memory once, in blocks of many sizes, which would leave gaps between those
+    that `keep_large_blocks` keeps. Only blocks that do not fit where some were freed before are
+    returned; other threads' large blocks take a little longer meanwhile.
+    """
+    _from_the_kernel(LEAN, LEAN)
+    try:
+        yield
+    finally:
+        kept = keep_large_blocks.cache_info().currsize > 0
+        _from_the_kernel(*((2**30, 2**31 - 1) if kept else (2**25, 2**27)))
+        give_back()
+
+
+def _from_the_kernel(least: int, trimmed: int) -> bool:
+    """Blocks from `least` bytes on are mapped, more than `trimmed` free at the end given back."""
     mallopt = _of_glibc("mallopt")
     if mallopt is None:
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, 2**30)) and bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+    return bool(mallopt(M_MMAP_THRESHOLD, least)) and bool(mallopt(M_TRIM_THRESHOLD, trimmed))
 
 
 def give_back() -> bool:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from tolerances import DOUBLE, FLOAT32, SUMS
 
 from stylegan3d.errors import ScanError
@@ -248,6 +249,14 @@ class Failing:
 
     def run(self, image):
         raise self.error
+
+
+def test_its_networks_take_less_memory_and_find_the_same():
+    network = extraction._deepbet().bbox_model
+    x = torch.randn(1, 1, 64, 64, 128, generator=torch.manual_seed(0))
+    with torch.no_grad():
+        expected = network._script(x)[0, 1]
+    torch.testing.assert_close(network(x)[0, 1], expected, atol=1e-4, rtol=0)
 
 
 def test_only_a_missing_brain_is_called_one(head, monkeypatch):

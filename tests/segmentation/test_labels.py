@@ -2,15 +2,21 @@
 
 import numpy as np
 import pytest
+import torch
 from labelled_phantoms import tissues
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.classes import (
+    TISSUES,
     asymmetry_percent,
     count_classes,
     side_volumes,
     volumes_ml,
 )
+from stylegan3d.segmentation.inference import Segmenter, enclosed
+from stylegan3d.segmentation.network import TissueNetwork, likeliest, to_voxels
+from stylegan3d.segmentation.regions import REGIONS
 
 
 def test_volumes_are_voxels_times_their_size():
@@ -38,3 +44,26 @@ def test_halves_lie_left_and_right_of_the_middle_of_the_world(flipped):
     assert (right["grey"], right["white"]) == pytest.approx((0.5, 2.0))
     assert asymmetry_percent(left["grey"], right["grey"]) == pytest.approx(200 * 2 / 3)
     assert asymmetry_percent(0, 0) == 0
+
+
+@pytest.mark.parametrize("scheme", [TISSUES, REGIONS], ids=["tissues", "regions"])
+def test_a_few_blocks_at_a_time_are_labelled_as_all_at_once(scheme, monkeypatch):
+    """A network of random numbers; of regions the mirror image counts as much."""
+    torch.manual_seed(0)
+    network = TissueNetwork((8, 8), len(scheme.classes))
+    space = Space((20, 12, 8), np.diag([2.0, 2.0, 2.0, 1.0]))
+    card = {"name": "random", "space": {"voxel_mm": [2.0, 2.0, 2.0]}}
+    volume = np.random.RandomState(0).rand(*space.shape).astype(np.float32)
+    with torch.no_grad():
+        x = torch.from_numpy(volume)[None, None]
+        logits = network(x)
+        if scheme is REGIONS:
+            logits += network(x.flip(2)).flip(1, 5)[:, :, :, :, list(scheme.mirrored)]
+    expected, inner = (likeliest(part)[0].numpy() for part in (logits, logits[:, :, :, :, 1:]))
+    expected = np.where(enclosed(expected), 1 + inner, expected)
+    monkeypatch.setattr(inference, "SLAB", 3)
+    segmenter = Segmenter(network, card, "0123", torch.device("cpu"), scheme)
+    found = segmenter.segment(volume, space, confidence=True)
+    np.testing.assert_array_equal(found.labels, expected)
+    chance = to_voxels(logits.softmax(dim=4).amax(dim=4))[0].numpy()
+    assert found.confidence == pytest.approx(chance[expected > 0].mean(), rel=1e-5)

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space, to_ras
+from stylegan3d.memory import lean
 from stylegan3d.scans.resampling import isotropic_space, resample
 
 # Adult intracranial volumes are 1.0 to 2.0 litres; less in children and with atrophy.
@@ -85,7 +86,7 @@ def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
     turned, affine = to_ras(data, space.affine)
     canonical = np.ascontiguousarray(turned)
     try:
-        with _one_at_a_time:
+        with _one_at_a_time, lean():
             _, mask, _ = _deepbet().run(nib.Nifti1Image(canonical, affine))
     except (AssertionError, ValueError) as error:  # raised if there is no foreground
         raise ScanError(
@@ -137,10 +138,14 @@ def head_mask(data: np.ndarray) -> np.ndarray:
 def _deepbet() -> Any:
     from deepbet import BrainExtraction  # lazy: loads torch and two networks
 
+    from stylegan3d.scans.brain_network import BrainNetwork
+
     with warnings.catch_warnings():
         # Its networks are TorchScript, which torch now deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return BrainExtraction(no_gpu=True)
+        found = BrainExtraction(no_gpu=True)
+    found.model, found.bbox_model = map(BrainNetwork, (found.model, found.bbox_model))
+    return found
 
 
 def check_brain_size(mask: np.ndarray, space: Space) -> None:

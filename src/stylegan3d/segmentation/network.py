@@ -80,8 +80,12 @@ class TissueNetwork(nn.Module):
         Tensor, shape (N, 2, 2, 2, C, X/2, Y/2, Z/2)
             The place in a block, the class, the block. `likeliest` makes labels of it.
         """
-        logits = self.head(self.features(volume))
-        return logits.reshape(len(volume), 2, 2, 2, self.classes, *logits.shape[2:])
+        return self.classified(self.features(volume))
+
+    def classified(self, features: Tensor) -> Tensor:
+        """Logits, as `forward` gives them, of `features` or a part of their grid."""
+        logits = self.head(features)
+        return logits.reshape(len(logits), 2, 2, 2, self.classes, *logits.shape[2:])
 
     def features(self, volume: Tensor) -> Tensor:
         """What the head reads, [N, widths[0], X/2, Y/2, Z/2]."""
