@@ -9,7 +9,8 @@ after the hand lets go how long until the full volume stands in all four views. 
 of a move, of all threads, and how often the window was put together for it, say on a busy machine
 too which of two versions does less.
 `edited` does the same with a direction's slider after a scan was projected, so that each move
-shows the edited scan, and prints the time a frame takes in the renderer.
+shows the edited scan, and prints the time a frame takes in the renderer, and the most memory that
+the process took since it began, Measure included.
 `turn` turns the 3D view with the mouse, in each rendering, in turns with all its pixels and with
 those drawn while it moves, and measures from a move until the view has drawn it.
 `compare` pins a brain, goes through all ways to compare it, with a slider moved in each, and prints
@@ -29,6 +30,7 @@ the machine as a whole.
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -58,6 +60,8 @@ MOVES, SEEDS, PROJECTIONS = 2000, 200, 50
 #: A projection that is cancelled has searched for so many steps.
 SEARCHED = 3
 MIB = 2**20
+#: After an edit, until all that follows it is done.
+RESTED_S = 4.0
 
 
 def drag(driver: Driver, seconds: float) -> None:
@@ -96,6 +100,17 @@ def edited(driver: Driver, seconds: float) -> None:
         f"p95 {np.quantile(frames, 0.95):.0f} ms",
         flush=True,
     )
+    explorer.measuring.box.unfold()
+    driver.wait(lambda: explorer.measuring.measured is not None)
+    driver.rest(RESTED_S)  # the scan becomes sharp
+    now, most = psutil.Process().memory_info().rss / MIB, peak_memory() / MIB
+    print(f"memory with a projected scan: {now:.0f} MiB, {most:.0f} MiB at most", flush=True)
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process took so far."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def drag_one(driver: Driver, name: str, seconds: float) -> None:

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_stylegan3d.core.jobs import Unsharp
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import Upright, enlarge, upright
-from stylegan3d.memory import is_out_of_memory
+from stylegan3d.memory import give_back, is_out_of_memory
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
@@ -70,6 +70,8 @@ class Sharpening(QObject):
         if self._fine is None or known is not unsharp.aligned:
             self._fine = None  # before the next one is made: two take more memory
             self._fine = weakref.ref(unsharp.aligned), FineScan(unsharp.aligned)
+            _ = self._fine[1].unedited
+            give_back()
         fine = self._fine[1]
         if fine.space is unsharp.aligned.space:
             return None

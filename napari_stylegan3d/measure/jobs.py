@@ -13,6 +13,7 @@ from napari_stylegan3d.core.tissues import segmenter
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.display import Upright, upright
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.memory import give_back
 from stylegan3d.segmentation.words import Person
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class Measurer:
         with beside_the_window():
             found = label_brain(subject.volume, subject.space)
             before = self._before(subject)
+            give_back()
         return Measured(
             subject.title,
             f"{network.name} {network.hash[:8]}",

@@ -94,7 +94,9 @@ def estimate(_report: Report, loaded: Loaded) -> dict[str, float]:
     """Estimated seconds of a search by budget on this machine; runs a few steps."""
     from stylegan3d.projection import estimate_seconds
 
-    return {budget: estimate_seconds(loaded.generator, budget) for budget in BUDGETS}
+    found = {budget: estimate_seconds(loaded.generator, budget) for budget in BUDGETS}
+    give_back()  # before a scan is projected, which takes the most
+    return found
 
 
 def give_memory_back(_report: Report) -> None:

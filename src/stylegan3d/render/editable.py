@@ -11,7 +11,6 @@ p is the share that is painted over, where labels ask for tissue that no movemen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from stylegan3d.errors import ScanError
 from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import add_identity, read_at
-from stylegan3d.render.fine import box_around, fluid_of, scale_of
+from stylegan3d.render.fine import box_around, fluid_of, in_threads, scale_of
 from stylegan3d.render.movement import Fading, Movement, repainted, turned, unfolded
 from stylegan3d.scans.native import Way, with_geometry
 
@@ -184,8 +183,7 @@ class EditableScan:
                 self._aligned_spline, voxels[:, part], flat[part], 3, "nearest", prefilter=False
             )
 
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(block, range(0, flat.size, BLOCK)))
+        in_threads(block, range(0, flat.size, BLOCK))
         return flat
 
     @cached_property
@@ -263,8 +261,7 @@ class EditableScan:
             made = np.maximum(repainted(value, steps[3:]), np.clip(value, least, max(fluid, least)))
             part[i][there] = np.where(still, part[i][there], made)
 
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(slab, range(shape[0])))
+        in_threads(slab, range(shape[0]))
         return result
 
     def _native_fields(self, moved: Movement) -> torch.Tensor:

@@ -7,7 +7,8 @@ where the synthetic brains and the measures lie.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -50,6 +51,12 @@ def fine_space(own: Space, space: Space) -> Space:
         return space
     x, y, z = (round(n * finer) for n in space.shape)
     return space.resized((x, y, z))
+
+
+def in_threads(work: Callable[[int], None], parts: Iterable[int]) -> None:
+    """Do the work for each part, on all cores: more threads would take more memory at a time."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(work, parts))
 
 
 def box_around(
@@ -206,8 +213,7 @@ class FineScan:
             result[i][there] = made if still is None else np.where(still, result[i][there], made)
 
         _ = self._spline
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(slab, range(shape[0])))
+        in_threads(slab, range(shape[0]))
         return result
 
     def _fields(self, moved: Movement) -> torch.Tensor:
