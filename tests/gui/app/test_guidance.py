@@ -248,6 +248,18 @@ def test_the_worked_case_is_done_by_keys_alone_and_each_step_is_noticed(
     assert window.explorer.tabs.currentIndex() == 1, "keys work when the card is gone"
 
 
+def contrast(one, other) -> float:
+    """Of two colours, as in WCAG 2: 1 to 21."""
+
+    def luminance(color) -> float:
+        parts = (color.redF(), color.greenF(), color.blueF())
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def test_every_panel_opens_its_page_of_the_guide(window):
     guidance = window.explorer.guidance
     for panel in window.explorer.panels:
@@ -258,6 +270,9 @@ def test_every_panel_opens_its_page_of_the_guide(window):
         window.click(f"{name}.guide")
         assert guidance.guide.pages.section() == name
     pages = guidance.guide.pages
+    link = pages.document().find("which scans can be opened").charFormat()
+    assert link.isAnchor()
+    assert contrast(link.foreground().color(), pages.palette().base().color()) > 3, "read easily"
     pages.follow(QUrl("segmentation.md#in-the-window"))
     assert pages.source().fileName() == "segmentation.md"
     assert pages.section() == "in-the-window"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QPoint, QRect
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QDialog
+from qtpy.QtWidgets import QDialog, QLabel
 
 from napari_stylegan3d.app.toasts import NAME
 from napari_stylegan3d.views.look import Look
+from stylegan3d.errors import ScanError
 
 LONG = "A sentence that takes several lines when the notification is opened to be read. " * 4
 #: What the captions take at the foot of a view.
@@ -67,3 +70,14 @@ def test_a_notification_is_seen_with_another_view_alone(window, told):
     window.views.looks.change(layout="one", alone="3D")
     place = told("Seen.")
     assert window.views.rect().contains(place)
+
+
+def test_a_notification_goes_when_its_error_is_over_and_no_other_does(window, told):
+    told("Of another plugin.")
+    window.explorer.messages.fail(ScanError("No such scan; check the path."), "opening")
+    toasts = partial(window.views.findChildren, QDialog, NAME)
+    window.wait(lambda: len(toasts()) == 2)
+    window.click("browse.next")
+    window.wait(lambda: len(toasts()) == 1)
+    (left,) = toasts()
+    assert "Of another plugin." in {label.text() for label in left.findChildren(QLabel)}
