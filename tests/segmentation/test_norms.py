@@ -8,7 +8,7 @@ from tolerances import LAYERS
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.person import Person, person_of_dicom, person_of_file
-from stylegan3d.segmentation.changes import expected_changes
+from stylegan3d.segmentation.changes import Change, cells_of, expected_changes
 from stylegan3d.segmentation.curves import curve_of
 from stylegan3d.segmentation.norm_files import read_norms
 from stylegan3d.segmentation.norms import _spread_terms, bundled_norms, fit_norms, norms_from
@@ -160,3 +160,9 @@ def test_age_and_sex_are_read_from_the_files_of_a_scan(tmp_path):
         pytest.approx(50.5, abs=0.01), None
     )
     assert person_of_dicom("soon", "1970", "", "") == Person()
+
+
+def test_a_change_that_is_shown_as_nought_has_no_minus():
+    change = Change("ventricle_ml", 20.0, 19.9999, error=0.5)
+    assert cells_of(change, 2.0)[3:6] == ("+0.00", "+0.0", "+0.0")
+    assert "+0.00 ml (+0.0 %, +0.0 % a year)" in change.words(2.0)

@@ -70,8 +70,8 @@ class Change:
         line += f", {change_text(self.name, self.change)} {unit}".rstrip()
         if self.percent is not None:
             a_year = self.percent_per_year(years)
-            line += f" ({self.percent:+.1f} %"
-            line += ")" if a_year is None else f", {a_year:+.1f} % a year)"
+            line += f" ({self.percent:+z.1f} %"
+            line += ")" if a_year is None else f", {a_year:+z.1f} % a year)"
         if self.error is not None:
             limit = change_text(self.name, self.error)[1:]
             line += (
@@ -84,7 +84,7 @@ class Change:
 
 def change_text(name: str, change: float) -> str:
     """A change with its sign, as it is shown everywhere."""
-    return f"{change:+.1f}" if unit_of(name) == "%" or abs(change) >= 10 else f"{change:+.2f}"
+    return f"{change:+z.1f}" if unit_of(name) == "%" or abs(change) >= 10 else f"{change:+z.2f}"
 
 
 def cells_of(change: Change, years: float | None) -> tuple[str, ...]:
@@ -99,8 +99,8 @@ def cells_of(change: Change, years: float | None) -> tuple[str, ...]:
         value_text(name, change.first),
         value_text(name, change.second),
         change_text(name, change.change),
-        "" if percent is None else f"{percent:+.1f}",
-        "" if a_year is None else f"{a_year:+.1f}",
+        "" if percent is None else f"{percent:+z.1f}",
+        "" if a_year is None else f"{a_year:+z.1f}",
         "" if change.error is None else change_text(name, change.error).replace("+", "±"),
         "" if change.expected is None else change_text(name, change.expected),
     )
