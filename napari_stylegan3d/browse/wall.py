@@ -16,6 +16,7 @@ from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.seeds import DICE_BELOW, LARGEST_SEED
 from napari_stylegan3d.widgets.text import _, ngettext
+from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Wall(QDialog):
             Cell(
                 recipe,
                 str(recipe.source.seed),
-                _("Brain {seed}").format(seed=recipe.source.seed),
+                describe_source(recipe.source),
                 recipe in starred,
             )
             for recipe in self.recipes()

@@ -11,6 +11,7 @@ from napari_stylegan3d.core.gallery import Gallery, PictureButton
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.recipe.description import describe_source
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QObject
@@ -98,12 +99,6 @@ class FavouriteGroups(QWidget):
 
 
 def _told(recipe: Recipe) -> str:
-    seed = recipe.source.seed
-    text = (
-        _("Brain {seed}").format(seed=seed)
-        if seed is not None
-        else str(recipe.source.path).rsplit("/", 1)[-1]
-    )
     parts = [_("mixed")] if recipe.mix is not None and any(recipe.mix.strength) else []
     parts += [_("edited")] if recipe.edits else []
-    return ", ".join([text, *parts])
+    return ", ".join([describe_source(recipe.source), *parts])

@@ -18,6 +18,7 @@ from napari_stylegan3d.widgets.elided import NameCombo
 from napari_stylegan3d.widgets.seeds import SeedPicker
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.mixing import PRESETS, solo, strengths
 from stylegan3d.recipe.recipe import Mix, Recipe, Source
 
@@ -178,14 +179,10 @@ class MixPanel(Panel):
 
     def name_of(self, source: Source) -> str:
         """What a source is called."""
-        if source.kind == "seed":
-            return _("Random brain {seed}").format(seed=source.seed)
         projected = self.session.find_projected(source)
         if projected:
             return _("Projected {name}").format(name=projected.name)
-        return _("Latent {name}").format(
-            name=str(source.path).replace(chr(92), "/").rsplit("/", 1)[-1]
-        )
+        return describe_source(source)
 
     def _list_sources(self, current: Source) -> None:
         with QSignalBlocker(self.source):

@@ -20,9 +20,9 @@ PROJECTED = "Projected"
 def describe_recipe(recipe: Recipe) -> str:
     """A recipe in words, such as "Seed 12, mixed with seed 7, Ventricle volume +1.5 sd"."""
     whole = recipe.is_edited_scan and recipe.detail is not None and recipe.detail.strength == 1
-    words = [f"Scan {_stem(recipe.source)}" if whole else _source(recipe.source)]
+    words = [f"Scan {_stem(recipe.source)}" if whole else describe_source(recipe.source)]
     if recipe.mix is not None and any(recipe.mix.strength):
-        words.append(f"mixed with {_lower(_source(recipe.mix.source))}")
+        words.append(f"mixed with {_lower(describe_source(recipe.mix.source))}")
     words += [_edit(edit) for edit in recipe.edits if edit.strength]
     if recipe.worn_detail is not None and not whole:
         words.append(_lower(_detail(recipe.worn_detail)))
@@ -53,7 +53,7 @@ def describe_changes(recipe: Recipe, *, amounts: bool = True) -> str:
     """
     words = []
     if recipe.mix is not None and any(recipe.mix.strength):
-        words.append(f"mixed with {_lower(_source(recipe.mix.source))}")
+        words.append(f"mixed with {_lower(describe_source(recipe.mix.source))}")
     edits = [edit for edit in recipe.edits if edit.strength]
     words += [_edit(edit) if amounts else _name(edit) for edit in edits]
     detail = recipe.worn_detail
@@ -84,7 +84,7 @@ def describe_change(
         return describe_recipe(after)
     told: list[str] = []
     if before.source != after.source:
-        told.append(_source(after.source))
+        told.append(describe_source(after.source))
     if before.label != after.label:
         told.append(_label(after.label))
     told += _truncation(before, after)
@@ -101,7 +101,8 @@ def describe_change(
     return ", ".join(told) or NO_CHANGE
 
 
-def _source(source: Source) -> str:
+def describe_source(source: Source) -> str:
+    """What a source is called: "Seed 7", "Projected sub-04", "Latent mean"."""
     if source.seed is not None:
         return f"Seed {source.seed}"
     # A synthetic brain that resembles a scan must not be called one.
@@ -142,7 +143,7 @@ def _mix(before: Mix | None, after: Mix | None, groups: Mapping[tuple[int, ...],
     if after is None:
         return ["Removed: mix"]
     if before is not None and before.source != after.source:
-        return [f"Mixed with {_lower(_source(after.source))}"]
+        return [f"Mixed with {_lower(describe_source(after.source))}"]
     if before is None:
         before = Mix(after.source, (0.0,) * len(after.strength))
     changed = [

@@ -40,8 +40,8 @@ def test_the_pictures_are_of_both_brains_and_their_mix(mixing):
     mixing.wait(lambda: shown["result"].recipe == mixing.recipe)
     assert shown["first"].recipe == mixing.recipe.replace(mix=None)
     assert shown["second"].recipe.source == Source("seed", 5)
-    assert mixing.find("mix.first").text() == "A: Random brain 2"
-    assert mixing.find("mix.second").text() == "B: Random brain 5"
+    assert mixing.find("mix.first").text() == "A: Seed 2"
+    assert mixing.find("mix.second").text() == "B: Seed 5"
     shown["second"].click()
     assert set(strength(mixing)) == {1.0}
     shown["first"].click()
