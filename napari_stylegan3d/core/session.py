@@ -470,11 +470,13 @@ class Session(QObject):
         return self._is_mine(case.model) and self.generator.space.same_as(case.aligned.space)
 
     def _told_apart(self, case: Case) -> Case:
-        """Make names unique: add the folder if another patient's file has the same name."""
-        others = (c for c in self.cases if c.name == case.name and c.sha256 and case.sha256)
-        if case.path is None or all(other.sha256 == case.sha256 for other in others):
-            return case
-        return dataclasses.replace(case, name=f"{case.name} ({case.path.parent.name})")
+        """Number a name that another file has; its folder may name a patient."""
+        known = [(other.name, other.sha256) for other in self.cases if other.sha256]
+        name, number = case.name, 1
+        while case.sha256 and any(n == name and sha != case.sha256 for n, sha in known):
+            number += 1
+            name = f"{case.name} ({number})"
+        return dataclasses.replace(case, name=name)
 
     def _update_later(self, case: Case) -> None:
         """Update a case that is not the current one in its last step of the history."""

@@ -293,6 +293,10 @@ def test_only_the_scan_that_was_projected_is_edited(
         (["edit", "--scan", scan], "--seed or --latent"),
         (["generate", "--recipe", projected / FILES[1], "--scan", scan], "no edit to apply"),
         ([*mixed, "--scan", tmp_path / "missing.nii"], "missing.nii"),
+        (
+            ["edit", *latent, "--edit", "PC 1=1", "--scan", scan, "--detail", "0"],
+            "--scan has no effect",
+        ),
     ):
         result = run(*words, *model)
         assert result.status == 2, words

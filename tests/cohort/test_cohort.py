@@ -239,8 +239,10 @@ def test_scans_of_the_same_name_have_folders_of_their_own(tmp_path):
     assert items[2].name == "lesion"
     assert items[2].mask == tmp_path / "anna" / "mask.nii.gz"
     assert find_items([paths[0], paths[0]])[0].name == "T1"
-    # No more of the way to them than tells them apart: folders name people.
-    assert [item.name for item in find_items(paths)] == ["anna-T1.nii.gz", "bert-T1.nii.gz"]
+    # Folders name people.
+    assert [item.name for item in find_items(paths)] == ["T1-1", "T1-2"]
+    also = [touch(tmp_path / "carl" / "T1-1.nii.gz"), *paths]
+    assert [item.folder for item in find_items(also)] == ["T1-1", "T1-2", "T1-3"]
     one = [touch(tmp_path / f"carl_{kind}.nii.gz") for kind in ("T1w", "T2w")]
     assert [item.name for item in find_items(one)] == [path.name for path in one]
     beside = [touch(tmp_path / "c" / name) for name in ("a.nii", "a.mgz")]

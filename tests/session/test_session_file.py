@@ -19,6 +19,7 @@ import pytest
 from stylegan3d.errors import SessionError
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
+from stylegan3d.scans.cache import StepCache
 from stylegan3d.session import store
 from stylegan3d.session.archive import SUFFIX, pack, unpack
 from stylegan3d.session.file import FILE, Favourite, SessionState, decode, encode, read_session
@@ -30,6 +31,8 @@ from stylegan3d.session.store import (
     mark_closed,
     tidy,
 )
+from stylegan3d.storage.files import atomic_write_bytes
+from stylegan3d.storage.leftovers import temporary_folder
 from stylegan3d.storage.locks import NoLocks
 
 MODEL = MadeWith("a" * 64, "tiny")
@@ -224,14 +227,26 @@ def test_a_session_belongs_to_one_window_until_it_is_left(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
-def test_sessions_are_for_the_user_alone(tmp_path):
+def test_sessions_caches_and_temporary_folders_are_for_the_user_alone(tmp_path):
+    cache = tmp_path / "cache"
     before = os.umask(0o022)
     try:
+        cache.mkdir()
+        StepCache(cache).put("pose", turn=np.eye(4))
         mine = SessionFolder(tmp_path / "sessions")
-        mine.make()
+        mine.write(state_with())
+        with temporary_folder() as passing:
+            atomic_write_bytes(passing / "below" / "a", b"1")
+            made = [cache, mine.base, passing]
+            made += [path for folder in made for path in folder.rglob("*")]
+            modes = {path.name: path.stat().st_mode & 0o777 for path in made if path.is_file()}
+            assert set(modes) == {"pose.step.npz", FILE, OWNER, "a"}
+            assert set(modes.values()) == {0o600}
+            assert {path.stat().st_mode & 0o777 for path in (*made[:3], mine.path)} == {0o700}
+        atomic_write_bytes(tmp_path / "saved", b"1")
+        assert (tmp_path / "saved").stat().st_mode & 0o777 == 0o644
     finally:
         os.umask(before)
-    assert [path.stat().st_mode & 0o777 for path in (mine.base, mine.path)] == [0o700, 0o700]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is noted once and for all")

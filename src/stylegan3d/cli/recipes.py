@@ -122,6 +122,10 @@ def _detailed(recipe: Recipe, written: Volumes) -> Recipe:
     of, strength = written.detail_of, written.detail
     if of is None and strength is None and (written.scan is None or recipe.detail is not None):
         return recipe
+    if strength == 0 and written.scan is not None:
+        raise RecipeError(
+            "--detail 0 leaves the scan out, so --scan has no effect: more detail or no --scan."
+        )
     source = recipe.source if of is None else Source.from_file(of)
     if source.kind != "projected":
         raise RecipeError(

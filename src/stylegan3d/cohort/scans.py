@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from stylegan3d.errors import StyleGAN3DError
@@ -159,20 +160,28 @@ def lines_of(path: Path) -> list[tuple[Path, Path | None]]:
 
 
 def named(items: list[Item]) -> list[Item]:
-    """Name items by their files, with as many of their folders as tell them apart.
+    """Name items by their files, and number those of one name: their folders may name patients.
 
     Results of a file with a BIDS name that is there once go where BIDS has them.
     """
     stems = Counter(same_place(scan_stem(item.path)) for item in items if not item.name)
-    taken = Counter(same_place(item.name) for item in items if item.name)
-    ends = _ends(item.path for item in items if not item.name)
+    files = Counter(same_place(path.name) for path in {item.path for item in items})
+    taken = {same_place(item.name) for item in items if item.name}
+    numbered: dict[Path, str] = {}
     found = []
     for item in items:
         if not item.name:
             name = scan_stem(item.path)
             folder = place_of(name)
-            if stems[same_place(name)] > 1 or taken[same_place(name)]:
-                folder = name = _told_apart(item.path, ends)
+            if stems[same_place(name)] > 1 or same_place(name) in taken:
+                if item.path not in numbered:
+                    if files[same_place(item.path.name)] == 1:  # a.nii beside a.mgz
+                        name = re.sub(r"[^\w.-]+", "-", item.path.name).strip("-.")
+                    else:
+                        name = _numbered(name, taken | set(stems))
+                    numbered[item.path] = name
+                    taken.add(same_place(numbered[item.path]))
+                folder = name = numbered[item.path]
             item = replace(item, name=name, folder=folder or name)
         found.append(item)
     alone = [item.folder in (item.name, place_of(item.name)) for item in found]
@@ -188,15 +197,6 @@ def named(items: list[Item]) -> list[Item]:
     return found
 
 
-def _ends(paths: Iterable[Path]) -> Counter[tuple[str, ...]]:
-    """How many of these paths end with the same parts, for every number of them."""
-    folded = [tuple(map(same_place, path.parts)) for path in set(paths)]
-    return Counter(parts[-n:] for parts in folded for n in range(1, len(parts) + 1))
-
-
-def _told_apart(path: Path, ends: Mapping[tuple[str, ...], int]) -> str:
-    """A file's name with as few of its folders as no other path of `ends` ends with."""
-    parts, count = tuple(map(same_place, path.parts)), 1
-    while count < len(parts) and ends[parts[-count:]] > 1:
-        count += 1
-    return re.sub(r"[^\w.-]+", "-", "-".join(path.parts[-count:])).strip("-.")
+def _numbered(name: str, taken: Collection[str]) -> str:
+    """A name with the first number that makes it none of `taken`."""
+    return next(numbered for k in count(1) if same_place(numbered := f"{name}-{k}") not in taken)

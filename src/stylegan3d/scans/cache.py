@@ -15,6 +15,7 @@ import numpy as np
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
+from stylegan3d.storage.private import make_private
 from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
 
 # Increase whenever a step's result changes, to invalidate older entries.
@@ -33,8 +34,8 @@ class StepCache:
     Parameters
     ----------
     folder : path-like or None
-        Created when the first entry is written, readable only by the user. It contains masks and
-        poses under hashes, no names.
+        Made when the first entry is written, or tightened, so that only the user can read it. It
+        contains masks and poses under hashes, no names.
     """
 
     def __init__(self, folder: str | Path | None) -> None:
@@ -61,7 +62,7 @@ class StepCache:
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # stubs know one keyword
         try:
             with output_errors(self.folder):
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # private
+                make_private(self.folder)
             path = self.folder / f"{key}{SUFFIX}"
             atomic_write_bytes(path, content.getvalue(), overwrite=True)
         except OutputError as error:

@@ -25,6 +25,7 @@ from stylegan3d.storage.files import atomic_write_bytes, output_errors
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.leftovers import DAY_S, age_s, host_tag, process_began, sweep
 from stylegan3d.storage.locks import NoLocks, try_lock, unlock
+from stylegan3d.storage.private import make_private
 
 OWNER, LONGEST_OWNER = "owner.json", 10_000
 #: Number of closed sessions that are kept.
@@ -65,8 +66,8 @@ class SessionFolder:
         """Make the folder, unless it is there; OutputError if it cannot be."""
         if not self.exists:
             with output_errors(self.path):
-                self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self.path.mkdir(mode=0o700, exist_ok=True)
+                make_private(self.base)
+                make_private(self.path)
                 self._own()
         return self.path
 
@@ -92,6 +93,7 @@ class SessionFolder:
             If it is damaged, or another window was quicker.
         """
         read_session(other)
+        make_private(self.base)
         mine = self.base / _new_name()
         try:
             os.rename(other, mine)
@@ -118,7 +120,9 @@ class SessionFolder:
     def _own(self) -> None:
         pid = os.getpid()
         owner = {"pid": pid, "began": process_began(pid), "host": host_tag(), "locked": True}
-        file = (self.path / OWNER).open("w", encoding="utf-8")
+        owned = self.path / OWNER
+        owned.touch(0o600)
+        file = owned.open("w", encoding="utf-8")
         try:
             try_lock(file)
         except NoLocks:
@@ -164,6 +168,7 @@ def tidy(base: Path, most: int = KEPT) -> None:
 def mark_closed(kept: Kept) -> None:
     """Stop offering a session for recovery; it can still be opened."""
     closed = dataclasses.replace(kept.state, closed=True)
+    make_private(kept.folder)
     atomic_write_bytes(kept.folder / FILE, encode(closed, kept.folder), overwrite=True)
 
 

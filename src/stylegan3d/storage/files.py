@@ -19,6 +19,7 @@ from typing import IO, Any
 from stylegan3d.errors import OutputError
 from stylegan3d.storage import names
 from stylegan3d.storage.leftovers import hidden_name, sweep_once
+from stylegan3d.storage.private import new_file_mode
 
 #: More than a quota or a limit allows; Windows has no quotas of this kind.
 _TOO_MUCH = (errno.EFBIG, getattr(errno, "EDQUOT", errno.EFBIG))
@@ -146,7 +147,7 @@ class _Noting(io.FileIO):
 
     def __init__(self, path: Path) -> None:
         self.refusal: OSError | None = None
-        super().__init__(path, "xb")
+        super().__init__(path, "xb", opener=_opened_new)
 
     def write(self, data: Any, /) -> int:
         """Write all of it."""
@@ -217,13 +218,15 @@ def _make_folder(folder: Path, made: list[Path]) -> None:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    """Write a new file with the permissions any new file gets (tempfile's are for the owner)."""
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, 0o666)
-    with open(descriptor, "wb") as file:
+    """Write a new file with the permissions that files get there (tempfile's are its own)."""
+    with open(path, "xb", opener=_opened_new) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _opened_new(path: str, flags: int) -> int:
+    return os.open(path, flags, new_file_mode(Path(path)))
 
 
 def _keep_old(path: Path) -> Path:

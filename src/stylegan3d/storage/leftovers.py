@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from stylegan3d.storage.private import make_private
+
 #: Folders made by `temporary_folder` begin with this.
 PREFIX = "stylegan3d-"
 #: Age at which files of another machine's process are considered abandoned.
@@ -48,7 +50,8 @@ def new_temporary_folder() -> Path:
     """A folder that the caller removes; after a crash `sweep_temporary` does."""
     sweep_temporary()
     folder = Path(tempfile.gettempdir()) / f"{PREFIX}{_mine()}"
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700)  # refused if it is there: it may be another user's
+    make_private(folder)
     return folder
 
 

@@ -276,7 +276,7 @@ def test_two_patients_whose_files_have_one_name_are_told_apart(window, patients,
     other.write_bytes(patients[1].read_bytes())
     first = project(window, patients[0])
     window.explorer.open_scan(other)
-    window.wait(lambda: text(window, "project.name") == "sub-07 (site-b)")
+    window.wait(lambda: text(window, "project.name") == "sub-07 (2)")
     window.choose("project.budget", "draft")
     window.click("project.start")
     window.wait(lambda: len(window.session.projected) == 2)
