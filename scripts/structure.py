@@ -282,7 +282,7 @@ class Structure:
                 len(self.between_subjects),
                 "",
             ),
-            ("arrows between rooms, those of the plugin too", "", len(self.arrows), ""),
+            ("arrows between rooms, each room of the plugin by itself", "", len(self.arrows), ""),
             ("modules at the engine's root", "at most 8", engine, ""),
             ("modules at the plugin's root", "at most 4", plugin, ""),
             ("entries of docstrings without a type", "0", len(self.untyped), ""),
@@ -300,7 +300,7 @@ def main() -> int:
     found = Structure.read()
     lines = sum(len(f.read_text(encoding="utf-8").splitlines()) for f in found.files.values())
     print(found.table)
-    print(f"\n{len(found.files)} files, {lines} lines, {found.deferred} imports inside functions")
+    print(f"\n{len(found.files)} files, {lines:,} lines, {found.deferred} imports inside functions")
     if args.arrows:
         for (a, b), drawn in sorted(found.upward.items()):
             print(f"\n{'.'.join(a)} -> {'.'.join(b)}")

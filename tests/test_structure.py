@@ -12,7 +12,7 @@ import pytest
 STRUCTURE = Path(__file__).parents[1] / "scripts" / "structure.py"
 ENGINE, PLUGIN = "stylegan3d", "napari_stylegan3d"
 #: The one file that uses what vispy keeps to itself: it draws a canvas larger than its window.
-PRIVATES = "view_pictures.py"
+PRIVATES = "canvases.py"
 
 
 @pytest.fixture(scope="module")

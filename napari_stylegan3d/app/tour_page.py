@@ -11,50 +11,52 @@ LARGEST = SIZES[-1]
 #: The smallest window, at 100 %: no picture is taken of larger letters on a smaller screen.
 SMALLEST = (960, 500)
 SCALES = (1.0, 1.5, 2.0)
+#: Of a picture of the page; wider ones are reduced.
+WIDEST_PX = 1920
 THEMES = ("dark", "light")
 HEAD = """# The window in pictures
 
-Every panel, window and state of the explorer, as the program itself photographs them (`make docs`).
-The patient is a bundled sample; all other brains are synthetic. The [user guide](user-guide.md)
-explains what is seen here.
+Every panel, window and state of the explorer, in screenshots that the program takes itself
+(`make docs`). The patient is a bundled sample; all other brains are synthetic. The
+[user guide](user-guide.md) explains what the screenshots show.
 """
 #: Section, then name and caption of each picture.
 SCREENS = {
     "Start": {
-        "no-model": "The model was not found: the message says what to do; the views are empty.",
+        "no-model": "The model was not found. The message says what to do; the views are empty.",
         "loading": "A model is being loaded; the panels wait for it.",
-        "welcome": "The first start: three steps over the 3D view.",
+        "welcome": "The first start: three steps to begin with, shown over the 3D view.",
         "worked-case": "The worked case points to the control of each step.",
     },
     "Panels": {
-        "browse": "Browse: number, variety and position on the latent map.",
-        "browse-more": "Browse, further down: walk, fine texture, privacy, the model.",
+        "browse": "Browse: seed number, variety and position on the latent map.",
+        "browse-more": "The lower part of Browse: walk, fine texture, privacy, model.",
         "project": "Project, before a scan is open.",
-        "mix": "Mix: coarse structures of one brain, fine ones of another.",
-        "directions": "Directions: two standard deviations along the first.",
+        "mix": "Mix: the coarse structures of one brain and the fine ones of another.",
+        "directions": "Directions: age raised by two standard deviations.",
         "compare": "Compare: side by side, cameras and crosshair linked.",
         "export": "Export: volume, latent, pictures, report, film, recipe.",
         "measure": "Measure: volumes for a woman of 50, and tissues in colour.",
-        "regions": "Measure, further down: regions with left, right and asymmetry.",
-        "labels": "Labels: tissues of the brain, to paint or resize.",
+        "regions": "The lower part of Measure: regions with left, right and asymmetry.",
+        "labels": "Labels: the tissues of the brain, which can be painted or resized.",
         "favourites": "Favourites in the strip below the views.",
     },
     "A patient": {
         "reading": "A scan is being read.",
-        "refused": "A scan that is refused: one sentence says why.",
+        "refused": "A scan was refused; one sentence says why.",
         "scan": "A scan is open, not yet aligned.",
-        "aligned": "The scan aligned to the model, and its preparation.",
-        "projecting": "Projecting: phase, step and remaining time.",
-        "cancelled": "Projecting was cancelled: the scan is shown as before.",
+        "aligned": "The scan aligned to the model, with the steps of its preparation.",
+        "projecting": "Projection: phase, step and remaining time.",
+        "cancelled": "The projection was cancelled; the scan is shown as before.",
         "verdict": "Projected: the scan and the verdict.",
         "model-brain": "The synthetic brain most similar to the scan.",
         "unusual": "Unusual: where the scan differs from what the model expects.",
-        "edited": "The scan itself, 20 years older.",
-        "movement": "Movement: where tissue grows and shrinks.",
-        "second": "A second image over the scan: here the aged scan saved before.",
-        "visits": "Two visits: the change of each volume; bold where it exceeds the error.",
-        "visits-map": "The change of local volume over the scan.",
-        "error": "A file that does not exist.",
+        "edited": "The scan edited to look 20 years older.",
+        "movement": "Movement: where tissue has grown and where it has shrunk.",
+        "second": "A second image over the scan: here the aged scan, saved before.",
+        "visits": "Two visits: change of each volume, bold where it exceeds the test-retest error.",
+        "visits-map": "The local change of volume, in colour over the scan.",
+        "error": "An error message: the file does not exist.",
     },
     "Compare and look": {
         "curtain": "Curtain: A to the left of the line, B to the right.",
@@ -69,10 +71,10 @@ SCREENS = {
         "wall": "The wall of numbered brains.",
         "matrix": "The mixing matrix.",
         "new-direction": "A direction of your own, from favourites or a table.",
-        "groups": "Comparing groups of people.",
+        "groups": "Groups of people: the window that compares them.",
         "settings": "View settings.",
         "keys": "Keys and mouse gestures (F1).",
-        "guide": "The user guide at the section of a panel.",
+        "guide": "The user guide, opened at the section on a panel.",
     },
 }
 
@@ -103,20 +105,22 @@ def page() -> str:
     lines = [HEAD]
     for section, pictures in SCREENS.items():
         lines.append(f"## {section}\n")
-        lines += [f"{caption}\n\n{_image(name, caption)}\n" for name, caption in pictures.items()]
-    lines.append("## Sizes of screen\n")
+        lines += [f"{caption}\n\n{_image(name)}\n" for name, caption in pictures.items()]
+    lines.append("## Screen sizes\n")
     lines.append(
-        "The window fills the screen; the system shows letters and controls at 100, 150 or 200 %.\n"
-        f"The window needs {', '.join(map(_needs, SCALES))}.\n"
+        "The window fills the screen; the system's display scale is 100, 150 or 200 %. The window\n"
+        f"needs {', '.join(map(_needs, SCALES))}.\n"
+        f"Pictures of wider screens are stored {WIDEST_PX} pixels wide, so that text looks\n"
+        "smaller there, and less sharp, than on the screen.\n"
     )
     for size in SIZES:
         across = " x ".join(map(str, size))
-        lines.append(f"### {across}\n")
+        reduced = f", reduced to {_reduced(*size)}" if size[0] > WIDEST_PX else ""
+        lines.append(f"### {across}{reduced}\n")
         for theme in THEMES:
             for scale in (scale for scale in SCALES if fits(size, scale)):
-                seen = f"{100 * scale:.0f} %, {theme} theme"
-                picture = _image(size_name(*size, scale, theme), f"{across} at {seen}")
-                lines.append(f"{seen}:\n\n{picture}\n")
+                picture = _image(size_name(*size, scale, theme))
+                lines.append(f"{100 * scale:.0f} %, {theme} theme:\n\n{picture}\n")
     return "\n".join(lines)
 
 
@@ -125,5 +129,10 @@ def _needs(scale: float) -> str:
     return f"{width} x {height} pixels at {100 * scale:.0f} %"
 
 
-def _image(name: str, caption: str) -> str:
-    return f"![{caption.rstrip('.')}]({(FOLDER / name).as_posix()}.webp)"
+def _reduced(width: int, height: int) -> str:
+    return f"{WIDEST_PX} x {round(height * WIDEST_PX / width)}"
+
+
+def _image(name: str) -> str:
+    # The caption above says what it shows: a screen reader would read the same text twice.
+    return f"![]({(FOLDER / name).as_posix()}.webp)"

@@ -15,6 +15,7 @@ from napari_stylegan3d.app.tour_page import (
     PAGE,
     SIZES,
     THEMES,
+    WIDEST_PX,
     fits,
     names,
     page,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QPixmap
     from qtpy.QtWidgets import QWidget
 
-#: Of the pictures: WebP, no wider than this.
-WIDEST_PX, QUALITY = 1920, 62
+#: Of the pictures, which are WebP.
+QUALITY = 62
 
 
 class Screens(Tour):

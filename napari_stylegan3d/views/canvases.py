@@ -1,13 +1,15 @@
-"""Additional canvases."""
+"""Additional canvases, and what napari and vispy offer no public way to do with a canvas."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from napari.components import ViewerModel
 from napari.qt import QtViewer
 from napari.utils.action_manager import action_manager
+from vispy.scene import SceneCanvas
 
 from napari_stylegan3d.views.arrangement import SMALLEST
 
@@ -47,3 +49,26 @@ def finish_in_own_context(canvas: QtViewer) -> None:
                 finish()
 
     scene.context.finish = in_own
+
+
+@contextmanager
+def drawn_at(scene: SceneCanvas, width: int, height: int) -> Iterator[None]:
+    """Let a canvas draw at another size than its window's for the length of the block.
+
+    `SceneCanvas.render` takes a size, but draws into it with a viewport of the window's physical
+    size, which vispy asks of its backend and offers no public way to set.
+
+    Parameters
+    ----------
+    scene : SceneCanvas
+        The canvas.
+    width, height : int
+        Size in pixels.
+    """
+    backend = scene._backend
+    backend._vispy_get_physical_size = lambda: (width, height)
+    try:
+        yield
+    finally:
+        del backend._vispy_get_physical_size
+        scene.update()

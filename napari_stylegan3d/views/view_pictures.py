@@ -13,6 +13,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QImage, QPainter, QRegion
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.views.canvases import drawn_at
+
 if TYPE_CHECKING:
     from napari.qt import QtViewer
 
@@ -89,13 +91,7 @@ def _possible(width: int, height: int, scale: float) -> float:
 def _drawn(canvas: QtViewer, width: int, height: int) -> QImage:
     """Render a canvas with OpenGL at a size in pixels."""
     scene = canvas.canvas.events.source
-    backend = scene._backend
-    # vispy takes the size from the window.
-    backend._vispy_get_physical_size = lambda: (width, height)
-    try:
+    with drawn_at(scene, width, height):
         pixels = np.ascontiguousarray(scene.render(size=(width, height), alpha=False))
-    finally:
-        del backend._vispy_get_physical_size
-        scene.update()
     image = QImage(pixels.data, width, height, 3 * width, QImage.Format.Format_RGB888)
     return image.convertToFormat(QImage.Format.Format_RGB32)
