@@ -12,6 +12,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from private import private_in
+from qtpy.QtWidgets import QApplication
 from tolerances import FLOAT32, SUMS
 
 from stylegan3d import scans
@@ -71,7 +73,7 @@ def assert_is_about(window, case: Any) -> None:
     assert text(window, "project.patient") == case.name
     assert text(window, "project.ssim") == f"{case.similarity['ssim']:.3f}"
     assert text(window, "project.sentence") == case.trust["sentence"]
-    assert f"({case.aligned.quality:.2f})" in text(window, "project.quality")
+    assert f"(correlation {case.aligned.quality:.2f})" in text(window, "project.quality")
     for note in case.remarks:
         assert note in text(window, "project.notes") or case.trust["sentence"] in note
     assert window.explorer.comparison.scan_path == case.path
@@ -270,12 +272,34 @@ def test_a_scan_dropped_during_a_projection_changes_nothing(window, patients, no
     assert text(window, "project.name") == "sub-07"
 
 
-def test_two_patients_whose_files_have_one_name_are_told_apart(window, patients, tmp_path):
-    other = tmp_path / "site-b" / patients[0].name
-    other.parent.mkdir()
-    other.write_bytes(patients[1].read_bytes())
-    first = project(window, patients[0])
-    window.explorer.open_scan(other)
+def hand_on(window, out: Path) -> None:
+    """Report, picture, recipe, link and session of what is shown, and the captions, in a folder."""
+    out.mkdir()
+    window.explorer.panel("Export")
+    window.find("export.folder").setText(str(out))
+    window.choose("export.picture_view", "lightbox-axial")
+    for button in ("export.report", "export.screenshot"):
+        window.click(button)
+        window.wait(lambda: not window.explorer.exporting.job.running)
+    for button in ("export.copy_command", "export.copy_json", "history.copy_link"):
+        window.click(button)
+        (out / f"{button}.txt").write_text(QApplication.clipboard().text())
+    (out / "captions.txt").write_text("\n".join(window.captions))
+    window.explorer.sessions.save_as(out / "session.sg3d")
+    window.wait((out / "session.sg3d").exists)
+    window.explorer.panel("Project")
+
+
+def test_two_patients_whose_files_have_one_name_are_told_apart_without_their_folders(
+    window, patients, tmp_path, caplog
+):
+    caplog.set_level("DEBUG")
+    files = [tmp_path / name / "19700101" / "sub-07_T1w.nii.gz" for name in ("JANE^A", "JANE^B")]
+    for file, scan in zip(files, patients, strict=False):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(scan.read_bytes())
+    first = project(window, files[0])
+    window.explorer.open_scan(files[1])
     window.wait(lambda: text(window, "project.name") == "sub-07 (2)")
     window.choose("project.budget", "draft")
     window.click("project.start")
@@ -284,6 +308,11 @@ def test_two_patients_whose_files_have_one_name_are_told_apart(window, patients,
     second = window.session.projected[-1]
     assert_is_about(window, second)
     assert first.source.path != second.source.path, "each latent has a file of its own"
+    out = tmp_path / "out"
+    hand_on(window, out)
+    (out / "log.txt").write_text(caplog.text)
+    assert len(list(out.glob("*run-2*"))) >= 5, "report, picture, latent"
+    assert private_in(out) == set()
     window.session.go_to(entry_of(window, first))
     window.settle()
     assert_is_about(window, first)
