@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.jobs import Unsharp
+from napari_stylegan3d.core.jobs import Made, Unsharp
 from napari_stylegan3d.core.whose import (
     EDITED_MINUS_SCAN,
     FILLED,
@@ -56,8 +56,9 @@ class Comparison(QObject):
         self.picture: Picture | None = None
         self.recipe: Recipe | None = None
         #: The volume of the view "painted".
-        self.painted: tuple[Provenance, np.ndarray] | None = None
-        self._painted_scan: Unsharp | None = None
+        self.painted: Made | None = None
+        #: That of the view "filled"; None until there is one of the newest picture.
+        self.filled: Made | None = None
         #: The latest pictures with voxels of the scan's size, by what they are shown as.
         self._sharp: deque[tuple[object, Upright]] = deque(maxlen=SHARP_KEPT)
         self._placed: AlignedScan | None = None
@@ -123,7 +124,7 @@ class Comparison(QObject):
         """Another model was opened; its first picture is not rendered yet."""
         self.outline.hide()
         self.picture, self.recipe = None, None
-        self.painted, self._painted_scan = None, None
+        self.painted = self.filled = None
         self._sharp.clear()
 
     def place(self, picture: Picture) -> None:
@@ -135,20 +136,17 @@ class Comparison(QObject):
         """Show the newest picture itself; draw it again if it is shown already."""
         self.session.look(self.session.shown.what if self.is_picture else "recipe")
 
-    def show_painted(
-        self, provenance: Provenance, volume: np.ndarray, scan: Unsharp | None = None
-    ) -> None:
-        """Show a brain generated from labels, the one before, or their difference.
-
-        `scan` is what was done to a scan, if that is what the volume shows.
-        """
-        self.painted, self._painted_scan = (provenance, volume), scan
+    def show_painted(self, painted: Made) -> None:
+        """Show a brain generated from labels, the one before, or their difference."""
+        self.painted = painted
         self.session.look("painted")
 
     def show_filled(self, case: Case, volume: np.ndarray) -> None:
         """Show the filled-in scan of a case, while that view is open."""
         if case is self.session.result and self.session.shown.what == "filled":
-            self._show_volume(Provenance("edited", case.name, FILLED), volume)
+            told = Provenance("edited", case.name, FILLED)
+            self.filled = Made("", told, volume, case.aligned)
+            self._show_volume(told, volume)
 
     def show_search(self, case: Case, kind: Kind, volume: np.ndarray) -> None:
         """Show the intermediate result of a projection, unless another case is shown."""
@@ -175,7 +173,7 @@ class Comparison(QObject):
         """The scan that is shown, and what was done to it."""
         view = self.view
         if view == "painted":
-            return self._painted_scan
+            return None if self.painted is None else self.painted.scan
         if view == "scan" and (placed := self.session.placed) is not None:
             return Unsharp(placed, placed)
         if view == "unusual" and (case := self.session.result) is not None and case.aligned:
@@ -223,9 +221,8 @@ class Comparison(QObject):
         if what == "search":
             return
         if what == "painted" and self.painted is not None:
-            provenance, volume = self.painted
-            scan = self._painted_scan
-            self._show_volume(provenance, volume, None if scan is None else scan.picture)
+            made, scan = self.painted, self.painted.scan
+            self._show_volume(made.provenance, made.volume, None if scan is None else scan.picture)
         elif what == "scan" and self._show_scan():
             return
         elif what == "unusual" and (case := self.session.result) and case.residual_z is not None:
@@ -241,6 +238,7 @@ class Comparison(QObject):
             )
             self._show_volume(Provenance("difference", case.name, told), volume)
         elif result is not None and self._suits and what == "filled":
+            self.filled = None
             self.pictured.emit()
         elif what == "model" or (what in FOLLOWING and self.session.result and self.session.placed):
             if self._suits:  # else its picture is not rendered yet

@@ -24,6 +24,7 @@ from stylegan3d.render.recipes import render_recipe
 if TYPE_CHECKING:
     import torch
 
+    from napari_stylegan3d.views.captions import Provenance
     from stylegan3d.geometry.frame import Frame
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
@@ -187,6 +188,32 @@ class Unsharp:
     movement: Movement | None = None
     strength: float = 1.0
     volume: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A volume on the model's grid that no recipe alone gives: edited labels, a filled scan.
+
+    Attributes
+    ----------
+    title : str
+        Description, where `provenance` has none.
+    provenance : Provenance
+    volume : ndarray, shape (X, Y, Z)
+    of : Recipe or AlignedScan or None
+        The brain or scan that it was made from, and so whose it is; None for nobody's.
+    before : Made or None
+        What its changes are counted from.
+    scan : Unsharp or None
+        What was done to a scan, if that is what the volume shows.
+    """
+
+    title: str
+    provenance: Provenance
+    volume: np.ndarray
+    of: Recipe | AlignedScan | None = None
+    before: Made | None = None
+    scan: Unsharp | None = None
 
 
 def placed(picture: Picture, generator: Generator) -> Picture:

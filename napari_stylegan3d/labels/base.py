@@ -58,9 +58,10 @@ def of_recipe(
 
 def relabelled(base: Base, fitted: Fitted) -> Base:
     """The generated brain as a base for further edits; its tissues have not been read yet."""
-    title, origin = _("{title}, edited labels").format(title=base.title), base.origin
+    origin = base.origin
     if origin is not None and base.labels is not None:
         edits = (*origin.edits, (base.labels, fitted.labels))
         origin = Origin(origin.recipe, origin.model, edits)
     scan = fitted.scan(base)
-    return Base(title, fitted.volume, base.space, base.edited, origin=origin, scan=scan)
+    volume = fitted.volume
+    return Base(base.title_edited, volume, base.space, base.edited, origin=origin, scan=scan)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from napari_stylegan3d.core.jobs import Made
 from napari_stylegan3d.core.messages import tell_done
 from napari_stylegan3d.core.movement_map import show_movement
 from napari_stylegan3d.core.tissues import index_of, size_ml
@@ -235,19 +236,19 @@ class Relabelling(QObject):
     def _look(self, key: str) -> None:
         if self.base is None or self.fitted is None:
             return
-        before, after = self.base.volume, self.fitted.volume
         if key == "difference":
             told = Provenance("difference", self.base.provenance.name)
-            self.comparison.show_painted(told, after - before)
+            change = self.fitted.volume - self.base.volume
+            self.comparison.show_painted(Made(self.base.title, told, change))
         elif key == "before":
-            self.comparison.show_painted(self.base.provenance, before, self.base.scan)
+            self.comparison.show_painted(self.base.made)
         else:
             self._show_fitted(self.base, self.fitted)
         self._on_view()
         self._tell()
 
     def _show_fitted(self, base: Base, fitted: Fitted) -> None:
-        self.comparison.show_painted(base.edited, fitted.volume, fitted.scan(base))
+        self.comparison.show_painted(fitted.made(base))
 
     def _undo(self) -> None:
         """Back to the labels before the last edit."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_stylegan3d.core.cores import beside_the_window
-from napari_stylegan3d.core.jobs import Unsharp, screen_dtype
+from napari_stylegan3d.core.jobs import Made, Unsharp, screen_dtype
 from napari_stylegan3d.core.tissues import read_tissues
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.captions import NOBODY, Provenance
@@ -83,6 +84,18 @@ class Base:
             return NOBODY
         return Provenance(kind, told.name, ", ".join(filter(None, (told.what, EDITED_LABELS))))
 
+    @property
+    def title_edited(self) -> str:
+        """Description of the brain with edited labels."""
+        return _("{title}, edited labels").format(title=self.title)
+
+    @cached_property
+    def made(self) -> Made:
+        """The brain before its labels are edited, to be shown and measured."""
+        recipe = None if self.origin is None else self.origin.recipe
+        of = self.scan.aligned if recipe is None and self.scan is not None else recipe
+        return Made(self.title, self.provenance, self.volume, of, scan=self.scan)
+
     def with_labels(self, labels: np.ndarray) -> Base:
         """The same brain with its labels."""
         return dataclasses.replace(self, labels=labels)
@@ -120,6 +133,11 @@ class Fitted:
     labels: np.ndarray
     volume: np.ndarray
     movement: Movement | None = None
+
+    def made(self, base: Base) -> Made:
+        """The brain with edited labels, to be shown and measured."""
+        scan, before = self.scan(base), base.made
+        return Made(base.title_edited, base.edited, self.volume, before.of, before, scan)
 
     def scan(self, base: Base) -> Unsharp | None:
         """The scan that it shows, and what was done to that; None for a model's brain."""

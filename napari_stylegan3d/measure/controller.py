@@ -19,16 +19,18 @@ from napari_stylegan3d.measure.panel import as_table
 from napari_stylegan3d.measure.visiting import Visiting
 from napari_stylegan3d.views.display import put, upright
 from napari_stylegan3d.widgets.text import _, of_engine
+from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.segmentation.words import Person
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.jobs import Made
     from napari_stylegan3d.measure.panel import MeasureBox
-    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.scans import AlignedScan
     from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
-    from stylegan3d.segmentation.words import Person
 
 UNPLACED = _("Align the scan first (Project): volumes are measured on the model's grid.")
 
@@ -109,42 +111,60 @@ class Measuring(QObject):
     def _subject(self) -> Subject | None:
         """What is shown, ready to be measured; None while it is not."""
         comparison, recipe = self.comparison, self.comparison.recipe
+        if self.session.shown.what == "search":
+            self._show_nothing()
+            return None
         if comparison.view == "scan":
-            return self._scan()
+            return self._scan(comparison.placed)
+        if comparison.view == "unusual" and (case := self.session.result) is not None:
+            return self._scan(None if case.aligned is None else (case.name, case.aligned))
         if comparison.view == "painted":
-            return self._painted()
+            return self._made(comparison.painted)
         picture, loaded = comparison.picture, self.rendering.loaded
         if picture is None or recipe is None or not comparison.is_current:
             return None
+        if comparison.view == "filled":
+            return self._made(comparison.filled)
         rendered = picture.rendered
         start = start_of(recipe)
         against = "" if start is None else subject_of(self.session, start)
         title = subject_of(self.session, recipe)
         person, key = self.session.person_of(recipe)
-        return Subject(title, rendered.volume, rendered.space, start, loaded, against, person, key)
+        return Subject(title, rendered.volume, rendered.space, person, key, start, loaded, against)
 
-    def _painted(self) -> Subject | None:
-        """The brain generated from edited labels, or the original; None while neither is shown."""
-        painted, generator = self.comparison.painted, self.session.generator
-        if painted is None or generator is None or painted[0].kind == "difference":
+    def _made(self, made: Made | None) -> Subject | None:
+        """A brain with edited labels, the one before, or a filled scan; None for a difference."""
+        generator = self.session.generator
+        if made is None or generator is None or made.provenance.kind == "difference":
             return None
-        title = in_words(painted[0]) or _("Brain with edited labels")
-        return Subject(title, painted[1], generator.space)
+        person, key = self._person_of(made)
+        before = made.before
+        against = "" if before is None else in_words(before.provenance) or before.title
+        title = in_words(made.provenance) or made.title
+        return Subject(title, made.volume, generator.space, person, key, before, against=against)
 
-    def _scan(self) -> Subject | None:
-        """The scan that is shown, on the model's grid."""
-        placed = self.comparison.placed
+    def _person_of(self, made: Made) -> tuple[Person, Hashable | None]:
+        """Who it is, as for the scan or the brain that it was made from."""
+        if isinstance(made.of, Recipe):
+            return self.session.person_of(made.of)
+        return (Person(), None) if made.of is None else self.session.person_in(made.of.scan)
+
+    def _scan(self, placed: tuple[str, AlignedScan] | None) -> Subject | None:
+        """A scan with its name, on the model's grid."""
         if placed is None:
-            self._forget()
-            self.box.show_measured(None, None, UNPLACED)
-            case = self.session.case
-            if case is not None and case.scan is not None:
-                self._show_person(*self.session.person_in(case.scan))
+            self._show_nothing(UNPLACED)
             return None
         name, aligned = placed
         title = _("Scan {name}").format(name=name)
-        person, key = self.session.person_in(aligned.scan)
-        return Subject(title, aligned.volume, aligned.space, person=person, key=key)
+        return Subject(title, aligned.volume, aligned.space, *self.session.person_in(aligned.scan))
+
+    def _show_nothing(self, why: str = "") -> None:
+        """Nothing can be measured of the open scan yet; age and sex can be typed."""
+        self._forget()
+        self.box.show_measured(None, None, why)
+        case = self.session.case
+        if case is not None and case.scan is not None:
+            self._show_person(*self.session.person_in(case.scan))
 
     def _on_measured(self, subject: Subject, measured: Measured) -> None:
         if subject is not self._asked:
@@ -154,7 +174,7 @@ class Measuring(QObject):
         self._show_numbers()
         self._show_labels()
 
-    def _show_person(self, person: Person, key: Hashable) -> None:
+    def _show_person(self, person: Person, key: Hashable | None) -> None:
         """Write age and sex of a person: as typed, else as known."""
         self._whose = key
         self.box.set_person(self.session.persons.get(key, person))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_stylegan3d.core.cores import beside_the_window
-from napari_stylegan3d.core.jobs import Loaded, render_beside
+from napari_stylegan3d.core.jobs import Loaded, Made, render_beside
 from napari_stylegan3d.core.tissues import segmenter
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.display import Upright, upright
@@ -39,26 +39,26 @@ class Subject:
         Intensities.
     space : Space
         Its grid.
-    start : Recipe or None
+    person : Person
+        Whose brain it is, as far as the scan's files or the recipe tell.
+    key : Hashable or None
+        The same for all pictures of one person; None for nobody, of whom nothing is kept.
+    start : Recipe or Made or None
         The brain that its changes are counted from; None if there is none.
     loaded : Loaded or None
         The model to render it with.
     against : str
         Description of the brain that its changes are counted from.
-    person : Person
-        Whose brain it is, as far as the scan's files or the recipe tell.
-    key : str
-        The same for all pictures of one person.
     """
 
     title: str
     volume: np.ndarray
     space: Space
-    start: Recipe | None = None
+    person: Person
+    key: Hashable | None
+    start: Recipe | Made | None = None
     loaded: Loaded | None = None
     against: str = ""
-    person: Person = field(default_factory=Person)
-    key: Hashable = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ class Measurer:
     """Labels and volumes; caches the reference brain of the last comparison."""
 
     def __init__(self) -> None:
-        self._start: tuple[Loaded, Recipe, dict[str, float]] | None = None
+        self._start: tuple[Loaded | None, Recipe | Made, dict[str, float]] | None = None
 
     def __call__(self, subject: Subject) -> Measured:
         """Measure a subject; `StyleGAN3DError` if the networks do not know its grid."""
@@ -136,12 +136,16 @@ class Measurer:
         from stylegan3d.segmentation.numbers import label_brain
 
         start, loaded = subject.start, subject.loaded
-        if start is None or loaded is None:
+        if start is None:
             return None
         if self._start is not None and self._start[0] is loaded and self._start[1] == start:
             return self._start[2]
-        rendered = render_beside((loaded, start)).rendered
-        measures = label_brain(rendered.volume, rendered.space).measures
+        if isinstance(start, Made):
+            volume = start.volume
+        else:
+            assert loaded is not None
+            volume = render_beside((loaded, start)).rendered.volume
+        measures = label_brain(volume, subject.space).measures
         self._start = (loaded, start, measures)
         return measures
 

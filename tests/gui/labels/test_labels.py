@@ -391,8 +391,9 @@ def test_edited_labels_move_a_projected_scan_itself(window, scan_file, tmp_path,
 
 
 def edit_labels_of_scan(window, scan_file):
-    part = window.explorer.relabelling
-    window.open_scan(scan_file)
+    part, name = window.explorer.relabelling, scan_file.name.split("_")[0]
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: window.find("project.name").text() == name)
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
     part.box.unfold()
@@ -400,6 +401,30 @@ def edit_labels_of_scan(window, scan_file):
     window.wait(lambda: part.base is not None)
     window.set("labels.resize", 8)
     window.wait(lambda: is_shown(window, part))
+
+
+def test_age_and_sex_stay_with_the_patient_whose_labels_are_edited(window, scan_file, second_file):
+    part, measuring = window.explorer.relabelling, window.explorer.measuring
+    window.session.persons.clear()
+    measuring.box.unfold()
+    for path, age in ((scan_file, 61), (second_file, 34)):
+        edit_labels_of_scan(window, path)
+        measuring.box.unfold()  # only one of both boxes is open
+        name, sha256, asked = path.name.split("_")[0], window.session.case.sha256, measuring._asked
+        assert asked.volume is part.fitted.volume
+        assert asked.title == f"Edited scan {name}: edited labels"
+        assert asked.against == f"Scan {name}"
+        assert asked.start.volume is window.session.placed.volume
+        assert window.find("measure.age").value() == 0
+        window.set("measure.age", age)
+        assert window.session.persons[sha256].age == age
+        part._close()
+        assert window.find("measure.age").value() == age, "the scan is of the same patient"
+        part._put_by = None
+    assert len(window.session.persons) == 2
+    window.session.persons.clear()
+    measuring.box.unfold(False)
+    part.box.unfold(False)
 
 
 def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
@@ -557,8 +582,13 @@ def test_measure_tells_of_the_brain_that_fits(window, part):
     window.wait(lambda: is_shown(window, part))
     explorer.measuring.box.unfold()
     asked = explorer.measuring._asked
-    assert asked.title == "Brain with edited labels"
+    assert (asked.title, asked.against) == ("Seed 0, edited labels", "Seed 0")
+    assert asked.key == window.recipe.source
+    window.wait(lambda: explorer.measuring.measured.against == "Seed 0")
+    changed = explorer.measuring.measured
     assert np.array_equal(asked.volume, window.volume)
     window.click("labels.show.before")
     assert np.array_equal(explorer.measuring._asked.volume, part.base.volume)
+    window.wait(lambda: explorer.measuring.measured is not changed)
+    assert changed.before == explorer.measuring.measured.measures != changed.measures
     explorer.measuring.box.unfold(False)

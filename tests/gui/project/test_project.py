@@ -204,6 +204,7 @@ def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
     window.click("project.finding.0")
     window.settle()
     assert window.find("project.show.unusual").isChecked()
+    assert window.explorer.measuring._subject().volume is result.aligned.volume
     assert window.captions == {"Scan: sub-07"}
     overlay = window.explorer.comparison.stage.overlay.layer
     assert np.count_nonzero(overlay.data) == 4, "what is below the threshold is not coloured"
@@ -352,6 +353,10 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     window.settle()
     assert window.find("project.show.filled").isChecked(), "edits are seen in the filled scan"
     np.testing.assert_allclose(window.volume[outside], result.aligned.volume[outside], atol=SUMS)
+    subject = window.explorer.measuring._subject()
+    np.testing.assert_array_equal(subject.volume, window.volume)
+    assert subject.title == "Edited scan sub-07: filled in by the model"
+    assert subject.key == result.sha256
     monkeypatch.setattr(dialogs, "choose_folder", lambda *_: tmp_path / "out")
     window.click("project.save_filled")
     window.wait(lambda: not window.find("project.saved").isHidden())
