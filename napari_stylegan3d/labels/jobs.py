@@ -20,7 +20,7 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.render.movement import Movement
+    from stylegan3d.render.movement import Fading, Movement
 
 EDITED_LABELS = _("edited labels")
 
@@ -88,6 +88,13 @@ class Base:
     def title_edited(self) -> str:
         """Description of the brain with edited labels."""
         return _("{title}, edited labels").format(title=self.title)
+
+    @cached_property
+    def fading(self) -> Fading | None:
+        """Puts movements on the scan that it shows; None for a model's brain."""
+        from stylegan3d.render.movement import Fading
+
+        return None if self.scan is None else Fading(self.scan.aligned.brain_mask, self.space)
 
     @cached_property
     def made(self) -> Made:
@@ -170,8 +177,10 @@ def fit(wish: Wish) -> Fitted:
             structure = labels == wish.tissue
             labels = resized(labels, structure, wish.mm, base.space.voxel_size)
         made = bundled_painter().repaint(base.volume, base.labels, labels, dtype=screen_dtype())
-        first = None if base.scan is None else base.scan.movement
-        moved = made.movement if first is None else made.movement.after(first)
+        moved = made.movement
+        if base.scan is not None and base.fading is not None:
+            worn = base.provenance.kind == "worn"
+            moved = made.on_scan(base.fading, base.scan.movement, worn=worn)
     return Fitted(labels, made.volume, moved)
 
 

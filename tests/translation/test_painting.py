@@ -11,13 +11,13 @@ from tolerances import SUMS
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.networks.deformation import resize
 from stylegan3d.render.editable import EditableScan, Original
-from stylegan3d.render.movement import Movement
+from stylegan3d.render.movement import LEAST_JACOBIAN, Movement
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.native import pack_mask
 from stylegan3d.translation.edits import resized
 from stylegan3d.translation.files import Resize
 from stylegan3d.translation.maps import place_map
-from stylegan3d.translation.painter import REACH_MM, load_painter
+from stylegan3d.translation.painter import REACH_MM, Repainted, load_painter
 
 VOXEL = SPACE.voxel_size
 
@@ -108,6 +108,12 @@ def test_edited_labels_move_the_scan_itself_and_come_after_other_edits(painter):
     both = rolled.movement.after(first)
     # Displacements after one another are interpolated.
     np.testing.assert_allclose(scan.frame(both)[inner], rolled.volume[inner], atol=0.01)
+    # Neither of two folds, but one after the other does.
+    shift[1] = -0.95 * VOXEL[1] * np.sin(np.arange(24) * np.pi / 6)[:, None] * 6 / np.pi
+    squeezed = Movement(shift, np.zeros(SPACE.shape, np.float32), SPACE)
+    assert squeezed.jacobian.min() > LEAST_JACOBIAN > squeezed.after(squeezed).jacobian.min()
+    twice = Repainted(volume, squeezed).on_scan(scan.fading, squeezed)
+    assert twice.jacobian.min() >= LEAST_JACOBIAN
 
 
 def enlarged(volume, shape):

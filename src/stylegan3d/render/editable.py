@@ -26,7 +26,7 @@ from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import add_identity, read_at
 from stylegan3d.render.fine import box_around, fluid_of, in_threads, scale_of
-from stylegan3d.render.movement import Fading, Movement, repainted, turned, unfolded
+from stylegan3d.render.movement import Fading, Movement, repainted, turned
 from stylegan3d.scans.native import Way, with_geometry
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class EditableScan:
             )
         self.space, self.original = space, original
         self.data = np.asarray(original.data, dtype=np.float32)
-        self._fading = Fading(self._way.mask, self.space)
+        self.fading = Fading(self._way.mask, self.space)
         self._within: dict[tuple[int, ...], torch.Tensor] = {}
 
     @cached_property
@@ -96,19 +96,12 @@ class EditableScan:
         return np.clip(scan, 0, 1).astype(np.float32)
 
     def placed(self, moved: Movement, *, worn: bool = False) -> Movement:
-        """A movement, such as one of `movement_between`, as it is put on the scan.
-
-        With `worn` the brain is another one, which wears the scan's detail.
-        """
-        if moved.is_nothing:
-            return moved
-        if worn:
-            return unfolded(moved, np.ones(moved.space.shape, bool))
-        return self._fading.placed(moved)
+        """A movement as it is put on the scan; see `Fading.placed`."""
+        return self.fading.placed(moved, worn=worn)
 
     def _near(self, space: Space) -> np.ndarray:
         """Where on a grid anything of the scan can move."""
-        return self._fading.fade_on(space) > 0
+        return self.fading.fade_on(space) > 0
 
     @cached_property
     def _scale(self) -> np.ndarray:
@@ -200,7 +193,7 @@ class EditableScan:
     @cached_property
     def _box(self) -> tuple[slice, slice, slice]:
         """The part of the scan's grid where anything can move, and room for interpolation."""
-        return box_around(self._fading.fade > 0, 3, np.linalg.inv(self._to_model), self.data.shape)
+        return box_around(self.fading.fade > 0, 3, np.linalg.inv(self._to_model), self.data.shape)
 
     @cached_property
     def _spline(self) -> np.ndarray:

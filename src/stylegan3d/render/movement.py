@@ -493,8 +493,15 @@ class Fading:
         )
         self._on: dict[tuple[int, ...], np.ndarray] = {}
 
-    def placed(self, moved: Movement) -> Movement:
-        """The movement as it is put on the scan."""
+    def placed(self, moved: Movement, *, worn: bool = False) -> Movement:
+        """A movement, such as one of `movement_between`, as it is put on the scan.
+
+        With `worn` the brain is another one, which wears the scan's detail.
+        """
+        if moved.is_nothing:
+            return moved
+        if worn:
+            return unfolded(moved, np.ones(moved.space.shape, bool))
         fade = self.fade_on(moved.space)
         placed = unfolded(replace(moved, displacement=moved.displacement * fade), fade > 0)
         displacement = placed.displacement

@@ -214,8 +214,7 @@ def _edited_scan(
 ) -> dict[Path, bytes]:
     """The scan on its own grid, moved and painted on like the brain."""
     scan = EditableScan(Original.of(aligned), painter.space)
-    first = edit.movement
-    moved = scan.placed(made.movement if first is None else made.movement.after(first))
+    moved = made.on_scan(scan.fading, edit.movement)
     data = scan.edited(moved)
     if edit.strength < 1:
         finer = data - scan.made(scan.frame(moved))

@@ -19,6 +19,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import resize
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.render.movement import (
+    Fading,
     Movement,
     movement_between,
     nothing_moves,
@@ -57,6 +58,17 @@ class Repainted:
 
     volume: np.ndarray
     movement: Movement
+
+    def on_scan(
+        self, fading: Fading, first: Movement | None = None, *, worn: bool = False
+    ) -> Movement:
+        """What was done to the scan that the brain shows, on the screen and in files.
+
+        `first` was done to it before the labels were changed. Two movements that fold nowhere can
+        fold together, so it is placed anew.
+        """
+        moved = self.movement if first is None else self.movement.after(first)
+        return fading.placed(moved, worn=worn)
 
 
 class Painter:

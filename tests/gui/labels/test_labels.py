@@ -383,6 +383,11 @@ def test_edited_labels_move_a_projected_scan_itself(window, scan_file, tmp_path,
     assert about["Sources"] == [case.path.name]
     assert about["Movement"]["LeastJacobian"] > 0
     assert about["Movement"]["MaximumMm"] > 1
+    on_screen = part.fitted.movement.figures
+    # Written with three decimals.
+    assert {name: about["Movement"][name] for name in on_screen} == pytest.approx(
+        on_screen, abs=0.002
+    )
     moved = nib.load(tmp_path / "sub-07_desc-editedMovement_T1w.nii.gz")
     assert moved.shape[3:] == (1, 3)
     part._close()
