@@ -95,6 +95,10 @@ class ExportPanel(Panel):
             "primary",
         )
         self.edited_name = controls.hint(name="export.edited_name")
+        self.unlabelled = controls.hint(
+            _("Without edited labels, and so are report and film: save those under Labels."),
+            name="export.unlabelled",
+        )
         self.picture, self.film = PicturePart(), FilmPart(session)
         self.report = button(
             _("Save report"),
@@ -129,6 +133,7 @@ class ExportPanel(Panel):
         self.column.addLayout(controls.form((_("Name"), self.name)))
         add(self.native)
         self.column.addLayout(controls.row(self.save, self.save_latent, stretch=0))
+        add(self.unlabelled)
         add(controls.line())
         add(self.picture)
         add(controls.line())
@@ -184,10 +189,8 @@ class ExportPanel(Panel):
         self.edited_name.setVisible(edited)
         if edited:
             name = volume_name(shown, native=True)
-            told = _("{name}, on the scan's own grid").format(name=name)
-            if self.session.shown.what == "painted":
-                told += "\n" + _("Without edited labels: save those under Labels.")
-            self.edited_name.setText(told)
+            self.edited_name.setText(_("{name}, on the scan's own grid").format(name=name))
+        self.unlabelled.setVisible(self.session.shown.what == "painted")
         grid = _("Save on the model's grid") if edited else _("Save volume")
         self.save.setText(grid)
         self.save.setProperty("role", "" if edited else "primary")

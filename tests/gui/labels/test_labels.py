@@ -590,10 +590,14 @@ def test_measure_tells_of_the_brain_that_fits(window, part):
     assert (asked.title, asked.against) == ("Seed 0, edited labels", "Seed 0")
     assert asked.key == window.recipe.source
     window.wait(lambda: explorer.measuring.measured.against == "Seed 0")
+    told = window.find("export.unlabelled")
+    assert not told.isHidden(), "volume and report of a synthetic brain lack them, too"
     changed = explorer.measuring.measured
     assert np.array_equal(asked.volume, window.volume)
     window.click("labels.show.before")
     assert np.array_equal(explorer.measuring._asked.volume, part.base.volume)
     window.wait(lambda: explorer.measuring.measured is not changed)
     assert changed.before == explorer.measuring.measured.measures != changed.measures
+    window.session.look("recipe")
+    assert told.isHidden()
     explorer.measuring.box.unfold(False)
