@@ -54,6 +54,8 @@ bench: $(READY)  ## Measure speed on this machine
 
 soak: $(READY)  ## Spoiled files, a long day of the window, work that is killed (hours)
 	$(BIN)/python benchmarks/fuzz.py $(FUZZ)
+	-$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) \
+		--require-hashes --only-binary :all: --no-deps --requirement locks/soak.lock
 	@if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python benchmarks/guided.py $(GUIDED); \
 	else echo "Coverage-guided fuzzing needs atheris, which is not there: left out."; fi
 	$(BIN)/python benchmarks/soak.py $(ARGS)

@@ -5,7 +5,7 @@
 
 Of each reader in `_readers.py` one file is varied, half of the time as `benchmarks/fuzz.py` does,
 half of the time byte by byte, and what reaches code that nothing reached before is varied further
-(libFuzzer, by way of atheris, which is installed with `pip install atheris`). What counts as a
+(libFuzzer, by way of atheris, which `make soak` installs from locks/soak.lock). What counts as a
 failure is the same. It starts from the sample and from the corpus, an archive for each reader; what
 reached new code is added there. `tests/test_fuzz.py` reads the whole corpus. Files that failed are
 left in `--found`; the exit status is 1 if there are any.
@@ -129,7 +129,7 @@ def main() -> int:
         vary(options.vary, options.seconds, options.corpus, options.found)
         return 0
     if importlib.util.find_spec("atheris") is None:
-        raise SystemExit("Coverage-guided fuzzing needs atheris: pip install atheris.")
+        raise SystemExit("Coverage-guided fuzzing needs atheris: pip install -r locks/soak.lock.")
     import fuzz
 
     options.found.mkdir(parents=True, exist_ok=True)

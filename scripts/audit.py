@@ -13,11 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from supply import CUDA_LOCK, ROOT, RUN_LOCK, TOOLS_LOCK, TORCH_LOCK, read_lock
+from supply import CUDA_LOCK, ROOT, RUN_LOCK, SOAK_LOCK, TOOLS_LOCK, TORCH_LOCK, read_lock
 
 FOUND, NOT_CHECKED = 1, 3
 # The tools have an environment of their own, so they may have a package in another version.
-ENVIRONMENTS = ((RUN_LOCK, TORCH_LOCK, CUDA_LOCK), (TOOLS_LOCK,))
+ENVIRONMENTS = ((RUN_LOCK, TORCH_LOCK, CUDA_LOCK, SOAK_LOCK), (TOOLS_LOCK,))
 
 
 def main() -> int:

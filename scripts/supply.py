@@ -26,6 +26,8 @@ CUDA_LOCK = ROOT / "locks/cuda.lock"
 LICENCES = ROOT / "locks/licences.json"
 # The programs behind `make lock`, `make sbom` and `make audit`.
 TOOLS_LOCK = ROOT / "locks/tools.lock"
+# What `make soak` installs besides.
+SOAK_LOCK = ROOT / "locks/soak.lock"
 LOCKED_EXTRAS = ("all", "train", "testing", "docs", "lint")
 # What the window and the commands need; the other extras are for those who train or develop.
 RUN_EXTRAS = ("", "all")

@@ -6,9 +6,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -31,8 +36,44 @@ os.environ["OMP_NUM_THREADS"] = _THREADS
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
+#: MB that each process of a run may take at most.
+MOST_MEMORY_MB = 2048
+#: What those of this run took at most, by their names.
+_taken: dict[str, float] = {}
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which a process took too much memory."""
+    if resource is None:
+        return
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kB elsewhere
+    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["memory_mb"] = mine
+        return
+    _taken["main"] = mine
+    if max(_taken.values()) > MOST_MEMORY_MB and not session.exitstatus:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker of pytest-xdist took."""
+    output = getattr(node, "workeroutput", {})
+    if "memory_mb" in output:
+        _taken[node.gateway.id] = output["memory_mb"]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _taken:
+        told = ", ".join(f"{name} {taken:.0f}" for name, taken in sorted(_taken.items()))
+        wrong = max(_taken.values()) > MOST_MEMORY_MB
+        limit = f"more than {MOST_MEMORY_MB}, the limit" if wrong else f"at most {MOST_MEMORY_MB}"
+        terminalreporter.write_line(f"Memory, MB: {told} ({limit})", red=wrong)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,6 +21,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
+LOCKS = (
+    supply.RUN_LOCK,
+    supply.TORCH_LOCK,
+    supply.CUDA_LOCK,
+    supply.TOOLS_LOCK,
+    supply.SOAK_LOCK,
+)
 SYSTEMS = {
     "Linux": {"sys_platform": "linux", "os_name": "posix", "platform_machine": "x86_64"},
     "Windows": {"sys_platform": "win32", "os_name": "nt", "platform_machine": "AMD64"},
@@ -89,7 +96,7 @@ def test_what_is_installed_is_what_is_locked() -> None:
 
 
 def test_every_file_of_a_lock_has_a_hash_and_no_address() -> None:
-    for path in (supply.RUN_LOCK, supply.TORCH_LOCK, supply.CUDA_LOCK, supply.TOOLS_LOCK):
+    for path in LOCKS:
         assert all(pin.hashes for pin in supply.read_lock(path).values())
         assert "://" not in path.read_text()
     # PyTorch's CPU builds are published apart from the others; one of them is locked too.
@@ -204,10 +211,7 @@ def answering(vulnerabilities: list[dict]) -> str:
 def test_an_audit_without_advisories_says_that_nothing_was_checked(tmp_path: Path) -> None:
     answer = "import sys; sys.exit('requests.exceptions.ConnectionError: no such host')"
     result = audited(tmp_path, answer)
-    count = sum(
-        len(supply.read_lock(path))
-        for path in (supply.RUN_LOCK, supply.TORCH_LOCK, supply.CUDA_LOCK, supply.TOOLS_LOCK)
-    )
+    count = sum(len(supply.read_lock(path)) for path in LOCKS)
     assert result.returncode == 3
     assert result.stdout == ""
     assert result.stderr.startswith("No advisories could be had from osv (ConnectionError): ")
