@@ -15,10 +15,12 @@ from stylegan3d.errors import OutputError
 from stylegan3d.outputs import films
 from stylegan3d.outputs.films import Film, draw_film, film_files, has_ffmpeg
 from stylegan3d.outputs.pictures import json_path
-from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.recipe.keyframes import Still
+from stylegan3d.recipe.recipe import Detail, Recipe, Source
 from stylegan3d.render.figures import Look
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.settings.film import FilmSettings
+from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL
 
 RECIPES = tuple(Recipe(Source("seed", number)) for number in (1, 2))
 
@@ -58,6 +60,22 @@ def test_every_picture_says_synthetic(tiny_generator, renderer):
     for with_words, without in zip(marked, bare, strict=True):
         corner = np.abs(with_words - without)[-30:, : with_words.shape[1] // 2]
         assert corner.max() > 100
+
+
+def test_each_picture_has_the_mark_of_its_own_brain(tiny_generator, renderer, monkeypatch):
+    scan = Source("projected", path="/p/sub-01.safetensors", sha256="a" * 64)
+    w = RECIPES[0].latent(tiny_generator)
+    moments = [
+        Still(w, detail=detail, is_edited_scan=own, leg=0, t=0.0)
+        for detail, own in ((Detail(scan), True), (Detail(scan, 0.5), False), (None, False))
+    ]
+    plain = renderer.render(w)
+    monkeypatch.setattr(films, "stills", lambda *_, **__: iter(moments))
+    monkeypatch.setattr(films, "render_moment", lambda *_: plain)
+    monkeypatch.setattr(films, "draw_planes", lambda _volume, look, **_: look.caption)
+    own, worn, synthetic = draw_film(small(), tiny_generator, renderer)
+    assert own == f"{EDITED_SCAN}. {synthetic}"
+    assert worn == f"{WORN_DETAIL}. {synthetic}"
 
 
 def test_the_key_frames_stand_beside_the_film(tiny_generator, renderer, tmp_path):

@@ -23,7 +23,7 @@ from stylegan3d.geometry.slicing import PLANES, Plane, Upright
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.results import model_of, provenance, sources
 from stylegan3d.progress import Progress
-from stylegan3d.recipe.description import marked
+from stylegan3d.recipe.description import mark_of, marked, with_mark
 from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import Look, draw_planes
@@ -84,13 +84,14 @@ class Film:
 def draw_film(film: Film, generator: Generator, renderer: Renderer) -> Iterator[Image.Image]:
     """The pictures of a film, one after the other."""
     how = film.settings
-    look = replace(film.look, caption=marked(film.look.caption, *film.recipes))
     moments = stills(
         film.recipes, generator, how.frames_per_leg, how.easing, how=how.how, loop=how.loop
     )
     for still in moments:
         rendered = render_moment(renderer, still, "fast")
         volume = Upright.of(rendered.volume, rendered.space)
+        mark = mark_of(still.detail is not None, still.is_edited_scan)
+        look = replace(film.look, caption=with_mark(mark, film.look.caption))
         yield draw_planes(volume, look, planes=film.planes, at_mm=film.at_mm)
 
 

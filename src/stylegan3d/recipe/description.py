@@ -32,18 +32,39 @@ def describe_recipe(recipe: Recipe) -> str:
 def what_it_is(*recipes: Recipe) -> str:
     """What must be said wherever recipes with a scan's detail are shown or saved; else empty.
 
-    Of several, such as the key frames of a film, what holds for the first that has detail.
+    Of several, such as the key frames of a film, they are an edited scan only if all are brains of
+    that scan: between two brains one wears the detail of the other.
     """
-    shown = [recipe for recipe in recipes if recipe.worn_detail is not None]
-    if not shown:
+    details = [recipe.worn_detail for recipe in recipes]
+    return mark_of(
+        any(details),
+        all(d is None or d.source.is_same(recipe.source) for d in details for recipe in recipes),
+    )
+
+
+def mark_of(detailed: bool, own: bool) -> str:
+    """What must be said of a picture; empty without a scan's detail.
+
+    Parameters
+    ----------
+    detailed : bool
+        Whether it shows a scan's detail.
+    own : bool
+        Whether that is the brain's own.
+    """
+    if not detailed:
         return ""
-    return EDITED_SCAN if shown[0].is_edited_scan else WORN_DETAIL
+    return EDITED_SCAN if own else WORN_DETAIL
 
 
 def marked(text: str, *recipes: Recipe) -> str:
     """A description or caption that begins with `what_it_is`, where there is something to say."""
-    what = what_it_is(*recipes)
-    return f"{what}. {text}" if what else text
+    return with_mark(what_it_is(*recipes), text)
+
+
+def with_mark(mark: str, text: str) -> str:
+    """A text that begins with a mark, if there is one."""
+    return f"{mark}. {text}" if mark else text
 
 
 def describe_changes(recipe: Recipe, *, amounts: bool = True) -> str:
