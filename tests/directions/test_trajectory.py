@@ -94,7 +94,13 @@ def test_ages_beyond_the_data_are_said_to_be_extrapolated(generator):
     assert trajectory.is_known(60)
     assert trajectory.remark(60) == ""
     assert not trajectory.is_known(95)
-    assert "95 years is extrapolated" in trajectory.lines(60, 95)[-1]
+    (told,) = trajectory.lines(60, 95)
+    assert "95 years is extrapolated" in told
+    assert "expected volumes are not known" in told, "those of the oldest would be too low"
+    back = trajectory.lines(95, 70)
+    assert len(back) == 2
+    assert all("in 9 of 10 people." in line for line in back)
+    assert "; at 60 years" in trajectory.lines(60, 70)[0]
     assert trajectory.expected("ventricle_ml", 70)[1] > trajectory.expected("ventricle_ml", 30)[1]
 
 

@@ -1,8 +1,8 @@
 """Ageing in years: edit strength along the direction of age, and expected volumes.
 
 The apparent age of a brain is predicted from w by the regression that the direction was made from.
-The expected ventricles and tissue at an age come from the same subjects; beyond their ages,
-everything is extrapolated, and reported as such.
+The expected ventricles and tissue at an age come from the same subjects; beyond their ages nothing
+is expected, and the edit is reported as extrapolated.
 """
 
 from __future__ import annotations
@@ -174,11 +174,13 @@ class Trajectory:
         """Whether an age is within the range of the training subjects."""
         return self.youngest <= age <= self.oldest
 
-    def expected(self, key: str, age: float) -> tuple[float, float, float]:
+    def expected(self, key: str, age: float) -> tuple[float, float, float] | None:
         """Low, middle and high value of a key of `NAMES` at an age: nine people in ten.
 
-        Beyond the ages that are known, that of the nearest one.
+        None beyond the ages that are known.
         """
+        if not self.is_known(age):
+            return None
         table = self._expected[key]
         low, middle, high = (float(np.interp(age, table[:, 0], table[:, k])) for k in (1, 2, 3))
         return low, middle, high
@@ -188,19 +190,22 @@ class Trajectory:
         if self.is_known(age):
             return ""
         return (
-            f"{age:.0f} years is extrapolated: the model learned from people of "
-            f"{self.youngest:.0f} to {self.oldest:.0f} years."
+            f"{age:.0f} years is extrapolated: the reference people were {self.youngest:.0f} to "
+            f"{self.oldest:.0f} years old, so expected volumes are not known."
         )
 
     def lines(self, before: float, after: float) -> list[str]:
-        """Expected measures at both ages, in sentences."""
+        """Expected measures at both ages, in sentences; none at ages that are not known."""
         told = []
         for key, name in NAMES.items():
-            low, middle, high = self.expected(key, after)
-            start = self.expected(key, before)[1]
+            expected, start = self.expected(key, after), self.expected(key, before)
+            if expected is None:
+                continue
+            low, middle, high = expected
+            since = "" if start is None else f"; at {before:.0f} years {start[1]:.0f}"
             told.append(
                 f"{name} at {after:.0f} years: {middle:.0f} {UNITS[key]} on average, {low:.0f} to "
-                f"{high:.0f} in 9 of 10 people; at {before:.0f} years {start:.0f}."
+                f"{high:.0f} in 9 of 10 people{since}."
             )
         remark = self.remark(after)
         return [*told, remark] if remark else told

@@ -1,4 +1,4 @@
-"""Ageing in years: the slider moves Age, says what to expect, and greys what is not known."""
+"""Ageing in years: the slider moves Age, says what to expect, and colours what is not known."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_years_are_an_edit_along_age(window, ageing):
     assert window.session.recipe.edits == ()
 
 
-def test_ages_that_are_not_known_are_grey(window, ageing):
+def test_ages_that_are_not_known_are_orange(window, ageing):
     assert ageing.unknown.known == (-30, 20)
     left, right = ageing.unknown.spans()
     width = ageing.unknown.width()
@@ -39,7 +39,9 @@ def test_ages_that_are_not_known_are_grey(window, ageing):
     plain = ageing.years.slider.grab().toImage()
     ageing.unknown.show()
     y = shot.height() // 4
-    assert shot.pixel(right[0] + 4, y) != plain.pixel(right[0] + 4, y)
+    colour, before = (image.pixelColor(right[0] + 4, y) for image in (shot, plain))
+    assert colour != before
+    assert colour.red() > colour.green() > colour.blue(), "orange"
     assert shot.pixel(width // 2 + 20, y) == plain.pixel(width // 2 + 20, y)
 
 
