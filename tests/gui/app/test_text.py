@@ -21,9 +21,10 @@ from napari_stylegan3d.widgets import text
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "napari_stylegan3d"
-#: Programs for the command line, what napari reads, and files without words for people.
+#: Programs for the command line, what napari reads, and files without words for people, such as the
+#: shaders of `turning`.
 LEFT_OUT = re.compile(
-    r"__main__|window|qt_binding|tour\w*|virtual_screen|theme|reader|calm|autosave|text|docked"
+    r"__main__|window|qt_binding|tour\w*|virtual_screen|theme|reader|calm|autosave|text|docked|turning"
 )
 #: Functions whose arguments are for programs.
 FOR_PROGRAMS = {

@@ -115,7 +115,7 @@ def opened(make_napari_viewer, model, errors, notifications, monkeypatch, tmp_pa
     for place, name in (
         (exporting, "save_volume"),
         (exporting, "save_report"),
-        (mapping, "survey_of"),
+        (mapping, "grow"),
         (mapping, "locate"),
         (measured.Measurer, "__call__"),
         (projecting, "open_scan"),

@@ -238,7 +238,8 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
     middle = np.mean(drawn, axis=0)
     # mm: the centre of a surface drawn in voxels.
     np.testing.assert_allclose(middle, generator.space.center_mm, atol=8)
-    assert not window.views.view("3D").model.layers[-1].visible, "it would be a shell"
+    in_3d = [layer.name for layer in window.views.view("3D").model.layers]
+    assert NAME not in in_3d, "it would be a shell"
     window.set("project.shift.1", 12.0)
     window.wait(lambda: not np.array_equal(window.volume, found))
     moved = window.volume
