@@ -362,8 +362,7 @@ class Explorer(Docked):
 
     def say(self, text: str) -> None:
         """Show an error below the tabs until the next action."""
-        before = self.message.text()
-        if before and not text and self.viewing is not None:
-            self.viewing.toasts.end(before)
+        if self.viewing is not None:
+            self.viewing.toasts.leave_out(text)
         self.message.setText(text)
         self.message.setVisible(bool(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from qtpy.QtWidgets import QTabWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_stylegan3d.browse.controller import Browsing
 from napari_stylegan3d.browse.panel import BrowsePanel
@@ -64,7 +64,11 @@ class Tabs(QTabWidget):
         self.guide = controls.tool_button(
             "?", "explorer.guide", _("The user guide, at the page of this panel.")
         )
-        self.setCornerWidget(self.guide)
+        corner = QWidget()  # lines it up with the tabs, and with those beside headings
+        room = QVBoxLayout(corner)
+        room.setContentsMargins(0, 0, 14, 5)
+        room.addWidget(self.guide)
+        self.setCornerWidget(corner)
         self.setEnabled(False)
 
     def open_rooms(self, context: Context) -> tuple[Controller, ...]:

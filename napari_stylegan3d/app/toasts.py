@@ -25,15 +25,13 @@ HERE = Qt.FindChildOption.FindDirectChildrenOnly
 
 
 class Toasts(QObject):
-    """Moves notifications from napari's canvas to the lower right of all views.
-
-    They are placed over the strips below the views if there is room, otherwise above the captions.
-    """
+    """Moves notifications from napari's canvas to the lower right of all views, above captions."""
 
     def __init__(self, views: FourViews) -> None:
         super().__init__(views)
         self._views = views
         self._canvas = views.view("Axial").canvas.canvas.native
+        self._told = ""
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._take)
@@ -48,11 +46,9 @@ class Toasts(QObject):
         for widget in (self._canvas, self._views):
             widget.removeEventFilter(self)
 
-    def end(self, text: str) -> None:
-        """Close the notifications that say this, once it is no longer so."""
-        for toast in self._taken():
-            if any(label.text() == text for label in toast.findChildren(QLabel)):
-                toast.close()
+    def leave_out(self, text: str) -> None:
+        """Show no notification of what the window tells elsewhere; empty for nothing."""
+        self._told = text
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Detect new notifications and window resizes."""
@@ -71,6 +67,9 @@ class Toasts(QObject):
         for toast in self._canvas.findChildren(QDialog, options=HERE):
             if not toast.testAttribute(Qt.WidgetAttribute.WA_DeleteOnClose):
                 continue  # napari's activity dialog is there, too
+            if self._told in [label.text() for label in toast.findChildren(QLabel) if label.text()]:
+                toast.close()
+                continue
             toast.setObjectName(NAME)
             hidden = toast.isHidden()
             for animation in toast.findChildren(QPropertyAnimation, options=HERE):
@@ -82,11 +81,8 @@ class Toasts(QObject):
             toast.raise_()
 
     def _place(self, toast: QDialog) -> None:
-        """Place it where it hides no caption, even when expanded."""
+        """Place it where it hides no caption and nothing of the strips below, even expanded."""
         views = self._views
-        height = max(toast.height(), toast.sizeHint().height())
-        bottom = views.height() - MARGIN_PX
-        if bottom - height < views.readout.y():
-            bottom = views.readout.y() - scaled(CAPTION_PX)
+        bottom = views.readout.y() - scaled(CAPTION_PX)
         corner = QPoint(views.width() - MARGIN_PX - toast.width(), bottom - toast.height())
         toast.move(max(corner.x(), 0), max(corner.y(), 0))

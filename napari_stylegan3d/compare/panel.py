@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QImage
-from qtpy.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_stylegan3d.compare.figures import FiguresBox
 from napari_stylegan3d.compare.row import RowBox
@@ -123,10 +131,15 @@ class ComparePanel(Panel):
 
     def _lay_out(self) -> None:
         add, row = self.column.addWidget, controls.row
-        add(controls.heading(_("A · pinned")))
-        self.column.addLayout(row(self.picture, self.a, stretch=1))
-        self.column.addLayout(row(self.pin, self.choose, self.swap, self.unpin, stretch=0))
-        add(controls.line())
+        self._a_box = QWidget()
+        of_a = QVBoxLayout(self._a_box)
+        of_a.setContentsMargins(0, 0, 0, 0)
+        of_a.setSpacing(self.column.spacing())
+        of_a.addWidget(controls.heading(_("A · pinned")))
+        of_a.addLayout(row(self.picture, self.a, stretch=1))
+        of_a.addLayout(row(self.pin, self.choose, self.swap, self.unpin, stretch=0))
+        of_a.addWidget(controls.line())
+        add(self._a_box)
         add(controls.heading(_("B · current")))
         add(self.b)
         add(controls.line())
@@ -186,6 +199,7 @@ class ComparePanel(Panel):
 
     def _show_what_is_of_a(self) -> None:
         """The columns of a row have letters of their own: A is none of them."""
+        self._a_box.setVisible(self._mode != "row")
         for widget in self._with_a:
             widget.setVisible(self._has_a and self._mode != "row")
 

@@ -115,7 +115,9 @@ class AgeingBox(QWidget):
         if not self._given:
             how = _("apparent age")
             if trajectory.error is not None:
-                how = _("apparent age, ± {years:.0f} years").format(years=trajectory.error)
+                how = _("apparent age, ±\u00a0{years:.0f}\u00a0years").format(
+                    years=trajectory.error
+                )
         self.how.setText(how)
         self.estimate.setEnabled(self._given)
         lines = trajectory.lines(now, now + years) if years else []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QGridLayout,
     QLabel,
     QToolButton,
@@ -17,7 +18,6 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.tissues import TOLD
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.elided import NameCombo
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class EffectBox(QWidget):
         super().__init__()
         self.setObjectName("directions.effect")
         self.setToolTip(TIP)
-        self.what = NameCombo()
+        self.what = QComboBox()
         self.what.setObjectName("directions.effect_of")
         self.what.setToolTip(_("The edit to remove for comparison."))
         self.show_in_views = QCheckBox(_("Show"))

@@ -77,6 +77,15 @@ class FavouriteGroups(QWidget):
         self.gallery.show(pictures)
         self._count()
 
+    def lacks(self) -> str:
+        """What is missing for a direction; empty for nothing."""
+        if self.choices:
+            return ""
+        return _(
+            "No favourites yet: add brains with the star below the views, or open a table of "
+            "values."
+        )
+
     def stop(self) -> None:
         """Cancel the pictures; they are hidden."""
         self.gallery.stop()

@@ -53,9 +53,7 @@ class NewDirection(QDialog):
         self.tabs.addTab(self.groups, _("From favourites"))
         self.tabs.addTab(self.values, _("From a table"))
         self.told = controls.hint(name="directions.new_told")
-        self.find = controls.push_button(
-            _("Compute"), "directions.new_find", _("Compute and validate the direction."), "primary"
-        )
+        self.find = controls.push_button(_("Compute"), "directions.new_find", "", "primary")
         self.keep = controls.push_button(
             _("Add"), "directions.new_keep", _("Add the direction to your list.")
         )
@@ -81,7 +79,7 @@ class NewDirection(QDialog):
         self.keep.clicked.connect(self._keep)
         self.job.finished.connect(self._on_found)
         self.job.failed.connect(self._on_failed)
-        self.job.runningChanged.connect(lambda running: self.find.setEnabled(not running))
+        self.job.runningChanged.connect(lambda _running: self._offer())
         self.tabs.currentChanged.connect(lambda _: self._forget())
         self.groups.changed.connect(self._forget)
         self.values.changed.connect(self._forget)
@@ -93,13 +91,9 @@ class NewDirection(QDialog):
         """Open left of a widget, over the views."""
         self._forget()
         self.groups.refresh()
-        if not self.session.favourites.items and self.values.table is None:
-            self.told.setText(
-                _(
-                    "No favourites yet: add brains with the star below the views, or open "
-                    "a table of values."
-                )
-            )
+        self._offer()
+        if self.values.table is None:
+            self.told.setText(self.groups.lacks())
         corner = widget.mapToGlobal(QPoint(0, 0))
         self.resize(controls.scaled(480), controls.scaled(520))
         self.move(max(corner.x() - self.width() - 12, 0), max(corner.y(), 0))
@@ -126,6 +120,13 @@ class NewDirection(QDialog):
         self._directions = None
         self.told.clear()
         self.keep.setEnabled(False)
+        self._offer()
+
+    def _offer(self) -> None:
+        """A direction needs brains."""
+        source = self.groups if self.tabs.currentWidget() is self.groups else self.values
+        self.find.setEnabled(not source.lacks() and not self.job.running)
+        self.find.setToolTip(source.lacks() or _("Compute and validate the direction."))
 
     def _find(self) -> None:
         from stylegan3d.directions.custom import checked_name

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QLabel, QLineEdit
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit
 
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.directions.ageing import AgeingBox
@@ -18,7 +18,6 @@ from napari_stylegan3d.directions.menu import DirectionMenus
 from napari_stylegan3d.directions.missing import MissingFiles
 from napari_stylegan3d.directions.row import LIMITS_SD, DirectionRow, Range
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.elided import NameCombo
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import DirectionNotes, Entry, own_entries
 from stylegan3d.directions.trajectory import Trajectory
@@ -50,7 +49,7 @@ class DirectionsPanel(Panel):
         self._of_files: list[Entry] = []
         self._seen: Mapping[str, Range] = {}
         self.find_field = QLineEdit()
-        self.layers = NameCombo()
+        self.layers = QComboBox()
         self.limits = EditLayers(session, self.layers.currentData)
         self.used = controls.push_button(
             _("In use"), "directions.used", _("Show only the directions that are not at 0 sd.")

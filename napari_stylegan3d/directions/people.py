@@ -84,7 +84,7 @@ class PeopleDialog(QDialog):
         self.start = button(
             _("Compare groups"),
             "directions.people_start",
-            _("Compare; a second or two for each brain."),
+            "",
             "primary",
         )
         self.cancel = button(_("Cancel"), "directions.people_cancel", _("Stop comparing."))
@@ -113,6 +113,7 @@ class PeopleDialog(QDialog):
         self._lay_out()
         self._connect()
         self._show_result(None)
+        self._offer_start()
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -193,6 +194,7 @@ class PeopleDialog(QDialog):
             item.setCheckState(Qt.CheckState.Unchecked)
             self.fixed.addItem(item)
         self._on_by()
+        self._offer_start()
 
     def hold_fixed(self) -> list[str]:
         """The columns that are ticked, without the one that is compared."""
@@ -243,7 +245,6 @@ class PeopleDialog(QDialog):
         generator = self.session.generator
         self._show_result(None)
         if self.table is None or generator is None:
-            self.told.setText(_("Open a table of people first."))
             return
         projected = {scan.name: scan.source for scan in self.session.projected if scan.source}
         by, fixed = self.by.currentText(), self.hold_fixed()
@@ -277,8 +278,18 @@ class PeopleDialog(QDialog):
     def _on_running(self, running: bool) -> None:
         self.cancel.setEnabled(running)
         permutations = self.form.native("permutations")
-        for one in (self.start, self.open, self.by, self.fixed, permutations):
+        for one in (self.open, self.by, self.fixed, permutations):
             one.setEnabled(not running)
+        self._offer_start()
+
+    def _offer_start(self) -> None:
+        """A comparison needs a table."""
+        self.start.setEnabled(self.table is not None and not self.job.running)
+        self.start.setToolTip(
+            _("Open a table of people first.")
+            if self.table is None
+            else _("Compare; a second or two for each brain.")
+        )
 
     def _show_result(self, compared: Compared | None) -> None:
         """Write what was found; None empties the table."""

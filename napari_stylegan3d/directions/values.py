@@ -55,6 +55,10 @@ class ValuesForm(QWidget):
         self.open.clicked.connect(self._open)
         self.column.activated.connect(self._on_column)
 
+    def lacks(self) -> str:
+        """What is missing for a direction; empty for nothing."""
+        return "" if self.table is not None else _("Open a table of values first.")
+
     def recipes(self, session: Session) -> tuple[list[Recipe], np.ndarray, list[str]]:
         """The brains of the table as they are shown now, their values and their subjects.
 
@@ -64,7 +68,7 @@ class ValuesForm(QWidget):
             If there is no table, or a brain or value in it is none.
         """
         if self.table is None:
-            raise RecipeError(_("Open a table of values first."))
+            raise RecipeError(self.lacks())
         values = self.table.values(self.column.currentText())
         projected = {scan.name: scan.source for scan in session.projected if scan.source}
         plain = session.recipe.replace(mix=None, edits=(), detail=None)

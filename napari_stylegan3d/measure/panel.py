@@ -12,7 +12,6 @@ from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of
 from napari_stylegan3d.measure.curve import CurvePlot
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.elided import NameCombo
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
@@ -132,6 +131,7 @@ class MeasureBox(Fold):
         self.regions.column.addLayout(self._make_regions())
         self.column.addWidget(self.regions)
         self._make_curve()
+        controls.let_shrink(self)
         self.note = controls.hint("", "measure.note")
         self.column.addWidget(self.note)
         self.labels = QCheckBox(_("Show the labels"))
@@ -320,7 +320,7 @@ class MeasureBox(Fold):
         self.cells[key] = cell
 
     def _make_curve(self) -> None:
-        self.curve_of = NameCombo()
+        self.curve_of = QComboBox()
         self.curve_of.setObjectName("measure.curve")
         self.curve_of.setToolTip(_("Which measure to draw over age."))
         for name in ALL_MEASURES:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.elided import NameCombo
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.recipe import Detail, Recipe, Source
 
@@ -25,7 +24,7 @@ class DetailBox(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-        self.source = NameCombo()
+        self.source = QComboBox()
         self.source.setObjectName("mix.detail")
         self.source.setToolTip(
             _(

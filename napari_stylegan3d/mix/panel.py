@@ -14,7 +14,6 @@ from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.mix.detail import DetailBox
 from napari_stylegan3d.mix.group import GroupRow
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.elided import NameCombo
 from napari_stylegan3d.widgets.seeds import SeedPicker
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
@@ -87,7 +86,7 @@ class MixPanel(Panel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.pictures = MixPictures()
-        self.source = NameCombo()
+        self.source = QComboBox()
         self.source.setObjectName("mix.source")
         self.source.setToolTip(_("Source of the second brain, B."))
         self.seed = SeedPicker("mix")

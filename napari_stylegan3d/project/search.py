@@ -96,7 +96,7 @@ class SearchBox(QWidget):
         """Show the estimated time of each budget, if known."""
         for index, (key, text) in enumerate(TITLES.items()):
             known = (
-                _(", about {time}").format(time=duration_in_words(seconds[key]))
+                _(", ~{time}").format(time=duration_in_words(seconds[key]))
                 if key in seconds
                 else ""
             )

@@ -150,7 +150,8 @@ class FourViews(QWidget):
             if view.plane:  # painting over a canvas redraws it, which is slow in 3D
                 view.crosshair.update()
         self.readout.show_point(self.viewer)
-        self._show_legend()
+        if self._staged is not None:
+            self._staged.show_legend()
 
     @property
     def is_moving(self) -> bool:
@@ -347,10 +348,6 @@ class FourViews(QWidget):
         self.lightbox.refit()
         self.refresh()
 
-    def _show_legend(self) -> None:
-        if self._staged is not None:
-            self._staged.show_legend()
-
     def _follow_look(self, look: Look, before: Look | None) -> None:
         for view in self.views:
             view.crosshair.shown = look.crosshair
@@ -364,7 +361,6 @@ class FourViews(QWidget):
         if before is None or arranged != (before.layout, before.alone):
             self._arrange()
             self._fitting.fit_soon()
-            self._show_legend()
         if before is None or (look.slab, look.slab_mm) != (before.slab, before.slab_mm):
             self._thicken()
             self.marks.changed.emit()

@@ -5,18 +5,30 @@ from __future__ import annotations
 import numpy as np
 from napari.components import ViewerModel
 from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QFontMetricsF,
+    QImage,
+    QPainter,
+    QPaintEvent,
+    QPen,
+)
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.overlays import Legend
 from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.elided import wrapped
 
 TEXT, OUTLINE = QColor(232, 234, 237), QColor(0, 0, 0)
 FONT_PX = 11
 BAR_PX = 12
 #: Height of the bar as a share of the view, within limits.
-SHARE, SHORTEST_PX, LONGEST_PX = 0.3, 70, 150
+SHARE, SHORTEST_PX, LONGEST_PX = 0.2, 50, 150
+#: A longer title is broken: the head is beside it.
+TITLE_PX = 110
 MARGIN_PX = 8
 #: Least distance of ticks as a share of the bar.
 NEAR = 0.14
@@ -53,7 +65,8 @@ def paint_legend(painter: QPainter, legend: Legend, corner: QPointF, height: flo
     font.setPixelSize(scaled(FONT_PX))
     painter.setFont(font)
     metrics = QFontMetricsF(font)
-    lines = [line for line in (legend.label, legend.unit) if line]
+    lines = wrapped(legend.label, QFontMetrics(font), scaled(TITLE_PX))
+    lines += [legend.unit] if legend.unit else []
     marks = ticks(legend)
     widest = max(metrics.horizontalAdvance(text) for text in (*lines, *(t for _, t in marks)))
     width = max(widest, BAR_PX + 8 + max(metrics.horizontalAdvance(t) for _, t in marks)) + 12

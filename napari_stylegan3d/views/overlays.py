@@ -89,8 +89,8 @@ class DifferenceOverlay(QObject):
         self._legend: Legend | None = None
         #: Movement of tissue, drawn as arrows in the planes.
         self.field: Field | None = None
-        #: In the unit, as requested; None for the default share of the limit.
-        self._threshold: float | None = None
+        #: As chosen, in the unit of what has this label and unit; the others have the default.
+        self._thresholds: dict[tuple[str, str], float] = {}
         self._opacity = OPACITY
 
     @property
@@ -125,7 +125,7 @@ class DifferenceOverlay(QObject):
             Movement drawn as arrows over it.
         """
         limit = limit if limit is not None and limit > 0 else usual_limit(volume.data)
-        threshold = THRESHOLD * limit if self._threshold is None else self._threshold
+        threshold = self._thresholds.get((label, unit), THRESHOLD * limit)
         self._legend, self.field = Legend(label, unit, limit, threshold), field
         if self.layer is not None and self._shown:
             self.layer.metadata = {**self.layer.metadata, UNIT: unit}
@@ -137,11 +137,11 @@ class DifferenceOverlay(QObject):
         self.changed.emit()
 
     def set_threshold(self, threshold: float) -> None:
-        """Hide values between -threshold and threshold, in the unit of the volume."""
-        self._threshold = max(0.0, float(threshold))
+        """Hide values between -threshold and threshold of what is shown, in its unit."""
         if self._legend is None:
             return
-        self._legend = replace(self._legend, threshold=self._threshold)
+        self._legend = replace(self._legend, threshold=max(0.0, float(threshold)))
+        self._thresholds[self._legend.label, self._legend.unit] = self._legend.threshold
         if self.layer is not None and self._shown:
             paint(self.layer, self._legend)
         self.changed.emit()
@@ -216,7 +216,8 @@ def color_table(threshold: float) -> np.ndarray:
     Parameters
     ----------
     threshold : float
-        Share of the limit below which colours are transparent, 0 to 1.
+        Share of the limit below which colours are transparent, 0 to 1. Zero itself is always
+        transparent, or nothing would lie as a veil over everything.
     """
     value = np.linspace(-1, 1, STEPS)
     size = np.abs(value)[:, None]
@@ -226,5 +227,6 @@ def color_table(threshold: float) -> np.ndarray:
     table = np.ones((STEPS, 4))
     table[:, :3] = np.where(value[:, None] < 0, less, more)
     above = (np.abs(value) - threshold) / max(1 - threshold, 1e-6)
-    table[:, 3] = np.where(above >= 0, FAINT + (1 - FAINT) * np.clip(above, 0, 1), 0)
+    at_zero = np.abs(value) < 1.5 / (STEPS - 1)  # the two entries beside it
+    table[:, 3] = np.where((above >= 0) & ~at_zero, FAINT + (1 - FAINT) * np.clip(above, 0, 1), 0)
     return table

@@ -217,10 +217,13 @@ class Panes(QWidget):
         painter.drawText(inner, corner, where)
         if look.letters:
             painter.setPen(QColor(LETTER_COLOR))
-            _top, _bottom, left, right = cell.plane.letters_in(look.facing)
-            middle = Qt.AlignmentFlag.AlignVCenter
+            top, bottom, left, right = cell.plane.letters_in(look.facing)
+            middle, centre = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignHCenter
             painter.drawText(inner, middle | Qt.AlignmentFlag.AlignLeft, left)
             painter.drawText(inner, middle | Qt.AlignmentFlag.AlignRight, right)
+            painter.drawText(inner, centre | Qt.AlignmentFlag.AlignBottom, bottom)
+            if painter.fontMetrics().horizontalAdvance(f"{where}  ") < inner.width() / 2:
+                painter.drawText(inner, centre | Qt.AlignmentFlag.AlignTop, top)
 
     def captions(self) -> list[list[str]]:
         """Lines below each column: whose it is, as far as there is room, and the whole warning."""

@@ -57,10 +57,15 @@ class StagedViews:
         self.lightbox.films.mark()
 
     def show_legend(self) -> None:
-        """Show the colour bar in one view, preferably the 3D view, which has the most room."""
+        """Show the colour bar in one view that has its colours.
+
+        That is the 3D view, which has the most room, if it draws a surface, which is coloured, or
+        a picture that is itself a difference.
+        """
         legend = self.stage.legend
         look = self.looks.look
-        place = "3D" if look.layout == "four" else look.alone
+        in_3d = look.rendering == "iso" or (legend is not None and legend.solid)
+        place = look.alone if look.layout != "four" else "3D" if in_3d else "Axial"
         for view in self.views:
             view.bar.set_legend(legend if view.name == place else None)
             view.arrows.set_field(self.stage.overlay.field)
@@ -68,6 +73,7 @@ class StagedViews:
 
     def _follow_look(self, look: Look, _before: Look | None = None) -> None:
         self.stage.set_deface(look.deface)
+        self.show_legend()
 
     def close(self) -> None:
         """Disconnect from both."""

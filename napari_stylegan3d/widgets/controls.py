@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.elided import WrappedLabel
+from napari_stylegan3d.widgets.elided import InWords, WrappedLabel
 from napari_stylegan3d.widgets.text import _
 
 RESET_GLYPH = "↺"
@@ -204,10 +204,15 @@ def join_tab_order(before: QWidget, *roots: QWidget) -> None:
 
 
 def let_shrink(root: QWidget) -> None:
-    """Let lists be narrower than their longest entry, such as the name of a file."""
+    """Let lists be narrower than their longest entry, such as the name of a file.
+
+    Where there is no room for an entry, whole words are left out.
+    """
     for box in root.findChildren(QComboBox):
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         box.setMinimumContentsLength(SHORTEST_ENTRY)
+        if box.findChild(InWords) is None:
+            InWords(box)
 
 
 def tool_button(text: str, name: str, tip: str) -> QToolButton:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QFontMetrics, QHelpEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -162,48 +162,59 @@ class NameLabel(QLabel):
         painter.end()
 
 
-class NameCombo(QComboBox):
-    """A list of names that may be narrower than they are; a tooltip tells a name that is cut."""
+class InWords(QObject):
+    """Has a combo box leave out whole words where there is no room for all of its text.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    A style sheet would cut a letter in two. A tooltip tells what is left out.
+    """
+
+    def __init__(self, box: QComboBox) -> None:
+        super().__init__(box)
+        self.box = box
+        box.installEventFilter(self)
 
     def shown(self) -> str:
         """What there is room for."""
-        option = QStyleOptionComboBox()
-        self.initStyleOption(option)
-        style = self.style()
+        option = self._option()
+        style = self.box.style()
         assert style is not None
         field = style.subControlRect(
             QStyle.ComplexControl.CC_ComboBox,
             option,
             QStyle.SubControl.SC_ComboBoxEditField,
-            self,
+            self.box,
         )
-        metrics, room = self.fontMetrics(), field.width() - 2 * FIELD_PX
+        metrics, room = self.box.fontMetrics(), field.width() - 2 * FIELD_PX
         return in_words(
-            self.currentText(),
+            self.box.currentText(),
             lambda shown: metrics.horizontalAdvance(shown) <= room,
             keep_end=False,
         )
 
-    def event(self, event: QEvent) -> bool:
-        """Tell the whole name where it is cut."""
-        if isinstance(event, QHelpEvent) and self.shown() != self.currentText():
-            tip = "\n".join(filter(None, (self.currentText(), self.toolTip())))
-            QToolTip.showText(event.globalPos(), tip, self)
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Draw what fits, and tell the whole text where it is cut."""
+        if event is None or watched is not self.box:
+            return False
+        if event.type() == QEvent.Type.Paint:
+            self._paint()
             return True
-        return super().event(event)
+        if isinstance(event, QHelpEvent) and self.shown() != self.box.currentText():
+            tip = "\n".join(filter(None, (self.box.currentText(), self.box.toolTip())))
+            QToolTip.showText(event.globalPos(), tip, self.box)
+            return True
+        return False
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw what fits: a style sheet would cut a letter in two."""
-        painter, option = QStylePainter(self), QStyleOptionComboBox()
-        self.initStyleOption(option)
+    def _paint(self) -> None:
+        painter, option = QStylePainter(self.box), self._option()
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         option.currentText = self.shown()
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
         painter.end()
+
+    def _option(self) -> QStyleOptionComboBox:
+        option = QStyleOptionComboBox()
+        self.box.initStyleOption(option)
+        return option
 
 
 class ElidedLabel(QLabel):

@@ -117,7 +117,12 @@ def test_a_model_of_one_row_mixes_whole_brains():
             "Seed 12, Truncation 1",
         ),
         (
-            {"source": Source("seed", 1), "truncation": Truncation(1.0, 2), "mix": None},
+            {
+                "source": Source("seed", 1),
+                "truncation": Truncation(1.0, 2),
+                "mix": None,  # goes without saying
+                "noise": 5,
+            },
             "Seed 1, Truncation 1, 2 more changes",
         ),
     ],

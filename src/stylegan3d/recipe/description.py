@@ -15,6 +15,7 @@ MOST_TOLD = 3
 NO_CHANGE = "No change"
 NO_GROUPS: Mapping[tuple[int, ...], str] = MappingProxyType({})
 PROJECTED = "Projected"
+NO_DETAIL, REMOVED = "No detail", "Removed: "
 
 
 def describe_recipe(recipe: Recipe) -> str:
@@ -104,7 +105,8 @@ def describe_change(
     if before is None:
         return describe_recipe(after)
     told: list[str] = []
-    if before.source != after.source:
+    other = before.source != after.source
+    if other:
         told.append(describe_source(after.source))
     if before.label != after.label:
         told.append(_label(after.label))
@@ -112,11 +114,14 @@ def describe_change(
     told += _mix(before.mix, after.mix, groups)
     told += _edits(before.edits, after.edits)
     if before.detail != after.detail:
-        told.append("No detail" if after.detail is None else _detail(after.detail))
+        told.append(NO_DETAIL if after.detail is None else _detail(after.detail))
     if before.noise != after.noise:
         told.append(_noise(after))
     if before.channel != after.channel:
         told.append(f"Channel {after.channel}")
+    if other:  # its own detail, and that it lacks what the one before had, go without saying
+        own = f"Detail of {_stem(after.source)}"
+        told = [one for one in told if one not in (own, NO_DETAIL) and not one.startswith(REMOVED)]
     if len(told) > MOST_TOLD:
         told[MOST_TOLD - 1 :] = [f"{len(told) - MOST_TOLD + 1} more changes"]
     return ", ".join(told) or NO_CHANGE
@@ -162,7 +167,7 @@ def _mix(before: Mix | None, after: Mix | None, groups: Mapping[tuple[int, ...],
     if before == after:
         return []
     if after is None:
-        return ["Removed: mix"]
+        return [f"{REMOVED}mix"]
     if before is not None and before.source != after.source:
         return [f"Mixed with {_lower(describe_source(after.source))}"]
     if before is None:
@@ -174,7 +179,7 @@ def _mix(before: Mix | None, after: Mix | None, groups: Mapping[tuple[int, ...],
     ]
     values = {after.strength[layer] for layer in changed}
     if not changed:
-        return ["Mix"]
+        return [f"B is {_lower(describe_source(after.source))}"]
     amount = f"{100 * values.pop():.0f} %" if len(values) == 1 else "changed"
     if len(after.strength) == 1:  # of the whole brain
         return [f"Mix: {amount} of B"]
@@ -194,7 +199,7 @@ def _edits(before: tuple[Edit, ...], after: tuple[Edit, ...]) -> list[str]:
             told.append(_edit(edit))
         elif was.layers != edit.layers:
             told.append(f"{_name(edit)} in {_layers(edit.layers)}")
-    return told + [f"Removed: {_name(edit)}" for key, edit in old.items() if key not in new]
+    return told + [f"{REMOVED}{_name(edit)}" for key, edit in old.items() if key not in new]
 
 
 def _edit(edit: Edit) -> str:

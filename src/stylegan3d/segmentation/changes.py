@@ -142,7 +142,8 @@ def expected_changes(
         if value is None
     ]
     if missing:
-        return f"The expected change needs {' and '.join(missing)}, which is unknown.", {}
+        verb = "is" if len(missing) == 1 else "are"
+        return f"The expected change needs {' and '.join(missing)}, which {verb} unknown.", {}
     assert person.age is not None
     assert person.sex is not None
     assert years is not None

@@ -16,7 +16,7 @@ from stylegan3d.geometry.space import Space
 #: Name of each label, from 0.
 CLASSES = ("background", "csf", "grey", "white", "ventricle", "other")
 TITLES = {
-    "csf": "Cerebrospinal fluid outside the ventricles",
+    "csf": "Subarachnoid CSF",
     "grey": "Grey matter",
     "white": "White matter",
     "ventricle": "Ventricles",

@@ -32,8 +32,8 @@ def title_of(measure: str) -> str:
         return HEAD_TITLE
     name, _, unit = measure.rpartition("_")
     if unit == "asymmetry":
-        of = PAIRED[name][0] if name in PAIRED else TITLES[name].lower()
-        return f"Asymmetry of {of}"
+        of = PAIRED[name][0] if name in PAIRED else TITLES[name]
+        return f"Asymmetry of {of[0].lower()}{of[1:]}"
     if measure == "grey_white_ratio":
         return "Grey over white matter"
     return TITLES[name] if name in TITLES else region_title(name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QPoint, QRect
@@ -62,6 +60,7 @@ def test_a_notification_hides_no_caption(window, told, text, folded):
         place = told(text)
         assert window.views.rect().contains(place)
         assert not any(place.intersects(caption) for caption in captions(window))
+        assert place.bottom() < window.views.readout.y(), "nor anything of the history"
     finally:
         window.explorer.history.show()
 
@@ -72,12 +71,12 @@ def test_a_notification_is_seen_with_another_view_alone(window, told):
     assert window.views.rect().contains(place)
 
 
-def test_a_notification_goes_when_its_error_is_over_and_no_other_does(window, told):
+def test_an_error_below_the_tabs_is_not_told_again_over_the_views(window, told):
     told("Of another plugin.")
     window.explorer.messages.fail(ScanError("No such scan; check the path."), "opening")
-    toasts = partial(window.views.findChildren, QDialog, NAME)
-    window.wait(lambda: len(toasts()) == 2)
-    window.click("browse.next")
-    window.wait(lambda: len(toasts()) == 1)
-    (left,) = toasts()
+    QTest.qWait(100)
+    assert window.find("explorer.message").isVisible()
+    (left,) = (one for one in window.views.findChildren(QDialog) if one.isVisible())
     assert "Of another plugin." in {label.text() for label in left.findChildren(QLabel)}
+    window.click("browse.next")
+    assert not window.find("explorer.message").isVisible()

@@ -534,6 +534,7 @@ def test_up_to_four_brains_stand_in_columns_with_one_crosshair(window, scan_file
     assert all(lines[1] for lines in panes.captions()), "each warns that it is synthetic"
     assert panes.isVisible()
     assert window.find("compare.hint").isHidden(), "there is no A to see"
+    assert not window.find("compare.pin").isVisible(), "nor one to pin"
     assert not window.find("compare.ssim").isVisible()
     listed = window.find("compare.row_list")
     listed.addItem("A long name " * 20)

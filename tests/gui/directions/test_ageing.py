@@ -8,7 +8,7 @@ from stylegan3d.recipe.recipe import Recipe, Source
 def test_years_are_an_edit_along_age(window, ageing):
     assert ageing.isVisible()
     assert window.find("directions.age").value() == 50
-    assert "± 9 years" in window.find("directions.age_how").text()
+    assert "±\u00a09\u00a0years" in window.find("directions.age_how").text()
     window.find("directions.years").change_to(15)
     window.settle()
     (edit,) = window.session.recipe.edits

@@ -381,10 +381,16 @@ def test_favourites_in_two_groups_make_a_direction(window, panel):
 
 def test_too_small_groups_are_refused_in_a_sentence(window, panel):
     window.click("directions.new")
+    find = window.find("directions.new_find")
+    assert not find.isEnabled()
+    assert find.toolTip().startswith("No favourites yet")
+    window.session.favourites.add(Recipe(Source("seed", 0)))
+    window.click("directions.new")
     window.find("directions.new_name").setText("Nothing")
     window.click("directions.new_find")
     told = window.find("directions.new_told")
     window.wait(lambda: "0 brains" in told.text())
+    window.session.favourites.remove(0)
     assert not window.find("directions.new_keep").isEnabled()
 
 

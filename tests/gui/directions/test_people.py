@@ -48,8 +48,8 @@ def test_a_dropped_table_is_compared_and_its_difference_shown(
     monkeypatch.setattr(
         groups, "label_brain", lambda volume, _: SimpleNamespace(measures={HEAD: volume.sum()})
     )
-    window.click("directions.people_start")
-    assert people.told.text() == "Open a table of people first."
+    assert not people.start.isEnabled()
+    assert people.start.toolTip() == "Open a table of people first."
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(tmp_path / "people.csv"))])
     action, none = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier

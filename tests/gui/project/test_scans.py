@@ -14,11 +14,12 @@ from napari.layers import Labels
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QComboBox
 
 from napari_stylegan3d.core.reading import STEPS_FOLDER
 from napari_stylegan3d.core.samples import SAMPLES, sample_path
 from napari_stylegan3d.views.outline import NAME
+from napari_stylegan3d.widgets.elided import InWords
 from stylegan3d import scans
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import preparation, read_scan
@@ -339,11 +340,14 @@ def test_long_names_make_no_panel_scroll_sideways(window, scan_file, tmp_path):
     assert "…" in label.shown()
     assert label.shown() != label.text(), "the tooltip tells the rest"
     window.click("compare.pin")
+    assert window.find("measure.curve").sizeHint().width() < 200, "beside the panels, too"
     for panel in window.explorer.panels:
         window.explorer.panel(panel.key)
         QTest.qWait(20)
         area = panel.parentWidget().parentWidget()
         assert panel.width() <= area.viewport().width(), panel.key
+        boxes = [box for box in panel.findChildren(QComboBox) if box.isVisible()]
+        assert all(box.findChild(InWords) for box in boxes), "no letter is cut in two"
     window.explorer.panel("Project")
     start = window.find("project.start")
     assert start.visibleRegion().boundingRect() == start.rect(), "never below the fold"

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.qt import get_stylesheet
 from qtpy.QtGui import QFontMetrics
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_stylegan3d.compare.pinned import side_of
 from napari_stylegan3d.views.captions import (
@@ -28,7 +28,7 @@ from napari_stylegan3d.views.orientation import AXIAL
 from napari_stylegan3d.views.panes import Pane, Panes
 from napari_stylegan3d.views.sides import Pair
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.elided import FIELD_PX, NameCombo, elided
+from napari_stylegan3d.widgets.elided import FIELD_PX, InWords, elided
 from napari_stylegan3d.widgets.theme import DARK, LIGHT, style
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 
@@ -210,12 +210,13 @@ def test_captions_leave_out_clauses_then_words_and_letters_of_names_alone(text, 
 
 
 def test_a_list_that_is_too_narrow_leaves_out_whole_words(qapp):
-    box = NameCombo()
+    box = QComboBox()
+    words = InWords(box)
     box.addItems(["Ventricle volume"])
     box.resize(box.fontMetrics().horizontalAdvance("Ventricle volu") + 30, 26)
-    assert box.shown() == "Ventricle …"
+    assert words.shown() == "Ventricle …"
     box.resize(600, 26)
-    assert box.shown() == "Ventricle volume"
+    assert words.shown() == "Ventricle volume"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -71,6 +71,18 @@ def test_a_threshold_that_was_chosen_stays(overlay):
     assert overlay.legend.threshold == 0.2
 
 
+def test_a_threshold_is_of_one_unit_and_no_difference_is_never_painted(overlay):
+    """A share of white, kept for a map in standard deviations, would paint all of the map."""
+    overlay.show(volume(), "B − A", "fraction of white", 0.5)
+    overlay.set_threshold(0.05)
+    overlay.show(volume(), "Unusual", "", 10.0)
+    assert overlay.legend.threshold == pytest.approx(1.0)
+    overlay.set_threshold(0)
+    assert np.asarray(overlay.layer.colormap.map(np.array([0.5])))[0, 3] == 0
+    overlay.show(volume(), "B − A", "fraction of white", 0.5)
+    assert overlay.legend.threshold == 0.05
+
+
 def test_a_threshold_above_the_limit_hides_all_but_the_limit(overlay):
     overlay.show(volume(), "Change", "", 0.1)
     overlay.set_threshold(5.0)
