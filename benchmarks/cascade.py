@@ -28,7 +28,7 @@ from stylegan3d.geometry.intensity import as_packed, to_display, unit
 from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
-from stylegan3d.metrics.cross_validation import told_by_measures
+from stylegan3d.metrics.cross_validation import classify_by_measures
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
@@ -173,7 +173,9 @@ def main() -> None:
         "steps": [run.steps for run in runs if run is not None],
         "brains": wanted.brains,
         "told": {
-            name: {k: np.round(v, 3).tolist() for k, v in told_by_measures(a, b).to_dict().items()}
+            name: {
+                k: np.round(v, 3).tolist() for k, v in classify_by_measures(a, b).to_dict().items()
+            }
             for name, (a, b) in pairs.items()
         },
         "shifts": {

@@ -30,7 +30,7 @@ from scipy.ndimage import binary_dilation, gaussian_gradient_magnitude
 
 import stylegan3d
 from stylegan3d.measures.tissue_shape import tissue_shapes
-from stylegan3d.metrics.cross_validation import told_by_measures
+from stylegan3d.metrics.cross_validation import classify_by_measures
 from stylegan3d.model.generator import Generator
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.direction_file import find_step
@@ -215,7 +215,7 @@ def told_apart(people: list[Person], generator: Generator, strengths: list[float
         tissue_shapes(volumes, generator.space)
         for volumes in ([person.carried.aligned for person in people], edited)
     )
-    told = told_by_measures(own, changed, [person.name for person in people] * 2)
+    told = classify_by_measures(own, changed, [person.name for person in people] * 2)
     print(f"\ntissue shape tells {len(edited)} edited scans from the scans: {told.to_dict()}")
 
 

@@ -126,7 +126,7 @@ def rms(values: list[float]) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def told(title: str, pairs: list[Both]) -> None:
+def report(title: str, pairs: list[Both]) -> None:
     """Print how large false changes are, of large and small volumes."""
     for method in ("alone", "visits"):
         for size, words in ((True, f"from {LARGE} ml"), (False, "smaller")):
@@ -158,7 +158,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if args.scans:
             same, changed = simulated(args.scans, args.pairs, prepared, Path(folder))
-            told("simulated repeats", same)
+            report("simulated repeats", same)
             sensitivity(changed)
             names = [name for name in ALL_MEASURES if name in same[0]["visits"][0]]
             alone, visits = (
@@ -169,7 +169,7 @@ def main() -> None:
                 print(f"{name:32s} alone {alone[name]:6.2f}  visits {visits[name]:6.2f}")
     real = [measured(*map(prepared, map(Path, pair.split(",")))) for pair in args.repeats]
     for pair, names in zip(real, args.repeats, strict=True):
-        told(Path(names.split(",")[0]).name, [pair])
+        report(Path(names.split(",")[0]).name, [pair])
         if deviation:
             beyond = [
                 name
@@ -204,7 +204,7 @@ def simulated(
         moved, truth = known_change(original, rng)
         scanned_again(original, folder / f"{k}-changed.nii.gz", rng, moved)
         changed.append((measured(last, prepared(folder / f"{k}-changed.nii.gz")), truth))
-        told(path.name, same[-pairs:])
+        report(path.name, same[-pairs:])
     return same, changed
 
 

@@ -40,10 +40,10 @@ def main() -> int:
             for one in package["vulns"]:
                 mended = ", ".join(one["fix_versions"]) or "no version yet"
                 print(f"{package['name']} {package['version']}: {one['id']}, mended in {mended}")
-    return told(checked, skipped, weak, args.service)
+    return report(checked, skipped, weak, args.service)
 
 
-def told(checked: int, skipped: list[tuple[str, str]], weak: int, service: str) -> int:
+def report(checked: int, skipped: list[tuple[str, str]], weak: int, service: str) -> int:
     """Say it in a sentence; the exit status."""
     if not checked:
         names = ", ".join(lock.relative_to(ROOT).as_posix() for lock in sum(ENVIRONMENTS, ()))

@@ -94,7 +94,7 @@ TESTED = (
         "files touched by a new metric",
         "at most 2",
         "2",
-        "evaluation/test_table.py::test_a_new_metric_is_measured_and_told_everywhere",
+        "evaluation/test_table.py::test_a_new_metric_is_measured_and_reported_everywhere",
     ),
     (
         "files touched by a new format",

@@ -1,4 +1,4 @@
-"""A card on the picture that tells what to do next."""
+"""A card on the picture that says what to do next."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Card(QFrame):
         self._soon.timeout.connect(self.place)
         views.installEventFilter(self)
 
-    def tell(self, step: str, heading: str, text: str) -> None:
+    def show_text(self, step: str, heading: str, text: str) -> None:
         """Show a step."""
         for label, words in ((self.step, step), (self.heading, heading), (self.text, text)):
             label.setText(words)

@@ -30,7 +30,7 @@ from napari_stylegan3d.compare.panel import ComparePanel
 from napari_stylegan3d.core.comparison import Comparison
 from napari_stylegan3d.core.context import Context
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.core.messages import Messages, tell_error
+from napari_stylegan3d.core.messages import Messages, report_error
 from napari_stylegan3d.core.parking import Parking
 from napari_stylegan3d.core.rendering import Rendering
 from napari_stylegan3d.core.session import Session
@@ -353,7 +353,7 @@ class Explorer(Docked):
             self.views.release()
 
     def _fail(self, error: Exception, doing: str) -> None:
-        self.say(tell_error(error, doing))
+        self.say(report_error(error, doing))
         self.header.set_model(self.session.generator)
         self.header.set_busy(self.rendering.busy)
         if self.views is not None and self.comparison.picture is None:

@@ -14,7 +14,7 @@ from napari.qt.threading import FunctionWorker, create_worker
 from napari.types import LayerDataTuple
 
 from napari_stylegan3d.app.writer import layer_affine
-from napari_stylegan3d.core.messages import tell_error
+from napari_stylegan3d.core.messages import report_error
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.display import upright
@@ -120,7 +120,7 @@ def _start(
     )
     # What napari connects takes no error, which PySide6 passes; "finished" overwrites it anyway.
     worker.errored.disconnect()
-    worker.errored.connect(partial(tell_error, doing=doing))
+    worker.errored.connect(partial(report_error, doing=doing))
     worker.start()
     return worker
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.core.dropped import Dropped, DropTarget
 from napari_stylegan3d.core.jobs import latent_of
-from napari_stylegan3d.core.messages import tell_done
+from napari_stylegan3d.core.messages import report_done
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe
@@ -113,7 +113,7 @@ class Opening(QObject):
         if self.session.generator is not None:
             signed = self.session.recipe.signed(self.session.generator)
             QApplication.clipboard().setText(to_link(signed))
-            tell_done(_("Link copied: {recipe}.").format(recipe=describe_recipe(signed)))
+            report_done(_("Link copied: {recipe}.").format(recipe=describe_recipe(signed)))
 
     def _go_to(self, recipe: Recipe, doing: str) -> None:
         generator = self.session.generator
@@ -125,7 +125,7 @@ class Opening(QObject):
             self.messages.fail(error, _("opening the recipe"))
             return
         self.session.change(recipe)
-        tell_done(f"{doing}: {describe_recipe(recipe)}.")
+        report_done(f"{doing}: {describe_recipe(recipe)}.")
 
     def _on_active(self, _: Any = None) -> None:
         """napari's Shapes layers paste shapes with the same key."""

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMenu
 
 from napari_stylegan3d.app.restored import of_session, restored
-from napari_stylegan3d.core.messages import tell_done
+from napari_stylegan3d.core.messages import report_done
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.autosave import Autosave, sessions_folder
 from napari_stylegan3d.history.jobs import find_sessions, read_session_file, write_session_file
@@ -237,7 +237,7 @@ class Sessions(QObject):
 
     def _on_file(self, result: Any) -> None:
         if isinstance(result, Path):
-            tell_done(_("The session was saved as {name}.").format(name=result.name))
+            report_done(_("The session was saved as {name}.").format(name=result.name))
             return
         state, files, folder = result
         self._with_model(state, partial(self._take_file, state, files, folder))

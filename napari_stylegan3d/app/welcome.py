@@ -98,9 +98,9 @@ class Welcome(Card):
         self._number = number
         tab, heading, text = STEPS[number]
         self._tabs.bring(tab)
-        told = _("First steps, {number} of {count}").format(number=number + 1, count=len(STEPS))
+        step = _("First steps, {number} of {count}").format(number=number + 1, count=len(STEPS))
         self.next.setText(_("Next") if self._number + 1 < len(STEPS) else _("Done"))
-        self.tell(told, heading, text)
+        self.show_text(step, heading, text)
         self.next.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _on_tab(self, index: int) -> None:

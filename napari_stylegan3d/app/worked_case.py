@@ -291,12 +291,12 @@ class WorkedCase(QObject):
         if step is None:
             self.leave.hide()
             self.skip.setText(_("Done"))
-            self.card.tell(_("Worked case"), _("That was it"), END)
+            self.card.show_text(_("Worked case"), _("That was it"), END)
             return
         if step.tab:
             panel = self.tabs.bring(step.tab)
             control = self.control()
             if control is not None and panel.isAncestorOf(control):
                 bring_into_view(panel, control)
-        told = _("Worked case, {number} of {count}").format(number=self.number + 1, count=count)
-        self.card.tell(told, step.heading, step.text)
+        text = _("Worked case, {number} of {count}").format(number=self.number + 1, count=count)
+        self.card.show_text(text, step.heading, step.text)

@@ -102,7 +102,7 @@ class Wall(QDialog):
         self.grid.accepted.connect(self.accept)
         self.grid.starred.connect(self._star)
         self.thumbnails.ready.connect(self._on_ready)
-        self.thumbnails.prepared.connect(self._tell)
+        self.thumbnails.prepared.connect(self._show_progress)
         self.session.recipeChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(lambda _: self._on_recipe(self.session.recipe, False))
         self.session.favourites.changed.connect(self._show_cells)
@@ -177,14 +177,14 @@ class Wall(QDialog):
         if self.isVisible():
             self._asked = None
             self.thumbnails.want(OWNER, self.recipes())
-            self._tell()
+            self._show_progress()
 
     def _on_ready(self, recipe: Recipe, _image: object) -> None:
         self.grid.show_ready(recipe)
         if self.isVisible():
-            self._tell()
+            self._show_progress()
 
-    def _tell(self, _prepared: object = None) -> None:
+    def _show_progress(self, _prepared: object = None) -> None:
         """How many of the pictures are there, and when the others will be."""
         cells = self.grid.cells
         there, of = sum(self.thumbnails.has(cell.recipe) for cell in cells), len(cells)

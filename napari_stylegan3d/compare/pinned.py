@@ -74,8 +74,8 @@ def side_of(recipe: Recipe, letter: str, provenance: Provenance = NOBODY) -> Sid
     if kind == "edited":
         return Side("edited", name, letter=letter, title=f"{name}, {what}")
     if kind == "reconstruction":
-        told = _("Reconstruction of {name}").format(name=name)
-        return Side(kind, letter=letter, title=", ".join(filter(None, (told, what))))
+        text = _("Reconstruction of {name}").format(name=name)
+        return Side(kind, letter=letter, title=", ".join(filter(None, (text, what))))
     if kind == "worn":
         return Side(kind, letter=letter, title=provenance.subject)
     return Side("generated", letter=letter, title=what or describe_recipe(recipe))

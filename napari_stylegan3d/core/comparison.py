@@ -228,7 +228,7 @@ class Comparison(QObject):
         elif what == "unusual" and (case := self.session.result) and case.residual_z is not None:
             assert case.aligned is not None
             self._show_aligned(case, case.aligned)
-            self._tell()
+            self._announce()
         elif result is not None and self._suits and what in ("difference", "residual"):
             assert self.picture is not None
             case, aligned = result
@@ -262,7 +262,7 @@ class Comparison(QObject):
                 flat=self.picture.rendered.through is not None,
                 coarse=None if sharp is None else self.picture.shown,
             )
-            self._tell()
+            self._announce()
 
     @property
     def _suits(self) -> bool:
@@ -279,12 +279,12 @@ class Comparison(QObject):
             return False
         if placed is not None:
             self._show_aligned(case, placed)
-            self._tell(outlined=self._outlined and self.session.result is None)
+            self._announce(outlined=self._outlined and self.session.result is None)
         else:
             data, meta, _kind = case.layer
             shown = Upright(data, meta["scale"], meta["translate"])
             self.stage.show(shown, Provenance("scan", case.name), meta["contrast_limits"])
-            self._tell()
+            self._announce()
         return True
 
     def _show_aligned(self, case: Case, aligned: AlignedScan) -> None:
@@ -301,9 +301,9 @@ class Comparison(QObject):
             shown = upright(volume, self.session.generator.affine)
             sharp = None if picture is None else self._sharp_of(picture)
             self.stage.show(sharp or shown, provenance, coarse=None if sharp is None else shown)
-            self._tell()
+            self._announce()
 
-    def _tell(self, *, outlined: bool = False) -> None:
+    def _announce(self, *, outlined: bool = False) -> None:
         if outlined and self.session.generator is not None:
             self.outline.show(self.session.generator.template, self.session.generator.space)
         else:

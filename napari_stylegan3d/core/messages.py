@@ -39,7 +39,7 @@ def sentence(error: BaseException, doing: str) -> str:
     ).format(doing=doing, name=type(error).__name__)
 
 
-def tell_error(error: BaseException, doing: str) -> str:
+def report_error(error: BaseException, doing: str) -> str:
     """Show a notification for an error, log an unexpected one, and return the sentence."""
     text = sentence(error, doing)
     if not isinstance(error, StyleGAN3DError) and not is_out_of_memory(error):
@@ -48,6 +48,6 @@ def tell_error(error: BaseException, doing: str) -> str:
     return text
 
 
-def tell_done(text: str) -> None:
+def report_done(text: str) -> None:
     """Show a notification that something was done."""
     show_info(text)

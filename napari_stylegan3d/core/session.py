@@ -263,7 +263,7 @@ class Session(QObject):
         If the same file is read again, such as with left and right swapped, its step is replaced.
         """
         self.arriving = None
-        case = self._told_apart(case)
+        case = self._distinguished(case)
         now = self.history.current
         if show:
             self._shown = self._shown.looking_at("scan")
@@ -469,7 +469,7 @@ class Session(QObject):
             return case.aligned is not None
         return self._is_mine(case.model) and self.generator.space.same_as(case.aligned.space)
 
-    def _told_apart(self, case: Case) -> Case:
+    def _distinguished(self, case: Case) -> Case:
         """Number a name that another file has; its folder may name a patient."""
         known = [(other.name, other.sha256) for other in self.cases if other.sha256]
         name, number = case.name, 1

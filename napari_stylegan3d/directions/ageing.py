@@ -58,7 +58,7 @@ class AgeingBox(QWidget):
         self.estimate = controls.tool_button(
             controls.RESET_GLYPH, "directions.age_estimate", _("Use the apparent age.")
         )
-        self.told = controls.hint(name="directions.age_told")
+        self.told = controls.hint(name="directions.age_text")
         self._lay_out()
         self.years.valueChanged.connect(self._on_years)
         self.age.valueChanged.connect(self._on_age)
@@ -97,14 +97,14 @@ class AgeingBox(QWidget):
         strength = sum(e.strength for e in recipe.edits if e.direction == self.trajectory.name)
         self.years.set_value(self.trajectory.years(strength))
         self.setEnabled(self._read is not None)
-        self._tell()
+        self._show_expected()
 
     def _show_age(self, age: float | None) -> None:
         with QSignalBlocker(self.age):
             self.age.setValue(round(age or 0))
-        self._tell()
+        self._show_expected()
 
-    def _tell(self) -> None:
+    def _show_expected(self) -> None:
         """Write what is expected, and colour what is not known."""
         trajectory = self.trajectory
         if trajectory is None:
@@ -130,7 +130,7 @@ class AgeingBox(QWidget):
 
     def _on_age(self, _age: float) -> None:
         self._given = True
-        self._tell()
+        self._show_expected()
 
     def _on_estimate(self) -> None:
         self._given = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_stylegan3d.core.messages import sentence, tell_error
+from napari_stylegan3d.core.messages import report_error, sentence
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.directions.files import DirectionFiles
 from napari_stylegan3d.directions.jobs import (
@@ -198,7 +198,7 @@ class Directing(QObject):
         try:
             source = compared.average(self.session.folder)
         except StyleGAN3DError as error:
-            tell_error(error, _("showing the average brain"))
+            report_error(error, _("showing the average brain"))
             return
         found = self.session.with_source(source)
         recipe = found.replace(mix=None, edits=(), detail=None, label=None, model=None)

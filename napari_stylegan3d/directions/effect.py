@@ -62,7 +62,7 @@ class EffectBox(QWidget):
         self.fold.setChecked(True)
         self.fold.setArrowType(Qt.ArrowType.DownArrow)
         self.cells = [[QLabel() for _ in COLUMNS] for _ in TOLD]
-        self.told = controls.hint(name="directions.effect_told")
+        self.told = controls.hint(name="directions.effect_text")
         self._lines: tuple[str, ...] = ()
         self.more = controls.push_button(
             _("More"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
-from napari_stylegan3d.core.messages import tell_error
+from napari_stylegan3d.core.messages import report_error
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.directions.jobs import keep, make_free, save_entries
 from napari_stylegan3d.directions.new import NewDirection
@@ -54,7 +54,7 @@ class DirectionFiles(QObject):
         self.dialog = NewDirection(self.session, context.thumbnails, context.dock)
         self.people = PeopleDialog(self.session, context.dock)
         self.job.finished.connect(lambda result: self._then(result))
-        self.job.failed.connect(lambda error: tell_error(error, _("working on a direction")))
+        self.job.failed.connect(lambda error: report_error(error, _("working on a direction")))
         menus = panel.menus
         menus.opened.connect(self._open)
         menus.saved.connect(self._save)
@@ -101,7 +101,7 @@ class DirectionFiles(QObject):
         try:
             notes = read_notes(notes_path(), self._model)
         except StyleGAN3DError as error:
-            tell_error(error, _("reading the settings of directions"))
+            report_error(error, _("reading the settings of directions"))
             notes = DirectionNotes()
         self._show(notes)
 
@@ -133,7 +133,7 @@ class DirectionFiles(QObject):
         try:
             write_notes(notes_path(), self._model, notes)
         except StyleGAN3DError as error:
-            tell_error(error, _("saving the settings of directions"))
+            report_error(error, _("saving the settings of directions"))
         if same_files:
             self.panel.show_notes(notes)
         else:
@@ -146,7 +146,7 @@ class DirectionFiles(QObject):
         try:
             self.add(path)
         except StyleGAN3DError as error:
-            tell_error(error, _("opening a directions file"))
+            report_error(error, _("opening a directions file"))
 
     def _drop(self, entry: Entry) -> None:
         """Take a file off the list; edits along its directions stay in the recipe."""
@@ -169,7 +169,7 @@ class DirectionFiles(QObject):
         try:
             sha256 = file_entries(path, generator)[0].sha256
         except StyleGAN3DError as error:
-            tell_error(error, _("opening a directions file"))
+            report_error(error, _("opening a directions file"))
             return
         place = str(path.absolute())
         self._note(self.panel.notes.moved(file, place))
@@ -205,7 +205,7 @@ class DirectionFiles(QObject):
         try:
             self.add(path)
         except StyleGAN3DError as error:  # another model was opened meanwhile
-            tell_error(error, _("adding a direction"))
+            report_error(error, _("adding a direction"))
 
     def _start(self, then: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
         self._then = then

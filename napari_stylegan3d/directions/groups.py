@@ -70,7 +70,7 @@ class FavouriteGroups(QWidget):
                 lambda _=False, b=box: b.setCurrentIndex((b.currentIndex() + 1) % 3)
             )
             self.choices.append((recipe, box))
-            text = ElidedLabel(favourite.note or _told(recipe), role="")
+            text = ElidedLabel(favourite.note or _text_of(recipe), role="")
             column.addLayout(controls.row(picture, text, box, stretch=1))
         column.addStretch(1)
         self._area.setWidget(inner)
@@ -107,7 +107,7 @@ class FavouriteGroups(QWidget):
         )
 
 
-def _told(recipe: Recipe) -> str:
+def _text_of(recipe: Recipe) -> str:
     parts = [_("mixed")] if recipe.mix is not None and any(recipe.mix.strength) else []
     parts += [_("edited")] if recipe.edits else []
     return ", ".join([describe_source(recipe.source), *parts])

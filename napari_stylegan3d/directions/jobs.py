@@ -167,8 +167,8 @@ def compare_people(
         changes.append(np.where(sure, effect, 0).astype(np.float32))
     model = {"name": generator.name, "sha256": generator.hash}
     about = {"Table": table.path.name, "Model": model}
-    told = " ".join([verdict_of(summarised(found)), *found.notes])
-    return Compared(found, generator, about, told, names, changes)
+    text = " ".join([verdict_of(summarised(found)), *found.notes])
+    return Compared(found, generator, about, text, names, changes)
 
 
 def save_compared(report: Report, compared: Compared, folder: Path) -> Path:

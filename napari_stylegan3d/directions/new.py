@@ -52,7 +52,7 @@ class NewDirection(QDialog):
         self.tabs.setObjectName("directions.new_tabs")
         self.tabs.addTab(self.groups, _("From favourites"))
         self.tabs.addTab(self.values, _("From a table"))
-        self.told = controls.hint(name="directions.new_told")
+        self.told = controls.hint(name="directions.new_text")
         self.find = controls.push_button(_("Compute"), "directions.new_find", "", "primary")
         self.keep = controls.push_button(
             _("Add"), "directions.new_keep", _("Add the direction to your list.")
@@ -151,8 +151,8 @@ class NewDirection(QDialog):
     def _on_found(self, directions: Directions) -> None:
         self._directions = directions
         name = directions.names[0]
-        told = directions.checks[0] if directions.checks else {}
-        self.told.setText(f"{name}: {directions.descriptions.get(name, '')}. {verdict(told)}")
+        record = directions.checks[0] if directions.checks else {}
+        self.told.setText(f"{name}: {directions.descriptions.get(name, '')}. {verdict(record)}")
         self.keep.setEnabled(True)
 
     def _on_failed(self, error: Exception) -> None:

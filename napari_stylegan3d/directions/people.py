@@ -88,7 +88,7 @@ class PeopleDialog(QDialog):
             "primary",
         )
         self.cancel = button(_("Cancel"), "directions.people_cancel", _("Stop comparing."))
-        self.told = controls.hint(name="directions.people_told")
+        self.told = controls.hint(name="directions.people_text")
         self.contrast = QComboBox()
         self.contrast.setObjectName("directions.people_contrast")
         self.contrast.setToolTip(_("Groups whose difference is shown."))
@@ -294,8 +294,8 @@ class PeopleDialog(QDialog):
     def _show_result(self, compared: Compared | None) -> None:
         """Write what was found; None empties the table."""
         self.compared = compared
-        told = compared.told if compared is not None else ""
-        self.told.setText(told)
+        words = compared.told if compared is not None else ""
+        self.told.setText(words)
         self.contrast.clear()
         self.contrast.addItems(compared.contrasts if compared is not None else [])
         direction = compared is not None and compared.found.direction is not None

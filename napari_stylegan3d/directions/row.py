@@ -151,10 +151,10 @@ class DirectionRow(QWidget):
         font = self.name.font()
         font.setBold(active)
         self.name.setFont(font)
-        self._tell(label)
+        self._set_tooltips(label)
         self.row.slider.setAccessibleName(label)
 
-    def _tell(self, label: str) -> None:
+    def _set_tooltips(self, label: str) -> None:
         tip = tip_of(self.entry, label, self.seen)
         for widget in (self, self.name, self.meaning, self.row):
             widget.setToolTip(tip)
@@ -173,7 +173,7 @@ class DirectionRow(QWidget):
         """Where the training subjects end, as strengths from this brain; None if not known."""
         if seen != self.seen:
             self.seen = seen
-            self._tell(self._written[0])
+            self._set_tooltips(self._written[0])
             self._fit()
 
     def _fit(self) -> None:

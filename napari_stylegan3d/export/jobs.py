@@ -89,7 +89,7 @@ class LatentRequest(Target):
 class PictureRequest(Target):
     """A picture: made in the window, or drawn by `draw` in the job; of a recipe or a scan.
 
-    What is `painted` to fit edited labels is more than its recipe tells.
+    What is `painted` to fit edited labels is more than its recipe contains.
     """
 
     recipe: Recipe

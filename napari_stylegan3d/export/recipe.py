@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.jobs import latent_of, own_path
-from napari_stylegan3d.core.messages import tell_error
+from napari_stylegan3d.core.messages import report_error
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
@@ -95,7 +95,7 @@ class RecipePart(QWidget):
                 recipe.check(self.session.generator)
                 latent_of(recipe, self.session.generator, "rough")  # the picture comes later
         except StyleGAN3DError as error:
-            self.said.emit(tell_error(error, _("opening a recipe")))
+            self.said.emit(report_error(error, _("opening a recipe")))
             return
         self.session.change(recipe)
         self.said.emit(_("Opened {name}").format(name=path.name))

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.messages import tell_done
+from napari_stylegan3d.core.messages import report_done
 from napari_stylegan3d.history.models import MARK, RECIPE, FavouriteList, HistoryList, RecipeList
 from napari_stylegan3d.history.recipe_row import RecipeRow, row_height
 from napari_stylegan3d.widgets import controls
@@ -153,7 +153,7 @@ class HistoryStrip(QWidget):
         """Return to a state, or report why the model cannot show it."""
         if not self.session.go_to(row):
             self.states.go_to(self.session.history.position)
-            tell_done(self.history.why_not(row))
+            report_done(self.history.why_not(row))
 
     def _on_which(self) -> None:
         if self.fold.isChecked():

@@ -10,7 +10,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.jobs import Made
-from napari_stylegan3d.core.messages import tell_done
+from napari_stylegan3d.core.messages import report_done
 from napari_stylegan3d.core.movement_map import show_movement
 from napari_stylegan3d.core.tissues import index_of, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob
@@ -116,7 +116,7 @@ class Relabelling(QObject):
         assert base.labels is not None
         self._put_edited_by()
         self._begin(base, Fitted(base.labels, base.volume), [base.labels])
-        self._tell()
+        self._show_size()
 
     def take_up(self, base: Base, fitted: Fitted) -> None:
         """Continue with labels edited earlier, without showing them."""
@@ -183,7 +183,7 @@ class Relabelling(QObject):
             return
         self.box.resize_row.set_value(0.0)
         self._remember(labels)
-        self._tell()
+        self._show_size()
         if self.box.live.isChecked():
             self._fit()
 
@@ -231,7 +231,7 @@ class Relabelling(QObject):
             self.box.show_look("after")
         self._show_fitted(wish.base, fitted)
         self._on_view()
-        self._tell()
+        self._show_size()
 
     def _look(self, key: str) -> None:
         if self.base is None or self.fitted is None:
@@ -245,7 +245,7 @@ class Relabelling(QObject):
         else:
             self._show_fitted(self.base, self.fitted)
         self._on_view()
-        self._tell()
+        self._show_size()
 
     def _show_fitted(self, base: Base, fitted: Fitted) -> None:
         self.comparison.show_painted(fitted.made(base))
@@ -277,7 +277,7 @@ class Relabelling(QObject):
         self._settle()
         if self.box.paint.isChecked():
             self.drawing.take_brush(self._tissue, self.box.brush_mm)
-        self._tell()
+        self._show_size()
 
     def _on_recipe(self, _recipe: Recipe, _live: bool) -> None:
         """Another brain is shown: the labels wait for theirs."""
@@ -331,7 +331,7 @@ class Relabelling(QObject):
         base, _why = self._shown()
         return base is not None and self.base is not None and base.volume is self.base.volume
 
-    def _tell(self) -> None:
+    def _show_size(self) -> None:
         """How large the chosen tissue is, and was; of the map of movement, how far it moved."""
         labels = self.drawing.labels
         if self._mapped is not None:
@@ -350,7 +350,7 @@ class Relabelling(QObject):
             self._job.start(save_fitted, Wish(self.base, labels), path)
 
     def _on_saved(self, paths: list[Path]) -> None:
-        tell_done(
+        report_done(
             _("Saved {brain} and {labels}.").format(brain=paths[0].name, labels=paths[1].name)
         )
 

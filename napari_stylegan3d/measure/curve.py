@@ -74,16 +74,16 @@ class CurvePlot(QWidget):
             else:  # the last one has the unit
                 text.setRight(self.width())
                 text.setLeft(box.left())
-                told = _("{age} years").format(age=age)
-                painter.drawText(text, Qt.AlignmentFlag.AlignRight, told)
+                label = _("{age} years").format(age=age)
+                painter.drawText(text, Qt.AlignmentFlag.AlignRight, label)
         for value, flag in (
             (curve.high.max(), Qt.AlignmentFlag.AlignTop),
             (curve.low.min(), Qt.AlignmentFlag.AlignBottom),
         ):
             place = at(first, float(value))
             text = QRectF(0, place.y() - bottom / 2, left - 4, bottom)
-            told = f"{tick_text(float(value))} {curve.unit}"
-            painter.drawText(text, flag | Qt.AlignmentFlag.AlignRight, told)
+            label = f"{tick_text(float(value))} {curve.unit}"
+            painter.drawText(text, flag | Qt.AlignmentFlag.AlignRight, label)
         painter.setPen(QPen(self.palette().base().color(), 1))
         painter.setBrush(DOT)
         radius = scaled(5)

@@ -165,7 +165,7 @@ class Pair:
     earlier : bool
         Whether the other one was taken first.
     years : float or None
-        Between both; None for what the files tell.
+        Between both; None for what the files say.
     person : Person
         When the patient's scan was taken.
     site : str

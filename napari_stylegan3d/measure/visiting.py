@@ -56,7 +56,7 @@ class Visiting(QObject):
         self.second: Callable[[str], Scan | None] = lambda _key: None
         self.found: dict[str, ComparedVisits] = {}
         #: What was said of a patient last, the file opened for them, and the scan that was chosen.
-        self._told: dict[str, str] = {}
+        self._written: dict[str, str] = {}
         self._opened: dict[str, Scan] = {}
         self._chosen: dict[str, str] = {}
         self._others: list[Scan] = []
@@ -143,8 +143,8 @@ class Visiting(QObject):
         self.show_person()
         dialog.told.setText("")
         dialog.show_result(self.found.get(self._key))
-        if self._key in self._told:
-            dialog.told.setText(self._told[self._key])
+        if self._key in self._written:
+            dialog.told.setText(self._written[self._key])
 
     def show_person(self) -> None:
         """Write age and sex of the person, as Measure has them of the open scan."""
@@ -194,7 +194,7 @@ class Visiting(QObject):
 
     def _on_read(self, result: Scan | Several) -> None:
         key = self._reading
-        self._told.pop(key, None)
+        self._written.pop(key, None)
         if isinstance(result, Several):
             if key == self._key:
                 self.dialog.chooser.ask(result.question, result.entries)
@@ -237,7 +237,7 @@ class Visiting(QObject):
     def _on_compared(self, compared: ComparedVisits) -> None:
         key = compared.pair.key
         self.found[key] = compared
-        self._told.pop(key, None)
+        self._written.pop(key, None)
         if key == self._key:
             self.dialog.show_result(compared)
             self._enable()
@@ -250,7 +250,7 @@ class Visiting(QObject):
 
     def _say(self, key: str, words: str) -> None:
         """Say something of a patient, now or when that patient is shown again."""
-        self._told[key] = words
+        self._written[key] = words
         if key == self._key:
             self.dialog.told.setText(words)
 

@@ -132,7 +132,7 @@ class VisitsDialog(QDialog):
             "primary",
         )
         self.cancel = button(_("Cancel"), "measure.visits_cancel", _("Stop comparing."))
-        self.told = controls.hint(name="measure.visits_told")
+        self.told = controls.hint(name="measure.visits_text")
         self.told.setToolTip(_("Progress, warnings, and how many changes are beyond the error."))
         self.table = QTableWidget()
         self.table.setObjectName("measure.visits_table")

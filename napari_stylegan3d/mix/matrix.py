@@ -9,7 +9,7 @@ from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.gallery import SYNTHETIC, Gallery, PictureButton
-from napari_stylegan3d.core.messages import tell_error
+from napari_stylegan3d.core.messages import report_error
 from napari_stylegan3d.core.session import WHOLE
 from napari_stylegan3d.mix.matrix_picture import Table, write_matrix
 from napari_stylegan3d.widgets import controls, dialogs
@@ -264,6 +264,6 @@ class Matrix(QDialog):
         try:
             write_matrix(path, self._table, self.gallery.thumbnails.image)
         except StyleGAN3DError as error:
-            tell_error(error, _("saving the matrix"))
+            report_error(error, _("saving the matrix"))
         else:
             self.progress.setText(_("Saved {name}").format(name=path.name))

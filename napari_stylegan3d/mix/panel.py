@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.gallery import PictureButton
 from napari_stylegan3d.core.lacks import why_not
-from napari_stylegan3d.core.messages import tell_error
+from napari_stylegan3d.core.messages import report_error
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.mix.detail import DetailBox
 from napari_stylegan3d.mix.group import GroupRow
@@ -241,7 +241,7 @@ class MixPanel(Panel):
         try:
             return Source.from_file(path)
         except StyleGAN3DError as error:
-            tell_error(error, _("opening a latent file"))
+            report_error(error, _("opening a latent file"))
             return None
 
     def _set_second(self, source: Source) -> None:

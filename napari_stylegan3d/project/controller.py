@@ -270,7 +270,7 @@ class Projecting(QObject):
             return
         self.session.look("scan")
         self.painting.begin(placed.space)
-        self.painting.tell()
+        self.painting.emit_volume()
 
     def _on_painted(self, millilitres: float) -> None:
         if self.panel.paint.choice is None:

@@ -180,16 +180,16 @@ def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
     size = float(np.prod(aligned.space.voxel_size)) * int(marked.sum()) / 1000
     drawn = size if mask.drawn_ml is None else mask.drawn_ml
     if abs(size - drawn) < SAME_ML:
-        told = _(
+        text = _(
             "The masked region ({drawn:.1f} ml) was excluded from the search and filled in "
             "by the model."
         )
     else:
-        told = _(
+        text = _(
             "The masked region ({drawn:.1f} ml) was excluded from the search and filled in by the "
             "model; all voxels of the model's grid that it touches make {size:.1f} ml."
         )
-    return [told.format(drawn=drawn, size=size)]
+    return [text.format(drawn=drawn, size=size)]
 
 
 class _Watcher:

@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.messages import tell_done
+from napari_stylegan3d.core.messages import report_done
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import Upright, put, upright
 from napari_stylegan3d.widgets.text import _, ngettext
@@ -107,7 +107,7 @@ class LabelMaps(QObject):
         self._hidden: weakref.WeakSet[Labels] = weakref.WeakSet()
 
     def add(self, labels: LabelMap) -> None:
-        """Show a label map, and tell."""
+        """Show a label map, and a notification."""
         point = self.viewer.dims.point
         layer = labels.layer()
         layer.events.labels_update.connect(self._on_edited)
@@ -117,7 +117,7 @@ class LabelMaps(QObject):
             self._owners[layer] = self.comparison.session.case.key
         if len(point) == self.viewer.dims.ndim:
             self.viewer.dims.point = point
-        tell_done(
+        report_done(
             _("Label map {labels}; shown over the views and in the layer list.").format(
                 labels=labels.in_words
             )

@@ -131,8 +131,8 @@ class LookBar(QWidget):
             self._segments.addLayout(row, stretch)
         brains, maps = self._rows
         for key, text, tip, keys in SEGMENTS:
-            told = f"{tip}\n{keys}" if keys else tip
-            button = controls.push_button(text, f"project.show.{key}", told, "segment")
+            hint = f"{tip}\n{keys}" if keys else tip
+            button = controls.push_button(text, f"project.show.{key}", hint, "segment")
             button.setCheckable(True)
             button.setMinimumWidth(0)
             button.clicked.connect(lambda _=False, k=key: self.viewRequested.emit(k))

@@ -203,8 +203,8 @@ class PoseBox(QWidget):
             words = aligned.quality_in_words
             self._let_far(aligned.by_hand)
             correlation = _("correlation {value:.2f}").format(value=aligned.quality)
-            told = f"{words[:1].upper()}{words[1:]} ({correlation})"
-            self.quality.setText(f"{told}\n{BY_HAND}" if aligned.by_hand else told)
+            text = f"{words[:1].upper()}{words[1:]} ({correlation})"
+            self.quality.setText(f"{text}\n{BY_HAND}" if aligned.by_hand else text)
             self.steps.setText("\n".join(map(step_in_words, aligned.record)))
             warned = any(note.level == "check" for step in aligned.record for note in step.notes)
             self.record.unfold(warned)

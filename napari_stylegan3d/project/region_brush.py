@@ -124,7 +124,7 @@ class Painting(QObject):
         self.viewer.layers.append(self.layer)
         self.set_brush(self._brush_mm)
         for event in (self.layer.events.labels_update, self.layer.events.data):
-            event.connect(self.tell)
+            event.connect(self.emit_volume)
         self.layer.events.brush_size.connect(self._on_brush)
         # napari emits a stroke before drawing it.
         self.layer.events.paint.connect(lambda _: QTimer.singleShot(0, self._follow))
@@ -151,7 +151,7 @@ class Painting(QObject):
             place[in_plane] = point[in_plane]
             self.viewer.dims.point = tuple(place.tolist())
 
-    def tell(self, _: object = None) -> None:
+    def emit_volume(self, _: object = None) -> None:
         """Emit the painted volume."""
         if self.layer is not None:
             voxel_ml = float(np.prod(self.layer.scale)) / 1000

@@ -122,8 +122,8 @@ class PaintBox(QWidget):
         nothing = _("Nothing painted yet: paint in one of the planes.")
         self.brushes.setVisible(painted)
         if millilitres:
-            told = _("{ml:.1f} ml painted.") if painted else _("{ml:.1f} ml masked.")
-            self.painted.setText(told.format(ml=millilitres))
+            text = _("{ml:.1f} ml painted.") if painted else _("{ml:.1f} ml masked.")
+            self.painted.setText(text.format(ml=millilitres))
         else:
             self.painted.setText(nothing if painted else _("This layer is empty."))
         self.clear.setEnabled(millilitres > 0)

@@ -133,7 +133,7 @@ class LayerRegions(QObject):
         self._veiled: Labels | None = None
         self._signals = [viewer.layers.events.inserted, viewer.layers.events.removed]
         for signal in self._signals:
-            signal.connect(self._tell)
+            signal.connect(self._on_change)
 
     def entries(self) -> list[tuple[str, LayerChoice]]:
         """Text and data of each entry."""
@@ -167,14 +167,14 @@ class LayerRegions(QObject):
     def shutdown(self) -> None:
         """Disconnect from the viewer."""
         for signal in self._signals:
-            signal.disconnect(self._tell)
+            signal.disconnect(self._on_change)
 
     def _is_offered(self, layer: Labels) -> bool:
         if layer is self._own() or layer.metadata.get(OVERLAY):
             return False
         return layer.ndim == 3 and not layer.multiscale
 
-    def _tell(self, event: Any = None) -> None:
+    def _on_change(self, event: Any = None) -> None:
         if event is None or isinstance(event.value, Labels):
             self.changed.emit()
 

@@ -125,12 +125,12 @@ class ResultBox(QWidget):
         self.save_filled.setVisible(projected is not None and projected.filled is not None)
         self.saved.hide()
         # The verdict's sentence is already shown above.
-        told = [remark for remark in remarks if not sentence or sentence not in remark]
+        lines = [remark for remark in remarks if not sentence or sentence not in remark]
         for label, text in (
             (self.sentence, sentence),
             (self.place, _place_of(trust)),
             (self.regions, worst_regions(trust.get("regions", {}))),
-            (self.notes, "\n".join(told)),
+            (self.notes, "\n".join(lines)),
         ):
             label.setText(text)
             label.setVisible(bool(text))

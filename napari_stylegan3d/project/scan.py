@@ -198,12 +198,12 @@ class ScanBox(QWidget):
 def _of_arriving(case: Case, now: Case | None) -> list[str]:
     """Sentences about a scan that is being read or failed to be read."""
     if case.problem:
-        told = [_("{name} was not opened: {problem}").format(name=case.name, problem=case.problem)]
+        lines = [_("{name} was not opened: {problem}").format(name=case.name, problem=case.problem)]
     else:
-        told = [_("Reading {name}… Project waits until it is read.").format(name=case.name)]
+        lines = [_("Reading {name}… Project waits until it is read.").format(name=case.name)]
     if now is not None:
-        told.append(_("Panel and views still show {name}.").format(name=now.name))
-    return told
+        lines.append(_("Panel and views still show {name}.").format(name=now.name))
+    return lines
 
 
 def asked_of(case: Case | None) -> tuple[str, ...]:

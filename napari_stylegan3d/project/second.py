@@ -78,8 +78,8 @@ class Beside:
         """For JSON, without the voxels."""
         choice = {**dataclasses.asdict(self.choice), "path": str(self.choice.path)}
         sha256 = self.sha256 if self.image is None else self.image.image.sha256
-        told = {"name": self.name, "how": self.how, "same": self.same, "sha256": sha256}
-        return {**told, "choice": choice, "look": dataclasses.asdict(self.look)}
+        record = {"name": self.name, "how": self.how, "same": self.same, "sha256": sha256}
+        return {**record, "choice": choice, "look": dataclasses.asdict(self.look)}
 
     @classmethod
     def from_plain(cls, plain: Any) -> Beside | None:
@@ -112,7 +112,7 @@ class Seconds(QObject):
     changed = Signal()
     """Another image lies over a scan, or it looks otherwise: sessions save it."""
     drawn = Signal()
-    """The views show another one, or it is called something else: captions are to be told."""
+    """The views show another one, or it is called something else: captions are to be updated."""
     failed = Signal(object, str)
     """(exception, what was being done)"""
     maskRequested = Signal(object)
@@ -336,14 +336,14 @@ class Seconds(QObject):
         if before is not None and case is not None and case.key != before.key:
             words = _("Lay it over {name} instead").format(name=before.name)
         self.box.offer_joining(words)
-        self._tell(case, now)
+        self._show_text(case, now)
         if now is not None:
             self.box.show_choices(now.how, now.same)
             self.bar.show_look(now.look)
         self._place()
         self._read_next()
 
-    def _tell(self, case: Case | None, now: Beside | None) -> None:
+    def _show_text(self, case: Case | None, now: Beside | None) -> None:
         key = "" if case is None else case.key
         reading = self._reading is not None and self._reading[0] == key
         labels = self._maps.get(key)

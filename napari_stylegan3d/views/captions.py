@@ -75,14 +75,14 @@ class Over:
 
     def line(self, kind: Kind) -> str:
         """Added to the caption of a picture of this kind; edits do not move it."""
-        told = _("Overlay: {name}").format(name=shortened(self.name, NAME_LENGTH))
-        return self._with_doubt(f"{told}\n{UNEDITED}" if kind == "edited" else told)
+        text = _("Overlay: {name}").format(name=shortened(self.name, NAME_LENGTH))
+        return self._with_doubt(f"{text}\n{UNEDITED}" if kind == "edited" else text)
 
     @property
     def alone(self) -> Provenance:
         """Its provenance where it is the picture."""
-        told = _("Patient: {name}") if self.confirmed else _("Opened with {name}")
-        patient = told.format(name=shortened(self.patient, NAME_LENGTH))
+        text = _("Patient: {name}") if self.confirmed else _("Opened with {name}")
+        patient = text.format(name=shortened(self.patient, NAME_LENGTH))
         return Provenance("second", self.name, self._with_doubt(patient))
 
     def _with_doubt(self, words: str) -> str:
@@ -116,21 +116,21 @@ class Provenance:
     @property
     def caption(self) -> str:
         """Caption on every view: the patient and the edits, what lies over it, then a warning."""
-        return self._told(shortened(self.name, NAME_LENGTH), shortened(self.what, WHAT_LENGTH))
+        return self._text(shortened(self.name, NAME_LENGTH), shortened(self.what, WHAT_LENGTH))
 
     @property
     def whole(self) -> str:
         """The caption with nothing left out."""
-        return self._told(self.name, self.what)
+        return self._text(self.name, self.what)
 
-    def _told(self, name: str, what: str) -> str:
+    def _text(self, name: str, what: str) -> str:
         if self.kind == "scan":
             line = _("Scan: {name}").format(name=name)
         elif self.kind == "second":
             line = "\n".join((_("Second image: {name}").format(name=name), self.what))
         elif self.kind == "reconstruction" and name:
-            told = _("Reconstruction of {name}").format(name=name)
-            line = ", ".join(filter(None, (told, what)))
+            text = _("Reconstruction of {name}").format(name=name)
+            line = ", ".join(filter(None, (text, what)))
         elif self.kind == "worn":
             line = _("Detail of {name} on {brain}").format(name=name, brain=what)
         else:

@@ -149,11 +149,11 @@ class Labels(Glass):
             self.update()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Forget the pointer when it leaves the canvas; tell all of a caption that is cut."""
+        """Forget the pointer when it leaves the canvas; show the whole of a caption that is cut."""
         if event.type() == QEvent.Type.Leave:
             self.set_pointed("")
-        if isinstance(event, QHelpEvent) and self.told_at(event.pos()):
-            QToolTip.showText(event.globalPos(), self.told_at(event.pos()), self)
+        if isinstance(event, QHelpEvent) and self.whole_at(event.pos()):
+            QToolTip.showText(event.globalPos(), self.whole_at(event.pos()), self)
             return True
         return super().eventFilter(watched, event)
 
@@ -192,7 +192,7 @@ class Labels(Glass):
             for index, (part, is_warning) in enumerate(parts)
         )
 
-    def told_at(self, place: QPoint) -> str:
+    def whole_at(self, place: QPoint) -> str:
         """The whole caption, where the mouse is over one that is cut; else empty."""
         if self._provenance is None:
             return ""

@@ -21,7 +21,7 @@ from napari_stylegan3d.views.marks import (
     figures_of,
     picture_of,
     place_of,
-    told,
+    text_of,
 )
 from napari_stylegan3d.widgets.controls import scaled
 
@@ -145,9 +145,9 @@ class Marks(QObject):
             rows.append("\t".join((self.whose, mark.kind, place_of(mark), *places, *written)))
         QApplication.clipboard().setText("\n".join(rows))
 
-    def told(self, mark: Mark) -> str:
+    def text_of(self, mark: Mark) -> str:
         """Its figures in what is shown."""
-        return told(mark, self.figures(mark))
+        return text_of(mark, self.figures(mark))
 
     def figures(self, mark: Mark) -> Figures | None:
         """Figures of a region in what is shown."""
@@ -300,7 +300,7 @@ class MarkSheet(Glass):
         font = painter.font()
         font.setPixelSize(scaled(TEXT_PX))
         painter.setFont(font)
-        metrics, text = QFontMetrics(font), self.marks.told(mark)
+        metrics, text = QFontMetrics(font), self.marks.text_of(mark)
         box = QRectF(*self._ends_px(mark)).normalized()
         box = box if mark.kind == "length" else self._box_px(mark)
         width, height = metrics.horizontalAdvance(text) + 8, metrics.height() + 2

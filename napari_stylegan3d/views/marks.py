@@ -130,7 +130,7 @@ def figures_of(
     return Figures(float(values.mean()), float(values.std()), area, volume, int(values.size))
 
 
-def told(mark: Mark, figures: Figures | None) -> str:
+def text_of(mark: Mark, figures: Figures | None) -> str:
     """Such as "42.3 mm" or "0.81 ± 0.04, 214 mm²"."""
     if mark.kind == "length":
         return f"{mark.length_mm:.1f} mm"

@@ -169,7 +169,7 @@ class Readout(QWidget):
             menu.addSeparator()
             menu.addAction(marks.whose or _("This picture")).setEnabled(False)
         for mark in shown:
-            words = f"{NAMES[mark.kind]} {marks.told(mark)} ({place_of(mark)})"
+            words = f"{NAMES[mark.kind]} {marks.text_of(mark)} ({place_of(mark)})"
             menu.addAction(words, partial(go_to, mark.start)).setToolTip(_("Go to its slice."))
         menu.addSeparator()
         for name, text, tip, keys, act in (

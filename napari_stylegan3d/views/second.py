@@ -162,8 +162,8 @@ class SecondBar(QWidget):
         self.ways: dict[str, QPushButton] = {}
         group = QButtonGroup(self)
         for key, text, tip in WAYS:
-            told = "\n".join((tip, _("{keys}: the next of the three.").format(keys=KEYS)))
-            button = controls.push_button(text, f"second.show.{key}", told, "segment")
+            hint = "\n".join((tip, _("{keys}: the next of the three.").format(keys=KEYS)))
+            button = controls.push_button(text, f"second.show.{key}", hint, "segment")
             button.setCheckable(True)
             button.setMinimumWidth(0)
             button.clicked.connect(lambda _=False, k=key: self._change(way=k))

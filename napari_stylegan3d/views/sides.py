@@ -113,8 +113,8 @@ class Pair(Provenance):
 
     def _of_both(self, lines: list[str]) -> str:
         # Where B is comes first: a caption that is cut ends with the last edit.
-        told = [
+        notes = [
             line.replace(":", f" ({how}):", 1) if how else line
             for line, how in zip(lines, self.how, strict=False)
         ]
-        return "\n".join(filter(None, (*told, self.warning)))
+        return "\n".join(filter(None, (*notes, self.warning)))

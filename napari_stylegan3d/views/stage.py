@@ -41,7 +41,7 @@ class Stage(QObject):
     settled = Signal()
     """A picture is shown that no other replaces immediately."""
     repainted = Signal(object)
-    """The voxels of a layer are others, in the same array; napari tells nobody."""
+    """The voxels of a layer are others, in the same array; napari notifies nobody."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()

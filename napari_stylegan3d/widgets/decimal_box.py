@@ -30,14 +30,14 @@ class DecimalBox(QDoubleSpinBox):
         return state, text, position
 
     def fixup(self, text: str) -> str:
-        """The nearest number within the range, which a note beside the box tells."""
+        """The nearest number within the range, which a note beside the box gives."""
         number = self._number(self._own(text))
         if number is None:
             return super().fixup(text)
         low, high = (self._in_words(value) for value in (self.minimum(), self.maximum()))
-        told = _("{number:g} is outside the range: {low} to {high}.")
+        sentence = _("{number:g} is outside the range: {low} to {high}.")
         below = self.mapToGlobal(QPoint(0, self.height()))
-        QToolTip.showText(below, told.format(number=number, low=low, high=high), self)
+        QToolTip.showText(below, sentence.format(number=number, low=low, high=high), self)
         return self._in_words(min(max(number, self.minimum()), self.maximum()))
 
     def minimumSizeHint(self) -> QSize:

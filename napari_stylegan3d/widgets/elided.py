@@ -132,7 +132,7 @@ class WrappedLabel(QLabel):
 
 
 class NameLabel(QLabel):
-    """A name in one line; its middle is left out if there is no room, and a tooltip tells it."""
+    """A name in one line; its middle is left out if there is no room, and a tooltip shows it."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text)
@@ -148,7 +148,7 @@ class NameLabel(QLabel):
         return self.fontMetrics().elidedText(self.text(), elide, self.contentsRect().width())
 
     def event(self, event: QEvent) -> bool:
-        """Tell the whole name where it is cut."""
+        """Show the whole name as a tooltip where it is cut."""
         if isinstance(event, QHelpEvent) and self.shown() != self.text():
             tip = "\n".join(filter(None, (self.text(), self.toolTip())))
             QToolTip.showText(event.globalPos(), tip, self)
@@ -165,7 +165,7 @@ class NameLabel(QLabel):
 class InWords(QObject):
     """Has a combo box leave out whole words where there is no room for all of its text.
 
-    A style sheet would cut a letter in two. A tooltip tells what is left out.
+    A style sheet would cut a letter in two. A tooltip shows what is left out.
     """
 
     def __init__(self, box: QComboBox) -> None:
@@ -192,7 +192,7 @@ class InWords(QObject):
         )
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Draw what fits, and tell the whole text where it is cut."""
+        """Draw what fits, and show the whole text as a tooltip where it is cut."""
         if event is None or watched is not self.box:
             return False
         if event.type() == QEvent.Type.Paint:

@@ -55,7 +55,7 @@ def report(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return evaluate_material(Material(made, pack, settings, lambda *_: None))
 
 
-def test_a_new_metric_is_measured_and_told_everywhere(
+def test_a_new_metric_is_measured_and_reported_everywhere(
     report: dict[str, Any], tmp_path: Path
 ) -> None:
     assert "toy" in table.usual()

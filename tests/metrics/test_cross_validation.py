@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics.cross_validation import cross_validated, told_by_measures
+from stylegan3d.metrics.cross_validation import classify_by_measures, cross_validated
 
 
 def rows(seed: int, n: int, shift: float = 0.0) -> np.ndarray:
@@ -12,36 +12,36 @@ def rows(seed: int, n: int, shift: float = 0.0) -> np.ndarray:
 
 
 def test_a_shift_is_told_and_one_population_is_not() -> None:
-    same = told_by_measures(rows(2, 200), rows(3, 200))
+    same = classify_by_measures(rows(2, 200), rows(3, 200))
     assert same.auc_interval[0] < 0.5 < same.auc_interval[1]
-    other = told_by_measures(rows(0, 60, 1.0), rows(1, 60))
+    other = classify_by_measures(rows(0, 60, 1.0), rows(1, 60))
     assert other.accuracy > 0.8
     assert other.accuracy_interval[0] < other.accuracy < other.accuracy_interval[1]
     assert (other.scores[:60] > 0).mean() > 0.8
-    assert other.to_dict() == told_by_measures(rows(0, 60, 1.0), rows(1, 60)).to_dict()
+    assert other.to_dict() == classify_by_measures(rows(0, 60, 1.0), rows(1, 60)).to_dict()
 
 
 def test_sets_of_unequal_size_are_not_told_by_their_size() -> None:
-    found = told_by_measures(rows(0, 120), rows(1, 20))
+    found = classify_by_measures(rows(0, 120), rows(1, 20))
     assert abs(found.accuracy - 0.5) < 0.15
 
 
 def test_what_is_not_finite_counts_as_the_mean() -> None:
     first = rows(0, 30)
     first[0] = np.nan
-    assert np.isfinite(told_by_measures(first, rows(1, 30)).scores).all()
+    assert np.isfinite(classify_by_measures(first, rows(1, 30)).scores).all()
 
 
 def test_a_person_is_never_learned_from_and_tested_on() -> None:
     people = [k % 15 for k in range(30)]
 
-    def teller(known: np.ndarray, held: np.ndarray, number: int) -> np.ndarray:
+    def classifier(known: np.ndarray, held: np.ndarray, number: int) -> np.ndarray:
         assert not {people[k] for k in known} & {people[k] for k in held}
         return np.zeros(len(held))
 
-    assert cross_validated((15, 15), people, teller).accuracy == 0.5
+    assert cross_validated((15, 15), people, classifier).accuracy == 0.5
 
 
 def test_too_few_are_refused() -> None:
     with pytest.raises(StyleGAN3DError, match="at least 10"):
-        told_by_measures(rows(0, 9), rows(1, 30))
+        classify_by_measures(rows(0, 9), rows(1, 30))

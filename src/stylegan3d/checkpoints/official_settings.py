@@ -39,8 +39,8 @@ def only_leaky_relu(settings: Settings) -> None:
     for name in ("nonlinearity", "mapping_nonlinearity"):
         value = settings.get(name, "lrelu")
         if value != "lrelu":
-            told = quoted(value) if type(value) is str else "that is no text"
-            raise Refused(f"has a {name} {told}, and only 'lrelu' is supported", UNSUPPORTED)
+            text = quoted(value) if type(value) is str else "that is no text"
+            raise Refused(f"has a {name} {text}, and only 'lrelu' is supported", UNSUPPORTED)
 
 
 def kernel_taps(settings: Settings) -> tuple[float, ...] | None:

@@ -104,16 +104,16 @@ def _aged(
     from stylegan3d.directions.trajectory import Trajectory
 
     trajectory = Trajectory.needed(generator)
-    told = "as given"
+    text = "as given"
     if age is None:
         plain = recipe.replace(edits=())
-        age, told = trajectory.apparent_age(plain.latent(generator)), "as it looks to the model"
+        age, text = trajectory.apparent_age(plain.latent(generator)), "as it looks to the model"
     years = by if by is not None else (to or 0.0) - age
     edit = trajectory.edit(years)
     others = tuple(one for one in recipe.edits if one.direction != edit.direction)
     if len(others) < len(recipe.edits):
         raise RecipeError(f"Give the age either in years or along {edit.direction}, not both.")
-    for line in [f"From {age:.0f} years ({told}):", *trajectory.lines(age, age + years)]:
+    for line in [f"From {age:.0f} years ({text}):", *trajectory.lines(age, age + years)]:
         typer.echo(line, err=True)
     return recipe.replace(edits=(*others, edit))
 

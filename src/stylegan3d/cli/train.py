@@ -126,8 +126,8 @@ def diffusion(
             export_diffusion(run, pack, stage, **options.exporting(), progress=bar)
 
     def lines(figures: dict[str, float]) -> list[str]:
-        told = ", ".join(f"{value:.3f} {name}" for name, value in figures.items())
-        return [f"  held-out subjects: error relative to a normal distribution, by noise: {told}"]
+        text = ", ".join(f"{value:.3f} {name}" for name, value in figures.items())
+        return [f"  held-out subjects: error relative to a normal distribution, by noise: {text}"]
 
     conclude(run, out, options, write, word="measured", lines=lines)
 

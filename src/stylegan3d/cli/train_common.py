@@ -189,12 +189,12 @@ def conclude(
         Further entries of the JSON object.
     """
     figures = {name: round(value, 4) for name, value in run.measured.items()}
-    told = [f"{out}: {run.steps} steps of training", *(lines(figures) if figures else [])]
+    notes = [f"{out}: {run.steps} steps of training", *(lines(figures) if figures else [])]
     result = {"run": str(out), "steps": run.steps, word: figures, "export": None} | (more or {})
     if run.steps < run.settings.steps:
-        told.append(STOPPED)
+        notes.append(STOPPED)
     elif options.export is not None:
         write()
         result["export"] = str(options.export)
-        told.append(f"{options.export}: the trained model")
-    emit(result, told, as_json=options.as_json)
+        notes.append(f"{options.export}: the trained model")
+    emit(result, notes, as_json=options.as_json)

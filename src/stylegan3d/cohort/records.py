@@ -94,8 +94,8 @@ def _hash(path: Path) -> str:
             return "missing"
         return sha256_of(path)
     files = sorted(p for p in path.rglob("*") if p.is_file())
-    told = [(str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    return hashlib.sha256(repr(told).encode()).hexdigest()
+    lines = [(str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(repr(lines).encode()).hexdigest()
 
 
 def read_record(out: Path, item: Item, table: Table) -> dict[str, Any] | None:

@@ -155,18 +155,18 @@ def _do(job: Job, item: Item, started: float) -> dict[str, Any]:
     if not ours:
         atomic_write_text(begun, "", overwrite=True)
     try:
-        files, told = job.work(job.settings, item, job.out / item.folder, ours or job.overwrite)
+        files, record = job.work(job.settings, item, job.out / item.folder, ours or job.overwrite)
     except Exception:
         if not ours:  # nothing was written; existing files are not ours
             begun.unlink(missing_ok=True)
         raise
     seconds = round(time.perf_counter() - started, 2)
     # Tables are handed on: they say where a result lies in their folder, and no other folder.
-    told = {
+    record = {
         key: value.relative_to(job.out).as_posix() if isinstance(value, Path) else value
-        for key, value in told.items()
+        for key, value in record.items()
     }
-    row = {**_named(item, DONE), **without_folders(told, _places(item)), "seconds": seconds}
+    row = {**_named(item, DONE), **without_folders(record, _places(item)), "seconds": seconds}
     write_record(job.out, item, job.table, job.settings, inputs, files, row)
     return row
 

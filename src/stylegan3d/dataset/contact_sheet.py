@@ -190,8 +190,8 @@ def _chart(pack: Pack, column: str, far: np.ndarray, title: str, digits: int) ->
         if far[i]
     ]
     rest = f" and {len(links) - MOST_NAMES} more" if len(links) > MOST_NAMES else ""
-    told = f"Outliers (triangles): {', '.join(links[:MOST_NAMES])}{rest}." if links else ""
-    return f'<div class="chart">{histogram(values, far, title, digits)}<p>{told}</p></div>'
+    text = f"Outliers (triangles): {', '.join(links[:MOST_NAMES])}{rest}." if links else ""
+    return f'<div class="chart">{histogram(values, far, title, digits)}<p>{text}</p></div>'
 
 
 def _kept_card(pack: Pack, index: int, remarks: list[str]) -> str:
@@ -229,9 +229,9 @@ def _card(
     kind: str, anchor: str, name: str, facts: list[str], views: str, remarks: list[str]
 ) -> str:
     listed = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
-    told = f'<p class="facts">{escape(" · ".join(facts))}</p>' if facts else ""
+    text = f'<p class="facts">{escape(" · ".join(facts))}</p>' if facts else ""
     why = f'<ul class="why">{listed}</ul>' if listed else ""
-    return f'<article class="{kind}"{anchor}><h3>{escape(name)}</h3>{views}{told}{why}</article>'
+    return f'<article class="{kind}"{anchor}><h3>{escape(name)}</h3>{views}{text}{why}</article>'
 
 
 def _views(picture: Picture, name: str) -> str:

@@ -214,47 +214,49 @@ def warnings(result: dict[str, Any], voxel_mm: float) -> list[Note]:
     `voxel_mm` is the size of the grid's voxels.
     """
     found = result["measures"]
-    told = []
+    lines = []
     # For aligned scans, alignment has already warned.
     if result["quality"] < EXPECTED_QUALITY and "scan_levels" not in found:
-        told.append(
+        lines.append(
             "it is less similar to the mean brain than usual (correlation "
             f"{result['quality']:.2f}); check it."
         )
     if _at(found, "contrast", USUAL_CONTRAST) < USUAL_CONTRAST:
-        told.append(
+        lines.append(
             "grey and white matter differ less than usual; check for contrast agent or another "
             "sequence, and exclude the scan if so."
         )
     if not USUAL_ML[0] <= result["brain_ml"] <= USUAL_ML[1]:
-        told.append(
+        lines.append(
             f"{result['brain_ml']:.0f} ml are unusual for a brain; check whether the extraction "
             "kept too much or removed too much."
         )
     if _at(found, "cut_cm2", 0) > USUAL_CUT_CM2:
-        told.append(
+        lines.append(
             "the brain ends in a flat face; check whether the scan or the extraction cut off a "
             "part."
         )
     if abs(_at(found, "asymmetry", 0)) > USUAL_ASYMMETRY:
-        told.append("one side of the brain is larger than usual; check that the other is complete.")
+        lines.append(
+            "one side of the brain is larger than usual; check that the other is complete."
+        )
     if abs(_at(found, "shading", 0)) > USUAL_SHADING:
         side = "right" if _at(found, "shading", 0) > 0 else "left"
-        told.append(
+        lines.append(
             f"the {side} side is brighter than the other; correct the bias field first, or "
             "exclude the scan."
         )
     if min(_at(found, "levels", 256), _at(found, "scan_levels", 256)) < USUAL_LEVELS:
-        told.append("it has few grey values; export it again from the original data if possible.")
+        lines.append("it has few grey values; export it again from the original data if possible.")
     if _at(found, "detail", 1) < USUAL_DETAIL:
-        told.append(
+        lines.append(
             "it is blurred; check whether it was smoothed or resampled, and use the original."
         )
     thick = _at(found, "slice_mm", 0) >= THICK * voxel_mm
     if thick or _at(found, "streaks", 1) > USUAL_STREAKS:
         slices = f"slices of {found['slice_mm']:g} mm" if thick else "blurred along one axis"
-        told.append(f"{slices}: finer detail is interpolated; prefer a 3D acquisition.")
-    return [Note("check", sentence) for sentence in told]
+        lines.append(f"{slices}: finer detail is interpolated; prefer a 3D acquisition.")
+    return [Note("check", sentence) for sentence in lines]
 
 
 def _at(found: Measures, name: str, default: float) -> float:

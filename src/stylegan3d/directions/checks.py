@@ -51,30 +51,30 @@ def check(
     """
     known = np.isfinite(truth)
     fit, held = known & ~held_out, known & held_out
-    told: dict[str, Any] = {"name": name_of(key), "attribute": key, "unit": UNITS.get(key, "")}
-    told["scale"] = "factor" if key in LOGARITHMIC else "linear"
-    told |= {"n_fit": int(fit.sum()), "n_check": int(held.sum())}
+    record: dict[str, Any] = {"name": name_of(key), "attribute": key, "unit": UNITS.get(key, "")}
+    record["scale"] = "factor" if key in LOGARITHMIC else "linear"
+    record |= {"n_fit": int(fit.sum()), "n_check": int(held.sum())}
     true, said = truth[held], guess[held]
     if held.sum() < FEWEST_TO_CHECK or np.ptp(true) == 0:
-        return told
-    told["r"] = _rounded(np.corrcoef(true, said)[0, 1])
-    told["chance"] = _rounded(_chance(true, said))
+        return record
+    record["r"] = _rounded(np.corrcoef(true, said)[0, 1])
+    record["chance"] = _rounded(_chance(true, said))
     if set(np.unique(values[known])) <= {0.0, 1.0}:
         if len(np.unique(values[held])) < 2:
-            return told
+            return record
         from sklearn.metrics import roc_auc_score
 
-        return told | {"auc": _rounded(roc_auc_score(values[held], said)), "baseline": 0.5}
-    told["r2"] = _rounded(1 - ((true - said) ** 2).sum() / (true**2).sum())
+        return record | {"auc": _rounded(roc_auc_score(values[held], said)), "baseline": 0.5}
+    record["r2"] = _rounded(1 - ((true - said) ** 2).sum() / (true**2).sum())
     value = values[held]
     mean = scaled(key, value) - true  # of the subject's group
     if key in LOGARITHMIC:
         mean, said = np.exp(mean), np.exp(mean + said)
     else:
         said = mean + said
-    told["mae"] = _rounded(np.abs(value - said).mean())
-    told["baseline"] = _rounded(np.abs(value - mean).mean())
-    return told
+    record["mae"] = _rounded(np.abs(value - said).mean())
+    record["baseline"] = _rounded(np.abs(value - mean).mean())
+    return record
 
 
 def describe(told: Mapping[str, Any]) -> str:

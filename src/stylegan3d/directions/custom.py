@@ -101,15 +101,15 @@ def direction_between(
             f"direction needs at least {FEWEST_IN_GROUP} in each."
         )
     auc, chance = _pair_accuracy(generator, w, members, subject)
-    told: dict[str, Any] = {"name": name, "attribute": "groups", "unit": "", "scale": "linear"}
-    told |= {"held_fixed": []}
-    told |= {"n_fit": len(groups[0]) + len(groups[1]), "n_check": len(groups[0]) * len(groups[1])}
-    told |= {"auc": round(auc, 3), "chance": round(chance, 3), "baseline": 0.5}
+    record: dict[str, Any] = {"name": name, "attribute": "groups", "unit": "", "scale": "linear"}
+    record |= {"held_fixed": []}
+    record |= {"n_fit": len(groups[0]) + len(groups[1]), "n_check": len(groups[0]) * len(groups[1])}
+    record |= {"auc": round(auc, 3), "chance": round(chance, 3), "baseline": 0.5}
     description = (
         f"from {len(groups[0])} to {len(groups[1])} chosen brains "
         f"(AUC = {auc:.2f} on pairs left out, by chance up to {chance:.2f})"
     )
-    return _single(generator, difference, name, description, told)
+    return _single(generator, difference, name, description, record)
 
 
 def subject_numbers(w: np.ndarray, subjects: Sequence[str] | None) -> np.ndarray:

@@ -76,7 +76,7 @@ def describe_components(
         correlations of at least 0.3, the strongest first.
     """
     words = {m.key: (m.more, m.less) for m in MEASURES} | _OF_PEOPLE
-    told = {}
+    record = {}
     for name, vector in zip(components.names, components.vectors, strict=True):
         found = {key: _correlation(brains.w @ vector, v) for key, v in brains.measures.items()}
         if people is not None:
@@ -85,12 +85,12 @@ def describe_components(
         strong = sorted(
             (k for k in found if abs(found[k]) >= WEAKEST), key=lambda k: -abs(found[k])
         )
-        told[name] = ", ".join(
+        record[name] = ", ".join(
             f"{words[key][found[key] < 0]} (r = {abs(found[key]):.2f})" for key in strong[:MOST]
         )
-        if not told[name] and any(found.values()):
-            told[name] = f"nothing that is measured (all r below {WEAKEST})"
-    return dataclasses.replace(components, descriptions={k: v for k, v in told.items() if v})
+        if not record[name] and any(found.values()):
+            record[name] = f"nothing that is measured (all r below {WEAKEST})"
+    return dataclasses.replace(components, descriptions={k: v for k, v in record.items() if v})
 
 
 def _correlation(score: np.ndarray, values: np.ndarray) -> float:

@@ -45,10 +45,10 @@ def seen_in_people(directions: Directions, people: People) -> Directions:
 def _readings(
     directions: Directions, checks: Sequence[Mapping[str, Any]], people: People
 ) -> dict[str, np.ndarray]:
-    """Weights of w [w_dim] that tell each attribute in units of its direction.
+    """Weights of w [w_dim] that estimate each attribute in units of its direction.
 
-    Without what the attributes held fixed tell of it: head size explains most of the white matter,
-    but an edit along white matter keeps the head as it is.
+    Without what the attributes held fixed explain of it: head size explains most of the white
+    matter, but an edit along white matter keeps the head as it is.
     """
     fit = ~people.held_out
     place = group_numbers(people.groups, fit)

@@ -42,7 +42,7 @@ LONGEST_YEARS = 60.0
 
 
 def age_reading(people: People, beta: np.ndarray) -> np.ndarray:
-    """Weights of w and a constant, `(w_dim + 1,)`, that tell the age in years.
+    """Weights of w and a constant, `(w_dim + 1,)`, that estimate the age in years.
 
     `beta` `(w_dim,)` are the regression's, fitted within groups; the constant is that of all people
     together, since the scanner of a brain that is asked about may be none of theirs.
@@ -72,7 +72,7 @@ def ageing(people: People, reading: np.ndarray) -> dict[str, Any]:
     }
     known = fit & np.isfinite(age)
     ages = float(age[known].min()), float(age[known].max())
-    told: dict[str, Any] = {"ages": [round(years, 1) for years in ages], "expected": {}}
+    record: dict[str, Any] = {"ages": [round(years, 1) for years in ages], "expected": {}}
     middle = age[known].mean()
     powers = np.stack([age - middle, (age - middle) ** 2], axis=1)
     at = np.arange(EVERY * np.floor(ages[0] / EVERY), ages[1] + EVERY, EVERY)
@@ -85,15 +85,15 @@ def ageing(people: People, reading: np.ndarray) -> dict[str, Any]:
         curve = level + np.stack([at - middle, (at - middle) ** 2], axis=1) @ slopes
         bands = np.stack([curve + k * spread for k in (-NINE_IN_TEN, 0, NINE_IN_TEN)], axis=1)
         bands = np.exp(bands) if key == VENTRICLES else bands
-        told["expected"][key] = [
+        record["expected"][key] = [
             [float(years), *np.round(band, 1).tolist()]
             for years, band in zip(at, bands, strict=True)
         ]
     held = people.held_out & np.isfinite(age)
     if held.any():
         read = people.w[held] @ reading[:-1] + reading[-1]
-        told["error"] = round(float(np.abs(read - age[held]).mean()), 1)
-    return told
+        record["error"] = round(float(np.abs(read - age[held]).mean()), 1)
+    return record
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,16 +196,16 @@ class Trajectory:
 
     def lines(self, before: float, after: float) -> list[str]:
         """Expected measures at both ages, in sentences; none at ages that are not known."""
-        told = []
+        notes = []
         for key, name in NAMES.items():
             expected, start = self.expected(key, after), self.expected(key, before)
             if expected is None:
                 continue
             low, middle, high = expected
             since = "" if start is None else f"; at {before:.0f} years {start[1]:.0f}"
-            told.append(
+            notes.append(
                 f"{name} at {after:.0f} years: {middle:.0f} {UNITS[key]} on average, {low:.0f} to "
                 f"{high:.0f} in 9 of 10 people{since}."
             )
         remark = self.remark(after)
-        return [*told, remark] if remark else told
+        return [*notes, remark] if remark else notes

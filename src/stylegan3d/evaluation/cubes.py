@@ -1,4 +1,4 @@
-"""Cubes of synthetic brains told from people's, by region, and a picture of the surest ones."""
+"""Where cubes of synthetic brains differ from people's, and a picture of the surest ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stylegan3d.evaluation.cubes_told import CubesTold, told_by_cubes
+from stylegan3d.evaluation.cube_classifier import CubeClassification, classify_cubes
 from stylegan3d.evaluation.material import Material
 from stylegan3d.metrics.cross_validation import LEAST
 
@@ -18,16 +18,16 @@ SHOWN, ENLARGED, GAP = 8, 6, 4
 
 
 def cubes(material: Material) -> dict[str, Any]:
-    """How well cubes of 32 mm of random brains are told from people's.
+    """How well cubes of 32 mm of random brains are distinguished from people's.
 
     Returns
     -------
     dict
         "n" brains on either side, half of the people; "accuracy" and "auc" of cubes, "synthetic"
         and, of the other half of the people, "real", each with "_interval"; "regions", the accuracy
-        by region in the same form; "surest", "synthetic" and "real" cubes told most surely: "seed"
-        or "row" of the data set, "corner", "side" and "region". "left_out" alone, a sentence, where
-        it cannot be measured.
+        by region in the same form; "surest", "synthetic" and "real" cubes classified most surely:
+        "seed" or "row" of the data set, "corner", "side" and "region". "left_out" alone, a
+        sentence, where it cannot be measured.
     """
     rng = np.random.default_rng(material.settings.seed)
     order = material.people[rng.permutation(len(material.people))]
@@ -39,8 +39,8 @@ def cubes(material: Material) -> dict[str, Any]:
     names = [str(material.pack.table[row]["person"]) for row in order]
     seeds = material.seeds(material.settings.samples)
 
-    def told(first: np.ndarray, whose: list[str], what: str) -> CubesTold:
-        return told_by_cubes(
+    def told(first: np.ndarray, whose: list[str], what: str) -> CubeClassification:
+        return classify_cubes(
             first,
             half,
             [*whose, *names[:n]],
@@ -83,13 +83,13 @@ def _beside(
     }
 
 
-def _place(told: CubesTold, cube: int) -> dict[str, Any]:
+def _place(told: CubeClassification, cube: int) -> dict[str, Any]:
     corner = [int(c) for c in told.corners[cube]]
     return {"corner": corner, "side": told.side, "region": told.regions[cube]}
 
 
 def surest_png(material: Material, part: Mapping[str, Any]) -> bytes:
-    """Cubes told most surely, enlarged: synthetic ones above, real ones below; PNG.
+    """Cubes classified most surely, enlarged: synthetic ones above, real ones below; PNG.
 
     Each is cut through its middle: axial, coronal and sagittal, one below the other.
     """

@@ -66,20 +66,20 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     pictures : mapping of str to bytes
         Title to PNG.
     """
-    told = dict(report)
-    name = escape(told["model"]["name"])
+    record = dict(report)
+    name = escape(record["model"]["name"])
     parts = [
         f"<header><h1>Evaluation of {name}</h1>"
-        f'<p class="mark">{SYNTHETIC}</p>{_lead(told)}</header>',
-        *(f'<p class="alarm">{escape(text)}</p>' for text in alarms(told)),
-        _answers(told),
+        f'<p class="mark">{SYNTHETIC}</p>{_lead(record)}</header>',
+        *(f'<p class="alarm">{escape(text)}</p>' for text in alarms(record)),
+        _answers(record),
         *(_picture(title, png) for title, png in list(pictures.items())[:1]),
-        _plots(told),
-        _curves(told),
-        *(_part(title_of(part), rows) for part, rows in figures_by_part(told).items() if rows),
-        *(_picture(title, png, _pairs(told)) for title, png in list(pictures.items())[1:]),
-        _left_out(told),
-        _origin(told),
+        _plots(record),
+        _curves(record),
+        *(_part(title_of(part), rows) for part, rows in figures_by_part(record).items() if rows),
+        *(_picture(title, png, _pairs(record)) for title, png in list(pictures.items())[1:]),
+        _left_out(record),
+        _origin(record),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -217,8 +217,8 @@ def _times(seconds: dict[str, float]) -> dict[str, str]:
     """Durations of the parts; empty for older reports."""
     if not seconds:
         return {}
-    told = ", ".join(f"{title_of(part).lower()} {s:.0f} s" for part, s in seconds.items())
-    return {"Time": f"{sum(seconds.values()) / 60:.1f} min: {told}"}
+    text = ", ".join(f"{title_of(part).lower()} {s:.0f} s" for part, s in seconds.items())
+    return {"Time": f"{sum(seconds.values()) / 60:.1f} min: {text}"}
 
 
 def _origin(report: dict[str, Any]) -> str:

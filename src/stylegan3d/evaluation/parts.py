@@ -11,10 +11,10 @@ from stylegan3d.evaluation.slices_fid import SliceNetwork, describe_network, sli
 from stylegan3d.metrics import spread
 from stylegan3d.metrics.comparison import (
     Measure,
+    beside_real,
     compare_with_halves,
     compare_with_validation,
     group_size,
-    told,
 )
 from stylegan3d.metrics.cross_validation import LEAST
 from stylegan3d.metrics.distances import (
@@ -75,7 +75,7 @@ def fidelity(material: Material) -> dict[str, Any]:
         # Unbiased at any size: all random brains are used at once.
         value, interval = discrepancy_interval(synthetic, target, kernel)
         figure = result[f"{name}_validation"]
-        figure |= {**told(value, interval, figure["real"]), "n": len(synthetic)}
+        figure |= {**beside_real(value, interval, figure["real"]), "n": len(synthetic)}
     return (
         result | _shares(material, {"precision": precision, "density": density}) | _bmmd2(material)
     )

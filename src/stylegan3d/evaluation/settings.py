@@ -59,7 +59,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class GroupSettings:
-    """How a difference between groups is told from chance."""
+    """How a difference between groups is distinguished from chance."""
 
     permutations: Annotated[
         int,

@@ -61,12 +61,12 @@ def read_evaluation(path: Path) -> Evaluated:
     try:
         report = read_json(file, LARGEST)
         data, program = report["data"], report["program"]
-        told = {
+        record = {
             "data": f"{data['name']}, {data['volumes']}",
             "measures": program["measures"],
             **{key: report["settings"][key] for key in ("samples", "truncation", "budget")},
         }
-        return Evaluated(str(report["model"]["name"]), told, figures_by_part(report))
+        return Evaluated(str(report["model"]["name"]), record, figures_by_part(report))
     except OSError as error:
         raise StyleGAN3DError(
             f"'{file}' cannot be read ({type(error).__name__}); give the folder that `stylegan3d "
@@ -161,8 +161,8 @@ def comparison_csv(table: SideBySide) -> str:
     rows.writerow(["part", "figure", *table.names, "real"])
     for part, lines in table.parts.items():
         for name, figures in lines:
-            told = [f.synthetic if f else "" for f in figures]
-            rows.writerow([part, name.strip(), *told, _real(figures)])
+            notes = [f.synthetic if f else "" for f in figures]
+            rows.writerow([part, name.strip(), *notes, _real(figures)])
     return text.getvalue()
 
 

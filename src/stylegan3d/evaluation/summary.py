@@ -170,11 +170,11 @@ def reconstruction(part: dict[str, Any]) -> Iterator[Figure]:
         if key not in part:
             continue
         found = part[key]
-        told = with_interval(found["ssim"], found.get("ssim_interval"), 3)
+        text = with_interval(found["ssim"], found.get("ssim_interval"), 3)
         decibels = with_interval(found["psnr"], found.get("psnr_interval"), 2)
         yield Figure(
             f"{name}, SSIM and PSNR (n = {part['n']})",
-            f"{told}, {decibels} dB",
+            f"{text}, {decibels} dB",
             real,
             "",
             f">= {ssim}, {psnr:g} dB",
@@ -213,8 +213,8 @@ def shape_statistics(part: dict[str, Any]) -> Iterator[Figure]:
                 )
             yield row
     real = part["specificity"]
-    told = with_interval(real["held_out"], real["held_out_interval"], 4)
-    yield Figure("  held-out subjects, distance to a subject", "", told)
+    text = with_interval(real["held_out"], real["held_out_interval"], 4)
+    yield Figure("  held-out subjects, distance to a subject", "", text)
 
 
 def components_of(count: int) -> str:

@@ -160,7 +160,7 @@ def utility(part: dict[str, Any]) -> Iterator[Figure]:
             continue
         found = part[task]
         change = found["difference"]
-        told = with_interval(change["value"], change["interval"], digits)
+        text = with_interval(change["value"], change["interval"], digits)
         yield figure(
             f"{name}: trained on synthetic (n = {found['synthetic']['n']})",
             {
@@ -170,7 +170,7 @@ def utility(part: dict[str, Any]) -> Iterator[Figure]:
                 "real_interval": found["real"][f"{key}_interval"],
             },
             digits,
-            compared=f"difference {told}",
+            compared=f"difference {text}",
         )
         both = with_interval(found["both"][key], found["both"][f"{key}_interval"], digits)
         yield Figure("  trained on both", both, "")

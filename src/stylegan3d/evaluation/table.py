@@ -90,7 +90,7 @@ METRICS: tuple[Metric, ...] = (
         "parts:two_sample_part",
         summary.two_sample,
         "Can they be distinguished from real ones?",
-        words.told_apart,
+        words.distinguished,
     ),
     Metric(
         "tissue_shape",
@@ -111,7 +111,7 @@ METRICS: tuple[Metric, ...] = (
         "cubes:cubes",
         summary_people.cubes,
         "Where do they differ from real ones?",
-        words.cubes_told,
+        words.cubes,
     ),
     # Requires weights of another network.
     Metric("slices", "Slices", "parts:slices", summary.slices, on_request=True),

@@ -8,14 +8,14 @@ import numpy as np
 
 from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
-from stylegan3d.metrics.cross_validation import LEAST, Told, told_by_measures
+from stylegan3d.metrics.cross_validation import LEAST, Classification, classify_by_measures
 from stylegan3d.metrics.intervals import bootstrap
 
 DRAWS = 1000
 
 
 def tissue_shape(material: Material) -> dict[str, Any]:
-    """`TISSUE_SHAPE` of random brains and of people, and how well they tell the two apart.
+    """`TISSUE_SHAPE` of random brains and of people, and how well they distinguish the two.
 
     Returns
     -------
@@ -44,8 +44,8 @@ def tissue_shape(material: Material) -> dict[str, Any]:
     half, other = order[:n], order[n : 2 * n]
     drawn = made[rng.permutation(len(made))[:n]]
 
-    def told(first: np.ndarray, whose: list[str], rows: np.ndarray) -> Told:
-        return told_by_measures(
+    def told(first: np.ndarray, whose: list[str], rows: np.ndarray) -> Classification:
+        return classify_by_measures(
             first, people[rows], [*whose, *(names[row] for row in rows)], seed=seed
         )
 
@@ -77,7 +77,9 @@ def tissue_shape(material: Material) -> dict[str, Any]:
     }
 
 
-def _beside(prefix: str, synthetic: Told, real: Told, n: tuple[int, int]) -> dict[str, Any]:
+def _beside(
+    prefix: str, synthetic: Classification, real: Classification, n: tuple[int, int]
+) -> dict[str, Any]:
     made, people = synthetic.to_dict(), real.to_dict()
     return {
         f"{prefix}{key}": {

@@ -93,8 +93,8 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
         synthetic=False,
     )
     files[folder / f"{stem}_desc-change_volumes.tsv"] = table_text(visits).encode()
-    told = about | {"Columns": COLUMNS} | visits.to_dict()
-    files[folder / f"{stem}_desc-change_volumes.json"] = to_json(told).encode()
+    record = about | {"Columns": COLUMNS} | visits.to_dict()
+    files[folder / f"{stem}_desc-change_volumes.json"] = to_json(record).encode()
     files[folder / f"{stem}_visits.html"] = page(visits).encode()
     return files
 

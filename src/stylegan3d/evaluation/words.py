@@ -39,7 +39,7 @@ def faithful(part: dict[str, Any]) -> str:
     return text
 
 
-def told_apart(part: dict[str, Any]) -> str:
+def distinguished(part: dict[str, Any]) -> str:
     """Of `parts.two_sample_part`."""
     found = part["accuracy"]
     low, high = (100 * bound for bound in found["synthetic_interval"])
@@ -67,7 +67,7 @@ def shaped(part: dict[str, Any]) -> str:
     )
 
 
-def cubes_told(part: dict[str, Any]) -> str:
+def cubes(part: dict[str, Any]) -> str:
     """Of `cubes.cubes`."""
     if "left_out" in part:
         return str(part["left_out"])
@@ -175,13 +175,13 @@ def edited(part: dict[str, Any]) -> str:
 
 def conditioned(part: dict[str, Any]) -> str:
     """Of `conditions.conditions`."""
-    told = [
+    lines = [
         f"{found['name']} r = {found['r']:.2f} (real brains: {found['r_people']:.2f})"
         for found in part["labels"]
     ]
-    if not told:
+    if not lines:
         return "No label could be checked."
-    return f"Correlation of requested and estimated labels: {', '.join(told)}."
+    return f"Correlation of requested and estimated labels: {', '.join(lines)}."
 
 
 def rebuilt(part: dict[str, Any]) -> str:

@@ -88,13 +88,13 @@ def table_text(names: Sequence[str], found: Sequence[Tissues]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", *VOLUMES, "measured"])
     for name, tissues in zip(names, found, strict=True):
-        told = [f"{ml:.2f}" if np.isfinite(ml) else "" for ml in tissues.volumes.values()]
-        writer.writerow([name, *told, tissues.how])
+        lines = [f"{ml:.2f}" if np.isfinite(ml) else "" for ml in tissues.volumes.values()]
+        writer.writerow([name, *lines, tissues.how])
     return text.getvalue()
 
 
 def read_tissues(volume: np.ndarray, space: Space, *, dtype: torch.dtype | None = None) -> Tissues:
-    """Tell the tissues of a brain apart, by the tissue network where it knows the grid.
+    """Classify the tissues of a brain, by the tissue network where it knows the grid.
 
     Parameters
     ----------

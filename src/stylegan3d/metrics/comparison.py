@@ -40,7 +40,7 @@ class Comparison:
         """
         synthetic, real = float(self.synthetic.mean()), float(self.real.mean())
         return {
-            **told(synthetic, halves_interval(self.synthetic), real),
+            **beside_real(synthetic, halves_interval(self.synthetic), real),
             "synthetic_sd": float(self.synthetic.std()),
             "real": real,
             "real_interval": quantiles(self.real),
@@ -52,7 +52,7 @@ class Comparison:
         }
 
 
-def told(synthetic: float, interval: Interval, real: float) -> dict[str, Any]:
+def beside_real(synthetic: float, interval: Interval, real: float) -> dict[str, Any]:
     """A figure of synthetic brains with its interval, and both divided by that of real ones."""
     return {
         "synthetic": synthetic,

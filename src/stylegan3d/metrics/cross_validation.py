@@ -1,4 +1,4 @@
-"""How well two sets of brains are told apart, judged on brains that whoever tells has not seen.
+"""How well a classifier distinguishes two sets of brains that it was not trained on.
 
 A classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv 1610.06545): if both sets come from
 one population, accuracy and area under the curve are 0.5.
@@ -27,11 +27,11 @@ DRAWS = 300
 
 # Rows to learn from, rows to be tested on, a number to draw from -> scores of the latter, above 0
 # for the first set.
-Teller = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+Classifier = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class Classification:
     """What `cross_validated` found.
 
     Attributes
@@ -63,12 +63,12 @@ class Told:
 def cross_validated(
     counts: tuple[int, int],
     people: Sequence[object] | None,
-    teller: Teller,
+    classifier: Classifier,
     *,
     seed: int = 0,
     mapped: Callable[..., Iterable[Any]] = map,
     progress: Progress | None = None,
-) -> Told:
+) -> Classification:
     """Five-fold cross-validation, three times.
 
     Parameters
@@ -78,8 +78,8 @@ def cross_validated(
     people : sequence or None
         Whose brain each row is; a person's brains are never on both sides of a fold. Everybody is
         another person by default.
-    teller : Teller
-        Learns from some rows, and tells others.
+    classifier : Classifier
+        Learns from some rows, and classifies others.
     mapped : callable
         A `map`, such as that of `devices.workers`.
     progress : Progress or None
@@ -104,7 +104,7 @@ def cross_validated(
         for fold, (known, held) in enumerate(folds.split(y, y, groups)):
             tasks.append((repeat, known, held, number * FOLDS + fold))
     scores = np.zeros((REPEATS, n + m))
-    told = mapped(lambda task: teller(*task[1:]), tasks)
+    told = mapped(lambda task: classifier(*task[1:]), tasks)
     for done, ((repeat, _, held, _), found) in enumerate(zip(tasks, told, strict=True), 1):
         scores[repeat, held] = found
         if progress is not None:
@@ -121,7 +121,7 @@ def cross_validated(
     )
     # As if both sets were as small as the smaller one.
     fewest = 2 * min(counts)
-    return Told(
+    return Classification(
         float(right.mean()),
         _widened(wilson(round(fewest * right.mean()), fewest), right),
         float(areas.mean()),
@@ -130,14 +130,14 @@ def cross_validated(
     )
 
 
-def told_by_measures(
+def classify_by_measures(
     first: np.ndarray,
     second: np.ndarray,
     people: Sequence[object] | None = None,
     *,
     seed: int = 0,
-) -> Told:
-    """How well a logistic regression on measures tells two sets apart.
+) -> Classification:
+    """How well a logistic regression on measures distinguishes two sets.
 
     Parameters
     ----------
@@ -156,13 +156,13 @@ def told_by_measures(
     x = np.where(np.isfinite(x), x, np.nanmean(np.where(np.isfinite(x), x, np.nan), axis=0))
     y = np.repeat([1, 0], (len(first), len(second)))
 
-    def teller(known: np.ndarray, held: np.ndarray, number: int) -> np.ndarray:
+    def classifier(known: np.ndarray, held: np.ndarray, number: int) -> np.ndarray:
         judge = make_pipeline(
             StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000)
         )
         return np.asarray(judge.fit(x[known], y[known]).decision_function(x[held]))
 
-    return cross_validated((len(first), len(second)), people, teller, seed=seed)
+    return cross_validated((len(first), len(second)), people, classifier, seed=seed)
 
 
 def _widened(interval: Interval, repeats: np.ndarray) -> Interval:

@@ -102,11 +102,13 @@ def two_sample(
     x = torch.from_numpy(np.concatenate([first, second]))
     labels = torch.from_numpy(np.repeat([1.0, 0.0], n)).float()
 
-    def teller(known: np.ndarray, held: np.ndarray, number: int) -> np.ndarray:
+    def classifier(known: np.ndarray, held: np.ndarray, number: int) -> np.ndarray:
         return _scores(_trained(x[known], labels[known], number), x[held])
 
     with workers() as mapped:
-        told = cross_validated((n, n), people, teller, seed=seed, mapped=mapped, progress=progress)
+        told = cross_validated(
+            (n, n), people, classifier, seed=seed, mapped=mapped, progress=progress
+        )
     return told.to_dict()
 
 

@@ -78,22 +78,22 @@ def _origin(card: dict[str, Any]) -> list[str]:
     """Where the network comes from: trained here, or converted from another program."""
     if "origin" in card:
         origin = card["origin"]
-        told = f"File `{origin['file']}`, SHA-256 `{origin['sha256']}`."
+        text = f"File `{origin['file']}`, SHA-256 `{origin['sha256']}`."
         unknown = "Unknown: the file does not name its data."
-        return ["## Origin", f"{origin['description']} {told}", "## Training data", unknown]
+        return ["## Origin", f"{origin['description']} {text}", "## Training data", unknown]
     training = card["training"]
     if family_name(card) not in (STYLEGAN, ANATOMY):
-        told = training["description"]
+        text = training["description"]
         if training.get("flow"):
-            told += " " + _latent_flow(training["flow"])
+            text += " " + _latent_flow(training["flow"])
     else:
-        told = _training(training, card["architecture"]["generator"])
+        text = _training(training, card["architecture"]["generator"])
     return [
         "## Training data",
         _data_table(card["training_data"]),
         *([card["attribution"]] if card.get("attribution") else []),
         "## Training",
-        told,
+        text,
     ]
 
 
@@ -198,12 +198,12 @@ def _cubes(flow: dict[str, Any]) -> str:
 
 def _latent_flow(flow: dict[str, Any]) -> str:
     """A flow after a decoder, possibly initialised from another generator's."""
-    told = (
+    text = (
         f"The flow was trained on {flow['steps_done']} x {_cubes(flow)}, pairs of a decoded brain "
         "and the subject it resembles."
     )
     before = sum(run["steps_done"] for run in _runs(flow)[1:])
-    return told + (f" It began with a flow of {before} steps of training." if before else "")
+    return text + (f" It began with a flow of {before} steps of training." if before else "")
 
 
 def _layers(training: dict[str, Any], network: dict[str, Any]) -> str:

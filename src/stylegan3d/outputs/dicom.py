@@ -327,10 +327,10 @@ def pdf_of(
     if not content.startswith(b"%PDF"):
         raise OutputError(f"{path} is not a PDF: give a report as it was saved.")
     try:
-        told = from_json(content_of(json_path(path), contents))
+        record = from_json(content_of(json_path(path), contents))
     except (OSError, ValueError):
-        told = {}
-    text = {**(told if isinstance(told, dict) else {}), "SyntheticImage": True}
+        record = {}
+    text = {**(record if isinstance(record, dict) else {}), "SyntheticImage": True}
     saved = Saved(path.stem, np.zeros(0), np.eye(4), text, hashlib.sha256(content).digest())
     common = Common(saved, reference, when)
     ds = common.dataset(EncapsulatedPDFStorage, "DOC", 9010, saved.title, "0")

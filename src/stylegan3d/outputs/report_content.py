@@ -83,13 +83,13 @@ def findings(case: Case) -> str:
     """What stands out in the scan, in a sentence; empty without."""
     if not case.findings:
         return ""
-    told = [
+    lines = [
         f"{found['place']}, {found['ml']:.1f} ml, z {found['peak_z']:+.1f} at "
         f"({', '.join(f'{mm:.0f}' for mm in found['center_mm'])}) mm"
         for found in case.findings[:NAMED]
     ]
-    more = len(case.findings) - len(told)
-    return "Stands out: " + "; ".join(told) + (f"; and {more} more." if more > 0 else ".")
+    more = len(case.findings) - len(lines)
+    return "Stands out: " + "; ".join(lines) + (f"; and {more} more." if more > 0 else ".")
 
 
 def reconstruction(case: Case) -> tuple[str, str]:
@@ -170,7 +170,7 @@ def _marked(case: Case) -> Iterator[str]:
         (name for name, score in scores.items() if abs(score.z) > limit),
         key=lambda name: -abs(scores[name].z),
     )
-    told = [
+    lines = [
         f"{title_of(name)} {_value(name, case.numbers.measures[name])} {unit_of(name)}".rstrip()
         + f" (z {scores[name].words[0]})"
         for name in beyond[:NAMED]
@@ -180,7 +180,7 @@ def _marked(case: Case) -> Iterator[str]:
     known = [score.scanner for score in scores.values() if score.scanner is not None]
     shift = f"up to {max(known):.1f}" if known else UNKNOWN_SHIFT
     yield (
-        f"Beyond z ±{limit:g}: {'; '.join(told) + more if told else 'nothing'}. Of {len(scores)} "
+        f"Beyond z ±{limit:g}: {'; '.join(lines) + more if lines else 'nothing'}. Of {len(scores)} "
         f"measures about {by_chance:.0f} are in a healthy person; another scanner may shift z by "
         f"{shift}."
     )

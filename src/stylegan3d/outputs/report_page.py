@@ -72,7 +72,7 @@ def report_files(
     """
     if path.suffix.lower() != SUFFIX:
         raise OutputError(f"{path.name} must end in {SUFFIX}: add it to the name.")
-    told = {
+    record = {
         **picture_sidecar(case.recipe, generator, path.parent, "Report"),
         "Case": case.name,
         "Scan": case.scan,
@@ -89,7 +89,7 @@ def report_files(
     return {
         path: draw_page(case, path.parent),
         **({html_path(path): html_report(case, path.parent).encode()} if html else {}),
-        json_path(path): to_json(told).encode(),
+        json_path(path): to_json(record).encode(),
     }
 
 

@@ -164,22 +164,22 @@ def sidecar(
 
 def model_of(generator: Generator, *recipes: Recipe) -> dict[str, Any]:
     """The model of recipes in a sidecar, and the labels it learned if one of them has a label."""
-    told = {"Name": generator.name, "SHA256": generator.hash}
+    record = {"Name": generator.name, "SHA256": generator.hash}
     if generator.labels_hash and any(recipe.label is not None for recipe in recipes):
-        told["LabelsSHA256"] = generator.labels_hash
-    return told
+        record["LabelsSHA256"] = generator.labels_hash
+    return record
 
 
 def provenance(generator: Generator) -> dict[str, Any]:
     """BIDS' GeneratedBy: this program, the generator's weights, and its frame if it needs one."""
     frame = _frame(generator)
-    told = "".join(f", {name} {value}" for name, value in frame.items())
+    text = "".join(f", {name} {value}" for name, value in frame.items())
     return {
         "GeneratedBy": [
             {
                 "Name": PROGRAM,
                 "Version": version(),
-                "Description": f"generator {generator.name}, sha256 {generator.hash}{told}",
+                "Description": f"generator {generator.name}, sha256 {generator.hash}{text}",
             }
         ]
     }

@@ -101,8 +101,8 @@ class Contrast(Operator):
 
     def describe(self) -> dict[str, Any]:  # noqa: D102
         gain, offset, exponent = (float(v) for v in self.values)
-        told = {"Name": "contrast", "Gain": float(np.exp(gain)), "Offset": offset}
-        return told | ({"Gamma": float(np.exp(exponent))} if self.gamma else {})
+        record = {"Name": "contrast", "Gain": float(np.exp(gain)), "Offset": offset}
+        return record | ({"Gamma": float(np.exp(exponent))} if self.gamma else {})
 
 
 def _quantiles(image: Tensor) -> np.ndarray | None:

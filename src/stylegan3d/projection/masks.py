@@ -149,12 +149,12 @@ class Mask(Operator):
         return bound
 
     def describe(self) -> dict[str, Any]:  # noqa: D102
-        told: dict[str, Any] = {"Name": "mask"}
+        record: dict[str, Any] = {"Name": "mask"}
         if self.path is not None:
-            told |= {"File": self.path.name, "SHA256": self._sha256}
+            record |= {"File": self.path.name, "SHA256": self._sha256}
         if self.mask is not None:
-            told["MaskedVoxels"] = int(self.mask.sum())
-        return told
+            record["MaskedVoxels"] = int(self.mask.sum())
+        return record
 
 
 class Masked(Operator):

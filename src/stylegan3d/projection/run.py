@@ -92,14 +92,14 @@ class Run:
             cost = step.cost
             done = self._work + cost
             remaining = step.left + after
-            self._tell(step, problem, phase, done / (done + remaining))
+            self._report(step, problem, phase, done / (done + remaining))
             if self._wait() and remaining > 0:
                 self.finished = False
                 return False
         self._work += cost
         return True
 
-    def _tell(self, step: Step, problem: Problem, phase: Phase, work: float) -> None:
+    def _report(self, step: Step, problem: Problem, phase: Phase, work: float) -> None:
         number, seconds = len(self.history) + 1, self.seconds
         self.history.append(
             {

@@ -148,14 +148,16 @@ def compare_figures(
     figures: Mapping[str, float], known: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, float]]:
     """Each figure with the usual value, and how many spreads it lies above it (or below)."""
-    told: dict[str, dict[str, float]] = {name: {"value": value} for name, value in figures.items()}
-    for name, row in told.items():
+    record: dict[str, dict[str, float]] = {
+        name: {"value": value} for name, value in figures.items()
+    }
+    for name, row in record.items():
         if name in known:
-            told[name] |= {
+            record[name] |= {
                 "usual": known[name]["middle"],
                 "unusual": spreads(row["value"], known[name]),
             }
-    return told
+    return record
 
 
 def usual_range(values: np.ndarray) -> dict[str, float]:

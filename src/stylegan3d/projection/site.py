@@ -180,12 +180,12 @@ def _shrunk(values: np.ndarray, known: Mapping[str, float]) -> dict[str, float]:
     n = len(values)
     middle = float(np.median(values))
     own = float(np.var(values, ddof=1))
-    told = {"middle": (n * middle + OFFSET_WORTH * known["middle"]) / (n + OFFSET_WORTH)}
+    record = {"middle": (n * middle + OFFSET_WORTH * known["middle"]) / (n + OFFSET_WORTH)}
     # How well the site's middle is known adds to the spread of a single scan.
     for side in ("below", "above"):
         pooled = (n * own + SPREAD_WORTH * known[side] ** 2) / (n + SPREAD_WORTH)
-        told[side] = float(np.sqrt(pooled * (1 + 1 / n)))
-    return told
+        record[side] = float(np.sqrt(pooled * (1 + 1 / n)))
+    return record
 
 
 def _ranges(

@@ -239,16 +239,16 @@ class ThickSlices(Operator):
         return self(part)
 
     def describe(self) -> dict[str, Any]:  # noqa: D102
-        told = {
+        record = {
             "Name": "thick",
             "ThicknessMillimetres": self.thickness_mm,
             "Direction": self.direction,
             "Profile": self.profile,
         }
         if self.slices is not None:
-            told["Slices"] = self.slices.shape[self._axis]
-            told["PlacedAs"] = "the scan's own slices" if self.own_slices else "the model's axis"
-        return told
+            record["Slices"] = self.slices.shape[self._axis]
+            record["PlacedAs"] = "the scan's own slices" if self.own_slices else "the model's axis"
+        return record
 
 
 def _hats(places: np.ndarray, count: int) -> np.ndarray:

@@ -301,17 +301,17 @@ def compare_signs(
 
     A sign on the usual side does not compensate for another on the unusual side.
     """
-    told: dict[str, dict[str, float]] = {name: {"value": signs[name]} for name in signs}
+    record: dict[str, dict[str, float]] = {name: {"value": signs[name]} for name in signs}
     unusual = []
     for name, value in signs.items():
         entry = known.get("signs", {}).get(name)
         if entry is not None:
             of_people = Usual.read(entry)
             unusual.append(of_people.unusual(value, SIGNS[name][0]))
-            told[name] |= {"usual": of_people.middle, "unusual": unusual[-1]}
+            record[name] |= {"usual": of_people.middle, "unusual": unusual[-1]}
     if not unusual:
-        return told, None
-    return told, float(np.sqrt(np.mean(np.clip(unusual, 0, None) ** 2)))
+        return record, None
+    return record, float(np.sqrt(np.mean(np.clip(unusual, 0, None) ** 2)))
 
 
 def judge(

@@ -89,8 +89,8 @@ def compare_anatomy(
 
     `widening` multiplies the spreads: `WIDER` if the site is not calibrated.
     """
-    told: dict[str, dict[str, float]] = {name: {"value": v} for name, v in measured.items()}
-    for name, row in told.items():
+    record: dict[str, dict[str, float]] = {name: {"value": v} for name, v in measured.items()}
+    for name, row in record.items():
         if name in known:
             usual = dict(known[name])
             usual |= {side: widening * usual[side] for side in ("below", "above")}
@@ -100,7 +100,7 @@ def compare_anatomy(
                 "high": float(_from_scale(name, usual["middle"] + 2 * usual["above"])),
                 "unusual": spreads(float(to_scale(name, row["value"])), usual),
             }
-    return told
+    return record
 
 
 def to_scale(name: str, values: Any) -> Any:
@@ -154,16 +154,16 @@ def judge_anatomy(rows: Mapping[str, Mapping[str, float]], readable: bool) -> Ve
             "level": "green",
             "sentence": "Head size, ventricles and shape are within the usual range.",
         }
-    told = []
+    lines = []
     for name in odd:
         row, (_, unit, more, less) = rows[name], QUANTITIES[name]
         text = more if row["unusual"] > 0 else less
         if unit:
             low, high = f"{row['low']:.0f}", f"{row['high']:.0f}"
             text += f" ({row['value']:.0f} {unit}, usually {low} to {high} {unit})"
-        told.append(text)
+        lines.append(text)
     extreme = _away(odd[0], rows[odd[0]]) >= EXTREME
-    words = ", ".join(told)
+    words = ", ".join(lines)
     return {
         "level": "red" if extreme else "amber",
         "sentence": f"Unusual among the reference subjects: {words}.",
@@ -181,13 +181,13 @@ def judge_focal(findings: Sequence[Finding] | None, readable: bool) -> Verdict:
             "sentence": "No difference is larger than between healthy subjects; small or faint "
             "lesions may be missed.",
         }
-    told = [
+    lines = [
         f"{f['place']} ({f['ml']:.1f} ml, {'darker' if f['peak_z'] < 0 else 'brighter'} than "
         "expected)"
         for f in findings[:NAMED]
     ]
-    more = len(findings) - len(told)
-    words = "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+    more = len(findings) - len(lines)
+    words = "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
     return {
         "level": "red" if findings[0]["unusual"] >= LARGE else "amber",
         "sentence": f"Something the model does not know: {words}. Look there.",
@@ -196,8 +196,8 @@ def judge_focal(findings: Sequence[Finding] | None, readable: bool) -> Verdict:
 
 def decisive_first(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
     """The verdicts, the decisive one first."""
-    told = {(verdict["level"], name): name for name, verdict in verdicts.items()}
-    return {told[key]: verdicts[told[key]] for key in _ORDER if key in told}
+    record = {(verdict["level"], name): name for name, verdict in verdicts.items()}
+    return {record[key]: verdicts[record[key]] for key in _ORDER if key in record}
 
 
 def headline(verdicts: Mapping[str, Verdict]) -> str:

@@ -11,7 +11,7 @@ from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL
 from stylegan3d.storage.formats import scan_stem
 
 #: Of more changes than this, the rest is counted, not listed.
-MOST_TOLD = 3
+MOST_NAMED = 3
 NO_CHANGE = "No change"
 NO_GROUPS: Mapping[tuple[int, ...], str] = MappingProxyType({})
 PROJECTED = "Projected"
@@ -104,27 +104,29 @@ def describe_change(
     """
     if before is None:
         return describe_recipe(after)
-    told: list[str] = []
+    lines: list[str] = []
     other = before.source != after.source
     if other:
-        told.append(describe_source(after.source))
+        lines.append(describe_source(after.source))
     if before.label != after.label:
-        told.append(_label(after.label))
-    told += _truncation(before, after)
-    told += _mix(before.mix, after.mix, groups)
-    told += _edits(before.edits, after.edits)
+        lines.append(_label(after.label))
+    lines += _truncation(before, after)
+    lines += _mix(before.mix, after.mix, groups)
+    lines += _edits(before.edits, after.edits)
     if before.detail != after.detail:
-        told.append(NO_DETAIL if after.detail is None else _detail(after.detail))
+        lines.append(NO_DETAIL if after.detail is None else _detail(after.detail))
     if before.noise != after.noise:
-        told.append(_noise(after))
+        lines.append(_noise(after))
     if before.channel != after.channel:
-        told.append(f"Channel {after.channel}")
+        lines.append(f"Channel {after.channel}")
     if other:  # its own detail, and that it lacks what the one before had, go without saying
         own = f"Detail of {_stem(after.source)}"
-        told = [one for one in told if one not in (own, NO_DETAIL) and not one.startswith(REMOVED)]
-    if len(told) > MOST_TOLD:
-        told[MOST_TOLD - 1 :] = [f"{len(told) - MOST_TOLD + 1} more changes"]
-    return ", ".join(told) or NO_CHANGE
+        lines = [
+            one for one in lines if one not in (own, NO_DETAIL) and not one.startswith(REMOVED)
+        ]
+    if len(lines) > MOST_NAMED:
+        lines[MOST_NAMED - 1 :] = [f"{len(lines) - MOST_NAMED + 1} more changes"]
+    return ", ".join(lines) or NO_CHANGE
 
 
 def describe_source(source: Source) -> str:
@@ -156,11 +158,11 @@ def _label(label: Label | None) -> str:
 
 def _truncation(before: Recipe, after: Recipe) -> list[str]:
     old, new = before.truncation, after.truncation
-    told = [f"Truncation {new.psi:.3g}"] if old.psi != new.psi else []
+    lines = [f"Truncation {new.psi:.3g}"] if old.psi != new.psi else []
     if old.cutoff != new.cutoff:
         where = "all layers" if new.cutoff is None else f"the first {new.cutoff} layers"
-        told.append(f"Truncation of {where}")
-    return told
+        lines.append(f"Truncation of {where}")
+    return lines
 
 
 def _mix(before: Mix | None, after: Mix | None, groups: Mapping[tuple[int, ...], str]) -> list[str]:
@@ -192,14 +194,14 @@ def _mix(before: Mix | None, after: Mix | None, groups: Mapping[tuple[int, ...],
 def _edits(before: tuple[Edit, ...], after: tuple[Edit, ...]) -> list[str]:
     old = {edit.direction: edit for edit in before}
     new = {edit.direction: edit for edit in after}
-    told = []
+    lines = []
     for direction, edit in new.items():
         was = old.get(direction)
         if was is None or was.strength != edit.strength:
-            told.append(_edit(edit))
+            lines.append(_edit(edit))
         elif was.layers != edit.layers:
-            told.append(f"{_name(edit)} in {_layers(edit.layers)}")
-    return told + [f"{REMOVED}{_name(edit)}" for key, edit in old.items() if key not in new]
+            lines.append(f"{_name(edit)} in {_layers(edit.layers)}")
+    return lines + [f"{REMOVED}{_name(edit)}" for key, edit in old.items() if key not in new]
 
 
 def _edit(edit: Edit) -> str:

@@ -35,7 +35,7 @@ def contrast_by_name(name: str) -> str:
 
 
 def enhanced_by_name(name: str) -> bool:
-    """Whether a file name or series description tells of a contrast agent."""
+    """Whether a file name or series description mentions a contrast agent."""
     plain = re.sub(_PLAIN, "", name.lower())
     return re.search(_ENHANCED, plain) is not None
 

@@ -54,7 +54,7 @@ TAGS = (*ABOUT.values(), *ORDER, *_PLACE, *_PERSON)
 
 
 class _Geometry(NamedTuple):
-    """Rows' and columns' distance (2,), direction cosines (6,) and place (3,); None if not told."""
+    """Rows' and columns' distance (2,), direction cosines (6,) and place (3,); None if missing."""
 
     spacing: np.ndarray | None
     turn: np.ndarray | None
@@ -118,7 +118,7 @@ class Slice:
 
     @property
     def turn(self) -> tuple[float, ...]:
-        """Orientation, rounded; empty where it is not told."""
+        """Orientation, rounded; empty where it is not given."""
         return () if self.axes is None else tuple(np.round(self.axes.ravel(), 2) + 0.0)
 
     def stacks_with(self, other: Slice) -> bool:
@@ -214,7 +214,7 @@ def _geometry(header: dict[str, str]) -> _Geometry:
 
 
 def _frame_geometry(path: Path, frames: int, header: int) -> list[_Geometry]:
-    """Of each frame of a file with several; without what is told for some of them only.
+    """Of each frame of a file with several; without what is given for some of them only.
 
     What SimpleITK shows leaves out sequences, and it makes the voxels 1 mm large where frames are
     in another order than their places. So the elements are looked for in the header's bytes.
@@ -252,8 +252,8 @@ def _elements(raw: bytes, tag: bytes, count: int) -> list[np.ndarray]:
 
 def _about(header: dict[str, str], components: int) -> dict[str, str]:
     """The series in plain words; nothing here names a person, a place or a date."""
-    told = {name: header.get(tag, "") for name, tag in ABOUT.items()}
-    return told | {"components": str(components)}
+    record = {name: header.get(tag, "") for name, tag in ABOUT.items()}
+    return record | {"components": str(components)}
 
 
 def _numbers(text: str | None, count: int) -> np.ndarray | None:

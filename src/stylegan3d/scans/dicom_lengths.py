@@ -151,7 +151,7 @@ class _Walk:
         self.header = size
 
     def head(self) -> tuple[tuple[int, int], bytes, int]:
-        """Tag, value representation (empty if it is not told) and length of the next element."""
+        """Tag, value representation (empty if it is not given) and length of the next element."""
         self.left -= 1
         self.budget.elements -= 1
         if self.left < 0 or self.budget.elements < 0:

@@ -46,16 +46,16 @@ def _answer(answers: BinaryIO, request: dict[str, Any]) -> None:
         if request["pixels"]:
             image = sitk.ReadImage(request["path"], sitk.sitkFloat32, imageIO="GDCMImageIO")
             pixels = sitk.GetArrayViewFromImage(image).data.cast("B")
-            told: dict[str, Any] = {}
+            record: dict[str, Any] = {}
         else:
-            told = _header(request["path"], request["tags"])
+            record = _header(request["path"], request["tags"])
     except MemoryError:
-        told = {"memory": True}
+        record = {"memory": True}
     except Exception as error:  # whatever it is, the next file may be sound
         # GDCM's own words are about its source code and addresses.
-        told = {"memory": "allocat" in str(error)} if request["pixels"] else {}
-        told["failed"] = True
-    answers.write(json.dumps(told | {"bytes": len(pixels)}).encode() + b"\n")
+        record = {"memory": "allocat" in str(error)} if request["pixels"] else {}
+        record["failed"] = True
+    answers.write(json.dumps(record | {"bytes": len(pixels)}).encode() + b"\n")
     answers.write(pixels)
     answers.flush()
 

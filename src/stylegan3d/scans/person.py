@@ -1,4 +1,4 @@
-"""Age and sex of the person in a scan, where its files tell them."""
+"""Age and sex of the person in a scan, where its files give them."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def _of_sidecar(path: Path) -> Person:
         return Person()
     if not isinstance(about, Mapping):
         return Person()
-    told = {key: str(about.get(key) or "") for key in ("PatientAge", "PatientSex")}
-    if re.fullmatch(r"[\d.]+", told["PatientAge"]):
-        return Person(_age(told["PatientAge"]), _sex(told["PatientSex"]))
-    return person_of_dicom(told["PatientAge"], "", "", told["PatientSex"])
+    record = {key: str(about.get(key) or "") for key in ("PatientAge", "PatientSex")}
+    if re.fullmatch(r"[\d.]+", record["PatientAge"]):
+        return Person(_age(record["PatientAge"]), _sex(record["PatientSex"]))
+    return person_of_dicom(record["PatientAge"], "", "", record["PatientSex"])
 
 
 def _row(path: Path, subject: str) -> Mapping[str, str] | None:

@@ -82,8 +82,8 @@ def align_scan(
         record, prepared, rigid = _upright(work, first)
     report(0.9, "Resampling to the model's grid")
     if cache.problem:
-        told = f"The results of the steps could not be cached: {cache.problem}"
-        record.append(Step("cache", (Note("info", told),), 0.0))
+        sentence = f"The results of the steps could not be cached: {cache.problem}"
+        record.append(Step("cache", (Note("info", sentence),), 0.0))
     return on_grid(scan, prepared, rigid, tuple(record))
 
 
@@ -104,7 +104,7 @@ _Prepared = tuple[list[Step], PreparedBrain, np.ndarray]
 
 def _upright(work: _Work, first: _Prepared) -> _Prepared:
     """All steps again with the known pose of the head; `first` if that finds no brain."""
-    told = "The head is in an unusual pose; the brain was extracted again, upright."
+    sentence = "The head is in an unusual pose; the brain was extracted again, upright."
     later = replace(
         work, report=lambda done, text: work.report(0.65 + 0.4 * done, f"{text}, again")
     )
@@ -112,7 +112,7 @@ def _upright(work: _Work, first: _Prepared) -> _Prepared:
         record, prepared, rigid = _prepared(later, first[2], first[1])
     except ScanError:
         return first
-    again = Step("brain", (Note("info", told),), record[0].seconds)
+    again = Step("brain", (Note("info", sentence),), record[0].seconds)
     return [*first[0][:1], again, *record[1:]], prepared, rigid
 
 
@@ -269,9 +269,9 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
         except ScanError:
             pass
     rigid, steps = align_rigid(brain, space, standard)
-    told = (
+    text = (
         "this brain does not match the model's mean brain in any orientation, so it was aligned "
         "to a standard brain in the centre of the model's grid; check the model's axes and "
         "voxel size."
     )
-    return rigid, [Note("check", told), *info(*steps)]
+    return rigid, [Note("check", text), *info(*steps)]

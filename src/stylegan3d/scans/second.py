@@ -161,19 +161,19 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
     if how == "auto" and image.space.same_as(scan.space):
         note = Note("info", "The second image is on the scan's own grid and was taken as it lies.")
         if far > DOUBTED_MM or angle > DOUBTED_MM:
-            told = (
+            text = (
                 "the second image is on the scan's own grid and was taken as it lies, but it would "
                 f"agree better moved by {far:.1f} mm and turned by {angle:.1f} degrees."
             )
-            note = Note("check", told)
+            note = Note("check", text)
         return SecondImage(image, here, _agreement(scan, image), False, note)
-    told = (
+    text = (
         f"the second image was moved by {far:.1f} mm and turned by {angle:.1f} degrees onto the "
         f"scan (agreement {agreement:.2f}"
     )
-    note = Note("info", f"T{told[1:]}).")
+    note = Note("info", f"T{text[1:]}).")
     if agreement < USUAL_AGREEMENT:
-        note = Note("check", f"{told}, less than usual for one patient): look whether it fits.")
+        note = Note("check", f"{text}, less than usual for one patient): look whether it fits.")
     return SecondImage(image, rigid, agreement, False, note)
 
 

@@ -221,9 +221,9 @@ class Norms:
 def check_age(person: Person) -> None:
     """StyleGAN3DError if there are no norms for this age."""
     if person.age is None or not AGES[0] <= person.age <= AGES[1]:
-        told = "unknown" if person.age is None else f"{person.age:g}"
+        text = "unknown" if person.age is None else f"{person.age:g}"
         raise StyleGAN3DError(
-            f"There are no percentiles for the age {told}: the people measured are {AGES[0]:g} to "
+            f"There are no percentiles for the age {text}: the people measured are {AGES[0]:g} to "
             f"{AGES[1]:g} years old; leave the age out to get volumes alone."
         )
 

@@ -103,8 +103,8 @@ class Numbers:
         """For a row of a table: age, sex, measures, z and percentile of each."""
         row: dict[str, Any] = {"age": self.person.age, "sex": self.person.sex, **self.measures}
         if self.reading is not None:
-            told = self.reading.to_dict()
-            row |= {name: told[name.removeprefix("apparent_")] for name in READ}
+            record = self.reading.to_dict()
+            row |= {name: record[name.removeprefix("apparent_")] for name in READ}
         for name, score in self.scores.items():
             row[f"{name}_z"] = round(score.z, 3)
             row[f"{name}_percentile"] = round(score.percentile, 1)
@@ -270,10 +270,10 @@ def lines_of(numbers: Numbers, hidden: Collection[str] = ()) -> Iterator[str]:
 
 def summary_of(numbers: Numbers) -> list[str]:
     """Sentences: the key measures, whom their z compare with, and what was read."""
-    told = []
+    lines = []
     for name in KEY_MEASURES:
         words = f"{title_of(name)} {value_text(name, numbers.measures[name])} {unit_of(name)}"
         score = numbers.scores.get(name)
-        told.append(words if score is None else f"{words} (z {score.words[0]})")
+        lines.append(words if score is None else f"{words} (z {score.words[0]})")
     read = [] if numbers.reading is None else [f"Reading: {numbers.reading}."]
-    return ["; ".join(told) + ".", numbers.among, *read]
+    return ["; ".join(lines) + ".", numbers.among, *read]

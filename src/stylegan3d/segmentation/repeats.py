@@ -98,8 +98,8 @@ def save_site_repeats(site: str, repeats: Repeats, *, overwrite: bool = False) -
     path = repeats_path(site)
     path.parent.mkdir(parents=True, exist_ok=True)
     deviation = {name: round(value, 4) for name, value in repeats.deviation.items()}
-    told = {"name": repeats.name, "networks": repeats.networks, "deviation": deviation}
-    atomic_write_bytes(path, to_json(told).encode(), overwrite=overwrite)
+    record = {"name": repeats.name, "networks": repeats.networks, "deviation": deviation}
+    atomic_write_bytes(path, to_json(record).encode(), overwrite=overwrite)
     return path
 
 

@@ -72,7 +72,7 @@ class Wanted:
     Attributes
     ----------
     age, sex : float or None, str or None
-        Of the person; None for what the scan's files tell.
+        Of the person; None for what the scan's files say.
     norms : Norms or None
         The bundled ones by default.
     regions : bool

@@ -262,8 +262,8 @@ def visits_of(
         )
         for name, a in counted[0].items()
     }
-    told = f"The error is that of {repeats.name}."
-    texts = [told, *([why] if why else [])]
+    sentence = f"The error is that of {repeats.name}."
+    texts = [sentence, *([why] if why else [])]
     notes = [*_notes(pair, changes[HEAD]), *(Note("info", text) for text in texts)]
     local = percent.astype(np.float32)
     return Visits(pair, middle, labels, local, changes, at_first, years, repeats, notes)
@@ -359,11 +359,11 @@ def _weighted(found: Segmentation, weight: np.ndarray) -> dict[str, float]:
 
 def _notes(pair: Halfway, head: Change) -> list[Note]:
     """What was done to the pair, and what is in doubt."""
-    told = (
+    text = (
         f"The second scan was moved by {pair.moved_mm:.1f} mm and turned by "
         f"{pair.turned_deg:.1f} degrees against the first, each by half."
     )
-    notes = [Note("info", told)]
+    notes = [Note("info", text)]
     for aligned in (pair.first, pair.second):
         name = aligned.scan.path.name
         known = dict.fromkeys([*checks(aligned.scan.notes), *checks(aligned.steps)])

@@ -54,6 +54,6 @@ def value_text(measure: str, value: float) -> str:
 
 def score_text(z: float, percentile: float) -> tuple[str, str]:
     """z and percentile as they are shown everywhere."""
-    told = "<1" if percentile < 1 else ">99" if percentile > 99 else f"{percentile:.0f}"
+    text = "<1" if percentile < 1 else ">99" if percentile > 99 else f"{percentile:.0f}"
     words = f"{z:+.1f}"
-    return "0.0" if float(words) == 0 else words, told
+    return "0.0" if float(words) == 0 else words, text

@@ -221,13 +221,13 @@ def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
         )
     if tuple(stage.shape) != tuple(pack.space.shape):
         raise ModelError(
-            f"The autoencoder {stage.name} is for volumes of {_told(stage.shape)} voxels, the data "
-            f"set's have {_told(pack.space.shape)}; train one on this data set first."
+            f"The autoencoder {stage.name} is for volumes of {_size(stage.shape)} voxels, the data "
+            f"set's have {_size(pack.space.shape)}; train one on this data set first."
         )
     return stage.encoder
 
 
-def _told(grid: Sequence[int]) -> str:
+def _size(grid: Sequence[int]) -> str:
     return " x ".join(map(str, grid))
 
 

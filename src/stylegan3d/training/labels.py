@@ -134,7 +134,7 @@ def learn_labels(
         ),
         measured=_measured(generator, pack, people, centre, components, brains, report),
     )
-    told = _told(schema, known, rows)
+    told = _record(schema, known, rows)
     write_labels(generator, target, told, tensors_of(known, centre, components))
     return load(target, device="cpu")
 
@@ -281,7 +281,7 @@ def _log_volumes(volume: np.ndarray, generator: Generator) -> np.ndarray:
     return np.log(np.where(ml > 0, ml, np.nan))
 
 
-def _told(
+def _record(
     schema: list[dict[str, Any]], known: LabelKnowledge, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Add how well each label is predicted to the schema; ModelError if one is not."""

@@ -78,7 +78,7 @@ def run_steps(
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Catch SIGTERM and SIGINT in this block; yields a function that tells whether one arrived."""
+    """Catch SIGTERM and SIGINT in this block; yields a function that says whether one arrived."""
     asked: list[int] = []
     previous = {}
     for number in (signal.SIGTERM, signal.SIGINT):

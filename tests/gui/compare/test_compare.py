@@ -482,8 +482,8 @@ def test_later_edits_stay_in_the_names_of_the_sides_and_a_tooltip_tells_all(pair
     assert "PC 3" not in labels.written, "there is no room for all"
     corner = labels.rect().bottomLeft()
     whole = "B (right): " + describe_recipe(A.replace(edits=edits))
-    assert labels.told_at(corner + QPoint(20, -20)).splitlines()[1] == whole
-    assert not labels.told_at(labels.rect().center())
+    assert labels.whole_at(corner + QPoint(20, -20)).splitlines()[1] == whole
+    assert not labels.whole_at(labels.rect().center())
 
 
 def test_figures_in_words():

@@ -14,13 +14,13 @@ def test_years_are_an_edit_along_age(window, ageing):
     (edit,) = window.session.recipe.edits
     assert (edit.direction, edit.strength) == ("Age", pytest.approx(1.5))
     assert window.find("directions.strength.0").value() == pytest.approx(1.5)
-    told = window.find("directions.age_told").text()
+    told = window.find("directions.age_text").text()
     assert "Ventricles at 65 years: 28 ml" in told
     assert "extrapolated" not in told
     window.find("directions.strength.0").change_to(2.5)
     window.settle()
     assert ageing.years.value() == pytest.approx(25)
-    assert "75 years is extrapolated" in window.find("directions.age_told").text()
+    assert "75 years is extrapolated" in window.find("directions.age_text").text()
     window.find("directions.years.reset").click()
     window.settle()
     assert window.session.recipe.edits == ()

@@ -230,11 +230,11 @@ def test_what_an_edit_changed_is_measured_and_laid_over_the_views(window, panel)
     expected = np.count_nonzero(np.abs(after - before) > 0.1) * voxel
     # Voxels at the very threshold.
     assert directing.measured.effect.changed_mm3 == pytest.approx(expected, rel=0.01)
-    told = window.find("directions.effect_told").text()
+    told = window.find("directions.effect_text").text()
     assert f"{expected:,.0f} mm³"[:3] in told
     assert len(told.splitlines()) == 2, "the list of directions needs the room"
     window.click("directions.effect_more")
-    told = window.find("directions.effect_told").text()
+    told = window.find("directions.effect_text").text()
     assert "Set back to 0 sd, it is exactly the brain from before" in told
     assert "no encoder" in told
     overlay = window.explorer.stage.overlay
@@ -362,10 +362,10 @@ def test_favourites_in_two_groups_make_a_direction(window, panel):
     for index in range(8):
         window.choose(f"directions.new_group.{index}", "less" if index < 4 else "more")
     window.click("directions.new_find")
-    assert "needs a name" in window.find("directions.new_told").text()
+    assert "needs a name" in window.find("directions.new_text").text()
     window.find("directions.new_name").setText("My way")
     window.click("directions.new_find")
-    keep, told = window.find("directions.new_keep"), window.find("directions.new_told")
+    keep, told = window.find("directions.new_keep"), window.find("directions.new_text")
     window.wait(keep.isEnabled)
     assert "My way: from 4 to 4 chosen brains (AUC = " in told.text()
     assert "chance" in told.text()
@@ -388,7 +388,7 @@ def test_too_small_groups_are_refused_in_a_sentence(window, panel):
     window.click("directions.new")
     window.find("directions.new_name").setText("Nothing")
     window.click("directions.new_find")
-    told = window.find("directions.new_told")
+    told = window.find("directions.new_text")
     window.wait(lambda: "0 brains" in told.text())
     window.session.favourites.remove(0)
     assert not window.find("directions.new_keep").isEnabled()
@@ -411,7 +411,7 @@ def test_a_table_of_values_makes_a_direction(window, panel, tmp_path, monkeypatc
     assert window.find("directions.new_path").text() == "values.tsv: 40 brains"
     assert window.find("directions.new_name").text() == "Egg size"
     window.click("directions.new_find")
-    keep, told = window.find("directions.new_keep"), window.find("directions.new_told")
+    keep, told = window.find("directions.new_keep"), window.find("directions.new_text")
     window.wait(keep.isEnabled)
     assert "10-fold cross-validation, n = 40" in told.text()
     assert "Better than chance" in told.text()

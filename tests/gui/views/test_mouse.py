@@ -149,7 +149,7 @@ def test_a_length_is_in_true_millimetres_and_stays_on_its_slice(four, marks):
     (mark,) = marks.shown
     zoom = four.view("Axial").model.scene.camera.zoom
     assert mark.length_mm == pytest.approx(100 / zoom, rel=0.02)  # whole pixels at both ends
-    assert marks.told(mark) == f"{mark.length_mm:.1f} mm"
+    assert marks.text_of(mark) == f"{mark.length_mm:.1f} mm"
     assert four.viewer.dims.point == point, "drawing does not move the crosshair"
     assert marks.tool == "", "the next drag moves the crosshair again"
     sheet = four.view("Axial").marks

@@ -1,10 +1,10 @@
-"""Where synthetic brains are told from real ones, by judging one cube at a time.
+"""Where synthetic brains differ from real ones, by classifying one cube at a time.
 
 A whole brain may pass while its cortex does not. Boosted trees (Friedman 2001, Annals of Statistics
 29) learn from the texture of cubes of 32 mm everywhere in the brain, and are tested on cubes of
-brains they have not seen; which region a cube lies in, and which cubes are told most surely, says
-what to look at. With a hundred brains on either side, the small network of `two_sample` learns
-nothing from single cubes.
+brains they have not seen. The regions whose cubes are classified most surely show what to look at.
+With a hundred brains on either side, the small network of `two_sample` learns nothing from single
+cubes.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ DRAWS = 200
 
 
 @dataclass(frozen=True, eq=False)
-class CubesTold:
-    """What `told_by_cubes` found.
+class CubeClassification:
+    """What `classify_cubes` found.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class CubesTold:
         return area(first, second), bootstrap(area, first, second, draws=DRAWS)
 
     def surest(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Brain and cube of those told most surely of each set, at most one of each brain."""
+        """Brain and cube of those classified most surely of each set, at most one of each brain."""
         n = self.counts[0]
         found = []
         for rows, sign in ((range(n), 1), (range(n, sum(self.counts)), -1)):
@@ -99,7 +99,7 @@ class CubesTold:
         return found[0], found[1]
 
 
-def told_by_cubes(
+def classify_cubes(
     first: np.ndarray,
     second: np.ndarray,
     people: Sequence[object],
@@ -108,8 +108,8 @@ def told_by_cubes(
     *,
     seed: int = 0,
     progress: Progress | None = None,
-) -> CubesTold:
-    """How well cubes of two sets are told apart, three-fold cross-validated by person.
+) -> CubeClassification:
+    """How well cubes of two sets are distinguished, three-fold cross-validated by person.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def told_by_cubes(
         scores[held] = found.reshape(len(held), -1)
         if progress is not None:
             progress(done, FOLDS)
-    return CubesTold(scores, corners, side, regions, counts)
+    return CubeClassification(scores, corners, side, regions, counts)
 
 
 def _tested(mask: np.ndarray, space: Space, side: int) -> tuple[np.ndarray, list[str]]:

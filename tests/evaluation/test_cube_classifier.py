@@ -7,8 +7,8 @@ from scipy.ndimage import uniform_filter
 from tolerances import LAYERS
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.evaluation import cubes_told as module
-from stylegan3d.evaluation.cubes_told import told_by_cubes
+from stylegan3d.evaluation import cube_classifier as module
+from stylegan3d.evaluation.cube_classifier import classify_cubes
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.resampling import haar
 
@@ -32,7 +32,7 @@ def test_they_are_told_where_they_differ(space: Space) -> None:
     soft = uniform_filter(first.astype(float), (0, 3, 3, 3)).astype(np.uint8)
     first[:, :, 10:] = soft[:, :, 10:]  # the front half is blurred
     people = list(range(28))
-    told = told_by_cubes(first, second, people, np.ones(SHAPE, bool), space)
+    told = classify_cubes(first, second, people, np.ones(SHAPE, bool), space)
     assert told.side == 8
     right = ((told.scores[:14] > 0).mean(axis=0) + (told.scores[14:] <= 0).mean(axis=0)) / 2
     front = told.corners[:, 1] >= 10
@@ -50,7 +50,7 @@ def test_they_are_told_where_they_differ(space: Space) -> None:
 
 
 def test_one_population_is_not_told(space: Space) -> None:
-    told = told_by_cubes(
+    told = classify_cubes(
         volumes(2), volumes(3), list(range(28)), np.ones(SHAPE, bool), space, seed=1
     )
     assert abs(told.accuracy()[0] - 0.5) < 0.1
@@ -60,9 +60,9 @@ def test_one_population_is_not_told(space: Space) -> None:
 def test_what_cannot_be_told_is_refused(space: Space) -> None:
     everywhere = np.ones(SHAPE, bool)
     with pytest.raises(StyleGAN3DError, match="at least 10"):
-        told_by_cubes(volumes(0, 4), volumes(1), list(range(18)), everywhere, space)
+        classify_cubes(volumes(0, 4), volumes(1), list(range(18)), everywhere, space)
     with pytest.raises(StyleGAN3DError, match="too small"):
-        told_by_cubes(volumes(0), volumes(1), list(range(28)), ~everywhere, space)
+        classify_cubes(volumes(0), volumes(1), list(range(28)), ~everywhere, space)
 
 
 def test_bands_of_cubes_are_those_of_the_haar_transform() -> None:
