@@ -193,7 +193,7 @@ class InWords(QObject):
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Draw what fits, and show the whole text as a tooltip where it is cut."""
-        if event is None or watched is not self.box:
+        if event is None or watched is None or watched is not self.box:
             return False
         if event.type() == QEvent.Type.Paint:
             self._paint()

@@ -145,7 +145,36 @@ def segment(
             as_json=as_json,
         )
         return
-    (volume,) = volumes
+    _segment_one(
+        volumes[0],
+        out,
+        wanted,
+        table=table,
+        network=network,
+        skull=skull,
+        index=index,
+        series=series,
+        trust=trust,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+def _segment_one(
+    volume: Path,
+    out: Path | None,
+    wanted: Wanted,
+    *,
+    table: Path | None,
+    network: Path | None,
+    skull: str,
+    index: int | None,
+    series: str | None,
+    trust: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Tissues or regions of one volume, with their numbers."""
     if table is not None and table.suffix not in (".csv", ".json"):
         raise typer.BadParameter("The name of the --table must end in .csv or .json.")
     if out is not None and not out.name.endswith(".nii.gz"):
@@ -176,7 +205,7 @@ def segment(
     if table is not None:
         files[table] = table_text(table, name, found).encode()
     write_together(files, overwrite=overwrite)
-    hidden = () if regions else REGION_MEASURES
+    hidden = () if wanted.regions else REGION_MEASURES
     lines = [
         *(f"stylegan3d: {note}" for note in found.warnings),
         *([] if found.warnings[-1:] == [found.numbers.among] else [found.numbers.among]),
