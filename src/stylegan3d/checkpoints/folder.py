@@ -86,9 +86,9 @@ def read_folder(path: Path) -> ModelFiles:
 
 def _digest(file: Path) -> str | None:
     """SHA-256 of a file of a model, None if it is missing; ModelError before a huge one is read."""
-    if not file.is_file():
-        return None
     try:
+        if not file.is_file():
+            return None
         size = file.stat().st_size
         if size > LARGEST_FILE:
             raise ModelError(
