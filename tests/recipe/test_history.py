@@ -131,6 +131,12 @@ def test_a_change_in_words(changes, says):
     assert describe_change(START, START.replace(**changes), {(1, 2): "Middle"}) == says
 
 
+def test_a_second_brain_that_is_chosen_but_not_mixed_in_is_named():
+    mix = Mix(Source("seed", 8), (0.0, 0.0, 0.0))
+    alone = START.replace(mix=None)
+    assert describe_change(alone, alone.replace(mix=mix)) == "B is seed 8"
+
+
 def test_changes_of_edits_in_words():
     one, other = Edit("PC 1", 1.0), Edit("PC 2", -0.5, (0, 4))
     before = START.replace(edits=(one, other))
