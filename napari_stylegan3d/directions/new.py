@@ -59,6 +59,7 @@ class NewDirection(QDialog):
         )
         self._lay_out()
         self._connect()
+        self._offer()
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
