@@ -6,11 +6,16 @@ missing in napari's own screenshots, but not in the explorer's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QObject, QPointF, Qt
+from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QWidget
+
+#: Dark outline of text: a box behind it would hide tissue, or dim it like a change of signal.
+OUTLINE = QColor(0, 0, 0)
 
 
 class Glass(QWidget):
@@ -66,3 +71,19 @@ class Glass(QWidget):
 
     def _on_change(self, _: Any = None) -> None:
         self.update()
+
+
+def write_outlined(
+    painter: QPainter,
+    place: QRectF,
+    side: Qt.AlignmentFlag,
+    text: str,
+    color: QColor,
+    outline: Sequence[tuple[int, int]],
+) -> None:
+    """Write in a place, with copies in the dark `outline` pixels (x, y) away behind it."""
+    painter.setPen(OUTLINE)
+    for x, y in outline:  # an outlined path would take fifty times as long
+        painter.drawText(place.translated(x, y), side, text)
+    painter.setPen(color)
+    painter.drawText(place, side, text)

@@ -30,7 +30,7 @@ from napari_stylegan3d.views.captions import (
     WARNINGS,
     Provenance,
 )
-from napari_stylegan3d.views.glass import Glass
+from napari_stylegan3d.views.glass import Glass, write_outlined
 from napari_stylegan3d.views.orientation import (
     Facing,
     Plane,
@@ -54,8 +54,7 @@ TIGHT_PX, SMALL_TITLE_PX = 200, 13
 #: Lengths of a scale bar; the first within this share of the view is drawn.
 SCALES_MM, SCALE_SHARE = (50, 20, 10, 5, 2, 1), 0.4
 TICK_PX, LINE_PX = 4, 2.0
-#: Dark outline of a caption: a box behind it would hide tissue, or dim it like a change of signal.
-OUTLINE = QColor(0, 0, 0)
+#: Outline of a caption.
 OUTLINE_PX = ((-2, 0), (2, 0), (0, -2), (0, 2), (-1, -1), (-1, 1), (1, -1), (1, 1))
 #: Share of the view that upper lines of a caption may take, beside the lower part of a head.
 UPPER_SHARE = 0.36
@@ -264,13 +263,9 @@ class Labels(Glass):
     def _paint_caption(self, painter: QPainter, room: QRectF) -> None:
         if self._provenance is None:
             return
-        text = self.written
         painter.setFont(_caption_font())
-        painter.setPen(OUTLINE)
-        for x, y in OUTLINE_PX:  # an outlined path would take fifty times as long
-            painter.drawText(room.translated(x, y), BOTTOM | LEFT, text)
-        painter.setPen(QColor(CAPTION_COLORS[self._provenance.kind]))
-        painter.drawText(room, BOTTOM | LEFT, text)
+        color = QColor(CAPTION_COLORS[self._provenance.kind])
+        write_outlined(painter, room, BOTTOM | LEFT, self.written, color, OUTLINE_PX)
 
     def _paint_scale_bar(self, painter: QPainter, room: QRectF) -> None:
         right, y = room.right(), room.bottom() - TICK_PX

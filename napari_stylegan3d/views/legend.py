@@ -17,12 +17,13 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.views.glass import Glass
+from napari_stylegan3d.views.glass import Glass, write_outlined
 from napari_stylegan3d.views.overlays import Legend
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.elided import wrapped
 
-TEXT, OUTLINE = QColor(232, 234, 237), QColor(0, 0, 0)
+TEXT = QColor(232, 234, 237)
+OUTLINE_PX = ((-1, 0), (1, 0), (0, -1), (0, 1))
 FONT_PX = 11
 BAR_PX = 12
 #: Height of the bar as a share of the view, within limits.
@@ -88,13 +89,9 @@ def paint_legend(painter: QPainter, legend: Legend, corner: QPointF, height: flo
 
 
 def _write(painter: QPainter, place: QRectF, text: str) -> None:
-    """Write at the right of a place, outlined: a box would dim what is behind it."""
+    """Write at the right of a place."""
     side = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-    painter.setPen(OUTLINE)
-    for x, y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-        painter.drawText(place.translated(x, y), side, text)
-    painter.setPen(TEXT)
-    painter.drawText(place, side, text)
+    write_outlined(painter, place, side, text, TEXT, OUTLINE_PX)
 
 
 def ticks(legend: Legend) -> list[tuple[float, str]]:

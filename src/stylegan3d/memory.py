@@ -21,8 +21,9 @@ _SIGNS = (
     "failed to map segment",  # a library that is being loaded
 )
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-#: Bytes of a block that is large for `lean`.
-LEAN = 2**22
+#: From how many bytes blocks are mapped, and how many may be free at the end: where large blocks
+#: are kept, by default, and for `lean`.
+KEPT, DEFAULT, LEAN = (2**30, 2**31 - 1), (2**25, 2**27), (2**22, 2**22)
 
 
 @cache
@@ -33,7 +34,7 @@ def keep_large_blocks() -> bool:
     takes longer than the convolution that fills it (measured: a filter over a batch of four took
     35 ms instead of 11). Returns whether it applied; other C libraries are left alone.
     """
-    return _from_the_kernel(2**30, 2**31 - 1)
+    return _from_the_kernel(*KEPT)
 
 
 @contextmanager
@@ -44,12 +45,12 @@ def lean() -> Iterator[None]:
     that `keep_large_blocks` keeps. Only blocks that do not fit where some were freed before are
     returned; other threads' large blocks take a little longer meanwhile.
     """
-    _from_the_kernel(LEAN, LEAN)
+    _from_the_kernel(*LEAN)
     try:
         yield
     finally:
         kept = keep_large_blocks.cache_info().currsize > 0
-        _from_the_kernel(*((2**30, 2**31 - 1) if kept else (2**25, 2**27)))
+        _from_the_kernel(*(KEPT if kept else DEFAULT))
         give_back()
 
 

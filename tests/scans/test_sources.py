@@ -1,22 +1,29 @@
 """Which files of a folder are scans, whose they are, and which side of the split."""
 
+from pathlib import Path
+
 import pytest
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.sources import find_sources, split_of
 
 
+def empty_files(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
 def test_sources_of_a_bids_tree(tmp_path):
-    for name in (
+    empty_files(
+        tmp_path,
         "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
         "sub-01/ses-1/anat/sub-01_ses-1_T2w.nii.gz",
         "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii",
         "sub-02/anat/sub-02_T1w.nii.gz",
         "derivatives/x/sub-01_desc-brain_T1w.nii.gz",
         ".hidden/sub-03_T1w.nii.gz",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+    )
     found = find_sources(tmp_path)
     assert [(s.name, s.person) for s in found.sources] == [
         ("sub-01_ses-1", "sub-01"),
@@ -26,9 +33,9 @@ def test_sources_of_a_bids_tree(tmp_path):
 
 
 def test_sources_of_a_plain_folder(tmp_path):
-    for name in ("anna.nii.gz", "bert/t1.nii", "carl/t1.nii", "carl/t1_mask.nii.gz", "x.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+    empty_files(
+        tmp_path, "anna.nii.gz", "bert/t1.nii", "carl/t1.nii", "carl/t1_mask.nii.gz", "x.txt"
+    )
     assert [s.name for s in find_sources(tmp_path).sources] == ["anna", "bert-t1", "carl-t1"]
 
 
@@ -41,16 +48,15 @@ def test_split_by_person():
 
 
 def test_what_is_left_out_is_told(tmp_path):
-    for name in (
+    empty_files(
+        tmp_path,
         "sub-01_T1w.nii.gz",
         "sub-01_T2w.nii.gz",
         "sub-01_dseg.nii.gz",
         "derivatives/sub-01_T1w.nii.gz",
         ".cache/sub-01_T1w.nii.gz",
         "notes.txt",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+    )
     reasons = dict(find_sources(tmp_path).left_out)
     assert list(reasons) == sorted(reasons)
     assert {file: reason.split()[-1] for file, reason in reasons.items()} == {
