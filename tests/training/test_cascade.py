@@ -15,7 +15,7 @@ from stylegan3d.model.loading import load
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.cascade import CascadeRecipe, train_cascade
-from stylegan3d.training.cascade_data import SEEN_NOISE, Finest, Layouts, People, person
+from stylegan3d.training.cascade_data import BEND, SEEN_NOISE, Bend, Finest, Layouts, People, person
 from stylegan3d.training.cascade_export import export_with_cascade
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
@@ -68,7 +68,7 @@ def test_the_coarse_image_has_no_use_for_the_last_level(people):
 
 
 def test_layouts_are_people_beside_the_models_image_of_them(layouts, people):
-    bands, seen = layouts.bands[5].float()[None], layouts.seen[5].float()[None]
+    bands, coarse = layouts.bands[5].float()[None], layouts.coarse[5].float()[None]
     volume = person(people.pack, 5)
     assert torch.equal(volume, person(people.pack, 4).flip(2)), "odd ones are mirrored"
     half = torch.nn.functional.avg_pool3d(volume, 2)
@@ -76,11 +76,30 @@ def test_layouts_are_people_beside_the_models_image_of_them(layouts, people):
     torch.testing.assert_close(inverse_haar(bands), half, rtol=0, atol=1e-3)
     like = anatomy_network(people.generator).coarse(people.generator.encoder(volume))
     # Float16, and steps of 1/127.5.
-    torch.testing.assert_close(inverse_haar(seen), like, rtol=0, atol=1e-3)
+    torch.testing.assert_close(coarse, like, rtol=0, atol=1e-3)
     assert layouts.training.sum() == 2 * len(people.pack.indices("train"))
     drawn, beside, places = layouts.draw(np.random.default_rng(0), 3, training=False)
     assert drawn.shape == beside.shape == (3, 8, 5, 7, 6)
     assert places.shape == (1, 3, 5, 7, 6)
+
+
+def test_a_bent_brain_and_its_coarse_image_are_moved_alike(people):
+    axes = (torch.linspace(-1 + 1 / n, 1 - 1 / n, n) for n in (40, 56, 48))
+    x, y, z = torch.meshgrid(*axes, indexing="ij")
+    volume = (torch.cos(5 * x) * torch.cos(4 * y + 1) * torch.cos(6 * z))[None, None]
+    bend = Bend.drawn(BEND, np.random.default_rng(4))
+    moved, half = bend.of(volume), torch.nn.functional.avg_pool3d(volume, 2)
+    changed = float((moved - volume).abs().mean())
+    apart = float((torch.nn.functional.avg_pool3d(moved, 2) - bend.of(half)).abs().mean())
+    assert changed > 0.02
+    assert apart < 0.2 * changed, "on the full grid and on half of it"
+    layouts = Layouts(people, 1.0)
+    straight = Layouts(people)
+    for training in (True, False):
+        a, b = (
+            x.draw(np.random.default_rng(0), 4, training=training)[0] for x in (layouts, straight)
+        )
+        assert torch.equal(a, b) is not training, "only those to learn from are bent"
 
 
 def test_finest_cubes_keep_what_is_seen(people):

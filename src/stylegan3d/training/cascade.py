@@ -60,7 +60,7 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
                 "This run was begun with another generator; resume it with that one, or start anew."
             )
         if self.settings.scale == "layout":
-            return Layouts(source, progress)
+            return Layouts(source, self.settings.bend, progress)
         return Finest(source, self.settings.side)
 
     def start(self, network: CascadeFlow, data: Examples) -> None:

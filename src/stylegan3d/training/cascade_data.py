@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
@@ -22,6 +23,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.band_unet import places_on
 from stylegan3d.networks.cascade import continued
 from stylegan3d.networks.config import FLOW_UNIT
+from stylegan3d.networks.deformation import add_identity, read_at
 from stylegan3d.networks.resampling import haar
 from stylegan3d.progress import Progress
 
@@ -30,6 +32,9 @@ BRAIN = 0.1
 # Noise on the image on half the grid that the finest flow sees, in intensities of [-1, 1]: what the
 # flow before it draws is never quite a person's.
 SEEN_NOISE = 0.02
+# Grid on which a random displacement is drawn, its deviation as a share of half the grid's width
+# (about 6 mm) and the scale of each axis, at most.
+KNOTS, BEND, SCALE = (5, 7, 6), 0.06, 0.06
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +94,20 @@ def generator_of(people: People) -> Generator:
 class Layouts:
     """Whole brains on half the grid, as bands on its quarter.
 
+    To learn from, brain and coarse image are bent together: there are few people, and a network
+    that sees each in one shape only learns their folds by heart.
+
+    Parameters
+    ----------
+    people : People
+        Whose brains they are.
+    bend : float
+        Share of the brains to learn from that are bent.
+
     Attributes
     ----------
-    bands, seen : half precision [2 n, 8, X / 4, ...] of people and of the model's coarse images;
-        every second one is mirrored.
+    bands : half precision [2 n, 8, X / 4, ...] of people; every second one is mirrored.
+    coarse : half precision [2 n, 1, X / 2, ...], the model's images of them.
     training : ndarray of bool, (2 n,)
         Which are learned from.
     """
@@ -100,12 +115,13 @@ class Layouts:
     drawn = 8
 
     @torch.no_grad()
-    def __init__(self, people: People, progress: Progress | None = None) -> None:
+    def __init__(self, people: People, bend: float = 0.0, progress: Progress | None = None) -> None:
         generator, pack = generator_of(people), people.pack
         x, y, z = self.grid = _divided(pack.space.shape, 4)
+        self.pack, self.bend = pack, bend
         count = 2 * len(pack)
         self.bands = torch.empty(count, 8, x, y, z, dtype=torch.float16)
-        self.seen = torch.empty_like(self.bands)
+        self.coarse = torch.empty(count, 1, 2 * x, 2 * y, 2 * z, dtype=torch.float16)
         splits = [split == "train" for split in pack.column("split")]
         self.training = np.repeat(np.array(splits), 2)
         network = anatomy_network(generator)
@@ -113,7 +129,7 @@ class Layouts:
         for index in range(count):
             volume = person(pack, index).to(generator.device)
             self.bands[index] = haar(haar(volume)[:, :1])[0].half()
-            self.seen[index] = haar(network.coarse(generator.encoder(volume)))[0].half()
+            self.coarse[index] = network.coarse(generator.encoder(volume))[0].half()
             if progress:
                 progress(index + 1, count)
         self.places = places_on((x, y, z), torch.device("cpu"))
@@ -121,16 +137,33 @@ class Layouts:
 
     def _spread(self, template: Tensor) -> Tensor:
         inside = (haar(haar(template[None, None])[:, :1])[0, 0] > BRAIN).flatten()
-        learned = torch.from_numpy(self.training)
-        beyond = (self.bands[learned].float() - self.seen[learned].float()).flatten(2)
-        return beyond[:, :, inside].square().mean(dim=(0, 2)).sqrt()[None, :, None, None, None]
+        squares = torch.zeros(8)
+        rows = np.flatnonzero(self.training)
+        for row in rows:
+            beyond = self.bands[row].float() - haar(self.coarse[row : row + 1].float())[0]
+            squares += beyond.flatten(1)[:, inside].square().mean(dim=1)
+        return (squares / len(rows)).sqrt()[None, :, None, None, None]
+
+    def _pair(self, row: int, bend: Bend | None) -> tuple[Tensor, Tensor]:
+        """Bands [1, 8, X / 4, ...] of a person and of what is seen."""
+        coarse = self.coarse[row : row + 1].float()
+        if bend is None:
+            return self.bands[row : row + 1].float(), haar(coarse)
+        # On the full grid: what is interpolated on half of it would lose detail.
+        whole = bend.of(person(self.pack, row))
+        return haar(haar(whole)[:, :1]), haar(bend.of(coarse))
 
     def draw(
         self, rng: np.random.Generator, count: int, *, training: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Examples`."""
         whose = rng.choice(np.flatnonzero(self.training == training), count)
-        return self.bands[whose].float(), self.seen[whose].float(), self.places
+        pairs = []
+        for row in whose:
+            is_bent = training and rng.random() < self.bend
+            pairs.append(self._pair(int(row), Bend.drawn(BEND, rng) if is_bent else None))
+        bands, seen = (torch.cat(list(part)) for part in zip(*pairs, strict=True))
+        return bands, seen, self.places
 
 
 class Finest:
@@ -190,6 +223,36 @@ class Finest:
         cube = torch.from_numpy(volume[x, y, z].astype(np.float32))[None] / 127.5 - 1
         a, b, c = (slice(n, n + self.side) for n in corner)
         return cube, self.places[:, a, b, c]
+
+
+@dataclass(frozen=True, eq=False)
+class Bend:
+    """A random smooth deformation.
+
+    Parameters
+    ----------
+    knots : Tensor, [1, 3, 5, 7, 6]
+        Displacement, channels z, y, x, in normalised coordinates.
+    scale : Tensor, [1, 3, 1, 1, 1]
+        Of each axis, in the same order.
+    """
+
+    knots: Tensor
+    scale: Tensor
+
+    @classmethod
+    def drawn(cls, most: float, rng: np.random.Generator) -> Bend:
+        """One whose displacement deviates by `most` of the grid's half width at most."""
+        knots = rng.uniform(0, most) * rng.standard_normal((1, 3, *KNOTS))
+        scale = rng.uniform(1 - SCALE, 1 + SCALE, (1, 3, 1, 1, 1))
+        return cls(*(torch.from_numpy(x.astype(np.float32)) for x in (knots, scale)))
+
+    def of(self, image: Tensor) -> Tensor:
+        """An image [1, C, X, Y, Z], on any grid."""
+        shape = list(image.shape[2:])
+        shift = F.interpolate(self.knots, size=shape, mode="trilinear", align_corners=True)
+        identity = add_identity(torch.zeros_like(shift))
+        return read_at(image, identity * self.scale + shift)
 
 
 def person(pack: Pack, index: int) -> Tensor:

@@ -208,6 +208,8 @@ class CascadeSettings(RunSettings):
         Edge of a cube in voxels of the bands' grid.
     full_rate : int
         Steps after which the learning rate falls.
+    bend : float
+        Share of the whole brains that are scaled and bent at random, with their coarse images.
     floor : float
         Deviation of the noise on what is learned, in units of what is drawn. Outside of the brain
         subjects have no spread; without it the way back to the noise would have no end there.
@@ -239,6 +241,7 @@ class CascadeSettings(RunSettings):
     weight_decay: float = 0.01
     decay: float = 0.9999
     full_rate: int = 2000
+    bend: float = 0.5
     floor: float = 0.05
 
     def __post_init__(self) -> None:
