@@ -6,8 +6,9 @@
 
 --healthy are scans of healthy people of other sites: how many are green or differ by scanner only,
 and how many have a finding. --lesion are scans with lesion masks: the area under the curve of -z
-between lesion voxels and the other white matter of the scan, as the tissue network labels it, and
-whether a finding lies in a lesion. --ill are scans with a lesion but no mask: their findings.
+and of the lesion network's probability between lesion voxels and the other white matter of the
+scan, as the tissue network labels it, and whether a finding lies in a lesion. --ill are scans with
+a lesion but no mask: their findings.
 In each healthy scan N lesions of 2 ml are simulated, balls in the white matter that are 35 %
 darker: how many are found within 10 mm. --site are the healthy scans of one scanner: each is judged
 again by a calibration with the others. --reconstruct are scans of one site: median and quartiles of
@@ -29,6 +30,7 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 import stylegan3d
+from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection import project
@@ -178,7 +180,11 @@ def lesions(bench: Bench, pairs: Sequence[str]) -> None:
         told, z, _ = bench.judge(aligned.volume, aligned.brain_mask)
         mask = lesion_mask(mask_path, aligned)
         others = bench.white_matter(aligned.volume) & ~mask
-        auc = roc_auc_score(mask[mask | others], -z[mask | others])
+        both = mask | others
+        auc = roc_auc_score(mask[both], -z[both])
+        suspected = suspect_lesions(aligned.volume, aligned.brain_mask, aligned.space)
+        assert suspected is not None
+        by_network = roc_auc_score(mask[both], suspected.probability[both])
         way = np.linalg.inv(aligned.space.affine)
         near = ndimage.binary_dilation(mask, iterations=2)
         hits = sum(
@@ -186,7 +192,8 @@ def lesions(bench: Bench, pairs: Sequence[str]) -> None:
             for f in told["findings"] or ()
         )
         size = mask.sum() * aligned.space.voxel_ml
-        print(f"  {path.name}: {size:.1f} ml of lesions, AUC {auc:.3f}, {hits} findings in them")
+        print(f"  {path.name}: {size:.1f} ml of lesions, {hits} findings in them")
+        print(f"    AUC of z {auc:.3f}, of the lesion network {by_network:.3f}")
         print(f"    {in_words(told)}", flush=True)
 
 

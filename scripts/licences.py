@@ -82,6 +82,7 @@ none of these packages; what it contains besides code has its terms beside it: t
 [network that paints labels](../weights/labels-to-t1-2mm/README.md), the
 [tissue network](../weights/tissue-t1-2mm/README.md), the
 [region network](../weights/regions-t1-2mm/README.md), the
+[lesion network](../weights/lesions-t1-2mm/README.md), the
 [atlas](../src/stylegan3d/atlas/README.md) and the
 [sample scans](../napari_stylegan3d/samples/README.md). The extra `mp4`, which is not
 locked, brings ffmpeg, a program under the GPL.

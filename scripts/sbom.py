@@ -25,6 +25,7 @@ SPECIFICATION = "1.6"
 PARTS = {
     "weights/brain-t1-2mm": "machine-learning-model",
     "weights/labels-to-t1-2mm": "machine-learning-model",
+    "weights/lesions-t1-2mm": "machine-learning-model",
     "weights/regions-t1-2mm": "machine-learning-model",
     "weights/tissue-t1-2mm": "machine-learning-model",
     "src/stylegan3d/atlas": "data",

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from stylegan3d.networks.band_unet import places_on
 from stylegan3d.networks.cascade import Cascade, CascadeFlow
+from stylegan3d.networks.flow import box_of
 from stylegan3d.networks.resampling import haar, inverse_haar
 
 GRID = (6, 8, 7)
@@ -143,3 +144,12 @@ def test_brains_differ_by_their_noise_and_there_is_nothing_far_away(cascade: Cas
     assert torch.equal(both, cascade(coarse.expand(2, -1, -1, -1, -1), details, noise, 2))
     bare = cascade(coarse, details[:1], None, 2)
     assert torch.equal(bare, cascade(coarse, 0 * details[:1], noise, 2)), "no noise, no style"
+
+
+def test_flows_are_followed_in_boxes_that_the_network_can_halve() -> None:
+    near = torch.zeros(1, 1, 22, 24, 20)
+    near[:, :, 5:10, 1:21, 3:19] = 1
+    assert box_of(near) == (slice(4, 10), slice(0, 21), slice(0, 19))
+    assert box_of(near, even=True) == (slice(4, 12), slice(0, 24), slice(0, 20))
+    near[:, :, 20] = 1
+    assert box_of(near, even=True)[0] == slice(4, 22), "no farther than the grid"

@@ -7,10 +7,12 @@ from scipy import ndimage
 
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.attributes import FRAME_CENTER_MM
+from stylegan3d.measures.attributes import FRAME_CENTER_MM, connected_fluid
+from stylegan3d.measures.clusters import Cluster, find
+from stylegan3d.measures.lesions import lesion_clusters
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import residual, scanner, verdicts
-from stylegan3d.projection.residual import Cluster, Seen, UsualResidual
+from stylegan3d.projection.residual import Seen, UsualResidual
 from stylegan3d.projection.scanner import Matched
 from stylegan3d.projection.simulated import simulate_scanner
 
@@ -90,7 +92,11 @@ def test_a_lesion_is_found_at_its_place_and_size_and_healthy_people_have_none(sp
     assert mask[near].all()
     lesion = drawn() - 0.6 * near
     z = residual.residual_z(seen_with(lesion, mask, person), usual)
-    (found,) = residual.find(z, mask, space, limit)
+
+    def findings(z):
+        return find([(limit, residual.residual_clusters(z, space))], z, mask, space)
+
+    (found,) = findings(z)
     assert found["place"] == "left frontal lobe"
     assert found["peak_z"] < -3
     assert 0.4 < found["ml"] / (near.sum() * 0.064) < 1.6
@@ -98,7 +104,7 @@ def test_a_lesion_is_found_at_its_place_and_size_and_healthy_people_have_none(sp
     assert np.linalg.norm(np.array(found["center_mm"]) - mm) < 12
     # A scan that differs everywhere is measured by its own spread.
     worse = residual.residual_z(seen_with(3 * drawn(), mask, person), usual)
-    assert not residual.find(worse, mask, space, limit)
+    assert not findings(worse)
 
 
 def test_fluid_that_is_connected_is_no_finding_and_a_cavity_is():
@@ -112,23 +118,44 @@ def test_fluid_that_is_connected_is_no_finding_and_a_cavity_is():
     volume[14, 14, 14] = 0.1  # a cavity
     volume[6, 6, 6] = 0.45  # tissue, only darker
     tissues = {"ventricles": ventricles, "grey matter": mask & (volume > 0.5)}
-    fluid = residual._connected_fluid(volume, mask, tissues)
+    fluid = connected_fluid(volume, mask, tissues)
     assert set(zip(*np.nonzero(fluid), strict=True)) == {
         *((x, y, z) for x in (9, 10) for y in (9, 10) for z in range(9, 14)),
         *((x, 5, 5) for x in (2, 3, 4)),
     }
-    assert not residual._connected_fluid(volume, mask, {}).any()
+    assert not connected_fluid(volume, mask, {}).any()
 
 
-def test_clusters_are_of_one_sign_and_the_largest_comes_first():
+def test_clusters_are_of_one_sign_and_the_largest_comes_first(space):
     z = np.zeros((8, 8, 8))
     z[1:3, 1, 1] = 4
     z[3, 1, 1] = -9
     z[6, 6, 6] = 2.4
-    found = residual.clusters(z)
-    assert [cluster.size for cluster in found] == [6.5, 3.0]
+    found = residual.residual_clusters(z, space)
+    assert [cluster.size / space.voxel_ml for cluster in found] == pytest.approx([6.5, 3.0])
+    assert [z.ravel()[cluster.peak] for cluster in found] == [-9, 4]
     assert sorted(found[1].index) == sorted(np.flatnonzero(z == 4))
     assert isinstance(found[0], Cluster)
+
+
+def test_what_two_ways_find_is_named_once_and_the_most_unusual_first(space, person):
+    mask = person > 0.05
+    z = np.zeros(space.shape)
+    z[20, 24, 20:23] = -6.0
+    z[25, 30, 20] = 5.0
+    probability = np.zeros(space.shape)
+    probability[20, 24, 19:24] = 0.9
+    probability[15, 20, 20] = 0.7
+    # No tissues are found in a brain of one brightness, so none of it is fluid.
+    shape = lesion_clusters(probability, mask.astype(float), mask, space)
+    ways = [(0.1, shape), (0.01, residual.residual_clusters(z, space))]
+    found = find(ways, z, mask, space)
+    ml = space.voxel_ml
+    assert [f["ml"] for f in found] == [round(ml, 2), round(5 * ml, 2)]
+    assert [f["unusual"] for f in found] == [round(2.5 * ml / 0.01, 2), round(4 * ml / 0.1, 2)]
+    assert [f["peak_z"] for f in found] == [5.0, -6.0]
+    middle = space.affine[:3, :3] @ [20, 24, 21] + space.affine[:3, 3]
+    assert found[1]["center_mm"] == np.round(middle, 1).tolist(), "its middle stands for a lesion"
 
 
 def test_maps_are_read_back_and_a_damaged_file_is_refused(tmp_path):

@@ -14,7 +14,8 @@ from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.loading import load
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.training.cascade import CascadeRecipe, train_cascade
+from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.training.cascade import CascadeRecipe, finish, train_cascade
 from stylegan3d.training.cascade_data import BEND, SEEN_NOISE, Bend, Finest, Layouts, People, person
 from stylegan3d.training.cascade_export import export_with_cascade
 from stylegan3d.training.config import EncoderConfig, tiny
@@ -81,6 +82,24 @@ def test_layouts_are_people_beside_the_models_image_of_them(layouts, people):
     drawn, beside, places = layouts.draw(np.random.default_rng(0), 3, training=False)
     assert drawn.shape == beside.shape == (3, 8, 5, 7, 6)
     assert places.shape == (1, 3, 5, 7, 6)
+
+
+def test_a_run_is_finished_at_a_falling_rate_and_can_go_on(people, tmp_path):
+    settings = CascadeSettings(steps=50, batch=2, **SMALL)
+    stop = iter([False] * 4 + [True] * 9)
+    begun = train_cascade(people, tmp_path / "run", settings, should_stop=lambda: next(stop))
+    before = (tmp_path / "run" / CHECKPOINT).read_bytes()
+    finish(tmp_path / "run", tmp_path / "done", 3)
+    done = train_cascade(people, tmp_path / "done", resume=True)
+    assert (begun.steps, done.steps) == (4, 7)
+    rates = [done.settings.rate(step) for step in (3, 4, 5, 6, 7)]
+    assert rates[1] > rates[2] > rates[3] > rates[4] == 0
+    assert rates[0] == settings.rate(3)
+    assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
+    with pytest.raises(ModelError, match="holds a run"):
+        finish(tmp_path / "run", tmp_path / "done", 3)
+    with pytest.raises(ModelError, match="is a finishing run itself"):
+        finish(tmp_path / "done", tmp_path / "more", 3)
 
 
 def test_a_bent_brain_and_its_coarse_image_are_moved_alike(people):

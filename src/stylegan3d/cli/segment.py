@@ -25,6 +25,8 @@ from stylegan3d.cli.common import (
 from stylegan3d.cli.many import segment_many
 from stylegan3d.projection.settings import Choices
 
+NO_LESIONS = "No lesion was found; small or faint ones may be missed."
+
 if TYPE_CHECKING:
     from stylegan3d.segmentation.scans import Wanted
 
@@ -57,6 +59,13 @@ def segment(
             "--regions",
             help="Label regions (hippocampus, thalamus, lobes, ventricles …, left and right) in "
             "the map instead of tissues, and print their volumes.",
+        ),
+    ] = False,
+    lesions: Annotated[
+        bool,
+        typer.Option(
+            "--lesions",
+            help="Look for lesions instead: list where they may be, and write a mask of them.",
         ),
     ] = False,
     visits: Annotated[
@@ -103,12 +112,24 @@ def segment(
 
     Example: stylegan3d segment scan.nii.gz --age 54 --sex F --out labels.nii.gz --table n.csv
 
+    Example: stylegan3d segment scan.nii.gz --lesions --out lesions.nii.gz
+
     Example: stylegan3d segment first.nii.gz second.nii.gz --visits --years 2 --out change
     """
     from stylegan3d.cohort.scans import holds_scans
     from stylegan3d.segmentation.norm_files import read_norms
     from stylegan3d.segmentation.scans import Wanted
 
+    if lesions:
+        if len(volumes) > 1 or holds_scans(volumes[0]):
+            raise typer.BadParameter("--lesions is for one volume.")
+        if any((table, regions, visits, years, site, age, sex, norms)):
+            raise typer.BadParameter(
+                "--table, --regions, --visits, --years, --site, --age, --sex and --norms do not go "
+                "with --lesions."
+            )
+        _find_lesions(volumes[0], out, network, skull, index, series, trust, overwrite, as_json)
+        return
     local = None if norms is None else read_norms(norms)
     wanted = Wanted(age, None if sex is None else sex.value, local, regions)
     if visits:
@@ -177,8 +198,8 @@ def _segment_one(
     """Tissues or regions of one volume, with their numbers."""
     if table is not None and table.suffix not in (".csv", ".json"):
         raise typer.BadParameter("The name of the --table must end in .csv or .json.")
-    if out is not None and not out.name.endswith(".nii.gz"):
-        raise typer.BadParameter("The name of the --out label map must end in .nii.gz.")
+    if out is not None:
+        _check_map(out)
 
     from stylegan3d.scans import read_scan
     from stylegan3d.segmentation.inference import load_segmenter
@@ -213,6 +234,56 @@ def _segment_one(
         *map(str, files),
     ]
     emit({**result_of(name, found), "files": list(map(str, files))}, lines, as_json=as_json)
+
+
+def _find_lesions(
+    volume: Path,
+    out: Path | None,
+    network: Path | None,
+    skull: str,
+    index: int | None,
+    series: str | None,
+    trust: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Where lesions may be in one volume."""
+    from stylegan3d.outputs.lesions import lesion_files, lesions_of_scan
+    from stylegan3d.scans import read_scan
+    from stylegan3d.scans.notes import checks
+    from stylegan3d.segmentation.inference import load_lesions
+    from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
+
+    if out is not None:
+        _check_map(out)
+        check_output([out, sidecar_path(out)], overwrite)
+    with progress("Looking for lesions", 1) as report:
+        segmenter = load_lesions(network)
+        scan = read_scan(volume, index, series, trust)
+        found = lesions_of_scan(
+            scan, segmenter, skull=skull, progress=lambda done, note: report(done, note=note)
+        )
+    files = {} if out is None else lesion_files(out, found, scan, segmenter)
+    write_together(files, overwrite=overwrite)
+    warnings = list(map(str, checks(found.steps)))
+    lines = [
+        *(f"stylegan3d: {warning}" for warning in warnings),
+        *(
+            f"{place['place']}: {place['ml']:.1f} ml, {place['unusual']:.1f} times the size that "
+            "counts"
+            for place in found.places
+        ),
+        *([] if found.places else [NO_LESIONS]),
+        *map(str, files),
+    ]
+    result = {"lesions": found.places, "lesion_ml": found.ml, "checks": warnings}
+    emit({**result, "files": list(map(str, files))}, lines, as_json=as_json)
+
+
+def _check_map(out: Path) -> None:
+    """Raise BadParameter if a label map cannot have this name."""
+    if not out.name.endswith(".nii.gz"):
+        raise typer.BadParameter("The name of the --out label map must end in .nii.gz.")
 
 
 def _segment_visits(

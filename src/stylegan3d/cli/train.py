@@ -9,16 +9,18 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli import train_generator
-from stylegan3d.cli.common import DataArgument, described, progress, read_object
+from stylegan3d.cli.common import DataArgument, described, progress, read_object, refuse
 from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.train_common import (
     FromMaps,
     RunOption,
     Training,
     WithLabels,
+    WithMaps,
     conclude,
     how_to_train,
 )
+from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.networks.config import LATENT_CHANNELS
 from stylegan3d.training.options import (
     BATCHES,
@@ -257,6 +259,14 @@ def cascade(
             show_default=f"{BATCHES['layout']} brains, {BATCHES['fine']} cubes",
         ),
     ] = None,
+    finished: Annotated[
+        Path | None,
+        typer.Option(
+            "--finish",
+            help="Folder of a run to finish: --steps more from where it is, at a learning rate "
+            "that falls to zero. That run stays as it is.",
+        ),
+    ] = None,
     layout: Annotated[
         Path | None,
         typer.Option(
@@ -268,20 +278,28 @@ def cascade(
     """Train a flow that draws folds and texture from noise, on the coarse image of a model.
 
     Example: stylegan3d train cascade my-model prepared --scale layout --out runs/layout
+
+    Example: stylegan3d train cascade my-model prepared --finish runs/layout --steps 2500 --out done
     """
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.model.loading import load
-    from stylegan3d.training.cascade import CascadeRecipe, train_cascade
+    from stylegan3d.training.cascade import CascadeRecipe, finish, train_cascade
     from stylegan3d.training.cascade_data import People
     from stylegan3d.training.cascade_export import export_with_cascade
     from stylegan3d.training.run import load_run
 
     if (options.export is None) != (layout is None) or (layout and usual.scale == "layout"):
         raise typer.BadParameter("--export takes both flows: --scale fine with --layout")
-    options.check(ctx, "batch", "channels")
+    options.check(ctx, "batch", "channels", "finished")
     people = People(load_pack(data), load(model, device="cpu"))
     settings = replace(usual, batch=batch or BATCHES[usual.scale])
+    if finished is not None:
+        its_own = ("scale", "batch", "channels", "seed", "export", "layout", "resume")
+        refuse(ctx, "does not go with --finish", *its_own)
+        finish(finished, out, settings.steps)
     with how_to_train(options) as how:
+        if finished is not None:
+            how["resume"] = True
         run = train_cascade(people, out, settings, **how)
 
     def lines(figures: dict[str, float]) -> list[str]:
@@ -303,7 +321,7 @@ def segmentation(
     ctx: typer.Context,
     data: DataArgument,
     out: RunOption,
-    options: FromMaps,
+    options: WithMaps,
     settings: SegmentationSettings,
     begin_with: Annotated[
         Path | None,
@@ -316,27 +334,43 @@ def segmentation(
 ) -> None:
     """Train the network of `stylegan3d segment` on subjects with label maps.
 
+    With --scheme lesions, train the network that finds lesions: on simulated ones, without maps.
+
     Example: stylegan3d train segmentation prepared --maps brains --out runs/tissues
     """
     from stylegan3d.checkpoints.network_folder import PAGE
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.segmentation.card import read_network
+    from stylegan3d.segmentation.inference import load_segmenter
+    from stylegan3d.segmentation.lesions import LESIONS
     from stylegan3d.segmentation.schemes import SCHEMES
     from stylegan3d.storage.places import CARD, MODEL
+    from stylegan3d.training.lesions import SimulatedLesions, simulated_lesions
+    from stylegan3d.training.lesions_export import export_lesions
     from stylegan3d.training.segmentation import train_segmentation
-    from stylegan3d.training.segmentation_data import load_labelled
+    from stylegan3d.training.segmentation_data import LabelledBrains, load_labelled
     from stylegan3d.training.segmentation_export import export_segmentation
 
     options.check(ctx, "begin_with", files=(CARD, MODEL, PAGE))
     notes = None if options.about is None else read_object(options.about)
     start = None if begin_with is None else read_network(begin_with)
-    brains = load_labelled(load_pack(data), options.maps, SCHEMES[settings.scheme])
+    brains: LabelledBrains | SimulatedLesions
+    if settings.scheme == LESIONS.name:
+        with progress("Labelling tissues") as bar:
+            brains = simulated_lesions(load_pack(data), load_segmenter(), bar)
+    elif options.maps is None:
+        raise StyleGAN3DError(f"To learn {settings.scheme}, give the label maps with --maps.")
+    else:
+        brains = load_labelled(load_pack(data), options.maps, SCHEMES[settings.scheme])
     with how_to_train(options) as how:
         run = train_segmentation(brains, out, settings, start, **how)
 
     def write() -> None:
         with progress("Measuring") as bar:
-            export_segmentation(run, brains, **options.exporting(notes), progress=bar)
+            if isinstance(brains, SimulatedLesions):
+                export_lesions(run, brains, **options.exporting(notes), progress=bar)
+            else:
+                export_segmentation(run, brains, **options.exporting(notes), progress=bar)
 
     def lines(figures: dict[str, float]) -> list[str]:
         dice = [f"  Dice of {name}: {value:.3f}" for name, value in figures.items()]

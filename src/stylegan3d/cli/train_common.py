@@ -109,17 +109,9 @@ class WithLabels(Named):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FromMaps(Licensed):
-    """Options of kinds trained on label maps."""
+class Described(Licensed):
+    """Options of kinds whose card can be given further entries."""
 
-    maps: Annotated[
-        Path,
-        typer.Option(
-            "--maps",
-            help="Folder with labels.tsv and subjects' label maps on the data set's grid, such as "
-            "sub-01_dseg.nii.gz.",
-        ),
-    ]
     about: Annotated[
         Path | None,
         typer.Option(
@@ -135,6 +127,27 @@ class FromMaps(Licensed):
             "notes": notes,
             "overwrite": self.overwrite,
         }
+
+
+_MAPS = typer.Option(
+    "--maps",
+    help="Folder with labels.tsv and subjects' label maps on the data set's grid, such as "
+    "sub-01_dseg.nii.gz.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromMaps(Described):
+    """Options of kinds trained on label maps."""
+
+    maps: Annotated[Path, _MAPS]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithMaps(Described):
+    """Options of kinds that may be trained without label maps."""
+
+    maps: Annotated[Path | None, _MAPS] = None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ require. Volumes in millilitres are calibrated against the label maps of 157 sub
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -149,6 +150,36 @@ def tissue_masks(volume: np.ndarray, space: Space) -> dict[str, np.ndarray]:
         "white matter": tissue & (brain.intensity >= middle),
         "ventricles": _ventricles(brain, space),
     }
+
+
+def connected_fluid(
+    volume: np.ndarray, mask: np.ndarray, tissues: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Fluid (X, Y, Z) that is connected to the ventricles or to the brain's border.
+
+    A cavity in the brain is not; nor is tissue that is only darker than it should be.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (X, Y, Z)
+        Intensities, 0 outside the brain.
+    mask : ndarray, shape (X, Y, Z), bool
+        The brain.
+    tissues : mapping of str to ndarray
+        Its `tissue_masks`; without any, nothing is fluid.
+    """
+    from scipy import ndimage
+
+    if not tissues or not tissues["ventricles"].any():
+        return np.zeros_like(mask)
+    dark = float(np.median(volume[tissues["ventricles"]]))
+    grey = float(np.median(volume[tissues["grey matter"]]))
+    pieces, count = ndimage.label(mask & (volume < (dark + grey) / 2))
+    start = tissues["ventricles"] | (mask & ~ndimage.binary_erosion(mask))
+    keep = np.zeros(count + 1, dtype=bool)
+    keep[np.unique(pieces[start])] = True
+    keep[0] = False
+    return keep[pieces]
 
 
 @dataclass(frozen=True)

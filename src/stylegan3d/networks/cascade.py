@@ -257,7 +257,7 @@ class Cascade(nn.Module):
         x = self.layout.follow(layout, seen, _places(seen), steps, dtype=dtype, check=check)
         half = inverse_haar(self.layout.added(x, seen))
         near = reached((coarse > 2 * FLOOR[1] - 1).float())
-        box = box_of(near)
+        box = box_of(near, even=True)
         seen = continued(half, self.taps)
         places = _places(seen)[:, :, *box]
         inner = seen[:, :, *box]
@@ -297,7 +297,7 @@ class Cascade(nn.Module):
         seen, inner = haar(coarse), continued(bands[:, :1], self.taps)
         beyond = self.layout.beyond(haar(bands[:, :1]), seen)
         layout = back(self.layout, beyond, seen, _places(seen))
-        box = box_of(reached((coarse > 2 * FLOOR[1] - 1).float()))
+        box = box_of(reached((coarse > 2 * FLOOR[1] - 1).float()), even=True)
         near, places = inner[:, :, *box], _places(inner)[:, :, *box]
         beyond = self.fine.beyond(bands[:, :, *box], near)
         fine = torch.zeros_like(bands)

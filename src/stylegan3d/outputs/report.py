@@ -90,7 +90,7 @@ class Case:
     verdicts : mapping of str to mapping of str to str
         Those on the scan (`projection.verdicts`), the decisive one first; may be empty.
     findings : sequence of mapping
-        What stands out in the scan (`projection.residual.Finding`).
+        What stands out in the scan (`measures.clusters.Finding`).
     model : sequence of str
         Lines about the generator and the programs.
     date : datetime.date

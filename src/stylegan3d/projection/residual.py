@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,8 +26,8 @@ from scipy import ndimage
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.attributes import tissue_masks
-from stylegan3d.measures.regions import region_masks
+from stylegan3d.measures.attributes import connected_fluid, tissue_masks
+from stylegan3d.measures.clusters import Cluster, clusters
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.projection.scanner import Matched, masked_blur, match_scanner
 from stylegan3d.projection.signs import Guess, first_guess
@@ -47,34 +47,6 @@ THRESHOLD = 2.5
 STEP = 2
 # Voxels are grouped by how large their usual error is; each group has its own scale in a scan.
 GROUPS = 3
-# Findings listed at most, and times the limit from which one is large.
-LISTED = 10
-TOUCHING = np.ones((3, 3, 3))
-
-
-class Finding(TypedDict):
-    """A cluster of voxels that the model does not expect.
-
-    Attributes
-    ----------
-    place : str
-        Region, such as "left temporal lobe".
-    ml : float
-        Volume beyond the threshold.
-    peak_z : float
-        Largest z, negative where the scan is darker than expected.
-    center_mm : list of float
-        Place of the largest z, RAS mm in model space.
-    unusual : float
-        Size of the cluster (sum of z beyond the threshold) as a multiple of the limit that 5 % of
-        healthy subjects exceed anywhere.
-    """
-
-    place: str
-    ml: float
-    peak_z: float
-    center_mm: list[float]
-    unusual: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,27 +108,8 @@ def see(generator: Generator, volume: np.ndarray, mask: np.ndarray) -> Seen:
     for tissues in (own, wanted):
         ventricles |= tissues["ventricles"] if tissues else False
     judged = matched.core & ~ndimage.binary_dilation(ventricles)
-    fluid = ndimage.binary_dilation(_connected_fluid(volume, mask, own))
+    fluid = ndimage.binary_dilation(connected_fluid(volume, mask, own))
     return Seen(guess, expected, matched, difference, judged, fluid)
-
-
-def _connected_fluid(
-    volume: np.ndarray, mask: np.ndarray, tissues: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    """Fluid (X, Y, Z) that is connected to the ventricles or to the brain's border.
-
-    A cavity in the brain is not; nor is tissue that is only darker than it should be.
-    """
-    if not tissues or not tissues["ventricles"].any():
-        return np.zeros_like(mask)
-    dark = float(np.median(volume[tissues["ventricles"]]))
-    grey = float(np.median(volume[tissues["grey matter"]]))
-    pieces, count = ndimage.label(mask & (volume < (dark + grey) / 2))
-    start = tissues["ventricles"] | (mask & ~ndimage.binary_erosion(mask))
-    keep = np.zeros(count + 1, dtype=bool)
-    keep[np.unique(pieces[start])] = True
-    keep[0] = False
-    return keep[pieces]
 
 
 def usual_residual(people: Sequence[Seen], space: Space) -> UsualResidual:
@@ -183,6 +136,13 @@ def residual_z(seen: Seen, usual: UsualResidual) -> np.ndarray:
     A scan that is less well matched as a whole, such as a sharper one, is divided by its own
     spread where that is larger; a lesion is too small to change that.
     """
+    z = z_everywhere(seen, usual)
+    z[~seen.judged | (seen.fluid & (z < 0))] = 0
+    return z
+
+
+def z_everywhere(seen: Seen, usual: UsualResidual) -> np.ndarray:
+    """`residual_z` also where it is not judged."""
     raw = (seen.difference - usual.mean) / usual.spread
     z = np.zeros_like(raw)
     if not seen.judged.any():
@@ -193,81 +153,20 @@ def residual_z(seen: Seen, usual: UsualResidual) -> np.ndarray:
         voxels = seen.judged & (group == number)
         if voxels.any():
             own = 1.4826 * float(np.median(np.abs(raw[voxels])))
-            z[voxels] = raw[voxels] / max(own, 1.0)
-    z[seen.fluid & (z < 0)] = 0
+            z[group == number] = raw[group == number] / max(own, 1.0)
     return z
 
 
-@dataclass(frozen=True, eq=False)
-class Cluster:
-    """Touching voxels beyond the threshold: flat indices, and their z."""
-
-    index: np.ndarray
-    z: np.ndarray
-
-    @property
-    def size(self) -> float:
-        """Sum of |z| beyond the threshold."""
-        return float((np.abs(self.z) - THRESHOLD).sum())
-
-
-def clusters(z: np.ndarray) -> list[Cluster]:
-    """The clusters of z (X, Y, Z), largest first."""
-    found = []
-    for side in (-1, 1):
-        pieces, count = ndimage.label(side * z > THRESHOLD, TOUCHING)
-        flat = np.flatnonzero(pieces)
-        order = flat[np.argsort(pieces.ravel()[flat], kind="stable")]
-        sizes = np.bincount(pieces.ravel()[flat], minlength=count + 1)[1:]
-        if count:
-            parts = np.split(order, np.cumsum(sizes)[:-1])
-            found += [Cluster(part, z.ravel()[part]) for part in parts]
-    return sorted(found, key=lambda cluster: -cluster.size)
+def residual_clusters(z: np.ndarray, space: Space) -> list[Cluster]:
+    """The clusters of z (X, Y, Z) beyond the threshold, darker or brighter, largest first."""
+    both = [cluster for side in (-1, 1) for cluster in clusters(side * z - THRESHOLD, space)]
+    return sorted(both, key=lambda cluster: -cluster.size)
 
 
 def largest_ml(z: np.ndarray, space: Space) -> float:
-    """Size of the largest cluster, sum of z beyond the threshold times ml; 0 if there is none."""
-    found = clusters(z)
-    return found[0].size * space.voxel_ml if found else 0.0
-
-
-def find(z: np.ndarray, mask: np.ndarray, space: Space, limit: float) -> list[Finding]:
-    """The clusters that are larger than those of healthy subjects, largest first.
-
-    Parameters
-    ----------
-    z : ndarray, shape (X, Y, Z)
-        By `residual_z`.
-    mask : ndarray, shape (X, Y, Z), bool
-        The brain, to name places.
-    limit : float
-        Size of a cluster that 5 % of healthy subjects exceed, by `largest_ml`.
-    """
-    ml = space.voxel_ml
-    large = [cluster for cluster in clusters(z) if cluster.size * ml > limit][:LISTED]
-    if not large:
-        return []
-    regions = region_masks(mask, space)
-    names = np.zeros(z.size, np.uint8)
-    for number, index in enumerate(regions.values(), start=1):
-        names[index] = number
-    titles = ["brain", *regions]
-    found: list[Finding] = []
-    for cluster in large:
-        peak = int(np.argmax(np.abs(cluster.z)))
-        voxel = np.unravel_index(cluster.index[peak], z.shape)
-        place = space.affine[:3, :3] @ np.array(voxel) + space.affine[:3, 3]
-        region = int(np.bincount(names[cluster.index]).argmax())
-        found.append(
-            {
-                "place": titles[region],
-                "ml": round(len(cluster.index) * ml, 2),
-                "peak_z": round(float(cluster.z[peak]), 1),
-                "center_mm": [round(float(mm), 1) for mm in place],
-                "unusual": round(cluster.size * ml / limit, 2),
-            }
-        )
-    return found
+    """Size of the largest cluster of z (X, Y, Z); 0 if there is none."""
+    found = residual_clusters(z, space)
+    return found[0].size if found else 0.0
 
 
 def map_bytes(usual: UsualResidual) -> bytes:

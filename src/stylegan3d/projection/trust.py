@@ -21,18 +21,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures.clusters import Finding, find
+from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.residual import (
-    Finding,
     Seen,
     UsualResidual,
-    find,
     load_maps,
+    residual_clusters,
     residual_z,
     see,
+    z_everywhere,
 )
 from stylegan3d.projection.scanner import (
     compare_figures,
@@ -282,7 +285,7 @@ def judge_scan(
     readable = acquisition["level"] != "red"
     if is_complete:
         z = residual_z(seen, usual)
-        judged["findings"] = find(z, mask, generator.space, known["residual"]["limit"])
+        judged["findings"] = _findings(seen, usual, z, volume, mask, generator.space, known)
     judged["verdicts"] = decisive_first(
         {
             "acquisition": acquisition,
@@ -292,6 +295,30 @@ def judge_scan(
     )
     judged["headline"] = headline(judged["verdicts"])
     return judged, z
+
+
+def _findings(
+    seen: Seen,
+    usual: UsualResidual,
+    z: np.ndarray,
+    volume: np.ndarray,
+    mask: np.ndarray,
+    space: Space,
+    known: Mapping[str, Any],
+) -> list[Finding]:
+    """What the lesion network and the residual find in a scan.
+
+    Where the network finds something, `z` is given also if it is not judged otherwise.
+    """
+    ways = [(float(known["residual"]["limit"]), residual_clusters(z, space))]
+    everywhere = z_everywhere(seen, usual)
+    suspected = suspect_lesions(volume, mask, space)
+    if suspected is not None:
+        ways.insert(0, (suspected.limit, suspected.clusters))
+        for cluster in suspected.clusters:
+            if cluster.size > suspected.limit:
+                z.flat[cluster.index] = everywhere.flat[cluster.index]
+    return find(ways, everywhere, mask, space)
 
 
 def compare_signs(

@@ -13,9 +13,10 @@ import numpy as np
 from torch import Tensor
 
 from stylegan3d.measures.attributes import measure_volume
+from stylegan3d.measures.clusters import Finding
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.projection.residual import Finding, Seen
+from stylegan3d.projection.residual import Seen
 from stylegan3d.projection.scanner import scanner_in_words, spreads
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.intensity import contrast_agreement

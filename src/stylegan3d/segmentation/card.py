@@ -1,4 +1,4 @@
-"""A trained network of tissues or regions as a folder: float16 weights and a card."""
+"""A trained network of tissues, regions or lesions as a folder: float16 weights and a card."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from stylegan3d.checkpoints.network_folder import NetworkFolder
 from stylegan3d.checkpoints.network_folder import page_of as page_with
 from stylegan3d.errors import ModelError
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, TITLES, Scheme
+from stylegan3d.segmentation.lesions import LESIONS
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.segmentation.regions import REGIONS, region_title
 from stylegan3d.storage.jsontext import finite_number, is_int
@@ -25,15 +26,41 @@ def write_model(
     overwrite: bool = False,
 ) -> None:
     """Write weights, card and README; see `NetworkFolder.write`."""
-    of = FOLDER if scheme is TISSUES else REGION_FOLDER
-    of.write(folder, network, card, page_of, overwrite=overwrite)
+    FOLDERS[scheme.name].write(folder, network, card, page_of, overwrite=overwrite)
 
 
 def page_of(card: dict[str, Any]) -> str:
     """The card as a README in Markdown."""
+    if card.get("format") == LESION_FOLDER.format:
+        figures = _lesion_figures(card["validation"]) if "validation" in card else []
+        about = "Finds what does not belong into a brain, such as lesions, in T1-weighted MR."
+        return page_with(card, [about], figures)
     figures = _figures(card["validation"]) if "validation" in card else []
     what = "regions" if card.get("format") == REGION_FOLDER.format else "tissues"
     return page_with(card, [f"Labels the {what} of brains in T1-weighted MR."], figures)
+
+
+def _lesion_figures(validation: dict[str, Any]) -> list[str]:
+    """How many lesions are found, as a table."""
+    lines = [
+        f"In {validation['people']} held-out subjects, healthy, with simulated lesions "
+        f"(Dice {validation['dice']:.2f}):",
+        "",
+        "| lesion, ml | simulated | found |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {row['ml'][0]:g} to {row['ml'][1]:g} | {row['lesions']} | {row['found']} |"
+        for row in validation["by_size"]
+    ]
+    healthy = validation["healthy"]
+    return [
+        *lines,
+        "",
+        f"A cluster counts as a finding from {validation['limit_ml']:.2g} ml (summed probability "
+        f"above one half). {healthy['with_findings']} of {healthy['scans']} healthy scans (the "
+        f"same subjects, each also on {healthy['scanners']} simulated scanners) have one.",
+    ]
 
 
 def _figures(validation: dict[str, Any]) -> list[str]:
@@ -72,20 +99,21 @@ def _baselines(found: dict[str, dict[str, float]]) -> list[str]:
 
 
 def read_network(path: Path) -> TissueNetwork:
-    """The network in a folder, of tissues or of regions.
+    """The network in a folder, of tissues, regions or lesions.
 
     Raises
     ------
     ModelError
-        If it holds neither.
+        If it holds none.
     """
-    try:
-        return FOLDER.open(path)[0]
-    except ModelError as error:
+    failed: ModelError | None = None
+    for folder in FOLDERS.values():
         try:
-            return REGION_FOLDER.open(path)[0]
-        except ModelError:
-            raise error from None
+            return folder.open(path)[0]
+        except ModelError as error:
+            failed = failed or error
+    assert failed is not None
+    raise failed
 
 
 def _build(scheme: Scheme) -> Callable[[dict[str, Any], int], TissueNetwork]:
@@ -127,6 +155,15 @@ def _check_with_people(card: dict[str, Any]) -> None:
         raise ValueError("no volumes of people")
 
 
+def _check_with_limit(card: dict[str, Any]) -> None:
+    """The same, and from what size a cluster is a finding."""
+    _check(card)
+    validation = card.get("validation")
+    limit = finite_number(validation.get("limit_ml")) if isinstance(validation, dict) else None
+    if limit is None or limit <= 0:
+        raise ValueError("no size of a finding")
+
+
 def _numbers(value: Any) -> list[float]:
     """A list of finite numbers; an empty one for anything else."""
     numbers = [finite_number(item) for item in value] if isinstance(value, list) else []
@@ -159,3 +196,16 @@ REGION_FOLDER = NetworkFolder(
     build=_build(REGIONS),
     architecture=_shape,
 )
+LESION_FOLDER = NetworkFolder(
+    kind="lesion network",
+    bundled="lesions-t1-2mm",
+    command="train segmentation --scheme lesions",
+    format="stylegan3d-lesions",
+    version=1,
+    classes=LESIONS.classes,
+    check=_check_with_limit,
+    build=_build(LESIONS),
+    architecture=_shape,
+)
+#: By the name of the scheme.
+FOLDERS = {TISSUES.name: FOLDER, REGIONS.name: REGION_FOLDER, LESIONS.name: LESION_FOLDER}

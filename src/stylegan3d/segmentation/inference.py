@@ -1,4 +1,4 @@
-"""Label the tissues or the regions of a brain with a trained network."""
+"""Label the tissues, the regions or the lesions of a brain with a trained network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from stylegan3d.devices import choose_device
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
-from stylegan3d.segmentation.card import FOLDER, REGION_FOLDER
+from stylegan3d.segmentation.card import FOLDER, LESION_FOLDER, REGION_FOLDER
 from stylegan3d.segmentation.classes import TISSUES, Scheme, volumes_ml
+from stylegan3d.segmentation.lesions import LESIONS
 from stylegan3d.segmentation.network import TissueNetwork, padded, to_blocks, to_voxels
 from stylegan3d.segmentation.regions import REGIONS
 
@@ -56,12 +57,12 @@ class Segmentation:
 
 
 class Segmenter:
-    """A network of tissues or regions with its card, ready to label.
+    """A network of tissues, regions or lesions with its card, ready to label.
 
     Parameters
     ----------
     network, card : TissueNetwork, dict of str to object
-        As `card.FOLDER` or `card.REGION_FOLDER` reads them.
+        As `card.FOLDER`, `card.REGION_FOLDER` or `card.LESION_FOLDER` reads them.
     hash : str
         SHA-256 of the weights.
     device : torch.device
@@ -119,14 +120,7 @@ class Segmenter:
         StyleGAN3DError
             If the grid is one that the network does not know.
         """
-        if not self.fits(space):
-            expected = " x ".join(f"{mm:g}" for mm in self.card["space"]["voxel_mm"])
-            raise StyleGAN3DError(
-                f"{self.name} segments volumes of {expected} mm with axes right, "
-                "anterior, superior, but this one has "
-                f"{' x '.join(f'{mm:.3g}' for mm in space.voxel_size)} mm and axes "
-                f"{''.join(space.axcodes)}; resample it to the grid of such a model."
-            )
+        self.check(space)
         x = torch.from_numpy(unit(volume)).to(self.device, dtype)[None, None]
         network = self._network(dtype)
         whole = padded(x, network.multiple)
@@ -152,12 +146,38 @@ class Segmenter:
             sure = float(chance[torch.from_numpy(labels > 0)].mean()) if labels.any() else 0.0
         return Segmentation(labels, space, sure, self.scheme)
 
+    @torch.inference_mode()
+    def probability(self, volume: np.ndarray, space: Space, name: str) -> np.ndarray:
+        """Probability of one class (X, Y, Z), float32 in [0, 1]; see `segment`."""
+        self.check(space)
+        x = torch.from_numpy(unit(volume)).to(self.device, torch.float32)[None, None]
+        network = self._network(torch.float32)
+        whole = padded(x, network.multiple)
+        index, votes = self.scheme.classes.index(name), 1 if self.scheme is TISSUES else 2
+        found = to_blocks(torch.zeros_like(whole[0]))
+        for at, logits in self._slabs(network, whole):
+            found[:, :, :, :, at] = (logits / votes).softmax(dim=4)[:, :, :, :, index]
+        keep = tuple(slice(n) for n in space.shape)
+        chances: np.ndarray = to_voxels(found)[0][keep].cpu().numpy()
+        return chances
+
+    def check(self, space: Space) -> None:
+        """Raise StyleGAN3DError if the network does not know a grid."""
+        if not self.fits(space):
+            expected = " x ".join(f"{mm:g}" for mm in self.card["space"]["voxel_mm"])
+            raise StyleGAN3DError(
+                f"{self.name} segments volumes of {expected} mm with axes right, "
+                "anterior, superior, but this one has "
+                f"{' x '.join(f'{mm:.3g}' for mm in space.voxel_size)} mm and axes "
+                f"{''.join(space.axcodes)}; resample it to the grid of such a model."
+            )
+
     def _slabs(
         self, network: TissueNetwork, whole: torch.Tensor
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         """Logits of a volume, a few blocks at a time: of all at once there would be too many.
 
-        Of regions the sum with the mirror image, so that no side is favoured.
+        Of regions and lesions the sum with the mirror image, so that no side is favoured.
         """
         read = [network.features(whole)]
         if self.scheme is not TISSUES:
@@ -217,6 +237,18 @@ def load_regions(path: str | Path | None = None, device: str = "auto") -> Segmen
     """Open a region network; see `load_segmenter`."""
     network, card, digest = REGION_FOLDER.open(path)
     return Segmenter(network, card, digest, choose_device(device), REGIONS)
+
+
+def load_lesions(path: str | Path | None = None, device: str = "auto") -> Segmenter:
+    """Open a lesion network; see `load_segmenter`."""
+    network, card, digest = LESION_FOLDER.open(path)
+    return Segmenter(network, card, digest, choose_device(device), LESIONS)
+
+
+@lru_cache(maxsize=1)
+def bundled_lesions() -> Segmenter:
+    """The lesion network that ships with the package, opened once in a process, on the CPU."""
+    return load_lesions(device="cpu")
 
 
 @lru_cache(maxsize=1)

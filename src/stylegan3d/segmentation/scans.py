@@ -187,7 +187,7 @@ def label_files(path: Path, labelled: LabelledScan, scan: Scan, segmenter: Segme
         labelled.image,
         description=f"{PROGRAM} {network.name} {network.hash[:8]}",
         sidecar=sidecar,
-        synthetic=_is_synthetic(scan.path),
+        synthetic=is_synthetic(scan.path),
     )
 
 
@@ -217,7 +217,7 @@ def table_text(path: Path, name: str, labelled: LabelledScan) -> str:
     return buffer.getvalue()
 
 
-def _is_synthetic(path: Path) -> bool:
+def is_synthetic(path: Path) -> bool:
     """Whether the sidecar of a volume marks it as synthetic."""
     try:
         about: Any = read_json(sidecar_path(path))

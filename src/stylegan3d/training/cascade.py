@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
@@ -13,16 +14,11 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.cascade import CascadeFlow
 from stylegan3d.progress import Progress
+from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.cascade_data import Examples, Finest, Layouts, People
 from stylegan3d.training.flow import LEAST_FAST
 from stylegan3d.training.options import CascadeSettings
-from stylegan3d.training.run import (
-    How,
-    Recipe,
-    Run,
-    device_of,
-    train,
-)
+from stylegan3d.training.run import How, Recipe, Run, device_of, load_run, train
 
 # Bands that a flow of each scale draws.
 DRAWN: dict[str, int] = {"layout": Layouts.drawn, "fine": Finest.drawn}
@@ -128,6 +124,35 @@ CascadeRun = Run[CascadeRecipe]
 
 def _normal(rng: np.random.Generator, like: Tensor) -> Tensor:
     return torch.from_numpy(rng.standard_normal(tuple(like.shape), np.float32)).to(like.device)
+
+
+def finish(run: Path, out: Path, steps: int) -> None:
+    """Begin a run that goes on where another is, with a learning rate that falls to zero.
+
+    A network that is still learning fast draws noise where there is none; a tenth to a fifth of the
+    steps at a falling rate removes it (Hu et al. 2024, arXiv 2404.06395). The other run stays as it
+    is and can go on.
+
+    Parameters
+    ----------
+    run, out : Path
+        Folders of the run and of the new one, which `train_cascade` resumes.
+    steps : int
+        How many more.
+
+    Raises
+    ------
+    ModelError
+        If there is no run, it is finished already, or there is one in `out`.
+    """
+    if (out / CHECKPOINT).exists():
+        raise ModelError(f"'{out}' holds a run; continue with --resume, or choose another folder.")
+    begun = load_run(CascadeRecipe, run, torch.device("cpu"))
+    settings = begun.recipe.settings
+    if settings.falls_from is not None:
+        raise ModelError(f"'{run}' is a finishing run itself; give the run that it began with.")
+    begun.recipe.settings = replace(settings, steps=begun.steps + steps, falls_from=begun.steps)
+    begun.save(out)
 
 
 def train_cascade(

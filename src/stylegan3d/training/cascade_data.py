@@ -106,8 +106,10 @@ class Layouts:
 
     Attributes
     ----------
-    bands : half precision [2 n, 8, X / 4, ...] of people; every second one is mirrored.
-    coarse : half precision [2 n, 1, X / 2, ...], the model's images of them.
+    bands : Tensor, [2 n, 8, X / 4, Y / 4, Z / 4], half precision
+        Of people; every second one is mirrored.
+    coarse : Tensor, [2 n, 1, X / 2, Y / 2, Z / 2], half precision
+        The model's images of them.
     training : ndarray of bool, (2 n,)
         Which are learned from.
     """

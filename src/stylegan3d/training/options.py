@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import FLOW_UNIT, LATENT_FACTOR
 from stylegan3d.segmentation.classes import TISSUES
+from stylegan3d.segmentation.lesions import LESIONS
 from stylegan3d.segmentation.regions import REGIONS
 from stylegan3d.settings.option import Option
 
@@ -210,6 +211,8 @@ class CascadeSettings(RunSettings):
         Steps after which the learning rate falls.
     bend : float
         Share of the whole brains that are scaled and bent at random, with their coarse images.
+    falls_from : int or None
+        Step from which the rate falls to zero, until the last one, see `cascade.finish`.
     floor : float
         Deviation of the noise on what is learned, in units of what is drawn. Outside of the brain
         subjects have no spread; without it the way back to the noise would have no end there.
@@ -243,6 +246,7 @@ class CascadeSettings(RunSettings):
     full_rate: int = 2000
     bend: float = 0.5
     floor: float = 0.05
+    falls_from: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -255,7 +259,11 @@ class CascadeSettings(RunSettings):
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
-        return self.learning_rate * self.warmed_up(step) * (max(step / self.full_rate, 1.0)) ** -0.5
+        since = step if self.falls_from is None else min(step, self.falls_from)
+        rate = self.learning_rate * self.warmed_up(step) * max(since / self.full_rate, 1.0) ** -0.5
+        if self.falls_from is None or step <= self.falls_from:
+            return rate
+        return rate * max(0.0, (self.steps - step) / (self.steps - self.falls_from))
 
 
 @dataclass(frozen=True)
@@ -280,6 +288,7 @@ class SegmentationSettings(RunSettings):
                 TISSUES.name: "tissues, as labels.tsv assigns them",
                 REGIONS.name: "regions, from maps with the numbers of the Neuromorphometrics "
                 "protocol (as MUSE has them)",
+                LESIONS.name: "lesions, simulated in healthy subjects; without maps",
             },
         ),
     ] = TISSUES.name

@@ -23,7 +23,7 @@ from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to
 from stylegan3d.segmentation.schemes import SCHEMES
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import How, Recipe, Run, device_of, train
-from stylegan3d.training.segmentation_data import Brains, draw
+from stylegan3d.training.segmentation_data import Brains, HeldOut, draw
 
 #: One in so many blocks without any of the brain is learned from.
 EMPTY_BLOCKS = 32
@@ -144,7 +144,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor, share: float = 1.0) -> Ten
 
 
 @torch.inference_mode()
-def validate(network: TissueNetwork, brains: Brains) -> list[dict[str, float]]:
+def validate(network: TissueNetwork, brains: HeldOut) -> list[dict[str, float]]:
     """`dice_scores` of each subject set aside."""
     parameter = next(network.parameters())
     scores = []

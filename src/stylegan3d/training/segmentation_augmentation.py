@@ -58,7 +58,7 @@ def augment_labelled(
         volume, labels = _posed(volume, labels, generator)
     inside = volume > 0
     tissues = torch.tensor(scheme.tissues)[labels.long()]
-    volume = _other_tissues(volume, tissues, generator)
+    volume = other_tissues(volume, tissues, generator)
     volume = _other_curve(volume, generator)
     volume = _other_sharpness(volume, generator)
     volume = _coarser(volume, generator)
@@ -96,7 +96,7 @@ def _posed(volume: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[
     return moved, sampled.to(torch.uint8)
 
 
-def _other_tissues(volume: Tensor, tissues: Tensor, generator: torch.Generator) -> Tensor:
+def other_tissues(volume: Tensor, tissues: Tensor, generator: torch.Generator) -> Tensor:
     """Each tissue a little brighter or darker, as another sequence would show it."""
     if _draw(generator) >= TISSUE_CHANCE:
         return volume

@@ -26,23 +26,30 @@ from stylegan3d.training.segmentation_augmentation import augment_labelled
 LARGEST_ASYMMETRY = 20.0
 
 
-class Brains(Protocol):
-    """Labelled brains to learn from, and others to measure on."""
+class HeldOut(Protocol):
+    """Labelled brains to measure on."""
 
     @property
     def scheme(self) -> Scheme:
         """What their labels mean."""
 
     @property
-    def training(self) -> int:
-        """How many there are to learn from: the first."""
-
-    @property
     def validation(self) -> range:
-        """Indices of the others."""
+        """Their indices."""
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:
         """One of them: float32 (X, Y, Z) in [0, 1], and labels uint8 (X, Y, Z)."""
+
+
+class Brains(HeldOut, Protocol):
+    """Labelled brains to learn from, and others to measure on."""
+
+    @property
+    def training(self) -> int:
+        """How many there are to learn from: the first."""
+
+    def example(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A pair to learn from, which may be another each time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +83,10 @@ class LabelledBrains:
         """Intensities and labels of one of them."""
         return torch.from_numpy(self.volume(index)), torch.from_numpy(self.labels[index])
 
+    def example(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As `pair`."""
+        return self.pair(index)
+
     @property
     def validation(self) -> range:
         """Indices of the held-out subjects."""
@@ -90,7 +101,7 @@ def draw(brains: Brains, seed: int, step: int, multiple: int = 1) -> tuple[Tenso
     epoch, place = divmod(step, brains.training)
     order = np.random.default_rng([seed, epoch]).permutation(brains.training)
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    volume, labels = brains.pair(int(order[place]))
+    volume, labels = brains.example(int(order[place]), generator)
     window = _window(volume, multiple, generator)
     return augment_labelled(volume[window], labels[window], generator, brains.scheme)
 

@@ -1,0 +1,132 @@
+"""Lesions of a scan, and their files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import nibabel as nib
+import numpy as np
+
+from stylegan3d.measures.clusters import find
+from stylegan3d.measures.lesions import suspect_lesions
+from stylegan3d.progress import ShareProgress
+from stylegan3d.scans.intensity import to_unit
+from stylegan3d.scans.notes import Note
+from stylegan3d.scans.target import load_template
+from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
+from stylegan3d.segmentation.scans import NOTICE, is_synthetic, made_by, native_labels
+from stylegan3d.storage.about import PROGRAM
+from stylegan3d.storage.bids import source_uri
+from stylegan3d.storage.places import TEMPLATE, bundled_model_path
+from stylegan3d.storage.volumes import make_image, volume_files
+
+if TYPE_CHECKING:
+    from stylegan3d.scans.scan import Scan
+
+
+class Place(TypedDict):
+    """One lesion, as in `measures.clusters.Finding`."""
+
+    place: str
+    ml: float
+    center_mm: list[float]
+    unusual: float
+
+
+@dataclass(frozen=True, eq=False)
+class LesionsOfScan:
+    """Lesions of a scan.
+
+    Attributes
+    ----------
+    image : nib.Nifti1Image
+        uint8 mask on the scan's own grid, with its orientation and header codes: 1 is lesion.
+    places : list of Place
+        The most unusual first; `center_mm` in the space of the bundled model.
+    ml : float
+        Volume of all, on the grid of the bundled model.
+    steps : list of Note
+        What was done to the scan.
+    """
+
+    image: nib.Nifti1Image
+    places: list[Place]
+    ml: float
+    steps: list[Note]
+
+
+def lesions_of_scan(
+    scan: Scan,
+    network: Segmenter | None = None,
+    *,
+    skull: str = "auto",
+    progress: ShareProgress | None = None,
+) -> LesionsOfScan:
+    """Look for lesions in a scan, which is prepared as for the bundled model.
+
+    Parameters
+    ----------
+    network : Segmenter or None
+        By default the bundled one.
+    skull : str
+        See `Scan.align`.
+
+    Raises
+    ------
+    ScanError
+        If no brain is found, or the intensities are not those of a brain volume.
+    StyleGAN3DError
+        If the network was trained on voxels of another size.
+    """
+    target = load_template(bundled_model_path() / TEMPLATE)
+    network = network or bundled_lesions()
+    network.check(target.space)
+    aligned = None
+    if scan.space.same_as(target.space):
+        volume = to_unit(scan)
+        brain = volume > 0
+    else:
+        aligned = scan.align(target, skull=skull, progress=progress)
+        volume, brain = aligned.volume, aligned.brain_mask
+    found = suspect_lesions(volume, brain, target.space, network)
+    assert found is not None
+    large = [cluster for cluster in found.clusters if cluster.size > found.limit]
+    mask = np.zeros(target.space.shape, np.uint8)
+    for cluster in large:
+        mask.flat[cluster.index] = 1
+    image = make_image(mask, scan.affine) if aligned is None else native_labels(mask, aligned)
+    findings = find([(found.limit, large)], found.probability, brain, target.space)
+    places: list[Place] = [
+        {key: finding[key] for key in Place.__annotations__}  # type: ignore[literal-required,misc]
+        for finding in findings
+    ]
+    steps = [*scan.notes, *([] if aligned is None else aligned.steps)]
+    ml = round(float(mask.sum()) * target.space.voxel_ml, 2)
+    return LesionsOfScan(image, places, ml, steps)
+
+
+def lesion_files(
+    path: Path, found: LesionsOfScan, scan: Scan, network: Segmenter
+) -> dict[Path, bytes]:
+    """The mask and its sidecar, not yet written: name to content."""
+    sidecar = {
+        "Description": f"Possible lesions of {scan.path.name}. {NOTICE}",
+        "Labels": {"0": "Background", "1": "Lesion"},
+        "Sources": [source_uri(path.parent, scan.path)],
+        "SpatialReference": "the scan's own grid",
+        "SourceSHA256": scan.sha256,
+        **made_by(network),
+        "Network": {"Name": network.name, "SHA256": network.hash},
+        "Lesions": found.places,
+        "Preparation": list(map(str, found.steps)),
+    }
+    description = f"{PROGRAM} {network.name} {network.hash[:8]}"
+    return volume_files(
+        path,
+        found.image,
+        description=description,
+        sidecar=sidecar,
+        synthetic=is_synthetic(scan.path),
+    )

@@ -1,0 +1,288 @@
+"""Healthy brains with simulated lesions, on which a lesion network is trained.
+
+Label maps of lesions come with the habits of one site and one disease. So lesions are drawn into
+healthy subjects: round or ragged, alone or many, beside the ventricles or anywhere, darker or
+brighter, sharp or fading, with or without a texture and a rim of their own. A network that has seen
+enough of these, on as many simulated scanners, finds what does not belong, whatever it is (Tan et
+al. 2022, arXiv:2011.04197, learn from foreign patches in the same way).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from stylegan3d.dataset.pack import Pack
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.progress import Progress
+from stylegan3d.segmentation.classes import CLASSES, Scheme
+from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.segmentation.lesions import LESION, LESIONS
+from stylegan3d.training.segmentation_augmentation import other_tissues
+
+#: Share of brains without a lesion; of the others, those with many small ones, with a seam along
+#: the ventricles, and with a large one.
+HEALTHY, MANY, SEAM, LARGE = 0.25, 0.7, 0.25, 0.35
+MOST = 10
+# Radii in mm of small lesions (in white matter) and of large ones (anywhere), and depths of a seam.
+SMALL_MM, LARGE_MM, SEAM_MM = (2.5, 9.0), (5.0, 24.0), (3.0, 12.0)
+# A small lesion is near the ventricles so often, and so near.
+NEAR, NEAR_MM = 0.5, 10.0
+# Share of brains whose ventricles are widened, by how much, and how deep that reaches; share of
+# those with a wider choroid plexus: both are healthy.
+WIDER, WIDER_MM, REACH_MM, PLEXUS = 0.3, (1.0, 6.0), (8.0, 20.0), 0.5
+# Change of small lesions as a share of the intensity, width of their border in mm.
+DARKER, BORDER_MM = (0.1, 0.5), (0.5, 5.0)
+# Least change, in intensities of [0, 1], by which a voxel belongs to a lesion.
+LEAST_CHANGE = 0.04
+WHITE, VENTRICLE = CLASSES.index("white"), CLASSES.index("ventricle")
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedLesions:
+    """Subjects of a pack, healthy, with lesions drawn into them.
+
+    Attributes
+    ----------
+    pack : Pack
+    rows : ndarray, shape (n,), int64
+        Rows of the pack, those of training subjects first.
+    tissues : ndarray, shape (n, X, Y, Z), uint8
+        Labels of `CLASSES`.
+    training : int
+        How many of them are training subjects.
+    """
+
+    pack: Pack
+    rows: np.ndarray
+    tissues: np.ndarray
+    training: int
+    scheme: Scheme = LESIONS
+
+    @property
+    def validation(self) -> range:
+        """Indices of the held-out subjects."""
+        return range(self.training, len(self.rows))
+
+    def volume(self, index: int) -> np.ndarray:
+        """Intensities of one of them without lesions, float32 (X, Y, Z) in [0, 1]."""
+        return self.pack.volumes[self.rows[index]].astype(np.float32) / 255
+
+    def example(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """One of them with random lesions, and labels of `LESIONS`."""
+        volume = torch.from_numpy(self.volume(index))
+        tissues = self.tissues[index]
+        volume = other_tissues(volume, torch.from_numpy(tissues).long(), generator).clamp(0, 1)
+        seed = int(torch.randint(2**31, (), generator=generator))
+        rng = np.random.default_rng(seed)
+        size = np.array(self.pack.space.voxel_size)
+        healthy, tissues = with_wide_ventricles(volume.numpy(), tissues, size, rng)
+        image, lesion = with_lesions(healthy, tissues, size, rng)
+        labels = (image > 0).astype(np.uint8)
+        labels[lesion] = LESIONS.classes.index(LESION)
+        return torch.from_numpy(image), torch.from_numpy(labels)
+
+    def pair(self, index: int) -> tuple[Tensor, Tensor]:
+        """The same with lesions that depend on the subject alone."""
+        return self.example(index, torch.Generator().manual_seed(index))
+
+
+def simulated_lesions(
+    pack: Pack, segmenter: Segmenter, progress: Progress | None = None
+) -> SimulatedLesions:
+    """The subjects of a pack, with their tissues labelled by a network.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If there are none of one split, or their grid is one that the network does not know.
+    """
+    training, validation = (pack.indices(split) for split in ("train", "validation"))
+    if not len(training) or not len(validation):
+        raise StyleGAN3DError(
+            f"{pack.path} has {len(training)} training and {len(validation)} validation subjects; "
+            "a lesion network needs some of both."
+        )
+    rows = np.concatenate([training, validation])
+    tissues = np.empty((len(rows), *pack.space.shape), np.uint8)
+    for number, row in enumerate(rows):
+        tissues[number] = segmenter.segment(pack.volumes[row], pack.space).labels
+        if progress is not None:
+            progress(number + 1, len(rows))
+    return SimulatedLesions(pack, rows, tissues, len(training))
+
+
+def with_wide_ventricles(
+    volume: np.ndarray, tissues: np.ndarray, voxel_mm: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A healthy brain and its tissues (X, Y, Z), at times with wide ventricles, as old people have.
+
+    The tissue around them moves outward, the less the farther it is. See `with_lesions`.
+    """
+    inside = tissues == VENTRICLE
+    if rng.random() >= WIDER or not inside.any():
+        return volume, tissues
+    away = ndimage.distance_transform_edt(~inside, sampling=voxel_mm).astype(np.float32)
+    away -= ndimage.distance_transform_edt(inside, sampling=voxel_mm).astype(np.float32)
+    away = ndimage.gaussian_filter(away, 3.0 / voxel_mm)
+    push = rng.uniform(*WIDER_MM) * np.exp(-0.5 * (away / rng.uniform(*REACH_MM)) ** 2)
+    places = [
+        index - push * np.gradient(away, size, axis=axis) / size
+        for axis, (index, size) in enumerate(
+            zip(np.indices(volume.shape, np.float32), voxel_mm, strict=True)
+        )
+    ]
+    image = ndimage.map_coordinates(volume, places, order=1, mode="nearest")
+    labels = ndimage.map_coordinates(tissues, places, order=0, mode="nearest")
+    image = np.where(labels > 0, np.maximum(image, 0.01), 0).astype(np.float32)
+    wide = labels == VENTRICLE
+    if rng.random() < PLEXUS:
+        center = np.argwhere(wide)[rng.integers(np.count_nonzero(wide))]
+        box, share = _blob(image.shape, center, rng.uniform(3, 8), 2.0, voxel_mm, rng)
+        share = share * wide[box]
+        grey = rng.uniform(0.5, 0.9) * float(np.median(image[labels == WHITE]))
+        image[box] += share * (grey - image[box])
+    return image, labels
+
+
+def with_lesions(
+    volume: np.ndarray, tissues: np.ndarray, voxel_mm: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A brain with random lesions, or none.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (X, Y, Z), float32
+        A healthy brain, values in [0, 1].
+    tissues : ndarray, shape (X, Y, Z), uint8
+        Labels of `CLASSES`.
+    voxel_mm : ndarray, shape (3,)
+        Size of a voxel.
+
+    Returns
+    -------
+    volume : ndarray, shape (X, Y, Z), float32
+    lesion : ndarray, shape (X, Y, Z), bool
+        What was changed visibly.
+    """
+    image = volume.copy()
+    white = tissues == WHITE
+    if rng.random() < HEALTHY or not white.any():
+        return image, np.zeros(volume.shape, bool)
+    to_ventricles = np.full(volume.shape, np.inf, np.float32)
+    if (tissues == VENTRICLE).any():
+        to_ventricles = ndimage.distance_transform_edt(tissues != VENTRICLE, sampling=voxel_mm)
+    extent = np.zeros(volume.shape, np.float32)
+    if rng.random() < SEAM:
+        _seam(image, extent, white, to_ventricles, voxel_mm, rng)
+    if rng.random() < LARGE:
+        _large(image, extent, volume > 0, float(np.median(volume[white])), voxel_mm, rng)
+    if rng.random() < MANY:
+        near = white & (to_ventricles <= NEAR_MM)
+        for _ in range(rng.integers(1, MOST + 1)):
+            close = rng.random() < NEAR and near.any()
+            _small(image, extent, near if close else white, voxel_mm, rng)
+    image = np.where(volume > 0, np.clip(image, 0.01, 1.3), 0).astype(np.float32)
+    changed = ndimage.uniform_filter(np.abs(image - volume), 3)
+    lesion: np.ndarray = (extent > 0.5) & (changed >= LEAST_CHANGE) & (volume > 0)
+    return image, lesion
+
+
+def _small(
+    image: np.ndarray,
+    extent: np.ndarray,
+    among: np.ndarray,
+    voxel_mm: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Draw one into white matter, darker; small ones are the commonest."""
+    places = np.argwhere(among)
+    center = places[rng.integers(len(places))]
+    low, high = SMALL_MM
+    radius = low * (high / low) ** rng.random()
+    box, share = _blob(image.shape, center, radius, rng.uniform(*BORDER_MM), voxel_mm, rng)
+    part = image[box]
+    darker = rng.uniform(*DARKER)
+    # Some keep the texture of what they replace, others have one intensity.
+    flat = float(part[share > 0.5].mean()) if (share > 0.5).any() else float(part.mean())
+    base = part + rng.random() * (flat - part)
+    image[box] = part + share * (base * (1 - darker) - part)
+    extent[box] = np.maximum(extent[box], share)
+
+
+def _large(
+    image: np.ndarray,
+    extent: np.ndarray,
+    brain: np.ndarray,
+    white: float,
+    voxel_mm: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Draw one anywhere: a cavity, a mass, an infarct, blood or a contrast-enhancing tumour."""
+    places = np.argwhere(brain)
+    center = places[rng.integers(len(places))]
+    low, high = LARGE_MM
+    radius = low * (high / low) ** rng.random()
+    box, share = _blob(image.shape, center, radius, rng.uniform(*BORDER_MM), voxel_mm, rng)
+    part = image[box]
+    level = white * (rng.uniform(0.1, 0.75) if rng.random() < 0.7 else rng.uniform(1.05, 1.5))
+    kept = rng.uniform(0, 0.4) if rng.random() < 0.5 else 0.0
+    texture = ndimage.gaussian_filter(rng.standard_normal(part.shape), rng.uniform(0.5, 2.5))
+    inside = level + rng.uniform(0, 0.12) * white * texture / max(float(texture.std()), 1e-6)
+    if rng.random() < 0.25:
+        # A rim that takes up contrast agent around a dark core.
+        rim = np.clip(4 * share * (1 - share), 0, 1)
+        inside = inside + rim * white * rng.uniform(0.2, 0.8)
+    image[box] = part + share * ((1 - kept) * inside + kept * part - part)
+    extent[box] = np.maximum(extent[box], share)
+
+
+def _seam(
+    image: np.ndarray,
+    extent: np.ndarray,
+    white: np.ndarray,
+    to_ventricles: np.ndarray,
+    voxel_mm: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Draw a seam of uneven depth into the white matter along the ventricles, in places only."""
+    noise = ndimage.gaussian_filter(rng.standard_normal(image.shape), rng.uniform(4, 14) / voxel_mm)
+    noise /= max(float(noise.std()), 1e-6)
+    depth = rng.uniform(*SEAM_MM) * np.clip(0.4 + 0.6 * noise, 0, None)
+    share = np.clip((depth - to_ventricles) / rng.uniform(*BORDER_MM) + 0.5, 0, 1)
+    share = (
+        share.astype(np.float32)
+        * ndimage.gaussian_filter(white.astype(np.float32), 0.5)
+        * (depth > 0)
+    )
+    image -= share * rng.uniform(*DARKER) * image
+    np.maximum(extent, share, out=extent)
+
+
+def _blob(
+    shape: tuple[int, ...],
+    center: np.ndarray,
+    radius_mm: float,
+    border_mm: float,
+    voxel_mm: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Share in [0, 1] of a ragged ellipsoid, and the part of the grid where it is."""
+    axes = radius_mm * np.exp(0.3 * rng.standard_normal(3))
+    reach = np.ceil((1.4 * axes.max() + border_mm) / voxel_mm).astype(int)
+    low = np.maximum(center - reach, 0)
+    high = np.minimum(center + reach + 1, shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    size = tuple(high - low)
+    away = (np.indices(size).reshape(3, -1).T + low - center) * voxel_mm
+    turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+    distance = np.linalg.norm(away @ turn / axes, axis=1).reshape(size)
+    ragged = ndimage.gaussian_filter(rng.standard_normal(size), 0.4 * radius_mm / voxel_mm)
+    ragged *= rng.uniform(0, 0.35) / max(float(ragged.std()), 1e-6)
+    within = (1 + ragged - distance) * float(axes.min())
+    share: np.ndarray = np.clip(within / border_mm + 0.5, 0, 1).astype(np.float32)
+    return box, share

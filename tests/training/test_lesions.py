@@ -1,0 +1,58 @@
+"""Simulated lesions: what is drawn into healthy brains, and where it is marked."""
+
+import numpy as np
+import pytest
+from labelled_phantoms import tissues
+from scipy import ndimage
+
+from stylegan3d.training.lesions import VENTRICLE, WHITE, with_lesions
+
+MM = np.array([2.0, 2.0, 2.0])
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return tissues().repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+
+
+@pytest.fixture(scope="module")
+def healthy(labels):
+    noise = 0.02 * np.random.default_rng(0).standard_normal(labels.shape)
+    levels = np.array([0, 0.3, 0.6, 0.85, 0.2, 0.8])
+    return np.where(labels > 0, levels[labels] + noise, 0).astype(np.float32)
+
+
+def test_lesions_are_drawn_inside_and_marked_where_they_are_seen(healthy, labels):
+    counts = []
+    for seed in range(40):
+        image, lesion = with_lesions(healthy, labels, MM, np.random.default_rng(seed))
+        assert ((image > 0) == (healthy > 0)).all()
+        assert not lesion[healthy == 0].any()
+        counts.append(lesion.sum())
+        if not lesion.any():
+            continue
+        away = ndimage.distance_transform_edt(~lesion, sampling=MM)
+        change = np.abs(image - healthy)
+        assert change[lesion].mean() > 0.05
+        # What fades out is not marked; nothing far from a mark has changed.
+        assert change[away > 12].max(initial=0) < 0.1
+    empty = np.mean(np.array(counts) == 0)
+    assert 0.15 < empty < 0.5, "some brains stay healthy"
+    assert max(counts) * 0.008 > 10, "some have a large lesion"
+
+
+def test_they_depend_on_the_seed_alone(healthy, labels):
+    one, two, other = (
+        with_lesions(healthy, labels, MM, np.random.default_rng(seed))[0] for seed in (3, 3, 4)
+    )
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+def test_a_brain_without_white_matter_or_ventricles_is_no_error(healthy, labels):
+    rng = np.random.default_rng(1)
+    for missing in (WHITE, VENTRICLE):
+        known = np.where(labels == missing, 2, labels)
+        for _ in range(6):
+            image, _ = with_lesions(healthy, known, MM, rng)
+            assert np.isfinite(image).all()
