@@ -37,7 +37,7 @@ def test_lesions_are_drawn_inside_and_marked_where_they_are_seen(healthy, labels
         # What fades out is not marked; nothing far from a mark has changed.
         assert change[away > 12].max(initial=0) < 0.1
     empty = np.mean(np.array(counts) == 0)
-    assert 0.15 < empty < 0.5, "some brains stay healthy"
+    assert 0.25 < empty < 0.75, "some brains stay healthy"
     assert max(counts) * 0.008 > 10, "some have a large lesion"
 
 

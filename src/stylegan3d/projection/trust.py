@@ -63,6 +63,10 @@ OUTSIDE = "outside what this model knows"
 NOT_CALIBRATED = "not calibrated for this model"
 # Correlation of fine detail near the brain's surface from which folds are followed.
 LEAST_DETAIL = 0.6
+# Beside the lesion network, which sees small lesions better, the residual is for what is large: a
+# cluster of it is a finding from so many times the limit. Two detectors at the limit would find
+# something in twice as many healthy people.
+RESIDUAL_TIMES = 2.0
 
 
 class Trust(TypedDict):
@@ -310,11 +314,12 @@ def _findings(
 
     Where the network finds something, `z` is given also if it is not judged otherwise.
     """
-    ways = [(float(known["residual"]["limit"]), residual_clusters(z, space))]
+    limit, strange = float(known["residual"]["limit"]), residual_clusters(z, space)
     everywhere = z_everywhere(seen, usual)
     suspected = suspect_lesions(volume, mask, space)
+    ways = [(limit, strange)]
     if suspected is not None:
-        ways.insert(0, (suspected.limit, suspected.clusters))
+        ways = [(suspected.limit, suspected.clusters), (RESIDUAL_TIMES * limit, strange)]
         for cluster in suspected.clusters:
             if cluster.size > suspected.limit:
                 z.flat[cluster.index] = everywhere.flat[cluster.index]

@@ -26,7 +26,7 @@ from stylegan3d.training.segmentation_augmentation import other_tissues
 
 #: Share of brains without a lesion; of the others, those with many small ones, with a seam along
 #: the ventricles, and with a large one.
-HEALTHY, MANY, SEAM, LARGE = 0.25, 0.7, 0.25, 0.35
+HEALTHY, MANY, SEAM, LARGE = 0.4, 0.7, 0.25, 0.35
 MOST = 10
 # Radii in mm of small lesions (in white matter) and of large ones (anywhere), and depths of a seam.
 SMALL_MM, LARGE_MM, SEAM_MM = (2.5, 9.0), (5.0, 24.0), (3.0, 12.0)
