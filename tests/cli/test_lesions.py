@@ -83,6 +83,11 @@ def test_lesions_of_a_scan_are_listed_and_marked_on_its_own_grid(run, tmp_path):
     about = json.loads((tmp_path / "mask.json").read_text())
     assert about["Labels"] == {"0": "Background", "1": "Lesion"}
     assert "not for diagnosis" in about["Description"]
+    inverted = np.where(brain > 0, 256 - brain.astype(int), 0).astype(np.uint8)
+    nib.Nifti1Image(inverted, generator.affine).to_filename(tmp_path / "t2.nii.gz")
+    refused = run("segment", tmp_path / "t2.nii.gz", "--lesions")
+    assert refused.status == 2
+    assert "give a T1-weighted scan" in " ".join(refused.err.split())
     for words, sentence in (
         ([tmp_path / "healthy.nii.gz"], "is for one volume"),
         (["--regions"], "do not go with --lesions"),

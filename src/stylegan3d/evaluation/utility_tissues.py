@@ -141,6 +141,9 @@ class _Brains:
     def pair(self, index: int) -> Labelled:
         return self.pairs[index]
 
+    def example(self, index: int, generator: torch.Generator) -> Labelled:
+        return self.pairs[index]
+
 
 def _trained(
     material: Material, brains: Sequence[Labelled], settings: SegmentationSettings, what: str

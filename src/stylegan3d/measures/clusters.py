@@ -32,8 +32,8 @@ class Finding(TypedDict):
     center_mm : list of float
         Place in it that stands out most, RAS mm in model space.
     unusual : float
-        Size of the cluster (sum of what is beyond the threshold) as a multiple of the limit that
-        5 % of healthy subjects exceed anywhere.
+        Size of the cluster (sum of what is beyond the threshold) as a multiple of the one that
+        counts, which few healthy subjects exceed anywhere.
     """
 
     place: str
@@ -92,7 +92,7 @@ def find(
     Parameters
     ----------
     stands_out : sequence of (float, sequence of Cluster)
-        For each way of looking the size that 5 % of healthy subjects exceed, and what was found.
+        For each way of looking the size from which a cluster counts, and what was found.
         What a way before has found, too, is left out.
     z : ndarray, shape (X, Y, Z)
         How far each voxel is from what is expected, in spreads.

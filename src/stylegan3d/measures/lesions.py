@@ -34,7 +34,7 @@ class Suspected:
     clusters : list of Cluster
         Where it is above one half, largest first.
     limit : float
-        Size that the largest cluster of 5 % of healthy subjects exceeds.
+        Size from which a cluster is a finding.
     """
 
     probability: np.ndarray

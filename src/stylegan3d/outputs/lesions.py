@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, TypedDict
 import nibabel as nib
 import numpy as np
 
+from stylegan3d.errors import ScanError
 from stylegan3d.measures.clusters import find
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.progress import ShareProgress
-from stylegan3d.scans.intensity import to_unit
+from stylegan3d.scans.aligned import EXPECTED_CONTRAST
+from stylegan3d.scans.intensity import contrast_agreement, to_unit
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
@@ -76,7 +78,7 @@ def lesions_of_scan(
     Raises
     ------
     ScanError
-        If no brain is found, or the intensities are not those of a brain volume.
+        If no brain is found, or the intensities are not those of a brain in a T1-weighted scan.
     StyleGAN3DError
         If the network was trained on voxels of another size.
     """
@@ -90,6 +92,11 @@ def lesions_of_scan(
     else:
         aligned = scan.align(target, skull=skull, progress=progress)
         volume, brain = aligned.volume, aligned.brain_mask
+    if contrast_agreement(volume, target.template, brain) < EXPECTED_CONTRAST:
+        raise ScanError(
+            f"{scan.path.name} does not have the contrast of a T1-weighted scan, the only one in "
+            "which lesions are looked for; give a T1-weighted scan."
+        )
     found = suspect_lesions(volume, brain, target.space, network)
     assert found is not None
     large = [cluster for cluster in found.clusters if cluster.size > found.limit]
