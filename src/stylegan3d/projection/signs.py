@@ -17,8 +17,8 @@ from stylegan3d.scans.intensity import contrast_agreement, correlation
 
 #: Signs of an out-of-distribution scan: whether more or less is unusual, and what that means.
 SIGNS = {
-    "contrast": (-1, "the contrast of the scan is unknown to the model"),
-    "deep_correlation": (-1, "deep structures are not where the model expects them"),
+    "contrast": (-1, "the contrast of the scan is unlike that of the training scans"),
+    "deep_correlation": (-1, "deep structures look unlike the estimate of the model"),
     "residual": (1, "the model's initial estimate differs strongly from the scan"),
     "spot": (1, "one region is unlike anything the model expects there"),
     "latent_distance": (1, "the brain is far from those of the training subjects"),
