@@ -205,6 +205,8 @@ def test_the_decisive_verdict_comes_first_and_each_has_its_own_reason():
     assert anatomy["level"] == "amber"
     assert anatomy["sentence"].endswith("large ventricles (50 ml, usually 10 to 40 ml).")
     assert verdicts.judge_anatomy({"brain_ml": row(20.0)}, True)["level"] == "red"
+    cut = verdicts.judge_anatomy(rows, True, is_complete=False)
+    assert cut["sentence"] == "It cannot be judged in an incomplete scan."
     assert (
         verdicts.judge_anatomy(rows, False)["sentence"] == "It cannot be judged in this contrast."
     )

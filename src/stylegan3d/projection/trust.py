@@ -293,7 +293,7 @@ def judge_scan(
     judged["verdicts"] = decisive_first(
         {
             "acquisition": acquisition,
-            "anatomy": judge_anatomy(quantities, readable and is_complete),
+            "anatomy": judge_anatomy(quantities, readable, is_complete),
             "focal": judge_focal(judged["findings"], readable),
         }
     )

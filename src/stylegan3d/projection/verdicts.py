@@ -142,10 +142,12 @@ def judge_acquisition(
     return {"level": "green", "sentence": f"The scan is like {known}."}
 
 
-def judge_anatomy(rows: Mapping[str, Mapping[str, float]], readable: bool) -> Verdict:
+def judge_anatomy(
+    rows: Mapping[str, Mapping[str, float]], readable: bool, is_complete: bool = True
+) -> Verdict:
     """Where size, ventricles and shape lie among people; unknown if the contrast is."""
-    if not readable:
-        return {"level": "amber", "sentence": "It cannot be judged in this contrast."}
+    if not readable or not is_complete:
+        return _unknown(readable)
     odd = sorted(
         (name for name, row in rows.items() if _away(name, row) >= UNUSUAL),
         key=lambda name: -_away(name, rows[name]),
@@ -171,11 +173,16 @@ def judge_anatomy(rows: Mapping[str, Mapping[str, float]], readable: bool) -> Ve
     }
 
 
+def _unknown(readable: bool) -> Verdict:
+    """What cannot be judged in a scan of unknown contrast, or in an incomplete one."""
+    why = "in an incomplete scan" if readable else "in this contrast"
+    return {"level": "amber", "sentence": f"It cannot be judged {why}."}
+
+
 def judge_focal(findings: Sequence[Finding] | None, readable: bool) -> Verdict:
     """What is in the scan and not in the model's brain, and how large it is."""
     if findings is None or not readable:
-        why = "in this contrast" if not readable else "in an incomplete scan"
-        return {"level": "amber", "sentence": f"It cannot be judged {why}."}
+        return _unknown(readable)
     if not findings:
         return {
             "level": "green",

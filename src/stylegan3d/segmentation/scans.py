@@ -143,7 +143,8 @@ def native_labels(labels: np.ndarray, aligned: AlignedScan) -> nib.Nifti1Image:
     """
     found = np.zeros(aligned.scan.data.shape, np.uint8)
     most, total = (np.zeros(found.shape, np.float32) for _ in range(2))
-    for index in np.unique(labels[labels > 0]):
+    # Without any label, 1 stands for all: it is nowhere.
+    for index in np.unique(labels[labels > 0]) if labels.any() else (1,):
         image = aligned.to_native((labels == index).astype(np.float32))
         share = np.asarray(image.dataobj, np.float32) / np.float32(aligned.intensity_scale)
         found[share > most] = index
