@@ -109,7 +109,7 @@ def lesions_of_scan(
         {key: finding[key] for key in Place.__annotations__}  # type: ignore[literal-required,misc]
         for finding in findings
     ]
-    steps = [*scan.notes, *([] if aligned is None else aligned.steps)]
+    steps = list(dict.fromkeys([*scan.notes, *([] if aligned is None else aligned.steps)]))
     ml = round(float(mask.sum()) * target.space.voxel_ml, 2)
     return LesionsOfScan(image, places, ml, steps)
 
