@@ -211,12 +211,12 @@ class Cascade(nn.Module):
         return self.drawn(coarse, self.styled(details, noise), steps, dtype, check)
 
     def styled(self, details: Tensor, noise: Tensor) -> Tensor:
-        """The noise of brains with these details: a finest style that mixes and fades like others.
+        """The noise of brains with these details: a finest style that mixes like others.
 
         Copies of the noise, moved to places of their own, are summed with the details as weights.
-        Moved white noise is other white noise, and such a sum is white noise again, of unit
-        deviation for the usual random brain and less for a truncated one. So noise follows a latent
-        without a jump, and half-way between two latents it is half-way between their noise.
+        Moved white noise is other white noise, and such a sum is white noise again, so noise
+        follows a latent without a jump. The weights are normalised: a flow has only learned noise
+        of unit deviation, and can diverge from any other. The gate lets truncated brains fade.
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ class Cascade(nn.Module):
             [N, 1, X, Y, Z]
         """
         shape = noise.shape[2:]
-        weights = details / (self.spread * details.shape[1] ** 0.5)
+        weights = F.normalize(details, dim=1)
         source = torch.Generator().manual_seed(MOVES_SEED)
         count = shape[0] * shape[1] * shape[2]
         places = torch.randperm(count, generator=source)[: details.shape[1]].to(details.device)
