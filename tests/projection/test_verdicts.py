@@ -146,8 +146,7 @@ def test_what_two_ways_find_is_named_once_and_the_most_unusual_first(space, pers
     probability = np.zeros(space.shape)
     probability[20, 24, 19:24] = 0.9
     probability[15, 20, 20] = 0.7
-    # No tissues are found in a brain of one brightness, so none of it is fluid.
-    shape = lesion_clusters(probability, mask.astype(float), mask, space)
+    shape = lesion_clusters(probability, np.zeros_like(mask), space)
     ways = [(0.1, shape), (0.01, residual.residual_clusters(z, space))]
     found = find(ways, z, mask, space)
     ml = space.voxel_ml

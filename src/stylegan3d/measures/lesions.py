@@ -43,7 +43,12 @@ class Suspected:
 
 
 def suspect_lesions(
-    volume: np.ndarray, mask: np.ndarray, space: Space, network: Segmenter | None = None
+    volume: np.ndarray,
+    mask: np.ndarray,
+    space: Space,
+    network: Segmenter | None = None,
+    *,
+    fluid: np.ndarray | None = None,
 ) -> Suspected | None:
     """Look for lesions in a scan.
 
@@ -55,6 +60,8 @@ def suspect_lesions(
         The brain.
     network : Segmenter or None
         By default the bundled one.
+    fluid : ndarray, shape (X, Y, Z), bool, or None
+        `fluid_of` the scan, if it is known.
 
     Returns
     -------
@@ -66,7 +73,8 @@ def suspect_lesions(
         return None
     probability = lesion_probability(network, volume, mask, space)
     limit = float(network.card["validation"]["limit_ml"])
-    return Suspected(probability, lesion_clusters(probability, volume, mask, space), limit)
+    fluid = fluid_of(volume, mask, space) if fluid is None else fluid
+    return Suspected(probability, lesion_clusters(probability, fluid, space), limit)
 
 
 def lesion_probability(
@@ -78,15 +86,16 @@ def lesion_probability(
     return np.where(mask, found, 0).astype(np.float32)
 
 
-def lesion_clusters(
-    probability: np.ndarray, volume: np.ndarray, mask: np.ndarray, space: Space
-) -> list[Cluster]:
+def fluid_of(volume: np.ndarray, mask: np.ndarray, space: Space) -> np.ndarray:
+    """The `connected_fluid` of a scan (X, Y, Z), bool."""
+    return connected_fluid(volume, mask, tissue_masks(volume, space))
+
+
+def lesion_clusters(probability: np.ndarray, fluid: np.ndarray, space: Space) -> list[Cluster]:
     """Clusters of a probability (X, Y, Z), each with the place where most of it is around.
 
-    Fluid that is connected to the ventricles or to the outside is no lesion; see `suspect_lesions`
-    for the parameters.
+    Fluid that is connected to the ventricles or to the outside, see `fluid_of`, is no lesion.
     """
-    fluid = connected_fluid(volume, mask, tissue_masks(volume, space))
     excess = np.where(fluid, 0, (probability - LEAST) / (1 - LEAST))
     found = clusters(excess, space)
     if not found:

@@ -106,7 +106,12 @@ def lesions_of_scan(
     image = make_image(mask, scan.affine) if aligned is None else native_labels(mask, aligned)
     findings = find([(found.limit, large)], found.probability, brain, target.space)
     places: list[Place] = [
-        {key: finding[key] for key in Place.__annotations__}  # type: ignore[literal-required,misc]
+        {
+            "place": finding["place"],
+            "ml": finding["ml"],
+            "center_mm": finding["center_mm"],
+            "unusual": finding["unusual"],
+        }
         for finding in findings
     ]
     steps = list(dict.fromkeys([*scan.notes, *([] if aligned is None else aligned.steps)]))

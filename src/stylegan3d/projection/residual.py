@@ -65,7 +65,7 @@ class Seen:
     judged : ndarray, shape (X, Y, Z), bool
         Voxels in which it is judged: the brain without border and ventricles.
     fluid : ndarray, shape (X, Y, Z), bool
-        Voxels of the fluid around and inside the brain, or next to it.
+        Voxels of the fluid around and inside the brain.
     """
 
     guess: Guess
@@ -108,7 +108,7 @@ def see(generator: Generator, volume: np.ndarray, mask: np.ndarray) -> Seen:
     for tissues in (own, wanted):
         ventricles |= tissues["ventricles"] if tissues else False
     judged = matched.core & ~ndimage.binary_dilation(ventricles)
-    fluid = ndimage.binary_dilation(connected_fluid(volume, mask, own))
+    fluid = connected_fluid(volume, mask, own)
     return Seen(guess, expected, matched, difference, judged, fluid)
 
 
@@ -137,7 +137,8 @@ def residual_z(seen: Seen, usual: UsualResidual) -> np.ndarray:
     spread where that is larger; a lesion is too small to change that.
     """
     z = z_everywhere(seen, usual)
-    z[~seen.judged | (seen.fluid & (z < 0))] = 0
+    near_fluid = ndimage.binary_dilation(seen.fluid)
+    z[~seen.judged | (near_fluid & (z < 0))] = 0
     return z
 
 

@@ -17,7 +17,7 @@ from stylegan3d.devices import choose_device
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
-from stylegan3d.segmentation.card import FOLDER, LESION_FOLDER, REGION_FOLDER
+from stylegan3d.segmentation.card import FOLDERS
 from stylegan3d.segmentation.classes import TISSUES, Scheme, volumes_ml
 from stylegan3d.segmentation.lesions import LESIONS
 from stylegan3d.segmentation.network import TissueNetwork, padded, to_blocks, to_voxels
@@ -62,7 +62,7 @@ class Segmenter:
     Parameters
     ----------
     network, card : TissueNetwork, dict of str to object
-        As `card.FOLDER`, `card.REGION_FOLDER` or `card.LESION_FOLDER` reads them.
+        As one of `card.FOLDERS` reads them.
     hash : str
         SHA-256 of the weights.
     device : torch.device
@@ -214,6 +214,12 @@ def enclosed(labels: np.ndarray) -> np.ndarray:
     return ~np.isin(parts, np.append(outside, 0))
 
 
+def _opened(scheme: Scheme, path: str | Path | None, device: str) -> Segmenter:
+    """The network of a scheme in a folder; see `load_segmenter`."""
+    network, card, digest = FOLDERS[scheme.name].open(path)
+    return Segmenter(network, card, digest, choose_device(device), scheme)
+
+
 def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segmenter:
     """Open a tissue network.
 
@@ -229,20 +235,17 @@ def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segm
     ModelError
         If there is no such network, or it is damaged.
     """
-    network, card, digest = FOLDER.open(path)
-    return Segmenter(network, card, digest, choose_device(device))
+    return _opened(TISSUES, path, device)
 
 
 def load_regions(path: str | Path | None = None, device: str = "auto") -> Segmenter:
     """Open a region network; see `load_segmenter`."""
-    network, card, digest = REGION_FOLDER.open(path)
-    return Segmenter(network, card, digest, choose_device(device), REGIONS)
+    return _opened(REGIONS, path, device)
 
 
 def load_lesions(path: str | Path | None = None, device: str = "auto") -> Segmenter:
     """Open a lesion network; see `load_segmenter`."""
-    network, card, digest = LESION_FOLDER.open(path)
-    return Segmenter(network, card, digest, choose_device(device), LESIONS)
+    return _opened(LESIONS, path, device)
 
 
 @lru_cache(maxsize=1)

@@ -199,12 +199,8 @@ def _small(
     voxel_mm: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
-    """Draw one into white matter, darker; small ones are the commonest."""
-    places = np.argwhere(among)
-    center = places[rng.integers(len(places))]
-    low, high = SMALL_MM
-    radius = low * (high / low) ** rng.random()
-    box, share = _blob(image.shape, center, radius, rng.uniform(*BORDER_MM), voxel_mm, rng)
+    """Draw one into white matter, darker."""
+    box, share = _blob_among(among, SMALL_MM, voxel_mm, rng)
     part = image[box]
     darker = rng.uniform(*DARKER)
     # Some keep the texture of what they replace, others have one intensity.
@@ -223,11 +219,7 @@ def _large(
     rng: np.random.Generator,
 ) -> None:
     """Draw one anywhere: a cavity, a mass, an infarct, blood or a contrast-enhancing tumour."""
-    places = np.argwhere(brain)
-    center = places[rng.integers(len(places))]
-    low, high = LARGE_MM
-    radius = low * (high / low) ** rng.random()
-    box, share = _blob(image.shape, center, radius, rng.uniform(*BORDER_MM), voxel_mm, rng)
+    box, share = _blob_among(brain, LARGE_MM, voxel_mm, rng)
     part = image[box]
     level = white * (rng.uniform(0.1, 0.75) if rng.random() < 0.7 else rng.uniform(1.05, 1.5))
     kept = rng.uniform(0, 0.4) if rng.random() < 0.5 else 0.0
@@ -261,6 +253,20 @@ def _seam(
     )
     image -= share * rng.uniform(*DARKER) * image
     np.maximum(extent, share, out=extent)
+
+
+def _blob_among(
+    among: np.ndarray,
+    radii_mm: tuple[float, float],
+    voxel_mm: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[tuple[slice, ...], np.ndarray]:
+    """A `_blob` around a random voxel of a mask (X, Y, Z); small ones are the commonest."""
+    places = np.argwhere(among)
+    center = places[rng.integers(len(places))]
+    low, high = radii_mm
+    radius = low * (high / low) ** rng.random()
+    return _blob(among.shape, center, radius, rng.uniform(*BORDER_MM), voxel_mm, rng)
 
 
 def _blob(

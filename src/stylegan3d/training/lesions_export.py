@@ -12,15 +12,16 @@ from scipy import ndimage
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.clusters import TOUCHING, Cluster
-from stylegan3d.measures.lesions import lesion_clusters, lesion_probability
+from stylegan3d.measures.lesions import fluid_of, lesion_clusters, lesion_probability
 from stylegan3d.progress import Progress
 from stylegan3d.projection.simulated import simulate_scanner
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.lesions import LESION, LESIONS
 from stylegan3d.training.lesions import SimulatedLesions
-from stylegan3d.training.network_export import about, noted, rounded
+from stylegan3d.training.network_export import noted
 from stylegan3d.training.segmentation import SegmentationRun
+from stylegan3d.training.segmentation_export import begin_export
 
 INTENDED_USE = (
     "Research, teaching and software development: to point at places of a scan that deserve a "
@@ -50,12 +51,8 @@ def export_lesions(
 
     Parameters and errors are those of `segmentation_export.export_segmentation`.
     """
-    network = rounded(run)
-    card: dict[str, Any] = {"name": name or folder.name, "version": "0.1"}
-    card["space"] = {"voxel_mm": list(brains.pack.space.voxel_size), "axes": "RAS"}
-    segmenter = Segmenter(network, card, "", run.device, LESIONS)
-    rows = brains.rows[: brains.training]
-    card |= about(run, brains.pack, rows, licence=licence, intended_use=INTENDED_USE, training={})
+    network, segmenter = begin_export(run, brains, name or folder.name, licence, INTENDED_USE)
+    card = segmenter.card
     card["validation"] = measure_finding(segmenter, brains, progress)
     write_model(folder, network, noted(card, notes), LESIONS, overwrite=overwrite)
     return segmenter
@@ -86,7 +83,7 @@ def measure_finding(
         ]
         for volume, inside in views:
             probability = lesion_probability(segmenter, volume, inside, space)
-            clusters = lesion_clusters(probability, volume, inside, space)
+            clusters = lesion_clusters(probability, fluid_of(volume, inside, space), space)
             largest.append(clusters[0].size if clusters else 0.0)
         for number in range(DRAWS):
             draw = torch.Generator().manual_seed(index + 7919 * number)
@@ -97,7 +94,8 @@ def measure_finding(
             if truth.any():
                 both = 2 * np.count_nonzero(truth & (probability > 0.5))
                 dice.append(both / (truth.sum() + np.count_nonzero(probability > 0.5)))
-            found += _overlaps(truth, lesion_clusters(probability, image, mask, space), space)
+            seen = lesion_clusters(probability, fluid_of(image, mask, space), space)
+            found += _overlaps(truth, seen, space)
         if progress is not None:
             progress(done, len(brains.validation))
     limit = max(LEAST_ML, TIMES * float(np.quantile(largest, QUIET)))

@@ -12,6 +12,8 @@ from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import MEASURES, TISSUES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.measures import measure
+from stylegan3d.segmentation.network import TissueNetwork
+from stylegan3d.training.lesions import SimulatedLesions
 from stylegan3d.training.network_export import about, noted, rounded
 from stylegan3d.training.segmentation import SegmentationRun
 from stylegan3d.training.segmentation_baseline import measure_baselines
@@ -22,6 +24,22 @@ INTENDED_USE = (
     "of scans prepared in the same way. Not a medical device; not for diagnosis."
 )
 PERCENTS = (0, 1, 2.5, *range(5, 100, 5), 97.5, 99, 100)
+
+
+def begin_export(
+    run: SegmentationRun,
+    brains: LabelledBrains | SimulatedLesions,
+    name: str,
+    licence: str | None,
+    intended_use: str,
+) -> tuple[TissueNetwork, Segmenter]:
+    """The averaged network as it is stored, and a segmenter of it with the start of its card."""
+    network, pack = rounded(run), brains.pack
+    card: dict[str, Any] = {"name": name, "version": "0.1"}
+    card["space"] = {"voxel_mm": list(pack.space.voxel_size), "axes": "RAS"}
+    rows = brains.rows[: brains.training]
+    card |= about(run, pack, rows, licence=licence, intended_use=intended_use, training={})
+    return network, Segmenter(network, card, "", run.device, brains.scheme)
 
 
 def export_segmentation(
@@ -55,13 +73,8 @@ def export_segmentation(
     OutputError
         If the folder holds such files and `overwrite` is false, or cannot be written.
     """
-    network = rounded(run)
-    card: dict[str, Any] = {"name": name or folder.name, "version": "0.1"}
-    card["space"] = {"voxel_mm": list(brains.pack.space.voxel_size), "axes": "RAS"}
-    scheme = brains.scheme
-    segmenter = Segmenter(network, card, "", run.device, scheme)
-    rows = brains.rows[: brains.training]
-    card |= about(run, brains.pack, rows, licence=licence, intended_use=INTENDED_USE, training={})
+    network, segmenter = begin_export(run, brains, name or folder.name, licence, INTENDED_USE)
+    card, scheme = segmenter.card, brains.scheme
     card["validation"] = _validation(segmenter, brains)
     if scheme is TISSUES:
         card["validation"]["baselines"] = measure_baselines(brains)
