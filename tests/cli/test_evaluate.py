@@ -12,7 +12,9 @@ from PIL import Image
 
 from stylegan3d.cli.evaluate import _parts
 from stylegan3d.dataset.pack import load_pack, write_pack
+from stylegan3d.evaluation.outputs import CELL, ROWS
 from stylegan3d.evaluation.settings import EvaluationSettings
+from stylegan3d.geometry.montage import BAR
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
 from stylegan3d.model.loading import load
@@ -349,7 +351,11 @@ def test_the_card_keeps_what_was_measured_part_by_part(
     page = (mine / "README.md").read_text(encoding="utf-8")
     for row in (evaluation["diversity"][0], evaluation["plausibility"][0]):
         assert f"| {row['name']} | {row['synthetic']} |" in page
-    assert Image.open(mine / "montage.png").width > 0
+    with Image.open(mine / "montage.png") as montage:
+        # Three planes of a synthetic and of a real brain in each row.
+        rows, rest = divmod(montage.height - BAR, CELL)
+        assert (montage.width, rest) == (6 * CELL, 0)
+        assert rows == min(ROWS, len(load_pack(data).indices("validation")))
 
 
 def test_a_report_is_not_overwritten(run, model, data, tmp_path) -> None:

@@ -47,3 +47,17 @@ def test_columns_stand_beside_each_other(blobs: np.ndarray, space: Space) -> Non
     assert 0 < (right[22:] > 100).mean() < 0.01
     assert (left[:22] > 100).any()
     assert (right[:22] > 100).any()
+
+
+def test_larger_pictures_show_the_same_brains(blobs: np.ndarray, space: Space) -> None:
+    columns = {"synthetic": blobs[:1]}
+    small, large = (
+        Image.open(io.BytesIO(draw_montage(columns, space, cell=cell))) for cell in (64, 192)
+    )
+    assert small.size == (3 * 64, 22 + 64)
+    assert large.size == (3 * 192, 22 + 192)
+    below = (slice(22, None), slice(16, 48))  # letters are as large in both
+    again = large.crop((0, 22, 3 * 192, 22 + 192)).resize((3 * 64, 64), Image.Resampling.BOX)
+    apart = np.asarray(small, float)[below] - np.asarray(again, float)[:, 16:48]
+    # Of 255; edges are sharper where there are more pixels.
+    assert abs(apart).mean() < 10

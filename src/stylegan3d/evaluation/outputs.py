@@ -22,6 +22,8 @@ from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.places import MONTAGE
 from stylegan3d.storage.volumes import atomic_write_bytes
 
+# Rows of the montage and pixels of each picture in it: thumbnails of any brain pass for real.
+ROWS, CELL = 12, 256
 BESIDE = "Synthetic brains beside real ones"
 CLOSEST = "Closest pairs"
 SUREST = "Cubes told most surely, synthetic above, real below"
@@ -37,7 +39,7 @@ def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, byte
     return pictures
 
 
-def montage_png(material: Material, *, rows: int = 4) -> bytes:
+def montage_png(material: Material, *, rows: int = ROWS) -> bytes:
     """Random brains on the left, validation subjects on the right, one of each per row; PNG.
 
     Parameters
@@ -57,6 +59,7 @@ def montage_png(material: Material, *, rows: int = 4) -> bytes:
             "real (validation subjects)": material.volumes(people),
         },
         material.pack.space,
+        cell=CELL,
     )
 
 

@@ -22,13 +22,19 @@ VIEWS: dict[Plane, tuple[str, str]] = {
 }
 
 
-def draw_montage(columns: dict[str, Sequence[np.ndarray]], space: Space) -> bytes:
+def draw_montage(
+    columns: dict[str, Sequence[np.ndarray]], space: Space, *, cell: int = CELL
+) -> bytes:
     """Columns of brains under their titles, each axial, coronal and sagittal through its middle.
 
     Parameters
     ----------
     columns : dict of str to sequence of ndarray
         Title to uint8 volumes (X, Y, Z) on the grid `space`; the same number each.
+    space : Space
+        Their grid.
+    cell : int
+        Pixels along the edge of each picture.
 
     Returns
     -------
@@ -36,19 +42,19 @@ def draw_montage(columns: dict[str, Sequence[np.ndarray]], space: Space) -> byte
         A PNG; same input, same bytes.
     """
     count = max(len(volumes) for volumes in columns.values())
-    width, height = len(columns) * 3 * CELL, BAR + count * CELL
+    width, height = len(columns) * 3 * cell, BAR + count * cell
     sheet = Image.new("L", (width, height), 0)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(FONT_SIZE)
     for column, (title, volumes) in enumerate(columns.items()):
-        left = column * 3 * CELL
+        left = column * 3 * cell
         draw.text((left + 4, 3), title, fill=255, font=font)
         for row, volume in enumerate(volumes):
             for place, (view, sides) in enumerate(VIEWS.items()):
-                x, y = left + place * CELL, BAR + row * CELL
-                sheet.paste(_fitted(slice_of(volume, space, view), space), (x, y))
-                draw.text((x + 3, y + CELL // 2 - 8), sides[0], fill=200, font=font)
-                draw.text((x + CELL - 13, y + CELL // 2 - 8), sides[1], fill=200, font=font)
+                x, y = left + place * cell, BAR + row * cell
+                sheet.paste(_fitted(slice_of(volume, space, view), space, cell), (x, y))
+                draw.text((x + 3, y + cell // 2 - 8), sides[0], fill=200, font=font)
+                draw.text((x + cell - 13, y + cell // 2 - 8), sides[1], fill=200, font=font)
         if column:
             draw.line([(left, 0), (left, height)], fill=128)
     buffer = io.BytesIO()
@@ -61,11 +67,11 @@ def slice_of(volume: np.ndarray, space: Space, view: Plane) -> np.ndarray:
     return cut(Upright.of(volume, space), view).picture
 
 
-def _fitted(picture: np.ndarray, space: Space) -> Image.Image:
+def _fitted(picture: np.ndarray, space: Space, cell: int) -> Image.Image:
     """The picture centred in a cell, scaled so that the grid's longest side fills it."""
-    scale = CELL / max(space.shape)
+    scale = cell / max(space.shape)
     size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
     drawn = Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.BICUBIC)
-    cell = Image.new("L", (CELL, CELL), 0)
-    cell.paste(drawn, ((CELL - size[0]) // 2, (CELL - size[1]) // 2))
-    return cell
+    fitted = Image.new("L", (cell, cell), 0)
+    fitted.paste(drawn, ((cell - size[0]) // 2, (cell - size[1]) // 2))
+    return fitted
