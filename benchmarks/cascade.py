@@ -7,7 +7,9 @@ Without --fine the layout is judged alone: its images at half resolution, real o
 model as it is are all continued to full resolution by the same filter. With it the finished brains
 are judged, and held-out people are made again from their own noise. Prints one JSON object: how
 often brains are told from training and from held-out people (0.5 is chance), beside people told
-from people and the model as it is, and the shifts of the measures.
+from people and the model as it is, and the shifts of the measures. "known of people" is the
+correlation of what the last level of the coarse image adds with what the levels before it lack of a
+person: more for training than for held-out people where it has learned them by heart.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ from stylegan3d.training.flow_export import details_spread
 from stylegan3d.training.run import load_run
 
 DTYPE = torch.bfloat16
+# People asked for what is known of them, and the brightness of the mean brain that is compared.
+KNOWN, INSIDE = 24, 0.2
 
 
 def cascade_of(generator: Generator, layout: CascadeRun, fine: CascadeRun | None) -> Cascade:
@@ -120,6 +124,21 @@ def own_noise(drawing: Drawing, pack: Pack, count: int, steps: int) -> list[dict
     return found
 
 
+def known_of(drawing: Drawing, pack: Pack, rows: np.ndarray) -> float:
+    """How much of people the last level of their coarse images knows, see above."""
+    inside = haar(torch.from_numpy(pack.template)[None, None])[:, :1] > INSIDE
+    found = []
+    for row in rows[:KNOWN]:
+        image = person(pack, 2 * int(row))
+        assert drawing.generator.encoder is not None
+        w = drawing.generator.encoder(image)
+        before = drawing.network.coarse(w, without=2)
+        added, lacking = drawing.network.coarse(w) - before, haar(image)[:, :1] - before
+        pair = torch.stack([added[inside], lacking[inside]])
+        found.append(float(torch.corrcoef(pair)[0, 1]))
+    return round(float(np.mean(found)), 3)
+
+
 @torch.inference_mode()
 def main() -> None:
     """Judge and print."""
@@ -182,6 +201,9 @@ def main() -> None:
             key: {name: round(float(shift[k]), 2) for name, shift in shifts.items()}
             for k, key in enumerate(TISSUE_SHAPE)
         },
+    }
+    report["known of people"] = {
+        split: known_of(drawing, pack, pack.indices(split)) for split in ("train", "validation")
     }
     if runs[1] is not None and wanted.people:
         report["own noise"] = own_noise(drawing, pack, wanted.people, 4 * wanted.steps)

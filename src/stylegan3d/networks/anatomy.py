@@ -164,19 +164,30 @@ class AnatomyNetwork(LeveledSynthesis):
             for image in images
         ]
 
-    def coarse(self, w: Tensor, memo: Memo | None = None) -> Tensor:
-        """The image of w from the deformation and all levels but the last one.
+    def coarse(self, w: Tensor, memo: Memo | None = None, *, without: int = 1) -> Tensor:
+        """The image of w from the deformation and all levels but the last ones.
 
         The last level contributes only the constant image: the mean brain is sharp where subjects
         are alike, and no folds are included that a mixture cannot represent.
+
+        Parameters
+        ----------
+        w : Tensor
+            [N, num_layers, w_dim]
+        memo : Memo or None
+            Results to reuse.
+        without : int
+            Number of levels left out, fewer than there are.
 
         Returns
         -------
         [N, C, X / 2, Y / 2, Z / 2] for a network with a Haar head, the grid of its bands.
         """
         last = self.config.num_levels - 1
-        *_, image = self._walk(w, self._maps("none", len(w)), last - 1, torch.float32)
-        return self.moved(self._with_constant(self._doubled(image), last), w, memo)
+        *_, image = self._walk(w, self._maps("none", len(w)), last - without, torch.float32)
+        for _ in range(without):
+            image = self._doubled(image)
+        return self.moved(self._with_constant(image, last), w, memo)
 
     def canonical(
         self,
