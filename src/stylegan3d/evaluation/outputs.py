@@ -26,7 +26,7 @@ from stylegan3d.storage.volumes import atomic_write_bytes
 ROWS, CELL = 12, 256
 BESIDE = "Synthetic brains beside real ones"
 CLOSEST = "Closest pairs"
-SUREST = "Cubes told most surely, synthetic above, real below"
+SUREST = "Cubes classified most surely, synthetic above, real below"
 
 
 def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, bytes]:

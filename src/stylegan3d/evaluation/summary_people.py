@@ -77,7 +77,7 @@ def cubes(part: dict[str, Any]) -> Iterator[Figure]:
     if "left_out" in part:
         return
     yield figure(
-        f"cubes of 32 mm told from real ones, accuracy (n = {part['n']})",
+        f"cubes of 32 mm distinguished from real ones, accuracy (n = {part['n']})",
         part["accuracy"],
         2,
         aim=f"<= {CUBES}",
@@ -85,7 +85,7 @@ def cubes(part: dict[str, Any]) -> Iterator[Figure]:
     )
     yield figure("  area under the curve of cubes", part["auc"], 2)
     for name, found in part["regions"].items():
-        yield figure(f"  {name}", found, 2)
+        yield figure(f"  cubes, {name}", found, 2)
 
 
 def _count(found: dict[str, Any]) -> str:
