@@ -39,19 +39,10 @@ def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, byte
     return pictures
 
 
-def montage_png(material: Material, *, rows: int = ROWS) -> bytes:
-    """Random brains on the left, validation subjects on the right, one of each per row; PNG.
-
-    Parameters
-    ----------
-    material : Material
-        Material of an evaluation.
-    rows : int
-        Maximum number of rows.
-    """
+def montage_png(material: Material) -> bytes:
+    """Random brains on the left, validation subjects on the right, one of each per row; PNG."""
     people = material.validation
-    rows = min(rows, len(people))
-    seeds = material.seeds(rows)
+    seeds = material.seeds(min(ROWS, len(people)))
     people = people[np.linspace(0, len(people) - 1, len(seeds)).round().astype(int)]
     return draw_montage(
         {

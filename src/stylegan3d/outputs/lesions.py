@@ -114,7 +114,7 @@ def lesions_of_scan(
         }
         for finding in findings
     ]
-    steps = list(dict.fromkeys([*scan.notes, *([] if aligned is None else aligned.steps)]))
+    steps = list(scan.notes) if aligned is None else aligned.notes
     ml = round(float(mask.sum()) * target.space.voxel_ml, 2)
     return LesionsOfScan(image, places, ml, steps)
 

@@ -112,6 +112,11 @@ class AlignedScan:
     record: tuple[Step, ...] = ()
 
     @property
+    def notes(self) -> list[Note]:
+        """Notes of the scan, then what was done, each once."""
+        return list(dict.fromkeys([*self.scan.notes, *self.steps]))
+
+    @property
     def quality_in_words(self) -> str:
         """`quality` in words."""
         return next(words for least, words in QUALITY_WORDS if self.quality >= least)

@@ -123,7 +123,7 @@ def segment_scan(
     else:
         aligned = scan.align(target, skull=skull, progress=progress)
         labelled = label_brain(aligned.volume, aligned.space, segmenter, confidence=True)
-        steps = list(dict.fromkeys([*scan.notes, *aligned.steps]))
+        steps = aligned.notes
     found = labelled.regions if wanted.regions else labelled.tissues
     image = (
         make_image(found.labels, scan.affine)

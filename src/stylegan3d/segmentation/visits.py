@@ -366,8 +366,7 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
     notes = [Note("info", text)]
     for aligned in (pair.first, pair.second):
         name = aligned.scan.path.name
-        known = dict.fromkeys([*checks(aligned.scan.notes), *checks(aligned.steps)])
-        notes += [Note("check", f"{name}: {note.text}") for note in known]
+        notes += [Note("check", f"{name}: {note.text}") for note in checks(aligned.notes)]
     if pair.agreement < USUAL_AGREEMENT:
         doubt = (
             "the folds of the two brains agree less than those of one person usually do "
