@@ -12,6 +12,7 @@ from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.loading import load
+from stylegan3d.networks.cascade import CascadeFlow
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
@@ -159,6 +160,27 @@ def test_it_learns_and_a_resumed_run_is_the_same(people, tmp_path, scale):
     resumed = train_cascade(people, tmp_path / "parts", resume=True)
     for name, value in whole.average.state_dict().items():
         assert torch.equal(value, resumed.average.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("scale", ["layout", "fine"])
+def test_runs_of_any_batch_are_measured_on_the_same_examples(people, tmp_path, scale):
+    seen: list[list[torch.Tensor]] = []
+    for batch, seed in ((2, 0), (5, 3)):
+        settings = CascadeSettings(scale=scale, steps=4, batch=batch, seed=seed, **SMALL)
+        recipe = CascadeRecipe(settings, people.generator.hash)
+        data = recipe.prepare(people, tmp_path, None)
+        run, parts = Run(recipe, torch.device("cpu")), []
+        run.start(data)
+
+        def beyond(bands, coarse, network=run.average, parts=parts):
+            parts.append(bands)
+            return CascadeFlow.beyond(network, bands, coarse)
+
+        run.average.beyond = beyond
+        run.measure(data)
+        seen.append(parts)
+    assert len(seen[0]) > len(seen[1]), "in batches of their own"
+    assert torch.equal(torch.cat(seen[0]), torch.cat(seen[1]))
 
 
 def test_the_rate_falls_without_an_end_in_sight():

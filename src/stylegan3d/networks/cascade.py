@@ -29,12 +29,18 @@ LOW_GAIN, FINE_GAIN = 2.5, 8.0
 BANDS = 8
 # Haar bands of white noise of unit deviation, times this, have unit deviation.
 UNIT_NOISE = BANDS**0.5
+# Range of the logarithm of a predicted variance: from what is flat to heavy noise.
+LOG_VARIANCE = (-6.0, 3.0)
 # Of the places that the noise is moved to, see `Cascade.styled`.
 MOVES_SEED = 0
 
 
 class CascadeFlow(BandUNet):
     """One flow of a cascade.
+
+    Beside a velocity the network predicts the variance of every band at every voxel, and so how
+    much of the noise to take away there, see `gaussian_gain`: little in cortex, nearly all in
+    white matter. Convolutions learn such a product of their input only slowly.
 
     Parameters
     ----------
@@ -53,7 +59,7 @@ class CascadeFlow(BandUNet):
     spread: Tensor
 
     def __init__(self, channels: tuple[int, int, int], drawn: int = BANDS) -> None:
-        super().__init__(drawn + BANDS + 3, drawn, channels)
+        super().__init__(drawn + BANDS + 3, 2 * drawn, channels)
         self.drawn = drawn
         self.register_buffer("spread", torch.ones(1, drawn, 1, 1, 1))
 
@@ -86,7 +92,12 @@ class CascadeFlow(BandUNet):
         """
         scaled = [seen[:, :1] * LOW_GAIN, seen[:, 1:] * FINE_GAIN]
         where = places.expand(len(x), -1, -1, -1, -1)
-        return self.answer(torch.cat([x, *scaled, where.to(x)], dim=1), time, check)
+        answer = self.answer(torch.cat([x, *scaled, where.to(x)], dim=1), time, check)
+        shift, log_variance = answer.chunk(2, dim=1)
+        variance = log_variance.clamp(*LOG_VARIANCE).exp()
+        # Nothing is added until something is learned.
+        gain = gaussian_gain(variance, time) - gaussian_gain(torch.ones_like(variance), time)
+        return shift + gain * x
 
     def follow(
         self,
@@ -304,6 +315,28 @@ class Cascade(nn.Module):
         fine[:, 1:, *box] = back(self.fine, beyond, near, places)
         fine[:, :1] = inverse_haar(layout / UNIT_NOISE)
         return inverse_haar(fine / UNIT_NOISE)
+
+
+def gaussian_gain(variance: Tensor, time: Tensor) -> Tensor:
+    """Factor of x in the velocity E[x1 - x0 | x] for normally distributed x1 of zero mean.
+
+    With x = (1 - t) x0 + t x1, x0 of unit variance and x1 of variance s2 it is
+    (t s2 - (1 - t)) / ((1 - t)^2 + t^2 s2), the regression of x1 - x0 on x: Wiener's filter.
+
+    Parameters
+    ----------
+    variance : Tensor, [N, ...]
+        s2, above 0.
+    time : Tensor, [N]
+        t, from 0 (noise) to 1 (a brain).
+
+    Returns
+    -------
+    [N, ...]
+    """
+    t = time.to(variance).reshape(-1, *[1] * (variance.ndim - 1))
+    covariance = t * variance - (1 - t)
+    return covariance / ((1 - t) ** 2 + t**2 * variance)
 
 
 def continued(low: Tensor, taps: tuple[float, ...]) -> Tensor:

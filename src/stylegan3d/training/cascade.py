@@ -76,14 +76,16 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
     def measure(self, average: CascadeFlow, data: Examples, *, last: bool) -> dict[str, float]:
         """Error of the averaged network by time, on people set aside and on those learned from."""
         found = {}
+        size = self.settings.batch
         for training in (False, True):
+            # The same examples in every run: runs are compared by these figures.
+            examples = data.draw(np.random.default_rng(0), MEASURED, training=training)
             for when in TIMES:
-                rng = np.random.default_rng(self.settings.seed)
-                losses = []
-                for _ in range(max(1, MEASURED // self.settings.batch)):
-                    batch = data.draw(rng, self.settings.batch, training=training)
-                    times = np.full(self.settings.batch, when)
-                    losses.append(float(self._loss(average, batch, times, rng)))
+                rng, losses = np.random.default_rng(0), []
+                for first in range(0, MEASURED, size):
+                    batch = _some(examples, slice(first, first + size))
+                    count = len(batch[0])
+                    losses += [float(self._loss(average, batch, np.full(count, when), rng))] * count
                 found[f"error at {when:g}" + (", learned" if training else "")] = float(
                     np.mean(losses)
                 )
@@ -120,6 +122,12 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
 
 
 CascadeRun = Run[CascadeRecipe]
+
+
+def _some(examples: tuple[Tensor, Tensor, Tensor], rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Some of many examples; all may share their places."""
+    bands, seen, places = examples
+    return bands[rows], seen[rows], places if len(places) == 1 else places[rows]
 
 
 def _normal(rng: np.random.Generator, like: Tensor) -> Tensor:
