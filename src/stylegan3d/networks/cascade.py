@@ -268,16 +268,7 @@ class Cascade(nn.Module):
         x = self.layout.follow(layout, seen, _places(seen), steps, dtype=dtype, check=check)
         half = inverse_haar(self.layout.added(x, seen))
         near = reached((coarse > 2 * FLOOR[1] - 1).float())
-        box = box_of(near, even=True)
-        seen = continued(half, self.taps)
-        places = _places(seen)[:, :, *box]
-        inner = seen[:, :, *box]
-        x = self.fine.follow(fine[:, 1:, *box], inner, places, steps, dtype=dtype, check=check)
-        reach = F.interpolate(near[:, :, *box].float(), scale_factor=2, mode="nearest") > 0
-        found = torch.where(reach, floored(inverse_haar(self.fine.added(x, inner))), -1.0)
-        whole = torch.full_like(noise, -1.0).expand(len(coarse), -1, -1, -1, -1).clone()
-        whole[:, :, *(slice(2 * side.start, 2 * side.stop) for side in box)] = found
-        return whole
+        return refined(self.fine, half, near, fine[:, 1:], self.taps, steps, dtype, check)
 
     def own_noise(
         self,
@@ -315,6 +306,50 @@ class Cascade(nn.Module):
         fine[:, 1:, *box] = back(self.fine, beyond, near, places)
         fine[:, :1] = inverse_haar(layout / UNIT_NOISE)
         return inverse_haar(fine / UNIT_NOISE)
+
+
+def refined(
+    flow: CascadeFlow,
+    half: Tensor,
+    near: Tensor,
+    noise: Tensor,
+    taps: tuple[float, ...],
+    steps: int,
+    dtype: torch.dtype = torch.float32,
+    check: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Brains from images half as fine: their low band, and fine ones that a flow draws.
+
+    Parameters
+    ----------
+    flow : CascadeFlow
+        One that draws the fine bands.
+    half : Tensor
+        [N, 1, X, Y, Z] in [-1, 1]
+    near : Tensor
+        [N, 1, X, Y, Z] bool, where there may be something.
+    noise : Tensor
+        [1 or N, 7, X, Y, Z] standard normal.
+    taps : tuple of float
+        See `continued`.
+    steps, dtype, check : int, torch.dtype, callable
+        See `CascadeFlow.follow`.
+
+    Returns
+    -------
+    Tensor
+        [N, 1, 2 X, 2 Y, 2 Z] float32
+    """
+    box = box_of(near, even=True)
+    seen = continued(half, taps)
+    places, inner = _places(seen)[:, :, *box], seen[:, :, *box]
+    start = noise[:, :, *box].expand(len(half), -1, -1, -1, -1)
+    x = flow.follow(start, inner, places, steps, dtype=dtype, check=check)
+    reach = F.interpolate(near[:, :, *box].float(), scale_factor=2, mode="nearest") > 0
+    found = torch.where(reach, floored(inverse_haar(flow.added(x, inner))), -1.0)
+    whole = found.new_full((len(half), 1, *(2 * n for n in half.shape[2:])), -1.0)
+    whole[:, :, *(slice(2 * side.start, 2 * side.stop) for side in box)] = found
+    return whole
 
 
 def gaussian_gain(variance: Tensor, time: Tensor) -> Tensor:
