@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stylegan3d.networks.band_unet import BandUNet, places_on
 from stylegan3d.networks.config import Grid
-from stylegan3d.networks.flow import FLOOR, box_of, floored, gate_of, reached
+from stylegan3d.networks.flow import FLOOR, box_of, gate_of, reached, within
 from stylegan3d.networks.resampling import fine_bands, haar, inverse_haar
 
 # The low band and the fine ones of a coarse image in [-1, 1], to about unit size.
@@ -96,7 +96,7 @@ class CascadeFlow(BandUNet):
         shift, log_variance = answer.chunk(2, dim=1)
         variance = log_variance.clamp(*LOG_VARIANCE).exp()
         # Nothing is added until something is learned.
-        gain = gaussian_gain(variance, time) - gaussian_gain(torch.ones_like(variance), time)
+        gain = gaussian_gain(variance, time) - gaussian_gain(variance.new_ones(1, 1, 1, 1, 1), time)
         return shift + gain * x
 
     def follow(
@@ -345,11 +345,7 @@ def refined(
     places, inner = _places(seen)[:, :, *box], seen[:, :, *box]
     start = noise[:, :, *box].expand(len(half), -1, -1, -1, -1)
     x = flow.follow(start, inner, places, steps, dtype=dtype, check=check)
-    reach = F.interpolate(near[:, :, *box].float(), scale_factor=2, mode="nearest") > 0
-    found = torch.where(reach, floored(inverse_haar(flow.added(x, inner))), -1.0)
-    whole = found.new_full((len(half), 1, *(2 * n for n in half.shape[2:])), -1.0)
-    whole[:, :, *(slice(2 * side.start, 2 * side.stop) for side in box)] = found
-    return whole
+    return within(flow.added(x, inner), near, box)
 
 
 def gaussian_gain(variance: Tensor, time: Tensor) -> Tensor:

@@ -140,11 +140,7 @@ class Flow(BandUNet):
             time = bands.new_full((len(bands),), step / steps)
             with torch.autocast(image.device.type, dtype if low else None, enabled=low):
                 bands = bands + self.velocity(bands, time, places, check) / steps
-        near = F.interpolate(near[:, :, *box].to(bands), scale_factor=2, mode="nearest")
-        flowed = torch.where(near > 0, floored(inverse_haar(bands)), -1.0)
-        whole = torch.full_like(image, -1.0)
-        whole[:, :, *inner] = flowed
-        return whole
+        return within(bands, near, box)
 
 
 def gate_of(details: Tensor, spread: Tensor) -> Tensor:
@@ -222,6 +218,25 @@ def reached(low: Tensor) -> Tensor:
         size[axis], edge[axis] = 2 * REACH + 1, REACH
         low = F.max_pool3d(low, size, 1, edge)
     return low > 0
+
+
+def within(bands: Tensor, near: Tensor, box: tuple[slice, slice, slice]) -> Tensor:
+    """The image [N, 1, 2 X, 2 Y, 2 Z] of the bands in a box, -1 where nothing is near.
+
+    Parameters
+    ----------
+    bands : Tensor, [N, 8, x, y, z]
+        Haar bands in [-1, 1].
+    near : Tensor, [1 or N, 1, X, Y, Z]
+        Above 0 where there may be something, see `reached`.
+    box : tuple of slice
+        See `box_of`.
+    """
+    reach = F.interpolate(near[:, :, *box].float(), scale_factor=2, mode="nearest") > 0
+    found = torch.where(reach, floored(inverse_haar(bands)), -1.0)
+    whole = found.new_full((len(found), 1, *(2 * n for n in near.shape[2:])), -1.0)
+    whole[:, :, *(slice(2 * side.start, 2 * side.stop) for side in box)] = found
+    return whole
 
 
 def box_of(near: Tensor, *, even: bool = False) -> tuple[slice, slice, slice]:
