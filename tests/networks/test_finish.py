@@ -1,4 +1,4 @@
-"""The sigmoid of the details and the toe of the image."""
+"""The sigmoid of the details, the toe of the image, the curves after the flow."""
 
 import pytest
 import torch
@@ -6,7 +6,13 @@ import torch
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.anatomy_layers import build_synthesis
-from stylegan3d.networks.finish import LARGEST_GAIN, DetailTexture, Toe
+from stylegan3d.networks.finish import (
+    LARGEST_GAIN,
+    LARGEST_SIZE,
+    BandCurves,
+    DetailTexture,
+    Toe,
+)
 from stylegan3d.networks.resampling import haar, inverse_haar
 
 
@@ -107,3 +113,35 @@ def test_a_toe_is_used_at_every_level_and_details_reach_w():
 def test_parts_that_lack_what_they_work_on_are_refused(wrong):
     with pytest.raises(ModelError, match="architecture's"):
         AnatomyConfig(**wrong)
+
+
+def curves(**values):
+    made = BandCurves((0.05, 0.1))
+    for name, value in values.items():
+        getattr(made, name).copy_(torch.as_tensor(value))
+    return made
+
+
+def test_curves_change_nothing_until_they_are_fitted():
+    torch.testing.assert_close(curves()(details()), details())
+
+
+def test_a_curve_is_a_power_of_its_band():
+    bands = torch.zeros(1, 8, 1, 1, 3)
+    bands[0, 3, 0, 0] = torch.tensor([-0.2, 0.1, 0.4])
+    tail, gain, spread = torch.zeros(7), torch.ones(7), torch.ones(7)
+    tail[2], gain[2], spread[2] = 1.0, 3.0, 0.2
+    shaped = curves(tail=tail, gain=gain, spread=spread)(bands)
+    torch.testing.assert_close(shaped[0, 3, 0, 0], torch.tensor([-0.6, 0.15, 2.4]))
+    others = [k for k in range(8) if k != 3]
+    assert torch.equal(shaped[:, others], bands[:, others])
+    # Beyond what brains hold it is straight.
+    bands[0, 3, 0, 0] = torch.tensor([1.0, 2.0, 3.0]) * LARGEST_SIZE
+    shaped = curves(tail=tail, gain=gain, spread=spread)(bands)[0, 3, 0, 0]
+    torch.testing.assert_close(shaped / bands[0, 3, 0, 0], torch.full((3,), 3 * LARGEST_SIZE))
+
+
+def test_brightness_is_a_factor_above_the_background():
+    image = torch.rand(1, 1, 4, 4, 4) * 2 - 1
+    shaped = inverse_haar(curves(brightness=0.9)(haar(image)))
+    torch.testing.assert_close((shaped + 1) / 2, 0.9 * (image + 1) / 2)

@@ -65,6 +65,19 @@ def test_what_is_outside_is_exactly_nothing():
     torch.testing.assert_close(made[value > FLOOR[1]], dark[value > FLOOR[1]])
 
 
+def test_curves_finish_where_the_flow_leads():
+    made = flow(0.3)
+    curved = Flow((4, 6, 6), GRID, curves=True).requires_grad_(False)
+    curved.load_state_dict(made.state_dict(), strict=False)
+    torch.testing.assert_close(curved(image(), None, 2), made(image(), None, 2))
+    curved.curves.brightness.fill_(0.8)
+    curved.curves.ends.copy_(torch.tensor([0.86, 0.88]))
+    expected = (made(image(), None, 2) + 1) / 2 * 0.8
+    found = (curved(image(), None, 2) + 1) / 2
+    assert (found[expected < 0.86] == 0).all()
+    torch.testing.assert_close(found[expected > 0.88], expected[expected > 0.88])
+
+
 def test_far_from_the_brain_there_is_nothing():
     dark = torch.full((1, 1, *(2 * n for n in GRID)), -1.0)
     dark[:, :, 0, 0, 0] = 0.5
@@ -302,8 +315,9 @@ def test_its_gradient_reaches_w():
         {"flow_channels": (4, 4, 4), "flow_steps": 0},
         {"flow_channels": (4, 4, 4), "detail_basis": 0},
         {"flow_channels": (4, 4, 4), "head": "image"},
+        {"flow_curves": True},
     ],
 )
 def test_a_flow_that_cannot_be_is_refused(wrong):
-    with pytest.raises(ModelError, match="architecture's flow needs"):
+    with pytest.raises(ModelError, match=r"architecture's flow(_curves)? need"):
         AnatomyConfig(**(CONFIG | wrong))

@@ -12,13 +12,14 @@ from small_flow import SMALL
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.model.loading import load
+from stylegan3d.networks.flow import within
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
 from stylegan3d.training.flow import FlowRecipe, flow_of, start_of_run, train_flow
 from stylegan3d.training.flow_cubes import Cubes
-from stylegan3d.training.flow_export import export_with_flow
+from stylegan3d.training.flow_export import export_calibrated, export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.flow_ways import make_ways, straight_config
 from stylegan3d.training.options import FlowSettings
@@ -26,6 +27,7 @@ from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.stylegan import train
 
 pytestmark = pytest.mark.usefixtures("few_brains")
+ROUNDED = 0.03
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,10 @@ def test_the_exported_generator_ends_with_the_flow(pairs, generator, pack, tmp_p
     w = seed_latents(made, [0])
     w[:, :, -6:] *= 2  # details enough for all of it
     plain = generator.synthesis(w, "none")
-    expected = run.average(plain, None, 2)
+    curves = made.synthesis.flow.curves
+    low, high = curves.ends.tolist()
+    bands, near, box = run.average.followed(plain, None, 2)
+    expected = within(curves(bands), near, box, (low, high))
     # Exported weights are bfloat16.
     torch.testing.assert_close(made.synthesis(w, "none"), expected, rtol=0, atol=0.1)
     assert (expected - plain).abs().max() > 0.3
@@ -205,6 +210,15 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
     assert after["error at 0"] < 0.9 * before["error at 0"]
     made = export_with_flow(run, generator.folder, pack, tmp_path / "fast")
     assert made.config.flow_steps == 1
+    # Its curves are fitted with it, can be fitted anew, and are not what a next flow starts from.
+    assert made.config.flow_curves
+    again = export_calibrated(made.folder, pack, tmp_path / "again")
+    first, second = (g.synthesis.flow.curves for g in (made, again))
+    # The first are of the flow before its weights were rounded to bfloat16.
+    torch.testing.assert_close(second.state_dict(), first.state_dict(), rtol=ROUNDED, atol=ROUNDED)
+    assert flow_of(made).state.keys() == run.average.state_dict().keys()
+    with pytest.raises(ModelError, match="has no flow to calibrate"):
+        export_calibrated(generator.folder, pack, tmp_path / "none")
     with pytest.raises(ModelError, match="straightened flow itself"):
         make_ways(generator, run, pack, tmp_path / "other", count=2)
     wide = replace(config, channels=(16, 8, 8))

@@ -141,7 +141,9 @@ def _anatomy(card: dict[str, Any]) -> str:
     if network.get("deformation"):
         parts.append(f"a deformation by {network['deformation']} velocity fields")
     if network.get("flow_channels"):
-        parts.append(f"a rectified flow of {_steps(network['flow_steps'])} to realistic brains")
+        curves = ", calibrated to the training subjects" if network.get("flow_curves") else ""
+        steps = _steps(network["flow_steps"])
+        parts.append(f"a rectified flow of {steps} to realistic brains{curves}")
     if network.get("layout_channels"):
         steps = _steps(network["cascade_steps"])
         parts.append(f"a cascade of two flows from noise, {steps} each, for folds and texture")

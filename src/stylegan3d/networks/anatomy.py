@@ -93,7 +93,8 @@ class AnatomyNetwork(LeveledSynthesis):
             self.image_toe = Toe()
         if config.flow_channels:
             a, b, c = config.flow_channels
-            self.flow = Flow((a, b, c), grid).requires_grad_(False)
+            flow = Flow((a, b, c), grid, curves=config.flow_curves)
+            self.flow = flow.requires_grad_(False)
         if config.layout_channels:
             a, b, c = config.layout_channels
             d, e, f = config.fine_channels

@@ -60,6 +60,8 @@ class AnatomyConfig(GeneratorConfig):
         Three widths of the flow, see `flow.py`; () for none.
     flow_steps : int
         Number of steps along it.
+    flow_curves : bool
+        Whether curves finish its fine bands, see `finish.py`.
     layout_channels, fine_channels : tuple of int
         Three widths of each flow of a cascade, which generates folds and texture of random brains
         from noise, see `cascade.py`; () for none.
@@ -80,6 +82,7 @@ class AnatomyConfig(GeneratorConfig):
     deformation_level: int = 0
     flow_channels: tuple[int, ...] = ()
     flow_steps: int = 4
+    flow_curves: bool = False
     layout_channels: tuple[int, ...] = ()
     fine_channels: tuple[int, ...] = ()
     cascade_steps: int = 8
@@ -104,6 +107,8 @@ class AnatomyConfig(GeneratorConfig):
             raise ModelError("The architecture's toe needs a deformation, after which it comes.")
         if self.flow_channels:
             self._check_flow()
+        elif self.flow_curves:
+            raise ModelError("The architecture's flow_curves need a flow.")
         if self.layout_channels or self.fine_channels:
             self._check_cascade()
         if self.deformation and not 0 <= self.deformation_level < self.num_levels:

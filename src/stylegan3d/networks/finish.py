@@ -1,11 +1,16 @@
-"""Finishing of a linear model's image: saturated details and a toe.
+"""Finishing of an anatomy model's image: saturated details, a toe, and curves after the flow.
 
 Sums of many textures are Gaussian and sometimes darker or brighter than any tissue. So details are
 scaled to unit variance at each voxel and passed through a sigmoid, with a strength predicted from
 w. And the outline of an average brain is soft, unlike that of an extracted brain: a toe (the dark
 end of a tone curve) suppresses very dark values.
 
-The parameters are set by `training/calibration.py`, not by training.
+What a flow has learned by least squares is a little too smooth: the finest bands are too weak and
+too evenly distributed, and brains end in a faint margin. Curves applied to each band match both to
+subjects.
+
+The parameters are set by `training/calibration.py` and `training/flow_calibration.py`, not by
+training.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from stylegan3d.networks.resampling import haar, inverse_haar
 
 # Limits the contrast of extreme edits.
 LARGEST_GAIN = 2.0
+# Between these, in units of a band's spread, its curve is a power; beyond them it is straight.
+LEAST_SIZE, LARGEST_SIZE = 1e-3, 8.0
 
 
 class DetailTexture(nn.Module):
@@ -91,3 +98,46 @@ class Toe(nn.Module):
         value = (image + 1) / 2
         t = ((value - low) / (high - low)).clamp(0, 1)
         return value * (t * t * (3 - 2 * t)) * 2 - 1
+
+
+class BandCurves(nn.Module):
+    """A curve for each fine Haar band of a flow's image, its brightness and its darkest end.
+
+    x -> gain x |x / spread|^tail for each fine band: a positive tail makes weak values weaker and
+    strong ones stronger, as edges between tissues are. Such curves match marginal distributions of
+    bands (Heeger, Bergen 1995, "Pyramid-based texture analysis/synthesis").
+
+    Attributes
+    ----------
+    gain, tail, spread : Tensor, shape (7,)
+        As above; `spread` is the root mean square of each band, of an image in [-1, 1].
+    brightness : Tensor
+        Factor for intensities above the background.
+    ends : Tensor, shape (2,)
+        Intensities in [0, 1] of a toe: zero below the first, unchanged above the second.
+    """
+
+    gain: Tensor
+    tail: Tensor
+    spread: Tensor
+    brightness: Tensor
+    ends: Tensor
+
+    def __init__(self, ends: tuple[float, float]) -> None:
+        super().__init__()
+        self.register_buffer("gain", torch.ones(7))
+        self.register_buffer("tail", torch.zeros(7))
+        self.register_buffer("spread", torch.ones(7))
+        self.register_buffer("brightness", torch.ones(()))
+        self.register_buffer("ends", torch.tensor(ends))
+
+    def forward(self, bands: Tensor) -> Tensor:
+        """Haar bands [N, 8, X, Y, Z] of an image in [-1, 1]."""
+        low = (bands[:, :1] + 1) * self.brightness - 1
+        fine = bands[:, 1:]
+        gain, tail, spread = (
+            per_band[None, :, None, None, None]
+            for per_band in (self.gain * self.brightness, self.tail, self.spread)
+        )
+        size = (fine.abs() / spread).clamp(LEAST_SIZE, LARGEST_SIZE)
+        return torch.cat([low, fine * gain * size**tail], dim=1)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from stylegan3d.networks.band_unet import BandUNet, places_on
 from stylegan3d.networks.config import FLOW_UNIT, Grid
+from stylegan3d.networks.finish import BandCurves
 from stylegan3d.networks.resampling import haar, inverse_haar
 
 # Gains for unit variance: mean of a block, its seven fine bands, velocities.
@@ -46,6 +47,8 @@ class Flow(BandUNet):
         Feature channels on the bands' grid, its half and its quarter.
     grid : Grid
         Grid of the bands.
+    curves : bool
+        Whether curves finish the result.
 
     Attributes
     ----------
@@ -55,18 +58,21 @@ class Flow(BandUNet):
         Its standard deviation, in intensities of [-1, 1].
     spread : Tensor
         Root mean square of the details' weights among random brains.
+    curves : BandCurves or None
+        Applied to the result, see `finish.py`.
     """
 
     noise: Tensor
     noise_strength: Tensor
     spread: Tensor
 
-    def __init__(self, channels: tuple[int, int, int], grid: Grid) -> None:
+    def __init__(self, channels: tuple[int, int, int], grid: Grid, *, curves: bool = False) -> None:
         super().__init__(8 + 3, 8, channels)
         x, y, z = (2 * n for n in grid)
         self.register_buffer("noise", torch.randn(1, 1, x, y, z))
         self.register_buffer("noise_strength", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
+        self.curves = BandCurves(FLOOR) if curves else None
 
     def gate(self, details: Tensor) -> Tensor:
         """Gate of the flow, see `gate_of`."""
@@ -127,6 +133,28 @@ class Flow(BandUNet):
         -------
         Tensor, shape (N, 1, X, Y, Z), float32
         """
+        bands, near, box = self.followed(image, noise, steps, dtype, check)
+        if self.curves is None:
+            return within(bands, near, box)
+        low, high = self.curves.ends.tolist()
+        return within(self.curves(bands), near, box, (low, high))
+
+    def followed(
+        self,
+        image: Tensor,
+        noise: Tensor | None,
+        steps: int,
+        dtype: torch.dtype = torch.float32,
+        check: Callable[[], None] = lambda: None,
+    ) -> tuple[Tensor, Tensor, tuple[slice, slice, slice]]:
+        """Where the flow leads, before curves and outline; parameters as of `forward`.
+
+        Returns
+        -------
+        tuple
+            Haar bands in [-1, 1] within a box, where the linear model's brain is near, and the box;
+            see `within`.
+        """
         near = _near(image)
         box = box_of(near)
         inner = tuple(slice(2 * side.start, 2 * side.stop) for side in box)
@@ -140,7 +168,7 @@ class Flow(BandUNet):
             time = bands.new_full((len(bands),), step / steps)
             with torch.autocast(image.device.type, dtype if low else None, enabled=low):
                 bands = bands + self.velocity(bands, time, places, check) / steps
-        return within(bands, near, box)
+        return bands, near, box
 
 
 def gate_of(details: Tensor, spread: Tensor) -> Tensor:
@@ -220,7 +248,12 @@ def reached(low: Tensor) -> Tensor:
     return low > 0
 
 
-def within(bands: Tensor, near: Tensor, box: tuple[slice, slice, slice]) -> Tensor:
+def within(
+    bands: Tensor,
+    near: Tensor,
+    box: tuple[slice, slice, slice],
+    ends: tuple[float, float] = FLOOR,
+) -> Tensor:
     """The image [N, 1, 2 X, 2 Y, 2 Z] of the bands in a box, -1 where nothing is near.
 
     Parameters
@@ -231,9 +264,11 @@ def within(bands: Tensor, near: Tensor, box: tuple[slice, slice, slice]) -> Tens
         Above 0 where there may be something, see `reached`.
     box : tuple of slice
         See `box_of`.
+    ends : tuple of float
+        See `floored`.
     """
     reach = F.interpolate(near[:, :, *box].float(), scale_factor=2, mode="nearest") > 0
-    found = torch.where(reach, floored(inverse_haar(bands)), -1.0)
+    found = torch.where(reach, floored(inverse_haar(bands), ends), -1.0)
     whole = found.new_full((len(found), 1, *(2 * n for n in near.shape[2:])), -1.0)
     whole[:, :, *(slice(2 * side.start, 2 * side.stop) for side in box)] = found
     return whole
@@ -264,8 +299,16 @@ def box_of(near: Tensor, *, even: bool = False) -> tuple[slice, slice, slice]:
     return x, y, z
 
 
-def floored(image: Tensor) -> Tensor:
-    """Nothing where there is next to nothing: outside of subjects' brains there is exactly none."""
-    value, (low, high) = (image + 1) / 2, FLOOR
+def floored(image: Tensor, ends: tuple[float, float] = FLOOR) -> Tensor:
+    """Nothing where there is next to nothing: outside of subjects' brains there is exactly none.
+
+    Parameters
+    ----------
+    image : Tensor
+        In [-1, 1].
+    ends : tuple of float
+        Intensities in [0, 1]: zero below the first, unchanged above the second.
+    """
+    value, (low, high) = (image + 1) / 2, ends
     t = ((value - low) / (high - low)).clamp(0, 1)
     return value * (t * t * (3 - 2 * t)) * 2 - 1

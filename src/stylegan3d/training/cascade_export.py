@@ -75,6 +75,7 @@ def export_with_cascade(
     config = replace(
         anatomy_network(generator).config,
         flow_channels=(),
+        flow_curves=False,
         layout_channels=layout.recipe.settings.channels,
         fine_channels=fine.recipe.settings.channels,
         cascade_steps=steps,

@@ -215,7 +215,9 @@ def flow_of(generator: Generator) -> Start | None:
         return None
     x, y, z = (n // 2 for n in generator.shape)
     known = generator.card["training"].get("flow", {})
-    return Start(flow.channels, (x, y, z), flow.state_dict(), known)
+    # Curves belong to the finished flow: a new one gets its own.
+    state = {k: v for k, v in flow.state_dict().items() if not k.startswith("curves.")}
+    return Start(flow.channels, (x, y, z), state, known)
 
 
 def start_of(source: str | Path) -> Start | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
+from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun, learned
+from stylegan3d.training.flow_calibration import calibrate_flow
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS
 
 FLOW, CASCADE = "synthesis.flow.", "synthesis.cascade."
@@ -36,6 +40,8 @@ def export_with_flow(
     overwrite: bool = False,
 ) -> Generator:
     """Export a generator with this flow, recompute its directions and evaluate it again.
+
+    The flow of an anatomy model is calibrated, see `flow_calibration.py`.
 
     Parameters
     ----------
@@ -78,13 +84,71 @@ def export_with_flow(
             before,
             flow_channels=settings.channels,
             flow_steps=steps,
+            flow_curves=False,
             layout_channels=(),
             fine_channels=(),
         )
-        prefix, plan = FLOW, {"generator": config.to_dict()}
         state["spread"].fill_(details_spread(generator))
+        prefix, plan = FLOW, {}
+        generator = _with_flow(generator, config, state)
+        config, curves = _calibrated(generator, pack)
+        state |= curves
+        plan = {"generator": config.to_dict()}
     new = {f"{prefix}{k}": v for k, v in state.items()}
     return ending_anew(files, folder, pack, out, plan, {"flow": learned(run)}, new, overwrite)
+
+
+def export_calibrated(
+    folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
+) -> Generator:
+    """Export an anatomy model whose flow is calibrated (anew), see `flow_calibration.py`.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder of the generator.
+    pack : Pack
+        The data set it was trained on.
+    out : path-like
+        Output folder; may be the same.
+
+    Returns
+    -------
+    Generator
+        The new generator. Its hash differs: latents of the old one do not fit.
+
+    Raises
+    ------
+    ModelError
+        If it has no flow.
+    """
+    out = Path(out)
+    check_target(out, overwrite)
+    generator, files = load(folder, device="cpu"), read_folder(Path(folder))
+    config, curves = _calibrated(generator, pack)
+    flow = {k.removeprefix(FLOW): v for k, v in files.tensors.items() if k.startswith(FLOW)}
+    new = {f"{FLOW}{k}": v for k, v in (flow | curves).items()}
+    plan, training = {"generator": config.to_dict()}, {"flow": files.card["training"].get("flow")}
+    return ending_anew(files, folder, pack, out, plan, training, new, overwrite)
+
+
+def _with_flow(generator: Generator, config: AnatomyConfig, flow: dict[str, Tensor]) -> Generator:
+    """The generator with a flow of these tensors."""
+    synthesis = build_synthesis(config)
+    before = anatomy_network(generator).state_dict()
+    known = {k: v for k, v in before.items() if not k.startswith(("flow.", "cascade."))}
+    synthesis.load_state_dict(known | {f"flow.{k}": v for k, v in flow.items()})
+    flowing = copy.copy(generator)
+    flowing.config, flowing.synthesis = config, synthesis.eval().requires_grad_(False)
+    return flowing
+
+
+def _calibrated(generator: Generator, pack: Pack) -> tuple[AnatomyConfig, dict[str, Tensor]]:
+    """Configuration with curves, and their tensors by their names in the flow."""
+    network = calibrate_flow(generator, pack)
+    curves = network.flow.curves
+    assert curves is not None
+    return network.config, {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
 
 
 def ending_anew(

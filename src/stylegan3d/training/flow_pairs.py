@@ -189,7 +189,9 @@ def without_flow(generator: Generator) -> Generator:
     network = anatomy_network(generator)
     if network.last_flow is None:
         return generator
-    config = replace(network.config, flow_channels=(), layout_channels=(), fine_channels=())
+    config = replace(
+        network.config, flow_channels=(), flow_curves=False, layout_channels=(), fine_channels=()
+    )
     synthesis = build_synthesis(config).to(generator.device)
     # The remaining tensors are those of the flow.
     synthesis.load_state_dict(network.state_dict(), strict=False)
