@@ -17,6 +17,7 @@ from stylegan3d.networks import flow as flows
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_layers import LayeredAnatomy
 from stylegan3d.networks.deformation import exponential, warp
+from stylegan3d.networks.finish import toed
 from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisLayer, SynthesisNetwork, ToRGB
@@ -139,8 +140,11 @@ def flowed(flow: flows.Flow, image: Tensor, steps: int) -> Tensor:
     places = band_unet.places_on(near.shape[2:], image.device)[:, :, *box]
     for step in range(steps):
         bands = bands + velocity(flow, bands, step / steps, places) / steps
+    ends = flows.FLOOR
+    if flow.curves is not None:
+        bands, ends = flow.curves(bands), flow.curves.ends
     made = torch.full_like(image, -1.0)
-    made[:, :, *inner] = flows.floored(inverse_haar(bands))
+    made[:, :, *inner] = toed(inverse_haar(bands), *ends)
     return torch.where(F.interpolate(near.float(), scale_factor=2) > 0, made, -1.0)
 
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tolerances import FLOAT32
+
+from stylegan3d.networks.flow import Flow
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 X = torch.linspace(-1, 1, 100)
@@ -38,6 +41,21 @@ def test_the_naive_pass_has_to_make_the_networks_image(
     with pytest.raises(SystemExit, match="the naive image: the results differ"):
         speed.measure("bundled", 1, False)
     assert "ratio" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("curves", [False, True], ids=["plain", "with curves"])
+def test_the_naive_flow_is_the_networks(benchmark, curves):
+    torch.manual_seed(0)
+    flow = Flow((4, 6, 6), (6, 8, 6), curves=curves).requires_grad_(False)
+    flow.noise_strength.fill_(0.1)
+    flow.head.bias.fill_(0.2)
+    if curves:
+        flow.curves.gain.fill_(1.3)
+        flow.curves.tail.fill_(0.2)
+        flow.curves.ends.copy_(torch.tensor([0.4, 0.6]))
+    image = torch.rand(1, 1, 12, 16, 12) * 2 - 1
+    naive = benchmark("_naive").flowed(flow, image, 2)
+    torch.testing.assert_close(naive, flow(image, flow.noise, 2), rtol=0, atol=FLOAT32)
 
 
 def test_a_faster_precision_has_to_find_nearly_the_same_labels(benchmark, monkeypatch):

@@ -94,10 +94,14 @@ class Toe(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """An image in [-1, 1], of any shape."""
-        low, high = self.ends.unbind()
-        value = (image + 1) / 2
-        t = ((value - low) / (high - low)).clamp(0, 1)
-        return value * (t * t * (3 - 2 * t)) * 2 - 1
+        return toed(image, *self.ends.unbind())
+
+
+def toed(image: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    """An image in [-1, 1] after a toe between two intensities in [0, 1], see `Toe`."""
+    value = (image + 1) / 2
+    t = ((value - low) / (high - low)).clamp(0, 1)
+    return value * (t * t * (3 - 2 * t)) * 2 - 1
 
 
 class BandCurves(nn.Module):

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from stylegan3d.networks.band_unet import BandUNet, places_on
 from stylegan3d.networks.config import FLOW_UNIT, Grid
-from stylegan3d.networks.finish import BandCurves
+from stylegan3d.networks.finish import BandCurves, toed
 from stylegan3d.networks.resampling import haar, inverse_haar
 
 # Gains for unit variance: mean of a block, its seven fine bands, velocities.
 LOW_GAIN, FINE_GAIN, VELOCITY_GAIN = 2.0, 10.0, 15.0
-# Intensities in [0, 1]: zero below the first, unchanged above the second.
+# Ends of a toe: outside of subjects' brains there is exactly nothing.
 FLOOR = (0.01, 0.03)
 # Maximum extension of a brain beyond that of the linear model, in voxels of the bands' grid.
 REACH = 2
@@ -265,10 +265,10 @@ def within(
     box : tuple of slice
         See `box_of`.
     ends : tuple of float
-        See `floored`.
+        Of a toe, intensities in [0, 1], see `finish.toed`.
     """
     reach = F.interpolate(near[:, :, *box].float(), scale_factor=2, mode="nearest") > 0
-    found = torch.where(reach, floored(inverse_haar(bands), ends), -1.0)
+    found = torch.where(reach, toed(inverse_haar(bands), *ends), -1.0)
     whole = found.new_full((len(found), 1, *(2 * n for n in near.shape[2:])), -1.0)
     whole[:, :, *(slice(2 * side.start, 2 * side.stop) for side in box)] = found
     return whole
@@ -297,18 +297,3 @@ def box_of(near: Tensor, *, even: bool = False) -> tuple[slice, slice, slice]:
         sides.append(slice(int(found[0]) // FLOW_UNIT * FLOW_UNIT, end))
     x, y, z = sides
     return x, y, z
-
-
-def floored(image: Tensor, ends: tuple[float, float] = FLOOR) -> Tensor:
-    """Nothing where there is next to nothing: outside of subjects' brains there is exactly none.
-
-    Parameters
-    ----------
-    image : Tensor
-        In [-1, 1].
-    ends : tuple of float
-        Intensities in [0, 1]: zero below the first, unchanged above the second.
-    """
-    value, (low, high) = (image + 1) / 2, ends
-    t = ((value - low) / (high - low)).clamp(0, 1)
-    return value * (t * t * (3 - 2 * t)) * 2 - 1

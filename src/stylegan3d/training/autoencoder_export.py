@@ -157,7 +157,8 @@ def toe_ends(network: Autoencoder, pack: Pack) -> Tensor:
         made.append(to_display(network.decode(network.encode(volume)[0]))[0])
     pairs = list(zip(made, people, strict=True))
     errors = [
-        np.mean([np.square(toed(one, end) - true).mean() for one, true in pairs]) for end in TOES
+        np.mean([np.square(toed(one, end / 2, end) - true).mean() for one, true in pairs])
+        for end in TOES
     ]
     best = float(TOES[int(np.argmin(errors))])
     return torch.tensor([best / 2, best] if best else [-1.0, 0.0])

@@ -172,14 +172,14 @@ def find_toe(made: Iterable[np.ndarray], people: Iterable[np.ndarray]) -> tuple[
     """
     real = np.mean([v[_beside(v)].mean() for v in people])
     shells = [v[_beside(v)] for v in made]
-    darkness = [np.mean([toed(shell, end).mean() for shell in shells]) for end in TOES]
+    darkness = [np.mean([toed(shell, end / 2, end).mean() for shell in shells]) for end in TOES]
     best = float(TOES[int(np.argmin(np.abs(np.array(darkness) - real)))])
     return (best / 2, best) if best else (-1.0, 0.0)
 
 
-def toed(values: np.ndarray, end: float) -> np.ndarray:
-    """Intensities after a toe that ends at `end`."""
-    t = np.clip((values - end / 2) / max(end / 2, 1e-6), 0, 1)
+def toed(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Intensities after a toe: 0 below `low`, unchanged above `high`."""
+    t = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
     return values * t * t * (3 - 2 * t)
 
 

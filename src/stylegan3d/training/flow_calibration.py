@@ -30,6 +30,7 @@ from stylegan3d.networks.finish import BandCurves
 from stylegan3d.networks.flow import within
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.training.calibration import toed
 from stylegan3d.training.flow_pairs import without_flow
 
 # Random brains, with seeds outside the usual range. The strength of their fine bands varies by 13 %
@@ -76,7 +77,6 @@ def calibrate_flow(generator: Generator, pack: Pack) -> AnatomyNetwork:
     network = network.to(generator.device).eval().requires_grad_(False)
     curves = network.flow.curves
     assert curves is not None
-    curves.load_state_dict(BandCurves((0.0, 1.0)).state_dict())
     rows = pack.indices("train")
     people = (haar(_image(pack.volumes[row]).to(generator.device)) for row in rows)
     made = list(_drawn(generator, network))
@@ -166,10 +166,7 @@ def find_outline(made: Iterable[np.ndarray], people: Iterable[np.ndarray]) -> tu
     best, least = (0.0, 0.0), np.inf
     for low in BEGINNINGS:
         for width in WIDTHS:
-            found = []
-            for values in dark:
-                t = np.clip((values - low) / width, 0, 1)
-                found.append(_darkest(values * t * t * (3 - 2 * t)))
+            found = [_darkest(toed(values, low, low + width)) for values in dark]
             missed = float(np.abs(np.mean(found, axis=0) - wanted).sum())
             if missed < least:
                 best, least = (float(low), float(low + width)), missed
