@@ -137,9 +137,8 @@ class People:
     def _values(self, volumes: np.ndarray) -> np.ndarray:
         return volumes[:, self.mask].astype(np.float32) / 255
 
-    def compare(self, state: TrainState) -> dict[str, float]:
-        """Figures of as many random brains as there are in a half."""
-        made = np.concatenate(list(_random_brains(state, len(self.first))))
+    def compare(self, made: np.ndarray) -> dict[str, float]:
+        """Figures of random brains, uint8 [n, X, Y, Z], as many as there are in a half."""
         found = self.components.transform(self._values(made))
         return {
             "frechet": frechet_distance(found, self.first) / self.baseline,
@@ -149,8 +148,8 @@ class People:
 
 
 @torch.no_grad()
-def _random_brains(state: TrainState, count: int) -> Iterator[np.ndarray]:
-    """uint8 [1, X, Y, Z] each, the same latents each time."""
+def random_brains(state: TrainState, count: int) -> Iterator[np.ndarray]:
+    """uint8 [1, X, Y, Z] each, the same latents each time, one noise for all."""
     network = state.config.generator
     z = torch.randn(count, network.z_dim, generator=torch.Generator().manual_seed(1))
     for row in state.averages["mapping"](z).split(1):
@@ -208,7 +207,8 @@ def _run(
         shutil.copytree(shared, own, dirs_exist_ok=True)
     resume = (folder / "checkpoint.pt").is_file()
     state = train(pack.path, folder, config, device="cpu", resume=resume)
-    values = monitor.measure(state) | people.compare(state)
+    made = np.concatenate(list(random_brains(state, len(people.first))))
+    values = monitor.measure(state) | people.compare(made)
     return [values[column] for column in COLUMNS]
 
 

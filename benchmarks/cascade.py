@@ -22,21 +22,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from _shape import packed, soft, softened, told
 
 from stylegan3d.dataset.pack import Pack, load_pack
 from stylegan3d.evaluation.store import Store
-from stylegan3d.geometry.intensity import as_packed, to_display, unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
-from stylegan3d.metrics.cross_validation import classify_by_measures
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.networks.band_unet import places_on
-from stylegan3d.networks.cascade import UNIT_NOISE, Cascade, continued
+from stylegan3d.networks.cascade import UNIT_NOISE, Cascade
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.cascade import CascadeRecipe, CascadeRun
@@ -81,23 +80,11 @@ class Drawing:
         x = haar(haar(self.cascade.styled(details, noise))[:, :1]) * UNIT_NOISE**2
         places = places_on(seen.shape[2:], seen.device)
         x = layout.follow(x, seen, places, self.steps, dtype=DTYPE)
-        return self.soft(inverse_haar(layout.added(x, seen)))
-
-    def soft(self, half: Tensor) -> np.ndarray:
-        """An image at half resolution, continued to the full one."""
-        return packed(inverse_haar(continued(half, self.cascade.taps)))
+        return soft(inverse_haar(layout.added(x, seen)), self.cascade.taps)
 
     def as_judged(self, volume: np.ndarray) -> np.ndarray:
         """A person or a brain of the model as it is, as far as is judged."""
-        if self.whole:
-            return volume
-        image = torch.from_numpy(volume.astype(np.float32))[None, None] / 127.5 - 1
-        return self.soft(haar(image)[:, :1])
-
-
-def packed(volume: Tensor) -> np.ndarray:
-    """uint8 as in a pack, of [1, 1, X, Y, Z] in [-1, 1]."""
-    return as_packed(to_display(volume)[0])
+        return volume if self.whole else softened(volume, self.cascade.taps)
 
 
 def rows_of(drawing: Drawing, volumes: Any, pack: Pack) -> np.ndarray:
@@ -174,34 +161,11 @@ def main() -> None:
             ("as it is", RandomBrains(generator, range(wanted.brains))),
         )
     )
-    order = np.random.default_rng(0).permutation(len(training))
-    some, others = training[order[: wanted.brains]], training[order[wanted.brains :]]
-    pairs = {
-        "cascade from training people": (made, some),
-        "cascade from held-out people": (made, held_out),
-        "model as it is from training people": (as_it_is, some),
-        "model as it is from held-out people": (as_it_is, held_out),
-        "training people from each other": (some, others),
-    }
-    deviation = training.std(axis=0)
-    shifts = {
-        name: (rows.mean(axis=0) - training.mean(axis=0)) / deviation
-        for name, rows in (("cascade", made), ("as it is", as_it_is), ("held-out", held_out))
-    }
-    report = {
+    report: dict[str, Any] = {
         "steps": [run.steps for run in runs if run is not None],
         "brains": wanted.brains,
-        "told": {
-            name: {
-                k: np.round(v, 3).tolist() for k, v in classify_by_measures(a, b).to_dict().items()
-            }
-            for name, (a, b) in pairs.items()
-        },
-        "shifts": {
-            key: {name: round(float(shift[k]), 2) for name, shift in shifts.items()}
-            for k, key in enumerate(TISSUE_SHAPE)
-        },
     }
+    report |= told({"cascade": made, "model as it is": as_it_is}, training, held_out)
     report["known of people"] = {
         split: known_of(drawing, pack, pack.indices(split)) for split in ("train", "validation")
     }

@@ -34,6 +34,7 @@ from stylegan3d.training.start import set_gaussian, start_from_data
 from stylegan3d.training.state import CHECKPOINT, TrainState
 from stylegan3d.training.stylegan import train
 from stylegan3d.training.warm_start import (
+    at_once,
     fit_mapping,
     latents_of,
     level_at,
@@ -41,6 +42,7 @@ from stylegan3d.training.warm_start import (
 )
 
 SHAPE = (20, 28, 24)
+PLAIN = GeneratorConfig(channels=(8, 6), z_dim=8, w_dim=8, head="haar", mapping_linear_output=True)
 
 
 def short(**changes) -> TrainConfig:
@@ -99,6 +101,38 @@ def test_training_starts_at_the_linear_model(pack):
     torch.testing.assert_close(state.mapping(z), unit, atol=LAYERS, rtol=0)
     averages = {f"{n}.{k}": v for n, m in state.averages.items() for k, v in m.state_dict().items()}
     assert torch.equal(averages["mapping.layers.0.weight"], state.mapping.layers[0].weight)
+
+
+def test_the_encoder_of_a_plain_stylegan_starts_at_the_principal_components(pack):
+    """Its latents are whitened, so that random brains are spread over what subjects differ in."""
+    config = short(
+        generator=PLAIN, encoder=EncoderConfig(channels=(8, 6), w_dim=8, num_layers=4, linear=6)
+    )
+    state = TrainState(config, torch.device("cpu"))
+    start_from_data(state, pack)
+    volumes = fixed_volumes(pack, "train")
+    both = torch.cat([volumes, volumes.flip(2)])
+    w = state.encoder(both)[:, 0].detach()
+    torch.testing.assert_close(w.mean(dim=0), torch.zeros(8), atol=LAYERS, rtol=0)
+    covariance = w.T @ w / len(w)
+    expected = torch.diag(torch.tensor([1.0] * 6 + [0.0] * 2))
+    torch.testing.assert_close(covariance, expected, atol=LAYERS, rtol=0)
+
+
+def test_small_volumes_are_synthesised_together_on_a_cpu_and_alike(pack, monkeypatch):
+    assert at_once(torch.device("cpu"), brain_2mm().generator, 8) == 1
+    assert at_once(torch.device("cpu"), PRESETS["stylegan-4mm"]().generator, 16) == 8
+    assert at_once(torch.device("cuda"), brain_2mm().generator, 8) == 8
+    config = short(generator_lr=0.02, coarse_images=0)
+    real = fixed_volumes(pack, "train")[:4]
+    found = []
+    for cached in (warm_start.CACHED_VOXELS, 1):
+        monkeypatch.setattr(warm_start, "CACHED_VOXELS", cached)
+        state = TrainState(config, torch.device("cpu"))
+        start_from_data(state, pack)
+        found.append(reconstruction_step(state, real, torch.float32)["reconstruction"])
+    assert at_once(torch.device("cpu"), config.generator, 4) == 1
+    assert found[0] == pytest.approx(found[1], abs=FLOAT32)
 
 
 def test_coarse_levels_come_first():
@@ -239,11 +273,8 @@ def test_export_gives_a_generator_with_a_card(pack, tmp_path):
 
 
 def test_a_plain_stylegan_trains_goes_on_and_is_exported_as_one(pack, tmp_path):
-    settings = GeneratorConfig(
-        channels=(8, 6), z_dim=8, w_dim=8, head="haar", mapping_linear_output=True
-    )
     config = short(
-        generator=settings,
+        generator=PLAIN,
         encoder=EncoderConfig(channels=(8, 6), w_dim=8, num_layers=4),
         warm_start_images=8,
         coarse_images=0,

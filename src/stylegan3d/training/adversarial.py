@@ -176,7 +176,7 @@ def _pyramid(
     config = state.config
     grids = [m.shape[1:] for m in state.synthesis.noise_maps("fixed") if m is not None]
     made = []
-    step = at_once(state.device, len(rows))
+    step = at_once(state.device, config.generator, len(rows))
     for start in range(0, len(rows), step):
         some = slice(start, start + step)
         place = (config.seed, state.steps, Purpose.NOISE, samples[some])
@@ -197,7 +197,8 @@ def _path_length_gradient(state: TrainState, part: Part, dtype: torch.dtype, log
     weight = config.path_length_weight * config.path_length_interval * config.adversarial_weight
     groups = config.batch // config.group
     firsts = part.samples[:: config.group]
-    for some in np.split(firsts, range(1, len(firsts))):
+    step = at_once(state.device, config.generator, len(firsts))
+    for some in np.split(firsts, range(step, len(firsts), step)):
         rows, _, _ = random_rows(state, some, Purpose.PATH_LATENT)
         rows = rows.detach().requires_grad_(True)
         volume = _whole(_pyramid(state, rows, some, dtype)[-1], config.generator)

@@ -45,6 +45,8 @@ def start_from_data(state: TrainState, pack: Pack) -> None:
             state.anatomy.image_const.copy_(const[0])
         if generator.image_basis:
             _start_basis(state, pack, generator)
+    elif state.config.encoder.linear:
+        _start_encoder(state, *_low_components(state, pack, state.config.encoder.linear))
     unit = torch.eye(generator.w_dim)
     set_gaussian(state.mapping, torch.zeros(generator.w_dim), unit)
     state.start_averages()
@@ -61,10 +63,24 @@ def scale_layers(state: TrainState, share: float) -> None:
 def _start_basis(state: TrainState, pack: Pack, config: AnatomyConfig) -> None:
     """Principal components of the volumes, at the basis' resolution."""
     count, grid = config.image_basis, config.grid(config.num_levels - 1)
-    components, deviations, center = principal_components(pack, grid, count, state.config.mirror)
+    components, deviations, center = _low_components(state, pack, count)
     basis = components * deviations[:, None]
     whole = state.anatomy.image_basis.inside.new_ones(grid)
     state.anatomy.image_basis.set_fields(basis.reshape(count, -1, *grid), whole)
+    _start_encoder(state, components, deviations, center)
+
+
+def _low_components(state: TrainState, pack: Pack, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`principal_components` on the grid of the finest feature maps."""
+    generator = state.config.generator
+    grid = generator.grid(generator.num_levels - 1)
+    return principal_components(pack, grid, count, state.config.mirror)
+
+
+def _start_encoder(
+    state: TrainState, components: Tensor, deviations: Tensor, center: Tensor
+) -> None:
+    """Whitened scores of the principal components, to which the layers add nothing yet."""
     assert isinstance(state.encoder, Encoder)
     linear = state.encoder.linear
     weight = components / deviations[:, None]
