@@ -13,13 +13,15 @@ from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.model.loading import load
 from stylegan3d.networks.flow import within
+from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.training import marginals
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
 from stylegan3d.training.flow import FlowRecipe, flow_of, start_of_run, train_flow
 from stylegan3d.training.flow_cubes import Cubes
-from stylegan3d.training.flow_export import export_calibrated, export_with_flow
+from stylegan3d.training.flow_export import export_calibrated, export_with_flow, uncurved
 from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.flow_ways import make_ways, straight_config
 from stylegan3d.training.options import FlowSettings
@@ -224,6 +226,32 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
     wide = replace(config, channels=(16, 8, 8))
     with pytest.raises(ModelError, match="other widths"):
         FlowRecipe.of(ways, wide, start_of_run(teacher))
+
+
+def test_sizes_are_calibrated_with_the_flow_where_subjects_are_enough(
+    generator, pairs, pack, tmp_path, monkeypatch
+):
+    run = train_flow(pairs, tmp_path / "flow", FlowSettings(steps=2, **SMALL))
+    plain = export_with_flow(run, generator.folder, pack, tmp_path / "plain")
+    assert plain.config.size_curves == 0  # there are eight subjects
+    monkeypatch.setattr(marginals, "FEWEST", 4)
+    monkeypatch.setattr(marginals, "BRAINS", 12)
+    # Phantoms have no ventricles, and are too dark for the head size of directions.
+    monkeypatch.setattr(marginals, "sizes_of", lambda v, _: [float((v > 25).sum()), np.nan])
+    sized = export_with_flow(run, generator.folder, pack, tmp_path / "sized")
+    assert sized.config.size_curves == 1
+    assert isinstance(sized.mapping, MappingNetwork)
+    w, before = (seed_latents(g, range(30)) for g in (sized, plain))
+    assert not torch.allclose(w, before)
+    assert torch.equal(uncurved(sized.mapping)(torch.eye(16)), plain.mapping(torch.eye(16)))
+    # Fitted anew they are the same; they are not fitted to what they have moved already.
+    again = export_calibrated(sized.folder, pack, tmp_path / "again")
+    first, second = (g.mapping.curves.state_dict() for g in (sized, again))
+    torch.testing.assert_close(second, first, rtol=ROUNDED, atol=ROUNDED)
+    monkeypatch.setattr(marginals, "FEWEST", 50)
+    none = export_calibrated(sized.folder, pack, tmp_path / "none")
+    assert none.config.size_curves == 0
+    torch.testing.assert_close(seed_latents(none, range(30)), before)
 
 
 def test_the_program_trains_both_and_says_what_is_wrong(

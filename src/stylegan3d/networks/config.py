@@ -48,6 +48,8 @@ class GeneratorConfig:
         mean.
     mapping_width : int
         Size of the mapping's hidden layers; 0 for that of w.
+    size_curves : int
+        How many sizes of random brains follow a curve, see `SizeCurves`.
     normalize_z : bool
         Whether the mapping scales its input to unit root mean square.
     label_dim : int
@@ -75,6 +77,7 @@ class GeneratorConfig:
     mapping_lr_multiplier: float = 0.01
     mapping_linear_output: bool = False
     mapping_width: int = 0
+    size_curves: int = 0
     normalize_z: bool = True
     label_dim: int = 0
     resample_kernel: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)

@@ -11,6 +11,53 @@ from torch import Tensor, nn
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.layers import Dense
 
+#: Points that a curve passes through.
+KNOTS = 9
+
+
+class SizeCurves(nn.Module):
+    """Piecewise linear curves along some directions of w.
+
+    What a mapping network sends z to is nearly Gaussian; sizes of heads and ventricles are not.
+    Each curve is a function of a size, a linear function of w, and w is moved until the size is
+    what the curve says. At first nothing is moved; see `training/marginals.py`.
+
+    Attributes
+    ----------
+    centre : Tensor, shape (w_dim,)
+        Mean of w.
+    read : Tensor, shape (w_dim, M)
+        Linear functions of w - centre: the sizes.
+    write : Tensor, shape (M, w_dim)
+        Shifts of w that change one size by one, and no other.
+    knots, values : Tensor, shape (M, K)
+        Sizes, and what they become. Beyond the first and the last a curve is continued straight.
+    """
+
+    centre: Tensor
+    read: Tensor
+    write: Tensor
+    knots: Tensor
+    values: Tensor
+
+    def __init__(self, count: int, w_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(w_dim))
+        self.register_buffer("read", torch.zeros(w_dim, count))
+        self.register_buffer("write", torch.zeros(count, w_dim))
+        self.register_buffer("knots", torch.linspace(-1, 1, KNOTS).repeat(count, 1))
+        self.register_buffer("values", self.knots.clone())
+
+    def forward(self, w: Tensor) -> Tensor:
+        """[N, w_dim] -> [N, w_dim]"""
+        size = (w - self.centre) @ self.read
+        place = torch.searchsorted(self.knots[:, 1:-1].contiguous(), size.T.contiguous())
+        slopes = self.values.diff(dim=1) / self.knots.diff(dim=1)
+        knot, value, slope = (
+            table.gather(1, place).T for table in (self.knots, self.values, slopes)
+        )
+        return w + (value + (size - knot) * slope - size) @ self.write
+
 
 class MappingNetwork(nn.Module):
     """Normalise z, then dense layers with leaky ReLU at a reduced learning rate.
@@ -38,6 +85,8 @@ class MappingNetwork(nn.Module):
             for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
 
+        self.curves = SizeCurves(config.size_curves, config.w_dim) if config.size_curves else None
+
     @property
     def typed_layers(self) -> list[Dense]:
         """The layers, as what they are."""
@@ -53,4 +102,4 @@ class MappingNetwork(nn.Module):
             x = x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
         for layer in self.layers:
             x = layer(x)
-        return x
+        return x if self.curves is None else self.curves(x)

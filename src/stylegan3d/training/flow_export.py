@@ -8,25 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stylegan3d.checkpoints.folder import ModelFiles, check_target, read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
 from stylegan3d.model.generator import Generator
+from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.loading import load
 from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
+from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun, learned
 from stylegan3d.training.flow_calibration import calibrate_flow
+from stylegan3d.training.marginals import fit_sizes
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS
 
-FLOW, CASCADE = "synthesis.flow.", "synthesis.cascade."
+FLOW, CASCADE, SIZES = "synthesis.flow.", "synthesis.cascade.", "mapping.curves."
 SAMPLES = 512
 
 
@@ -41,7 +44,8 @@ def export_with_flow(
 ) -> Generator:
     """Export a generator with this flow, recompute its directions and evaluate it again.
 
-    The flow of an anatomy model is calibrated, see `flow_calibration.py`.
+    The flow of an anatomy model is calibrated, see `flow_calibration.py`, and the sizes of its
+    random brains, see `marginals.py`.
 
     Parameters
     ----------
@@ -72,6 +76,7 @@ def export_with_flow(
     flow.noise_strength.fill_(settings.noise)
     state = {k: v.cpu() for k, v in flow.state_dict().items()}
     plan: dict[str, Any]
+    sizes: dict[str, Tensor] = {}
     if isinstance(generator.synthesis, LatentSynthesis):
         prefix, plan = (
             LATENT_FLOW,
@@ -91,17 +96,19 @@ def export_with_flow(
         state["spread"].fill_(details_spread(generator))
         prefix, plan = FLOW, {}
         generator = _with_flow(generator, config, state)
-        config, curves = _calibrated(generator, pack)
+        config, curves, sizes = _calibrated(generator, pack)
         state |= curves
         plan = {"generator": config.to_dict()}
-    new = {f"{prefix}{k}": v for k, v in state.items()}
+    new = {f"{prefix}{k}": v for k, v in state.items()} | sizes
     return ending_anew(files, folder, pack, out, plan, {"flow": learned(run)}, new, overwrite)
 
 
 def export_calibrated(
     folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
 ) -> Generator:
-    """Export an anatomy model whose flow is calibrated (anew), see `flow_calibration.py`.
+    """Export an anatomy model whose flow and whose sizes are calibrated (anew).
+
+    See `flow_calibration.py` and `marginals.py`.
 
     Parameters
     ----------
@@ -125,9 +132,9 @@ def export_calibrated(
     out = Path(out)
     check_target(out, overwrite)
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
-    config, curves = _calibrated(generator, pack)
+    config, curves, sizes = _calibrated(generator, pack)
     flow = {k.removeprefix(FLOW): v for k, v in files.tensors.items() if k.startswith(FLOW)}
-    new = {f"{FLOW}{k}": v for k, v in (flow | curves).items()}
+    new = {f"{FLOW}{k}": v for k, v in (flow | curves).items()} | sizes
     plan, training = {"generator": config.to_dict()}, {"flow": files.card["training"].get("flow")}
     return ending_anew(files, folder, pack, out, plan, training, new, overwrite)
 
@@ -143,12 +150,33 @@ def _with_flow(generator: Generator, config: AnatomyConfig, flow: dict[str, Tens
     return flowing
 
 
-def _calibrated(generator: Generator, pack: Pack) -> tuple[AnatomyConfig, dict[str, Tensor]]:
-    """Configuration with curves, and their tensors by their names in the flow."""
-    network = calibrate_flow(generator, pack)
+def _calibrated(
+    generator: Generator, pack: Pack
+) -> tuple[AnatomyConfig, dict[str, Tensor], dict[str, Tensor]]:
+    """Configuration with curves; their tensors by their names in the flow; those of sizes, whole.
+
+    Sizes come last, since the flow's curves decide where a brain ends.
+    """
+    drawing = copy.copy(generator)
+    drawing.mapping = uncurved(generator.mapping)
+    network = calibrate_flow(drawing, pack)
     curves = network.flow.curves
     assert curves is not None
-    return network.config, {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
+    drawing.synthesis = network
+    sizes = fit_sizes(drawing, pack)
+    config = replace(network.config, size_curves=len(sizes.knots) if sizes else 0)
+    tensors = {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
+    of_sizes = sizes.state_dict() if sizes else {}
+    return config, tensors, {f"{SIZES}{k}": v.cpu() for k, v in of_sizes.items()}
+
+
+def uncurved(mapping: nn.Module) -> nn.Module:
+    """A mapping without labels learned later and without curves of sizes; shares its layers."""
+    inner = mapping.mapping if isinstance(mapping, LabelledMapping) else mapping
+    assert isinstance(inner, MappingNetwork)
+    plain = copy.copy(inner)
+    plain._modules = {k: v for k, v in inner._modules.items() if k != "curves"} | {"curves": None}
+    return plain
 
 
 def ending_anew(
@@ -184,13 +212,17 @@ def ending_anew(
     card["architecture"] = card["architecture"] | plan
     kept = {k: v for k, v in card["training"].items() if k not in ("flow", "cascade")}
     card["training"] = kept | training
-    gone = (FLOW, CASCADE, LATENT_FLOW)
-    tensors = {k: v for k, v in files.tensors.items() if not k.startswith(gone)}
+    gone = [FLOW, CASCADE, LATENT_FLOW]
+    if not plan.get("generator", {}).get("size_curves"):
+        gone.append(SIZES)
+    # The mapping stays in float32.
+    sizes = {k: v for k, v in state.items() if k.startswith(SIZES)}
+    tensors = {k: v for k, v in files.tensors.items() if not k.startswith(tuple(gone))}
     template = Path(folder) / TEMPLATE
     return finish(
         out,
         card,
-        tensors | halves(state),
+        tensors | halves(state) | sizes,
         files.encoder,
         template,
         pack,
