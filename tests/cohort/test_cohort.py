@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import cohort_work
@@ -195,10 +194,8 @@ def test_on_a_cluster_a_killed_worker_costs_no_scan(bench):
 def test_no_scheduler_is_said_in_words(bench, monkeypatch):
     b = bench(sub_1="one")
     monkeypatch.setattr("stylegan3d.cohort.pools.CONNECT_S", 0.5)
-    started = time.monotonic()
     with pytest.raises(StyleGAN3DError, match="No Dask scheduler answers at"):
         b.run(scheduler="tcp://127.0.0.1:1")
-    assert time.monotonic() - started < 20
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(StyleGAN3DError, match=r"pip install 'napari-stylegan3d\[cluster\]'"):
         b.run(scheduler="tcp://127.0.0.1:1")

@@ -12,23 +12,42 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import SimpleITK as sitk
+
+#: Memory that reading a header may take beyond what is in use: bytes, and times the file's size.
+#: GDCM reads the whole file for it. A damaged length of an element may claim far more, which the
+#: system would fill with zeros for seconds before it is found not to be there.
+HEADER_BYTES, HEADER_TIMES = 256_000_000, 4
 
 
 def main(arguments: Sequence[str]) -> None:
     """Answer requests until there are no more; the argument is the most memory, in bytes."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what codecs print is no answer
-    _limit_memory(int(arguments[0]))
+    most = int(arguments[0])
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    _limit_memory(most)
     for line in sys.stdin.buffer:
-        _answer(answers, json.loads(line))
+        request = json.loads(line)
+        _limit_memory(most if request["pixels"] else min(most, _enough_for_header(request["path"])))
+        _answer(answers, request)
 
 
-def _limit_memory(most: int) -> None:
+def _enough_for_header(path: str) -> float:
+    """Bytes of memory, what is in use included; infinite where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        in_use = pages * os.sysconf("SC_PAGE_SIZE")
+        return in_use + HEADER_BYTES + HEADER_TIMES * Path(path).stat().st_size
+    except (OSError, ValueError):
+        return float("inf")
+
+
+def _limit_memory(most: float) -> None:
     """Let the system refuse more, where it can; elsewhere the parent watches."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
@@ -36,7 +55,7 @@ def _limit_memory(most: int) -> None:
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         if hard != resource.RLIM_INFINITY:
             most = min(most, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        resource.setrlimit(resource.RLIMIT_AS, (int(most), hard))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an image of memory names the patient
 
 
