@@ -92,11 +92,21 @@ def test_a_mirrored_brain_has_the_mirrored_labels(generator, brain, found):
     assert min(scores["grey"], scores["white"], scores["ventricle"]) > 0.93
 
 
-def test_the_faster_precision_finds_nearly_the_same(generator, brain, found):
-    fast = bundled_segmenter().segment(brain, generator.space, dtype=torch.bfloat16)
-    for name, value in found.volumes.items():
+def test_the_faster_precision_finds_nearly_the_same(generator, brain):
+    """On the middle of a brain: older processors take half a minute for all of it."""
+    middle = tuple(slice(n // 4, n // 4 + n // 2) for n in brain.shape)
+    part = np.ascontiguousarray(brain[middle])
+    affine = generator.affine.copy()
+    affine[:3, 3] = nib.affines.apply_affine(affine, [s.start for s in middle])
+    space = Space(part.shape, affine)
+    exact, fast = (
+        bundled_segmenter().segment(part, space, dtype=kind).volumes
+        for kind in (torch.float32, torch.bfloat16)
+    )
+    assert min(exact[name] for name in ("grey", "white", "ventricle")) > 3
+    for name, value in exact.items():
         # Bfloat16, eight bits: voxels between two tissues.
-        assert fast.volumes[name] == pytest.approx(value, rel=0.02, abs=0.5), name
+        assert fast[name] == pytest.approx(value, rel=0.02, abs=0.5), name
 
 
 def test_a_grid_of_any_size_is_labelled_and_one_of_other_voxels_is_refused(generator, brain, found):

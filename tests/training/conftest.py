@@ -12,6 +12,7 @@ from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.directions.effects import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
+from stylegan3d.training import flow_calibration
 from stylegan3d.training.anatomy import find_anatomy
 from stylegan3d.training.autoencoder import AutoencoderRecipe, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder
@@ -74,13 +75,15 @@ def few_brains():
 
 @contextmanager
 def measuring_few_brains():
-    """Exports measure 60 random brains where they would measure hundreds.
+    """Exports measure 60 random brains, or 24 for curves, where they would measure hundreds.
 
-    How well directions and labels are learned is tested where they are, on as many as it takes.
+    How well directions, labels and curves are learned is tested where they are, on as many as it
+    takes.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(learn_labels.__kwdefaults__, "brains", 60)
         patch.setattr(measured_brains, "__defaults__", (60, *measured_brains.__defaults__[1:]))
+        patch.setattr(flow_calibration, "BRAINS", 24)
         yield
 
 
