@@ -8,10 +8,12 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated
 
 import typer
-from typer.main import get_group
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from stylegan3d.cli import (
     compare,
@@ -111,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logging.getLogger().addHandler(logging.NullHandler())
     try:
         _answer_former(words)
-        status = app(args=words or ["--help"], prog_name="stylegan3d", standalone_mode=False)
+        run = _program()
+        status = run(args=words or ["--help"], prog_name="stylegan3d", standalone_mode=False)
     except typer.Abort:
         status = 1
     except Exception as error:
@@ -129,6 +132,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status or 0)
 
 
+@cache
+def _program() -> TyperGroup:
+    """All commands with their options. Who calls `main` again need not wait for them again."""
+    program = get_command(app)
+    assert isinstance(program, TyperGroup)
+    return program
+
+
 def _answer_former(words: Sequence[str]) -> None:
     """Raise StyleGAN3DError with the new spelling if a former one is used."""
     said = [word.partition("=")[0] for word in words if word != "--debug"]
@@ -138,7 +149,7 @@ def _answer_former(words: Sequence[str]) -> None:
             continue
         if not option and today.startswith(f"{verb} "):
             # The command now has kinds: with one of them it is correct.
-            kinds = getattr(get_group(app).commands[verb], "commands", {})
+            kinds = getattr(_program().commands[verb], "commands", {})
             if len(said) == 1 or said[1] in {*kinds, "-h", "--help"}:
                 continue
         raise StyleGAN3DError(f"`stylegan3d {former}` is now `stylegan3d {today}`.")
