@@ -75,14 +75,14 @@ def few_brains():
 
 @contextmanager
 def measuring_few_brains():
-    """Exports measure 60 random brains, or 24 for curves, where they would measure hundreds.
+    """Exports measure 30 random brains, or 24 for curves, where they would measure hundreds.
 
     How well directions, labels and curves are learned is tested where they are, on as many as it
     takes.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(learn_labels.__kwdefaults__, "brains", 60)
-        patch.setattr(measured_brains, "__defaults__", (60, *measured_brains.__defaults__[1:]))
+        patch.setitem(learn_labels.__kwdefaults__, "brains", 30)
+        patch.setattr(measured_brains, "__defaults__", (30, *measured_brains.__defaults__[1:]))
         patch.setattr(flow_calibration, "BRAINS", 24)
         yield
 
