@@ -21,11 +21,17 @@ from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
 from stylegan3d.training.flow import FlowRecipe, flow_of, start_of_run, train_flow
 from stylegan3d.training.flow_cubes import Cubes
-from stylegan3d.training.flow_export import export_calibrated, export_with_flow, uncurved
+from stylegan3d.training.flow_export import (
+    export_calibrated,
+    export_matched,
+    export_with_flow,
+    uncurved,
+)
 from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.flow_ways import make_ways, straight_config
 from stylegan3d.training.options import FlowSettings
 from stylegan3d.training.run import Run, load_run
+from stylegan3d.training.shape_matching import MatchSettings
 from stylegan3d.training.stylegan import train
 
 pytestmark = pytest.mark.usefixtures("few_brains")
@@ -252,6 +258,51 @@ def test_sizes_are_calibrated_with_the_flow_where_subjects_are_enough(
     none = export_calibrated(sized.folder, pack, tmp_path / "none")
     assert none.config.size_curves == 0
     torch.testing.assert_close(seed_latents(none, range(30)), before)
+
+
+class Texture:
+    """Mean and roughness of a brain, a measure that is its own stand-in."""
+
+    def soft(self, image):
+        steps = sum(image.diff(dim=axis).square().mean() for axis in range(3))
+        return torch.stack([image.mean(), steps])
+
+    def of(self, volumes):
+        images = (torch.from_numpy(v.astype(np.float32) / 255) for v in volumes)
+        return np.stack([self.soft(image).numpy() for image in images])
+
+
+def test_a_flow_is_matched_to_what_is_measured_of_people(generator, pairs, pack, tmp_path):
+    run = train_flow(pairs, tmp_path / "flow", FlowSettings(steps=2, **SMALL))
+    plain = export_with_flow(run, generator.folder, pack, tmp_path / "plain", steps=1)
+    measure, told = Texture(), []
+    settings = MatchSettings(rounds=2, brains=20, slopes=3, judged=6)
+    made = export_matched(
+        plain.folder,
+        pack,
+        tmp_path / "made",
+        measures=[measure],
+        settings=settings,
+        report=told.append,
+    )
+    assert any("is taken" in line for line in told)
+    people = measure.of(pack.volumes[row] for row in pack.indices("train"))
+
+    def apart(model):
+        """Of random brains that were not looked at, in deviations of people."""
+        images = (model.synthesis(seed_latents(model, [k]), k)[0, 0] for k in range(60))
+        found = [measure.soft(((image + 1) / 2).clamp(0, 1)) for image in images]
+        return np.abs(np.mean(found, axis=0) - people.mean(axis=0)) / people.std(axis=0)
+
+    assert apart(made).max() < 0.5 * apart(plain).max()
+    told = made.card["training"]["flow"]["matched"]
+    assert told["distance"][1] < told["distance"][0]
+    assert "have the means of the subjects" in (made.folder / "README.md").read_text("utf-8")
+    assert made.synthesis.flow.curves.ends.tolist() == plain.synthesis.flow.curves.ends.tolist()
+    with pytest.raises(ModelError, match="has no flow to match"):
+        export_matched(generator.folder, pack, tmp_path / "none", measures=[measure])
+    with pytest.raises(ModelError, match="needs at least a round"):
+        MatchSettings(rounds=0)
 
 
 def test_the_program_trains_both_and_says_what_is_wrong(

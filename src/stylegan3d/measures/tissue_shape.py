@@ -82,8 +82,8 @@ def tissue_shape(volume: np.ndarray, labels: np.ndarray, space: Space) -> dict[s
     mm, sideways = np.array(space.voxel_size), space.axcodes.index("R")
     regions = region_masks(labels > 0, space)
     names = {"cerebellum": ("cerebellum",), "deep": ("deep structures", "brain stem")}
-    masks = {key: _in_regions(regions, labels.shape, *ends) for key, ends in names.items()}
-    box = _box(labels > 0, sideways)
+    masks = {key: in_regions(regions, labels.shape, *ends) for key, ends in names.items()}
+    box = box_of_brain(labels > 0, sideways)
     image, labels = unit(volume)[box].astype(np.float32), labels[box]
     cerebellum, deep = masks["cerebellum"][box], masks["deep"][box]
     tissue = np.isin(labels, (GREY, WHITE, OTHER))
@@ -171,9 +171,9 @@ class _Tissues:
         """By the keys of `OF_EACH`."""
         white_ml = max(self.white.sum(), 1) * self.ml
         islands, holes = islands_and_holes(self.white)
-        inner = _at_least(ndimage.binary_erosion(self.white), self.white)
+        inner = at_least(ndimage.binary_erosion(self.white), self.white)
         # The ribbon is too thin for an erosion on all sides.
-        outer = _at_least(self.grey & ~ndimage.binary_dilation(self.white), self.grey)
+        outer = at_least(self.grey & ~ndimage.binary_dilation(self.white), self.grey)
         means = [float(self.image[part].mean()) for part in (inner, outer)]
         spread = np.sqrt((self.image[inner].var() + self.image[outer].var()) / 2)
         return {
@@ -254,14 +254,20 @@ def _ribbon(
 
 def _sulci(tissue: np.ndarray, mm: np.ndarray) -> dict[str, float]:
     """What lies between the tissue and its hull, and how far inside."""
-    near = ndimage.distance_transform_edt(~np.pad(tissue, 1), mm) <= HULL_MM
-    hull = ndimage.distance_transform_edt(near, mm) > HULL_MM
-    hull = ndimage.binary_fill_holes(hull | np.pad(tissue, 1))
-    depth = ndimage.distance_transform_edt(hull, mm)
+    depth = depth_in_hull(tissue, mm)
+    hull = depth > 0
     sulci = hull & ~np.pad(tissue, 1)
     if not sulci.any():
         return {"sulcal_depth": 0.0, "sulcal_share": 0.0}
     return {"sulcal_depth": depth[sulci].mean(), "sulcal_share": sulci.sum() / hull.sum()}
+
+
+def depth_in_hull(tissue: np.ndarray, mm: np.ndarray) -> np.ndarray:
+    """Millimetres from the outside of the tissue's hull, 0 outside; a voxel more on every side."""
+    near = ndimage.distance_transform_edt(~np.pad(tissue, 1), mm) <= HULL_MM
+    hull = ndimage.distance_transform_edt(near, mm) > HULL_MM
+    hull = ndimage.binary_fill_holes(hull | np.pad(tissue, 1))
+    return np.asarray(ndimage.distance_transform_edt(hull, mm))
 
 
 def _likeness(image: np.ndarray, inside: np.ndarray, mm: np.ndarray, sideways: int) -> float:
@@ -278,11 +284,12 @@ def _folds(image: np.ndarray, mm: np.ndarray) -> np.ndarray:
     return np.asarray(fine - soft)
 
 
-def _at_least(part: np.ndarray, else_: np.ndarray) -> np.ndarray:
+def at_least(part: np.ndarray, else_: np.ndarray) -> np.ndarray:
+    """A part of which there is enough to measure, or something else."""
     return part if part.sum() >= FEWEST_VOXELS else else_
 
 
-def _box(inside: np.ndarray, sideways: int) -> tuple[slice, ...]:
+def box_of_brain(inside: np.ndarray, sideways: int) -> tuple[slice, ...]:
     """The part of a grid that holds all that is inside, with both sides whole."""
     found = ndimage.find_objects(inside.astype(np.uint8))
     box = list(found[0]) if found else [slice(0, 0)] * inside.ndim
@@ -290,7 +297,7 @@ def _box(inside: np.ndarray, sideways: int) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _in_regions(regions: dict[str, np.ndarray], shape: tuple[int, ...], *names: str) -> np.ndarray:
+def in_regions(regions: dict[str, np.ndarray], shape: tuple[int, ...], *names: str) -> np.ndarray:
     """Where regions lie whose names end so, left and right."""
     mask = np.zeros(int(np.prod(shape)), bool)
     for name, where in regions.items():

@@ -185,7 +185,15 @@ def _flow(flow: dict[str, Any]) -> str:
         told.append(f"{pairs} x {size}, pairs of a linear brain and the subject with its anatomy")
     if ways:
         told.append(f"{ways} x {size} from a flow with more steps (distillation)")
-    return f"The final flow was trained on {', then on '.join(told)}."
+    text = f"The final flow was trained on {', then on '.join(told)}."
+    if "matched" in flow:
+        before, after = flow["matched"]["distance"]
+        text += (
+            " Its weights were then changed so that tissue shapes and features of random brains "
+            "have the means of the subjects (squared distance "
+            f"{before:.2f} before, {after:.2f} after)."
+        )
+    return text
 
 
 def _runs(flow: dict[str, Any]) -> list[dict[str, Any]]:

@@ -161,6 +161,23 @@ class Segmenter:
         chances: np.ndarray = to_voxels(found)[0][keep].cpu().numpy()
         return chances
 
+    @property
+    def network(self) -> TissueNetwork:
+        """In full precision; its weights are fixed."""
+        return self._networks[torch.float32]
+
+    def chances(self, image: torch.Tensor) -> torch.Tensor:
+        """Probabilities of all classes [classes, X, Y, Z], to be differentiated by the image.
+
+        Parameters
+        ----------
+        image : Tensor, shape (X, Y, Z)
+            Intensities in [0, 1], on a grid that the network knows.
+        """
+        found = self.network(padded(image[None, None], self.network.multiple)).softmax(dim=4)
+        keep = tuple(slice(n) for n in image.shape)
+        return torch.stack([to_voxels(part)[0][keep] for part in found.unbind(dim=4)])
+
     def check(self, space: Space) -> None:
         """Raise StyleGAN3DError if the network does not know a grid."""
         if not self.fits(space):

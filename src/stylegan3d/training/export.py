@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NOT_STATED = "not stated"
-IMAGES = ("image_", "detail_", "velocity_")
+EXACT = ("image_", "detail_", "velocity_", "flow.")
 INTENDED_USE = (
     "Research, teaching and software development. The volumes are synthetic: they must not be used "
     "for diagnosis, nor passed off as scans of patients."
@@ -216,14 +216,15 @@ def judge_has_learned(state: TrainState) -> bool:
 
 
 def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Convert to bfloat16, with the range of float32; float16 for tensors added to the image.
+    """Convert to bfloat16, with the range of float32; float16 for those whose range is known.
 
-    There the range is known, and eight bits of mantissa would be visible as banding.
+    Of tensors added to the image, eight bits of mantissa would be visible as banding; and a flow is
+    matched to subjects by changes of its weights smaller than those bits (`shape_matching.py`).
     """
     halves = {}
     for name, value in state.items():
-        image = name.removeprefix("synthesis.").startswith(IMAGES)
-        half = torch.float16 if image else torch.bfloat16
+        exact = name.removeprefix("synthesis.").startswith(EXACT)
+        half = torch.float16 if exact else torch.bfloat16
         halves[name] = value.to(half) if value.is_floating_point() else value
     return halves
 

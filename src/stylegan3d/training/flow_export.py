@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 
 from stylegan3d.checkpoints.folder import ModelFiles, check_target, read_folder
 from stylegan3d.dataset.pack import Pack
+from stylegan3d.errors import ModelError
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.loading import load
+from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
@@ -28,6 +31,8 @@ from stylegan3d.training.flow import FlowRun, learned
 from stylegan3d.training.flow_calibration import calibrate_flow
 from stylegan3d.training.marginals import fit_sizes
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS
+from stylegan3d.training.shape_matching import MatchSettings, Measure, match_flow
+from stylegan3d.training.shape_measures import RegionFeatures, TissueShapes
 
 FLOW, CASCADE, SIZES = "synthesis.flow.", "synthesis.cascade.", "mapping.curves."
 SAMPLES = 512
@@ -139,6 +144,67 @@ def export_calibrated(
     return ending_anew(files, folder, pack, out, plan, training, new, overwrite)
 
 
+def export_matched(
+    folder: str | Path,
+    pack: Pack,
+    out: str | Path,
+    *,
+    measures: Sequence[Measure] | None = None,
+    settings: MatchSettings | None = None,
+    report: Callable[[str], None] = lambda _: None,
+    overwrite: bool = False,
+) -> Generator:
+    """Export an anatomy model whose flow draws random brains that measure like the subjects.
+
+    See `shape_matching.py`. Curves of bands stay, those of sizes are fitted anew.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder of the generator.
+    pack : Pack
+        The data set it was trained on.
+    out : path-like
+        Output folder; may be the same.
+    measures : sequence of Measure or None
+        What is measured; None for tissue shapes and features of regions, which need volumes of
+        2 x 2 x 2 mm.
+    settings : MatchSettings or None
+        How many brains.
+    report : callable
+        Told of each step in a sentence.
+
+    Returns
+    -------
+    Generator
+        The new generator. Its hash differs: latents of the old one do not fit.
+
+    Raises
+    ------
+    ModelError
+        If it has no flow, or no step made random brains more like the subjects.
+    """
+    out = Path(out)
+    check_target(out, overwrite)
+    generator, files = load(folder, device="cpu"), read_folder(Path(folder))
+    if measures is None:
+        measures = (TissueShapes(pack.space), RegionFeatures(pack))
+    found = match_flow(generator, pack, measures, settings, report)
+    if not found.steps:
+        raise ModelError(
+            f"No change of the flow brings what is measured of random brains of '{generator.name}' "
+            "closer to the subjects; nothing is written."
+        )
+    network = copy.deepcopy(anatomy_network(generator))
+    network.flow = found.flow
+    config, sizes = _sized(generator, network, pack)
+    flow = {f"{FLOW}{k}": v.cpu() for k, v in found.flow.state_dict().items()}
+    told = {"steps": found.steps, "distance": [found.before, found.after]}
+    training = {"flow": (files.card["training"].get("flow") or {}) | {"matched": told}}
+    plan = {"generator": config.to_dict()}
+    return ending_anew(files, folder, pack, out, plan, training, flow | sizes, overwrite)
+
+
 def _with_flow(generator: Generator, config: AnatomyConfig, flow: dict[str, Tensor]) -> Generator:
     """The generator with a flow of these tensors."""
     synthesis = build_synthesis(config)
@@ -162,12 +228,21 @@ def _calibrated(
     network = calibrate_flow(drawing, pack)
     curves = network.flow.curves
     assert curves is not None
-    drawing.synthesis = network
+    tensors = {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
+    config, sizes = _sized(drawing, network, pack)
+    return config, tensors, sizes
+
+
+def _sized(
+    generator: Generator, network: AnatomyNetwork, pack: Pack
+) -> tuple[AnatomyConfig, dict[str, Tensor]]:
+    """Configuration and tensors of curves of sizes for random brains drawn by a network."""
+    drawing = copy.copy(generator)
+    drawing.mapping, drawing.synthesis = uncurved(generator.mapping), network
     sizes = fit_sizes(drawing, pack)
     config = replace(network.config, size_curves=len(sizes.knots) if sizes else 0)
-    tensors = {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
-    of_sizes = sizes.state_dict() if sizes else {}
-    return config, tensors, {f"{SIZES}{k}": v.cpu() for k, v in of_sizes.items()}
+    found = sizes.state_dict() if sizes else {}
+    return config, {f"{SIZES}{k}": v.cpu() for k, v in found.items()}
 
 
 def uncurved(mapping: nn.Module) -> nn.Module:
