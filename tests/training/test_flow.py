@@ -31,7 +31,7 @@ from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.flow_ways import make_ways, straight_config
 from stylegan3d.training.options import FlowSettings
 from stylegan3d.training.run import Run, load_run
-from stylegan3d.training.shape_matching import MatchSettings
+from stylegan3d.training.shape_matching import MatchSettings, match_flow
 from stylegan3d.training.stylegan import train
 
 pytestmark = pytest.mark.usefixtures("few_brains")
@@ -283,9 +283,20 @@ def test_a_flow_is_matched_to_what_is_measured_of_people(generator, pairs, pack,
         tmp_path / "made",
         measures=[measure],
         settings=settings,
+        run=tmp_path / "search",
         report=told.append,
     )
+    assert len(told) == 6
     assert any("is taken" in line for line in told)
+    # A search that ended goes on for another round only where it is asked for.
+    for rounds, more in ((2, 0), (3, 3)):
+        told.clear()
+        longer = replace(settings, rounds=rounds)
+        match_flow(plain, pack, [measure], longer, folder=tmp_path / "search", report=told.append)
+        assert len(told) == more
+    other = replace(settings, judged=5)
+    with pytest.raises(ModelError, match="another generator or other settings"):
+        match_flow(plain, pack, [measure], other, folder=tmp_path / "search")
     people = measure.of(pack.volumes[row] for row in pack.indices("train"))
 
     def apart(model):

@@ -28,10 +28,10 @@ def rows(seed: int, n: int, measures: int, shift: float = 0.0) -> np.ndarray:
 
 def test_differences_are_nothing_where_the_means_are_equal():
     people, features = rows(0, 40, 4), rows(1, 40, 200)
-    same = Differences([people, features], [people, features])
+    same = Differences.between([people, features], [people, features])
     assert same.start.abs().max() == 0
     random = [rows(2, 30, 4, 3.0), rows(3, 30, 200, 3.0)]
-    other = Differences([people, features], random)
+    other = Differences.between([people, features], random)
     assert len(other.start) == 4 + 39  # of 40 people, 39 components
     means = [torch.from_numpy(x.mean(axis=0)) for x in (people, features)]
     moved = [torch.from_numpy(x.mean(axis=0)) for x in random]

@@ -151,6 +151,7 @@ def export_matched(
     *,
     measures: Sequence[Measure] | None = None,
     settings: MatchSettings | None = None,
+    run: str | Path | None = None,
     report: Callable[[str], None] = lambda _: None,
     overwrite: bool = False,
 ) -> Generator:
@@ -171,6 +172,8 @@ def export_matched(
         2 x 2 x 2 mm.
     settings : MatchSettings or None
         How many brains.
+    run : path-like or None
+        Folder where the search is kept; one that was stopped goes on.
     report : callable
         Told of each step in a sentence.
 
@@ -182,14 +185,16 @@ def export_matched(
     Raises
     ------
     ModelError
-        If it has no flow, or no step made random brains more like the subjects.
+        If it has no flow, no step made random brains more like the subjects, or `run` holds a
+        search for another generator or other settings.
     """
     out = Path(out)
     check_target(out, overwrite)
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
     if measures is None:
         measures = (TissueShapes(pack.space), RegionFeatures(pack))
-    found = match_flow(generator, pack, measures, settings, report)
+    kept = None if run is None else Path(run)
+    found = match_flow(generator, pack, measures, settings, folder=kept, report=report)
     if not found.steps:
         raise ModelError(
             f"No change of the flow brings what is measured of random brains of '{generator.name}' "

@@ -16,7 +16,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.flow import Flow
 from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.training.flow_pairs import without_flow
 
 # Random brains, with seeds outside the usual range.
@@ -109,36 +111,41 @@ class Differences:
 
     Parameters
     ----------
-    people, random : sequence of ndarray, shapes (n, measures), (m, measures)
-        For each measure: subjects and random brains. The first is matched in all its combinations,
-        the others in those in which both differ most.
-
-    Attributes
-    ----------
+    maps : sequence of Tensor, shape (differences, measures), float64
+        For each measure: its combinations, in deviations.
     start : Tensor
-        Of the random brains.
+        All differences of the random brains that they were found from.
     """
 
-    def __init__(self, people: Sequence[np.ndarray], random: Sequence[np.ndarray]) -> None:
-        self.maps = []
-        for k, (ours, theirs) in enumerate(zip(random, people, strict=True)):
+    def __init__(self, maps: Sequence[Tensor], start: Tensor) -> None:
+        self.maps, self.start = list(maps), start
+
+    @classmethod
+    def between(cls, people: Sequence[np.ndarray], random: Sequence[np.ndarray]) -> Differences:
+        """Of subjects and random brains; brains without all measures are left out.
+
+        Parameters
+        ----------
+        people, random : sequence of ndarray, shapes (n, measures), (m, measures)
+            For each measure. The first is matched in all its combinations, the others in those in
+            which both differ most.
+        """
+        maps, start = [], []
+        for k, sets in enumerate(zip(random, people, strict=True)):
+            ours, theirs = (rows[np.isfinite(rows).all(axis=1)] for rows in sets)
             apart = ours.mean(axis=0) - theirs.mean(axis=0)
             if k:
-                self.maps.append(WEIGHT * _most_different(ours, theirs, apart))
+                found = WEIGHT * _most_different(ours, theirs, apart)
             else:
-                self.maps.append(_all_combinations(ours, theirs))
-        means = [r.mean(axis=0) - p.mean(axis=0) for r, p in zip(random, people, strict=True)]
-        self.start = torch.from_numpy(
-            np.concatenate([way @ mean for way, mean in zip(self.maps, means, strict=True)])
-        )
+                found = _all_combinations(ours, theirs)
+            maps.append(torch.from_numpy(found))
+            start.append(torch.from_numpy(found @ apart))
+        return cls(maps, torch.cat(start))
 
     def of(self, measured: Sequence[Tensor]) -> Tensor:
         """The part of the numbers that changes with the measures of one brain, float64."""
-        found = [
-            torch.from_numpy(way) @ values.double()
-            for way, values in zip(self.maps, measured, strict=True)
-        ]
-        return torch.cat(found)
+        pairs = zip(self.maps, measured, strict=True)
+        return torch.cat([way @ values.double() for way, values in pairs])
 
 
 def _spread(*sets: np.ndarray) -> np.ndarray:
@@ -173,11 +180,13 @@ def match_flow(
     pack: Pack,
     measures: Sequence[Measure],
     settings: MatchSettings | None = None,
+    *,
+    folder: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Matched:
     """Weights of an anatomy model's flow with which random brains measure like subjects.
 
-    At 2 mm, with two cores: about half an hour.
+    At 2 mm, with two cores: about an hour.
 
     Parameters
     ----------
@@ -189,29 +198,76 @@ def match_flow(
         What is compared; see `Differences`.
     settings : MatchSettings or None
         How many brains.
+    folder : Path or None
+        Where the search is kept, round by round; one that was stopped goes on with the round it
+        was in, and one with more rounds continues.
     report : callable
         Told of each step in a sentence.
 
     Raises
     ------
     ModelError
-        If it has no flow.
+        If it has no flow, or the folder holds a search for another generator or other settings.
     """
     settings = settings or MatchSettings()
     network = anatomy_network(generator)
     if not network.config.flow_channels:
         raise ModelError(f"'{generator.name}' has no flow to match: train one with `train flow`.")
     drawing = _Drawing(generator, network)
-    flow = copy.deepcopy(network.flow)
-    seeds = range(FIRST_SEED, FIRST_SEED + settings.brains)
-    with torch.no_grad():
-        made = [_stored(drawing(flow, seed)) for seed in seeds]
-    people = [pack.volumes[row] for row in pack.indices("train")]
-    differences = Differences(
-        [measure.of(people) for measure in measures], [measure.of(made) for measure in measures]
-    )
-    search = _Search(drawing, measures, differences, settings)
-    return search.run(flow, report)
+    key = f"{generator.hash} {settings.brains} {settings.slopes} {settings.judged}"
+    if folder is not None and (folder / CHECKPOINT).is_file():
+        state, warning = load_checkpoint(
+            folder, torch.device("cpu"), lambda data: _State.from_dict(data, network.flow, key)
+        )
+        if warning:
+            report(warning)
+    else:
+        flow = copy.deepcopy(network.flow)
+        seeds = range(FIRST_SEED, FIRST_SEED + settings.brains)
+        with torch.no_grad():
+            made = [_stored(drawing(flow, seed)) for seed in seeds]
+        people = [pack.volumes[row] for row in pack.indices("train")]
+        differences = Differences.between(
+            [measure.of(people) for measure in measures], [measure.of(made) for measure in measures]
+        )
+        state = _State(flow, differences, differences.start)
+    return _Search(drawing, measures, settings, state).run(folder, key, report)
+
+
+@dataclass(eq=False)
+class _State:
+    """Where a search is: the flow, its differences, and how it came there."""
+
+    flow: Flow
+    differences: Differences
+    now: Tensor
+    first: Tensor | None = None
+    damping: float = DAMPING
+    rounds: int = 0
+    steps: int = 0
+
+    def to_dict(self, key: str) -> dict[str, Any]:
+        return {
+            "key": key,
+            "flow": self.flow.state_dict(),
+            "maps": self.differences.maps,
+            "start": self.differences.start,
+            "now": self.now,
+            "first": self.first,
+            "counts": [self.damping, self.rounds, self.steps],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], flow: Flow, key: str) -> _State:
+        if data["key"] != key:
+            raise ModelError(
+                "The folder holds a search for another generator or other settings: choose another."
+            )
+        flow = copy.deepcopy(flow)
+        flow.load_state_dict(data["flow"])
+        differences = Differences(data["maps"], data["start"])
+        damping, rounds, steps = data["counts"]
+        return cls(flow, differences, data["now"], data["first"], damping, int(rounds), int(steps))
 
 
 def _stored(image: Tensor) -> np.ndarray:
@@ -241,39 +297,53 @@ class _Search:
         self,
         drawing: _Drawing,
         measures: Sequence[Measure],
-        differences: Differences,
         settings: MatchSettings,
+        state: _State,
     ) -> None:
-        self.drawing, self.measures = drawing, measures
-        self.differences, self.settings = differences, settings
+        self.drawing, self.measures, self.settings, self.state = drawing, measures, settings, state
         self.judged = range(FIRST_SEED, FIRST_SEED + settings.judged)
-        self.next_seed = FIRST_SEED + settings.brains
 
-    def run(self, flow: Flow, report: Callable[[str], None]) -> Matched:
-        weights = _weights(flow)
-        first = self._measured(flow)
-        now = self.differences.start
-        before = float(now @ now)
-        slopes, damping, steps = None, DAMPING, 0
-        for round_ in range(self.settings.rounds):
-            found = self._slopes(flow)
+    def run(self, folder: Path | None, key: str, report: Callable[[str], None]) -> Matched:
+        state, start = self.state, self.state.differences.start
+        if state.first is None:
+            state.first = self._measured(state.flow)
+        slopes = None
+        while state.rounds < self.settings.rounds:
+            found = self._slopes(state.flow)
             slopes = found if slopes is None else slopes + NEW * (found - slopes)
             for _ in range(TRIALS):
-                step = _step(slopes, now, damping)
-                trial = _with_weights(flow, weights + step)
-                reached = self.differences.start + self._measured(trial) - first
-                missed = reached - now - slopes @ step
-                slopes = slopes + torch.outer(missed, step) / (step @ step)
-                helps = float(reached @ reached) < float(now @ now)
-                report(
-                    f"Round {round_ + 1}: squared distance {float(now @ now):.2f}, "
-                    f"{float(reached @ reached):.2f} after a step that "
-                    f"{'is taken' if helps else 'is not taken'}."
-                )
-                damping *= EASED if helps else TIGHTENED
-                if helps:
-                    flow, weights, now, steps = trial, weights + step, reached, steps + 1
-        return Matched(flow, before, float(now @ now), steps)
+                slopes = self._tried(slopes, report)
+            state.rounds += 1
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                save_checkpoint(folder, state.to_dict(key))
+        now = state.now
+        return Matched(state.flow, float(start @ start), float(now @ now), state.steps)
+
+    def _tried(self, slopes: Tensor, report: Callable[[str], None]) -> Tensor:
+        """Try a step, and take it if it helps; the slopes, corrected by what it did."""
+        state = self.state
+        assert state.first is not None
+        now, before = state.now, float(state.now @ state.now)
+        step = _step(slopes, now, state.damping)
+        trial = _with_weights(state.flow, _weights(state.flow) + step)
+        try:
+            reached = state.differences.start + self._measured(trial) - state.first
+        except ValueError:  # of brains without a tissue
+            reached = torch.full_like(now, torch.inf)
+        after = float(reached @ reached)
+        told = f"Round {state.rounds + 1}: squared distance {before:.2f}, {after:.2f} after a step"
+        if after < before:
+            report(f"{told} that is taken.")
+            state.flow, state.now, state.steps = trial, reached, state.steps + 1
+            state.damping *= EASED
+        else:
+            report(f"{told} that is not taken.")
+            state.damping *= TIGHTENED
+            if not np.isfinite(after):
+                return slopes
+        missed = reached - now - slopes @ step
+        return slopes + torch.outer(missed, step) / (step @ step)
 
     @torch.no_grad()
     def _measured(self, flow: Flow) -> Tensor:
@@ -281,7 +351,7 @@ class _Search:
         return torch.stack([self._of(self.drawing(flow, seed)) for seed in self.judged]).mean(dim=0)
 
     def _of(self, image: Tensor) -> Tensor:
-        return self.differences.of([measure.soft(image) for measure in self.measures])
+        return self.state.differences.of([measure.soft(image) for measure in self.measures])
 
     def _slopes(self, flow: Flow) -> Tensor:
         """[differences, weights]: how each changes with each weight, on average."""
@@ -290,9 +360,10 @@ class _Search:
         for weight in weights:
             weight.requires_grad_(True)
         total: Tensor | None = None
-        for _ in range(self.settings.slopes):
-            found = self._of(self.drawing(flow, self.next_seed))
-            self.next_seed += 1
+        n = self.settings.slopes
+        first = FIRST_SEED + self.settings.brains + n * self.state.rounds
+        for seed in range(first, first + n):
+            found = self._of(self.drawing(flow, seed))
             rows = []
             for k, value in enumerate(found):
                 slopes = torch.autograd.grad(
@@ -301,7 +372,7 @@ class _Search:
                 rows.append(torch.cat([slope.flatten() for slope in slopes]))
             total = torch.stack(rows) if total is None else total + torch.stack(rows)
         assert total is not None
-        return total.double() / self.settings.slopes
+        return total.double() / n
 
 
 def _step(slopes: Tensor, differences: Tensor, damping: float) -> Tensor:
