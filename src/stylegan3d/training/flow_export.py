@@ -32,7 +32,7 @@ from stylegan3d.training.flow_calibration import calibrate_flow
 from stylegan3d.training.marginals import fit_sizes
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS
 from stylegan3d.training.shape_matching import MatchSettings, Measure, match_flow
-from stylegan3d.training.shape_measures import Intensities, RegionFeatures, TissueShapes
+from stylegan3d.training.shape_measures import RegionFeatures, TissueShapes
 
 FLOW, CASCADE, SIZES = "synthesis.flow.", "synthesis.cascade.", "mapping.curves."
 SAMPLES = 512
@@ -168,8 +168,8 @@ def export_matched(
     out : path-like
         Output folder; may be the same.
     measures : sequence of Measure or None
-        What is measured; None for tissue shapes, intensities and features of regions, which need
-        volumes of 2 x 2 x 2 mm.
+        What is measured; None for tissue shapes and features of regions, which need volumes of
+        2 x 2 x 2 mm.
     settings : MatchSettings or None
         How many brains.
     run : path-like or None
@@ -192,7 +192,7 @@ def export_matched(
     check_target(out, overwrite)
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
     if measures is None:
-        measures = (TissueShapes(pack.space), Intensities(pack.space), RegionFeatures(pack))
+        measures = (TissueShapes(pack.space), RegionFeatures(pack))
     kept = None if run is None else Path(run)
     found = match_flow(generator, pack, measures, settings, folder=kept, report=report)
     if not found.steps:

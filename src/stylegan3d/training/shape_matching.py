@@ -7,8 +7,8 @@ the means are averages over a few random brains, the differences are weighed by 
 differ (Mahalanobis 1936), the change is damped (Levenberg 1944; Marquardt 1963, SIAM Journal 11),
 and what a step really did corrects the slopes (Broyden 1965, Mathematics of Computation 19).
 
-Measured are tissue shapes (`measures.tissue_shape`) and, so that nothing else is spoiled,
-intensities by region and tissue, and averages of features of the network that labels regions.
+Measured are tissue shapes (`measures.tissue_shape`) and, so that nothing else is spoiled, averages
+of features of the network that labels regions.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ FIRST_SEED = 4_000_000
 # Variance, in those of subjects, that is added to each combination of measures: the stand-ins are
 # not exact enough for combinations in which subjects hardly differ.
 FLOOR = 0.02
-# A measure of at most so many numbers is matched in all their combinations. Of one with more: the
-# components that are compared, how many of them are matched, and their weight.
-WHOLE, COMPONENTS, MATCHED, WEIGHT = 80, 192, 24, 0.3
+# Components of features that are compared, how many of them are matched, and their weight.
+COMPONENTS, MATCHED, WEIGHT = 192, 48, 0.3
 # Damping at first, in squares of slopes, and its factors after a step that helped or did not.
 DAMPING, EASED, TIGHTENED = 300.0, 0.7, 3.0
 # Share of new slopes in their average with earlier ones, and trials with the same slopes.
@@ -128,14 +127,14 @@ class Differences:
         Parameters
         ----------
         people, random : sequence of ndarray, shapes (n, measures), (m, measures)
-            For each measure. One of at most `WHOLE` numbers is matched in all combinations of
-            them, one with more in those in which both differ most.
+            For each measure. The first is matched in all its combinations, the others in those in
+            which both differ most.
         """
         maps, start = [], []
-        for sets in zip(random, people, strict=True):
+        for k, sets in enumerate(zip(random, people, strict=True)):
             ours, theirs = (rows[np.isfinite(rows).all(axis=1)] for rows in sets)
             apart = ours.mean(axis=0) - theirs.mean(axis=0)
-            if len(apart) > WHOLE:
+            if k:
                 found = WEIGHT * _most_different(ours, theirs, apart)
             else:
                 found = _all_combinations(ours, theirs)

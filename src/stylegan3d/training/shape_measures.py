@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,19 +12,15 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.regions import NAMES, region_masks
+from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.tissue_shape import in_regions, tissue_shapes
-from stylegan3d.networks.registration import smooth
 from stylegan3d.networks.resampling import haar
-from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter, load_regions
 from stylegan3d.segmentation.network import TissueNetwork, padded
 from stylegan3d.training.soft_tissue_shape import soft_tissue_shape
 
 # Inside of the mean brain.
 BRAIN = 0.1
-# Structure of intensities: what lies between neighbouring deviations of a Gaussian, in voxels.
-SCALES = (0.0, 0.8, 1.6, 3.2)
 LEAST = 1e-12
 
 
@@ -55,48 +50,6 @@ class TissueShapes:
         """[measures] of an image (X, Y, Z) in [0, 1]."""
         labels = self.segmenter.segment(image.detach().numpy(), self.space).labels
         return soft_tissue_shape(image, labels, self.segmenter.chances(image), self.space)
-
-
-class Intensities:
-    """How bright, how varied and how structured a brain is, region by region and by tissue.
-
-    Of each region and tissue: the mean, the deviation, and root mean squares of structure at three
-    scales. What `TissueShapes` leaves free, such as bright ventricles, shows here.
-
-    Parameters
-    ----------
-    space : Space
-        Grid of the volumes, one that the bundled tissue network knows.
-
-    Raises
-    ------
-    StyleGAN3DError
-        If it does not know the grid.
-    """
-
-    def __init__(self, space: Space) -> None:
-        self.space, self.segmenter = space, bundled_segmenter()
-        self.segmenter.check(space)
-
-    @torch.no_grad()
-    def of(self, volumes: Iterable[np.ndarray]) -> np.ndarray:
-        """[n, measures] of volumes of a pack; NaN where a region or tissue is missing."""
-        return np.stack([self.soft(_as(unit(volume))).numpy() for volume in volumes])
-
-    def soft(self, image: Tensor) -> Tensor:
-        """[measures] of an image (X, Y, Z) in [0, 1]."""
-        labels = self.segmenter.segment(image.detach().numpy(), self.space).labels
-        regions = region_masks(labels > 0, self.space)
-        parts = [labels == tissue for tissue in range(1, len(CLASSES))]
-        parts += [in_regions(regions, labels.shape, name) for name in NAMES]
-        levels = [smooth(image[None, None], s)[0, 0] if s else image for s in SCALES]
-        bands = [fine - coarse for fine, coarse in pairwise(levels)]
-        found = []
-        for part in parts:
-            there = torch.from_numpy(part)
-            found += [image[there].mean(), image[there].var().clamp(min=LEAST).sqrt()]
-            found += [band[there].square().mean().clamp(min=LEAST).sqrt() for band in bands]
-        return torch.stack(found)
 
 
 class RegionFeatures:
