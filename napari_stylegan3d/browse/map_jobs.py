@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,6 @@ class Places(QObject):
     """Requested positions are available."""
     failed = Signal(object)
     """The exception, if there is no survey."""
-    _block = Signal(object, object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -62,7 +61,7 @@ class Places(QObject):
         self._stop = threading.Event()
         self._surveying = LongJob(self)
         self._locating = LatestWins(locate, self)
-        self._block.connect(self._on_block)
+        self._surveying.came.connect(self._on_block)
         self._surveying.failed.connect(self.failed)
         self._surveying.cancelled.connect(self._survey)
         self._locating.ready.connect(self._on_located)
@@ -130,7 +129,7 @@ class Places(QObject):
 
     def _survey(self) -> None:
         if self._generator is not None and self._seen and not self.is_complete:
-            self._surveying.start(grow, self._block.emit, self._generator, self.survey)
+            self._surveying.start(grow, self._generator, self.survey)
 
     def _locate(self) -> None:
         missing = tuple(recipe for recipe in self._wanted if recipe not in self._known)
@@ -138,7 +137,8 @@ class Places(QObject):
             self._stop = threading.Event()
             self._locating.submit(_Request(self.survey, self._generator, missing, self._stop))
 
-    def _on_block(self, generator: Generator, survey: Survey) -> None:
+    def _on_block(self, block: tuple[Generator, Survey]) -> None:
+        generator, survey = block
         if self._generator is None or generator.hash != self._generator.hash:
             return
         first, self.survey = self.survey is None, survey
@@ -159,13 +159,8 @@ class Places(QObject):
             self.failed.emit(error)
 
 
-def grow(
-    report: Report,
-    show: Callable[[Generator, Survey], None],
-    generator: Generator,
-    known: Survey | None,
-) -> None:
-    """Sample a generator's random brains in blocks, for a `LongJob`; `show` is called for each."""
+def grow(report: Report, generator: Generator, known: Survey | None) -> None:
+    """Sample a generator's random brains in blocks, for a `LongJob`; each is handed over."""
     from stylegan3d.directions.latent_map import SAMPLES, Survey, contours
 
     def check() -> None:
@@ -180,7 +175,7 @@ def grow(
             if survey is not known and len(grown.names) >= 2:
                 contours(grown.points[:, :2])
             known = survey
-            show(generator, grown)
+            report.hand_over((generator, grown))
             report(len(grown.points), SAMPLES)
 
 

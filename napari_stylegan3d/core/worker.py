@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_stylegan3d.widgets.text import _
@@ -26,6 +28,32 @@ def step_back(niceness: int = NICENESS) -> None:
     """Lower the priority of the calling thread (per-thread priorities exist only on Linux)."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+
+
+class _GuiThread(QObject):
+    """Calls methods on the GUI thread, for threads that emit no signals themselves.
+
+    A thread that emits a signal of an object which is deleted meanwhile ends the process. Windows
+    and jobs may be deleted at any time; this is never.
+    """
+
+    _asked = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked.connect(self._run, Qt.ConnectionType.QueuedConnection)
+
+    def call(self, owner: QObject, method: Callable[..., None], *args: Any) -> None:
+        """Call an object's method soon, unless the object is deleted by then; from any thread."""
+        self._asked.emit(lambda: method(*args) if isalive(owner) else None)
+
+    def _run(self, call: Callable[[], None]) -> None:
+        call()
+
+
+@cache
+def _gui_thread() -> _GuiThread:
+    return _GuiThread()
 
 
 class LatestWins(QObject):
@@ -41,7 +69,6 @@ class LatestWins(QObject):
     failed = Signal(object, object)
     """(request, exception)."""
     busyChanged = Signal(bool)
-    _done = Signal(object, object, object)
 
     def __init__(
         self,
@@ -56,8 +83,7 @@ class LatestWins(QObject):
         self._executor = ThreadPoolExecutor(1, "stylegan3d-render", initializer=before)
         self._busy = False
         self._waiting: tuple[Any] | None = None
-        self._closed = False
-        self._done.connect(self._on_done, Qt.ConnectionType.QueuedConnection)
+        self._closed, self._gui = False, _gui_thread()
 
     @property
     def busy(self) -> bool:
@@ -96,8 +122,7 @@ class LatestWins(QObject):
             result = self._function(request)
         except Exception as error:
             failure = error
-        if not self._closed:
-            self._done.emit(request, result, failure)
+        self._gui.call(self, self._on_done, request, result, failure)
 
     def _on_done(self, request: Any, result: Any, error: Exception | None) -> None:
         if self._closed:
@@ -138,8 +163,10 @@ class Cancelled(Exception):
 class Report:
     """Passed to a job's function to report progress and to check for cancellation."""
 
-    def __init__(self, emit: Callable[[Progress], None]) -> None:
-        self._emit = emit
+    def __init__(
+        self, emit: Callable[[Progress], None], hand_over: Callable[[Any], None] = lambda _: None
+    ) -> None:
+        self._emit, self._hand_over = emit, hand_over
         self._stop, self._pause = threading.Event(), threading.Event()
         self._paused_at, self._lost_s = 0.0, 0.0
         self._phase: tuple[str, int, float] = ("", 0, time.monotonic())
@@ -162,6 +189,10 @@ class Report:
         steps = done - first
         remaining = (now - since) * (total - done) / steps if steps >= 2 else None
         self._emit(Progress(done, total, text, detail, now - self._start, remaining))
+
+    def hand_over(self, part: Any) -> None:
+        """Send part of the result on its way: `LongJob.came` is emitted on the GUI thread."""
+        self._hand_over(part)
 
     def should_stop(self) -> bool:
         """Whether the user has cancelled the job."""
@@ -196,22 +227,21 @@ class LongJob(QObject):
 
     progressed = Signal(object)
     """Progress"""
+    came = Signal(object)
+    """What the function handed over before its end."""
     finished = Signal(object)
     """What the function returned."""
     failed = Signal(object)
     """The exception."""
     cancelled = Signal()
     runningChanged = Signal(bool)
-    _progress = Signal(object, object)
-    _done = Signal(object, object, object)
 
     def __init__(self, parent: QObject | None = None, *, urgent: bool = False) -> None:
         super().__init__(parent)
         before = None if urgent else step_back
         self._executor = ThreadPoolExecutor(1, "stylegan3d-job", initializer=before)
         self._report: Report | None = None
-        self._progress.connect(self._on_progress, Qt.ConnectionType.QueuedConnection)
-        self._done.connect(self._on_done, Qt.ConnectionType.QueuedConnection)
+        self._gui = _gui_thread()
 
     @property
     def running(self) -> bool:
@@ -222,7 +252,10 @@ class LongJob(QObject):
         """Run a function; ignored while another runs."""
         if self.running:
             return
-        report = Report(lambda progress: self._progress.emit(report, progress))
+        report = Report(
+            lambda progress: self._gui.call(self, self._on_progress, report, progress),
+            lambda part: self._gui.call(self, self._on_part, report, part),
+        )
         self._report = report
         self.runningChanged.emit(True)
         self._executor.submit(self._run, report, function, args)
@@ -249,12 +282,15 @@ class LongJob(QObject):
             result = function(report, *args)
         except Exception as error:
             failure = error
-        if self._report is report:
-            self._done.emit(report, result, failure)
+        self._gui.call(self, self._on_done, report, result, failure)
 
     def _on_progress(self, report: Report, progress: Progress) -> None:
         if report is self._report and not report.should_stop():
             self.progressed.emit(progress)
+
+    def _on_part(self, report: Report, part: Any) -> None:
+        if report is self._report:
+            self.came.emit(part)
 
     def _on_done(self, report: Report, result: Any, error: Exception | None) -> None:
         if report is not self._report:

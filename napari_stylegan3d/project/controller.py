@@ -53,7 +53,6 @@ class Projecting(QObject):
     """(exception, what was being done)"""
     wentWell = Signal()
     """A scan was opened, or a projection started: an earlier error is over."""
-    _onTheWay = Signal(str, object)
 
     def __init__(self, context: Context, panel: ProjectPanel) -> None:
         super().__init__(context.dock)
@@ -131,7 +130,7 @@ class Projecting(QObject):
         self.job.finished.connect(self._on_done)
         self.job.failed.connect(self._on_failed)
         self.job.cancelled.connect(self._come_back)
-        self._onTheWay.connect(self._show_on_the_way, Qt.ConnectionType.QueuedConnection)
+        self.job.came.connect(self._show_on_the_way)
 
     def open(self, choice: Choice) -> None:
         """Read a scan and show it, after any that are queued; not during a projection."""
@@ -170,7 +169,7 @@ class Projecting(QObject):
             site,
         )
         self.painting.end()
-        self._begin(case, project_scan, self.rendering.loaded, request, self._onTheWay.emit)
+        self._begin(case, project_scan, self.rendering.loaded, request)
 
     def align(self, pose: str = "auto") -> None:
         """Align the case's scan to the model's grid; for `pose` see `Scan.align`."""
@@ -377,8 +376,9 @@ class Projecting(QObject):
         self.failed.emit(error, doing)
         self._come_back()
 
-    def _show_on_the_way(self, kind: Kind, volume: Any) -> None:
-        if self.job.running and self._at_work is not None:
+    def _show_on_the_way(self, picture: tuple[Kind, Any]) -> None:
+        kind, volume = picture
+        if self._at_work is not None:
             self.comparison.show_search(self._at_work, kind, volume)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -104,15 +103,10 @@ def give_memory_back(_report: Report) -> None:
     give_back()
 
 
-def project_scan(
-    report: Report,
-    loaded: Loaded,
-    request: ProjectionRequest,
-    show: Callable[[str, np.ndarray], None],
-) -> Case:
+def project_scan(report: Report, loaded: Loaded, request: ProjectionRequest) -> Case:
     """Align a scan if necessary, and project it.
 
-    `show(kind, volume)` is called with intermediate pictures: the aligned scan, then
+    Intermediate pictures are handed over as (kind, volume): the aligned scan, then
     reconstructions, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
     from stylegan3d.outputs.projections import output_names, projected_latent
@@ -128,14 +122,14 @@ def project_scan(
     mask = None if request.region is None else request.region.mask(generator.space)
     operator = loss_of(request.loss, mask)
     aligned = place(found, case.pose, operator)
-    show("scan", aligned.volume)
+    report.hand_over(("scan", aligned.volume))
     choices = Choices(
         space=request.space,
         budget=request.budget,
         channel=request.channel,
         site=request.site or None,
     )
-    watch = Watch(_Watcher(report, loaded, show), report.should_stop, report.should_pause)
+    watch = Watch(_Watcher(report, loaded), report.should_stop, report.should_pause)
     done = search(
         generator, found, aligned, choices, operator=operator, noise=request.noise, watch=watch
     )
@@ -195,14 +189,8 @@ def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
 class _Watcher:
     """Reports the steps of a projection, and shows its state at intervals."""
 
-    def __init__(
-        self,
-        report: Report,
-        loaded: Loaded,
-        show: Callable[[str, np.ndarray], None],
-    ) -> None:
-        self._report, self._show = report, show
-        self._loaded = loaded
+    def __init__(self, report: Report, loaded: Loaded) -> None:
+        self._report, self._loaded = report, loaded
         self._shown_at = 0.0
 
     def __call__(self, now: StepProgress) -> None:
@@ -219,4 +207,5 @@ class _Watcher:
         )
         if state.seconds - self._shown_at >= SHOW_EVERY_S:
             self._shown_at = state.seconds
-            self._show("reconstruction", enlarge(state.volume, self._loaded.generator.shape))
+            volume = enlarge(state.volume, self._loaded.generator.shape)
+            self._report.hand_over(("reconstruction", volume))

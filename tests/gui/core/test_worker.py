@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
 from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.worker import LatestWins, LongJob, Report, duration_in_words
@@ -108,6 +109,85 @@ def test_a_job_reports_and_finishes(qtbot):
     assert seen[-1].remaining_s == 0.0
     assert not job.running
     job.shutdown()
+
+
+def test_a_job_hands_over_parts_of_its_result(qtbot):
+    job, came, threads = LongJob(), [], []
+    job.came.connect(lambda part: came.append(part))
+    job.came.connect(lambda _: threads.append(threading.current_thread()))
+    job.finished.connect(came.append)
+
+    def work(report):
+        for part in ("first", "second"):
+            report.hand_over(part)
+        return "all"
+
+    job.start(work)
+    qtbot.waitUntil(lambda: "all" in came, timeout=5000)
+    assert came == ["first", "second", "all"]
+    assert threads == [threading.main_thread()] * 2
+    job.shutdown()
+
+
+def delete(thing: QObject) -> None:
+    thing.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+@pytest.mark.parametrize("shut_down", [True, False])
+def test_a_job_outlives_its_window(qtbot, shut_down):
+    """A signal of a deleted object would end the process."""
+    window, deleted, over = QObject(), threading.Event(), threading.Event()
+    job, came = LongJob(window), []
+    for signal in (job.progressed, job.came, job.finished, job.failed):
+        signal.connect(came.append)
+
+    def work(report):
+        deleted.wait(5)
+        report.hand_over("part")
+        report.should_stop() or report(1, 2)
+        over.set()
+
+    job.start(work)
+    if shut_down:
+        job.shutdown()
+    delete(window)
+    deleted.set()
+    assert over.wait(5)
+    job._executor.shutdown()  # waits for the thread
+    qtbot.wait(50)
+    assert came == []
+
+
+def test_a_rendering_outlives_its_window(qtbot):
+    window, deleted, came = QObject(), threading.Event(), []
+    latest = LatestWins(lambda _: deleted.wait(5), window)
+    latest.ready.connect(lambda *_: came.append(1))
+    latest.submit(1)
+    delete(window)
+    deleted.set()
+    latest._executor.shutdown()
+    qtbot.wait(50)
+    assert came == []
+
+
+def test_a_window_may_be_deleted_while_jobs_speak(qtbot):
+    for _ in range(20):
+        window = QObject()
+        started, spoken = [], threading.Event()
+
+        def work(report, started=started, spoken=spoken):
+            for step in range(2000):
+                report.hand_over(step)
+                started.append(step)
+            spoken.set()
+
+        job = LongJob(window)
+        job.start(work)
+        qtbot.waitUntil(lambda started=started: len(started) > 10, timeout=5000)
+        delete(window)
+        assert spoken.wait(5)
+        job._executor.shutdown()
 
 
 @pytest.mark.parametrize("asks", [True, False])
