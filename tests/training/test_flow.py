@@ -36,6 +36,8 @@ from stylegan3d.training.stylegan import train
 
 pytestmark = pytest.mark.usefixtures("few_brains")
 ROUNDED = 0.03
+# Relative rounding of float16, in which matched weights are written; they are below 2.
+FLOAT16 = 2**-10
 
 
 @pytest.fixture(scope="module")
@@ -283,11 +285,26 @@ def test_a_flow_is_matched_to_what_is_measured_of_people(generator, pairs, pack,
         tmp_path / "made",
         measures=[measure],
         settings=settings,
+        share=1.0,
         run=tmp_path / "search",
         report=told.append,
     )
     assert len(told) == 6
     assert any("is taken" in line for line in told)
+    # Half of the change, from the search that was kept.
+    halfway = export_matched(
+        plain.folder,
+        pack,
+        tmp_path / "halfway",
+        measures=[measure],
+        settings=settings,
+        share=0.5,
+        run=tmp_path / "search",
+    )
+    ends = [model.synthesis.flow.state_dict() for model in (plain, halfway, made)]
+    for key, weight in ends[1].items():
+        middle = (ends[0][key].float() + ends[2][key].float()) / 2
+        torch.testing.assert_close(weight.float(), middle, rtol=FLOAT16, atol=FLOAT16)
     # A search that ended goes on for another round only where it is asked for.
     for rounds, more in ((2, 0), (3, 3)):
         told.clear()
@@ -309,6 +326,8 @@ def test_a_flow_is_matched_to_what_is_measured_of_people(generator, pairs, pack,
     told = made.card["training"]["flow"]["matched"]
     assert told["distance"][1] < told["distance"][0]
     assert "have the means of the subjects" in (made.folder / "README.md").read_text("utf-8")
+    with pytest.raises(ModelError, match="above 0 and at most 1"):
+        export_matched(plain.folder, pack, tmp_path / "none", measures=[measure], share=1.5)
     assert made.synthesis.flow.curves.ends.tolist() == plain.synthesis.flow.curves.ends.tolist()
     with pytest.raises(ModelError, match="has no flow to match"):
         export_matched(generator.folder, pack, tmp_path / "none", measures=[measure])

@@ -189,9 +189,10 @@ def _flow(flow: dict[str, Any]) -> str:
     if "matched" in flow:
         before, after = flow["matched"]["distance"]
         text += (
-            " Its weights were then changed so that tissue shapes and features of random brains "
-            "have the means of the subjects (squared distance "
-            f"{before:.2f} before, {after:.2f} after)."
+            " A change of its weights was then found with which tissue shapes and features of "
+            "random brains have the means of the subjects (squared distance "
+            f"{before:.2f} before, {after:.2f} after); {100 * flow['matched']['share']:.0f} % of "
+            "it were made."
         )
     return text
 

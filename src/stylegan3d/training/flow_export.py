@@ -23,6 +23,7 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
+from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.places import TEMPLATE
@@ -36,6 +37,8 @@ from stylegan3d.training.shape_measures import RegionFeatures, TissueShapes
 
 FLOW, CASCADE, SIZES = "synthesis.flow.", "synthesis.cascade.", "mapping.curves."
 SAMPLES = 512
+# Share of a matched change that is kept: see `docs/training.md`.
+SHARE = 0.75
 
 
 def export_with_flow(
@@ -151,6 +154,7 @@ def export_matched(
     *,
     measures: Sequence[Measure] | None = None,
     settings: MatchSettings | None = None,
+    share: float = SHARE,
     run: str | Path | None = None,
     report: Callable[[str], None] = lambda _: None,
     overwrite: bool = False,
@@ -172,6 +176,9 @@ def export_matched(
         2 x 2 x 2 mm.
     settings : MatchSettings or None
         How many brains.
+    share : float
+        How much of the change of the weights is kept, above 0 and at most 1. Tissue shapes come
+        close to the subjects' with most of it; what is not measured suffers from the last of it.
     run : path-like or None
         Folder where the search is kept; one that was stopped goes on.
     report : callable
@@ -185,9 +192,11 @@ def export_matched(
     Raises
     ------
     ModelError
-        If it has no flow, no step made random brains more like the subjects, or `run` holds a
-        search for another generator or other settings.
+        If it has no flow, no step made random brains more like the subjects, the share is out of
+        its range, or `run` holds a search for another generator or other settings.
     """
+    if not 0 < share <= 1:
+        raise ModelError(f"The share of a change is above 0 and at most 1, not {share:g}.")
     out = Path(out)
     check_target(out, overwrite)
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
@@ -201,13 +210,22 @@ def export_matched(
             "closer to the subjects; nothing is written."
         )
     network = copy.deepcopy(anatomy_network(generator))
-    network.flow = found.flow
+    network.flow = _between(network.flow, found.flow, share)
     config, sizes = _sized(generator, network, pack)
-    flow = {f"{FLOW}{k}": v.cpu() for k, v in found.flow.state_dict().items()}
-    told = {"steps": found.steps, "distance": [found.before, found.after]}
+    flow = {f"{FLOW}{k}": v.cpu() for k, v in network.flow.state_dict().items()}
+    told = {"steps": found.steps, "distance": [found.before, found.after], "share": share}
     training = {"flow": (files.card["training"].get("flow") or {}) | {"matched": told}}
     plan = {"generator": config.to_dict()}
     return ending_anew(files, folder, pack, out, plan, training, flow | sizes, overwrite)
+
+
+def _between(before: Flow, after: Flow, share: float) -> Flow:
+    """A flow with this share of the change of each weight."""
+    flow = copy.deepcopy(before)
+    with torch.no_grad():
+        for weight, changed in zip(flow.parameters(), after.parameters(), strict=True):
+            weight.lerp_(changed, share)
+    return flow
 
 
 def _with_flow(generator: Generator, config: AnatomyConfig, flow: dict[str, Tensor]) -> Generator:
