@@ -19,7 +19,7 @@ PIP_ARGS ?=
 # A file of tests runs in one process, several files beside each other: one more than there are
 # cores, since tests of the window wait much of their time.
 CORES    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-WORKERS  ?= -n $(shell expr $(CORES) + 1) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+WORKERS  ?= -n $(shell expr $(CORES) + 1) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test bench soak lint format docs site notebooks lock licences audit sbom release text clean
