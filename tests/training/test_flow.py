@@ -1,6 +1,8 @@
 """Training of a flow: pairs, resuming, and the generator that comes of it."""
 
+import os
 import shutil
+import signal
 from dataclasses import replace
 from functools import partial
 
@@ -10,13 +12,14 @@ import torch
 from small_flow import SMALL
 
 from stylegan3d.cli import main
+from stylegan3d.cli.train_common import STOPPED
 from stylegan3d.errors import ModelError
 from stylegan3d.model.loading import load
 from stylegan3d.networks.flow import within
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.storage.checkpoint import CHECKPOINT
-from stylegan3d.training import marginals
+from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
+from stylegan3d.training import marginals, shape_matching
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
 from stylegan3d.training.flow import FlowRecipe, flow_of, start_of_run, train_flow
@@ -29,9 +32,9 @@ from stylegan3d.training.flow_export import (
 )
 from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.flow_ways import make_ways, straight_config
-from stylegan3d.training.options import FlowSettings
+from stylegan3d.training.options import FlowSettings, MatchSettings
 from stylegan3d.training.run import Run, load_run
-from stylegan3d.training.shape_matching import MatchSettings, match_flow
+from stylegan3d.training.shape_matching import match_flow
 from stylegan3d.training.stylegan import train
 
 pytestmark = pytest.mark.usefixtures("few_brains")
@@ -274,33 +277,21 @@ class Texture:
         return np.stack([self.soft(image).numpy() for image in images])
 
 
-def test_a_flow_is_matched_to_what_is_measured_of_people(generator, pairs, pack, tmp_path):
+def test_a_flow_is_matched_to_what_is_measured_of_people(
+    generator, pairs, pack, even_pack, tmp_path
+):
     run = train_flow(pairs, tmp_path / "flow", FlowSettings(steps=2, **SMALL))
     plain = export_with_flow(run, generator.folder, pack, tmp_path / "plain", steps=1)
     measure, told = Texture(), []
     settings = MatchSettings(rounds=2, brains=20, slopes=3, judged=6)
-    made = export_matched(
-        plain.folder,
-        pack,
-        tmp_path / "made",
-        measures=[measure],
-        settings=settings,
-        share=1.0,
-        run=tmp_path / "search",
-        report=told.append,
-    )
-    assert len(told) == 6
+    search = partial(match_flow, plain, pack, tmp_path / "search", measures=[measure])
+    found = search(settings=settings, report=told.append)
+    assert found.finished
+    assert told[0] == "Measuring 20 random brains and 8 subjects."
+    assert len(told) == 1 + 2 * 3
     assert any("is taken" in line for line in told)
-    # Half of the change, from the search that was kept.
-    halfway = export_matched(
-        plain.folder,
-        pack,
-        tmp_path / "halfway",
-        measures=[measure],
-        settings=settings,
-        share=0.5,
-        run=tmp_path / "search",
-    )
+    made = export_matched(found, plain.folder, pack, tmp_path / "made", share=1.0)
+    halfway = export_matched(found, plain.folder, pack, tmp_path / "halfway", share=0.5)
     ends = [model.synthesis.flow.state_dict() for model in (plain, halfway, made)]
     for key, weight in ends[1].items():
         middle = (ends[0][key].float() + ends[2][key].float()) / 2
@@ -309,11 +300,13 @@ def test_a_flow_is_matched_to_what_is_measured_of_people(generator, pairs, pack,
     for rounds, more in ((2, 0), (3, 3)):
         told.clear()
         longer = replace(settings, rounds=rounds)
-        match_flow(plain, pack, [measure], longer, folder=tmp_path / "search", report=told.append)
+        search(settings=longer, resume=True, report=told.append)
         assert len(told) == more
+    with pytest.raises(ModelError, match="holds a run; continue with --resume"):
+        search(settings=settings)
     other = replace(settings, judged=5)
     with pytest.raises(ModelError, match="another generator or other settings"):
-        match_flow(plain, pack, [measure], other, folder=tmp_path / "search")
+        search(settings=other, resume=True)
     people = measure.of(pack.volumes[row] for row in pack.indices("train"))
 
     def apart(model):
@@ -327,24 +320,73 @@ def test_a_flow_is_matched_to_what_is_measured_of_people(generator, pairs, pack,
     assert told["distance"][1] < told["distance"][0]
     assert "have the means of the subjects" in (made.folder / "README.md").read_text("utf-8")
     with pytest.raises(ModelError, match="above 0 and at most 1"):
-        export_matched(plain.folder, pack, tmp_path / "none", measures=[measure], share=1.5)
+        export_matched(found, plain.folder, pack, tmp_path / "none", share=1.5)
+    with pytest.raises(ModelError, match="No change of the flow"):
+        export_matched(replace(found, steps=0), plain.folder, pack, tmp_path / "none")
     assert made.synthesis.flow.curves.ends.tolist() == plain.synthesis.flow.curves.ends.tolist()
     with pytest.raises(ModelError, match="has no flow to match"):
-        export_matched(generator.folder, pack, tmp_path / "none", measures=[measure])
-    with pytest.raises(ModelError, match="needs at least a round"):
-        MatchSettings(rounds=0)
+        match_flow(generator, pack, tmp_path / "none", measures=[measure])
+    with pytest.raises(ModelError, match="different grids"):
+        match_flow(plain, even_pack, tmp_path / "none", measures=[measure])
+    for wrong in ({"rounds": 0}, {"share": 1.5}):
+        with pytest.raises(ModelError, match=r"at least a round|above 0 and at most 1"):
+            MatchSettings(**wrong)
 
 
-def test_the_program_trains_both_and_says_what_is_wrong(
-    generator, pack, tmp_path, capsys, monkeypatch
-):
-    """On the settings of a real run, for a step or two."""
+@pytest.fixture
+def program(capsys):
+    """Runs the program; its status and what it printed."""
 
     def run(*words):
         with pytest.raises(SystemExit) as ended:
             main([str(w) for w in words])
         return ended.value.code or 0, capsys.readouterr()
 
+    return run
+
+
+def test_a_search_that_is_stopped_goes_on_from_the_command_line(
+    generator, pairs, pack, tmp_path, program, monkeypatch
+):
+    run = train_flow(pairs, tmp_path / "flow", FlowSettings(steps=2, **SMALL))
+    plain = export_with_flow(run, generator.folder, pack, tmp_path / "plain", steps=1)
+    texture = Texture()
+    monkeypatch.setattr(shape_matching, "TissueShapes", lambda _: texture)
+    monkeypatch.setattr(shape_matching, "RegionFeatures", lambda _: texture)
+    words = ("train", "match", plain.folder, pack.path, "--out", tmp_path / "match", "--rounds", 2)
+    export = ("--export", tmp_path / "made", "--share", 0.5)
+
+    class Stopping(Texture):
+        """Asks the program to stop in its second round."""
+
+        def soft(self, image):
+            if (tmp_path / "match" / PREVIOUS).exists():
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().soft(image)
+
+    texture = Stopping()
+    status, told = program(*words, *export)
+    assert status == 0
+    assert STOPPED in told.out
+    assert not (tmp_path / "made").exists()
+    assert "Round 1" in told.err
+    assert "Round 2" not in told.err
+    texture = Texture()
+    assert "holds a run; continue with --resume" in program(*words, *export)[1].err
+    assert "must be 0.01 to 1" in program(*words, "--share", 2)[1].err
+    status, told = program(*words, *export, "--resume")
+    assert status == 0
+    assert "Round 1" not in told.err
+    assert "Round 2" in told.err
+    assert load(tmp_path / "made").card["training"]["flow"]["matched"]["share"] == 0.5
+    assert "--overwrite" in program(*words, *export, "--resume")[1].err
+
+
+def test_the_program_trains_both_and_says_what_is_wrong(
+    generator, pack, tmp_path, program, monkeypatch
+):
+    """On the settings of a real run, for a step or two."""
+    run = program
     first = ("train", "flow", generator.folder, pack.path, "--out")
     status, told = run(*first, tmp_path / "flow", "--steps", 1)
     assert status == 2

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli import train_generator
-from stylegan3d.cli.common import DataArgument, described, progress, read_object, refuse
+from stylegan3d.cli.common import DataArgument, described, emit, progress, read_object, refuse
 from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.train_common import (
+    STOPPED,
     FromMaps,
+    Resumable,
     RunOption,
     Training,
     WithLabels,
@@ -31,6 +33,7 @@ from stylegan3d.training.options import (
     CascadeSettings,
     DiffusionSettings,
     FlowSettings,
+    MatchSettings,
     SegmentationSettings,
     TranslationSettings,
 )
@@ -236,6 +239,61 @@ def flow(
         return [f"  held-out subjects, {name}: {value:.3f}" for name, value in figures.items()]
 
     conclude(run, out, options, write, word="errors", lines=lines)
+
+
+@app.command()
+@grouped
+def match(
+    model: Annotated[
+        Path,
+        typer.Argument(help="Model folder, made by `train anatomy` or `train flow` with --export."),
+    ],
+    data: DataArgument,
+    out: RunOption,
+    options: Resumable,
+    settings: MatchSettings,
+) -> None:
+    """Change a model's flow until its random brains have the tissue shapes of the subjects.
+
+    It runs on the CPU.
+
+    Example: stylegan3d train match my-model prepared --out runs/match --export my-matched-model
+    """
+    from stylegan3d.checkpoints.folder import check_target
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.model.loading import load
+    from stylegan3d.training.flow_export import export_matched
+    from stylegan3d.training.shape_matching import match_flow
+
+    if options.export is not None:
+        check_target(options.export, options.overwrite)
+    pack, generator = load_pack(data), load(model, device="cpu")
+    found = match_flow(
+        generator,
+        pack,
+        out,
+        settings=settings,
+        resume=options.resume,
+        report=lambda sentence: typer.echo(sentence, err=True),
+    )
+    notes = [
+        f"{out}: {found.steps} {'step' if found.steps == 1 else 'steps'}; squared distance from "
+        f"subjects {found.after:.2f}, before {found.before:.2f}"
+    ]
+    result = {
+        "run": str(out),
+        "steps": found.steps,
+        "distance": {"before": found.before, "after": found.after},
+        "export": None,
+    }
+    if not found.finished:
+        notes.append(STOPPED)
+    elif options.export is not None:
+        export, share = options.export, settings.share
+        export_matched(found, model, pack, export, share=share, overwrite=options.overwrite)
+        result["export"] = str(export)
+        notes.append(f"{export}: the matched model")
+    emit(result, notes, as_json=options.as_json)
 
 
 @app.command()

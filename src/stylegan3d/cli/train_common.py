@@ -22,19 +22,25 @@ RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.
 
 
 @dataclass(frozen=True)
-class Training:
+class Resumable:
     """Options of all kinds."""
 
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")
     ] = False
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto"
     export: Annotated[
         Path | None,
         typer.Option("--export", help="Write the trained model to this folder at the end."),
     ] = None
     overwrite: OverwriteOption = False
     as_json: JsonOption = False
+
+
+@dataclass(frozen=True)
+class Training(Resumable):
+    """Options of all kinds that train networks."""
+
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto"
 
     def check(self, ctx: typer.Context, *new_only: str, files: Sequence[str] = ()) -> None:
         """Check options before training: export files, and options not allowed with --resume.

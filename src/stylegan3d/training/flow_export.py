@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,14 +30,11 @@ from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun, learned
 from stylegan3d.training.flow_calibration import calibrate_flow
 from stylegan3d.training.marginals import fit_sizes
-from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS
-from stylegan3d.training.shape_matching import MatchSettings, Measure, match_flow
-from stylegan3d.training.shape_measures import RegionFeatures, TissueShapes
+from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS, MatchSettings
+from stylegan3d.training.shape_matching import Matched
 
 FLOW, CASCADE, SIZES = "synthesis.flow.", "synthesis.cascade.", "mapping.curves."
 SAMPLES = 512
-# Share of a matched change that is kept: see `docs/training.md`.
-SHARE = 0.75
 
 
 def export_with_flow(
@@ -148,41 +144,31 @@ def export_calibrated(
 
 
 def export_matched(
+    found: Matched,
     folder: str | Path,
     pack: Pack,
     out: str | Path,
     *,
-    measures: Sequence[Measure] | None = None,
-    settings: MatchSettings | None = None,
-    share: float = SHARE,
-    run: str | Path | None = None,
-    report: Callable[[str], None] = lambda _: None,
+    share: float = MatchSettings.share,
     overwrite: bool = False,
 ) -> Generator:
     """Export an anatomy model whose flow draws random brains that measure like the subjects.
 
-    See `shape_matching.py`. Curves of bands stay, those of sizes are fitted anew.
+    Curves of bands stay, those of sizes are fitted anew.
 
     Parameters
     ----------
+    found : Matched
+        What `match_flow` found for the generator.
     folder : path-like
         Folder of the generator.
     pack : Pack
         The data set it was trained on.
     out : path-like
         Output folder; may be the same.
-    measures : sequence of Measure or None
-        What is measured; None for tissue shapes and features of regions, which need volumes of
-        2 x 2 x 2 mm.
-    settings : MatchSettings or None
-        How many brains.
     share : float
         How much of the change of the weights is kept, above 0 and at most 1. Tissue shapes come
         close to the subjects' with most of it; what is not measured suffers from the last of it.
-    run : path-like or None
-        Folder where the search is kept; one that was stopped goes on.
-    report : callable
-        Told of each step in a sentence.
 
     Returns
     -------
@@ -192,18 +178,13 @@ def export_matched(
     Raises
     ------
     ModelError
-        If it has no flow, no step made random brains more like the subjects, the share is out of
-        its range, or `run` holds a search for another generator or other settings.
+        If no step made random brains more like the subjects, or the share is out of its range.
     """
     if not 0 < share <= 1:
         raise ModelError(f"The share of a change is above 0 and at most 1, not {share:g}.")
     out = Path(out)
     check_target(out, overwrite)
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
-    if measures is None:
-        measures = (TissueShapes(pack.space), RegionFeatures(pack))
-    kept = None if run is None else Path(run)
-    found = match_flow(generator, pack, measures, settings, folder=kept, report=report)
     if not found.steps:
         raise ModelError(
             f"No change of the flow brings what is measured of random brains of '{generator.name}' "

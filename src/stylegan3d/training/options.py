@@ -267,6 +267,52 @@ class CascadeSettings(RunSettings):
 
 
 @dataclass(frozen=True)
+class MatchSettings:
+    """How a flow is matched to its subjects, see `shape_matching.py`.
+
+    Attributes
+    ----------
+    rounds : int
+        How many times slopes are found.
+    share : float
+        How much of the change of the weights is exported, above 0 and at most 1. Tissue shapes come
+        close to the subjects' with most of it; what is not measured suffers from the last of it.
+    brains : int
+        Random brains whose measures are compared with those of subjects.
+    slopes : int
+        Random brains from which slopes are found in each round.
+    judged : int
+        Random brains on which a step is judged.
+    """
+
+    rounds: Annotated[
+        int,
+        Option("Rounds", "Rounds of the search; more than it had continue it.", low=1),
+    ] = 4
+    share: Annotated[
+        float,
+        Option(
+            "Share",
+            "How much of the change of the weights is exported; less spoils less.",
+            low=0.01,
+            high=1,
+        ),
+    ] = 0.75
+    brains: int = 100
+    slopes: int = 5
+    judged: int = 14
+
+    def __post_init__(self) -> None:
+        if min(self.rounds, self.slopes, self.judged) < 1 or self.brains < 10:
+            raise ModelError(
+                "Matching a flow needs at least a round, a brain for slopes, one to judge, and ten "
+                "to compare with subjects."
+            )
+        if not 0 < self.share <= 1:
+            raise ModelError(f"The share of a change is above 0 and at most 1, not {self.share:g}.")
+
+
+@dataclass(frozen=True)
 class SegmentationSettings(RunSettings):
     """Settings of one run.
 

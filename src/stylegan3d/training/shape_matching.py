@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +32,11 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.flow import Flow
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from stylegan3d.storage.locks import only_run
 from stylegan3d.training.flow_pairs import without_flow
+from stylegan3d.training.loop import stop_signals
+from stylegan3d.training.options import MatchSettings
+from stylegan3d.training.shape_measures import RegionFeatures, TissueShapes
 
 # Random brains, with seeds outside the usual range.
 FIRST_SEED = 4_000_000
@@ -56,35 +61,6 @@ class Measure(Protocol):
         """[measures] of an image (X, Y, Z) in [0, 1], which change as those that are judged."""
 
 
-@dataclass(frozen=True)
-class MatchSettings:
-    """How a flow is matched.
-
-    Attributes
-    ----------
-    rounds : int
-        How many times slopes are found.
-    brains : int
-        Random brains whose measures are compared with those of subjects.
-    slopes : int
-        Random brains from which slopes are found in each round.
-    judged : int
-        Random brains on which a step is judged.
-    """
-
-    rounds: int = 4
-    brains: int = 100
-    slopes: int = 5
-    judged: int = 14
-
-    def __post_init__(self) -> None:
-        if min(self.rounds, self.slopes, self.judged) < 1 or self.brains < 10:
-            raise ModelError(
-                "Matching a flow needs at least a round, a brain for slopes, one to judge, and ten "
-                "to compare with subjects."
-            )
-
-
 @dataclass(frozen=True, eq=False)
 class Matched:
     """What `match_flow` found.
@@ -98,12 +74,15 @@ class Matched:
         judged brains.
     steps : int
         Steps that helped; the flow is as before if there are none.
+    finished : bool
+        Whether all rounds are done; not if the search was stopped.
     """
 
     flow: Flow
     before: float
     after: float
     steps: int
+    finished: bool
 
 
 class Differences:
@@ -178,60 +157,94 @@ def _most_different(random: np.ndarray, people: np.ndarray, apart: np.ndarray) -
 def match_flow(
     generator: Generator,
     pack: Pack,
-    measures: Sequence[Measure],
-    settings: MatchSettings | None = None,
+    folder: Path,
     *,
-    folder: Path | None = None,
+    measures: Sequence[Measure] | None = None,
+    settings: MatchSettings | None = None,
+    resume: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Matched:
     """Weights of an anatomy model's flow with which random brains measure like subjects.
 
-    At 2 mm, with two cores: about an hour.
+    At 2 mm, with two cores: about an hour. SIGTERM and SIGINT stop it; the round that was begun is
+    begun again when it is resumed.
 
     Parameters
     ----------
     generator : Generator
-        An anatomy model with a flow.
+        An anatomy model with a flow, on the CPU.
     pack : Pack
         The data set it was trained on; its training subjects are compared.
-    measures : sequence of Measure
-        What is compared; see `Differences`.
+    folder : Path
+        Where the search is kept, round by round.
+    measures : sequence of Measure or None
+        What is compared, see `Differences`; None for tissue shapes and features of regions, which
+        need volumes of 2 x 2 x 2 mm.
     settings : MatchSettings or None
-        How many brains.
-    folder : Path or None
-        Where the search is kept, round by round; one that was stopped goes on with the round it
-        was in, and one with more rounds continues.
+        How many rounds and brains.
+    resume : bool
+        Continue the search in `folder`, also with more rounds than it had.
     report : callable
         Told of each step in a sentence.
 
     Raises
     ------
     ModelError
-        If it has no flow, or the folder holds a search for another generator or other settings.
+        If it has no flow, its grid differs from the data set's, there is nothing to resume, a new
+        search would overwrite another, or the folder holds one for another generator or other
+        settings.
+    OutputError
+        If the folder cannot be written to, or another run is writing to it.
     """
     settings = settings or MatchSettings()
     network = anatomy_network(generator)
     if not network.config.flow_channels:
         raise ModelError(f"'{generator.name}' has no flow to match: train one with `train flow`.")
+    if generator.space.shape != pack.space.shape:
+        raise ModelError("The generator and the data set have different grids; prepare it again.")
+    if measures is None:
+        measures = (TissueShapes(pack.space), RegionFeatures(pack))
     drawing = _Drawing(generator, network)
     key = f"{generator.hash} {settings.brains} {settings.slopes} {settings.judged}"
-    if folder is not None and (folder / CHECKPOINT).is_file():
-        state, warning = load_checkpoint(
-            folder, torch.device("cpu"), lambda data: _State.from_dict(data, network.flow, key)
-        )
-        if warning:
-            report(warning)
-    else:
-        flow = copy.deepcopy(network.flow)
-        seeds = range(FIRST_SEED, FIRST_SEED + settings.brains)
-        with torch.no_grad():
-            made = [_stored(drawing(flow, seed)) for seed in seeds]
-        people = [pack.volumes[row] for row in pack.indices("train")]
-        differences = Differences.between(
-            [measure.of(people) for measure in measures], [measure.of(made) for measure in measures]
-        )
-        state = _State(flow, differences, differences.start)
-    return _Search(drawing, measures, settings, state).run(folder, key, report)
+    with only_run(folder):
+        if resume:
+            state, warning = load_checkpoint(
+                folder, torch.device("cpu"), lambda data: _State.from_dict(data, network.flow, key)
+            )
+            if warning:
+                report(warning)
+        elif (folder / CHECKPOINT).exists():
+            raise ModelError(
+                f"'{folder}' holds a run; continue with --resume, or choose another folder."
+            )
+        else:
+            report(
+                f"Measuring {settings.brains} random brains and {len(pack.indices('train'))} "
+                "subjects."
+            )
+            state = _begun(drawing, network.flow, pack, measures, settings)
+            save_checkpoint(folder, state.to_dict(key))
+        with stop_signals() as asked:
+            return _Search(drawing, measures, settings, state, asked).run(folder, key, report)
+
+
+def _begun(
+    drawing: _Drawing,
+    flow: Flow,
+    pack: Pack,
+    measures: Sequence[Measure],
+    settings: MatchSettings,
+) -> _State:
+    """A search of which no round is done."""
+    flow = copy.deepcopy(flow)
+    seeds = range(FIRST_SEED, FIRST_SEED + settings.brains)
+    with torch.no_grad():
+        made = [_stored(drawing(flow, seed)) for seed in seeds]
+    people = [pack.volumes[row] for row in pack.indices("train")]
+    differences = Differences.between(
+        [measure.of(people) for measure in measures], [measure.of(made) for measure in measures]
+    )
+    return _State(flow, differences, differences.start)
 
 
 @dataclass(eq=False)
@@ -259,7 +272,7 @@ class _State:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], flow: Flow, key: str) -> _State:
-        if data["key"] != key:
+        if data.get("key") != key:
             raise ModelError(
                 "The folder holds a search for another generator or other settings: choose another."
             )
@@ -290,6 +303,10 @@ class _Drawing:
         return ((image + 1) / 2).clamp(0, 1)
 
 
+class _Stopped(Exception):
+    """A search that was asked to stop."""
+
+
 class _Search:
     """Gauss-Newton steps; what they reach is judged on the same brains each time."""
 
@@ -299,12 +316,21 @@ class _Search:
         measures: Sequence[Measure],
         settings: MatchSettings,
         state: _State,
+        asked: Callable[[], bool],
     ) -> None:
         self.drawing, self.measures, self.settings, self.state = drawing, measures, settings, state
+        self.asked = asked
         self.judged = range(FIRST_SEED, FIRST_SEED + settings.judged)
 
-    def run(self, folder: Path | None, key: str, report: Callable[[str], None]) -> Matched:
+    def run(self, folder: Path, key: str, report: Callable[[str], None]) -> Matched:
         state, start = self.state, self.state.differences.start
+        with suppress(_Stopped):
+            self._rounds(folder, key, report)
+        now, finished = state.now, state.rounds >= self.settings.rounds
+        return Matched(state.flow, float(start @ start), float(now @ now), state.steps, finished)
+
+    def _rounds(self, folder: Path, key: str, report: Callable[[str], None]) -> None:
+        state = self.state
         if state.first is None:
             state.first = self._measured(state.flow)
         slopes = None
@@ -314,11 +340,7 @@ class _Search:
             for _ in range(TRIALS):
                 slopes = self._tried(slopes, report)
             state.rounds += 1
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-                save_checkpoint(folder, state.to_dict(key))
-        now = state.now
-        return Matched(state.flow, float(start @ start), float(now @ now), state.steps)
+            save_checkpoint(folder, state.to_dict(key))
 
     def _tried(self, slopes: Tensor, report: Callable[[str], None]) -> Tensor:
         """Try a step, and take it if it helps; the slopes, corrected by what it did."""
@@ -351,6 +373,8 @@ class _Search:
         return torch.stack([self._of(self.drawing(flow, seed)) for seed in self.judged]).mean(dim=0)
 
     def _of(self, image: Tensor) -> Tensor:
+        if self.asked():
+            raise _Stopped
         return self.state.differences.of([measure.soft(image) for measure in self.measures])
 
     def _slopes(self, flow: Flow) -> Tensor:
@@ -366,6 +390,8 @@ class _Search:
             found = self._of(self.drawing(flow, seed))
             rows = []
             for k, value in enumerate(found):
+                if self.asked():
+                    raise _Stopped
                 slopes = torch.autograd.grad(
                     value, weights, retain_graph=k < len(found) - 1, materialize_grads=True
                 )
