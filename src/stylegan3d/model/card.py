@@ -192,7 +192,7 @@ def _flow(flow: dict[str, Any]) -> str:
             " A change of its weights was then found with which tissue shapes and features of "
             "random brains have the means of the subjects (squared distance "
             f"{before:.2f} before, {after:.2f} after); {100 * flow['matched']['share']:.0f} % of "
-            "it were made."
+            "it was made."
         )
     return text
 
