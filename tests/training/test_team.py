@@ -52,6 +52,9 @@ def settings(**flags):
 # 1e-5 of a tensor's norm with AVX-512 or AVX2, and to 2e-4 with AMX, whose kernels depend on the
 # number of threads. Another seed or another interval of a regulariser changes some tensor by 0.2.
 ROUNDING = 5e-3
+# What starts at 0, such as a strength of noise, is after six steps still small itself: about a
+# hundredth of one of Adam's steps of 2e-3, for each number.
+STEP = 3e-5
 
 
 def assert_same(a: TrainState, b: TrainState) -> None:
@@ -66,7 +69,8 @@ def assert_same(a: TrainState, b: TrainState) -> None:
         other = networks[1][name].state_dict()
         for key, value in networks[0][name].state_dict().items():
             difference = (value.float() - other[key].float()).norm()
-            assert difference <= ROUNDING * value.float().norm() + 1e-6, f"{name} {key}"
+            allowed = ROUNDING * value.float().norm() + STEP * value.numel() ** 0.5
+            assert difference <= allowed, f"{name} {key}"
     torch.testing.assert_close(a.w_avg, b.w_avg, atol=1e-3, rtol=1e-3)  # see ROUNDING
     torch.testing.assert_close(a.path_mean, b.path_mean, atol=1e-4, rtol=1e-3)  # see ROUNDING
 
