@@ -36,7 +36,11 @@ SHOW_EVERY_S = 1.5
 SAME_ML = 0.05
 WORK_UNITS = 1000
 #: Phases that can be paused.
-SEARCHING, TUNING = _("Projecting"), _("Tuning the model to the scan")
+PHASES = {
+    "search": _("Projecting"),
+    "tuning": _("Tuning the model to the scan"),
+    "own noise": _("Finding the scan's own noise"),
+}
 
 
 def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
@@ -198,7 +202,7 @@ class _Watcher:
         if state is None:
             return
         done = round(WORK_UNITS * state.work)
-        doing = TUNING if state.phase == "tuning" else SEARCHING
+        doing = PHASES[state.phase]
         self._report(
             done,
             WORK_UNITS,

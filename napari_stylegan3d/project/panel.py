@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.panel import Panel, bring_into_view
 from napari_stylegan3d.core.worker import Progress, duration_in_words
-from napari_stylegan3d.project.jobs import SEARCHING, TUNING
+from napari_stylegan3d.project.jobs import PHASES
 from napari_stylegan3d.project.pose import PoseBox
 from napari_stylegan3d.project.region_panel import PaintBox
 from napari_stylegan3d.project.result import ResultBox
@@ -174,7 +174,7 @@ class ProjectPanel(Panel):
         text = ", ".join(filter(None, (self._at_work_in_words, progress.text, progress.detail)))
         if progress.remaining_s is not None and progress.done < progress.total:
             text += _(", about {time} left").format(time=duration_in_words(progress.remaining_s))
-        self.pause.setEnabled(progress.text in (SEARCHING, TUNING))
+        self.pause.setEnabled(progress.text in PHASES.values())
         if not self.pause.isChecked():
             self.estimate.setText(text)
 

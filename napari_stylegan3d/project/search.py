@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.scans import Scan
 
-NO_NOISE = _("Not available: this model has no layer noise.")
+NO_NOISE = _("Not available: this model has no noise that a scan determines.")
 
 
 class SearchBox(QWidget):
@@ -78,7 +78,7 @@ class SearchBox(QWidget):
     def show_model(self, generator: Generator) -> None:
         """Enable the options a model supports."""
         no_noise = why_not(generator, "noise_maps")
-        if not no_noise and not generator.has_layer_noise:
+        if not no_noise and not (generator.has_layer_noise or generator.has_own_noise):
             no_noise = NO_NOISE
         offer(self.space, "w+noise", no_noise, "w+")
         offer(self.space, "w", why_not(generator, "layers"), "w+")

@@ -163,6 +163,11 @@ class Facts:
         return bool(getattr(self.synthesis, "has_layer_noise", False))
 
     @cached_property
+    def has_own_noise(self) -> bool:
+        """Whether a projection can find the noise that a scan would be drawn from."""
+        return bool(getattr(self.synthesis, "has_own_noise", False))
+
+    @cached_property
     def draws_texture(self) -> bool:
         """Whether noise adds texture to every brain, see `family.DrawsTexture`."""
         return isinstance(self.synthesis, DrawsTexture) and self.synthesis.draws_texture

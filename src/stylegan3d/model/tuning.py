@@ -16,7 +16,7 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_layers import with_layers
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.leveled import LeveledSynthesis
-from stylegan3d.recipe.delta import NOISE, Delta
+from stylegan3d.recipe.delta import NOISE, OPENED, Delta
 
 
 def network_of(generator: HasSynthesis) -> LeveledSynthesis:
@@ -62,7 +62,7 @@ def tunable_shapes(synthesis: object) -> dict[str, tuple[int, ...]]:
 
 def tunable(synthesis: nn.Module) -> dict[str, Tensor]:
     """Tensors that a delta may change: parameters and stored noise maps, by name."""
-    noise = {k: v for k, v in synthesis.named_buffers() if k.endswith(NOISE)}
+    noise = {k: v for k, v in synthesis.named_buffers() if k.endswith((NOISE, OPENED))}
     return {**dict(synthesis.named_parameters()), **noise}
 
 

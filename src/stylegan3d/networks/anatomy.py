@@ -143,6 +143,14 @@ class AnatomyNetwork(LeveledSynthesis):
         flow = self.config.flow_channels and bool(self.flow.noise_strength)
         return flow or self.has_layer_noise
 
+    @property
+    def has_own_noise(self) -> bool:
+        """Whether the noise of a scan can be found: by a flow alone, after a deformation."""
+        config = self.config
+        deformed = bool(config.deformation) and config.image_const and config.head == "haar"
+        single = not config.layout_channels and config.image_channels == 1
+        return deformed and single and bool(config.flow_channels)
+
     def pyramid(
         self,
         w: Tensor,
@@ -324,7 +332,8 @@ class AnatomyNetwork(LeveledSynthesis):
         def make() -> Tensor:
             config = self.config
             if not config.layout_channels:
-                return self.flow(image, noise, config.flow_steps, dtype, memo.check)
+                drawn = self.flow.drawn_share(noise)
+                return self.flow(image, drawn, config.flow_steps, dtype, memo.check)
             coarse = self.coarse(w, memo)
             return self.cascade(coarse, details, noise, config.cascade_steps, dtype, memo.check)
 

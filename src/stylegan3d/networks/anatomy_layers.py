@@ -81,6 +81,11 @@ class LayeredAnatomy(StyleLayers, AnatomyNetwork):
 
     config: AnatomyConfig
 
+    @property
+    def has_own_noise(self) -> bool:
+        """No: layers see the image that the noise would be added to."""
+        return False
+
     def add_layers(self, level: type[Level] = RefinedLevel) -> None:
         """Create the parameters of the layers."""
         super().add_layers(level)

@@ -58,6 +58,9 @@ class Flow(BandUNet):
         Its standard deviation, in intensities of [-1, 1].
     spread : Tensor
         Root mean square of the details' weights among random brains.
+    opened : Tensor, shape (1,)
+        How far the flow is open whatever the details: 0 in a model, 1 for a scan whose own noise
+        was found (`projection/own_noise.py`). Not stored with the model.
     curves : BandCurves or None
         Applied to the result, see `finish.py`.
     """
@@ -65,6 +68,7 @@ class Flow(BandUNet):
     noise: Tensor
     noise_strength: Tensor
     spread: Tensor
+    opened: Tensor
 
     def __init__(self, channels: tuple[int, int, int], grid: Grid, *, curves: bool = False) -> None:
         super().__init__(8 + 3, 8, channels)
@@ -72,11 +76,18 @@ class Flow(BandUNet):
         self.register_buffer("noise", torch.randn(1, 1, x, y, z))
         self.register_buffer("noise_strength", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("opened", torch.zeros(1), persistent=False)
         self.curves = BandCurves(FLOOR) if curves else None
 
     def gate(self, details: Tensor) -> Tensor:
         """Gate of the flow, see `gate_of`."""
-        return gate_of(details, self.spread)
+        return (gate_of(details, self.spread) + self.opened).clamp(0, 1)
+
+    def drawn_share(self, noise: Tensor | None) -> Tensor | None:
+        """What of the noise is still drawn; a scan's own noise takes the place of the rest."""
+        if noise is None or self.opened >= 1:
+            return None
+        return noise * (1 - self.opened).sqrt() if self.opened else noise
 
     def velocity(
         self,

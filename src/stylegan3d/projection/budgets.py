@@ -11,6 +11,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection import original
 from stylegan3d.projection.operators import Identity
+from stylegan3d.projection.own_noise import COST
 from stylegan3d.projection.pivotal import tuning_cost
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import costs, plan
@@ -60,7 +61,8 @@ def estimate_seconds(
         If the budget is unknown.
     """
     check_budget(budget)
-    with_noise = space == "w+noise" or method == "original"
+    own_noise = generator.has_own_noise
+    with_noise = (space == "w+noise" and not own_noise) or method == "original"
     known = _measured.setdefault(generator, {})
     if with_noise not in known:
         known[with_noise] = _step_seconds(generator, with_noise)
@@ -69,8 +71,12 @@ def estimate_seconds(
     start = "average" if generator.encoder is None else "encoder"
     count = step_count(budget, None, start, method)
     levels = plan(generator, count) if start == "average" else [-1] * count
-    tuning = tuning_cost(generator) if budget in TUNED and generator.can("tuning") else 0.0
-    return known[with_noise] * (costs(levels) + tuning + AROUND)
+    fit = 0.0
+    if own_noise and (space == "w+noise" or budget in TUNED):
+        fit = COST
+    elif budget in TUNED and generator.can("tuning"):
+        fit = tuning_cost(generator)
+    return known[with_noise] * (costs(levels) + fit + AROUND)
 
 
 def _step_seconds(generator: Generator, with_noise: bool) -> float:

@@ -59,7 +59,7 @@ def check_choices(generator: Generator, space: str, budget: str, method: str, no
             )
     if budget in TUNED and method != "original":
         generator.require("tuning")
-    if space != "w+noise" and method != "original":
+    if method != "original" and (space != "w+noise" or generator.has_own_noise):
         return
     generator.require("noise_maps")
     if noise != "fixed":

@@ -22,10 +22,11 @@ from stylegan3d.networks.deformation import exponential, read_at
 from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.projection.problem import Problem
+from stylegan3d.projection.run import Phase
 from stylegan3d.projection.search import Step, rate
 from stylegan3d.projection.solving import conjugate_gradients
+from stylegan3d.recipe.delta import CONSTANT
 
-CONSTANT = "image_const"
 # Linear solves alternate with syntheses, since refining layers see the constant, too.
 ROUNDS, ITERATIONS = 2, 8
 # Weight of the squared change relative to the squared difference. The less is changed, the better
@@ -47,14 +48,20 @@ class Tuning:
     Parameters
     ----------
     problem : Problem
-        A problem whose latent has been found.
+        A problem whose latent is found before the first step.
     """
+
+    phase: Phase = "tuning"
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
+        self.cost = tuning_cost(problem.generator)
         self.changed: dict[str, Tensor] = {}
         self._synthesis = network_of(problem.generator)
-        self._w = problem.w.detach()
+
+    @property
+    def _w(self) -> Tensor:
+        return self.problem.w.detach()
 
     def __iter__(self) -> Iterator[Step]:
         network = self._synthesis

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from stylegan3d.errors import RecipeError
+from stylegan3d.errors import RecipeError, StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.budgets import step_count
@@ -17,7 +17,8 @@ from stylegan3d.projection.checks import Aligned, check_choices, check_scan
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.original import OriginalSearch
-from stylegan3d.projection.pivotal import Tuning, tuning_cost
+from stylegan3d.projection.own_noise import OwnNoise, finds_own_noise
+from stylegan3d.projection.pivotal import Tuning
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.run import ProjectionState, Run
 from stylegan3d.projection.search import Search
@@ -137,10 +138,11 @@ def project(
         An `AlignedScan`, or its volume (X, Y, Z) in [0, 1] on the generator's grid.
     space : Space
         "w" (one latent for all layers: most typical of the generator), "w+" (one per layer: follows
-        the scan more closely), or "w+noise" (also fits the noise maps).
+        the scan more closely), or "w+noise" (also fits the noise maps, or finds the scan's own
+        noise where a flow draws the folds, see `own_noise.py`).
     budget : str
-        "draft", "standard" or "thorough"; "thorough" also tunes the generator to the scan
-        (`pivotal.py`).
+        "draft", "standard" or "thorough"; "thorough" also finds the scan's own noise, or tunes the
+        generator to the scan (`pivotal.py`) where it has no flow or the scan is degraded.
     steps : int or None
         Exact number of search steps, overriding the budget and early stopping.
     noise : Noise
@@ -181,6 +183,11 @@ def project(
     shown: Noise = "none" if generator.draws_texture else noise
     placed = aligned if isinstance(aligned, AlignedScan) else None
     seen = (operator or Identity()).on(generator.space, placed)
+    if space == "w+noise" and generator.has_own_noise and not isinstance(seen, Identity):
+        raise StyleGAN3DError(
+            "A scan's own noise is found from the whole scan as it is: choose the space w+ for a "
+            "degraded or masked one."
+        )
     problem = Problem(
         generator,
         volume,
@@ -190,18 +197,20 @@ def project(
         channel,
         seen,
         data,
-        fit_noise=original or space == "w+noise",
+        fit_noise=original or (space == "w+noise" and not generator.has_own_noise),
         start=start,
     )
     count = step_count(budget, steps, problem.start, method)
     if original:
         # It keeps what it ends with.
-        candidates = _found(run, problem, OriginalSearch(problem, count), tune=False)
+        candidates = _found(run, problem, OriginalSearch(problem, count), None)
     else:
         search = Search(problem, count, patient=steps is not None)
-        candidates = _found(run, problem, search, tune=budget in TUNED)
+        fit = _fit_after(problem, space, budget)
+        candidates = _found(run, problem, search, fit)
         candidates.append((problem.initial, None))
     w, delta, made = problem.best(candidates, shown)
+    own_noise = delta is not None and delta.has_own_noise
     mean_brain = problem.mean_brain()
     seen_made, seen_mean = problem.simulate(made), problem.simulate(mean_brain)
     known = seen.known(mask)
@@ -215,6 +224,7 @@ def project(
         generator=generator,
         yardstick=yardstick,
         is_complete=operator is None,
+        without_noise=problem.best([(w, None)], shown)[2] if own_noise else None,
     )
     settings = {"space": problem.space, "steps": count, "noise": noise, "start": problem.start}
     settings |= {"method": method} if original else {}
@@ -236,17 +246,23 @@ def project(
     )
 
 
+def _fit_after(problem: Problem, space: str, budget: str) -> Tuning | OwnNoise | None:
+    """What is fitted once the latent is found."""
+    if finds_own_noise(problem) and (space == "w+noise" or budget in TUNED):
+        return OwnNoise(problem)
+    return Tuning(problem) if budget in TUNED else None
+
+
 def _found(
-    run: Run, problem: Problem, search: Search | OriginalSearch, *, tune: bool
+    run: Run, problem: Problem, search: Search | OriginalSearch, fit: Tuning | OwnNoise | None
 ) -> list[tuple[Tensor, Delta | None]]:
-    """Results of a search and of the tuning after it, unless stopped before."""
-    after = tuning_cost(problem.generator) if tune else 0.0
+    """Results of a search and of the fit after it, unless stopped before."""
+    after = 0.0 if fit is None else fit.cost
     if not run.follow(search, problem, "search", after):
         search.restore_best()
         return [(problem.w, problem.delta())]
     found = [(problem.w, problem.delta())]
-    if tune:
-        tuning = Tuning(problem)
-        run.follow(tuning, problem, "tuning", 0.0)
-        found.append((problem.w, problem.delta(tuning.changed)))
+    if fit is not None:
+        run.follow(fit, problem, fit.phase, 0.0)
+        found.append((problem.w, problem.delta(fit.changed)))
     return found

@@ -14,7 +14,7 @@ from stylegan3d.geometry.intensity import to_display
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Step
 
-Phase = Literal["search", "tuning"]
+Phase = Literal["search", "tuning", "own noise"]
 # Seconds between checks while paused.
 GLANCE = 0.05
 
@@ -28,7 +28,7 @@ class ProjectionState:
     step, steps : int
         Done and planned; the search may stop early.
     phase : Phase
-        "search" for the latent, or "tuning" of the generator.
+        "search" for the latent, "tuning" of the generator, or "own noise" of the scan.
     loss : float
         Objective at this step, at the current level.
     level : int

@@ -39,11 +39,12 @@ class Choices:
             "Latent space",
             "In W+ all layers are free, so that the result follows the scan more closely; in W one "
             "style serves all layers, so that it remains a typical brain of the model. With noise, "
-            "fine texture of this scan is fitted too, which edits and mixes do not move; it is "
-            "saved in the latent file.",
+            "fine texture of this scan is fitted too, and saved in the latent file. Where a flow "
+            "draws the folds, as in the bundled model, the folds are those of the scan, and edits "
+            "and mixes move them; layer noise of a StyleGAN stays in place.",
             choices={
                 "w+": "Closest to the scan (W+)",
-                "w+noise": "Closest, with texture (W+ and noise)",
+                "w+noise": "With the scan's own folds and texture (W+ and noise)",
                 "w": "Most typical brain (W)",
             },
         ),
@@ -53,7 +54,7 @@ class Choices:
         Option(
             "Search",
             "Effort of the search. Draft: quick. Standard: until improvement stalls. Thorough: "
-            "longer, then the model is tuned slightly to this scan.",
+            "longer, then with the scan's own noise, or the model tuned slightly to the scan.",
             choices=TITLES,
         ),
     ] = "standard"

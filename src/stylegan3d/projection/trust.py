@@ -63,6 +63,10 @@ OUTSIDE = "outside what this model knows"
 NOT_CALIBRATED = "not calibrated for this model"
 # Correlation of fine detail near the brain's surface from which folds are followed.
 LEAST_DETAIL = 0.6
+WITHOUT_NOISE = (
+    "The reconstruction contains the scan's own noise, and so does the similarity; the verdict "
+    "refers to the latent alone."
+)
 # Beside the lesion network, which sees small lesions better, the residual is for what is large: a
 # cluster of it is a finding from so many times the limit. Two detectors at the limit would find
 # something in twice as many healthy people.
@@ -194,6 +198,7 @@ def assess(
     generator: Generator,
     yardstick: Yardstick | None = None,
     is_complete: bool = True,
+    without_noise: np.ndarray | None = None,
 ) -> Assessment:
     """Assess a projection.
 
@@ -209,9 +214,13 @@ def assess(
         By default that of the model's own data.
     is_complete : bool
         Whether the scan is the brain itself, not something derived from it by an operator.
+    without_noise : ndarray or None
+        The brain of the latent alone, where `made` has the scan's own noise, too: any scan can be
+        given its own noise, so how far the model knows it is judged without.
     """
     yardstick = yardstick or Yardstick.of(generator)
     known = yardstick.known
+    judged = made if without_noise is None else without_noise
     alike = similarity(made, volume, mask)
     usual = similarity(mean_brain, volume, mask)
     seen = see(generator, volume, mask)
@@ -223,8 +232,8 @@ def assess(
             of_people = Usual.read(known["regions"][name])
             row |= {"usual": of_people.middle, "unusual": of_people.unusual(row["rms"])}
     size = generator.voxel_size
-    matched = match_sharpness(made, seen.matched.volume, mask, size)
-    matched["cortical_detail"] = cortical_detail(made, seen.matched.volume, mask, size)
+    matched = match_sharpness(judged, seen.matched.volume, mask, size)
+    matched["cortical_detail"] = cortical_detail(judged, seen.matched.volume, mask, size)
     verdict, sentence = judge(matched, told, strangeness, known)
     percentile = _percentile(signs, known)
     own, z = judge_scan(seen, prior, volume, mask, generator, yardstick, is_complete=is_complete)
@@ -239,7 +248,10 @@ def assess(
         "discriminator": _scores(generator, volume, made),
         "verdict": verdict,
         "sentence": sentence,
-        "remarks": _remarks(alike, usual, percentile, verdict, sentence),
+        "remarks": [
+            *_remarks(similarity(judged, volume, mask), usual, percentile, verdict, sentence),
+            *([] if without_noise is None else [WITHOUT_NOISE]),
+        ],
         "matched": matched,
         **own,
     }

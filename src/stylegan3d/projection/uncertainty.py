@@ -101,6 +101,8 @@ def uncertainty(
         )
     began = time.perf_counter()
     draws = noise_draws if generator.has_layer_noise else 1
+    if generator.has_own_noise and space == "w+noise":
+        space = "w+"  # with its own noise every result is the scan
     renderer = Renderer(generator)
     starts = _starts(generator, aligned, restarts, away, seed)
     latents: list[Tensor] = []

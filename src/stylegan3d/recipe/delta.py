@@ -2,12 +2,14 @@
 
 Pivotal tuning (Roich et al. 2021, arXiv 2106.05744) fits a few weights, and layer noise can be
 fitted likewise. Both are stored with the latent, as float16 differences to the model's weights; the
-model's own file is never changed.
+model's own file is never changed. So is a scan's own noise (`projection/own_noise.py`), as what it
+adds to the constant image.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NOISE = ".noise"
+#: The constant image in the common anatomy.
+CONSTANT = "image_const"
+#: Of a flow that is open for a scan's own noise, which is then in the constant image.
+OPENED = "flow.opened"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +70,11 @@ class Delta:
         """The part that belongs to noise maps."""
         return {k: v for k, v in self.tensors.items() if k.endswith(NOISE)}
 
+    @property
+    def has_own_noise(self) -> bool:
+        """Whether it holds the own noise of a scan, or of a mix of scans."""
+        return OPENED in self.tensors
+
     @cached_property
     def digest(self) -> str:
         """sha256 of names and numbers; equal for equal deltas."""
@@ -96,7 +107,8 @@ def mixed(
     """Interpolate from one delta (strength 0) to another (strength 1), layer by layer.
 
     None stands for an untuned generator. Each tensor follows the mean strength of the rows of w
-    that its layer reads, see `Generator.rows_of`.
+    that its layer reads, see `Generator.rows_of`. The own noise of a scan follows an arc: half-way
+    on a straight line the sum of two unrelated noises would be too weak, and folds blurred.
     """
     if first is None and second is None:
         return None
@@ -104,6 +116,9 @@ def mixed(
     for delta, is_second in ((first, False), (second, True)):
         for name, values in (delta.tensors if delta else {}).items():
             share = float(np.mean([strength[row] for row in rows_of(name)]))
-            part = values.astype(np.float32) * (share if is_second else 1 - share)
+            weight = share if is_second else 1 - share
+            if delta and delta.has_own_noise and name == CONSTANT:
+                weight = math.sin(weight * math.pi / 2)
+            part = values.astype(np.float32) * weight
             tensors[name] = tensors[name] + part if name in tensors else part
     return Delta(tensors)

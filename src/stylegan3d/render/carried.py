@@ -65,6 +65,7 @@ class CarriedDetail(EditableScan):
         channel: int = 0,
     ) -> None:
         super().__init__(original, generator.space)
+        delta = _moving(delta)
         self.generator = generator
         self._tuned = (_digest(delta), generator if delta is None else generator.tuned(delta))
         self._other = self._tuned
@@ -105,6 +106,7 @@ class CarriedDetail(EditableScan):
 
     def _generator_of(self, delta: Delta | None) -> Generator:
         """The generator with this delta; that of the projection is always the same one."""
+        delta = _moving(delta)
         digest = _digest(delta)
         if digest == self._tuned[0]:
             return self._tuned[1]
@@ -170,6 +172,14 @@ class Details:
 
 def _digest(delta: Delta | None) -> str | None:
     return None if delta is None else delta.digest
+
+
+def _moving(delta: Delta | None) -> Delta | None:
+    """The delta that matters for how an edit moves tissue.
+
+    A scan's own noise does not: the flow draws its folds again after an edit, now and then others.
+    """
+    return None if delta is not None and delta.has_own_noise else delta
 
 
 def _check_same(original: Original, described: Mapping[str, Any]) -> None:

@@ -507,13 +507,13 @@ def test_noise_is_offered_where_a_model_has_some(window):
     box = window.find("project.space")
     entry = box.model().item(box.findData("w+noise"))
     generator = window.session.generator
-    assert entry.isEnabled() == generator.has_layer_noise
+    assert entry.isEnabled() == (generator.has_layer_noise or generator.has_own_noise)
     assert "fine texture of this scan is fitted too" in " ".join(box.toolTip().split())
-    quiet = SimpleNamespace(has_layer_noise=False, cannot={})
+    quiet = SimpleNamespace(has_layer_noise=False, has_own_noise=False, cannot={})
     box.setCurrentIndex(box.findData("w+noise"))
     window.explorer.project.show_model(quiet)
     assert not entry.isEnabled()
-    assert "no layer noise" in entry.toolTip()
+    assert "no noise that a scan determines" in entry.toolTip()
     assert box.currentData() == "w+"
     window.explorer.project.show_model(generator)
 

@@ -1,0 +1,91 @@
+"""A scan's own noise: the flow of an anatomy model run backwards.
+
+A random brain starts as a mixture of subjects in the common anatomy, A_w + noise, is deformed by
+phi_w, and a flow F turns it into a brain with clean folds. For a scan S the equation
+
+    F(finished((A_w + n)(phi_w(x)))) = S(x)
+
+is solved for the noise n, which stays in the common anatomy: an edit of w deforms it, and the flow
+draws the folds anew where they then lie. The flow adds a small velocity to its input, so the
+fixed-point iteration n <- n + a (S - F)(phi_w^-1) converges (as residual networks are inverted:
+Behrmann et al. 2019, arXiv 1811.00995), and needs no gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from stylegan3d.model.tuning import network_of
+from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.deformation import exponential, read_at
+from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.projection.operators import Identity
+from stylegan3d.projection.run import Phase
+from stylegan3d.projection.search import Step
+from stylegan3d.recipe.delta import CONSTANT, OPENED
+
+if TYPE_CHECKING:
+    from stylegan3d.projection.problem import Problem
+
+ITERATIONS, RATE = 16, 0.8
+# Cost of an iteration and of all in search steps, measured on the bundled generator.
+STEP_COST = 0.5
+COST = ITERATIONS * STEP_COST
+
+
+class OwnNoise:
+    """Find the noise by iterating over it; afterwards `changed` holds the tensors by name.
+
+    Parameters
+    ----------
+    problem : Problem
+        A problem of a generator that `has_own_noise`; its latent is found before the first step.
+    """
+
+    phase: Phase = "own noise"
+    cost = COST
+
+    def __init__(self, problem: Problem) -> None:
+        network = network_of(problem.generator)
+        assert isinstance(network, AnatomyNetwork)
+        self.problem, self._network = problem, network
+        self.changed: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def __iter__(self) -> Iterator[Step]:
+        problem, network = self.problem, self._network
+        w = problem.w.detach()[None]
+        x, y, z = problem.scan.shape[2:]
+        velocity = network.velocity(w)
+        there, back = (network.points(exponential(sign * velocity), (x, y, z)) for sign in (1, -1))
+        mixture = inverse_haar(network.canonical(w, "none")[-1])
+        noise = read_at(problem.scan, back) - mixture
+        nearest: float | None = None
+        for done in range(1, ITERATIONS + 1):
+            made = self._drawn(mixture + noise, there)
+            rest = problem.scan - made
+            loss = float(problem.difference(made))
+            if nearest is None or loss < nearest:
+                nearest = loss
+                self.changed = {
+                    CONSTANT: network.image_const + haar(noise)[0],
+                    OPENED: torch.ones_like(network.flow.opened),
+                }
+            left = ITERATIONS - done
+            yield Step(loss, -1, made, done * STEP_COST, left * STEP_COST, left)
+            noise = noise + RATE * read_at(rest, back)
+
+    def _drawn(self, image: Tensor, points: Tensor) -> Tensor:
+        """The brain of an image in the common anatomy, after deformation and flow."""
+        network, problem = self._network, self.problem
+        before = network.finished(read_at(image, points))
+        return network.flow(before, None, network.config.flow_steps, problem.dtype)
+
+
+def finds_own_noise(problem: Problem) -> bool:
+    """Whether it can be found for a scan: only where nothing of it is hidden or degraded."""
+    return problem.generator.has_own_noise and isinstance(problem.operator, Identity)

@@ -1,0 +1,179 @@
+"""A scan's own noise: the flow run backwards, in projections, edits and mixes."""
+
+import math
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tolerances import SUMS
+
+import stylegan3d
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.outputs.projections import projected_latent
+from stylegan3d.projection import project, uncertainty
+from stylegan3d.projection.budgets import estimate_seconds
+from stylegan3d.projection.operators import Blur, Identity
+from stylegan3d.projection.own_noise import finds_own_noise
+from stylegan3d.projection.trust import WITHOUT_NOISE
+from stylegan3d.recipe.delta import CONSTANT, OPENED, Delta, mixed
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.latents import save_latent
+from stylegan3d.recipe.recipe import Edit, Recipe, Source
+from stylegan3d.render.carried import CarriedDetail
+from stylegan3d.render.editable import Original
+from stylegan3d.render.renderer import Renderer
+
+#: float16 rounds at 5e-4 of a number; some are above 1, and added to another.
+FLOAT16 = 2e-3
+SAMPLES = Path(__file__).resolve().parents[2] / "napari_stylegan3d" / "samples"
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return stylegan3d.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def aligned(generator):
+    return stylegan3d.read_scan(SAMPLES / "ucla-sub-04_T1w.nii.gz").align(generator)
+
+
+@pytest.fixture(scope="module")
+def plain(generator, aligned):
+    return project(generator, aligned, steps=1)
+
+
+@pytest.fixture(scope="module")
+def found(generator, aligned):
+    return project(generator, aligned, space="w+noise", steps=1)
+
+
+def drawn(generator, w, delta, noise="none"):
+    return Renderer(generator).render(w, noise=noise, delta=delta).volume
+
+
+@pytest.mark.slow
+def test_the_reconstruction_is_the_scan(found, plain, aligned):
+    assert set(found.delta.tensors) == {CONSTANT, OPENED}
+    assert torch.equal(found.w, plain.w)
+    assert found.trust["similarity"]["ssim"] >= 0.97 > plain.trust["similarity"]["ssim"] + 0.1
+    assert found.trust["similarity"]["psnr"] >= 32
+    again = np.abs(found.volume - aligned.volume)[aligned.brain_mask].mean()
+    assert again == pytest.approx(found.trust["similarity"]["mae"], rel=SUMS)
+
+
+def test_how_far_the_model_knows_the_scan_is_judged_without(found, plain):
+    """Whatever the scan shows, its own noise reproduces it."""
+    for key in ("matched", "verdict", "sentence", "verdicts", "signs"):
+        assert found.trust[key] == plain.trust[key], key
+    assert found.trust["remarks"] == [*plain.trust["remarks"], WITHOUT_NOISE]
+
+
+def test_thorough_ends_with_it_where_the_scan_is_whole(generator, aligned, found):
+    states = []
+    thorough = project(
+        generator, aligned, budget="thorough", steps=1, progress=lambda s: states.append(s.phase)
+    )
+    assert set(states) == {"search", "own noise"}
+    assert thorough.delta.digest == found.delta.digest
+    with pytest.raises(StyleGAN3DError, match="found from the whole scan"):
+        project(generator, aligned, space="w+noise", steps=1, operator=Blur(3.0))
+    whole, blurred = (
+        finds_own_noise(SimpleNamespace(generator=generator, operator=operator))
+        for operator in (Identity(), Blur(3.0))
+    )
+    assert whole
+    assert not blurred, "it is tuned instead"
+    assert estimate_seconds(generator, space="w+noise") > estimate_seconds(generator)
+
+
+def test_noise_is_not_drawn_beside_it(generator, found):
+    """The scan's own noise takes the place of that of a seed."""
+    for noise in ("fixed", 7):
+        np.testing.assert_array_equal(drawn(generator, found.w, found.delta, noise), found.volume)
+
+
+def test_a_saved_latent_gives_the_same_brain_and_edits_are_undone(generator, found, tmp_path):
+    path = tmp_path / "sub-01_desc-projected_latent.safetensors"
+    save_latent(path, projected_latent(generator, found, None))
+    recipe = Recipe(Source.from_file(path))
+    edited = recipe.replace(edits=(Edit("Age", 2.0),))
+    back = recipe.replace(edits=(Edit("Age", 2.0), Edit("Age", -2.0)))
+    same, older, again = (
+        drawn(generator, r.latent(generator), r.delta(generator)) for r in (recipe, edited, back)
+    )
+    np.testing.assert_array_equal(same, found.volume)
+    # A thousandth of white: the latent there and back, once rounded, through the flow.
+    np.testing.assert_allclose(again, same, atol=1e-3)
+    assert np.abs(older - same).mean() > 0.005
+    # An edited brain is as sharp as the scan.
+    sharp, edges = (np.abs(np.diff(volume, axis=0)).mean() for volume in (same, older))
+    assert edges > 0.9 * sharp
+
+
+def test_mixes_of_two_follow_an_arc(generator, found):
+    other = Delta(
+        {k: -v for k, v in found.delta.tensors.items() if k == CONSTANT} | {OPENED: np.ones(1)}
+    )
+    third = (1 / 3,) * generator.num_layers
+    between = mixed(found.delta, other, third, generator.rows_of).tensors
+    weight = math.cos(math.pi / 6) - math.sin(math.pi / 6)
+    expected = weight * found.delta.tensors[CONSTANT].astype(np.float32)
+    np.testing.assert_allclose(between[CONSTANT], expected, atol=FLOAT16)
+    assert float(between[OPENED][0]) == pytest.approx(1, abs=FLOAT16)
+    alone = mixed(found.delta, None, third, generator.rows_of).tensors
+    assert float(alone[OPENED][0]) == pytest.approx(2 / 3, abs=FLOAT16)
+    # What was tuned is no noise and is mixed on a straight line.
+    tuned = Delta({CONSTANT: found.delta.tensors[CONSTANT]})
+    straight = mixed(tuned, None, third, generator.rows_of).tensors[CONSTANT]
+    np.testing.assert_allclose(straight, expected * (2 / 3) / weight, atol=FLOAT16)
+
+
+def test_half_way_to_a_random_brain_folds_are_as_sharp(generator, found):
+    random = seed_latents(generator, [3])[0]
+    half = (0.5,) * generator.num_layers
+    middle = drawn(
+        generator,
+        generator.mix(found.w, random, half),
+        mixed(found.delta, None, half, generator.rows_of),
+    )
+    edges = [np.abs(np.diff(v, axis=1)).mean() for v in (found.volume, middle)]
+    assert edges[1] > 0.85 * edges[0]
+
+
+def test_an_edit_moves_a_scan_alike_with_and_without(generator, aligned, found):
+    """The folds of a brain with own noise are drawn again; the scan keeps its own."""
+    step = torch.from_numpy(generator.directions.step("Head size")) * 0.5
+    original = Original.of(aligned)
+    moved = [
+        CarriedDetail(original, generator, found.w, delta).movement(found.w + step, delta)
+        for delta in (None, found.delta)
+    ]
+    np.testing.assert_array_equal(moved[0].displacement, moved[1].displacement)
+    np.testing.assert_array_equal(moved[0].change, moved[1].change)
+
+
+def test_the_uncertainty_is_that_of_the_latent(generator, aligned, plain, monkeypatch):
+    """With its own noise every result would be the scan."""
+    spaces = []
+
+    def projected(*_, space, **__):
+        spaces.append(space)
+        return plain
+
+    monkeypatch.setattr(sys.modules[uncertainty.__module__], "project", projected)
+    uncertainty(generator, aligned, space="w+noise", restarts=2, steps=1)
+    assert spaces == ["w+", "w+"]
+
+
+def test_only_a_flow_after_a_deformation_can_be_run_backwards(generator):
+    assert generator.has_own_noise
+    tiny = tiny_generator()
+    assert not tiny.has_own_noise
+    volume = np.full(tiny.shape, 0.5, np.float32)
+    scan = SimpleNamespace(volume=volume, brain_mask=volume > 0)
+    assert OPENED not in project(tiny, scan, space="w+noise", steps=1).delta.tensors
