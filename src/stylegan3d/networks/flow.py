@@ -85,9 +85,7 @@ class Flow(BandUNet):
 
     def drawn_share(self, noise: Tensor | None) -> Tensor | None:
         """What of the noise is still drawn; a scan's own noise takes the place of the rest."""
-        if noise is None or self.opened >= 1:
-            return None
-        return noise * (1 - self.opened).sqrt() if self.opened else noise
+        return None if noise is None else noise * (1 - self.opened).clamp(min=0).sqrt()
 
     def velocity(
         self,
