@@ -74,12 +74,13 @@ format: $(READY)  ## Bring the code into the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The curves of the projectors take minutes: `benchmarks/projection.py curves SCANS` draws them.
+# The curves of the projectors and the montage of own noise take minutes: `benchmarks/projection.py curves SCANS`
+# and `benchmarks/own_noise.py --montage` draw them.
 docs: $(READY)  ## Take the pictures of the documents anew, check their links and examples
 	rm -rf $(TOUR)
 	$(BIN)/stylegan3d-tour --virtual --out $(TOUR) $(ARGS)
 	$(BIN)/python benchmarks/operator_pictures.py --out $(TOUR)
-	@for picture in $$(grep -oh 'images/[a-z0-9-]*\.png' README.md docs/*.md | grep -v projection-curves | sort -u); do \
+	@for picture in $$(grep -oh 'images/[a-z0-9-]*\.png' README.md docs/*.md | grep -v -e projection-curves -e own-noise | sort -u); do \
 		name=$${picture##*/}; \
 		cp $$(ls $(TOUR)/$$name $(TOUR)/[0-9][0-9]-$$name 2>/dev/null) docs/images/$$name || exit 1; \
 	done

@@ -27,7 +27,7 @@ from stylegan3d.geometry.intensity import as_packed
 from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.measures.tissue_shape import tissue_shapes
-from stylegan3d.metrics.cross_validation import classify_by_measures
+from stylegan3d.metrics.cross_validation import LEAST, classify_by_measures
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
@@ -177,9 +177,13 @@ def main() -> None:
     fidelity(subjects, draw)
     sets = made(subjects, generator, draw)
     if args.montage:
-        columns = {"scans": volumes, **sets}
+        columns = {"scans": volumes} | {f"{name}: synthetic": v for name, v in sets.items()}
         shown = {name: [as_packed(v) for v in images[:4]] for name, images in columns.items()}
         args.montage.write_bytes(draw_montage(shown, generator.space))
+    effects(subjects[:EDITED], generator, draw)
+    there_and_back(subjects[:EDITED], generator, draw, args.budget)
+    if len(subjects) < LEAST:
+        return
     people = tissue_shapes([pack.volumes[row] for row in rows], generator.space)
     training = pack.indices("train")
     others = np.random.default_rng(0).permutation(training)[: len(rows)]
@@ -194,8 +198,6 @@ def main() -> None:
             f"tissue shape tells {name} from the scans: {found.accuracy:.2f} ({low:.2f} to "
             f"{high:.2f}), AUC {found.auc:.2f}"
         )
-    effects(subjects[:EDITED], generator, draw)
-    there_and_back(subjects[:EDITED], generator, draw, args.budget)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tolerances import SUMS
+from tolerances import FLOAT32, SUMS
 
 import stylegan3d
 from stylegan3d.errors import StyleGAN3DError
@@ -17,7 +17,7 @@ from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.projection import project, uncertainty
 from stylegan3d.projection.budgets import estimate_seconds
 from stylegan3d.projection.operators import Blur, Identity
-from stylegan3d.projection.own_noise import finds_own_noise
+from stylegan3d.projection.own_noise import RATE, _Steps, finds_own_noise
 from stylegan3d.projection.trust import WITHOUT_NOISE
 from stylegan3d.recipe.delta import CONSTANT, OPENED, Delta, mixed
 from stylegan3d.recipe.drawing import seed_latents
@@ -177,3 +177,14 @@ def test_only_a_flow_after_a_deformation_can_be_run_backwards(generator):
     volume = np.full(tiny.shape, 0.5, np.float32)
     scan = SimpleNamespace(volume=volume, brain_mask=volume > 0)
     assert OPENED not in project(tiny, scan, space="w+noise", steps=1).delta.tensors
+
+
+def test_where_the_difference_grows_it_goes_back_and_takes_a_smaller_step():
+    steps = _Steps(torch.zeros(1, 1, 40, 9, 9))
+    steps.take(torch.ones(1, 1, 40, 9, 9))
+    rest = torch.full((1, 1, 40, 9, 9), 0.5)
+    rest[:, :, 20:] = 2
+    steps.take(rest)
+    grew, shrank = steps.noise[0, 0, 30, 4, 4], steps.noise[0, 0, 10, 4, 4]
+    assert float(shrank) == pytest.approx(RATE + RATE * 0.5, abs=FLOAT32)
+    assert float(grew) == pytest.approx(RATE / 2, abs=FLOAT32)
