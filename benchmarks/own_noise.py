@@ -94,7 +94,7 @@ def fidelity(subjects: list[Subject], draw: Callable[..., np.ndarray]) -> None:
 
 
 def effects(subjects: list[Subject], generator: Generator, draw: Callable[..., np.ndarray]) -> None:
-    """Print the change of volumes by edits, as a share of that in the brain of the latent alone."""
+    """Print the change of volumes by edits, and as a share of that in the latent's brain alone."""
     segmenter = bundled_segmenter()
 
     def volumes(image: np.ndarray) -> dict[str, float]:
@@ -105,15 +105,19 @@ def effects(subjects: list[Subject], generator: Generator, draw: Callable[..., n
         key = MEASURED[edit]
         for strength in STRENGTHS:
             change: dict[str, list[float]] = {}
+            times: dict[str, list[float]] = {}
             for one in subjects:
                 for name, delta in one.deltas.items():
                     before, after = (
                         volumes(draw(w, delta))[key] for w in (one.w, one.w + strength * step)
                     )
                     change.setdefault(name, []).append(after - before)
+                    times.setdefault(name, []).append(after / before)
             whole = np.array(change.pop("latent alone"))
             shares = {name: quartiles(np.array(c) / whole) for name, c in change.items()}
             print(f"{edit} {strength:+g} sd: {np.median(whole):+.1f} ml, of it {shares}")
+            factors = {name: quartiles(factor) for name, factor in times.items()}
+            print(f"  {key} after as a multiple of before: {factors}")
 
 
 def there_and_back(
