@@ -74,7 +74,7 @@ def projected(generator: Generator, volume: np.ndarray, budget: str) -> Subject:
     return Subject(volume, found.w, seconds, deltas)
 
 
-def quartiles(values: Sequence[float]) -> str:
+def median_and_range(values: Sequence[float]) -> str:
     """Median, least and largest."""
     return f"{np.median(values):.3f} ({np.min(values):.3f} to {np.max(values):.3f})"
 
@@ -87,10 +87,10 @@ def fidelity(subjects: list[Subject], draw: Callable[..., np.ndarray]) -> None:
             for one in subjects
         ]
         text = ", ".join(
-            f"{key} {quartiles([row[key] for row in found])}" for key in ("ssim", "psnr")
+            f"{key} {median_and_range([row[key] for row in found])}" for key in ("ssim", "psnr")
         )
         print(f"{name}: {text}")
-    print(f"seconds of the projection: {quartiles([one.seconds for one in subjects])}")
+    print(f"seconds of the projection: {median_and_range([one.seconds for one in subjects])}")
 
 
 def effects(subjects: list[Subject], generator: Generator, draw: Callable[..., np.ndarray]) -> None:
@@ -114,9 +114,9 @@ def effects(subjects: list[Subject], generator: Generator, draw: Callable[..., n
                     change.setdefault(name, []).append(after - before)
                     times.setdefault(name, []).append(after / before)
             whole = np.array(change.pop("latent alone"))
-            shares = {name: quartiles(np.array(c) / whole) for name, c in change.items()}
+            shares = {name: median_and_range(np.array(c) / whole) for name, c in change.items()}
             print(f"{edit} {strength:+g} sd: {np.median(whole):+.1f} ml, of it {shares}")
-            factors = {name: quartiles(factor) for name, factor in times.items()}
+            factors = {name: median_and_range(factor) for name, factor in times.items()}
             print(f"  {key} after as a multiple of before: {factors}")
 
 
@@ -131,7 +131,8 @@ def there_and_back(
         again = project(generator, edited, space="w+noise", budget=budget)
         found.append(similarity(draw(again.w - step, again.delta), one.volume, one.volume > 0.05))
     for key in ("ssim", "psnr"):
-        print(f"age +2 sd, projected anew, and back: {key} {quartiles([f[key] for f in found])}")
+        left = median_and_range([figures[key] for figures in found])
+        print(f"age +2 sd, projected anew, and back: {key} {left}")
 
 
 def made(
@@ -148,14 +149,13 @@ def made(
         own = one.deltas["own noise"]
         sets.setdefault("edited", []).append(draw(one.w + step, own))
         between = mixed(own, other.deltas["own noise"], half, generator.rows_of)
-        middle = draw(generator.mix(one.w, other.w, half), between)
-        sets.setdefault("half-way between two", []).append(middle)
+        middle = generator.mix(one.w, other.w, half)
+        sets.setdefault("half-way between two", []).append(draw(middle, between))
         (random,) = seed_latents(generator, [FIRST_SEED + number])
         random[:, details] = one.w[:, details]
         sets.setdefault("random with own noise", []).append(draw(random, own))
         tuned = mixed(one.deltas["tuned"], other.deltas["tuned"], half, generator.rows_of)
-        middle = draw(generator.mix(one.w, other.w, half), tuned)
-        sets.setdefault("half-way between two, tuned", []).append(middle)
+        sets.setdefault("half-way between two, tuned", []).append(draw(middle, tuned))
     return sets
 
 

@@ -9,7 +9,7 @@ is trained by least squares on small cubes (`training/flow.py`), which is feasib
 and processors.
 
 Reconstructions of scans are not changed: the flow is gated by the details, which reconstructions
-omit, and is exactly the identity without them.
+omit, and is exactly the identity without them, unless it was opened for a scan's own noise.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Flow(BandUNet):
 
     def gate(self, details: Tensor) -> Tensor:
         """Gate of the flow, see `gate_of`."""
-        return (gate_of(details, self.spread) + self.opened).clamp(0, 1)
+        return (gate_of(details, self.spread) + self.opened).clamp(max=1)
 
     def drawn_share(self, noise: Tensor | None) -> Tensor | None:
         """What of the noise is still drawn; a scan's own noise takes the place of the rest."""

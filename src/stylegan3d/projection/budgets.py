@@ -11,7 +11,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection import original
 from stylegan3d.projection.operators import Identity
-from stylegan3d.projection.own_noise import COST
+from stylegan3d.projection.own_noise import COST, asks_own_noise, fits_layer_noise
 from stylegan3d.projection.pivotal import tuning_cost
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import costs, plan
@@ -61,8 +61,7 @@ def estimate_seconds(
         If the budget is unknown.
     """
     check_budget(budget)
-    own_noise = generator.has_own_noise
-    with_noise = (space == "w+noise" and not own_noise) or method == "original"
+    with_noise = fits_layer_noise(generator, space, method)
     known = _measured.setdefault(generator, {})
     if with_noise not in known:
         known[with_noise] = _step_seconds(generator, with_noise)
@@ -72,7 +71,7 @@ def estimate_seconds(
     count = step_count(budget, None, start, method)
     levels = plan(generator, count) if start == "average" else [-1] * count
     fit = 0.0
-    if own_noise and (space == "w+noise" or budget in TUNED):
+    if generator.has_own_noise and asks_own_noise(space, budget):
         fit = COST
     elif budget in TUNED and generator.can("tuning"):
         fit = tuning_cost(generator)

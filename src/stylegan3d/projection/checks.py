@@ -11,6 +11,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.budgets import check_budget
+from stylegan3d.projection.own_noise import fits_layer_noise
 from stylegan3d.projection.settings import METHODS, SPACES, TUNED
 
 # A generator may have learned to ignore noise; its maps are then not worth fitting.
@@ -59,7 +60,7 @@ def check_choices(generator: Generator, space: str, budget: str, method: str, no
             )
     if budget in TUNED and method != "original":
         generator.require("tuning")
-    if method != "original" and (space != "w+noise" or generator.has_own_noise):
+    if not fits_layer_noise(generator, space, method):
         return
     generator.require("noise_maps")
     if noise != "fixed":

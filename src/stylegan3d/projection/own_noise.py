@@ -28,9 +28,11 @@ from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.run import Phase
 from stylegan3d.projection.search import Step
+from stylegan3d.projection.settings import TUNED
 from stylegan3d.recipe.delta import CONSTANT, OPENED
 
 if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
     from stylegan3d.projection.problem import Problem
 
 ITERATIONS, RATE = 24, 0.8
@@ -113,6 +115,16 @@ class _Steps:
         self._least = torch.minimum(size, self._least)
         self._rate = torch.where(helped, self._rate, self._rate / 2)
         self.noise = self._kept + self._rate * self._rest
+
+
+def asks_own_noise(space: str, budget: str) -> bool:
+    """Whether these choices ask for a scan's own noise, where it can be found."""
+    return space == "w+noise" or budget in TUNED
+
+
+def fits_layer_noise(generator: Generator, space: str, method: str) -> bool:
+    """Whether these choices fit the noise maps of layers, as where no own noise can be found."""
+    return method == "original" or (space == "w+noise" and not generator.has_own_noise)
 
 
 def finds_own_noise(problem: Problem) -> bool:

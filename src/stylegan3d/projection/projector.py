@@ -17,7 +17,12 @@ from stylegan3d.projection.checks import Aligned, check_choices, check_scan
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.original import OriginalSearch
-from stylegan3d.projection.own_noise import OwnNoise, finds_own_noise
+from stylegan3d.projection.own_noise import (
+    OwnNoise,
+    asks_own_noise,
+    finds_own_noise,
+    fits_layer_noise,
+)
 from stylegan3d.projection.pivotal import Tuning
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.run import ProjectionState, Run
@@ -197,7 +202,7 @@ def project(
         channel,
         seen,
         data,
-        fit_noise=original or (space == "w+noise" and not generator.has_own_noise),
+        fit_noise=fits_layer_noise(generator, space, method),
         start=start,
     )
     count = step_count(budget, steps, problem.start, method)
@@ -248,7 +253,7 @@ def project(
 
 def _fit_after(problem: Problem, space: str, budget: str) -> Tuning | OwnNoise | None:
     """What is fitted once the latent is found."""
-    if finds_own_noise(problem) and (space == "w+noise" or budget in TUNED):
+    if finds_own_noise(problem) and asks_own_noise(space, budget):
         return OwnNoise(problem)
     return Tuning(problem) if budget in TUNED else None
 
