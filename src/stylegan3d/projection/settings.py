@@ -44,7 +44,7 @@ class Choices:
             "and mixes move them; layer noise of a StyleGAN stays in place.",
             choices={
                 "w+": "Closest to the scan (W+)",
-                "w+noise": "Own folds (W+ and noise)",
+                "w+noise": "Own folds (noise)",
                 "w": "Most typical brain (W)",
             },
         ),
