@@ -29,10 +29,12 @@ from stylegan3d.training.config import PRESETS, TrainConfig, brain_2mm, tiny
 from stylegan3d.training.data import Batches, fixed_volumes
 from stylegan3d.training.export import export_generator
 from stylegan3d.training.loop import LOG
+from stylegan3d.training.parts import split
 from stylegan3d.training.scaling import latent_scales, scale_latent
 from stylegan3d.training.start import set_gaussian, start_from_data
 from stylegan3d.training.state import CHECKPOINT, TrainState
 from stylegan3d.training.stylegan import train
+from stylegan3d.training.team import Team
 from stylegan3d.training.warm_start import (
     at_once,
     fit_mapping,
@@ -202,6 +204,76 @@ def test_adversarial_step_moves_all_networks(pack):
     assert moved == {"mapping", "synthesis", "encoder"}
     after = state.discriminator.state_dict()
     assert all(not torch.equal(after[k], v) for k, v in judge.items() if k.endswith("weight"))
+
+
+def without_reconstructions(**changes) -> TrainConfig:
+    encoder = EncoderConfig(channels=(8, 6), w_dim=8, num_layers=4)
+    settings = {"warm_start_images": 0, "coarse_images": 0, "reconstructed_share": 0.0}
+    return short(**({"generator": PLAIN, "encoder": encoder} | settings | changes))
+
+
+def test_without_reconstructions_the_encoder_is_left_alone(pack):
+    state = TrainState(without_reconstructions(), torch.device("cpu"))
+    start_from_data(state, pack)
+    # The image starts as dark as a volume is on average.
+    start = float(state.synthesis.image_layers[0].bias.detach()[0])
+    assert start == pytest.approx(float(pack.template.mean()) * 2 - 1)
+    before = {k: v.clone() for k, v in weights(state).items()}
+    log = adversarial_step(state, fixed_volumes(pack, "train")[:4], torch.float32)
+    assert {"generator", "discriminator", "r1", "path_length"} <= set(log)
+    assert not {"reconstruction", "kl"} & set(log)
+    moved = {k.split(".")[0] for k, v in weights(state).items() if not torch.equal(v, before[k])}
+    assert moved == {"mapping", "synthesis"}
+    assert torch.isfinite(state.w_avg).all()
+    assert state.w_avg.abs().max() > 0
+
+
+def test_the_share_of_reconstructions_counts_fakes_of_a_group():
+    group = 4
+    for share, count in {0.0: 0, 0.1: 1, 0.5: 2, 0.9: 3}.items():
+        config = without_reconstructions(reconstructed_share=share, batch=8)
+        assert config.group == group
+        assert config.reconstructed_in_group == count
+        whole = torch.zeros(8, 1, 1, 1, 1)
+        (part,) = split(config, Team(torch.device("cpu")), whole, None, torch.device("cpu"))
+        assert len(part.reconstructed) == part.reconstructed_in_all == 2 * count
+        assert sorted([*part.reconstructed, *part.random]) == [*range(8)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"reconstructed_share": 1.0}, "below 1"),
+        ({"generator_beta1": -0.1}, "at least 0"),
+        ({"warm_start_images": 8}, "no reconstruction phase"),
+        ({"generator": tiny().generator, "encoder": tiny().encoder}, "set reconstructed_share"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(settings, said):
+    with pytest.raises(ModelError, match=said):
+        without_reconstructions(**settings)
+
+
+def test_no_path_lengths_are_found_without_a_weight(pack):
+    state = TrainState(without_reconstructions(path_length_weight=0.0), torch.device("cpu"))
+    start_from_data(state, pack)
+    log = adversarial_step(state, fixed_volumes(pack, "train")[:4], torch.float32)
+    assert "path_length" not in log
+
+
+def test_a_stylegan_without_reconstructions_is_exported_without_an_encoder(pack, tmp_path):
+    state = train(pack.path, tmp_path / "run", without_reconstructions(total_images=16))
+    log = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
+    assert {row["phase"] for row in log} == {"adversarial"}
+    assert "pair_correlation" in log[0]
+    assert "validation_psnr" not in log[0]
+    generator = export_generator(state, pack, tmp_path / "model", "plain")
+    assert generator.encoder is None
+    assert generator.card["architecture"]["encoder"] is None
+    page = (tmp_path / "model" / "README.md").read_text()
+    assert "16 training volumes, all with the adversarial objective" in page
+    assert "by the encoder" not in page
+    assert "mean brain, for comparison" in page
 
 
 def test_style_mixing_regularisation(pack):

@@ -232,9 +232,9 @@ def _layers(training: dict[str, Any], network: dict[str, Any]) -> str:
             f"{steps} The linear parts are the principal components of the velocity "
             "fields from the common anatomy to each subject, and of the subjects warped to it."
         )
+    phases = f"the first {warm} in the reconstruction phase, {seen - warm}" if warm else "all"
     return (
-        f"{people}the first {warm} in the reconstruction "
-        f"phase, {seen - warm} with the adversarial objective. Volumes were mirrored and slightly "
+        f"{people}{phases} with the adversarial objective. Volumes were mirrored and slightly "
         "stretched at random."
         + (
             " The linear parts started at the principal components of the data."
@@ -247,7 +247,7 @@ def _layers(training: dict[str, Any], network: dict[str, Any]) -> str:
 def _quality(quality: dict[str, Any]) -> str:
     if not quality:
         return "Not measured."
-    encoded, mean = quality["encoder_reconstruction"], quality["mean_brain"]
+    encoded, mean = quality.get("encoder_reconstruction"), quality["mean_brain"]
     pairs = quality.get("pair_correlation")
     alike = (
         "The diversity was not measured: that takes two held-out subjects."
@@ -261,7 +261,7 @@ def _quality(quality: dict[str, Any]) -> str:
             "",
             "| reconstruction | PSNR (dB) | SSIM | correlation |",
             "|---|---|---|---|",
-            f"| by the encoder, no optimisation | {_row(encoded)} |",
+            *([f"| by the encoder, no optimisation | {_row(encoded)} |"] if encoded else []),
             f"| the mean brain, for comparison | {_row(mean)} |",
             "",
             alike,

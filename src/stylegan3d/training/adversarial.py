@@ -1,8 +1,9 @@
 """Adversarial phase: the StyleGAN2 objective with an additional reconstruction term.
 
 Non-saturating logistic loss, lazy R1 and path length regularisation, style-mixing regularisation
-(Karras et al. 2020, arXiv 1912.04958). Half of each fake batch are random brains, half are
-reconstructions of the real ones, as in VAE-GAN (Larsen et al. 2016, arXiv 1512.09300).
+(Karras et al. 2020, arXiv 1912.04958). A share of each fake batch are reconstructions of the real
+brains, as in VAE-GAN (Larsen et al. 2016, arXiv 1512.09300), the others are random; without
+reconstructions it is plain StyleGAN2.
 
 Every term is a mean over the whole batch: microbatches are weighted by their share, and gradients
 summed over microbatches and processes.
@@ -126,7 +127,7 @@ def _maker_step(
     state.discriminator.requires_grad_(False)
     fakes = [_maker_gradient(state, part, dtype, log) for part in parts]
     state.discriminator.requires_grad_(True)
-    if state.steps % config.path_length_interval == 0:
+    if config.path_length_weight and state.steps % config.path_length_interval == 0:
         for part in parts:
             _path_length_gradient(state, part, dtype, log)
     parameters = [p for group in state.maker.param_groups for p in group["params"]]
@@ -141,32 +142,52 @@ def _maker_gradient(
 ) -> tuple[Tensor, Tensor | None]:
     """Accumulate the gradient of one microbatch; returns its fakes and labels."""
     config = state.config
-    real, samples = part.real[part.reconstructed], part.samples[part.reconstructed]
-    mean, log_variance = state.encoder.posterior(real, dtype)
-    posterior = generators_for(config.seed, state.steps, Purpose.POSTERIOR, samples)
-    epsilon = normal(posterior, mean.shape[1:], state.device)
-    encoded = mean + epsilon * (log_variance / 2).exp()
     random, w, labels = random_rows(state, part.samples[part.random])
     log.add_tensor("w", w.detach().sum(dim=0))
-    rows = part.join(encoded[:, None].expand(-1, config.generator.num_layers, -1), random)
-    fake_labels = None
-    if labels is not None and part.labels is not None:
-        fake_labels = part.join(part.labels[part.reconstructed], labels)
+    rows, fake_labels, to_posterior = random, labels, None
+    if len(part.reconstructed):
+        mean, log_variance = state.encoder.posterior(part.real[part.reconstructed], dtype)
+        to_posterior = mean, log_variance
+        encoded = _sampled(state, part, mean, log_variance)
+        rows = part.join(encoded[:, None].expand(-1, config.generator.num_layers, -1), random)
+        if labels is not None and part.labels is not None:
+            fake_labels = part.join(part.labels[part.reconstructed], labels)
     images = _pyramid(state, rows, part.samples, dtype)
-    head = config.generator.head
     fake = _whole(images[-1], config.generator)
-    decoded = [image[part.reconstructed] for image in images]
-    reconstruction = losses.reconstruction(decoded, real, head)
-    kl = losses.kl_to_unit_gaussian(mean, log_variance)
     seen = discriminator_input(state, fake, part.samples, Purpose.AUGMENT_MAKER)
     adversarial = losses.generator_logistic(scores(state, seen, fake_labels, dtype))
-    scan_share = len(real) / part.reconstructed_in_all
-    loss = scan_share * (reconstruction + config.kl_weight * kl)
-    (loss + part.share * config.adversarial_weight * adversarial).backward()
-    log.add("reconstruction", reconstruction, scan_share)
-    log.add("kl", kl, scan_share)
     log.add("generator", adversarial, part.share)
+    loss = part.share * config.adversarial_weight * adversarial
+    if to_posterior is not None:
+        loss = loss + _reconstruction(state, part, images, to_posterior, log)
+    loss.backward()
     return fake.detach(), fake_labels
+
+
+def _sampled(state: TrainState, part: Part, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """w [n, w_dim] of the scans to reconstruct, drawn from their posterior."""
+    place = (state.config.seed, state.steps, Purpose.POSTERIOR, part.samples[part.reconstructed])
+    epsilon = normal(generators_for(*place), mean.shape[1:], state.device)
+    return mean + epsilon * (log_variance / 2).exp()
+
+
+def _reconstruction(
+    state: TrainState,
+    part: Part,
+    images: Sequence[Tensor],
+    posterior: tuple[Tensor, Tensor],
+    log: Log,
+) -> Tensor:
+    """The loss of the scans that are reconstructed, weighted by their share."""
+    config = state.config
+    real = part.real[part.reconstructed]
+    decoded = [image[part.reconstructed] for image in images]
+    reconstruction = losses.reconstruction(decoded, real, config.generator.head)
+    kl = losses.kl_to_unit_gaussian(*posterior)
+    share = len(real) / part.reconstructed_in_all
+    log.add("reconstruction", reconstruction, share)
+    log.add("kl", kl, share)
+    return share * (reconstruction + config.kl_weight * kl)
 
 
 def _pyramid(

@@ -52,6 +52,11 @@ class TrainConfig:
         Weight of the divergence of latents from a unit Gaussian (Kingma, Welling 2014).
     adversarial_weight : float
         Weight of the generator's logistic loss relative to reconstruction.
+    reconstructed_share : float
+        Share of fakes in the adversarial phase that reconstruct scans by the encoder; 0 is plain
+        StyleGAN2, whose encoder is not trained.
+    generator_beta1 : float
+        Adam's decay of the gradients' average, for generator, mapping and encoder; 0 in StyleGAN2.
     r1_gamma, r1_interval : float, int
         Zero-centred gradient penalty on real volumes, and its interval in steps.
     path_length_weight, path_length_interval : float, int
@@ -117,6 +122,8 @@ class TrainConfig:
     final_lr_fraction: float = 0.1
     kl_weight: float = 1e-5
     adversarial_weight: float = 0.1
+    reconstructed_share: float = 0.5
+    generator_beta1: float = 0.9
     r1_gamma: float = 10.0
     r1_interval: int = 16
     path_length_weight: float = 2.0
@@ -173,8 +180,29 @@ class TrainConfig:
                 f"A batch of {self.batch} in groups of {self.group} (discriminator.mbstd_group) "
                 f"has 1 to {self.batch // self.group} microbatches, not {self.accumulate}."
             )
+        if not (0 <= self.reconstructed_share < 1 and 0 <= self.generator_beta1 < 1):
+            raise ModelError(
+                "The settings reconstructed_share and generator_beta1 must be at least 0 and below "
+                "1."
+            )
+        if not self.reconstructed_share:
+            self._check_plain()
         self._check_encoder()
         self._check_judge()
+
+    def _check_plain(self) -> None:
+        """Check that the generator needs no reconstructions."""
+        if isinstance(self.generator, AnatomyConfig):
+            raise ModelError(
+                "A generator that starts at the mean brain or with a deformation is trained with "
+                "reconstructions: set reconstructed_share above 0, or choose the preset "
+                "stylegan-4mm."
+            )
+        if self.warm_start_images:
+            raise ModelError(
+                "Without reconstructions there is no reconstruction phase: set warm_start_images "
+                "to 0, or reconstructed_share above 0."
+            )
 
     def _check_encoder(self) -> None:
         """Check that the encoder fits the generator."""
@@ -233,6 +261,13 @@ class TrainConfig:
     def group(self) -> int:
         """Group size of the minibatch standard deviation."""
         return min(self.discriminator.mbstd_group, self.batch)
+
+    @property
+    def reconstructed_in_group(self) -> int:
+        """How many fakes of each group reconstruct scans in the adversarial phase."""
+        if not self.reconstructed_share:
+            return 0
+        return min(max(round(self.group * self.reconstructed_share), 1), self.group - 1)
 
     @property
     def judge_grid(self) -> Grid:
@@ -402,12 +437,8 @@ def stylegan_2mm() -> TrainConfig:
 
 
 def stylegan_4mm() -> TrainConfig:
-    """40 x 56 x 48 voxels of 4 mm: a StyleGAN2 with a Haar head, narrow enough for a CPU.
-
-    Its encoder starts at the principal components of the subjects. Without them the reconstruction
-    phase learns a handful of directions, and random brains are all alike.
-    """
-    base, channels = (5, 7, 6), (64, 48, 24)
+    """40 x 56 x 48 voxels of 4 mm: a plain StyleGAN2 with a Haar head, narrow enough for a CPU."""
+    base, channels = (5, 7, 6), (96, 48, 16)
     generator = GeneratorConfig(
         base=base,
         channels=channels,
@@ -418,21 +449,23 @@ def stylegan_4mm() -> TrainConfig:
     return TrainConfig(
         generator=generator,
         discriminator=DiscriminatorConfig(
-            base=base, channels=channels, head="haar", detail_gain=4.0
+            base=base, channels=channels, head="haar", detail_gain=4.0, mbstd_group=8
         ),
         encoder=EncoderConfig(
             base=base,
             channels=(48, 32, 16),
             w_dim=generator.w_dim,
             num_layers=generator.num_layers,
-            linear=generator.w_dim,
         ),
         batch=8,
-        warm_start_images=10_000,
+        warm_start_images=0,
         total_images=300_000,
         discriminator_lr=2e-3,
         adversarial_lr_scale=0.1,
-        adversarial_weight=0.5,
+        adversarial_weight=1.0,
+        reconstructed_share=0.0,
+        generator_beta1=0.0,
+        r1_gamma=2.0,
         ema_images=2000.0,
         d_augment="adaptive",
         log_images=1000,

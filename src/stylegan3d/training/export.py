@@ -85,7 +85,7 @@ def export_generator(
     if not state.warm_started:
         # In the reconstruction phase: fit a copy, so that the run is not changed.
         state = copy.deepcopy(state)
-        if not state.config.deformed:
+        if not state.config.deformed and state.config.reconstructed_share:
             fit_mapping(state, pack, torch.float32)
     mapping, synthesis, encoder = (state.averages[part].state_dict() for part in state.nets)
     w_avg = state.w_avg.float()
@@ -109,7 +109,8 @@ def export_generator(
         judge = state.discriminator.state_dict()
         tensors |= halves({f"discriminator.{k}": v for k, v in judge.items()})
     tensors["w_avg"] = w_avg
-    encoder = halves(encoder)
+    # Without reconstructions no encoder was trained.
+    encoder = halves(encoder) if state.config.reconstructed_share else None
     card = _card(state, network, pack, name, licence)
     if state.label_schema:
         card["labels"] = state.label_schema
@@ -237,7 +238,7 @@ def _card(
         "family": ANATOMY if isinstance(network, AnatomyConfig) else STYLEGAN,
         "generator": network.to_dict(),
         "discriminator": config.discriminator.to_dict() if judge_has_learned(state) else None,
-        "encoder": config.encoder.to_dict(),
+        "encoder": config.encoder.to_dict() if config.reconstructed_share else None,
     }
     training = {
         "images_seen": state.images,
@@ -304,31 +305,29 @@ def card_of(
 def measure(generator: Generator, pack: Pack, samples: int = 32) -> dict[str, Any]:
     """Figures for the card, with baselines.
 
-    Reconstruction: validation subjects by the encoder alone, medians inside the brain, and those of
-    the mean brain. Diversity: mean correlation, inside the mean brain, of pairs of random brains
+    Reconstruction: validation subjects by the encoder alone, if there is one, medians inside the
+    brain, and those of the mean brain. Diversity: mean correlation, inside the mean brain, of pairs of random brains
     and of real brains; higher means more similar.
     """
     volumes = fixed_volumes(pack, "validation")
-    if not len(volumes) or generator.encoder is None:
+    if not len(volumes):
         return {}
-    encoded, mean_brain = [], []
-    for volume in volumes.split(1):
-        real = to_display(volume)[0]
-        w = generator.encoder(volume)
-        made = to_display(generator.synthesize(w, noise="none"))[0]
-        encoded.append(similarity(made, real, real > 0.05))
-        mean_brain.append(similarity(generator.template, real, real > 0.05))
+    reals = [to_display(volume)[0] for volume in volumes.split(1)]
+    found: dict[str, Any] = {
+        "validation_people": len(reals),
+        "mean_brain": _medians([similarity(generator.template, r, r > 0.05) for r in reals]),
+    }
+    if generator.encoder is not None:
+        encoded = []
+        for volume, real in zip(volumes.split(1), reals, strict=True):
+            made = to_display(generator.synthesize(generator.encoder(volume), noise="none"))[0]
+            encoded.append(similarity(made, real, real > 0.05))
+        found["encoder_reconstruction"] = _medians(encoded)
+    if len(reals) < 2:
+        return found  # one subject is no pair
     z = torch.from_numpy(np.random.RandomState(0).randn(samples, generator.z_dim)).float()
     fakes = [to_display(generator.synthesize(generator.map(row[None])))[0] for row in z]
     mask = generator.template > 0.05
-    reals = [to_display(v)[0] for v in volumes.split(1)]
-    found = {
-        "validation_people": len(reals),
-        "encoder_reconstruction": _medians(encoded),
-        "mean_brain": _medians(mean_brain),
-    }
-    if len(reals) < 2:
-        return found  # one subject is no pair
     synthetic, real = (mean_pair_correlation(brains, mask) for brains in (fakes, reals))
     return found | {"pair_correlation": {"synthetic": synthetic, "real_validation": real}}
 

@@ -60,7 +60,8 @@ class Monitor:
             subjects to other subjects.
         """
         values = {}
-        scores = list(self._encoded(state))
+        # Plain StyleGAN2 has no encoder that was trained.
+        scores = list(self._encoded(state)) if state.config.reconstructed_share else []
         if scores:
             for name in ("psnr", "ssim"):
                 values[f"validation_{name}"] = float(np.median([s[name] for s in scores]))
@@ -108,8 +109,16 @@ def _variety(volumes: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     }
 
 
-def alarm(values: dict[str, float]) -> str | None:
-    """A warning if random brains are much more or much less similar than subjects."""
+def alarm(values: dict[str, float], *, plain: bool = False) -> str | None:
+    """A warning if random brains are much more or much less similar than subjects.
+
+    Parameters
+    ----------
+    values : dict of str to float
+        What was measured.
+    plain : bool
+        Whether the run has no reconstructions, so that no weight between both can help.
+    """
     diversity = values.get("diversity")
     if diversity is None or TOO_ALIKE <= diversity <= TOO_UNLIKE:
         return None
@@ -118,11 +127,10 @@ def alarm(values: dict[str, float]) -> str | None:
         f"of real brains {values['pair_correlation_real']:.2f}"
     )
     if diversity < TOO_ALIKE:
+        advice = "a higher r1_gamma" if plain else "a lower adversarial_weight"
         return (
             f"random brains are too similar ({correlations}): if it gets worse the generator is "
-            "collapsing, so stop, and continue with a lower adversarial_weight."
+            f"collapsing, so stop, and continue with {advice}."
         )
-    return (
-        f"random brains differ more than real ones ({correlations}): they are noisy, so train "
-        "longer, or raise kl_weight in a new run."
-    )
+    advice = "train longer" if plain else "train longer, or raise kl_weight in a new run"
+    return f"random brains differ more than real ones ({correlations}): they are noisy, so {advice}."

@@ -28,8 +28,8 @@ class Part:
     share : float
         N divided by the size of the whole batch.
     reconstructed, random : ndarray
-        Indices of fakes that reconstruct the real volume with the same index (the first half of
-        each group), and of random fakes.
+        Indices of fakes that reconstruct the real volume with the same index (the first of each
+        group), and of random fakes.
     reconstructed_in_all : int
         Number of the former in the whole batch.
     """
@@ -56,22 +56,22 @@ def split(
     device: torch.device,
 ) -> list[Part]:
     """This process's microbatches; `real` and `labels` are its samples of the batch in order."""
-    half = max(config.group // 2, 1)
+    first = config.reconstructed_in_group
     parts = []
     start = 0
     for samples in team.microbatches(config):
         some = slice(start, start + len(samples))
         start += len(samples)
-        is_first_half = np.arange(len(samples)) % config.group < half
+        is_first = np.arange(len(samples)) % config.group < first
         parts.append(
             Part(
                 samples,
                 real[some].to(device),
                 None if labels is None else labels[some].to(device),
                 len(samples) / config.batch,
-                np.flatnonzero(is_first_half),
-                np.flatnonzero(~is_first_half),
-                config.batch // config.group * half,
+                np.flatnonzero(is_first),
+                np.flatnonzero(~is_first),
+                config.batch // config.group * first,
             )
         )
     return parts

@@ -37,7 +37,10 @@ HEADROOM = 7.0
 def start_from_data(state: TrainState, pack: Pack) -> None:
     """Set the networks of a new run, and their averages, to the linear model of the data."""
     generator = state.config.generator
-    scale_layers(state, LAYERS_SHARE)
+    if state.config.reconstructed_share:
+        scale_layers(state, LAYERS_SHARE)
+    else:
+        _start_background(state, pack)
     if isinstance(generator, AnatomyConfig):
         if generator.image_const:
             mean = torch.from_numpy(pack.template.copy())[None, None] * 2 - 1
@@ -50,6 +53,12 @@ def start_from_data(state: TrainState, pack: Pack) -> None:
     unit = torch.eye(generator.w_dim)
     set_gaussian(state.mapping, torch.zeros(generator.w_dim), unit)
     state.start_averages()
+
+
+def _start_background(state: TrainState, pack: Pack) -> None:
+    """Let the image of plain StyleGAN layers start at the mean intensity, which is dark."""
+    assert isinstance(state.synthesis, StyleLayers)
+    state.synthesis.image_layers[0].bias.fill_(float(pack.template.mean()) * 2 - 1)
 
 
 @torch.no_grad()

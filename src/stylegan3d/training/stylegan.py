@@ -266,7 +266,8 @@ class GeneratorSteps:
         state = self.state
         self.values |= monitor.measure(state)
         # Before the adversarial phase nothing has taught the generator to make random brains.
-        self.alarm = alarm(self.values) if state.warm_started else None
+        plain = not state.config.reconstructed_share
+        self.alarm = alarm(self.values, plain=plain) if state.warm_started else None
         row: dict[str, Any] = {"images": state.images, "seconds": round(state.seconds, 1)}
         row |= {"phase": phase} | {k: round(v, 5) for k, v in self.values.items()}
         if self.alarm:
@@ -280,8 +281,10 @@ class GeneratorSteps:
         state = self.state
         state.nets["encoder"].load_state_dict(state.averages["encoder"].state_dict())
         state.nets["synthesis"].load_state_dict(state.averages["synthesis"].state_dict())
-        if self.team.leads and not state.config.deformed:
-            # With a deformation the mapping was fitted to the latents at the start.
+        config = state.config
+        if self.team.leads and not config.deformed and config.reconstructed_share:
+            # With a deformation the mapping was fitted to the latents at the start; without
+            # reconstructions there are no latents.
             fit_mapping(state, self.pack, self.dtype)
         mapping = [*state.mapping.parameters(), *state.averages["mapping"].parameters()]
         self.team.spread_([*mapping, state.w_avg])
