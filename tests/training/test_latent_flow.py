@@ -14,6 +14,7 @@ from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model.loading import load
+from stylegan3d.networks.flow import within
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.outputs.projections import save_projection
 from stylegan3d.projection import project
@@ -27,11 +28,13 @@ from stylegan3d.scans.native import geometry_of
 from stylegan3d.training.diffusion import train_diffusion
 from stylegan3d.training.diffusion_export import export_diffusion
 from stylegan3d.training.flow import flow_of, start_of, train_flow
-from stylegan3d.training.flow_export import export_with_flow
+from stylegan3d.training.flow_export import export_calibrated, export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.options import DiffusionSettings, FlowSettings
 
 PLAIN = Truncation(1.0)
+# Curves that are fitted to what a flow draws after its weights were rounded.
+ROUNDED = 0.03
 
 
 pytestmark = pytest.mark.usefixtures("few_brains")
@@ -95,8 +98,10 @@ def test_noise_draws_the_texture_and_none_leaves_the_decoders_brain(run, model, 
     flow = run.average
     flow.noise_strength.fill_(run.recipe.settings.noise)
     noise = torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(0))
-    # Exported weights are bfloat16.
-    torch.testing.assert_close(fixed, flow(plain, noise, 2), rtol=0, atol=0.05)
+    bands, near, box = flow.followed(plain, noise, 2)
+    curves = model.synthesis.flow.curves
+    expected = within(curves(bands), near, box, tuple(curves.ends.tolist()))
+    torch.testing.assert_close(fixed, expected, rtol=0, atol=0.05)  # its weights are rounded
     assert model.can("noise")
     assert not stage.can("noise")
     assert not model.has_layer_noise
@@ -114,6 +119,25 @@ def test_the_folder_holds_no_noise_and_says_what_was_learned(model, tmp_path):
     assert "pairs of a decoded brain" in page
     once, twice = (load(model.folder, device="cpu").synthesis.flow.noise for _ in range(2))
     assert torch.equal(once, twice)
+
+
+def test_curves_are_fitted_to_the_subjects_and_can_be_fitted_anew(
+    model, stage, even_pack, tmp_path
+):
+    curves = model.synthesis.flow.curves
+    assert model.card["architecture"]["flow"]["curves"] is True
+    # Phantoms end sharply: what is darker than all of their tissue is nothing.
+    assert 0 < float(curves.ends[0]) < float(curves.ends[1])
+    assert not torch.allclose(curves.gain, torch.ones(7))
+    again = export_calibrated(model.folder, even_pack, tmp_path / "again")
+    torch.testing.assert_close(
+        again.synthesis.flow.curves.state_dict(), curves.state_dict(), rtol=ROUNDED, atol=ROUNDED
+    )
+    assert again.card["training"]["flow"] == model.card["training"]["flow"]
+    assert flow_of(again).state.keys() == flow_of(model).state.keys()
+    assert not any("curves" in name for name in flow_of(model).state)
+    with pytest.raises(ModelError, match="has no flow to calibrate"):
+        export_calibrated(stage.folder, even_pack, tmp_path / "none")
 
 
 def test_a_scan_is_shown_as_it_was_found(model, stage, scanned):
@@ -227,6 +251,8 @@ def test_a_flow_begins_with_anothers(run, model, stage, even_pack, tmp_path, cap
         ({"channels": [8, 8, 8], "steps": 0}, "from 1 to 64"),
         ({"channels": [8, 8, 8], "steps": 1000}, "from 1 to 64"),
         ({"channels": [9000, 8, 8], "steps": 1}, "far larger"),
+        ({"channels": [8, 8, 8], "steps": 1, "curves": "yes"}, "not true or false"),
+        ({"channels": [8, 8, 8], "steps": 1}, "its card does not fit"),
         ("yes", "not a table"),
         ({"channels": [8, 8, 16], "steps": 1}, "its card does not fit"),
     ],

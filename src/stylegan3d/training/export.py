@@ -306,8 +306,8 @@ def measure(generator: Generator, pack: Pack, samples: int = 32) -> dict[str, An
     """Figures for the card, with baselines.
 
     Reconstruction: validation subjects by the encoder alone, if there is one, medians inside the
-    brain, and those of the mean brain. Diversity: mean correlation, inside the mean brain, of pairs of random brains
-    and of real brains; higher means more similar.
+    brain, and those of the mean brain. Diversity: mean correlation, inside the mean brain, of pairs
+    of random brains and of real brains; higher means more similar.
     """
     volumes = fixed_volumes(pack, "validation")
     if not len(volumes):

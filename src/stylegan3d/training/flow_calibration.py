@@ -1,4 +1,4 @@
-"""Calibration of what an anatomy model's flow draws, without training (`finish.BandCurves`).
+"""Calibration of what a flow draws, without training (`finish.BandCurves`).
 
 Trained by least squares, a flow draws the finest bands too weakly and too evenly, and a faint
 margin around the brain. What is measured of random brains and of training subjects, and made equal:
@@ -27,7 +27,8 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.finish import BandCurves
-from stylegan3d.networks.flow import within
+from stylegan3d.networks.flow import FLOOR, Flow, within
+from stylegan3d.networks.noise import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.calibration import toed
@@ -46,6 +47,8 @@ VALUES = 3000
 BEGINNINGS, WIDTHS = np.arange(1, 10) / 100, (0.005, 0.02, 0.04, 0.06)
 DARKEST = np.array([1, 3, 5, 8, 13, 20, 30, 40, 60]) / 255
 LEAST = 1e-6
+#: What a flow draws of a random brain, see `Flow.followed`.
+Drawn = tuple[Tensor, Tensor, tuple[slice, slice, slice]]
 # Curves correct a flow, they cannot make up for one: limits of gain and tail.
 GAINS, TAILS = (0.5, 2.0), (-0.5, 1.0)
 
@@ -75,11 +78,43 @@ def calibrate_flow(generator: Generator, pack: Pack) -> AnatomyNetwork:
     assert isinstance(network, AnatomyNetwork)
     network.load_state_dict(before.state_dict(), strict=False)
     network = network.to(generator.device).eval().requires_grad_(False)
-    curves = network.flow.curves
-    assert curves is not None
-    rows = pack.indices("train")
-    people = (haar(_image(pack.volumes[row]).to(generator.device)) for row in rows)
-    made = list(_drawn(generator, network))
+    assert network.flow.curves is not None
+    _fit(network.flow.curves, _drawn(generator, network), pack)
+    return network
+
+
+@torch.no_grad()
+def calibrate_latent_flow(generator: Generator, flow: Flow, steps: int, pack: Pack) -> BandCurves:
+    """Curves for the flow behind a decoder, fitted to the training subjects.
+
+    Parameters
+    ----------
+    generator : Generator
+        An autoencoder or a diffusion; a flow that it has already is ignored.
+    flow : Flow
+        The flow, without its curves.
+    steps : int
+        Steps along the flow.
+    pack : Pack
+        The data set that it was trained on.
+    """
+
+    def drawn() -> Iterator[Drawn]:
+        for seed in range(FIRST_SEED, FIRST_SEED + BRAINS):
+            image = generator.synthesis(seed_latents(generator, [seed]), "none")
+            (noise,) = drawn_noise([flow.noise], seed)
+            yield flow.followed(image, noise, steps)
+
+    curves = BandCurves(FLOOR).to(generator.device)
+    _fit(curves, drawn(), pack)
+    return curves
+
+
+def _fit(curves: BandCurves, drawn: Iterable[Drawn], pack: Pack) -> None:
+    """Fit curves and outline to the training subjects."""
+    device, rows = curves.gain.device, pack.indices("train")
+    people = (haar(_image(pack.volumes[row]).to(device)) for row in rows)
+    made = list(drawn)
     fit_curves(curves, [bands for bands, _, _ in made], Figures.of(people))
     finished = (
         (within(curves(bands), near, box, (-1.0, 0.0)).cpu().numpy() + 1) / 2
@@ -87,13 +122,10 @@ def calibrate_flow(generator: Generator, pack: Pack) -> AnatomyNetwork:
     )
     toe = find_outline(finished, (unit(pack.volumes[row]) for row in rows))
     curves.ends.copy_(torch.tensor(toe))
-    return network
 
 
-def _drawn(
-    generator: Generator, network: AnatomyNetwork
-) -> Iterator[tuple[Tensor, Tensor, tuple[slice, slice, slice]]]:
-    """What the flow draws of random brains, see `Flow.followed`."""
+def _drawn(generator: Generator, network: AnatomyNetwork) -> Iterator[Drawn]:
+    """What an anatomy model's flow draws of random brains."""
     plain = without_flow(generator)
     for seed in range(FIRST_SEED, FIRST_SEED + BRAINS):
         image = plain.synthesis(seed_latents(plain, [seed]), "none")

@@ -28,7 +28,7 @@ from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun, learned
-from stylegan3d.training.flow_calibration import calibrate_flow
+from stylegan3d.training.flow_calibration import calibrate_flow, calibrate_latent_flow
 from stylegan3d.training.marginals import fit_sizes
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS, MatchSettings
 from stylegan3d.training.shape_matching import Matched
@@ -48,8 +48,8 @@ def export_with_flow(
 ) -> Generator:
     """Export a generator with this flow, recompute its directions and evaluate it again.
 
-    The flow of an anatomy model is calibrated, see `flow_calibration.py`, and the sizes of its
-    random brains, see `marginals.py`.
+    The flow is calibrated, see `flow_calibration.py`; with an anatomy model the sizes of random
+    brains too, see `marginals.py`.
 
     Parameters
     ----------
@@ -82,10 +82,9 @@ def export_with_flow(
     plan: dict[str, Any]
     sizes: dict[str, Tensor] = {}
     if isinstance(generator.synthesis, LatentSynthesis):
-        prefix, plan = (
-            LATENT_FLOW,
-            {"flow": {"channels": settings.channels, "steps": steps}},
-        )
+        prefix = LATENT_FLOW
+        plan = {"flow": {"channels": settings.channels, "steps": steps, "curves": True}}
+        state |= _latent_curves(generator, flow, steps, pack)
         del state["noise"]  # sampled from a seed there
     else:
         before = anatomy_network(generator).config
@@ -110,14 +109,14 @@ def export_with_flow(
 def export_calibrated(
     folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
 ) -> Generator:
-    """Export an anatomy model whose flow and whose sizes are calibrated (anew).
+    """Export a generator whose flow is calibrated (anew), of an anatomy model also its sizes.
 
     See `flow_calibration.py` and `marginals.py`.
 
     Parameters
     ----------
     folder : path-like
-        Folder of the generator.
+        Folder of the generator: an anatomy model, an autoencoder or a diffusion.
     pack : Pack
         The data set it was trained on.
     out : path-like
@@ -136,11 +135,31 @@ def export_calibrated(
     out = Path(out)
     check_target(out, overwrite)
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
-    config, curves, sizes = _calibrated(generator, pack)
-    flow = {k.removeprefix(FLOW): v for k, v in files.tensors.items() if k.startswith(FLOW)}
-    new = {f"{FLOW}{k}": v for k, v in (flow | curves).items()} | sizes
-    plan, training = {"generator": config.to_dict()}, {"flow": files.card["training"].get("flow")}
+    behind_decoder = isinstance(generator.synthesis, LatentSynthesis)
+    prefix = LATENT_FLOW if behind_decoder else FLOW
+    flow = {k.removeprefix(prefix): v for k, v in files.tensors.items() if k.startswith(prefix)}
+    sizes: dict[str, Tensor] = {}
+    plan: dict[str, Any]
+    if isinstance(generator.synthesis, LatentSynthesis):
+        if generator.synthesis.flow is None:
+            raise ModelError(
+                f"'{generator.name}' has no flow to calibrate: train one with `train flow`."
+            )
+        steps = generator.synthesis.flow_steps
+        curves = _latent_curves(generator, generator.synthesis.flow, steps, pack)
+        plan = {"flow": files.card["architecture"]["flow"] | {"curves": True}}
+    else:
+        config, curves, sizes = _calibrated(generator, pack)
+        plan = {"generator": config.to_dict()}
+    new = {f"{prefix}{k}": v for k, v in (flow | curves).items()} | sizes
+    training = {"flow": files.card["training"].get("flow")}
     return ending_anew(files, folder, pack, out, plan, training, new, overwrite)
+
+
+def _latent_curves(generator: Generator, flow: Flow, steps: int, pack: Pack) -> dict[str, Tensor]:
+    """Tensors of curves for the flow behind a decoder, by their names in the flow."""
+    curves = calibrate_latent_flow(generator, flow, steps, pack)
+    return {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
 
 
 def export_matched(

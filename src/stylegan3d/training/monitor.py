@@ -133,4 +133,6 @@ def alarm(values: dict[str, float], *, plain: bool = False) -> str | None:
             f"collapsing, so stop, and continue with {advice}."
         )
     advice = "train longer" if plain else "train longer, or raise kl_weight in a new run"
-    return f"random brains differ more than real ones ({correlations}): they are noisy, so {advice}."
+    return (
+        f"random brains differ more than real ones ({correlations}): they are noisy, so {advice}."
+    )

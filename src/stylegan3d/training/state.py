@@ -41,9 +41,7 @@ class TrainState:
         if isinstance(fitting, FittingEncoder) and isinstance(synthesis, AnatomyNetwork):
             fitting.belong_to(synthesis)
         # One optimiser for all that makes the volume, one for the judge.
-        self.maker = torch.optim.Adam(
-            self._maker_groups(), betas=(config.generator_beta1, 0.99)
-        )
+        self.maker = torch.optim.Adam(self._maker_groups(), betas=(config.generator_beta1, 0.99))
         self.judge = torch.optim.Adam(
             self.discriminator.parameters(), lr=config.discriminator_lr, betas=(0.0, 0.99)
         )

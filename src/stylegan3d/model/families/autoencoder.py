@@ -89,7 +89,8 @@ def synthesis_of(
     if plan:
         a, b, c = plan["channels"]
         x, y, z = (n // 2 for n in network.config.shape)
-        flow, steps = Flow((a, b, c), (x, y, z)), plan["steps"]
+        flow = Flow((a, b, c), (x, y, z), curves=plan.get("curves", False))
+        steps = plan["steps"]
         fill(flow, {f"{FLOW}noise": flow.noise, **weights}, FLOW)
     synthesis = LatentSynthesis(network, flow, steps)
     if "toe.ends" in weights:
@@ -133,6 +134,8 @@ def _check_flow(plan: object, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError("a flow has three widths above zero")
     if not isinstance(steps, int) or not 0 < steps <= MOST_FLOW_STEPS:
         raise ValueError(f"the flow's steps are not a number from 1 to {MOST_FLOW_STEPS}")
+    if not isinstance(plan.get("curves", False), bool):
+        raise ValueError("whether the flow has curves is not true or false")
     needed = 27 * sum(a * a for a in widths)
     if far_larger(needed, sum(v.numel() for v in tensors.values())):
         raise ValueError("the card asks for a flow far larger than the weights there are")
