@@ -121,14 +121,15 @@ def test_the_folder_holds_no_noise_and_says_what_was_learned(model, tmp_path):
     assert torch.equal(once, twice)
 
 
-def test_curves_are_fitted_to_the_subjects_and_can_be_fitted_anew(
+def test_brains_end_like_subjects_and_the_outline_can_be_fitted_anew(
     model, stage, even_pack, tmp_path
 ):
     curves = model.synthesis.flow.curves
     assert model.card["architecture"]["flow"]["curves"] is True
     # Phantoms end sharply: what is darker than all of their tissue is nothing.
     assert 0 < float(curves.ends[0]) < float(curves.ends[1])
-    assert not torch.allclose(curves.gain, torch.ones(7))
+    assert torch.equal(curves.gain, torch.ones(7))
+    assert torch.equal(curves.tail, torch.zeros(7))
     again = export_calibrated(model.folder, even_pack, tmp_path / "again")
     torch.testing.assert_close(
         again.synthesis.flow.curves.state_dict(), curves.state_dict(), rtol=ROUNDED, atol=ROUNDED

@@ -78,14 +78,21 @@ def calibrate_flow(generator: Generator, pack: Pack) -> AnatomyNetwork:
     assert isinstance(network, AnatomyNetwork)
     network.load_state_dict(before.state_dict(), strict=False)
     network = network.to(generator.device).eval().requires_grad_(False)
-    assert network.flow.curves is not None
-    _fit(network.flow.curves, _drawn(generator, network), pack)
+    curves = network.flow.curves
+    assert curves is not None
+    rows = pack.indices("train")
+    people = (haar(_image(pack.volumes[row]).to(generator.device)) for row in rows)
+    made = list(_drawn(generator, network))
+    fit_curves(curves, [bands for bands, _, _ in made], Figures.of(people))
+    _fit_outline(curves, made, pack)
     return network
 
 
 @torch.no_grad()
-def calibrate_latent_flow(generator: Generator, flow: Flow, steps: int, pack: Pack) -> BandCurves:
-    """Curves for the flow behind a decoder, fitted to the training subjects.
+def outline_latent_flow(generator: Generator, flow: Flow, steps: int, pack: Pack) -> BandCurves:
+    """Curves for the flow behind a decoder that only end its brains as sharply as subjects.
+
+    Its fine bands are left alone: where texture is missing, gains enlarge what mottle there is.
 
     Parameters
     ----------
@@ -106,20 +113,17 @@ def calibrate_latent_flow(generator: Generator, flow: Flow, steps: int, pack: Pa
             yield flow.followed(image, noise, steps)
 
     curves = BandCurves(FLOOR).to(generator.device)
-    _fit(curves, drawn(), pack)
+    _fit_outline(curves, drawn(), pack)
     return curves
 
 
-def _fit(curves: BandCurves, drawn: Iterable[Drawn], pack: Pack) -> None:
-    """Fit curves and outline to the training subjects."""
-    device, rows = curves.gain.device, pack.indices("train")
-    people = (haar(_image(pack.volumes[row]).to(device)) for row in rows)
-    made = list(drawn)
-    fit_curves(curves, [bands for bands, _, _ in made], Figures.of(people))
+def _fit_outline(curves: BandCurves, made: Iterable[Drawn], pack: Pack) -> None:
+    """Set the toe so that finished brains end like the training subjects."""
     finished = (
         (within(curves(bands), near, box, (-1.0, 0.0)).cpu().numpy() + 1) / 2
         for bands, near, box in made
     )
+    rows = pack.indices("train")
     toe = find_outline(finished, (unit(pack.volumes[row]) for row in rows))
     curves.ends.copy_(torch.tensor(toe))
 

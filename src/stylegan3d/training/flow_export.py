@@ -28,7 +28,7 @@ from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun, learned
-from stylegan3d.training.flow_calibration import calibrate_flow, calibrate_latent_flow
+from stylegan3d.training.flow_calibration import calibrate_flow, outline_latent_flow
 from stylegan3d.training.marginals import fit_sizes
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS, MatchSettings
 from stylegan3d.training.shape_matching import Matched
@@ -48,8 +48,8 @@ def export_with_flow(
 ) -> Generator:
     """Export a generator with this flow, recompute its directions and evaluate it again.
 
-    The flow is calibrated, see `flow_calibration.py`; with an anatomy model the sizes of random
-    brains too, see `marginals.py`.
+    The flow is calibrated, see `flow_calibration.py` (behind a decoder only its outline); with an
+    anatomy model the sizes of random brains too, see `marginals.py`.
 
     Parameters
     ----------
@@ -109,9 +109,7 @@ def export_with_flow(
 def export_calibrated(
     folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
 ) -> Generator:
-    """Export a generator whose flow is calibrated (anew), of an anatomy model also its sizes.
-
-    See `flow_calibration.py` and `marginals.py`.
+    """Export a generator whose flow is calibrated (anew), see `export_with_flow`.
 
     Parameters
     ----------
@@ -157,8 +155,8 @@ def export_calibrated(
 
 
 def _latent_curves(generator: Generator, flow: Flow, steps: int, pack: Pack) -> dict[str, Tensor]:
-    """Tensors of curves for the flow behind a decoder, by their names in the flow."""
-    curves = calibrate_latent_flow(generator, flow, steps, pack)
+    """Tensors of the outline of the flow behind a decoder, by their names in the flow."""
+    curves = outline_latent_flow(generator, flow, steps, pack)
     return {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
 
 
