@@ -46,6 +46,8 @@ from stylegan3d.training.warm_start import (
 SHAPE = (20, 28, 24)
 PLAIN = GeneratorConfig(channels=(8, 6), z_dim=8, w_dim=8, head="haar", mapping_linear_output=True)
 
+ALONE = replace(tiny().discriminator, mbstd_group=1)
+
 
 def short(**changes) -> TrainConfig:
     settings = {"warm_start_images": 24, "coarse_images": 8, "total_images": 32, "log_images": 8}
@@ -246,6 +248,7 @@ def test_the_share_of_reconstructions_counts_fakes_of_a_group():
         ({"reconstructed_share": 1.0}, "below 1"),
         ({"generator_beta1": -0.1}, "at least 0"),
         ({"warm_start_images": 8}, "no reconstruction phase"),
+        ({"reconstructed_share": 0.5, "discriminator": ALONE}, "mbstd_group to 2 or more"),
         ({"generator": tiny().generator, "encoder": tiny().encoder}, "set reconstructed_share"),
     ],
 )

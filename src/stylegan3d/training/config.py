@@ -185,6 +185,11 @@ class TrainConfig:
                 "The settings reconstructed_share and generator_beta1 must be at least 0 and below "
                 "1."
             )
+        if self.reconstructed_share and self.group < 2:
+            raise ModelError(
+                "A group of one volume cannot hold a reconstruction and a random brain: set "
+                "discriminator.mbstd_group to 2 or more, or reconstructed_share to 0."
+            )
         if not self.reconstructed_share:
             self._check_plain()
         self._check_encoder()
@@ -267,7 +272,7 @@ class TrainConfig:
         """How many fakes of each group reconstruct scans in the adversarial phase."""
         if not self.reconstructed_share:
             return 0
-        return min(max(round(self.group * self.reconstructed_share), 1), self.group - 1)
+        return min(max(int(self.group * self.reconstructed_share), 1), self.group - 1)
 
     @property
     def judge_grid(self) -> Grid:
