@@ -110,7 +110,7 @@ def export_generator(
         tensors |= halves({f"discriminator.{k}": v for k, v in judge.items()})
     tensors["w_avg"] = w_avg
     # Without reconstructions no encoder was trained.
-    encoder = halves(encoder) if state.config.reconstructed_share else None
+    encoding = halves(encoder) if state.config.reconstructed_share else None
     card = _card(state, network, pack, name, licence)
     if state.label_schema:
         card["labels"] = state.label_schema
@@ -118,10 +118,10 @@ def export_generator(
         card["attribution"] = attribution
     template = pack.path / PACK_TEMPLATE
     if state.config.calibrate and can_be_calibrated(state.config.generator):
-        write_folder(out, card, tensors, encoder, {TEMPLATE: template}, overwrite=overwrite)
+        write_folder(out, card, tensors, encoding, {TEMPLATE: template}, overwrite=overwrite)
         _calibrate(load(out, device="cpu"), pack, card, tensors)
         overwrite = True
-    return finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    return finish(out, card, tensors, encoding, template, pack, overwrite=overwrite)
 
 
 def calibrate_folder(
