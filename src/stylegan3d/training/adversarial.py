@@ -26,7 +26,12 @@ from stylegan3d.training.judging import add_judge_gradient, discriminator_input,
 from stylegan3d.training.parts import Log, Part, split
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.team import Team
-from stylegan3d.training.warm_start import at_once, set_rates
+from stylegan3d.training.warm_start import (
+    at_once,
+    posterior_sample,
+    reconstruction_loss,
+    set_rates,
+)
 
 W_AVG_RATE = 0.005
 
@@ -144,11 +149,11 @@ def _maker_gradient(
     config = state.config
     random, w, labels = random_rows(state, part.samples[part.random])
     log.add_tensor("w", w.detach().sum(dim=0))
-    rows, fake_labels, to_posterior = random, labels, None
+    rows, fake_labels = random, labels
     if len(part.reconstructed):
-        mean, log_variance = state.encoder.posterior(part.real[part.reconstructed], dtype)
-        to_posterior = mean, log_variance
-        encoded = _sampled(state, part, mean, log_variance)
+        real, samples = part.real[part.reconstructed], part.samples[part.reconstructed]
+        posterior = state.encoder.posterior(real, dtype)
+        encoded = posterior_sample(state, samples, *posterior)
         rows = part.join(encoded[:, None].expand(-1, config.generator.num_layers, -1), random)
         if labels is not None and part.labels is not None:
             fake_labels = part.join(part.labels[part.reconstructed], labels)
@@ -158,36 +163,12 @@ def _maker_gradient(
     adversarial = losses.generator_logistic(scores(state, seen, fake_labels, dtype))
     log.add("generator", adversarial, part.share)
     loss = part.share * config.adversarial_weight * adversarial
-    if to_posterior is not None:
-        loss = loss + _reconstruction(state, part, images, to_posterior, log)
+    if len(part.reconstructed):
+        decoded = [image[part.reconstructed] for image in images]
+        share = len(real) / part.reconstructed_in_all
+        loss = loss + reconstruction_loss(state, decoded, real, posterior, share, log)
     loss.backward()
     return fake.detach(), fake_labels
-
-
-def _sampled(state: TrainState, part: Part, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """w [n, w_dim] of the scans to reconstruct, drawn from their posterior."""
-    place = (state.config.seed, state.steps, Purpose.POSTERIOR, part.samples[part.reconstructed])
-    epsilon = normal(generators_for(*place), mean.shape[1:], state.device)
-    return mean + epsilon * (log_variance / 2).exp()
-
-
-def _reconstruction(
-    state: TrainState,
-    part: Part,
-    images: Sequence[Tensor],
-    posterior: tuple[Tensor, Tensor],
-    log: Log,
-) -> Tensor:
-    """The loss of the scans that are reconstructed, weighted by their share."""
-    config = state.config
-    real = part.real[part.reconstructed]
-    decoded = [image[part.reconstructed] for image in images]
-    reconstruction = losses.reconstruction(decoded, real, config.generator.head)
-    kl = losses.kl_to_unit_gaussian(*posterior)
-    share = len(real) / part.reconstructed_in_all
-    log.add("reconstruction", reconstruction, share)
-    log.add("kl", kl, share)
-    return share * (reconstruction + config.kl_weight * kl)
 
 
 def _pyramid(

@@ -133,9 +133,6 @@ def export_calibrated(
     out = Path(out)
     check_target(out, overwrite)
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
-    behind_decoder = isinstance(generator.synthesis, LatentSynthesis)
-    prefix = LATENT_FLOW if behind_decoder else FLOW
-    flow = {k.removeprefix(prefix): v for k, v in files.tensors.items() if k.startswith(prefix)}
     sizes: dict[str, Tensor] = {}
     plan: dict[str, Any]
     if isinstance(generator.synthesis, LatentSynthesis):
@@ -143,12 +140,14 @@ def export_calibrated(
             raise ModelError(
                 f"'{generator.name}' has no flow to calibrate: train one with `train flow`."
             )
-        steps = generator.synthesis.flow_steps
+        prefix, steps = LATENT_FLOW, generator.synthesis.flow_steps
         curves = _latent_curves(generator, generator.synthesis.flow, steps, pack)
         plan = {"flow": files.card["architecture"]["flow"] | {"curves": True}}
     else:
+        prefix = FLOW
         config, curves, sizes = _calibrated(generator, pack)
         plan = {"generator": config.to_dict()}
+    flow = {k.removeprefix(prefix): v for k, v in files.tensors.items() if k.startswith(prefix)}
     new = {f"{prefix}{k}": v for k, v in (flow | curves).items()} | sizes
     training = {"flow": files.card["training"].get("flow")}
     return ending_anew(files, folder, pack, out, plan, training, new, overwrite)

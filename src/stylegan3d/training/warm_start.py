@@ -9,9 +9,10 @@ distribution of those latents, and the adversarial phase begins from there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -68,22 +69,54 @@ def reconstruction_step(
             some = slice(start, start + step)
             volumes, samples = part.real[some], part.samples[some]
             mean, log_variance = state.encoder.posterior(volumes, dtype)
-            generators = generators_for(config.seed, state.steps, Purpose.POSTERIOR, samples)
-            epsilon = normal(generators, mean.shape[1:], state.device)
-            w = mean + epsilon * (log_variance / 2).exp()
+            w = posterior_sample(state, samples, mean, log_variance)
             rows = w[:, None].expand(-1, config.generator.num_layers, -1)
             images = state.synthesis.pyramid(rows, "none", stop, dtype)
-            reconstruction = losses.reconstruction(images, volumes, config.generator.head)
-            kl = losses.kl_to_unit_gaussian(mean, log_variance)
             share = len(volumes) / config.batch
-            ((reconstruction + config.kl_weight * kl) * share).backward()
-            log.add("reconstruction", reconstruction, share)
-            log.add("kl", kl, share)
+            reconstruction_loss(state, images, volumes, (mean, log_variance), share, log).backward()
     parameters = [p for group in state.maker.param_groups for p in group["params"]]
     team.sum_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_gradient)
     state.maker.step()
     return log.total(team) | {"gradient": float(norm)}
+
+
+def posterior_sample(
+    state: TrainState, samples: np.ndarray, mean: Tensor, log_variance: Tensor
+) -> Tensor:
+    """w [n, w_dim] of encoded volumes, drawn from their posterior; `samples` are their numbers."""
+    generators = generators_for(state.config.seed, state.steps, Purpose.POSTERIOR, samples)
+    epsilon = normal(generators, mean.shape[1:], state.device)
+    return mean + epsilon * (log_variance / 2).exp()
+
+
+def reconstruction_loss(
+    state: TrainState,
+    images: Sequence[Tensor],
+    volumes: Tensor,
+    posterior: tuple[Tensor, Tensor],
+    share: float,
+    log: Log,
+) -> Tensor:
+    """Error of decoded volumes and divergence of their latents, weighted by a share and logged.
+
+    Parameters
+    ----------
+    images : sequence of Tensor
+        What was decoded, coarse to fine, see `losses.reconstruction`.
+    volumes : Tensor, shape (n, 1, X, Y, Z)
+        What was encoded.
+    posterior : tuple of Tensor
+        Mean and log variance [n, w_dim] of their latents.
+    share : float
+        Weight of these volumes in the whole batch.
+    """
+    config = state.config
+    reconstruction = losses.reconstruction(images, volumes, config.generator.head)
+    kl = losses.kl_to_unit_gaussian(*posterior)
+    log.add("reconstruction", reconstruction, share)
+    log.add("kl", kl, share)
+    return (reconstruction + config.kl_weight * kl) * share
 
 
 def at_once(device: torch.device, generator: GeneratorConfig, count: int) -> int:
