@@ -75,7 +75,7 @@ def test_the_guard_hears_what_asks(tmp_path):
 
 
 def test_the_engine_asks_nobody(tmp_path):
-    """Import, open a model, make a brain, edit it, project a scan as a draft, label tissues."""
+    """Import, open a model, make a brain, edit it, project a scan, label tissues."""
     scan = Path(__file__).parent / "scans/mean-brain-4mm.nii.gz"
     asked = run(
         f"""
@@ -91,7 +91,7 @@ def test_the_engine_asks_nobody(tmp_path):
         Renderer(generator).render(Recipe(edits=(Edit("PC 1", 1.0),)).latent(generator))
         for words in (
             ["generate", "--seeds", "1", "--out", "made"],
-            ["project", {str(scan)!r}, "--budget", "draft", "--out", "projected"],
+            ["project", {str(scan)!r}, "--steps", "2", "--out", "projected"],
             ["info"],
         ):
             try:

@@ -14,7 +14,7 @@ import stylegan3d
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.outputs.projections import projected_latent
-from stylegan3d.projection import project, uncertainty
+from stylegan3d.projection import own_noise, project, uncertainty
 from stylegan3d.projection.budgets import estimate_seconds
 from stylegan3d.projection.operators import Blur, Identity
 from stylegan3d.projection.own_noise import RATE, _Steps, finds_own_noise
@@ -73,13 +73,15 @@ def test_how_far_the_model_knows_the_scan_is_judged_without(found, plain):
     assert found.trust["remarks"] == [*plain.trust["remarks"], WITHOUT_NOISE]
 
 
-def test_thorough_ends_with_it_where_the_scan_is_whole(generator, aligned, found):
+def test_thorough_ends_with_it_where_the_scan_is_whole(generator, aligned, monkeypatch):
+    monkeypatch.setattr(own_noise, "ITERATIONS", 2)
     states = []
     thorough = project(
         generator, aligned, budget="thorough", steps=1, progress=lambda s: states.append(s.phase)
     )
     assert set(states) == {"search", "own noise"}
-    assert thorough.delta.digest == found.delta.digest
+    asked = project(generator, aligned, space="w+noise", steps=1)
+    assert thorough.delta.digest == asked.delta.digest
     with pytest.raises(StyleGAN3DError, match="found from the whole scan"):
         project(generator, aligned, space="w+noise", steps=1, operator=Blur(3.0))
     whole, blurred = (
