@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
+from stylegan3d.measures.tissue_volumes import VOLUMES
 
 # Figures of the tissue-shape test: name and target.
 TOLD = {
     "accuracy": ("distinguished from {} by tissue shape, accuracy", 0.70),
-    "auc": ("  area under the curve, {}", 0.75),
+    "auc": ("  area under the curve, against {}", 0.75),
 }
 CUBES = 0.75
 LABEL_R = 0.7  # between requested and estimated age
@@ -31,7 +32,7 @@ def anatomy(part: dict[str, Any]) -> Iterator[Figure]:
         shift = with_interval(found["shift"], found["shift_interval"], 2)
         spread = times(found["spread"], found["spread_interval"])
         yield Figure(
-            f"  {name.removesuffix('_ml').replace('_', ' ')}, ml: mean (SD)",
+            f"  {volume_name(name)}: mean (SD)",
             f"{found['synthetic_mean']:.0f} ({found['synthetic_sd']:.0f})",
             f"{found['real_mean']:.0f} ({found['real_sd']:.0f})",
             f"shift {shift} SD, SD {spread}",
@@ -41,6 +42,12 @@ def anatomy(part: dict[str, Any]) -> Iterator[Figure]:
         )
     failed = part["unsegmentable"]
     yield Figure("cannot be segmented", _count(failed["synthetic"]), _count(failed["validation"]))
+
+
+def volume_name(key: str) -> str:
+    """Such as "grey matter, ml" for "grey_ml"."""
+    name = VOLUMES.get(key, key.removesuffix("_ml").replace("_", " "))
+    return f"{name[:1].lower()}{name[1:]}, ml"
 
 
 def tissue_shape(part: dict[str, Any]) -> Iterator[Figure]:
@@ -111,7 +118,7 @@ def privacy(part: dict[str, Any]) -> Iterator[Figure]:
         )
         relative = found["relative"]
         yield Figure(
-            "  nearest in the second nearest: least",
+            "  distance to the nearest over that to the second nearest: least",
             f"{relative['synthetic'][0]:.3f}",
             f"{relative['validation'][0]:.3f}",
             f"{relative['closer_than_closest']} below",

@@ -14,6 +14,7 @@ from typing import Any
 
 from stylegan3d.evaluation import summary, summary_people, words
 from stylegan3d.evaluation.figure import Figure, figure
+from stylegan3d.measures.tissue_volumes import VOLUMES
 
 Found = dict[str, Any]
 
@@ -145,17 +146,7 @@ METRICS: tuple[Metric, ...] = (
         summary_people.anatomy,
         "Do their tissue volumes match those of subjects?",
         words.anatomical,
-        plots={
-            f"{name}_ml": f"{title}, ml"
-            for name, title in (
-                ("csf", "csf"),
-                ("ventricle", "ventricle"),
-                ("grey", "grey"),
-                ("white", "white"),
-                ("other", "other"),
-                ("brain", "brain volume"),
-            )
-        },
+        plots={key: summary_people.volume_name(key) for key in VOLUMES},
     ),
     Metric(
         "utility",

@@ -47,12 +47,12 @@ OF_EACH = {
 #: What is measured of the cerebrum alone.
 OF_CEREBRUM = {
     "fold_strength": "strength of folds, contrasts",
-    "thickness": "thickness of the cortical ribbon, mm",
+    "thickness": "apparent thickness of the cortical ribbon, mm",
     "thickness_spread": "spread of this thickness, mm",
     "sulcal_depth": "mean depth of sulci, mm",
     "sulcal_share": "share of the hull that is sulci",
     "grey_islands": "islands of grey matter per ml",
-    "likeness": "likeness of folds to those of the other side",
+    "likeness": "left-right similarity of folds",
 }
 #: Every measure by its key, and what it is called.
 TISSUE_SHAPE = (

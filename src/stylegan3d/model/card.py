@@ -252,8 +252,8 @@ def _quality(quality: dict[str, Any]) -> str:
     alike = (
         "The diversity was not measured: that takes two held-out subjects."
         if pairs is None
-        else "Mean correlation between pairs of brains (lower is more diverse): synthetic "
-        f"{pairs['synthetic']:.3f}, real {pairs['real_validation']:.3f}."
+        else "Mean correlation between pairs of brains at export (lower is more diverse): "
+        f"synthetic {pairs['synthetic']:.3f}, real {pairs['real_validation']:.3f}."
     )
     return "\n".join(
         [
@@ -293,7 +293,7 @@ def _labels(schema: list[dict[str, Any]]) -> list[str]:
     if not learned:
         return []
     lines = [
-        "| label | subjects | range or categories | predicted in held-out subjects |",
+        "| label | subjects | range or categories | predicted in left-out training subjects |",
         "|---|---|---|---|",
     ]
     for entry in learned:
@@ -303,7 +303,10 @@ def _labels(schema: list[dict[str, Any]]) -> list[str]:
             whom = "{:g} to {:g}".format(*(round(x, 1) for x in entry["range"])) + unit
         by = entry.get("told_by", "latents")
         share = f"{100 * entry['explained']:.0f} % of its variance, by {by}"
-        lines.append(f"| {entry['name']} | {entry['people']} | {whom} | {share} |")
+        name = entry["name"]
+        # Unlike "brain tissue" of an evaluation it includes CSF.
+        name = "brain_ml (head size)" if name == "brain_ml" else name
+        lines.append(f"| {name} | {entry['people']} | {whom} | {share} |")
     about = "Random brains can be generated for these; without a label they are the same as before."
     return ["## Labels", about, "\n".join(lines)]
 

@@ -108,10 +108,10 @@ def _architecture(run: DiffusionRun, stage: Generator) -> dict[str, object]:
         "steps": STEPS,
         "preview_steps": PREVIEW_STEPS,
         "description": (
-            f"A diffusion in the latents of {stage.name}, {c} channels on {x} x {y} x {z} places: "
-            f"a U-Net of {a} and {b} channels corrects what a normal distribution with "
-            f"{shape.directions} principal directions says of a noisy latent. {STEPS} steps "
-            f"without chance lead from a seed's noise to its brain, {PREVIEW_STEPS} to a preview."
+            f"A diffusion in the latents of {stage.name}, {c} channels on a {x} x {y} x {z} grid: "
+            f"a U-Net ({a} and {b} channels) corrects the estimate from a normal distribution with "
+            f"{shape.directions} principal directions. Sampling is deterministic: {STEPS} steps "
+            f"from a seed's noise to its brain, {PREVIEW_STEPS} for a preview."
         ),
     }
 
@@ -125,8 +125,8 @@ def _training(run: DiffusionRun, stage: Generator) -> dict[str, object]:
         "autoencoder": {"name": stage.name} | dict(stage.card["training"]),
         "description": (
             f"{run.steps} x {settings.people} latents of subjects, original, mirrored or "
-            "slightly stretched, with noise of random strength. The normal distribution that a "
-            "subject's were compared with was fitted to other subjects. The autoencoder was "
+            "slightly stretched, with noise of random strength. For each subject, the normal "
+            "distribution was fitted to other subjects only. The autoencoder was "
             f"trained before: {stage.card['training']['description']}"
         ),
     }
