@@ -203,6 +203,8 @@ class Session(QObject):
         elif before.hash != generator.hash:
             self._left[before.hash] = self.history.current
             self._go_to_model(made)
+        # Before anybody hears of the model: it cannot draw a recipe of the one before.
+        self._set_current()
         self.modelChanged.emit(generator)
         self.projectedChanged.emit()
         self._take_current()
@@ -524,13 +526,17 @@ class Session(QObject):
         if index is not None:
             self.go_to(index)
 
-    def _take_current(self) -> None:
-        """Show the current state; comparison, window and level stay."""
+    def _set_current(self) -> None:
+        """Hold the current state; comparison, window and level stay."""
         entry, now = self.history.current, self._shown
         self._shown = dataclasses.replace(entry.shown, comparison=now.comparison, second=now.second)
         # A synthetic brain keeps the current scan open.
         self._case = entry.case or self.case_of(entry.recipe.source) or self._case
         self._last_gesture = ("", 0.0)
+
+    def _take_current(self) -> None:
+        """Show the current state."""
+        self._set_current()
         self.caseChanged.emit()
         self.historyChanged.emit()
         self.recipeChanged.emit(self.recipe, False)

@@ -473,6 +473,7 @@ def stylegan_4mm() -> TrainConfig:
         r1_gamma=2.0,
         ema_images=2000.0,
         d_augment="adaptive",
+        d_augment_images=500_000,
         log_images=1000,
     )
 

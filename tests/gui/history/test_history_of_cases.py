@@ -39,7 +39,13 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     states, recipe, shown = session.states, session.recipe, window.volume
     assert "Projected sub-07" in mix_sources(window)
 
+    heard = []
+    hear = lambda _: heard.append(session.recipe.source.kind)  # noqa: E731
+    session.modelChanged.connect(hear)
     window.open(tiny_generator(seed=3))
+    session.modelChanged.disconnect(hear)
+    assert heard == ["seed"], "nobody is asked to draw with it what belongs to the one before"
+    assert window.explorer.message.text() == ""
     assert session.states[: len(states)] == states, "nothing is gone"
     assert not session.can_undo, "what this model cannot show is no step of undo"
     assert session.recipe.source.kind == "seed"
