@@ -207,6 +207,7 @@ class Session(QObject):
         self._set_current()
         self.modelChanged.emit(generator)
         self.projectedChanged.emit()
+        # Again, for those who heard of it may have looked at something else.
         self._take_current()
 
     def place(self, generator: Generator) -> None:

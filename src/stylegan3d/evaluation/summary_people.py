@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
-from stylegan3d.measures.tissue_volumes import VOLUMES
+from stylegan3d.segmentation.words import title_of
 
 # Figures of the tissue-shape test: name and target.
 TOLD = {
@@ -46,8 +46,8 @@ def anatomy(part: dict[str, Any]) -> Iterator[Figure]:
 
 def volume_name(key: str) -> str:
     """Such as "grey matter, ml" for "grey_ml"."""
-    name = VOLUMES.get(key, key.removesuffix("_ml").replace("_", " "))
-    return f"{name[:1].lower()}{name[1:]}, ml"
+    title = title_of(key)
+    return f"{title[0].lower()}{title[1:]}, ml"
 
 
 def tissue_shape(part: dict[str, Any]) -> Iterator[Figure]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from stylegan3d.evaluation import summary, summary_people, words
 from stylegan3d.evaluation.figure import Figure, figure
-from stylegan3d.measures.tissue_volumes import VOLUMES
+from stylegan3d.segmentation.classes import VOLUMES
 
 Found = dict[str, Any]
 
@@ -146,7 +146,7 @@ METRICS: tuple[Metric, ...] = (
         summary_people.anatomy,
         "Do their tissue volumes match those of subjects?",
         words.anatomical,
-        plots={key: summary_people.volume_name(key) for key in VOLUMES},
+        plots={f"{name}_ml": summary_people.volume_name(f"{name}_ml") for name in VOLUMES},
     ),
     Metric(
         "utility",

@@ -303,9 +303,8 @@ def _labels(schema: list[dict[str, Any]]) -> list[str]:
             whom = "{:g} to {:g}".format(*(round(x, 1) for x in entry["range"])) + unit
         by = entry.get("told_by", "latents")
         share = f"{100 * entry['explained']:.0f} % of its variance, by {by}"
-        name = entry["name"]
         # Unlike "brain tissue" of an evaluation it includes CSF.
-        name = "brain_ml (head size)" if name == "brain_ml" else name
+        name = "brain_ml (head size)" if entry["name"] == "brain_ml" else entry["name"]
         lines.append(f"| {name} | {entry['people']} | {whom} | {share} |")
     about = "Random brains can be generated for these; without a label they are the same as before."
     return ["## Labels", about, "\n".join(lines)]

@@ -16,8 +16,8 @@ A model's card keeps the schema as `labels`, one entry per label::
 `average` is the mean of the label's part over the training subjects. Labels that are learned after
 training (`training.labels`) have more: `"scale": "log"` if mean and deviation are those of the
 logarithm, `"range": [18, 82]` and number (`"people"`) of the subjects it was learned from, its
-`"unit"`, `"explained"`, the share of its variance predicted in held-out subjects, and `"told_by"`,
-what it is predicted from: "latents" or "tissue volumes".
+`"unit"`, `"explained"`, the share of its variance predicted in left-out training subjects, and
+`"told_by"`, what it is predicted from: "latents" or "tissue volumes".
 """
 
 from __future__ import annotations

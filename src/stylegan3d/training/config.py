@@ -425,7 +425,7 @@ def tiny() -> TrainConfig:
 
 
 def stylegan_2mm() -> TrainConfig:
-    """80 x 112 x 96 voxels of 2 mm: a plain StyleGAN2 with a Haar head; for a GPU."""
+    """80 x 112 x 96 voxels of 2 mm: a StyleGAN2 with a Haar head and an encoder; for a GPU."""
     base = (5, 7, 6)
     generator = GeneratorConfig(base=base, head="haar", mapping_linear_output=True)
     return TrainConfig(
