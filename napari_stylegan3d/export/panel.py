@@ -188,7 +188,7 @@ class ExportPanel(Panel):
         self.save_edited.setVisible(edited)
         self.edited_name.setVisible(edited)
         if edited:
-            name = volume_name(shown, native=True)
+            name = self._edited_volume_name(shown)
             self.edited_name.setText(_("{name}, on the scan's own grid").format(name=name))
         self.unlabelled.setVisible(self.session.shown.what == "painted")
         grid = _("Save on the model's grid") if edited else _("Save volume")
@@ -293,12 +293,20 @@ class ExportPanel(Panel):
         request = SaveRequest(path, overwrite, folder, recipe, native, dicom=dicom)
         self.saveRequested.emit(request)
 
-    def _save_edited(self) -> None:
+    def _edited_volume_name(self, recipe: Recipe) -> str:
+        """Name of an edited scan, as `outputs.edits.edit_names` has it."""
         from stylegan3d.outputs.results import volume_name
+        from stylegan3d.storage.formats import scan_suffix
 
+        case = self.session.case_of(recipe.source)
+        found = None if case is None else case.aligned
+        suffix = "T1w" if found is None else scan_suffix(found.scan.path)
+        return volume_name(recipe, native=True, suffix=suffix)
+
+    def _save_edited(self) -> None:
         overwrite, folder = self.overwrite.isChecked(), self.session.folder
         recipe = self.session.shown.drawn
-        path = self.path_of(volume_name(recipe, native=True))
+        path = self.path_of(self._edited_volume_name(recipe))
         dicom = self.as_dicom()
         self.editedRequested.emit(EditedRequest(path, overwrite, folder, recipe, dicom=dicom))
 

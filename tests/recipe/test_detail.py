@@ -82,6 +82,8 @@ def test_words():
 
 def test_names_of_files():
     assert volume_name(EDITED, native=True) == "sub-01_desc-editedScan_T1w.nii.gz"
+    flair = volume_name(EDITED, native=True, suffix="FLAIR")
+    assert flair == "sub-01_desc-editedScan_FLAIR.nii.gz"
     mixed = Recipe(SCAN, mix=Mix(OTHER, (0.5,)), detail=Detail(SCAN))
     assert volume_name(mixed) == "sub-01_space-model_with-sub02_desc-mixedScan_T1w.nii.gz"
     worn = Recipe(Source("seed", 4), detail=Detail(SCAN))

@@ -30,6 +30,7 @@ from stylegan3d.scans.opening import open_image
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import source_uri
+from stylegan3d.storage.formats import scan_suffix
 from stylegan3d.storage.hashing import sha256_of
 
 if TYPE_CHECKING:
@@ -47,20 +48,22 @@ HOW = (
 def edit_names(recipe: Recipe, out: str | Path) -> dict[str, Path]:
     """The files `edit_files` makes, by what they hold.
 
-    The edited "Scan" is named as `volume_name` says, sub-01_desc-editedScan_T1w.nii.gz; beside it
-    lie its "Change" (…_desc-editedChange_…) and the "Movement" (…_desc-editedMovement_…).
+    The edited "Scan" is named as `volume_name` says, sub-01_desc-editedScan_T1w.nii.gz, with the
+    BIDS suffix of the scan (an edited FLAIR stays one); beside it lie its "Change"
+    (…_desc-editedChange_…) and the "Movement" (…_desc-editedMovement_…).
 
     Raises
     ------
     OutputError
         If the recipe shows no edited scan.
     """
-    native_scan(recipe)
+    described = native_scan(recipe)
     if not recipe.is_edited_scan:
         raise OutputError(
             "The recipe shows no edited scan: give it the detail of the scan that it starts from."
         )
-    edited = volume_name(recipe, native=True)
+    suffix = scan_suffix(str(described.get("path")))
+    edited = volume_name(recipe, native=True, suffix=suffix)
     return {
         what: Path(out) / re.sub(r"(_desc-[A-Za-z0-9]+)Scan_", rf"\g<1>{what}_", edited)
         for what in ABOUT

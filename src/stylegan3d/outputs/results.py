@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from stylegan3d.render.renderer import Rendered
 
 
-def volume_name(recipe: Recipe, *, native: bool = False) -> str:
+def volume_name(recipe: Recipe, *, native: bool = False, suffix: str = "T1w") -> str:
     """File name of a recipe's volume, such as seed-0042_desc-synthetic_T1w.nii.gz.
 
     `desc` is edited if there are edits, else mixed, projected or synthetic; of an edited scan
     editedScan, mixedScan or projectedScan. A volume in model space of a projected scan says
     `space-model`; one in the scan's own space (`native`) does not. Another brain that wears a
     scan's detail names it. A label and an image channel other than the first are named, so that
-    they do not collide.
+    they do not collide. `suffix` is that of BIDS: T1w of what a model makes, that of the scan for
+    an edited scan on its own grid.
     """
     stem = _source_stem(recipe.source)
     if recipe.source.kind == "projected" and not native:
@@ -47,7 +48,7 @@ def volume_name(recipe: Recipe, *, native: bool = False) -> str:
     plain = "projected" if recipe.source.kind == "projected" else "synthetic"
     kind = "edited" if recipe.edits else "mixed" if recipe.mix is not None else plain
     kind += "Scan" if recipe.is_edited_scan else ""
-    return f"{stem}_desc-{kind}_T1w{volumes.VOLUME_SUFFIX}"
+    return f"{stem}_desc-{kind}_{suffix}{volumes.VOLUME_SUFFIX}"
 
 
 def save_rendered(

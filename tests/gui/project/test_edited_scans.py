@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -168,7 +169,8 @@ def test_two_patients_are_never_taken_for_each_other(
 ):
     first = window.project(scan_file)
     edit(window, 2.0)
-    second = window.project(second_file)
+    flair = shutil.copy(second_file, tmp_path / "sub-08_FLAIR.nii.gz")
+    second = window.project(flair)
     edit(window, -2.0, "PC 2")
     states = window.session.history.states
     # Another scan is being read all the while.
@@ -195,12 +197,14 @@ def test_two_patients_are_never_taken_for_each_other(
             np.testing.assert_array_equal(window.volume, case.aligned.volume)
             window.session.go_to(at)
             window.settle()
-            assert case.name in window.find("export.edited_name").text()
+            promised = window.find("export.edited_name").text().partition(",")[0]
             window.click("export.save_edited")
             window.wait(lambda: not window.explorer.exporting.job.running)
             stem = Path(case.source.path).name.partition("_desc-")[0]
             assert stem.startswith(case.name)
-            saved = tmp_path / f"{stem}_desc-editedScan_T1w.nii.gz"
+            suffix = "FLAIR" if case is second else "T1w"
+            saved = tmp_path / f"{stem}_desc-editedScan_{suffix}.nii.gz"
+            assert promised == saved.name
             image, original = nib.load(saved), nib.load(case.path)
             assert image.shape == original.shape
             np.testing.assert_allclose(image.affine, original.affine, atol=QFORM_MM)
