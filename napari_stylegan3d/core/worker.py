@@ -17,11 +17,14 @@ from functools import cache
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_stylegan3d.widgets.text import _
 
 NICENESS = 10
+#: Milliseconds between two pictures of a job's progress: each has the whole window put together
+#: anew, which without a graphics card takes the time of a step.
+PROGRESS_MS = 100
 
 
 def step_back(niceness: int = NICENESS) -> None:
@@ -226,7 +229,7 @@ class LongJob(QObject):
     """
 
     progressed = Signal(object)
-    """Progress"""
+    """Progress: the first of each phase, within one at most every `PROGRESS_MS`, and the last."""
     came = Signal(object)
     """What the function handed over before its end."""
     finished = Signal(object)
@@ -242,6 +245,12 @@ class LongJob(QObject):
         self._executor = ThreadPoolExecutor(1, "stylegan3d-job", initializer=before)
         self._report: Report | None = None
         self._gui = _gui_thread()
+        self._progress: Progress | None = None  # has come too soon after the last
+        self._phase = ""
+        self._pace = QTimer(self)
+        self._pace.setSingleShot(True)
+        self._pace.setInterval(PROGRESS_MS)
+        self._pace.timeout.connect(self._show_progress)
 
     @property
     def running(self) -> bool:
@@ -273,7 +282,8 @@ class LongJob(QObject):
     def shutdown(self) -> None:
         """Stop, and discard the result of a running job."""
         self.cancel()
-        self._report = None
+        self._report = self._progress = None
+        self._pace.stop()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, report: Report, function: Callable[..., Any], args: tuple) -> None:
@@ -286,6 +296,16 @@ class LongJob(QObject):
 
     def _on_progress(self, report: Report, progress: Progress) -> None:
         if report is self._report and not report.should_stop():
+            self._progress = progress
+            if progress.text != self._phase or not self._pace.isActive():
+                self._show_progress()
+
+    def _show_progress(self) -> None:
+        """Pass on the newest progress, if it is not yet."""
+        progress, self._progress = self._progress, None
+        if progress is not None and self._report is not None and not self._report.should_stop():
+            self._phase = progress.text
+            self._pace.start()
             self.progressed.emit(progress)
 
     def _on_part(self, report: Report, part: Any) -> None:
@@ -295,6 +315,8 @@ class LongJob(QObject):
     def _on_done(self, report: Report, result: Any, error: Exception | None) -> None:
         if report is not self._report:
             return
+        self._show_progress()
+        self._pace.stop()
         self._report = None
         self.runningChanged.emit(False)
         if isinstance(error, Cancelled) or report.should_stop():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,11 @@ def test_the_first_steps_are_about_the_tab_in_front(window):
     assert window.views.findChild(QWidget, "welcome") is None
 
 
-def test_the_first_steps_cover_no_plane_and_show_all_their_text(window):
+def test_the_first_steps_cover_no_plane_and_show_all_their_text(window, request):
+    main = window.viewer.window._qt_window
+    request.addfinalizer(partial(main.resize, main.size()))
+    main.resize(1280, 800)
+    QTest.qWait(30)
     window.explorer.guidance.show_welcome()
     box = window.explorer.guidance.welcome
     for _ in STEPS:

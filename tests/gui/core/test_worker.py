@@ -9,7 +9,13 @@ import pytest
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
 from napari_stylegan3d.core.messages import sentence
-from napari_stylegan3d.core.worker import LatestWins, LongJob, Report, duration_in_words
+from napari_stylegan3d.core.worker import (
+    PROGRESS_MS,
+    LatestWins,
+    LongJob,
+    Report,
+    duration_in_words,
+)
 from stylegan3d.errors import ScanError
 
 
@@ -99,6 +105,7 @@ def test_a_job_reports_and_finishes(qtbot):
     def work(report, factor):
         for step in range(1, 6):
             report(step, 5, "Working", f"step {step}")
+            time.sleep(2 * PROGRESS_MS / 1000)
         return 7 * factor
 
     job.start(work, 6)
@@ -108,6 +115,25 @@ def test_a_job_reports_and_finishes(qtbot):
     assert seen[-1].fraction == 1.0
     assert seen[-1].remaining_s == 0.0
     assert not job.running
+    job.shutdown()
+
+
+def test_progress_is_shown_no_more_often_than_it_can_be_read(qtbot):
+    job, seen, results = LongJob(), [], []
+    job.progressed.connect(seen.append)
+    job.finished.connect(results.append)
+
+    def work(report):
+        for text in ("Aligning", "Projecting"):
+            for step in range(1, 1001):
+                report(step, 1000, text)
+
+    job.start(work)
+    qtbot.waitUntil(lambda: bool(results), timeout=20000)
+    assert len(seen) < 200, "of 2,000"
+    aligning = [progress.done for progress in seen if progress.text == "Aligning"]
+    projecting = [progress.done for progress in seen if progress.text == "Projecting"]
+    assert (aligning[0], projecting[0], projecting[-1]) == (1, 1, 1000)
     job.shutdown()
 
 

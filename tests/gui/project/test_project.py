@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import threading
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -123,7 +124,7 @@ def test_the_difference_follows_previews(projected):
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_the_verdict_comes_into_sight(projected, elsewhere):
+def test_the_verdict_comes_into_sight(projected, elsewhere, request):
     window, (result,) = projected, projected.session.projected
     verdict = window.find("project.verdict")
     window.explorer.panel("Project")
@@ -132,7 +133,9 @@ def test_the_verdict_comes_into_sight(projected, elsewhere):
         for area in window.explorer.findChildren(QScrollArea)
         if area.isAncestorOf(window.explorer.project)
     )
-    window.viewer.window.resize(1280, 720)
+    main = window.viewer.window._qt_window
+    request.addfinalizer(partial(main.resize, main.size()))
+    main.resize(1280, 720)
     QTest.qWait(50)
     area.verticalScrollBar().setValue(0)
     assert verdict.visibleRegion().isEmpty()
@@ -142,7 +145,6 @@ def test_the_verdict_comes_into_sight(projected, elsewhere):
     QTest.qWait(50)
     window.explorer.panel("Project")
     window.wait(lambda: verdict.visibleRegion().boundingRect() == verdict.rect())
-    window.viewer.window.resize(1280, 800)
 
 
 def test_regions_are_named_by_how_unusual_they_are(window):
