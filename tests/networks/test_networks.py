@@ -1,6 +1,7 @@
 """Whole networks: wirings, levels, noise, labels, and the discriminator's statistics."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -213,6 +214,25 @@ def test_conditional_discriminator_takes_the_labels_logit():
     each = [network(volume, row[None]).item() for row in torch.eye(3)]
     both = network(volume, torch.tensor([[1.0, 0.0, 1.0]])).item()
     assert both == pytest.approx(each[0] + each[2], abs=SUMS)
+
+
+@pytest.mark.parametrize("head", ["image", "haar"])
+def test_packed_volumes_are_scored_together(head):
+    one = DiscriminatorConfig(base=(2, 2, 2), channels=(4, 4), head=head, mbstd_group=4)
+    torch.manual_seed(0)
+    network = Discriminator(replace(one, packed=2))
+    channels = Discriminator(replace(one, image_channels=2, mbstd_group=2))
+    channels.load_state_dict(network.state_dict())
+    volume = torch.randn(4, 1, *(n * (4 if head == "haar" else 2) for n in one.base))
+    scores = network(volume)
+    torch.testing.assert_close(scores, channels(volume.reshape(2, 2, *volume.shape[2:])))
+    other = volume[[0, 2, 1, 3]]  # in other company
+    assert (network(other) - scores).abs().min() > 0
+    labelled = Discriminator(replace(one, packed=2, label_dim=3))
+    label = torch.eye(3)[[0, 2, 1, 1]]
+    assert labelled(volume, label).shape == (2,)
+    changed = labelled(volume, label[[0, 1, 1, 1]]) != labelled(volume, label)
+    assert changed.tolist() == [False, True]
 
 
 def test_encoder_gives_one_row_per_layer():

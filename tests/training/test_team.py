@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -13,8 +15,9 @@ import pytest
 import torch
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.discriminator import minibatch_stddev
-from stylegan3d.training.config import tiny
+from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
+from stylegan3d.training.config import stylegan_4mm, tiny
+from stylegan3d.training.judging import scores
 from stylegan3d.training.loop import LOG
 from stylegan3d.training.parts import group_order
 from stylegan3d.training.settings import change_settings
@@ -210,6 +213,22 @@ def test_groups_are_neighbours_for_the_discriminator():
     together = minibatch_stddev(x[order], 4)[np.argsort(order)]
     alone = torch.cat([minibatch_stddev(part, 4) for part in x.split(4)])
     torch.testing.assert_close(together, alone)
+
+
+def test_packs_are_neighbours_of_one_group():
+    """A batch is scored as its groups are, each alone, wherever the processes divide it."""
+    config = stylegan_4mm()
+    judge = replace(config.discriminator, base=(2, 2, 2), channels=(4, 4), packed=2, mbstd_group=4)
+    torch.manual_seed(0)
+    state = SimpleNamespace(
+        config=config.with_(discriminator=judge, batch=12), discriminator=Discriminator(judge)
+    )
+    volumes = torch.randn(12, 1, 8, 8, 8)
+    together = scores(state, volumes, None, torch.float32)
+    alone = [scores(state, part, None, torch.float32) for part in volumes.split(4)]
+    assert together.shape == (6,)
+    torch.testing.assert_close(together, torch.cat(alone))
+    assert together.unique().numel() == 6
 
 
 def test_processes_are_counted_as_they_were_started(monkeypatch):

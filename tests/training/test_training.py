@@ -250,6 +250,9 @@ def test_the_share_of_reconstructions_counts_fakes_of_a_group():
         ({"warm_start_images": 8}, "no reconstruction phase"),
         ({"reconstructed_share": 0.5, "discriminator": ALONE}, "mbstd_group to 2 or more"),
         ({"generator": tiny().generator, "encoder": tiny().encoder}, "set reconstructed_share"),
+        ({"discriminator": replace(ALONE, packed=0)}, "judges 0 volumes"),
+        ({"discriminator": replace(ALONE, packed=2)}, "multiples of that number"),
+        ({"discriminator": replace(ALONE, packed=3, mbstd_group=6)}, "multiples of that number"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(settings, said):

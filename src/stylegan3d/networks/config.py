@@ -158,8 +158,10 @@ class DiscriminatorConfig:
 
     `detail_gain` multiplies the seven detail bands of a Haar head: they are an order of magnitude
     smaller than the mean, and what tells a sharp volume from a blurred one is in them.
-    `mbstd_channels` may be 0: no minibatch standard deviation. `dense_width` is the size of the
-    dense layer before the output, 0 for that of the coarsest level.
+    `packed` volumes are judged together, as channels of one (PacGAN, Lin et al. 2018, arXiv
+    1712.04086): that they are alike is then seen at every voxel. `mbstd_group` counts volumes, not
+    packs. `mbstd_channels` may be 0: no minibatch standard deviation. `dense_width` is the size of
+    the dense layer before the output, 0 for that of the coarsest level.
     `down_kernel` are the taps of the filter before a strided convolution, if not `resample_kernel`.
     `image_downsampling` is where the halved image of the `skip` wiring lies: `centred`, or
     `shifted` by half a voxel as in the original 3D-StyleGAN.
@@ -172,6 +174,7 @@ class DiscriminatorConfig:
     head: Head = "image"
     label_dim: int = 0
     detail_gain: float = 1.0
+    packed: int = 1
     mbstd_group: int = 4
     mbstd_channels: int = 1
     dense_width: int = 0

@@ -1,4 +1,4 @@
-"""Discriminator: volume -> realness score."""
+"""Discriminator: volume, or several together -> realness score."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.config = config
         last = len(config.channels) - 1
-        image = config.image_channels * (8 if config.head == "haar" else 1)
+        image = config.packed * config.image_channels * (8 if config.head == "haar" else 1)
         inputs = range(last + 1) if config.wiring == "skip" else (last,)
         self.from_image = nn.ModuleDict(
             {str(i): Conv3d(image, config.channels[i], 1) for i in inputs}
@@ -80,19 +80,33 @@ class Discriminator(nn.Module):
         self.conv = Conv3d(width + config.mbstd_channels, width, 3)
         dense = config.dense_width or width
         self.dense = Dense(width * math.prod(config.base), dense, activate=True)
-        self.output = Dense(dense, max(config.label_dim, 1))
+        self.output = Dense(dense, config.packed * config.label_dim or 1)
 
     def _bands(self, image: Tensor) -> Tensor:
         bands = haar(image)
-        c = self.config.image_channels
+        c = self.config.packed * self.config.image_channels
         return torch.cat([bands[:, :c], bands[:, c:] * self.config.detail_gain], dim=1)
 
     def forward(
         self, image: Tensor, label: Tensor | None = None, dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        """image [N, C, X, Y, Z] in [-1, 1], label [N, label_dim] -> logits [N], high = real."""
+        """Score volumes, or packs of neighbours.
+
+        Parameters
+        ----------
+        image : Tensor, shape (N, C, X, Y, Z)
+            Values in [-1, 1]; N is a multiple of `packed`.
+        label : Tensor, shape (N, label_dim), or None
+
+        Returns
+        -------
+        Tensor, shape (N / packed,)
+            Logits, high for real volumes.
+        """
         config = self.config
         x: Tensor | None = None
+        packs = len(image) // config.packed
+        image = image.reshape(packs, -1, *image.shape[2:])
         pyramid = self._bands(image) if config.head == "haar" else image
         for i in range(len(config.channels) - 1, -1, -1):
             if str(i) in self.from_image:
@@ -107,10 +121,10 @@ class Discriminator(nn.Module):
                     pyramid = downsample_image(pyramid, config.resample_kernel, shifted)
         assert x is not None
         if config.mbstd_channels:
-            x = minibatch_stddev(x, config.mbstd_group, config.mbstd_channels)
+            x = minibatch_stddev(x, config.mbstd_group // config.packed, config.mbstd_channels)
         x = self.conv(x).float().flatten(1)
-        score = self.output(self.dense(x))  # [N, label_dim or 1]
+        score = self.output(self.dense(x))  # [packs, labels or 1]
         if config.label_dim:
             assert label is not None, "a conditional discriminator needs a label"
-            score = score * label
+            score = score * label.reshape(packs, -1)
         return score.sum(dim=1)

@@ -162,7 +162,13 @@ class TrainConfig:
     log_images: int = 200
 
     def __post_init__(self) -> None:
-        group = self.discriminator.mbstd_group
+        group, packed = self.discriminator.mbstd_group, self.discriminator.packed
+        if packed < 1 or group % packed or self.batch % packed:
+            raise ModelError(
+                f"A discriminator that judges {packed} volumes together (discriminator.packed) "
+                "needs a batch and groups (discriminator.mbstd_group) that are multiples of that "
+                f"number, not {self.batch} and {group}."
+            )
         if self.batch < 2 or (self.batch > group and self.batch % group):
             raise ModelError(
                 f"A batch of {self.batch} cannot be trained on: it must be 2 to {group}, or a "
@@ -454,7 +460,12 @@ def stylegan_4mm() -> TrainConfig:
     return TrainConfig(
         generator=generator,
         discriminator=DiscriminatorConfig(
-            base=base, channels=channels, head="haar", detail_gain=4.0, mbstd_group=8
+            base=base,
+            channels=channels,
+            head="haar",
+            detail_gain=4.0,
+            packed=4,
+            mbstd_group=16,
         ),
         encoder=EncoderConfig(
             base=base,
@@ -462,7 +473,7 @@ def stylegan_4mm() -> TrainConfig:
             w_dim=generator.w_dim,
             num_layers=generator.num_layers,
         ),
-        batch=8,
+        batch=16,
         warm_start_images=0,
         total_images=300_000,
         discriminator_lr=2e-3,

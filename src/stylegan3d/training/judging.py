@@ -57,10 +57,12 @@ def crop(state: TrainState, volume: Tensor, sample: int) -> Tensor:
 
 
 def scores(state: TrainState, seen: Tensor, labels: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """Logits [N] of the discriminator, with groups of neighbours in the batch."""
-    order = group_order(len(seen), state.config.group)
-    ordered = None if labels is None else labels[order]
-    made = state.discriminator(seen[order], ordered, dtype)
+    """Logits [N / packed] of the discriminator, with groups of neighbours in the batch."""
+    packed = state.config.discriminator.packed
+    order = group_order(len(seen) // packed, state.config.group // packed)
+    volumes = [pack * packed + k for pack in order for k in range(packed)]
+    ordered = None if labels is None else labels[volumes]
+    made = state.discriminator(seen[volumes], ordered, dtype)
     return made[np.argsort(order)]
 
 
