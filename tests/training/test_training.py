@@ -18,12 +18,13 @@ from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
+from stylegan3d.networks.anatomy_config import config_of
 from stylegan3d.networks.config import EncoderConfig, GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import PREVIOUS
-from stylegan3d.training import warm_start
+from stylegan3d.training import adversarial, warm_start
 from stylegan3d.training.adversarial import adversarial_step, random_rows
 from stylegan3d.training.config import PRESETS, TrainConfig, brain_2mm, tiny
 from stylegan3d.training.data import Batches, fixed_volumes
@@ -45,6 +46,8 @@ from stylegan3d.training.warm_start import (
 
 SHAPE = (20, 28, 24)
 PLAIN = GeneratorConfig(channels=(8, 6), z_dim=8, w_dim=8, head="haar", mapping_linear_output=True)
+
+MEAN = config_of({**PLAIN.to_dict(), "image_const": True})
 
 ALONE = replace(tiny().discriminator, mbstd_group=1)
 
@@ -230,6 +233,40 @@ def test_without_reconstructions_the_encoder_is_left_alone(pack):
     assert state.w_avg.abs().max() > 0
 
 
+def test_a_stylegan_may_start_at_the_mean_brain(pack):
+    state = TrainState(without_reconstructions(generator=MEAN), torch.device("cpu"))
+    start_from_data(state, pack)
+    mean = torch.from_numpy(pack.template) * 2 - 1
+    rows = random_rows(state, range(20))[0]
+    with torch.no_grad():
+        made = state.synthesis(rows, "none")[:, 0]
+    dark = mean < -0.99
+    assert (made.mean(dim=0) - mean)[~dark].abs().mean() < 0.1  # 20 brains
+    assert (made[:, dark] < -1).float().mean() > 0.8
+    assert made.std(dim=0)[~dark].mean() > 0.02, "they differ from the start"
+    before = state.synthesis.image_const.detach().clone()
+    log = adversarial_step(state, fixed_volumes(pack, "train")[:4], torch.float32)
+    assert all(np.isfinite(v) for v in log.values())
+    assert not torch.equal(state.synthesis.image_const, before)
+
+
+def test_nothing_darker_than_the_background_is_judged(pack, monkeypatch):
+    state = TrainState(without_reconstructions(), torch.device("cpu"))
+    start_from_data(state, pack)
+    with torch.no_grad():
+        state.synthesis.image_layers[0].bias.fill_(-3.0)
+    judged, scores = [], adversarial.scores
+
+    def noted(state, volumes, *rest, **named):
+        judged.append(volumes.detach())
+        return scores(state, volumes, *rest, **named)
+
+    monkeypatch.setattr(adversarial, "scores", noted)
+    adversarial_step(state, fixed_volumes(pack, "train")[:4], torch.float32)
+    assert min(float(volumes.min()) for volumes in judged) == -1
+    assert any((volumes == -1).float().mean() > 0.9 for volumes in judged), "the fakes are dark"
+
+
 def test_the_share_of_reconstructions_counts_fakes_of_a_group():
     group = 4
     for share, count in {0.0: 0, 0.1: 1, 0.5: 2, 0.9: 3}.items():
@@ -267,8 +304,13 @@ def test_no_path_lengths_are_found_without_a_weight(pack):
     assert "path_length" not in log
 
 
-def test_a_stylegan_without_reconstructions_is_exported_without_an_encoder(pack, tmp_path):
-    state = train(pack.path, tmp_path / "run", without_reconstructions(total_images=16))
+@pytest.mark.parametrize(("network", "packed"), [(PLAIN, 1), (MEAN, 2)])
+def test_a_stylegan_without_reconstructions_is_exported_without_an_encoder(
+    network, packed, pack, tmp_path
+):
+    judge = replace(tiny().discriminator, packed=packed)
+    config = without_reconstructions(generator=network, discriminator=judge, total_images=16)
+    state = train(pack.path, tmp_path / "run", config)
     log = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
     assert {row["phase"] for row in log} == {"adversarial"}
     assert "pair_correlation" in log[0]
@@ -276,6 +318,11 @@ def test_a_stylegan_without_reconstructions_is_exported_without_an_encoder(pack,
     generator = export_generator(state, pack, tmp_path / "model", "plain")
     assert generator.encoder is None
     assert generator.card["architecture"]["encoder"] is None
+    volumes = fixed_volumes(pack, "train")[:4]
+    assert generator.score(volumes).shape == (4 // packed,)
+    if packed > 1:
+        with pytest.raises(ModelError, match="judges 2 volumes together, not 3"):
+            generator.score(volumes[:3])
     page = (tmp_path / "model" / "README.md").read_text()
     assert "16 training volumes, all with the adversarial objective" in page
     assert "by the encoder" not in page

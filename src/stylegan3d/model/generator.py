@@ -22,6 +22,7 @@ from stylegan3d.model.family import HasInverse, MixesEvenly, Shape, Synthesis
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.registry import STYLEGAN
 from stylegan3d.model.tuning import network_of, rows_of, tunable_shapes, tuned
+from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.noise import Noise
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.direction_file import load_directions
@@ -317,10 +318,22 @@ class Generator(Facts):
 
         The minibatch standard deviation is computed in groups of
         `discriminator.config.mbstd_group`, or the largest divisor of N below it, so a score depends
-        slightly on the rest of its group.
+        slightly on the rest of its group. A discriminator that was trained to judge `packed`
+        volumes together gives [N / packed], one for each pack of neighbours.
+
+        Raises
+        ------
+        ModelError
+            If there is no discriminator, or N is no multiple of `packed`.
         """
         self.require("score")
-        assert self.discriminator is not None
+        assert isinstance(self.discriminator, Discriminator)
+        packed = self.discriminator.config.packed
+        if len(volume) % packed:
+            raise ModelError(
+                f"This model's discriminator judges {packed} volumes together, not {len(volume)}: "
+                "give a multiple."
+            )
         # The discriminator does not know labels learned after training.
         label = self._label(label, len(volume)) if self.config.label_dim else None
         return self.discriminator(volume.to(self.device, torch.float32), label)

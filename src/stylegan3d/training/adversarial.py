@@ -159,6 +159,8 @@ def _maker_gradient(
             fake_labels = part.join(part.labels[part.reconstructed], labels)
     images = _pyramid(state, rows, part.samples, dtype)
     fake = _whole(images[-1], config.generator)
+    if not config.reconstructed_share:
+        fake = fake.clamp(min=-1)  # as it is shown; scans have nothing below either
     seen = discriminator_input(state, fake, part.samples, Purpose.AUGMENT_MAKER)
     adversarial = losses.generator_logistic(scores(state, seen, fake_labels, dtype))
     log.add("generator", adversarial, part.share)

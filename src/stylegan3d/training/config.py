@@ -203,10 +203,10 @@ class TrainConfig:
 
     def _check_plain(self) -> None:
         """Check that the generator needs no reconstructions."""
-        if isinstance(self.generator, AnatomyConfig):
+        if isinstance(self.generator, AnatomyConfig) and self.generator.linear_dim:
             raise ModelError(
-                "A generator that starts at the mean brain or with a deformation is trained with "
-                "reconstructions: set reconstructed_share above 0, or choose the preset "
+                "A generator that starts at principal components or with a deformation is trained "
+                "with reconstructions: set reconstructed_share above 0, or choose the preset "
                 "stylegan-4mm."
             )
         if self.warm_start_images:
@@ -448,24 +448,20 @@ def stylegan_2mm() -> TrainConfig:
 
 
 def stylegan_4mm() -> TrainConfig:
-    """40 x 56 x 48 voxels of 4 mm: a plain StyleGAN2 with a Haar head, narrow enough for a CPU."""
-    base, channels = (5, 7, 6), (96, 48, 16)
-    generator = GeneratorConfig(
+    """40 x 56 x 48 voxels of 4 mm: a StyleGAN2 that starts at the mean brain, for a CPU."""
+    base: Grid = (5, 7, 6)
+    generator = AnatomyConfig(
         base=base,
-        channels=channels,
+        channels=(96, 48, 16),
         base_input="dense",
         head="haar",
+        image_const=True,
         mapping_linear_output=True,
     )
     return TrainConfig(
         generator=generator,
         discriminator=DiscriminatorConfig(
-            base=base,
-            channels=channels,
-            head="haar",
-            detail_gain=4.0,
-            packed=4,
-            mbstd_group=16,
+            base=base, channels=(128, 64, 32), head="haar", packed=4, mbstd_group=16
         ),
         encoder=EncoderConfig(
             base=base,
@@ -481,8 +477,10 @@ def stylegan_4mm() -> TrainConfig:
         adversarial_weight=1.0,
         reconstructed_share=0.0,
         generator_beta1=0.0,
-        r1_gamma=2.0,
+        r1_gamma=0.1,
+        path_length_weight=0.0,
         ema_images=2000.0,
+        clip_gradient=1e6,
         d_augment="adaptive",
         d_augment_images=500_000,
         log_images=1000,

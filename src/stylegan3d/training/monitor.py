@@ -127,10 +127,14 @@ def alarm(values: dict[str, float], *, plain: bool = False) -> str | None:
         f"of real brains {values['pair_correlation_real']:.2f}"
     )
     if diversity < TOO_ALIKE:
-        advice = "a higher r1_gamma" if plain else "a lower adversarial_weight"
+        advice = (
+            "start a new run with more volumes judged together (discriminator.packed)"
+            if plain
+            else "continue with a lower adversarial_weight"
+        )
         return (
             f"random brains are too similar ({correlations}): if it gets worse the generator is "
-            f"collapsing, so stop, and continue with {advice}."
+            f"collapsing, so stop, and {advice}."
         )
     advice = "train longer" if plain else "train longer, or raise kl_weight in a new run"
     return (

@@ -26,8 +26,11 @@ from stylegan3d.networks.synthesis import StyleLayers
 from stylegan3d.training.state import TrainState
 
 MAX_VOLUMES = 600
-# The layers' own contribution to the image starts small relative to the linear model's.
-LAYERS_SHARE = 0.05
+# The layers' own contribution to the image starts small relative to the linear model's; without
+# one, beside the mean brain alone, it starts about as large as what subjects differ by.
+LAYERS_SHARE, ALONE_SHARE = 0.05, 0.15
+# What is dark in all subjects starts this much darker, and stays dark, since it is cut off at -1.
+DARK, DARKER = -0.97, 0.2
 POSTERIOR_LOG_VARIANCE = -3.0
 # The mapping's hidden units start this many standard deviations above zero, where they are linear.
 HEADROOM = 7.0
@@ -37,13 +40,18 @@ HEADROOM = 7.0
 def start_from_data(state: TrainState, pack: Pack) -> None:
     """Set the networks of a new run, and their averages, to the linear model of the data."""
     generator = state.config.generator
-    if state.config.reconstructed_share:
+    plain = not state.config.reconstructed_share
+    if not plain:
         scale_layers(state, LAYERS_SHARE)
+    elif isinstance(generator, AnatomyConfig) and generator.image_const:
+        scale_layers(state, ALONE_SHARE)
     else:
         _start_background(state, pack)
     if isinstance(generator, AnatomyConfig):
         if generator.image_const:
             mean = torch.from_numpy(pack.template.copy())[None, None] * 2 - 1
+            if plain:
+                mean = torch.where(mean < DARK, mean - DARKER, mean)
             const = haar(mean) if generator.head == "haar" else mean
             state.anatomy.image_const.copy_(const[0])
         if generator.image_basis:
