@@ -296,12 +296,10 @@ class ExportPanel(Panel):
     def _edited_volume_name(self, recipe: Recipe) -> str:
         """Name of an edited scan, as `outputs.edits.edit_names` has it."""
         from stylegan3d.outputs.results import volume_name
-        from stylegan3d.storage.formats import scan_suffix
 
         case = self.session.case_of(recipe.source)
         found = None if case is None else case.aligned
-        suffix = "T1w" if found is None else scan_suffix(found.scan.path)
-        return volume_name(recipe, native=True, suffix=suffix)
+        return volume_name(recipe, native=True, scan=None if found is None else found.scan.path)
 
     def _save_edited(self) -> None:
         overwrite, folder = self.overwrite.isChecked(), self.session.folder

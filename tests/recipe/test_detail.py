@@ -82,7 +82,7 @@ def test_words():
 
 def test_names_of_files():
     assert volume_name(EDITED, native=True) == "sub-01_desc-editedScan_T1w.nii.gz"
-    flair = volume_name(EDITED, native=True, suffix="FLAIR")
+    flair = volume_name(EDITED, native=True, scan="sub-01_FLAIR.nii.gz")
     assert flair == "sub-01_desc-editedScan_FLAIR.nii.gz"
     mixed = Recipe(SCAN, mix=Mix(OTHER, (0.5,)), detail=Detail(SCAN))
     assert volume_name(mixed) == "sub-01_space-model_with-sub02_desc-mixedScan_T1w.nii.gz"

@@ -30,7 +30,6 @@ from stylegan3d.scans.opening import open_image
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import source_uri
-from stylegan3d.storage.formats import scan_suffix
 from stylegan3d.storage.hashing import sha256_of
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ def edit_names(recipe: Recipe, out: str | Path) -> dict[str, Path]:
         raise OutputError(
             "The recipe shows no edited scan: give it the detail of the scan that it starts from."
         )
-    suffix = scan_suffix(str(described.get("path")))
-    edited = volume_name(recipe, native=True, suffix=suffix)
+    edited = volume_name(recipe, native=True, scan=described.get("path"))
     return {
         what: Path(out) / re.sub(r"(_desc-[A-Za-z0-9]+)Scan_", rf"\g<1>{what}_", edited)
         for what in ABOUT

@@ -17,22 +17,22 @@ from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import describe, root_of, source_uri
-from stylegan3d.storage.formats import scan_stem
+from stylegan3d.storage.formats import scan_stem, scan_suffix
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Rendered
 
 
-def volume_name(recipe: Recipe, *, native: bool = False, suffix: str = "T1w") -> str:
+def volume_name(recipe: Recipe, *, native: bool = False, scan: str | Path | None = None) -> str:
     """File name of a recipe's volume, such as seed-0042_desc-synthetic_T1w.nii.gz.
 
     `desc` is edited if there are edits, else mixed, projected or synthetic; of an edited scan
     editedScan, mixedScan or projectedScan. A volume in model space of a projected scan says
     `space-model`; one in the scan's own space (`native`) does not. Another brain that wears a
     scan's detail names it. A label and an image channel other than the first are named, so that
-    they do not collide. `suffix` is that of BIDS: T1w of what a model makes, that of the scan for
-    an edited scan on its own grid.
+    they do not collide. With `scan`, the file that was edited, the name has its BIDS suffix, so
+    that an edited FLAIR stays one; what a model makes is T1w.
     """
     stem = _source_stem(recipe.source)
     if recipe.source.kind == "projected" and not native:
@@ -48,6 +48,7 @@ def volume_name(recipe: Recipe, *, native: bool = False, suffix: str = "T1w") ->
     plain = "projected" if recipe.source.kind == "projected" else "synthetic"
     kind = "edited" if recipe.edits else "mixed" if recipe.mix is not None else plain
     kind += "Scan" if recipe.is_edited_scan else ""
+    suffix = "T1w" if scan is None else scan_suffix(scan)
     return f"{stem}_desc-{kind}_{suffix}{volumes.VOLUME_SUFFIX}"
 
 

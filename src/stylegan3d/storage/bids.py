@@ -31,7 +31,7 @@ NOT_BIDS = """\
 *_latent.safetensors
 *_report.*
 *_z.*
-*Movement_*
+*_desc-*Movement_*
 *_film.*
 *.png*
 /*.tsv

@@ -41,12 +41,11 @@ def start_from_data(state: TrainState, pack: Pack) -> None:
     """Set the networks of a new run, and their averages, to the linear model of the data."""
     generator = state.config.generator
     plain = not state.config.reconstructed_share
-    if not plain:
-        scale_layers(state, LAYERS_SHARE)
-    elif isinstance(generator, AnatomyConfig) and generator.image_const:
-        scale_layers(state, ALONE_SHARE)
-    else:
+    at_mean = isinstance(generator, AnatomyConfig) and generator.image_const
+    if plain and not at_mean:
         _start_background(state, pack)
+    else:
+        scale_layers(state, ALONE_SHARE if plain else LAYERS_SHARE)
     if isinstance(generator, AnatomyConfig):
         if generator.image_const:
             mean = torch.from_numpy(pack.template.copy())[None, None] * 2 - 1
