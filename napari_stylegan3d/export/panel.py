@@ -174,10 +174,8 @@ class ExportPanel(Panel):
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Suggest a name, and offer the scan's own space where there is one."""
-        from stylegan3d.outputs.results import volume_name
-
         shown = self.session.shown.drawn
-        self.name.setPlaceholderText(volume_name(shown))
+        self.name.setPlaceholderText(self._volume_name(shown))
         edited = shown.is_edited_scan
         self._show_study()
         native = recipe.source.kind == "projected" and not edited
@@ -188,7 +186,7 @@ class ExportPanel(Panel):
         self.save_edited.setVisible(edited)
         self.edited_name.setVisible(edited)
         if edited:
-            name = self._edited_volume_name(shown)
+            name = self._volume_name(shown, native=True)
             self.edited_name.setText(_("{name}, on the scan's own grid").format(name=name))
         self.unlabelled.setVisible(self.session.shown.what == "painted")
         grid = _("Save on the model's grid") if edited else _("Save volume")
@@ -277,34 +275,35 @@ class ExportPanel(Panel):
         return AsDicom() if found is None else found[1]
 
     def _save(self) -> None:
-        from stylegan3d.outputs.results import volume_name
-
         recipe = self.session.shown.drawn
-        name = self.name.text().strip() or volume_name(recipe)
+        name = self.name.text().strip() or self._volume_name(recipe)
         if not name.endswith(SUFFIX):
             name += SUFFIX
         native = None
         if self.native.isChecked():
             typed = bool(self.name.text().strip())
             native_name = name.replace(SUFFIX, f"_native{SUFFIX}") if typed else ""
-            native = self.path_of(native_name or volume_name(recipe, native=True))
+            native = self.path_of(native_name or self._volume_name(recipe, native=True))
         overwrite, folder = self.overwrite.isChecked(), self.session.folder
         path, dicom = self.path_of(name), self.as_dicom()
         request = SaveRequest(path, overwrite, folder, recipe, native, dicom=dicom)
         self.saveRequested.emit(request)
 
-    def _edited_volume_name(self, recipe: Recipe) -> str:
-        """Name of an edited scan, as `outputs.edits.edit_names` has it."""
+    def _volume_name(self, recipe: Recipe, *, native: bool = False) -> str:
+        """The name that the command line proposes too, before there is a latent file."""
         from stylegan3d.outputs.results import volume_name
 
+        return volume_name(recipe, native=native, scan=self._file_of(recipe))
+
+    def _file_of(self, recipe: Recipe) -> Path | None:
+        """The file of the scan that a recipe starts from."""
         case = self.session.case_of(recipe.source)
-        found = None if case is None else case.aligned
-        return volume_name(recipe, native=True, scan=None if found is None else found.scan.path)
+        return None if case is None or case.aligned is None else case.aligned.scan.path
 
     def _save_edited(self) -> None:
         overwrite, folder = self.overwrite.isChecked(), self.session.folder
         recipe = self.session.shown.drawn
-        path = self.path_of(self._edited_volume_name(recipe))
+        path = self.path_of(self._volume_name(recipe, native=True))
         dicom = self.as_dicom()
         self.editedRequested.emit(EditedRequest(path, overwrite, folder, recipe, dicom=dicom))
 
@@ -320,15 +319,13 @@ class ExportPanel(Panel):
     def _save_picture(self) -> None:
         from stylegan3d.outputs.pictures import picture_name
 
-        settings = self.picture.settings
-        name = picture_name(self.session.shown.drawn, settings.what)
+        settings, recipe = self.picture.settings, self.session.shown.drawn
+        name = picture_name(recipe, settings.what, scan=self._file_of(recipe))
         self.pictureRequested.emit(settings, self.path_of(name))
 
     def _save_film(self) -> None:
-        from stylegan3d.outputs.results import volume_name
-
         recipes, settings = self.film.recipes, self.film.settings
-        stem = volume_name(recipes[0]).removesuffix(SUFFIX)
+        stem = self._volume_name(recipes[0]).removesuffix(SUFFIX)
         path = self.path_of(f"{stem}_film{settings.suffix}")
         self.filmRequested.emit(recipes, settings, path)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.outputs.pictures import picture_name
 from stylegan3d.outputs.results import sources, volume_name
 from stylegan3d.recipe.description import (
     describe_change,
@@ -84,6 +85,12 @@ def test_names_of_files():
     assert volume_name(EDITED, native=True) == "sub-01_desc-editedScan_T1w.nii.gz"
     flair = volume_name(EDITED, native=True, scan="sub-01_FLAIR.nii.gz")
     assert flair == "sub-01_desc-editedScan_FLAIR.nii.gz"
+    flair = volume_name(EDITED, scan="sub-01_FLAIR.nii.gz")
+    assert flair == "sub-01_space-model_desc-editedScan_FLAIR.nii.gz"
+    flair = picture_name(EDITED, "axial", scan="sub-01_FLAIR.nii.gz")
+    assert flair == "sub-01_space-model_desc-editedScan_FLAIR_axial.png"
+    model = volume_name(Recipe(SCAN), scan="sub-01_FLAIR.nii.gz")
+    assert model == "sub-01_space-model_desc-projected_T1w.nii.gz", "what the model makes of it"
     mixed = Recipe(SCAN, mix=Mix(OTHER, (0.5,)), detail=Detail(SCAN))
     assert volume_name(mixed) == "sub-01_space-model_with-sub02_desc-mixedScan_T1w.nii.gz"
     worn = Recipe(Source("seed", 4), detail=Detail(SCAN))

@@ -48,6 +48,7 @@ def render_to_files(
     from stylegan3d.measures.tissue_volumes import read_tissues, table_text
     from stylegan3d.outputs.edits import edit_files, edit_names, scans_at_hand
     from stylegan3d.outputs.results import (
+        edited_file,
         native_scan,
         rendered_files,
         volume_name,
@@ -62,7 +63,7 @@ def render_to_files(
     given = [] if written.scan is None else [written.scan]
     native = written.native or (bool(given) and all(recipe.is_edited_scan for recipe in recipes))
     brains = [recipe.replace(detail=None) if native else recipe for recipe in recipes]
-    paths = [out / volume_name(brain, native=native) for brain in brains]
+    paths = [out / volume_name(b, native=native, scan=edited_file(b)) for b in brains]
     more = [
         edit_names(recipe, out) if native and recipe.worn_detail is not None else {}
         for recipe in recipes

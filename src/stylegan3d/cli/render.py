@@ -102,13 +102,14 @@ def picture(
 
     from stylegan3d.geometry.slicing import Upright
     from stylegan3d.outputs.pictures import json_path, picture_files, picture_name
+    from stylegan3d.outputs.results import edited_file
     from stylegan3d.render.figures import draw_planes, lightbox
     from stylegan3d.render.recipes import render_recipe
     from stylegan3d.storage.volumes import check_output, write_together
 
     drawn_as = _look(figure.scale, figure.neurological)
     what = "lightbox" if slices else "planes"
-    paths = [written.out / picture_name(recipe, what) for recipe in chosen]
+    paths = [written.out / picture_name(r, what, scan=edited_file(r)) for r in chosen]
     check_output([*paths, *map(json_path, paths)], written.overwrite)
     generator = written.open()
     for recipe in chosen:

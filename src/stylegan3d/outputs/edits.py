@@ -14,7 +14,13 @@ from stylegan3d.errors import LatentError, OutputError, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.outputs.projections import output_names
-from stylegan3d.outputs.results import native_scan, sidecar, volume_name, write_dataset_description
+from stylegan3d.outputs.results import (
+    edited_file,
+    native_scan,
+    sidecar,
+    volume_name,
+    write_dataset_description,
+)
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.parts import Detail, Source
 from stylegan3d.recipe.recipe import Recipe
@@ -56,12 +62,11 @@ def edit_names(recipe: Recipe, out: str | Path) -> dict[str, Path]:
     OutputError
         If the recipe shows no edited scan.
     """
-    described = native_scan(recipe)
     if not recipe.is_edited_scan:
         raise OutputError(
             "The recipe shows no edited scan: give it the detail of the scan that it starts from."
         )
-    edited = volume_name(recipe, native=True, scan=described.get("path"))
+    edited = volume_name(recipe, native=True, scan=edited_file(recipe))
     return {
         what: Path(out) / re.sub(r"(_desc-[A-Za-z0-9]+)Scan_", rf"\g<1>{what}_", edited)
         for what in ABOUT

@@ -26,9 +26,11 @@ PAINTED = (
 )
 
 
-def picture_name(recipe: Recipe, what: str, suffix: str = ".png") -> str:
-    """Such as seed-0042_desc-synthetic_T1w_axial.png: the volume's name and the view."""
-    return f"{volume_name(recipe).removesuffix(VOLUME_SUFFIX)}_{what}{suffix}"
+def picture_name(
+    recipe: Recipe, what: str, suffix: str = ".png", *, scan: str | Path | None = None
+) -> str:
+    """Such as seed-0042_desc-synthetic_T1w_axial.png: `volume_name` and the view."""
+    return f"{volume_name(recipe, scan=scan).removesuffix(VOLUME_SUFFIX)}_{what}{suffix}"
 
 
 def json_path(path: Path) -> Path:

@@ -31,8 +31,8 @@ def volume_name(recipe: Recipe, *, native: bool = False, scan: str | Path | None
     editedScan, mixedScan or projectedScan. A volume in model space of a projected scan says
     `space-model`; one in the scan's own space (`native`) does not. Another brain that wears a
     scan's detail names it. A label and an image channel other than the first are named, so that
-    they do not collide. With `scan`, the file that was edited, the name has its BIDS suffix, so
-    that an edited FLAIR stays one; what a model makes is T1w.
+    they do not collide. An edited scan has the BIDS suffix of `scan`, the file that was edited (see
+    `edited_file`), so that a FLAIR stays one; what a model makes is T1w.
     """
     stem = _source_stem(recipe.source)
     if recipe.source.kind == "projected" and not native:
@@ -48,8 +48,20 @@ def volume_name(recipe: Recipe, *, native: bool = False, scan: str | Path | None
     plain = "projected" if recipe.source.kind == "projected" else "synthetic"
     kind = "edited" if recipe.edits else "mixed" if recipe.mix is not None else plain
     kind += "Scan" if recipe.is_edited_scan else ""
-    suffix = "T1w" if scan is None else scan_suffix(scan)
+    suffix = scan_suffix(scan) if recipe.is_edited_scan and scan is not None else "T1w"
     return f"{stem}_desc-{kind}_{suffix}{volumes.VOLUME_SUFFIX}"
+
+
+def edited_file(recipe: Recipe) -> str | None:
+    """The file of the scan that an edited scan shows; None for a model's brain, or if not known.
+
+    Raises
+    ------
+    OutputError
+        If the latent file has no scan.
+    """
+    path = native_scan(recipe).get("path") if recipe.is_edited_scan else None
+    return None if path is None else str(path)
 
 
 def save_rendered(
@@ -143,6 +155,8 @@ def sidecar(
     files = sources(recipe, folder)
     recipe = recipe.with_paths(lambda part: part.relative_to(folder))
     what, about = "T1-weighted brain", {"SkullStripped": True}
+    if recipe.is_edited_scan:
+        what = "brain"  # with the contrast of the scan
     intensity = "1 is the 99.5th percentile inside the brain, 0 is outside"
     if "origin" in generator.card:
         # Another program's file does not contain what its network was trained on.

@@ -205,6 +205,8 @@ def test_two_patients_are_never_taken_for_each_other(
             suffix = "FLAIR" if case is second else "T1w"
             saved = tmp_path / f"{stem}_desc-editedScan_{suffix}.nii.gz"
             assert promised == saved.name
+            on_models_grid = window.find("export.name").placeholderText()
+            assert on_models_grid == f"{stem}_space-model_desc-editedScan_{suffix}.nii.gz"
             image, original = nib.load(saved), nib.load(case.path)
             assert image.shape == original.shape
             np.testing.assert_allclose(image.affine, original.affine, atol=QFORM_MM)
