@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from small_flow import SMALL
+from small_flow import SMALL, Texture
 
 from stylegan3d.cli import main
 from stylegan3d.cli.train_common import STOPPED
@@ -263,18 +263,6 @@ def test_sizes_are_calibrated_with_the_flow_where_subjects_are_enough(
     none = export_calibrated(sized.folder, pack, tmp_path / "none")
     assert none.config.size_curves == 0
     torch.testing.assert_close(seed_latents(none, range(30)), before)
-
-
-class Texture:
-    """Mean and roughness of a brain, a measure that is its own stand-in."""
-
-    def soft(self, image):
-        steps = sum(image.diff(dim=axis).square().mean() for axis in range(3))
-        return torch.stack([image.mean(), steps])
-
-    def of(self, volumes):
-        images = (torch.from_numpy(v.astype(np.float32) / 255) for v in volumes)
-        return np.stack([self.soft(image).numpy() for image in images])
 
 
 def test_a_flow_is_matched_to_what_is_measured_of_people(

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from small_flow import SMALL
+from small_flow import SMALL, Texture
 from tolerances import SUMS
 
 from stylegan3d.cli import main
@@ -28,9 +28,10 @@ from stylegan3d.scans.native import geometry_of
 from stylegan3d.training.diffusion import train_diffusion
 from stylegan3d.training.diffusion_export import export_diffusion
 from stylegan3d.training.flow import flow_of, start_of, train_flow
-from stylegan3d.training.flow_export import export_calibrated, export_with_flow
+from stylegan3d.training.flow_export import export_calibrated, export_matched, export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
-from stylegan3d.training.options import DiffusionSettings, FlowSettings
+from stylegan3d.training.options import DiffusionSettings, FlowSettings, MatchSettings
+from stylegan3d.training.shape_matching import match_flow
 
 PLAIN = Truncation(1.0)
 # Curves that are fitted to what a flow draws after its weights were rounded.
@@ -139,6 +140,28 @@ def test_brains_end_like_subjects_and_the_outline_can_be_fitted_anew(
     assert not any("curves" in name for name in flow_of(model).state)
     with pytest.raises(ModelError, match="has no flow to calibrate"):
         export_calibrated(stage.folder, even_pack, tmp_path / "none")
+
+
+def test_it_is_matched_to_what_is_measured_of_people(model, stage, even_pack, tmp_path):
+    measure, settings = Texture(), MatchSettings(rounds=2, brains=20, slopes=3, judged=6)
+    search = partial(match_flow, measures=[measure], settings=settings)
+    found = search(model, even_pack, tmp_path / "search")
+    assert found.finished
+    made = export_matched(found, model.folder, even_pack, tmp_path / "made", share=1.0)
+    assert made.card["architecture"] == model.card["architecture"]
+    assert made.card["training"]["flow"]["matched"]["steps"] == found.steps > 0
+    assert torch.equal(made.synthesis.flow.noise, model.synthesis.flow.noise)
+    people = measure.of(even_pack.volumes[row] for row in even_pack.indices("train"))
+
+    def apart(generator):
+        """Of random brains that were not looked at, in deviations of people."""
+        images = (generator.synthesis(seed_latents(generator, [k]), k)[0, 0] for k in range(60))
+        found = [measure.soft(((image + 1) / 2).clamp(0, 1)) for image in images]
+        return np.abs(np.mean(found, axis=0) - people.mean(axis=0)) / people.std(axis=0)
+
+    assert np.square(apart(made)).sum() < 0.5 * np.square(apart(model)).sum()
+    with pytest.raises(ModelError, match="has no flow to match"):
+        search(stage, even_pack, tmp_path / "none")
 
 
 def test_a_scan_is_shown_as_it_was_found(model, stage, scanned):

@@ -29,6 +29,7 @@ from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun, learned
 from stylegan3d.training.flow_calibration import calibrate_flow, outline_latent_flow
+from stylegan3d.training.flow_pairs import flow_and_steps
 from stylegan3d.training.marginals import fit_sizes
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS, MatchSettings
 from stylegan3d.training.shape_matching import Matched
@@ -168,9 +169,9 @@ def export_matched(
     share: float = MatchSettings.share,
     overwrite: bool = False,
 ) -> Generator:
-    """Export an anatomy model whose flow draws random brains that measure like the subjects.
+    """Export a model whose flow draws random brains that measure like the subjects.
 
-    Curves of bands stay, those of sizes are fitted anew.
+    Curves of bands stay; an anatomy model's of sizes are fitted anew.
 
     Parameters
     ----------
@@ -206,14 +207,24 @@ def export_matched(
             f"No change of the flow brings what is measured of random brains of '{generator.name}' "
             "closer to the subjects; nothing is written."
         )
-    network = copy.deepcopy(anatomy_network(generator))
-    network.flow = _between(network.flow, found.flow, share)
-    config, sizes = _sized(generator, network, pack)
-    flow = {f"{FLOW}{k}": v.cpu() for k, v in network.flow.state_dict().items()}
+    before, _ = flow_and_steps(generator)
+    assert before is not None
+    flow = _between(before, found.flow, share)
+    state = {k: v.cpu() for k, v in flow.state_dict().items()}
+    plan: dict[str, Any] = {}
+    sizes: dict[str, Tensor] = {}
+    if isinstance(generator.synthesis, LatentSynthesis):
+        prefix = LATENT_FLOW
+        del state["noise"]  # sampled from a seed there
+    else:
+        prefix, network = FLOW, copy.deepcopy(anatomy_network(generator))
+        network.flow = flow
+        config, sizes = _sized(generator, network, pack)
+        plan = {"generator": config.to_dict()}
     told = {"steps": found.steps, "distance": [found.before, found.after], "share": share}
     training = {"flow": (files.card["training"].get("flow") or {}) | {"matched": told}}
-    plan = {"generator": config.to_dict()}
-    return ending_anew(files, folder, pack, out, plan, training, flow | sizes, overwrite)
+    new = {f"{prefix}{k}": v for k, v in state.items()} | sizes
+    return ending_anew(files, folder, pack, out, plan, training, new, overwrite)
 
 
 def _between(before: Flow, after: Flow, share: float) -> Flow:

@@ -27,6 +27,8 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
+from stylegan3d.networks.flow import Flow
+from stylegan3d.networks.noise import drawn_noise
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
@@ -198,6 +200,28 @@ def without_flow(generator: Generator) -> Generator:
     plain = copy.copy(generator)
     plain.config, plain.synthesis = config, synthesis.eval().requires_grad_(False)
     return plain
+
+
+def flow_and_steps(generator: Generator) -> tuple[Flow | None, int]:
+    """The generator's flow, if it has one, and the steps along it."""
+    synthesis = generator.synthesis
+    if isinstance(synthesis, LatentSynthesis):
+        return synthesis.flow, synthesis.flow_steps
+    if isinstance(synthesis, AnatomyNetwork) and synthesis.config.flow_channels:
+        return synthesis.flow, synthesis.config.flow_steps
+    return None, 0
+
+
+def flow_noise(generator: Generator, seed: int) -> Tensor:
+    """The noise [1, 1, X, Y, Z] that a seed gives the generator's flow."""
+    synthesis = generator.synthesis
+    if isinstance(synthesis, LatentSynthesis):
+        assert synthesis.flow is not None
+        (noise,) = drawn_noise([synthesis.flow.noise], seed)
+    else:
+        *_, noise = anatomy_network(generator).noise_maps(seed)
+    assert noise is not None
+    return noise
 
 
 def _digest(pack: Pack) -> str:

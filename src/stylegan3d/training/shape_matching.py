@@ -26,14 +26,12 @@ from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
-from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.flow import Flow
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
-from stylegan3d.training.flow_pairs import without_flow
+from stylegan3d.training.flow_pairs import flow_and_steps, flow_noise, without_flow
 from stylegan3d.training.loop import stop_signals
 from stylegan3d.training.options import MatchSettings
 from stylegan3d.training.shape_measures import RegionFeatures, TissueShapes
@@ -164,15 +162,15 @@ def match_flow(
     resume: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Matched:
-    """Weights of an anatomy model's flow with which random brains measure like subjects.
+    """Weights of a model's flow with which random brains measure like subjects.
 
-    At 2 mm, with two cores: about an hour. SIGTERM and SIGINT stop it; the round that was begun is
-    begun again when it is resumed.
+    At 2 mm, with two cores: about an hour with one step along the flow. SIGTERM and SIGINT stop it;
+    the round that was begun is begun again when it is resumed.
 
     Parameters
     ----------
     generator : Generator
-        An anatomy model with a flow, on the CPU.
+        An anatomy model, autoencoder or latent diffusion with a flow, on the CPU.
     pack : Pack
         The data set it was trained on; its training subjects are compared.
     folder : Path
@@ -197,19 +195,19 @@ def match_flow(
         If the folder cannot be written to, or another run is writing to it.
     """
     settings = settings or MatchSettings()
-    network = anatomy_network(generator)
-    if not network.config.flow_channels:
+    flow, steps = flow_and_steps(generator)
+    if flow is None:
         raise ModelError(f"'{generator.name}' has no flow to match: train one with `train flow`.")
     if generator.space.shape != pack.space.shape:
         raise ModelError("The generator and the data set have different grids; prepare it again.")
     if measures is None:
         measures = (TissueShapes(pack.space), RegionFeatures(pack))
-    drawing = _Drawing(generator, network)
+    drawing = _Drawing(generator, steps)
     key = f"{generator.hash} {settings.brains} {settings.slopes} {settings.judged}"
     with only_run(folder):
         if resume:
             state, warning = load_checkpoint(
-                folder, torch.device("cpu"), lambda data: _State.from_dict(data, network.flow, key)
+                folder, torch.device("cpu"), lambda data: _State.from_dict(data, flow, key)
             )
             if warning:
                 report(warning)
@@ -222,7 +220,7 @@ def match_flow(
                 f"Measuring {settings.brains} random brains and {len(pack.indices('train'))} "
                 "subjects."
             )
-            state = _begun(drawing, network.flow, pack, measures, settings)
+            state = _begun(drawing, flow, pack, measures, settings)
             save_checkpoint(folder, state.to_dict(key))
         with stop_signals() as asked:
             return _Search(drawing, measures, settings, state, asked).run(folder, key, report)
@@ -291,15 +289,14 @@ def _stored(image: Tensor) -> np.ndarray:
 class _Drawing:
     """Random brains, drawn with any flow."""
 
-    def __init__(self, generator: Generator, network: AnatomyNetwork) -> None:
-        self.network, self.plain = network, without_flow(generator)
+    def __init__(self, generator: Generator, steps: int) -> None:
+        self.generator, self.plain, self.steps = generator, without_flow(generator), steps
 
     def __call__(self, flow: Flow, seed: int) -> Tensor:
         """The image (X, Y, Z) in [0, 1] of a seed, cut off at 1 as in a file."""
         with torch.no_grad():
             start = self.plain.synthesis(seed_latents(self.plain, [seed]), "none")
-        *_, noise = self.network.noise_maps(seed)
-        image = flow(start, noise, self.network.config.flow_steps)[0, 0]
+        image = flow(start, flow_noise(self.generator, seed), self.steps)[0, 0]
         return ((image + 1) / 2).clamp(0, 1)
 
 
