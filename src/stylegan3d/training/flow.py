@@ -18,14 +18,13 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
-from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
 from stylegan3d.networks.resampling import haar
 from stylegan3d.progress import Progress
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.flow_cubes import Cubes, Source, band_grid
+from stylegan3d.training.flow_pairs import flow_and_steps
 from stylegan3d.training.options import FlowSettings
 from stylegan3d.training.run import (
     How,
@@ -206,11 +205,7 @@ def start_of_run(run: FlowRun) -> Start:
 
 def flow_of(generator: Generator) -> Start | None:
     """The flow of a generator, for further training; None without one."""
-    network, flow = generator.synthesis, None
-    if isinstance(network, LatentSynthesis) or (
-        isinstance(network, AnatomyNetwork) and network.config.flow_channels
-    ):
-        flow = network.flow
+    flow, _ = flow_and_steps(generator)
     if flow is None:
         return None
     x, y, z = (n // 2 for n in generator.shape)
