@@ -17,6 +17,13 @@ def test_logistic_losses_are_the_cross_entropies():
     torch.testing.assert_close(losses.generator_logistic(fake), -p_fake.log().mean())
 
 
+def test_relativistic_pairing_is_the_cross_entropy_of_differences():
+    real, fake = torch.randn(5, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+    expected = -torch.sigmoid(real - fake).log().mean()
+    torch.testing.assert_close(losses.relativistic(real, fake), expected)
+    torch.testing.assert_close(losses.relativistic(real + 7, fake + 7), expected)
+
+
 def test_r1_is_the_squared_gradient():
     """D(x) = sum a x^2 / 2 has the gradient a x."""
     a, x = torch.rand(1, 1, 2, 3, 2), torch.randn(4, 1, 2, 3, 2)

@@ -282,6 +282,9 @@ def test_the_share_of_reconstructions_counts_fakes_of_a_group():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        ({"silent_layers": 4}, "has 3 layers that can add noise"),
+        ({"silent_layers": -1}, "silent_layers is 0 to 3"),
+        ({"adversarial_loss": "hinge"}, "choose logistic or relativistic"),
         ({"reconstructed_share": 1.0}, "below 1"),
         ({"generator_beta1": -0.1}, "at least 0"),
         ({"warm_start_images": 8}, "no reconstruction phase"),
@@ -295,6 +298,44 @@ def test_the_share_of_reconstructions_counts_fakes_of_a_group():
 def test_settings_without_a_meaning_are_refused(settings, said):
     with pytest.raises(ModelError, match=said):
         without_reconstructions(**settings)
+
+
+def test_relativistic_pairing_trains_both_networks_with_both_penalties(pack):
+    """Generator and discriminator see the same pairs: their losses are those of one difference."""
+    config = without_reconstructions(
+        adversarial_loss="relativistic", r2_gamma=10.0, discriminator_lr=0.0
+    )
+    state = TrainState(config, torch.device("cpu"))
+    start_from_data(state, pack)
+    before = {k: v.clone() for k, v in weights(state).items()}
+    log = adversarial_step(state, fixed_volumes(pack, "train")[:4], torch.float32)
+    assert log["r1"] > 0
+    assert log["r2"] > 0
+    # softplus(d) - softplus(-d) = d
+    difference = log["real_score"] - log["fake_score"]
+    assert log["generator"] - log["discriminator"] == pytest.approx(difference, abs=1e-5)
+    moved = {k.split(".")[0] for k, v in weights(state).items() if not torch.equal(v, before[k])}
+    assert moved == {"mapping", "synthesis"}
+
+
+def test_silent_layers_never_add_noise(pack, tmp_path):
+    def strengths(state):
+        nets = (state.synthesis, state.averages["synthesis"])
+        return [[bool(layer.noise_strength) for layer in net.layers] for net in nets]
+
+    config = without_reconstructions(total_images=8, silent_layers=2)
+    state = train(pack.path, tmp_path / "run", config)
+    assert strengths(state) == [[True, False, False]] * 2
+    state = train(pack.path, tmp_path / "run", resume=True, changes={"total_images": 16})
+    assert strengths(state) == [[True, False, False]] * 2
+    state = train(
+        pack.path, tmp_path / "run", resume=True, changes={"total_images": 24, "silent_layers": 0}
+    )
+    assert all(strengths(state)[0])
+    state = train(
+        pack.path, tmp_path / "run", resume=True, changes={"total_images": 24, "silent_layers": 3}
+    )
+    assert strengths(state) == [[False, False, False]] * 2
 
 
 def test_no_path_lengths_are_found_without_a_weight(pack):

@@ -1,9 +1,9 @@
 """Adversarial phase: the StyleGAN2 objective with an additional reconstruction term.
 
 Non-saturating logistic loss, lazy R1 and path length regularisation, style-mixing regularisation
-(Karras et al. 2020, arXiv 1912.04958). A share of each fake batch are reconstructions of the real
-brains, as in VAE-GAN (Larsen et al. 2016, arXiv 1512.09300), the others are random; without
-reconstructions it is plain StyleGAN2.
+(Karras et al. 2020, arXiv 1912.04958); or relativistic pairing with R1 and R2. A share of each fake
+batch are reconstructions of the real brains, as in VAE-GAN (Larsen et al. 2016, arXiv 1512.09300),
+the others are random; without reconstructions it is plain StyleGAN2.
 
 Every term is a mean over the whole batch: microbatches are weighted by their share, and gradients
 summed over microbatches and processes.
@@ -22,7 +22,12 @@ from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.training import losses
 from stylegan3d.training.draws import Purpose, generators_for, normal
-from stylegan3d.training.judging import add_judge_gradient, discriminator_input, scores
+from stylegan3d.training.judging import (
+    add_judge_gradient,
+    discriminator_input,
+    maker_loss,
+    scores,
+)
 from stylegan3d.training.parts import Log, Part, split
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.team import Team
@@ -162,7 +167,13 @@ def _maker_gradient(
     if not config.reconstructed_share:
         fake = fake.clamp(min=-1)  # as it is shown; scans have nothing below either
     seen = discriminator_input(state, fake, part.samples, Purpose.AUGMENT_MAKER)
-    adversarial = losses.generator_logistic(scores(state, seen, fake_labels, dtype))
+    score = scores(state, seen, fake_labels, dtype)
+
+    def score_real() -> Tensor:
+        shown = discriminator_input(state, part.real, part.samples, Purpose.AUGMENT_REAL)
+        return scores(state, shown, part.labels, dtype)
+
+    adversarial = maker_loss(config, score, score_real)
     log.add("generator", adversarial, part.share)
     loss = part.share * config.adversarial_weight * adversarial
     if len(part.reconstructed):

@@ -57,12 +57,17 @@ class TrainConfig:
         StyleGAN2, whose encoder is not trained.
     generator_beta1 : float
         Adam's decay of the gradients' average, for generator, mapping and encoder; 0 in StyleGAN2.
-    r1_gamma, r1_interval : float, int
-        Zero-centred gradient penalty on real volumes, and its interval in steps.
+    adversarial_loss : {"logistic", "relativistic"}
+        Non-saturating logistic loss as in StyleGAN2, or relativistic pairing, see `losses.py`.
+    r1_gamma, r2_gamma, r1_interval : float, float, int
+        Zero-centred gradient penalties on real and on generated volumes, and their interval in
+        steps.
     path_length_weight, path_length_interval : float, int
         StyleGAN2's regulariser (arXiv 1912.04958, eq. 4).
     mixing_probability : float
         Share of random brains with style mixing.
+    silent_layers : int
+        Number of layers, the finest first, that add no noise.
     ema_images : float
         Half-life of the averaged weights in volumes.
     clip_gradient : float
@@ -124,12 +129,15 @@ class TrainConfig:
     adversarial_weight: float = 0.1
     reconstructed_share: float = 0.5
     generator_beta1: float = 0.9
+    adversarial_loss: Literal["logistic", "relativistic"] = "logistic"
     r1_gamma: float = 10.0
+    r2_gamma: float = 0.0
     r1_interval: int = 16
     path_length_weight: float = 2.0
     path_length_interval: int = 8
     path_length_decay: float = 0.01
     mixing_probability: float = 0.9
+    silent_layers: int = 0
     ema_images: float = 500.0
     clip_gradient: float = 1.0
     mirror: Annotated[
@@ -196,6 +204,12 @@ class TrainConfig:
                 "A group of one volume cannot hold a reconstruction and a random brain: set "
                 "discriminator.mbstd_group to 2 or more, or reconstructed_share to 0."
             )
+        layers = max(2 * len(self.generator.channels) - 1, 0)
+        if not 0 <= self.silent_layers <= layers:
+            raise ModelError(
+                f"The generator has {layers} layers that can add noise, so silent_layers is 0 to "
+                f"{layers}."
+            )
         if not self.reconstructed_share:
             self._check_plain()
         self._check_encoder()
@@ -241,6 +255,11 @@ class TrainConfig:
             raise ModelError(
                 f"The discriminator sees {_by(seen)} voxels, but the generator makes only "
                 f"{_by(image)}: make discriminator.base smaller."
+            )
+        if self.adversarial_loss not in ("logistic", "relativistic"):
+            raise ModelError(
+                f"The setting adversarial_loss is '{self.adversarial_loss}'; choose logistic or "
+                "relativistic."
             )
         if self.d_augment not in ("none", "fixed", "adaptive"):
             raise ModelError(

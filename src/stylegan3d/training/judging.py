@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.training import losses
+from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.draws import Purpose, generator_for, generators_for
 from stylegan3d.training.judge_augment import augment_for_judge
 from stylegan3d.training.parts import Log, group_order
@@ -66,6 +67,23 @@ def scores(state: TrainState, seen: Tensor, labels: Tensor | None, dtype: torch.
     return made[np.argsort(order)]
 
 
+def maker_loss(config: TrainConfig, fake: Tensor, score_real: Callable[[], Tensor]) -> Tensor:
+    """The generator's adversarial loss.
+
+    Parameters
+    ----------
+    fake : Tensor, shape (N,)
+        Scores of generated volumes.
+    score_real : callable
+        Gives scores of as many real volumes, if they are needed.
+    """
+    if config.adversarial_loss == "logistic":
+        return losses.generator_logistic(fake)
+    with torch.no_grad():
+        real = score_real()
+    return losses.relativistic(fake, real)
+
+
 def add_judge_gradient(
     state: TrainState,
     real: Tensor,
@@ -75,7 +93,7 @@ def add_judge_gradient(
     share: float,
     log: Log,
 ) -> None:
-    """Accumulate one microbatch's gradient of the discriminator: logistic loss and lazy R1.
+    """Accumulate one microbatch's gradient of the discriminator: its loss and lazy R1 and R2.
 
     Parameters
     ----------
@@ -88,13 +106,21 @@ def add_judge_gradient(
     """
     config = state.config
     real_score, fake_score = score_real(real), score_fake(fake)
-    loss = losses.discriminator_logistic(real_score, fake_score)
+    relativistic = config.adversarial_loss == "relativistic"
+    objective = losses.relativistic if relativistic else losses.discriminator_logistic
+    loss = objective(real_score, fake_score)
     (loss * share).backward()
     log.add("discriminator", loss, share)
     log.add("real_score", real_score.mean(), share)
     log.add("fake_score", fake_score.mean(), share)
-    log.add("real_sign", real_score.sign().mean(), share)
+    told = real_score - fake_score if relativistic else real_score
+    log.add("real_sign", told.sign().mean(), share)
     if state.steps % config.r1_interval == 0:
-        penalty = losses.r1_penalty(score_real, real)
-        (penalty * share * config.r1_gamma / 2 * config.r1_interval).backward()
-        log.add("r1", penalty, share)
+        for name, gamma, score, volumes in (
+            ("r1", config.r1_gamma, score_real, real),
+            ("r2", config.r2_gamma, score_fake, fake),
+        ):
+            if gamma:
+                penalty = losses.r1_penalty(score, volumes)
+                (penalty * share * gamma / 2 * config.r1_interval).backward()
+                log.add(name, penalty, share)

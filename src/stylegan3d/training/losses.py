@@ -22,10 +22,20 @@ def generator_logistic(fake: Tensor) -> Tensor:
     return F.softplus(-fake).mean()
 
 
+def relativistic(higher: Tensor, lower: Tensor) -> Tensor:
+    """-log sigmoid(higher - lower), averaged over pairs.
+
+    Relativistic pairing (Jolicoeur-Martineau 2019, arXiv 1807.00734): the discriminator learns to
+    score a real volume higher than a generated one, the generator the opposite. With penalties on
+    both it forgets no mode of the data (Huang et al. 2025, arXiv 2501.05441).
+    """
+    return F.softplus(lower - higher).mean()
+
+
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
     """E |grad_x D(x)|^2 on real volumes (Mescheder et al. 2018, arXiv 1801.04406, eq. 9).
 
-    The factor gamma / 2 is the caller's.
+    On generated volumes the same is R2 (there, eq. 10). The factor gamma / 2 is the caller's.
     """
     real = real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)

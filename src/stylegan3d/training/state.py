@@ -14,6 +14,7 @@ from stylegan3d.networks.anatomy_layers import LayeredAnatomy, build_synthesis
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.fitting import FittingEncoder, build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.networks.synthesis import StyleLayers
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.judge_augment import JudgeAugment
@@ -45,6 +46,8 @@ class TrainState:
         self.judge = torch.optim.Adam(
             self.discriminator.parameters(), lr=config.discriminator_lr, betas=(0.0, 0.99)
         )
+        # After the optimiser has been made: its groups are the same for all settings.
+        self._silence(self.synthesis)
         self.w_avg = torch.zeros(config.generator.w_dim, device=device)
         self.path_mean = torch.zeros((), device=device)
         self.judge_augment = JudgeAugment(0.0 if config.d_augment == "none" else config.d_augment_p)
@@ -100,6 +103,14 @@ class TrainState:
             (encode_linear, config.encoder_lr * ENCODER_LINEAR_LR_SCALE),
         ]
         return [{"params": p, "lr": rate, "base_lr": rate} for p, rate in groups if p]
+
+    def _silence(self, synthesis: nn.Module) -> None:
+        """Remove the noise of the finest layers, as set; its strength is not trained then."""
+        silent = self.config.silent_layers
+        if silent:
+            assert isinstance(synthesis, StyleLayers)
+            for layer in synthesis.layers[-silent:]:
+                layer.noise_strength.requires_grad_(False).zero_()
 
     @property
     def nets(self) -> dict[str, nn.Module]:
@@ -165,6 +176,8 @@ class TrainState:
         for name, net in state.nets.items():
             net.load_state_dict(data["networks"][name])
             state.averages[name].load_state_dict(data["averages"][name])
+        for synthesis in (state.synthesis, state.averages["synthesis"]):
+            state._silence(synthesis)
         state.discriminator.load_state_dict(data["discriminator"])
         rates = [group["base_lr"] for group in state.maker.param_groups]
         state.maker.load_state_dict(data["maker"])

@@ -20,14 +20,13 @@ import torch
 from torch import Tensor
 
 from stylegan3d.networks.resampling import haar, inverse_haar
-from stylegan3d.training import losses
 from stylegan3d.training.adversarial import W_AVG_RATE, random_rows
 from stylegan3d.training.anatomy import Anatomy
 from stylegan3d.training.anatomy_start import codes_of
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.draws import Purpose, generator_for, generators_for, normal
 from stylegan3d.training.judge_augment import augment_for_judge
-from stylegan3d.training.judging import add_judge_gradient
+from stylegan3d.training.judging import add_judge_gradient, maker_loss
 from stylegan3d.training.parts import Log, Part, split
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.team import Team
@@ -174,7 +173,11 @@ def _maker_gradient(
     reconstruction = (decoded - target).abs().sum(dim=1).mean()
     fake = inverse_haar(bands[part.random].flatten(0, 1))
     seen = _augmented(state, fake, part, Purpose.AUGMENT_MAKER)
-    adversarial = losses.generator_logistic(_scores(state, seen, labels, dtype))
+
+    def score_real() -> Tensor:
+        return _scores(state, _seen_real(state, part), _labels(state, part), dtype)
+
+    adversarial = maker_loss(config, _scores(state, seen, labels, dtype), score_real)
     scan_share = len(known) / part.reconstructed_in_all
     weight = part.share * config.adversarial_weight
     (scan_share * reconstruction + weight * adversarial).backward()
@@ -220,6 +223,19 @@ def _scores(state: TrainState, seen: Tensor, labels: Tensor | None, dtype: torch
     return state.discriminator(seen, labels, dtype)
 
 
+def _seen_real(state: TrainState, part: Part) -> Tensor:
+    """The real cubes of a microbatch as the discriminator sees them."""
+    return _augmented(state, part.real[part.random].flatten(0, 1), part, Purpose.AUGMENT_REAL)
+
+
+def _labels(state: TrainState, part: Part) -> Tensor | None:
+    """Labels of the subjects whose cubes the discriminator sees, if it is conditional."""
+    assert part.labels is not None
+    if state.people is None:
+        return None
+    return part.labels[part.random, state.config.generator.w_dim :]
+
+
 def _judge_step(
     state: TrainState,
     parts: Sequence[Part],
@@ -228,17 +244,11 @@ def _judge_step(
     team: Team,
     log: Log,
 ) -> None:
-    config = state.config
     state.judge.zero_grad(set_to_none=True)
     for part, (fake, fake_labels) in zip(parts, fakes, strict=True):
-        assert part.labels is not None
-        labels = None
-        if state.people is not None:
-            labels = part.labels[part.random, config.generator.w_dim :]
-        real = part.real[part.random].flatten(0, 1)
-        seen = _augmented(state, real, part, Purpose.AUGMENT_REAL)
+        seen = _seen_real(state, part)
         fake = _augmented(state, fake, part, Purpose.AUGMENT_FAKE)
-        score_real = partial(_scores, state, labels=labels, dtype=dtype)
+        score_real = partial(_scores, state, labels=_labels(state, part), dtype=dtype)
         score_fake = partial(_scores, state, labels=fake_labels, dtype=dtype)
         add_judge_gradient(state, seen, fake, score_real, score_fake, part.share, log)
     team.sum_gradients(state.discriminator.parameters())
