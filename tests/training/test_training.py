@@ -21,7 +21,6 @@ from stylegan3d.model.loading import load
 from stylegan3d.networks.anatomy_config import config_of
 from stylegan3d.networks.config import EncoderConfig, GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import PREVIOUS
@@ -245,11 +244,6 @@ def test_a_stylegan_may_start_at_the_mean_brain(pack):
     assert (made.mean(dim=0) - mean)[~dark].abs().mean() < 0.1  # 20 brains
     assert (made[:, dark] < -1).float().mean() > 0.8
     assert made.std(dim=0)[~dark].mean() > 0.02, "they differ from the start"
-    # They differ in the low band only: random details would be a pattern of blocks.
-    with torch.no_grad():
-        bands = haar(state.synthesis(rows, "none"))
-    torch.testing.assert_close(bands[:, 1:].std(dim=0), torch.zeros_like(bands[0, 1:]))
-    assert bands[:, 0].std(dim=0).mean() > 0.02
     before = state.synthesis.image_const.detach().clone()
     log = adversarial_step(state, fixed_volumes(pack, "train")[:4], torch.float32)
     assert all(np.isfinite(v) for v in log.values())

@@ -46,8 +46,6 @@ def start_from_data(state: TrainState, pack: Pack) -> None:
         _start_background(state, pack)
     else:
         scale_layers(state, ALONE_SHARE if plain else LAYERS_SHARE)
-        if plain:
-            _start_smooth(state)
     if isinstance(generator, AnatomyConfig):
         if generator.image_const:
             mean = torch.from_numpy(pack.template.copy())[None, None] * 2 - 1
@@ -68,17 +66,6 @@ def _start_background(state: TrainState, pack: Pack) -> None:
     """Let the image of plain StyleGAN layers start at the mean intensity, which is dark."""
     assert isinstance(state.synthesis, StyleLayers)
     state.synthesis.image_layers[0].bias.fill_(float(pack.template.mean()) * 2 - 1)
-
-
-def _start_smooth(state: TrainState) -> None:
-    """Let the layers of a Haar head add nothing to the detail bands, except by training.
-
-    Random weights draw a pattern of blocks there, which training is slow to remove.
-    """
-    generator = state.config.generator
-    if generator.head == "haar":
-        assert isinstance(state.synthesis, StyleLayers)
-        state.synthesis.image_layers[-1].conv.weight[generator.image_channels :].zero_()
 
 
 @torch.no_grad()
