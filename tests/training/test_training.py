@@ -285,6 +285,7 @@ def test_the_share_of_reconstructions_counts_fakes_of_a_group():
         ({"silent_layers": 4}, "has 3 layers that can add noise"),
         ({"silent_layers": -1}, "silent_layers is 0 to 3"),
         ({"adversarial_loss": "hinge"}, "choose logistic or relativistic"),
+        ({"adversarial_loss": "relativistic", "d_augment": "adaptive"}, "sign of scores"),
         ({"reconstructed_share": 1.0}, "below 1"),
         ({"generator_beta1": -0.1}, "at least 0"),
         ({"warm_start_images": 8}, "no reconstruction phase"),

@@ -265,6 +265,11 @@ class TrainConfig:
             raise ModelError(
                 f"The setting d_augment is '{self.d_augment}'; choose none, fixed or adaptive."
             )
+        if self.d_augment == "adaptive" and self.adversarial_loss == "relativistic":
+            raise ModelError(
+                "Adaptive augmentation follows the sign of scores, which has no meaning with "
+                "adversarial_loss=relativistic: set d_augment to none or fixed."
+            )
         strangers = sorted(set(self.d_augment_parts) - set(PARTS))
         if strangers:
             raise ModelError(

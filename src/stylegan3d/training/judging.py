@@ -113,8 +113,7 @@ def add_judge_gradient(
     log.add("discriminator", loss, share)
     log.add("real_score", real_score.mean(), share)
     log.add("fake_score", fake_score.mean(), share)
-    told = real_score - fake_score if relativistic else real_score
-    log.add("real_sign", told.sign().mean(), share)
+    log.add("real_sign", real_score.sign().mean(), share)
     if state.steps % config.r1_interval == 0:
         for name, gamma, score, volumes in (
             ("r1", config.r1_gamma, score_real, real),

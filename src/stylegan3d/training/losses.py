@@ -26,8 +26,8 @@ def relativistic(higher: Tensor, lower: Tensor) -> Tensor:
     """-log sigmoid(higher - lower), averaged over pairs.
 
     Relativistic pairing (Jolicoeur-Martineau 2019, arXiv 1807.00734): the discriminator learns to
-    score a real volume higher than a generated one, the generator the opposite. With penalties on
-    both it forgets no mode of the data (Huang et al. 2025, arXiv 2501.05441).
+    score a real volume higher than a generated one, the generator the opposite. Huang et al. (2025,
+    arXiv 2501.05441) add R1 and R2 so that it converges and drops fewer modes.
     """
     return F.softplus(lower - higher).mean()
 
