@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tolerances import FLOAT32
+from tolerances import FLOAT32, SUMS
 
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.similarity import similarity
@@ -277,6 +277,20 @@ def test_the_texture_phase_learns_what_the_linear_model_lacks(pack, folder):
         state.steps += 1
         state.images += config.batch
     assert np.mean(losses[-15:]) < 0.9 * np.mean(losses[:15])
+
+
+def test_the_texture_phase_takes_the_relativistic_loss(pack, folder):
+    config = settings(
+        adversarial_loss="relativistic", r2_gamma=1.0, discriminator_lr=0.0, warm_start_images=16
+    )
+    state = train(pack.path, folder, config, should_stop=lambda: True, device="cpu")
+    log = texture_step(
+        state, Texture.of(state, find_anatomy(pack, folder / "anatomy")), torch.float32
+    )
+    # softplus(d) - softplus(-d) = d
+    difference = log["real_score"] - log["fake_score"]
+    assert log["generator"] - log["discriminator"] == pytest.approx(difference, abs=SUMS)
+    assert log["r2"] > 0
 
 
 def test_the_exported_generator_encodes_and_makes_the_same(pack, run, tmp_path):
