@@ -301,7 +301,7 @@ def test_settings_without_a_meaning_are_refused(settings, said):
         without_reconstructions(**settings)
 
 
-def test_relativistic_pairing_trains_both_networks_with_both_penalties(pack):
+def test_relativistic_pairing_gives_both_networks_one_difference(pack):
     """Generator and discriminator see the same pairs: their losses are those of one difference."""
     config = without_reconstructions(
         adversarial_loss="relativistic", r2_gamma=10.0, discriminator_lr=0.0
@@ -317,6 +317,16 @@ def test_relativistic_pairing_trains_both_networks_with_both_penalties(pack):
     assert log["generator"] - log["discriminator"] == pytest.approx(difference, abs=SUMS)
     moved = {k.split(".")[0] for k, v in weights(state).items() if not torch.equal(v, before[k])}
     assert moved == {"mapping", "synthesis"}
+
+
+def test_refining_layers_may_be_silent_and_omitted_ones_not():
+    refined, without = PRESETS["brain-1mm"](), PRESETS["brain-2mm"]()
+    layers = len(TrainState(tiny(), torch.device("cpu")).synthesis.layers)
+    assert tiny().with_(silent_layers=layers).silent_layers == layers
+    assert refined.with_(silent_layers=11).silent_layers == 11, "nine and two"
+    for config, many in ((tiny(), layers + 1), (refined, 12), (without, 1)):
+        with pytest.raises(ModelError, match=rf"silent_layers is 0 to {many - 1}\."):
+            config.with_(silent_layers=many)
 
 
 def test_silent_layers_never_add_noise(pack, tmp_path):

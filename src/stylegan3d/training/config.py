@@ -204,7 +204,7 @@ class TrainConfig:
                 "A group of one volume cannot hold a reconstruction and a random brain: set "
                 "discriminator.mbstd_group to 2 or more, or reconstructed_share to 0."
             )
-        layers = max(2 * len(self.generator.channels) - 1, 0)
+        layers = len(self.generator.noise_grids) if self.generator.channels else 0
         if not 0 <= self.silent_layers <= layers:
             raise ModelError(
                 f"The generator has {layers} layers that can add noise, so silent_layers is 0 to "

@@ -77,11 +77,11 @@ def maker_loss(config: TrainConfig, fake: Tensor, score_real: Callable[[], Tenso
     score_real : callable
         Gives scores of as many real volumes, if they are needed.
     """
-    if config.adversarial_loss == "logistic":
-        return losses.generator_logistic(fake)
-    with torch.no_grad():
-        real = score_real()
-    return losses.relativistic(fake, real)
+    if config.adversarial_loss == "relativistic":
+        with torch.no_grad():
+            real = score_real()
+        return losses.relativistic(fake, real)
+    return losses.generator_logistic(fake)
 
 
 def add_judge_gradient(
@@ -106,9 +106,10 @@ def add_judge_gradient(
     """
     config = state.config
     real_score, fake_score = score_real(real), score_fake(fake)
-    relativistic = config.adversarial_loss == "relativistic"
-    objective = losses.relativistic if relativistic else losses.discriminator_logistic
-    loss = objective(real_score, fake_score)
+    if config.adversarial_loss == "relativistic":
+        loss = losses.relativistic(real_score, fake_score)
+    else:
+        loss = losses.discriminator_logistic(real_score, fake_score)
     (loss * share).backward()
     log.add("discriminator", loss, share)
     log.add("real_score", real_score.mean(), share)

@@ -47,7 +47,7 @@ class TrainState:
             self.discriminator.parameters(), lr=config.discriminator_lr, betas=(0.0, 0.99)
         )
         # After the optimiser has been made: its groups are the same for all settings.
-        self._silence(self.synthesis)
+        self._silence()
         self.w_avg = torch.zeros(config.generator.w_dim, device=device)
         self.path_mean = torch.zeros((), device=device)
         self.judge_augment = JudgeAugment(0.0 if config.d_augment == "none" else config.d_augment_p)
@@ -104,10 +104,10 @@ class TrainState:
         ]
         return [{"params": p, "lr": rate, "base_lr": rate} for p, rate in groups if p]
 
-    def _silence(self, synthesis: nn.Module) -> None:
+    def _silence(self) -> None:
         """Remove the noise of the finest layers, as set; its strength is not trained then."""
         silent = self.config.silent_layers
-        if silent:
+        for synthesis in (self.synthesis, self.averages["synthesis"]) if silent else ():
             assert isinstance(synthesis, StyleLayers)
             for layer in synthesis.layers[-silent:]:
                 layer.noise_strength.requires_grad_(False).zero_()
@@ -176,8 +176,7 @@ class TrainState:
         for name, net in state.nets.items():
             net.load_state_dict(data["networks"][name])
             state.averages[name].load_state_dict(data["averages"][name])
-        for synthesis in (state.synthesis, state.averages["synthesis"]):
-            state._silence(synthesis)
+        state._silence()
         state.discriminator.load_state_dict(data["discriminator"])
         rates = [group["base_lr"] for group in state.maker.param_groups]
         state.maker.load_state_dict(data["maker"])
