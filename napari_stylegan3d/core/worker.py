@@ -167,13 +167,16 @@ class Report:
     """Passed to a job's function to report progress and to check for cancellation."""
 
     def __init__(
-        self, emit: Callable[[Progress], None], hand_over: Callable[[Any], None] = lambda _: None
+        self,
+        emit: Callable[[Progress], None],
+        hand_over: Callable[[Any], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._emit, self._hand_over = emit, hand_over
+        self._emit, self._hand_over, self._clock = emit, hand_over, clock
         self._stop, self._pause = threading.Event(), threading.Event()
         self._paused_at, self._lost_s = 0.0, 0.0
-        self._phase: tuple[str, int, float] = ("", 0, time.monotonic())
-        self._start = time.monotonic()
+        self._phase: tuple[str, int, float] = ("", 0, self._clock())
+        self._start = self._clock()
 
     def __call__(self, done: int, total: int, text: str = "", detail: str = "") -> None:
         """Report `done` of `total`; a new `text` starts a phase with its own clock.
@@ -185,7 +188,7 @@ class Report:
         """
         if self._stop.is_set():
             raise Cancelled
-        now = time.monotonic() - self._lost_s
+        now = self._clock() - self._lost_s
         if text != self._phase[0]:
             self._phase = (text, done, now)
         _, first, since = self._phase
@@ -210,10 +213,10 @@ class Report:
         if paused == self._pause.is_set():
             return
         if paused:
-            self._paused_at = time.monotonic()
+            self._paused_at = self._clock()
             self._pause.set()
         else:
-            self._lost_s += time.monotonic() - self._paused_at
+            self._lost_s += self._clock() - self._paused_at
             self._pause.clear()
 
     def stop(self) -> None:
