@@ -61,10 +61,10 @@ GROUPS = ("permissive", "weak copyleft", "copyleft", "proprietary", UNKNOWN)
 MEANING = {
     "permissive": "Used and passed on freely with its notice; fits our BSD licence.",
     "weak copyleft": "Used unchanged, as a package of its own that anyone can replace: our code "
-    "keeps its licence. Who changes the package itself passes on those changes under its terms.",
+    "keeps its licence. Anyone who changes the package itself must pass on those changes under its terms.",
     "copyleft": "Never required, only brought by the extra `all` as napari's window toolkit. Our "
-    "code keeps its licence; who passes on the program *together with* this package, as one "
-    "bundle, does so under the GPL. PySide6 (LGPL) shows the same window.",
+    "code keeps its licence; anyone who passes on the program *together with* this package, as "
+    "one bundle, does so under the GPL. PySide6 (LGPL) shows the same window.",
     "proprietary": "NVIDIA's libraries, only where torch's CUDA build is installed "
     "(`locks/cuda.lock`); they come from NVIDIA under NVIDIA's terms and are no part of what we "
     "pass on.",
@@ -74,8 +74,9 @@ HEAD = """\
 # Licences of the packages
 
 `make licences` writes this page from the metadata of the packages in the locks: it says what they
-say of themselves. Our own code is under the [BSD 3-Clause licence](../LICENSE). The wheel contains
-none of these packages; what it contains besides code has its terms beside it: the
+say of themselves. Our own code is under the [BSD 3-Clause licence](../LICENSE). The wheels contain
+none of these packages; what they contain besides code (the autoencoder and the diffusion model
+are in the separate wheel `stylegan3d-models`) has its terms beside it: the
 [generator](../weights/brain-t1-2mm/README.md), the
 [autoencoder](../weights/vae-t1-2mm/README.md), the
 [diffusion](../weights/diffusion-t1-2mm/README.md), the
