@@ -45,6 +45,8 @@ class Measuring(QObject):
         self.box = box
         self.layer = TissueLayer(self.comparison.stage.viewer)
         self.measured: Measured | None = None
+        #: What `measured` is of; another subject has none until it is measured.
+        self._of: Subject | None = None
         self._dragged = False
         self._work = LatestWins(Measurer(), self)
         self._work.ready.connect(self._on_measured)
@@ -81,7 +83,7 @@ class Measuring(QObject):
         self._update()
 
     def _forget(self, _: object = None) -> None:
-        self.measured = self._asked = self._whose = None
+        self.measured = self._of = self._asked = self._whose = None
         self.layer.hide()
         self.box.show_measured(None, None)
 
@@ -166,10 +168,15 @@ class Measuring(QObject):
         if case is not None and case.scan is not None:
             self._show_person(*self.session.person_in(case.scan))
 
+    @property
+    def _fresh(self) -> Measured | None:
+        """What was measured, if it is of what is shown."""
+        return self.measured if self._asked is not None and self._of is self._asked else None
+
     def _on_measured(self, subject: Subject, measured: Measured) -> None:
         if subject is not self._asked:
             return
-        self.measured = measured
+        self.measured, self._of = measured, subject
         self.box.set_stale(False)
         self._show_numbers()
         self._show_labels()
@@ -187,7 +194,7 @@ class Measuring(QObject):
             self._on_unusual()
 
     def _on_unusual(self) -> None:
-        if self.measured is not None and self._asked is not None:
+        if self._fresh is not None:
             self._show_numbers()
 
     def _on_norms(self, wanted: Norms | Path | None) -> None:
@@ -217,7 +224,7 @@ class Measuring(QObject):
 
         if subject is not self._asked:
             return
-        self.measured = None
+        self.measured = self._of = None
         self.box.set_stale(False)
         known = isinstance(error, StyleGAN3DError)
         self.box.show_measured(None, None, of_engine(str(error)) if known else "")
@@ -226,18 +233,17 @@ class Measuring(QObject):
 
     def _show_labels(self, _: object = None) -> None:
         """Draw the labels of what is shown, if they are wanted and there are any."""
-        fresh = self.measured is not None and self._asked is not None
+        fresh = self._fresh
         wanted = self.box.open and self.box.labels.isChecked()
-        if wanted and fresh and self.comparison.view != "difference":
-            assert self.measured is not None
-            self.layer.show(self.measured)
+        if wanted and fresh is not None and self.comparison.view != "difference":
+            self.layer.show(fresh)
         else:
             self.layer.hide()
 
     def _copy(self) -> None:
         clipboard = QApplication.clipboard()
-        if self.measured is not None and clipboard is not None:
-            clipboard.setText(as_table(self.measured, self._numbers(self.measured)))
+        if (fresh := self._fresh) is not None and clipboard is not None:
+            clipboard.setText(as_table(fresh, self._numbers(fresh)))
 
 
 class TissueLayer:

@@ -210,6 +210,8 @@ class MeasureBox(Fold):
         """Mark the values as outdated: the new brain has not been measured yet."""
         for cell in (self.of, self.among, self.reading, self.plot, *self.cells.values()):
             cell.setEnabled(not stale)
+        if stale:
+            self.copy.setEnabled(False)
         if stale and self.of.text() == MEASURING:
             self.of.hide()
 

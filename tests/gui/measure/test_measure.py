@@ -92,6 +92,32 @@ def test_it_says_the_volumes_of_what_is_shown(window, box, segmenter):
             assert window.find(f"measure.{name}.change").text() == "–"
 
 
+def test_until_the_next_brain_is_measured_nothing_of_the_one_before_is_drawn_or_copied(
+    window, box, monkeypatch
+):
+    box.box.labels.setChecked(True)
+    assert box.layer.layer.visible
+    monkeypatch.setattr(box._work, "submit", lambda _subject: None)
+    window.set("browse.seed", 7)
+    window.settle()
+    window.wait(lambda: box._asked is not None)
+    # As a sharper picture of the same brain does, and the age of another patient.
+    window.explorer.comparison.viewChanged.emit("")
+    box._on_unusual()
+    assert not box.layer.layer.visible
+    assert not window.find("measure.grey.ml").isEnabled()
+    assert not window.find("measure.copy").isEnabled()
+    QApplication.clipboard().setText("before")
+    box._copy()
+    assert QApplication.clipboard().text() == "before"
+    monkeypatch.undo()
+    box._forget()
+    box._update()
+    window.wait(lambda: is_fresh(window))
+    assert box.layer.layer.visible
+    assert window.find("measure.copy").isEnabled()
+
+
 def test_it_says_that_it_works_and_the_worked_case_waits_for_a_volume(window, box):
     step = next(step for step in worked_case.STEPS if step.target == "measure.fold")
     context, header = SimpleNamespace(dock=window.explorer), window.find("measure.fold")
