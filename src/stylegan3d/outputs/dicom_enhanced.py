@@ -25,9 +25,25 @@ MOVED = (
     *("EchoTrainLength", "RepetitionTime", "BodyPartExamined"),
 )
 STACK = "1"
+#: Acquisition Contrast (PS3.3, C.8.13.3.3) by the BIDS suffix of the file.
+CONTRASTS = {
+    "T1w": "T1",
+    "T2w": "T2",
+    "FLAIR": "FLUID_ATTENUATED",
+    "PDw": "PROTON_DENSITY",
+    "T2starw": "T2_STAR",
+}
+UNKNOWN = "UNKNOWN"
 
 
-def enhanced_of(images: Sequence[Dataset], reference: Reference | None = None) -> Dataset:
+def contrast_of(stem: str) -> str:
+    """Acquisition Contrast of a file, by its name without ending: sub-01_FLAIR."""
+    return CONTRASTS.get(stem.rpartition("_")[2], UNKNOWN)
+
+
+def enhanced_of(
+    images: Sequence[Dataset], reference: Reference | None = None, *, contrast: str = UNKNOWN
+) -> Dataset:
     """The slices of `series_of` as one Enhanced MR image.
 
     Parameters
@@ -36,6 +52,8 @@ def enhanced_of(images: Sequence[Dataset], reference: Reference | None = None) -
         In the order of the slices.
     reference : Reference, optional
         The one that they were made with.
+    contrast : str
+        Acquisition Contrast, see `contrast_of`.
 
     Raises
     ------
@@ -62,11 +80,11 @@ def enhanced_of(images: Sequence[Dataset], reference: Reference | None = None) -
     ds.ContentQualification, ds.ApplicableSafetyStandardAgency = "RESEARCH", "NONE"
     ds.LossyImageCompression, ds.PresentationLUTShape = "00", "IDENTITY"
     ds.AcquisitionContextSequence = []
-    _describe(ds)
+    _describe(ds, contrast)
     if reference is not None:
         _add_evidence(ds, reference)
     _add_dimensions(ds)
-    ds.SharedFunctionalGroupsSequence = [_shared(first, ds.ImageType)]
+    ds.SharedFunctionalGroupsSequence = [_shared(first, ds.ImageType, contrast)]
     ds.PerFrameFunctionalGroupsSequence = [
         _frame(image, number) for number, image in enumerate(images, start=1)
     ]
@@ -74,11 +92,11 @@ def enhanced_of(images: Sequence[Dataset], reference: Reference | None = None) -
     return ds
 
 
-def _describe(ds: Dataset) -> None:
+def _describe(ds: Dataset, contrast: str) -> None:
     """MR Image Description, of the image and of its frames."""
     ds.PixelPresentation, ds.VolumetricProperties = "MONOCHROME", "VOLUME"
     ds.VolumeBasedCalculationTechnique = "NONE"
-    ds.ComplexImageComponent, ds.AcquisitionContrast = "MAGNITUDE", "T1"
+    ds.ComplexImageComponent, ds.AcquisitionContrast = "MAGNITUDE", contrast
 
 
 def _add_evidence(ds: Dataset, reference: Reference) -> None:
@@ -112,12 +130,12 @@ def _add_dimensions(ds: Dataset) -> None:
     ]
 
 
-def _shared(first: Dataset, image_type: Sequence[str]) -> Dataset:
+def _shared(first: Dataset, image_type: Sequence[str], contrast: str) -> Dataset:
     """What holds for all frames."""
     from pydicom.sr.codedict import codes
 
     kind = _item(FrameType=list(image_type))
-    _describe(kind)
+    _describe(kind, contrast)
     region = coded(codes.SCT.Brain)
     return _item(
         MRImageFrameTypeSequence=[kind],

@@ -18,7 +18,7 @@ from stylegan3d.outputs.dicom import (
     pdf_of,
     series_of,
 )
-from stylegan3d.outputs.dicom_enhanced import enhanced_of
+from stylegan3d.outputs.dicom_enhanced import contrast_of, enhanced_of
 from stylegan3d.outputs.dicom_structured import known_volumes, measures_of, segmentation_of
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
 from stylegan3d.settings.export import USUAL_DICOM, DicomSettings
@@ -91,7 +91,8 @@ def dicom_files(
                     when=when,
                 )
                 if settings.enhanced:
-                    objects = [enhanced_of(objects, reference)]
+                    contrast = contrast_of(saved.stem)
+                    objects = [enhanced_of(objects, reference, contrast=contrast)]
                 if known_volumes(saved):
                     objects = [*objects, measures_of(saved, objects, reference, when=when)]
         files |= dict(encoded(objects, Path(out) / stem))

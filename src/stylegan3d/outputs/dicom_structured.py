@@ -21,6 +21,7 @@ from stylegan3d.outputs.dicom import (
     Common,
     Reference,
     Saved,
+    long_string,
     slicing_plane,
     turned,
 )
@@ -117,9 +118,9 @@ def segmentation_of(
         manufacturer_model_name=PROGRAM,
         software_versions=version(),
         device_serial_number="none",
-        content_description=saved.title[:64],
+        content_description=long_string(saved.title),
         content_label="TISSUES",
-        series_description=saved.title[:64],
+        series_description=long_string(saved.title),
     )
     return common.marked(ds)
 
@@ -194,7 +195,7 @@ def measures_of(
         instance_number=1,
         manufacturer=PROGRAM,
         is_complete=True,
-        series_description=saved.title[:64],
+        series_description=long_string(saved.title),
     )
     return common.marked(ds)
 
