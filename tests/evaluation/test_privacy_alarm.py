@@ -1,10 +1,14 @@
 """The memorisation alarm sees copies through disguises and leaves strangers alone."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from tolerances import SUMS
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation.privacy_alarm import (
     Closeness,
     CopyDetector,
@@ -12,6 +16,7 @@ from stylegan3d.evaluation.privacy_alarm import (
     alarm_threshold,
 )
 from stylegan3d.evaluation.privacy_disguises import disguises
+from stylegan3d.evaluation.privacy_part import copy_detector
 
 SHAPE, MM = (40, 56, 48), (4.0, 4.0, 4.0)
 TRAINING, OTHERS = 40, 20
@@ -61,6 +66,37 @@ def test_a_person_who_is_there_twice_hides_nobody(people: np.ndarray) -> None:
     detector = CopyDetector(twice, twice.mean(axis=0) / 255, MM)
     assert detector.closeness(people[:1]).ratio[0] < 0.01
     assert detector.among_training().ratio[0] < 0.01
+
+
+@pytest.mark.parametrize("again", [3, 8])
+def test_repeated_scans_of_a_person_do_not_blind_the_alarm(
+    people: np.ndarray, detector: CopyDetector, again: int
+) -> None:
+    noise = np.random.default_rng(5).normal(0, 8, (again, *SHAPE))
+    repeats = np.where(people[:again] > 0, np.clip(people[:again] + noise, 1, 255), 0)
+    scans = np.concatenate([people[:TRAINING], repeats.astype(np.uint8)])
+    person = [*range(TRAINING), *range(again)]
+    repeated = CopyDetector(scans, people[:TRAINING].mean(axis=0) / 255, MM, person=person)
+    usual = alarm_threshold(detector.among_training().ratio, OTHERS)
+    threshold = alarm_threshold(repeated.among_training().ratio, OTHERS)
+    # A repeat takes two of the five places among a stranger's nearest scans.
+    assert threshold == pytest.approx(usual, abs=0.1)
+    assert repeated.closeness(people[:1]).ratio[0] < threshold
+    assert repeated.closeness(people[TRAINING:]).ratio.min() > threshold
+
+
+def test_the_detector_of_an_evaluation_knows_whose_scans_they_are(pack: Pack) -> None:
+    training = pack.indices("train")
+    pack.table[training[3]]["person"] = pack.table[training[0]]["person"]
+    material: Any = SimpleNamespace(
+        pack=pack,
+        training=training,
+        sideways=0,
+        volumes=lambda rows: [pack.volumes[row] for row in rows],
+        progress=lambda what: None,
+    )
+    same = copy_detector(material).same
+    assert np.argwhere(same & ~np.eye(len(training), dtype=bool)).tolist() == [[0, 3], [3, 0]]
 
 
 def test_place_size_and_brightness_change_nothing(people: np.ndarray) -> None:

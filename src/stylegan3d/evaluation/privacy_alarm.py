@@ -5,7 +5,7 @@ first normalised in position and size, and only its fine structure is compared: 
 subtracting a local mean, inside the brain, on a 4 mm grid. A copy is then far closer to one
 training subject than to the others, even if mirrored, shifted, rescaled, blurred or changed in
 intensity. The reference are unrelated pairs: each training subject against all others, each
-validation subject against all training subjects.
+validation subject against all training subjects. Scans of one person are no such pair.
 
 The ratio to further neighbours follows Carlini et al. 2023, "Extracting training data from
 diffusion models" (arXiv 2301.13188, section 5.1): a fixed distance would take every plain image for
@@ -14,7 +14,7 @@ a copy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import length_hint
 
@@ -155,6 +155,8 @@ class CopyDetector:
         Edge lengths of the voxels.
     sideways : int
         The left-right axis.
+    person : sequence or None
+        Whose brain each volume is; everybody is another person by default.
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class CopyDetector:
         voxel_mm: tuple[float, float, float],
         sideways: int = 0,
         progress: Progress | None = None,
+        person: Sequence[object] | None = None,
     ) -> None:
         self.structure = FineStructure(template, voxel_mm)
         total, straight, mirrored = length_hint(volumes), [], []
@@ -175,6 +178,8 @@ class CopyDetector:
         if len(straight) < 3:
             raise StyleGAN3DError("A search for copies needs three or more training brains.")
         self.people = np.stack([straight, mirrored])  # [2, subjects, voxels]
+        names = range(len(straight)) if person is None else person
+        self.same = np.array([[one == other for other in names] for one in names])
 
     def closeness(self, brains: Iterable[np.ndarray]) -> Closeness:
         """Closeness of brains, each (X, Y, Z), uint8 or float."""
@@ -183,12 +188,10 @@ class CopyDetector:
         return Closeness.of(np.stack(found))
 
     def among_training(self) -> Closeness:
-        """Closeness of each training subject to the others."""
+        """Closeness of each training brain to those of other people."""
         straight = self.people[0]
         correlations = np.stack([straight @ kind.T for kind in self.people], axis=1)
-        own = np.arange(len(straight))
-        correlations[own, :, own] = -1.0
-        return Closeness.of(correlations)
+        return Closeness.of(np.where(self.same[:, None], -1.0, correlations))
 
 
 def alarm_threshold(strangers: np.ndarray, n: int, rate: float = FALSE_ALARMS) -> float:

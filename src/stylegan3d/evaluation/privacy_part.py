@@ -75,6 +75,7 @@ def copy_detector(material: Material) -> CopyDetector:
         material.pack.space.voxel_size,
         material.sideways,
         material.progress("Fine structure of training subjects"),
+        [material.pack.table[row]["person"] for row in material.training],
     )
 
 
@@ -93,7 +94,7 @@ def compare_copies(
         0.05, 0.5, 0.95 and 1 of the ratio for synthetic brains and unrelated subjects;
         "n_strangers": number of the latter. "planted": disguised copies of training subjects ("n")
         and those detected ("found"; both also "by_disguise"). "alike": pairs of subjects below the
-        threshold, possibly one subject scanned twice. "nearest": the ten brains with the least
+        threshold, possibly one person under two names. "nearest": the ten brains with the least
         ratios.
     """
     held_out = detector.closeness(material.volumes(material.validation))
