@@ -73,7 +73,7 @@ class Relabelling(QObject):
         box.toolChanged.connect(self._on_tool)
         box.visibleChanged.connect(self._on_view)
         box.resized.connect(self._resize)
-        box.fitRequested.connect(self._fit)
+        box.fitRequested.connect(self._generate)
         box.lookChanged.connect(self._look)
         box.undoRequested.connect(self._undo)
         box.saveRequested.connect(self._save)
@@ -186,6 +186,8 @@ class Relabelling(QObject):
         self._show_size()
         if self.box.live.isChecked():
             self._fit()
+        elif self._asked is not None and self._asked.resizes:
+            self._asked = None
 
     def _remember(self, labels: np.ndarray) -> None:
         self._steps = [*self._steps, labels][-MOST_STEPS:]
@@ -208,6 +210,12 @@ class Relabelling(QObject):
     def _tissue(self) -> int:
         return index_of(self.box.tissue)
 
+    def _generate(self) -> None:
+        """Generate the brain, unless the slider's, with its labels, is about to be there."""
+        slider = self._asked is not None and self._asked.resizes
+        if not (slider and self._work.busy):
+            self._fit()
+
     def _fit(self) -> None:
         labels = self.drawing.labels
         if self.base is not None and labels is not None:
@@ -218,14 +226,17 @@ class Relabelling(QObject):
         self._work.submit(wish)
 
     def _on_fitted(self, wish: Wish, fitted: Fitted) -> None:
-        if wish.base is not self.base or self._asked is None:
+        asked = self._asked
+        if wish.base is not self.base or asked is None:
             return
-        if wish.mm or wish.tissue:  # of the slider: the labels have moved, too
+        if wish.resizes:  # the labels have moved, too
+            if not (asked.resizes and asked.labels is wish.labels):
+                return  # undone, or painted on, before it was there
             self.fitted = fitted
             self._draw(fitted.labels)
             self.box.show_undo(True)
             self.changed.emit()
-        elif wish is self._asked:
+        elif wish is asked:
             self.fitted = fitted
         if self.box.look != "movement":
             self.box.show_look("after")

@@ -128,6 +128,11 @@ class Wish:
     tissue: int = 0
     mm: float = 0.0
 
+    @property
+    def resizes(self) -> bool:
+        """Whether it is of the slider, which changes labels; also back at 0 mm."""
+        return bool(self.mm or self.tissue)
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:

@@ -1,6 +1,7 @@
 """The Labels box: tissues of what is shown, edited, and the brain that fits them."""
 
 import json
+import threading
 from pathlib import Path
 
 import nibabel as nib
@@ -206,6 +207,55 @@ def test_strokes_wait_where_that_is_wanted(window, part):
     window.click("labels.fit")
     window.wait(lambda: is_shown(window, part))
     assert not np.array_equal(window.volume, before)
+
+
+@pytest.fixture
+def held(part, monkeypatch):
+    """Holds the brains back that are generated from labels, until it is set."""
+    released, function = threading.Event(), part._work._function
+
+    def late(wish):
+        assert released.wait(30)
+        return function(wish)
+
+    monkeypatch.setattr(part._work, "_function", late)
+    yield released
+    released.set()
+
+
+@pytest.mark.parametrize("after", ["undo", "stroke", "stroke that waits"])
+def test_what_follows_the_slider_is_not_undone_by_its_late_result(window, part, held, after):
+    few, shape = count(window), window.volume.shape
+    window.find("labels.live").setChecked(after != "stroke that waits")
+    window.set("labels.resize", 4)
+    window.set("labels.resize", 8)
+    if after == "undo":
+        window.find("labels.undo").setEnabled(True)  # as after an earlier step
+        window.click("labels.undo")
+        expected = few
+    else:
+        stroke(window, tuple(n // 4 for n in shape))
+        expected = count(window)
+        assert expected > few
+    held.set()
+    window.wait(lambda: not part._work.busy)
+    QTest.qWait(20)
+    assert window.find("labels.resize").value() == 0
+    assert count(window) == expected
+    assert (part.edited is None) == (after == "undo"), "what is saved"
+    waits = after == "stroke that waits"
+    assert (int((part.fitted.labels == VENTRICLE).sum()) == expected) != waits
+    window.find("labels.live").setChecked(True)
+
+
+def test_generating_waits_for_the_slider(window, part, held):
+    few = count(window)
+    window.set("labels.resize", 8)
+    window.click("labels.fit")
+    held.set()
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) > few
+    assert np.array_equal(part.fitted.labels, window.viewer.layers[NAME].data)
 
 
 def test_another_brain_takes_the_labels_off_the_screen_but_keeps_them(window, part):
