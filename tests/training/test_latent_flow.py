@@ -14,7 +14,8 @@ from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model.loading import load
-from stylegan3d.networks.flow import within
+from stylegan3d.networks.finish import BandCurves
+from stylegan3d.networks.flow import FLOOR, within
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.outputs.projections import save_projection
 from stylegan3d.projection import project
@@ -25,6 +26,7 @@ from stylegan3d.recipe.recipe import Mix, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import AlignedScan, Scan
 from stylegan3d.scans.native import geometry_of
+from stylegan3d.training import flow_export
 from stylegan3d.training.diffusion import train_diffusion
 from stylegan3d.training.diffusion_export import export_diffusion
 from stylegan3d.training.flow import flow_of, start_of, train_flow
@@ -106,6 +108,28 @@ def test_noise_draws_the_texture_and_none_leaves_the_decoders_brain(run, model, 
     assert model.can("noise")
     assert not stage.can("noise")
     assert not model.has_layer_noise
+
+
+def test_an_export_leaves_the_run_as_it_is_and_takes_its_flow_to_the_cpu(
+    pairs, stage, even_pack, tmp_path, monkeypatch
+):
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = train_flow(pairs, tmp_path / "flow", FlowSettings(steps=1, **SMALL), device=device)
+    before = {name: value.clone() for name, value in run.average.state_dict().items()}
+    outlined = []
+
+    def outline(generator, flow, steps, pack):
+        outlined.append(flow)
+        return BandCurves(FLOOR)
+
+    monkeypatch.setattr(flow_export, "outline_latent_flow", outline)
+    export_with_flow(run, stage.folder, even_pack, tmp_path / "model", steps=1)
+    (flow,) = outlined
+    assert {value.device.type for value in flow.state_dict().values()} == {"cpu"}
+    assert float(flow.noise_strength) == pytest.approx(run.settings.noise)
+    for name, value in run.average.state_dict().items():
+        assert value.device.type == device.type
+        assert torch.equal(value, before[name]), name
 
 
 def test_the_folder_holds_no_noise_and_says_what_was_learned(model, tmp_path):

@@ -77,9 +77,10 @@ def export_with_flow(
     settings = run.recipe.settings
     if steps is None:
         steps = STRAIGHT_FLOW_STEPS if settings.straight else FLOW_STEPS
-    flow = run.average
+    # Beside the generator, and without changing the run.
+    flow = copy.deepcopy(run.average).cpu()
     flow.noise_strength.fill_(settings.noise)
-    state = {k: v.cpu() for k, v in flow.state_dict().items()}
+    state = flow.state_dict()
     plan: dict[str, Any]
     sizes: dict[str, Tensor] = {}
     if isinstance(generator.synthesis, LatentSynthesis):
