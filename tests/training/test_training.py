@@ -510,6 +510,25 @@ def test_of_a_damaged_checkpoint_the_one_before_is_taken(pack, tmp_path, damage)
     assert TrainState.load(tmp_path / "run", state.device).note == ""
 
 
+def test_optimisers_of_a_resumed_run_are_as_set_now():
+    device = torch.device("cpu")
+    state = TrainState(short(), device)
+    changes = {
+        "generator_lr": 3e-4,
+        "encoder_lr": 2e-4,
+        "generator_beta1": 0.25,
+        "discriminator_lr": 1e-4,
+    }
+    resumed = TrainState.from_data(state.data(), device, **changes)
+    expected = TrainState(short(**changes), device)
+    for name, keys in (("maker", ("base_lr", "betas")), ("judge", ("lr", "betas"))):
+        found, wanted = (
+            [[group[key] for key in keys] for group in getattr(s, name).param_groups]
+            for s in (resumed, expected)
+        )
+        assert found == wanted
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_settings_survive_json(name):
     config = PRESETS[name]()

@@ -178,10 +178,11 @@ class TrainState:
             state.averages[name].load_state_dict(data["averages"][name])
         state._silence()
         state.discriminator.load_state_dict(data["discriminator"])
-        rates = [group["base_lr"] for group in state.maker.param_groups]
+        kept = ("base_lr", "betas")  # as set now, not as they were when the run was saved
+        options = [{key: group[key] for key in kept} for group in state.maker.param_groups]
         state.maker.load_state_dict(data["maker"])
-        for group, rate in zip(state.maker.param_groups, rates, strict=True):
-            group["base_lr"] = rate  # as set now, not as it was when the run was saved
+        for group, option in zip(state.maker.param_groups, options, strict=True):
+            group.update(option)
         state.judge.load_state_dict(data["judge"])
         for group in state.judge.param_groups:
             group["lr"] = state.config.discriminator_lr
