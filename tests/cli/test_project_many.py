@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from tolerances import FLOAT32, SFORM_MM
 
 from stylegan3d.model.loading import load
+from stylegan3d.outputs.dicom import Reference, Saved, series_of
 from stylegan3d.storage.places import TEMPLATE
 
 CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view
@@ -89,6 +90,16 @@ def test_a_bids_tree_is_projected_and_resumed(run, brain_model, tmp_path):
     assert "--overwrite" in other.err
 
 
+def assert_in_the_frame_of(image, path):
+    """As DICOM, a volume lies in the frame of reference and in the plane of its scan."""
+    scan = Saved("scan", image.get_fdata(), image.affine, {"SyntheticImage": False})
+    reference = Reference(series_of(scan, plane="coronal"))
+    made = series_of(Saved.read(path), reference)
+    frame = reference.header.FrameOfReferenceUID
+    assert {slice_.FrameOfReferenceUID for slice_ in made} == {frame}
+    assert Reference(made).plane == "coronal"
+
+
 def test_a_mask_is_filled_in_and_nothing_else_is_touched(run, brain_model, tmp_path):
     scan = write_scan(tmp_path / "sub-01_T1w.nii.gz")
     image = nib.load(scan)
@@ -101,6 +112,7 @@ def test_a_mask_is_filled_in_and_nothing_else_is_touched(run, brain_model, tmp_p
     words = [*WORDS, "--mask", lesion, "--model", brain_model, "--out", out]
     result = run("project", scan, *words)
     assert result.status == 0, result.err
+    assert_in_the_frame_of(image, out / "sub-01_desc-filled_T1w.nii.gz")
     filled = nib.load(out / "sub-01_desc-filled_T1w.nii.gz")
     np.testing.assert_allclose(filled.affine, image.affine, atol=SFORM_MM)
     data = filled.get_fdata()
@@ -208,6 +220,7 @@ def test_thick_slices_become_thin_ones_in_the_scans_space(run, brain_model, tmp_
     result = run("project", scan, *WORDS, *words)
     assert result.status == 0, result.err
     thick, thin = nib.load(scan), nib.load(out / "sub-01_desc-restored_T1w.nii.gz")
+    assert_in_the_frame_of(thick, out / "sub-01_desc-restored_T1w.nii.gz")
     assert thick.shape[2] == 17
     assert thin.shape == (*thick.shape[:2], 34)
     seen = thin.get_fdata().reshape(*thick.shape, 2).mean(axis=-1)

@@ -214,9 +214,10 @@ def test_a_scan_is_not_called_synthetic():
     assert "ContributingEquipmentSequence" not in image
 
 
-def test_it_joins_the_patients_study(tmp_path):
+@pytest.mark.parametrize("where", ["the scan's own grid", "the scan's own space"])
+def test_it_joins_the_patients_study(tmp_path, where):
     reference = Reference.read(hospital(tmp_path / "scan"))
-    brain(tmp_path / "sub-01_desc-edited_T1w.nii.gz", OBLIQUE, native=True)
+    brain(tmp_path / "sub-01_desc-edited_T1w.nii.gz", OBLIQUE, SpatialReference=where)
     saved = Saved.read(tmp_path / "sub-01_desc-edited_T1w.nii.gz")
     images = series_of(saved, reference, when=WHEN)
     first = reference.headers[0]
@@ -298,6 +299,15 @@ def test_labels_of_a_saved_volume_go_out_with_it(tmp_path):
     (tmp_path / "seed-0003_T1w.nii.gz").unlink()
     with pytest.raises(OutputError, match="not beside it"):
         dicom_files([tmp_path / "dseg.nii.gz"], tmp_path / "out", when=WHEN)
+
+
+def test_a_brain_that_names_its_labels_is_an_image(tmp_path):
+    """As the window saves a scan with edited labels: its sidecar names the label map."""
+    path = tmp_path / "sub-01_desc-edited_T1w.nii.gz"
+    brain(path, OBLIQUE, native=True, Labels="sub-01_desc-edited_dseg.nii.gz")
+    for reference in (Reference.read(hospital(tmp_path / "scan")), None):
+        files = dicom_files([path], tmp_path / "out", reference, when=WHEN)
+        assert {file.name[:2] for file in files} == {"MR", "SR"}
 
 
 def test_labels_of_another_scan_are_refused(tmp_path):

@@ -24,6 +24,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from stylegan3d.errors import OutputError, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.outputs.pictures import json_path
+from stylegan3d.outputs.results import OWN_GRID, OWN_SPACE
 from stylegan3d.scans.checks import READ_ERRORS, check_content
 from stylegan3d.scans.opening import open_image
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
@@ -398,9 +399,8 @@ class Common:
     @property
     def native(self) -> bool:
         """Whether the volume lies in the space of the reference."""
-        return self.reference is not None and (
-            self.saved.text.get("SpatialReference") == "the scan's own grid"
-        )
+        where = self.saved.text.get("SpatialReference")
+        return self.reference is not None and where in (OWN_GRID, OWN_SPACE)
 
     @property
     def frame(self) -> str:

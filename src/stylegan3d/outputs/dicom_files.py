@@ -80,7 +80,7 @@ def dicom_files(
         else:
             saved = Saved.read(path, contents)
             stem = saved.stem
-            if "Labels" in saved.text:
+            if isinstance(saved.text.get("Labels"), Mapping):
                 objects = _labels(path, saved, reference, when)
             else:
                 objects = series_of(

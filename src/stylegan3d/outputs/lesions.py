@@ -12,6 +12,7 @@ import numpy as np
 from stylegan3d.errors import ScanError
 from stylegan3d.measures.clusters import find
 from stylegan3d.measures.lesions import suspect_lesions
+from stylegan3d.outputs.results import OWN_GRID
 from stylegan3d.progress import ShareProgress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.intensity import contrast_agreement, to_unit
@@ -127,7 +128,7 @@ def lesion_files(
         "Description": f"Possible lesions of {scan.path.name}. {NOTICE}",
         "Labels": {"0": "Background", "1": "Lesion"},
         "Sources": [source_uri(path.parent, scan.path)],
-        "SpatialReference": "the scan's own grid",
+        "SpatialReference": OWN_GRID,
         "SourceSHA256": scan.sha256,
         **made_by(network),
         "Network": {"Name": network.name, "SHA256": network.hash},

@@ -11,7 +11,12 @@ import numpy as np
 
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.outputs.restored import restored_files, restored_names
-from stylegan3d.outputs.results import provenance, rendered_files, write_dataset_description
+from stylegan3d.outputs.results import (
+    OWN_GRID,
+    provenance,
+    rendered_files,
+    write_dataset_description,
+)
 from stylegan3d.projection.pipeline import Projected, tissues_of
 from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.recipe.recipe import Recipe, Source
@@ -247,7 +252,7 @@ def _residual_files(
             "minus reconstruction, at the resolution of the model."
         ),
         **_made_of(path, generator, aligned),
-        "SpatialReference": "the scan's own grid",
+        "SpatialReference": OWN_GRID,
         "Units": "arbitrary",
         "Intensity": "units of the scan; above 0 where the scan is brighter",
         "SkullStripped": True,
@@ -267,7 +272,7 @@ def _z_files(
             "subjects. Not judged in the ventricles and within 4 mm of the border: 0 there."
         ),
         **_made_of(path, generator, aligned),
-        "SpatialReference": "the scan's own grid",
+        "SpatialReference": OWN_GRID,
         "Units": "standard deviations",
         "Intensity": "above 0 where the scan is brighter than expected",
         "SkullStripped": True,
@@ -290,7 +295,7 @@ def _uncertainty_files(
         **_made_of(path, generator, aligned),
         "Restarts": len(found.latents),
         "NoiseDraws": found.noise_draws,
-        "SpatialReference": "the scan's own grid",
+        "SpatialReference": OWN_GRID,
         "Units": "arbitrary",
         "Intensity": "units of the scan",
         "SkullStripped": True,

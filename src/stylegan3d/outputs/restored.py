@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.outputs.results import provenance
+from stylegan3d.outputs.results import OWN_SPACE, provenance
 from stylegan3d.projection.operators import Identity, KSpace, Mask, Masked, Operator, ThickSlices
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.description import describe_recipe
@@ -104,7 +104,7 @@ def restored_files(
     native = {
         **about,
         "Description": what,
-        "SpatialReference": "the scan's own space",
+        "SpatialReference": OWN_SPACE,
         "SkullStripped": brain_alone
         or extracted_mask(aligned.scan.data, aligned.scan.space) is not None,
     }

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Rendered
 
+#: Where a volume lies that is in the space of its scan: on the scan's voxels, or on others.
+OWN_GRID, OWN_SPACE = "the scan's own grid", "the scan's own space"
+
 
 def volume_name(recipe: Recipe, *, native: bool = False, scan: str | Path | None = None) -> str:
     """File name of a recipe's volume, such as seed-0042_desc-synthetic_T1w.nii.gz.
@@ -171,7 +174,7 @@ def sidecar(
         # The model is given below, wherever the recipe came from.
         "Recipe": recipe.replace(model=None).to_dict(),
         "Model": {**model_of(generator, recipe), **_frame(generator)},
-        "SpatialReference": "the scan's own grid" if native else "the model's grid",
+        "SpatialReference": OWN_GRID if native else "the model's grid",
         "Units": "arbitrary",
         "Intensity": "units of the scan" if native else intensity,
         **about,
