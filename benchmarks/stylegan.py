@@ -28,6 +28,7 @@ from ablations import People, halved, random_brains
 
 from stylegan3d.dataset.pack import Pack, load_pack
 from stylegan3d.evaluation.cube_classifier import classify_cubes
+from stylegan3d.evaluation.material import volumes_id
 from stylegan3d.evaluation.store import Store
 from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
@@ -35,9 +36,17 @@ from stylegan3d.metrics.diversity import pair_ms_ssim
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
+from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.training.state import TrainState
 
 PAIRS = 200
+
+
+def shape_key(name: str, model: str, pack: Pack, count: int) -> tuple[object, ...]:
+    """What the tissue shapes of `count` volumes depend on: of a split, or of the model's brains."""
+    rows = [] if name == "model" else pack.indices(name).tolist()
+    network = bundled_segmenter().hash
+    return (name, model, volumes_id(pack), rows, count, network, list(TISSUE_SHAPE))
 
 
 class Judge:
@@ -62,7 +71,7 @@ class Judge:
         self.model = np.rint(self.model.mean(axis=(2, 4, 6))).astype(np.uint8)
 
         def shapes(name: str, volumes: Sequence[np.ndarray]) -> np.ndarray:
-            key = (name, generator.hash, len(volumes), list(TISSUE_SHAPE))
+            key = shape_key(name, generator.hash, pack, len(volumes))
             return store.array("shape", key, lambda: tissue_shapes(volumes, pack.space))
 
         self.training, self.held_out = (

@@ -73,7 +73,7 @@ def evaluate(
 def evaluate_material(material: Material) -> dict[str, Any]:
     """`evaluate` for an open `Material`."""
     chosen = material.settings
-    key = (material.subject.hash, volumes_id(material.pack), _kept_settings(chosen), measures_id())
+    key = (material.subject.hash, volumes_id(material.pack), _kept_settings(chosen))
     result = _head(material)
     for metric in table.METRICS:
         part = metric.key

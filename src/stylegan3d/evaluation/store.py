@@ -1,7 +1,7 @@
 """Intermediate results of an evaluation on disk, from which a stopped one resumes.
 
-Each piece is an atomically written file, named by a hash of everything it depends on, so stale
-results are never used.
+Each piece is an atomically written file, named by a hash of everything it depends on, the code of
+the measures included, so stale results are never used.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import numpy as np
 from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
 from stylegan3d.storage.jsontext import read_json, to_json, to_plain
 from stylegan3d.storage.volumes import atomic_write_bytes
+
+# Rooms on whose code the figures depend: tissue volumes and shapes are those of labelled brains.
+MEASURING = ("evaluation", "measures", "metrics", "segmentation")
 
 
 class Store:
@@ -62,8 +65,8 @@ class Store:
 
 
 def digest_of(key: object) -> str:
-    """Sixteen hexadecimal digits from an object's `repr`."""
-    return hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    """Sixteen hexadecimal digits from an object's `repr` and from `measures_id`."""
+    return hashlib.sha256(repr((measures_id(), key)).encode()).hexdigest()[:16]
 
 
 @cache
@@ -71,7 +74,7 @@ def measures_id() -> str:
     """Hash of the source code of all measures, so that results of other versions are not reused."""
     content = hashlib.sha256()
     engine = Path(__file__).parents[1]
-    for room in ("evaluation", "measures", "metrics"):
+    for room in MEASURING:
         for file in sorted((engine / room).glob("*.py")):
             content.update(file.read_bytes())
     return content.hexdigest()[:16]

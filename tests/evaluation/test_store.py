@@ -1,0 +1,90 @@
+"""Stored results are used again only for the same data and the same code of the measures."""
+
+import shutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blobs import Stored
+
+from stylegan3d.dataset.pack import Pack
+from stylegan3d.evaluation import material as module
+from stylegan3d.evaluation import store
+from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.settings import EvaluationSettings
+from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
+from stylegan3d.metrics import features
+from stylegan3d.segmentation.classes import MEASURES
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.mark.parametrize("room", ["evaluation", "measures", "metrics", "segmentation"])
+def test_a_change_of_any_measure_changes_the_id(
+    room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Path(store.__file__).parents[1]
+    for name in ("evaluation", "measures", "metrics", "segmentation"):
+        shutil.copytree(engine / name, tmp_path / name)
+    monkeypatch.setattr(store, "__file__", str(tmp_path / "evaluation" / "store.py"))
+    before = store.measures_id.__wrapped__()
+    assert before == store.measures_id()
+    with next((tmp_path / room).glob("*s.py")).open("a") as file:
+        file.write("# another formula\n")
+    assert store.measures_id.__wrapped__() != before
+
+
+@pytest.mark.parametrize("kind", ["features", "tissues", "shapes"])
+@pytest.mark.parametrize("whose", ["real", "synthetic"])
+def test_measures_of_other_code_are_made_again(
+    whose: str,
+    kind: str,
+    pack: Pack,
+    blobs: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = EvaluationSettings(samples=4, cache=tmp_path / "cache")
+    figure = 1.0
+
+    def measured(*_: Any, **__: Any) -> Any:
+        count = len(pack.table) if whose == "real" else 4
+        if kind == "tissues":
+            return [dict.fromkeys((*MEASURES, "confidence"), figure)] * count
+        return np.full((count, len(TISSUE_SHAPE)), figure)
+
+    monkeypatch.setattr(features, "describe", measured)
+    monkeypatch.setattr(module, "tissue_shapes", measured)
+    monkeypatch.setattr(module, "measure", measured)
+
+    def found() -> Any:
+        subject = Stored(blobs, pack.space)
+        work = store.Store(tmp_path / "work")
+        material = Material(subject, pack, settings, lambda *_: None, work)
+        rows = getattr(material, f"{whose}_{kind}")
+        return rows[0]["confidence"] if kind == "tissues" else rows[0, 0]
+
+    assert found() == 1
+    figure = 2.0
+    assert found() == 1
+    monkeypatch.setattr(store, "measures_id", lambda: "of another formula")
+    assert found() == 2
+
+
+def test_shapes_of_a_benchmark_are_those_of_its_people(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    stylegan = import_module("stylegan")
+    keys = [stylegan.shape_key("train", "model", pack, 16)]
+    pack.info["id"] = "other people"
+    keys.append(stylegan.shape_key("train", "model", pack, 16))
+    pack.table[0]["split"], pack.table[-1]["split"] = "validation", "train"
+    keys.append(stylegan.shape_key("train", "model", pack, 16))
+    segmenter = type("Segmenter", (), {"hash": "another network"})
+    monkeypatch.setattr(stylegan, "bundled_segmenter", lambda: segmenter)
+    keys.append(stylegan.shape_key("train", "model", pack, 16))
+    assert len({repr(key) for key in keys}) == len(keys)
+    assert keys[0] != stylegan.shape_key("validation", "model", pack, 16)
