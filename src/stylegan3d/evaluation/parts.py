@@ -88,9 +88,12 @@ def _bmmd2(material: Material) -> dict[str, Any]:
     people = Moments.of(volumes)
     found = {"bmmd2": _bmmd2_beside(material, made, volumes, people, real_bmmd2(people))}
     if len(material.validation) >= FEWEST_LEFT_OUT:
-        target, known = Moments.of(held_out), Moments.of(material.volumes(material.training))
+        training = material.volumes(material.training)
+        target, known = Moments.of(held_out), Moments.of(training)
         baseline = expected_bmmd2(known, target)
+        beside = bmmd2_intervals(training, held_out, known, target)["synthetic_interval"]
         found["bmmd2_validation"] = _bmmd2_beside(material, made, held_out, target, baseline)
+        found["bmmd2_validation"]["real_interval"] = beside
     return found
 
 
