@@ -16,7 +16,7 @@ from stylegan3d.networks.cascade import CascadeFlow
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
-from stylegan3d.training.cascade import CascadeRecipe, finish, train_cascade
+from stylegan3d.training.cascade import LEARNED, CascadeRecipe, finish, train_cascade
 from stylegan3d.training.cascade_data import BEND, SEEN_NOISE, Bend, Finest, Layouts, People, person
 from stylegan3d.training.cascade_export import export_with_cascade
 from stylegan3d.training.config import EncoderConfig, tiny
@@ -183,6 +183,21 @@ def test_runs_of_any_batch_are_measured_on_the_same_examples(people, tmp_path, s
     assert torch.equal(torch.cat(seen[0]), torch.cat(seen[1]))
 
 
+@pytest.mark.parametrize("scale", ["layout", "fine"])
+def test_without_held_out_people_those_learned_from_are_measured(people, tmp_path, scale):
+    settings = CascadeSettings(scale=scale, steps=1, batch=4, **SMALL)
+    recipe = CascadeRecipe(settings, people.generator.hash)
+    data = recipe.prepare(people, tmp_path, None)
+    run = Run(recipe, torch.device("cpu"))
+    run.start(data)
+    whole = run.measure(data)
+    held_out = {name for name in whole if not name.endswith(LEARNED)}
+    assert held_out == {"error at 0.25", "error at 0.5", "error at 0.75"}
+    data.training[:] = True
+    everybody = run.measure(data)
+    assert everybody.keys() == whole.keys() - held_out
+
+
 def test_the_rate_falls_without_an_end_in_sight():
     settings = CascadeSettings(full_rate=100, warm_up=10, learning_rate=1.0)
     assert settings.rate(0) == pytest.approx(0.1)
@@ -248,7 +263,10 @@ def test_the_command_trains_and_goes_on(people, tmp_path, capsys):
     words += ["--out", str(tmp_path / "run")]
     new = ["--channels", "8", "8", "8", "--batch", "2", "--steps", "2", "--scale", "layout"]
     assert status([*words, *new]) == 0
-    assert "2 steps of training" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "2 steps of training" in told
+    for whose in ("held-out", "training"):
+        assert f"{whose} subjects, error at 0.25: " in told
     assert load_run(CascadeRecipe, tmp_path / "run", torch.device("cpu")).steps == 2
     assert status([*words, "--resume"]) == 0
     assert status([*words, "--resume", "--batch", "3"]) == 2

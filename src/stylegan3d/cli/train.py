@@ -341,7 +341,7 @@ def cascade(
     """
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.model.loading import load
-    from stylegan3d.training.cascade import CascadeRecipe, finish, train_cascade
+    from stylegan3d.training.cascade import LEARNED, CascadeRecipe, finish, train_cascade
     from stylegan3d.training.cascade_data import People
     from stylegan3d.training.cascade_export import export_with_cascade
     from stylegan3d.training.run import load_run
@@ -361,7 +361,11 @@ def cascade(
         run = train_cascade(people, out, settings, **how)
 
     def lines(figures: dict[str, float]) -> list[str]:
-        return [f"  held-out subjects, {name}: {value:.3f}" for name, value in figures.items()]
+        return [
+            f"  {'training' if name.endswith(LEARNED) else 'held-out'} subjects, "
+            f"{name.removesuffix(LEARNED)}: {value:.3f}"
+            for name, value in figures.items()
+        ]
 
     def write() -> None:
         assert layout is not None

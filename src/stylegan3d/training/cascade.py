@@ -24,6 +24,8 @@ from stylegan3d.training.run import How, Recipe, Run, device_of, load_run, train
 DRAWN: dict[str, int] = {"layout": Layouts.drawn, "fine": Finest.drawn}
 # Times at which the error is measured, and examples measured there.
 TIMES, MEASURED = (0.25, 0.5, 0.75), 24
+# End of the name of an error on people that were learned from.
+LEARNED = ", learned"
 
 
 class CascadeRecipe(Recipe[CascadeFlow, Examples]):
@@ -74,10 +76,13 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
         return loss, {"loss": loss}
 
     def measure(self, average: CascadeFlow, data: Examples, *, last: bool) -> dict[str, float]:
-        """Error of the averaged network by time, on people set aside and on those learned from."""
+        """Error of the averaged network by time, on people set aside and on those learned from.
+
+        Names of the second end with `LEARNED`; the first are missing if nobody is set aside.
+        """
         found = {}
         size = self.settings.batch
-        for training in (False, True):
+        for training in (True,) if data.training.all() else (False, True):
             # The same examples in every run: runs are compared by these figures.
             examples = data.draw(np.random.default_rng(0), MEASURED, training=training)
             for when in TIMES:
@@ -86,9 +91,7 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
                     batch = _some(examples, slice(first, first + size))
                     count = len(batch[0])
                     losses += [float(self._loss(average, batch, np.full(count, when), rng))] * count
-                found[f"error at {when:g}" + (", learned" if training else "")] = float(
-                    np.mean(losses)
-                )
+                found[f"error at {when:g}" + (LEARNED if training else "")] = float(np.mean(losses))
         return found
 
     def _loss(

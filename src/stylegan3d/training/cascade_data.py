@@ -60,10 +60,13 @@ class Examples(Protocol):
         How many of the eight bands are drawn.
     spread : Tensor, [1, drawn, 1, 1, 1]
         Their deviation beyond what is seen.
+    training : ndarray of bool
+        Which brains are learned from; the others are held out.
     """
 
     drawn: int
     spread: Tensor
+    training: np.ndarray
 
     def draw(
         self, rng: np.random.Generator, count: int, *, training: bool
