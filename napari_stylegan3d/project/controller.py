@@ -65,8 +65,10 @@ class Projecting(QObject):
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(lambda: self._tidying.start(give_memory_back))
         self._estimated: Loaded | None = None
-        #: Scans and label maps queued for reading.
-        self._to_open: list[Choice] = []
+        #: Scans and label maps queued for reading, each with the key of the case that a label map
+        #: is for; empty for none. The last is that of the one being read.
+        self._to_open: list[tuple[Choice, str]] = []
+        self._opening_for = ""
         #: Case of the running job; another case may be shown meanwhile.
         self._at_work: Case | None = None
         #: View that was shown when the running job began.
@@ -121,7 +123,7 @@ class Projecting(QObject):
         self.session.caseChanged.connect(self._on_case)
         rendering.failed.connect(self._on_no_picture)
         panel.cancelRequested.connect(self._cancel)
-        self.opening.finished.connect(self.take_opened)
+        self.opening.finished.connect(lambda opened: self.take_opened(opened, self._opening_for))
         self.opening.failed.connect(self._on_unread)
         self.opening.runningChanged.connect(self._read_next, Qt.ConnectionType.QueuedConnection)
         self.job.progressed.connect(panel.show_progress)
@@ -138,12 +140,13 @@ class Projecting(QObject):
             busy = _("A scan is being projected. Wait or cancel, then open another one.")
             self.failed.emit(ScanError(busy), _("opening the scan"))
             return
-        self._to_open.append(choice)
+        case = self.session.case
+        self._to_open.append((choice, "" if case is None else case.key))
         self._read_next()
 
     def _read_next(self) -> None:
         if self._to_open and not self.opening.running:
-            choice = self._to_open.pop(0)
+            choice, self._opening_for = self._to_open.pop(0)
             self.session.expect(Case(choice.path.name, choice))
             self.opening.start(open_scan, choice)
 
@@ -232,16 +235,42 @@ class Projecting(QObject):
         same = case is before or (case and before and case.key == before.key)
         if same and self.session.placed is not None:
             self._painted = case
+            if self.painting.layer is None:
+                self._bring_region()
             return
-        region, placed = self.painting.region(), self.session.placed
-        if before is not None and before.aligned is not None and region is not None:
-            self._regions[before.key] = region, before.aligned.space
+        if before is not None and before.aligned is not None and self.painting.layer is not None:
+            region = self.painting.region()
+            if region is None:
+                self._regions.pop(before.key, None)
+            else:
+                self._regions[before.key] = region, before.aligned.space
         self._painted = case
         self.painting.forget()
         self.panel.paint.uncheck()
+        self._bring_region()
+
+    def _bring_region(self) -> None:
+        """Show the painted region of the current case, if it is on the grid of its scan."""
+        case, placed = self.session.case, self.session.placed
         kept = None if case is None else self._regions.get(case.key)
         if kept is not None and placed is not None and placed.space.same_as(kept[1]):
             self.painting.restore(*kept)
+
+    def region_of(self, case: Case) -> Region | None:
+        """The region painted on a case; None if there is none, or it is on another grid."""
+        grid = self.session.generator if case.aligned is None else case.aligned
+        painted, found = self._painted, self._regions.get(case.key)
+        if painted is not None and painted.key == case.key and self.painting.layer is not None:
+            region, placed = self.painting.region(), painted.aligned
+            found = None if region is None or placed is None else (region, placed.space)
+        if found is None or grid is None or not grid.space.same_as(found[1]):
+            return None
+        return found[0]
+
+    def restore_region(self, key: str, region: Region, space: Space) -> None:
+        """Give the case with this key its painted region back, on the model's grid."""
+        self._regions[key] = region, space
+        self._on_case()
 
     def _paint(self, on: bool) -> None:
         """Start or stop painting on the aligned scan."""
@@ -309,18 +338,23 @@ class Projecting(QObject):
         if self.session.shown.what == "search":
             self.session.look(self._before.what)
 
-    def take_opened(self, opened: Case | Several | LabelMap) -> None:
-        """Handle a scan or label map that was read, or ask which scan to read."""
+    def take_opened(self, opened: Case | Several | LabelMap, key: str) -> None:
+        """Handle a scan or label map that was read, or ask which scan to read.
+
+        A label map belongs to the case with this key; empty for none.
+        """
         self.wentWell.emit()
         if isinstance(opened, Case):
             before = self.session.case
             self.session.open_case(opened)
+            # Label maps that were asked for after this scan belong to it.
+            self._to_open = [(choice, opened.key) for choice, _key in self._to_open]
             self.second.opened(before)
             self._estimate()
             return
         self.session.expect(None)
         if isinstance(opened, LabelMap):
-            self.labels.add(opened)
+            self.labels.add(opened, key or None)
         else:
             self.panel.scan.chooser.ask(opened.question, opened.entries)
 

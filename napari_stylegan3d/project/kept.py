@@ -203,18 +203,16 @@ class KeptScans(QObject):
                 one = one or KeptScan.of(case, session.all_projected)
                 if one is None:
                     return None
+                labels = projecting.labels.paths_of(case.key)
+                one = dataclasses.replace(one, labels=tuple(dict.fromkeys((*one.labels, *labels))))
                 if case.scan is not None:
-                    one = dataclasses.replace(one, second=projecting.second.of(case))
+                    second, painted = projecting.second.of(case), projecting.region_of(case)
+                    one = dataclasses.replace(one, second=second, painted=painted)
                 places[at] = len(kept)
                 kept.append(one)
             return places[at]
 
-        now = place(session.case)
-        if now is not None and session.case is not None and session.case.scan is not None:
-            painted, labels = projecting.painting.region(), tuple(projecting.labels.paths)
-            kept[now] = dataclasses.replace(
-                kept[now], painted=painted, labels=labels, pose=session.case.pose
-            )
+        place(session.case)
         for case in session.all_projected:
             place(case)
         return kept, [place(entry.case) for entry in session.history.states]
@@ -271,7 +269,7 @@ class KeptScans(QObject):
             return
         if not isinstance(result.read, Case):  # the user must choose which scan
             self._arrived()
-            self.projecting.take_opened(result.read)
+            self.projecting.take_opened(result.read, result.key)
             return
         session, loaded = self.session, self.projecting.rendering.loaded
         there = loaded is not None and any(
@@ -282,14 +280,12 @@ class KeptScans(QObject):
                 session.swap(case, _filled_in(case, result, there))
         self._arrived()
         for labels in result.labels:
-            self.projecting.labels.add(labels)
-        now = session.case
+            self.projecting.labels.add(labels, result.key)
         if kept.second is not None:
             self.projecting.second.restore(result.key, kept.second)
-        if kept.painted is not None and now is not None and now.key == result.key:
-            session.caseChanged.emit()
-            if now.aligned is not None:
-                self.projecting.painting.restore(kept.painted, now.aligned.space)
+        mine = loaded is not None and kept.model in ("", loaded.generator.hash)
+        if kept.painted is not None and loaded is not None and mine:
+            self.projecting.restore_region(result.key, kept.painted, loaded.generator.space)
         session.projectedChanged.emit()
         session.caseChanged.emit()
         if result.key == self._first:

@@ -86,8 +86,8 @@ class LabelMaps(QObject):
     A layer that the user has painted on is not moved.
     """
 
-    added = Signal(object)
-    """Layer of a label map beside the current scan."""
+    added = Signal(object, str)
+    """(layer of a label map, key of its case): empty if no scan is open."""
     failed = Signal(object, str)
     """(exception, what was being done)"""
 
@@ -106,25 +106,26 @@ class LabelMaps(QObject):
         self._owners: weakref.WeakKeyDictionary[Labels, str] = weakref.WeakKeyDictionary()
         self._hidden: weakref.WeakSet[Labels] = weakref.WeakSet()
 
-    def add(self, labels: LabelMap) -> None:
-        """Show a label map, and a notification."""
+    def add(self, labels: LabelMap, key: str | None = None) -> None:
+        """Add a label map to the case with this key, by default the current one; notify.
+
+        It is hidden while another case is shown.
+        """
+        key = self._current if key is None else key
         point = self.viewer.dims.point
         layer = labels.layer()
         layer.events.labels_update.connect(self._on_edited)
         layer.events.paint.connect(self._on_edited)
         self.viewer.layers.append(layer)
-        if self.comparison.session.case is not None:
-            self._owners[layer] = self.comparison.session.case.key
+        if key:
+            self._owners[layer] = key
         if len(point) == self.viewer.dims.ndim:
             self.viewer.dims.point = point
-        report_done(
-            _("Label map {labels}; shown over the views and in the layer list.").format(
-                labels=labels.in_words
-            )
-        )
+        self._on_case()
+        self._report(labels, key)
         if self._rigid is not None:
             self._place()
-        self.added.emit(layer)
+        self.added.emit(layer, key)
 
     def shutdown(self) -> None:
         """Stop and disconnect; the layers stay."""
@@ -136,8 +137,27 @@ class LabelMaps(QObject):
     @property
     def paths(self) -> list[Path]:
         """Files of the label maps shown."""
-        maps = (layer.metadata[KEY] for layer in self._layers if self._is_of_case(layer))
+        return self.paths_of(self._current)
+
+    def paths_of(self, key: str) -> list[Path]:
+        """Files of the label maps of the case with this key.
+
+        Those that were opened without a scan count as the current case's.
+        """
+        layers = (layer for layer in self._layers if self._owner_of(layer) == key)
+        maps = (layer.metadata[KEY] for layer in layers)
         return [labels.path for labels in maps if labels.path is not None]
+
+    def _report(self, labels: LabelMap, key: str) -> None:
+        """Notify that a label map was added; not for a case that is no longer in the session."""
+        if key == self._current:
+            text = _("Label map {labels}; shown over the views and in the layer list.")
+            report_done(text.format(labels=labels.in_words))
+            return
+        names = [case.name for case in self.comparison.session.cases if case.key == key]
+        if names:
+            text = _("Label map {labels}; it belongs to {name} and is shown with that scan.")
+            report_done(text.format(labels=labels.in_words, name=names[-1]))
 
     @property
     def _layers(self) -> list[Labels]:
@@ -148,10 +168,19 @@ class LabelMaps(QObject):
         placed = self.comparison.placed
         return None if placed is None else placed[1].rigid
 
+    @property
+    def _current(self) -> str:
+        """Key of the current case; empty if there is none."""
+        case = self.comparison.session.case
+        return "" if case is None else case.key
+
+    def _owner_of(self, layer: Labels) -> str:
+        """Key of the case that a layer belongs to; if to none, of the current one."""
+        return self._owners.get(layer, self._current)
+
     def _is_of_case(self, layer: Labels) -> bool:
         """Whether a layer belongs to the current case, or to none."""
-        case, owner = self.comparison.session.case, self._owners.get(layer)
-        return owner is None or (case is not None and case.key == owner)
+        return self._owner_of(layer) == self._current
 
     def _on_case(self) -> None:
         """Hide other patients' labels."""

@@ -216,11 +216,10 @@ class Seconds(QObject):
         self._refresh()
         self.changed.emit()
 
-    def took_labels(self, layer: Labels) -> None:
-        """A map of labels was opened beside the current scan."""
-        case = self.session.case
-        if case is not None:
-            self._maps[case.key] = layer
+    def took_labels(self, layer: Labels, key: str) -> None:
+        """A map of labels was opened beside the scan of the case with this key."""
+        if key:
+            self._maps[key] = layer
             self._refresh()
 
     def opened(self, before: Case | None) -> None:
@@ -273,8 +272,7 @@ class Seconds(QObject):
             if here:
                 self.box.chooser.ask(result.question, result.entries)
         elif result.labels:
-            if here:
-                self.labels.add(LabelMap.of(result.image, result.name))
+            self.labels.add(LabelMap.of(result.image, result.name), key)
         else:
             self._beside[key] = dataclasses.replace(wanted, image=result, problem="")
         self._refresh()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import threading
+
+import nibabel as nib
 import numpy as np
 import pytest
 
 from napari_stylegan3d.history.models import ASIDE
+from napari_stylegan3d.project import kept as restoring
 from napari_stylegan3d.project.kept import KeptScan, _again
 from stylegan3d.errors import ScanError
 from stylegan3d.model.tiny import tiny_generator
@@ -154,6 +159,105 @@ def test_every_patient_of_a_session_comes_back(window, scan_file, second_file, t
         window.settle()
         told = f"{case.name}: model − scan\nDifference – not for diagnosis"
         assert window.captions == {told}
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Scans of a restored session are read only once this is set."""
+    event = threading.Event()
+
+    def wait(*args):
+        assert event.wait(60)
+        return _again(*args)
+
+    monkeypatch.setattr(restoring, "_again", wait)
+    yield event
+    event.set()
+
+
+def restore(window, folder, state):
+    """End the session, and restore this state of it."""
+    ended = SessionFolder(folder)
+    ended.write(state.stamped())
+    (ended.path / OWNER).unlink()
+    window.explorer.projecting.forget_model()
+    window.begin_anew()
+    window.session.change(seed(99))
+    window.settle()
+    [found] = [one for one in kept_sessions(folder) if one.folder == ended.path]
+    window.explorer.sessions.restore(found)
+
+
+def go_to_patient(window, name: str) -> None:
+    """Click a patient's scan in the history."""
+    entries = window.session.history.states
+    at = next(k for k, e in enumerate(entries) if e.case is not None and e.case.name == name)
+    window.find("history.list").picked.emit(at)
+    assert window.find("project.name").text() == name
+
+
+def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
+    window, sessions_folder, scan_file, second_file, held, tmp_path
+):
+    session, projecting = window.session, window.explorer.projecting
+    image, lesion = nib.load(scan_file), tmp_path / "lesion.nii.gz"
+    marked = np.zeros(image.shape, np.uint8)
+    marked[20:26, 30:36, 25:31] = 1
+    nib.Nifti1Image(marked, image.affine).to_filename(lesion)
+
+    def align(path) -> None:
+        window.explorer.open_scan(path)
+        name = path.name.split("_")[0]
+        window.wait(lambda: window.find("project.name").text() == name)
+        window.click("project.align")
+        window.wait(lambda: session.placed is not None)
+
+    align(second_file)
+    align(scan_file)
+    window.explorer.open_scan(lesion)
+    window.wait(lambda: projecting.labels.paths == [lesion])
+    window.click("project.fill")
+    layer = projecting.painting.layer
+    layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
+    painted = projecting.painting.region().data
+
+    def kept_of(name: str) -> KeptScan:
+        plain = json.loads(json.dumps(window.explorer.sessions.state().view["cases"]))
+        [one] = [one for one in map(KeptScan.from_plain, plain) if one.name == name]
+        return one
+
+    def assert_is_kept() -> None:
+        assert kept_of("sub-07").labels == (lesion,)
+        np.testing.assert_array_equal(kept_of("sub-07").painted.data, painted)
+        assert kept_of("sub-08").labels == ()
+        assert kept_of("sub-08").painted is None
+
+    assert_is_kept()
+    go_to_patient(window, "sub-08")
+    assert_is_kept()
+    go_to_patient(window, "sub-07")
+    state = window.explorer.sessions.state()
+    window.viewer.layers.remove("lesion")
+
+    restore(window, sessions_folder, state)
+    assert window.find("project.name").text() == "sub-07"
+    window.wait(lambda: window.explorer.sessions.scans.job.running)
+    assert_is_kept()
+    go_to_patient(window, "sub-08")
+    held.set()
+    window.wait(lambda: "lesion" in window.viewer.layers)
+    window.wait(lambda: session.placed is not None)
+    assert window.find("project.name").text() == "sub-08"
+    assert not window.viewer.layers["lesion"].visible
+    assert window.find("second.mask").isHidden(), "it is no lesion of this patient"
+    assert projecting.painting.region() is None
+    assert_is_kept()
+    go_to_patient(window, "sub-07")
+    assert window.viewer.layers["lesion"].visible
+    assert projecting.labels.paths == [lesion]
+    np.testing.assert_array_equal(projecting.painting.region().data, painted)
+    assert_is_kept()
+    window.viewer.layers.remove("lesion")
 
 
 def test_the_strip_tells_of_scans(window, scan_file):

@@ -19,6 +19,7 @@ from tolerances import FLOAT32, SUMS
 from stylegan3d import scans
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import preparation, read_scan
+from stylegan3d.session.case import Choice
 
 NAMES = ("sub-07", "sub-08", "sub-09")
 
@@ -319,12 +320,24 @@ def test_two_patients_whose_files_have_one_name_are_told_apart_without_their_fol
     assert_is_about(window, first)
 
 
-def test_labels_of_one_patient_are_not_seen_over_another(window, patients, tmp_path):
+@pytest.fixture
+def lesion(window, patients, tmp_path):
+    """A label map of the first patient, whose layer is removed afterwards."""
     image = nib.load(patients[0])
     data = np.zeros(image.shape, np.uint8)
     data[20:26, 30:36, 25:31] = 1
-    lesion = tmp_path / "lesion.nii.gz"
-    nib.Nifti1Image(data, image.affine).to_filename(lesion)
+    path = tmp_path / "lesion.nii.gz"
+    nib.Nifti1Image(data, image.affine).to_filename(path)
+    yield path
+    if "lesion" in window.viewer.layers:
+        window.viewer.layers.remove("lesion")
+
+
+def is_offered_as_mask(window) -> bool:
+    return window.find("second.mask").isVisibleTo(window.explorer.project)
+
+
+def test_labels_of_one_patient_are_not_seen_over_another(window, patients, lesion):
     open_patient(window, patients[0])
     window.explorer.open_scan(lesion)
     window.wait(lambda: "lesion" in window.viewer.layers)
@@ -335,4 +348,66 @@ def test_labels_of_one_patient_are_not_seen_over_another(window, patients, tmp_p
     window.click("explorer.undo")
     assert layer.visible
     assert window.explorer.projecting.labels.paths == [lesion]
-    window.viewer.layers.remove(layer)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_label_map_belongs_to_the_patient_it_was_opened_for(
+    window, patients, lesion, monkeypatch, notifications, beside
+):
+    open_patient(window, patients[0])
+    open_patient(window, patients[1])
+    window.click("explorer.undo")
+    gate, projecting = Gate(monkeypatch), window.explorer.projecting
+    if beside:
+        projecting.second.open(Choice(lesion))
+    else:
+        window.explorer.open_scan(lesion)
+    window.click("explorer.redo")
+    assert text(window, "project.name") == "sub-08"
+    gate.open()
+    window.wait(lambda: "lesion" in window.viewer.layers)
+    layer = window.viewer.layers["lesion"]
+    assert not layer.visible
+    assert projecting.labels.paths == []
+    assert not is_offered_as_mask(window)
+    assert "it belongs to sub-07" in notifications[-1]
+    window.click("explorer.undo")
+    assert layer.visible
+    assert projecting.labels.paths == [lesion]
+    assert is_offered_as_mask(window)
+
+
+def test_a_label_map_opened_after_a_scan_belongs_to_that_scan(
+    window, patients, lesion, monkeypatch
+):
+    open_patient(window, patients[1])
+    gate = Gate(monkeypatch)
+    window.explorer.open_scan(patients[0])
+    window.explorer.open_scan(lesion)
+    gate.open()
+    window.wait(lambda: "lesion" in window.viewer.layers)
+    assert text(window, "project.name") == "sub-07"
+    assert window.viewer.layers["lesion"].visible
+    assert window.explorer.projecting.labels.paths == [lesion]
+
+
+def test_a_region_that_was_cleared_does_not_come_back_with_its_patient(window, patients):
+    open_patient(window, patients[1])
+    open_patient(window, patients[0])
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    window.click("project.fill")
+    painting = window.explorer.projecting.painting
+    painting.layer.paint(tuple(n // 2 for n in painting.layer.data.shape), 1)
+
+    def look_at_the_other() -> None:
+        window.click("explorer.undo")
+        assert text(window, "project.name") == "sub-08"
+        assert painting.region() is None
+        window.click("explorer.redo")
+
+    look_at_the_other()
+    assert painting.region() is not None
+    painting.clear()
+    look_at_the_other()
+    assert painting.region() is None
