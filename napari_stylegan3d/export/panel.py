@@ -308,11 +308,11 @@ class ExportPanel(Panel):
         self.editedRequested.emit(EditedRequest(path, overwrite, folder, recipe, dicom=dicom))
 
     def _save_latent(self) -> None:
-        from stylegan3d.outputs.results import volume_name
+        from stylegan3d.outputs.results import name_beside
 
         recipe = self.session.recipe
-        stem = volume_name(recipe).removesuffix(SUFFIX)
-        path = self.path_of(stem.removesuffix("_T1w") + "_latent.safetensors")
+        name = name_beside(recipe, "latent.safetensors", scan=self._file_of(recipe))
+        path = self.path_of(name)
         overwrite, folder = self.overwrite.isChecked(), self.session.folder
         self.latentRequested.emit(LatentRequest(path, overwrite, folder, recipe))
 
@@ -332,7 +332,8 @@ class ExportPanel(Panel):
     def _save_report(self) -> None:
         from stylegan3d.outputs.report import report_name
 
-        self.reportRequested.emit(self.path_of(report_name(self.session.shown.drawn)))
+        recipe = self.session.shown.drawn
+        self.reportRequested.emit(self.path_of(report_name(recipe, scan=self._file_of(recipe))))
 
     def _choose_folder(self) -> None:
         folder = dialogs.choose_folder(self, _("Save to"), self.path_of(""))

@@ -9,7 +9,8 @@ from PIL import Image
 
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import Latent, save_latent
-from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.recipe.parts import Detail
+from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.recipe.text import read_recipe
 from stylegan3d.storage.volumes import write_volume
 
@@ -71,6 +72,22 @@ def test_a_report_of_a_projected_scan_finds_what_the_projection_left(run, model,
     beside = json.loads((out / "sub-01_space-model_desc-projected_report.pdf.json").read_text())
     assert beside["Verdict"] == "close"
     assert list(beside["Measures"]) == ["Scan", "Reconstruction"]
+
+
+def test_a_report_of_an_edited_flair_is_not_that_of_the_t1_image(run, model, tmp_path):
+    generator = load(model)
+    latent = tmp_path / "sub-01_desc-projected_latent.safetensors"
+    w = Recipe().latent(generator)
+    save_latent(latent, Latent.of(generator, w, scan={"path": "sub-01_FLAIR.nii.gz"}))
+    source = Source("projected", path=str(latent))
+    recipe = Recipe(source, edits=(Edit("PC 1", 1.0),), detail=Detail(source))
+    names = [f"sub-01_space-model_desc-editedScan{end}_report.pdf" for end in ("", "_FLAIR")]
+    for name, said in zip(names, ("give it with --scan", "exists already"), strict=True):
+        (tmp_path / name).write_bytes(b"%PDF")
+        result = run("render", "report", recipe.to_json(), "--model", model, "-o", tmp_path)
+        assert result.status == 2
+        assert said in result.err
+    assert names[1] in result.err
 
 
 @pytest.mark.parametrize(

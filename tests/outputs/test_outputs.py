@@ -2,14 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from stylegan3d.errors import OutputError
+from stylegan3d.outputs.report import report_name
+from stylegan3d.outputs.restored import restored_names
 from stylegan3d.outputs.results import (
+    name_beside,
     save_rendered,
     volume_name,
     write_dataset_description,
 )
+from stylegan3d.projection.operators import Mask, parse
+from stylegan3d.recipe.parts import Detail
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.storage.bids import file_of, source_uri
@@ -48,6 +54,32 @@ SCAN = Source("projected", path="/data/sub-01_ses-2_desc-projected_latent.safete
 )
 def test_names_say_what_a_volume_is(recipe, native, name):
     assert volume_name(recipe, native=native) == f"{name}_T1w.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "told"), [("T1w", ""), ("FLAIR", "_FLAIR"), ("T2w", "_T2w"), ("PDw", "_PDw")]
+)
+def test_reports_and_latents_of_an_edited_scan_name_its_contrast(suffix, told):
+    edited = Recipe(SCAN, edits=(Edit("PC 1", 1.0),), detail=Detail(SCAN))
+    scan = f"sub-01_ses-2_{suffix}.nii.gz"
+    stem = f"sub-01_ses-2_space-model_desc-editedScan{told}"
+    assert report_name(edited, scan=scan) == f"{stem}_report.pdf"
+    assert name_beside(edited, "latent.safetensors", scan=scan) == f"{stem}_latent.safetensors"
+    made = Recipe(SCAN, edits=(Edit("PC 1", 1.0),))
+    assert report_name(made, scan=scan) == "sub-01_ses-2_space-model_desc-edited_report.pdf"
+    # What is made from that latent file is called as what is made from any other.
+    again = Recipe(Source("projected", path=f"/data/{stem}_latent.safetensors"))
+    assert volume_name(again) == volume_name(Recipe(SCAN))
+
+
+@pytest.mark.parametrize("suffix", ["T1w", "FLAIR"])
+@pytest.mark.parametrize("operator", [parse("blur:3mm"), Mask(np.eye(3)[None])])
+def test_what_is_restored_has_the_suffix_of_its_scan(suffix, operator, tmp_path):
+    names = restored_names(f"sub-01_{suffix}.nii.gz", tmp_path, operator)
+    assert len(names) == 2
+    assert all(path.name.endswith(f"_{suffix}.nii.gz") for path in names.values())
+    model = f"sub-01_space-model_desc-restored_{suffix}.nii.gz"
+    assert names["restored_model_space"] == tmp_path / model
 
 
 @pytest.mark.parametrize(

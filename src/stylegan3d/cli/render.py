@@ -224,11 +224,12 @@ def report(
 
     from stylegan3d.outputs.report import build_case, report_name
     from stylegan3d.outputs.report_page import planned_files, report_files
+    from stylegan3d.outputs.results import edited_file
     from stylegan3d.scans.person import Person
     from stylegan3d.segmentation.norm_files import read_norms
     from stylegan3d.storage.volumes import check_output, write_together
 
-    paths = [written.out / report_name(recipe) for recipe in chosen]
+    paths = [written.out / report_name(recipe, scan=edited_file(recipe)) for recipe in chosen]
     check_output(
         [p for path in paths for p in planned_files(path, html=settings.html)], written.overwrite
     )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from stylegan3d.geometry.slicing import Upright
 from stylegan3d.measures.tissue_volumes import read_tissues
-from stylegan3d.outputs.results import volume_name
+from stylegan3d.outputs.results import name_beside
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.recipe.text import to_link
@@ -25,7 +25,6 @@ from stylegan3d.scans.person import Person
 from stylegan3d.settings.report import ReportSettings
 from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL, version
 from stylegan3d.storage.formats import scan_stem
-from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
@@ -270,10 +269,12 @@ def about_model(generator: Generator) -> list[str]:
     return lines
 
 
-def report_name(recipe: Recipe) -> str:
-    """Such as seed-0042_desc-synthetic_report.pdf."""
-    stem = volume_name(recipe).removesuffix(VOLUME_SUFFIX).removesuffix("_T1w")
-    return f"{stem}_report{SUFFIX}"
+def report_name(recipe: Recipe, *, scan: str | Path | None = None) -> str:
+    """Such as seed-0042_desc-synthetic_report.pdf; see `name_beside`.
+
+    `scan` is the file that an edited scan shows (`edited_file`).
+    """
+    return name_beside(recipe, f"report{SUFFIX}", scan=scan)
 
 
 def _pictures(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> list[list[Picture]]:

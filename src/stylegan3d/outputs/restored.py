@@ -40,7 +40,7 @@ def restored_names(scan: str | Path, out: str | Path, operator: Operator) -> dic
 
     "restored" is the scan with what the operator adds, of thick slices with thin ones instead;
     "filled" is the original scan with only the masked part replaced; "restored_model_space" is the
-    brain on the model's grid.
+    brain on the model's grid. All have the scan's contrast, and its BIDS suffix.
     """
     if isinstance(operator, Identity) or not operator.linear:
         return {}
@@ -48,7 +48,7 @@ def restored_names(scan: str | Path, out: str | Path, operator: Operator) -> dic
     native = "filled" if isinstance(operator, Mask) else "restored"
     names = {
         native: f"{stem}_desc-{native}_{suffix}{_SUFFIX}",
-        "restored_model_space": f"{stem}_space-model_desc-restored_T1w{_SUFFIX}",
+        "restored_model_space": f"{stem}_space-model_desc-restored_{suffix}{_SUFFIX}",
     }
     return {what: Path(out) / name for what, name in names.items()}
 

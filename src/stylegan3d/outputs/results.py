@@ -55,6 +55,16 @@ def volume_name(recipe: Recipe, *, native: bool = False, scan: str | Path | None
     return f"{stem}_desc-{kind}_{suffix}{volumes.VOLUME_SUFFIX}"
 
 
+def name_beside(recipe: Recipe, what: str, *, scan: str | Path | None = None) -> str:
+    """File name of what is written about a recipe, such as seed-0042_desc-synthetic_report.pdf.
+
+    `what` is its last part; before it stands the name of the volume (see `volume_name`) without its
+    suffix where that is T1w. An edited FLAIR keeps its own: ..._desc-editedScan_FLAIR_report.pdf.
+    """
+    stem = volume_name(recipe, scan=scan).removesuffix(volumes.VOLUME_SUFFIX)
+    return f"{stem.removesuffix('_T1w')}_{what}"
+
+
 def edited_file(recipe: Recipe) -> str | None:
     """The file of the scan that an edited scan shows; None for a model's brain, or if not known.
 
@@ -233,4 +243,6 @@ def _source_stem(source: Source) -> str:
     if source.seed is not None:
         return f"seed-{source.seed:04d}"
     stem = scan_stem(str(source.path))
+    if "_desc-" in stem:
+        stem = scan_stem(stem)  # the latent of an edited FLAIR says so after its desc
     return re.sub(r"_(desc|space)-[A-Za-z0-9]+", "", stem)
