@@ -94,27 +94,20 @@ class Exporting(QObject):
     def _save_latent(self, request: LatentRequest) -> None:
         self.job.start(save_latent, self.render.loaded, request)
 
-    def _save_picture(self, settings: PictureSettings, path: Path) -> None:
-        views = self.views
-        if views is None or self.render.loaded is None:
+    def _save_picture(self, settings: PictureSettings) -> None:
+        from napari_stylegan3d.export.pictured import pictured
+
+        if self.views is None or self.render.loaded is None:
             return
         try:
+            shown = pictured(self.comparison, alone=settings.plane is not None)
             image, draw = self._picture(settings)
         except (StyleGAN3DError, AttributeError) as error:
             self.messages.fail(error, _("rendering the picture"))
             return
-        session, layer = self.session, self.comparison.stage.layer
-        told = None if layer is None else layer.metadata.get(KEY)
-        request = PictureRequest(
-            path,
-            self.panel.overwrite.isChecked(),
-            session.folder,
-            session.shown.drawn,
-            image,
-            draw,
-            told is None or told.kind != "scan",
-            self.comparison.view == "painted",
-        )
+        path = self.panel.path_of(shown.name(settings.what))
+        overwrite, folder = self.panel.overwrite.isChecked(), self.session.folder
+        request = PictureRequest(path, overwrite, folder, shown, image, draw)
         self.job.start(save_picture, self.render.loaded, request)
 
     def _picture(self, settings: PictureSettings) -> tuple[QImage | None, Any]:

@@ -17,6 +17,7 @@ from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.export.pictured import Pictured
     from stylegan3d.outputs.films import Film
     from stylegan3d.recipe.recipe import Recipe, Source
     from stylegan3d.settings.report import ReportSettings
@@ -87,16 +88,11 @@ class LatentRequest(Target):
 
 @dataclass(frozen=True, eq=False)
 class PictureRequest(Target):
-    """A picture: made in the window, or drawn by `draw` in the job; of a recipe or a scan.
+    """A picture: made in the window, or drawn by `draw` in the job; and what it shows."""
 
-    What is `painted` to fit edited labels is more than its recipe contains.
-    """
-
-    recipe: Recipe
+    shown: Pictured
     image: QImage | None
     draw: Callable[[], Any] | None
-    synthetic: bool
-    painted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,23 +192,23 @@ def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved
 
 def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Saved:
     """Write a picture and its JSON sidecar."""
-    from stylegan3d.outputs.pictures import PAINTED, json_path, picture_sidecar
+    from napari_stylegan3d.export.pictured import sidecar_of
+    from stylegan3d.outputs.pictures import json_path
     from stylegan3d.render.figures import SYNTHETIC, png_bytes
     from stylegan3d.storage.jsontext import to_json
 
-    moved, files = _latents(request, [request.recipe])
+    shown, recipe = request.shown, request.shown.recipe
+    moved, files = _latents(request, [] if recipe is None else [recipe])
     report(0, 1, _("Rendering"))
+    marked = SYNTHETIC if shown.synthetic else ""
     if request.draw is not None:
-        png = png_bytes(request.draw(), description=SYNTHETIC if request.synthetic else "")
+        png = png_bytes(request.draw(), description=marked)
     else:
         assert request.image is not None
-        png = _png(request.image, SYNTHETIC if request.synthetic else "")
-    recipe = _lasting(request.recipe, moved)
-    told = picture_sidecar(recipe, loaded.generator, request.path.parent)
-    if request.painted:
-        told |= {"Description": PAINTED}
-    if not request.synthetic:
-        told |= {"Description": "Picture of a real scan.", "SyntheticImage": False}
+        png = _png(request.image, marked)
+    if recipe is not None:
+        recipe = _lasting(recipe, moved)
+    told = sidecar_of(shown, recipe, loaded.generator, request.path.parent)
     files |= {request.path: png, json_path(request.path): to_json(told).encode()}
     return _write(request, files, moved)
 

@@ -45,8 +45,8 @@ class ExportPanel(Panel):
     """EditedRequest"""
     latentRequested = Signal(object)
     """LatentRequest"""
-    pictureRequested = Signal(object, object)
-    """(PictureSettings, Path)"""
+    pictureRequested = Signal(object)
+    """PictureSettings"""
     filmRequested = Signal(object, object, object)
     """(key frames, FilmSettings, Path)"""
     reportRequested = Signal(object)
@@ -317,11 +317,7 @@ class ExportPanel(Panel):
         self.latentRequested.emit(LatentRequest(path, overwrite, folder, recipe))
 
     def _save_picture(self) -> None:
-        from stylegan3d.outputs.pictures import picture_name
-
-        settings, recipe = self.picture.settings, self.session.shown.drawn
-        name = picture_name(recipe, settings.what, scan=self._file_of(recipe))
-        self.pictureRequested.emit(settings, self.path_of(name))
+        self.pictureRequested.emit(self.picture.settings)
 
     def _save_film(self) -> None:
         recipes, settings = self.film.recipes, self.film.settings

@@ -10,8 +10,11 @@ from PIL import Image
 from stylegan3d.outputs.results import model_of, provenance, sources, volume_name
 from stylegan3d.recipe.description import marked
 from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
-from stylegan3d.storage.about import INTENDED_USE
+from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
+from stylegan3d.storage.bids import source_uri
+from stylegan3d.storage.formats import scan_suffix
 from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.names import portable
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
@@ -25,12 +28,44 @@ PAINTED = (
     "of a scan. Not a measurement."
 )
 
+RECORDED = "Picture of a real scan."
+UNUSUAL = "Picture of a real scan, with what stands out in it. Not a diagnosis."
+
 
 def picture_name(
     recipe: Recipe, what: str, suffix: str = ".png", *, scan: str | Path | None = None
 ) -> str:
     """Such as seed-0042_desc-synthetic_T1w_axial.png: `volume_name` and the view."""
     return f"{volume_name(recipe, scan=scan).removesuffix(VOLUME_SUFFIX)}_{what}{suffix}"
+
+
+def scan_picture_name(
+    name: str,
+    scan: str | Path | None,
+    what: str,
+    *,
+    kind: str = "",
+    in_model_space: bool = True,
+    suffix: str = ".png",
+) -> str:
+    """Such as sub-01_space-model_T1w_axial.png: a scan as recorded, or what is made of it.
+
+    Parameters
+    ----------
+    name : str
+        The patient's.
+    scan : path-like or None
+        The scan's file, whose BIDS suffix stays.
+    what : str
+        The view.
+    kind : str
+        "" for the scan itself, else the `desc` of the picture: unusual, painted.
+    in_model_space : bool
+        Whether it lies on the model's grid.
+    """
+    parts = [name, "space-model" if in_model_space else "", f"desc-{kind}" if kind else ""]
+    parts += ["T1w" if scan is None else scan_suffix(scan), what]
+    return portable("_".join(filter(None, parts))) + suffix
 
 
 def json_path(path: Path) -> Path:
@@ -55,6 +90,21 @@ def picture_sidecar(
         "Sources": sources(recipe, folder),
         "Recipe": told.replace(model=None).to_dict(),
         "Model": model_of(generator, recipe),
+    }
+
+
+def scan_picture_sidecar(
+    scan: Path | None, sha256: str, folder: Path, *, kind: str = ""
+) -> dict[str, Any]:
+    """Content of the JSON sidecar of a picture in `folder` of a scan; `kind` as for its name."""
+    described = {"unusual": UNUSUAL, "painted": PAINTED}.get(kind, RECORDED)
+    return {
+        "Description": described,
+        "IntendedUse": INTENDED_USE,
+        "SyntheticImage": kind == "painted",
+        "GeneratedBy": [{"Name": PROGRAM, "Version": version()}],
+        "Sources": [] if scan is None else [source_uri(folder, scan)],
+        "SourceSHA256": sha256,
     }
 
 

@@ -109,6 +109,74 @@ def test_a_picture_of_a_scan_does_not_say_synthetic(window, export, tmp_path, sc
     assert json.loads(path.read_text())["SyntheticImage"] is False
 
 
+def saved_picture(window, folder: Path) -> tuple[str, dict]:
+    """Name and sidecar of a picture of all views, which are removed again."""
+    window.explorer.panel("Export")
+    window.choose("export.picture_view", "all")
+    window.choose("export.picture_size", "screen")
+    window.click("export.screenshot")
+    assert "Saved" in saved(window)
+    (path,) = folder.glob("*.png")
+    told = json.loads(Path(f"{path}.json").read_text())
+    path.unlink()
+    Path(f"{path}.json").unlink()
+    return path.name, told
+
+
+def test_a_picture_is_named_after_the_scan_that_is_shown(
+    window, export, tmp_path, scan_file, second_file
+):
+    """The recipe is still that of the patient before, or of a random brain."""
+    window.open_scan(scan_file)
+    name, told = saved_picture(window, tmp_path)
+    assert name == "sub-07_T1w_all.png"
+    assert told["Sources"] == ["sub-07_T1w.nii.gz"]
+    window.project(second_file)
+    window.open_scan(scan_file)
+    assert window.recipe.source.kind == "projected"
+    name, told = saved_picture(window, tmp_path)
+    assert name == "sub-07_T1w_all.png"
+    assert told["Sources"] == ["sub-07_T1w.nii.gz"]
+    assert told["SourceSHA256"] == window.session.case.sha256
+    assert told["SyntheticImage"] is False
+    assert "Recipe" not in told
+
+
+def test_a_picture_waits_for_the_brain_that_it_is_named_after(window, export, tmp_path):
+    window.set("browse.seed", 8)
+    window.click("export.screenshot")
+    assert "Wait for the full volume" in window.explorer.message.text()
+    assert not list(tmp_path.iterdir())
+    window.settle()
+    assert saved_picture(window, tmp_path)[0].startswith("seed-0008_")
+
+
+def test_a_scan_beside_a_synthetic_brain_is_no_picture_of_a_real_scan(
+    window, export, tmp_path, scan_file
+):
+    case = window.project(scan_file)
+    scan = window.session.recipe
+    assert scan.worn_detail is not None
+    name, told = saved_picture(window, tmp_path)
+    assert told["SyntheticImage"] is False
+    assert "Comparison" not in told
+    comparing = window.explorer.comparing
+    comparing.pin(scan.replace(detail=None))
+    comparing.set_mode("side")
+    window.settle()
+    window.wait(lambda: comparing.pinned.shown is not None)
+    again, told = saved_picture(window, tmp_path)
+    assert again == name
+    assert told["SyntheticImage"] is True
+    assert told["Comparison"]["Mode"] == "side"
+    assert told["Comparison"]["Recipe"]["source"]["sha256"] == scan.source.sha256
+    comparing.pin_scan(case)
+    _name, told = saved_picture(window, tmp_path)
+    assert told["SyntheticImage"] is False
+    assert told["Comparison"]["Scan"] == "sub-07"
+    comparing.unpin()
+
+
 def test_a_film_through_three_brains(window, export, tmp_path):
     assert not window.find("export.film").isEnabled()
     for seed in (1, 2, 3):

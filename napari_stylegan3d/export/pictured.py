@@ -1,0 +1,194 @@
+"""What a saved picture shows: whose it is, what its file is called, and what is written beside it.
+
+Taken from what is on the screen when the picture is made: the current recipe may be of another
+patient whose scan is not shown, or of a brain that is still being drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_stylegan3d.views.captions import KEY, OVER, Over, Provenance
+from napari_stylegan3d.widgets.text import _
+from stylegan3d.errors import OutputError
+from stylegan3d.outputs.pictures import PAINTED, RECORDED, picture_name, scan_picture_name
+from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.session.case import Case
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.comparison import Comparison
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.session.shown import How
+
+
+@dataclass(frozen=True)
+class OfScan:
+    """The scan that a picture shows.
+
+    Attributes
+    ----------
+    name : str
+        The patient's.
+    path : Path or None
+        Its file or folder.
+    sha256 : str
+        Its hash.
+    """
+
+    name: str
+    path: Path | None
+    sha256: str
+
+    @classmethod
+    def of(cls, case: Case) -> OfScan:
+        """The scan of a case."""
+        return cls(case.name, case.path, case.sha256)
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """What a picture shows.
+
+    Attributes
+    ----------
+    recipe : Recipe or None
+        The brain; None for a scan that no recipe made.
+    file : Path or None
+        Of a recipe that edits a scan, the scan's file.
+    scan : OfScan or None
+        The scan, where there is no recipe.
+    kind : str
+        Of a scan: "" as recorded, "unusual" with what stands out in it, "painted" to fit edited
+        labels.
+    aligned : bool
+        Whether that scan is on the model's grid.
+    synthetic : bool
+        Whether any part of the picture was made by a model.
+    painted : bool
+        Whether the recipe's brain was painted to fit edited labels.
+    comparison : str
+        How it is compared with a second picture; "off" if it is not.
+    second : Recipe or OfScan or None
+        That second picture.
+    over : dict or None
+        A second image that lies over it, or in its place, for the sidecar.
+    """
+
+    recipe: Recipe | None
+    file: Path | None = None
+    scan: OfScan | None = None
+    kind: str = ""
+    aligned: bool = True
+    synthetic: bool = True
+    painted: bool = False
+    comparison: How = "off"
+    second: Recipe | OfScan | None = None
+    over: dict[str, Any] | None = None
+
+    def name(self, what: str) -> str:
+        """File name, with the view as its last part."""
+        if self.recipe is not None:
+            return picture_name(self.recipe, what, scan=self.file)
+        assert self.scan is not None
+        return scan_picture_name(
+            self.scan.name, self.scan.path, what, kind=self.kind, in_model_space=self.aligned
+        )
+
+    def beside(self, folder: Path) -> dict[str, Any]:
+        """What else is in the picture, for its JSON sidecar in `folder`."""
+        told: dict[str, Any] = {}
+        if self.comparison != "off":
+            told["Comparison"] = {"Mode": self.comparison}
+            if isinstance(self.second, Recipe):
+                second = self.second.with_paths(lambda part: part.relative_to(folder))
+                told["Comparison"]["Recipe"] = second.replace(model=None).to_dict()
+            elif self.second is not None:
+                told["Comparison"]["Scan"] = self.second.name
+                told["Comparison"]["ScanSHA256"] = self.second.sha256
+        if self.over is not None:
+            told["SecondImage"] = self.over
+        return told
+
+
+def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
+    """What the views show now; `alone` leaves out what is compared with it or lies over it.
+
+    Raises
+    ------
+    OutputError
+        If what is shown is not there in full yet.
+    """
+    session, layer = comparison.session, comparison.stage.layer
+    told = None if layer is None else layer.metadata.get(KEY)
+    if not isinstance(told, Provenance):
+        raise OutputError(_("Nothing to save yet: wait for the first brain."))
+    view, shown = comparison.view, session.shown
+    over = None if alone else _over(comparison)
+    case = {"scan": session.case, "unusual": session.result}.get(view)
+    if case is not None:
+        kind = "" if view == "scan" else view
+        aligned = view == "unusual" or session.placed is not None
+        return Pictured(
+            None, None, OfScan.of(case), kind, aligned=aligned, synthetic=False, over=over
+        )
+    if view == "painted" and comparison.painted is not None:
+        scan = comparison.painted.scan
+        if scan is not None:
+            found = OfScan(told.name, scan.aligned.scan.path, scan.aligned.scan.sha256)
+            return Pictured(None, None, found, view, over=over)
+    elif shown.what == "search" or not comparison.is_current or comparison.recipe is None:
+        raise OutputError(_("Wait for the full volume, then save the picture."))
+    recipe = shown.drawn
+    whose = session.case_of(recipe.source)
+    file = None if whose is None or whose.aligned is None else whose.aligned.scan.path
+    how: How = "off" if alone else shown.comparison
+    second = None if how in ("off", "row") else shown.second
+    scans = told.kind == "scan" and (how == "off" or isinstance(second, Case))
+    return Pictured(
+        recipe,
+        file,
+        synthetic=not scans,
+        painted=view == "painted",
+        comparison=how,
+        second=OfScan.of(second) if isinstance(second, Case) else second,
+        over=over,
+    )
+
+
+def sidecar_of(
+    shown: Pictured, recipe: Recipe | None, generator: Generator, folder: Path
+) -> dict[str, Any]:
+    """The JSON sidecar of a picture in `folder`; `recipe` with the paths it has from now on."""
+    from stylegan3d.outputs.pictures import picture_sidecar, scan_picture_sidecar
+
+    if recipe is None:
+        scan = shown.scan
+        assert scan is not None
+        told = scan_picture_sidecar(scan.path, scan.sha256, folder, kind=shown.kind)
+    else:
+        told = picture_sidecar(recipe, generator, folder)
+        if shown.painted:
+            told |= {"Description": PAINTED}
+        if not shown.synthetic:
+            told |= {"Description": RECORDED, "SyntheticImage": False}
+    return told | shown.beside(folder)
+
+
+def _over(comparison: Comparison) -> dict[str, Any] | None:
+    """The second image that lies over the picture, or in its place."""
+    for layer in comparison.stage.viewer.layers:
+        over, told = layer.metadata.get(OVER), layer.metadata.get(KEY)
+        if not layer.visible:
+            continue
+        if isinstance(over, Over):
+            return {
+                "Name": over.name,
+                "OpenedWith": over.patient,
+                "SamePatientConfirmed": over.confirmed,
+                "Shown": "over the picture",
+            }
+        if isinstance(told, Provenance) and told.kind == "second":
+            return {"Name": told.name, "Shown": "in place of the picture, in the planes"}
+    return None
