@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_stylegan3d.widgets.settings import last_folder, note_folder
 from napari_stylegan3d.widgets.text import _
@@ -18,6 +18,8 @@ PICTURES = _("Pictures (*.png)")
 DIRECTIONS = _("Directions files (*.safetensors)")
 NORMS = _("Norms (*.csv *.tsv *.json);;All files (*)")
 TABLES = _("Tables of values (*.csv *.tsv *.txt);;All files (*)")
+#: What a name gets that is typed without it.
+ENDINGS = {SESSIONS: ".sg3d", VOLUMES: ".nii.gz", PICTURES: ".png", DIRECTIONS: ".safetensors"}
 
 
 def scans() -> str:
@@ -45,9 +47,21 @@ def choose_folder(parent: QWidget, title: str, start: Path) -> Path | None:
 
 
 def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
-    """A name to save under, or None; asks before one that exists."""
-    path, _ = QFileDialog.getSaveFileName(parent, title, last_folder(), kinds)
-    return _noted(path)
+    """A name to save under, with its ending, or None; asks before one that exists."""
+    typed, _filter = QFileDialog.getSaveFileName(parent, title, last_folder(), kinds)
+    path = _noted(typed)
+    ending = ENDINGS[kinds]
+    if path is None or path.name.endswith(ending):
+        return path
+    # The dialog has asked about the name as it was typed only.
+    path = path.with_name(path.name + ending)
+    return path if not path.exists() or _may_replace(parent, title, path) else None
+
+
+def _may_replace(parent: QWidget, title: str, path: Path) -> bool:
+    words = _("{name} already exists. Replace it?").format(name=path.name)
+    answer = QMessageBox.question(parent, title, words)
+    return answer == QMessageBox.StandardButton.Yes
 
 
 def _noted(path: str) -> Path | None:
