@@ -1,6 +1,7 @@
 """A flow behind a decoder: its pairs, what noise draws, and what scans are spared."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import nibabel as nib
@@ -26,7 +27,7 @@ from stylegan3d.recipe.recipe import Mix, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import AlignedScan, Scan
 from stylegan3d.scans.native import geometry_of
-from stylegan3d.training import flow_export
+from stylegan3d.training import flow_export, shape_matching
 from stylegan3d.training.diffusion import train_diffusion
 from stylegan3d.training.diffusion_export import export_diffusion
 from stylegan3d.training.flow import flow_of, start_of, train_flow
@@ -186,6 +187,47 @@ def test_it_is_matched_to_what_is_measured_of_people(model, stage, even_pack, tm
     assert np.square(apart(made)).sum() < 0.5 * np.square(apart(model)).sum()
     with pytest.raises(ModelError, match="has no flow to match"):
         search(stage, even_pack, tmp_path / "none")
+
+
+def test_brains_without_a_tissue_are_left_out_of_a_search(model, even_pack, tmp_path, monkeypatch):
+    first = shape_matching.FIRST_SEED
+    drawn, missing = [], set()
+
+    class Tissues(Texture):
+        """Cannot measure the brains of some seeds."""
+
+        def soft(self, image):
+            if drawn[-1] in missing:
+                raise ValueError("Grey or white matter is missing.")
+            return super().soft(image)
+
+        def of(self, volumes):
+            return Texture().of(volumes)
+
+    def latents(generator, seeds):
+        drawn.extend(seeds)
+        return seed_latents(generator, seeds)
+
+    monkeypatch.setattr(shape_matching, "seed_latents", latents)
+    settings = MatchSettings(rounds=1, brains=20, slopes=3, judged=6)
+    search = partial(match_flow, model, even_pack, measures=[Tissues()])
+    judged, slopes = [first + k for k in range(6)], [first + 20 + k for k in range(3)]
+    missing.update((judged[1], judged[4], slopes[1]))
+    found = search(tmp_path / "search", settings=settings)
+    assert found.finished
+    assert found.steps > 0
+    left = [seed for seed in judged if seed not in missing]
+    assert drawn[20:] == [*judged, *slopes, *left * 3]
+    # Also after a pause, and where they could be measured now.
+    drawn.clear()
+    missing.clear()
+    search(tmp_path / "search", settings=replace(settings, rounds=2), resume=True)
+    assert drawn[3:] == left * 3
+    for number, some in enumerate((judged[:4], slopes[:2])):
+        missing.clear()
+        missing.update(some)
+        with pytest.raises(ModelError, match=r"Only [12] of [36] random brains have all tissues"):
+            search(tmp_path / f"few-{number}", settings=settings)
 
 
 def test_a_scan_is_shown_as_it_was_found(model, stage, scanned):

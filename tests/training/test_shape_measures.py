@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
@@ -37,6 +38,17 @@ def test_differences_are_nothing_where_the_means_are_equal():
     moved = [torch.from_numpy(x.mean(axis=0)) for x in random]
     torch.testing.assert_close(other.of(moved) - other.of(means), other.start)
     assert other.start[:4].norm() > 1
+
+
+def test_random_brains_without_all_measures_are_left_out_while_half_are_left():
+    people, random = rows(0, 40, 4), rows(2, 30, 4, 3.0)
+    weak = random.copy()
+    weak[15:, 1] = np.nan
+    expected = Differences.between([people], [random[:15]])
+    torch.testing.assert_close(Differences.between([people], [weak]).start, expected.start)
+    weak[14] = np.nan
+    with pytest.raises(ModelError, match="Only 14 of 30 random brains have all tissues"):
+        Differences.between([people], [weak])
 
 
 @pytest.fixture(scope="module")

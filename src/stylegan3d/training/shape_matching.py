@@ -47,6 +47,8 @@ COMPONENTS, MATCHED, WEIGHT = 192, 48, 0.3
 DAMPING, EASED, TIGHTENED = 300.0, 0.7, 3.0
 # Share of new slopes in their average with earlier ones, and trials with the same slopes.
 NEW, TRIALS = 0.6, 3
+# Share of random brains that must have all measures: the rest is left out.
+FEWEST = 0.5
 
 
 class Measure(Protocol):
@@ -106,10 +108,16 @@ class Differences:
         people, random : sequence of ndarray, shapes (n, measures), (m, measures)
             For each measure. The first is matched in all its combinations, the others in those in
             which both differ most.
+
+        Raises
+        ------
+        ModelError
+            If too few of the random brains are left.
         """
         maps, start = [], []
         for k, sets in enumerate(zip(random, people, strict=True)):
             ours, theirs = (rows[np.isfinite(rows).all(axis=1)] for rows in sets)
+            _check_enough(len(ours), len(sets[0]))
             apart = ours.mean(axis=0) - theirs.mean(axis=0)
             if k:
                 found = WEIGHT * _most_different(ours, theirs, apart)
@@ -123,6 +131,15 @@ class Differences:
         """The part of the numbers that changes with the measures of one brain, float64."""
         pairs = zip(self.maps, measured, strict=True)
         return torch.cat([way @ values.double() for way, values in pairs])
+
+
+def _check_enough(left: int, count: int) -> None:
+    """Check that enough of the random brains have all measures."""
+    if left < FEWEST * count:
+        raise ModelError(
+            f"Only {left} of {count} random brains have all tissues that are measured, too few to "
+            "match the flow: train the model for longer first."
+        )
 
 
 def _spread(*sets: np.ndarray) -> np.ndarray:
@@ -165,7 +182,10 @@ def match_flow(
     """Weights of a model's flow with which random brains measure like subjects.
 
     At 2 mm, with two cores: about an hour with one step along the flow. SIGTERM and SIGINT stop it;
-    the round that was begun is begun again when it is resumed.
+    the round that was begun is begun again when it is resumed. The average of the slopes is not
+    kept: a resumed search starts it anew, and takes other steps than one that was not stopped.
+
+    Random brains without all measures, such as those without a tissue, are left out.
 
     Parameters
     ----------
@@ -189,8 +209,8 @@ def match_flow(
     ------
     ModelError
         If it has no flow, its grid differs from the data set's, there is nothing to resume, a new
-        search would overwrite another, or the folder holds one for another generator or other
-        settings.
+        search would overwrite another, the folder holds one for another generator or other
+        settings, or fewer than half of the random brains have all measures.
     OutputError
         If the folder cannot be written to, or another run is writing to it.
     """
@@ -253,6 +273,8 @@ class _State:
     differences: Differences
     now: Tensor
     first: Tensor | None = None
+    # Seeds of the judged brains that have all measures, found with `first`.
+    judged: list[int] | None = None
     damping: float = DAMPING
     rounds: int = 0
     steps: int = 0
@@ -265,6 +287,7 @@ class _State:
             "start": self.differences.start,
             "now": self.now,
             "first": self.first,
+            "judged": self.judged,
             "counts": [self.damping, self.rounds, self.steps],
         }
 
@@ -278,7 +301,16 @@ class _State:
         flow.load_state_dict(data["flow"])
         differences = Differences(data["maps"], data["start"])
         damping, rounds, steps = data["counts"]
-        return cls(flow, differences, data["now"], data["first"], damping, int(rounds), int(steps))
+        return cls(
+            flow,
+            differences,
+            data["now"],
+            data["first"],
+            data.get("judged"),
+            damping,
+            int(rounds),
+            int(steps),
+        )
 
 
 def _stored(image: Tensor) -> np.ndarray:
@@ -317,7 +349,6 @@ class _Search:
     ) -> None:
         self.drawing, self.measures, self.settings, self.state = drawing, measures, settings, state
         self.asked = asked
-        self.judged = range(FIRST_SEED, FIRST_SEED + settings.judged)
 
     def run(self, folder: Path, key: str, report: Callable[[str], None]) -> Matched:
         state, start = self.state, self.state.differences.start
@@ -329,7 +360,7 @@ class _Search:
     def _rounds(self, folder: Path, key: str, report: Callable[[str], None]) -> None:
         state = self.state
         if state.first is None:
-            state.first = self._measured(state.flow)
+            self._measure_first()
         slopes = None
         while state.rounds < self.settings.rounds:
             found = self._slopes(state.flow)
@@ -346,10 +377,11 @@ class _Search:
         now, before = state.now, float(state.now @ state.now)
         step = _step(slopes, now, state.damping)
         trial = _with_weights(state.flow, _weights(state.flow) + step)
-        try:
-            reached = state.differences.start + self._measured(trial) - state.first
-        except ValueError:  # of brains without a tissue
+        there = self._measured(trial)
+        if there is None:
             reached = torch.full_like(now, torch.inf)
+        else:
+            reached = state.differences.start + there - state.first
         after = float(reached @ reached)
         told = f"Round {state.rounds + 1}: squared distance {before:.2f}, {after:.2f} after a step"
         if after < before:
@@ -365,14 +397,41 @@ class _Search:
         return slopes + torch.outer(missed, step) / (step @ step)
 
     @torch.no_grad()
-    def _measured(self, flow: Flow) -> Tensor:
-        """Mean of the differences' changing part over the judged brains."""
-        return torch.stack([self._of(self.drawing(flow, seed)) for seed in self.judged]).mean(dim=0)
+    def _measure_first(self) -> None:
+        """Find which brains can be judged, and measure them before the first step."""
+        state, count = self.state, self.settings.judged
+        found = {}
+        for seed in range(FIRST_SEED, FIRST_SEED + count):
+            values = self._of(self.drawing(state.flow, seed))
+            if values is not None:
+                found[seed] = values
+        _check_enough(len(found), count)
+        state.judged, state.first = [*found], torch.stack([*found.values()]).mean(dim=0)
 
-    def _of(self, image: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _measured(self, flow: Flow) -> Tensor | None:
+        """Mean of the differences' changing part over the judged brains; None if one lacks any."""
+        judged: Sequence[int] | None = self.state.judged
+        if judged is None:  # in checkpoints of earlier versions: all
+            judged = range(FIRST_SEED, FIRST_SEED + self.settings.judged)
+        found = []
+        for seed in judged:
+            values = self._of(self.drawing(flow, seed))
+            if values is None:
+                return None
+            found.append(values)
+        return torch.stack(found).mean(dim=0)
+
+    def _of(self, image: Tensor) -> Tensor | None:
+        """The differences' changing part of a brain; None if it lacks a measure."""
         if self.asked():
             raise _Stopped
-        return self.state.differences.of([measure.soft(image) for measure in self.measures])
+        try:
+            measured = [measure.soft(image) for measure in self.measures]
+        except ValueError:  # of a brain without a tissue
+            return None
+        found = self.state.differences.of(measured)
+        return found if bool(found.isfinite().all()) else None
 
     def _slopes(self, flow: Flow) -> Tensor:
         """[differences, weights]: how each changes with each weight, on average."""
@@ -380,11 +439,13 @@ class _Search:
         weights = list(flow.parameters())
         for weight in weights:
             weight.requires_grad_(True)
-        total: Tensor | None = None
+        total, measured = torch.zeros(()), 0
         n = self.settings.slopes
         first = FIRST_SEED + self.settings.brains + n * self.state.rounds
         for seed in range(first, first + n):
             found = self._of(self.drawing(flow, seed))
+            if found is None:
+                continue
             rows = []
             for k, value in enumerate(found):
                 if self.asked():
@@ -393,9 +454,9 @@ class _Search:
                     value, weights, retain_graph=k < len(found) - 1, materialize_grads=True
                 )
                 rows.append(torch.cat([slope.flatten() for slope in slopes]))
-            total = torch.stack(rows) if total is None else total + torch.stack(rows)
-        assert total is not None
-        return total.double() / n
+            total, measured = total + torch.stack(rows), measured + 1
+        _check_enough(measured, n)
+        return total.double() / measured
 
 
 def _step(slopes: Tensor, differences: Tensor, damping: float) -> Tensor:
