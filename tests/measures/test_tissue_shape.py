@@ -8,6 +8,7 @@ from skimage.measure import euler_number as reference
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_shape import (
     TISSUE_SHAPE,
+    depth_in_hull,
     euler_number,
     islands_and_holes,
     tissue_shape,
@@ -98,3 +99,14 @@ def test_nothing_is_made_up_where_a_tissue_is_missing(space: Space) -> None:
     volume, labels = phantom()
     found = tissue_shape(volume, np.where(labels == 3, 2, labels).astype(np.uint8), space)
     assert np.isnan(list(found.values())).all()
+
+
+@pytest.mark.parametrize("mm", [(2.0, 2.0, 2.0), (1.0, 2.0, 3.0)])
+def test_a_brain_without_folds_has_no_sulci(mm: tuple[float, float, float]) -> None:
+    """Its hull is itself, however closely the grid fits around it."""
+    sides = [2 * round(half / side) + 1 for half, side in zip((65, 85, 60), mm, strict=True)]
+    place = np.meshgrid(*(np.linspace(-1, 1, n) for n in sides), indexing="ij")
+    solid = sum(axis**2 for axis in place) <= 1
+    depth = depth_in_hull(solid, np.array(mm))
+    assert depth.shape == tuple(n + 2 for n in solid.shape)
+    assert ((depth > 0) & ~np.pad(solid, 1)).sum() == 0

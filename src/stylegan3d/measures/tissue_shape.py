@@ -263,11 +263,16 @@ def _sulci(tissue: np.ndarray, mm: np.ndarray) -> dict[str, float]:
 
 
 def depth_in_hull(tissue: np.ndarray, mm: np.ndarray) -> np.ndarray:
-    """Millimetres from the outside of the tissue's hull, 0 outside; a voxel more on every side."""
-    near = ndimage.distance_transform_edt(~np.pad(tissue, 1), mm) <= HULL_MM
-    hull = ndimage.distance_transform_edt(near, mm) > HULL_MM
-    hull = ndimage.binary_fill_holes(hull | np.pad(tissue, 1))
-    return np.asarray(ndimage.distance_transform_edt(hull, mm))
+    """Millimetres from the outside of the tissue's hull, 0 outside; a voxel more on every side.
+
+    The hull is the tissue closed by `HULL_MM`, with room for that around it.
+    """
+    room = [int(np.ceil(HULL_MM / side)) + 1 for side in mm]
+    tissue = np.pad(tissue, [(n, n) for n in room])
+    near = ndimage.distance_transform_edt(~tissue, mm) <= HULL_MM
+    hull = ndimage.binary_fill_holes(tissue | (ndimage.distance_transform_edt(near, mm) > HULL_MM))
+    depth = np.asarray(ndimage.distance_transform_edt(hull, mm))
+    return depth[tuple(slice(n - 1, 1 - n) for n in room)]
 
 
 def _likeness(image: np.ndarray, inside: np.ndarray, mm: np.ndarray, sideways: int) -> float:
