@@ -133,7 +133,8 @@ class KeptScan:
 
     def case(self) -> Case:
         """The case before its scan is read again."""
-        return Case(self.name or scan_stem(self.choice.path), self.choice, pose=self.pose)
+        name = self.name or scan_stem(self.choice.path)
+        return Case(name, self.choice, pose=self.pose, stored_sha256=self.sha256)
 
     def projected(self, case: Case, sources: Sequence[Source], space: Space) -> list[Case]:
         """Its projections that occur in `sources`, without voxels."""
@@ -275,9 +276,10 @@ class KeptScans(QObject):
         there = loaded is not None and any(
             loaded.generator.space.same_as(one.space) for one in result.aligned.values()
         )
+        name = kept.name or result.read.name  # the stored one may have a number
         for case in session.cases:
             if case.key == result.key and case.scan is None:
-                session.swap(case, _filled_in(case, result, there))
+                session.swap(case, _filled_in(dataclasses.replace(case, name=name), result, there))
         self._arrived()
         for labels in result.labels:
             self.projecting.labels.add(labels, result.key)
@@ -298,7 +300,7 @@ def _filled_in(case: Case, result: Again, there: bool) -> Case:
 
     read = result.read
     assert isinstance(read, Case)
-    case = dataclasses.replace(case, scan=read.scan, layer=read.layer, name=read.name)
+    case = dataclasses.replace(case, scan=read.scan, layer=read.layer)
     found = result.found
     if found is None or not there:
         return case

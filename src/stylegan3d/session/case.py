@@ -90,6 +90,8 @@ class Case:
         What the projection left to the model.
     residual_z : ndarray or None
         What stands out in the aligned scan, see `stylegan3d.projection.Projection`.
+    stored_sha256 : str
+        Hash of the scan as a restored session has stored it; empty if it has none.
     key : str
         The same for all cases that one reading of a scan led to.
     """
@@ -111,6 +113,7 @@ class Case:
     trust: Mapping[str, Any] = field(default_factory=dict)
     filled: Any = None
     residual_z: Any = None
+    stored_sha256: str = ""
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @classmethod
@@ -131,8 +134,8 @@ class Case:
 
     @property
     def sha256(self) -> str:
-        """Hash of the scan; empty until it was read."""
-        return "" if self.scan is None else self.scan.sha256
+        """Hash of the scan; until it was read the stored one, which may be empty."""
+        return self.stored_sha256 if self.scan is None else self.scan.sha256
 
     def is_of(self, source: Source) -> bool:
         """Whether this is the case whose projection gave the latent of a recipe."""

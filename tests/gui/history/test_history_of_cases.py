@@ -260,6 +260,39 @@ def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
     window.viewer.layers.remove("lesion")
 
 
+def test_restored_patients_whose_files_have_one_name_are_still_told_apart(
+    window, sessions_folder, scan_file, held, tmp_path
+):
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj)
+    files = [tmp_path / folder / scan_file.name for folder in "abc"]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        changed = np.where(data > 0, data + number, 0).astype(np.int16)
+        nib.Nifti1Image(changed, image.affine).to_filename(file)
+
+    def open_as(file, name: str) -> None:
+        window.explorer.open_scan(file)
+        window.wait(lambda: window.find("project.name").text() == name)
+
+    def names() -> list[str]:
+        return [one["name"] for one in window.explorer.sessions.state().view["cases"]]
+
+    open_as(files[0], "sub-07")
+    open_as(files[1], "sub-07 (2)")
+    restore(window, sessions_folder, window.explorer.sessions.state())
+    assert window.find("project.name").text() == "sub-07 (2)"
+    open_as(files[2], "sub-07 (3)")
+    held.set()
+    for name, number in (("sub-07 (2)", 1), ("sub-07", 0)):
+        go_to_patient(window, name)
+        window.wait(lambda: window.session.case.scan is not None)
+        assert window.session.case.path == files[number]
+        assert window.find("project.name").text() == name
+        assert sorted(names()) == ["sub-07", "sub-07 (2)", "sub-07 (3)"]
+    window.settle()
+
+
 def test_the_strip_tells_of_scans(window, scan_file):
     window.open_scan(scan_file)
     strip = window.find("history.list").model()
