@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from stylegan3d.evaluation.figure import Figure
@@ -96,3 +97,15 @@ def test_distributions_are_shares_of_each_set() -> None:
         re.search(rf'class="{kind} area" d="([^"]+)"', drawn)[1] for kind in ("made", "real")
     )
     assert made == real
+
+
+def test_what_was_not_measured_is_not_drawn_but_counted() -> None:
+    whole = distributions("x", [0.0, 1.0], [0.0, 0.5, 1.0])
+    drawn = distributions("x", [0.0, np.nan, 1.0, None], [0.0, 0.5, 1.0])
+    assert re.findall(r' d="[^"]+"', drawn) == re.findall(r' d="[^"]+"', whole)
+    assert "2 of 4 synthetic brains not measured" in drawn
+    assert "not measured" not in whole
+    drawn = distributions("x", [None, None], [0.0, 1.0])
+    assert "real area" in drawn
+    assert "made area" not in drawn
+    assert distributions("x", [None], [np.nan]) == ""

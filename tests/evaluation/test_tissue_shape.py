@@ -8,7 +8,9 @@ import pytest
 
 from stylegan3d.evaluation import summary_people, words
 from stylegan3d.evaluation import tissue_shape as module
+from stylegan3d.evaluation.plots import distributions
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
+from stylegan3d.storage.jsontext import to_plain
 
 COUNT = len(TISSUE_SHAPE)
 
@@ -59,3 +61,40 @@ def test_few_held_out_people_are_left_out(monkeypatch: pytest.MonkeyPatch) -> No
     few = compared(monkeypatch, rng.normal(size=(4, COUNT)), people, held_out=5)
     assert "needs 10" in words.shaped(few)
     assert not list(summary_people.tissue_shape(few))
+
+
+@pytest.mark.parametrize("missing", [1, 36])
+def test_brains_without_tissues_are_counted_and_not_average_ones(
+    monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    rng = np.random.default_rng(0)
+    made, people = rng.normal(3, 1, (40, COUNT)), rng.normal(size=(80, COUNT))
+    made[:missing], people[5] = np.nan, np.nan
+    found = to_plain(compared(monkeypatch, made, people, held_out=20))
+    assert found["unmeasured"]["synthetic"] == {"count": missing, "n": 40}
+    assert found["unmeasured"]["real"] == {"count": 1, "n": 80}
+    assert found["accuracy"]["synthetic"] > 0.95
+    assert f"{missing} of 40 synthetic brains cannot be measured" in words.shaped(found)
+    rows = {row.name.strip(): row for row in summary_people.tissue_shape(found)}
+    row = rows["tissue shape cannot be measured"]
+    assert (row.synthetic, row.real) == (f"{missing} of 40", "1 of 80")
+    values = found["values"]["holes"]
+    drawn = distributions("holes", values["synthetic"], values["real"])
+    assert f"{missing} of 40 synthetic brains not measured" in drawn
+
+
+@pytest.mark.parametrize("whose", ["synthetic brains", "training subjects", "held-out subjects"])
+def test_without_any_brain_that_can_be_measured_it_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    rng = np.random.default_rng(0)
+    made, people = rng.normal(size=(40, COUNT)), rng.normal(size=(80, COUNT))
+    rows = {
+        "synthetic brains": made,
+        "training subjects": people[:60],
+        "held-out subjects": people[60:],
+    }[whose]
+    rows[:] = np.nan
+    found = compared(monkeypatch, made, people, held_out=20)
+    assert f"in {len(rows)} of {len(rows)} {whose}" in words.shaped(found)
+    assert set(found) == {"left_out"}

@@ -32,6 +32,28 @@ def test_what_is_not_finite_counts_as_the_mean() -> None:
     assert np.isfinite(classify_by_measures(first, rows(1, 30)).scores).all()
 
 
+@pytest.mark.parametrize("share", [0.9, 1.0])
+def test_brains_that_cannot_be_measured_are_not_average_ones(share: float) -> None:
+    first = rows(0, 60, 5.0)
+    first[: int(share * len(first))] = np.nan
+    found = classify_by_measures(first, rows(1, 60))
+    assert found.accuracy > 0.98
+    both = rows(1, 60)
+    both[:30] = np.nan
+    alike = rows(2, 60)
+    alike[:30] = np.nan
+    low, high = classify_by_measures(alike, both).accuracy_interval
+    assert low < 0.5 < high
+
+
+def test_a_measure_that_nobody_has_is_left_out() -> None:
+    first, second = rows(0, 40, 1.0), rows(1, 40)
+    expected = classify_by_measures(first, second).accuracy
+    nothing = np.full((40, 1), np.nan)
+    with_nothing = (np.hstack([x, nothing]) for x in (first, second))
+    assert classify_by_measures(*with_nothing).accuracy == expected
+
+
 def test_a_person_is_never_learned_from_and_tested_on() -> None:
     people = [k % 15 for k in range(30)]
 

@@ -150,7 +150,7 @@ def _plots(report: dict[str, Any]) -> str:
             if name in values:
                 both = values[name]
                 drawn.append(distributions(title, both["synthetic"], both["real"]))
-    if not drawn:
+    if not any(drawn):
         return ""
     return _drawn("Distributions", ("synthetic", "real"), drawn)
 

@@ -52,8 +52,15 @@ def _whisker(low: float, middle: float, high: float, y: int, kind: str) -> str:
 
 
 def distributions(title: str, made: Sequence[float], real: Sequence[float]) -> str:
-    """Histograms of one measure for synthetic brains and subjects, as shares."""
-    sets = {"real": np.asarray(real, np.float64), "made": np.asarray(made, np.float64)}
+    """Histograms of one measure for synthetic brains and subjects, as shares of those measured.
+
+    Values that are None or not finite are left out and counted in the label; empty without others.
+    """
+    all_values = {"real": np.asarray(real, np.float64), "made": np.asarray(made, np.float64)}
+    finite = {kind: values[np.isfinite(values)] for kind, values in all_values.items()}
+    sets = {kind: values for kind, values in finite.items() if len(values)}
+    if not sets:
+        return ""
     low, high = (float(f(np.concatenate(list(sets.values())))) for f in (np.min, np.max))
     if high <= low:
         low, high = low - 0.5, high + 0.5
@@ -67,9 +74,12 @@ def distributions(title: str, made: Sequence[float], real: Sequence[float]) -> s
             f"V{base - tall * share / highest:.1f} h{wide / BINS:.2f}" for share in shares
         )
         shapes.append(f'<path class="{kind} area" d="M{LEFT} {base} {steps} V{base} Z"/>')
-    means = ", ".join(f"mean of {'subjects' if k == 'real' else 'synthetic brains'} {v.mean():.4g}"
-                      for k, v in sets.items())  # fmt: skip
-    return _framed(title, means, "".join(shapes), (f"{low:.4g}", f"{high:.4g}"))
+    names = {"real": "subjects", "made": "synthetic brains"}
+    texts = [f"mean of {names[kind]} {values.mean():.4g}" for kind, values in sets.items()]
+    for kind, values in all_values.items():
+        if missing := len(values) - len(finite[kind]):
+            texts.append(f"{missing} of {len(values)} {names[kind]} not measured")
+    return _framed(title, ", ".join(texts), "".join(shapes), (f"{low:.4g}", f"{high:.4g}"))
 
 
 def scatter(title: str, made: np.ndarray, real: np.ndarray) -> str:

@@ -66,6 +66,10 @@ def tissue_shape(part: dict[str, Any]) -> Iterator[Figure]:
                     aim=f"<= {aim}",
                     reached=found["synthetic"] <= aim,
                 )
+    missing = part.get("unmeasured", {})
+    if any(found["count"] for found in missing.values()):
+        made, real = (f"{missing[k]['count']} of {missing[k]['n']}" for k in ("synthetic", "real"))
+        yield Figure("  tissue shape cannot be measured", made, real)
     for found in part["measures"].values():
         shift = with_interval(found["shift"], found["shift_interval"], 2)
         yield Figure(

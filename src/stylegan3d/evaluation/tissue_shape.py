@@ -12,6 +12,8 @@ from stylegan3d.metrics.cross_validation import LEAST, Classification, classify_
 from stylegan3d.metrics.intervals import bootstrap
 
 DRAWS = 1000
+# Synthetic brains and training people that can be measured, for means and deviations.
+FEWEST_MEASURED = 2
 
 
 def tissue_shape(material: Material) -> dict[str, Any]:
@@ -27,8 +29,10 @@ def tissue_shape(material: Material) -> dict[str, Any]:
         where there are fewer than ten.
         "measures" : of each measure its "name", mean and deviation of "synthetic" brains and of
         training people, "shift" of the means in deviations of people with "shift_interval"
-        (bootstrap over brains), and "held_out_shift", that of held-out from training people.
-        "values" : of every brain.
+        (bootstrap over brains), and "held_out_shift", that of held-out from training people; of
+        the brains that could be measured.
+        "values" : of every brain. "unmeasured" : in how many of the "synthetic" and "real" brains
+        it cannot be measured because a tissue is missing, "count" and "n".
         "left_out" alone, a sentence, where it cannot be measured.
     """
     if not material.has_tissues:
@@ -38,6 +42,18 @@ def tissue_shape(material: Material) -> dict[str, Any]:
     if n < LEAST:
         return {"left_out": f"Tissue shape needs {LEAST} synthetic and {2 * LEAST} real volumes."}
     seed, known = material.settings.seed, len(material.training)
+    sets = (
+        ("synthetic brains", made, FEWEST_MEASURED),
+        ("training subjects", people[:known], FEWEST_MEASURED),
+        ("held-out subjects", people[known:], 1),
+    )
+    for who, rows, fewest in sets:
+        missing = _unmeasured(rows)["count"]
+        if len(rows) - missing < fewest:
+            return {
+                "left_out": f"Tissue shape cannot be measured in {missing} of {len(rows)} {who}: "
+                "grey or white matter is missing."
+            }
     rng = np.random.default_rng(seed)
     names = [str(material.pack.table[row]["person"]) for row in material.people]
     order = rng.permutation(len(people))
@@ -66,6 +82,7 @@ def tissue_shape(material: Material) -> dict[str, Any]:
         )
     columns = range(len(TISSUE_SHAPE))
     return result | {
+        "unmeasured": {"synthetic": _unmeasured(made), "real": _unmeasured(people)},
         "measures": {
             key: {"name": name} | _compare(made[:, k], people[:known, k], people[known:, k], seed)
             for (key, name), k in zip(TISSUE_SHAPE.items(), columns, strict=True)
@@ -75,6 +92,11 @@ def tissue_shape(material: Material) -> dict[str, Any]:
             for name, k in zip(TISSUE_SHAPE, columns, strict=True)
         },
     }
+
+
+def _unmeasured(rows: np.ndarray) -> dict[str, int]:
+    """How many of the rows [n, measures] lack a measure."""
+    return {"count": int((~np.isfinite(rows).all(axis=1)).sum()), "n": len(rows)}
 
 
 def _beside(

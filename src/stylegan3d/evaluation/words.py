@@ -59,12 +59,16 @@ def shaped(part: dict[str, Any]) -> str:
     worst = max(part["measures"].values(), key=lambda measure: abs(measure["shift"]))
     found, shift = part["accuracy"], worst["shift"]
     low, high = (100 * bound for bound in found["synthetic_interval"])
-    return (
+    missing = part.get("unmeasured", {}).get("synthetic", {"count": 0})
+    text = (
         f"From measures of tissue shape alone {100 * found['synthetic']:.0f} % of unseen brains "
         f"({low:.0f} to {high:.0f} %; 50 % is chance) are classified correctly, between two groups "
         f"of real subjects {100 * found['real']:.0f} %. What differs most: {worst['name']}, "
         f"{abs(shift):.2f} standard deviations {'above' if shift > 0 else 'below'} real brains."
     )
+    if missing["count"]:
+        text += f" {missing['count']} of {missing['n']} synthetic brains cannot be measured."
+    return text
 
 
 def cubes(part: dict[str, Any]) -> str:

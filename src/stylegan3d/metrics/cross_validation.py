@@ -142,8 +142,8 @@ def classify_by_measures(
     Parameters
     ----------
     first, second : ndarray
-        [n, measures] and [m, measures], such as of `measures.tissue_shape`; what is not finite
-        counts as the mean.
+        [n, measures] and [m, measures], such as of `measures.tissue_shape`. What is not finite
+        counts as the mean; if anything is, whether a row is complete is one more measure.
     people : ndarray
         Whose brain each row of both is, see `cross_validated`.
 
@@ -153,7 +153,12 @@ def classify_by_measures(
         If there are fewer than ten of either.
     """
     x = np.vstack([first, second]).astype(float)
-    x = np.where(np.isfinite(x), x, np.nanmean(np.where(np.isfinite(x), x, np.nan), axis=0))
+    finite = np.isfinite(x)
+    if not finite.all():
+        known = finite.any(axis=0)
+        means = np.nanmean(np.where(finite, x, np.nan)[:, known], axis=0)
+        filled = np.where(finite[:, known], x[:, known], means)
+        x = np.column_stack([filled, finite.all(axis=1)])
     y = np.repeat([1, 0], (len(first), len(second)))
 
     def classifier(known: np.ndarray, held: np.ndarray, number: int) -> np.ndarray:
