@@ -149,12 +149,12 @@ class People:
 
 @torch.no_grad()
 def random_brains(state: TrainState, count: int) -> Iterator[np.ndarray]:
-    """uint8 [1, X, Y, Z] each, the same latents each time, one noise for all."""
+    """uint8 [1, X, Y, Z] each, with noise of its own; the same latents and noise each time."""
     network = state.config.generator
     z = torch.randn(count, network.z_dim, generator=torch.Generator().manual_seed(1))
-    for row in state.averages["mapping"](z).split(1):
+    for number, row in enumerate(state.averages["mapping"](z).split(1)):
         w = row[:, None].expand(-1, network.num_layers, -1)
-        volume = to_display(state.averages["synthesis"](w, "fixed"))
+        volume = to_display(state.averages["synthesis"](w, number))
         yield np.rint(np.clip(volume, 0, 1) * 255).astype(np.uint8)
 
 

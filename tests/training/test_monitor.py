@@ -2,7 +2,10 @@
 
 import json
 import sys
+from importlib import import_module
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,9 +41,35 @@ def test_the_alarm_fires_for_a_collapsed_generator_and_not_for_a_fresh_one(pack,
     assert {"ms_ssim", "ms_ssim_real", "bmmd2", "bmmd2_real", "validation_psnr"} <= set(healthy)
     collapse(started)
     collapsed = monitor.measure(started)
-    # The brains differ by their noise inputs alone.
+    # The noise inputs have no strength yet.
     assert collapsed["pair_correlation"] == pytest.approx(1, abs=1e-3)
     assert "too similar" in alarm(collapsed)
+
+
+def noisy(state):
+    """Random brains that differ by their noise alone."""
+    collapse(state)
+    for layer in state.averages["synthesis"].layers:
+        layer.noise_strength.fill_(1.0)
+
+
+def test_random_brains_of_the_monitor_have_noise_of_their_own(pack, started):
+    noisy(started)
+    monitor = Monitor(pack, torch.float32)
+    first = monitor.measure(started)
+    volumes = monitor.fake
+    assert first["pair_correlation"] < 0.99
+    assert len({volume.tobytes() for volume in volumes}) == len(volumes)
+    assert monitor.measure(started) == first, "the same noise each time"
+
+
+def test_random_brains_of_a_benchmark_have_noise_of_their_own(started, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "benchmarks")
+    random_brains = import_module("ablations").random_brains
+    noisy(started)
+    first, again = (list(random_brains(started, 3)) for _ in range(2))
+    assert len({volume.tobytes() for volume in first}) == 3
+    np.testing.assert_array_equal(first, again)
 
 
 def test_the_alarm_fires_for_noise():

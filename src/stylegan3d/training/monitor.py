@@ -22,7 +22,7 @@ TOO_ALIKE, TOO_UNLIKE = 0.5, 1.6
 
 
 class Monitor:
-    """Measures a run on fixed subjects and fixed latents.
+    """Measures a run on fixed subjects, latents and noise.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Monitor:
             yield similarity(a, b, b > 0.05)
 
     def _samples(self, state: TrainState) -> np.ndarray:
-        """Random brains of fixed latents, uint8 [n, X, Y, Z]."""
+        """Random brains of fixed latents, each with fixed noise of its own, uint8 [n, X, Y, Z]."""
         generator = state.config.generator
         z = torch.randn(SAMPLES, generator.z_dim, generator=torch.Generator().manual_seed(0))
         labels = None
@@ -95,7 +95,8 @@ class Monitor:
             labels = state.people[people]
         w = state.averages["mapping"](z.to(state.device), labels)
         rows = w[:, None].expand(-1, generator.num_layers, -1)
-        made = [state.averages["synthesis"](r, "fixed", -1, self.dtype) for r in rows.split(1)]
+        synthesis = state.averages["synthesis"]
+        made = [synthesis(row, k, -1, self.dtype) for k, row in enumerate(rows.split(1))]
         return as_packed(to_display(torch.cat(made)))
 
 
