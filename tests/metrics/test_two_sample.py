@@ -11,6 +11,9 @@ from stylegan3d.metrics import two_sample as module
 from stylegan3d.metrics.spread import collapse, dimensions, spread
 from stylegan3d.metrics.two_sample import cube, two_sample
 
+# Area under the curve of guesses, and how far from it those of 20 pairs may be.
+CHANCE, GUESSED = 0.5, 0.25
+
 
 @pytest.fixture
 def sets(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
@@ -34,11 +37,14 @@ def test_one_population_is_guessed_and_texture_is_seen(sets) -> None:
 
 
 def test_a_person_is_never_on_both_sides(sets) -> None:
-    """Each person twice, once in each set under the same picture: told apart by nothing."""
+    """Each person twice, once in each set under the same picture: told apart by nothing.
+
+    A classifier that learned from the other picture of a person would take each for the wrong one.
+    """
     first, _ = sets
     people = [f"p{i}" for i in range(20)]
     found = two_sample(first, first, [*people, *people])
-    assert found["auc"] < 0.75
+    assert abs(found["auc"] - CHANCE) < GUESSED
 
 
 def test_too_few_are_refused(sets) -> None:
