@@ -1,5 +1,8 @@
 """Painting, repainting, resizing structures, and label maps as they come."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -8,14 +11,16 @@ from labelled_phantoms import INTENSITIES, SPACE, VALUES, brain, tissues
 from scipy import ndimage
 from tolerances import SUMS
 
-from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.errors import OutputError, ScanError, StyleGAN3DError
 from stylegan3d.networks.deformation import resize
 from stylegan3d.render.editable import EditableScan, Original
 from stylegan3d.render.movement import LEAST_JACOBIAN, Movement
 from stylegan3d.scans import read_scan
+from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.native import pack_mask
+from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.translation.edits import resized
-from stylegan3d.translation.files import Resize
+from stylegan3d.translation.files import Relabelled, Resize, save_relabelled
 from stylegan3d.translation.maps import place_map
 from stylegan3d.translation.painter import REACH_MM, Repainted, load_painter
 
@@ -114,6 +119,84 @@ def test_edited_labels_move_the_scan_itself_and_come_after_other_edits(painter):
     assert squeezed.jacobian.min() > LEAST_JACOBIAN > squeezed.after(squeezed).jacobian.min()
     twice = Repainted(volume, squeezed).on_scan(scan.fading, squeezed)
     assert twice.jacobian.min() >= LEAST_JACOBIAN
+
+
+def relabelled(suffix="T1w", mm=3.0):
+    """A scan on the painter's grid whose ventricle was resized by hand."""
+    before = tissues()
+    volume = brain(before, 3) / np.float32(255)
+    scan = ScanData(400 * volume, SPACE.affine, {}, Path(f"sub-07_{suffix}.nii.gz"), "00")
+    aligned = AlignedScan(volume, SPACE, np.eye(4), 1.0, before > 0, 400.0, [], scan)
+    after = resized(before, before == 4, mm, VOXEL)
+    return Relabelled("sub-07", volume, before, after, aligned)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "typed", "stem", "labels"),
+    [
+        ("T1w", "sub-07_desc-a_T1w", "sub-07_desc-a", "sub-07_desc-a"),
+        ("T1w", "sub-07_T1w", "sub-07_desc-edited", "sub-07"),
+        ("T1w", "my brain", "my brain_desc-edited", "my brain"),
+        ("FLAIR", "sub-07_desc-editedScan_FLAIR", "sub-07_desc-editedScan", None),
+        ("FLAIR", "sub-07_desc-b_run-2_FLAIR", "sub-07_desc-b{}_run-2", None),
+        ("FLAIR", "sub-07_desc-c", "sub-07_desc-c", "sub-07_desc-c"),
+    ],
+)
+def test_what_lies_beside_an_edited_scan_has_its_contrast_and_desc(
+    painter, tmp_path, suffix, typed, stem, labels
+):
+    found = save_relabelled(tmp_path / f"{typed}.nii.gz", painter, relabelled(suffix))
+    stem = stem if "{}" in stem else stem + "{}"
+    names = [typed, f"{labels or typed}_dseg"]
+    names += [f"{stem.format(what)}_{suffix}" for what in ("Change", "Movement")]
+    endings = (".nii.gz", ".json")
+    assert {path.name for path in tmp_path.iterdir()} == {n + e for n in names for e in endings}
+    assert [path.name for path in found] == [f"{name}.nii.gz" for name in names[:2]]
+
+
+def test_only_the_file_that_was_chosen_is_replaced(painter, tmp_path):
+    """Each of the others is kept, and nothing is written if one is there."""
+    chosen = tmp_path / "sub-07_desc-a_T1w.nii.gz"
+    save_relabelled(chosen, painter, relabelled())
+    save_relabelled(tmp_path / "sub-07_desc-b_T1w.nii.gz", painter, relabelled(mm=-1.5))
+    saved = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(saved) == 16
+    sidecar = chosen.with_name("sub-07_desc-a_T1w.json")
+    beside = [path for path in saved if "desc-a" in path.name and path not in (chosen, sidecar)]
+    assert len(beside) == 6
+    for path in beside:
+        path.unlink()
+    for path in beside:
+        path.write_bytes(b"of somebody else")
+        with pytest.raises(OutputError, match=f"^{path.name} exists already, and only") as told:
+            save_relabelled(chosen, painter, relabelled(mm=2.0))
+        assert "\n" not in str(told.value)
+        assert path.read_bytes() == b"of somebody else"
+        assert chosen.read_bytes() == saved[chosen]
+        path.unlink()
+    save_relabelled(chosen, painter, relabelled(mm=2.0))
+    assert chosen.read_bytes() != saved[chosen]
+    assert sidecar.read_bytes() != saved[sidecar]
+    for path, content in saved.items():
+        assert "desc-a" in path.name or path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("typed", "there"),
+    [
+        ("larger", "larger.nii.gz"),
+        ("larger.nii", "larger.nii.gz"),
+        ("larger.nii.gz", "larger.json"),
+        ("larger_T1w.nii.gz", "larger_dseg.nii.gz"),
+    ],
+)
+def test_a_brain_replaces_no_file_of_a_name_that_was_not_typed(painter, tmp_path, typed, there):
+    edit = replace(relabelled(), scan=None)
+    (tmp_path / there).write_bytes(b"of somebody else")
+    with pytest.raises(OutputError, match=f"^{there} exists already"):
+        save_relabelled(tmp_path / typed, painter, edit)
+    assert [path.name for path in tmp_path.iterdir()] == [there]
+    assert (tmp_path / there).read_bytes() == b"of somebody else"
 
 
 def enlarged(volume, shape):

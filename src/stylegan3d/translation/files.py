@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.errors import OutputError, ScanError, StyleGAN3DError
 from stylegan3d.render.edit_files import edited_scan_files
 from stylegan3d.render.editable import EditableScan, Original
 from stylegan3d.render.movement import Movement
@@ -23,7 +24,15 @@ from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import source_uri
-from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, volume_files, write_together
+from stylegan3d.storage.formats import scan_suffix
+from stylegan3d.storage.volumes import (
+    VOLUME_SUFFIX,
+    check_output,
+    make_image,
+    sidecar_path,
+    volume_files,
+    write_together,
+)
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.edits import resized
 from stylegan3d.translation.maps import PlacedMap
@@ -31,6 +40,8 @@ from stylegan3d.translation.painter import Painter, Repainted
 
 #: What the numbers in a map of tissues are, for its sidecar.
 LABELS = {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSES)}
+
+_DESC = r"_desc-[A-Za-z0-9]+(?=_|$)"
 
 
 @dataclass(frozen=True)
@@ -178,7 +189,7 @@ def relabelled_files(path: Path, painter: Painter, edit: Relabelled) -> dict[Pat
     """A brain with manually edited labels, and the labels; not yet written: name to content.
 
     A scan is edited on its own grid, where its labels lie, too; beside it lie what changed and what
-    moved. `path` is that of the brain; its labels are written to `labels_path(path)`.
+    moved. `path` is that of the brain; the others are those of `names_beside`.
     """
     made = painter.repaint(edit.brain, edit.before, edit.after)
     about: dict[str, Any] = {
@@ -224,7 +235,7 @@ def _edited_scan(
         scan,
         data,
         moved,
-        {"Scan": path} | {what: _beside(path, what) for what in ("Change", "Movement")},
+        {"Scan": path, **names_beside(path, edit)},
         lambda _folder: sidecar | {"Intensity": "units of the scan"},
         how=f"its tissue labels were edited by hand. Its own detail moves along; {painter.name} "
         "painted tissue that no movement brings",
@@ -233,19 +244,49 @@ def _edited_scan(
 
 
 def save_relabelled(path: Path, painter: Painter, edit: Relabelled) -> list[Path]:
-    """Write the files of `relabelled_files`, replacing existing ones; their paths, brain first."""
+    """Write the files of `relabelled_files`; paths of the brain and of its labels.
+
+    A file called `path` is replaced, with its sidecar: whoever chose that name was asked. No other
+    one is.
+
+    Raises
+    ------
+    OutputError
+        If another file exists already, or one cannot be written.
+    """
+    chosen = path
     if not path.name.endswith(VOLUME_SUFFIX):  # as a user may type it
         path = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + VOLUME_SUFFIX)
-    files = relabelled_files(path, painter, edit)
-    write_together(files, overwrite=True)
+    beside = [*names_beside(path, edit).values()]
+    planned = [file for volume in (path, *beside) for file in (volume, sidecar_path(volume))]
+    replaced = [path, sidecar_path(path)] if path == chosen and path.exists() else []
+    for file in planned:
+        if file not in replaced and os.path.lexists(file):
+            raise OutputError(
+                f"{file.name} exists already, and only the file that was chosen is replaced: "
+                "choose another name or folder."
+            )
+    check_output(planned, overwrite=True)
+    write_together(relabelled_files(path, painter, edit), overwrite=bool(replaced))
     return [path, labels_path(path)]
 
 
-def _beside(path: Path, what: str) -> Path:
-    """Such as sub-01_desc-editedChange_T1w.nii.gz for sub-01_desc-edited_T1w.nii.gz."""
-    stem = path.name.removesuffix(VOLUME_SUFFIX).removesuffix("_T1w")
-    stem = re.sub(r"_desc-[A-Za-z0-9]+$", "", stem)
-    return path.with_name(f"{stem}_desc-edited{what}_T1w{VOLUME_SUFFIX}")
+def names_beside(path: Path, edit: Relabelled) -> dict[str, Path]:
+    """The volumes that are written beside the brain `path`, by what they hold.
+
+    Those of a scan have its BIDS suffix, and in `desc` what they hold after the one of the brain:
+    sub-01_desc-largerChange_FLAIR.nii.gz for sub-01_desc-larger_FLAIR.nii.gz; without one "edited".
+    """
+    names = {"Labels": labels_path(path)}
+    if edit.scan is None:
+        return names
+    stem = path.name.removesuffix(VOLUME_SUFFIX).removesuffix(f"_{scan_suffix(path)}")
+    if not re.search(_DESC, stem):
+        stem += "_desc-edited"
+    for what in ("Change", "Movement"):
+        name = re.sub(_DESC, rf"\g<0>{what}", stem, count=1)
+        names[what] = path.with_name(f"{name}_{scan_suffix(edit.scan.scan.path)}{VOLUME_SUFFIX}")
+    return names
 
 
 def labels_path(path: Path) -> Path:
