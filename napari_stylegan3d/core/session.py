@@ -263,7 +263,7 @@ class Session(QObject):
     def open_case(self, case: Case, *, show: bool = True) -> None:
         """Open a scan that was read: an undo step, unless opened in the background.
 
-        If the same file is read again, such as with left and right swapped, its step is replaced.
+        If the same scan is read again, such as with left and right swapped, its step is replaced.
         """
         self.arriving = None
         case = self._distinguished(case)
@@ -271,7 +271,7 @@ class Session(QObject):
         if show:
             self._shown = self._shown.looking_at("scan")
         entry = Entry(self._shown, case, now.model)
-        again = now.shown.what == "scan" and now.case is not None and now.case.path == case.path
+        again = now.shown.what == "scan" and now.case is not None and case.is_same_scan_as(now.case)
         if again or not show:
             self.history.amend(entry)
         else:

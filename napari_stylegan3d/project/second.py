@@ -226,7 +226,7 @@ class Seconds(QObject):
         """A new patient's scan was opened while another one's was there: offer to join them."""
         now, self._before = self.session.case, None
         if before is not None and before.scan is not None and now is not None:
-            another = before.key != now.key and before.path != now.path
+            another = before.key != now.key and not now.is_same_scan_as(before)
             self._before = before if another else None
         self._refresh()
 

@@ -136,7 +136,8 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
         second = second_image(scan, read_scan("sub-07_FLAIR.nii.gz"))
         flair = second.on(aligned.space, aligned.rigid)
     """
-    if image.sha256 == scan.sha256:
+    # Volumes of one file have one hash.
+    if image.sha256 == scan.sha256 and np.array_equal(image.data, scan.data):
         raise ScanError(f"{image.path.name} is the scan itself; give another image beside it.")
     here = np.eye(4)
     if looks_like_labels(image.data):

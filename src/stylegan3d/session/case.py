@@ -45,6 +45,11 @@ class Choice:
     trust: str | None = None
     asked: tuple[str, ...] = ()
 
+    @property
+    def part(self) -> tuple[Path, int | None, str | None]:
+        """What is read, whatever its orientation: the file or folder, the volume and the series."""
+        return self.path, self.volume, self.series
+
     def trusting(self, trust: str | None) -> Choice:
         """The same scan, read with another answer to its doubts."""
         return dataclasses.replace(self, trust=trust)
@@ -126,6 +131,12 @@ class Case:
     def path(self) -> Path | None:
         """File or folder of the scan, where that is known."""
         return None if self.choice is None else self.choice.path
+
+    def is_same_scan_as(self, other: Case) -> bool:
+        """Whether both were read from one file or folder, and one volume or series of it."""
+        if self.choice is None or other.choice is None:
+            return False
+        return self.choice.part == other.choice.part
 
     @property
     def is_dicom(self) -> bool:

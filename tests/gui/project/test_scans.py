@@ -23,6 +23,7 @@ from napari_stylegan3d.widgets.elided import InWords
 from stylegan3d import scans
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import preparation, read_scan
+from stylegan3d.session.case import Choice
 
 
 def test_an_opened_scan_is_shown_as_real(window, scan_file):
@@ -102,6 +103,55 @@ def test_of_several_volumes_one_is_chosen(window, scan_file, tmp_path):
     assert "Volume 1 of 2" in window.find("project.details").text()
 
 
+@pytest.fixture
+def two_series(tmp_path):
+    """Choices of the two series in a folder."""
+    for number in (3, 4):
+        dicom_slices(tmp_path, number)
+    series = (f"1.2.840.99.{number}" for number in (3, 4))
+    return [Choice(tmp_path, series=uid) for uid in series]
+
+
+@pytest.fixture
+def two_volumes(scan_file, tmp_path):
+    """Choices of the two volumes of a file."""
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj)
+    path = tmp_path / "bold.nii.gz"
+    nib.save(nib.Nifti1Image(np.stack([data, data // 2], axis=3), image.affine), path)
+    return [Choice(path, volume=volume) for volume in (0, 1)]
+
+
+@pytest.mark.parametrize("kind", ["two_series", "two_volumes"])
+def test_another_series_or_volume_of_a_file_leaves_the_first_in_the_history(window, request, kind):
+    first, second = request.getfixturevalue(kind)
+
+    def read(choice) -> list:
+        window.explorer.projecting.open(choice)
+        before = window.session.case
+        window.wait(lambda: window.session.case is not before)
+        states = window.session.history.states
+        return [entry.case.choice for entry in states if entry.case is not None]
+
+    def joins() -> bool:
+        return window.find("second.join").isVisibleTo(window.explorer.project)
+
+    assert read(first) == [first]
+    assert not joins()
+    assert read(second) == [first, second]
+    assert joins()
+    assert read(second) == [first, second], "the same one again replaces its step"
+    assert not joins()
+    window.click("explorer.undo")
+    assert window.session.case.choice == first
+    read(second)
+    window.click("second.join")
+    window.wait(lambda: window.find("second.note").text()[:7] not in ("", "Reading"))
+    assert window.session.case.choice == first
+    assert "the scan itself" not in window.find("second.note").text()
+    window.explorer.projecting.second.remove()
+
+
 def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path):
     image = nib.load(scan_file)
     image = nib.Nifti1Image(np.asarray(image.dataobj), None)
@@ -143,7 +193,8 @@ def dicom_slices(folder, number):
     """One series of a number, of noise that depends on it; what the window calls it begins so."""
     data = np.round(100 * np.random.RandomState(number).rand(26, 24, 22)).astype(np.int16)
     about = {"uid": f"1.2.840.99.{number}", "description": "t1_mprage", "number": number}
-    dicoms.write_series(folder, data, np.diag([5.0, 5.0, 5.0, 1.0]), **about)
+    affine = np.diag([5.0, 5.0, 5.0, 1.0])
+    dicoms.write_series(folder, data, affine, start=100 * number, **about)
     return f"series-{number:04}"
 
 
