@@ -79,6 +79,12 @@ def restored(state: SessionState, session: Session, scans: KeptScans) -> None:
         session.historyChanged.emit()
 
 
+def scans_of(state: SessionState) -> list[str]:
+    """The scans of a session, the open one first: sha256, or path in old sessions."""
+    kept = [one for one in _kept(state.view, state.scan) if one is not None]
+    return [one.sha256 or str(one.choice.path) for one in kept]
+
+
 def projected_sources(recipes: Iterable[Recipe]) -> Iterable[Source]:
     """Projected scans among the recipes' sources."""
     for recipe in recipes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMenu
 
-from napari_stylegan3d.app.restored import of_session, restored
+from napari_stylegan3d.app.restored import of_session, restored, scans_of
 from napari_stylegan3d.core.messages import report_done
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.autosave import Autosave, sessions_folder
@@ -262,9 +262,8 @@ class Sessions(QObject):
         if generator is not None:
             restored(state, session, self.scans)
         self._show_view(state.view)
-        self.edits.restore(KeptLabels.from_plain(state.view.get("labels")), state.states)
-        if session.case is None:
-            self.edits.give_up()
+        labels = KeptLabels.from_plain(state.view.get("labels"))
+        self.edits.restore(labels, state.states, scans_of(state))
         self._look(offer=False)  # the previous session is now an earlier one
         self.autosave.soon()
         self.restored.emit()
@@ -279,6 +278,7 @@ class Sessions(QObject):
         view.update(of_session(self.session, self.scans))
         generator = self.session.generator
         labels = KeptLabels.of(self.relabelling, "" if generator is None else generator.hash)
+        labels = labels or self.edits.waiting
         if labels is not None:
             view["labels"] = labels.to_plain()
         if views is not None and len(views.viewer.dims.point) == 3:

@@ -42,7 +42,8 @@ def of_scan(name: str, aligned: AlignedScan) -> Base:
     title = _("Scan {name}").format(name=name)
     provenance = Provenance("scan", name)
     scan = Unsharp(aligned, aligned)
-    return Base(title, aligned.volume, aligned.space, provenance, origin=Origin(None), scan=scan)
+    origin = Origin(None, scan=aligned.scan.sha256, rigid=aligned.rigid)
+    return Base(title, aligned.volume, aligned.space, provenance, origin=origin, scan=scan)
 
 
 def of_recipe(
@@ -61,7 +62,7 @@ def relabelled(base: Base, fitted: Fitted) -> Base:
     origin = base.origin
     if origin is not None and base.labels is not None:
         edits = (*origin.edits, (base.labels, fitted.labels))
-        origin = Origin(origin.recipe, origin.model, edits)
+        origin = dataclasses.replace(origin, edits=edits)
     scan = fitted.scan(base)
     volume = fitted.volume
     return Base(base.title_edited, volume, base.space, base.edited, origin=origin, scan=scan)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,14 @@ MOST_VOXELS = 100_000_000
 LAYERS_KEPT = 32 * 2**20
 NOT_ALIGNED = _(
     "The edited labels were not restored because their scan could not be aligned again: "
-    "align it and segment it again."
+    "open and align that scan to get them back."
 )
+UNKNOWN_SCAN = _(
+    "The edited labels were not restored because this session does not say which scan they "
+    "belong to: segment that scan again."
+)
+#: Tolerance for equal poses, in mm and rotation-matrix entries.
+SAME_POSE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +76,12 @@ class KeptLabels:
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
         steps = (*self.origin.edits, (self.labels, self.edited))
-        recipe = self.origin.recipe
+        recipe, rigid = self.origin.recipe, self.origin.rigid
         return {
             "recipe": None if recipe is None else recipe.to_dict(),
             "model": self.origin.model,
+            "scan": self.origin.scan,
+            "rigid": None if rigid is None else rigid.tolist(),
             "edits": [[_packed(before), _packed(after)] for before, after in steps],
         }
 
@@ -87,9 +95,22 @@ class KeptLabels:
             if len(shapes) != 1:
                 return None
             *edits, (labels, edited) = steps
-            return cls(Origin(recipe, str(plain["model"]), tuple(edits)), labels, edited)
+            # Old sessions lack these.
+            scan, rigid = str(plain.get("scan", "")), _pose(plain.get("rigid"))
+            origin = Origin(recipe, str(plain["model"]), tuple(edits), scan, rigid)
+            return cls(origin, labels, edited)
         except (KeyError, TypeError, ValueError, AttributeError, RecipeError, zlib.error):
             return None
+
+
+def _pose(plain: Any) -> np.ndarray | None:
+    """The pose (4, 4), if any; ValueError if it is none."""
+    if plain is None:
+        return None
+    rigid = np.array(plain, np.float64)
+    if rigid.shape != (4, 4) or not np.isfinite(rigid).all():
+        raise ValueError("no pose")
+    return rigid
 
 
 def _packed(labels: np.ndarray) -> dict[str, Any]:
@@ -140,8 +161,9 @@ def have_again(
     provenance: Provenance,
     detailed: AlignedScan | None,
 ) -> tuple[Base, Fitted]:
-    """The brain before and the one that fits; of a scan, from where it is `placed` (name, scan).
+    """The brain before and the one that fits; of a scan from `placed` (name, scan).
 
+    A scan that lies elsewhere by now is taken as it lay.
     `provenance` is that of the recipe's brain, `detailed` the scan whose detail it shows.
 
     Raises
@@ -163,10 +185,12 @@ def have_again(
             volume, moved = rendered.volume, rendered.movement
             scan = Unsharp(rendered, detailed, moved, detail.strength, volume)
             base = dataclasses.replace(base, scan=scan)
-    elif placed is not None:
-        base = of_scan(*placed)
     else:
-        raise SessionError(NOT_ALIGNED)
+        assert placed is not None
+        name, aligned = placed
+        if origin.rigid is not None and np.abs(aligned.rigid - origin.rigid).max() > SAME_POSE:
+            aligned = aligned.posed(origin.rigid)
+        base = of_scan(name, aligned)
     if base.volume.shape != kept.labels.shape:
         raise SessionError(
             _("The edited labels of this session have a different grid and were not restored.")
@@ -179,61 +203,94 @@ def have_again(
 
 
 class KeptEdits(QObject):
-    """Restores a session's edited labels, without showing them."""
+    """Restores a session's edited labels, without showing them.
+
+    Those of a scan are put on that scan only, known by its sha256, once it is open and aligned.
+    """
 
     def __init__(self, context: Context, relabelling: Relabelling) -> None:
         super().__init__(context.dock)
         self.context, self.relabelling = context, relabelling
         self.job = LongJob(self)
-        self._of_scan: KeptLabels | None = None
+        #: Labels that are not restored yet, and remain part of the session.
+        self.waiting: KeptLabels | None = None
+        #: The scan that they belong to, as in `restore`, and whether that is read at once.
+        self._scan, self._at_once = "", False
+        self._model = ""
         self.job.finished.connect(self._on_done)
-        self.job.failed.connect(
-            lambda error: self.context.messages.fail(error, _("restoring labels"))
-        )
+        self.job.failed.connect(self._on_failed)
+        self.job.cancelled.connect(self.go_on)
+        context.session.caseChanged.connect(self.go_on)
 
-    def restore(self, kept: KeptLabels | None, states: Iterable[Recipe]) -> None:
+    def restore(
+        self, kept: KeptLabels | None, states: Iterable[Recipe], scans: Sequence[str]
+    ) -> None:
         """Begin; labels of a scan wait until it is aligned again.
 
         Files that the brain is made from are where `states`, of the same session, have them.
+        `scans` are those of the session, the open one first: their sha256, or path in old sessions.
         """
+        self.job.cancel()
+        self.waiting = None
         self.relabelling.close_labels()
-        self._of_scan = None
-        if kept is None:
+        generator = self.context.session.generator
+        if kept is None or generator is None or kept.origin.model not in ("", generator.hash):
             return
-        if kept.origin.recipe is None:
-            self._of_scan = kept
-            return
-        recipe = with_files_of(kept.origin.recipe, states)
-        origin = dataclasses.replace(kept.origin, recipe=recipe)
-        self._begin(dataclasses.replace(kept, origin=origin))
+        self._model = generator.hash
+        origin = kept.origin
+        if origin.recipe is not None:
+            recipe = with_files_of(origin.recipe, states)
+            kept = dataclasses.replace(kept, origin=dataclasses.replace(origin, recipe=recipe))
+        else:
+            only = scans[0] if len(set(scans)) == 1 else ""
+            self._scan = origin.scan or only
+            if not self._scan:
+                self.context.messages.fail(SessionError(UNKNOWN_SCAN), _("restoring labels"))
+                return
+            self._at_once = self._scan in scans[:1]
+        self.waiting = kept
+        if origin.recipe is None and self._scan not in scans:
+            self._tell()
+        self.go_on()
 
     def go_on(self) -> None:
-        """The session's scan has been restored to its place."""
-        if self._of_scan is not None:
-            kept, self._of_scan = self._of_scan, None
-            self._begin(kept)
+        """Restore the labels that wait, if what they belong to is there."""
+        kept, loaded = self.waiting, self.context.render.loaded
+        if kept is None or loaded is None or loaded.generator.hash != self._model:
+            return
+        # Labels that the user has opened meanwhile stay.
+        if self.job.running or self.relabelling.base is not None:
+            return
+        session, recipe, placed = self.context.session, kept.origin.recipe, None
+        if recipe is None:
+            placed = self.context.comparison.placed
+            if placed is None or session.case is None:
+                return
+            if self._scan not in (placed[1].scan.sha256, str(session.case.path)):
+                return
+        told = NOBODY if recipe is None else provenance_of(session, recipe)
+        detail = None if recipe is None else recipe.worn_detail
+        case = None if detail is None else session.find_projected(detail.source)
+        detailed = None if case is None else case.aligned
+        self.job.start(have_again, loaded, kept, placed, told, detailed)
 
     def give_up(self) -> None:
-        """The session's scan could not be restored to its place."""
-        if self._of_scan is not None:
-            self._of_scan = None
-            self.context.messages.fail(SessionError(NOT_ALIGNED), _("restoring labels"))
+        """The session's open scan could not be restored to its place."""
+        if self.waiting is not None and self.waiting.origin.recipe is None and self._at_once:
+            self._tell()
 
     def shutdown(self) -> None:
         """Stop."""
         self.job.shutdown()
 
-    def _begin(self, kept: KeptLabels) -> None:
-        loaded = self.context.render.loaded
-        if loaded is not None and kept.origin.model in ("", loaded.generator.hash):
-            recipe = kept.origin.recipe
-            told = NOBODY if recipe is None else provenance_of(self.context.session, recipe)
-            detail = None if recipe is None else recipe.worn_detail
-            case = None if detail is None else self.context.session.find_projected(detail.source)
-            detailed = None if case is None else case.aligned
-            placed = self.context.comparison.placed
-            self.job.start(have_again, loaded, kept, placed, told, detailed)
+    def _tell(self) -> None:
+        self.context.messages.fail(SessionError(NOT_ALIGNED), _("restoring labels"))
 
     def _on_done(self, result: tuple[Base, Fitted]) -> None:
         if self.relabelling.base is None:  # else the user has opened something else meanwhile
+            self.waiting = None
             self.relabelling.take_up(*result)
+
+    def _on_failed(self, error: Exception) -> None:
+        self.waiting = None
+        self.context.messages.fail(error, _("restoring labels"))

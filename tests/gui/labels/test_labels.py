@@ -340,16 +340,23 @@ def test_labels_outlive_another_model_of_the_same_grid(window, part, model):
 
 @pytest.fixture
 def ended(window, tmp_path, monkeypatch):
-    """Saves the session as one that came to a sudden end."""
+    """Saves the session, with another view, as one that came to a sudden end."""
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "sessions"))
+    edits, part = window.explorer.sessions.edits, window.explorer.relabelling
 
-    def end():
+    def end(change=lambda view: None):
         kept = SessionFolder(tmp_path / "sessions")
-        kept.write(window.explorer.sessions.state().stamped())
+        state = window.explorer.sessions.state()
+        change(state.view)
+        kept.write(state.stamped())
         (kept.path / OWNER).unlink()
         return next(k for k in kept_sessions(tmp_path / "sessions") if k.folder == kept.path)
 
-    return end
+    yield end
+    edits.waiting = None
+    part._close()
+    part._put_by = None
+    part.box.unfold(False)
 
 
 def test_edited_labels_are_restored_with_their_session(window, part, ended):
@@ -496,9 +503,117 @@ def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
     window.wait(lambda: is_shown(window, part))
     assert count(window) == many
     np.testing.assert_array_equal(window.volume, fitting)
-    part._close()
-    part._put_by = None
-    part.box.unfold(False)
+
+
+def as_before_scans_were_named(view):
+    del view["labels"]["scan"], view["labels"]["rigid"]
+
+
+def align(window, scan_file):
+    name = scan_file.name.split("_")[0]
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: window.find("project.name").text() == name)
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+
+
+def begin_again(window, kept):
+    """Restore a session after everything of it was closed."""
+    window.click("labels.close")
+    window.explorer.relabelling._put_by = None
+    window.explorer.projecting.forget_model()
+    window.begin_anew()
+    window.explorer.sessions.restore(kept)
+
+
+def restored_case(window, name):
+    """Wait until the scan of the session is aligned again, and nothing of it is underway."""
+    session, edits = window.session, window.explorer.sessions.edits
+    window.wait(lambda: session.placed is not None and session.case.name == name)
+    QTest.qWait(50)
+    window.wait(lambda: not edits.job.running)
+
+
+def test_edited_labels_never_come_back_on_another_patients_scan(
+    window, scan_file, second_file, ended
+):
+    part, session = window.explorer.relabelling, window.session
+    edit_labels_of_scan(window, scan_file)
+    many, fitting, base = count(window), window.volume, part.base.volume
+    align(window, second_file)
+    begin_again(window, ended())
+    restored_case(window, "sub-08")
+    assert part.base is None
+    # Closed now, and restored again, they still wait for their scan.
+    begin_again(window, ended())
+    restored_case(window, "sub-08")
+    assert part.base is None
+    first = [i for i, e in enumerate(session.history.states) if e.case and e.case.name == "sub-07"]
+    session.go_to(first[-1])
+    restored_case(window, "sub-07")
+    window.wait(lambda: part.base is not None)
+    assert part.base.title == "Scan sub-07"
+    np.testing.assert_array_equal(part.base.volume, base)
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+    np.testing.assert_array_equal(window.volume, fitting)
+
+
+def test_edited_labels_come_back_on_a_scan_as_it_lay(window, scan_file, ended):
+    part = window.explorer.relabelling
+    edit_labels_of_scan(window, scan_file)
+    base, placed = part.base.volume, window.session.placed
+    window.set("project.shift.1", 8.0)
+    window.wait(lambda: window.session.placed is not placed)
+    assert np.abs(window.session.placed.volume - base).max() > 0.1
+    begin_again(window, ended())
+    window.wait(lambda: part.base is not None)
+    np.testing.assert_array_equal(part.base.volume, base)
+
+
+def test_labels_of_an_old_session_come_back_on_its_only_scan(window, scan_file, ended):
+    part = window.explorer.relabelling
+    edit_labels_of_scan(window, scan_file)
+    many = count(window)
+    begin_again(window, ended(as_before_scans_were_named))
+    window.wait(lambda: part.base is not None)
+    assert part.base.title == "Scan sub-07"
+    assert count(window) == many
+    assert part.base.origin.scan == window.session.case.sha256
+
+
+def test_labels_of_an_old_session_with_two_scans_are_told_not_guessed(
+    window, scan_file, second_file, ended
+):
+    part, explorer = window.explorer.relabelling, window.explorer
+    edit_labels_of_scan(window, scan_file)
+    align(window, second_file)
+    begin_again(window, ended(as_before_scans_were_named))
+    window.wait(lambda: "does not say which scan they belong to" in explorer.message.text())
+    restored_case(window, "sub-08")
+    assert part.base is None
+    assert {case.name for case in window.session.cases} == {"sub-07", "sub-08"}
+
+
+def test_labels_of_a_scan_that_the_session_lacks_wait_for_it(window, scan_file, second_file, ended):
+    part, explorer = window.explorer.relabelling, window.explorer
+    edit_labels_of_scan(window, scan_file)
+    many = count(window)
+    align(window, second_file)
+
+    def without_the_first(view):
+        view["cases"] = [case for case in view["cases"] if case["name"] == "sub-08"]
+        view["steps"] = [{**step, "case": 0} for step in view["steps"]]
+
+    begin_again(window, ended(without_the_first))
+    window.wait(lambda: "could not be aligned again" in explorer.message.text())
+    restored_case(window, "sub-08")
+    assert part.base is None
+    align(window, scan_file)
+    window.wait(lambda: part.base is not None)
+    assert part.base.title == "Scan sub-07"
+    assert count(window) == many
 
 
 def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
@@ -517,8 +632,7 @@ def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
     explorer.sessions.restore(kept)
     window.wait(lambda: "could not be aligned again" in explorer.message.text())
     assert part.base is None
-    part._put_by = None
-    part.box.unfold(False)
+    assert "labels" in explorer.sessions.state().view, "the file may be back the next time"
 
 
 @pytest.mark.parametrize(
@@ -529,6 +643,8 @@ def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
         {"edits": [[{"shape": [10**6] * 3, "voxels": ""}] * 2]},
         {"recipe": {"source": 5}},
         {"model": None, "edits": "none"},
+        {"rigid": [[1.0, 0.0]]},
+        {"rigid": [[float("nan")] * 4] * 4},
     ],
 )
 def test_damaged_labels_of_a_session_are_left_aside(damage):
