@@ -47,6 +47,7 @@ def compared(monkeypatch, made, people):
             synthetic_tissues=made,
             real_tissues=people,
             training=np.arange(count - 10),
+            one_each=np.arange(count),
             settings=SimpleNamespace(samples=len(made), repeats=10, seed=5),
             seeds=lambda n: range(5, 5 + n),
         )

@@ -24,8 +24,9 @@ def compared(
         has_tissues=True,
         synthetic_shapes=made,
         real_shapes=people,
-        people=np.arange(len(people)),
-        training=np.arange(len(people) - held_out),
+        subjects=np.arange(len(people)),
+        one_each=np.arange(len(people)),
+        known=len(people) - held_out,
         pack=SimpleNamespace(table=[{"person": f"p{k}"} for k in range(len(people))]),
         settings=SimpleNamespace(seed=0),
     )

@@ -51,8 +51,9 @@ def tissue_volumes(material: Material) -> dict[str, Any]:
         return {
             "left_out": f"The tissue network {segmenter.name} does not know volumes on this grid."
         }
-    made, people = material.synthetic_tissues, material.real_tissues
-    limits = SegmentationLimits.of(people[: len(material.training)])
+    made, scans, known = material.synthetic_tissues, material.real_tissues, len(material.training)
+    people = [scans[place] for place in material.one_each]
+    limits = SegmentationLimits.of(scans[:known])
     numbers = list(material.seeds(material.settings.samples))
     failed = unsegmentable(made, limits)
     for row in failed["failed"]:
@@ -72,7 +73,7 @@ def tissue_volumes(material: Material) -> dict[str, Any]:
         "unsegmentable": {
             "limits": limits.bounds,
             "synthetic": failed,
-            "validation": unsegmentable(people[len(material.training) :], limits),
+            "validation": unsegmentable(scans[known:], limits),
         },
     }
 

@@ -30,7 +30,7 @@ def cubes(material: Material) -> dict[str, Any]:
         sentence, where it cannot be measured.
     """
     rng = np.random.default_rng(material.settings.seed)
-    order = material.people[rng.permutation(len(material.people))]
+    order = material.subjects[rng.permutation(len(material.subjects))]
     n = min(len(material.synthetic), len(order) // 2)
     if n < LEAST:
         return {"left_out": f"Cubes need {LEAST} synthetic and {2 * LEAST} real volumes."}

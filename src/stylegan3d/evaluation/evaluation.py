@@ -138,8 +138,8 @@ def _head(material: Material) -> dict[str, Any]:
         "data": {
             "name": pack.path.name,
             "volumes": volumes_id(pack),
-            "training_people": len(material.training),
-            "validation_people": len(material.validation),
+            "training_people": material.known,
+            "validation_people": len(material.subjects) - material.known,
             "shape": list(pack.space.shape),
             "voxel_mm": [round(size, 4) for size in pack.space.voxel_size],
             "axes": "".join(pack.space.axcodes),
@@ -156,9 +156,21 @@ def _head(material: Material) -> dict[str, Any]:
             "device": material.device,
             "seconds": {},
         },
-        "notes": [*subject.notes, *pack.info.get("notes", [])],
+        "notes": [*subject.notes, *pack.info.get("notes", []), *_repeats(material)],
         "left_out": {},
     }
+
+
+def _repeats(material: Material) -> list[str]:
+    """A note where persons have several scans."""
+    scans, subjects = len(material.people), len(material.subjects)
+    if scans == subjects:
+        return []
+    return [
+        f"There are {scans} scans of {subjects} subjects. Only the first scan of each subject is "
+        "in the groups of real brains that synthetic ones are compared with; plausibility, "
+        "privacy and parts in which something is learned or reconstructed use all scans."
+    ]
 
 
 def _has_learned(material: Material) -> bool:

@@ -38,7 +38,8 @@ class Material:
     subject : Subject
         A generator or a folder of volumes.
     training, validation, people : ndarray
-        Rows of the data set; `people` are both, training subjects first.
+        Rows of the data set; `people` are both, training subjects first. A person may have several;
+        see `one_each`.
     store : Store or None
         Intermediate results for resuming.
 
@@ -107,13 +108,36 @@ class Material:
                 f"({self.pack.space.shape} and {self.subject.space.shape}, or in another "
                 "place); prepare the data with `stylegan3d prepare --model` and this model."
             )
-        if len(self.training) < 2 or len(self.validation) < 2:
+        known, held_out = self.known, len(self.subjects) - self.known
+        if min(known, held_out) < 2:
             raise StyleGAN3DError(
-                f"{self.pack.path} has {len(self.training)} training and {len(self.validation)} "
-                "validation subjects; an evaluation needs at least two of each."
+                f"{self.pack.path} has {known} training and {held_out} validation subjects; an "
+                "evaluation needs at least two of each."
             )
         if min(len(self.seeds(self.settings.samples)), self.settings.privacy_samples) < 2:
             raise StyleGAN3DError("An evaluation needs at least two random brains; ask for more.")
+
+    @cached_property
+    def one_each(self) -> np.ndarray:
+        """Places in `people` of the first scan of each person.
+
+        Groups of real brains are made of these: with two scans of one person in two groups, or in
+        one, real brains would be more alike than those of as many people.
+        """
+        first: dict[str, int] = {}
+        for place, row in enumerate(self.people):
+            first.setdefault(str(self.pack.table[row]["person"]), place)
+        return np.array(list(first.values()), np.int64)
+
+    @cached_property
+    def known(self) -> int:
+        """How many of `one_each` are training subjects; they are first."""
+        return int((self.one_each < len(self.training)).sum())
+
+    @property
+    def subjects(self) -> np.ndarray:
+        """Rows of the data set of `one_each`."""
+        return self.people[self.one_each]
 
     def progress(self, what: str) -> Progress:
         """A progress callback with this title."""

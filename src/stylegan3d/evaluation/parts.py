@@ -55,8 +55,8 @@ ENCODED = 100
 
 def fidelity(material: Material) -> dict[str, Any]:
     """FID, KID, Gaussian MMD, precision, density and bMMD2."""
-    settings, known = material.settings, len(material.training)
-    synthetic, real = material.synthetic_features, material.real_features
+    settings, known = material.settings, material.known
+    synthetic, real = material.synthetic_features, material.real_features[material.one_each]
     drawn = {"repeats": settings.repeats, "seed": settings.seed}
     result: dict[str, Any] = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
     measures = {
@@ -84,14 +84,14 @@ def fidelity(material: Material) -> dict[str, Any]:
 def _bmmd2(material: Material) -> dict[str, Any]:
     """bMMD2 to all people beside that of people, and to held-out people beside training people."""
     made = Moments.of(material.synthetic)
-    volumes, held_out = material.volumes(material.people), material.volumes(material.validation)
+    volumes, known = material.volumes(material.subjects), material.known
+    training, held_out = volumes[:known], volumes[known:]
     people = Moments.of(volumes)
     found = {"bmmd2": _bmmd2_beside(material, made, volumes, people, real_bmmd2(people))}
-    if len(material.validation) >= FEWEST_LEFT_OUT:
-        training = material.volumes(material.training)
-        target, known = Moments.of(held_out), Moments.of(training)
-        baseline = expected_bmmd2(known, target)
-        beside = bmmd2_intervals(training, held_out, known, target)["synthetic_interval"]
+    if len(held_out) >= FEWEST_LEFT_OUT:
+        target, near = Moments.of(held_out), Moments.of(training)
+        baseline = expected_bmmd2(near, target)
+        beside = bmmd2_intervals(training, held_out, near, target)["synthetic_interval"]
         found["bmmd2_validation"] = _bmmd2_beside(material, made, held_out, target, baseline)
         found["bmmd2_validation"]["real_interval"] = beside
     return found
@@ -116,7 +116,7 @@ def _bmmd2_beside(
 def two_sample_part(material: Material) -> dict[str, Any]:
     """Classifier two-sample test of synthetic, and of real brains, against half of the subjects."""
     rng = np.random.default_rng(material.settings.seed)
-    people = material.people[rng.permutation(len(material.people))]
+    people = material.subjects[rng.permutation(len(material.subjects))]
     n = min(len(material.synthetic), len(people) // 2)
     if n < LEAST:
         return {"left_out": f"The two-sample test needs {LEAST} volumes of each kind."}
@@ -161,7 +161,7 @@ def slices(material: Material) -> dict[str, Any]:
         material.synthetic, space, network, material.progress("Slices of random brains")
     )
     people = slice_features(
-        material.volumes(material.people),
+        material.volumes(material.subjects),
         space,
         network,
         material.progress("Slices of real brains"),
@@ -178,15 +178,16 @@ def diversity(material: Material) -> dict[str, Any]:
     correlation = _correlations(material)
     alike = (1 - correlation["synthetic"]) / max(1 - correlation["real"], 1e-12)
     upper = (1 - correlation["synthetic_interval"][0]) / max(1 - correlation["real"], 1e-12)
-    found = spread.collapse(material.synthetic_features, material.real_features, alike, upper)
+    made, real = material.synthetic_features, material.real_features[material.one_each]
+    found = spread.collapse(made, real, alike, upper)
     return {
         **_ms_ssim(material),
         "pair_correlation": correlation,
         **_shares(material, {"recall": recall, "coverage": coverage}),
-        **_spreads("feature", material, material.synthetic_features, material.real_features),
+        **_spreads("feature", material, made, real),
         **_latent_spread(material),
         "collapse": found,
-        "map": _map(material.synthetic_features, material.real_features),
+        "map": _map(made, real),
     }
 
 
@@ -236,7 +237,7 @@ def _difference(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _both(material: Material) -> dict[str, Volumes]:
-    return {"synthetic": material.synthetic, "real": material.volumes(material.people)}
+    return {"synthetic": material.synthetic, "real": material.volumes(material.subjects)}
 
 
 def _spreads(kind: str, material: Material, made: np.ndarray, real: np.ndarray) -> dict[str, Any]:
@@ -252,7 +253,7 @@ def _latent_spread(material: Material) -> dict[str, Any]:
     """Spread of encoder latents; empty without an encoder."""
     if not material.has_generator or material.generator.encoder is None:
         return {}
-    rows = material.people[evenly(len(material.people), ENCODED)]
+    rows = material.subjects[evenly(len(material.subjects), ENCODED)]
     brains = material.synthetic[evenly(len(material.synthetic), ENCODED)]
     generator = material.generator
     made = spread.encoded(generator, brains, material.progress("Latents of random brains"))
@@ -269,7 +270,7 @@ def evenly(n: int, most: int) -> np.ndarray:
 
 def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
     """Nearest-neighbour figures; omitted if half of a set is too small."""
-    synthetic, real = material.synthetic_features, material.real_features
+    synthetic, real = material.synthetic_features, material.real_features[material.one_each]
     if group_size(len(synthetic), len(real)) <= NEIGHBOURS:
         return {}
     drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}

@@ -37,11 +37,11 @@ def tissue_shape(material: Material) -> dict[str, Any]:
     """
     if not material.has_tissues:
         return {"left_out": "The tissue network does not know volumes on this grid."}
-    made, people = material.synthetic_shapes, material.real_shapes
+    made, people = material.synthetic_shapes, material.real_shapes[material.one_each]
     n = min(len(made), len(people) // 2)
     if n < LEAST:
         return {"left_out": f"Tissue shape needs {LEAST} synthetic and {2 * LEAST} real volumes."}
-    seed, known = material.settings.seed, len(material.training)
+    seed, known = material.settings.seed, material.known
     sets = (
         ("synthetic brains", made, FEWEST_MEASURED),
         ("training subjects", people[:known], FEWEST_MEASURED),
@@ -55,7 +55,7 @@ def tissue_shape(material: Material) -> dict[str, Any]:
                 "grey or white matter is missing."
             }
     rng = np.random.default_rng(seed)
-    names = [str(material.pack.table[row]["person"]) for row in material.people]
+    names = [str(material.pack.table[row]["person"]) for row in material.subjects]
     order = rng.permutation(len(people))
     half, other = order[:n], order[n : 2 * n]
     drawn = made[rng.permutation(len(made))[:n]]
