@@ -61,7 +61,8 @@ GROUPS = ("permissive", "weak copyleft", "copyleft", "proprietary", UNKNOWN)
 MEANING = {
     "permissive": "Used and passed on freely with its notice; fits our BSD licence.",
     "weak copyleft": "Used unchanged, as a package of its own that anyone can replace: our code "
-    "keeps its licence. Anyone who changes the package itself must pass on those changes under its terms.",
+    "keeps its licence. Anyone who changes the package itself must pass on those changes under "
+    "its terms.",
     "copyleft": "Never required, only brought by the extra `all` as napari's window toolkit. Our "
     "code keeps its licence; anyone who passes on the program *together with* this package, as "
     "one bundle, does so under the GPL. PySide6 (LGPL) shows the same window.",

@@ -15,12 +15,10 @@ from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.pictures import PAINTED, RECORDED, picture_name, scan_picture_name
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.session.case import Case
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
     from stylegan3d.model.generator import Generator
-    from stylegan3d.session.shown import How
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,6 @@ class OfScan:
     name: str
     path: Path | None
     sha256: str
-
-    @classmethod
-    def of(cls, case: Case) -> OfScan:
-        """The scan of a case."""
-        return cls(case.name, case.path, case.sha256)
-
 
 @dataclass(frozen=True)
 class Pictured:
@@ -83,7 +75,7 @@ class Pictured:
     aligned: bool = True
     synthetic: bool = True
     painted: bool = False
-    comparison: How = "off"
+    comparison: str = "off"
     second: Recipe | OfScan | None = None
     over: dict[str, Any] | None = None
 
@@ -130,9 +122,8 @@ def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
     if case is not None:
         kind = "" if view == "scan" else view
         aligned = view == "unusual" or session.placed is not None
-        return Pictured(
-            None, None, OfScan.of(case), kind, aligned=aligned, synthetic=False, over=over
-        )
+        recorded = OfScan(case.name, case.path, case.sha256)
+        return Pictured(None, None, recorded, kind, aligned=aligned, synthetic=False, over=over)
     if view == "painted" and comparison.painted is not None:
         scan = comparison.painted.scan
         if scan is not None:
@@ -143,16 +134,22 @@ def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
     recipe = shown.drawn
     whose = session.case_of(recipe.source)
     file = None if whose is None or whose.aligned is None else whose.aligned.scan.path
-    how: How = "off" if alone else shown.comparison
-    second = None if how in ("off", "row") else shown.second
-    scans = told.kind == "scan" and (how == "off" or isinstance(second, Case))
+    how = "off" if alone else shown.comparison
+    second: Recipe | OfScan | None = None
+    if how not in ("off", "row") and shown.second is not None:
+        beside = shown.second
+        if isinstance(beside, Recipe):
+            second = beside
+        else:
+            second = OfScan(beside.name, beside.path, beside.sha256)
+    scans = told.kind == "scan" and (how == "off" or isinstance(second, OfScan))
     return Pictured(
         recipe,
         file,
         synthetic=not scans,
         painted=view == "painted",
         comparison=how,
-        second=OfScan.of(second) if isinstance(second, Case) else second,
+        second=second,
         over=over,
     )
 
@@ -187,8 +184,8 @@ def _over(comparison: Comparison) -> dict[str, Any] | None:
                 "Name": over.name,
                 "OpenedWith": over.patient,
                 "SamePatientConfirmed": over.confirmed,
-                "Shown": "over the picture",
+                "Mode": "overlay",
             }
         if isinstance(told, Provenance) and told.kind == "second":
-            return {"Name": told.name, "Shown": "in place of the picture, in the planes"}
+            return {"Name": told.name, "Mode": "alone"}
     return None
