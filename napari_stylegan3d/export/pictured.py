@@ -6,7 +6,7 @@ patient whose scan is not shown, or of a brain that is still being drawn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from napari_stylegan3d.views.captions import KEY, OVER, Over, Provenance
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.pictures import PAINTED, RECORDED, picture_name, scan_picture_name
-from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.recipe.recipe import Recipe, Source
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
@@ -38,6 +38,7 @@ class OfScan:
     name: str
     path: Path | None
     sha256: str
+
 
 @dataclass(frozen=True)
 class Pictured:
@@ -129,7 +130,7 @@ def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
         if scan is not None:
             found = OfScan(told.name, scan.aligned.scan.path, scan.aligned.scan.sha256)
             return Pictured(None, None, found, view, over=over)
-    elif shown.what == "search" or not comparison.is_current or comparison.recipe is None:
+    elif shown.what == "search" or not _is_there(comparison):
         raise OutputError(_("Wait for the full volume, then save the picture."))
     recipe = shown.drawn
     whose = session.case_of(recipe.source)
@@ -152,6 +153,19 @@ def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
         second=second,
         over=over,
     )
+
+
+def _is_there(comparison: Comparison) -> bool:
+    """Whether the newest picture is the full volume of what is shown, wherever its latents lie."""
+
+    def named(part: Any) -> Any:
+        known = isinstance(part, Source) and part.sha256 is not None
+        return replace(part, path=part.sha256) if known else part
+
+    recipe, drawn = comparison.recipe, comparison.session.shown.drawn
+    if recipe is None or comparison.is_preview:
+        return False
+    return recipe.with_paths(named) == drawn.with_paths(named)
 
 
 def sidecar_of(
