@@ -11,6 +11,7 @@ from stylegan3d.evaluation.privacy_index import (
     FILE,
     PrivacyIndex,
     build_index,
+    index_of,
     load_index,
     write_index,
 )
@@ -50,6 +51,17 @@ def test_a_stranger_of_the_index_is_where_it_says(
     found = [index.check(blobs[i], space).distance for i in range(PEOPLE, PEOPLE + SET_ASIDE)]
     for distance in found:  # half precision rounds
         assert np.abs(index.strangers - distance).min() < 2e-3 * distance
+
+
+def test_scans_of_one_person_are_not_unrelated(space: Space) -> None:
+    rows = np.random.default_rng(0).normal(size=(6, features.DESCRIPTOR_SIZE))
+    twice = np.concatenate([rows, rows[:1]])
+    nobody = np.empty((0, features.DESCRIPTOR_SIZE))
+    alone = index_of(twice, twice + 9, nobody, space)
+    told = index_of(twice, twice + 9, nobody, space, person=[*range(6), 0])
+    assert alone.strangers[0] < 0.1 * np.median(alone.strangers)
+    assert told.strangers[0] > 0.5 * np.median(told.strangers)
+    assert len(told.strangers) == len(twice)
 
 
 def test_it_is_written_and_read(index: PrivacyIndex, tmp_path: Path) -> None:

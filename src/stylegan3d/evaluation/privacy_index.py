@@ -12,6 +12,7 @@ models of the same data.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -160,9 +161,10 @@ def build_index(
     from stylegan3d.evaluation.material import volumes_id
 
     training, validation = pack.indices("train"), pack.indices("validation")
-    if len(training) < 2:
+    whose = [pack.table[row]["person"] for row in training]
+    if len(set(whose)) < 2:
         raise StyleGAN3DError(
-            f"{pack.path} has {len(training)} training subjects; an index needs at least two."
+            f"{pack.path} has {len(set(whose))} training subjects; an index needs at least two."
         )
     sideways = [code in "LR" for code in pack.space.axcodes].index(True)
     people = [(row, False) for row in (*training, *validation)] + [(row, True) for row in training]
@@ -192,6 +194,7 @@ def build_index(
         rows[known : known + len(validation)],
         pack.space,
         model_hash,
+        whose,
     )
 
 
@@ -206,12 +209,19 @@ def index_of(
     validation: np.ndarray,
     space: Space,
     model_hash: str = "",
+    person: Sequence[object] | None = None,
 ) -> PrivacyIndex:
-    """An index from descriptors [subjects, 448], [subjects, 448] and [others, 448]."""
+    """An index from descriptors [scans, 448], [scans, 448] and [others, 448].
+
+    `person` tells whose the first are, since scans of one person are not unrelated; by default
+    everybody's own.
+    """
+    names = range(len(straight)) if person is None else person
+    same = np.array([[one == other for other in names] for one in names])
     among = np.stack([_distances(straight, kind) for kind in (straight, mirrored)], axis=1)
-    own = np.arange(len(straight))
-    among[own, :, own] = np.inf
-    strangers = [nearest_of(among.reshape(len(straight), -1)).distance]
+    among = np.where(same[:, None], np.inf, among)
+    nearest = nearest_of(among.reshape(len(straight), -1)).distance
+    strangers = [nearest[np.isfinite(nearest)]]
     if len(validation):
         strangers.append(feature_distances(validation, straight, mirrored).distance)
     return PrivacyIndex(
