@@ -103,9 +103,11 @@ class Projecting(QObject):
         self.second.maskRequested.connect(panel.paint.use)
         self.second.joined.connect(self._join)
         self.labels.added.connect(self.second.took_labels)
-        self.regions = LayerRegions(viewer, lambda: self.painting.layer, self)
-        self.regions.changed.connect(lambda: panel.paint.offer(self.regions.entries()))
-        panel.paint.offer(self.regions.entries())
+        self.regions = LayerRegions(
+            viewer, lambda: self.painting.layer, self.labels.is_of_case, self
+        )
+        self.regions.changed.connect(self._offer_regions)
+        self._offer_regions()
         panel.paint.regionChanged.connect(self._on_region)
         self.filling = Filling(rendering, comparison, panel.result, self)
         self.filling.failed.connect(self.failed)
@@ -247,7 +249,12 @@ class Projecting(QObject):
         self._painted = case
         self.painting.forget()
         self.panel.paint.uncheck()
+        self._offer_regions()
         self._bring_region()
+
+    def _offer_regions(self) -> None:
+        """Offer the labels of the current patient as a region."""
+        self.panel.paint.offer(self.regions.entries())
 
     def _bring_region(self) -> None:
         """Show the painted region of the current case, if it is on the grid of its scan."""

@@ -178,14 +178,14 @@ class LabelMaps(QObject):
         """Key of the case that a layer belongs to; if to none, of the current one."""
         return self._owners.get(layer, self._current)
 
-    def _is_of_case(self, layer: Labels) -> bool:
+    def is_of_case(self, layer: Labels) -> bool:
         """Whether a layer belongs to the current case, or to none."""
         return self._owner_of(layer) == self._current
 
     def _on_case(self) -> None:
-        """Hide other patients' labels."""
-        for layer in self._layers:
-            ours = self._is_of_case(layer)
+        """Hide other patients' labels, painted on or not."""
+        for layer in [layer for layer in self.viewer.layers if layer in self._owners]:
+            ours = self.is_of_case(layer)
             if ours and layer in self._hidden:
                 self._hidden.discard(layer)
                 layer.visible = True
@@ -194,7 +194,7 @@ class LabelMaps(QObject):
                 layer.visible = False
 
     def _place(self) -> None:
-        layers = [layer for layer in self._layers if self._is_of_case(layer)]
+        layers = [layer for layer in self._layers if self.is_of_case(layer)]
         if layers:
             self.placing.submit((layers, [layer.metadata[KEY] for layer in layers], self._rigid))
 

@@ -122,13 +122,21 @@ class LayerRegions(QObject):
         Whose layers are offered.
     own : callable
         Returns our own painted layer, which is not offered.
+    is_of_case : callable
+        Whether a layer is the current patient's, or nobody's; others are not offered.
     """
 
     changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, own: Callable[[], Labels | None], parent: QObject):
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        own: Callable[[], Labels | None],
+        is_of_case: Callable[[Labels], bool],
+        parent: QObject,
+    ) -> None:
         super().__init__(parent)
-        self._viewer, self._own = viewer, own
+        self._viewer, self._own, self._is_of_case = viewer, own, is_of_case
         #: The layer that is hidden while the filled scan is shown.
         self._veiled: Labels | None = None
         self._signals = [viewer.layers.events.inserted, viewer.layers.events.removed]
@@ -139,6 +147,8 @@ class LayerRegions(QObject):
         """Text and data of each entry."""
         found = []
         for layer in self._viewer.layers:
+            if isinstance(layer, Labels) and not self._is_of_case(layer):
+                continue
             if isinstance(layer, Labels) and KEY in layer.metadata:
                 found.append((layer.name, LayerChoice(layer, True)))
             elif isinstance(layer, Labels) and self._is_offered(layer):

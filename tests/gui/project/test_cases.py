@@ -337,6 +337,12 @@ def is_offered_as_mask(window) -> bool:
     return window.find("second.mask").isVisibleTo(window.explorer.project)
 
 
+def offered_regions(window) -> list[str]:
+    """What can be a region besides what is painted."""
+    box = window.find("project.region")
+    return [box.itemText(index) for index in range(1, box.count())]
+
+
 def test_labels_of_one_patient_are_not_seen_over_another(window, patients, lesion):
     open_patient(window, patients[0])
     window.explorer.open_scan(lesion)
@@ -345,9 +351,20 @@ def test_labels_of_one_patient_are_not_seen_over_another(window, patients, lesio
     open_patient(window, patients[1])
     assert not layer.visible
     assert window.explorer.projecting.labels.paths == []
+    assert offered_regions(window) == []
     window.click("explorer.undo")
     assert layer.visible
     assert window.explorer.projecting.labels.paths == [lesion]
+    assert offered_regions(window) == ["lesion"]
+    # Painted on, it is no file any more, and still that patient's.
+    layer.paint((0, 0, 0), 3)
+    assert window.explorer.projecting.labels.paths == []
+    window.click("explorer.redo")
+    assert not layer.visible
+    assert offered_regions(window) == []
+    window.click("explorer.undo")
+    assert layer.visible
+    assert len(offered_regions(window)) == 2
 
 
 @pytest.mark.parametrize("beside", [False, True])
