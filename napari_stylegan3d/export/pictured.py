@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 from napari_stylegan3d.views.captions import KEY, OVER, Over, Provenance
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
-from stylegan3d.outputs.pictures import PAINTED, RECORDED, picture_name, scan_picture_name
+from stylegan3d.outputs.pictures import (
+    OF_A_SCAN,
+    PAINTED,
+    RECORDED,
+    picture_name,
+    scan_picture_name,
+)
 from stylegan3d.recipe.recipe import Recipe, Source
 
 if TYPE_CHECKING:
@@ -183,7 +189,7 @@ def sidecar_of(
         if shown.painted:
             told |= {"Description": PAINTED}
         if not shown.synthetic:
-            told |= {"Description": RECORDED, "SyntheticImage": False}
+            told |= {"Description": RECORDED, "IntendedUse": OF_A_SCAN, "SyntheticImage": False}
     return told | shown.beside(folder)
 
 

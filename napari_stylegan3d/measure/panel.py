@@ -389,13 +389,16 @@ def subject_in_words(measured: Measured) -> str:
 
 def reading_in_words(read: Reading) -> str:
     """Apparent age with its interval, sex, and how the site counts."""
-    return _(
-        "Apparent age {age} ({low} to {high}), male with a chance of {male} %; {site}."
-    ).format(
+    sex, chance = read.sex
+    text = {
+        "male": _("Apparent age {age} ({low} to {high}), male ({chance} %); {site}."),
+        "female": _("Apparent age {age} ({low} to {high}), female ({chance} %); {site}."),
+    }[sex]
+    return text.format(
         age=f"{read.age:.0f}",
         low=f"{read.low:.0f}",
         high=f"{read.high:.0f}",
-        male=f"{100 * read.male:.0f}",
+        chance=f"{100 * chance:.0f}",
         site=of_engine(read.site),
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation.reading import UNCALIBRATED, fit_reader, reader_from
+from stylegan3d.segmentation.reading import UNCALIBRATED, Reading, fit_reader, reader_from
 from stylegan3d.segmentation.words import ALL_MEASURES
 
 
@@ -64,3 +64,9 @@ def test_the_file_reads_the_same(reader):
     assert again.read(rows[0]).age == pytest.approx(reader.read(rows[0]).age, abs=1e-3)
     with pytest.raises(ValueError, match="numbers are missing"):
         reader_from(reader.to_dict() | {"mean": [1.0]})
+
+
+def test_the_likelier_sex_is_named_with_its_probability():
+    said = [str(Reading(47.2, 39.0, 55.4, male, "site not calibrated")) for male in (0.91, 0.02)]
+    assert "47, 39 to 55 (nine of ten people); male (91 %); site" in said[0]
+    assert "female (98 %)" in said[1]

@@ -28,6 +28,7 @@ PAINTED = (
     "of a scan. Not a measurement."
 )
 
+OF_A_SCAN = "Research and teaching. Not for diagnosis."
 RECORDED = "Picture of a real scan."
 UNUSUAL = "Picture of a real scan, with what stands out in it. Not a diagnosis."
 
@@ -100,7 +101,7 @@ def scan_picture_sidecar(
     described = {"unusual": UNUSUAL, "painted": PAINTED}.get(kind, RECORDED)
     return {
         "Description": described,
-        "IntendedUse": INTENDED_USE,
+        "IntendedUse": INTENDED_USE if kind == "painted" else OF_A_SCAN,
         "SyntheticImage": kind == "painted",
         "GeneratedBy": [{"Name": PROGRAM, "Version": version()}],
         "Sources": [] if scan is None else [source_uri(folder, scan)],

@@ -66,11 +66,17 @@ class Reading:
         }
 
     def __str__(self) -> str:
-        """Such as "apparent age 47, 39 to 55; male with a chance of 91 %; site not calibrated"."""
+        """Such as "apparent age 47, 39 to 55 (nine of ten people); male (91 %); site not …"."""
+        sex, chance = self.sex
         return (
             f"apparent age {self.age:.0f}, {self.low:.0f} to {self.high:.0f} (nine of ten people); "
-            f"male with a chance of {100 * self.male:.0f} %; {self.site}"
+            f"{sex} ({100 * chance:.0f} %); {self.site}"
         )
+
+    @property
+    def sex(self) -> tuple[str, float]:
+        """The likelier sex, male or female, and its probability."""
+        return ("male", self.male) if self.male >= 0.5 else ("female", 1 - self.male)
 
 
 @dataclass(frozen=True, eq=False)
