@@ -226,8 +226,13 @@ class Material:
 
     @cached_property
     def real_features(self) -> np.ndarray:
-        """[subjects, 448], training subjects first."""
+        """[scans, 448], training subjects first."""
         return self._described("", self.people)
+
+    @property
+    def subject_features(self) -> np.ndarray:
+        """Those of `subjects`."""
+        return self.real_features[self.one_each]
 
     @property
     def has_tissues(self) -> bool:

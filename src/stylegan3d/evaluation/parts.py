@@ -56,7 +56,7 @@ ENCODED = 100
 def fidelity(material: Material) -> dict[str, Any]:
     """FID, KID, Gaussian MMD, precision, density and bMMD2."""
     settings, known = material.settings, material.known
-    synthetic, real = material.synthetic_features, material.real_features[material.one_each]
+    synthetic, real = material.synthetic_features, material.subject_features
     drawn = {"repeats": settings.repeats, "seed": settings.seed}
     result: dict[str, Any] = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
     measures = {
@@ -178,7 +178,7 @@ def diversity(material: Material) -> dict[str, Any]:
     correlation = _correlations(material)
     alike = (1 - correlation["synthetic"]) / max(1 - correlation["real"], 1e-12)
     upper = (1 - correlation["synthetic_interval"][0]) / max(1 - correlation["real"], 1e-12)
-    made, real = material.synthetic_features, material.real_features[material.one_each]
+    made, real = material.synthetic_features, material.subject_features
     found = spread.collapse(made, real, alike, upper)
     return {
         **_ms_ssim(material),
@@ -270,7 +270,7 @@ def evenly(n: int, most: int) -> np.ndarray:
 
 def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
     """Nearest-neighbour figures; omitted if half of a set is too small."""
-    synthetic, real = material.synthetic_features, material.real_features[material.one_each]
+    synthetic, real = material.synthetic_features, material.subject_features
     if group_size(len(synthetic), len(real)) <= NEIGHBOURS:
         return {}
     drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}

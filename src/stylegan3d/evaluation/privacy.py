@@ -26,6 +26,15 @@ REFERENCES_AT_A_TIME = 32
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 
+def same_person(person: Sequence[object] | None, count: int) -> np.ndarray:
+    """Whether two of `count` brains are one person's, bool (count, count).
+
+    `person` tells whose each is; by default everybody's own.
+    """
+    names = range(count) if person is None else person
+    return np.array([[one == other for other in names] for one in names])
+
+
 @dataclass(frozen=True)
 class Nearest:
     """The nearest training subject of each of n brains.

@@ -23,6 +23,7 @@ from scipy import ndimage
 
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.evaluation.privacy import same_person
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.progress import Progress
 
@@ -178,8 +179,7 @@ class CopyDetector:
         if len(straight) < 3:
             raise StyleGAN3DError("A search for copies needs three or more training brains.")
         self.people = np.stack([straight, mirrored])  # [2, subjects, voxels]
-        names = range(len(straight)) if person is None else person
-        self.same = np.array([[one == other for other in names] for one in names])
+        self.same = same_person(person, len(straight))
 
     def closeness(self, brains: Iterable[np.ndarray]) -> Closeness:
         """Closeness of brains, each (X, Y, Z), uint8 or float."""

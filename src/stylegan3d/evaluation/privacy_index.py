@@ -21,7 +21,7 @@ import numpy as np
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.evaluation.privacy import feature_distances, nearest_of
+from stylegan3d.evaluation.privacy import feature_distances, nearest_of, same_person
 from stylegan3d.evaluation.store import Store
 from stylegan3d.geometry.intensity import as_packed, unit
 from stylegan3d.geometry.space import Space, checked_space
@@ -216,8 +216,7 @@ def index_of(
     `person` tells whose the first are, since scans of one person are not unrelated; by default
     everybody's own.
     """
-    names = range(len(straight)) if person is None else person
-    same = np.array([[one == other for other in names] for one in names])
+    same = same_person(person, len(straight))
     among = np.stack([_distances(straight, kind) for kind in (straight, mirrored)], axis=1)
     among = np.where(same[:, None], np.inf, among)
     nearest = nearest_of(among.reshape(len(straight), -1)).distance
