@@ -12,7 +12,6 @@ import numpy as np
 from stylegan3d.errors import ScanError
 from stylegan3d.measures.clusters import find
 from stylegan3d.measures.lesions import suspect_lesions
-from stylegan3d.outputs.results import OWN_GRID
 from stylegan3d.progress import ShareProgress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.intensity import contrast_agreement, to_unit
@@ -21,7 +20,7 @@ from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 from stylegan3d.segmentation.scans import NOTICE, is_synthetic, made_by, native_labels
 from stylegan3d.storage.about import PROGRAM
-from stylegan3d.storage.bids import source_uri
+from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import make_image, volume_files
 

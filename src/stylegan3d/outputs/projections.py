@@ -11,18 +11,13 @@ import numpy as np
 
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.outputs.restored import restored_files, restored_names
-from stylegan3d.outputs.results import (
-    OWN_GRID,
-    provenance,
-    rendered_files,
-    write_dataset_description,
-)
+from stylegan3d.outputs.results import provenance, rendered_files, write_dataset_description
 from stylegan3d.projection.pipeline import Projected, tissues_of
 from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
-from stylegan3d.storage.bids import source_uri
+from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.formats import scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX

@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.outputs.results import OWN_SPACE, provenance
+from stylegan3d.outputs.results import provenance
 from stylegan3d.projection.operators import Identity, KSpace, Mask, Masked, Operator, ThickSlices
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.description import describe_recipe
@@ -22,7 +22,7 @@ from stylegan3d.scans.native import Way, with_geometry
 from stylegan3d.scans.resampling import resample
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
-from stylegan3d.storage.bids import source_uri
+from stylegan3d.storage.bids import OWN_SPACE, source_uri
 from stylegan3d.storage.formats import scan_stem, scan_suffix
 
 if TYPE_CHECKING:

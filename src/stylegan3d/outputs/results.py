@@ -16,15 +16,12 @@ from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
-from stylegan3d.storage.bids import describe, root_of, source_uri
+from stylegan3d.storage.bids import OWN_GRID, describe, root_of, source_uri
 from stylegan3d.storage.formats import scan_stem, scan_suffix
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Rendered
-
-#: Where a volume lies that is in the space of its scan: on the scan's voxels, or on others.
-OWN_GRID, OWN_SPACE = "the scan's own grid", "the scan's own space"
 
 
 def volume_name(recipe: Recipe, *, native: bool = False, scan: str | Path | None = None) -> str:

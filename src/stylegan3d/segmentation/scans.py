@@ -24,7 +24,7 @@ from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain
 from stylegan3d.segmentation.regions import region_title
 from stylegan3d.storage.about import PROGRAM, version
-from stylegan3d.storage.bids import source_uri
+from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
@@ -176,7 +176,7 @@ def label_files(path: Path, labelled: LabelledScan, scan: Scan, segmenter: Segme
         "Description": f"{kind} labels of {scan.path.name}. {NOTICE}",
         "Labels": {str(i): title for i, title in titles.items()},
         "Sources": [source_uri(path.parent, scan.path)],
-        "SpatialReference": "the scan's own grid",
+        "SpatialReference": OWN_GRID,
         "SourceSHA256": scan.sha256,
         **made_by(network),
         "Network": {"Name": network.name, "SHA256": network.hash},

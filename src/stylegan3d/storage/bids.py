@@ -26,6 +26,8 @@ LEVELS = (r"sub-[A-Za-z0-9]+", r"ses-[A-Za-z0-9]+", r"anat")
 HIGHEST = 4
 #: Name of the link to the data set that the scans belong to.
 RAW = "raw"
+#: SpatialReference of a volume in the space of its scan: on the scan's voxels, or on others.
+OWN_GRID, OWN_SPACE = "the scan's own grid", "the scan's own space"
 #: What BIDS has no names for yet.
 NOT_BIDS = """\
 *_latent.safetensors

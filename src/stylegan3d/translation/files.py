@@ -23,7 +23,7 @@ from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
-from stylegan3d.storage.bids import source_uri
+from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.formats import scan_suffix
 from stylegan3d.storage.volumes import (
     VOLUME_SUFFIX,
@@ -196,7 +196,7 @@ def relabelled_files(path: Path, painter: Painter, edit: Relabelled) -> dict[Pat
         "EditedLabelsOf": edit.title,
         "VoxelsRelabelled": int((edit.after != edit.before).sum()),
         "Contrast": contrast_entry(painter.contrast_of(edit.brain, edit.before)),
-        "SpatialReference": "the model's grid" if edit.scan is None else "the scan's own grid",
+        "SpatialReference": "the model's grid" if edit.scan is None else OWN_GRID,
         "Labels": labels_path(path).name,
     }
     said = {
