@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -20,6 +21,7 @@ from napari_stylegan3d.core.whose import (
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import Upright, upright
 from napari_stylegan3d.views.outline import Outline
+from stylegan3d.recipe.recipe import Source
 from stylegan3d.session.shown import FOLLOWING
 
 if TYPE_CHECKING:
@@ -89,8 +91,11 @@ class Comparison(QObject):
 
     @property
     def is_current(self) -> bool:
-        """Whether the newest picture is the full volume of what is shown."""
-        return self.recipe == self.session.shown.drawn and not self.is_preview
+        """Whether the newest picture is the full volume of what is shown, wherever latents lie."""
+        drawn = self.session.shown.drawn
+        if self.recipe is None or self.is_preview:
+            return False
+        return self.recipe.with_paths(_by_content) == drawn.with_paths(_by_content)
 
     @property
     def is_preview(self) -> bool:
@@ -328,3 +333,9 @@ class Comparison(QObject):
         if case is None or case.aligned is None or self.recipe is None:
             return None
         return (case, case.aligned) if case.is_of(self.recipe.source) else None
+
+
+def _by_content(part: Any) -> Any:
+    """A source named by its hash: saving moves latents; anything else as it is."""
+    known = isinstance(part, Source) and part.sha256 is not None
+    return dataclasses.replace(part, path=part.sha256) if known else part

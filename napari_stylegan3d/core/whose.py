@@ -10,6 +10,8 @@ from stylegan3d.recipe.description import describe_changes, describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_stylegan3d.core.session import Session
     from stylegan3d.recipe.recipe import Source
 
@@ -22,6 +24,12 @@ def name_of(session: Session, source: Source) -> str:
     """The patient behind a projection; empty for a brain that is nobody's."""
     case = session.case_of(source)
     return "" if case is None else case.name
+
+
+def scan_file_of(session: Session, recipe: Recipe) -> Path | None:
+    """The file of the scan that a recipe starts from, if that scan is open and aligned."""
+    case = session.case_of(recipe.source)
+    return None if case is None or case.aligned is None else case.aligned.scan.path
 
 
 def subject_of(session: Session, recipe: Recipe) -> str:

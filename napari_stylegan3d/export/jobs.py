@@ -192,7 +192,6 @@ def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved
 
 def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Saved:
     """Write a picture and its JSON sidecar."""
-    from napari_stylegan3d.export.pictured import sidecar_of
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.render.figures import SYNTHETIC, png_bytes
     from stylegan3d.storage.jsontext import to_json
@@ -207,8 +206,8 @@ def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Sav
         assert request.image is not None
         png = _png(request.image, marked)
     if recipe is not None:
-        recipe = _lasting(recipe, moved)
-    told = sidecar_of(shown, recipe, loaded.generator, request.path.parent)
+        shown = dataclasses.replace(shown, recipe=_lasting(recipe, moved))
+    told = shown.sidecar(request.path.parent, loaded.generator)
     files |= {request.path: png, json_path(request.path): to_json(told).encode()}
     return _write(request, files, moved)
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.core.panel import Panel
+from napari_stylegan3d.core.whose import scan_file_of
 from napari_stylegan3d.core.worker import Progress, duration_in_words
 from napari_stylegan3d.export.film import FilmPart
 from napari_stylegan3d.export.jobs import AsDicom, EditedRequest, LatentRequest, Saved, SaveRequest
@@ -293,12 +294,7 @@ class ExportPanel(Panel):
         """The name that the command line proposes too, before there is a latent file."""
         from stylegan3d.outputs.results import volume_name
 
-        return volume_name(recipe, native=native, scan=self._file_of(recipe))
-
-    def _file_of(self, recipe: Recipe) -> Path | None:
-        """The file of the scan that a recipe starts from."""
-        case = self.session.case_of(recipe.source)
-        return None if case is None or case.aligned is None else case.aligned.scan.path
+        return volume_name(recipe, native=native, scan=scan_file_of(self.session, recipe))
 
     def _save_edited(self) -> None:
         overwrite, folder = self.overwrite.isChecked(), self.session.folder
@@ -311,7 +307,7 @@ class ExportPanel(Panel):
         from stylegan3d.outputs.results import name_beside
 
         recipe = self.session.recipe
-        name = name_beside(recipe, "latent.safetensors", scan=self._file_of(recipe))
+        name = name_beside(recipe, "latent.safetensors", scan=scan_file_of(self.session, recipe))
         path = self.path_of(name)
         overwrite, folder = self.overwrite.isChecked(), self.session.folder
         self.latentRequested.emit(LatentRequest(path, overwrite, folder, recipe))
@@ -329,7 +325,9 @@ class ExportPanel(Panel):
         from stylegan3d.outputs.report import report_name
 
         recipe = self.session.shown.drawn
-        self.reportRequested.emit(self.path_of(report_name(recipe, scan=self._file_of(recipe))))
+        self.reportRequested.emit(
+            self.path_of(report_name(recipe, scan=scan_file_of(self.session, recipe)))
+        )
 
     def _choose_folder(self) -> None:
         folder = dialogs.choose_folder(self, _("Save to"), self.path_of(""))

@@ -6,10 +6,11 @@ patient whose scan is not shown, or of a brain that is still being drawn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_stylegan3d.core.whose import scan_file_of
 from napari_stylegan3d.views.captions import KEY, OVER, Over, Provenance
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
@@ -18,9 +19,11 @@ from stylegan3d.outputs.pictures import (
     PAINTED,
     RECORDED,
     picture_name,
+    picture_sidecar,
     scan_picture_name,
+    scan_picture_sidecar,
 )
-from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
@@ -95,20 +98,31 @@ class Pictured:
             self.scan.name, self.scan.path, what, kind=self.kind, in_model_space=self.aligned
         )
 
-    def beside(self, folder: Path) -> dict[str, Any]:
-        """What else is in the picture, for its JSON sidecar in `folder`."""
-        told: dict[str, Any] = {}
+    def sidecar(self, folder: Path, generator: Generator) -> dict[str, Any]:
+        """The JSON sidecar of the picture in `folder`."""
+        if self.recipe is None:
+            assert self.scan is not None
+            told = scan_picture_sidecar(self.scan.path, self.scan.sha256, folder, kind=self.kind)
+        else:
+            told = picture_sidecar(self.recipe, generator, folder)
+            if self.painted:
+                told |= {"Description": PAINTED}
+            if not self.synthetic:
+                told |= {"Description": RECORDED, "IntendedUse": OF_A_SCAN, "SyntheticImage": False}
         if self.comparison != "off":
-            told["Comparison"] = {"Mode": self.comparison}
-            if isinstance(self.second, Recipe):
-                second = self.second.with_paths(lambda part: part.relative_to(folder))
-                told["Comparison"]["Recipe"] = second.replace(model=None).to_dict()
-            elif self.second is not None:
-                told["Comparison"]["Scan"] = self.second.name
-                told["Comparison"]["ScanSHA256"] = self.second.sha256
+            told["Comparison"] = {"Mode": self.comparison, **self._second(folder)}
         if self.over is not None:
             told["SecondImage"] = self.over
         return told
+
+    def _second(self, folder: Path) -> dict[str, Any]:
+        """The picture that it is compared with."""
+        if isinstance(self.second, Recipe):
+            recipe = self.second.with_paths(lambda part: part.relative_to(folder))
+            return {"Recipe": recipe.replace(model=None).to_dict()}
+        if self.second is None:
+            return {}
+        return {"Scan": self.second.name, "ScanSHA256": self.second.sha256}
 
 
 def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
@@ -136,11 +150,9 @@ def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
         if scan is not None:
             found = OfScan(told.name, scan.aligned.scan.path, scan.aligned.scan.sha256)
             return Pictured(None, None, found, view, over=over)
-    elif shown.what == "search" or not _is_there(comparison):
+    elif shown.what == "search" or not comparison.is_current:
         raise OutputError(_("Wait for the full volume, then save the picture."))
     recipe = shown.drawn
-    whose = session.case_of(recipe.source)
-    file = None if whose is None or whose.aligned is None else whose.aligned.scan.path
     how = "off" if alone else shown.comparison
     second: Recipe | OfScan | None = None
     if how not in ("off", "row") and shown.second is not None:
@@ -152,45 +164,13 @@ def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
     scans = told.kind == "scan" and (how == "off" or isinstance(second, OfScan))
     return Pictured(
         recipe,
-        file,
+        scan_file_of(session, recipe),
         synthetic=not scans,
         painted=view == "painted",
         comparison=how,
         second=second,
         over=over,
     )
-
-
-def _is_there(comparison: Comparison) -> bool:
-    """Whether the newest picture is the full volume of what is shown, wherever its latents lie."""
-
-    def named(part: Any) -> Any:
-        known = isinstance(part, Source) and part.sha256 is not None
-        return replace(part, path=part.sha256) if known else part
-
-    recipe, drawn = comparison.recipe, comparison.session.shown.drawn
-    if recipe is None or comparison.is_preview:
-        return False
-    return recipe.with_paths(named) == drawn.with_paths(named)
-
-
-def sidecar_of(
-    shown: Pictured, recipe: Recipe | None, generator: Generator, folder: Path
-) -> dict[str, Any]:
-    """The JSON sidecar of a picture in `folder`; `recipe` with the paths it has from now on."""
-    from stylegan3d.outputs.pictures import picture_sidecar, scan_picture_sidecar
-
-    if recipe is None:
-        scan = shown.scan
-        assert scan is not None
-        told = scan_picture_sidecar(scan.path, scan.sha256, folder, kind=shown.kind)
-    else:
-        told = picture_sidecar(recipe, generator, folder)
-        if shown.painted:
-            told |= {"Description": PAINTED}
-        if not shown.synthetic:
-            told |= {"Description": RECORDED, "IntendedUse": OF_A_SCAN, "SyntheticImage": False}
-    return told | shown.beside(folder)
 
 
 def _over(comparison: Comparison) -> dict[str, Any] | None:

@@ -47,7 +47,6 @@ def scan_picture_name(
     *,
     kind: str = "",
     in_model_space: bool = True,
-    suffix: str = ".png",
 ) -> str:
     """Such as sub-01_space-model_T1w_axial.png: a scan as recorded, or what is made of it.
 
@@ -66,7 +65,7 @@ def scan_picture_name(
     """
     parts = [name, "space-model" if in_model_space else "", f"desc-{kind}" if kind else ""]
     parts += ["T1w" if scan is None else scan_suffix(scan), what]
-    return portable("_".join(filter(None, parts))) + suffix
+    return portable("_".join(filter(None, parts))) + ".png"
 
 
 def json_path(path: Path) -> Path:
