@@ -171,7 +171,7 @@ class Measuring(QObject):
     @property
     def _fresh(self) -> Measured | None:
         """What was measured, if it is of what is shown."""
-        return self.measured if self._asked is not None and self._of is self._asked else None
+        return self.measured if self._of is self._asked else None
 
     def _on_measured(self, subject: Subject, measured: Measured) -> None:
         if subject is not self._asked:

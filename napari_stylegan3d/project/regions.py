@@ -146,12 +146,11 @@ class LayerRegions(QObject):
     def entries(self) -> list[tuple[str, LayerChoice]]:
         """Text and data of each entry."""
         found = []
-        for layer in self._viewer.layers:
-            if isinstance(layer, Labels) and not self._is_of_case(layer):
-                continue
-            if isinstance(layer, Labels) and KEY in layer.metadata:
+        labels = (layer for layer in self._viewer.layers if isinstance(layer, Labels))
+        for layer in filter(self._is_of_case, labels):
+            if KEY in layer.metadata:
                 found.append((layer.name, LayerChoice(layer, True)))
-            elif isinstance(layer, Labels) and self._is_offered(layer):
+            elif self._is_offered(layer):
                 found.append(
                     (
                         _("{name}, on the aligned scan").format(name=layer.name),
