@@ -155,7 +155,7 @@ def test_what_lies_beside_an_edited_scan_has_its_contrast_and_desc(
 
 
 def test_only_the_file_that_was_chosen_is_replaced(painter, tmp_path):
-    """Each of the others is kept, and nothing is written if one is there."""
+    """Each of somebody else's is kept, and nothing is written if one is there."""
     chosen = tmp_path / "sub-07_desc-a_T1w.nii.gz"
     save_relabelled(chosen, painter, relabelled())
     save_relabelled(tmp_path / "sub-07_desc-b_T1w.nii.gz", painter, relabelled(mm=-1.5))
@@ -168,7 +168,7 @@ def test_only_the_file_that_was_chosen_is_replaced(painter, tmp_path):
         path.unlink()
     for path in beside:
         path.write_bytes(b"of somebody else")
-        with pytest.raises(OutputError, match=f"^{path.name} exists already, and only") as told:
+        with pytest.raises(OutputError, match=f"^{path.name} exists already and was") as told:
             save_relabelled(chosen, painter, relabelled(mm=2.0))
         assert "\n" not in str(told.value)
         assert path.read_bytes() == b"of somebody else"
@@ -179,6 +179,38 @@ def test_only_the_file_that_was_chosen_is_replaced(painter, tmp_path):
     assert sidecar.read_bytes() != saved[sidecar]
     for path, content in saved.items():
         assert "desc-a" in path.name or path.read_bytes() == content
+
+
+def test_a_brain_is_replaced_with_what_was_saved_with_it(painter, tmp_path):
+    chosen = tmp_path / "sub-07_desc-a_T1w.nii.gz"
+    again = tmp_path / "again" / chosen.name
+    save_relabelled(chosen, painter, relabelled())
+    save_relabelled(chosen, painter, relabelled(mm=2.0))
+    again.parent.mkdir()
+    save_relabelled(again, painter, relabelled(mm=2.0))
+    names = sorted(path.name for path in again.parent.iterdir())
+    assert names == sorted(path.name for path in tmp_path.iterdir() if path.is_file())
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (again.parent / name).read_bytes()
+
+
+def test_labels_that_were_changed_since_are_not_replaced(painter, tmp_path):
+    chosen = tmp_path / "sub-07_desc-a_T1w.nii.gz"
+    _, labels = save_relabelled(chosen, painter, relabelled())
+    nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)).to_filename(labels)
+    saved = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(OutputError, match=f"^{labels.name} exists already and was not saved with"):
+        save_relabelled(chosen, painter, relabelled(mm=2.0))
+    assert saved == {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("sidecar", ["", "[]", "{}", '{"SavedWith": 3}', '{"SavedWith": {"a": 1}}'])
+def test_a_sidecar_of_another_program_names_nothing_to_replace(painter, tmp_path, sidecar):
+    chosen = tmp_path / "sub-07_desc-a_T1w.nii.gz"
+    _, labels = save_relabelled(chosen, painter, relabelled())
+    chosen.with_name("sub-07_desc-a_T1w.json").write_text(sidecar)
+    with pytest.raises(OutputError, match=f"^{labels.name} exists already"):
+        save_relabelled(chosen, painter, relabelled(mm=2.0))
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.formats import scan_suffix
+from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.jsontext import from_json, read_json, to_json
 from stylegan3d.storage.volumes import (
     VOLUME_SUFFIX,
     check_output,
@@ -41,6 +45,8 @@ from stylegan3d.translation.painter import Painter, Repainted
 #: What the numbers in a map of tissues are, for its sidecar.
 LABELS = {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSES)}
 
+#: Field of a brain's sidecar: the files saved with it, from name to SHA-256.
+_PARTS = "SavedWith"
 _DESC = r"_desc-[A-Za-z0-9]+(?=_|$)"
 
 
@@ -246,8 +252,8 @@ def _edited_scan(
 def save_relabelled(path: Path, painter: Painter, edit: Relabelled) -> list[Path]:
     """Write the files of `relabelled_files`; paths of the brain and of its labels.
 
-    A file called `path` is replaced, with its sidecar: whoever chose that name was asked. No other
-    one is.
+    A brain called `path` is replaced with all files that were saved with it, as far as they are
+    unchanged: whoever chose that name was asked. No other file is.
 
     Raises
     ------
@@ -259,16 +265,41 @@ def save_relabelled(path: Path, painter: Painter, edit: Relabelled) -> list[Path
         path = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + VOLUME_SUFFIX)
     beside = [*names_beside(path, edit).values()]
     planned = [file for volume in (path, *beside) for file in (volume, sidecar_path(volume))]
-    replaced = [path, sidecar_path(path)] if path == chosen and path.exists() else []
+    replaced = _saved_before(path) if path == chosen and path.exists() else set()
     for file in planned:
         if file not in replaced and os.path.lexists(file):
             raise OutputError(
-                f"{file.name} exists already, and only the file that was chosen is replaced: "
-                "choose another name or folder."
+                f"{file.name} exists already and was not saved with {path.name}, or has been "
+                "changed since: choose another name or folder."
             )
     check_output(planned, overwrite=True)
-    write_together(relabelled_files(path, painter, edit), overwrite=bool(replaced))
+    files = _with_parts(path, relabelled_files(path, painter, edit))
+    write_together(files, overwrite=bool(replaced))
     return [path, labels_path(path)]
+
+
+def _with_parts(path: Path, files: dict[Path, bytes]) -> dict[Path, bytes]:
+    """The files, the sidecar of the brain `path` naming all that are saved with it."""
+    sidecar = sidecar_path(path)
+    parts = {
+        file.name: hashlib.sha256(content).hexdigest()
+        for file, content in files.items()
+        if file not in (path, sidecar)
+    }
+    return files | {sidecar: to_json(from_json(files[sidecar]) | {_PARTS: parts}).encode()}
+
+
+def _saved_before(path: Path) -> set[Path]:
+    """An earlier brain `path`, its sidecar, and the unchanged files that were saved with it."""
+    sidecar = sidecar_path(path)
+    saved = {path, sidecar}
+    nothing = (OSError, ValueError, LookupError, TypeError, AttributeError, ScanError)
+    with suppress(*nothing):  # no sidecar, or one of another program
+        for name, sha256 in read_json(sidecar)[_PARTS].items():
+            file = path.with_name(name)
+            if file.is_file() and sha256_of(file) == sha256:
+                saved.add(file)
+    return saved
 
 
 def names_beside(path: Path, edit: Relabelled) -> dict[str, Path]:
