@@ -16,7 +16,7 @@ from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.autosave import Autosave, sessions_folder
 from napari_stylegan3d.history.jobs import find_sessions, read_session_file, write_session_file
 from napari_stylegan3d.history.restore_bar import RestoreBar, summary
-from napari_stylegan3d.labels.kept import KeptEdits, KeptLabels
+from napari_stylegan3d.labels.kept import DAMAGED, KeptEdits, KeptLabels
 from napari_stylegan3d.project.kept import KeptScans
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.text import _
@@ -262,7 +262,10 @@ class Sessions(QObject):
         if generator is not None:
             restored(state, session, self.scans)
         self._show_view(state.view)
-        labels = KeptLabels.from_plain(state.view.get("labels"))
+        stored = state.view.get("labels")
+        labels = None if stored is None else KeptLabels.from_plain(stored)
+        if stored is not None and labels is None:
+            self.messages.fail(SessionError(DAMAGED), _("restoring labels"))
         self.edits.restore(labels, state.states, scans_of(state))
         self._look(offer=False)  # the previous session is now an earlier one
         self.autosave.soon()

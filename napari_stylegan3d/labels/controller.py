@@ -212,9 +212,14 @@ class Relabelling(QObject):
 
     def _generate(self) -> None:
         """Generate the brain, unless the slider's, with its labels, is about to be there."""
-        slider = self._asked is not None and self._asked.resizes
-        if not (slider and self._work.busy):
+        if self._resizing is None:
             self._fit()
+
+    @property
+    def _resizing(self) -> Wish | None:
+        """The slider's request whose labels are not there yet, if any."""
+        asked = self._asked
+        return asked if asked is not None and asked.resizes and self._work.busy else None
 
     def _fit(self) -> None:
         labels = self.drawing.labels
@@ -358,7 +363,7 @@ class Relabelling(QObject):
             return
         path = dialogs.save_file(self.box, _("Save the generated brain"), dialogs.VOLUMES)
         if path is not None:
-            self._job.start(save_fitted, Wish(self.base, labels), path)
+            self._job.start(save_fitted, self._resizing or Wish(self.base, labels), path)
 
     def _on_saved(self, paths: list[Path]) -> None:
         report_done(

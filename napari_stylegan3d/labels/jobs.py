@@ -139,6 +139,15 @@ class Wish:
         """Whether it is of the slider, which changes labels; also back at 0 mm."""
         return bool(self.mm or self.tissue)
 
+    def resized_labels(self) -> np.ndarray:
+        """The labels after the border has been moved, uint8 (X, Y, Z)."""
+        from stylegan3d.translation.edits import resized
+
+        if not self.mm:
+            return self.labels
+        structure = self.labels == self.tissue
+        return resized(self.labels, structure, self.mm, self.base.space.voxel_size)
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -178,15 +187,12 @@ def read_labels(base: Base) -> Base:
 
 def fit(wish: Wish) -> Fitted:
     """Move the border, and generate the brain for the new labels."""
-    from stylegan3d.translation.edits import resized
     from stylegan3d.translation.painter import bundled_painter
 
-    base, labels = wish.base, wish.labels
+    base = wish.base
     assert base.labels is not None
     with beside_the_window():
-        if wish.mm:
-            structure = labels == wish.tissue
-            labels = resized(labels, structure, wish.mm, base.space.voxel_size)
+        labels = wish.resized_labels()
         made = bundled_painter().repaint(base.volume, base.labels, labels, dtype=screen_dtype())
         moved = made.movement
         if base.scan is not None and base.fading is not None:
@@ -211,7 +217,7 @@ def save_fitted(report: Report, wish: Wish, path: Path) -> list[Path]:
     base = wish.base
     assert base.labels is not None
     report(0, 1, _("Generating the brain"))
-    edit = Relabelled(base.title, base.volume, base.labels, wish.labels)
+    edit = Relabelled(base.title, base.volume, base.labels, wish.resized_labels())
     if base.scan is not None and base.edited.kind == "edited":
         known = base.scan
         edit = dataclasses.replace(

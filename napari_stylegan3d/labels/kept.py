@@ -44,6 +44,9 @@ UNKNOWN_SCAN = _(
     "The edited labels were not restored because this session does not say which scan they "
     "belong to: segment that scan again."
 )
+DAMAGED = _(
+    "The edited labels of this session are damaged and were not restored: segment that brain again."
+)
 #: Tolerance for equal poses, in mm and rotation-matrix entries.
 SAME_POSE = 1e-6
 

@@ -54,7 +54,10 @@ def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
     if looks_like_labels(scan.data):
         return LabelMap.of(scan, scan_stem(scan.path))
     choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
-    return Case(scan_stem(scan.path), choice, scan, scan_layer(scan))
+    name = scan_stem(scan.path)
+    if choice.volume is not None:
+        name = _("{name} (volume {index})").format(name=name, index=choice.volume)
+    return Case(name, choice, scan, scan_layer(scan))
 
 
 def align_scan(

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +183,8 @@ class KeptScans(QObject):
         self.job = LongJob(self)
         #: Stored scans that are not read again yet, by case key.
         self._kept: dict[str, KeptScan] = {}
+        #: Files of label maps that could not be read again, by case key.
+        self._unread: dict[str, tuple[Path, ...]] = {}
         self._key = self._first = ""
         self._arriving: Case | None = None
         self.job.finished.connect(self._on_done)
@@ -204,8 +207,9 @@ class KeptScans(QObject):
                 one = one or KeptScan.of(case, session.all_projected)
                 if one is None:
                     return None
-                labels = projecting.labels.paths_of(case.key)
-                one = dataclasses.replace(one, labels=tuple(dict.fromkeys((*one.labels, *labels))))
+                labels = projecting.labels.paths_of(case.key), self._unread.get(case.key, ())
+                every = tuple(dict.fromkeys((*one.labels, *chain(*labels))))
+                one = dataclasses.replace(one, labels=every)
                 if case.scan is not None:
                     second, painted = projecting.second.of(case), projecting.region_of(case)
                     one = dataclasses.replace(one, second=second, painted=painted)
@@ -222,6 +226,7 @@ class KeptScans(QObject):
         """Forget all, before another session is restored."""
         self.job.cancel()
         self._kept.clear()
+        self._unread.clear()
         self._first = ""
 
     def know(self, case: Case, kept: KeptScan, *, first: bool = False) -> None:
@@ -283,6 +288,9 @@ class KeptScans(QObject):
         self._arrived()
         for labels in result.labels:
             self.projecting.labels.add(labels, result.key)
+        self._unread[result.key] = tuple(result.unread)
+        for error in result.unread.values():
+            self.projecting.failed.emit(error, _("restoring a label map"))
         if kept.second is not None:
             self.projecting.second.restore(result.key, kept.second)
         mine = loaded is not None and kept.model in ("", loaded.generator.hash)
@@ -326,6 +334,8 @@ class Again:
         Adjusted scans by pose.
     labels : sequence of LabelMap
         Its label maps.
+    unread : mapping of Path to StyleGAN3DError
+        Files of label maps that cannot be read any more, and why.
     model : str
         Hash of the model it is aligned to.
     """
@@ -335,11 +345,12 @@ class Again:
     found: AlignedScan | None = None
     aligned: Mapping[Pose, AlignedScan] = field(default_factory=dict)
     labels: Sequence[LabelMap] = ()
+    unread: Mapping[Path, StyleGAN3DError] = field(default_factory=dict)
     model: str = ""
 
 
 def _again(report: Report, loaded: Loaded, key: str, kept: KeptScan, folder: Path) -> Again:
-    """Runs in a thread; label maps that cannot be read are skipped."""
+    """Runs in a thread."""
     from stylegan3d.scans import read_scan
 
     read = open_scan(report, kept.choice)
@@ -350,19 +361,24 @@ def _again(report: Report, loaded: Loaded, key: str, kept: KeptScan, folder: Pat
                 "in its place, then open the session again."
             ).format(path=kept.choice.path, name=kept.name)
         )
-    labels = []
+    labels: list[LabelMap] = []
+    unread: dict[Path, StyleGAN3DError] = {}
     for path in kept.labels:
-        with suppress(StyleGAN3DError):
+        try:
             labels.append(LabelMap.of(read_scan(path), scan_stem(path)))
+        except StyleGAN3DError as error:
+            unread[path] = error
+    plain = Again(key, read, labels=labels, unread=unread)
     model = loaded.generator.hash
     if kept.rigid is None or not isinstance(read, Case) or kept.model not in ("", model):
-        return Again(key, read, labels=labels)
+        return plain
     assert read.scan is not None
     try:
         found = align_scan(report, loaded, read.scan, folder, kept.how)
     except StyleGAN3DError:
-        return Again(key, read, labels=labels)  # open but not aligned
+        return plain  # open but not aligned
     if np.abs(found.rigid - kept.rigid).max() > SAME_POSE:
         found = found.posed(kept.rigid)
     poses = {kept.pose, *(_pose(r["pose"]) for r in kept.results.values() if "pose" in r)}
-    return Again(key, read, found, {pose: pose.of(found) for pose in poses}, labels, model)
+    aligned = {pose: pose.of(found) for pose in poses}
+    return dataclasses.replace(plain, found=found, aligned=aligned, model=model)

@@ -260,6 +260,28 @@ def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
     window.viewer.layers.remove("lesion")
 
 
+def test_a_label_map_that_cannot_be_read_again_is_told_and_stays_part_of_the_session(
+    window, sessions_folder, scan_file, tmp_path
+):
+    session, projecting = window.session, window.explorer.projecting
+    image, lesion = nib.load(scan_file), tmp_path / "lesion.nii.gz"
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: window.find("project.name").text() == "sub-07")
+    marked = np.zeros(image.shape, np.uint8)
+    marked[20:26, 30:36, 25:31] = 1
+    nib.Nifti1Image(marked, image.affine).to_filename(lesion)
+    window.explorer.open_scan(lesion)
+    window.wait(lambda: projecting.labels.paths == [lesion])
+    state = window.explorer.sessions.state()
+    window.viewer.layers.remove("lesion")
+    lesion.unlink()
+    restore(window, sessions_folder, state)
+    window.wait(lambda: lesion.name in window.explorer.message.text())
+    assert session.case.scan is not None
+    [case] = json.loads(json.dumps(window.explorer.sessions.state().view["cases"]))
+    assert case["labels"] == [str(lesion)], "the file may be back the next time"
+
+
 def test_restored_patients_whose_files_have_one_name_are_still_told_apart(
     window, sessions_folder, scan_file, held, tmp_path
 ):

@@ -258,6 +258,19 @@ def test_generating_waits_for_the_slider(window, part, held):
     assert np.array_equal(part.fitted.labels, window.viewer.layers[NAME].data)
 
 
+def test_saving_waits_for_the_slider(window, part, held, tmp_path, monkeypatch):
+    few = count(window)
+    monkeypatch.setattr(dialogs, "save_file", lambda *_: tmp_path / "larger_T1w.nii.gz")
+    window.set("labels.resize", 8)
+    window.click("labels.save")
+    window.wait(lambda: not part._job.running)
+    saved = np.asarray(nib.load(tmp_path / "larger_dseg.nii.gz").dataobj)
+    held.set()
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) > few
+    assert np.array_equal(saved, window.viewer.layers[NAME].data)
+
+
 def test_another_brain_takes_the_labels_off_the_screen_but_keeps_them(window, part):
     window.set("labels.resize", 8)
     window.wait(lambda: is_shown(window, part))
@@ -657,6 +670,15 @@ def test_damaged_labels_of_a_session_are_left_aside(damage):
     assert (again.origin.recipe, again.origin.model) == (Recipe(), "01")
     assert KeptLabels.from_plain({**plain, **damage}) is None
     assert KeptLabels.from_plain(None) is None
+
+
+def test_damaged_labels_of_a_session_are_told(window, scan_file, ended):
+    part, explorer = window.explorer.relabelling, window.explorer
+    edit_labels_of_scan(window, scan_file)
+    begin_again(window, ended(lambda view: view["labels"].update(edits=[])))
+    window.wait(lambda: "are damaged and were not restored" in explorer.message.text())
+    restored_case(window, "sub-07")
+    assert part.base is None
 
 
 def test_a_grid_it_does_not_paint_on_is_refused_in_a_sentence(window, networks, monkeypatch):

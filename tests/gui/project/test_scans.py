@@ -99,7 +99,7 @@ def test_of_several_volumes_one_is_chosen(window, scan_file, tmp_path):
     window.wait(lambda: entries(window) == ["Volume 0", "Volume 1"])
     window.find("project.choice").setCurrentRow(1)
     window.click("project.choose")
-    window.wait(lambda: window.find("project.name").text() == "bold")
+    window.wait(lambda: window.find("project.name").text() == "bold (volume 1)")
     assert "Volume 1 of 2" in window.find("project.details").text()
 
 
@@ -137,8 +137,10 @@ def test_another_series_or_volume_of_a_file_leaves_the_first_in_the_history(wind
         return window.find("second.join").isVisibleTo(window.explorer.project)
 
     assert read(first) == [first]
+    name = window.find("project.name").text()
     assert not joins()
     assert read(second) == [first, second]
+    assert window.find("project.name").text() != name
     assert joins()
     assert read(second) == [first, second], "the same one again replaces its step"
     assert not joins()
