@@ -69,6 +69,18 @@ def test_second_nearest_is_another_person() -> None:
     assert found.mirrored[0]
 
 
+def test_second_nearest_is_no_other_scan_of_the_same_person() -> None:
+    found = nearest_of(np.array([[0.5, 0.3, 0.2, 0.9, 0.8, 0.7]]), ["b", "a", "a"])
+    assert (found.distance[0], found.second[0], found.person[0]) == (0.2, 0.5, 2)
+    alone = nearest_of(np.array([[0.5, 0.3, 0.2, 0.9, 0.8, 0.7]]))
+    assert alone.second[0] == 0.3
+
+
+def test_scans_of_one_person_alone_are_no_reference(blobs: np.ndarray, mask: np.ndarray) -> None:
+    with pytest.raises(StyleGAN3DError, match="two training subjects"):
+        TrainingBrains(blobs[:3], mask, person=["a"] * 3)
+
+
 def test_chance_is_told(blobs: np.ndarray, mask: np.ndarray) -> None:
     brains = TrainingBrains(blobs[:6], mask)
     report = compare_nearest(brains.nearest(blobs[6:]), brains.nearest(blobs[6:8]))

@@ -79,10 +79,22 @@ def test_repeated_scans_of_a_person_do_not_blind_the_alarm(
     repeated = CopyDetector(scans, people[:TRAINING].mean(axis=0) / 255, MM, person=person)
     usual = alarm_threshold(detector.among_training().ratio, OTHERS)
     threshold = alarm_threshold(repeated.among_training().ratio, OTHERS)
-    # A repeat takes two of the five places among a stranger's nearest scans.
     assert threshold == pytest.approx(usual, abs=0.1)
     assert repeated.closeness(people[:1]).ratio[0] < threshold
     assert repeated.closeness(people[TRAINING:]).ratio.min() > threshold
+
+
+def test_a_copy_of_a_person_with_many_scans_is_seen(people: np.ndarray) -> None:
+    """Of six scans of one person five are as near as the one that was copied."""
+    noise = np.random.default_rng(5).normal(0, 2, (5, *SHAPE))
+    repeats = np.where(people[0] > 0, np.clip(people[0] + noise, 1, 255), 0).astype(np.uint8)
+    scans = np.concatenate([people[:TRAINING], repeats])
+    template, person = people[:TRAINING].mean(axis=0) / 255, [*range(TRAINING), *[0] * 5]
+    detector = CopyDetector(scans, template, MM, person=person)
+    threshold = alarm_threshold(detector.among_training().ratio, OTHERS)
+    for name, disguise in disguises(MM).items():
+        [ratio] = detector.closeness([disguise(people[0])]).ratio
+        assert ratio < threshold, name
 
 
 def test_the_detector_of_an_evaluation_knows_whose_scans_they_are(pack: Pack) -> None:

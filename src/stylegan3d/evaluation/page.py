@@ -132,7 +132,7 @@ def _pairs(report: dict[str, Any]) -> str:
     ]
     return (
         f"From top to bottom: {'; '.join(rows)}. In brackets the distance to this subject divided "
-        "by that to the fifth nearest; 1 means no copy."
+        "by that to the fifth nearest person; 1 means no copy."
         if rows
         else ""
     )

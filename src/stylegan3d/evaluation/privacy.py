@@ -35,6 +35,20 @@ def same_person(person: Sequence[object] | None, count: int) -> np.ndarray:
     return np.array([[one == other for other in names] for one in names])
 
 
+def least_by_person(distances: np.ndarray, person: Sequence[object] | None) -> np.ndarray:
+    """Distances [n, scans] as the least to any scan of each person, [n, people].
+
+    `person` tells whose each scan is; by default everybody's own.
+    """
+    if person is None:
+        return distances
+    codes: dict[object, int] = {}
+    code = np.array([codes.setdefault(name, len(codes)) for name in person])
+    order = np.argsort(code, kind="stable")
+    starts = np.searchsorted(code[order], np.arange(len(codes)))
+    return np.minimum.reduceat(distances[:, order], starts, axis=1)
+
+
 @dataclass(frozen=True)
 class Nearest:
     """The nearest training subject of each of n brains.
@@ -42,11 +56,11 @@ class Nearest:
     Attributes
     ----------
     distance : ndarray, shape (n,)
-        Distance to the nearest subject; 1 - correlation, or the distance of descriptors.
+        Distance to the nearest scan; 1 - correlation, or the distance of descriptors.
     second : ndarray, shape (n,)
-        Distance to the second nearest subject.
+        Distance to the nearest scan of anybody but the person whose scan is nearest.
     person : ndarray, shape (n,)
-        Index of the nearest subject.
+        Index of the nearest scan.
     mirrored : ndarray, shape (n,)
         Whether its mirror image is nearest.
     """
@@ -85,18 +99,25 @@ class TrainingBrains:
         Mask of the mean brain.
     sideways : int
         The left-right axis.
+    person : sequence or None
+        Whose brain each volume is; everybody is another person by default.
     """
 
-    def __init__(self, volumes: Iterable[np.ndarray], mask: np.ndarray, sideways: int = 0) -> None:
-        self.mask = mask
+    def __init__(
+        self,
+        volumes: Iterable[np.ndarray],
+        mask: np.ndarray,
+        sideways: int = 0,
+        person: Sequence[object] | None = None,
+    ) -> None:
+        self.mask, self.person = mask, person
         straight = []
         mirrored = []
         for volume in volumes:
             straight.append(volume[mask])
             mirrored.append(np.flip(volume, sideways)[mask])
-        if len(straight) < 2:
-            raise StyleGAN3DError("Privacy needs at least two training brains; add some.")
-        self.people = len(straight)
+        if len(straight if person is None else set(person)) < 2:
+            raise StyleGAN3DError("Privacy needs at least two training subjects; add some.")
         self.rows = np.stack(straight + mirrored)
 
     def nearest(self, brains: Iterable[np.ndarray], progress: Progress | None = None) -> Nearest:
@@ -110,7 +131,8 @@ class TrainingBrains:
             done += len(block)
             if progress is not None:
                 progress(done, total)
-        return nearest_of(np.concatenate(parts) if parts else np.zeros((0, len(self.rows))))
+        found = np.concatenate(parts) if parts else np.zeros((0, len(self.rows)))
+        return nearest_of(found, self.person)
 
     def _correlations(self, queries: np.ndarray) -> np.ndarray:
         """[n, voxels] standardised -> Pearson correlations [n, 2 * subjects]"""
@@ -121,30 +143,40 @@ class TrainingBrains:
         return np.concatenate(columns, axis=1)
 
 
-def feature_distances(brains: np.ndarray, training: np.ndarray, mirrored: np.ndarray) -> Nearest:
+def feature_distances(
+    brains: np.ndarray,
+    training: np.ndarray,
+    mirrored: np.ndarray,
+    person: Sequence[object] | None = None,
+) -> Nearest:
     """The nearest training subject by Euclidean distance of descriptors.
 
     Parameters
     ----------
     brains : ndarray, shape (n, features)
-    training, mirrored : ndarray, shape (subjects, features)
+    training, mirrored : ndarray, shape (scans, features)
         Training brains and their mirror images.
+    person : sequence or None
+        Whose brain each training scan is; everybody is another person by default.
     """
     reference = np.concatenate([training, mirrored])
     squares = (brains**2).sum(1)[:, None] + (reference**2).sum(1) - 2 * brains @ reference.T
-    return nearest_of(np.sqrt(np.maximum(squares, 0)))
+    return nearest_of(np.sqrt(np.maximum(squares, 0)), person)
 
 
-def nearest_of(distances: np.ndarray) -> Nearest:
-    """From distances [n, 2 * subjects]: to the brains first, then to their mirror images."""
-    people = distances.shape[1] // 2
-    both = distances.reshape(-1, 2, people)
+def nearest_of(distances: np.ndarray, person: Sequence[object] | None = None) -> Nearest:
+    """From distances [n, 2 * scans]: to the brains first, then to their mirror images.
+
+    `person` tells whose each scan is; by default everybody's own.
+    """
+    scans = distances.shape[1] // 2
+    both = distances.reshape(-1, 2, scans)
     least = both.min(axis=1)
-    person = least.argmin(axis=1)
+    nearest = least.argmin(axis=1)
     rows = np.arange(len(least))
-    two = np.partition(least, 1, axis=1)[:, :2]
-    mirrored = both[rows, 1, person] < both[rows, 0, person]
-    return Nearest(two[:, 0], two[:, 1], person, mirrored)
+    two = np.partition(least_by_person(least, person), 1, axis=1)[:, :2]
+    mirrored = both[rows, 1, nearest] < both[rows, 0, nearest]
+    return Nearest(two[:, 0], two[:, 1], nearest, mirrored)
 
 
 def compare_nearest(synthetic: Nearest, validation: Nearest) -> dict[str, Any]:

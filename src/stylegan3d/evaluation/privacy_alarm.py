@@ -23,7 +23,7 @@ from scipy import ndimage
 
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.evaluation.privacy import same_person
+from stylegan3d.evaluation.privacy import least_by_person, same_person
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.progress import Progress
 
@@ -34,7 +34,8 @@ BRAIN, RIM = 0.2, 2
 OUTSIDE = 0.05  # radius of the mean brain
 # Widths of the local mean and of the smoothing before resampling, in voxels of the grid.
 LOCAL, SMOOTHING = 1.5, 0.4
-# Rank of the reference neighbour, so that duplicates in the data do not hide copies.
+# Rank of the reference neighbour among people, so that one who is in the data under several names
+# does not hide copies.
 NEXT = 5
 FALSE_ALARMS = 0.01
 TAIL = 0.2
@@ -50,10 +51,10 @@ class Closeness:
     correlation : ndarray, shape (n,)
         Correlation with the nearest subject.
     ratio : ndarray, shape (n,)
-        Ratio of the distances (1 - correlation) to the nearest and fifth nearest subject: close to
-        1 for an unrelated subject, 0 for a copy.
+        Ratio of the distances (1 - correlation) to the nearest and fifth nearest person, of whose
+        scans the nearest counts: close to 1 for an unrelated subject, 0 for a copy.
     person : ndarray, shape (n,)
-        Index of the nearest subject.
+        Index of the nearest scan.
     mirrored : ndarray, shape (n,)
         Whether its mirror image is nearest.
     """
@@ -64,15 +65,18 @@ class Closeness:
     mirrored: np.ndarray
 
     @classmethod
-    def of(cls, correlations: np.ndarray) -> Closeness:
-        """From correlations [n, 2, subjects] with the subjects and their mirror images."""
+    def of(cls, correlations: np.ndarray, person: Sequence[object] | None = None) -> Closeness:
+        """From correlations [n, 2, scans] with the training scans and their mirror images.
+
+        `person` tells whose each scan is; by default everybody's own.
+        """
         best = correlations.max(axis=1)
-        order = np.argsort(-best, axis=1)
-        rows, person = np.arange(len(best)), order[:, 0]
-        nearest, other = best[rows, person], best[rows, order[:, min(NEXT, best.shape[1]) - 1]]
-        ratio = np.maximum(1 - nearest, 0) / np.maximum(1 - other, 1e-6)
-        mirrored = correlations[rows, 1, person] > correlations[rows, 0, person]
-        return cls(nearest, ratio, person, mirrored)
+        rows, scan = np.arange(len(best)), best.argmax(axis=1)
+        people = np.sort(least_by_person(1 - best, person), axis=1)
+        other = people[:, min(NEXT, people.shape[1]) - 1]
+        ratio = np.maximum(people[:, 0], 0) / np.maximum(other, 1e-6)
+        mirrored = correlations[rows, 1, scan] > correlations[rows, 0, scan]
+        return cls(best[rows, scan], ratio, scan, mirrored)
 
     @classmethod
     def join(cls, parts: list[Closeness]) -> Closeness:
@@ -176,22 +180,23 @@ class CopyDetector:
             mirrored.append(self.structure(np.flip(volume, sideways)))
             if progress is not None:
                 progress(done, total)
-        if len(straight) < 3:
-            raise StyleGAN3DError("A search for copies needs three or more training brains.")
-        self.people = np.stack([straight, mirrored])  # [2, subjects, voxels]
+        if len(straight if person is None else set(person)) < 3:
+            raise StyleGAN3DError("A search for copies needs three or more training subjects.")
+        self.people = np.stack([straight, mirrored])  # [2, scans, voxels]
+        self.person = person
         self.same = same_person(person, len(straight))
 
     def closeness(self, brains: Iterable[np.ndarray]) -> Closeness:
         """Closeness of brains, each (X, Y, Z), uint8 or float."""
         with workers() as run:
             found = [self.people @ fine for fine in run(self.structure, brains)]
-        return Closeness.of(np.stack(found))
+        return Closeness.of(np.stack(found), self.person)
 
     def among_training(self) -> Closeness:
         """Closeness of each training brain to those of other people."""
         straight = self.people[0]
         correlations = np.stack([straight @ kind.T for kind in self.people], axis=1)
-        return Closeness.of(np.where(self.same[:, None], -1.0, correlations))
+        return Closeness.of(np.where(self.same[:, None], -1.0, correlations), self.person)
 
 
 def alarm_threshold(strangers: np.ndarray, n: int, rate: float = FALSE_ALARMS) -> float:

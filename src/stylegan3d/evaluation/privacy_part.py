@@ -42,7 +42,8 @@ def privacy(material: Material) -> dict[str, Any]:
     """
     known, seeds = len(material.training), material.seeds(material.settings.privacy_samples)
     training = material.volumes(material.training)
-    brains = TrainingBrains(training, material.mask, material.sideways)
+    person = whose(material)
+    brains = TrainingBrains(training, material.mask, material.sideways, person)
     detector = copy_detector(material)
     reference = (material.real_features[:known], material.mirrored_features)
     described, by_value, closeness = [], [], []
@@ -54,8 +55,8 @@ def privacy(material: Material) -> dict[str, Any]:
         closeness.append(detector.closeness(chosen))
         material.report("Nearest training brains", start + len(some), len(seeds))
     people = brains.nearest(material.volumes(material.validation))
-    held_out = feature_distances(material.real_features[known:], *reference)
-    by_feature = feature_distances(np.concatenate(described), *reference)
+    held_out = feature_distances(material.real_features[known:], *reference, person)
+    by_feature = feature_distances(np.concatenate(described), *reference, person)
     found = {
         "correlation": compare_nearest(Nearest.join(by_value), people),
         "features": compare_nearest(by_feature, held_out),
@@ -75,8 +76,13 @@ def copy_detector(material: Material) -> CopyDetector:
         material.pack.space.voxel_size,
         material.sideways,
         material.progress("Fine structure of training subjects"),
-        [material.pack.table[row]["person"] for row in material.training],
+        whose(material),
     )
+
+
+def whose(material: Material) -> list[object]:
+    """The person of each training scan."""
+    return [material.pack.table[row]["person"] for row in material.training]
 
 
 def compare_copies(

@@ -122,7 +122,7 @@ def privacy(part: dict[str, Any]) -> Iterator[Figure]:
         )
         relative = found["relative"]
         yield Figure(
-            "  distance to the nearest over that to the second nearest: least",
+            "  distance to the nearest over that to the nearest of anybody else: least",
             f"{relative['synthetic'][0]:.3f}",
             f"{relative['validation'][0]:.3f}",
             f"{relative['closer_than_closest']} below",
