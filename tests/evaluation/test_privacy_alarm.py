@@ -79,6 +79,7 @@ def test_repeated_scans_of_a_person_do_not_blind_the_alarm(
     repeated = CopyDetector(scans, people[:TRAINING].mean(axis=0) / 255, MM, person=person)
     usual = alarm_threshold(detector.among_training().ratio, OTHERS)
     threshold = alarm_threshold(repeated.among_training().ratio, OTHERS)
+    # Their own repeats aside, everybody's fifth nearest is who it was.
     assert threshold == pytest.approx(usual, abs=0.1)
     assert repeated.closeness(people[:1]).ratio[0] < threshold
     assert repeated.closeness(people[TRAINING:]).ratio.min() > threshold
