@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from stylegan3d.metrics.auc import stratified_auc
+from stylegan3d.metrics.auc import areas, stratified_auc
 
 
 def test_one_stratum_is_the_usual_area() -> None:
@@ -15,6 +15,15 @@ def test_one_stratum_is_the_usual_area() -> None:
     truth = roc_auc_score([1] * 40 + [0] * 25, np.concatenate([a, b]))
     assert found.value == pytest.approx(truth)
     assert (found.members, found.others) == (40, 25)
+
+
+def test_areas_of_several_scores_are_the_usual_ones() -> None:
+    rng = np.random.default_rng(3)
+    a, b = np.round(rng.normal(0.5, 1, (40, 3)), 1), np.round(rng.normal(0, 1, (25, 3)), 1)
+    labels = [1] * 40 + [0] * 25
+    truth = [roc_auc_score(labels, np.concatenate([x, y])) for x, y in zip(a.T, b.T, strict=True)]
+    assert areas(a, b) == pytest.approx(truth)
+    assert areas(a[:, 0], b[:, 0]) == pytest.approx(truth[0])
 
 
 def test_what_tells_scanners_apart_tells_no_members() -> None:

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from scipy.special import logit
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import NAMES, region_masks
+from stylegan3d.metrics.auc import areas
 from stylegan3d.metrics.cross_validation import LEAST
 from stylegan3d.metrics.intervals import Interval, bootstrap
 from stylegan3d.progress import Progress
@@ -83,8 +83,7 @@ class CubeClassification:
         """Area under the curve of all cubes together; interval by a bootstrap over brains."""
 
         def area(a: np.ndarray, b: np.ndarray) -> float:
-            labels = np.repeat([1, 0], (a.size, b.size))
-            return float(roc_auc_score(labels, np.concatenate([a.ravel(), b.ravel()])))
+            return float(areas(a.ravel(), b.ravel()))
 
         first, second = self.scores[: self.counts[0]], self.scores[self.counts[0] :]
         return area(first, second), bootstrap(area, first, second, draws=DRAWS)

@@ -1,4 +1,4 @@
-"""Stratified area under the ROC curve with its confidence interval."""
+"""Area under the ROC curve; stratified, with its confidence interval."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.stats import rankdata
 
 from stylegan3d.metrics.intervals import Interval, Z
 
@@ -40,6 +41,22 @@ class Auc:
             "others": self.others,
             "tells_apart": not self.interval[0] <= 0.5 <= self.interval[1],
         }
+
+
+def areas(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Area under the curve of each of k scores, [n, k] of the first set and [m, k] of the second.
+
+    The rank sum of Mann and Whitney 1947 (Annals of Mathematical Statistics 18); quick enough for a
+    bootstrap.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        Share of pairs in which the first scores higher; ties count half.
+    """
+    n, m = len(first), len(second)
+    ranks = rankdata(np.concatenate([first, second]), axis=0)[:n].sum(axis=0)
+    return (ranks - n * (n + 1) / 2) / (n * m)
 
 
 def stratified_auc(

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.metrics.auc import areas
 from stylegan3d.metrics.intervals import Interval, Z, bootstrap, wilson
 from stylegan3d.progress import Progress
 
@@ -111,21 +111,17 @@ def cross_validated(
             progress(done, len(tasks))
     first, second = scores[:, :n], scores[:, n:]
     right = ((first > 0).mean(axis=1) + (second <= 0).mean(axis=1)) / 2
-    areas = np.array([_auc(a, b) for a, b in zip(first, second, strict=True)])
+    area = areas(first.T, second.T)
     by_brains = bootstrap(
-        lambda a, b: float(np.mean([_auc(a[:, k], b[:, k]) for k in range(REPEATS)])),
-        first.T,
-        second.T,
-        draws=DRAWS,
-        seed=seed,
+        lambda a, b: float(areas(a, b).mean()), first.T, second.T, draws=DRAWS, seed=seed
     )
     # As if both sets were as small as the smaller one.
     fewest = 2 * min(counts)
     return Classification(
         float(right.mean()),
         _widened(wilson(round(fewest * right.mean()), fewest), right),
-        float(areas.mean()),
-        _widened(by_brains, areas),
+        float(area.mean()),
+        _widened(by_brains, area),
         scores.mean(axis=0),
     )
 
@@ -178,8 +174,3 @@ def _widened(interval: Interval, repeats: np.ndarray) -> Interval:
         middle + np.hypot(interval[1] - middle, luck),
     )
     return max(float(low), 0.0), min(float(high), 1.0)
-
-
-def _auc(first: np.ndarray, second: np.ndarray) -> float:
-    labels = np.repeat([1, 0], (len(first), len(second)))
-    return float(roc_auc_score(labels, np.concatenate([first, second])))
