@@ -1,6 +1,7 @@
 """DICOM folders: the volume a NIfTI of the same phantom has, series told apart, doubts said."""
 
 import locale
+import re
 import shutil
 import struct
 import zlib
@@ -16,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from tolerances import DICOM_MM, LAYERS
 
 from stylegan3d.errors import ScanError
+from stylegan3d.outputs.projections import output_names
 from stylegan3d.scans import (
     SeveralSeries,
     SeveralVolumes,
@@ -107,17 +109,25 @@ def test_what_was_read_is_said(tmp_path):
 
 
 def test_timing_tells_the_contrast_where_the_name_does_not(tmp_path):
-    for name, echo, inversion, contrast in (
-        ("a", 3.0, 900.0, "T1-weighted"),
-        ("b", 100.0, 0.0, "T2-weighted"),
-        ("c", 120.0, 2500.0, "FLAIR"),
-        ("d", 40.0, 0.0, ""),
+    for name, echo, inversion, contrast, suffix in (
+        ("a", 3.0, 900.0, "T1-weighted", "T1w"),
+        ("b", 100.0, 0.0, "T2-weighted", "T2w"),
+        ("c", 120.0, 2500.0, "FLAIR", "FLAIR"),
+        ("d", 40.0, 0.0, "", "T1w"),
     ):
         timing = {(0x0018, 0x0081): ("DS", echo), (0x0018, 0x0082): ("DS", inversion)}
         folder = dicoms.write_series(
             tmp_path / name, picture(), grid(), description="head", extra=timing
         )
-        assert read_scan(folder).contrast == contrast
+        scan = read_scan(folder)
+        assert scan.contrast == contrast
+        results = output_names(scan.path, tmp_path)
+        assert re.fullmatch(
+            rf"series-0003-[0-9a-f]{{8}}_desc-residual_{suffix}.nii.gz", results["residual"].name
+        )
+        assert re.fullmatch(
+            r"series-0003-[0-9a-f]{8}_desc-projected_T1w.nii.gz", results["native"].name
+        ), "a model's brain is T1-weighted"
 
 
 @pytest.fixture

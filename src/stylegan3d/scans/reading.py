@@ -15,6 +15,8 @@ from stylegan3d.errors import ScanError
 from stylegan3d.scans import checks, dicom
 from stylegan3d.scans.contrast import (
     CT,
+    FLAIR,
+    T2,
     contrast_by_name,
     contrast_by_timing,
     enhanced_by_name,
@@ -149,6 +151,10 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
     return Scan(values, affine, geometry_of(image.header), path, digest, notes, [], contrast)
 
 
+#: What names of a series end with, so that its results are named after its contrast.
+_SUFFIXES = {FLAIR: "_FLAIR", T2: "_T2w"}
+
+
 def _read_dicom(
     path: Path, volume: int | None, wanted: int | str | None, trust: str | None
 ) -> Scan:
@@ -180,7 +186,7 @@ def _read_dicom(
     digest = hashlib.sha256(data.data)
     digest.update(affine.tobytes())
     sha256 = digest.hexdigest()
-    name = f"series-{series.number or 0:04}-{sha256[:8]}"
+    name = f"series-{series.number or 0:04}-{sha256[:8]}{_SUFFIXES.get(contrast, '')}"
     place = (path.parent if path.is_file() else path) / name
     person = series.stack.slices[0][0].person
     geometry = scanner_geometry(affine)

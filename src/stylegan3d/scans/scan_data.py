@@ -26,7 +26,7 @@ class ScanData:
     geometry : dict
         The header's sform and qform with their codes, from `native.geometry_of`, used for results.
     path : Path
-        The file; for a DICOM series its folder and a name of number and hash.
+        The file; for a DICOM series its folder and a name of number, hash and contrast.
     sha256 : str
         Hash of the file; for a DICOM series of the image only.
     notes : list of Note
