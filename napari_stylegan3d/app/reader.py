@@ -55,7 +55,9 @@ def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
         if not looks_like_labels(scan.data):
             layers.append(scan_layer(scan))
         elif explorer is not None:
-            explorer.projecting.labels.add(LabelMap.of(scan, scan_stem(p)))
+            case = explorer.session.case
+            beside = None if case is None else case.scan
+            explorer.projecting.labels.add(LabelMap.of(scan, scan_stem(p), beside))
         else:
             layers.append(LabelMap.of(scan, scan_stem(p)).layer().as_layer_data_tuple())
     return layers or NO_LAYER

@@ -150,7 +150,8 @@ class Projecting(QObject):
         if self._to_open and not self.opening.running:
             choice, self._opening_for = self._to_open.pop(0)
             self.session.expect(Case(choice.path.name, choice))
-            self.opening.start(open_scan, choice)
+            cases = [case for case in self.session.cases if case.key == self._opening_for]
+            self.opening.start(open_scan, choice, cases[-1].scan if cases else None)
 
     def start(
         self, space: Literal["w", "w+", "w+noise"], budget: str, loss: str, site: str = ""
@@ -356,6 +357,11 @@ class Projecting(QObject):
             self.session.open_case(opened)
             # Label maps that were asked for after this scan belong to it.
             self._to_open = [(choice, opened.key) for choice, _key in self._to_open]
+            if before is not None and opened.is_same_scan_as(before):
+                # Read again, such as with left and right swapped: what lies over it is, too.
+                again = map(Choice, self.labels.take_away(before.key))
+                self._to_open += [(choice, opened.key) for choice in again]
+                self.second.hand_over(before.key, opened.key)
             self.second.opened(before)
             self._estimate()
             return

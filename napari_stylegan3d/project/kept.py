@@ -365,7 +365,8 @@ def _again(report: Report, loaded: Loaded, key: str, kept: KeptScan, folder: Pat
     unread: dict[Path, StyleGAN3DError] = {}
     for path in kept.labels:
         try:
-            labels.append(LabelMap.of(read_scan(path), scan_stem(path)))
+            scan = read.scan if isinstance(read, Case) else None
+            labels.append(LabelMap.of(read_scan(path), scan_stem(path), scan))
         except StyleGAN3DError as error:
             unread[path] = error
     plain = Again(key, read, labels=labels, unread=unread)

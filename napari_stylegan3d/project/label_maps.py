@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: Key of the `LabelMap` in a layer's metadata, until the user paints on it.
 KEY = "stylegan3d_label_map"
 OPACITY = 0.5
+OPEN_SIDES = _("Its header does not say which side is left: check that it is not mirrored.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +41,23 @@ class LabelMap:
         (4, 4) voxel indices to the scan's RAS+ millimetres.
     path : Path or None
         Path of the file.
+    doubtful : bool
+        Whether its header leaves left and right open.
     """
 
     name: str
     data: np.ndarray
     affine: np.ndarray
     path: Path | None = None
+    doubtful: bool = False
 
     @classmethod
-    def of(cls, scan: ScanData, name: str) -> LabelMap:
-        """A label map that was read as a scan."""
+    def of(cls, scan: ScanData, name: str, beside: ScanData | None = None) -> LabelMap:
+        """A label map that was read as a scan, where it lies `beside` the scan it belongs to."""
         kind = np.uint8 if scan.data.max() <= np.iinfo(np.uint8).max else np.int32
-        return cls(name, scan.data.astype(kind), scan.affine, scan.path)
+        lies = scan if beside is None else scan.beside(beside)
+        doubtful = bool(scan.doubts) and lies is scan
+        return cls(name, scan.data.astype(kind), lies.affine, scan.path, doubtful)
 
     @property
     def in_words(self) -> str:
@@ -127,6 +133,15 @@ class LabelMaps(QObject):
             self._place()
         self.added.emit(layer, key)
 
+    def take_away(self, key: str) -> list[Path]:
+        """Remove the label maps of the case with this key that are files; these files."""
+        maps = [layer for layer in self._layers if self._owners.get(layer) == key]
+        files = [layer for layer in maps if layer.metadata[KEY].path is not None]
+        paths = [layer.metadata[KEY].path for layer in files]
+        for layer in files:
+            self.viewer.layers.remove(layer)
+        return paths
+
     def shutdown(self) -> None:
         """Stop and disconnect; the layers stay."""
         self.placing.shutdown()
@@ -150,14 +165,16 @@ class LabelMaps(QObject):
 
     def _report(self, labels: LabelMap, key: str) -> None:
         """Notify that a label map was added; not for a case that is no longer in the session."""
+        doubts = [OPEN_SIDES] if labels.doubtful else []
         if key == self._current:
             text = _("Label map {labels}; shown over the views and in the layer list.")
-            report_done(text.format(labels=labels.in_words))
+            report_done(" ".join([text.format(labels=labels.in_words), *doubts]))
             return
         names = [case.name for case in self.comparison.session.cases if case.key == key]
         if names:
             text = _("Label map {labels}; it belongs to {name} and is shown with that scan.")
-            report_done(text.format(labels=labels.in_words, name=names[-1]))
+            told = text.format(labels=labels.in_words, name=names[-1])
+            report_done(" ".join([told, *doubts]))
 
     @property
     def _layers(self) -> list[Labels]:

@@ -222,6 +222,12 @@ class Seconds(QObject):
             self._maps[key] = layer
             self._refresh()
 
+    def hand_over(self, before: str, now: str) -> None:
+        """A scan was read again: its second image, too, will be read for its new key."""
+        beside = self._beside.pop(before, None)
+        if beside is not None:
+            self._beside[now] = dataclasses.replace(beside, image=None, problem="")
+
     def opened(self, before: Case | None) -> None:
         """A new patient's scan was opened while another one's was there: offer to join them."""
         now, self._before = self.session.case, None

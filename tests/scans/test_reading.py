@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -329,6 +330,31 @@ def test_doubts_about_left_and_right_can_be_answered(tmp_path):
         assert answered.affine[0, 0] == sign * 5
         assert answered.geometry == scan.geometry  # results go home with the file's own header
     assert read_scan(save(tmp_path / "clear.nii.gz", noise())).doubts == []
+
+
+@pytest.mark.parametrize("header", ["the same", "sform", "qform", "its own", "none", "clear"])
+def test_what_lies_beside_a_scan_in_doubt_turns_with_it(tmp_path, header):
+    """An image with the scan's array and one of its geometries stays on the scan's voxels."""
+    codes = (0, 0) if header == "none" else (1, 1)
+    path = in_doubt(tmp_path / "scan.nii.gz", *codes)
+    doubtful, trust = read_scan(path), "RAS" if header == "none" else "qform"
+    told = read_scan(path, trust=trust)
+    affine = {"sform": np.diag([-5.0, 5, 5, 1]), "qform": AFFINE, "its own": 2 * AFFINE}
+    if header in ("the same", "none"):
+        image = read_scan(in_doubt(tmp_path / "mask.nii.gz", *codes))
+    else:
+        own = affine.get(header, np.diag([-5.0, 5, 5, 1]))
+        image = read_scan(save(tmp_path / "mask.nii.gz", noise(), own))
+    if header == "clear":  # of a scan whose header leaves nothing open
+        told = read_scan(save(tmp_path / "clear.nii.gz", noise()))
+    turns = header not in ("its own", "clear")
+    expected = told if turns else image
+    np.testing.assert_array_equal(image.beside(told).affine, expected.affine)
+    np.testing.assert_array_equal(image.beside(told.without_voxels()).affine, expected.affine)
+    again = image.beside(doubtful).affine
+    np.testing.assert_array_equal(again, doubtful.affine if turns else image.affine)
+    smaller = replace(image, data=image.data[:-1])
+    assert smaller.beside(told) is smaller
 
 
 def test_axes_can_be_told_where_the_file_does_not(tmp_path):

@@ -14,8 +14,10 @@ from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.projection.forward import Operator
 from stylegan3d.scans import checks
+from stylegan3d.scans.native import geometry_of
 from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.scan_data import ScanData, affine_beside
 from stylegan3d.storage.hashing import sha256_of
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ class Mask(Operator):
         if self.mask is not None and not self._in_scan:
             marked = resample(self.mask.astype(np.float32), aligned.space, scan, aligned.rigid)
             return marked > 0.5
-        data, space = self._of_scan()
+        data, space = self._of_scan(aligned)
         if space.same_as(scan):
             return data
         return resample(data.astype(np.float32), space, scan) > 0.5
@@ -101,11 +103,11 @@ class Mask(Operator):
         """Whether it was drawn in native space."""
         return self.path is not None or self._own is not None
 
-    def _of_scan(self) -> tuple[np.ndarray, Space]:
-        return self._own if self._own is not None else _read_mask(self._file())
+    def _of_scan(self, aligned: AlignedScan) -> tuple[np.ndarray, Space]:
+        return self._own if self._own is not None else _read_mask(self._file(), aligned.scan)
 
     def _carried(self, aligned: AlignedScan) -> np.ndarray:
-        data, space = self._of_scan()
+        data, space = self._of_scan(aligned)
         mask = mask_on(aligned.space, data, space, np.linalg.inv(aligned.rigid))
         if not mask.any():
             raise ScanError(
@@ -235,8 +237,8 @@ def mask_on(
     return resample(mask.astype(np.float32), space, target, to_source) > MASKED_SHARE
 
 
-def _read_mask(path: Path) -> tuple[np.ndarray, Space]:
-    """A mask file, bool (I, J, K), and its grid."""
+def _read_mask(path: Path, scan: ScanData | None = None) -> tuple[np.ndarray, Space]:
+    """A mask file, bool (I, J, K), and its grid, with `scan` as it lies beside that."""
     image = open_image(path)
     if np.prod(np.asarray(image.shape, dtype=np.float64)) > checks.MAX_VOXELS:
         raise ScanError(f"{path} claims more voxels than any head scan has; give a NIfTI mask.")
@@ -249,8 +251,11 @@ def _read_mask(path: Path) -> tuple[np.ndarray, Space]:
         raise ScanError(
             f"{path} cannot be read as a mask ({str(error)[:120]}); give a NIfTI file."
         ) from error
-    checks.check_affine(path, np.asarray(image.affine))
-    return _checked_mask(data, str(path)), Space(data.shape, image.affine)
+    affine = np.asarray(image.affine)
+    checks.check_affine(path, affine)
+    if scan is not None:
+        affine = affine_beside(affine, geometry_of(image.header), data.shape, scan)
+    return _checked_mask(data, str(path)), Space(data.shape, affine)
 
 
 def _checked_mask(mask: np.ndarray, name: str) -> np.ndarray:

@@ -10,7 +10,11 @@ import numpy as np
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.notes import Note
+from stylegan3d.scans.orientation import FORMS, orientation_checks
 from stylegan3d.scans.person import Person
+
+#: Affines that differ by less are one: headers hold float32, and a quaternion.
+SAME_MM = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,11 @@ class ScanData:
     contrast: str = ""
     person: Person = field(default_factory=Person)
 
+    def beside(self, scan: ScanData) -> Self:
+        """The same image where it lies beside a scan; see `affine_beside`."""
+        affine = affine_beside(self.affine, self.geometry, self.data.shape, scan)
+        return self if affine is self.affine else replace(self, affine=affine)
+
     def without_voxels(self) -> Self:
         """What is known of the scan, for a result that outlives its voxels."""
         return replace(self, data=np.zeros((0, 0, 0), np.float32))
@@ -58,3 +67,36 @@ class ScanData:
     def space(self) -> Space:
         """The scan's own grid."""
         return Space(self.data.shape, self.affine)
+
+
+def affine_beside(
+    affine: np.ndarray,
+    geometry: dict[str, Any],
+    shape: tuple[int, ...],
+    scan: ScanData,
+) -> np.ndarray:
+    """Where an image lies that may be on the grid of a scan whose left and right are open.
+
+    A mask or second image with the array of the scan, and its header or one of the header's two
+    geometries, lies voxel by voxel where the scan does. Its own affine would put it on the other
+    side once the user has said which way round the scan is.
+
+    Parameters
+    ----------
+    affine, geometry, shape : ndarray, dict, tuple
+        Of the image, as in `ScanData`.
+    scan : ScanData
+        The scan; without voxels its shape is not compared.
+
+    Returns
+    -------
+    ndarray
+        (4, 4) the scan's affine, or `affine`.
+    """
+    grid = scan.data.shape
+    if not orientation_checks(scan.geometry) or (0 not in grid and tuple(shape) != grid):
+        return affine
+    forms = [scan.geometry[form] for form in FORMS if scan.geometry[f"{form}_code"]]
+    named = any(np.allclose(affine, form, atol=SAME_MM) for form in forms)
+    same = orientation_checks(geometry) and geometry == scan.geometry
+    return scan.affine if named or same else affine

@@ -139,6 +139,7 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
     # Volumes of one file have one hash.
     if image.sha256 == scan.sha256 and np.array_equal(image.data, scan.data):
         raise ScanError(f"{image.path.name} is the scan itself; give another image beside it.")
+    image = image.beside(scan)
     here = np.eye(4)
     if looks_like_labels(image.data):
         _check_overlap(scan, image)

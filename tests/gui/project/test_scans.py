@@ -154,6 +154,52 @@ def test_another_series_or_volume_of_a_file_leaves_the_first_in_the_history(wind
     window.explorer.projecting.second.remove()
 
 
+def test_what_lies_over_a_scan_turns_with_it(window, scan_file, tmp_path):
+    """Labels and a second image of the same header stay where they are on the scan."""
+    data = np.asarray(nib.load(scan_file).dataobj)
+    marked = np.zeros(data.shape, np.uint8)
+    marked[20:26, 30:36, 25:31] = 1
+    for name, voxels in (("nowhere", data), ("lesion", marked), ("other", np.sqrt(data))):
+        image = nib.Nifti1Image(voxels, None)
+        image.header.set_zooms((3, 3, 3))
+        nib.save(image, tmp_path / f"{name}.nii.gz")
+    projecting = window.explorer.projecting
+    window.explorer.open_scan(tmp_path / "nowhere.nii.gz")
+    window.wait(lambda: window.find("project.name").text() == "nowhere")
+    projecting.second.open(Choice(tmp_path / "other.nii.gz"))
+    window.wait(lambda: projecting.second.current and projecting.second.current.image)
+    window.explorer.open_scan(tmp_path / "lesion.nii.gz")
+    window.wait(lambda: projecting.labels.paths == [tmp_path / "lesion.nii.gz"])
+    before = window.viewer.layers["lesion"]
+    drawn = np.array(before.data)
+    window.pick("project.trust", "RAS")
+    window.wait(lambda: "RAS, as chosen" in window.find("project.details").text())
+    window.wait(lambda: projecting.labels.paths and window.viewer.layers["lesion"] is not before)
+    window.wait(lambda: projecting.second.current and projecting.second.current.image)
+    layer = window.viewer.layers["lesion"]
+    assert layer.visible
+    np.testing.assert_array_equal(layer.data, drawn[::-1])
+    scan = window.session.case.scan
+    assert projecting.second.current.image.image.space.same_as(scan.space)
+    projecting.second.remove()
+    window.viewer.layers.remove(layer)
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: window.find("project.name").text() == "sub-07")
+
+
+def test_a_label_map_with_open_sides_is_told(window, scan_file, tmp_path, notifications):
+    marked = np.zeros((20, 22, 24), np.uint8)
+    marked[4:8, 4:8, 4:8] = 1
+    image = nib.Nifti1Image(marked, None)
+    image.header.set_zooms((8, 8, 8))
+    nib.save(image, tmp_path / "lesion.nii.gz")
+    window.open_scan(scan_file)
+    window.explorer.open_scan(tmp_path / "lesion.nii.gz")
+    window.wait(lambda: "lesion" in window.viewer.layers)
+    assert "does not say which side is left" in notifications[-1]
+    window.viewer.layers.remove("lesion")
+
+
 def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path):
     image = nib.load(scan_file)
     image = nib.Nifti1Image(np.asarray(image.dataobj), None)
