@@ -216,9 +216,12 @@ def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path
     window.pick("project.trust", "RAS")
     window.wait(lambda: "RAS, as chosen" in window.find("project.details").text())
     np.testing.assert_array_equal(window.volume, before[::-1])
-    assert window.find("project.doubts").text() == doubts, "the answer can be changed"
+    told = window.find("project.doubts").text()
+    assert told == "The header leaves left and right open. Chosen here: Axes RAS."
+    assert window.find("project.trust").isVisibleTo(window.explorer), "the answer can be changed"
     window.pick("project.trust", None)
     window.wait(lambda: "RAS, as chosen" not in window.find("project.details").text())
+    assert window.find("project.doubts").text() == doubts
     np.testing.assert_array_equal(window.volume, before)
     window.explorer.open_scan(scan_file)
     window.wait(lambda: window.find("project.name").text() == "sub-07")
