@@ -8,11 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
+from stylegan3d.evaluation.material import volumes_id
 from stylegan3d.geometry.intensity import as_packed, to_display
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.metrics.cross_validation import classify_by_measures
 from stylegan3d.networks.cascade import continued
 from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.segmentation.inference import bundled_segmenter
+
+
+def shape_key(name: str, model: str, pack: Pack, count: int) -> tuple[object, ...]:
+    """What the tissue shapes of `count` volumes depend on: of a split, or of the model's brains."""
+    rows = pack.indices(name).tolist() if name in ("train", "validation") else []
+    network = bundled_segmenter().hash
+    return (name, model, volumes_id(pack), rows, count, network, list(TISSUE_SHAPE))
 
 
 def packed(volume: Tensor) -> np.ndarray:

@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from _shape import packed, soft, softened, told
+from _shape import packed, shape_key, soft, softened, told
 
 from stylegan3d.dataset.pack import Pack, load_pack
 from stylegan3d.evaluation.store import Store
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
+from stylegan3d.measures.tissue_shape import tissue_shapes
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
@@ -153,7 +153,7 @@ def main() -> None:
     training, held_out, as_it_is = (
         store.array(
             "shape",
-            (name, drawing.whole, generator.hash, wanted.brains, list(TISSUE_SHAPE)),
+            (drawing.whole, *shape_key(name, generator.hash, pack, len(volumes))),
             lambda volumes=volumes: rows_of(drawing, volumes, pack),
         )
         for name, volumes in (

@@ -23,30 +23,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from _shape import soft, softened, told, unpacked
+from _shape import shape_key, soft, softened, told, unpacked
 from ablations import People, halved, random_brains
 
 from stylegan3d.dataset.pack import Pack, load_pack
 from stylegan3d.evaluation.cube_classifier import classify_cubes
-from stylegan3d.evaluation.material import volumes_id
 from stylegan3d.evaluation.store import Store
 from stylegan3d.geometry.montage import draw_montage
-from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
+from stylegan3d.measures.tissue_shape import tissue_shapes
 from stylegan3d.metrics.diversity import pair_ms_ssim
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
-from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.training.state import TrainState
 
 PAIRS = 200
-
-
-def shape_key(name: str, model: str, pack: Pack, count: int) -> tuple[object, ...]:
-    """What the tissue shapes of `count` volumes depend on: of a split, or of the model's brains."""
-    rows = [] if name == "model" else pack.indices(name).tolist()
-    network = bundled_segmenter().hash
-    return (name, model, volumes_id(pack), rows, count, network, list(TISSUE_SHAPE))
 
 
 class Judge:

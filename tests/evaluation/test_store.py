@@ -77,14 +77,14 @@ def test_shapes_of_a_benchmark_are_those_of_its_people(
     pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
-    stylegan = import_module("stylegan")
-    keys = [stylegan.shape_key("train", "model", pack, 16)]
+    shape = import_module("_shape")
+    keys = [shape.shape_key("train", "model", pack, 16)]
     pack.info["id"] = "other people"
-    keys.append(stylegan.shape_key("train", "model", pack, 16))
+    keys.append(shape.shape_key("train", "model", pack, 16))
     pack.table[0]["split"], pack.table[-1]["split"] = "validation", "train"
-    keys.append(stylegan.shape_key("train", "model", pack, 16))
+    keys.append(shape.shape_key("train", "model", pack, 16))
     segmenter = type("Segmenter", (), {"hash": "another network"})
-    monkeypatch.setattr(stylegan, "bundled_segmenter", lambda: segmenter)
-    keys.append(stylegan.shape_key("train", "model", pack, 16))
+    monkeypatch.setattr(shape, "bundled_segmenter", lambda: segmenter)
+    keys.append(shape.shape_key("train", "model", pack, 16))
     assert len({repr(key) for key in keys}) == len(keys)
-    assert keys[0] != stylegan.shape_key("validation", "model", pack, 16)
+    assert keys[0] != shape.shape_key("validation", "model", pack, 16)
