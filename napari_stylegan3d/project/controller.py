@@ -357,11 +357,7 @@ class Projecting(QObject):
             self.session.open_case(opened)
             # Label maps that were asked for after this scan belong to it.
             self._to_open = [(choice, opened.key) for choice, _key in self._to_open]
-            if before is not None and opened.is_same_scan_as(before):
-                # Read again, such as with left and right swapped: what lies over it is, too.
-                again = map(Choice, self.labels.take_away(before.key))
-                self._to_open += [(choice, opened.key) for choice in again]
-                self.second.hand_over(before.key, opened.key)
+            self._hand_over(before, opened)
             self.second.opened(before)
             self._estimate()
             return
@@ -370,6 +366,16 @@ class Projecting(QObject):
             self.labels.add(opened, key or None)
         else:
             self.panel.scan.chooser.ask(opened.question, opened.entries)
+
+    def _hand_over(self, before: Case | None, now: Case) -> None:
+        """Read again what lies over a scan that was, such as with left and right swapped."""
+        if before is None or not now.is_same_scan_as(before):
+            return
+        if any(case.key == before.key for case in self.session.cases):
+            return  # it has results, which keep what lies over them
+        again = map(Choice, self.labels.take_away(before.key))
+        self._to_open += [(choice, now.key) for choice in again]
+        self.second.hand_over(before.key, now.key)
 
     def _join(self, before: Case, choice: Choice) -> None:
         """Go back to a patient, and lay the scan that was opened over that one's."""
