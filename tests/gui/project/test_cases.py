@@ -408,6 +408,19 @@ def test_a_label_map_opened_after_a_scan_belongs_to_that_scan(
     assert window.explorer.projecting.labels.paths == [lesion]
 
 
+def test_labels_stay_with_the_results_of_a_scan_that_is_read_again(window, patients, lesion):
+    case, labels = project(window, patients[0]), window.explorer.projecting.labels
+    window.explorer.open_scan(lesion)
+    window.wait(lambda: labels.paths == [lesion])
+    window.explorer.open_scan(patients[0])
+    window.wait(lambda: window.session.case.key != case.key)
+    assert labels.paths == []
+    window.click("explorer.undo")
+    assert window.session.case.key == case.key
+    assert labels.paths == [lesion]
+    assert window.viewer.layers["lesion"].visible
+
+
 def test_a_region_that_was_cleared_does_not_come_back_with_its_patient(window, patients):
     open_patient(window, patients[1])
     open_patient(window, patients[0])
