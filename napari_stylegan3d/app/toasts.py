@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, QObject, QPoint, QPropertyAnimation, Qt, QTimer
 from qtpy.QtWidgets import QDialog, QLabel
 
+from napari_stylegan3d.app.card import Card
 from napari_stylegan3d.widgets.controls import scaled
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ class Toasts(QObject):
             toast.raise_()
 
     def _place(self, toast: QDialog) -> None:
-        """Place it where it hides no caption and nothing of the strips below, even expanded."""
+        """Place it where it hides no caption, no card and nothing of the strips below."""
         views = self._views
-        bottom = views.readout.y() - scaled(CAPTION_PX)
+        cards = [card.y() for card in views.findChildren(Card, options=HERE) if card.isVisible()]
+        bottom = min([views.readout.y() - scaled(CAPTION_PX), *(y - MARGIN_PX for y in cards)])
         corner = QPoint(views.width() - MARGIN_PX - toast.width(), bottom - toast.height())
         toast.move(max(corner.x(), 0), max(corner.y(), 0))

@@ -65,6 +65,18 @@ def test_a_notification_hides_no_caption(window, told, text, folded):
         window.explorer.history.show()
 
 
+def test_a_notification_hides_no_button_of_the_first_steps(window, told):
+    guidance = window.explorer.guidance
+    guidance.show_welcome()
+    card = guidance.welcome
+    window.wait(card.isVisible)
+    QTest.qWait(50)
+    place = told(LONG)
+    assert window.views.rect().contains(place)
+    assert not place.intersects(card.geometry())
+    card.finished.emit()
+
+
 def test_a_notification_is_seen_with_another_view_alone(window, told):
     window.views.looks.change(layout="one", alone="3D")
     place = told("Seen.")
