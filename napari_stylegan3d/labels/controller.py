@@ -361,9 +361,10 @@ class Relabelling(QObject):
         labels = self.drawing.labels
         if self.base is None or labels is None:
             return
+        wish = self._resizing or Wish(self.base, labels)
         path = dialogs.save_file(self.box, _("Save the generated brain"), dialogs.VOLUMES)
         if path is not None:
-            self._job.start(save_fitted, self._resizing or Wish(self.base, labels), path)
+            self._job.start(save_fitted, wish, path)
 
     def _on_saved(self, paths: list[Path]) -> None:
         report_done(

@@ -368,14 +368,14 @@ class Projecting(QObject):
             self.panel.scan.chooser.ask(opened.question, opened.entries)
 
     def _hand_over(self, before: Case | None, now: Case) -> None:
-        """Read again what lies over a scan that was, such as with left and right swapped."""
-        if before is None or not now.is_same_scan_as(before):
+        """Let what lies over a scan follow, if it was read again, say with its sides swapped."""
+        if before is None or now.scan is None or not now.is_same_scan_as(before):
             return
-        if any(case.key == before.key for case in self.session.cases):
-            return  # it has results, which keep what lies over them
-        again = map(Choice, self.labels.take_away(before.key))
-        self._to_open += [(choice, now.key) for choice in again]
-        self.second.hand_over(before.key, now.key)
+        # Where the scan as it was is still in the history, it keeps what lies over it.
+        stays = any(case.key == before.key for case in self.session.cases)
+        if not stays or now.choice != before.choice:
+            self.labels.hand_over(before.key, now.key, now.scan, copy=stays)
+            self.second.hand_over(before.key, now.key, copy=stays)
 
     def _join(self, before: Case, choice: Choice) -> None:
         """Go back to a patient, and lay the scan that was opened over that one's."""

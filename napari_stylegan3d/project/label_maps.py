@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import Upright, put, upright
 from napari_stylegan3d.widgets.text import _, ngettext
 from stylegan3d.geometry.space import voxel_ml_of
+from stylegan3d.scans.scan_data import affine_beside
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
@@ -41,23 +43,36 @@ class LabelMap:
         (4, 4) voxel indices to the scan's RAS+ millimetres.
     path : Path or None
         Path of the file.
-    doubtful : bool
-        Whether its header leaves left and right open.
+    read : ScanData or None
+        The image as it was read, without voxels.
     """
 
     name: str
     data: np.ndarray
     affine: np.ndarray
     path: Path | None = None
-    doubtful: bool = False
+    read: ScanData | None = None
 
     @classmethod
     def of(cls, scan: ScanData, name: str, beside: ScanData | None = None) -> LabelMap:
         """A label map that was read as a scan, where it lies `beside` the scan it belongs to."""
         kind = np.uint8 if scan.data.max() <= np.iinfo(np.uint8).max else np.int32
-        lies = scan if beside is None else scan.beside(beside)
-        doubtful = bool(scan.doubts) and lies is scan
-        return cls(name, scan.data.astype(kind), lies.affine, scan.path, doubtful)
+        read = scan.without_voxels()
+        labels = cls(name, scan.data.astype(kind), scan.affine, scan.path, read)
+        return labels if beside is None else labels.beside(beside)
+
+    def beside(self, scan: ScanData) -> LabelMap:
+        """The same labels where they lie beside the scan they belong to."""
+        if self.read is None:
+            return self
+        read = self.read
+        affine = affine_beside(read.affine, read.geometry, self.data.shape, scan)
+        return dataclasses.replace(self, affine=affine)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether its header leaves left and right open, and no scan answers it."""
+        return self.read is not None and bool(self.read.doubts) and self.affine is self.read.affine
 
     @property
     def in_words(self) -> str:
@@ -133,14 +148,24 @@ class LabelMaps(QObject):
             self._place()
         self.added.emit(layer, key)
 
-    def take_away(self, key: str) -> list[Path]:
-        """Remove the label maps of the case with this key that are files; these files."""
-        maps = [layer for layer in self._layers if self._owners.get(layer) == key]
-        files = [layer for layer in maps if layer.metadata[KEY].path is not None]
-        paths = [layer.metadata[KEY].path for layer in files]
-        for layer in files:
-            self.viewer.layers.remove(layer)
-        return paths
+    def hand_over(self, before: str, key: str, scan: ScanData, *, copy: bool = False) -> None:
+        """Let the label maps of a case follow its scan, which was read again under another key.
+
+        With `copy` the case before keeps its own. What was painted on stays hidden: nobody knows
+        on which side it was meant.
+        """
+        for layer in [layer for layer in self.viewer.layers if self._owners.get(layer) == before]:
+            labels = layer.metadata.get(KEY)
+            if labels is None:
+                text = _("{name} was painted on and stays hidden, as the scan was read again.")
+                report_done(text.format(name=layer.name))
+            elif copy:
+                self.add(labels.beside(scan), key)
+            else:
+                layer.metadata[KEY] = labels.beside(scan)
+                self._owners[layer] = key
+        self._on_case()
+        self._place()
 
     def shutdown(self) -> None:
         """Stop and disconnect; the layers stay."""

@@ -228,7 +228,7 @@ def doubts_of(case: Case | None) -> tuple[str, ...]:
     trust = None if case is None or case.choice is None else case.choice.trust
     chosen = [text for text, answer in answers_of(case) if answer is not None and answer == trust]
     if chosen:
-        words = _("The header leaves left and right open. Chosen here: {answer}.")
+        words = _("The header leaves left and right open. You chose: {answer}.")
         return (words.format(answer=chosen[0]),)
     return tuple(sentence(doubt.split(": if ")[0]) for doubt in asked_of(case))
 

@@ -222,11 +222,22 @@ class Seconds(QObject):
             self._maps[key] = layer
             self._refresh()
 
-    def hand_over(self, before: str, now: str) -> None:
-        """A scan was read again: its second image, too, will be read for its new key."""
-        beside = self._beside.pop(before, None)
+    def hand_over(self, before: str, now: str, *, copy: bool = False) -> None:
+        """A scan was read again under another key: so will be its second image.
+
+        With `copy` the case before keeps its own.
+        """
+        beside = self._beside.get(before)
         if beside is not None:
             self._beside[now] = dataclasses.replace(beside, image=None, problem="")
+        if copy:
+            return
+        self._beside.pop(before, None)
+        if before in self._maps:
+            self._maps[now] = self._maps.pop(before)
+        if self._reading is not None and self._reading[0] == before:
+            self._reading = now, self._reading[1]
+            self.job.cancel()  # and then read beside the scan as it is now
 
     def opened(self, before: Case | None) -> None:
         """A new patient's scan was opened while another one's was there: offer to join them."""

@@ -353,8 +353,15 @@ def test_what_lies_beside_a_scan_in_doubt_turns_with_it(tmp_path, header):
     np.testing.assert_array_equal(image.beside(told.without_voxels()).affine, expected.affine)
     again = image.beside(doubtful).affine
     np.testing.assert_array_equal(again, doubtful.affine if turns else image.affine)
+    assert image.beside(told).doubts == ([] if turns else image.doubts)
     smaller = replace(image, data=image.data[:-1])
     assert smaller.beside(told) is smaller
+
+
+def test_an_answer_about_the_image_itself_stays(tmp_path):
+    scan = read_scan(in_doubt(tmp_path / "scan.nii.gz"))
+    told = read_scan(in_doubt(tmp_path / "flair.nii.gz"), trust="qform")
+    assert told.beside(scan) is told
 
 
 def test_axes_can_be_told_where_the_file_does_not(tmp_path):

@@ -204,6 +204,15 @@ def test_labels_that_were_changed_since_are_not_replaced(painter, tmp_path):
     assert saved == {path: path.read_bytes() for path in tmp_path.iterdir()}
 
 
+def test_nothing_of_the_brain_before_is_left_beside_another(painter, tmp_path):
+    chosen = tmp_path / "sub-07_desc-a_T1w.nii.gz"
+    save_relabelled(chosen, painter, relabelled())
+    saved = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(OutputError, match=r"^sub-07_desc-aChange_T1w\.json was saved with"):
+        save_relabelled(chosen, painter, replace(relabelled(), scan=None))
+    assert saved == {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+
 @pytest.mark.parametrize("sidecar", ["", "[]", "{}", '{"SavedWith": 3}', '{"SavedWith": {"a": 1}}'])
 def test_a_sidecar_of_another_program_names_nothing_to_replace(painter, tmp_path, sidecar):
     chosen = tmp_path / "sub-07_desc-a_T1w.nii.gz"

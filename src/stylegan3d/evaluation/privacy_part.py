@@ -146,12 +146,14 @@ def planted(material: Material, detector: CopyDetector, threshold: float) -> dic
     """Whether copies of training subjects, disguised in turn, are found."""
     ways = disguises(material.pack.space.voxel_size, material.sideways)
     rows = np.linspace(0, len(material.training) - 1, min(PLANTED, len(material.training)))
+    person = whose(material)
     result: dict[str, Any] = {"n": len(rows), "found": 0, "by_disguise": {}}
     for k, index in enumerate(rows.round().astype(int)):
         name = list(ways)[k % len(ways)]
         brain = ways[name](material.pack.volumes[material.training[index]])
         closeness = detector.closeness([brain])
-        found = int(closeness.ratio[0] < threshold and closeness.person[0] == index)
+        right = person[closeness.person[0]] == person[index]
+        found = int(closeness.ratio[0] < threshold and right)
         result["found"] += found
         of, hits = result["by_disguise"].get(name, (0, 0))
         result["by_disguise"][name] = (of + 1, hits + found)

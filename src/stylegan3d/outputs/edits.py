@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +167,9 @@ def second_over(
             "projection."
         )
     described = native_scan(recipe)
-    second = second_image(_scan_of(recipe.source, described, scans), read_scan(path))
+    # Its sides as they were when it was projected: the file alone may leave them open.
+    scan = replace(_scan_of(recipe.source, described, scans), affine=np.array(described["affine"]))
+    second = second_image(scan, read_scan(path))
     volume = second.on(space, np.array(described["rigid"])).astype(np.float32)
     bright = volume[volume > 0]
     full = 1.0 if second.labels or not bright.size else float(np.percentile(bright, 99.5))
@@ -213,12 +215,15 @@ def _candidates(path: str | Path, described: Mapping[str, Any]) -> list[Scan]:
         return [read_scan(path)]
     except SeveralVolumes as several:
         every = [read_scan(path, volume) for volume in range(several.count)]
-        # The file's hash is the same for all of its volumes; the notes name the one.
-        return [
-            scan for scan in every if set(map(str, scan.notes)) <= set(described.get("notes", []))
-        ]
+        # The file's hash is the same for all of its volumes; a note names the one.
+        notes = set(described.get("notes", []))
+        return [scan for scan in every if _volume_notes(scan) <= notes]
     except SeveralSeries as several:
         return [read_scan(path, series=one.uid) for one in several.series if one.usable]
+
+
+def _volume_notes(scan: Scan) -> set[str]:
+    return {text for text in map(str, scan.notes) if text.startswith("Volume ")}
 
 
 def edit_files(

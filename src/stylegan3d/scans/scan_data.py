@@ -55,9 +55,14 @@ class ScanData:
     person: Person = field(default_factory=Person)
 
     def beside(self, scan: ScanData) -> Self:
-        """The same image where it lies beside a scan; see `affine_beside`."""
+        """The same image where it lies beside a scan; see `affine_beside`.
+
+        One whose own sides were open and told stays as told.
+        """
+        if orientation_checks(self.geometry) and not self.doubts:
+            return self
         affine = affine_beside(self.affine, self.geometry, self.data.shape, scan)
-        return self if affine is self.affine else replace(self, affine=affine)
+        return self if affine is self.affine else replace(self, affine=affine, doubts=[])
 
     def without_voxels(self) -> Self:
         """What is known of the scan, for a result that outlives its voxels."""

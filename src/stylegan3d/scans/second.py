@@ -139,11 +139,13 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
     # Volumes of one file have one hash.
     if image.sha256 == scan.sha256 and np.array_equal(image.data, scan.data):
         raise ScanError(f"{image.path.name} is the scan itself; give another image beside it.")
-    image = image.beside(scan)
+    read, image = image, image.beside(scan)
     here = np.eye(4)
     if looks_like_labels(image.data):
         _check_overlap(scan, image)
         note = Note("info", "The labels lie where their header puts them.")
+        if image is not read:
+            note = Note("info", "The labels lie on the scan's own voxels.")
         return SecondImage(image, here, float("nan"), True, note)
     if how == "header":
         _check_overlap(scan, image)

@@ -272,6 +272,11 @@ def save_relabelled(path: Path, painter: Painter, edit: Relabelled) -> list[Path
                 f"{file.name} exists already and was not saved with {path.name}, or has been "
                 "changed since: choose another name or folder."
             )
+    if stale := replaced - set(planned):
+        raise OutputError(
+            f"{min(stale).name} was saved with the present {path.name}, and would be left beside "
+            "another brain: choose another name or folder."
+        )
     check_output(planned, overwrite=True)
     files = _with_parts(path, relabelled_files(path, painter, edit))
     write_together(files, overwrite=bool(replaced))

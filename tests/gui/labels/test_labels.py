@@ -258,9 +258,18 @@ def test_generating_waits_for_the_slider(window, part, held):
     assert np.array_equal(part.fitted.labels, window.viewer.layers[NAME].data)
 
 
-def test_saving_waits_for_the_slider(window, part, held, tmp_path, monkeypatch):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_saving_waits_for_the_slider(window, part, held, tmp_path, monkeypatch, at_once):
     few = count(window)
-    monkeypatch.setattr(dialogs, "save_file", lambda *_: tmp_path / "larger_T1w.nii.gz")
+
+    def choose(*_):
+        if at_once:  # else while the dialog is open
+            return tmp_path / "larger_T1w.nii.gz"
+        held.set()
+        window.wait(lambda: is_shown(window, part))
+        return tmp_path / "larger_T1w.nii.gz"
+
+    monkeypatch.setattr(dialogs, "save_file", choose)
     window.set("labels.resize", 8)
     window.click("labels.save")
     window.wait(lambda: not part._job.running)

@@ -170,19 +170,30 @@ def test_what_lies_over_a_scan_turns_with_it(window, scan_file, tmp_path):
     window.wait(lambda: projecting.second.current and projecting.second.current.image)
     window.explorer.open_scan(tmp_path / "lesion.nii.gz")
     window.wait(lambda: projecting.labels.paths == [tmp_path / "lesion.nii.gz"])
-    before = window.viewer.layers["lesion"]
-    drawn = np.array(before.data)
+    layer = window.viewer.layers["lesion"]
+    drawn = np.array(layer.data)
     window.pick("project.trust", "RAS")
     window.wait(lambda: "RAS, as chosen" in window.find("project.details").text())
-    window.wait(lambda: projecting.labels.paths and window.viewer.layers["lesion"] is not before)
+    window.wait(lambda: not np.array_equal(layer.data, drawn))
     window.wait(lambda: projecting.second.current and projecting.second.current.image)
-    layer = window.viewer.layers["lesion"]
     assert layer.visible
+    assert projecting.labels.paths == [tmp_path / "lesion.nii.gz"]
     np.testing.assert_array_equal(layer.data, drawn[::-1])
     scan = window.session.case.scan
     assert projecting.second.current.image.image.space.same_as(scan.space)
+    # The scan as it was stays in the history, with its labels; those of the other answer turn.
+    window.set("browse.seed", 3)
+    window.settle()
+    window.pick("project.trust", None)
+    window.wait(lambda: "RAS, as chosen" not in window.find("project.details").text())
+    window.wait(lambda: len(projecting.labels._layers) == 2)
+    (copy,) = (one for one in projecting.labels._layers if one is not layer)
+    window.wait(lambda: np.array_equal(copy.data, drawn))
+    assert (layer.visible, copy.visible) == (False, True)
+    np.testing.assert_array_equal(layer.data, drawn[::-1])
     projecting.second.remove()
-    window.viewer.layers.remove(layer)
+    for one in (layer, copy):
+        window.viewer.layers.remove(one)
     window.explorer.open_scan(scan_file)
     window.wait(lambda: window.find("project.name").text() == "sub-07")
 
@@ -217,7 +228,7 @@ def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path
     window.wait(lambda: "RAS, as chosen" in window.find("project.details").text())
     np.testing.assert_array_equal(window.volume, before[::-1])
     told = window.find("project.doubts").text()
-    assert told == "The header leaves left and right open. Chosen here: Axes RAS."
+    assert told == "The header leaves left and right open. You chose: Axes RAS."
     assert window.find("project.trust").isVisibleTo(window.explorer), "the answer can be changed"
     window.pick("project.trust", None)
     window.wait(lambda: "RAS, as chosen" not in window.find("project.details").text())
