@@ -17,7 +17,6 @@ from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import Upright, put, upright
 from napari_stylegan3d.widgets.text import _, ngettext
 from stylegan3d.geometry.space import voxel_ml_of
-from stylegan3d.scans.scan_data import affine_beside
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
@@ -63,6 +62,8 @@ class LabelMap:
 
     def beside(self, scan: ScanData) -> LabelMap:
         """The same labels where they lie beside the scan they belong to."""
+        from stylegan3d.scans.scan_data import affine_beside
+
         if self.read is None:
             return self
         read = self.read

@@ -103,8 +103,9 @@ class Mask(Operator):
         """Whether it was drawn in native space."""
         return self.path is not None or self._own is not None
 
-    def _of_scan(self, aligned: AlignedScan) -> tuple[np.ndarray, Space]:
-        return self._own if self._own is not None else _read_mask(self._file(), aligned.scan)
+    def _of_scan(self, aligned: AlignedScan | None = None) -> tuple[np.ndarray, Space]:
+        scan = None if aligned is None else aligned.scan
+        return self._own if self._own is not None else _read_mask(self._file(), scan)
 
     def _carried(self, aligned: AlignedScan) -> np.ndarray:
         data, space = self._of_scan(aligned)
