@@ -2,11 +2,10 @@
 
 from types import SimpleNamespace
 
-import nibabel as nib
 import numpy as np
 import pytest
+from open_sides import scan_and_lesion
 
-from stylegan3d.geometry.space import Space
 from stylegan3d.outputs import edits
 from stylegan3d.scans import read_scan
 
@@ -14,15 +13,7 @@ from stylegan3d.scans import read_scan
 @pytest.mark.parametrize("trust", ["sform", "qform"])
 def test_an_overlay_lies_as_its_scan_did_when_it_was_projected(tmp_path, monkeypatch, trust):
     """The file leaves left and right open; what the user said is known from the latent file."""
-    data = np.zeros((20, 22, 24), np.float32)
-    data[4:17, 4:19, 4:21] = 100 + np.arange(13.0)[:, None, None]
-    marked = np.zeros(data.shape, np.uint8)
-    marked[5:8, 9:12, 9:12] = 1
-    for name, voxels in (("scan", data), ("lesion", marked)):
-        image = nib.Nifti1Image(voxels, np.diag([6.0, 6, 6, 1]))
-        image.set_sform(np.diag([-6.0, 6, 6, 1]), 1)
-        image.set_qform(np.diag([6.0, 6, 6, 1]), 1)
-        nib.save(image, tmp_path / f"{name}.nii.gz")
+    marked = scan_and_lesion(tmp_path)
     scan = read_scan(tmp_path / "scan.nii.gz", trust=trust)
     described = {
         "path": "scan.nii.gz",
@@ -32,7 +23,6 @@ def test_an_overlay_lies_as_its_scan_did_when_it_was_projected(tmp_path, monkeyp
     }
     monkeypatch.setattr(edits, "native_scan", lambda _recipe: described)
     recipe = SimpleNamespace(scan=lambda: described, source=None)
-    space = Space(data.shape, scan.affine)
-    paths = tmp_path / "lesion.nii.gz", space, tmp_path / "scan.nii.gz"
+    paths = tmp_path / "lesion.nii.gz", scan.space, tmp_path / "scan.nii.gz"
     _, volume = edits.second_over(recipe, *paths)
-    np.testing.assert_array_equal(volume > 0, marked > 0)
+    np.testing.assert_array_equal(volume > 0, marked)

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from open_sides import scan_and_lesion
 from tolerances import DOUBLE, FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
@@ -220,21 +221,13 @@ def test_a_mask_of_a_file_is_carried_along_with_the_scan(tmp_path):
 
 def test_a_mask_turns_with_a_scan_whose_sides_were_told(tmp_path):
     """Both have the scan's header, whose sform and qform are mirror images of each other."""
-    data = np.zeros((20, 22, 24), np.float32)
-    data[4:17, 4:19, 4:21] = 100 + np.arange(13.0)[:, None, None]
-    marked = np.zeros(data.shape, np.uint8)
-    marked[5:8, 9:12, 9:12] = 1
-    for name, voxels in (("scan", data), ("lesion", marked)):
-        image = nib.Nifti1Image(voxels, np.diag([6.0, 6, 6, 1]))
-        image.set_sform(np.diag([-6.0, 6, 6, 1]), 1)
-        image.set_qform(np.diag([6.0, 6, 6, 1]), 1)
-        nib.save(image, tmp_path / f"{name}.nii.gz")
+    marked = scan_and_lesion(tmp_path)
     zeros = np.zeros(SHAPE, np.float32)
     for trust in ("sform", "qform"):
         scan = read_scan(tmp_path / "scan.nii.gz", trust=trust)
         aligned = AlignedScan(zeros, SPACE, np.eye(4), 1, zeros > 0, 1, [], scan)
         mask = Mask(tmp_path / "lesion.nii.gz")
-        np.testing.assert_array_equal(mask.native(aligned), marked > 0)
+        np.testing.assert_array_equal(mask.native(aligned), marked)
 
 
 def test_bad_masks_are_refused_in_words(tmp_path):
