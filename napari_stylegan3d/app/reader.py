@@ -55,9 +55,7 @@ def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
         if not looks_like_labels(scan.data):
             layers.append(scan_layer(scan))
         elif explorer is not None:
-            case = explorer.session.case
-            beside = None if case is None else case.scan
-            explorer.projecting.labels.add(LabelMap.of(scan, scan_stem(p), beside))
+            explorer.projecting.labels.add(LabelMap.of(scan, scan_stem(p)))
         else:
             layers.append(LabelMap.of(scan, scan_stem(p)).layer().as_layer_data_tuple())
     return layers or NO_LAYER

@@ -263,7 +263,7 @@ class Sessions(QObject):
             restored(state, session, self.scans)
         self._show_view(state.view)
         stored = state.view.get("labels")
-        labels = None if stored is None else KeptLabels.from_plain(stored)
+        labels = KeptLabels.from_plain(stored)
         if stored is not None and labels is None:
             self.messages.fail(SessionError(DAMAGED), _("restoring labels"))
         self.edits.restore(labels, state.states, scans_of(state))

@@ -33,7 +33,7 @@ from stylegan3d.storage.leftovers import new_temporary_folder
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
-    from stylegan3d.scans import AlignedScan
+    from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.scan_data import ScanData
     from stylegan3d.segmentation.norms import Norms
 
@@ -361,6 +361,11 @@ class Session(QObject):
         entries = [entry.case for entry in self.history.states]
         every = [case for case in (*self._projected, *entries, self._case) if case is not None]
         return list({id(case): case for case in every}.values())
+
+    def scan_of(self, key: str) -> Scan | None:
+        """The scan of the case with this key; None while it is not read, or without such a case."""
+        scans = (case.scan for case in self.cases if case.key == key)
+        return next((scan for scan in scans if scan is not None), None)
 
     def case_of(self, source: Source) -> Case | None:
         """The case of a recipe's source; None for a synthetic brain."""

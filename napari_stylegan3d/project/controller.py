@@ -150,8 +150,7 @@ class Projecting(QObject):
         if self._to_open and not self.opening.running:
             choice, self._opening_for = self._to_open.pop(0)
             self.session.expect(Case(choice.path.name, choice))
-            cases = [case for case in self.session.cases if case.key == self._opening_for]
-            self.opening.start(open_scan, choice, cases[-1].scan if cases else None)
+            self.opening.start(open_scan, choice)
 
     def start(
         self, space: Literal["w", "w+", "w+noise"], budget: str, loss: str, site: str = ""
@@ -369,12 +368,12 @@ class Projecting(QObject):
 
     def _hand_over(self, before: Case | None, now: Case) -> None:
         """Let what lies over a scan follow, if it was read again, say with its sides swapped."""
-        if before is None or now.scan is None or not now.is_same_scan_as(before):
+        if before is None or not now.is_same_scan_as(before):
             return
         # Where the scan as it was is still in the history, it keeps what lies over it.
         stays = any(case.key == before.key for case in self.session.cases)
         if not stays or now.choice != before.choice:
-            self.labels.hand_over(before.key, now.key, now.scan, copy=stays)
+            self.labels.hand_over(before.key, now.key, copy=stays)
             self.second.hand_over(before.key, now.key, copy=stays)
 
     def _join(self, before: Case, choice: Choice) -> None:

@@ -43,13 +43,8 @@ PHASES = {
 }
 
 
-def open_scan(
-    report: Report, choice: Choice, beside: Scan | None = None
-) -> Case | Several | LabelMap:
-    """Read and check a scan; it may turn out to be several scans or a label map.
-
-    `beside` is the scan that a label map belongs to.
-    """
+def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
+    """Read and check a scan; it may turn out to be several scans or a label map."""
     from stylegan3d.scans import looks_like_labels
 
     report(0, 1, _("Reading the scan"))
@@ -57,7 +52,7 @@ def open_scan(
     if isinstance(scan, Several):
         return scan
     if looks_like_labels(scan.data):
-        return LabelMap.of(scan, scan_stem(scan.path), beside)
+        return LabelMap.of(scan, scan_stem(scan.path))
     choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
     name = scan_stem(scan.path)
     if choice.volume is not None:

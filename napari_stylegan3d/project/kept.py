@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,9 +206,9 @@ class KeptScans(QObject):
                 one = one or KeptScan.of(case, session.all_projected)
                 if one is None:
                     return None
-                labels = projecting.labels.paths_of(case.key), self._unread.get(case.key, ())
-                every = tuple(dict.fromkeys((*one.labels, *chain(*labels))))
-                one = dataclasses.replace(one, labels=every)
+                unread = self._unread.get(case.key, ())
+                labels = (*one.labels, *projecting.labels.paths_of(case.key), *unread)
+                one = dataclasses.replace(one, labels=tuple(dict.fromkeys(labels)))
                 if case.scan is not None:
                     second, painted = projecting.second.of(case), projecting.region_of(case)
                     one = dataclasses.replace(one, second=second, painted=painted)
@@ -365,8 +364,7 @@ def _again(report: Report, loaded: Loaded, key: str, kept: KeptScan, folder: Pat
     unread: dict[Path, StyleGAN3DError] = {}
     for path in kept.labels:
         try:
-            scan = read.scan if isinstance(read, Case) else None
-            labels.append(LabelMap.of(read_scan(path), scan_stem(path), scan))
+            labels.append(LabelMap.of(read_scan(path), scan_stem(path)))
         except StyleGAN3DError as error:
             unread[path] = error
     plain = Again(key, read, labels=labels, unread=unread)

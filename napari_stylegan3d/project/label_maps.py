@@ -40,32 +40,25 @@ class LabelMap:
         Whole numbers; 0 is the background.
     affine : ndarray
         (4, 4) voxel indices to the scan's RAS+ millimetres.
-    path : Path or None
-        Path of the file.
-    read : ScanData or None
+    read : ScanData
         The image as it was read, without voxels.
     """
 
     name: str
     data: np.ndarray
     affine: np.ndarray
-    path: Path | None = None
-    read: ScanData | None = None
+    read: ScanData
 
     @classmethod
-    def of(cls, scan: ScanData, name: str, beside: ScanData | None = None) -> LabelMap:
-        """A label map that was read as a scan, where it lies `beside` the scan it belongs to."""
+    def of(cls, scan: ScanData, name: str) -> LabelMap:
+        """A label map that was read as a scan."""
         kind = np.uint8 if scan.data.max() <= np.iinfo(np.uint8).max else np.int32
-        read = scan.without_voxels()
-        labels = cls(name, scan.data.astype(kind), scan.affine, scan.path, read)
-        return labels if beside is None else labels.beside(beside)
+        return cls(name, scan.data.astype(kind), scan.affine, scan.without_voxels())
 
     def beside(self, scan: ScanData) -> LabelMap:
         """The same labels where they lie beside the scan they belong to."""
         from stylegan3d.scans.scan_data import affine_beside
 
-        if self.read is None:
-            return self
         read = self.read
         affine = affine_beside(read.affine, read.geometry, self.data.shape, scan)
         return dataclasses.replace(self, affine=affine)
@@ -73,7 +66,12 @@ class LabelMap:
     @property
     def doubtful(self) -> bool:
         """Whether its header leaves left and right open, and no scan answers it."""
-        return self.read is not None and bool(self.read.doubts) and self.affine is self.read.affine
+        return bool(self.read.doubts) and self.affine is self.read.affine
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self.read.path
 
     @property
     def in_words(self) -> str:
@@ -135,6 +133,7 @@ class LabelMaps(QObject):
         """
         key = self._current if key is None else key
         point = self.viewer.dims.point
+        labels = self._beside(labels, key)
         layer = labels.layer()
         layer.events.labels_update.connect(self._on_edited)
         layer.events.paint.connect(self._on_edited)
@@ -149,7 +148,7 @@ class LabelMaps(QObject):
             self._place()
         self.added.emit(layer, key)
 
-    def hand_over(self, before: str, key: str, scan: ScanData, *, copy: bool = False) -> None:
+    def hand_over(self, before: str, key: str, *, copy: bool = False) -> None:
         """Let the label maps of a case follow its scan, which was read again under another key.
 
         With `copy` the case before keeps its own. What was painted on stays hidden: nobody knows
@@ -161,12 +160,17 @@ class LabelMaps(QObject):
                 text = _("{name} was painted on and stays hidden, as the scan was read again.")
                 report_done(text.format(name=layer.name))
             elif copy:
-                self.add(labels.beside(scan), key)
+                self.add(labels, key)
             else:
-                layer.metadata[KEY] = labels.beside(scan)
+                layer.metadata[KEY] = self._beside(labels, key)
                 self._owners[layer] = key
         self._on_case()
         self._place()
+
+    def _beside(self, labels: LabelMap, key: str) -> LabelMap:
+        """The labels where they lie beside the scan of the case with this key, if it has one."""
+        scan = self.comparison.session.scan_of(key)
+        return labels if scan is None else labels.beside(scan)
 
     def shutdown(self) -> None:
         """Stop and disconnect; the layers stay."""
@@ -186,8 +190,7 @@ class LabelMaps(QObject):
         Those that were opened without a scan count as the current case's.
         """
         layers = (layer for layer in self._layers if self._owner_of(layer) == key)
-        maps = (layer.metadata[KEY] for layer in layers)
-        return [labels.path for labels in maps if labels.path is not None]
+        return [layer.metadata[KEY].path for layer in layers]
 
     def _report(self, labels: LabelMap, key: str) -> None:
         """Notify that a label map was added; not for a case that is no longer in the session."""

@@ -270,8 +270,7 @@ class Seconds(QObject):
             return
         if self._reading is not None:
             key, wanted = self._reading
-            scans = (one.scan for one in self.session.cases if one.key == key)
-            scan = next((one for one in scans if one is not None), None)
+            scan = self.session.scan_of(key)
             if scan is not None:
                 self.job.start(_read, scan, wanted)
                 return
