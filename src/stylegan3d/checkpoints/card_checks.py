@@ -8,8 +8,8 @@ labels, is looked at here, where it can still be refused in one sentence.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from stylegan3d.plain import JsonView
 from stylegan3d.storage.jsontext import finite_number, is_int
 
 #: Of any number or list in an architecture, and of any network's levels.
@@ -22,7 +22,7 @@ LISTS = ("training_data", "directions")
 TABLES = ("architecture", "space", "quality", "evaluation", "training", "intensity", "trust")
 
 
-def check_card(card: Mapping[str, Any]) -> None:
+def check_card(card: JsonView) -> None:
     """Refuse a card whose tables are none; what its family needs of it, that family checks.
 
     Raises
@@ -42,7 +42,7 @@ def check_card(card: Mapping[str, Any]) -> None:
             raise ValueError(f"the card's {name} is not a list of tables")
 
 
-def check_numbers(plan: Mapping[str, Any], largest: int = LARGEST_NUMBER) -> None:
+def check_numbers(plan: JsonView, largest: int = LARGEST_NUMBER) -> None:
     """Every setting is a word, a number of a sensible size, or a list of such numbers."""
     for name, value in plan.items():
         values = value if isinstance(value, (list, tuple)) else [value]
@@ -60,7 +60,7 @@ def far_larger(needed: int, weights: int) -> bool:
     return needed > LEAST_WEIGHTS and needed > SLACK * weights
 
 
-def whole_numbers(plan: Mapping[str, Any], name: str, default: tuple[int, ...]) -> list[int]:
+def whole_numbers(plan: JsonView, name: str, default: tuple[int, ...]) -> list[int]:
     """A list of positive whole numbers in an architecture, not an empty one."""
     values = plan.get(name, default)
     if not isinstance(values, (list, tuple)) or not all(is_int(n) and n > 0 for n in values):

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from stylegan3d.checkpoints.pickle_values import printable
 from stylegan3d.errors import ModelError, OutputError
+from stylegan3d.plain import Json
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.jsontext import is_int, read_json
@@ -40,7 +40,7 @@ class ModelFiles:
     """
 
     folder: Path | None
-    card: dict[str, Any]
+    card: Json
     tensors: dict[str, Tensor]
     encoder: dict[str, Tensor] | None
     hash: str
@@ -102,7 +102,7 @@ def _digest(file: Path) -> str | None:
         ) from error
 
 
-def _read_card(folder: Path) -> dict[str, Any]:
+def _read_card(folder: Path) -> Json:
     try:
         # Python writes NaN where a figure of quality could not be measured.
         card = read_json(folder / CARD, nan_is_none=True)
@@ -128,7 +128,7 @@ def _read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _listed(card: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _listed(card: Json, folder: Path) -> Json:
     """The files that a card names; ModelError if one of them is not a name in the folder."""
     files = card.get("files", {})
     if not isinstance(files, dict) or not all(Path(name).name == name for name in files):
@@ -157,7 +157,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def write_folder(
     folder: Path,
-    card: dict[str, Any],
+    card: Json,
     tensors: dict[str, Tensor],
     encoder: dict[str, Tensor] | None = None,
     extra_files: dict[str, Path] | None = None,
@@ -192,14 +192,14 @@ def write_folder(
                 (folder / name).unlink(missing_ok=True)
 
 
-def _card_bytes(card: dict[str, Any]) -> bytes:
+def _card_bytes(card: Json) -> bytes:
     return (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def add_to_card(
     folder: Path,
-    additions: dict[str, Any],
-    page: Callable[[dict[str, Any]], str],
+    additions: Json,
+    page: Callable[[Json], str],
     files: Mapping[str, bytes] | None = None,
 ) -> None:
     """Add entries to a model's card, and write its page again; the weights are left as they are.

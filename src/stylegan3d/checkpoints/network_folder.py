@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
+from stylegan3d.plain import Json
 from stylegan3d.storage import tensorfiles
 from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.places import CARD, MODEL, bundled_model_path
@@ -57,16 +58,16 @@ class NetworkFolder(Generic[Network]):
     format: str
     version: int
     classes: Sequence[str]
-    check: Callable[[dict[str, Any]], None]
-    build: Callable[[dict[str, Any], int], Network]
-    architecture: Callable[[Network], dict[str, Any]]
+    check: Callable[[Json], None]
+    build: Callable[[Json, int], Network]
+    architecture: Callable[[Network], Json]
 
     def write(
         self,
         folder: Path,
         network: Network,
-        card: dict[str, Any],
-        page: Callable[[dict[str, Any]], str],
+        card: Json,
+        page: Callable[[Json], str],
         *,
         others: Mapping[str, bytes] | None = None,
         overwrite: bool = False,
@@ -94,7 +95,7 @@ class NetworkFolder(Generic[Network]):
         files |= {folder / PAGE: page(card).encode(), folder / CARD: to_json(card).encode()}
         write_together(files, overwrite=overwrite)
 
-    def open(self, path: str | Path | None = None) -> tuple[Network, dict[str, Any], str]:
+    def open(self, path: str | Path | None = None) -> tuple[Network, Json, str]:
         """Network, card and SHA-256 of the weights of a folder; None is the bundled one.
 
         Raises
@@ -108,7 +109,7 @@ class NetworkFolder(Generic[Network]):
         network, card = self.read(folder)
         return network, card, card["files"][MODEL]
 
-    def read(self, folder: Path) -> tuple[Network, dict[str, Any]]:
+    def read(self, folder: Path) -> tuple[Network, Json]:
         """Network, float32, and card of a folder.
 
         Raises
@@ -136,7 +137,7 @@ class NetworkFolder(Generic[Network]):
             ) from error
         return network, card
 
-    def _card(self, folder: Path) -> dict[str, Any]:
+    def _card(self, folder: Path) -> Json:
         try:
             card = read_json(folder / CARD, nan_is_none=True)
         except (OSError, ValueError) as error:
@@ -161,7 +162,7 @@ class NetworkFolder(Generic[Network]):
         return card
 
 
-def page_of(card: dict[str, Any], about: Sequence[str], figures: Sequence[str]) -> str:
+def page_of(card: Json, about: Sequence[str], figures: Sequence[str]) -> str:
     """The card as a README in Markdown; missing entries are left out.
 
     Parameters

@@ -10,6 +10,7 @@ from stylegan3d.checkpoints.official_settings import LONGEST_TEXT, Settings, pla
 from stylegan3d.checkpoints.pickle_values import printable
 from stylegan3d.geometry.frame import Frame, assumed_frame
 from stylegan3d.networks.config import DiscriminatorConfig, GeneratorConfig
+from stylegan3d.plain import Json
 
 ORIGIN = (
     "Trained with the original 3D-StyleGAN (Hong et al. 2021, arXiv 2107.09700); read from its "
@@ -28,7 +29,7 @@ def official_card(
     config: GeneratorConfig,
     judge: DiscriminatorConfig | None,
     settings: Settings,
-) -> dict[str, Any]:
+) -> Json:
     """The card of a network file, its space assumed.
 
     Parameters
@@ -71,7 +72,7 @@ def _shown(value: Any) -> Any:
     return printable(plain) if type(plain) is str else plain
 
 
-def frame_entry(frame: Frame, shape: tuple[int, int, int], *, assumed: bool) -> dict[str, Any]:
+def frame_entry(frame: Frame, shape: tuple[int, int, int], *, assumed: bool) -> Json:
     """`card["space"]` of a generator whose file does not contain its geometry.
 
     Its `frame` means that the frame can be changed, `assumed` that it has not been confirmed.

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from stylegan3d.checkpoints.pickle_values import Array, Refused, quoted
+from stylegan3d.plain import JsonView
 
-Settings = Mapping[str, Any]
+Settings = JsonView
 
 UNSUPPORTED = "this program opens networks of the original 3D-StyleGAN only"
 INCOMPLETE = "copy it again, or save the network again with the original program"

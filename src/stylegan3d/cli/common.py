@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.projection.settings import Choices
 from stylegan3d.settings.export import ExportSettings
 from stylegan3d.settings.option import options_of
@@ -252,7 +253,7 @@ def open_model(path: Path | None, frame: str | None = None) -> Generator:
     return generator
 
 
-def model_entry(generator: Generator) -> dict[str, Any]:
+def model_entry(generator: Generator) -> Json:
     """The entry of a generator in `--json` output."""
     entry = {"name": generator.name, "sha256": generator.hash}
     if generator.frame is not None:
@@ -292,7 +293,7 @@ def progress(title: str, total: float | None = None) -> Iterator[Report]:
         yield report
 
 
-def emit(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
+def emit(result: Json, lines: Iterable[str], *, as_json: bool) -> None:
     """Print a command's result on stdout: one JSON object, or lines of text.
 
     Raises
@@ -315,7 +316,7 @@ def emit(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None
         ) from error
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> Json:
     """The JSON object in a file, such as entries of a card; StyleGAN3DError if there is none."""
     try:
         found = read_json(path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stylegan3d.cli.common import OutOption, emit, model_entry, progress
 from stylegan3d.cli.groups import Result, grouped
 from stylegan3d.evaluation.settings import GroupSettings
+from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +61,7 @@ def compare(
     read = read_value_table(table)
     fixed = [name.strip() for name in (hold_fixed or "").split(",") if name.strip()]
     check_output([out / "groups.html"], written.overwrite)
-    about: dict[str, Any] = {"Table": table.name}
+    about: Json = {"Table": table.name}
     if all(name.endswith((".nii", ".nii.gz")) for name in read.brains):
         with progress("Comparing", 1) as report:
             maps, space, subjects = _maps(read)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ from stylegan3d.cli.common import (
 from stylegan3d.cli.groups import Result, grouped
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.components import COMPONENTS, SAMPLES
+from stylegan3d.plain import JsonView
 from stylegan3d.recipe.drawing import TRUNCATION, Truncation
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _list(listed: Directions, generator: Generator, save: Path | None, *, as_jso
     emit(result, [*lines, *checks_table(listed.checks)], as_json=as_json)
 
 
-def checks_table(checks: Sequence[Mapping[str, Any]]) -> list[str]:
+def checks_table(checks: Sequence[JsonView]) -> list[str]:
     """Table of how well each attribute is predicted in held-out subjects."""
     if not checks:
         return []
@@ -270,7 +271,7 @@ def checks_table(checks: Sequence[Mapping[str, Any]]) -> list[str]:
     return [title, *table]
 
 
-def _edited(check: Mapping[str, Any]) -> str:
+def _edited(check: JsonView) -> str:
     """Measurements of edited brains: the attribute itself, or head and ventricles."""
     from stylegan3d.directions.people import NAMES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from stylegan3d.cli.common import CacheOption, emit, progress, refuse
 from stylegan3d.cli.groups import ModelChoice, Result, grouped
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.table import alarms, figures, keys, usual
+from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
@@ -222,7 +223,7 @@ def _compare(
     emit(comparison_json(table) | {"out": str(out)}, lines, as_json=as_json)
 
 
-def _show(report: dict[str, Any], as_json: bool) -> None:
+def _show(report: Json, as_json: bool) -> None:
     """The report as one JSON object, or its figures as a table."""
     rows = figures(report)
     if as_json:

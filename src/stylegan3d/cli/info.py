@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from stylegan3d.cli.common import (
     open_model,
     progress,
 )
+from stylegan3d.plain import Json
 from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def info(
     emit(result, _lines(result), as_json=as_json)
 
 
-def _describe(path: Path | None, frame: str | None) -> dict[str, Any]:
+def _describe(path: Path | None, frame: str | None) -> Json:
     from stylegan3d.storage.formats import is_scan
     from stylegan3d.storage.tensorfiles import kind_of
 
@@ -70,7 +71,7 @@ def _describe(path: Path | None, frame: str | None) -> dict[str, Any]:
     return _describe_model(open_model(path, frame))
 
 
-def _describe_model(generator: Generator) -> dict[str, Any]:
+def _describe_model(generator: Generator) -> Json:
     from stylegan3d.networks.config import GeneratorConfig
 
     card, config = generator.card, generator.config
@@ -98,14 +99,14 @@ def _describe_model(generator: Generator) -> dict[str, Any]:
     }
 
 
-def _self_test(generator: Generator) -> dict[str, Any]:
+def _self_test(generator: Generator) -> Json:
     from stylegan3d.projection.selftest import self_test
 
     with progress("Testing") as report:
         return self_test(generator, progress=report)
 
 
-def _describe_latent(path: Path) -> dict[str, Any]:
+def _describe_latent(path: Path) -> Json:
     from stylegan3d.recipe.latents import read_latent
 
     latent, sha256 = read_latent(path)
@@ -123,7 +124,7 @@ def _describe_latent(path: Path) -> dict[str, Any]:
     }
 
 
-def _describe_directions(path: Path) -> dict[str, Any]:
+def _describe_directions(path: Path) -> Json:
     from stylegan3d.recipe.direction_file import load_directions
 
     found = load_directions(path)
@@ -135,7 +136,7 @@ def _describe_directions(path: Path) -> dict[str, Any]:
     }
 
 
-def _describe_recipe(path: Path) -> dict[str, Any]:
+def _describe_recipe(path: Path) -> Json:
     from stylegan3d.recipe.text import read_recipe
     from stylegan3d.storage.volumes import sidecar_path
 
@@ -150,11 +151,11 @@ def _is_raw(path: Path) -> bool:
     return path.name.endswith(".nii.gz") and path.is_file() and not sidecar_path(path).is_file()
 
 
-def _describe_scan(path: Path) -> dict[str, Any]:
+def _describe_scan(path: Path) -> Json:
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
     from stylegan3d.storage.formats import is_dicom
 
-    about: dict[str, Any] = {"type": "scan"}
+    about: Json = {"type": "scan"}
     if is_dicom(path):
         about["series"] = [
             f"{series}{f', not readable: {series.problem}' * bool(series.problem)}"
@@ -179,7 +180,7 @@ def _describe_scan(path: Path) -> dict[str, Any]:
     }
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def _lines(result: Json) -> list[str]:
     """`key: value` lines; nested values as indented JSON."""
     if result.get("scan"):
         # The packed brain mask is only in the --json output.

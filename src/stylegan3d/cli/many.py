@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from stylegan3d.cli.common import emit, model_entry, progress
+from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     from stylegan3d.cli.groups import Volumes
@@ -100,7 +101,7 @@ def segment_many(
     from stylegan3d.segmentation.inference import load_segmenter
 
     segmenter = load_segmenter(network)
-    settings: dict[str, Any] = {"skull": skull, "trust": trust, "network": segmenter.hash}
+    settings: Json = {"skull": skull, "trust": trust, "network": segmenter.hash}
     settings["regions"] = regions
     if norms is not None:
         settings["norms"] = norms.to_dict()
@@ -175,7 +176,7 @@ def edit_many(
 
 
 def _emit_many(
-    outcome: Outcome, out: Path, table: Table, done: str, about: dict[str, Any], *, as_json: bool
+    outcome: Outcome, out: Path, table: Table, done: str, about: Json, *, as_json: bool
 ) -> None:
     """Summary on stdout; failures and warnings on stderr."""
     from stylegan3d.cohort.run import DONE, FAILED, KEPT

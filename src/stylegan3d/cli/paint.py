@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stylegan3d.cli.common import JsonOption, NetworkOption, OverwriteOption, emit, progress
+from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,7 +159,7 @@ def _made(
     reference: Scan | None,
     onto: bool,
     seed: int | None,
-) -> dict[str, Any]:
+) -> Json:
     """The generated volume with its tissues, contrast, and agreement with the labels."""
     import numpy as np
 

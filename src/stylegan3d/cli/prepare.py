@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stylegan3d.cli.common import JobsOption, JsonOption, SkullOption, emit, progress
 from stylegan3d.cli.groups import ModelChoice, grouped
 from stylegan3d.dataset.settings import PreparationSettings
+from stylegan3d.plain import Json
 from stylegan3d.projection.settings import Choices
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def prepare(
     """
     if out is None and not dry_run:
         raise typer.BadParameter("Give --out FOLDER for the data set, or --dry-run to look first.")
-    settings: dict[str, Any] = {
+    settings: Json = {
         "target": _target(template, model),
         "skull": skull,
         **asdict(how),

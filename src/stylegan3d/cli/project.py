@@ -14,6 +14,7 @@ import typer
 from stylegan3d.cli.common import CacheOption, JobsOption, emit, progress
 from stylegan3d.cli.groups import ModelChoice, Written, grouped
 from stylegan3d.cli.many import project_many
+from stylegan3d.plain import Json
 from stylegan3d.projection.settings import Choices
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _bars() -> Iterator[Callable[[StepProgress], None]]:
         close()
 
 
-def _emit(result: dict[str, Any], out: Path, *, as_json: bool) -> None:
+def _emit(result: Json, out: Path, *, as_json: bool) -> None:
     """Print files and similarity; warnings on stderr."""
     for warning in result["warnings"]:
         typer.echo(f"stylegan3d: {warning}", err=True)

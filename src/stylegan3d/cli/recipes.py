@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,6 +12,7 @@ from stylegan3d.cli.common import emit, model_entry, progress, refuse
 from stylegan3d.cli.groups import Volumes
 from stylegan3d.cli.parsing import parse_numbers
 from stylegan3d.errors import RecipeError
+from stylegan3d.plain import Json
 from stylegan3d.recipe.recipe import Detail, Recipe, Source
 from stylegan3d.recipe.text import read_recipe
 
@@ -78,7 +79,7 @@ def render_to_files(
     for recipe in recipes:
         if recipe.worn_detail is not None:
             carried_detail(renderer, recipe.worn_detail, recipe.channel)
-    volumes: list[dict[str, Any]] = []
+    volumes: list[Json] = []
     found: list[Tissues] = []
     with progress("Rendering", total=len(recipes)) as report:
         for path, recipe, brain, scan, names in zip(

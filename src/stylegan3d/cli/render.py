@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,7 @@ from stylegan3d.cli.parsing import parse_planes, parse_point
 from stylegan3d.cli.recipes import chosen_recipes
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.slicing import PLANES
+from stylegan3d.plain import Json
 from stylegan3d.recipe.description import marked
 from stylegan3d.settings.export import DicomSettings
 from stylegan3d.settings.film import FilmSettings
@@ -311,9 +312,7 @@ def dicom(
     emit({"folders": folders}, lines, as_json=as_json)
 
 
-def _projected(
-    recipe: Recipe, generator: Generator
-) -> tuple[np.ndarray | None, dict[str, Any] | None]:
+def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None, Json | None]:
     """The aligned scan (X, Y, Z) and the verdict, if found beside the latent."""
     described = recipe.scan()
     if described is None:

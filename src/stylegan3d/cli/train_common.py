@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stylegan3d.cli.common import JsonOption, OverwriteOption, emit, progress, refuse
+from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     from stylegan3d.training.run import How, Run
@@ -101,7 +102,7 @@ class WithLabels(Named):
         typer.Option("--attribution", help="Attribution required by the data's licences."),
     ] = None
 
-    def exporting(self) -> dict[str, Any]:
+    def exporting(self) -> Json:
         """Arguments of the export."""
         assert self.export is not None
         return {
@@ -125,7 +126,7 @@ class Described(Licensed):
         ),
     ] = None
 
-    def exporting(self, notes: dict[str, Any] | None) -> dict[str, Any]:
+    def exporting(self, notes: Json | None) -> Json:
         """Arguments of the export."""
         return {
             "folder": self.export,

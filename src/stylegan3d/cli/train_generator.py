@@ -13,6 +13,7 @@ import typer
 from stylegan3d.cli.common import DataArgument, Report, described, emit, progress
 from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.train_common import STOPPED, Named, RunOption
+from stylegan3d.plain import Json
 from stylegan3d.training.config import PRESETS, TrainConfig
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _plan(
     flags: dict[str, Any],
     patch: int | None,
     resume: bool,
-) -> tuple[TrainConfig | None, dict[str, Any]]:
+) -> tuple[TrainConfig | None, Json]:
     """Settings of a new run, or changes to a resumed one."""
     from stylegan3d.training.settings import change_settings, changed_settings, read_settings
 
@@ -159,12 +160,12 @@ def _plan(
 def _train(
     data: Path,
     out: Path,
-    plan: tuple[TrainConfig | None, dict[str, Any]],
+    plan: tuple[TrainConfig | None, Json],
     options: Named,
     *,
     team: Team,
     board: bool,
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[Json, list[str]]:
     """Train and export; returns the output."""
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.training.stylegan import train
@@ -185,7 +186,7 @@ def _train(
             tensorboard=board,
             tell=lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
         )
-    result: dict[str, Any] = {"run": str(out), "images": state.images, "export": None}
+    result: Json = {"run": str(out), "images": state.images, "export": None}
     lines = [f"{out}: {state.images} of {state.config.total_images} volumes seen"]
     if state.images < state.config.total_images:
         lines.append(STOPPED)

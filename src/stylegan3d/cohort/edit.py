@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stylegan3d.cohort.project import opened_generator
 from stylegan3d.cohort.records import FIRST, LAST, RECORDS, Table
@@ -12,6 +10,7 @@ from stylegan3d.cohort.scans import LISTS, Item, lines_of, named
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.outputs.edits import save_edit, scan_for
+from stylegan3d.plain import Json, JsonView
 
 LATENTS = "*_latent.safetensors"
 EDITS = Table(
@@ -78,8 +77,8 @@ def find_latents(path: Path, scans: Path | None = None) -> list[Item]:
 
 
 def edit_item(
-    settings: Mapping[str, Any], item: Item, folder: Path, overwrite: bool, *, model: str | None
-) -> tuple[list[Path], dict[str, Any]]:
+    settings: JsonView, item: Item, folder: Path, overwrite: bool, *, model: str | None
+) -> tuple[list[Path], Json]:
     """The work of a cohort (`cohort.run.Work`) on one latent file; `model` is the generator's path.
 
     `settings` holds the "recipe" as plain data, whose source each latent file takes, and the

@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.plain import Json
 
 # Result of an item whose process died on every attempt.
 LOST: dict[str, Any] = {"status": "lost"}
 ATTEMPTS = 3
 CONNECT_S, WAIT_FOR_WORKERS_S = 20.0, 60.0
 
-Function = Callable[[Any, Any], dict[str, Any]]
+Function = Callable[[Any, Any], Json]
 
 
 class Pool(Protocol):
@@ -30,7 +31,7 @@ class Pool(Protocol):
 
     def each(
         self, function: Function, job: Any, items: Sequence[Any]
-    ) -> Iterator[tuple[Any, dict[str, Any]]]:
+    ) -> Iterator[tuple[Any, Json]]:
         """Yield (item, function(job, item)) in order of completion."""
         ...
 
@@ -52,7 +53,7 @@ class _Here:
 
     def each(
         self, function: Function, job: Any, items: Sequence[Any]
-    ) -> Iterator[tuple[Any, dict[str, Any]]]:
+    ) -> Iterator[tuple[Any, Json]]:
         for item in items:
             yield item, function(job, item)
 
@@ -70,7 +71,7 @@ class _Processes:
 
     def each(
         self, function: Function, job: Any, items: Sequence[Any]
-    ) -> Iterator[tuple[Any, dict[str, Any]]]:
+    ) -> Iterator[tuple[Any, Json]]:
         waiting, tried = deque(items), Counter[Any]()
         # One executor per process, so that a broken one does not affect the others.
         free = [self._process() for _ in range(self.jobs)]
@@ -147,7 +148,7 @@ class _Dask:
 
     def each(
         self, function: Function, job: Any, items: Sequence[Any]
-    ) -> Iterator[tuple[Any, dict[str, Any]]]:
+    ) -> Iterator[tuple[Any, Json]]:
         waiting = deque(items)
         flying: dict[Any, Any] = {}
         while waiting or flying:
@@ -169,7 +170,7 @@ class _Dask:
             except TimeoutError:
                 return []
 
-    def _result(self, future: Any) -> dict[str, Any]:
+    def _result(self, future: Any) -> Json:
         from distributed import KilledWorker
 
         try:
@@ -190,7 +191,7 @@ class _Dask:
         return count
 
 
-def _on_worker(function: Function, job: Any, item: Any) -> dict[str, Any]:
+def _on_worker(function: Function, job: Any, item: Any) -> Json:
     """Run with the worker's number of threads."""
     from distributed import get_worker
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stylegan3d.cohort.records import VERDICTS
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.outputs.projections import all_files, file_names, save_projection
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.projection.operators import Mask
 from stylegan3d.projection.pipeline import (
     NOBODY,
@@ -43,7 +44,7 @@ def project_file(
     overwrite: bool = False,
     watch: Watch = NOBODY,
     root: Path | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Read, align and project a scan, and write the results; all files or none.
 
     Parameters
@@ -93,14 +94,14 @@ def project_file(
 
 
 def project_item(
-    settings: Mapping[str, Any],
+    settings: JsonView,
     item: Item,
     folder: Path,
     overwrite: bool,
     *,
     model: str | None,
     cache: Path | None = None,
-) -> tuple[list[Path], dict[str, Any]]:
+) -> tuple[list[Path], Json]:
     """Process one scan of a cohort (`cohort.run.Work`).
 
     `model` is the generator's path; for `cache` see `project_file`.
@@ -125,7 +126,7 @@ def project_item(
     return [*files, *sidecars], row_of(report, folder)
 
 
-def row_of(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def row_of(report: JsonView, folder: Path) -> Json:
     """Row of the cohort's table for a report."""
     trust = report["trust"]
     return {

@@ -18,6 +18,7 @@ from typing import Any
 
 from stylegan3d.cohort.scans import Item
 from stylegan3d.measures.tissue_volumes import TOLD
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.storage import locks
 from stylegan3d.storage.files import atomic_write_text, output_errors
 from stylegan3d.storage.hashing import sha256_of
@@ -98,7 +99,7 @@ def _hash(path: Path) -> str:
     return hashlib.sha256(repr(lines).encode()).hexdigest()
 
 
-def read_record(out: Path, item: Item, table: Table) -> dict[str, Any] | None:
+def read_record(out: Path, item: Item, table: Table) -> Json | None:
     """The record of a scan if all its results exist unchanged."""
     try:
         record = read_json(record_path(out, item, table))
@@ -114,10 +115,10 @@ def write_record(
     out: Path,
     item: Item,
     table: Table,
-    settings: Mapping[str, Any],
+    settings: JsonView,
     inputs: Mapping[str, str],
     files: Sequence[Path],
-    row: Mapping[str, Any],
+    row: JsonView,
 ) -> None:
     """Record that a scan is done; `files` are its results, below `out`."""
     sizes = {str(path.relative_to(out)): path.stat().st_size for path in files}
@@ -127,7 +128,7 @@ def write_record(
         record_path(out, item, table, "begun").unlink(missing_ok=True)
 
 
-def write_table(out: Path, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_table(out: Path, table: Table, rows: Sequence[JsonView]) -> None:
     """Write the table with a row per scan; missing values are "n/a", as in BIDS."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stylegan3d.cohort.pools import LOST, open_pool
 from stylegan3d.cohort.records import (
@@ -25,6 +24,7 @@ from stylegan3d.cohort.records import (
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import NamedProgress
 from stylegan3d.storage.names import without_folders
 from stylegan3d.storage.volumes import atomic_write_text
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 _busy = threading.Lock()
 
 # Project a scan: settings, scan, folder, overwrite -> files written and row of the table.
-Work = Callable[[Mapping[str, Any], Item, Path, bool], tuple[list[Path], dict[str, Any]]]
+Work = Callable[[JsonView, Item, Path, bool], tuple[list[Path], Json]]
 
 DONE, KEPT, FAILED = "done", "kept", "failed"
 
@@ -44,7 +44,7 @@ class Job:
     """Input of a worker: settings as plain values, and the absolute output folder."""
 
     work: Work
-    settings: Mapping[str, Any]
+    settings: JsonView
     out: Path
     table: Table = PROJECTIONS
     overwrite: bool = False
@@ -54,7 +54,7 @@ class Job:
 class Outcome:
     """Result of a cohort: one row per scan, in input order; see `records.Table`."""
 
-    rows: list[dict[str, Any]]
+    rows: list[Json]
     seconds: float
 
     def count(self, status: str) -> int:
@@ -66,7 +66,7 @@ def run_cohort(
     items: Sequence[Item],
     out: Path,
     work: Work,
-    settings: Mapping[str, Any],
+    settings: JsonView,
     *,
     table: Table = PROJECTIONS,
     jobs: int = 1,
@@ -123,7 +123,7 @@ def run_cohort(
     return Outcome([rows[item] for item in items], time.perf_counter() - started)
 
 
-def do_one(job: Job, item: Item) -> dict[str, Any]:
+def do_one(job: Job, item: Item) -> Json:
     """Process one scan and return its row of the table. Never raises.
 
     A scheduler may resubmit a scan whose worker was lost; finished work is not repeated.
@@ -147,7 +147,7 @@ def do_one(job: Job, item: Item) -> dict[str, Any]:
         return _failed(item, sentence, time.perf_counter() - started)
 
 
-def _do(job: Job, item: Item, started: float) -> dict[str, Any]:
+def _do(job: Job, item: Item, started: float) -> Json:
     begun = record_path(job.out, item, job.table, "begun")
     inputs = inputs_of(item)
     # Existing files are ours if a run has started to write them.
@@ -171,7 +171,7 @@ def _do(job: Job, item: Item, started: float) -> dict[str, Any]:
     return row
 
 
-def _kept(job: Job, item: Item) -> dict[str, Any] | None:
+def _kept(job: Job, item: Item) -> Json | None:
     """The row of a complete result with these inputs and settings; else None."""
     record = read_record(job.out, item, job.table)
     if record is None or record["settings"] != job.settings or record["inputs"] != inputs_of(item):
@@ -193,7 +193,7 @@ def _refuse_other_settings(job: Job, items: Sequence[Item]) -> None:
             )
 
 
-def _failed(item: Item, reason: str, seconds: float | None = None) -> dict[str, Any]:
+def _failed(item: Item, reason: str, seconds: float | None = None) -> Json:
     row = {**_named(item, FAILED), "error": without_folders(reason, _places(item))}
     return row | ({} if seconds is None else {"seconds": round(seconds, 2)})
 
@@ -202,7 +202,7 @@ def _places(item: Item) -> list[str]:
     return [str(path) for path in (item.path, item.mask, item.original) if path is not None]
 
 
-def _named(item: Item, status: str) -> dict[str, Any]:
+def _named(item: Item, status: str) -> Json:
     """What every row says of its scan."""
     return {
         "participant_id": item.participant,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stylegan3d.cohort.records import FIRST, LAST, RECORDS, Table
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import ModelError
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.segmentation.numbers import COLUMNS
 from stylegan3d.storage.bids import describe
@@ -28,14 +28,14 @@ SEGMENTATIONS = Table(
 
 
 def segment_item(
-    settings: Mapping[str, Any],
+    settings: JsonView,
     item: Item,
     folder: Path,
     overwrite: bool,
     *,
     network: str | None,
     norms: Norms | None,
-) -> tuple[list[Path], dict[str, Any]]:
+) -> tuple[list[Path], Json]:
     """Label one scan of a cohort (`cohort.run.Work`).
 
     Parameters

@@ -17,6 +17,7 @@ from stylegan3d.dataset.histogram import histogram, outliers
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.plan import HELD_OUT
 from stylegan3d.dataset.thumbnails import Picture, picture_of, picture_of_scan
+from stylegan3d.plain import Json
 from stylegan3d.scans.notes import Note
 from stylegan3d.storage.volumes import atomic_write_text
 
@@ -206,7 +207,7 @@ def _kept_card(pack: Pack, index: int, remarks: list[str]) -> str:
     return _card(kind, f' id="scan-{index}"', row["name"], facts, picture, remarks)
 
 
-def _age_and_sex(row: dict[str, Any]) -> str:
+def _age_and_sex(row: Json) -> str:
     age = "age unknown" if row["age"] is None else f"{_number(row['age'])} years"
     return f"{age}, {'sex unknown' if row['sex'] is None else row['sex']}"
 
@@ -215,7 +216,7 @@ def _number(value: Any) -> str:
     return f"{round(value, 1):g}" if isinstance(value, int | float) else str(value)
 
 
-def _refused_card(folder: Path, entry: dict[str, Any]) -> str:
+def _refused_card(folder: Path, entry: Json) -> str:
     picture = picture_of_scan(folder / entry["file"])
     views = (
         '<p class="nothing">No picture: the file cannot be read as a scan.</p>'

@@ -29,6 +29,7 @@ import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.plain import Json
 from stylegan3d.storage.arrayfiles import BROKEN
 from stylegan3d.storage.files import atomic_file, output_errors, write_together
 from stylegan3d.storage.jsontext import read_json
@@ -71,8 +72,8 @@ class Pack:
     path: Path
     volumes: np.ndarray
     space: Space
-    table: list[dict[str, Any]]
-    info: dict[str, Any]
+    table: list[Json]
+    info: Json
 
     def __len__(self) -> int:
         return len(self.table)
@@ -133,7 +134,7 @@ def load_pack(path: str | Path) -> Pack:
     return Pack(path, volumes, space, table, info)
 
 
-def _read_table(path: Path) -> dict[str, Any]:
+def _read_table(path: Path) -> Json:
     """Read dataset.json of a pack, checking its version."""
     try:
         info = read_json(path / TABLE, LARGEST_TABLE, nan_is_none=True)
@@ -169,10 +170,10 @@ def _damaged(path: Path, error: Exception) -> StyleGAN3DError:
 
 def write_pack(
     path: Path,
-    rows: list[dict[str, Any]],
-    volume_of: Callable[[dict[str, Any]], np.ndarray],
+    rows: list[Json],
+    volume_of: Callable[[Json], np.ndarray],
     space: Space,
-    info: dict[str, Any],
+    info: Json,
 ) -> None:
     """Write a pack; `volume_of(row)` returns the row's uint8 (X, Y, Z) volume.
 
@@ -206,8 +207,8 @@ def write_pack(
 
 def _write_volumes(
     path: Path,
-    rows: list[dict[str, Any]],
-    volume_of: Callable[[dict[str, Any]], np.ndarray],
+    rows: list[Json],
+    volume_of: Callable[[Json], np.ndarray],
     shape: tuple[int, int, int],
 ) -> tuple[Path, np.ndarray]:
     """Write the volumes; returns their file and the sum of training volumes, float64 (X, Y, Z)."""

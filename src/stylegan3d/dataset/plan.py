@@ -10,13 +10,13 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack
 from stylegan3d.dataset.scan_preparation import PASSING
 from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.scans.sources import TEST, Source, find_sources, read_participants, split_of
 from stylegan3d.scans.target import Target, load_template
 from stylegan3d.storage.hashing import sha256_of
@@ -65,14 +65,14 @@ class Plan:
     folder: Path
     out: Path | None
     target: Target
-    settings: dict[str, Any]
+    settings: Json
     sources: list[Source]
     left_out: list[tuple[str, str]]
-    people: dict[str, dict[str, Any]]
+    people: dict[str, Json]
     validation: float
     hashes: dict[str, str]
     keys: dict[str, str]
-    known: dict[str, dict[str, Any]]
+    known: dict[str, Json]
     old: Pack | None
 
     @property
@@ -82,14 +82,14 @@ class Plan:
         files = {keys[source.file]: self.folder / source.file for source in self.sources}
         return {key: path for key, path in files.items() if key not in self.known}
 
-    def personal(self, person: str) -> dict[str, Any]:
+    def personal(self, person: str) -> Json:
         """The row of participants.tsv of a subject, and the split."""
         known = _known(person, self.people)
         columns = {name: value for name, value in known.items() if name not in RESERVED_COLUMNS}
         split = split_of(person, known, self.validation)
         return {"age": None, "sex": None, "licence": None} | columns | {"split": split}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Json]:
         """One row per source: "name", "person", "file", "split", "action" and "reason" (or None).
 
         The action is "prepare", "done" (in an earlier run), or "leave out".
@@ -247,12 +247,12 @@ def _fingerprint(target: Target) -> str:
     return digest.hexdigest()[:16]
 
 
-def _key(sha256: str, settings: dict[str, Any]) -> str:
+def _key(sha256: str, settings: Json) -> str:
     text = sha256 + json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _results_of(pack: Pack | None) -> dict[str, dict[str, Any]]:
+def _results_of(pack: Pack | None) -> dict[str, Json]:
     """Results of an earlier run by key: volumes and refusals."""
     if pack is None:
         return {}
@@ -270,6 +270,6 @@ def _results_of(pack: Pack | None) -> dict[str, dict[str, Any]]:
     return done | refused
 
 
-def _known(person: str, people: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _known(person: str, people: dict[str, Json]) -> Json:
     """A subject's row of participants.tsv; empty if there is none."""
     return people.get(person) or people.get(person.removeprefix("sub-")) or {}

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from stylegan3d.dataset.quality import Inspector, refusal, warnings
 from stylegan3d.dataset.scan_preparation import PASSING, Job, prepare_all
 from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.progress import NamedProgress
 from stylegan3d.scans.labelled import (
     counted_note,
@@ -37,7 +37,7 @@ from stylegan3d.storage.locks import LOCK, only_run
 
 __all__ = ["Pack", "load_pack", "prepare"]
 
-VolumeOf = Callable[[dict[str, Any]], np.ndarray]
+VolumeOf = Callable[[Json], np.ndarray]
 
 
 def prepare(
@@ -144,9 +144,7 @@ def _work_off(
     return pack
 
 
-def _judged(
-    plan: Plan, results: dict[str, dict[str, Any]], volume_of: VolumeOf
-) -> dict[str, dict[str, Any]]:
+def _judged(plan: Plan, results: dict[str, Json], volume_of: VolumeOf) -> dict[str, Json]:
     """Add measures to results that lack them, from older packs."""
     inspector = None
     judged = dict(results)
@@ -164,12 +162,10 @@ def _judged(
     return judged
 
 
-def _tabulate(
-    plan: Plan, results: dict[str, dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _tabulate(plan: Plan, results: dict[str, Json]) -> tuple[list[Json], list[Json]]:
     """Rows of the table and refusals, in the order of the sources."""
-    rows: list[dict[str, Any]] = []
-    refused: list[dict[str, Any]] = []
+    rows: list[Json] = []
+    refused: list[Json] = []
     taken: dict[str, str] = {}
     voxel_mm = max(plan.target.space.voxel_size)
     for source in plan.sources:
@@ -198,7 +194,7 @@ def _volumes_of(old: Pack | None, parts: Path) -> VolumeOf:
     """Function that returns the volume of a row, from the old pack or the parts."""
     packed = {row["key"]: index for index, row in enumerate(old.table)} if old else {}
 
-    def volume_of(row: dict[str, Any]) -> np.ndarray:
+    def volume_of(row: Json) -> np.ndarray:
         if old is not None and row["key"] in packed:
             return old.volumes[packed[row["key"]]]
         return np.load(parts / f"{row['key']}.npy")

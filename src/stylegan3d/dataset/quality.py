@@ -9,11 +9,11 @@ found are given with each limit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.plain import Json
 from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.target import Target
@@ -159,7 +159,7 @@ def measure_scan(aligned: AlignedScan) -> Measures:
     }
 
 
-def refusal(result: dict[str, Any], min_quality: float) -> str | None:
+def refusal(result: Json, min_quality: float) -> str | None:
     """Why a volume is unusable, as a sentence after its name; None if it is usable.
 
     Parameters
@@ -208,7 +208,7 @@ def refusal(result: dict[str, Any], min_quality: float) -> str | None:
     return None
 
 
-def warnings(result: dict[str, Any], voxel_mm: float) -> list[Note]:
+def warnings(result: Json, voxel_mm: float) -> list[Note]:
     """Warnings about a volume; see `refusal`.
 
     `voxel_mm` is the size of the grid's voxels.

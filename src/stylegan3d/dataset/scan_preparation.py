@@ -12,7 +12,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.memory import is_out_of_memory
+from stylegan3d.plain import Json
 from stylegan3d.progress import NamedProgress
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.checks import READ_ERRORS
@@ -57,7 +57,7 @@ def prepare_all(
     jobs: int,
     progress: NamedProgress,
     done: int,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Json]:
     """Prepare pending files; returns results by key.
 
     Parameters
@@ -77,7 +77,7 @@ def prepare_all(
     return results
 
 
-def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str, Json]]:
     """Yield results as they become ready, stored ones first."""
     waiting = {}
     for key, path in files.items():
@@ -119,7 +119,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
+def prepare_part(job: Job, key: str, path: Path) -> Json:
     """Prepare one file and store the result as `<key>.npy` and `<key>.json`.
 
     A result with "reason" is a refusal and has no volume. The JSON file is written last and marks a
@@ -151,7 +151,7 @@ def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
     return result
 
 
-def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
     """The training volume of a file, uint8 (X, Y, Z), and its record.
 
     Raises

@@ -9,7 +9,6 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from stylegan3d.dataset.scan_preparation import MAX_OFF_CENTER_MM
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.intensity import as_packed
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.intensity import to_unit
@@ -102,7 +102,7 @@ def open_real(path: Path, progress: Progress | None = None) -> Pack:
         return load_pack(path)
     found = read_set(path, None, None, progress)
     table, told = read_participants(path), 0
-    rows: list[dict[str, Any]] = []
+    rows: list[Json] = []
     for name, person in zip(found.names, found.people, strict=True):
         known = table.get(person, {})
         told += known.get("split") == VALIDATION

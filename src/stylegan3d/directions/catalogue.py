@@ -12,11 +12,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stylegan3d.errors import RecipeError, StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.recipe.direction_file import load_directions
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.recipe import Edit
@@ -66,7 +67,7 @@ class Entry:
         return float(self.directions.explained_variance[self.directions.names.index(self.name)])
 
     @property
-    def check(self) -> dict[str, Any]:
+    def check(self) -> Json:
         """Its check on held-out subjects; empty if there is none."""
         found = (told for told in self.directions.checks if told.get("name") == self.name)
         return next(found, {})
@@ -221,7 +222,7 @@ def write_notes(path: str | Path, model: str, notes: DirectionNotes) -> None:
     atomic_write_bytes(path, data, overwrite=True, suffixes=(".json",))
 
 
-def _read_all(path: Path) -> dict[str, Any]:
+def _read_all(path: Path) -> Json:
     try:
         every = from_json(read_bytes(path, RecipeError, LARGEST)) if path.exists() else {}
     except (OSError, ValueError):

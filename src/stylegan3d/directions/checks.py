@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from stylegan3d.directions.people import NAMES, SEX, UNITS
+from stylegan3d.plain import Json, JsonView
 
 #: Attributes on a logarithmic scale: held-out R2 of log ventricle volume was 0.94, else 0.84.
 LOGARITHMIC = frozenset({"ventricle_ml"})
@@ -30,7 +28,7 @@ def scaled(key: str, values: np.ndarray) -> np.ndarray:
 
 def check(
     key: str, guess: np.ndarray, truth: np.ndarray, values: np.ndarray, held_out: np.ndarray
-) -> dict[str, Any]:
+) -> Json:
     """Check the prediction of one attribute; plain data.
 
     Parameters
@@ -51,7 +49,7 @@ def check(
     """
     known = np.isfinite(truth)
     fit, held = known & ~held_out, known & held_out
-    record: dict[str, Any] = {"name": name_of(key), "attribute": key, "unit": UNITS.get(key, "")}
+    record: Json = {"name": name_of(key), "attribute": key, "unit": UNITS.get(key, "")}
     record["scale"] = "factor" if key in LOGARITHMIC else "linear"
     record |= {"n_fit": int(fit.sum()), "n_check": int(held.sum())}
     true, said = truth[held], guess[held]
@@ -77,7 +75,7 @@ def check(
     return record
 
 
-def describe(told: Mapping[str, Any]) -> str:
+def describe(told: JsonView) -> str:
     """Such as "+13 years per sd, head size held fixed (r = 0.84 in 27 held-out subjects)"."""
     key, per_unit = told["attribute"], told["per_unit"]
     if key == SEX:

@@ -19,6 +19,7 @@ from stylegan3d.directions.checks import check, describe, scaled
 from stylegan3d.directions.regression import regress
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import Spread, diagonal, is_long, random_w
+from stylegan3d.plain import Json
 from stylegan3d.recipe.directions import Directions
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def direction_between(
             f"direction needs at least {FEWEST_IN_GROUP} in each."
         )
     auc, chance = _pair_accuracy(generator, w, members, subject)
-    record: dict[str, Any] = {"name": name, "attribute": "groups", "unit": "", "scale": "linear"}
+    record: Json = {"name": name, "attribute": "groups", "unit": "", "scale": "linear"}
     record |= {"held_fixed": []}
     record |= {"n_fit": len(groups[0]) + len(groups[1]), "n_check": len(groups[0]) * len(groups[1])}
     record |= {"auc": round(auc, 3), "chance": round(chance, 3), "baseline": 0.5}
@@ -345,7 +346,7 @@ def _single(
     vector: np.ndarray,
     name: str,
     description: str,
-    told: dict[str, Any] | None = None,
+    told: Json | None = None,
 ) -> Directions:
     """One direction whose unit is one standard deviation of random brains along it."""
     unit = vector / np.linalg.norm(vector)

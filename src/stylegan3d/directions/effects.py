@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from stylegan3d.geometry.intensity import to_display
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes
 from stylegan3d.model.random_latents import random_w
+from stylegan3d.plain import Json
 from stylegan3d.recipe.directions import Directions
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def check_edits(
         if not np.isfinite([*forth.values(), *back.values()]).all():
             checks.append(told)  # not measurable as brains
             continue
-        edited: dict[str, Any] = {"strength": strength, "brains": brains}
+        edited: Json = {"strength": strength, "brains": brains}
         edited |= {"change": _medians(forth), "change_back": _medians(back)}
         if told["attribute"] in forth:
             edited["right_way"] = round(float((forth[told["attribute"]] > 0).mean()), 3)

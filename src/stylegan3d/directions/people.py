@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from stylegan3d.errors import ModelError, RecipeError
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes
+from stylegan3d.plain import JsonView
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
@@ -161,6 +162,6 @@ def as_numbers(name: str, values: Sequence[Any]) -> np.ndarray:
     return np.array([np.nan if v is None else number[v] for v in values])
 
 
-def label_title(entry: Mapping[str, Any]) -> str:
+def label_title(entry: JsonView) -> str:
     """Displayed name of a label: "Ventricle volume" for "ventricle_ml"."""
     return NAMES.get(entry["name"], str(entry["name"]))

@@ -10,14 +10,14 @@ the regression that the direction was made from tells (`directions.attributes`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from stylegan3d.directions.checks import name_of, scaled
 from stylegan3d.directions.people import People, deviations, group_numbers
 from stylegan3d.directions.regression import regress
+from stylegan3d.plain import JsonView
 from stylegan3d.recipe.directions import Directions
 
 #: An encoder that finds less than this of a standard deviation does not see the direction.
@@ -43,7 +43,7 @@ def seen_in_people(directions: Directions, people: People) -> Directions:
 
 
 def _readings(
-    directions: Directions, checks: Sequence[Mapping[str, Any]], people: People
+    directions: Directions, checks: Sequence[JsonView], people: People
 ) -> dict[str, np.ndarray]:
     """Weights of w [w_dim] that estimate each attribute in units of its direction.
 

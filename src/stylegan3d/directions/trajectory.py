@@ -8,7 +8,7 @@ is expected, and the edit is reported as extrapolated.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from stylegan3d.directions.people import (
     group_numbers,
 )
 from stylegan3d.errors import RecipeError
+from stylegan3d.plain import Json
 from stylegan3d.recipe.parts import Edit
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def age_reading(people: People, beta: np.ndarray) -> np.ndarray:
     return np.append(beta, float((age - people.w @ beta)[known].mean()))
 
 
-def ageing(people: People, reading: np.ndarray) -> dict[str, Any]:
+def ageing(people: People, reading: np.ndarray) -> Json:
     """Expected measures by age, as plain data for the check of the direction of age.
 
     Returns
@@ -72,7 +73,7 @@ def ageing(people: People, reading: np.ndarray) -> dict[str, Any]:
     }
     known = fit & np.isfinite(age)
     ages = float(age[known].min()), float(age[known].max())
-    record: dict[str, Any] = {"ages": [round(years, 1) for years in ages], "expected": {}}
+    record: Json = {"ages": [round(years, 1) for years in ages], "expected": {}}
     middle = age[known].mean()
     powers = np.stack([age - middle, (age - middle) ** 2], axis=1)
     at = np.arange(EVERY * np.floor(ages[0] / EVERY), ages[1] + EVERY, EVERY)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.stats import wasserstein_distance
@@ -18,6 +17,7 @@ from scipy.stats import wasserstein_distance
 from stylegan3d.evaluation.material import Material
 from stylegan3d.metrics.comparison import compare_with_halves
 from stylegan3d.metrics.intervals import bootstrap, wilson
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import MEASURES, VOLUMES
 from stylegan3d.segmentation.inference import bundled_segmenter
 
@@ -29,7 +29,7 @@ CONFIDENCE_MARGIN = 0.5
 DRAWS = 1000
 
 
-def tissue_volumes(material: Material) -> dict[str, Any]:
+def tissue_volumes(material: Material) -> Json:
     """Tissue volumes of random brains and of subjects, and the distance of their distributions.
 
     Returns
@@ -90,7 +90,7 @@ def scaled_distance(a: np.ndarray, b: np.ndarray, sd: float) -> float:
     return float(wasserstein_distance(a, b)) / sd if sd > 0 else float("nan")
 
 
-def _compare(made: np.ndarray, people: np.ndarray, drawn: dict[str, int]) -> dict[str, Any]:
+def _compare(made: np.ndarray, people: np.ndarray, drawn: dict[str, int]) -> Json:
     """One measure of synthetic brains and of subjects."""
     sd = float(people.std(ddof=1))
 
@@ -103,7 +103,7 @@ def _compare(made: np.ndarray, people: np.ndarray, drawn: dict[str, int]) -> dic
     def distance(a: np.ndarray, b: np.ndarray) -> float:
         return scaled_distance(a, b, sd)
 
-    found: dict[str, Any] = {
+    found: Json = {
         "synthetic_mean": float(made.mean()),
         "synthetic_sd": float(made.std(ddof=1)),
         "real_mean": float(people.mean()),
@@ -118,7 +118,7 @@ def _compare(made: np.ndarray, people: np.ndarray, drawn: dict[str, int]) -> dic
 
 def _mean_distance(
     made: Sequence[dict[str, float]], people: Sequence[dict[str, float]], drawn: dict[str, int]
-) -> dict[str, Any]:
+) -> Json:
     """Mean over the volumes of their scaled distances."""
     names = [f"{name}_ml" for name in VOLUMES]
     a, b = (np.stack([_column(rows, n) for n in names], axis=1) for rows in (made, people))
@@ -160,7 +160,7 @@ class SegmentationLimits:
         ]
 
 
-def unsegmentable(rows: Sequence[dict[str, float]], limits: SegmentationLimits) -> dict[str, Any]:
+def unsegmentable(rows: Sequence[dict[str, float]], limits: SegmentationLimits) -> Json:
     """Share of brains that cannot be segmented.
 
     These are brains with any tissue volume outside the extended range of subjects, or with a

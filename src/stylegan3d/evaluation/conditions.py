@@ -6,7 +6,6 @@ Labels are estimated by predictors fitted to subjects, independent of the genera
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from stylegan3d.evaluation.edit_judges import MEASURED, Judge, Judges
 from stylegan3d.evaluation.material import Material
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_labels
 
@@ -26,7 +26,7 @@ QUANTILES = (0.05, 0.95)
 LEAST_ERRORS = 2.0
 
 
-def conditions(material: Material) -> dict[str, Any]:
+def conditions(material: Material) -> Json:
     """Random brains conditioned on each of the model's labels in turn.
 
     Returns
@@ -72,9 +72,7 @@ def _blind(judge: Judge) -> bool:
     return judge.r < LEAST_ERRORS / judge.n_test**0.5
 
 
-def _label(
-    material: Material, judges: Judges, schema: list[Any], entry: Mapping[str, Any]
-) -> dict[str, Any]:
+def _label(material: Material, judges: Judges, schema: list[Any], entry: JsonView) -> Json:
     """One label; see `conditions`."""
     generator, name = material.generator, entry["name"]
     asked = _asked(entry, judges.known[name][: len(material.training)])
@@ -100,7 +98,7 @@ def _label(
     }
 
 
-def _asked(entry: Mapping[str, Any], people: np.ndarray) -> list[Any]:
+def _asked(entry: JsonView, people: np.ndarray) -> list[Any]:
     """Requested values, one per brain: evenly over the subjects' range, or alternating."""
     if entry["kind"] != "number":
         first, second = entry["values"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,12 +10,13 @@ from PIL import Image
 from stylegan3d.evaluation.cube_classifier import CubeClassification, classify_cubes
 from stylegan3d.evaluation.material import Material
 from stylegan3d.metrics.cross_validation import LEAST
+from stylegan3d.plain import Json, JsonView
 
 # Cubes of each kind in the picture, and how much they are enlarged.
 SHOWN, ENLARGED, GAP = 8, 6, 4
 
 
-def cubes(material: Material) -> dict[str, Any]:
+def cubes(material: Material) -> Json:
     """How well cubes of 32 mm of random brains are distinguished from people's.
 
     Returns
@@ -74,7 +73,7 @@ def cubes(material: Material) -> dict[str, Any]:
 
 def _beside(
     made: tuple[float, tuple[float, float]], real: tuple[float, tuple[float, float]]
-) -> dict[str, Any]:
+) -> Json:
     return {
         "synthetic": made[0],
         "synthetic_interval": made[1],
@@ -83,12 +82,12 @@ def _beside(
     }
 
 
-def _place(told: CubeClassification, cube: int) -> dict[str, Any]:
+def _place(told: CubeClassification, cube: int) -> Json:
     corner = [int(c) for c in told.corners[cube]]
     return {"corner": corner, "side": told.side, "region": told.regions[cube]}
 
 
-def surest_png(material: Material, part: Mapping[str, Any]) -> bytes:
+def surest_png(material: Material, part: JsonView) -> bytes:
     """Cubes classified most surely, enlarged: synthetic ones above, real ones below; PNG.
 
     Each is cut through its middle: axial, coronal and sagittal, one below the other.
@@ -105,7 +104,7 @@ def surest_png(material: Material, part: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _strip(volumes: list[np.ndarray], places: list[Mapping[str, Any]]) -> np.ndarray:
+def _strip(volumes: list[np.ndarray], places: list[JsonView]) -> np.ndarray:
     columns = []
     for volume, place in zip(volumes, places, strict=True):
         side, (x, y, z) = place["side"], place["corner"]

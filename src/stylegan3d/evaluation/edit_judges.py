@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -24,6 +23,7 @@ from stylegan3d.evaluation.utility import FEWEST_TO_FIT, FEWEST_TO_TEST, regress
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.attributes import MEASURES, measure_volume
 from stylegan3d.measures.tissue_volumes import BY_NETWORK
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.inference import bundled_segmenter
 
 # Volumes measured by the tissue network, and the tissues they consist of.
@@ -64,7 +64,7 @@ class Judge:
     n_test: int
     regression: Pipeline | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain data."""
         return {"how": self.how, "r": self.r, "slope": self.slope, "n_test": self.n_test}
 

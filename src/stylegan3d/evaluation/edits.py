@@ -9,7 +9,6 @@ restores the image); and minimality (nothing else changes; Melistas et al. 2024,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from stylegan3d.measures.tissue_volumes import read_tissues
 from stylegan3d.metrics.intervals import bootstrap, wilson
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.drawing import seed_latents
 
 BRAINS = 8
@@ -33,7 +33,7 @@ STRENGTHS = (-1.0, 1.0)  # in units of the direction
 CYCLES = (1, 3)
 
 
-def edits(material: Material) -> dict[str, Any]:
+def edits(material: Material) -> Json:
     """Measure the model's directions of attributes on random brains.
 
     Returns
@@ -83,12 +83,12 @@ def edits(material: Material) -> dict[str, Any]:
 def _direction(
     material: Material,
     judges: Judges,
-    told: Mapping[str, Any],
+    told: JsonView,
     start: Tensor,
     before: Sequence[np.ndarray],
     read: Mapping[str, np.ndarray],
     spread: float,
-) -> dict[str, Any]:
+) -> Json:
     """One direction; see `edits`."""
     generator, key = material.generator, told["attribute"]
     step = torch.from_numpy(generator.directions.step(told["name"])).to(start)
@@ -133,7 +133,7 @@ def _direction(
     return result
 
 
-def composition(material: Material) -> dict[str, Any] | None:
+def composition(material: Material) -> Json | None:
     """How held-out subjects change when passed through encoder and generator repeatedly.
 
     Returns

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.store import Store, measures_id
 from stylegan3d.evaluation.subject import Subject
 from stylegan3d.model.generator import Generator
+from stylegan3d.plain import Json
 from stylegan3d.progress import TitledProgress
 from stylegan3d.storage.about import version
 from stylegan3d.storage.hashing import sha256_of
@@ -40,7 +40,7 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     report: TitledProgress | None = None,
     out: Path | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Evaluate synthetic brains against real ones.
 
     Parameters
@@ -70,7 +70,7 @@ def evaluate(
     return evaluate_material(open_material(subject, pack, settings, report, out))
 
 
-def evaluate_material(material: Material) -> dict[str, Any]:
+def evaluate_material(material: Material) -> Json:
     """`evaluate` for an open `Material`."""
     chosen = material.settings
     key = (material.subject.hash, volumes_id(material.pack), _kept_settings(chosen))
@@ -97,7 +97,7 @@ def evaluate_material(material: Material) -> dict[str, Any]:
     return result
 
 
-def _timed(measure: Callable[[Material], dict[str, Any]], material: Material) -> dict[str, Any]:
+def _timed(measure: Callable[[Material], Json], material: Material) -> Json:
     """Run a part and measure its duration.
 
     Brains and features shared by several parts count for the first.
@@ -124,7 +124,7 @@ def open_material(
     return Material(subject, pack, settings or EvaluationSettings(), report or _say_nothing, store)
 
 
-def _head(material: Material) -> dict[str, Any]:
+def _head(material: Material) -> Json:
     """Model, data and program of the report."""
     subject, pack, settings = material.subject, material.pack, material.settings
     shown = _kept_settings(settings) | {"parts": settings.parts}
@@ -178,7 +178,7 @@ def _has_learned(material: Material) -> bool:
     return material.has_generator and bool(material.generator.labels_hash)
 
 
-def _kept_settings(settings: EvaluationSettings) -> dict[str, Any]:
+def _kept_settings(settings: EvaluationSettings) -> Json:
     """Settings that affect the results; files by hash, not by path."""
     kept = {k: v for k, v in asdict(settings).items() if k not in ("cache", "parts", "inception")}
     path = settings.inception

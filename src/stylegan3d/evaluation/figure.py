@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from stylegan3d.plain import JsonView
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Figure:
 
 def figure(
     name: str,
-    part: Mapping[str, Any],
+    part: JsonView,
     digits: int,
     *,
     scale: float = 1.0,

@@ -6,7 +6,7 @@ import csv
 import io
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from stylegan3d.evaluation.groups import BRAIN, Comparison
 from stylegan3d.evaluation.page import STYLE, embedded
 from stylegan3d.geometry.slicing import Upright, cut
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.render.figures import (
     CAPTION,
@@ -51,7 +52,7 @@ MAPS = {
 
 
 def group_files(
-    found: Comparison, folder: Path, generator: Generator | None, about: dict[str, Any]
+    found: Comparison, folder: Path, generator: Generator | None, about: Json
 ) -> dict[Path, bytes]:
     """The files by path.
 
@@ -112,7 +113,7 @@ def contrasts(found: Comparison) -> list[str]:
     return [f"{level} minus {levels[0]}" for level in levels[1:]]
 
 
-def summarised(found: Comparison) -> dict[str, Any]:
+def summarised(found: Comparison) -> Json:
     """The figures, plain for JSON."""
     design, maps = found.design, found.maps
     sizes = {n: int((design.group == k).sum()) for k, n in enumerate(design.levels)}
@@ -134,7 +135,7 @@ def summarised(found: Comparison) -> dict[str, Any]:
     }
 
 
-def verdict_of(told: dict[str, Any]) -> str:
+def verdict_of(told: Json) -> str:
     """What `summarised` figures say, in a sentence."""
     p = told["smallest_corrected_p"]
     if told["voxels_found"] or p <= RATE:
@@ -161,7 +162,7 @@ def regions_csv(found: Comparison) -> str:
     return out.getvalue()
 
 
-def page(found: Comparison, generator: Generator | None, about: dict[str, Any]) -> str:
+def page(found: Comparison, generator: Generator | None, about: Json) -> str:
     """One page, self-contained, that prints on one or two sheets."""
     told = summarised(found)
     groups = ", ".join(f"{escape(n)} ({count})" for n, count in told["groups"].items())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stylegan3d.directions.value_table import ValueTable, latents_of
 from stylegan3d.evaluation.group_files import group_files
 from stylegan3d.evaluation.groups import Comparison, compare_latents
 from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.recipe.recipe import Source, Truncation
@@ -65,7 +66,7 @@ def save_comparison(
     found: Comparison,
     folder: Path,
     generator: Generator | None,
-    about: dict[str, Any],
+    about: Json,
     *,
     overwrite: bool,
 ) -> list[Path]:

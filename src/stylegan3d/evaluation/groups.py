@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.permutation import Tested, permuted
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
@@ -127,7 +128,7 @@ class Comparison:
     space: Space
     inside: np.ndarray
     maps: Tested
-    regions: list[dict[str, Any]]
+    regions: list[Json]
     latents: np.ndarray | None = None
     average: np.ndarray | None = None
     direction: Directions | None = None
@@ -345,7 +346,7 @@ def _group(by: str, cells: np.ndarray, name: str) -> tuple[tuple[str, ...], np.n
 
 def _regions(
     design: Design, measured: list[dict[str, float]], settings: GroupSettings
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Volumes of tissues and regions, each compared as its logarithm."""
     # The head size is what `head size` holds fixed: nothing is left of it to compare.
     left_out = {HEAD} if HEAD_SIZE in design.held_fixed else set()

@@ -16,7 +16,6 @@ Requires a model with discriminator.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from stylegan3d.evaluation.reconstruction import encode
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.auc import stratified_auc
 from stylegan3d.metrics.plausibility import FOREGROUND
+from stylegan3d.plain import Json
 from stylegan3d.projection.projector import project
 
 # Training subjects per held-out subject; more hardly narrow the interval.
@@ -35,7 +35,7 @@ MEMBERS_EACH = 3
 ONE_SOURCE = ""
 
 
-def membership(material: Material, budget: str | None = None) -> dict[str, Any]:
+def membership(material: Material, budget: str | None = None) -> Json:
     """Membership inference against training subjects.
 
     Parameters
@@ -53,7 +53,7 @@ def membership(material: Material, budget: str | None = None) -> dict[str, Any]:
         to the reason why it was omitted.
     """
     rows, member = compared_people(material)
-    attacks: list[dict[str, Any]] = []
+    attacks: list[Json] = []
     missing: dict[str, str] = {}
     for name, attack in _attacks(material, budget).items():
         found = attack(material, rows)
@@ -185,7 +185,7 @@ def _fine_distances(material: Material, rows: np.ndarray) -> np.ndarray:
 
 def _compared(
     material: Material, rows: np.ndarray, member: np.ndarray, scores: np.ndarray
-) -> dict[str, Any] | None:
+) -> Json | None:
     """AUC of scores [rows] within sources."""
     source = sources(material)
     strata = [source[row] for row in rows]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from stylegan3d.evaluation.table import figures, keys
 from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import Generator
+from stylegan3d.plain import JsonView
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.places import MONTAGE
 from stylegan3d.storage.volumes import atomic_write_bytes
@@ -29,7 +29,7 @@ CLOSEST = "Closest pairs"
 SUREST = "Cubes classified most surely, synthetic above, real below"
 
 
-def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, bytes]:
+def pictures_of(material: Material, report: JsonView) -> dict[str, bytes]:
     """Title to PNG: a montage, and the closest pairs if privacy was measured."""
     pictures = {BESIDE: montage_png(material)}
     if "copies" in report.get("privacy", {}):
@@ -55,14 +55,14 @@ def montage_png(material: Material) -> bytes:
 
 
 def report_files(
-    paths: Sequence[Path], report: Mapping[str, Any], pictures: Mapping[str, bytes]
+    paths: Sequence[Path], report: JsonView, pictures: Mapping[str, bytes]
 ) -> dict[Path, bytes]:
     """Content of a report's files by path (.json and .html), not written yet."""
     kinds = {".json": lambda: to_json(report), ".html": lambda: page(report, pictures)}
     return {path: kinds[path.suffix]().encode() for path in paths}
 
 
-def add_figures(generator: Generator, report: Mapping[str, Any], picture: bytes) -> None:
+def add_figures(generator: Generator, report: JsonView, picture: bytes) -> None:
     """Write a report's figures and a montage to the model's card."""
     assert generator.folder is not None
     atomic_write_bytes(generator.folder / MONTAGE, picture, overwrite=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from stylegan3d.evaluation import table
 from stylegan3d.evaluation.figure import Figure
 from stylegan3d.evaluation.plots import curves, distributions, interval_bar, scatter
 from stylegan3d.evaluation.table import alarms, figures_by_part, plain_words, title_of
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.render.figures import SYNTHETIC
 
 STYLE = """
@@ -56,7 +56,7 @@ PAIRS = 5
 MARKS = {None: "", True: "reached", False: "missed"}
 
 
-def page(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
+def page(report: JsonView, pictures: Mapping[str, bytes]) -> str:
     """The page.
 
     Parameters
@@ -90,7 +90,7 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     )
 
 
-def _lead(report: dict[str, Any]) -> str:
+def _lead(report: Json) -> str:
     data = report["data"]
     return (
         f"<p>{report['random_brains']} synthetic brains of a {escape(report['model']['kind'])} "
@@ -103,7 +103,7 @@ def _lead(report: dict[str, Any]) -> str:
     )
 
 
-def _answers(report: dict[str, Any]) -> str:
+def _answers(report: Json) -> str:
     rows = "".join(
         f"<dt>{escape(question)}</dt><dd>{escape(answer)}</dd>"
         for question, answer in plain_words(report)
@@ -122,7 +122,7 @@ def _picture(title: str, png: bytes, caption: str = "") -> str:
     return f"<section><h2>{escape(title)}</h2>{embedded(png, title)}{below}</section>"
 
 
-def _pairs(report: dict[str, Any]) -> str:
+def _pairs(report: Json) -> str:
     """Caption of the closest pairs."""
     nearest = report.get("privacy", {}).get("copies", {}).get("nearest", [])[:PAIRS]
     rows = [
@@ -138,7 +138,7 @@ def _pairs(report: dict[str, Any]) -> str:
     )
 
 
-def _plots(report: dict[str, Any]) -> str:
+def _plots(report: Json) -> str:
     drawn = []
     points = report.get("diversity", {}).get("map")
     if points:
@@ -155,7 +155,7 @@ def _plots(report: dict[str, Any]) -> str:
     return _drawn("Distributions", ("synthetic", "real"), drawn)
 
 
-def _curves(report: dict[str, Any]) -> str:
+def _curves(report: Json) -> str:
     """The shape statistics against the number of components."""
     part = report.get("shape_statistics")
     if not part:
@@ -204,7 +204,7 @@ def _row(row: Figure) -> str:
     )
 
 
-def _left_out(report: dict[str, Any]) -> str:
+def _left_out(report: Json) -> str:
     lines = [f"{title_of(part)}: {why}" for part, why in report["left_out"].items()]
     lines += report["notes"]
     if not lines:
@@ -221,7 +221,7 @@ def _times(seconds: dict[str, float]) -> dict[str, str]:
     return {"Time": f"{sum(seconds.values()) / 60:.1f} min: {text}"}
 
 
-def _origin(report: dict[str, Any]) -> str:
+def _origin(report: Json) -> str:
     """Versions, hashes, seeds, settings."""
     data, program = report["data"], report["program"]
     grid = " x ".join(str(n) for n in data["shape"])

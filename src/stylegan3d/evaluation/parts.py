@@ -48,17 +48,18 @@ from stylegan3d.metrics.intervals import (
 from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
 from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_brains, pass_rate
 from stylegan3d.metrics.two_sample import two_sample
+from stylegan3d.plain import Json
 
 # Number of subjects whose latents are compared with random brains.
 ENCODED = 100
 
 
-def fidelity(material: Material) -> dict[str, Any]:
+def fidelity(material: Material) -> Json:
     """FID, KID, Gaussian MMD, precision, density and bMMD2."""
     settings, known = material.settings, material.known
     synthetic, real = material.synthetic_features, material.subject_features
     drawn = {"repeats": settings.repeats, "seed": settings.seed}
-    result: dict[str, Any] = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
+    result: Json = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
     measures = {
         "fid": frechet_distance,
         "fid_diagonal": diagonal_distance,
@@ -81,7 +82,7 @@ def fidelity(material: Material) -> dict[str, Any]:
     )
 
 
-def _bmmd2(material: Material) -> dict[str, Any]:
+def _bmmd2(material: Material) -> Json:
     """bMMD2 to all people beside that of people, and to held-out people beside training people."""
     made = Moments.of(material.synthetic)
     volumes, known = material.volumes(material.subjects), material.known
@@ -99,7 +100,7 @@ def _bmmd2(material: Material) -> dict[str, Any]:
 
 def _bmmd2_beside(
     material: Material, made: Moments, volumes: Volumes, people: Moments, baseline: float
-) -> dict[str, Any]:
+) -> Json:
     intervals = bmmd2_intervals(material.synthetic, volumes, made, people)
     distance = expected_bmmd2(made, people)
     return {
@@ -113,7 +114,7 @@ def _bmmd2_beside(
     }
 
 
-def two_sample_part(material: Material) -> dict[str, Any]:
+def two_sample_part(material: Material) -> Json:
     """Classifier two-sample test of synthetic, and of real brains, against half of the subjects."""
     rng = np.random.default_rng(material.settings.seed)
     people = material.subjects[rng.permutation(len(material.subjects))]
@@ -141,7 +142,7 @@ def two_sample_part(material: Material) -> dict[str, Any]:
             progress=material.progress("Comparing real with real"),
         ),
     }
-    result: dict[str, Any] = {"n": n}
+    result: Json = {"n": n}
     for name in ("accuracy", "auc"):
         result[name] = {"n": n}
         for key, figures in found.items():
@@ -149,7 +150,7 @@ def two_sample_part(material: Material) -> dict[str, Any]:
     return result
 
 
-def slices(material: Material) -> dict[str, Any]:
+def slices(material: Material) -> Json:
     """FID of the central slice of each plane with the user's Inception weights."""
     path = material.settings.inception
     if path is None:
@@ -173,7 +174,7 @@ def slices(material: Material) -> dict[str, Any]:
     }
 
 
-def diversity(material: Material) -> dict[str, Any]:
+def diversity(material: Material) -> Json:
     """MS-SSIM and correlation of pairs, recall, coverage, spread, and mode collapse."""
     correlation = _correlations(material)
     alike = (1 - correlation["synthetic"]) / max(1 - correlation["real"], 1e-12)
@@ -201,7 +202,7 @@ def _map(made: np.ndarray, real: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _ms_ssim(material: Material) -> dict[str, Any]:
+def _ms_ssim(material: Material) -> Json:
     """Standard MS-SSIM, and that of 3D-StyleGAN's implementation."""
     settings, scores, pairs = material.settings, {}, {}
     for name, volumes in _both(material).items():
@@ -210,7 +211,7 @@ def _ms_ssim(material: Material) -> dict[str, Any]:
         scores[name] = pair_ms_ssim_both(volumes, pairs[name], progress)
     result = {}
     for column, kind in enumerate(("ms_ssim", "ms_ssim_3dstylegan")):
-        part: dict[str, Any] = {"pairs": {name: len(values) for name, values in scores.items()}}
+        part: Json = {"pairs": {name: len(values) for name, values in scores.items()}}
         for name, values in scores.items():
             part[name] = float(values[:, column].mean())
             part[f"{name}_sd"] = float(values[:, column].std())
@@ -222,15 +223,15 @@ def _ms_ssim(material: Material) -> dict[str, Any]:
     return result | {"values": {"ms_ssim": shown}}
 
 
-def _correlations(material: Material) -> dict[str, Any]:
-    part: dict[str, Any] = {}
+def _correlations(material: Material) -> Json:
+    part: Json = {}
     for name, volumes in _both(material).items():
         members = member_correlations(volumes, material.mask)
         part |= {name: float(members.mean()), f"{name}_interval": members_interval(members)}
     return part | _difference(part)
 
 
-def _difference(part: dict[str, Any]) -> dict[str, Any]:
+def _difference(part: Json) -> Json:
     made, real = part["synthetic"], part["real"]
     interval = difference(part["synthetic_interval"], made, part["real_interval"], real)
     return {"difference": made - real, "difference_interval": interval}
@@ -240,7 +241,7 @@ def _both(material: Material) -> dict[str, Volumes]:
     return {"synthetic": material.synthetic, "real": material.volumes(material.subjects)}
 
 
-def _spreads(kind: str, material: Material, made: np.ndarray, real: np.ndarray) -> dict[str, Any]:
+def _spreads(kind: str, material: Material, made: np.ndarray, real: np.ndarray) -> Json:
     drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
     measures: dict[str, Measure] = {"spread": spread.spread, "dimensions": spread.dimensions}
     return {
@@ -249,7 +250,7 @@ def _spreads(kind: str, material: Material, made: np.ndarray, real: np.ndarray) 
     }
 
 
-def _latent_spread(material: Material) -> dict[str, Any]:
+def _latent_spread(material: Material) -> Json:
     """Spread of encoder latents; empty without an encoder."""
     if not material.has_generator or material.generator.encoder is None:
         return {}
@@ -268,7 +269,7 @@ def evenly(n: int, most: int) -> np.ndarray:
     return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
 
-def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
+def _shares(material: Material, measures: dict[str, Measure]) -> Json:
     """Nearest-neighbour figures; omitted if half of a set is too small."""
     synthetic, real = material.synthetic_features, material.subject_features
     if group_size(len(synthetic), len(real)) <= NEIGHBOURS:
@@ -283,7 +284,7 @@ def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
     return found
 
 
-def plausibility(material: Material) -> dict[str, Any]:
+def plausibility(material: Material) -> Json:
     """Pass rates of random brains and validation subjects, with limits from training subjects."""
     space = material.pack.space
 

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
-from typing import Any
 
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 
 QUERIES_AT_A_TIME = 16
@@ -179,7 +179,7 @@ def nearest_of(distances: np.ndarray, person: Sequence[object] | None = None) ->
     return Nearest(two[:, 0], two[:, 1], nearest, mirrored)
 
 
-def compare_nearest(synthetic: Nearest, validation: Nearest) -> dict[str, Any]:
+def compare_nearest(synthetic: Nearest, validation: Nearest) -> Json:
     """Compare the nearest training subjects of synthetic brains and of held-out subjects.
 
     Returns

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from stylegan3d.evaluation.privacy_alarm import (
 from stylegan3d.evaluation.privacy_disguises import disguises
 from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.metrics.intervals import wilson
+from stylegan3d.plain import Json
 
 # Brains per batch, which are generated, compared and discarded.
 BRAINS_AT_A_TIME = 32
@@ -32,7 +32,7 @@ PLANTED = 27
 MOST_NAMED = 10
 
 
-def privacy(material: Material) -> dict[str, Any]:
+def privacy(material: Material) -> Json:
     """Nearest training subjects of many random brains, and whether any is a copy.
 
     Returns
@@ -85,9 +85,7 @@ def whose(material: Material) -> list[object]:
     return [material.pack.table[row]["person"] for row in material.training]
 
 
-def compare_copies(
-    material: Material, detector: CopyDetector, synthetic: Closeness
-) -> dict[str, Any]:
+def compare_copies(material: Material, detector: CopyDetector, synthetic: Closeness) -> Json:
     """The memorisation alarm and its test.
 
     Returns
@@ -106,7 +104,7 @@ def compare_copies(
     held_out = detector.closeness(material.volumes(material.validation))
     people = Closeness.join([detector.among_training(), held_out])
     n = len(synthetic.ratio)
-    found: dict[str, Any] = {
+    found: Json = {
         "alarm": None,
         "n": n,
         "n_strangers": len(people.ratio),
@@ -142,12 +140,12 @@ def compare_copies(
     }
 
 
-def planted(material: Material, detector: CopyDetector, threshold: float) -> dict[str, Any]:
+def planted(material: Material, detector: CopyDetector, threshold: float) -> Json:
     """Whether copies of training subjects, disguised in turn, are found."""
     ways = disguises(material.pack.space.voxel_size, material.sideways)
     rows = np.linspace(0, len(material.training) - 1, min(PLANTED, len(material.training)))
     person = whose(material)
-    result: dict[str, Any] = {"n": len(rows), "found": 0, "by_disguise": {}}
+    result: Json = {"n": len(rows), "found": 0, "by_disguise": {}}
     for k, index in enumerate(rows.round().astype(int)):
         name = list(ways)[k % len(ways)]
         brain = ways[name](material.pack.volumes[material.training[index]])
@@ -160,7 +158,7 @@ def planted(material: Material, detector: CopyDetector, threshold: float) -> dic
     return result
 
 
-def closest_pairs_png(material: Material, found: dict[str, Any], rows: int = 5) -> bytes:
+def closest_pairs_png(material: Material, found: Json, rows: int = 5) -> bytes:
     """The closest pairs of `privacy`, synthetic on the left, training subject on the right; PNG.
 
     Subjects whose mirror image was nearest are shown mirrored.
@@ -179,14 +177,14 @@ def closest_pairs_png(material: Material, found: dict[str, Any], rows: int = 5) 
     return draw_montage(columns, material.pack.space)
 
 
-def _name(material: Material, pair: dict[str, Any], seeds: range) -> None:
+def _name(material: Material, pair: Json, seeds: range) -> None:
     """Replace indices of a pair by names."""
     pair["seed"] = seeds[pair.pop("brain")]
     pair["brain"] = material.label(pair["seed"])
     pair["person"] = material.pack.table[material.training[pair["person"]]]["name"]
 
 
-def _alike(material: Material, people: Closeness) -> list[dict[str, Any]]:
+def _alike(material: Material, people: Closeness) -> list[Json]:
     """Subjects closer to a training subject than expected for unrelated subjects."""
     table, threshold = material.pack.table, alarm_threshold(people.ratio, len(people.ratio))
     found = {}

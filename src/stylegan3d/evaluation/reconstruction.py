@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.projection.projector import project
 from stylegan3d.projection.settings import Choices
@@ -25,7 +25,7 @@ from stylegan3d.projection.settings import Choices
 BLUR_VOXELS = 1.0
 
 
-def reconstruction(material: Material) -> dict[str, Any]:
+def reconstruction(material: Material) -> Json:
     """Reconstruct validation subjects by encoder and projection, with baselines."""
     rows, limit = material.validation, material.settings.limit_validation
     if limit is not None and limit < len(rows):  # evenly over sources
@@ -58,7 +58,7 @@ def reconstruct(
     *,
     budget: str | None = Choices.budget,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Reconstruct real brains, and compare inside the brain (above 0.05) in [0, 1].
 
     Parameters
@@ -91,7 +91,7 @@ def reconstruct(
             rows.append(row)
             if progress is not None:
                 progress(done, len(people))
-    result: dict[str, Any] = {"n": len(rows), "budget": budget}
+    result: Json = {"n": len(rows), "budget": budget}
     for name in rows[0] if rows else ():
         measures = rows[0][name]
         result[name] = {k: float(np.median([row[name][k] for row in rows])) for k in measures}

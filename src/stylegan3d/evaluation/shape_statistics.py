@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.plain import Json
 
 # Training subjects at most, for memory; steps of a fit; random members for each number.
 MOST, STEPS, SAMPLES = 400, 3, 40
@@ -154,7 +155,7 @@ class LatentModel:
         return found
 
 
-def shape_statistics(material: Material) -> dict[str, Any]:
+def shape_statistics(material: Material) -> Json:
     """Compactness, generalisation and specificity of a generator and of components of voxels.
 
     Returns
@@ -269,9 +270,9 @@ def _to_nearest(training: np.ndarray) -> Callable[[np.ndarray], float]:
     return nearest
 
 
-def _beside(model: np.ndarray, voxels: np.ndarray) -> dict[str, Any]:
+def _beside(model: np.ndarray, voxels: np.ndarray) -> Json:
     """Means over the first axis [n, counts] with intervals, and those of the differences."""
-    found: dict[str, Any] = {}
+    found: Json = {}
     values = {"model": model, "voxels": voxels, "difference": model - voxels}
     for name, each in values.items():
         found[name] = each.mean(axis=0)

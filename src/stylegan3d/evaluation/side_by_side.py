@@ -14,6 +14,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.figure import Figure
 from stylegan3d.evaluation.page import MARKS, STYLE
 from stylegan3d.evaluation.table import figures_by_part, keys, title_of
+from stylegan3d.plain import Json
 from stylegan3d.render.figures import SYNTHETIC
 from stylegan3d.storage.jsontext import read_json
 
@@ -45,7 +46,7 @@ class Evaluated:
     """
 
     name: str
-    settings: dict[str, Any]
+    settings: Json
     parts: dict[str, list[Figure]]
 
 
@@ -166,7 +167,7 @@ def comparison_csv(table: SideBySide) -> str:
     return text.getvalue()
 
 
-def comparison_json(table: SideBySide) -> dict[str, Any]:
+def comparison_json(table: SideBySide) -> Json:
     """The table with numbers."""
     parts: dict[str, list[Mapping[str, Any]]] = {
         part: [

@@ -10,7 +10,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from stylegan3d.geometry.slicing import NORMAL, Plane
 from stylegan3d.geometry.space import Space, to_ras
 from stylegan3d.metrics.inception import CLASSES_2015, InceptionV3
 from stylegan3d.metrics.torchscript import is_torchscript, read_torchscript
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.storage.hashing import sha256_of
 
@@ -148,6 +148,6 @@ def slice_features(
     return found
 
 
-def describe_network(network: SliceNetwork) -> dict[str, Any]:
+def describe_network(network: SliceNetwork) -> Json:
     """For the report."""
     return {"network": network.name, "file": network.path.name, "sha256": network.hash}

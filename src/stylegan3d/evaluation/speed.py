@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,18 +12,19 @@ from stylegan3d.evaluation.material import Material
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.model.generator import Generator
+from stylegan3d.plain import Json
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render.renderer import EXACT, Renderer, Way
 
 
-def speed(material: Material) -> dict[str, Any]:
+def speed(material: Material) -> Json:
     """Milliseconds per volume."""
     material.report("Speed", 0, 1)
     return measure_speed(material.generator)
 
 
 @torch.no_grad()
-def measure_speed(generator: Generator, repeats: int = 15) -> dict[str, Any]:
+def measure_speed(generator: Generator, repeats: int = 15) -> Json:
     """Median time of a full volume and of a half-resolution preview, in two precisions.
 
     Time of the synthesis network from w to image with stored noise, one volume at a time, after two
@@ -39,8 +39,8 @@ def measure_speed(generator: Generator, repeats: int = 15) -> dict[str, Any]:
     keep_large_blocks()
     renderer = Renderer(generator)
     w = seed_latents(generator, range(repeats + 2))
-    intervals: dict[str, dict[str, Any]] = {}
-    result: dict[str, Any] = {
+    intervals: dict[str, Json] = {}
+    result: Json = {
         "device": str(generator.device),
         "threads": torch.get_num_threads(),
         "repeats": repeats,

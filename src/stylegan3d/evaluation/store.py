@@ -11,10 +11,10 @@ import io
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from stylegan3d.plain import Json
 from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
 from stylegan3d.storage.jsontext import read_json, to_json, to_plain
 from stylegan3d.storage.volumes import atomic_write_bytes
@@ -44,7 +44,7 @@ class Store:
         atomic_write_bytes(file, buffer.getvalue(), overwrite=True)
         return made
 
-    def result(self, name: str, key: object, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def result(self, name: str, key: object, make: Callable[[], Json]) -> Json:
         """The same for JSON data; returns the result of `make` as read back."""
         if self.folder is None:
             return dict(to_plain(make()))

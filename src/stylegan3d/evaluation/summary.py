@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
+from stylegan3d.plain import Json
 
 FID_RATIO, DIAGONAL_RATIO, BMMD2_RATIO = 1.5, 1.3, 1.3
 MS_SSIM_DIFFERENCE = 0.03
@@ -21,7 +21,7 @@ PREVIEW_MS = {"bfloat16": 30.0, "float32": 70.0}
 SHOWN = (1, 8, 64)
 
 
-def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
+def fidelity(part: Json) -> Iterator[Figure]:
     """Of `parts.fidelity`."""
     names = {"fid": ("FID", FID_RATIO)}
     if "fid_diagonal" in part:  # evaluations of before have none
@@ -73,7 +73,7 @@ def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
     yield Figure("  variance over voxels", "", "", variances)
 
 
-def _shares(part: dict[str, Any]) -> Iterator[Figure]:
+def _shares(part: Json) -> Iterator[Figure]:
     for name in ("precision", "density", "recall", "coverage"):
         if name in part:
             share = part[name]
@@ -81,7 +81,7 @@ def _shares(part: dict[str, Any]) -> Iterator[Figure]:
             yield figure(f"{name} (n = {share['n']})", share, 2, compared=compared)
 
 
-def two_sample(part: dict[str, Any]) -> Iterator[Figure]:
+def two_sample(part: Json) -> Iterator[Figure]:
     """Of `parts.two_sample_part`."""
     names = {
         "accuracy": "distinguished from real brains, accuracy",
@@ -91,7 +91,7 @@ def two_sample(part: dict[str, Any]) -> Iterator[Figure]:
         yield figure(f"{name} (n = {part['n']})", part[key], 2)
 
 
-def slices(part: dict[str, Any]) -> Iterator[Figure]:
+def slices(part: Json) -> Iterator[Figure]:
     """Of `parts.slices`."""
     for plane in ("axial", "coronal", "sagittal"):
         fid = part[plane]
@@ -99,7 +99,7 @@ def slices(part: dict[str, Any]) -> Iterator[Figure]:
         yield figure(f"FID of {plane} slices (n = {fid['n']})", fid, 1, compared=compared)
 
 
-def diversity(part: dict[str, Any]) -> Iterator[Figure]:
+def diversity(part: Json) -> Iterator[Figure]:
     """Of `parts.diversity`."""
     scores = part["ms_ssim"]
     yield figure(
@@ -136,18 +136,18 @@ def diversity(part: dict[str, Any]) -> Iterator[Figure]:
         )
 
 
-def _difference(part: dict[str, Any]) -> str:
+def _difference(part: Json) -> str:
     value = part.get("difference", part["synthetic"] - part["real"])
     interval = part.get("difference_interval")
     bounds = "" if interval is None else f" ({interval[0]:+.3f} to {interval[1]:+.3f})"
     return f"{value:+.3f}{bounds}"
 
 
-def plausibility(part: dict[str, Any]) -> Iterator[Figure]:
+def plausibility(part: Json) -> Iterator[Figure]:
     """Of `parts.plausibility`."""
     made, people = part["synthetic"], part["validation"]
 
-    def told(found: dict[str, Any]) -> str:
+    def told(found: Json) -> str:
         share = ""
         if "rate_interval" in found:
             share = f", {with_interval(found['rate'], found['rate_interval'], 1, 100)} %"
@@ -159,7 +159,7 @@ def plausibility(part: dict[str, Any]) -> Iterator[Figure]:
         yield Figure(f"  {reason}", str(count), str(people["reasons"].get(reason, 0)))
 
 
-def reconstruction(part: dict[str, Any]) -> Iterator[Figure]:
+def reconstruction(part: Json) -> Iterator[Figure]:
     """Of `reconstruction.reconstruction`."""
     yardstick = part["mean_brain"]
     real = f"mean brain {yardstick['ssim']:.3f}, {yardstick['psnr']:.2f} dB"
@@ -184,7 +184,7 @@ def reconstruction(part: dict[str, Any]) -> Iterator[Figure]:
         real = f"blurred scan {blurred['ssim']:.3f}, {blurred['psnr']:.2f} dB"
 
 
-def shape_statistics(part: dict[str, Any]) -> Iterator[Figure]:
+def shape_statistics(part: Json) -> Iterator[Figure]:
     """Of `shape_statistics.shape_statistics`; all numbers of components only for generalisation."""
     measures = (
         ("generalisation", f"error in held-out subjects (n = {part['held_out']})", 4),
@@ -222,7 +222,7 @@ def components_of(count: int) -> str:
     return f"{count} component{'' if count == 1 else 's'}"
 
 
-def speed(part: dict[str, Any]) -> Iterator[Figure]:
+def speed(part: Json) -> Iterator[Figure]:
     """Of `speed.speed`."""
     for quality, aims in (("full", FULL_MS), ("preview", PREVIEW_MS)):
         for precision, aim in aims.items():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.words import title_of
 
 # Figures of the tissue-shape test: name and target.
@@ -17,7 +17,7 @@ CUBES = 0.75
 LABEL_R = 0.7  # between requested and estimated age
 
 
-def anatomy(part: dict[str, Any]) -> Iterator[Figure]:
+def anatomy(part: Json) -> Iterator[Figure]:
     """Tissue volumes, by `anatomy_volumes.tissue_volumes`."""
     distance = part["mean_distance"]
     yield figure(
@@ -50,7 +50,7 @@ def volume_name(key: str) -> str:
     return f"{title[0].lower()}{title[1:]}, ml"
 
 
-def tissue_shape(part: dict[str, Any]) -> Iterator[Figure]:
+def tissue_shape(part: Json) -> Iterator[Figure]:
     """By `tissue_shape.tissue_shape`."""
     if "left_out" in part:
         return
@@ -83,7 +83,7 @@ def tissue_shape(part: dict[str, Any]) -> Iterator[Figure]:
         )
 
 
-def cubes(part: dict[str, Any]) -> Iterator[Figure]:
+def cubes(part: Json) -> Iterator[Figure]:
     """By `cubes.cubes`."""
     if "left_out" in part:
         return
@@ -99,12 +99,12 @@ def cubes(part: dict[str, Any]) -> Iterator[Figure]:
         yield figure(f"  cubes, {name}", found, 2)
 
 
-def _count(found: dict[str, Any]) -> str:
+def _count(found: Json) -> str:
     share = with_interval(found["share"], found["interval"], 1, 100)
     return f"{found['count']} of {found['n']}, {share} %"
 
 
-def privacy(part: dict[str, Any]) -> Iterator[Figure]:
+def privacy(part: Json) -> Iterator[Figure]:
     """Nearest training subjects, by `privacy_part.privacy`."""
     if "copies" in part:
         yield from _copies(part["copies"])
@@ -129,7 +129,7 @@ def privacy(part: dict[str, Any]) -> Iterator[Figure]:
         )
 
 
-def _copies(found: dict[str, Any]) -> Iterator[Figure]:
+def _copies(found: Json) -> Iterator[Figure]:
     if found["alarm"] is None:
         yield Figure("copies of training brains", "not known", "", found["why"])
         return
@@ -145,7 +145,7 @@ def _copies(found: dict[str, Any]) -> Iterator[Figure]:
     )
 
 
-def membership(part: dict[str, Any]) -> Iterator[Figure]:
+def membership(part: Json) -> Iterator[Figure]:
     """Attacks, by `membership.membership`."""
     for found in part["attacks"]:
         yield Figure(
@@ -160,7 +160,7 @@ def membership(part: dict[str, Any]) -> Iterator[Figure]:
         )
 
 
-def utility(part: dict[str, Any]) -> Iterator[Figure]:
+def utility(part: Json) -> Iterator[Figure]:
     """Utility of synthetic training data, by `utility.utility`."""
     tasks = (
         ("age", "brain age, error in years in held-out subjects", "mae", 1),
@@ -187,7 +187,7 @@ def utility(part: dict[str, Any]) -> Iterator[Figure]:
         yield Figure("  trained on both", both, "")
 
 
-def edits(part: dict[str, Any]) -> Iterator[Figure]:
+def edits(part: Json) -> Iterator[Figure]:
     """Directions, by `edits.edits`."""
     for found in part["directions"]:
         low, high = found["effect_interval"]
@@ -210,7 +210,7 @@ def edits(part: dict[str, Any]) -> Iterator[Figure]:
             yield Figure("  error after undoing", left, "0 fully undone, 1 not at all")
 
 
-def conditions(part: dict[str, Any]) -> Iterator[Figure]:
+def conditions(part: Json) -> Iterator[Figure]:
     """Labels, by `conditions.conditions`."""
     for found in part["labels"]:
         low, high = found["r_interval"]

@@ -14,9 +14,10 @@ from typing import Any
 
 from stylegan3d.evaluation import summary, summary_people, words
 from stylegan3d.evaluation.figure import Figure, figure
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.segmentation.classes import VOLUMES
 
-Found = dict[str, Any]
+Found = Json
 
 
 def plain_rows(found: Found) -> Iterator[Figure]:
@@ -236,21 +237,21 @@ def title_of(key: str) -> str:
     return next((metric.title for metric in METRICS if metric.key == key), key)
 
 
-def figures_by_part(report: Mapping[str, Any]) -> dict[str, list[Figure]]:
+def figures_by_part(report: JsonView) -> dict[str, list[Figure]]:
     """The rows of each part of a report, in the order of the table."""
     return {m.key: list(m.rows(report[m.key])) for m in METRICS if m.key in report}
 
 
-def figures(report: Mapping[str, Any]) -> list[Figure]:
+def figures(report: JsonView) -> list[Figure]:
     """All rows of a report."""
     return [row for rows in figures_by_part(report).values() for row in rows]
 
 
-def plain_words(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def plain_words(report: JsonView) -> list[tuple[str, str]]:
     """Question and answer for each measured part."""
     return [(m.question, m.answer(report[m.key])) for m in METRICS if m.answer and m.key in report]
 
 
-def alarms(report: Mapping[str, Any]) -> list[str]:
+def alarms(report: JsonView) -> list[str]:
     """Alarms, in sentences."""
     return [text for m in METRICS if m.key in report for text in m.alarms(report[m.key])]

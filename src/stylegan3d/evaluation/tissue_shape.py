@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.metrics.cross_validation import LEAST, Classification, classify_by_measures
 from stylegan3d.metrics.intervals import bootstrap
+from stylegan3d.plain import Json
 
 DRAWS = 1000
 # Synthetic brains and training people that can be measured, for means and deviations.
 FEWEST_MEASURED = 2
 
 
-def tissue_shape(material: Material) -> dict[str, Any]:
+def tissue_shape(material: Material) -> Json:
     """`TISSUE_SHAPE` of random brains and of people, and how well they distinguish the two.
 
     Returns
@@ -101,7 +100,7 @@ def _unmeasured(rows: np.ndarray) -> dict[str, int]:
 
 def _beside(
     prefix: str, synthetic: Classification, real: Classification, n: tuple[int, int]
-) -> dict[str, Any]:
+) -> Json:
     made, people = synthetic.to_dict(), real.to_dict()
     return {
         f"{prefix}{key}": {
@@ -115,9 +114,7 @@ def _beside(
     }
 
 
-def _compare(
-    made: np.ndarray, training: np.ndarray, held_out: np.ndarray, seed: int
-) -> dict[str, Any]:
+def _compare(made: np.ndarray, training: np.ndarray, held_out: np.ndarray, seed: int) -> Json:
     """One measure of synthetic brains, of training people and of people set aside."""
     made, training, held_out = (x[np.isfinite(x)] for x in (made, training, held_out))
     sd = max(float(training.std(ddof=1)), 1e-12)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
@@ -25,6 +24,7 @@ from stylegan3d.evaluation.tissue_columns import COLUMNS, tissue_columns, weight
 from stylegan3d.evaluation.utility_tissues import tissue_utility
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.metrics.spread import encoded
+from stylegan3d.plain import Json
 from stylegan3d.recipe.drawing import seed_latents
 
 PENALTIES = np.logspace(-1, 5, 25)
@@ -32,7 +32,7 @@ FEWEST_TO_FIT, FEWEST_TO_TEST = 20, 5
 REAL, SYNTHETIC, BOTH = "real", "synthetic", "both"
 
 
-def utility(material: Material) -> dict[str, Any]:
+def utility(material: Material) -> Json:
     """Train on real, on synthetic and on both; test on held-out subjects.
 
     Returns
@@ -41,9 +41,9 @@ def utility(material: Material) -> dict[str, Any]:
         "age": see `age_utility`. "tissues": see `utility_tissues.tissue_utility`. "missing": task
         to the reason why it was omitted.
     """
-    found: dict[str, Any] = {}
+    found: Json = {}
     missing: dict[str, str] = {}
-    tasks: dict[str, Callable[[Material], dict[str, Any] | str]] = {
+    tasks: dict[str, Callable[[Material], Json | str]] = {
         "age": age_utility,
         "tissues": tissue_utility,
     }
@@ -56,7 +56,7 @@ def utility(material: Material) -> dict[str, Any]:
     return found | {"missing": missing}
 
 
-def age_utility(material: Material) -> dict[str, Any] | str:
+def age_utility(material: Material) -> Json | str:
     """Brain age by ridge regression on tissue volumes and the features of `features.describe`.
 
     Volumes are omitted on grids that the tissue network does not support. A random brain is
@@ -134,10 +134,10 @@ def regression(tissues: int = 0) -> Pipeline:
     return make_pipeline(StandardScaler(), weights, RidgeCV(alphas=PENALTIES))
 
 
-def agreement(guess: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+def agreement(guess: np.ndarray, truth: np.ndarray) -> Json:
     """ "mae" and "r" of predictions [n], each with an "_interval" of 95 % over subjects."""
     measures = {"mae": _mae, "r": _r}
-    found: dict[str, Any] = {}
+    found: Json = {}
     both = np.stack([guess, truth], axis=1)
     for name, measure in measures.items():
         found[name] = measure(both)
@@ -145,7 +145,7 @@ def agreement(guess: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     return found
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
+def paired_difference(a: np.ndarray, b: np.ndarray) -> Json:
     """Mean of a - b over the same subjects [n], with its "interval" (bootstrap)."""
     change = a - b
     return {

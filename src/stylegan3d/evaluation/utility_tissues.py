@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from stylegan3d.devices import workers
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import bootstrap
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_scores
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 from stylegan3d.training.options import SegmentationSettings
@@ -39,9 +39,7 @@ SETTINGS = SegmentationSettings(widths=(16, 32, 48), steps=1500, warm_up=60, ave
 Labelled = tuple[Tensor, Tensor]
 
 
-def tissue_utility(
-    material: Material, settings: SegmentationSettings = SETTINGS
-) -> dict[str, Any] | str:
+def tissue_utility(material: Material, settings: SegmentationSettings = SETTINGS) -> Json | str:
     """Tissue segmentation learned from real subjects, from random brains, and from both.
 
     Returns
@@ -71,7 +69,7 @@ def tissue_utility(
     test = labelled.pop("test")
     labelled["both"] = [*labelled["real"], *labelled["synthetic"]]
     scores = {}
-    result: dict[str, Any] = {
+    result: Json = {
         "labels": f"of the tissue network {segmenter.name}, trained on real subjects",
         "steps": settings.steps,
         "voxel_mm": [2 * size for size in space.voxel_size],

@@ -7,10 +7,10 @@ import io
 import re
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from stylegan3d.evaluation.group_files import coloured_slices
 from stylegan3d.evaluation.page import STYLE, embedded
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.changes import Change, cells_of, row_of, summary_of
 from stylegan3d.segmentation.regions import REGIONS, region_title
 from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
@@ -105,7 +105,7 @@ def table_text(visits: Visits) -> str:
     rows = csv.writer(out, delimiter="\t", lineterminator="\n")
     rows.writerow(COLUMNS)
     for name, change in visits.changes.items():
-        row: dict[str, Any] = {"measure": name, "title": title_of(name), "unit": unit_of(name)}
+        row: Json = {"measure": name, "title": title_of(name), "unit": unit_of(name)}
         row |= row_of(change, visits.years)
         rows.writerow(["n/a" if row[key] in (None, "") else row[key] for key in COLUMNS])
     return out.getvalue()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+from stylegan3d.plain import Json
 
 # Accuracy of guessing.
 GUESSING = 0.5
 
 
-def collapsed(part: dict[str, Any]) -> list[str]:
+def collapsed(part: Json) -> list[str]:
     """Alarms about mode collapse."""
     return list(part.get("collapse", {}).get("alarms", []))
 
 
-def copied(part: dict[str, Any]) -> Iterator[str]:
+def copied(part: Json) -> Iterator[str]:
     """Alarms about copies of subjects."""
     copies = part.get("copies", {})
     if copies.get("alarm"):
@@ -24,7 +25,7 @@ def copied(part: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def faithful(part: dict[str, Any]) -> str:
+def faithful(part: Json) -> str:
     """Of `parts.fidelity`."""
     fid, bounds = part["fid"], part["fid"]["ratio_interval"]
     if fid["ratio"] is None:
@@ -39,7 +40,7 @@ def faithful(part: dict[str, Any]) -> str:
     return text
 
 
-def distinguished(part: dict[str, Any]) -> str:
+def distinguished(part: Json) -> str:
     """Of `parts.two_sample_part`."""
     found = part["accuracy"]
     low, high = (100 * bound for bound in found["synthetic_interval"])
@@ -52,7 +53,7 @@ def distinguished(part: dict[str, Any]) -> str:
     )
 
 
-def shaped(part: dict[str, Any]) -> str:
+def shaped(part: Json) -> str:
     """Of `tissue_shape.tissue_shape`."""
     if "left_out" in part:
         return str(part["left_out"])
@@ -71,7 +72,7 @@ def shaped(part: dict[str, Any]) -> str:
     return text
 
 
-def cubes(part: dict[str, Any]) -> str:
+def cubes(part: Json) -> str:
     """Of `cubes.cubes`."""
     if "left_out" in part:
         return str(part["left_out"])
@@ -84,7 +85,7 @@ def cubes(part: dict[str, Any]) -> str:
     )
 
 
-def diverse(part: dict[str, Any]) -> str:
+def diverse(part: Json) -> str:
     """Of `parts.diversity`."""
     found = part["pair_correlation"]
     text = (
@@ -98,7 +99,7 @@ def diverse(part: dict[str, Any]) -> str:
     return " ".join([text, *(collapsed(part) or ["No sign of collapse."])])
 
 
-def plausible(part: dict[str, Any]) -> str:
+def plausible(part: Json) -> str:
     """Of `parts.plausibility`."""
     made, people = part["synthetic"], part["validation"]
     return (
@@ -107,7 +108,7 @@ def plausible(part: dict[str, Any]) -> str:
     )
 
 
-def anatomical(part: dict[str, Any]) -> str:
+def anatomical(part: Json) -> str:
     """Of `anatomy_volumes.tissue_volumes`."""
     volumes = {k: v for k, v in part["measures"].items() if k.endswith("_ml")}
     name = max(volumes, key=lambda key: abs(volumes[key]["shift"]))
@@ -120,7 +121,7 @@ def anatomical(part: dict[str, Any]) -> str:
     )
 
 
-def private(part: dict[str, Any]) -> str:
+def private(part: Json) -> str:
     """Of `privacy_part.privacy`."""
     copies = part.get("copies", {})
     if copies.get("alarm") is None:
@@ -133,7 +134,7 @@ def private(part: dict[str, Any]) -> str:
     )
 
 
-def members(part: dict[str, Any]) -> str:
+def members(part: Json) -> str:
     """Of `membership.membership`."""
     if not part["attacks"]:
         return "No attack was possible."
@@ -145,7 +146,7 @@ def members(part: dict[str, Any]) -> str:
     )
 
 
-def useful(part: dict[str, Any]) -> str:
+def useful(part: Json) -> str:
     """Of `utility.utility`."""
     texts = []
     if "age" in part:
@@ -164,7 +165,7 @@ def useful(part: dict[str, Any]) -> str:
     return " ".join(texts) or " ".join(part["missing"].values())
 
 
-def edited(part: dict[str, Any]) -> str:
+def edited(part: Json) -> str:
     """Of `edits.edits`."""
     found = part["directions"]
     if not found:
@@ -177,7 +178,7 @@ def edited(part: dict[str, Any]) -> str:
     )
 
 
-def conditioned(part: dict[str, Any]) -> str:
+def conditioned(part: Json) -> str:
     """Of `conditions.conditions`."""
     lines = [
         f"{found['name']} r = {found['r']:.2f} (real brains: {found['r_people']:.2f})"
@@ -188,7 +189,7 @@ def conditioned(part: dict[str, Any]) -> str:
     return f"Correlation of requested and estimated labels: {', '.join(lines)}."
 
 
-def rebuilt(part: dict[str, Any]) -> str:
+def rebuilt(part: Json) -> str:
     """Of `reconstruction.reconstruction`."""
     way = "projected" if "projected" in part else "encoder" if "encoder" in part else "mean_brain"
     name = {"projected": "By projection", "encoder": "By the encoder alone"}.get(way, "Mean brain")
@@ -199,7 +200,7 @@ def rebuilt(part: dict[str, Any]) -> str:
     )
 
 
-def compared_with_voxels(part: dict[str, Any]) -> str:
+def compared_with_voxels(part: Json) -> str:
     """Of `shape_statistics.shape_statistics`."""
     found, counts = part["generalisation"], part["components"]
     better = sum(change < 0 for change in found["difference"])

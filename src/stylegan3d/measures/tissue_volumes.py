@@ -11,12 +11,13 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.measures.attributes import measure_volume, tissue_masks
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Tissues:
     masks: Mapping[str, np.ndarray]
     by_network: bool
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain data for a sidecar: known volumes, rounded to 0.01 ml, and the method."""
         known = {k: round(ml, 2) for k, ml in self.volumes.items() if np.isfinite(ml)}
         return {**known, "Measured": self.how}

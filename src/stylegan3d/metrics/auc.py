@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import rankdata
 
 from stylegan3d.metrics.intervals import Interval, Z
+from stylegan3d.plain import Json
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Auc:
     members: int
     others: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain data: "auc", "interval", "members", "others", "tells_apart"."""
         return {
             "auc": self.value,

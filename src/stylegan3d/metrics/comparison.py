@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.intervals import Interval, halves_interval, quantiles
+from stylegan3d.plain import Json
 
 REPEATS = 50
 Measure = Callable[[np.ndarray, np.ndarray], float]
@@ -31,7 +31,7 @@ class Comparison:
     real: np.ndarray
     n: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Means, their ratio, and intervals.
 
         "synthetic_interval" is the 95 % confidence interval of "synthetic", "ratio_interval" the
@@ -52,7 +52,7 @@ class Comparison:
         }
 
 
-def beside_real(synthetic: float, interval: Interval, real: float) -> dict[str, Any]:
+def beside_real(synthetic: float, interval: Interval, real: float) -> Json:
     """A figure of synthetic brains with its interval, and both divided by that of real ones."""
     return {
         "synthetic": synthetic,

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.auc import areas
 from stylegan3d.metrics.intervals import Interval, Z, bootstrap, wilson
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 
 FOLDS, REPEATS = 5, 3
@@ -50,7 +51,7 @@ class Classification:
     auc_interval: Interval
     scores: np.ndarray
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """The figures, plain for JSON."""
         return {
             "accuracy": self.accuracy,

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from operator import length_hint
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -19,6 +18,7 @@ from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 
 # Threshold of the brain.
@@ -196,7 +196,7 @@ def measure_brains(
     return rows
 
 
-def pass_rate(brains: Sequence[BrainMeasures], limits: PlausibilityLimits) -> dict[str, Any]:
+def pass_rate(brains: Sequence[BrainMeasures], limits: PlausibilityLimits) -> Json:
     """Number of brains that pass, reasons of failures, and ranges.
 
     Returns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import wilson
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 
 # Diversity is 1 if random brains differ as much as subjects. Blur, which is unavoidable with few
@@ -77,9 +78,7 @@ def encoded(
     return np.stack(rows)
 
 
-def collapse(
-    made: np.ndarray, real: np.ndarray, diversity: float, diversity_high: float
-) -> dict[str, Any]:
+def collapse(made: np.ndarray, real: np.ndarray, diversity: float, diversity_high: float) -> Json:
     """Test for mode collapse.
 
     Two signs: brains far more similar than subjects (`diversity`), and twins. Without collapse, two

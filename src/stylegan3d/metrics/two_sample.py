@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.cross_validation import LEAST, cross_validated
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 
 STEPS, BATCH = 160, 16
@@ -69,7 +69,7 @@ def two_sample(
     *,
     seed: int = 0,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """How well two sets can be distinguished, by five-fold cross-validation repeated three times.
 
     Parameters

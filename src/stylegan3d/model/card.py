@@ -5,10 +5,11 @@ Headings after Mitchell et al. 2019, "Model Cards for Model Reporting" (arXiv 18
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stylegan3d.errors import ModelError
 from stylegan3d.model.registry import ANATOMY, STYLEGAN, family_name, family_of
+from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -21,7 +22,7 @@ LIMITS = """\
 - A reconstruction may omit structures of a scan, and add structures that are not there."""
 
 
-def card_text(card: dict[str, Any]) -> str:
+def card_text(card: Json) -> str:
     """Markdown of a generator's card."""
     space = card["space"]
     size = " x ".join(str(n) for n in space["shape"])
@@ -74,7 +75,7 @@ def check_card(generator: Generator) -> None:
         ) from None
 
 
-def _origin(card: dict[str, Any]) -> list[str]:
+def _origin(card: Json) -> list[str]:
     """Where the network comes from: trained here, or converted from another program."""
     if "origin" in card:
         origin = card["origin"]
@@ -97,7 +98,7 @@ def _origin(card: dict[str, Any]) -> list[str]:
     ]
 
 
-def _architecture(card: dict[str, Any]) -> str:
+def _architecture(card: Json) -> str:
     """The networks in a sentence; for other families the title and the card's description."""
     family = family_name(card)
     if family == ANATOMY:
@@ -120,13 +121,13 @@ def _architecture(card: dict[str, Any]) -> str:
     )
 
 
-def _data_table(rows: list[dict[str, Any]]) -> str:
+def _data_table(rows: list[Json]) -> str:
     lines = ["| source | subjects | licence |", "|---|---|---|"]
     lines += [f"| {r['source']} | {r['people']} | {r['licence']} |" for r in rows]
     return "\n".join(lines)
 
 
-def _anatomy(card: dict[str, Any]) -> str:
+def _anatomy(card: Json) -> str:
     """The parts of an anatomy model, in order of evaluation."""
     network = card["architecture"]["generator"]
     parts = ["a constant image"] if network.get("image_const") else []
@@ -157,7 +158,7 @@ def _steps(count: int) -> str:
     return f"{count} step{'' if count == 1 else 's'}"
 
 
-def _training(training: dict[str, Any], network: dict[str, Any]) -> str:
+def _training(training: Json, network: Json) -> str:
     told = _layers(training, network)
     flow = training.get("flow")
     if flow:
@@ -171,11 +172,11 @@ def _training(training: dict[str, Any], network: dict[str, Any]) -> str:
     return told
 
 
-def _cubes_of_bands(run: dict[str, Any]) -> str:
+def _cubes_of_bands(run: Json) -> str:
     return f"cubes of {2 * run['side']} voxels"
 
 
-def _flow(flow: dict[str, Any]) -> str:
+def _flow(flow: Json) -> str:
     pairs, ways = (
         sum(run["steps_done"] for run in _runs(flow) if bool(run.get("straight")) == straight)
         for straight in (False, True)
@@ -197,17 +198,17 @@ def _flow(flow: dict[str, Any]) -> str:
     return text
 
 
-def _runs(flow: dict[str, Any]) -> list[dict[str, Any]]:
+def _runs(flow: Json) -> list[Json]:
     """The training run of a flow, the run it started from, and so on."""
     begun = flow.get("begun_with")
     return [flow, *(_runs(begun) if begun else [])]
 
 
-def _cubes(flow: dict[str, Any]) -> str:
+def _cubes(flow: Json) -> str:
     return f"{flow['cubes']} cubes of {flow['side']} voxels"
 
 
-def _latent_flow(flow: dict[str, Any]) -> str:
+def _latent_flow(flow: Json) -> str:
     """A flow after a decoder, possibly initialised from another generator's."""
     text = (
         f"The flow was trained on {flow['steps_done']} x {_cubes(flow)}, pairs of a decoded brain "
@@ -217,7 +218,7 @@ def _latent_flow(flow: dict[str, Any]) -> str:
     return text + (f" It began with a flow of {before} steps of training." if before else "")
 
 
-def _layers(training: dict[str, Any], network: dict[str, Any]) -> str:
+def _layers(training: Json, network: Json) -> str:
     seen, warm = training["images_seen"], training["warm_start_images"]
     people = f"{training['people']} subjects; {seen} training volumes, "
     if network.get("deformation"):
@@ -244,7 +245,7 @@ def _layers(training: dict[str, Any], network: dict[str, Any]) -> str:
     )
 
 
-def _quality(quality: dict[str, Any]) -> str:
+def _quality(quality: Json) -> str:
     if not quality:
         return "Not measured."
     encoded, mean = quality.get("encoder_reconstruction"), quality["mean_brain"]
@@ -269,7 +270,7 @@ def _quality(quality: dict[str, Any]) -> str:
     )
 
 
-def _evaluation(card: dict[str, Any]) -> list[str]:
+def _evaluation(card: Json) -> list[str]:
     """Results of `stylegan3d evaluate --card`, each beside the value for real subjects."""
     rows = [row for part in card.get("evaluation", {}).values() for row in part]
     if not rows:
@@ -287,7 +288,7 @@ def _evaluation(card: dict[str, Any]) -> list[str]:
     return parts
 
 
-def _labels(schema: list[dict[str, Any]]) -> list[str]:
+def _labels(schema: list[Json]) -> list[str]:
     """Labels that were learned after training."""
     learned = [entry for entry in schema if "explained" in entry]
     if not learned:
@@ -310,7 +311,7 @@ def _labels(schema: list[dict[str, Any]]) -> list[str]:
     return ["## Labels", about, "\n".join(lines)]
 
 
-def _directions(checks: list[dict[str, Any]]) -> list[str]:
+def _directions(checks: list[Json]) -> list[str]:
     """Checks of attribute directions on held-out subjects."""
     if not checks:
         return []
@@ -322,7 +323,7 @@ def _directions(checks: list[dict[str, Any]]) -> list[str]:
     return ["## Directions", "In held-out subjects.", "\n".join(lines)]
 
 
-def _trust(trust: dict[str, Any] | None) -> list[str]:
+def _trust(trust: Json | None) -> list[str]:
     """Thresholds beyond which a scan counts as out of distribution."""
     if not trust:
         return []
@@ -337,7 +338,7 @@ def _trust(trust: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _residual(residual: dict[str, Any] | None) -> list[str]:
+def _residual(residual: Json | None) -> list[str]:
     """How findings are distinguished from differences between healthy subjects."""
     if not residual:
         return []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -23,6 +22,7 @@ from stylegan3d.model.family import (
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.leveled import LeveledSynthesis
+from stylegan3d.plain import Json
 
 
 class Facts:
@@ -30,7 +30,7 @@ class Facts:
 
     config: Shape
     space: Space
-    card: dict[str, Any]
+    card: Json
     mapping: nn.Module
     synthesis: Synthesis
     discriminator: nn.Module | None

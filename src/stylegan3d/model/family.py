@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from stylegan3d.plain import JsonView
 from stylegan3d.recipe.model import Sizes
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ class Family(Protocol):
 
     def check(
         self,
-        card: Mapping[str, Any],
+        card: JsonView,
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
@@ -281,7 +282,7 @@ class Family(Protocol):
 
     def build(
         self,
-        card: Mapping[str, Any],
+        card: JsonView,
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from stylegan3d.model.registry import STYLEGAN
 from stylegan3d.model.tuning import network_of, rows_of, tunable_shapes, tuned
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.noise import Noise
+from stylegan3d.plain import Json
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.direction_file import load_directions
 from stylegan3d.recipe.directions import Directions
@@ -72,7 +73,7 @@ class Generator(Facts):
         w_avg: Tensor,
         space: Space,
         *,
-        card: dict[str, Any] | None = None,
+        card: Json | None = None,
         hash: str = "",
         discriminator: nn.Module | None = None,
         encoder: nn.Module | None = None,

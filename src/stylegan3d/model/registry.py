@@ -13,6 +13,7 @@ from typing import Any
 from stylegan3d.errors import ModelError
 from stylegan3d.model.family import Family
 from stylegan3d.networks.anatomy_config import is_anatomy
+from stylegan3d.plain import JsonView
 
 STYLEGAN, ANATOMY = "stylegan", "anatomy"
 #: Modules of the built-in families, imported when a model is loaded.
@@ -49,7 +50,7 @@ def known_families() -> list[str]:
     return sorted({*BUILT_IN, *_registered})
 
 
-def family_of(card: Mapping[str, Any]) -> Family:
+def family_of(card: JsonView) -> Family:
     """The family of a model's card.
 
     Cards of StyleGANs may omit it; older cards of anatomy models, which omit it too, are recognised
@@ -63,7 +64,7 @@ def family_of(card: Mapping[str, Any]) -> Family:
     return family_called(family_name(card))
 
 
-def family_name(card: Mapping[str, Any]) -> Any:
+def family_name(card: JsonView) -> Any:
     """The name of a card's family."""
     name = card["architecture"].get("family", STYLEGAN)
     plan = card["architecture"].get("generator")

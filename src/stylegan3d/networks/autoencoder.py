@@ -23,6 +23,7 @@ from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.noise import Noise, drawn_noise
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
+from stylegan3d.plain import Json
 
 # Limits of the log variance, so that its exponential fits reduced precision.
 LOG_VARIANCE = (-20.0, 1.0)
@@ -73,7 +74,7 @@ class AutoencoderConfig:
         """Size of a latent."""
         return math.prod(self.latent_shape)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """For a card."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 

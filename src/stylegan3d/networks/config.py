@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
 from stylegan3d.errors import ModelError
+from stylegan3d.plain import Json
 
 Wiring = Literal["orig", "skip", "resnet"]
 Head = Literal["image", "haar"]
@@ -142,7 +143,7 @@ class GeneratorConfig:
         """The grid of each layer's noise, coarse to fine."""
         return [self.grid(i) for i in range(self.num_levels) for _ in range(2 if i else 1)]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain data for JSON."""
         return asdict(self)
 
@@ -182,7 +183,7 @@ class DiscriminatorConfig:
     down_kernel: tuple[float, ...] = ()
     image_downsampling: ImageDownsampling = "centred"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain data for JSON."""
         return asdict(self)
 
@@ -214,7 +215,7 @@ class EncoderConfig:
     head: Head = "haar"
     linear: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain data for JSON."""
         return asdict(self)
 

@@ -24,6 +24,7 @@ from stylegan3d.networks.autoencoder import Convolution
 from stylegan3d.networks.config import known_fields
 from stylegan3d.networks.convolution import conv3d
 from stylegan3d.networks.latent_gaussian import LatentGaussian
+from stylegan3d.plain import Json
 
 EMBEDDING = 128
 FREQUENCIES = 16
@@ -69,7 +70,7 @@ class DiffusionConfig:
         """Numbers of a latent."""
         return math.prod(self.latent)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """As a card holds it."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 

@@ -24,6 +24,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from stylegan3d.errors import OutputError, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.outputs.pictures import json_path
+from stylegan3d.plain import JsonView
 from stylegan3d.scans.checks import READ_ERRORS, check_content
 from stylegan3d.scans.opening import open_image
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
@@ -172,7 +173,7 @@ class Saved:
     stem: str
     data: np.ndarray
     affine: np.ndarray
-    text: Mapping[str, Any] = field(default_factory=dict)
+    text: JsonView = field(default_factory=dict)
     digest: bytes = b""
 
     @classmethod

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from stylegan3d.outputs.results import (
     volume_name,
     write_dataset_description,
 )
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.parts import Detail, Source
 from stylegan3d.recipe.recipe import Recipe
@@ -98,7 +98,7 @@ def scans_at_hand(*paths: str | Path) -> Details:
     return Details(find)
 
 
-def _aligned_beside(source: Source, described: Mapping[str, Any]) -> np.ndarray | None:
+def _aligned_beside(source: Source, described: JsonView) -> np.ndarray | None:
     """The brain (X, Y, Z) that a projection wrote; None where it is not, or is of another one."""
     folder = Path(str(source.path)).parent
     path = output_names(str(described.get("path")), folder)["aligned"]
@@ -114,7 +114,7 @@ def _aligned_beside(source: Source, described: Mapping[str, Any]) -> np.ndarray 
     return data if fits else None
 
 
-def _scan_of(source: Source, described: Mapping[str, Any], paths: tuple[str | Path, ...]) -> Scan:
+def _scan_of(source: Source, described: JsonView, paths: tuple[str | Path, ...]) -> Scan:
     if paths:
         return original_scan(paths[0], described) if len(paths) == 1 else _one_of(paths, described)
     name = str(described.get("path"))
@@ -127,7 +127,7 @@ def _scan_of(source: Source, described: Mapping[str, Any], paths: tuple[str | Pa
     )
 
 
-def _one_of(paths: tuple[str | Path, ...], described: Mapping[str, Any]) -> Scan:
+def _one_of(paths: tuple[str | Path, ...], described: JsonView) -> Scan:
     for path in paths:
         for scan in _candidates(path, described):
             if scan.sha256 == described.get("sha256"):
@@ -189,7 +189,7 @@ def scan_for(latent: Path, scans: Path | None) -> Path | None:
     return next(iter([*exact, *same]), None)
 
 
-def original_scan(path: str | Path, described: Mapping[str, Any]) -> Scan:
+def original_scan(path: str | Path, described: JsonView) -> Scan:
     """The scan described by `AlignedScan.describe`, read again from its path.
 
     Of several volumes or series the one that was projected.
@@ -210,7 +210,7 @@ def original_scan(path: str | Path, described: Mapping[str, Any]) -> Scan:
     )
 
 
-def _candidates(path: str | Path, described: Mapping[str, Any]) -> list[Scan]:
+def _candidates(path: str | Path, described: JsonView) -> list[Scan]:
     try:
         return [read_scan(path)]
     except SeveralVolumes as several:
@@ -252,7 +252,7 @@ def edit_files(
     carried, moved = edited.carried, edited.movement
     scan = str(carried.original.described["path"])
 
-    def text(folder: Path) -> dict[str, Any]:
+    def text(folder: Path) -> Json:
         told = sidecar(recipe, generator, folder=folder, native=True)
         return told | {"Sources": [*told["Sources"], source_uri(folder, scan)]}
 
@@ -283,7 +283,7 @@ class SavedEdit:
 
 def save_edit(
     latent: Path,
-    plain: Mapping[str, Any],
+    plain: JsonView,
     generator: Generator,
     out: Path,
     *,

@@ -22,6 +22,7 @@ from stylegan3d.errors import OutputError
 from stylegan3d.geometry.slicing import PLANES, Plane, Upright
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.results import model_of, provenance, sources
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.description import mark_of, marked, with_mark
 from stylegan3d.recipe.keyframes import count_stills, stills
@@ -130,7 +131,7 @@ def film_files(
     return {path: data, json_path(path): to_json(film_sidecar(film, generator, path)).encode()}
 
 
-def film_sidecar(film: Film, generator: Generator, path: Path) -> dict[str, Any]:
+def film_sidecar(film: Film, generator: Generator, path: Path) -> Json:
     """Content of a film's JSON file: the key frames as recipes, and how it goes through them."""
     recipes = [r.with_paths(lambda part: part.relative_to(path.parent)) for r in film.recipes]
     made = f"Film of synthetic volumes made by {generator.name}. Not a measurement."

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from stylegan3d.outputs.results import model_of, provenance, sources, volume_name
+from stylegan3d.plain import Json
 from stylegan3d.recipe.description import marked
 from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
@@ -78,7 +79,7 @@ def json_path(path: Path) -> Path:
 
 def picture_sidecar(
     recipe: Recipe, generator: Generator, folder: Path, what: str = "Picture"
-) -> dict[str, Any]:
+) -> Json:
     """Content of the JSON sidecar of a picture in `folder`."""
     told = recipe.with_paths(lambda part: part.relative_to(folder))
     made = f"{what} of a synthetic volume made by {generator.name}. Not a measurement."
@@ -93,9 +94,7 @@ def picture_sidecar(
     }
 
 
-def scan_picture_sidecar(
-    scan: Path | None, sha256: str, folder: Path, *, kind: str = ""
-) -> dict[str, Any]:
+def scan_picture_sidecar(scan: Path | None, sha256: str, folder: Path, *, kind: str = "") -> Json:
     """Content of the JSON sidecar of a picture in `folder` of a scan; `kind` as for its name."""
     described = {"unusual": UNUSUAL, "painted": PAINTED}.get(kind, RECORDED)
     return {

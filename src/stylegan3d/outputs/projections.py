@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.outputs.restored import restored_files, restored_names
 from stylegan3d.outputs.results import provenance, rendered_files, write_dataset_description
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.projection.pipeline import Projected, tissues_of
 from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.recipe.recipe import Recipe, Source
@@ -86,7 +87,7 @@ def save_projection(
     left_open: Uncertainty | None = None,
     overwrite: bool = False,
     root: Path | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Write all results of a projection; all files or none.
 
     Parameters
@@ -162,9 +163,7 @@ def save_projection(
     return report
 
 
-def projected_latent(
-    generator: Generator, result: Projection, scan: Mapping[str, Any] | None
-) -> Latent:
+def projected_latent(generator: Generator, result: Projection, scan: JsonView | None) -> Latent:
     """The result of a projection, with changes to the generator, as stored in a latent file."""
     space = "W" if result.settings["space"] == "w" else "W+"
     return Latent.of(
@@ -177,7 +176,7 @@ def projected_latent(
     )
 
 
-def projection_report(projected: Projected, volume: np.ndarray) -> dict[str, Any]:
+def projection_report(projected: Projected, volume: np.ndarray) -> Json:
     """How well a projection's `volume` (X, Y, Z) in model space reproduces the scan."""
     generator, aligned, result = projected.generator, projected.aligned, projected.result
     scan = aligned.scan
@@ -212,7 +211,7 @@ def projection_report(projected: Projected, volume: np.ndarray) -> dict[str, Any
     }
 
 
-def _made_of(path: Path, generator: Generator, aligned: AlignedScan) -> dict[str, Any]:
+def _made_of(path: Path, generator: Generator, aligned: AlignedScan) -> Json:
     """What made a file, and the scan that it was made of."""
     return {
         **provenance(generator),

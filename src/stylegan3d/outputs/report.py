@@ -8,7 +8,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from PIL import Image
 from stylegan3d.geometry.slicing import Upright
 from stylegan3d.measures.tissue_volumes import read_tissues
 from stylegan3d.outputs.results import name_beside
+from stylegan3d.plain import JsonView
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.recipe.text import to_link
@@ -114,7 +115,7 @@ class Case:
     verdict: str = ""
     sentence: str = ""
     verdicts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    findings: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[JsonView] = ()
     model: Sequence[str] = ()
     date: datetime.date = field(default_factory=datetime.date.today)
     numbers: Numbers | None = None
@@ -148,7 +149,7 @@ def build_case(
     *,
     name: str = "",
     scan: np.ndarray | None = None,
-    trust: Mapping[str, Any] | None = None,
+    trust: JsonView | None = None,
     person: Person | None = None,
     norms: Norms | None = None,
     unusual_z: float = ReportSettings.unusual_z,

@@ -12,6 +12,7 @@ from scipy.ndimage import distance_transform_edt
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.outputs.results import provenance
+from stylegan3d.plain import Json
 from stylegan3d.projection.operators import Identity, KSpace, Mask, Masked, Operator, ThickSlices
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.description import describe_recipe
@@ -77,7 +78,7 @@ def restored_files(
         return {}
     bound = operator.on(generator.space, aligned)
     brain = restored_brain(aligned, bound, made)
-    about: dict[str, Any] = {
+    about: Json = {
         **provenance(generator),
         "Sources": [source_uri(out, aligned.scan.path)],
         "Operator": bound.describe(),

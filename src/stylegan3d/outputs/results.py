@@ -6,12 +6,12 @@ The window and the command line save through here, so the same recipe gives the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
@@ -115,7 +115,7 @@ def rendered_files(
     generator: Generator,
     *,
     native: bool = False,
-    scan: Mapping[str, Any] | None = None,
+    scan: JsonView | None = None,
     tissues: Tissues | None = None,
 ) -> dict[Path, bytes]:
     """The files `save_rendered` writes, not yet written: name to content.
@@ -147,7 +147,7 @@ def rendered_files(
     return volumes.volume_files(path, image, description=description, sidecar=text)
 
 
-def native_scan(recipe: Recipe) -> dict[str, Any]:
+def native_scan(recipe: Recipe) -> Json:
     """The scan a recipe was projected from; OutputError if there is none."""
     scan = recipe.scan()
     if scan is None:
@@ -158,9 +158,7 @@ def native_scan(recipe: Recipe) -> dict[str, Any]:
     return scan
 
 
-def sidecar(
-    recipe: Recipe, generator: Generator, *, folder: Path, native: bool = False
-) -> dict[str, Any]:
+def sidecar(recipe: Recipe, generator: Generator, *, folder: Path, native: bool = False) -> Json:
     """Content of a saved volume's JSON file, which goes to `folder`; see `Source.relative_to`."""
     files = sources(recipe, folder)
     recipe = recipe.with_paths(lambda part: part.relative_to(folder))
@@ -188,7 +186,7 @@ def sidecar(
     }
 
 
-def model_of(generator: Generator, *recipes: Recipe) -> dict[str, Any]:
+def model_of(generator: Generator, *recipes: Recipe) -> Json:
     """The model of recipes in a sidecar, and the labels it learned if one of them has a label."""
     record = {"Name": generator.name, "SHA256": generator.hash}
     if generator.labels_hash and any(recipe.label is not None for recipe in recipes):
@@ -196,7 +194,7 @@ def model_of(generator: Generator, *recipes: Recipe) -> dict[str, Any]:
     return record
 
 
-def provenance(generator: Generator) -> dict[str, Any]:
+def provenance(generator: Generator) -> Json:
     """BIDS' GeneratedBy: this program, the generator's weights, and its frame if it needs one."""
     frame = _frame(generator)
     text = "".join(f", {name} {value}" for name, value in frame.items())

@@ -19,6 +19,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.model.generator import Generator
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import Progress
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.residual import (
@@ -52,7 +53,7 @@ FOREGROUND = 0.05
 class Calibration:
     """The entry "trust" of a model's card, and the file of the maps that it names."""
 
-    entry: dict[str, Any]
+    entry: Json
     maps: bytes
 
 
@@ -182,9 +183,7 @@ class Ruler:
         )
 
 
-def _residual(
-    people: Sequence[Sequence[Measured]], generator: Generator
-) -> tuple[bytes, dict[str, Any]]:
+def _residual(people: Sequence[Sequence[Measured]], generator: Generator) -> tuple[bytes, Json]:
     """Maps of the usual residual, and their entry: the limit is that of left-out subjects."""
     space = generator.space
     own = [views[0].seen for views in people]
@@ -251,11 +250,11 @@ def _ball(mask: np.ndarray, draw: np.random.RandomState) -> np.ndarray:
     return np.asarray((index**2).sum(axis=0) < (0.05 * mask.sum() * 3 / (4 * np.pi)) ** (2 / 3))
 
 
-def _entry(people: Sequence[Sequence[Measured]]) -> dict[str, Any]:
+def _entry(people: Sequence[Sequence[Measured]]) -> Json:
     views = [view for own in people for view in own]
     signs = [view.signs for view in views]
     names = sorted({name for view in views for name in view.regions})
-    entry: dict[str, Any] = {
+    entry: Json = {
         "signs": _usual_signs(signs),
         "regions": {
             name: _usual([view.regions[name] for view in views if name in view.regions])
@@ -299,7 +298,7 @@ def _usual(values: Sequence[float], side: int = 1) -> dict[str, float]:
     return {"middle": _rounded(usual.middle), "spread": _rounded(usual.spread)}
 
 
-def _strangeness(signs: Mapping[str, float], known: Mapping[str, Any]) -> float:
+def _strangeness(signs: Mapping[str, float], known: JsonView) -> float:
     score = compare_signs(signs, known)[1]
     assert score is not None
     return score

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from scipy.optimize import least_squares
 from torch import Tensor
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.projection.forward import Operator
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Contrast(Operator):
     def coarse(self, factor: int) -> Operator:  # noqa: D102
         return self
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> Json:  # noqa: D102
         gain, offset, exponent = (float(v) for v in self.values)
         record = {"Name": "contrast", "Gain": float(np.exp(gain)), "Offset": offset}
         return record | ({"Gamma": float(np.exp(exponent))} if self.gamma else {})

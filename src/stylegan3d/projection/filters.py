@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.resampling import along_axes
+from stylegan3d.plain import Json
 from stylegan3d.projection.forward import Operator
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Blur(Operator):
     def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:  # noqa: D102
         return along_axes(data, [matrix.T for matrix in self._matrices])
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> Json:  # noqa: D102
         return {"Name": "blur", "SigmaMillimetres": self.sigma_mm}
 
 
@@ -112,7 +113,7 @@ class KSpace(Operator):
     @classmethod
     def parse(cls, words: list[str]) -> KSpace:
         """Parse the fields after "kspace:", such as ["4x", "A", "8%"]."""
-        settings: dict[str, Any] = {"acceleration": float(words[0].lower().removesuffix("x"))}
+        settings: Json = {"acceleration": float(words[0].lower().removesuffix("x"))}
         for word in words[1:]:
             if word.endswith("%"):
                 settings["center"] = float(word[:-1]) / 100
@@ -153,7 +154,7 @@ class KSpace(Operator):
     def observe(self, image: Tensor) -> Tensor:  # noqa: D102
         return self(image)
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> Json:  # noqa: D102
         return {
             "Name": "kspace",
             "Acceleration": self.acceleration,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
@@ -107,5 +108,5 @@ class Operator(ABC):
         return part
 
     @abstractmethod
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         """Name and settings as plain values, for sidecars."""

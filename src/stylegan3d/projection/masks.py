@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.projection.forward import Operator
 from stylegan3d.scans import checks
 from stylegan3d.scans.native import geometry_of
@@ -151,8 +152,8 @@ class Mask(Operator):
         bound.weights = F.avg_pool3d(self.weights[None, None], factor)[0, 0]
         return bound
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
-        record: dict[str, Any] = {"Name": "mask"}
+    def describe(self) -> Json:  # noqa: D102
+        record: Json = {"Name": "mask"}
         if self.path is not None:
             record |= {"File": self.path.name, "SHA256": self._sha256}
         if self.mask is not None:
@@ -224,7 +225,7 @@ class Masked(Operator):
         bound.weights = F.avg_pool3d(self.weights, factor)
         return bound
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> Json:  # noqa: D102
         return {**self.operator.describe(), "Mask": self.mask.describe()}
 
 

@@ -9,11 +9,11 @@ the result consistent with the data.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.projection.contrast import Contrast
 from stylegan3d.projection.filters import Blur, KSpace
 from stylegan3d.projection.forward import Operator
@@ -45,7 +45,7 @@ class Identity(Operator):
     def coarse(self, factor: int) -> Operator:  # noqa: D102
         return self
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> Json:  # noqa: D102
         return {"Name": "identity"}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch import Tensor
 from stylegan3d.errors import RecipeError, StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
+from stylegan3d.plain import Json
 from stylegan3d.projection.budgets import step_count
 from stylegan3d.projection.checks import Aligned, check_choices, check_scan
 from stylegan3d.projection.forward import Operator
@@ -72,7 +72,7 @@ class Projection:
     history: list[dict[str, float]]
     finished: bool
     seconds: float
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Json = field(default_factory=dict)
     delta: Delta | None = None
     generator: Generator | None = field(default=None, repr=False)
     aligned: AlignedScan | None = field(default=None, repr=False)

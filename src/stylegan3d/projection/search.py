@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from stylegan3d.model.generator import Generator
+from stylegan3d.plain import Json
 from stylegan3d.projection.problem import Problem
 
 # Learning rates, in standard deviations of random brains. From the encoder's estimate large steps
@@ -82,7 +82,7 @@ class Search:
     def __iter__(self) -> Iterator[Step]:
         problem, count = self.problem, len(self.plan)
         size = LEARNING_RATE[problem.start] * (LONG_SHARE if problem.prior.is_diagonal else 1)
-        groups: list[dict[str, Any]] = [{"params": [problem.u], "rate": size}]
+        groups: list[Json] = [{"params": [problem.u], "rate": size}]
         if problem.fitted_noise:
             groups.append({"params": problem.fitted_noise, "rate": NOISE_RATE})
         optimiser = torch.optim.Adam(groups, lr=size, betas=(0.9, 0.99))

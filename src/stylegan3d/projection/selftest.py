@@ -13,6 +13,7 @@ import numpy as np
 
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.projector import project
@@ -33,7 +34,7 @@ def self_test(
     budget: str = QUICK,
     steps: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Generate brains from seeds, project them, and compare.
 
     Parameters
@@ -57,7 +58,7 @@ def self_test(
     seeds = SEEDS if seeds is None else seeds
     prior = LatentPrior.of(generator)
     renderer = Renderer(generator)
-    rows: list[dict[str, Any]] = []
+    rows: list[Json] = []
     for number, seed in enumerate(seeds):
         w = seed_latents(generator, [seed], truncation)[0]
         volume = np.clip(renderer.render(w, "full", "fixed").volume, 0, 1)

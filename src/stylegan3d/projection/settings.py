@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
+from stylegan3d.plain import Json
 from stylegan3d.settings.option import Option
 
 #: One w for all layers, one for each, or the layers' noise too.
@@ -134,6 +135,6 @@ class Choices:
         ),
     ] = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain values; unset options are left out."""
         return {key: value for key, value in asdict(self).items() if value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.projection.filters import DIRECTIONS, along_axis, array_axis, read_mm
 from stylegan3d.projection.forward import Operator
 
@@ -98,7 +99,7 @@ class ThickSlices(Operator):
     @classmethod
     def parse(cls, words: list[str]) -> ThickSlices:
         """Parse the fields after "thick:", such as ["5mm", "S", "gaussian"]."""
-        settings: dict[str, Any] = {"thickness_mm": read_mm(words[0])}
+        settings: Json = {"thickness_mm": read_mm(words[0])}
         for word in words[1:]:
             if word.upper() in DIRECTIONS:
                 settings["direction"] = word.upper()
@@ -238,7 +239,7 @@ class ThickSlices(Operator):
         """Share of every slice voxel that the part fills."""
         return self(part)
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> Json:  # noqa: D102
         record = {
             "Name": "thick",
             "ThicknessMillimetres": self.thickness_mm,

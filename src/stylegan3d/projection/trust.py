@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
+from stylegan3d.plain import JsonView
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.residual import (
     Seen,
@@ -153,7 +154,7 @@ class Yardstick:
         Name of the calibrated site; None for the model's own data.
     """
 
-    known: Mapping[str, Any]
+    known: JsonView
     usual: UsualResidual | None
     site: str | None = None
 
@@ -320,7 +321,7 @@ def _findings(
     volume: np.ndarray,
     mask: np.ndarray,
     space: Space,
-    known: Mapping[str, Any],
+    known: JsonView,
 ) -> list[Finding]:
     """What the lesion network and the residual find in a scan.
 
@@ -339,7 +340,7 @@ def _findings(
 
 
 def compare_signs(
-    signs: Mapping[str, float], known: Mapping[str, Any]
+    signs: Mapping[str, float], known: JsonView
 ) -> tuple[dict[str, dict[str, float]], float | None]:
     """Each sign with its reference value, and the strangeness: RMS of the unusual signs.
 
@@ -362,7 +363,7 @@ def judge(
     alike: Mapping[str, float],
     signs: Mapping[str, Mapping[str, float]],
     strangeness: float | None,
-    known: Mapping[str, Any],
+    known: JsonView,
 ) -> tuple[str, str]:
     """The verdict and a sentence that explains it."""
     if strangeness is None:
@@ -397,7 +398,7 @@ def judge(
     )
 
 
-def _percentile(signs: Mapping[str, float], known: Mapping[str, Any]) -> float | None:
+def _percentile(signs: Mapping[str, float], known: JsonView) -> float | None:
     """Percentage of subjects whose initial estimate is closer to the average."""
     quantiles = known.get("latent_distance")
     if not quantiles or "latent_distance" not in signs:

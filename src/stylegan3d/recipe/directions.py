@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,7 @@ class Directions:
     model_hash: str = ""
     model_name: str = ""
     descriptions: Mapping[str, str] = field(default_factory=dict)
-    checks: tuple[dict[str, Any], ...] = ()
+    checks: tuple[Json, ...] = ()
     age_reading: np.ndarray | None = None
     former: Mapping[str, np.ndarray] = field(default_factory=dict)
     seen: Mapping[str, tuple[float, float]] = field(default_factory=dict)

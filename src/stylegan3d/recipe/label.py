@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import ModelError, RecipeError
+from stylegan3d.plain import Json
 from stylegan3d.recipe.label_schema import encode_labels
 from stylegan3d.recipe.model import Model
 from stylegan3d.storage.jsontext import finite_number, short_repr
@@ -65,7 +66,7 @@ class Label:
             "give named values or a list of numbers."
         )
 
-    def to_plain(self) -> dict[str, Any] | list[float]:
+    def to_plain(self) -> Json | list[float]:
         """Inverse of `of`, for JSON."""
         return dict(self.values) if self.values else list(self.numbers)
 

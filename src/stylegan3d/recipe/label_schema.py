@@ -27,12 +27,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import ModelError
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.storage.jsontext import finite_number
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Schema = Sequence[Mapping[str, Any]]
+Schema = Sequence[JsonView]
 
 MOST_CATEGORIES = 32
 CATEGORY = ":category"
@@ -80,7 +81,7 @@ def encode_labels(schema: Schema, values: Mapping[str, Any] | None = None) -> Te
     return torch.tensor([vector]) / math.sqrt(1 + len(schema))
 
 
-def number_range(entry: Mapping[str, Any], deviations: float) -> tuple[float, float]:
+def number_range(entry: JsonView, deviations: float) -> tuple[float, float]:
     """Permitted range of a number: that of the subjects, else so many deviations from the mean."""
     if "range" in entry:
         low, high = entry["range"]
@@ -89,7 +90,7 @@ def number_range(entry: Mapping[str, Any], deviations: float) -> tuple[float, fl
     return float(entry["mean"]) - reach, float(entry["mean"]) + reach
 
 
-def middle_of(entry: Mapping[str, Any]) -> float:
+def middle_of(entry: JsonView) -> float:
     """Mean of a number over subjects; the geometric mean on a logarithmic scale."""
     mean = float(entry["mean"])
     return math.exp(mean) if entry.get("scale") == LOG else mean
@@ -100,7 +101,7 @@ def label_dim(schema: Schema) -> int:
     return 1 + sum(len(entry["average"]) for entry in schema) if schema else 0
 
 
-def schema_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+def schema_of(rows: Sequence[JsonView], names: Sequence[str]) -> list[Json]:
     """The schema of labels from a table of training subjects.
 
     Parameters
@@ -119,7 +120,7 @@ def schema_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[d
     return [_entry(rows, name) for name in names]
 
 
-def encode_rows(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
+def encode_rows(schema: Schema, rows: Sequence[JsonView]) -> Tensor:
     """Label vectors [n, label_dim] of subjects from a table."""
     import torch
 
@@ -128,8 +129,8 @@ def encode_rows(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
 
 
 def known_schema(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], logarithmic: Sequence[str] = ()
-) -> list[dict[str, Any]]:
+    rows: Sequence[JsonView], names: Sequence[str], logarithmic: Sequence[str] = ()
+) -> list[Json]:
     """The schema of labels that are learned from the subjects with known values only.
 
     Parameters
@@ -162,7 +163,7 @@ def known_schema(
     return schema
 
 
-def encode_known(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
+def encode_known(schema: Schema, rows: Sequence[JsonView]) -> Tensor:
     """Label vectors [n, label_dim] of subjects; NaN where a label is unknown."""
     import torch
 
@@ -181,7 +182,7 @@ def encode_known(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
     return torch.stack(vectors)
 
 
-def _entry(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+def _entry(rows: Sequence[JsonView], name: str) -> Json:
     column = name.removesuffix(CATEGORY)
     given = [row.get(column) for row in rows]
     known = [value for value in given if not _is_missing(value)]
@@ -191,7 +192,7 @@ def _entry(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
             f"The data set's table has no column '{column}', so it cannot be a condition; its "
             f"columns are: {', '.join(columns)}."
         )
-    entry: dict[str, Any] = {"name": column}
+    entry: Json = {"name": column}
     numbers = [n for n in map(_number, known) if n is not None]
     if name == column and len(numbers) == len(known):
         mean = sum(numbers) / len(numbers)
@@ -217,7 +218,7 @@ def _entry(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     return entry
 
 
-def _part(entry: Mapping[str, Any], value: Any) -> list[float]:
+def _part(entry: JsonView, value: Any) -> list[float]:
     """Components of one label."""
     name = entry["name"]
     indicator = [0.0] if entry["missing"] else []

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stylegan3d.errors import LatentError, ModelError, RecipeError
+from stylegan3d.plain import Json
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.drawing import Noise, Truncation, check_seed
 from stylegan3d.recipe.model import Model
@@ -74,7 +75,7 @@ class Latent:
     truncation: float = 1.0
     truncation_layers: int | None = None
     noise: Noise = "fixed"
-    scan: dict[str, Any] | None = None
+    scan: Json | None = None
     delta: Delta | None = None
 
     def __post_init__(self) -> None:
@@ -220,7 +221,7 @@ def read_latent(path: str | Path, generator: Model | None = None) -> tuple[Laten
     return latent, hashlib.sha256(data).hexdigest()
 
 
-def _made(metadata: dict[str, str]) -> dict[str, Any]:
+def _made(metadata: dict[str, str]) -> Json:
     """How the latent was made; checked now, since errors would only surface much later."""
     made = {k: from_json(metadata[k]) for k in ("truncation", "truncation_layers", "noise", "scan")}
     try:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.plain import JsonView
 from stylegan3d.recipe.directions import Directions
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Model(Sizes, Protocol):
         ...
 
     @property
-    def card(self) -> Mapping[str, Any]:
+    def card(self) -> JsonView:
         """The model card."""
         ...
 

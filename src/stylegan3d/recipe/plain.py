@@ -6,17 +6,18 @@ import dataclasses
 from typing import Any
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.plain import Json
 from stylegan3d.storage.jsontext import finite_number, short_repr
 
 
-def mapping(data: Any, called: str) -> dict[str, Any]:
+def mapping(data: Any, called: str) -> Json:
     """`data`, if it is a JSON object; RecipeError otherwise."""
     if not isinstance(data, dict):
         raise RecipeError(f"A {called} must be a JSON object in braces.")
     return data
 
 
-def check_fields(data: dict[str, Any], kind: type, called: str) -> None:
+def check_fields(data: Json, kind: type, called: str) -> None:
     """Raise RecipeError if `data` has a field that the dataclass `kind` lacks."""
     known = [part.name for part in dataclasses.fields(kind)]
     for name in data:

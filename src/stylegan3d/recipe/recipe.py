@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.plain import Json
 from stylegan3d.recipe.delta import Delta, mixed
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.directions import move
@@ -228,13 +229,13 @@ class Recipe:
         plain = source.kind == "projected" and generator.draws_texture
         return "none" if plain else self.noise
 
-    def scan(self) -> dict[str, Any] | None:
+    def scan(self) -> Json | None:
         """The description of the projected scan; None for other sources."""
         if self.source.kind != "projected" or self.source.path is None:
             return None
         return load_latent(self.source.path).scan
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain data, without unset parts."""
         even = self.mix is not None and not self.mix.straight
         plain = {"version": VERSION if even else STRAIGHT_MIXES, **dataclasses.asdict(self)}

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.plain import Json
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.parts import Source, leads_out
 from stylegan3d.recipe.recipe import Recipe
@@ -131,7 +132,7 @@ def _beside(part: Any, path: Path) -> Any:
     return found
 
 
-def of_sidecar(data: dict[str, Any]) -> Recipe:
+def of_sidecar(data: Json) -> Recipe:
     """The recipe in a sidecar's content, with the model recorded there."""
     recipe, model = Recipe.from_dict(data["Recipe"]), data.get("Model")
     if recipe.model is None and isinstance(model, dict) and model.get("SHA256"):

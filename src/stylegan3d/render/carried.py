@@ -13,15 +13,16 @@ other brain has another outline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.intensity import to_display
+from stylegan3d.plain import JsonView
 from stylegan3d.render.editable import EditableScan, Original
 from stylegan3d.render.movement import Movement, Mover
 
@@ -182,7 +183,7 @@ def _moving(delta: Delta | None) -> Delta | None:
     return None if delta is not None and delta.has_own_noise else delta
 
 
-def _check_same(original: Original, described: Mapping[str, Any]) -> None:
+def _check_same(original: Original, described: JsonView) -> None:
     """ScanError if an original is not the scan that a latent was projected from."""
     found = original.described
     if found.get("sha256") != described.get("sha256"):

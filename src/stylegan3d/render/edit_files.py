@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.render.editable import EditableScan
 from stylegan3d.render.movement import Movement
 from stylegan3d.scans.extraction import extracted_mask
@@ -30,7 +30,7 @@ def edited_scan_files(
     data: np.ndarray,
     moved: Movement,
     names: Mapping[str, Path],
-    sidecar: Callable[[Path], dict[str, Any]],
+    sidecar: Callable[[Path], Json],
     *,
     how: str,
     description: str,

@@ -10,10 +10,9 @@ p is the share that is painted over, where labels ask for tissue that no movemen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
@@ -25,6 +24,7 @@ from stylegan3d.errors import ScanError
 from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import add_identity, read_at
+from stylegan3d.plain import JsonView
 from stylegan3d.render.fine import box_around, fluid_of, in_threads, scale_of
 from stylegan3d.render.movement import Fading, Movement, repainted, turned
 from stylegan3d.scans.native import Way, with_geometry
@@ -51,7 +51,7 @@ class Original:
     """
 
     data: np.ndarray
-    described: Mapping[str, Any]
+    described: JsonView
     aligned: np.ndarray | None = None
 
     @classmethod

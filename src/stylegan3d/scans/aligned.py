@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.scans.alignment import centroid, refined_rigid
 from stylegan3d.scans.contrast import T1
 from stylegan3d.scans.intensity import contrast_agreement, contrast_in_brain, correlation, normalise
@@ -209,7 +209,7 @@ class AlignedScan:
         )
         return found
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         """Everything `native_image` needs, without the scan's file; plain values for JSON.
 
         Only the file name of the path is kept: folder names may identify patients.

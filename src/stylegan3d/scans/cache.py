@@ -14,6 +14,7 @@ import numpy as np
 
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
 from stylegan3d.storage.private import make_private
 from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
@@ -42,7 +43,7 @@ class StepCache:
         self.folder = None if folder is None else Path(folder)
         self.problem = ""
 
-    def get(self, key: str, shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, Any] | None:
+    def get(self, key: str, shapes: Mapping[str, tuple[int, ...] | None]) -> Json | None:
         """The arrays of an entry, or None; `shapes` are those required, None for any shape."""
         if self.folder is None:
             return None

@@ -24,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from stylegan3d.errors import ScanError
+from stylegan3d.plain import Json
 from stylegan3d.storage.bounded import held_bytes
 
 #: Not imported: it is a script that loads GDCM, which nothing else here needs.
@@ -35,7 +36,7 @@ MOST_BYTES = 2_300_000_000
 SECONDS, BYTES_PER_S = 8.0, 20_000_000
 #: How often memory is looked at while an answer is waited for.
 _LOOK_S = 0.2
-_Answer = tuple[dict[str, Any], bytearray]
+_Answer = tuple[Json, bytearray]
 
 
 class NotDecoded(ScanError):
@@ -167,7 +168,7 @@ def warm_up() -> None:
         _decoder.start()
 
 
-def header_of(path: Path, tags: Sequence[str]) -> dict[str, Any]:
+def header_of(path: Path, tags: Sequence[str]) -> Json:
     """What GDCM reads of a file's header.
 
     Returns

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 
 import SimpleITK as sitk
 
+from stylegan3d.plain import Json
+
 #: Memory that reading a header may take beyond what is in use: bytes, and times the file's size.
 #: GDCM reads the whole file for it. A damaged length of an element may claim far more, which the
 #: system would fill with zeros for seconds before it is found not to be there.
@@ -65,7 +67,7 @@ def _answer(answers: BinaryIO, request: dict[str, Any]) -> None:
         if request["pixels"]:
             image = sitk.ReadImage(request["path"], sitk.sitkFloat32, imageIO="GDCMImageIO")
             pixels = sitk.GetArrayViewFromImage(image).data.cast("B")
-            record: dict[str, Any] = {}
+            record: Json = {}
         else:
             record = _header(request["path"], request["tags"])
     except MemoryError:
@@ -79,7 +81,7 @@ def _answer(answers: BinaryIO, request: dict[str, Any]) -> None:
     answers.flush()
 
 
-def _header(path: str, tags: list[str]) -> dict[str, Any]:
+def _header(path: str, tags: list[str]) -> Json:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(path)

@@ -12,13 +12,14 @@ import numpy as np
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.plain import Json
 from stylegan3d.scans.resampling import resample
 
 DESCRIPTION = b"SYNTHETIC - not for diagnosis"
 
 
 def native_image(
-    volume: np.ndarray, space: Space, scan: dict[str, Any], *, signed: bool = False
+    volume: np.ndarray, space: Space, scan: Json, *, signed: bool = False
 ) -> nib.Nifti1Image:
     """A model-space volume resampled to a scan's native grid.
 
@@ -68,7 +69,7 @@ class Way:
     mask: np.ndarray
 
     @classmethod
-    def of(cls, scan: dict[str, Any], space: Space) -> Way:
+    def of(cls, scan: Json, space: Space) -> Way:
         """From `AlignedScan.describe`; ScanError if that is damaged."""
         try:
             own = checked_space(scan["shape"], scan["affine"])
@@ -110,9 +111,7 @@ class Way:
         return resample(volume, self.space, self.own, self.rigid) * np.float32(self.scale)
 
 
-def with_geometry(
-    data: np.ndarray, affine: np.ndarray, geometry: dict[str, Any]
-) -> nib.Nifti1Image:
+def with_geometry(data: np.ndarray, affine: np.ndarray, geometry: Json) -> nib.Nifti1Image:
     """A NIfTI image with the same sform, qform and codes as the scan."""
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm")
@@ -137,14 +136,14 @@ def _check_geometry(geometry: Any) -> None:
                 raise ValueError("an sform or qform that is not a matrix")
 
 
-def geometry_of(header: Any) -> dict[str, Any]:
+def geometry_of(header: Any) -> Json:
     """The sform and qform of a NIfTI header with their codes; empty for other formats.
 
     One that cannot be decoded (a quaternion longer than 1, NaN) counts as absent: None, code 0.
     """
     if not isinstance(header, nib.Nifti1Header):
         return {}
-    geometry: dict[str, Any] = {}
+    geometry: Json = {}
     for name, decode in (("sform", header.get_sform), ("qform", header.get_qform)):
         try:
             matrix = decode()

@@ -9,15 +9,14 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.errors import ScanError
+from stylegan3d.plain import Json
 from stylegan3d.scans.native import geometry_of
 from stylegan3d.scans.notes import Note, info
 
 FORMS = ("sform", "qform")
 
 
-def trusted_affine(
-    path: Path, affine: np.ndarray, geometry: dict[str, Any], trust: str | None
-) -> np.ndarray:
+def trusted_affine(path: Path, affine: np.ndarray, geometry: Json, trust: str | None) -> np.ndarray:
     """The affine selected by `trust`; the header's own (sform before qform) if None."""
     if trust is None:
         return affine
@@ -47,7 +46,7 @@ def _pair(letter: str) -> str:
     return next((pair for pair in ("RL", "AP", "SI") if letter in pair), letter)
 
 
-def scanner_geometry(affine: np.ndarray) -> dict[str, Any]:
+def scanner_geometry(affine: np.ndarray) -> Json:
     """Geometry of files made from a DICOM series: scanner coordinates."""
     header = nib.Nifti1Header()
     header.set_sform(affine, 1)
@@ -60,7 +59,7 @@ def scanner_geometry(affine: np.ndarray) -> dict[str, Any]:
 
 
 def header_notes(
-    header: Any, geometry: dict[str, Any], shape: tuple[int, ...], trust: str | None
+    header: Any, geometry: Json, shape: tuple[int, ...], trust: str | None
 ) -> list[Note]:
     """Further notes on the header's two geometries."""
     if trust is not None:
@@ -73,7 +72,7 @@ def header_notes(
     return notes
 
 
-def orientation_checks(geometry: dict[str, Any]) -> list[Note]:
+def orientation_checks(geometry: Json) -> list[Note]:
     """A warning if left and right are ambiguous; `geometry` is from `geometry_of`."""
     if not geometry:
         return []
@@ -95,7 +94,7 @@ def orientation_checks(geometry: dict[str, Any]) -> list[Note]:
     return []
 
 
-def _disagreement(geometry: dict[str, Any], shape: tuple[int, ...]) -> list[str]:
+def _disagreement(geometry: Json, shape: tuple[int, ...]) -> list[str]:
     """A note on how much the header's two geometries differ."""
     if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
         return []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.orientation import FORMS, orientation_checks
 from stylegan3d.scans.person import Person
@@ -46,7 +47,7 @@ class ScanData:
 
     data: np.ndarray
     affine: np.ndarray
-    geometry: dict[str, Any]
+    geometry: Json
     path: Path
     sha256: str
     notes: list[Note] = field(default_factory=list)
@@ -76,7 +77,7 @@ class ScanData:
 
 def affine_beside(
     affine: np.ndarray,
-    geometry: dict[str, Any],
+    geometry: Json,
     shape: tuple[int, ...],
     scan: ScanData,
 ) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.storage.bounded import read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, suffixes, without_suffix
 
@@ -124,7 +125,7 @@ def _count_dicom(folder: Path, limit: int = 1000) -> int:
     return sum(map(looks_like_dicom, islice(files, limit)))
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
+def rows_of(path: Path) -> list[Json]:
     """Rows of a tab-separated table; none if there is no such file.
 
     Raises
@@ -143,7 +144,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def read_participants(folder: Path) -> dict[str, dict[str, Any]]:
+def read_participants(folder: Path) -> dict[str, Json]:
     """participants.tsv by participant id; numbers as numbers, "n/a" and empty cells as None.
 
     The column "split", if any, may be "train", "validation", "test" or None; other values are
@@ -186,7 +187,7 @@ def _value(cell: str | None) -> Any:
         return text
 
 
-def split_of(person: str, known: dict[str, Any], validation: float) -> str:
+def split_of(person: str, known: Json, validation: float) -> str:
     """ "train", "validation" or "test": from the table, else by a hash of the subject.
 
     By subject, not by file, and independent of other subjects: adding subjects never changes the

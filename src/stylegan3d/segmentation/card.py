@@ -10,6 +10,7 @@ from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
 from stylegan3d.checkpoints.network_folder import NetworkFolder
 from stylegan3d.checkpoints.network_folder import page_of as page_with
 from stylegan3d.errors import ModelError
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, TITLES, Scheme
 from stylegan3d.segmentation.lesions import LESIONS
 from stylegan3d.segmentation.network import TissueNetwork
@@ -20,7 +21,7 @@ from stylegan3d.storage.jsontext import finite_number, is_int
 def write_model(
     folder: Path,
     network: TissueNetwork,
-    card: dict[str, Any],
+    card: Json,
     scheme: Scheme = TISSUES,
     *,
     overwrite: bool = False,
@@ -29,7 +30,7 @@ def write_model(
     FOLDERS[scheme.name].write(folder, network, card, page_of, overwrite=overwrite)
 
 
-def page_of(card: dict[str, Any]) -> str:
+def page_of(card: Json) -> str:
     """The card as a README in Markdown."""
     if card.get("format") == LESION_FOLDER.format:
         figures = _lesion_figures(card["validation"]) if "validation" in card else []
@@ -40,7 +41,7 @@ def page_of(card: dict[str, Any]) -> str:
     return page_with(card, [f"Labels the {what} of brains in T1-weighted MR."], figures)
 
 
-def _lesion_figures(validation: dict[str, Any]) -> list[str]:
+def _lesion_figures(validation: Json) -> list[str]:
     """How many lesions are found, as a table."""
     lines = [
         f"In {validation['people']} held-out subjects, healthy, with simulated lesions "
@@ -63,7 +64,7 @@ def _lesion_figures(validation: dict[str, Any]) -> list[str]:
     ]
 
 
-def _figures(validation: dict[str, Any]) -> list[str]:
+def _figures(validation: Json) -> list[str]:
     """Dice and volume errors as a table."""
     regions = REGIONS.name in validation
     lines = [
@@ -116,10 +117,10 @@ def read_network(path: Path) -> TissueNetwork:
     raise failed
 
 
-def _build(scheme: Scheme) -> Callable[[dict[str, Any], int], TissueNetwork]:
+def _build(scheme: Scheme) -> Callable[[Json, int], TissueNetwork]:
     """See `NetworkFolder.build`."""
 
-    def build(architecture: dict[str, Any], weights: int) -> TissueNetwork:
+    def build(architecture: Json, weights: int) -> TissueNetwork:
         widths = architecture["widths"]
         if not isinstance(widths, list) or not 1 <= len(widths) <= MOST_LEVELS:
             raise ValueError("no list of widths")
@@ -132,7 +133,7 @@ def _build(scheme: Scheme) -> Callable[[dict[str, Any], int], TissueNetwork]:
     return build
 
 
-def _check(card: dict[str, Any]) -> None:
+def _check(card: Json) -> None:
     """The part of a card that `inference.Segmenter` uses; the rest is documentation."""
     named = isinstance(card.get("name"), str)
     tables = all(isinstance(card.get(k), dict) for k in ("architecture", "files", "space"))
@@ -143,7 +144,7 @@ def _check(card: dict[str, Any]) -> None:
         raise ValueError("no voxel size")
 
 
-def _check_with_people(card: dict[str, Any]) -> None:
+def _check_with_people(card: Json) -> None:
     """The same, and the volumes of people."""
     _check(card)
     people = card.get("people")
@@ -155,7 +156,7 @@ def _check_with_people(card: dict[str, Any]) -> None:
         raise ValueError("no volumes of people")
 
 
-def _check_with_limit(card: dict[str, Any]) -> None:
+def _check_with_limit(card: Json) -> None:
     """The same, and from what size a cluster is a finding."""
     _check(card)
     validation = card.get("validation")
@@ -170,7 +171,7 @@ def _numbers(value: Any) -> list[float]:
     return [] if None in numbers else [number for number in numbers if number is not None]
 
 
-def _shape(network: TissueNetwork) -> dict[str, Any]:
+def _shape(network: TissueNetwork) -> Json:
     return {"widths": list(network.widths)}
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from stylegan3d.plain import Json
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.norms import AGES, Norms, bundled_norms
 from stylegan3d.segmentation.words import HEAD, title_of, unit_of, value_text
@@ -106,7 +106,7 @@ def cells_of(change: Change, years: float | None) -> tuple[str, ...]:
     )
 
 
-def row_of(change: Change, years: float | None) -> dict[str, Any]:
+def row_of(change: Change, years: float | None) -> Json:
     """What tables and JSON have of a change; None where unknown."""
     numbers = {
         "first": change.first,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from stylegan3d.devices import choose_device
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.card import FOLDERS
 from stylegan3d.segmentation.classes import TISSUES, Scheme, volumes_ml
 from stylegan3d.segmentation.lesions import LESIONS
@@ -74,7 +74,7 @@ class Segmenter:
     def __init__(
         self,
         network: TissueNetwork,
-        card: dict[str, Any],
+        card: Json,
         hash: str,
         device: torch.device,
         scheme: Scheme = TISSUES,

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.words import AGES, HEAD, score_text
 from stylegan3d.storage.jsontext import finite_number, read_json
@@ -195,7 +196,7 @@ class Norms:
         unsure = np.einsum("ij,jk,ik->i", x, curve.covariance, x)
         return x @ curve.mean, np.sqrt(own + unsure)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """For JSON; `norms_from` reads it."""
         return {
             "format": FORMAT,

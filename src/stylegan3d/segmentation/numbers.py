@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
+from stylegan3d.plain import Json
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation import norms as norms_of_people
@@ -77,7 +78,7 @@ class Numbers:
     norms: Norms | None = None
     reading: Reading | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """For JSON: measures, age, sex, and of each score its z, percentile and limits."""
         scores = {
             name: {
@@ -99,9 +100,9 @@ class Numbers:
             "reading": None if self.reading is None else self.reading.to_dict(),
         }
 
-    def cells(self) -> dict[str, Any]:
+    def cells(self) -> Json:
         """For a row of a table: age, sex, measures, z and percentile of each."""
-        row: dict[str, Any] = {"age": self.person.age, "sex": self.person.sex, **self.measures}
+        row: Json = {"age": self.person.age, "sex": self.person.sex, **self.measures}
         if self.reading is not None:
             record = self.reading.to_dict()
             row |= {name: record[name.removeprefix("apparent_")] for name in READ}

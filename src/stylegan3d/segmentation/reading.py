@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.words import ALL_MEASURES, HEAD
 from stylegan3d.storage.jsontext import read_json
@@ -57,7 +58,7 @@ class Reading:
     male: float
     site: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """For JSON."""
         ages = {"age": self.age, "low": self.low, "high": self.high}
         return {k: round(v, 1) for k, v in ages.items()} | {
@@ -135,7 +136,7 @@ class Reader:
         site = f"calibrated with {len(errors)} people of {name}"
         return replace(self, offset=offset, half_width=half, site=site)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """For JSON; `reader_from` reads it."""
         return {
             "format": FORMAT,

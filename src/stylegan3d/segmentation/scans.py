@@ -11,6 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from stylegan3d.plain import Json
 from stylegan3d.progress import ShareProgress
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.intensity import to_unit
@@ -156,7 +157,7 @@ def native_labels(labels: np.ndarray, aligned: AlignedScan) -> nib.Nifti1Image:
     return result
 
 
-def made_by(network: Segmenter) -> dict[str, Any]:
+def made_by(network: Segmenter) -> Json:
     """BIDS' GeneratedBy: this program and the network."""
     described = f"network {network.name}, sha256 {network.hash}"
     return {"GeneratedBy": [{"Name": PROGRAM, "Version": version(), "Description": described}]}
@@ -192,7 +193,7 @@ def label_files(path: Path, labelled: LabelledScan, scan: Scan, segmenter: Segme
     )
 
 
-def result_of(name: str, labelled: LabelledScan) -> dict[str, Any]:
+def result_of(name: str, labelled: LabelledScan) -> Json:
     """What is known of a labelled scan, for JSON."""
     return {
         "name": name,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import determinant, exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, register
+from stylegan3d.plain import Json
 from stylegan3d.progress import ShareProgress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan
 from stylegan3d.scans.halfway import Halfway, halfway
@@ -135,7 +135,7 @@ class Visits:
         found: np.ndarray = np.linalg.inv(mine.rigid) @ self.space.affine
         return found
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """For JSON."""
         return {
             "first": self.names[0],

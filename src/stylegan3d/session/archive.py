@@ -10,11 +10,12 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stylegan3d.errors import SessionError
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.recipe import Edit, Source
 from stylegan3d.scans.series import uid_digest
 from stylegan3d.session.file import FILE, SessionState, decode, encode, file_of, with_file
@@ -137,7 +138,7 @@ def _beside(state: SessionState, place: Path) -> SessionState:
     return dataclasses.replace(state, scan=scan, model_path=model)
 
 
-def _files(view: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _files(view: JsonView) -> Iterator[tuple[Json, Json]]:
     """Choice of a scan's file, and the case or second image that holds it.
 
     "scan" is of old sessions.

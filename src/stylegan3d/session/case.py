@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stylegan3d.plain import JsonView
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.storage.formats import is_dicom, scan_stem
 
@@ -115,7 +116,7 @@ class Case:
     similarity: Mapping[str, float] = field(default_factory=dict)
     mean_brain: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-    trust: Mapping[str, Any] = field(default_factory=dict)
+    trust: JsonView = field(default_factory=dict)
     filled: Any = None
     residual_z: Any = None
     stored_sha256: str = ""

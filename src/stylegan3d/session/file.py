@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan3d.errors import RecipeError, SessionError
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.plain import without_none
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
@@ -74,7 +75,7 @@ class SessionState:
     frame: str | None = None
     favourites: Mapping[str, tuple[Favourite, ...]] = field(default_factory=dict)
     scan: str | None = None
-    view: Mapping[str, Any] = field(default_factory=dict)
+    view: JsonView = field(default_factory=dict)
     saved: str = ""
     closed: bool = False
 
@@ -177,7 +178,7 @@ def decode(data: bytes, folder: Path, called: str) -> SessionState:
         raise SessionError(f"{called} lacks a part of a session: choose another one.") from None
 
 
-def _state(plain: dict[str, Any], folder: Path) -> SessionState:
+def _state(plain: Json, folder: Path) -> SessionState:
     def recipe(data: Any) -> Recipe:
         return Recipe.from_dict(data).with_paths(lambda part: part.within(folder))
 

@@ -9,10 +9,10 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 from stylegan3d.errors import OutputError
+from stylegan3d.plain import JsonView
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.storage.jsontext import read_json, to_json
@@ -64,7 +64,7 @@ def place_of(stem: str) -> str:
     return "" if found is None else "/".join([*filter(None, found.groups()), "anat"])
 
 
-def describe(root: str | Path, generated_by: Mapping[str, Any]) -> None:
+def describe(root: str | Path, generated_by: JsonView) -> None:
     """Describe an output folder as BIDS asks; a description that is there stays as it is.
 
     Raises
@@ -143,7 +143,7 @@ def _raw_above(root: Path) -> Path | None:
     return None
 
 
-def _described(folder: Path) -> Mapping[str, Any]:
+def _described(folder: Path) -> JsonView:
     """A folder's description; empty where it has none that can be read."""
     try:
         found = read_json(folder / DESCRIPTION)

@@ -12,9 +12,9 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 from stylegan3d.errors import ScanError
+from stylegan3d.plain import Json
 
 #: Of a larger file with a higher compression ratio, or of which fewer than one byte in so many was
 #: ever written, hardly anything is more than zeros.
@@ -81,7 +81,7 @@ def check_holes(path: Path) -> None:
         )
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[Json]:
     """The rows of a table with tabs between its columns, whose first row names them.
 
     Raises

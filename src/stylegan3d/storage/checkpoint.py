@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from stylegan3d.errors import ModelError
+from stylegan3d.plain import Json
 from stylegan3d.storage.files import atomic_file
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -48,7 +49,7 @@ def _is_finite(data: Any) -> bool:
 
 
 def load_checkpoint(
-    folder: Path, device: torch.device, build: Callable[[dict[str, Any]], T]
+    folder: Path, device: torch.device, build: Callable[[Json], T]
 ) -> tuple[T, str]:
     """The last checkpoint of a run, or the one before it if the last is damaged.
 
@@ -92,7 +93,7 @@ def load_checkpoint(
         raise ModelError(f"The checkpoint '{path}' is {reason}; start the run anew.") from cause
 
 
-def _read(path: Path, device: torch.device) -> dict[str, Any]:
+def _read(path: Path, device: torch.device) -> Json:
     """The content of a checkpoint. Verifies its checksums, which torch does not."""
     with zipfile.ZipFile(path) as archive:
         wrong = archive.testzip()

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.storage.bounded import read_file
 from stylegan3d.storage.jsontext import LARGEST, from_json
 
@@ -122,7 +122,7 @@ _BROKEN = (
 )
 
 
-def _header(data: bytes) -> dict[str, Any]:
+def _header(data: bytes) -> Json:
     """The JSON header of safetensors bytes; ValueError if there is none of a sensible length."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not length or length > min(LARGEST, len(data) - 8):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 
 from stylegan3d.errors import OutputError
+from stylegan3d.plain import JsonView
 from stylegan3d.storage.files import (
     atomic_write_bytes,
     atomic_write_text,
@@ -49,7 +48,7 @@ def write_volume(
     affine: np.ndarray,
     *,
     description: str,
-    sidecar: Mapping[str, Any],
+    sidecar: JsonView,
     overwrite: bool = False,
     synthetic: bool = True,
     xform_code: int = 2,
@@ -92,7 +91,7 @@ def volume_files(
     image: nib.Nifti1Image,
     *,
     description: str,
-    sidecar: Mapping[str, Any],
+    sidecar: JsonView,
     synthetic: bool = True,
 ) -> dict[Path, bytes]:
     """The two files `write_volume` writes, not yet written: name to content.

@@ -33,6 +33,7 @@ from stylegan3d.devices import one_thread
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensities, register
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text, output_errors
 
@@ -104,7 +105,7 @@ def find_anatomy(
     digest = hashlib.sha256()
     for row in rows:
         digest.update(pack.volumes[row].tobytes())
-    key: dict[str, Any] = {"volumes": digest.hexdigest(), "symmetric": symmetric}
+    key: Json = {"volumes": digest.hexdigest(), "symmetric": symmetric}
     key["rounds"] = [vars(r) for r in rounds]
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +121,7 @@ def find_anatomy(
     )
 
 
-def _check_key(folder: Path, key: dict[str, Any]) -> None:
+def _check_key(folder: Path, key: Json) -> None:
     path = folder / INFO
     if not path.exists():
         atomic_write_text(path, json.dumps(key))

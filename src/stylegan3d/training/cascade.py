@@ -13,6 +13,7 @@ from torch import Tensor
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.cascade import CascadeFlow
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.cascade_data import Examples, Finest, Layouts, People
@@ -114,7 +115,7 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
             velocity = network.velocity(between, seen, t, places)
         return (velocity - (end - start)).square().mean()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """For a checkpoint."""
         return super().to_dict() | {"model": self.model}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,6 +13,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
+from stylegan3d.plain import Json
 from stylegan3d.training.cascade import CascadeRun
 from stylegan3d.training.flow_export import CASCADE, details_spread, ending_anew
 
@@ -87,7 +87,7 @@ def export_with_cascade(
     }
     for scale, run in runs.items():
         state |= {f"{scale}.{k}": v.cpu() for k, v in run.average.state_dict().items()}
-    learned: dict[str, Any] = {
+    learned: Json = {
         scale: asdict(run.settings) | {"steps_done": run.steps, "errors": run.measured}
         for scale, run in runs.items()
     }

@@ -14,6 +14,7 @@ from stylegan3d.networks.config import (
     Grid,
     known_fields,
 )
+from stylegan3d.plain import Json
 from stylegan3d.settings.option import Option
 from stylegan3d.training.options import Seed
 
@@ -331,7 +332,7 @@ class TrainConfig:
         side = voxels // factor
         return self.with_(discriminator=replace(self.discriminator, base=(side, side, side)))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain data for JSON."""
         return asdict(self)
 

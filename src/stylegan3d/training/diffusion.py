@@ -24,6 +24,7 @@ from stylegan3d.model.families.autoencoder import VAE
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.training.diffusion_latents import (
     People,
@@ -144,7 +145,7 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
             found[f"at {strength:g}"] = float(loss.mean())
         return found
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """For a checkpoint."""
         return super().to_dict() | {"stage": self.stage}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.anatomy_layers import split_layers
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.leveled import LeveledSynthesis
+from stylegan3d.plain import Json
 from stylegan3d.projection.calibration import LEAST_PEOPLE
 from stylegan3d.projection.calibration import calibrate as calibrate_trust
 from stylegan3d.projection.residual import FILE as RESIDUAL
@@ -157,9 +158,7 @@ def calibrate_folder(
     )
 
 
-def _calibrate(
-    generator: Generator, pack: Pack, card: dict[str, Any], tensors: dict[str, Tensor]
-) -> None:
+def _calibrate(generator: Generator, pack: Pack, card: Json, tensors: dict[str, Tensor]) -> None:
     """Update `card` and `tensors` with a calibrated synthesis network; the rest is unchanged."""
     synthesis = calibrate(generator, pack)
     new = halves({f"synthesis.{k}": v for k, v in synthesis.state_dict().items()})
@@ -173,7 +172,7 @@ def _calibrate(
 
 def finish(
     out: Path,
-    card: dict[str, Any],
+    card: Json,
     tensors: dict[str, Tensor],
     encoder: dict[str, Tensor] | None,
     template: Path,
@@ -232,7 +231,7 @@ def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _card(
     state: TrainState, network: GeneratorConfig, pack: Pack, name: str, licence: str | None
-) -> dict[str, Any]:
+) -> Json:
     config = state.config
     architecture = {
         "family": ANATOMY if isinstance(network, AnatomyConfig) else STYLEGAN,
@@ -256,9 +255,9 @@ def card_of(
     pack: Pack,
     name: str,
     licence: str | None,
-    architecture: dict[str, Any],
-    training: dict[str, Any],
-) -> dict[str, Any]:
+    architecture: Json,
+    training: Json,
+) -> Json:
     """The card of a generator of any family.
 
     Parameters
@@ -269,9 +268,9 @@ def card_of(
         Licence of the weights; by default the licences of the data, joined.
     """
     rows = [pack.table[i] for i in pack.indices("train")]
-    sources: dict[str, dict[str, Any]] = {}
+    sources: dict[str, Json] = {}
     for row in rows:
-        about: dict[str, Any] = {"people": set(), "licence": row.get("licence") or NOT_STATED}
+        about: Json = {"people": set(), "licence": row.get("licence") or NOT_STATED}
         source = sources.setdefault(str(row.get("source") or "unnamed"), about)
         source["people"].add(row.get("person", row["name"]))
     licences = sorted({str(row.get("licence")) for row in rows if row.get("licence")})
@@ -302,7 +301,7 @@ def card_of(
 
 
 @torch.no_grad()
-def measure(generator: Generator, pack: Pack, samples: int = 32) -> dict[str, Any]:
+def measure(generator: Generator, pack: Pack, samples: int = 32) -> Json:
     """Figures for the card, with baselines.
 
     Reconstruction: validation subjects by the encoder alone, if there is one, medians inside the
@@ -313,7 +312,7 @@ def measure(generator: Generator, pack: Pack, samples: int = 32) -> dict[str, An
     if not len(volumes):
         return {}
     reals = [to_display(volume)[0] for volume in volumes.split(1)]
-    found: dict[str, Any] = {
+    found: Json = {
         "validation_people": len(reals),
         "mean_brain": _medians([similarity(generator.template, r, r > 0.05) for r in reals]),
     }

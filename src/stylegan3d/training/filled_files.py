@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from stylegan3d.errors import ModelError
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.storage.locks import only_run
 from stylegan3d.storage.volumes import atomic_write_text, output_errors
@@ -31,7 +31,7 @@ class FilledFile:
 def fill_files(
     folder: Path,
     info: str,
-    key: dict[str, Any],
+    key: Json,
     files: list[FilledFile],
     fill: Callable[[list[np.ndarray], int], None],
     report: Progress | None = None,
@@ -78,7 +78,7 @@ def fill_files(
 
 
 def _opened(
-    folder: Path, info: Path, key: dict[str, Any], files: list[FilledFile]
+    folder: Path, info: Path, key: Json, files: list[FilledFile]
 ) -> tuple[int, list[np.ndarray]]:
     """Number of items done, and the arrays."""
     paths = [folder / file.name for file in files]

@@ -21,6 +21,7 @@ from stylegan3d.model.loading import load
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
 from stylegan3d.networks.resampling import haar
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.flow_cubes import Cubes, Source, band_grid
@@ -58,7 +59,7 @@ class Start:
     channels: tuple[int, int, int]
     grid: Grid
     state: dict[str, Tensor]
-    learned: dict[str, Any]
+    learned: Json
 
 
 class FlowRecipe(Recipe[Flow, Cubes]):
@@ -85,7 +86,7 @@ class FlowRecipe(Recipe[Flow, Cubes]):
         self,
         settings: FlowSettings,
         grid: Grid,
-        begun_with: dict[str, Any] | None = None,
+        begun_with: Json | None = None,
         state: dict[str, Tensor] | None = None,
     ) -> None:
         self.settings, self.grid = settings, grid
@@ -176,7 +177,7 @@ class FlowRecipe(Recipe[Flow, Cubes]):
         missed = VELOCITY_GAIN * (velocity - haar(end - start))
         return ((missed.square() + HUBER**2).sqrt() - HUBER).mean()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """For a checkpoint."""
         return super().to_dict() | {"grid": self.grid, "begun_with": self.begun_with}
 
@@ -190,7 +191,7 @@ class FlowRecipe(Recipe[Flow, Cubes]):
 FlowRun = Run[FlowRecipe]
 
 
-def learned(run: FlowRun) -> dict[str, Any]:
+def learned(run: FlowRun) -> Json:
     """Entries of a model's card about a run and those it started from."""
     found = asdict(run.settings) | {"steps_done": run.steps, "errors": run.measured}
     begun_with = run.recipe.begun_with

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.plain import Json
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.export import finish, halves
@@ -81,7 +81,7 @@ def export_with_flow(
     flow = copy.deepcopy(run.average).cpu()
     flow.noise_strength.fill_(settings.noise)
     state = flow.state_dict()
-    plan: dict[str, Any]
+    plan: Json
     sizes: dict[str, Tensor] = {}
     if isinstance(generator.synthesis, LatentSynthesis):
         prefix = LATENT_FLOW
@@ -136,7 +136,7 @@ def export_calibrated(
     check_target(out, overwrite)
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
     sizes: dict[str, Tensor] = {}
-    plan: dict[str, Any]
+    plan: Json
     if isinstance(generator.synthesis, LatentSynthesis):
         if generator.synthesis.flow is None:
             raise ModelError(
@@ -212,7 +212,7 @@ def export_matched(
     assert before is not None
     flow = _between(before, found.flow, share)
     state = {k: v.cpu() for k, v in flow.state_dict().items()}
-    plan: dict[str, Any] = {}
+    plan: Json = {}
     sizes: dict[str, Tensor] = {}
     if isinstance(generator.synthesis, LatentSynthesis):
         prefix = LATENT_FLOW
@@ -291,8 +291,8 @@ def ending_anew(
     folder: str | Path,
     pack: Pack,
     out: Path,
-    plan: dict[str, Any],
-    training: dict[str, Any],
+    plan: Json,
+    training: Json,
     state: dict[str, Tensor],
     overwrite: bool,
 ) -> Generator:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.model.generator import Generator
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
@@ -95,7 +95,7 @@ def make_ways(
     if teacher.recipe.settings.straight:
         raise ModelError("The teacher is a straightened flow itself; take the run it learned from.")
     flow = teacher.average.to(generator.device)
-    key: dict[str, Any] = {"generator": generator.hash, "count": count, "steps": steps}
+    key: Json = {"generator": generator.hash, "count": count, "steps": steps}
     key["teacher"] = _digest(teacher)
     dtype = fast_dtype(generator.device)
     shape = (count, *pack.space.shape)

@@ -9,9 +9,9 @@ changes: without a label every seed gives the same brain, bit for bit, and the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes, read_tissues
 from stylegan3d.model.card import card_text
 from stylegan3d.model.random_latents import LONGEST, random_w
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_known, encode_labels, known_schema
@@ -201,7 +202,7 @@ def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
 
 def _rows(
     pack: Pack, people: np.ndarray, labels: Sequence[str], report: Progress | None
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Rows of the subjects, with volumes measured in their scans."""
     rows = [dict(pack.table[row]) for row in people]
     wanted = [name for name in labels if name in MEASURED]
@@ -281,9 +282,7 @@ def _log_volumes(volume: np.ndarray, generator: Generator) -> np.ndarray:
     return np.log(np.where(ml > 0, ml, np.nan))
 
 
-def _record(
-    schema: list[dict[str, Any]], known: LabelKnowledge, rows: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def _record(schema: list[Json], known: LabelKnowledge, rows: Sequence[JsonView]) -> list[Json]:
     """Add how well each label is predicted to the schema; ModelError if one is not."""
     vectors, start, told = encode_known(schema, rows), 1, []
     for entry in schema:
@@ -304,7 +303,7 @@ def _record(
 
 
 def write_labels(
-    generator: Generator, out: Path, schema: list[dict[str, Any]], tensors: dict[str, Tensor]
+    generator: Generator, out: Path, schema: list[Json], tensors: dict[str, Tensor]
 ) -> None:
     """Write a model folder with new labels and all other files unchanged.
 

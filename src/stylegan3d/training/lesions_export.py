@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from scipy import ndimage
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.clusters import TOUCHING, Cluster
 from stylegan3d.measures.lesions import fluid_of, lesion_clusters, lesion_probability
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.projection.simulated import simulate_scanner
 from stylegan3d.segmentation.card import write_model
@@ -43,7 +43,7 @@ def export_lesions(
     *,
     name: str | None = None,
     licence: str | None = None,
-    notes: dict[str, Any] | None = None,
+    notes: Json | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Segmenter:
@@ -60,7 +60,7 @@ def export_lesions(
 
 def measure_finding(
     segmenter: Segmenter, brains: SimulatedLesions, progress: Progress | None = None
-) -> dict[str, Any]:
+) -> Json:
     """How often healthy held-out subjects have findings, and how many simulated lesions are found.
 
     Returns
@@ -125,9 +125,7 @@ def _overlaps(
     return list(zip(sizes[1:].tolist(), met[1:].tolist(), strict=True))
 
 
-def _row(
-    size: tuple[float, float], found: Sequence[tuple[float, float]], limit: float
-) -> dict[str, Any]:
+def _row(size: tuple[float, float], found: Sequence[tuple[float, float]], limit: float) -> Json:
     low, high = size
     sizes = [cluster for ml, cluster in found if low <= ml < high]
     return {

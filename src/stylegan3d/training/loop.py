@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from stylegan3d.plain import Json
 from stylegan3d.storage.files import output_errors
 
 #: Log file in the run's folder.
@@ -93,7 +94,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def write_log(folder: Path, row: dict[str, Any]) -> None:
+def write_log(folder: Path, row: Json) -> None:
     """Append a line to the log of a run."""
     with output_errors(folder / LOG), (folder / LOG).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")

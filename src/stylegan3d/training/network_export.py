@@ -10,6 +10,7 @@ import numpy as np
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.training.export import NOT_STATED
 from stylegan3d.training.run import Run
 
@@ -28,8 +29,8 @@ def about(
     *,
     licence: str | None,
     intended_use: str,
-    training: dict[str, Any],
-) -> dict[str, Any]:
+    training: Json,
+) -> Json:
     """Entries of the card on the data and the training.
 
     Parameters
@@ -67,7 +68,7 @@ def about(
     }
 
 
-def noted(card: dict[str, Any], notes: dict[str, Any] | None) -> dict[str, Any]:
+def noted(card: Json, notes: Json | None) -> Json:
     """A card with further entries.
 
     Raises

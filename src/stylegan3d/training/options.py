@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import FLOW_UNIT, LATENT_FACTOR
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import TISSUES
 from stylegan3d.segmentation.lesions import LESIONS
 from stylegan3d.segmentation.regions import REGIONS
@@ -86,7 +87,7 @@ class RunSettings:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of `asdict`; unknown entries are ignored."""
         known = {entry.name for entry in fields(cls)}
-        kept: dict[str, Any] = {
+        kept: Json = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known
         }
         return cls(**kept)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stylegan3d.errors import ModelError
+from stylegan3d.plain import Json
 from stylegan3d.progress import FiguresProgress, Progress
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
@@ -79,7 +80,7 @@ class Recipe(ABC, Generic[N, D]):
     def measure(self, average: N, data: D, *, last: bool) -> dict[str, float]:
         """Figures of the averaged network on held-out subjects, all of these at the `last` step."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Entries for a checkpoint: the settings and, of networks that have one, the shape."""
         shape = {} if self.shapes is None else {"shape": vars(self)["shape"].to_dict()}
         return shape | {"config": asdict(self.settings)}

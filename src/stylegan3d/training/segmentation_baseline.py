@@ -9,11 +9,11 @@ without their deformation and bias field).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES, dice_scores, mean_scores
 from stylegan3d.training.segmentation_data import LabelledBrains
 
@@ -73,7 +73,7 @@ def by_mixture(volume: np.ndarray, prior: np.ndarray) -> np.ndarray:
     return labels
 
 
-def measure_baselines(brains: LabelledBrains) -> dict[str, Any]:
+def measure_baselines(brains: LabelledBrains) -> Json:
     """Mean Dice of each tissue on the held-out subjects: {"by_place": ..., "by_mixture": ...}."""
     prior = shares(brains)
     ways: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

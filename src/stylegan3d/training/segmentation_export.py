@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import MEASURES, TISSUES, dice_scores, volumes_ml
@@ -35,7 +35,7 @@ def begin_export(
 ) -> tuple[TissueNetwork, Segmenter]:
     """The averaged network as it is stored, and a segmenter of it with the start of its card."""
     network, pack = rounded(run), brains.pack
-    card: dict[str, Any] = {"name": name, "version": "0.1"}
+    card: Json = {"name": name, "version": "0.1"}
     card["space"] = {"voxel_mm": list(pack.space.voxel_size), "axes": "RAS"}
     rows = brains.rows[: brains.training]
     card |= about(run, pack, rows, licence=licence, intended_use=intended_use, training={})
@@ -49,7 +49,7 @@ def export_segmentation(
     *,
     name: str | None = None,
     licence: str | None = None,
-    notes: dict[str, Any] | None = None,
+    notes: Json | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Segmenter:
@@ -83,7 +83,7 @@ def export_segmentation(
     return segmenter
 
 
-def _validation(segmenter: Segmenter, brains: LabelledBrains) -> dict[str, Any]:
+def _validation(segmenter: Segmenter, brains: LabelledBrains) -> Json:
     """Dice and volume errors on the held-out subjects."""
     space, scheme = brains.pack.space, brains.scheme
     scores, found, truth = [], [], []
@@ -92,7 +92,7 @@ def _validation(segmenter: Segmenter, brains: LabelledBrains) -> dict[str, Any]:
         scores.append(dice_scores(labels, brains.labels[index], scheme.classes))
         found.append(volumes_ml(labels, space, scheme))
         truth.append(volumes_ml(brains.labels[index], space, scheme))
-    figures: dict[str, Any] = {}
+    figures: Json = {}
     for name in scheme.classes[1:]:
         dice = np.array([row[name] for row in scores])
         a, b = (np.array([row[name] for row in rows]) for rows in (found, truth))
@@ -115,9 +115,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     return round(float(np.corrcoef(a, b)[0, 1]), 3)
 
 
-def _people(
-    segmenter: Segmenter, brains: LabelledBrains, progress: Progress | None
-) -> dict[str, Any]:
+def _people(segmenter: Segmenter, brains: LabelledBrains, progress: Progress | None) -> Json:
     """Quantiles of what the network finds in all training subjects, labelled or not."""
     pack = brains.pack
     rows = pack.indices("train")

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy_config import kind_of
 from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.plain import Json
 from stylegan3d.storage.jsontext import read_json
 from stylegan3d.training.config import TrainConfig
 
@@ -68,7 +69,7 @@ def change_settings(
     return typed(TrainConfig, data | dict(flags or {}), "")
 
 
-def changed_settings(words: Sequence[str]) -> dict[str, Any]:
+def changed_settings(words: Sequence[str]) -> Json:
     """Changes to a resumed run from such words, as arguments for `TrainConfig.with_`.
 
     Raises

@@ -28,6 +28,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.flow import Flow
+from stylegan3d.plain import Json
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
@@ -279,7 +280,7 @@ class _State:
     rounds: int = 0
     steps: int = 0
 
-    def to_dict(self, key: str) -> dict[str, Any]:
+    def to_dict(self, key: str) -> Json:
         return {
             "key": key,
             "flow": self.flow.state_dict(),

@@ -15,6 +15,7 @@ from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.fitting import FittingEncoder, build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import StyleLayers
+from stylegan3d.plain import Json
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.judge_augment import JudgeAugment
@@ -53,7 +54,7 @@ class TrainState:
         self.judge_augment = JudgeAugment(0.0 if config.d_augment == "none" else config.d_augment_p)
         # Labels [n, label_dim] of the training subjects; None for an unconditional generator.
         self.people: torch.Tensor | None = None
-        self.label_schema: list[dict[str, Any]] = []  # see `stylegan3d.recipe.label_schema`
+        self.label_schema: list[Json] = []  # see `stylegan3d.recipe.label_schema`
         # Whether the reconstruction phase is over and the mapping network fitted.
         self.warm_started = False
         self.images = 0
@@ -74,7 +75,7 @@ class TrainState:
         assert isinstance(self.synthesis, LayeredAnatomy)
         return self.synthesis
 
-    def _maker_groups(self) -> list[dict[str, Any]]:
+    def _maker_groups(self) -> list[Json]:
         """Parameters with their learning rates.
 
         What adds to the image directly (the constant image, the basis, ToRGB's biases) is not

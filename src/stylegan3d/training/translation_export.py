@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from stylegan3d.geometry.montage import draw_montage
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.training.network_export import about, noted, rounded
@@ -36,7 +36,7 @@ def export_translation(
     *,
     name: str | None = None,
     licence: str | None = None,
-    notes: dict[str, Any] | None = None,
+    notes: Json | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Painter:
@@ -63,7 +63,7 @@ def export_translation(
         If the folder holds such files and `overwrite` is false, or cannot be written.
     """
     network = rounded(run)
-    card: dict[str, Any] = {"name": name or folder.name, "version": "0.1"}
+    card: Json = {"name": name or folder.name, "version": "0.1"}
     card |= _grid_and_contrast(people) | _about(run, people, licence)
     painter = Painter(network, card, "", run.device)
     card["validation"] = evaluate(painter, people, segmenter, progress)
@@ -92,7 +92,7 @@ def montage(painter: Painter, people: PaintedPeople) -> bytes:
     return draw_montage(columns, people.pack.space)
 
 
-def _grid_and_contrast(people: PaintedPeople) -> dict[str, Any]:
+def _grid_and_contrast(people: PaintedPeople) -> Json:
     space = people.pack.space
     rows = people.contrasts[people.pack.indices("train")].astype(np.float64)
     covariance = np.cov(rows, rowvar=False)
@@ -112,7 +112,7 @@ def _grid_and_contrast(people: PaintedPeople) -> dict[str, Any]:
     }
 
 
-def _about(run: TranslationRun, people: PaintedPeople, licence: str | None) -> dict[str, Any]:
+def _about(run: TranslationRun, people: PaintedPeople, licence: str | None) -> Json:
     training = {
         "with_label_maps": len(people.labelled("train")),
         "seconds": round(run.seconds),

@@ -6,12 +6,11 @@ the tissue network's labels of the scan itself, an upper bound set by its own er
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 
 from stylegan3d.measures.similarity import similarity
+from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import Segmenter
@@ -29,7 +28,7 @@ def evaluate(
     people: PaintedPeople,
     segmenter: Segmenter,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Measure a painter on the held-out subjects who have a label map.
 
     Parameters
@@ -88,10 +87,10 @@ def _person(
     return found
 
 
-def _together(rows: list[tuple[dict[str, float], dict[str, float]]]) -> dict[str, Any]:
+def _together(rows: list[tuple[dict[str, float], dict[str, float]]]) -> Json:
     """Over subjects."""
     dice = np.array([[kept[name] for name in CLASSES[1:]] for _, kept in rows])
-    figures: dict[str, Any] = {
+    figures: Json = {
         "dice": {n: round(float(dice[:, i].mean()), 4) for i, n in enumerate(CLASSES[1:])},
         "dice_mean": round(float(dice.mean()), 4),
         "dice_least": round(float(dice.mean(axis=1).min()), 4),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
 from stylegan3d.checkpoints.network_folder import NetworkFolder
 from stylegan3d.checkpoints.network_folder import page_of as page_with
 from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.storage.jsontext import finite_number
 from stylegan3d.storage.places import MONTAGE
@@ -34,7 +34,7 @@ WAYS = {
 def write_model(
     folder: Path,
     network: TranslationNetwork,
-    card: dict[str, Any],
+    card: Json,
     montage: bytes,
     *,
     overwrite: bool = False,
@@ -43,14 +43,14 @@ def write_model(
     FOLDER.write(folder, network, card, page_of, others={MONTAGE: montage}, overwrite=overwrite)
 
 
-def page_of(card: dict[str, Any]) -> str:
+def page_of(card: Json) -> str:
     """The card as a README in Markdown."""
     about = ["Generates a T1-weighted brain that matches a label map.", ""]
     about += [f"![Labels, the brain generated from them, the scan]({MONTAGE})"]
     return page_with(card, about, figures(card["validation"]) if "validation" in card else [])
 
 
-def figures(validation: dict[str, Any]) -> list[str]:
+def figures(validation: Json) -> list[str]:
     """Image similarity and label agreement, as two tables."""
     ways = {key: row for key, row in validation["ways"].items() if key in WAYS}
     lines = [
@@ -82,7 +82,7 @@ def figures(validation: dict[str, Any]) -> list[str]:
     return lines
 
 
-def space_of(card: dict[str, Any]) -> Space:
+def space_of(card: Json) -> Space:
     """The grid that a card's network paints on.
 
     Raises
@@ -93,7 +93,7 @@ def space_of(card: dict[str, Any]) -> Space:
     return checked_space(card["space"].get("shape"), card["space"].get("affine"))
 
 
-def contrasts_of(card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def contrasts_of(card: Json) -> tuple[np.ndarray, np.ndarray]:
     """Mean [14] and covariance [14, 14] of subjects' contrasts.
 
     Raises
@@ -113,7 +113,7 @@ def contrasts_of(card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return found[0], found[1:]
 
 
-def _build(architecture: dict[str, Any], weights: int) -> TranslationNetwork:
+def _build(architecture: Json, weights: int) -> TranslationNetwork:
     """ValueError if the card asks for a network far larger than its weights."""
     config = TranslationConfig.from_dict(architecture)
     if len(config.channels) > MOST_LEVELS or max(config.channels) > LARGEST_NUMBER:
@@ -125,7 +125,7 @@ def _build(architecture: dict[str, Any], weights: int) -> TranslationNetwork:
     return TranslationNetwork(config)
 
 
-def _check(card: dict[str, Any]) -> None:
+def _check(card: Json) -> None:
     """The part of a card that `painter.Painter` uses; the rest is documentation."""
     tables = ("architecture", "files", "space", "contrast")
     if not isinstance(card.get("name"), str):

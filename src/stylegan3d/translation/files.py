@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from stylegan3d.errors import OutputError, ScanError, StyleGAN3DError
+from stylegan3d.plain import Json
 from stylegan3d.render.edit_files import edited_scan_files
 from stylegan3d.render.editable import EditableScan, Original
 from stylegan3d.render.movement import Movement
@@ -135,7 +135,7 @@ def painted_files(
     path: Path,
     volume: np.ndarray,
     affine: np.ndarray,
-    about: dict[str, Any],
+    about: Json,
     painter: Painter,
     sources: Sequence[ScanData],
 ) -> dict[Path, bytes]:
@@ -145,9 +145,7 @@ def painted_files(
     return volume_files(path, make_image(volume, affine), description=description, sidecar=sidecar)
 
 
-def _sidecar(
-    folder: Path, about: dict[str, Any], painter: Painter, sources: Sequence[ScanData]
-) -> dict[str, Any]:
+def _sidecar(folder: Path, about: Json, painter: Painter, sources: Sequence[ScanData]) -> Json:
     described = f"translation network {painter.name}, sha256 {painter.hash}"
     return {
         "Description": f"Synthetic T1-weighted brain painted by {painter.name} to fit labels. "
@@ -198,7 +196,7 @@ def relabelled_files(path: Path, painter: Painter, edit: Relabelled) -> dict[Pat
     moved. `path` is that of the brain; the others are those of `names_beside`.
     """
     made = painter.repaint(edit.brain, edit.before, edit.after)
-    about: dict[str, Any] = {
+    about: Json = {
         "EditedLabelsOf": edit.title,
         "VoxelsRelabelled": int((edit.after != edit.before).sum()),
         "Contrast": contrast_entry(painter.contrast_of(edit.brain, edit.before)),
@@ -227,7 +225,7 @@ def _edited_scan(
     edit: Relabelled,
     aligned: AlignedScan,
     made: Repainted,
-    about: dict[str, Any],
+    about: Json,
 ) -> dict[Path, bytes]:
     """The scan on its own grid, moved and painted on like the brain."""
     scan = EditableScan(Original.of(aligned), painter.space)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +21,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.networks.autoencoder import Convolution
 from stylegan3d.networks.config import Grid, known_fields
 from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.translation.contrast import CONTRAST
 
@@ -70,12 +70,12 @@ class TranslationConfig:
         """Every axis of a volume or a crop is a multiple of it."""
         return int(2 ** len(self.channels))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """As a card holds it."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> TranslationConfig:
+    def from_dict(cls, data: Json) -> TranslationConfig:
         """Inverse of `to_dict`.
 
         Raises

@@ -6,7 +6,6 @@ import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import resize
 from stylegan3d.networks.resampling import inverse_haar
+from stylegan3d.plain import Json
 from stylegan3d.render.movement import (
     Fading,
     Movement,
@@ -96,7 +96,7 @@ class Painter:
     """
 
     def __init__(
-        self, network: TranslationNetwork, card: dict[str, Any], hash: str, device: torch.device
+        self, network: TranslationNetwork, card: Json, hash: str, device: torch.device
     ) -> None:
         self.card, self.hash, self.device = card, hash, device
         self.name: str = card["name"]

@@ -8,7 +8,7 @@ by their settings. StyleGAN layers without effect are left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from stylegan3d.model.registry import ANATOMY
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.anatomy_layers import build_synthesis, split_layers
+from stylegan3d.plain import JsonView
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -33,7 +34,7 @@ class AnatomyModel:
 
     def check(
         self,
-        card: Mapping[str, Any],
+        card: JsonView,
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
@@ -42,7 +43,7 @@ class AnatomyModel:
 
     def build(
         self,
-        card: Mapping[str, Any],
+        card: JsonView,
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:

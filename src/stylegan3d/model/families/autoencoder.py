@@ -7,7 +7,6 @@ of the subjects' latents (`networks.linear_prior`), conditional on labels if tra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -27,6 +26,7 @@ from stylegan3d.networks.autoencoder import (
 )
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.linear_prior import LinearPrior
+from stylegan3d.plain import JsonView
 
 VAE = "vae"
 MOST_BLOCKS, MOST_FLOW_STEPS = 64, 64
@@ -41,7 +41,7 @@ class VariationalAutoencoder:
 
     def check(
         self,
-        card: Mapping[str, Any],
+        card: JsonView,
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
@@ -50,7 +50,7 @@ class VariationalAutoencoder:
 
     def build(
         self,
-        card: Mapping[str, Any],
+        card: JsonView,
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:
@@ -82,7 +82,7 @@ class VariationalAutoencoder:
 
 
 def synthesis_of(
-    card: Mapping[str, Any], network: Autoencoder, weights: Mapping[str, Tensor]
+    card: JsonView, network: Autoencoder, weights: Mapping[str, Tensor]
 ) -> LatentSynthesis:
     """The decoder with its toe and its flow, if any."""
     plan, flow, steps = card["architecture"].get("flow"), None, 1
@@ -98,12 +98,12 @@ def synthesis_of(
     return synthesis
 
 
-def no_noise(card: Mapping[str, Any], why: str) -> dict[str, str]:
+def no_noise(card: JsonView, why: str) -> dict[str, str]:
     """Entries of `cannot` for noise with the reason `why`, for a model without a flow."""
     return {} if card["architecture"].get("flow") else {"noise": why}
 
 
-def check_autoencoder(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def check_autoencoder(card: JsonView, tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError or ModelError if a card's autoencoder does not fit the weights."""
     plan = card["architecture"]["autoencoder"]
     if not isinstance(plan, Mapping):

@@ -8,7 +8,6 @@ autoencoder alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +27,7 @@ from stylegan3d.networks.autoencoder import (
 )
 from stylegan3d.networks.diffusion_mapping import DiffusionMapping
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
+from stylegan3d.plain import JsonView
 
 DIFFUSION = "diffusion"
 MOST_BLOCKS, MOST_STEPS = 64, 1000
@@ -40,7 +40,7 @@ class LatentDiffusionFamily:
 
     def check(
         self,
-        card: Mapping[str, Any],
+        card: JsonView,
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
@@ -69,7 +69,7 @@ class LatentDiffusionFamily:
 
     def build(
         self,
-        card: Mapping[str, Any],
+        card: JsonView,
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +25,7 @@ from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.fitting import build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.plain import JsonView
 from stylegan3d.storage.jsontext import is_int
 
 MOST_LAYERS = 64
@@ -42,7 +42,7 @@ class StyleGAN:
 
     def check(
         self,
-        card: Mapping[str, Any],
+        card: JsonView,
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
@@ -51,7 +51,7 @@ class StyleGAN:
 
     def build(
         self,
-        card: Mapping[str, Any],
+        card: JsonView,
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:
@@ -66,7 +66,7 @@ FAMILY: Family = StyleGAN()
 
 
 def check_networks(
-    card: Mapping[str, Any], tensors: Mapping[str, Tensor], encoder: Mapping[str, Tensor] | None
+    card: JsonView, tensors: Mapping[str, Tensor], encoder: Mapping[str, Tensor] | None
 ) -> None:
     """Raise ValueError or ModelError if a card's networks do not fit the weights."""
     sizes = {"generator": tensors, "discriminator": tensors, "encoder": encoder or {}}
@@ -85,7 +85,7 @@ def check_networks(
 def build_parts(
     config: GeneratorConfig,
     synthesis: SynthesisNetwork | AnatomyNetwork,
-    card: Mapping[str, Any],
+    card: JsonView,
     tensors: Mapping[str, Tensor],
     encoder: Mapping[str, Tensor] | None,
 ) -> Parts:
@@ -108,7 +108,7 @@ def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], prefix: str) ->
     module.load_state_dict(state, strict=True)
 
 
-def _check_filters(plan: Mapping[str, Any]) -> None:
+def _check_filters(plan: JsonView) -> None:
     """Check that no divisor is zero."""
     for name in KERNELS:
         taps = plan.get(name)
@@ -121,7 +121,7 @@ def _check_filters(plan: Mapping[str, Any]) -> None:
             raise ValueError(f"the architecture's {name} is not positive")
 
 
-def _check_size(part: str, plan: Mapping[str, Any], weights: int) -> None:
+def _check_size(part: str, plan: JsonView, weights: int) -> None:
     """Refuse networks that are far larger than the weights."""
     channels, base = whole_numbers(plan, "channels", (1,)), whole_numbers(plan, "base", (1, 1, 1))
     if part == "generator" and not plan.get("channels", channels):
