@@ -22,7 +22,7 @@ CORES    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 WORKERS  ?= -n $(shell expr $(CORES) + 1) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench soak lint format docs site notebooks lock licences audit sbom release text clean
+.PHONY: help setup run test bench soak lint format docs site notebooks lock licences audit sbom release clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -66,9 +66,6 @@ lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-text: $(READY)  ## Collect the text of the window, to be translated
-	$(BIN)/python scripts/catalogue.py
 
 format: $(READY)  ## Bring the code into the project's style
 	$(BIN)/ruff check --fix .

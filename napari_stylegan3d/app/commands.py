@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QAbstractButton, QWidget
 
 from napari_stylegan3d.project.looks import SEGMENTS
 from napari_stylegan3d.views.second import WAYS
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.tabs import Tabs
@@ -161,7 +160,7 @@ def show_case(viewer: napari.viewer.Viewer) -> None:
 def _run(viewer: Any, name: str) -> None:
     named = _OPEN.get(id(getattr(viewer, "__wrapped__", viewer)))
     if named is None:
-        show_info(_("Open the explorer first: Plugins > StyleGAN 3D > Explorer."))
+        show_info("Open the explorer first: Plugins > StyleGAN 3D > Explorer.")
         return
     named[name]()
 

@@ -54,7 +54,6 @@ from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import WrappedLabel
 from napari_stylegan3d.widgets.fold import take_turns
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.session.case import Choice
 
 if TYPE_CHECKING:
@@ -241,8 +240,8 @@ class Explorer(Docked):
         self.header.redo.clicked.connect(session.redo)
         self.rendering.busyChanged.connect(self.header.set_busy)
         self.rendering.shown.connect(self._on_picture)
-        self.rendering.failed.connect(lambda error: self._fail(error, _("rendering")))
-        self.sharpening.failed.connect(lambda error: self._fail(error, _("rendering")))
+        self.rendering.failed.connect(lambda error: self._fail(error, "rendering"))
+        self.sharpening.failed.connect(lambda error: self._fail(error, "rendering"))
         self.rendering.cramped.connect(self.say)
         self.messages.failed.connect(self._fail)
         self.messages.cleared.connect(lambda: self.say(""))
@@ -270,7 +269,7 @@ class Explorer(Docked):
         self.viewing = Viewing(window, self.comparison, self)
         self.viewing.pace(self.rendering)
         self.views = self.viewing.views
-        self.views.set_message(_("Loading the model…"))
+        self.views.set_message("Loading the model…")
         self.views.layout().insertWidget(0, self.projecting.looks)
         self.views.layout().insertWidget(1, self.projecting.second.bar)
         self.projecting.second.drawn.connect(self.views.refresh)
@@ -318,7 +317,7 @@ class Explorer(Docked):
             self.views.refresh()
             ours = self.comparison.is_picture
             preview = ours and self.comparison.is_preview
-            self.views.readout.quality.setText(_("preview") if preview else "")
+            self.views.readout.quality.setText("preview" if preview else "")
             from stylegan3d.geometry.intensity import BRIGHTEST
 
             clipped = self.comparison.share_above(BRIGHTEST) if ours else 0.0
@@ -346,7 +345,7 @@ class Explorer(Docked):
         self.say("")
         self.header.set_loading(name)
         if self.views is not None and self.comparison.picture is None:
-            self.views.set_message(_("Loading the model…"))
+            self.views.set_message("Loading the model…")
 
     def _on_imported(self) -> None:
         if self.views is not None:
@@ -358,7 +357,7 @@ class Explorer(Docked):
         self.header.set_busy(self.rendering.busy)
         if self.views is not None and self.comparison.picture is None:
             self.views.release()
-            self.views.set_message(_("No model"))
+            self.views.set_message("No model")
 
     def say(self, text: str) -> None:
         """Show an error below the tabs until the next action."""

@@ -28,7 +28,6 @@ from napari_stylegan3d.views.levels import PRESETS
 from napari_stylegan3d.views.marks import NAMES
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.settings import settings
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.header import Header
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.widgets.fold import Fold
 
 SEEN = "welcome_seen"
-HELP_TITLE = _("Keys and mouse")
+HELP_TITLE = "Keys and mouse"
 #: Headings of the left column; the others are on the right.
 LEFT = (keys.EDITING, keys.BRAINS, keys.SCAN, keys.WINDOW)
 
@@ -108,10 +107,10 @@ class Guidance(QObject):
         self._menu = _help_menu(window)
         if self._menu is not None:
             for text, command in (
-                (_("Explorer: keys and mouse"), self.show_help),
-                (_("Explorer: first steps"), self.show_welcome),
-                (_("Explorer: worked case, 3 minutes"), self.show_case),
-                (_("Explorer: user guide"), self.show_guide),
+                ("Explorer: keys and mouse", self.show_help),
+                ("Explorer: first steps", self.show_welcome),
+                ("Explorer: worked case, 3 minutes", self.show_case),
+                ("Explorer: user guide", self.show_guide),
             ):
                 action = QAction(text, self)
                 action.triggered.connect(command)
@@ -240,7 +239,7 @@ def help_dialog(parent: QWidget) -> QDialog:
     for column in columns:
         column.addStretch(1)
         beside.addLayout(column)
-    close = controls.push_button(_("Close"), "explorer.keys.close", _("Close this list (Esc)."))
+    close = controls.push_button("Close", "explorer.keys.close", "Close this list (Esc).")
     close.clicked.connect(dialog.close)
     whole = QVBoxLayout(dialog)
     whole.setContentsMargins(20, 18, 20, 14)

@@ -19,7 +19,6 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
 
 #: An installed program has the guide in a folder of its own, without pictures; a checkout in docs.
@@ -126,11 +125,11 @@ class GuideWindow(QDialog):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("explorer.guide_window")
-        self.setWindowTitle(_("User guide"))
+        self.setWindowTitle("User guide")
         self.pages = Pages()
         self.pages.setObjectName("explorer.guide_pages")
-        self.pages.setToolTip(_("The user guide; links lead to its other pages."))
-        close = controls.push_button(_("Close"), "explorer.guide_close", _("Close (Esc)."))
+        self.pages.setToolTip("The user guide; links lead to its other pages.")
+        close = controls.push_button("Close", "explorer.guide_close", "Close (Esc).")
         close.clicked.connect(self.close)
         column = QVBoxLayout(self)
         column.addWidget(self.pages)

@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QMenu, QProgressBar, QToolButton, QVBoxLayout, QWidge
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import NameLabel
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -74,27 +73,25 @@ class Header(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = NameLabel(_("Loading the model…"))
+        self.model = NameLabel("Loading the model…")
         self.model.setObjectName("explorer.model")
         self.model.setProperty("role", "model")
         self.open = controls.tool_button(
-            _("Open ▾"),
+            "Open ▾",
             "explorer.open_model",
-            _("Open another model: a model folder or an official 3D-StyleGAN checkpoint (.pkl)."),
+            "Open another model: a model folder or an official 3D-StyleGAN checkpoint (.pkl).",
         )
         self.open.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.open.setProperty("role", "menu")
-        self.undo = controls.tool_button("↶", "explorer.undo", _("Undo the last change (Ctrl+Z)."))
-        self.redo = controls.tool_button("↷", "explorer.redo", _("Redo (Ctrl+Shift+Z)."))
+        self.undo = controls.tool_button("↶", "explorer.undo", "Undo the last change (Ctrl+Z).")
+        self.redo = controls.tool_button("↷", "explorer.redo", "Redo (Ctrl+Shift+Z).")
         for button in (self.undo, self.redo):
             button.setEnabled(False)
             button.setProperty("role", "step")
-        self.help = controls.tool_button(
-            _("Keys"), "explorer.help", _("Keys and mouse gestures (F1).")
-        )
+        self.help = controls.tool_button("Keys", "explorer.help", "Keys and mouse gestures (F1).")
         self.busy = BusyLine()
         self.busy.setObjectName("explorer.busy")
-        self.busy.setToolTip(_("Active while a brain is being rendered."))
+        self.busy.setToolTip("Active while a brain is being rendered.")
         top = controls.row(self.model, self.open, self.undo, self.redo, self.help, stretch=0)
         top.setContentsMargins(14, 8, 10, 6)
         column = QVBoxLayout(self)
@@ -116,7 +113,7 @@ class Header(QWidget):
 
     def set_loading(self, name: str) -> None:
         """Another model is being loaded."""
-        self.model.setText(_("Loading…"))
+        self.model.setText("Loading…")
         self.model.setToolTip(name)
         self.open.setEnabled(False)
         self.set_busy(True)
@@ -124,12 +121,10 @@ class Header(QWidget):
     def set_model(self, generator: Generator | None) -> None:
         """Show the model's name."""
         self.open.setEnabled(True)
-        self.model.setText(generator.name if generator is not None else _("No model"))
+        self.model.setText(generator.name if generator is not None else "No model")
         if generator is not None:
             size = " × ".join(str(n) for n in generator.shape)
-            self.model.setToolTip(
-                _("{size} voxels, on {device}").format(size=size, device=generator.device)
-            )
+            self.model.setToolTip(f"{size} voxels, on {generator.device}")
 
     def set_busy(self, busy: bool) -> None:
         """Set whether something is running."""

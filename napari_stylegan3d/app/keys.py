@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QWidget
 from napari_stylegan3d.compare.hold_key import HELD, HELD_IN_VIEWS
 from napari_stylegan3d.project.looks import SEGMENTS
 from napari_stylegan3d.views.second import KEYS
-from napari_stylegan3d.widgets.text import _
 
 
 @dataclass(frozen=True)
@@ -45,56 +44,52 @@ class Row:
     everywhere: bool = False
 
 
-EDITING, BRAINS, SCAN, WINDOW = _("Changes"), _("Brains"), _("Scan"), _("Window")
-FLAT, SOLID = _("In a 2D view"), _("In the 3D view")
+EDITING, BRAINS, SCAN, WINDOW = "Changes", "Brains", "Scan", "Window"
+FLAT, SOLID = "In a 2D view", "In the 3D view"
 TABLE = (
-    Row(EDITING, "Ctrl+Z", _("undo the last change; while painting, the last stroke"), "undo"),
-    Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", _("redo"), "redo"),
-    Row(EDITING, "Ctrl+V", _("paste a recipe: a link, JSON or a command"), "paste"),
+    Row(EDITING, "Ctrl+Z", "undo the last change; while painting, the last stroke", "undo"),
+    Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", "redo", "redo"),
+    Row(EDITING, "Ctrl+V", "paste a recipe: a link, JSON or a command", "paste"),
     Row(
         EDITING,
-        _("{key}, held ({other} in a view)").format(key=HELD, other=HELD_IN_VIEWS),
-        _("show the brain pinned as A"),
+        f"{HELD}, held ({HELD_IN_VIEWS} in a view)",
+        "show the brain pinned as A",
     ),
-    Row(BRAINS, "Alt+Right", _("next number"), "next"),
-    Row(BRAINS, "Alt+Left", _("previous number"), "previous"),
-    Row(BRAINS, "Alt+R", _("random brain"), "dice"),
-    Row(BRAINS, "Ctrl+D", _("add to favourites"), "favourite"),
-    Row(BRAINS, "Ctrl+E", _("save the volume"), "save"),
-    *(
-        Row(SCAN, keys, _("show {picture}").format(picture=text), f"show_{key}")
-        for key, text, _tip, keys in SEGMENTS
-        if keys
-    ),
-    Row(SCAN, KEYS, _("patient, overlay, second image in turn"), "turn_second"),
-    Row(WINDOW, "Alt+1 … Alt+6", _("Browse, Project, Mix, Directions, Compare, Export")),
-    Row(WINDOW, "Alt+7", _("open or close Measure"), "measure"),
-    Row(WINDOW, "Alt+8", _("open or close Labels"), "labels"),
-    Row(WINDOW, _("Tab"), _("next control; arrows and the space bar work it")),
-    Row(WINDOW, "Alt+0", _("reset the views"), "reset_views"),
-    Row(WINDOW, "F1", _("this list"), "help", everywhere=True),
-    Row(WINDOW, "Ctrl+Shift+P", _("all commands by name")),
-    Row(FLAT, _("Click or drag"), _("move the crosshair")),
-    Row(FLAT, _("Wheel, or Page Up and Page Down"), _("scroll through the slices")),
-    Row(FLAT, _("Home, End"), _("first, last slice of the view under the mouse")),
-    Row(FLAT, _("Ctrl+wheel"), _("zoom")),
-    Row(FLAT, _("Middle button or Shift, drag"), _("pan")),
-    Row(FLAT, _("Right button, drag"), _("window and level")),
-    Row(FLAT, _("Right button, double-click"), _("reset window and level")),
-    Row(FLAT, "F5", _("window: brain"), "preset_brain"),
-    Row(FLAT, "F6", _("window: deep grey"), "preset_deep_grey"),
-    Row(FLAT, "F7", _("window: full range"), "preset_full"),
-    Row(FLAT, "Alt+D", _("measure a length"), "tool_length"),
-    Row(FLAT, "Alt+E", _("measure an ellipse"), "tool_ellipse"),
-    Row(FLAT, "Alt+T", _("measure a rectangle"), "tool_rectangle"),
-    Row(FLAT, "Alt+B", _("measure a sphere"), "tool_sphere"),
-    Row(FLAT, "Del", _("delete the chosen measurement"), "delete_mark"),
-    Row(FLAT, _("Drag, while painting"), _("paint or erase; [ and ] change the brush")),
-    Row(FLAT, _("Double-click"), _("enlarge this view, and return")),
-    Row(SOLID, _("Drag"), _("rotate the brain")),
-    Row(SOLID, _("Wheel"), _("zoom")),
-    Row(SOLID, _("Shift, drag"), _("pan")),
-    Row(SOLID, _("Double-click"), _("enlarge this view, and return")),
+    Row(BRAINS, "Alt+Right", "next number", "next"),
+    Row(BRAINS, "Alt+Left", "previous number", "previous"),
+    Row(BRAINS, "Alt+R", "random brain", "dice"),
+    Row(BRAINS, "Ctrl+D", "add to favourites", "favourite"),
+    Row(BRAINS, "Ctrl+E", "save the volume", "save"),
+    *(Row(SCAN, keys, f"show {text}", f"show_{key}") for key, text, _tip, keys in SEGMENTS if keys),
+    Row(SCAN, KEYS, "patient, overlay, second image in turn", "turn_second"),
+    Row(WINDOW, "Alt+1 … Alt+6", "Browse, Project, Mix, Directions, Compare, Export"),
+    Row(WINDOW, "Alt+7", "open or close Measure", "measure"),
+    Row(WINDOW, "Alt+8", "open or close Labels", "labels"),
+    Row(WINDOW, "Tab", "next control; arrows and the space bar work it"),
+    Row(WINDOW, "Alt+0", "reset the views", "reset_views"),
+    Row(WINDOW, "F1", "this list", "help", everywhere=True),
+    Row(WINDOW, "Ctrl+Shift+P", "all commands by name"),
+    Row(FLAT, "Click or drag", "move the crosshair"),
+    Row(FLAT, "Wheel, or Page Up and Page Down", "scroll through the slices"),
+    Row(FLAT, "Home, End", "first, last slice of the view under the mouse"),
+    Row(FLAT, "Ctrl+wheel", "zoom"),
+    Row(FLAT, "Middle button or Shift, drag", "pan"),
+    Row(FLAT, "Right button, drag", "window and level"),
+    Row(FLAT, "Right button, double-click", "reset window and level"),
+    Row(FLAT, "F5", "window: brain", "preset_brain"),
+    Row(FLAT, "F6", "window: deep grey", "preset_deep_grey"),
+    Row(FLAT, "F7", "window: full range", "preset_full"),
+    Row(FLAT, "Alt+D", "measure a length", "tool_length"),
+    Row(FLAT, "Alt+E", "measure an ellipse", "tool_ellipse"),
+    Row(FLAT, "Alt+T", "measure a rectangle", "tool_rectangle"),
+    Row(FLAT, "Alt+B", "measure a sphere", "tool_sphere"),
+    Row(FLAT, "Del", "delete the chosen measurement", "delete_mark"),
+    Row(FLAT, "Drag, while painting", "paint or erase; [ and ] change the brush"),
+    Row(FLAT, "Double-click", "enlarge this view, and return"),
+    Row(SOLID, "Drag", "rotate the brain"),
+    Row(SOLID, "Wheel", "zoom"),
+    Row(SOLID, "Shift, drag", "pan"),
+    Row(SOLID, "Double-click", "enlarge this view, and return"),
 )
 #: Keys of the tabs by position.
 TAB_KEYS = tuple(f"Alt+{number}" for number in range(1, 7))

@@ -18,7 +18,6 @@ from napari_stylegan3d.core.messages import report_error
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.display import upright
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError
 from stylegan3d.projection.settings import Budget, Skull
 
@@ -45,7 +44,7 @@ def project_layer(
     FunctionWorker
         Returns one image layer, with the verdict in its metadata.
     """
-    return _start(_projected, _("projecting the layer"), scan, budget, brain_extraction)
+    return _start(_projected, "projecting the layer", scan, budget, brain_extraction)
 
 
 def segment_tissues(
@@ -65,7 +64,7 @@ def segment_tissues(
     FunctionWorker
         Returns one labels layer on the scan's grid, with volumes in ml in its metadata.
     """
-    return _start(_segmented, _("segmenting the layer"), scan, brain_extraction)
+    return _start(_segmented, "segmenting the layer", scan, brain_extraction)
 
 
 def to_model_space(
@@ -85,7 +84,7 @@ def to_model_space(
     FunctionWorker
         Returns one image layer on the generator's grid, with intensities in [0, 1].
     """
-    return _start(_aligned, _("aligning the layer"), scan, brain_extraction)
+    return _start(_aligned, "aligning the layer", scan, brain_extraction)
 
 
 def to_native_space(layer: Layer, aligned_scan: Image) -> FunctionWorker[list[LayerDataTuple]]:
@@ -104,7 +103,7 @@ def to_native_space(layer: Layer, aligned_scan: Image) -> FunctionWorker[list[La
         Returns one layer on the scan's native grid: images are interpolated linearly, labels by
         nearest neighbour.
     """
-    return _start(_native, _("transforming the layer to native space"), layer, aligned_scan)
+    return _start(_native, "transforming the layer to native space", layer, aligned_scan)
 
 
 def _start(
@@ -130,7 +129,7 @@ def _scan_of(layer: Image | None) -> Any:
     from stylegan3d.scans.reading import scan_of_array
 
     if not isinstance(layer, Image) or layer.rgb or layer.ndim != 3 or layer.multiscale:
-        raise ScanError(_("Choose an image layer with three axes: a T1-weighted scan."))
+        raise ScanError("Choose an image layer with three axes: a T1-weighted scan.")
     attributes = {n: getattr(layer, n) for n in ("scale", "translate", "rotate", "shear")}
     affine = layer_affine({**attributes, "affine": layer.affine.affine_matrix})
     return scan_of_array(np.asarray(layer.data), affine, layer.name)
@@ -146,7 +145,7 @@ def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
     result = search(generator, aligned, aligned, Choices(budget=budget)).result
     native = aligned.to_native(result.volume)
     verdict = {name: result.trust[name] for name in ("verdict", "sentence", "similarity")}
-    name = _("{name}: reconstruction").format(name=scan.name)
+    name = f"{scan.name}: reconstruction"
     metadata = {KEY: Provenance("reconstruction", scan.name), "stylegan3d-trust": verdict}
     return [_image(np.asarray(native.dataobj), native.affine, name, metadata)]
 
@@ -160,7 +159,7 @@ def _segmented(scan: Image, skull: str) -> list[LayerDataTuple]:
     data, meta, kind = make_layer(
         np.ascontiguousarray(shown.data), shown.layer_kwargs()
     ).as_layer_data_tuple()
-    meta |= {"name": _("{name}: tissues").format(name=scan.name)}
+    meta |= {"name": f"{scan.name}: tissues"}
     meta["metadata"] = {**meta["metadata"], "stylegan3d-measures": found.numbers.measures}
     return [(data, meta, kind)]
 
@@ -169,7 +168,7 @@ def _aligned(scan: Image, skull: str) -> list[LayerDataTuple]:
     import stylegan3d
 
     aligned = _scan_of(scan).align(stylegan3d.load(), skull=skull)
-    name = _("{name}: model space").format(name=scan.name)
+    name = f"{scan.name}: model space"
     metadata = {KEY: Provenance("scan", scan.name), ALIGNED: aligned}
     return [_image(aligned.volume, aligned.space.affine, name, metadata, (0.0, 1.0))]
 
@@ -178,16 +177,12 @@ def _native(layer: Layer, reference: Image) -> list[LayerDataTuple]:
     aligned = reference.metadata.get(ALIGNED) if isinstance(reference, Image) else None
     if aligned is None:
         raise ScanError(
-            _("Choose as aligned scan a layer that Layers > Transform > To model space made.")
+            "Choose as aligned scan a layer that Layers > Transform > To model space made."
         )
     if not isinstance(layer, Image | Labels) or layer.data.shape != aligned.space.shape:
         shape = " x ".join(map(str, aligned.space.shape))
-        raise ScanError(
-            _("Choose an image or labels layer on the model's grid ({shape} voxels).").format(
-                shape=shape
-            )
-        )
-    name = _("{name}: native space").format(name=layer.name)
+        raise ScanError(f"Choose an image or labels layer on the model's grid ({shape} voxels).")
+    name = f"{layer.name}: native space"
     if isinstance(layer, Labels):
         data = aligned.labels_to_native(np.asarray(layer.data))
         shown = upright(data, aligned.scan.affine, nearest=True)

@@ -15,7 +15,6 @@ from napari_stylegan3d.core.jobs import Loaded, load_model, warm_up
 from napari_stylegan3d.core.worker import LongJob, Progress
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.settings import settings
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.frame import Frame
@@ -51,7 +50,7 @@ class Models(QObject):
         self._warmed: Loaded | None = None
         self.loading.progressed.connect(lambda p: self.imported.emit() if p.done else None)
         self.loading.finished.connect(self._on_loaded)
-        self.loading.failed.connect(lambda error: self.failed.emit(error, _("loading the model")))
+        self.loading.failed.connect(lambda error: self.failed.emit(error, "loading the model"))
         self.warming.progressed.connect(self._on_warming)
         self.warming.finished.connect(self._on_warm)
         self.warming.failed.connect(self._on_not_warm)
@@ -95,24 +94,24 @@ class Models(QObject):
 
     def _fill(self, menu: QMenu) -> None:
         menu.clear()
-        menu.addAction(_("Model folder…"), lambda: self._ask_for_folder(menu))
-        menu.addAction(_("Official checkpoint (.pkl)…"), lambda: self._ask_for_checkpoint(menu))
-        menu.addAction(_("Bundled model"), partial(self.open, None))
+        menu.addAction("Model folder…", lambda: self._ask_for_folder(menu))
+        menu.addAction("Official checkpoint (.pkl)…", lambda: self._ask_for_checkpoint(menu))
+        menu.addAction("Bundled model", partial(self.open, None))
         for path in other_bundled_models():
             menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
         recent = [path for path in recent_models() if path.exists()]
         if recent:
-            menu.addSection(_("Recent"))
+            menu.addSection("Recent")
         for path in recent:
             menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
 
     def _ask_for_folder(self, parent: QWidget) -> None:
-        folder = dialogs.choose_folder(parent, _("Open a model folder"), Path.home())
+        folder = dialogs.choose_folder(parent, "Open a model folder", Path.home())
         if folder is not None:
             self.open(folder)
 
     def _ask_for_checkpoint(self, parent: QWidget) -> None:
-        path = dialogs.open_file(parent, _("Open an official checkpoint"), dialogs.checkpoints())
+        path = dialogs.open_file(parent, "Open an official checkpoint", dialogs.checkpoints())
         if path is not None:
             self.open(path)
 
@@ -134,7 +133,7 @@ class Models(QObject):
 
     def _on_not_warm(self, error: Exception) -> None:
         """Report the error; thumbnails are rendered anyway."""
-        self.failed.emit(error, _("computing directions"))
+        self.failed.emit(error, "computing directions")
         if self._to_warm is None and self._warmed is not None:
             self.warmed.emit(dataclasses.replace(self._warmed, previews_help=False))
 
@@ -148,8 +147,8 @@ class Models(QObject):
 def name_of(model: Path | Generator | Future[Loaded] | None) -> str:
     """Name of a model before it is loaded."""
     if isinstance(model, Future):
-        return _("the model")
-    return _("the bundled model") if model is None else model.name
+        return "the model"
+    return "the bundled model" if model is None else model.name
 
 
 def other_bundled_models() -> list[Path]:

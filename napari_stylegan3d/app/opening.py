@@ -13,7 +13,6 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_stylegan3d.core.dropped import Dropped, DropTarget
 from napari_stylegan3d.core.jobs import latent_of
 from napari_stylegan3d.core.messages import report_done
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe, Source
@@ -74,20 +73,20 @@ class Opening(QObject):
             self.scanDropped.emit(path)
 
     def _refuse(self, names: str) -> None:
-        problem = _(
+        problem = (
             "{names} cannot be opened here: drop a T1-weighted scan (NIfTI, MGH or a DICOM "
             "folder), a model, a latent, a recipe or a session. File > Open shows other images."
         )
-        self.messages.fail(StyleGAN3DError(problem.format(names=names)), _("opening the file"))
+        self.messages.fail(StyleGAN3DError(problem.format(names=names)), "opening the file")
 
     def open_recipe(self, path: Path) -> None:
         """Open the recipe in a file or sidecar."""
         try:
             recipe = read_recipe(path)
         except StyleGAN3DError as error:
-            self.messages.fail(error, _("opening the recipe"))
+            self.messages.fail(error, "opening the recipe")
         else:
-            self._go_to(recipe, _("Opened the recipe of {name}").format(name=path.name))
+            self._go_to(recipe, f"Opened the recipe of {path.name}")
 
     def open_latent(self, path: Path) -> None:
         """Show the brain of a latent file."""
@@ -95,25 +94,25 @@ class Opening(QObject):
             recipe = self.session.with_source(Source.from_file(path))
             recipe = recipe.replace(mix=None, edits=(), model=None)
         except StyleGAN3DError as error:
-            self.messages.fail(error, _("opening the latent"))
+            self.messages.fail(error, "opening the latent")
         else:
-            self._go_to(recipe, _("Showing the brain of {name}").format(name=path.name))
+            self._go_to(recipe, f"Showing the brain of {path.name}")
 
     def paste(self) -> None:
         """Open a recipe from the clipboard: command, JSON or link."""
         try:
             recipe = from_text(QApplication.clipboard().text())
         except StyleGAN3DError as error:
-            self.messages.fail(error, _("pasting a recipe"))
+            self.messages.fail(error, "pasting a recipe")
         else:
-            self._go_to(recipe, _("Pasted"))
+            self._go_to(recipe, "Pasted")
 
     def copy_link(self) -> None:
         """Copy a link to the current recipe."""
         if self.session.generator is not None:
             signed = self.session.recipe.signed(self.session.generator)
             QApplication.clipboard().setText(to_link(signed))
-            report_done(_("Link copied: {recipe}.").format(recipe=describe_recipe(signed)))
+            report_done(f"Link copied: {describe_recipe(signed)}.")
 
     def _go_to(self, recipe: Recipe, doing: str) -> None:
         generator = self.session.generator
@@ -122,7 +121,7 @@ class Opening(QObject):
         try:
             latent_of(recipe, generator, "rough")  # the picture is rendered later
         except StyleGAN3DError as error:
-            self.messages.fail(error, _("opening the recipe"))
+            self.messages.fail(error, "opening the recipe")
             return
         self.session.change(recipe)
         report_done(f"{doing}: {describe_recipe(recipe)}.")

@@ -19,7 +19,6 @@ from napari_stylegan3d.history.restore_bar import RestoreBar, summary
 from napari_stylegan3d.labels.kept import DAMAGED, KeptEdits, KeptLabels
 from napari_stylegan3d.project.kept import KeptScans
 from napari_stylegan3d.widgets import dialogs
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.session.archive import SUFFIX
@@ -124,7 +123,7 @@ class Sessions(QObject):
                 try:
                     mark_closed(kept)
                 except StyleGAN3DError as error:
-                    self.messages.fail(error, _("starting a new session"))
+                    self.messages.fail(error, "starting a new session")
         self._look()
 
     def shutdown(self) -> None:
@@ -149,12 +148,10 @@ class Sessions(QObject):
         self.relabelling.changed.connect(self.autosave.soon)
         self.scans.aligned.connect(self.edits.go_on)
         self.scans.failed.connect(self.edits.give_up)
-        self.autosave.failed.connect(
-            lambda error: self.messages.fail(error, _("saving the session"))
-        )
+        self.autosave.failed.connect(lambda error: self.messages.fail(error, "saving the session"))
         self.looking.finished.connect(self._on_kept)
         self.files.finished.connect(self._on_file)
-        self.files.failed.connect(lambda error: self.messages.fail(error, _("reading the session")))
+        self.files.failed.connect(lambda error: self.messages.fail(error, "reading the session"))
         self.bar.restoreRequested.connect(self._restore_last)
         self.bar.startedAnew.connect(self.start_anew)
         self.menu.aboutToShow.connect(self._fill)
@@ -169,17 +166,11 @@ class Sessions(QObject):
             then()
             return
         error = SessionError(
-            _(
-                "This session needs the model {name} ({sha256}), but found {other} "
-                "({other_sha256}): open the right model, then the session."
-            ).format(
-                name=wanted.name,
-                sha256=wanted.sha256[:8],
-                other=generator.name,
-                other_sha256=generator.hash[:8],
-            )
+            f"This session needs the model {wanted.name} ({wanted.sha256[:8]}), but found "
+            f"{generator.name} "
+            f"({generator.hash[:8]}): open the right model, then the session."
         )
-        self.messages.fail(error, _("restoring the session"))
+        self.messages.fail(error, "restoring the session")
 
     def _look(self, *, offer: bool = True) -> None:
         """List stored sessions in the background.
@@ -215,12 +206,10 @@ class Sessions(QObject):
         path = None if state.model_path is None else Path(state.model_path)
         if path is not None and not path.exists():
             error = SessionError(
-                _(
-                    "The model of this session, {name}, is no longer at {path}: move it "
-                    "back, or open it from its new location, then open the session."
-                ).format(name=state.model.name, path=path)
+                f"The model of this session, {state.model.name}, is no longer at {path}: move it "
+                "back, or open it from its new location, then open the session."
             )
-            self.messages.fail(error, _("restoring the session"))
+            self.messages.fail(error, "restoring the session")
             return
         self._waiting = state.model, then
         self.modelWanted.emit(path, state.frame)
@@ -230,14 +219,14 @@ class Sessions(QObject):
         try:
             state = folder.take(kept.folder)
         except StyleGAN3DError as error:
-            self.messages.fail(error, _("restoring the session"))
+            self.messages.fail(error, "restoring the session")
             return
         self.kept = [other for other in self.kept if other is not kept]
         self._go_on(state, folder)
 
     def _on_file(self, result: Any) -> None:
         if isinstance(result, Path):
-            report_done(_("The session was saved as {name}.").format(name=result.name))
+            report_done(f"The session was saved as {result.name}.")
             return
         state, files, folder = result
         self._with_model(state, partial(self._take_file, state, files, folder))
@@ -249,7 +238,7 @@ class Sessions(QObject):
             folder.make()
             write_together(files)
         except StyleGAN3DError as error:
-            self.messages.fail(error, _("opening the session"))
+            self.messages.fail(error, "opening the session")
             return
         self._go_on(state, folder)
 
@@ -265,7 +254,7 @@ class Sessions(QObject):
         stored = state.view.get("labels")
         labels = KeptLabels.from_plain(stored)
         if stored is not None and labels is None:
-            self.messages.fail(SessionError(DAMAGED), _("restoring labels"))
+            self.messages.fail(SessionError(DAMAGED), "restoring labels")
         self.edits.restore(labels, state.states, scans_of(state))
         self._look(offer=False)  # the previous session is now an earlier one
         self.autosave.soon()
@@ -306,21 +295,21 @@ class Sessions(QObject):
     def _fill(self) -> None:
         """Add sessions to the menu, which was just filled."""
         menu = self.menu
-        menu.addSection(_("Session"))
-        menu.addAction(_("Open session…"), self._ask_open)
-        menu.addAction(_("Save session as…"), self._ask_save)
-        earlier = menu.addMenu(_("Earlier sessions"))
+        menu.addSection("Session")
+        menu.addAction("Open session…", self._ask_open)
+        menu.addAction("Save session as…", self._ask_save)
+        earlier = menu.addMenu("Earlier sessions")
         for kept in self.kept:
             earlier.addAction(summary(kept.state), partial(self.restore, kept))
         if not self.kept:
-            earlier.addAction(_("No earlier sessions yet")).setEnabled(False)
+            earlier.addAction("No earlier sessions yet").setEnabled(False)
 
     def _ask_open(self) -> None:
-        path = dialogs.open_file(self.context.dock, _("Open a session"), dialogs.SESSIONS)
+        path = dialogs.open_file(self.context.dock, "Open a session", dialogs.SESSIONS)
         if path is not None:
             self.open(path)
 
     def _ask_save(self) -> None:
-        path = dialogs.save_file(self.context.dock, _("Save the session as"), dialogs.SESSIONS)
+        path = dialogs.save_file(self.context.dock, "Save the session as", dialogs.SESSIONS)
         if path is not None:
             self.save_as(path)

@@ -19,7 +19,6 @@ from napari_stylegan3d.mix.panel import MixPanel
 from napari_stylegan3d.project.controller import Projecting
 from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
@@ -57,12 +56,12 @@ class Tabs(QTabWidget):
         self.setObjectName("explorer.tabs")
         self.setDocumentMode(True)
         self.tabBar().setDrawBase(False)
-        self.tabBar().setAccessibleName(_("Panels"))
+        self.tabBar().setAccessibleName("Panels")
         self.panels = tuple(panel(session) for panel, _controller in FEATURES)
         for panel in self.panels:
             self.addTab(panel.scrolled(), panel.title)
         self.guide = controls.tool_button(
-            "?", "explorer.guide", _("The user guide, at the page of this panel.")
+            "?", "explorer.guide", "The user guide, at the page of this panel."
         )
         corner = QWidget()  # lines it up with the tabs, and with those beside headings
         room = QVBoxLayout(corner)

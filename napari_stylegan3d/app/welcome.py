@@ -8,7 +8,6 @@ from qtpy.QtCore import Qt, Signal
 
 from napari_stylegan3d.app.card import Card
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.tabs import Tabs
@@ -18,16 +17,16 @@ if TYPE_CHECKING:
 STEPS = (
     (
         "Browse",
-        _("Browse by number"),
-        _(
+        "Browse by number",
+        (
             "Each number (seed) is a new synthetic brain. Use ◀ ▶ and Random on the right, "
             "or open the wall of brains."
         ),
     ),
     (
         "Project",
-        _("Drop a scan"),
-        _(
+        "Drop a scan",
+        (
             "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or open a "
             "sample, and press Project: the program searches for the most similar "
             "synthetic brain."
@@ -35,8 +34,8 @@ STEPS = (
     ),
     (
         "Directions",
-        _("Move a slider"),
-        _(
+        "Move a slider",
+        (
             "Make the brain older, enlarge its ventricles, change its folding. Ctrl+Z "
             "undoes every change; F1 lists all keys."
         ),
@@ -61,14 +60,12 @@ class Welcome(Card):
 
     def __init__(self, views: FourViews, tabs: Tabs) -> None:
         self.case = controls.push_button(
-            _("Worked case"),
+            "Worked case",
             "welcome.case",
-            _("Work through a whole case yourself, in three minutes."),
+            "Work through a whole case yourself, in three minutes.",
         )
-        self.skip = controls.push_button(
-            _("Skip"), "welcome.skip", _("Close this; Help shows it again.")
-        )
-        self.next = controls.push_button(_("Next"), "welcome.next", _("The next step."), "primary")
+        self.skip = controls.push_button("Skip", "welcome.skip", "Close this; Help shows it again.")
+        self.next = controls.push_button("Next", "welcome.next", "The next step.", "primary")
         super().__init__(views, "welcome", self.case, self.skip, self.next)
         self._tabs = tabs
         self.case.clicked.connect(self.caseWanted)
@@ -98,8 +95,8 @@ class Welcome(Card):
         self._number = number
         tab, heading, text = STEPS[number]
         self._tabs.bring(tab)
-        step = _("First steps, {number} of {count}").format(number=number + 1, count=len(STEPS))
-        self.next.setText(_("Next") if self._number + 1 < len(STEPS) else _("Done"))
+        step = f"First steps, {number + 1} of {len(STEPS)}"
+        self.next.setText("Next" if self._number + 1 < len(STEPS) else "Done")
         self.show_text(step, heading, text)
         self.next.setFocus(Qt.FocusReason.OtherFocusReason)
 

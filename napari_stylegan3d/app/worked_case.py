@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_stylegan3d.app.card import Card
 from napari_stylegan3d.core.panel import bring_into_view
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.tabs import Tabs
@@ -83,15 +82,15 @@ STEPS = (
     Step(
         "Project",
         "project.sample",
-        _("Open a patient's scan"),
-        _("Press Samples and choose one of the two real brains."),
+        "Open a patient's scan",
+        "Press Samples and choose one of the two real brains.",
         lambda context, _: context.session.case is not None and not context.session.reading,
     ),
     Step(
         "Project",
         "project.budget",
-        _("Choose a short search"),
-        _(
+        "Choose a short search",
+        (
             "Choose Draft under Search: it takes a few seconds. Standard follows the scan "
             "more closely."
         ),
@@ -100,8 +99,8 @@ STEPS = (
     Step(
         "Project",
         "project.start",
-        _("Project"),
-        _(
+        "Project",
+        (
             "Press Project. The scan is aligned, and the program searches for the synthetic brain "
             "that is most similar to it. The verdict says how far to trust the result."
         ),
@@ -110,8 +109,8 @@ STEPS = (
     Step(
         "",
         "project.show.model",
-        _("See what the model knows"),
-        _(
+        "See what the model knows",
+        (
             "Switch to Model's brain: this is synthetic. What is missing in it, the model "
             "cannot show."
         ),
@@ -120,54 +119,54 @@ STEPS = (
     Step(
         "Compare",
         "compare.choose",
-        _("Compare it with the scan"),
-        _("Press Choose A and choose the scan."),
+        "Compare it with the scan",
+        "Press Choose A and choose the scan.",
         lambda context, _: context.session.shown.second is not None,
     ),
     Step(
         "Compare",
         "compare.mode.curtain",
-        _("Draw the curtain"),
-        _("Press Curtain and drag the line in a plane: the scan is on its left."),
+        "Draw the curtain",
+        "Press Curtain and drag the line in a plane: the scan is on its left.",
         _curtain_drawn,
     ),
     Step(
         "Compare",
         "compare.mode.off",
-        _("End the comparison"),
-        _("Press Off."),
+        "End the comparison",
+        "Press Off.",
         lambda context, _: context.session.shown.comparison == "off",
     ),
     Step(
         "",
         "project.show.edited",
-        _("Return to the patient"),
-        _("Switch to Edited scan: from now on every slider moves the scan itself."),
+        "Return to the patient",
+        "Switch to Edited scan: from now on every slider moves the scan itself.",
         lambda context, _: context.session.shown.what == "recipe",
     ),
     Step(
         "Directions",
         "directions.years",
-        _("Make the patient older"),
-        _("Move the slider to about +20 years. The ventricles grow; the caption says so."),
+        "Make the patient older",
+        "Move the slider to about +20 years. The ventricles grow; the caption says so.",
         _aged,
     ),
     Step(
         "",
         "measure.fold",
-        _("Measure"),
-        _("Open Measure: volumes of tissue, and how the edit changed them."),
+        "Measure",
+        "Open Measure: volumes of tissue, and how the edit changed them.",
         _measured,
     ),
     Step(
         "Export",
         "export.report",
-        _("Save a report"),
-        _("Press Save report: one page with pictures, verdict and volumes, in the folder above."),
+        "Save a report",
+        "Press Save report: one page with pictures, verdict and volumes, in the folder above.",
         lambda context, _: "report" in _text_of(context.dock, "export.done"),
     ),
 )
-END = _(
+END = (
     "This was a whole case. Press ? beside the tabs for the guide to a panel, and F1 for all keys."
 )
 
@@ -234,11 +233,9 @@ class WorkedCase(QObject):
         super().__init__(context.dock)
         self.context, self.tabs, self.views = context, tabs, views
         self.leave = controls.push_button(
-            _("Leave"), "case.leave", _("End the worked case; Help starts it again.")
+            "Leave", "case.leave", "End the worked case; Help starts it again."
         )
-        self.skip = controls.push_button(
-            _("Skip step"), "case.skip", _("Go on without doing this step.")
-        )
+        self.skip = controls.push_button("Skip step", "case.skip", "Go on without doing this step.")
         self.card = Card(views, "case", self.leave, self.skip)
         self.mark = Mark(views.window())
         self.leave.clicked.connect(self.finished)
@@ -290,13 +287,13 @@ class WorkedCase(QObject):
         step, count = self.step, len(STEPS)
         if step is None:
             self.leave.hide()
-            self.skip.setText(_("Done"))
-            self.card.show_text(_("Worked case"), _("That was it"), END)
+            self.skip.setText("Done")
+            self.card.show_text("Worked case", "That was it", END)
             return
         if step.tab:
             panel = self.tabs.bring(step.tab)
             control = self.control()
             if control is not None and panel.isAncestorOf(control):
                 bring_into_view(panel, control)
-        text = _("Worked case, {number} of {count}").format(number=self.number + 1, count=count)
+        text = f"Worked case, {self.number + 1} of {count}"
         self.card.show_text(text, step.heading, step.text)

@@ -8,7 +8,6 @@ import numpy as np
 from napari.utils.transforms import CompositeAffine
 
 from napari_stylegan3d.views.captions import KEY, Provenance
-from napari_stylegan3d.widgets.text import _
 
 
 def write_image(path: str, data: np.ndarray, meta: dict[str, Any]) -> list[str]:
@@ -25,9 +24,7 @@ def write_image(path: str, data: np.ndarray, meta: dict[str, Any]) -> list[str]:
     from stylegan3d.storage.volumes import write_volume
 
     if data.ndim != 3 or meta.get("rgb"):
-        raise OutputError(
-            _("Only 3D images can be saved as NIfTI: choose one layer with three axes.")
-        )
+        raise OutputError("Only 3D images can be saved as NIfTI: choose one layer with three axes.")
     provenance = meta.get("metadata", {}).get(KEY)
     known = isinstance(provenance, Provenance)
     write_volume(

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QVBox
 from napari_stylegan3d.core.panel import select_data
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.people import label_title
 from stylegan3d.recipe.label_schema import middle_of, number_range
 from stylegan3d.recipe.recipe import Label, Recipe
@@ -26,12 +25,12 @@ MOST_NUMBERS = 8
 REACH = 10.0
 #: How far from the mean of the training subjects a number may be set, in standard deviations.
 REACH_SD = 4.0
-ABOUT_NAMED = _("Properties set to Any vary as in the training data.")
-ABOUT_NUMBERS = _(
+ABOUT_NAMED = "Properties set to Any vary as in the training data."
+ABOUT_NUMBERS = (
     "This model was trained with labels, but its file does not describe them. Without a "
     "label they are set to zero."
 )
-NOT_APPLIED = _(
+NOT_APPLIED = (
     "Only for random brains: projected scans and latent files already have a fixed latent."
 )
 
@@ -50,7 +49,7 @@ class LabelBox(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(9)
         self._column.addWidget(controls.line())
-        self._column.addWidget(controls.heading(_("Generate for")))
+        self._column.addWidget(controls.heading("Generate for"))
         self._column.addWidget(self.note)
         self.hide()
 
@@ -138,16 +137,14 @@ class NamedLabels(_Fields):
         for index, entry in enumerate(schema):
             name = str(entry["name"])
             told = label_title(entry)
-            box = self._choices[name] = self._choice(
-                index, _("{name} of the subject, or Any.").format(name=told)
-            )
-            box.addItem(_("Any"), OPEN)
+            box = self._choices[name] = self._choice(index, f"{told} of the subject, or Any.")
+            box.addItem("Any", OPEN)
             fields: list[QWidget] = [box]
             if entry["kind"] == "number":
-                box.addItem(_("Value"), VALUE)
-                tip = _("{name}, in the units of the training data").format(name=told)
+                box.addItem("Value", VALUE)
+                tip = f"{told}, in the units of the training data"
                 if entry.get("unit"):
-                    tip = _("{name} in {unit}, within the range of the training data").format(
+                    tip = "{name} in {unit}, within the range of the training data".format(
                         name=told, unit=entry["unit"]
                     )
                 spin = self._values[name] = self._number(index, number_range(entry, REACH_SD), tip)
@@ -158,7 +155,7 @@ class NamedLabels(_Fields):
             for value in entry.get("values", []):
                 box.addItem(str(value), str(value))
             if entry["missing"]:
-                box.addItem(_("Unknown"), UNKNOWN)
+                box.addItem("Unknown", UNKNOWN)
             self._add(told, *fields)
 
     def show_label(self, label: Label | None) -> None:
@@ -198,20 +195,19 @@ class NumberLabels(_Fields):
     def __init__(self, size: int) -> None:
         super().__init__()
         self._size = size
-        self._class = self._choice(0, _("Generate for one class, or without a label."))
-        self._class.addItem(_("Without a label"), ())
+        self._class = self._choice(0, "Generate for one class, or without a label.")
+        self._class.addItem("Without a label", ())
         for index in range(size):
-            self._class.addItem(_("Class {index}").format(index=index), self._one(index))
+            self._class.addItem(f"Class {index}", self._one(index))
         if size > 1:
-            self._add(_("Class"), self._class)
+            self._add("Class", self._class)
         shown = size if size <= MOST_NUMBERS else 0
         self._spins = [
-            self._number(i, (-REACH, REACH), _("Label component {i}, no unit").format(i=i))
-            for i in range(shown)
+            self._number(i, (-REACH, REACH), f"Label component {i}, no unit") for i in range(shown)
         ]
         for index, spin in enumerate(self._spins):
             spin.setSingleStep(0.1)
-            self._add(_("Component {index}").format(index=index) if size > 1 else _("Label"), spin)
+            self._add(f"Component {index}" if size > 1 else "Label", spin)
 
     def _one(self, index: int) -> tuple[float, ...]:
         return tuple(float(i == index) for i in range(self._size))
@@ -223,7 +219,7 @@ class NumberLabels(_Fields):
         while self._class.count() > len(known):
             self._class.removeItem(self._class.count() - 1)
         if numbers not in known:
-            self._class.addItem(_("Other values"), numbers)
+            self._class.addItem("Other values", numbers)
         select_data(self._class, numbers)
         for spin, number in zip(self._spins, numbers or (0.0,) * self._size, strict=False):
             with QSignalBlocker(spin):

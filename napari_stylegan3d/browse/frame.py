@@ -11,35 +11,34 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QVBoxLayout, QW
 from napari_stylegan3d.core.panel import select_data
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator
 
 WORDS = {
-    "R": _("right"),
-    "L": _("left"),
-    "A": _("anterior"),
-    "P": _("posterior"),
-    "S": _("superior"),
-    "I": _("inferior"),
+    "R": "right",
+    "L": "left",
+    "A": "anterior",
+    "P": "posterior",
+    "S": "superior",
+    "I": "inferior",
 }
 #: The usual ones, and whose they are.
 COMMON = {
     "LIA": "FreeSurfer",
     "RAS": "NIfTI",
-    "LAS": _("radiological NIfTI"),
+    "LAS": "radiological NIfTI",
     "LPS": "DICOM, ITK",
-    "PIR": _("sagittal series"),
-    "LSA": _("coronal series"),
+    "PIR": "sagittal series",
+    "LSA": "coronal series",
 }
-ASSUMED = _(
+ASSUMED = (
     "The model's file does not contain its orientation and voxel size; the values below "
     "are assumed. If the head lies on its side, faces the wrong way or has the wrong size, "
     "correct them:"
 )
-CHOSEN = _("The model's file does not contain its orientation and voxel size. Set to:")
+CHOSEN = "The model's file does not contain its orientation and voxel size. Set to:"
 #: Millimetres.
 VOXEL_LIMITS = (0.05, 50.0)
 
@@ -78,10 +77,8 @@ class FrameBox(QWidget):
         self.axes = QComboBox()
         self.axes.setObjectName("browse.frame_axes")
         self.axes.setToolTip(
-            _(
-                "Directions of the three array axes in the patient.\n"
-                "If the head lies on its side or faces the wrong way, choose others."
-            )
+            "Directions of the three array axes in the patient.\n"
+            "If the head lies on its side or faces the wrong way, choose others."
         )
         for code in axis_codes():
             self.axes.addItem(axes_in_words(code), code)
@@ -90,13 +87,13 @@ class FrameBox(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.sizes = [self._make_size(axis) for axis in range(3)]
-        self.cubic = QCheckBox(_("Isotropic"))
+        self.cubic = QCheckBox("Isotropic")
         self.cubic.setObjectName("browse.frame_cubic")
-        self.cubic.setToolTip(_("Isotropic voxels: the same size along every axis."))
+        self.cubic.setToolTip("Isotropic voxels: the same size along every axis.")
         self.reset = controls.tool_button(
             controls.RESET_GLYPH,
             "browse.frame_reset",
-            _("Reset axes and voxel sizes to those at opening."),
+            "Reset axes and voxel sizes to those at opening.",
         )
         self._lay_out()
         self._connect()
@@ -112,9 +109,8 @@ class FrameBox(QWidget):
         spin.setKeyboardTracking(False)
         spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         spin.setToolTip(
-            _("Voxel size along array axis {axis}, in mm ({low:g} to {high:g}).").format(
-                axis=axis + 1, low=VOXEL_LIMITS[0], high=VOXEL_LIMITS[1]
-            )
+            f"Voxel size along array axis {axis + 1}, in mm ({VOXEL_LIMITS[0]:g} to "
+            f"{VOXEL_LIMITS[1]:g})."
         )
         return spin
 
@@ -124,10 +120,10 @@ class FrameBox(QWidget):
         column.setSpacing(9)
         column.addWidget(self.note)
         sizes = QWidget()
-        sizes.setToolTip(_("Voxel size along the three array axes, in mm."))
+        sizes.setToolTip("Voxel size along the three array axes, in mm.")
         sizes.setLayout(controls.row(*self.sizes, self.cubic))
-        column.addLayout(controls.form((_("Axes"), self.axes), (_("Voxel size"), sizes)))
-        told = controls.hint(_("This changes the position of the image, not its data."))
+        column.addLayout(controls.form(("Axes", self.axes), ("Voxel size", sizes)))
+        told = controls.hint("This changes the position of the image, not its data.")
         column.addLayout(controls.row(told, self.reset, stretch=0))
 
     def _connect(self) -> None:

@@ -13,7 +13,6 @@ from napari_stylegan3d.browse import map_ink as ink
 from napari_stylegan3d.browse.map_jobs import Places
 from napari_stylegan3d.browse.map_plot import Kind, LatentPlot, Mark
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -21,15 +20,15 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
-WAITING = _("Sampling random brains of this model…")
-GROWING = _("{words} {count} random brains are sampled so far.")
-TOO_FEW = _("No map: this model has fewer than two directions.")
+WAITING = "Sampling random brains of this model…"
+GROWING = "{words} {count} random brains are sampled so far."
+TOO_FEW = "No map: this model has fewer than two directions."
 TITLE_LENGTH = 24
 SIGNS = (
-    ("here", _("this brain")),
-    ("favourite", _("favourite")),
-    ("scan", _("scan")),
-    ("truncated", _("truncated")),
+    ("here", "this brain"),
+    ("favourite", "favourite"),
+    ("scan", "scan"),
+    ("truncated", "truncated"),
 )
 
 
@@ -47,12 +46,12 @@ class MapBox(QWidget):
         #: Position of this recipe's brain without the edits along the axes.
         self._start: tuple[Recipe, np.ndarray] | None = None
         self.plot = LatentPlot()
-        self.x = _axis_box("browse.map_x", _("Direction of the horizontal axis."))
-        self.y = _axis_box("browse.map_y", _("Direction of the vertical axis."))
+        self.x = _axis_box("browse.map_x", "Direction of the horizontal axis.")
+        self.y = _axis_box("browse.map_y", "Direction of the vertical axis.")
         self.reset = controls.tool_button(
             controls.RESET_GLYPH,
             "browse.map_reset",
-            _("Undo the edits along both axes."),
+            "Undo the edits along both axes.",
         )
         self.note = controls.hint(name="browse.map_note")
         self.legend = Legend()
@@ -246,7 +245,7 @@ class MapBox(QWidget):
 
         self.plane = None
         self._show_parts()
-        self.note.setText(sentence(error, _("drawing the map")))
+        self.note.setText(sentence(error, "drawing the map"))
 
 
 class Legend(QWidget):
@@ -256,10 +255,8 @@ class Legend(QWidget):
         super().__init__()
         self.setFixedHeight(self.sizeHint().height())
         self.setToolTip(
-            _(
-                "The areas contain 50, 80 and 95 % of random brains at truncation 1;\n"
-                "the dashed line contains 95 % of those at the current truncation."
-            )
+            "The areas contain 50, 80 and 95 % of random brains at truncation 1;\n"
+            "the dashed line contains 95 % of those at the current truncation."
         )
 
     def sizeHint(self) -> QSize:
@@ -284,19 +281,13 @@ def place_in_words(plane: Plane, at: np.ndarray, labelled: bool) -> str:
     x, y = (f"{name} {value:+.1f} sd" for name, value in zip(plane.names, at, strict=True))
     share = plane.share_within(at)
     if share < 0.5:
-        usual = _("among the half of random brains closest to the average")
+        usual = "among the half of random brains closest to the average"
     elif share < 0.95:
-        usual = _("{percent:.0f} % of random brains are closer to the average").format(
-            percent=100 * share
-        )
+        usual = f"{100 * share:.0f} % of random brains are closer to the average"
     else:
-        usual = _("farther out than nearly all random brains: expect artefacts")
+        usual = "farther out than nearly all random brains: expect artefacts"
     words = f"{x}, {y}: {usual}."
-    return (
-        _("{words} Random brains have labels as in the training data.").format(words=words)
-        if labelled
-        else words
-    )
+    return f"{words} Random brains have labels as in the training data." if labelled else words
 
 
 def _short(recipe: Recipe) -> str:
@@ -309,7 +300,7 @@ def _short(recipe: Recipe) -> str:
 def _axis_box(name: str, tip: str) -> QComboBox:
     box = QComboBox()
     box.setObjectName(name)
-    box.setToolTip(_("{tip} The percentage is the share of the total variation.").format(tip=tip))
+    box.setToolTip(f"{tip} The percentage is the share of the total variation.")
     box.setMinimumContentsLength(4)
     box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -23,7 +23,6 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.browse import map_ink as ink
 from napari_stylegan3d.widgets.controls import scaled
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe
@@ -93,13 +92,11 @@ class LatentPlot(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setToolTip(
-            _(
-                "The latent map, in standard deviations (sd) of random brains from the "
-                "average.\n"
-                "Click or drag to move the brain; arrow keys move by 0.1 sd, with Shift by "
-                "0.5 sd.\n"
-                "Click a star or a triangle to go to that brain."
-            )
+            "The latent map, in standard deviations (sd) of random brains from the "
+            "average.\n"
+            "Click or drag to move the brain; arrow keys move by 0.1 sd, with Shift by "
+            "0.5 sd.\n"
+            "Click a star or a triangle to go to that brain."
         )
 
     def sizeHint(self) -> QSize:

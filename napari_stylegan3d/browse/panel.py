@@ -18,7 +18,6 @@ from napari_stylegan3d.core.panel import Panel, select_data
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.seeds import SeedPicker
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.model.registry import family_called
 from stylegan3d.recipe.drawing import TRUNCATION
 from stylegan3d.recipe.recipe import Label, Recipe, Truncation
@@ -28,53 +27,49 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 SEEDED = "seeded"
-CUTOFF_TIP = _("Sizes of structures that truncation affects.")
-NOISE_TIP = _(
+CUTOFF_TIP = "Sizes of structures that truncation affects."
+NOISE_TIP = (
     "Random fine texture that the latent does not determine: fixed, none, or generated\n"
     "from a seed."
 )
-NO_TEXTURE = _("Scans are shown without random texture.")
-NOISE_SEED_TIP = _("Seed of the texture (no unit).")
+NO_TEXTURE = "Scans are shown without random texture."
+NOISE_SEED_TIP = "Seed of the texture (no unit)."
 
 
 def truncation_in_words(psi: float) -> str:
     """What a truncation means for the picture."""
     if psi < 0.05:
-        return _("The average brain: every number gives the same brain.")
+        return "The average brain: every number gives the same brain."
     if psi < 0.5:
-        return _("Close to the average brain: little variety, few artefacts.")
+        return "Close to the average brain: little variety, few artefacts."
     if psi < 0.85:
-        return _("Typical brains: moderate variety, few artefacts.")
+        return "Typical brains: moderate variety, few artefacts."
     if psi <= 1.02:
-        return _("The full variety of the model, including artefacts.")
-    return _("Beyond the training data: expect artefacts.")
+        return "The full variety of the model, including artefacts."
+    return "Beyond the training data: expect artefacts."
 
 
 class BrowsePanel(Panel):
     """Seed, label, truncation, noise and image channel of the current brain; the model."""
 
     key = "Browse"
-    title = _("Browse")
+    title = "Browse"
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.seed = SeedPicker("browse")
-        self.wall = controls.push_button(
-            _("Wall…"), "browse.wall", _("Many random brains side by side.")
-        )
-        self.keep_edits = QCheckBox(_("Take edits and mix along"))
+        self.wall = controls.push_button("Wall…", "browse.wall", "Many random brains side by side.")
+        self.keep_edits = QCheckBox("Take edits and mix along")
         self.keep_edits.setObjectName("browse.keep_edits")
         self.keep_edits.setToolTip(
-            _(
-                "On: the next number is edited and mixed like this one.\n"
-                "Off: edits and mix belong to their brain, and return with its number."
-            )
+            "On: the next number is edited and mixed like this one.\n"
+            "Off: edits and mix belong to their brain, and return with its number."
         )
         self.truncation = controls.SliderRow(
             "browse.truncation",
             "",
             (0.0, 1.5, 0.01, TRUNCATION),
-            tip=_(
+            tip=(
                 "Truncation (psi, no unit): 0 is the average brain, 1 the full variety.\n"
                 "It has no effect on projected scans and latent files."
             ),
@@ -88,7 +83,7 @@ class BrowsePanel(Panel):
         self.label = LabelBox()
         self.channel = QComboBox()
         self.channel.setObjectName("browse.channel")
-        self.channel.setToolTip(_("Channel of the model's image that is shown and saved."))
+        self.channel.setToolTip("Channel of the model's image that is shown and saved.")
         self.channels = self._make_channels()
         self.map, self.walk = MapBox(session), WalkBox(session)
         self.privacy = PrivacyBox()
@@ -100,17 +95,17 @@ class BrowsePanel(Panel):
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
-        add(controls.heading(_("Brain number")))
+        add(controls.heading("Brain number"))
         add(self.seed)
-        told = controls.hint(_("A number always gives the same brain."))
+        told = controls.hint("A number always gives the same brain.")
         self.column.addLayout(controls.row(told, self.wall, stretch=0))
         add(self.keep_edits)
         add(self.label)
         add(controls.line())
-        add(controls.heading(_("Variety")))
+        add(controls.heading("Variety"))
         add(self.truncation)
         add(self.meaning)
-        self.column.addLayout(controls.form((_("Applies to"), self.cutoff)))
+        self.column.addLayout(controls.form(("Applies to", self.cutoff)))
         add(self.channels)
         for fold in self._make_folds():
             add(controls.line())
@@ -120,26 +115,24 @@ class BrowsePanel(Panel):
     def _make_folds(self) -> tuple[Fold, ...]:
         """What needs room, or is needed seldom."""
         where = Fold(
-            _("Latent map"),
+            "Latent map",
             "browse.map_fold",
-            _("Position of this brain among random ones; click to move it."),
+            "Position of this brain among random ones; click to move it.",
             unfolded=True,
         )
         where.column.addWidget(self.map)
         way = Fold(
-            _("Walk between brains"),
+            "Walk between brains",
             "browse.walk_fold",
-            _("From this brain to others, or from favourite to favourite."),
+            "From this brain to others, or from favourite to favourite.",
         )
         way.column.addWidget(self.walk)
-        texture = Fold(_("Fine texture"), "browse.texture_fold", _("Random detail of the image."))
+        texture = Fold("Fine texture", "browse.texture_fold", "Random detail of the image.")
         texture.column.addLayout(controls.row(self.noise, self.noise_seed, stretch=0))
         texture.column.addWidget(self.noise_note)
-        near = Fold(_("Privacy"), "browse.privacy_fold", ABOUT)
+        near = Fold("Privacy", "browse.privacy_fold", ABOUT)
         near.column.addWidget(self.privacy)
-        self.about_fold = Fold(
-            _("About this model"), "browse.about_fold", _("Size, data and licence.")
-        )
+        self.about_fold = Fold("About this model", "browse.about_fold", "Size, data and licence.")
         for part in (self.about, self.frame):
             self.about_fold.column.addWidget(part)
         return where, way, texture, near, self.about_fold
@@ -151,8 +144,8 @@ class BrowsePanel(Panel):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(9)
         column.addWidget(controls.line())
-        column.addWidget(controls.heading(_("Image")))
-        column.addLayout(controls.form((_("Channel"), self.channel)))
+        column.addWidget(controls.heading("Image"))
+        column.addLayout(controls.form(("Channel", self.channel)))
         part.hide()
         return part
 
@@ -178,7 +171,7 @@ class BrowsePanel(Panel):
         self.meaning.setText(
             truncation_in_words(recipe.truncation.psi)
             if self.truncation.isEnabled()
-            else _("Not for projected scans and latent files: they already have a fixed latent.")
+            else "Not for projected scans and latent files: they already have a fixed latent."
         )
         select_data(self.cutoff, recipe.truncation.cutoff)
         seeded = not isinstance(recipe.noise, str)
@@ -197,11 +190,11 @@ class BrowsePanel(Panel):
         self.show_texture(generator)
         with QSignalBlocker(self.cutoff):
             self.cutoff.clear()
-            self.cutoff.addItem(_("All sizes of structures"), None)
+            self.cutoff.addItem("All sizes of structures", None)
             for group in self.session.layer_groups()[:-1]:
                 last = group.layers[-1] + 1
                 self.cutoff.addItem(
-                    _("Structures down to {smallest:.0f} mm").format(smallest=min(group.sizes_mm)),
+                    f"Structures down to {min(group.sizes_mm):.0f} mm",
                     last,
                 )
         self._explain_cutoff(why_not(generator, "layers"))
@@ -211,7 +204,7 @@ class BrowsePanel(Panel):
         with QSignalBlocker(self.channel):
             self.channel.clear()
             for index in range(count):
-                text = _("{number} of {count}").format(number=index + 1, count=count)
+                text = f"{index + 1} of {count}"
                 self.channel.addItem(text, index)
         self.channels.setVisible(count > 1)
         self.about.setText(describe_model(generator))
@@ -269,7 +262,7 @@ def _make_noise() -> QComboBox:
     noise = QComboBox()
     noise.setObjectName("browse.noise")
     noise.setToolTip(NOISE_TIP)
-    for text, data in ((_("Fixed"), "fixed"), (_("None"), "none"), (_("From seed"), SEEDED)):
+    for text, data in (("Fixed", "fixed"), ("None", "none"), ("From seed", SEEDED)):
         noise.addItem(text, data)
     return noise
 
@@ -287,18 +280,16 @@ def describe_model(generator: Generator) -> str:
     """Size, training data and intended use, from the model's card."""
     size = " × ".join(str(n) for n in generator.shape)
     voxel = sorted({f"{v:.4g}" for v in generator.voxel_size})
-    lines = [_("{size} voxels of {voxel} mm.").format(size=size, voxel=" × ".join(voxel))]
-    lines.append(_("Kind: {family}.").format(family=family_called(generator.family).title))
+    lines = ["{size} voxels of {voxel} mm.".format(size=size, voxel=" × ".join(voxel))]
+    lines.append(f"Kind: {family_called(generator.family).title}.")
     card = generator.card
     sources = [s for s in card.get("training_data", []) if s.get("source")]
     if sources:
         people = sum(s.get("people", 0) for s in sources)
         names = ", ".join(s["source"].split(",")[0] for s in sources)
-        lines.append(_("Trained on {people} subjects: {names}.").format(people=people, names=names))
+        lines.append(f"Trained on {people} subjects: {names}.")
     else:
-        lines.append(_("The training data are unknown."))
+        lines.append("The training data are unknown.")
     lines += [str(card["intended_use"])] if card.get("intended_use") else []
-    lines += (
-        [_("Licence: {licence}").format(licence=card["licence"])] if card.get("licence") else []
-    )
+    lines += ["Licence: {licence}".format(licence=card["licence"])] if card.get("licence") else []
     return "\n\n".join(lines)

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.evaluation.privacy_index import Nearness
 
-ABOUT = _(
+ABOUT = (
     "Is this brain close to a training brain? Only features are compared, 448 numbers for\n"
     "each brain; the model contains no training images."
 )
-MISSING = _("This model includes no features of its training brains.")
-UNCHECKED = _("This brain has not been checked.")
-CHECKING = _("Checking…")
+MISSING = "This model includes no features of its training brains."
+UNCHECKED = "This brain has not been checked."
+CHECKING = "Checking…"
 
 
 class PrivacyBox(QWidget):
@@ -29,9 +28,9 @@ class PrivacyBox(QWidget):
         self.told = controls.hint(UNCHECKED, "browse.privacy")
         self.told.setToolTip(ABOUT)
         self.check = controls.push_button(
-            _("Check"),
+            "Check",
             "browse.privacy_check",
-            _(
+            (
                 "Compare the features of the current brain with those of the training "
                 "brains.\n"
                 "Takes about a second."
@@ -59,29 +58,23 @@ class PrivacyBox(QWidget):
 
 def in_words(found: Nearness) -> str:
     """Such as "Closest of 222 training brains: farther than 93 % of unrelated subjects."."""
-    start = _("Closest of {people} training brains").format(people=found.people)
+    start = f"Closest of {found.people} training brains"
     if found.farther_than == 0:
-        return _("{start}: closer than any of {strangers} unrelated subjects.").format(
-            start=start, strangers=found.strangers
-        )
+        return f"{start}: closer than any of {found.strangers} unrelated subjects."
     if found.farther_than == 1:
-        return _("{start}: farther than all of {strangers} unrelated subjects.").format(
-            start=start, strangers=found.strangers
-        )
+        return f"{start}: farther than all of {found.strangers} unrelated subjects."
     # 99.6 % of strangers are not all of them.
     percent = min(max(round(100 * found.farther_than), 1), 99)
-    return _("{start}: farther than {percent} % of unrelated subjects.").format(
-        start=start, percent=percent
-    )
+    return f"{start}: farther than {percent} % of unrelated subjects."
 
 
 def details(found: Nearness) -> str:
     """What the sentence means."""
-    image = _("the mirror image of one of them") if found.mirrored else _("one of them")
-    return _(
-        "Feature distance {distance:.3f}, to {image}. Unrelated subjects are real subjects "
+    image = "the mirror image of one of them" if found.mirrored else "one of them"
+    return (
+        f"Feature distance {found.distance:.3f}, to {image}. Unrelated subjects are real subjects "
         "compared with\n"
         "all training subjects except themselves. A copy would be closer than all of them; "
         "a few per cent\n"
         "is not unusual."
-    ).format(distance=found.distance, image=image)
+    )

@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject
 from napari_stylegan3d.browse.privacy import CHECKING, UNCHECKED
 from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.widgets.text import _, of_engine
 
 if TYPE_CHECKING:
     from napari_stylegan3d.browse.privacy import PrivacyBox
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
-OF_SCAN = _(
-    "This is a scan, not the model's brain: choose Model's brain above the views, then check."
-)
+OF_SCAN = "This is a scan, not the model's brain: choose Model's brain above the views, then check."
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +123,6 @@ class PrivacyCheck(QObject):
         if subject is not self._asked:
             return
         known = isinstance(error, StyleGAN3DError)
-        self.box.say(of_engine(str(error)) if known else UNCHECKED)
+        self.box.say(str(error) if known else UNCHECKED)
         if not known:
-            self.messages.fail(error, _("checking privacy"))
+            self.messages.fail(error, "checking privacy")

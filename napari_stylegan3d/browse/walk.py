@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QDoubleSpinBox, QVBoxLayout, QWidget
 from napari_stylegan3d.browse.grid import Cell, ThumbnailGrid
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
@@ -28,12 +27,12 @@ MOST_STOPS = 20
 OWNER = "browse.walk"
 #: Interval between steps during playback; a preview takes about as long.
 TICK_MS = 66
-EMPTY = _("Add two or more brains, then drag the slider from one to the next, or press Play.")
-AS_LATENTS = _(
+EMPTY = "Add two or more brains, then drag the slider from one to the next, or press Play."
+AS_LATENTS = (
     "These brains differ in truncation, labels or mixes, so the walk interpolates their "
     "latents, which already include these."
 )
-ONE_MORE = _("Add another brain: choose one above, then add it.")
+ONE_MORE = "Add another brain: choose one above, then add it."
 
 
 class WalkBox(QWidget):
@@ -51,31 +50,29 @@ class WalkBox(QWidget):
         self._sent: Recipe | None = None
         self._since, self._from = 0.0, 0.0
         self.add = controls.push_button(
-            _("Add this brain"),
+            "Add this brain",
             "browse.walk_add",
-            _("Add the current brain as the next stop."),
+            "Add the current brain as the next stop.",
         )
         self.favourites = controls.push_button(
-            _("Add favourites"),
+            "Add favourites",
             "browse.walk_favourites",
-            _("Add all favourites as stops, in order."),
+            "Add all favourites as stops, in order.",
         )
-        self.clear = controls.push_button(_("Clear"), "browse.walk_clear", _("Remove all stops."))
+        self.clear = controls.push_button("Clear", "browse.walk_clear", "Remove all stops.")
         self.strip = ThumbnailGrid(
             "browse.walk_stops", COLUMNS, 1, self._image, CELL, ("", "✕"), Qt.Key.Key_Delete
         )
-        self.strip.setToolTip(
-            _("The stops, in order: click to go there, ✕ or Delete to remove one.")
-        )
+        self.strip.setToolTip("The stops, in order: click to go there, ✕ or Delete to remove one.")
         self.position = controls.SliderRow(
             "browse.walk_position",
             "",
             (0.0, 100.0, 1.0, 0.0),
             " %",
-            _("Position along the walk, 0 to 100 % from the first stop to the last."),
+            "Position along the walk, 0 to 100 % from the first stop to the last.",
         )
         self.play = controls.push_button(
-            _("▶ Play"), "browse.walk_play", _("Move back and forth until you stop it.")
+            "▶ Play", "browse.walk_play", "Move back and forth until you stop it."
         )
         self.play.setCheckable(True)
         self.seconds = _make_seconds()
@@ -154,7 +151,7 @@ class WalkBox(QWidget):
             try:
                 kept = joined(stops[:MOST_STOPS], session.generator, session.folder)
             except StyleGAN3DError as error:
-                self.note.setText(of_engine(str(error)))
+                self.note.setText(str(error))
                 return
             said = "" if kept == stops[:MOST_STOPS] else AS_LATENTS
             stops = kept
@@ -188,12 +185,8 @@ class WalkBox(QWidget):
         leg, t = leg_at(len(self.stops), self.position.value() / 100)
         first, second = (describe_recipe(stop) for stop in self.stops[leg : leg + 2])
         if self.session.recipe != self._sent:
-            return _("{count} stops; the current brain is not on the path.").format(
-                count=len(self.stops)
-            )
-        return _("{percent:.0f} % of the way from {first} to {second}.").format(
-            percent=100 * t, first=first, second=second
-        )
+            return f"{len(self.stops)} stops; the current brain is not on the path."
+        return f"{100 * t:.0f} % of the way from {first} to {second}."
 
     def _on_position(self, percent: float, live: bool) -> None:
         self.stop()
@@ -222,7 +215,7 @@ class WalkBox(QWidget):
         self.session.change(self._sent, live=live, gesture="" if live else "browse.walk")
 
     def _on_play(self, playing: bool) -> None:
-        self.play.setText(_("⏸ Pause") if playing else _("▶ Play"))
+        self.play.setText("⏸ Pause" if playing else "▶ Play")
         if playing:
             self._since, self._from = time.monotonic(), self.position.value() / 100
             self._timer.start()
@@ -258,6 +251,6 @@ def _make_seconds() -> QDoubleSpinBox:
     spin.setRange(1.0, 60.0)
     spin.setDecimals(0)
     spin.setValue(4.0)
-    spin.setSuffix(_(" s per section"))
-    spin.setToolTip(_("Time from one stop to the next, 1 to 60 s."))
+    spin.setSuffix(" s per section")
+    spin.setToolTip("Time from one stop to the next, 1 to 60 s.")
     return spin

@@ -15,7 +15,6 @@ from napari_stylegan3d.core.gallery import SYNTHETIC
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.seeds import DICE_BELOW, LARGEST_SEED
-from napari_stylegan3d.widgets.text import _, ngettext
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.recipe import Recipe
 
@@ -28,7 +27,7 @@ COLUMNS, ROWS = 6, 4
 TELLING = 3
 PAGE = COLUMNS * ROWS
 OWNER = "browse.wall"
-HELP = _(
+HELP = (
     "Click or use the arrow keys to show a brain; double-click or press Enter to close the "
     "wall. The star, or S, adds a brain to the favourites."
 )
@@ -46,9 +45,9 @@ class Wall(QDialog):
         self.session, self.thumbnails = session, thumbnails
         self.first = 0
         self.setObjectName("browse.wall_window")
-        self.setWindowTitle(_("Wall of brains"))
+        self.setWindowTitle("Wall of brains")
         self.grid = ThumbnailGrid("browse.wall_grid", COLUMNS, ROWS, thumbnails.image, grows=True)
-        self.grid.setAccessibleName(_("Wall of brains"))
+        self.grid.setAccessibleName("Wall of brains")
         self.numbers = QLabel()
         self.numbers.setObjectName("browse.wall_numbers")
         self.numbers.setProperty("role", "heading")
@@ -64,17 +63,17 @@ class Wall(QDialog):
         self.previous = controls.push_button(
             "◀",
             "browse.wall_previous",
-            _("Previous {page} brains (Page Up).").format(page=PAGE),
+            f"Previous {PAGE} brains (Page Up).",
         )
         self.following = controls.push_button(
             "▶",
             "browse.wall_next",
-            _("Next {page} brains (Page Down).").format(page=PAGE),
+            f"Next {PAGE} brains (Page Down).",
         )
         self.dice = controls.push_button(
-            _("Random"),
+            "Random",
             "browse.wall_dice",
-            _("{page} brains starting at a random number.").format(page=PAGE),
+            f"{PAGE} brains starting at a random number.",
         )
         for button, key in ((self.previous, "PgUp"), (self.following, "PgDown")):
             button.setFixedWidth(controls.scaled(36))
@@ -125,9 +124,7 @@ class Wall(QDialog):
         self.first = seed // PAGE * PAGE
         self.previous.setEnabled(self.first > 0)
         self.following.setEnabled(self.first + PAGE <= LARGEST_SEED)
-        self.numbers.setText(
-            _("Brains {first} to {last}").format(first=self.first, last=self.first + PAGE - 1)
-        )
+        self.numbers.setText(f"Brains {self.first} to {self.first + PAGE - 1}")
         self._show_cells()
         self._want()
 
@@ -190,7 +187,7 @@ class Wall(QDialog):
         there, of = sum(self.thumbnails.has(cell.recipe) for cell in cells), len(cells)
         if not self.thumbnails.is_prepared:
             self._asked = None
-            self.progress.setText(_("Preparing the model…"))
+            self.progress.setText("Preparing the model…")
             return
         now = time.monotonic()
         if self._asked is None:
@@ -199,10 +196,10 @@ class Wall(QDialog):
         if there == of:
             self.progress.setText("")
             return
-        text = _("{there} of {of} rendered").format(there=there, of=of)
+        text = f"{there} of {of} rendered"
         if there - first >= TELLING:
             left = duration_in_words((now - since) * (of - there) / (there - first))
-            text += _(", about {time} left").format(time=left)
+            text += f", about {left} left"
         self.progress.setText(text)
 
     def _on_recipe(self, recipe: Recipe, live: bool) -> None:
@@ -237,15 +234,15 @@ def common_to_all(recipe: Recipe) -> str:
     """What holds for every brain of the wall, such as "All at truncation 0.70, with 2 edits."."""
     parts = []
     if recipe.label is not None:
-        parts.append(_("the label"))
+        parts.append("the label")
     if recipe.mix is not None and any(recipe.mix.strength):
-        parts.append(_("the mix"))
+        parts.append("the mix")
     edits = sum(bool(edit.strength) for edit in recipe.edits)
     if edits:
-        parts.append(ngettext("the edit", "the {edits} edits", edits).format(edits=edits))
+        parts.append("the edit" if edits == 1 else f"the {edits} edits")
     psi = recipe.truncation.psi
     if not parts:
-        return _("All at truncation {psi:.2f}.").format(psi=psi)
-    return _("All at truncation {psi:.2f}, with {parts} of the current brain.").format(
-        psi=psi, parts=_(" and ").join(parts)
+        return f"All at truncation {psi:.2f}."
+    return "All at truncation {psi:.2f}, with {parts} of the current brain.".format(
+        psi=psi, parts=" and ".join(parts)
     )

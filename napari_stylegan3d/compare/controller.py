@@ -17,7 +17,6 @@ from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.sides import Side
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_recipe
 
 if TYPE_CHECKING:
@@ -156,31 +155,29 @@ class Comparing(QObject):
         made_from = session.history.way[1:2]
         if made_from:
             before = session.states[made_from[0]]
-            words = _("Previous state: {change}").format(change=describe_recipe(before))
+            words = f"Previous state: {describe_recipe(before)}"
             menu.addAction(words, partial(self.pin, before))
         case = session.case
         if case is not None and session.placed is not None:
-            menu.addAction(
-                _("The scan {name}").format(name=case.name), partial(self.pin_scan, case)
-            )
+            menu.addAction(f"The scan {case.name}", partial(self.pin_scan, case))
         for projected in session.projected:
             assert projected.source is not None
             if session.find_projected(projected.source) is None:
                 continue
             plain = session.recipe.replace(source=projected.source, mix=None, edits=(), detail=None)
             scan = partial(self.pin_scan, projected)
-            menu.addAction(_("The scan {name}, as projected").format(name=projected.name), scan)
+            menu.addAction(f"The scan {projected.name}, as projected", scan)
             menu.addAction(
-                _("The reconstruction of {name}").format(name=projected.name),
+                f"The reconstruction of {projected.name}",
                 partial(self.pin, plain),
             )
         if session.favourites.items:
-            menu.addSection(_("Favourites"))
+            menu.addSection("Favourites")
         for item in session.favourites.items:
             words = item.note or describe_recipe(item.recipe)
             menu.addAction(words, partial(self.pin, item.recipe))
         if menu.isEmpty():
-            menu.addAction(_("Nothing yet: star a brain, or open a scan")).setEnabled(False)
+            menu.addAction("Nothing yet: star a brain, or open a scan").setEnabled(False)
 
     @property
     def _a_is_there(self) -> bool:
@@ -197,13 +194,9 @@ class Comparing(QObject):
         self.session.modelChanged.connect(self._on_model)
         self.thumbnails.ready.connect(lambda recipe, _: self._show_thumbnail(recipe))
         self._renders.ready.connect(self._on_rendered)
-        self._renders.failed.connect(
-            lambda _request, error: self.failed.emit(error, _("rendering A"))
-        )
+        self._renders.failed.connect(lambda _request, error: self.failed.emit(error, "rendering A"))
         self._measures.ready.connect(self._on_measured)
-        self._measures.failed.connect(
-            lambda _request, error: self.failed.emit(error, _("measuring"))
-        )
+        self._measures.failed.connect(lambda _request, error: self.failed.emit(error, "measuring"))
 
     def _on_model(self, _generator: object) -> None:
         """A and the columns are in another space."""

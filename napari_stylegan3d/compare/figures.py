@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
 
 if TYPE_CHECKING:
@@ -17,15 +16,15 @@ if TYPE_CHECKING:
 
 ALIKE = (
     (
-        _("Mean difference"),
+        "Mean difference",
         "mean_difference",
-        _("Mean of |B − A| in the union of both brains, in % of the brightest tissue."),
+        "Mean of |B − A| in the union of both brains, in % of the brightest tissue.",
     ),
-    ("SSIM", "ssim", _("Structural similarity inside the brain; 1 is identical.")),
+    ("SSIM", "ssim", "Structural similarity inside the brain; 1 is identical."),
     (
         "PSNR",
         "psnr_db",
-        _("Peak signal-to-noise ratio inside the brain, in dB; higher is more similar."),
+        "Peak signal-to-noise ratio inside the brain, in dB; higher is more similar.",
     ),
 )
 NONE = "–"
@@ -52,7 +51,7 @@ class FiguresBox(QWidget):
         for row, key in enumerate(TOLD, len(ALIKE) + 1):
             text, tip = (
                 VOLUMES[key],
-                _("Volume in millilitres. {explained}").format(explained=EXPLAINED[key]),
+                f"Volume in millilitres. {EXPLAINED[key]}",
             )
             for column, which in enumerate(("a", "b", "change"), 1):
                 self._put(grid, row, text if column == 1 else "", tip, f"{key}.{which}", column)
@@ -76,7 +75,7 @@ class FiguresBox(QWidget):
         """Write them; None while there are none."""
         for key, text in in_words(figures).items():
             self.labels[key].setText(text)
-        self.how.setText("" if figures is None else _("Volumes {how}.").format(how=figures.how))
+        self.how.setText("" if figures is None else f"Volumes {figures.how}.")
         self.how.setVisible(figures is not None)
 
 
@@ -89,9 +88,7 @@ def in_words(figures: PairFigures | None) -> dict[str, str]:
         return words
     words["mean_difference"] = f"{100 * figures.mean_difference:.1f} %"
     words["ssim"] = f"{figures.ssim:.3f}"
-    words["psnr_db"] = (
-        _("identical") if math.isinf(figures.psnr_db) else f"{figures.psnr_db:.1f} dB"
-    )
+    words["psnr_db"] = "identical" if math.isinf(figures.psnr_db) else f"{figures.psnr_db:.1f} dB"
     for key in TOLD:
         a, b = figures.a[key], figures.b[key]
         decimals = 1 if key in SMALL else 0

@@ -23,7 +23,6 @@ from napari_stylegan3d.core.thumbnails import scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import WrappedLabel
 from napari_stylegan3d.widgets.forms import Form
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.settings.comparison import ComparisonSettings
 
 if TYPE_CHECKING:
@@ -31,35 +30,35 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe
 
 MODES = (
-    ("off", _("Off"), _("Show B alone.")),
+    ("off", "Off", "Show B alone."),
     (
         "side",
-        _("Side by side"),
-        _("A to the left of B in every view; cameras and crosshair are linked."),
+        "Side by side",
+        "A to the left of B in every view; cameras and crosshair are linked.",
     ),
-    ("curtain", _("Curtain"), _("A to the left of the line, B to the right; drag the line.")),
-    ("flicker", _("Flicker"), _("A and B alternately, in the planes.")),
+    ("curtain", "Curtain", "A to the left of the line, B to the right; drag the line."),
+    ("flicker", "Flicker", "A and B alternately, in the planes."),
     (
         "difference",
-        _("Difference"),
-        _("B, with colours where it is brighter or darker than A."),
+        "Difference",
+        "B, with colours where it is brighter or darker than A.",
     ),
     (
         "row",
-        _("Up to four"),
-        _("Up to four brains or patients in columns, with one crosshair and one zoom."),
+        "Up to four",
+        "Up to four brains or patients in columns, with one crosshair and one zoom.",
     ),
 )
 #: A's thumbnail.
 PICTURE = 64
-NOTHING = _("Nothing yet: pin the current brain, or choose one.")
+NOTHING = "Nothing yet: pin the current brain, or choose one."
 
 
 class ComparePanel(Panel):
     """A with its source, the way to compare, and how different they are."""
 
     key = "Compare"
-    title = _("Compare")
+    title = "Compare"
 
     pinRequested = Signal()
     swapRequested = Signal()
@@ -90,24 +89,24 @@ class ComparePanel(Panel):
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.a = WrappedLabel()
         self.a.setObjectName("compare.a")
-        self.a.setToolTip(_("What B is compared with."))
+        self.a.setToolTip("What B is compared with.")
         self.b = WrappedLabel()
         self.b.setObjectName("compare.b")
-        self.b.setToolTip(_("The current brain; change it as you like."))
+        self.b.setToolTip("The current brain; change it as you like.")
         self.pin = controls.push_button(
-            _("Pin as A"), "compare.pin", _("Keep the current brain as A."), "primary"
+            "Pin as A", "compare.pin", "Keep the current brain as A.", "primary"
         )
         self.choose = controls.tool_button(
-            _("Choose A ▾"),
+            "Choose A ▾",
             "compare.choose",
-            _("Compare with the previous state, a favourite, a scan or its reconstruction."),
+            "Compare with the previous state, a favourite, a scan or its reconstruction.",
         )
         self.choose.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.choose.setProperty("role", "menu")
         self.choices = QMenu(self)
         self.choose.setMenu(self.choices)
-        self.swap = controls.tool_button(_("Swap"), "compare.swap", _("Exchange A and B."))
-        self.unpin = controls.tool_button(_("Unpin"), "compare.unpin", _("End the comparison."))
+        self.swap = controls.tool_button("Swap", "compare.swap", "Exchange A and B.")
+        self.unpin = controls.tool_button("Unpin", "compare.unpin", "End the comparison.")
 
     def _make_modes(self) -> None:
         self.row = RowBox()
@@ -135,15 +134,15 @@ class ComparePanel(Panel):
         of_a = QVBoxLayout(self._a_box)
         of_a.setContentsMargins(0, 0, 0, 0)
         of_a.setSpacing(self.column.spacing())
-        of_a.addWidget(controls.heading(_("A · pinned")))
+        of_a.addWidget(controls.heading("A · pinned"))
         of_a.addLayout(row(self.picture, self.a, stretch=1))
         of_a.addLayout(row(self.pin, self.choose, self.swap, self.unpin, stretch=0))
         of_a.addWidget(controls.line())
         add(self._a_box)
-        add(controls.heading(_("B · current")))
+        add(controls.heading("B · current"))
         add(self.b)
         add(controls.line())
-        add(controls.heading(_("Mode")))
+        add(controls.heading("Mode"))
         buttons = list(self.modes.values())
         for some in (buttons[:3], buttons[3:]):
             layout = row(*some)
@@ -153,9 +152,9 @@ class ComparePanel(Panel):
             add(option)
         #: What says something of A.
         self._with_a = (
-            controls.hint(_("Hold B, or the space bar over the views, to see A."), "compare.hint"),
+            controls.hint("Hold B, or the space bar over the views, to see A.", "compare.hint"),
             controls.line(),
-            controls.heading(_("Difference")),
+            controls.heading("Difference"),
             self.figures,
         )
         for widget in self._with_a:

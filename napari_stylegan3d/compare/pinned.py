@@ -11,7 +11,6 @@ import numpy as np
 from napari_stylegan3d.views.captions import NOBODY, Provenance
 from napari_stylegan3d.views.display import Upright, upright
 from napari_stylegan3d.views.sides import Side
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_recipe
 
 if TYPE_CHECKING:
@@ -44,11 +43,7 @@ class Pinned:
     @property
     def title(self) -> str:
         """What it is, in words."""
-        return (
-            _("Scan: {name}").format(name=self.side.name)
-            if self.side.kind == "scan"
-            else self.side.title
-        )
+        return f"Scan: {self.side.name}" if self.side.kind == "scan" else self.side.title
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, provenance: Provenance) -> Pinned:
@@ -74,7 +69,7 @@ def side_of(recipe: Recipe, letter: str, provenance: Provenance = NOBODY) -> Sid
     if kind == "edited":
         return Side("edited", name, letter=letter, title=f"{name}, {what}")
     if kind == "reconstruction":
-        text = _("Reconstruction of {name}").format(name=name)
+        text = f"Reconstruction of {name}"
         return Side(kind, letter=letter, title=", ".join(filter(None, (text, what))))
     if kind == "worn":
         return Side(kind, letter=letter, title=provenance.subject)

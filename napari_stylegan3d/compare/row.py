@@ -12,7 +12,6 @@ from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.panes import NUMBERS, Pane
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
@@ -34,17 +33,17 @@ class RowBox(QWidget):
         super().__init__()
         self.list = QListWidget()
         self.list.setObjectName("compare.row_list")
-        self.list.setToolTip(_("The brains beside the current one, from the left."))
+        self.list.setToolTip("The brains beside the current one, from the left.")
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.list.setFixedHeight((ROWS_SEEN + 1) * self.list.fontMetrics().lineSpacing())
         self.add = controls.push_button(
-            _("Add current picture"),
+            "Add current picture",
             "compare.row_add",
-            _("Keep what is shown as a column; then open another brain or patient."),
+            "Keep what is shown as a column; then open another brain or patient.",
         )
         self.remove = controls.push_button(
-            _("Remove"), "compare.row_remove", _("Remove the selected column, or the last.")
+            "Remove", "compare.row_remove", "Remove the selected column, or the last."
         )
         self.note = controls.hint(name="compare.row_note")
         column = QVBoxLayout(self)
@@ -152,11 +151,11 @@ class Row(QObject):
         """Why the current picture cannot be a column beside others; empty if it can."""
         session = self.comparison.session
         if len(self._kept) >= MOST:
-            return _("Four brains fit: remove one to add another.")
+            return "Four brains fit: remove one to add another."
         if session.shown.what == "scan" and session.placed is None:
-            return _("Align the scan first: until then it is not in the same space as the others.")
+            return "Align the scan first: until then it is not in the same space as the others."
         if self._current is None or self.comparison.is_preview:
-            return _("Wait for the full volume.")
+            return "Wait for the full volume."
         return ""
 
     def _follow(self, _view: str = "") -> None:

@@ -12,7 +12,6 @@ from napari_stylegan3d.views.display import Upright
 from napari_stylegan3d.views.sides import Pair, Side
 from napari_stylegan3d.views.twins import Twins
 from napari_stylegan3d.views.veil import Veil
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.compare.pinned import Pinned
@@ -70,10 +69,10 @@ class ComparedViews(QObject):
         elif mode == "difference" and a.shown.data.shape == b_shown.data.shape:
             changed = Upright(b_shown.data - a.shown.data, b_shown.scale, b_shown.translate)
             overlay = self.stage.overlay
-            overlay.show(changed, DIFFERENCE_LABEL, _("fraction of white"), self._limit())
+            overlay.show(changed, DIFFERENCE_LABEL, "fraction of white", self._limit())
             overlay.set_threshold(self.threshold)
             if overlay.layer is not None:  # the 3D view has no colours, and says B alone
-                pair = Pair.of(a.side, b, ("", _("colours show B − A")))
+                pair = Pair.of(a.side, b, ("", "colours show B − A"))
                 overlay.layer.metadata = {OVERLAY: True, KEY: pair}
         self.views.refresh()
 

@@ -11,14 +11,13 @@ from qtpy.QtWidgets import QToolButton
 
 from napari_stylegan3d.core.thumbnails import scaled
 from napari_stylegan3d.widgets.elided import elided
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.recipe.recipe import Recipe
 
 #: For pictures, in ASCII.
-SYNTHETIC = _("Synthetic - not for diagnosis")
+SYNTHETIC = "Synthetic - not for diagnosis"
 #: Pictures are on black in any theme.
 STYLE = """
 QToolButton { background: black; border: 2px solid transparent; border-radius: 4px; padding: 0; }

@@ -16,7 +16,6 @@ import numpy as np
 
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.display import Upright, enlarge, upright
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import give_back, is_out_of_memory
 from stylegan3d.progress import effort
 from stylegan3d.render.recipes import render_recipe
@@ -90,15 +89,15 @@ def load_model(
     `frame` is the voxel orientation and size of a checkpoint, such as "LIA:2"; a model that is
     already being loaded (`load_ahead`) is awaited. Reports one step of two once torch is imported.
     """
-    report(0, 2, _("Loading the model"))
+    report(0, 2, "Loading the model")
     if isinstance(model, Future):
-        report(1, 2, _("Loading the model"))
+        report(1, 2, "Loading the model")
         return model.result()
     from stylegan3d.model.generator import Generator
     from stylegan3d.model.loading import load
     from stylegan3d.render.renderer import Renderer
 
-    report(1, 2, _("Loading the model"))
+    report(1, 2, "Loading the model")
     generator = model if isinstance(model, Generator) else load(model, frame=frame)
     return Loaded(generator, Renderer(generator))
 
@@ -117,14 +116,14 @@ def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
     images only: fit previews, which takes as long as a few volumes, or find that they do not help.
     """
     renderer, generator = loaded.renderer, loaded.generator
-    report(0, 3, _("Preparing previews"))
-    with effort("preview", lambda: report(0, 3, _("Preparing previews"))):
+    report(0, 3, "Preparing previews")
+    with effort("preview", lambda: report(0, 3, "Preparing previews")):
         w = recipe.latent(generator)
     if renderer.preview_level != -1:
         renderer.render(w, quality="preview", should_stop=report.should_stop)
-    report(1, 3, _("Computing directions"))
+    report(1, 3, "Computing directions")
     _directions = generator.directions
-    report(2, 3, _("Fitting previews"))
+    report(2, 3, "Fitting previews")
     if renderer.preview_level == -1:
         renderer.learn_preview(report.should_stop)
         renderer.render(w, quality="preview", should_stop=report.should_stop)

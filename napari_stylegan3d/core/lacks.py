@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QComboBox
 
-from napari_stylegan3d.widgets.text import of_engine
-
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 
 def why_not(generator: Generator, feature: str) -> str:
     """Why a model lacks a feature, translated; empty if it has it."""
-    return of_engine(generator.cannot.get(feature, ""))
+    return generator.cannot.get(feature, "")
 
 
 def offer(box: QComboBox, entry: object, reason: str, instead: object) -> None:

@@ -7,7 +7,6 @@ import logging
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 
@@ -32,11 +31,12 @@ def sentence(error: BaseException, doing: str) -> str:
     if is_out_of_memory(error):
         return out_of_memory_sentence(doing)
     if isinstance(error, StyleGAN3DError):
-        return of_engine(str(error))
-    return _(
-        "Unexpected error while {doing} ({name}). Try again, and report it if it happens "
+        return str(error)
+    return (
+        f"Unexpected error while {doing} ({type(error).__name__}). Try again, and report it if it "
+        "happens "
         "again; the details are in the terminal."
-    ).format(doing=doing, name=type(error).__name__)
+    )
 
 
 def report_error(error: BaseException, doing: str) -> str:

@@ -8,14 +8,13 @@ import numpy as np
 
 from napari_stylegan3d.views.arrows import Field
 from napari_stylegan3d.views.display import upright
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.overlays import DifferenceOverlay
     from stylegan3d.geometry.space import Space
     from stylegan3d.render.movement import Movement
 
-CHANGE = _("Volume change")
+CHANGE = "Volume change"
 #: The colours end at this change, in %, so that maps of all patients can be compared.
 LIMIT_PERCENT = 50.0
 #: Share of a voxel that is brain, to count it.
@@ -52,12 +51,9 @@ def in_words(moved: Movement, brain: np.ndarray) -> str:
         return ""
     gained = moved.gained_ml * brain
     far = moved.moved_mm[brain]
-    return _(
-        "Tissue gains {more:.1f} ml and loses {less:.1f} ml; it moves by {median:.1f} mm in the "
-        "median, {most:.1f} mm at most. Arrows are drawn 3 times as long."
-    ).format(
-        more=float(gained[gained > 0].sum()),
-        less=-float(gained[gained < 0].sum()),
-        median=float(np.median(far)),
-        most=float(far.max()),
+    return (
+        f"Tissue gains {float(gained[gained > 0].sum()):.1f} ml and loses "
+        f"{-float(gained[gained < 0].sum()):.1f} ml; it moves by {float(np.median(far)):.1f} mm in "
+        "the "
+        f"median, {float(far.max()):.1f} mm at most. Arrows are drawn 3 times as long."
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError
 
 if TYPE_CHECKING:
@@ -14,11 +13,11 @@ if TYPE_CHECKING:
     from stylegan3d.render.editable import Original
     from stylegan3d.scans import AlignedScan
 
-NOT_OPEN = _(
+NOT_OPEN = (
     "The scan {name} is not open, so its detail cannot be shown: open the scan and project it, or "
     "choose Model's brain."
 )
-ELSEWHERE = _(
+ELSEWHERE = (
     "The scan {name} was projected with other axes or another voxel size, so its detail cannot be "
     "shown: reset them, or choose Model's brain."
 )

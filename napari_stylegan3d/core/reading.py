@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stylegan3d.widgets.text import _
-
 if TYPE_CHECKING:
     from stylegan3d.scans import Scan
     from stylegan3d.session.case import Choice
@@ -38,30 +36,26 @@ def read_choice(choice: Choice | Path) -> Scan | Several:
         if not any(series.usable for series in error.series):
             raise
         return Several(
-            _("{name} contains {count} series:").format(
-                name=choice.path.name, count=len(error.series)
-            ),
+            f"{choice.path.name} contains {len(error.series)} series:",
             [_series_entry(series, choice) for series in error.series],
         )
     except SeveralVolumes as error:
         entries: list[tuple[str, object, str]] = [
-            (_("Volume {index}").format(index=index), dataclasses.replace(choice, volume=index), "")
+            (f"Volume {index}", dataclasses.replace(choice, volume=index), "")
             for index in range(error.count)
         ]
         return Several(
-            _("{name} is a series of {count} volumes:").format(
-                name=choice.path.name, count=error.count
-            ),
+            f"{choice.path.name} is a series of {error.count} volumes:",
             entries,
         )
 
 
 def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:
     number = "?" if series.number is None else series.number
-    text = f"{number}: {series.description or _('unnamed')}\n{series.summary}"
+    text = f"{number}: {series.description or 'unnamed'}\n{series.summary}"
     problem = ""
     if not series.usable:
-        problem = sentence(series.problem or _("it is a localiser, not a whole head"))
+        problem = sentence(series.problem or "it is a localiser, not a whole head")
     return text, dataclasses.replace(choice, series=series.uid), problem
 
 

@@ -15,7 +15,6 @@ from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest
 from napari_stylegan3d.core.originals import Originals
 from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.render.recipes import render_recipe
 
@@ -32,7 +31,7 @@ REST_MS = 200
 KEPT = 2
 #: After running out of memory, only previews are rendered for this long.
 CRAMPED_S = 20.0
-CRAMPED = _(
+CRAMPED = (
     "Not enough memory for the full volume; a preview is shown. Close other programs, then "
     "change anything to try again."
 )

@@ -5,10 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from napari_stylegan3d.widgets.text import _
-
 #: Key in the manifest to the start of the file's name in `samples/`.
-SAMPLES = {"ucla-sub-04": _("UCLA, subject 04"), "novosibirsk-sub-09": _("Novosibirsk, subject 09")}
+SAMPLES = {"ucla-sub-04": "UCLA, subject 04", "novosibirsk-sub-09": "Novosibirsk, subject 09"}
 
 
 def sample_path(key: str) -> Path:
@@ -24,7 +22,5 @@ def sample_path(key: str) -> Path:
     folder = Path(str(files("napari_stylegan3d"))) / "samples"
     found = sorted(folder.glob(f"{key}*.nii.gz"))
     if not found:
-        raise ScanError(
-            _("The sample scan {key} is missing: install napari-stylegan3d again.").format(key=key)
-        )
+        raise ScanError(f"The sample scan {key} is missing: install napari-stylegan3d again.")
     return found[0]

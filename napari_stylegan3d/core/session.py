@@ -20,7 +20,6 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.favourites import Favourites
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith
@@ -559,14 +558,14 @@ def fitting(recipe: Recipe, generator: Generator) -> Recipe:
 
 
 GROUPS = (
-    ("coarse", _("Coarse"), _("size and shape of the head and its large structures")),
-    ("middle", _("Middle"), _("lobes, ventricles and large sulci")),
-    ("fine", _("Fine"), _("fine folding, tissue contrast and texture")),
+    ("coarse", "Coarse", "size and shape of the head and its large structures"),
+    ("middle", "Middle", "lobes, ventricles and large sulci"),
+    ("fine", "Fine", "fine folding, tissue contrast and texture"),
 )
 
 
 #: The only group of a model without per-layer styles.
-WHOLE = ("whole", _("Brain"), _("everything at once, from the head's shape to the texture"))
+WHOLE = ("whole", "Brain", "everything at once, from the head's shape to the texture")
 
 
 def layer_groups(generator: Generator) -> list[LayerGroup]:

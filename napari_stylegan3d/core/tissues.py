@@ -10,7 +10,6 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from napari_stylegan3d.core.jobs import screen_dtype
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, VOLUMES
 from stylegan3d.measures.tissue_volumes import TOLD as TOLD
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.segmentation.inference import Segmentation, Segmenter
 
-NAME = _("Tissues")
+NAME = "Tissues"
 OPACITY = 0.45
 #: Label colours that are distinguishable with colour blindness (Okabe and Ito 2008).
 COLORS = {
@@ -81,7 +80,7 @@ def make_layer(data: np.ndarray, place: dict) -> Labels:
         colormap=DirectLabelColormap(color_dict=colors),
         features={
             "index": [0, *names],
-            "name": [_("Background"), *names.values()],
+            "name": ["Background", *names.values()],
         },
         metadata={OVERLAY: True, NAMES: names},
         **place,

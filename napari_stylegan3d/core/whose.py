@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_stylegan3d.views.captions import Provenance
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_changes, describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Source
 
 #: What is subtracted in a difference.
-EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = _("edited − scan"), _("model − scan")
-FILLED = _("filled in by the model")
+EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = "edited − scan", "model − scan"
+FILLED = "filled in by the model"
 
 
 def name_of(session: Session, source: Source) -> str:
@@ -40,11 +39,11 @@ def subject_of(session: Session, recipe: Recipe) -> str:
 def in_words(told: Provenance) -> str:
     """What a picture of this provenance shows; empty for a random brain."""
     if told.kind == "scan":
-        return _("Scan {name}").format(name=told.name)
+        return f"Scan {told.name}"
     if told.kind == "edited":
-        return _("Edited scan {name}: {what}").format(name=told.name, what=told.what)
+        return f"Edited scan {told.name}: {told.what}"
     if told.kind == "reconstruction":
-        words = _("Reconstruction of {name}").format(name=told.name)
+        words = f"Reconstruction of {told.name}"
         return ", ".join(filter(None, (words, told.what)))
     return told.subject if told.kind == "worn" else told.what
 
@@ -59,7 +58,7 @@ def provenance_of(session: Session, recipe: Recipe, *, amounts: bool = True) -> 
         changes = describe_changes(recipe, amounts=amounts)
         return Provenance("reconstruction", name, changes) if name else Provenance("generated")
     if not recipe.is_edited_scan:
-        brain = _("the brain of {name}").format(name=name) if name else _("another brain")
+        brain = f"the brain of {name}" if name else "another brain"
         changes = describe_changes(recipe.replace(detail=None), amounts=amounts)
         whose = name_of(session, detail.source)
         return Provenance("worn", whose, ", ".join(filter(None, (brain, changes))))
@@ -76,5 +75,5 @@ def brain_of(session: Session) -> str:
     if shown.what == "scan" and case is not None:
         if session.placed is not None:
             return case.name
-        return _("{name} as recorded").format(name=case.name)
+        return f"{case.name} as recorded"
     return name_of(session, shown.recipe.source) or describe_recipe(Recipe(shown.recipe.source))

@@ -19,8 +19,6 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from napari_stylegan3d.widgets.text import _
-
 NICENESS = 10
 #: Milliseconds between two pictures of a job's progress: each has the whole window put together
 #: anew, which without a graphics card takes the time of a step.
@@ -337,10 +335,6 @@ def duration_in_words(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     if minutes < 60:
-        return (
-            _("{minutes} min {rest} s").format(minutes=minutes, rest=rest)
-            if rest and minutes < 10
-            else _("{minutes} min").format(minutes=minutes)
-        )
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
-    return _("{hours} h {minutes} min").format(hours=hours, minutes=minutes)
+    return f"{hours} h {minutes} min"

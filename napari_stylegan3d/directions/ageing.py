@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.slider_range import SliderRange
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.trajectory import Trajectory
 from stylegan3d.errors import StyleGAN3DError
 
@@ -39,10 +38,10 @@ class AgeingBox(QWidget):
         self._read: float | None = None
         self.years = controls.SliderRow(
             "directions.years",
-            _("Ageing"),
+            "Ageing",
             YEARS,
-            _(" y"),
-            _(
+            " y",
+            (
                 "Age the brain by this many years, -40 to 40; orange: ages outside the "
                 "training data."
             ),
@@ -52,11 +51,11 @@ class AgeingBox(QWidget):
         self.age.setObjectName("directions.age")
         self.age.setRange(0, OLDEST_AGE)
         self.age.setDecimals(0)
-        self.age.setSuffix(_(" years"))
+        self.age.setSuffix(" years")
         self.age.setKeyboardTracking(False)
-        self.age.setToolTip(_("Age now, in years, 0 to 110: the apparent age until you enter it."))
+        self.age.setToolTip("Age now, in years, 0 to 110: the apparent age until you enter it.")
         self.estimate = controls.tool_button(
-            controls.RESET_GLYPH, "directions.age_estimate", _("Use the apparent age.")
+            controls.RESET_GLYPH, "directions.age_estimate", "Use the apparent age."
         )
         self.told = controls.hint(name="directions.age_text")
         self._lay_out()
@@ -69,7 +68,7 @@ class AgeingBox(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 0, 14, 0)
         column.setSpacing(3)
-        label = QLabel(_("Age now"))
+        label = QLabel("Age now")
         label.setBuddy(self.age)
         self.how = controls.hint(name="directions.age_how")
         column.addLayout(controls.row(label, self.age, self.estimate, self.how, stretch=3))
@@ -111,13 +110,11 @@ class AgeingBox(QWidget):
             return
         now, years = self.age.value(), self.years.value()
         self.unknown.show_known(trajectory.youngest - now, trajectory.oldest - now)
-        how = _("as entered")
+        how = "as entered"
         if not self._given:
-            how = _("apparent age")
+            how = "apparent age"
             if trajectory.error is not None:
-                how = _("apparent age, ±\u00a0{years:.0f}\u00a0years").format(
-                    years=trajectory.error
-                )
+                how = f"apparent age, ±\u00a0{trajectory.error:.0f}\u00a0years"
         self.how.setText(how)
         self.estimate.setEnabled(self._given)
         lines = trajectory.lines(now, now + years) if years else []

@@ -20,7 +20,6 @@ from napari_stylegan3d.directions.jobs import (
 )
 from napari_stylegan3d.directions.strip import STEPS_SD, Strip
 from napari_stylegan3d.views.display import upright
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 #: How long the picture must have rested before its change is measured, which takes a second.
 REST_MS = 500
-CHANGE = _("Change by the edit")
+CHANGE = "Change by the edit"
 
 
 class Directing(QObject):
@@ -172,7 +171,7 @@ class Directing(QObject):
         from stylegan3d.render.renderer import Cancelled
 
         if request is self._request and not isinstance(error, Cancelled):
-            self.panel.effect.show_failure(sentence(error, _("measuring the edit")))
+            self.panel.effect.show_failure(sentence(error, "measuring the edit"))
 
     def _overlay(self) -> None:
         """Lay the difference over the views while the switch is on and it is of what they show."""
@@ -198,7 +197,7 @@ class Directing(QObject):
         try:
             source = compared.average(self.session.folder)
         except StyleGAN3DError as error:
-            report_error(error, _("showing the average brain"))
+            report_error(error, "showing the average brain")
             return
         found = self.session.with_source(source)
         recipe = found.replace(mix=None, edits=(), detail=None, label=None, model=None)

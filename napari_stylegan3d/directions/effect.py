@@ -18,16 +18,15 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.tissues import TOLD
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
 
 COLUMNS = ("", "before", "after", "change")
-HEADS = ("ml", _("before"), _("after"), _("change"))
+HEADS = ("ml", "before", "after", "change")
 #: Sentences that are always shown: how much differs, and where.
 FIRST = 2
-TIP = _(
+TIP = (
     "Measured in both volumes, with and without the edits, at full resolution;\n"
     "volumes in ml as under Measure."
 )
@@ -49,15 +48,15 @@ class EffectBox(QWidget):
         self.setToolTip(TIP)
         self.what = QComboBox()
         self.what.setObjectName("directions.effect_of")
-        self.what.setToolTip(_("The edit to remove for comparison."))
-        self.show_in_views = QCheckBox(_("Show"))
+        self.what.setToolTip("The edit to remove for comparison.")
+        self.show_in_views = QCheckBox("Show")
         self.show_in_views.setObjectName("directions.show_change")
         self.show_in_views.setToolTip(
-            _("Overlay the difference: blue is darker, orange brighter than before.")
+            "Overlay the difference: blue is darker, orange brighter than before."
         )
         self.fold = QToolButton()
         self.fold.setObjectName("directions.effect_fold")
-        self.fold.setToolTip(_("Collapse or expand the table."))
+        self.fold.setToolTip("Collapse or expand the table.")
         self.fold.setCheckable(True)
         self.fold.setChecked(True)
         self.fold.setArrowType(Qt.ArrowType.DownArrow)
@@ -65,9 +64,9 @@ class EffectBox(QWidget):
         self.told = controls.hint(name="directions.effect_text")
         self._lines: tuple[str, ...] = ()
         self.more = controls.push_button(
-            _("More"),
+            "More",
             "directions.effect_more",
-            _("How it was measured, and whether the edit can be reversed."),
+            "How it was measured, and whether the edit can be reversed.",
         )
         self.more.setCheckable(True)
         self.more.setProperty("role", "link")
@@ -83,7 +82,7 @@ class EffectBox(QWidget):
         column.setContentsMargins(14, 6, 14, 10)
         column.setSpacing(5)
         column.addWidget(controls.line())
-        title = controls.heading(_("What changed"))
+        title = controls.heading("What changed")
         head = controls.row(self.fold, title, self.what, self.show_in_views, stretch=2)
         column.addLayout(head)
         self.details = QWidget()
@@ -122,7 +121,7 @@ class EffectBox(QWidget):
 
     def list_edits(self, edits: Sequence[tuple[str, str]]) -> None:
         """Offer these (reference, label), and all together; the choice stays where it can."""
-        entries = [(_("All edits"), None), *((label, reference) for reference, label in edits)]
+        entries = [("All edits", None), *((label, reference) for reference, label in edits)]
         if len(edits) == 1:
             entries = entries[1:]
         before = self.direction
@@ -144,8 +143,8 @@ class EffectBox(QWidget):
                 cell.setEnabled(False)
         self.told.setEnabled(False)
         if not self._lines:
-            rests = _("Measuring when the slider stops…")
-            self.told.setText(_("Measuring…") if at_work else rests)
+            rests = "Measuring when the slider stops…"
+            self.told.setText("Measuring…" if at_work else rests)
 
     def show_effect(self, effect: EditEffect, back: WayBack) -> None:
         """Write what was found."""
@@ -165,7 +164,7 @@ class EffectBox(QWidget):
         shown = self._lines if self.more.isChecked() else self._lines[:FIRST]
         self.told.setText("\n".join(shown))
         self.more.setVisible(len(self._lines) > FIRST)
-        self.more.setText(_("Less") if self.more.isChecked() else _("More"))
+        self.more.setText("Less" if self.more.isChecked() else "More")
 
     def show_failure(self, sentence: str) -> None:
         """Say why nothing could be measured."""

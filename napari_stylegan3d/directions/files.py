@@ -15,7 +15,6 @@ from napari_stylegan3d.directions.jobs import keep, make_free, save_entries
 from napari_stylegan3d.directions.new import NewDirection
 from napari_stylegan3d.directions.people import PeopleDialog
 from napari_stylegan3d.widgets import dialogs
-from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.directions.catalogue import DirectionNotes, Entry
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.recipe import Edit
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.directions import Directions
 
 #: Heading of the directions that were made here.
-OWN = _("Your own")
+OWN = "Your own"
 
 
 def notes_path() -> Path:
@@ -54,7 +53,7 @@ class DirectionFiles(QObject):
         self.dialog = NewDirection(self.session, context.thumbnails, context.dock)
         self.people = PeopleDialog(self.session, context.dock)
         self.job.finished.connect(lambda result: self._then(result))
-        self.job.failed.connect(lambda error: report_error(error, _("working on a direction")))
+        self.job.failed.connect(lambda error: report_error(error, "working on a direction"))
         menus = panel.menus
         menus.opened.connect(self._open)
         menus.saved.connect(self._save)
@@ -101,7 +100,7 @@ class DirectionFiles(QObject):
         try:
             notes = read_notes(notes_path(), self._model)
         except StyleGAN3DError as error:
-            report_error(error, _("reading the settings of directions"))
+            report_error(error, "reading the settings of directions")
             notes = DirectionNotes()
         self._show(notes)
 
@@ -117,7 +116,7 @@ class DirectionFiles(QObject):
             try:
                 found = file_entries(file, generator)
             except StyleGAN3DError as error:
-                problems[file] = of_engine(str(error))
+                problems[file] = str(error)
                 continue
             if Path(file).parent == own_folder(generator.hash):
                 found = [dataclasses.replace(entry, section=OWN) for entry in found]
@@ -133,20 +132,20 @@ class DirectionFiles(QObject):
         try:
             write_notes(notes_path(), self._model, notes)
         except StyleGAN3DError as error:
-            report_error(error, _("saving the settings of directions"))
+            report_error(error, "saving the settings of directions")
         if same_files:
             self.panel.show_notes(notes)
         else:
             self._show(notes)
 
     def _open(self) -> None:
-        path = dialogs.open_file(self.panel, _("Open a directions file"), dialogs.DIRECTIONS)
+        path = dialogs.open_file(self.panel, "Open a directions file", dialogs.DIRECTIONS)
         if path is None:
             return
         try:
             self.add(path)
         except StyleGAN3DError as error:
-            report_error(error, _("opening a directions file"))
+            report_error(error, "opening a directions file")
 
     def _drop(self, entry: Entry) -> None:
         """Take a file off the list; edits along its directions stay in the recipe."""
@@ -161,15 +160,13 @@ class DirectionFiles(QObject):
         from stylegan3d.directions.catalogue import file_entries
 
         generator, name = self.session.generator, Path(file).name
-        path = dialogs.open_file(
-            self.panel, _("Locate {name}").format(name=name), dialogs.DIRECTIONS
-        )
+        path = dialogs.open_file(self.panel, f"Locate {name}", dialogs.DIRECTIONS)
         if path is None or generator is None:
             return
         try:
             sha256 = file_entries(path, generator)[0].sha256
         except StyleGAN3DError as error:
-            report_error(error, _("opening a directions file"))
+            report_error(error, "opening a directions file")
             return
         place = str(path.absolute())
         self._note(self.panel.notes.moved(file, place))
@@ -183,7 +180,7 @@ class DirectionFiles(QObject):
             self.session.change(recipe.with_paths(follow))
 
     def _save(self, entries: list[Entry]) -> None:
-        path = dialogs.save_file(self.panel, _("Save directions as"), dialogs.DIRECTIONS)
+        path = dialogs.save_file(self.panel, "Save directions as", dialogs.DIRECTIONS)
         if path is None:
             return
         if path.suffix != ".safetensors":
@@ -193,7 +190,7 @@ class DirectionFiles(QObject):
 
     def _free(self, entry: Entry) -> None:
         others = self.panel.menus.others_in_use(entry)
-        told_as = _(" and ").join(self.panel.notes.label_of(other) for other in others)
+        told_as = " and ".join(self.panel.notes.label_of(other) for other in others)
         generator = self.session.generator
         self._start(self._keep, make_free, generator, entry, others, told_as)
 
@@ -205,7 +202,7 @@ class DirectionFiles(QObject):
         try:
             self.add(path)
         except StyleGAN3DError as error:  # another model was opened meanwhile
-            report_error(error, _("adding a direction"))
+            report_error(error, "adding a direction")
 
     def _start(self, then: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
         self._then = then

@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
 from napari_stylegan3d.core.gallery import Gallery, PictureButton
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_source
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 SIDE = 56
 NEITHER, LESS, MORE = "neither", "less", "more"
-ABOUT = _(
+ABOUT = (
     "The direction leads from the mean of group A to the mean of group B. Each group needs "
     "at least three brains; with fewer than ten the result is unreliable."
 )
@@ -57,12 +56,12 @@ class FavouriteGroups(QWidget):
         self.choices, pictures = [], {}
         for index, favourite in enumerate(self.session.favourites.items):
             recipe = favourite.recipe
-            picture = PictureButton(f"directions.new_picture.{index}", _("A favourite."), SIDE)
+            picture = PictureButton(f"directions.new_picture.{index}", "A favourite.", SIDE)
             pictures[picture] = recipe
             box = QComboBox()
             box.setObjectName(f"directions.new_group.{index}")
-            box.setToolTip(_("Group of this brain."))
-            for text, data in ((_("Neither"), NEITHER), (_("Group A"), LESS), (_("Group B"), MORE)):
+            box.setToolTip("Group of this brain.")
+            for text, data in (("Neither", NEITHER), ("Group A", LESS), ("Group B", MORE)):
                 box.addItem(text, data)
             box.setCurrentIndex(max(box.findData(before.get(recipe, NEITHER)), 0))
             box.currentIndexChanged.connect(self._on_changed)
@@ -81,7 +80,7 @@ class FavouriteGroups(QWidget):
         """What is missing for a direction; empty for nothing."""
         if self.choices:
             return ""
-        return _(
+        return (
             "No favourites yet: add brains with the star below the views, or open a table of "
             "values."
         )
@@ -102,12 +101,10 @@ class FavouriteGroups(QWidget):
 
     def _count(self) -> None:
         less, more = self.recipes()
-        self.count.setText(
-            _("{less} in group A, {more} in group B").format(less=len(less), more=len(more))
-        )
+        self.count.setText(f"{len(less)} in group A, {len(more)} in group B")
 
 
 def _text_of(recipe: Recipe) -> str:
-    parts = [_("mixed")] if recipe.mix is not None and any(recipe.mix.strength) else []
-    parts += [_("edited")] if recipe.edits else []
+    parts = ["mixed"] if recipe.mix is not None and any(recipe.mix.strength) else []
+    parts += ["edited"] if recipe.edits else []
     return ", ".join([describe_source(recipe.source), *parts])

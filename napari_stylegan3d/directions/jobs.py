@@ -14,7 +14,6 @@ import numpy as np
 
 from napari_stylegan3d.core.jobs import Loaded, latent_of, screen_dtype
 from napari_stylegan3d.core.worker import Report, step_back
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.directions.catalogue import Entry
@@ -150,7 +149,7 @@ def compare_people(
     from stylegan3d.evaluation.group_files import contrasts, difference, summarised, verdict_of
     from stylegan3d.evaluation.group_table import compare_table
 
-    doing = _("Measuring brains")
+    doing = "Measuring brains"
     found = compare_table(
         table,
         by,
@@ -175,7 +174,7 @@ def save_compared(report: Report, compared: Compared, folder: Path) -> Path:
     """Write the files of a comparison to a folder; the path of its page."""
     from stylegan3d.evaluation.group_table import save_comparison
 
-    report(0, 1, _("Saving"))
+    report(0, 1, "Saving")
     save_comparison(compared.found, folder, compared.generator, compared.about, overwrite=False)
     return folder / "groups.html"
 
@@ -234,10 +233,10 @@ def make_between(
     from stylegan3d.directions.custom import direction_between
     from stylegan3d.directions.value_table import latents_of_recipes, subject_of
 
-    report(0, 2, _("Computing the direction"))
+    report(0, 2, "Computing the direction")
     less_of, more_of = ([subject_of(recipe.source) for recipe in group] for group in (less, more))
     w_less, w_more = (latents_of_recipes(generator, recipes) for recipes in (less, more))
-    report(1, 2, _("Computing the direction"))
+    report(1, 2, "Computing the direction")
     return direction_between(generator, w_less, w_more, name, (less_of, more_of))
 
 
@@ -253,9 +252,9 @@ def make_of_values(
     from stylegan3d.directions.custom import direction_of_values
     from stylegan3d.directions.value_table import latents_of_recipes
 
-    report(0, 2, _("Computing the direction"))
+    report(0, 2, "Computing the direction")
     latents = latents_of_recipes(generator, recipes)
-    report(1, 2, _("Computing the direction"))
+    report(1, 2, "Computing the direction")
     return direction_of_values(generator, latents, values, name, subjects=subjects)
 
 
@@ -265,7 +264,7 @@ def make_free(
     """A direction without its parts along others."""
     from stylegan3d.directions.custom import orthogonalised
 
-    report(0, 1, _("Computing the direction"))
+    report(0, 1, "Computing the direction")
     steps = [other.step for other in others]
     return orthogonalised(generator, entry.directions, entry.name, steps, told_as)
 
@@ -275,7 +274,7 @@ def keep(report: Report, folder: Path, directions: Directions) -> Path:
     from stylegan3d.directions.catalogue import free_name
     from stylegan3d.recipe.direction_file import save_directions
 
-    report(0, 1, _("Saving the direction"))
+    report(0, 1, "Saving the direction")
     path = free_name(folder, directions.names[0])
     save_directions(path, directions)
     return path
@@ -296,6 +295,6 @@ def save_entries(report: Report, path: Path, entries: Sequence[Entry], labels: A
     """Write directions to a file the user chose, replacing an existing one."""
     from stylegan3d.recipe.direction_file import save_directions
 
-    report(0, 1, _("Saving the directions"))
+    report(0, 1, "Saving the directions")
     save_directions(path, joined(entries, labels), overwrite=True)
     return path

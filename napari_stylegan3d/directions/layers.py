@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari_stylegan3d.core.session import WHOLE
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
 
 #: Half-open range of layers; None for all.
 Span = tuple[int, int] | None
-EVERYWHERE = _("All sizes of structures")
+EVERYWHERE = "All sizes of structures"
 
 
 class EditLayers:
@@ -39,7 +38,7 @@ class EditLayers:
             groups = []
         return [(EVERYWHERE, None)] + [
             (
-                _("{name} structures ({sizes})").format(name=g.name, sizes=g.size_in_words),
+                f"{g.name} structures ({g.size_in_words})",
                 (g.layers[0], g.layers[-1] + 1),
             )
             for g in groups
@@ -57,8 +56,4 @@ class EditLayers:
         for group in self.session.layer_groups():
             if span == (group.layers[0], group.layers[-1] + 1):
                 return group.name
-        return (
-            _("all sizes")
-            if span is None
-            else _("layers {first}-{last}").format(first=span[0], last=span[1] - 1)
-        )
+        return "all sizes" if span is None else f"layers {span[0]}-{span[1] - 1}"

@@ -9,24 +9,19 @@ from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_stylegan3d.directions.row import DirectionRow, Range
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import ATTRIBUTES, COMPONENTS, DirectionNotes, Entry
 
 ABOUT = {
     ATTRIBUTES: (
-        _(
-            "Fitted to real subjects and validated on others. 1 sd is one standard "
-            "deviation of the population."
-        )
+        "Fitted to real subjects and validated on others. 1 sd is one standard "
+        "deviation of the population."
     ),
     COMPONENTS: (
-        _(
-            "Directions in which brains of this model vary most, largest first, with their "
-            "share of the total variation. 1 sd is one standard deviation of random brains."
-        )
+        "Directions in which brains of this model vary most, largest first, with their "
+        "share of the total variation. 1 sd is one standard deviation of random brains."
     ),
 }
-PINNED = _("Pinned")
+PINNED = "Pinned"
 
 
 class Section(QWidget):
@@ -61,7 +56,7 @@ class DirectionList(QScrollArea):
         self._sections: list[Section] = []
         self._strengths: dict[str, float] = {}
         self.setWidgetResizable(True)
-        self.setAccessibleName(_("Directions"))
+        self.setAccessibleName("Directions")
         inner = QWidget()
         self._box = QVBoxLayout(inner)
         self._box.setContentsMargins(14, 8, 14, 10)

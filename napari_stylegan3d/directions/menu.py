@@ -9,7 +9,6 @@ from qtpy.QtCore import QObject, QPoint, Signal
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QAbstractButton, QInputDialog, QMenu, QWidget
 
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import DirectionNotes, Entry
 
 if TYPE_CHECKING:
@@ -22,8 +21,8 @@ def ask_label(parent: QWidget, name: str, label: str) -> str | None:
     """The user's own name for a direction; None if cancelled."""
     text, given = QInputDialog.getText(
         parent,
-        _("Rename the direction"),
-        _("Your name for {name} (empty for the original; recipes keep {name}):").format(name=name),
+        "Rename the direction",
+        f"Your name for {name} (empty for the original; recipes keep {name}):",
         text=label,
     )
     return text if given else None
@@ -68,33 +67,33 @@ class DirectionMenus(QObject):
         entry = row.entry
         menu = QMenu(self._parent)
         menu.setToolTipsVisible(True)
-        menu.addAction(_("Rename…"), partial(self._rename, entry))
+        menu.addAction("Rename…", partial(self._rename, entry))
         pinned = entry.reference in self.notes.pinned
-        text = _("Unpin") if pinned else _("Pin to the top")
+        text = "Unpin" if pinned else "Pin to the top"
         menu.addAction(text, partial(self._pin, entry, not pinned))
         if len(self.limits.spans()) > 1:
             self._add_layers(menu, entry)
         menu.addSeparator()
-        free = menu.addAction(_("Orthogonal to the others in use"), partial(self.freed.emit, entry))
+        free = menu.addAction("Orthogonal to the others in use", partial(self.freed.emit, entry))
         free.setEnabled(bool(self.others_in_use(entry)))
         free.setToolTip(
-            _("Make a new direction that is orthogonal to the others in use (Gram-Schmidt in w).")
+            "Make a new direction that is orthogonal to the others in use (Gram-Schmidt in w)."
         )
-        menu.addAction(_("Save to a file…"), partial(self.saved.emit, [entry]))
+        menu.addAction("Save to a file…", partial(self.saved.emit, [entry]))
         if entry.file is not None:
-            menu.addAction(_("Remove its file from the list"), partial(self.dropped.emit, entry))
+            menu.addAction("Remove its file from the list", partial(self.dropped.emit, entry))
         return menu
 
     def common(self) -> QMenu:
         """What can be done with all of them."""
         menu = QMenu(self._parent)
-        menu.addAction(_("Open a directions file…"), self.opened.emit)
+        menu.addAction("Open a directions file…", self.opened.emit)
         used = self.in_use()
-        menu.addAction(_("Save directions in use…"), partial(self.saved.emit, used)).setEnabled(
+        menu.addAction("Save directions in use…", partial(self.saved.emit, used)).setEnabled(
             bool(used)
         )
         menu.addSeparator()
-        menu.addAction(_("Compare groups of people…"), self.compared.emit)
+        menu.addAction("Compare groups of people…", self.compared.emit)
         return menu
 
     def in_use(self) -> list[Entry]:
@@ -111,10 +110,10 @@ class DirectionMenus(QObject):
 
     def _add_layers(self, menu: QMenu, entry: Entry) -> None:
         limits, reference = self.limits, entry.reference
-        layers = menu.addMenu(_("Applies to"))
+        layers = menu.addMenu("Applies to")
         own = reference in limits.own
         actions = [
-            (_("Same as the others"), partial(self.limited.emit, reference, None, False), not own)
+            ("Same as the others", partial(self.limited.emit, reference, None, False), not own)
         ]
         actions += [
             (

@@ -10,7 +10,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 
 class MissingFiles(QWidget):
@@ -43,20 +42,20 @@ class MissingFiles(QWidget):
 
     def _make(self, index: int, file: tuple[str, str]) -> QWidget:
         path, problem = file
-        told = QLabel(_("{name} is not available.").format(name=Path(path).name))
+        told = QLabel(f"{Path(path).name} is not available.")
         told.setObjectName(f"directions.missing.{index}")
         told.setProperty("role", "caution")
         told.setWordWrap(True)
         told.setToolTip(problem)
         find = controls.push_button(
-            _("Locate…"),
+            "Locate…",
             f"directions.find.{index}",
-            _("Locate the file; its settings are kept."),
+            "Locate the file; its settings are kept.",
         )
         forget = controls.push_button(
-            _("Remove"),
+            "Remove",
             f"directions.forget.{index}",
-            _("Remove the file from the list; edits along its directions stay in the recipe."),
+            "Remove the file from the list; edits along its directions stay in the recipe.",
         )
         find.clicked.connect(partial(self.findRequested.emit, path))
         forget.clicked.connect(partial(self.forgetRequested.emit, path))

@@ -14,7 +14,6 @@ from napari_stylegan3d.directions.groups import FavouriteGroups
 from napari_stylegan3d.directions.jobs import make_between, make_of_values
 from napari_stylegan3d.directions.values import ValuesForm
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:
@@ -39,23 +38,23 @@ class NewDirection(QDialog):
         super().__init__(parent)
         self.session = session
         self.setObjectName("directions.new_window")
-        self.setWindowTitle(_("New direction"))
+        self.setWindowTitle("New direction")
         self.job = LongJob(self)
         self._directions: Directions | None = None
         self.name = QLineEdit()
         self.name.setObjectName("directions.new_name")
-        self.name.setPlaceholderText(_("e.g. Cortical atrophy"))
-        self.name.setToolTip(_("Name of the new direction; 1 to 120 characters."))
+        self.name.setPlaceholderText("e.g. Cortical atrophy")
+        self.name.setToolTip("Name of the new direction; 1 to 120 characters.")
         self.groups = FavouriteGroups(session, thumbnails, self)
         self.values = ValuesForm()
         self.tabs = QTabWidget()
         self.tabs.setObjectName("directions.new_tabs")
-        self.tabs.addTab(self.groups, _("From favourites"))
-        self.tabs.addTab(self.values, _("From a table"))
+        self.tabs.addTab(self.groups, "From favourites")
+        self.tabs.addTab(self.values, "From a table")
         self.told = controls.hint(name="directions.new_text")
-        self.find = controls.push_button(_("Compute"), "directions.new_find", "", "primary")
+        self.find = controls.push_button("Compute", "directions.new_find", "", "primary")
         self.keep = controls.push_button(
-            _("Add"), "directions.new_keep", _("Add the direction to your list.")
+            "Add", "directions.new_keep", "Add the direction to your list."
         )
         self._lay_out()
         self._connect()
@@ -65,7 +64,7 @@ class NewDirection(QDialog):
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 12, 14, 12)
         column.setSpacing(9)
-        column.addLayout(controls.form((_("Name"), self.name)))
+        column.addLayout(controls.form(("Name", self.name)))
         column.addWidget(self.tabs, stretch=1)
         column.addWidget(self.told)
         buttons = controls.row(self.find, self.keep)
@@ -127,7 +126,7 @@ class NewDirection(QDialog):
         """A direction needs brains."""
         source = self.groups if self.tabs.currentWidget() is self.groups else self.values
         self.find.setEnabled(not source.lacks() and not self.job.running)
-        self.find.setToolTip(source.lacks() or _("Compute and validate the direction."))
+        self.find.setToolTip(source.lacks() or "Compute and validate the direction.")
 
     def _find(self) -> None:
         from stylegan3d.directions.custom import checked_name
@@ -146,7 +145,7 @@ class NewDirection(QDialog):
         except StyleGAN3DError as error:
             self._on_failed(error)
             return
-        self.told.setText(_("Computing the direction…"))
+        self.told.setText("Computing the direction…")
         self.job.start(*work)
 
     def _on_found(self, directions: Directions) -> None:
@@ -158,7 +157,7 @@ class NewDirection(QDialog):
 
     def _on_failed(self, error: Exception) -> None:
         self._forget()
-        self.told.setText(sentence(error, _("computing the direction")))
+        self.told.setText(sentence(error, "computing the direction"))
 
     def _keep(self) -> None:
         if self._directions is not None:
@@ -171,13 +170,9 @@ def verdict(told: dict[str, Any]) -> str:
     """What the check means, in a sentence."""
     figure, chance = told.get("auc", told.get("r")), told.get("chance")
     if figure is None or chance is None:
-        return _("Not validated.")
+        return "Not validated."
     if "auc" in told and "r" in told:
         figure = told["r"]
     if figure <= chance:
-        return _(
-            "Not better than chance: the direction may be meaningless. More brains are needed."
-        )
-    return _("Better than chance ({chance:.2f}) in brains not used for the fit.").format(
-        chance=chance
-    )
+        return "Not better than chance: the direction may be meaningless. More brains are needed."
+    return f"Better than chance ({chance:.2f}) in brains not used for the fit."

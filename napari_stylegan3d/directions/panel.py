@@ -18,7 +18,6 @@ from napari_stylegan3d.directions.menu import DirectionMenus
 from napari_stylegan3d.directions.missing import MissingFiles
 from napari_stylegan3d.directions.row import LIMITS_SD, DirectionRow, Range
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import DirectionNotes, Entry, own_entries
 from stylegan3d.directions.trajectory import Trajectory
 from stylegan3d.recipe.recipe import Edit, Recipe
@@ -32,7 +31,7 @@ class DirectionsPanel(Panel):
     """One slider per direction, in standard deviations; many may be used at once."""
 
     key = "Directions"
-    title = _("Directions")
+    title = "Directions"
     noted = Signal(object)
     """DirectionNotes: the user pinned or renamed a direction."""
     entriesChanged = Signal()
@@ -52,23 +51,23 @@ class DirectionsPanel(Panel):
         self.layers = QComboBox()
         self.limits = EditLayers(session, self.layers.currentData)
         self.used = controls.push_button(
-            _("In use"), "directions.used", _("Show only the directions that are not at 0 sd.")
+            "In use", "directions.used", "Show only the directions that are not at 0 sd."
         )
         self.new = controls.push_button(
-            _("New…"),
+            "New…",
             "directions.new",
-            _("Make a direction from favourites or from a table of values."),
+            "Make a direction from favourites or from a table of values.",
         )
         self.reset = controls.push_button(
-            _("Reset all"), "directions.reset", _("Set every direction to 0 sd.")
+            "Reset all", "directions.reset", "Set every direction to 0 sd."
         )
         self.more = controls.tool_button(
             "⋯",
             "directions.more",
-            _("Open a directions file, save those in use, or compare groups of people."),
+            "Open a directions file, save those in use, or compare groups of people.",
         )
         self.waiting = controls.hint(
-            _("Computing the directions of this model…"), "directions.waiting"
+            "Computing the directions of this model…", "directions.waiting"
         )
         self.missing = MissingFiles()
         self.ageing = AgeingBox()
@@ -85,22 +84,19 @@ class DirectionsPanel(Panel):
 
     def _lay_out(self) -> None:
         self.find_field.setObjectName("directions.filter")
-        self.find_field.setPlaceholderText(_("Search directions"))
+        self.find_field.setPlaceholderText("Search directions")
         self.find_field.setClearButtonEnabled(True)
-        self.find_field.setToolTip(_("Search names and descriptions of directions."))
+        self.find_field.setToolTip("Search names and descriptions of directions.")
         self.used.setCheckable(True)
         self.layers.setObjectName("directions.layers")
         self.layers.setToolTip(
-            _(
-                "Sizes of structures that the directions change; each direction's menu can "
-                "override it."
-            )
+            "Sizes of structures that the directions change; each direction's menu can override it."
         )
         self.column.setContentsMargins(0, 12, 0, 0)
         self.column.setSpacing(7)
         top = controls.row(self.find_field, self.used, self.new, self.more, stretch=0)
         self.layers.setMinimumContentsLength(10)
-        self.change = QLabel(_("Applies to"))
+        self.change = QLabel("Applies to")
         change = controls.row(self.change, self.layers, self.reset, stretch=1)
         self.waiting.setContentsMargins(14, 4, 14, 0)
         for layout in (top, change):
@@ -177,7 +173,7 @@ class DirectionsPanel(Panel):
         for reference, row in self.rows.items():
             label = self.notes.label_of(row.entry)
             if reference in used and used[reference].former and reference in was:
-                label = _("{label}, as in an earlier version").format(label=label)
+                label = f"{label}, as in an earlier version"
             row.show_name(label, self.limits.in_words(reference), active=reference in used)
         self.ageing.show_recipe(recipe, self.session.generator)
         self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])

@@ -26,7 +26,6 @@ from napari_stylegan3d.core.worker import LongJob, Progress
 from napari_stylegan3d.directions.jobs import Compared, compare_people, save_compared
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.settings import GroupSettings
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.directions.value_table import ValueTable
 
-ABOUT = _(
+ABOUT = (
     "A CSV or TSV file with a row for each brain. The first column names the brains: a latent file "
     "(.safetensors, in the folder of the table), a scan projected in this session, or a number. "
     "Compare a column of words (two or more groups) or of numbers; participant_id says which scans "
@@ -63,52 +62,52 @@ class PeopleDialog(QDialog):
         super().__init__(parent)
         self.session = session
         self.setObjectName("directions.people_window")
-        self.setWindowTitle(_("Compare groups of people"))
+        self.setWindowTitle("Compare groups of people")
         self.setAcceptDrops(True)
         self.job = LongJob(self)
         self.table: ValueTable | None = None
         self.compared: Compared | None = None
         button = controls.push_button
         self.open = button(
-            _("Open a table…"), "directions.people_table", _("Choose a CSV or TSV file of people.")
+            "Open a table…", "directions.people_table", "Choose a CSV or TSV file of people."
         )
         self.path = controls.hint(name="directions.people_path")
         self.by = QComboBox()
         self.by.setObjectName("directions.people_by")
-        self.by.setToolTip(_("Column that is compared: groups or a number."))
+        self.by.setToolTip("Column that is compared: groups or a number.")
         self.fixed = QListWidget()
         self.fixed.setObjectName("directions.people_fixed")
-        self.fixed.setToolTip(_("Columns whose influence is removed."))
+        self.fixed.setToolTip("Columns whose influence is removed.")
         self.fixed.setMaximumHeight(controls.scaled(84))
         self.form = Form(GroupSettings, "directions.people_", only=("permutations",))
         self.start = button(
-            _("Compare groups"),
+            "Compare groups",
             "directions.people_start",
             "",
             "primary",
         )
-        self.cancel = button(_("Cancel"), "directions.people_cancel", _("Stop comparing."))
+        self.cancel = button("Cancel", "directions.people_cancel", "Stop comparing.")
         self.told = controls.hint(name="directions.people_text")
         self.contrast = QComboBox()
         self.contrast.setObjectName("directions.people_contrast")
-        self.contrast.setToolTip(_("Groups whose difference is shown."))
+        self.contrast.setToolTip("Groups whose difference is shown.")
         self.regions = QTableWidget()
         self.regions.setObjectName("directions.people_regions")
         self.regions.setToolTip(
-            _("Mean volume, difference in %, p and false discovery rate q; bold: q at most 0.05.")
+            "Mean volume, difference in %, p and false discovery rate q; bold: q at most 0.05."
         )
         self.show_it = button(
-            _("Show on the average brain"),
+            "Show on the average brain",
             "directions.people_show",
-            _("Show the average of all brains, in colours where the groups differ (q ≤ 0.05)."),
+            "Show the average of all brains, in colours where the groups differ (q ≤ 0.05).",
         )
         self.keep = button(
-            _("Add direction"),
+            "Add direction",
             "directions.people_keep",
-            _("Add the direction from group to group to your list."),
+            "Add the direction from group to group to your list.",
         )
         self.save = button(
-            _("Save…"), "directions.people_save", _("Save maps, tables and a page to a folder.")
+            "Save…", "directions.people_save", "Save maps, tables and a page to a folder."
         )
         self._lay_out()
         self._connect()
@@ -123,8 +122,8 @@ class PeopleDialog(QDialog):
         column.addLayout(controls.row(self.open, self.path, stretch=1))
         column.addLayout(
             controls.form(
-                (_("Compare"), self.by),
-                (_("Hold fixed"), self.fixed),
+                ("Compare", self.by),
+                ("Hold fixed", self.fixed),
                 self.form.row("permutations"),
             )
         )
@@ -132,7 +131,7 @@ class PeopleDialog(QDialog):
         buttons.insertStretch(0, 1)
         column.addLayout(buttons)
         column.addWidget(self.told)
-        column.addLayout(controls.form((_("Difference"), self.contrast)))
+        column.addLayout(controls.form(("Difference", self.contrast)))
         column.addWidget(self.regions, stretch=1)
         last = controls.row(self.show_it, self.keep, self.save)
         last.insertStretch(0, 1)
@@ -155,7 +154,7 @@ class PeopleDialog(QDialog):
         self.job.progressed.connect(self._on_progress)
         self.job.finished.connect(self._on_finished)
         self.job.failed.connect(self._on_failed)
-        self.job.cancelled.connect(lambda: self.told.setText(_("Cancelled.")))
+        self.job.cancelled.connect(lambda: self.told.setText("Cancelled."))
         self.job.runningChanged.connect(self._on_running)
         self.show_it.clicked.connect(
             lambda: self.wanted.emit(self.compared, self.contrast.currentIndex())
@@ -184,7 +183,7 @@ class PeopleDialog(QDialog):
             self._on_failed(error)
             return
         count = len(self.table.brains)
-        self.path.setText(_("{name}: {count} brains").format(name=path.name, count=count))
+        self.path.setText(f"{path.name}: {count} brains")
         self.by.clear()
         self.by.addItems(list(self.table.columns))
         self.fixed.clear()
@@ -230,7 +229,7 @@ class PeopleDialog(QDialog):
         self._show_result(None)
 
     def _open(self) -> None:
-        path = dialogs.open_file(self, _("Open a table of people"), dialogs.TABLES)
+        path = dialogs.open_file(self, "Open a table of people", dialogs.TABLES)
         if path is not None:
             self.open_table(path)
 
@@ -251,7 +250,7 @@ class PeopleDialog(QDialog):
         self.job.start(compare_people, generator, self.table, by, fixed, projected, self.form.value)
 
     def _save(self) -> None:
-        folder = dialogs.choose_folder(self, _("Save the comparison to a folder"), Path.home())
+        folder = dialogs.choose_folder(self, "Save the comparison to a folder", Path.home())
         if folder is not None and self.compared is not None:
             self.job.start(save_compared, self.compared, folder)
 
@@ -260,20 +259,16 @@ class PeopleDialog(QDialog):
             self.kept.emit(self.compared.found.direction)
 
     def _on_progress(self, progress: Progress) -> None:
-        self.told.setText(
-            _("{doing}: {done} of {total}").format(
-                doing=progress.text, done=progress.done, total=progress.total
-            )
-        )
+        self.told.setText(f"{progress.text}: {progress.done} of {progress.total}")
 
     def _on_finished(self, result: Any) -> None:
         if isinstance(result, Path):
-            self.told.setText(_("Saved: {path}").format(path=result))
+            self.told.setText(f"Saved: {result}")
         elif self.session.generator is result.generator:
             self._show_result(result)
 
     def _on_failed(self, error: Exception) -> None:
-        self.told.setText(sentence(error, _("comparing groups")))
+        self.told.setText(sentence(error, "comparing groups"))
 
     def _on_running(self, running: bool) -> None:
         self.cancel.setEnabled(running)
@@ -286,9 +281,9 @@ class PeopleDialog(QDialog):
         """A comparison needs a table."""
         self.start.setEnabled(self.table is not None and not self.job.running)
         self.start.setToolTip(
-            _("Open a table of people first.")
+            "Open a table of people first."
             if self.table is None
-            else _("Compare; a second or two for each brain.")
+            else "Compare; a second or two for each brain."
         )
 
     def _show_result(self, compared: Compared | None) -> None:
@@ -305,9 +300,9 @@ class PeopleDialog(QDialog):
         self.cancel.setEnabled(self.job.running)
         rows = compared.found.regions if compared is not None else []
         names = compared.contrasts if compared is not None else []
-        heads = [_("difference, %")] if len(names) == 1 else [f"{name}, %" for name in names]
+        heads = ["difference, %"] if len(names) == 1 else [f"{name}, %" for name in names]
         self.regions.setColumnCount(4 + len(heads))
-        self.regions.setHorizontalHeaderLabels([_("Region"), _("ml"), *heads, "p", "q"])
+        self.regions.setHorizontalHeaderLabels(["Region", "ml", *heads, "p", "q"])
         self.regions.setRowCount(len(rows))
         for k, row in enumerate(rows):
             effects = [f"{effect:+.1f}" for effect in row["effect_percent"]]

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.slider_range import SliderRange
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import COMPONENTS, Entry
 
 #: Of the slider where it is not known how far the training subjects reach.
@@ -19,44 +18,39 @@ LIMITS_SD = (-4.0, 4.0, 0.1, 0.0)
 #: The largest number that can be typed.
 MOST_SD = 10.0
 Range = tuple[float, float]
-BEYOND = _("not seen in people")
+BEYOND = "not seen in people"
 PINNED, UNPINNED = "★", "☆"
 
 
 def tip_of(entry: Entry, label: str = "", seen: Range | None = None) -> str:
     """All that is known of a direction, for its tooltip."""
     name, told = entry.name, entry.check
-    lines = [
-        _("{name} explains {percent:.1f} % of the variation of this model.").format(
-            name=name, percent=100 * entry.share
-        )
-    ]
+    lines = [f"{name} explains {100 * entry.share:.1f} % of the variation of this model."]
     if entry.description:
         lines.insert(0, f"{name}: {entry.description}.")
     if label and label != name:
-        lines.insert(0, _("Your name: {label}.").format(label=label))
+        lines.insert(0, f"Your name: {label}.")
     if "mae" in told:
         lines.append(
-            _(
+            (
                 "Mean error in held-out subjects: {mae:.3g} {unit} (predicting the mean: "
                 "{baseline:.3g} {unit})."
             ).format(mae=told["mae"], baseline=told["baseline"], unit=told["unit"])
         )
     if "r" in told and "chance" in told:
         lines.append(
-            _("r reaches {chance:.2f} by chance in 5 % of cases.").format(chance=told["chance"])
+            "r reaches {chance:.2f} by chance in 5 % of cases.".format(chance=told["chance"])
         )
     if seen is None:
         lines.append(
-            _("In standard deviations of random brains, -4 to 4, typed up to 10; 0 is no change.")
+            "In standard deviations of random brains, -4 to 4, typed up to 10; 0 is no change."
         )
         return "\n".join(lines)
     lines.append(
-        _(
-            "In standard deviations of random brains; 0, the line, is this brain. The slider ends "
-            "where the training subjects end, at {low:+.1f} and {high:+.1f}; you can type up to "
-            "±10. Orange: no training subject lies there."
-        ).format(low=seen[0], high=seen[1])
+        "In standard deviations of random brains; 0, the line, is this brain. The slider ends "
+        f"where the training subjects end, at {seen[0]:+.1f} and {seen[1]:+.1f}; you can type up "
+        "to "
+        "±10. Orange: no training subject lies there."
     )
     return "\n".join(lines)
 
@@ -103,17 +97,17 @@ class DirectionRow(QWidget):
         self.meaning = ElidedLabel(entry.summary)
         if entry.summary:
             self.meaning.setObjectName(f"directions.meaning.{index}")
-        self.pin = controls.tool_button(UNPINNED, f"directions.pin.{index}", _("Pin to the top."))
+        self.pin = controls.tool_button(UNPINNED, f"directions.pin.{index}", "Pin to the top.")
         self.pin.setCheckable(True)
         self.preview = PreviewButton()
         self.preview.setText("▦")
         self.preview.setObjectName(f"directions.preview.{index}")
         self.preview.setAutoRaise(True)
         self.preview.setToolTip(
-            _("Preview at -2, -1, 0, 1 and 2 sd; click to keep the pictures open.")
+            "Preview at -2, -1, 0, 1 and 2 sd; click to keep the pictures open."
         )
         self.menu = controls.tool_button(
-            "⋯", f"directions.menu.{index}", _("Rename, limit to some sizes, save, …")
+            "⋯", f"directions.menu.{index}", "Rename, limit to some sizes, save, …"
         )
         self.row = controls.SliderRow(
             f"directions.strength.{index}", "", LIMITS_SD, " sd", tip_of(entry)

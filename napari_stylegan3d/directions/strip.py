@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.gallery import Gallery, PictureButton
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
@@ -44,9 +43,7 @@ class Strip(QFrame):
         self.gallery = Gallery(thumbnails, "directions.strip", self)
         self.title = controls.heading("")
         self.buttons = [
-            PictureButton(
-                f"directions.strip.{k}", _("Set to {step:+d} sd.").format(step=step), SIDE
-            )
+            PictureButton(f"directions.strip.{k}", f"Set to {step:+d} sd.", SIDE)
             for k, step in enumerate(STEPS_SD)
         ]
         pictures = QHBoxLayout()

@@ -9,7 +9,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import RecipeError, StyleGAN3DError
 from stylegan3d.recipe.recipe import Recipe
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.directions.value_table import ValueTable
 
-ABOUT = _(
+ABOUT = (
     "A CSV or TSV file with a header. The first column names the brains: a number, a "
     "latent file (.safetensors, in the folder of the table), or a scan projected in this "
     "session. The other columns contain values; empty cells and n/a are missing. Numbers "
@@ -38,26 +37,26 @@ class ValuesForm(QWidget):
         super().__init__()
         self.table: ValueTable | None = None
         self.open = controls.push_button(
-            _("Open a table…"), "directions.new_table", _("Choose a CSV or TSV file of values.")
+            "Open a table…", "directions.new_table", "Choose a CSV or TSV file of values."
         )
         self.open.setAutoDefault(False)
         self.path = controls.hint(name="directions.new_path")
         self.column = QComboBox()
         self.column.setObjectName("directions.new_column")
-        self.column.setToolTip(_("Column that the direction is fitted to."))
+        self.column.setToolTip("Column that the direction is fitted to.")
         column = QVBoxLayout(self)
         column.setContentsMargins(2, 8, 2, 2)
         column.setSpacing(9)
         column.addWidget(controls.hint(ABOUT))
         column.addLayout(controls.row(self.open, self.path, stretch=1))
-        column.addLayout(controls.form((_("Values"), self.column)))
+        column.addLayout(controls.form(("Values", self.column)))
         column.addStretch(1)
         self.open.clicked.connect(self._open)
         self.column.activated.connect(self._on_column)
 
     def lacks(self) -> str:
         """What is missing for a direction; empty for nothing."""
-        return "" if self.table is not None else _("Open a table of values first.")
+        return "" if self.table is not None else "Open a table of values first."
 
     def recipes(self, session: Session) -> tuple[list[Recipe], np.ndarray, list[str]]:
         """The brains of the table as they are shown now, their values and their subjects.
@@ -78,7 +77,7 @@ class ValuesForm(QWidget):
     def _open(self) -> None:
         from stylegan3d.directions.value_table import read_value_table
 
-        path = dialogs.open_file(self, _("Open a table of values"), dialogs.TABLES)
+        path = dialogs.open_file(self, "Open a table of values", dialogs.TABLES)
         if path is None:
             return
         try:
@@ -86,9 +85,7 @@ class ValuesForm(QWidget):
         except StyleGAN3DError as error:
             self.failed.emit(error)
             return
-        self.path.setText(
-            _("{name}: {count} brains").format(name=path.name, count=len(self.table.brains))
-        )
+        self.path.setText(f"{path.name}: {len(self.table.brains)} brains")
         self.column.clear()
         self.column.addItems(list(self.table.columns))
         self._on_column()

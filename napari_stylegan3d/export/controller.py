@@ -30,7 +30,6 @@ from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.display import engine_volume
 from napari_stylegan3d.views.look import VIEW_TITLES
 from napari_stylegan3d.widgets.settings import SAVE_FOLDER, settings, unusual_z
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError, StyleGAN3DError
 
 if TYPE_CHECKING:
@@ -57,8 +56,8 @@ class Exporting(QObject):
         self.views: FourViews | None = None
         self.job = LongJob(self)
         self.job.finished.connect(panel.show_saved)
-        self.job.failed.connect(lambda error: self.messages.fail(error, _("saving")))
-        self.job.cancelled.connect(lambda: panel.done.setText(_("Cancelled. Nothing was saved.")))
+        self.job.failed.connect(lambda error: self.messages.fail(error, "saving"))
+        self.job.cancelled.connect(lambda: panel.done.setText("Cancelled. Nothing was saved."))
         self.job.progressed.connect(panel.show_progress)
         self.job.runningChanged.connect(panel.show_running)
         self.job.runningChanged.connect(self._note_folder)
@@ -103,7 +102,7 @@ class Exporting(QObject):
             shown = pictured(self.comparison, alone=settings.plane is not None)
             image, draw = self._picture(settings)
         except (StyleGAN3DError, AttributeError) as error:
-            self.messages.fail(error, _("rendering the picture"))
+            self.messages.fail(error, "rendering the picture")
             return
         path = self.panel.path_of(shown.name(settings.what))
         overwrite, folder = self.panel.overwrite.isChecked(), self.session.folder
@@ -121,9 +120,8 @@ class Exporting(QObject):
         view = None if settings.view == "all" else views.view(settings.view)
         if view is not None and not view.canvas.isVisible():
             raise OutputError(
-                _("The {view} view is not on the screen: show it first (View menu).").format(
-                    view=VIEW_TITLES[settings.view]
-                )
+                f"The {VIEW_TITLES[settings.view]} view is not on the screen: show it first (View "
+                "menu)."
             )
         widget = views if view is None else view.canvas.canvas.native
         scale = {"screen": 1.0, "double": 2.0, "print": print_scale(widget.width())}[settings.size]
@@ -136,7 +134,7 @@ class Exporting(QObject):
         assert settings.plane is not None
         layer = self.comparison.stage.layer
         if layer is None:
-            raise OutputError(_("Nothing to save yet: wait for the first brain."))
+            raise OutputError("Nothing to save yet: wait for the first brain.")
         provenance = layer.metadata[KEY]
         low, high = layer.contrast_limits
         views = self.views
@@ -168,7 +166,7 @@ class Exporting(QObject):
 
                 check_key_frames(film.recipes, session.generator)
         except StyleGAN3DError as error:
-            self.messages.fail(error, _("preparing the film"))
+            self.messages.fail(error, "preparing the film")
             return
         request = FilmRequest(path, self.panel.overwrite.isChecked(), session.folder, film)
         self.job.start(save_film, self.render.loaded, request)

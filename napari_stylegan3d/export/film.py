@@ -19,7 +19,6 @@ from napari_stylegan3d.core.lacks import offer
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.forms import Form
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.keyframes import count_stills
 from stylegan3d.recipe.recipe import Recipe
@@ -57,26 +56,26 @@ class FilmPart(QWidget):
         self._recipes: dict[int, Recipe] = {}
         self.frames = self._make_list()
         button = controls.push_button
-        self.add = button(_("Add this brain"), "export.frames_add", _("Add the current brain."))
+        self.add = button("Add this brain", "export.frames_add", "Add the current brain.")
         self.favourites = button(
-            _("Add favourites"),
+            "Add favourites",
             "export.frames_favourites",
-            _("Add all favourites, in their order."),
+            "Add all favourites, in their order.",
         )
         self.remove = button(
-            _("Remove"), "export.frames_remove", _("Remove the selected brain from the list.")
+            "Remove", "export.frames_remove", "Remove the selected brain from the list."
         )
         self.form = Form(FilmSettings, "export.film_", NAMES)
         self.kind = self.form.native("suffix")
         self.save = button(
-            _("Save film"),
+            "Save film",
             "export.film",
-            _("Save a film through these brains, with their recipes in a .json beside it."),
+            "Save a film through these brains, with their recipes in a .json beside it.",
         )
         self.note = controls.hint(name="export.film_note")
         self._offered = False
         self.empty = controls.hint(
-            _("A film moves from brain to brain: add this brain, show another one, and add it too.")
+            "A film moves from brain to brain: add this brain, show another one, and add it too."
         )
         self._lay_out()
         self._connect()
@@ -118,11 +117,7 @@ class FilmPart(QWidget):
         """Put brains at the end of the list."""
         for recipe in recipes:
             item = QListWidgetItem(describe_recipe(recipe))
-            item.setToolTip(
-                _("{brain}\nDrag it to another place in the film.").format(
-                    brain=describe_recipe(recipe)
-                )
-            )
+            item.setToolTip(f"{describe_recipe(recipe)}\nDrag it to another place in the film.")
             key = len(self._recipes)
             self._recipes[key] = recipe
             item.setData(KEY, key)
@@ -139,7 +134,7 @@ class FilmPart(QWidget):
         frames = QListWidget()
         frames.setObjectName("export.frames")
         frames.setToolTip(
-            _("Brains of the film, from top to bottom. Drag to reorder; double-click\nto show.")
+            "Brains of the film, from top to bottom. Drag to reorder; double-click\nto show."
         )
         frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         frames.setIconSize(THUMBNAIL)
@@ -151,7 +146,7 @@ class FilmPart(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(9)
-        column.addWidget(controls.heading(_("Film")))
+        column.addWidget(controls.heading("Film"))
         column.addWidget(self.empty)
         column.addWidget(self.frames)
         column.addLayout(controls.row(self.add, self.favourites, self.remove))
@@ -190,19 +185,17 @@ class FilmPart(QWidget):
         self.frames.setVisible(bool(self.recipes))
         self.remove.setEnabled(bool(self.frames.selectedItems()))
         self.favourites.setEnabled(bool(self.session.favourites.items))
-        missing = _("Add at least two brains.") if len(self.recipes) < 2 else ""
+        missing = "Add at least two brains." if len(self.recipes) < 2 else ""
         self.note.setText(missing or self._estimate())
         self.can_save = not missing
         self.changed.emit()
 
     def _estimate(self) -> str:
         frames = self.frame_count
-        text = _("{frames} frames, {seconds:.1f} s long").format(
-            frames=frames, seconds=frames / self.settings.fps
-        )
+        text = f"{frames} frames, {frames / self.settings.fps:.1f} s long"
         if self._seconds_each:
             took = duration_in_words(frames * self._seconds_each)
-            text += _("; rendering takes about {took}").format(took=took)
+            text += f"; rendering takes about {took}"
         return text + "."
 
     def _on_thumbnail(self, recipe: Recipe, image: QImage) -> None:

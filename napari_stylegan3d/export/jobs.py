@@ -14,7 +14,6 @@ from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.core.worker import Report
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.export.pictured import Pictured
@@ -135,10 +134,10 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
     moved, files = _latents(request, [request.recipe])
     targets = [request.path] if request.native is None else [request.path, request.native]
     check_output([*targets, *files], request.overwrite)
-    report(0, 2, _("Rendering"))
+    report(0, 2, "Rendering")
     recipe, generator = request.recipe, loaded.generator
     rendered = render_recipe(loaded.renderer, recipe, should_stop=report.should_stop)
-    report(1, 2, _("Writing"))
+    report(1, 2, "Writing")
     lasting = _lasting(recipe, moved)
     for path in targets:
         scan = recipe.scan() if path == request.native else None
@@ -157,9 +156,9 @@ def save_edited(report: Report, loaded: Loaded, request: EditedRequest) -> Saved
     moved, files = _latents(request, [recipe])
     names = [*edit_names(recipe, request.path.parent).values()]
     check_output([*names, *map(sidecar_path, names), *files], request.overwrite)
-    report(0, 2, _("Editing the scan"))
+    report(0, 2, "Editing the scan")
     edited = edited_scan(loaded.renderer, recipe, report.should_stop)
-    report(1, 2, _("Writing"))
+    report(1, 2, "Writing")
     files |= edit_files(recipe, loaded.renderer, request.path.parent, edited)
     files |= _dicom(report, request, [edit_names(recipe, request.path.parent)["Scan"]], files)
     return _write(request, files, moved)
@@ -169,7 +168,7 @@ def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved
     """Write a recipe's latent; an unedited source is copied with its metadata."""
     from stylegan3d.recipe import latents
 
-    report(0, 1, _("Writing"))
+    report(0, 1, "Writing")
     recipe, generator = request.recipe, loaded.generator
     source = recipe.source
     plain = source.kind != "seed" and recipe.mix is None and not recipe.edits
@@ -198,7 +197,7 @@ def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Sav
 
     shown, recipe = request.shown, request.shown.recipe
     moved, files = _latents(request, [] if recipe is None else [recipe])
-    report(0, 1, _("Rendering"))
+    report(0, 1, "Rendering")
     marked = SYNTHETIC if shown.synthetic else ""
     if request.draw is not None:
         png = png_bytes(request.draw(), description=marked)
@@ -223,7 +222,7 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
     film = request.film
     moved, files = _latents(request, film.recipes)
     check_output([request.path, json_path(request.path), *files], request.overwrite)
-    report(0, film.frames, _("Rendering the film"))
+    report(0, film.frames, "Rendering the film")
     renderer = Renderer(loaded.generator, loaded.renderer.details)
     drawn = film_files(
         request.path,
@@ -233,8 +232,8 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
         lambda done, total: report(
             round(done),
             round(total),
-            _("Rendering the film"),
-            _("frame {done}").format(done=round(done) + 1),
+            "Rendering the film",
+            f"frame {round(done) + 1}",
         ),
     )
     lasting = dataclasses.replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
@@ -255,7 +254,7 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
     moved, files = _latents(request, [request.recipe])
     planned = planned_files(request.path, html=request.settings.html)
     check_output([*planned, *files], request.overwrite)
-    report(0, 2, _("Measuring"))
+    report(0, 2, "Measuring")
     case = build_case(
         request.recipe,
         loaded.generator,
@@ -267,7 +266,7 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
         norms=request.norms,
         unusual_z=request.settings.unusual_z,
     )
-    report(1, 2, _("Writing"))
+    report(1, 2, "Writing")
     case = dataclasses.replace(case, recipe=_lasting(request.recipe, moved))
     files |= report_files(request.path, case, loaded.generator, html=request.settings.html)
     files |= _dicom(report, request, [request.path], files)
@@ -283,7 +282,7 @@ def _dicom(
     from stylegan3d.outputs.dicom import Reference
     from stylegan3d.outputs.dicom_files import dicom_files
 
-    report(1, 2, _("Writing DICOM"))
+    report(1, 2, "Writing DICOM")
     series = target.dicom
     reference = None if series.path is None else Reference.read(series.path, series.series)
     return dicom_files(paths, target.path.parent, reference, contents=files)

@@ -22,7 +22,6 @@ from napari_stylegan3d.export.picture import PicturePart
 from napari_stylegan3d.export.recipe import RecipePart
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.settings.export import ExportSettings
 from stylegan3d.settings.report import ReportSettings
@@ -38,7 +37,7 @@ class ExportPanel(Panel):
     """File names follow the recipe until the user types one."""
 
     key = "Export"
-    title = _("Export")
+    title = "Export"
 
     saveRequested = Signal(object)
     """SaveRequest"""
@@ -59,12 +58,12 @@ class ExportPanel(Panel):
         self._generator: Generator | None = None
         self.folder = QLineEdit(str(Path.home()))
         self.folder.setObjectName("export.folder")
-        self.folder.setToolTip(_("Folder for all saved files."))
-        self.browse = controls.push_button("…", "export.browse", _("Choose the folder."))
+        self.folder.setToolTip("Folder for all saved files.")
+        self.browse = controls.push_button("…", "export.browse", "Choose the folder.")
         self.browse.setFixedWidth(controls.scaled(34))
         self.name = QLineEdit()
         self.name.setObjectName("export.name")
-        self.name.setToolTip(_("File name of the volume; empty for the suggested name."))
+        self.name.setToolTip("File name of the volume; empty for the suggested name.")
         self.form = Form(ExportSettings, "export.")
         self.native = self.form.native("native")
         self.overwrite = self.form.native("overwrite")
@@ -73,23 +72,23 @@ class ExportPanel(Panel):
         self.joins = controls.hint(name="export.dicom_study")
         button = controls.push_button
         self.save = button(
-            _("Save volume"),
+            "Save volume",
             "export.save",
-            _(
+            (
                 "Save the current volume as NIfTI in full quality, with its recipe in a .json "
                 "beside it."
             ),
             "primary",
         )
         self.save_latent = button(
-            _("Save latent"),
+            "Save latent",
             "export.save_latent",
-            _("Save the latent, to open it again or to mix it."),
+            "Save the latent, to open it again or to mix it.",
         )
         self.save_edited = button(
-            _("Save edited scan"),
+            "Save edited scan",
             "export.save_edited",
-            _(
+            (
                 "Save the edited scan as NIfTI on the grid of the scan itself, with what changed "
                 "in it\nand how tissue moved in files beside it."
             ),
@@ -97,14 +96,14 @@ class ExportPanel(Panel):
         )
         self.edited_name = controls.hint(name="export.edited_name")
         self.unlabelled = controls.hint(
-            _("Without edited labels, and so are report and film: save those under Labels."),
+            "Without edited labels, and so are report and film: save those under Labels.",
             name="export.unlabelled",
         )
         self.picture, self.film = PicturePart(), FilmPart(session)
         self.report = button(
-            _("Save report"),
+            "Save report",
             "export.report",
-            _(
+            (
                 "One page about this case, as PDF (A4) and as one HTML file: verdicts, views "
                 "beside the scan, volumes on curves over age, recipe."
             ),
@@ -112,8 +111,8 @@ class ExportPanel(Panel):
         self.recipe = RecipePart(session)
         self.progress = QProgressBar()
         self.progress.setObjectName("export.progress")
-        self.progress.setToolTip(_("Progress of saving."))
-        self.cancel = button(_("Cancel"), "export.cancel", _("Stop; nothing is written."))
+        self.progress.setToolTip("Progress of saving.")
+        self.cancel = button("Cancel", "export.cancel", "Stop; nothing is written.")
         self.progress_text = controls.hint(name="export.progress_text")
         self.done = controls.hint(name="export.done")
         self._lay_out()
@@ -122,23 +121,23 @@ class ExportPanel(Panel):
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
-        add(controls.heading(_("Save to")))
+        add(controls.heading("Save to"))
         self.column.addLayout(controls.row(self.folder, self.browse, stretch=0))
         add(self.overwrite)
         add(self.dicom)
         add(self.joins)
         add(controls.line())
-        add(controls.heading(_("Volume")))
+        add(controls.heading("Volume"))
         add(self.save_edited)
         add(self.edited_name)
-        self.column.addLayout(controls.form((_("Name"), self.name)))
+        self.column.addLayout(controls.form(("Name", self.name)))
         add(self.native)
         self.column.addLayout(controls.row(self.save, self.save_latent, stretch=0))
         add(self.unlabelled)
         add(controls.line())
         add(self.picture)
         add(controls.line())
-        add(controls.heading(_("Report")))
+        add(controls.heading("Report"))
         add(self.report_form.native("html"))
         add(self.report)
         add(controls.line())
@@ -188,9 +187,9 @@ class ExportPanel(Panel):
         self.edited_name.setVisible(edited)
         if edited:
             name = self._volume_name(shown, native=True)
-            self.edited_name.setText(_("{name}, on the scan's own grid").format(name=name))
+            self.edited_name.setText(f"{name}, on the scan's own grid")
         self.unlabelled.setVisible(self.session.shown.what == "painted")
-        grid = _("Save on the model's grid") if edited else _("Save volume")
+        grid = "Save on the model's grid" if edited else "Save volume"
         self.save.setText(grid)
         self.save.setProperty("role", "" if edited else "primary")
         self.save.style().unpolish(self.save)
@@ -212,7 +211,7 @@ class ExportPanel(Panel):
             self.done.clear()
             self.progress.setRange(0, 1)
             self.progress.setValue(0)
-            self.progress_text.setText(_("Starting…"))
+            self.progress_text.setText("Starting…")
         self._enable()
 
     def show_progress(self, progress: Progress) -> None:
@@ -221,12 +220,12 @@ class ExportPanel(Panel):
         self.progress.setValue(progress.done)
         text = progress.text + (f", {progress.detail}" if progress.detail else "")
         if progress.remaining_s is not None:
-            text += _(", about {time} left").format(time=duration_in_words(progress.remaining_s))
+            text += f", about {duration_in_words(progress.remaining_s)} left"
         self.progress_text.setText(text)
 
     def show_done(self, paths: list[Path]) -> None:
         """Show the written files."""
-        self.done.setText(_("Saved\n") + "\n".join(path.name for path in paths))
+        self.done.setText("Saved\n" + "\n".join(path.name for path in paths))
 
     def _enable(self) -> None:
         ready = self.session.generator is not None and not self.running
@@ -264,8 +263,8 @@ class ExportPanel(Panel):
         if not wanted:  # looking at the series reads files, and recipes change many times a second
             return
         found = self._series()
-        own = _("DICOM: a new study without a patient")
-        joined = _("DICOM: joins the patient and study of {name}")
+        own = "DICOM: a new study without a patient"
+        joined = "DICOM: joins the patient and study of {name}"
         self.joins.setText(own if found is None else joined.format(name=found[0]))
 
     def as_dicom(self) -> AsDicom | None:
@@ -330,6 +329,6 @@ class ExportPanel(Panel):
         )
 
     def _choose_folder(self) -> None:
-        folder = dialogs.choose_folder(self, _("Save to"), self.path_of(""))
+        folder = dialogs.choose_folder(self, "Save to", self.path_of(""))
         if folder is not None:
             self.folder.setText(str(folder))

@@ -6,7 +6,6 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.forms import Form
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.settings.picture import PictureSettings
 
 
@@ -18,14 +17,14 @@ class PicturePart(QWidget):
         self.form = Form(PictureSettings, "export.picture_")
         self.view = self.form.native("view")
         self.save = controls.push_button(
-            _("Save picture"),
+            "Save picture",
             "export.screenshot",
-            _("Save this picture as PNG, with its recipe in a .json beside it."),
+            "Save this picture as PNG, with its recipe in a .json beside it.",
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(9)
-        column.addWidget(controls.heading(_("Picture")))
+        column.addWidget(controls.heading("Picture"))
         column.addLayout(self.form.layout())
         column.addWidget(self.save)
 

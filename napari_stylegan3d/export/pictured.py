@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stylegan3d.core.whose import scan_file_of
 from napari_stylegan3d.views.captions import KEY, OVER, Over, Provenance
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.pictures import (
     OF_A_SCAN,
@@ -136,7 +135,7 @@ def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
     session, layer = comparison.session, comparison.stage.layer
     told = None if layer is None else layer.metadata.get(KEY)
     if not isinstance(told, Provenance):
-        raise OutputError(_("Nothing to save yet: wait for the first brain."))
+        raise OutputError("Nothing to save yet: wait for the first brain.")
     view, shown = comparison.view, session.shown
     over = None if alone else _over(comparison)
     case = {"scan": session.case, "unusual": session.result}.get(view)
@@ -151,7 +150,7 @@ def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
             found = OfScan(told.name, scan.aligned.scan.path, scan.aligned.scan.sha256)
             return Pictured(None, None, found, view, over=over)
     elif shown.what == "search" or not comparison.is_current:
-        raise OutputError(_("Wait for the full volume, then save the picture."))
+        raise OutputError("Wait for the full volume, then save the picture.")
     recipe = shown.drawn
     how = "off" if alone else shown.comparison
     second: Recipe | OfScan | None = None

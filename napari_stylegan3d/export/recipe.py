@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 from napari_stylegan3d.core.jobs import latent_of, own_path
 from napari_stylegan3d.core.messages import report_error
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.text import to_link
 
@@ -30,33 +29,31 @@ class RecipePart(QWidget):
         self.session = session
         button = controls.push_button
         self.copy_command = button(
-            _("Copy command"),
+            "Copy command",
             "export.copy_command",
-            _("Copy a shell command that writes this volume."),
+            "Copy a shell command that writes this volume.",
         )
-        self.copy_json = button(_("Copy JSON"), "export.copy_json", _("Copy the recipe as JSON."))
+        self.copy_json = button("Copy JSON", "export.copy_json", "Copy the recipe as JSON.")
         self.copy_link = button(
-            _("Copy link"),
+            "Copy link",
             "export.copy_link",
-            _("Copy the recipe as a link, for a message; paste it in the explorer with Ctrl+V."),
+            "Copy the recipe as a link, for a message; paste it in the explorer with Ctrl+V.",
         )
         self.open_recipe = button(
-            _("Open recipe…"), "export.open_recipe", _("Open a recipe, or a saved volume's .json.")
+            "Open recipe…", "export.open_recipe", "Open a recipe, or a saved volume's .json."
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(9)
-        column.addWidget(controls.heading(_("Recipe")))
-        column.addWidget(
-            controls.hint(_("Everything needed to reproduce this volume, bit for bit."))
-        )
+        column.addWidget(controls.heading("Recipe"))
+        column.addWidget(controls.hint("Everything needed to reproduce this volume, bit for bit."))
         column.addLayout(controls.row(self.copy_command, self.copy_json, self.copy_link))
         column.addWidget(self.open_recipe)
         self.copy_command.clicked.connect(
-            lambda: self._copy(self._recipe().command(*self._model()), _("Command"))
+            lambda: self._copy(self._recipe().command(*self._model()), "Command")
         )
-        self.copy_json.clicked.connect(lambda: self._copy(self._recipe().to_json(), _("Recipe")))
-        self.copy_link.clicked.connect(lambda: self._copy(to_link(self._recipe()), _("Link")))
+        self.copy_json.clicked.connect(lambda: self._copy(self._recipe().to_json(), "Recipe"))
+        self.copy_link.clicked.connect(lambda: self._copy(to_link(self._recipe()), "Link"))
         self.open_recipe.clicked.connect(self._open_recipe)
 
     def _recipe(self) -> Recipe:
@@ -80,13 +77,13 @@ class RecipePart(QWidget):
             sources.append(self.session.recipe.mix.source)
         folder = str(self.session.folder)
         if any(source.path and source.path.startswith(folder) for source in sources):
-            note = _(" It needs the latent of the projected scan: save that too.")
-        self.said.emit(_("{what} copied.{note}").format(what=what, note=note))
+            note = " It needs the latent of the projected scan: save that too."
+        self.said.emit(f"{what} copied.{note}")
 
     def _open_recipe(self) -> None:
         from stylegan3d.recipe.text import read_recipe
 
-        path = dialogs.open_file(self, _("Open a recipe"), dialogs.RECIPES)
+        path = dialogs.open_file(self, "Open a recipe", dialogs.RECIPES)
         if path is None:
             return
         try:
@@ -95,7 +92,7 @@ class RecipePart(QWidget):
                 recipe.check(self.session.generator)
                 latent_of(recipe, self.session.generator, "rough")  # the picture comes later
         except StyleGAN3DError as error:
-            self.said.emit(report_error(error, _("opening a recipe")))
+            self.said.emit(report_error(error, "opening a recipe"))
             return
         self.session.change(recipe)
-        self.said.emit(_("Opened {name}").format(name=path.name))
+        self.said.emit(f"Opened {path.name}")

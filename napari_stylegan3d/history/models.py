@@ -13,7 +13,6 @@ from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
 from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import in_words
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_change, describe_recipe
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ class HistoryList(RecipeList):
         """What changed."""
         entry, before = self._entries[row], self._entries[self.made_from(row)] if row else None
         if entry.shown.what == "scan" and entry.case is not None:
-            return _("Scan {name}").format(name=entry.case.name)
+            return f"Scan {entry.case.name}"
         if before is None or before.model != entry.model or before.recipe == entry.recipe:
             return describe_recipe(entry.recipe)
         groups = {group.layers: group.name for group in self.session.layer_groups()}
@@ -172,16 +171,16 @@ class HistoryList(RecipeList):
     def tip(self, row: int) -> str:
         """What changed, what there is then, and whose it is."""
         entry = self._entries[row]
-        where = _("{number} of {count}").format(number=row + 1, count=len(self._entries))
+        where = f"{row + 1} of {len(self._entries)}"
         aside = ""
         if row in self.session.history.ahead:
-            aside = _(" (undone)")
+            aside = " (undone)"
         elif row not in self._way:
-            aside = _(" (another branch)")
+            aside = " (another branch)"
         change, whole = self.words(row), describe_recipe(entry.recipe)
         lines = [f"{where}{aside}: {change}"]
         if self.session.history.is_fork(row):
-            lines.append(_("Continues from state {number}.").format(number=self.made_from(row) + 1))
+            lines.append(f"Continues from state {self.made_from(row) + 1}.")
         if entry.shown.what != "scan" and entry.recipe.worn_detail is not None:
             lines.append(provenance_of(self.session, entry.recipe).one_line)
         if whole != change and entry.shown.what != "scan":
@@ -193,7 +192,7 @@ class HistoryList(RecipeList):
     def why_not(self, row: int) -> str:
         """Why a state of another model cannot be shown."""
         model = self._entries[row].model
-        return _("Made with the model {model}: open that model (Open ▾) to show it.").format(
+        return "Made with the model {model}: open that model (Open ▾) to show it.".format(
             model="" if model is None else model.name
         )
 
@@ -271,7 +270,7 @@ class RecipeDelegate(QStyledItemDelegate):
         """A field for the note."""
         field = QLineEdit(parent)
         field.setObjectName("history.note_field")
-        field.setPlaceholderText(_("Comment"))
+        field.setPlaceholderText("Comment")
         field.setMaxLength(500)
         field.setFrame(True)
         return field

@@ -8,7 +8,6 @@ from qtpy.QtWidgets import QFrame, QVBoxLayout
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import WrappedLabel
-from napari_stylegan3d.widgets.text import _, ngettext
 from stylegan3d.session.file import SessionState
 
 DAY_S = 86_400.0
@@ -27,15 +26,15 @@ class RestoreBar(QFrame):
         self.text = WrappedLabel()
         self.text.setObjectName("explorer.restore_text")
         self.restore = controls.push_button(
-            _("Restore the last session"),
+            "Restore the last session",
             "explorer.restore",
-            _("Restore its history, favourites and scan."),
+            "Restore its history, favourites and scan.",
             "primary",
         )
         self.anew = controls.push_button(
-            _("Start new session"),
+            "Start new session",
             "explorer.start_anew",
-            _("Start a new session; the last one remains under Open ▾ › Earlier sessions."),
+            "Start a new session; the last one remains under Open ▾ › Earlier sessions.",
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 8, 14, 8)
@@ -48,9 +47,7 @@ class RestoreBar(QFrame):
 
     def offer(self, state: SessionState) -> None:
         """Ask about a session."""
-        self.text.setText(
-            _("The last session ended unexpectedly, {summary}.").format(summary=summary(state))
-        )
+        self.text.setText(f"The last session ended unexpectedly, {summary(state)}.")
         self.show()
 
 
@@ -58,21 +55,17 @@ def summary(state: SessionState) -> str:
     """Age and content of a session: "3 min ago: 12 states, 2 favourites, Brain T1w"."""
     age = state.age_s
     if age < DAY_S:
-        when = _("{time} ago").format(time=duration_in_words(age))
+        when = f"{duration_in_words(age)} ago"
     else:
-        when = state.saved[:10] or _("some time ago")
-    counts = [_states(len(state.states))]
+        when = state.saved[:10] or "some time ago"
+    counts = [_counted(len(state.states), "state")]
     favourites = sum(len(items) for items in state.favourites.values())
     if favourites:
-        counts.append(_favourites(favourites))
+        counts.append(_counted(favourites, "favourite"))
     if state.model is not None and state.model.name:
         counts.append(state.model.name)
     return f"{when}: {', '.join(counts)}"
 
 
-def _states(count: int) -> str:
-    return ngettext("{count} state", "{count} states", count).format(count=count)
-
-
-def _favourites(count: int) -> str:
-    return ngettext("{count} favourite", "{count} favourites", count).format(count=count)
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

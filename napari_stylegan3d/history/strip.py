@@ -19,7 +19,6 @@ from napari_stylegan3d.core.messages import report_done
 from napari_stylegan3d.history.models import MARK, RECIPE, FavouriteList, HistoryList, RecipeList
 from napari_stylegan3d.history.recipe_row import RecipeRow, row_height
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -50,15 +49,15 @@ class HistoryStrip(QWidget):
         self.history, self.kept = HistoryList(session), FavouriteList(session)
         self.states = RecipeRow(
             "history.list",
-            _("Every state so far; click one to go back to it."),
+            "Every state so far; click one to go back to it.",
             self.history,
             thumbnails,
         )
         self.favourites = RecipeRow(
-            "history.favourites", _("Your favourites; click one to show it."), self.kept, thumbnails
+            "history.favourites", "Your favourites; click one to show it.", self.kept, thumbnails
         )
         self.empty = controls.hint(
-            _("No favourites yet: press ☆ to add the current brain."), "history.empty"
+            "No favourites yet: press ☆ to add the current brain.", "history.empty"
         )
         self.setStyleSheet(STYLE)
         self._make_buttons()
@@ -73,14 +72,10 @@ class HistoryStrip(QWidget):
 
     def _make_buttons(self) -> None:
         tool = controls.tool_button
-        self.fold = tool("▾", "history.fold", _("Collapse or expand the history."))
+        self.fold = tool("▾", "history.fold", "Collapse or expand the history.")
         self.fold.setCheckable(True)
-        self.show_history = tool(
-            _("History"), "history.show_history", _("Show every state so far.")
-        )
-        self.show_favourites = tool(
-            _("Favourites"), "history.show_favourites", _("Show the favourites.")
-        )
+        self.show_history = tool("History", "history.show_history", "Show every state so far.")
+        self.show_favourites = tool("Favourites", "history.show_favourites", "Show the favourites.")
         self._which = QButtonGroup(self)
         for button in (self.show_history, self.show_favourites):
             button.setCheckable(True)
@@ -88,25 +83,25 @@ class HistoryStrip(QWidget):
             self._which.addButton(button)
         self.show_history.setChecked(True)
         self.star = tool(
-            "☆", "history.star", _("Add the current brain to the favourites, or remove it.")
+            "☆", "history.star", "Add the current brain to the favourites, or remove it."
         )
         self.star.setProperty("role", "step")
-        self.note = tool(_("Comment…"), "history.note", _("Comment on this favourite (F2)."))
-        self.remove = tool(_("Remove"), "history.remove", _("Remove this favourite."))
+        self.note = tool("Comment…", "history.note", "Comment on this favourite (F2).")
+        self.remove = tool("Remove", "history.remove", "Remove this favourite.")
         self.link = tool(
-            _("Copy link"),
+            "Copy link",
             "history.copy_link",
-            _("Copy a link to the current state."),
+            "Copy a link to the current state.",
         )
         self.paste = tool(
-            _("Paste recipe"),
+            "Paste recipe",
             "history.paste",
-            _("Show the recipe on the clipboard: a command, JSON or a link (Ctrl+V)."),
+            "Show the recipe on the clipboard: a command, JSON or a link (Ctrl+V).",
         )
         self.count = QLabel()
         self.count.setProperty("role", "hint")
         self.count.setToolTip(
-            _("Position in the history; favourites of other models reappear with their model.")
+            "Position in the history; favourites of other models reappear with their model."
         )
 
     def _lay_out(self) -> None:
@@ -172,12 +167,10 @@ class HistoryStrip(QWidget):
         if favourites:
             self._stack.setCurrentWidget(self.favourites if count else self.empty)
             others = session.favourites.of_others
-            self.count.setText(_("{count} of other models").format(count=others) if others else "")
+            self.count.setText(f"{others} of other models" if others else "")
         else:
             self._stack.setCurrentWidget(self.states)
-            self.count.setText(
-                _("{number} of {count}").format(number=session.history.position + 1, count=count)
-            )
+            self.count.setText(f"{session.history.position + 1} of {count}")
             self.states.go_to(session.history.position)
         self.note.setVisible(favourites)
         self.remove.setVisible(favourites)
@@ -227,12 +220,12 @@ class HistoryStrip(QWidget):
         recipe: Recipe = index.data(RECIPE)
         favourites = self.session.favourites
         kept = favourites.index_of(recipe)
-        menu.addAction(_("Compare (pin as A)"), lambda: self.pinRequested.emit(recipe))
+        menu.addAction("Compare (pin as A)", lambda: self.pinRequested.emit(recipe))
         if kept is None:
-            menu.addAction(_("Add to favourites"), lambda: favourites.add(recipe))
+            menu.addAction("Add to favourites", lambda: favourites.add(recipe))
         else:
-            menu.addAction(_("Edit comment…"), lambda: self.edit_note(kept))
-            menu.addAction(_("Remove from favourites"), lambda: favourites.remove(kept))
+            menu.addAction("Edit comment…", lambda: self.edit_note(kept))
+            menu.addAction("Remove from favourites", lambda: favourites.remove(kept))
         return menu
 
 

@@ -9,7 +9,6 @@ from napari_stylegan3d.core.jobs import Unsharp
 from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin
 from napari_stylegan3d.views.captions import NOBODY, Provenance
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from stylegan3d.render.renderer import Rendered
     from stylegan3d.scans import AlignedScan
 
-UNREADY = _("Wait for the full volume, then segment it.")
-UNPLACED = _("Align the scan first (Project): labels are edited on the model's grid.")
+UNREADY = "Wait for the full volume, then segment it."
+UNPLACED = "Align the scan first (Project): labels are edited on the model's grid."
 
 
 def base_of(comparison: Comparison, session: Session) -> tuple[Base | None, str]:
@@ -39,7 +38,7 @@ def base_of(comparison: Comparison, session: Session) -> tuple[Base | None, str]
 
 def of_scan(name: str, aligned: AlignedScan) -> Base:
     """A scan on the model's grid."""
-    title = _("Scan {name}").format(name=name)
+    title = f"Scan {name}"
     provenance = Provenance("scan", name)
     scan = Unsharp(aligned, aligned)
     origin = Origin(None, scan=aligned.scan.sha256, rigid=aligned.rigid)

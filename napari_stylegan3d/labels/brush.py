@@ -8,9 +8,8 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.core.tissues import make_layer
-from napari_stylegan3d.widgets.text import _
 
-NAME = _("Labels to edit")
+NAME = "Labels to edit"
 
 
 class LabelDrawing(QObject):

@@ -20,7 +20,6 @@ from napari_stylegan3d.labels.jobs import Base, Fitted, Wish, fit, read_labels, 
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets import dialogs
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from stylegan3d.render.movement import Movement
 
 VIEW = "painted"
-UNMOVED = _("No label was edited yet: nothing moves.")
+UNMOVED = "No label was edited yet: nothing moves."
 #: Edits that can be undone.
 MOST_STEPS = 30
 
@@ -87,12 +86,12 @@ class Relabelling(QObject):
         self._reading.ready.connect(self._on_read)
         self._work.ready.connect(self._on_fitted)
         for work, doing in (
-            (self._reading, _("segmenting the brain")),
-            (self._work, _("generating from labels")),
+            (self._reading, "segmenting the brain"),
+            (self._work, "generating from labels"),
         ):
             work.failed.connect(lambda _request, error, doing=doing: self._fail(error, doing))
         self._job.finished.connect(self._on_saved)
-        self._job.failed.connect(lambda error: self._fail(error, _("saving the generated brain")))
+        self._job.failed.connect(lambda error: self._fail(error, "saving the generated brain"))
         self._job.runningChanged.connect(lambda on: box.save.setEnabled(not on))
 
     def _take(self) -> None:
@@ -102,7 +101,7 @@ class Relabelling(QObject):
             self.box.note.setText(why)
             return
         self.box.take.setEnabled(False)
-        self.box.note.setText(_("Segmenting…"))
+        self.box.note.setText("Segmenting…")
         self._reading.submit(base)
 
     def _shown(self) -> tuple[Base | None, str]:
@@ -304,10 +303,8 @@ class Relabelling(QObject):
         """Show whose labels these are."""
         if self.base is not None:
             self.box.note.setText(
-                _(
-                    "These labels belong to {title}: press Generate from labels to "
-                    "continue, or Segment to use the current brain."
-                ).format(title=self.base.title)
+                f"These labels belong to {self.base.title}: press Generate from labels to "
+                "continue, or Segment to use the current brain."
             )
 
     def _on_view(self, _: Any = None) -> None:
@@ -362,14 +359,12 @@ class Relabelling(QObject):
         if self.base is None or labels is None:
             return
         wish = self._resizing or Wish(self.base, labels)
-        path = dialogs.save_file(self.box, _("Save the generated brain"), dialogs.VOLUMES)
+        path = dialogs.save_file(self.box, "Save the generated brain", dialogs.VOLUMES)
         if path is not None:
             self._job.start(save_fitted, wish, path)
 
     def _on_saved(self, paths: list[Path]) -> None:
-        report_done(
-            _("Saved {brain} and {labels}.").format(brain=paths[0].name, labels=paths[1].name)
-        )
+        report_done(f"Saved {paths[0].name} and {paths[1].name}.")
 
     def _close(self) -> None:
         """Close the labels, and return to the previous view."""

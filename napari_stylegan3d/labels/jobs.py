@@ -15,14 +15,13 @@ from napari_stylegan3d.core.jobs import Made, Unsharp, screen_dtype
 from napari_stylegan3d.core.tissues import read_tissues
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.captions import NOBODY, Provenance
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.render.movement import Fading, Movement
 
-EDITED_LABELS = _("edited labels")
+EDITED_LABELS = "edited labels"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +92,7 @@ class Base:
     @property
     def title_edited(self) -> str:
         """Description of the brain with edited labels."""
-        return _("{title}, edited labels").format(title=self.title)
+        return f"{self.title}, edited labels"
 
     @cached_property
     def fading(self) -> Fading | None:
@@ -216,7 +215,7 @@ def save_fitted(report: Report, wish: Wish, path: Path) -> list[Path]:
 
     base = wish.base
     assert base.labels is not None
-    report(0, 1, _("Generating the brain"))
+    report(0, 1, "Generating the brain")
     edit = Relabelled(base.title, base.volume, base.labels, wish.resized_labels())
     if base.scan is not None and base.edited.kind == "edited":
         known = base.scan

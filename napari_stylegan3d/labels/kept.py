@@ -21,7 +21,6 @@ from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.core.worker import LongJob, Report
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin, Wish, fit
 from napari_stylegan3d.views.captions import NOBODY, Provenance
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import RecipeError, SessionError
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.session.file import file_of, with_file
@@ -36,15 +35,15 @@ if TYPE_CHECKING:
 MOST_VOXELS = 100_000_000
 #: Bytes of layers kept while the brain before is rendered.
 LAYERS_KEPT = 32 * 2**20
-NOT_ALIGNED = _(
+NOT_ALIGNED = (
     "The edited labels were not restored because their scan could not be aligned again: "
     "open and align that scan to get them back."
 )
-UNKNOWN_SCAN = _(
+UNKNOWN_SCAN = (
     "The edited labels were not restored because this session does not say which scan they "
     "belong to: segment that scan again."
 )
-DAMAGED = _(
+DAMAGED = (
     "The edited labels of this session are damaged and were not restored: segment that brain again."
 )
 #: Tolerance for equal poses, in mm and rotation-matrix entries.
@@ -177,7 +176,7 @@ def have_again(
     from napari_stylegan3d.labels.base import of_recipe, of_scan, relabelled
     from stylegan3d.render.recipes import render_recipe
 
-    report(0, 1, _("Restoring edited labels"))
+    report(0, 1, "Restoring edited labels")
     origin = kept.origin
     if origin.recipe is not None:
         renderer = loaded.renderer.companion(LAYERS_KEPT)
@@ -196,7 +195,7 @@ def have_again(
         base = of_scan(name, aligned)
     if base.volume.shape != kept.labels.shape:
         raise SessionError(
-            _("The edited labels of this session have a different grid and were not restored.")
+            "The edited labels of this session have a different grid and were not restored."
         )
     for before, after in origin.edits:
         base = base.with_labels(before)
@@ -248,7 +247,7 @@ class KeptEdits(QObject):
             only = scans[0] if len(set(scans)) == 1 else ""
             self._scan = origin.scan or only
             if not self._scan:
-                self.context.messages.fail(SessionError(UNKNOWN_SCAN), _("restoring labels"))
+                self.context.messages.fail(SessionError(UNKNOWN_SCAN), "restoring labels")
                 return
             self._at_once = self._scan in scans[:1]
         self.waiting = kept
@@ -287,7 +286,7 @@ class KeptEdits(QObject):
         self.job.shutdown()
 
     def _tell(self) -> None:
-        self.context.messages.fail(SessionError(NOT_ALIGNED), _("restoring labels"))
+        self.context.messages.fail(SessionError(NOT_ALIGNED), "restoring labels")
 
     def _on_done(self, result: tuple[Base, Fitted]) -> None:
         if self.relabelling.base is None:  # else the user has opened something else meanwhile
@@ -296,4 +295,4 @@ class KeptEdits(QObject):
 
     def _on_failed(self, error: Exception) -> None:
         self.waiting = None
-        self.context.messages.fail(error, _("restoring labels"))
+        self.context.messages.fail(error, "restoring labels")

@@ -9,23 +9,22 @@ from napari_stylegan3d.core.tissues import COLORS, ROWS
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.forms import Form
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.settings.labels_edit import LabelTools
 
 SHOWN = (
-    ("before", _("Before"), _("The brain before the edits.")),
-    ("after", _("After"), _("The brain generated from the edited labels.")),
-    ("difference", _("Difference"), _("After minus before.")),
+    ("before", "Before", "The brain before the edits."),
+    ("after", "After", "The brain generated from the edited labels."),
+    ("difference", "Difference", "After minus before."),
     (
         "movement",
-        _("Movement"),
-        _(
+        "Movement",
+        (
             "Where the edits make tissue larger (orange) or smaller (blue), in %, and which way it "
             "moves."
         ),
     ),
 )
-START = _("Segment the current brain, edit the tissue labels, and generate a matching brain.")
+START = "Segment the current brain, edit the tissue labels, and generate a matching brain."
 
 
 class LabelsBox(Fold):
@@ -45,15 +44,15 @@ class LabelsBox(Fold):
     backRequested = Signal()
 
     def __init__(self) -> None:
-        tip = _("Paint or resize tissues, and generate a matching brain.")
-        super().__init__(_("Labels"), "labels.fold", tip, guide="labels")
+        tip = "Paint or resize tissues, and generate a matching brain."
+        super().__init__("Labels", "labels.fold", tip, guide="labels")
         outer = self.layout()
         outer.setContentsMargins(14, 6, 14, 6)
         outer.insertWidget(0, controls.line())
         self.take = controls.push_button(
-            _("Segment"),
+            "Segment",
             "labels.take",
-            _("Segment the current brain or aligned scan, to edit its labels."),
+            "Segment the current brain or aligned scan, to edit its labels.",
         )
         self.note = controls.hint(START, "labels.note")
         self.tools = QWidget()
@@ -64,9 +63,9 @@ class LabelsBox(Fold):
         self._make_views(inside)
         self._make_ends(inside)
         self.back = controls.push_button(
-            _("Reopen"),
+            "Reopen",
             "labels.back",
-            _("Reopen the labels that were edited last."),
+            "Reopen the labels that were edited last.",
         )
         self.back.hide()
         self.column.addLayout(controls.row(self.take, self.back, self.close_labels, stretch=0))
@@ -112,7 +111,7 @@ class LabelsBox(Fold):
 
     def say_size(self, title: str, before: float, now: float) -> None:
         """How large the chosen tissue was and is, in ml."""
-        text = _("{tissue} of {title}: {before:.1f} ml before, {now:.1f} ml now.")
+        text = "{tissue} of {title}: {before:.1f} ml before, {now:.1f} ml now."
         name = self.which.currentText()
         self.note.setText(text.format(tissue=name, title=title, before=before, now=now))
 
@@ -123,15 +122,15 @@ class LabelsBox(Fold):
     def _make_brush(self, inside: QVBoxLayout) -> None:
         self.which = QComboBox()
         self.which.setObjectName("labels.tissue")
-        self.which.setToolTip(_("The tissue to paint and resize."))
+        self.which.setToolTip("The tissue to paint and resize.")
         for tissue, text, _tip in ROWS:
             if tissue in COLORS:
                 self.which.addItem(text, tissue)
         self.which.setCurrentIndex(self.which.findData("ventricle"))
         self.paint = controls.push_button(
-            _("Paint"),
+            "Paint",
             "labels.paint",
-            _(
+            (
                 "Paint the tissue with a spherical brush, in any plane. napari's own tools "
                 "also work on\n"
                 "the layer: fill, polygon, eraser."
@@ -148,14 +147,14 @@ class LabelsBox(Fold):
         self.resize_row.valueChanged.connect(self.resized)
 
     def _make_views(self, inside: QVBoxLayout) -> None:
-        self.live = QCheckBox(_("Auto-update"))
+        self.live = QCheckBox("Auto-update")
         self.live.setObjectName("labels.live")
-        self.live.setToolTip(_("Generate the brain again whenever the labels change."))
+        self.live.setToolTip("Generate the brain again whenever the labels change.")
         self.live.setChecked(True)
         self.fit = controls.push_button(
-            _("Generate from labels"),
+            "Generate from labels",
             "labels.fit",
-            _("Generate a brain with these tissues. It is unchanged where no label changed."),
+            "Generate a brain with these tissues. It is unchanged where no label changed.",
             role="primary",
         )
         self.looks: dict[str, QPushButton] = {}
@@ -166,9 +165,9 @@ class LabelsBox(Fold):
             group.addButton(button)
             button.clicked.connect(lambda _checked, key=key: self.lookChanged.emit(key))
             self.looks[key] = button
-        self.outlines = QCheckBox(_("Show the labels"))
+        self.outlines = QCheckBox("Show the labels")
         self.outlines.setObjectName("labels.visible")
-        self.outlines.setToolTip(_("Overlay the edited labels in colour."))
+        self.outlines.setToolTip("Overlay the edited labels in colour.")
         self.outlines.setChecked(True)
         inside.addLayout(controls.row(self.fit, self.live, stretch=0))
         inside.addLayout(controls.row(*self.looks.values()))
@@ -177,19 +176,17 @@ class LabelsBox(Fold):
         self.outlines.toggled.connect(self.visibleChanged)
 
     def _make_ends(self, inside: QVBoxLayout) -> None:
-        self.undo = controls.push_button(
-            _("Undo"), "labels.undo", _("Undo the last edit of the labels.")
-        )
+        self.undo = controls.push_button("Undo", "labels.undo", "Undo the last edit of the labels.")
         self.save = controls.push_button(
-            _("Save…"),
+            "Save…",
             "labels.save",
-            _(
+            (
                 "Save the generated brain and its labels, each with a sidecar; a scan on its own "
                 "grid, with\nwhat changed and what moved."
             ),
         )
         self.close_labels = controls.push_button(
-            _("Close"), "labels.close", _("Close the labels and show the brain before the edits.")
+            "Close", "labels.close", "Close the labels and show the brain before the edits."
         )
         inside.addLayout(controls.row(self.outlines, self.undo, self.save, stretch=0))
         self.undo.clicked.connect(self.undoRequested)

@@ -18,7 +18,6 @@ from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, open_nor
 from napari_stylegan3d.measure.panel import as_table
 from napari_stylegan3d.measure.visiting import Visiting
 from napari_stylegan3d.views.display import put, upright
-from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.segmentation.words import Person
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
 
-UNPLACED = _("Align the scan first (Project): volumes are measured on the model's grid.")
+UNPLACED = "Align the scan first (Project): volumes are measured on the model's grid."
 
 
 class Measuring(QObject):
@@ -63,7 +62,7 @@ class Measuring(QObject):
         self.box.normsChanged.connect(self._on_norms)
         self._norms = LongJob(self)
         self._norms.finished.connect(self._take_norms)
-        self._norms.failed.connect(lambda error: self.messages.fail(error, _("opening norms")))
+        self._norms.failed.connect(lambda error: self.messages.fail(error, "opening norms"))
         self.session.recipeChanged.connect(self._on_recipe)
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
@@ -157,7 +156,7 @@ class Measuring(QObject):
             self._show_nothing(UNPLACED)
             return None
         name, aligned = placed
-        title = _("Scan {name}").format(name=name)
+        title = f"Scan {name}"
         return Subject(title, aligned.volume, aligned.space, *self.session.person_in(aligned.scan))
 
     def _show_nothing(self, why: str = "") -> None:
@@ -227,9 +226,9 @@ class Measuring(QObject):
         self.measured = self._of = None
         self.box.set_stale(False)
         known = isinstance(error, StyleGAN3DError)
-        self.box.show_measured(None, None, of_engine(str(error)) if known else "")
+        self.box.show_measured(None, None, str(error) if known else "")
         if not known:
-            self.messages.fail(error, _("measuring the tissues"))
+            self.messages.fail(error, "measuring the tissues")
 
     def _show_labels(self, _: object = None) -> None:
         """Draw the labels of what is shown, if they are wanted and there are any."""

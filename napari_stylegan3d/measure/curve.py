@@ -8,7 +8,6 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_stylegan3d.widgets.controls import scaled
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.segmentation.curves import Curve, tick_text
 
 HEIGHT = 130
@@ -32,7 +31,7 @@ class CurvePlot(QWidget):
         self.curve = curve
         self.setVisible(curve is not None)
         if curve is not None:
-            self.setAccessibleName(_("{title} over age").format(title=curve.title))
+            self.setAccessibleName(f"{curve.title} over age")
         self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
@@ -74,7 +73,7 @@ class CurvePlot(QWidget):
             else:  # the last one has the unit
                 text.setRight(self.width())
                 text.setLeft(box.left())
-                label = _("{age} years").format(age=age)
+                label = f"{age} years"
                 painter.drawText(text, Qt.AlignmentFlag.AlignRight, label)
         for value, flag in (
             (curve.high.max(), Qt.AlignmentFlag.AlignTop),

@@ -12,7 +12,6 @@ from napari_stylegan3d.core.jobs import Loaded, Made, render_beside
 from napari_stylegan3d.core.tissues import segmenter
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.display import Upright, upright
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import give_back
 from stylegan3d.segmentation.words import Person
 
@@ -210,7 +209,7 @@ def open_norms(report: Report, path: Path) -> Norms:
     """Norms of the user's own."""
     from stylegan3d.segmentation.norm_files import read_norms
 
-    report(0, 1, _("Reading norms"))
+    report(0, 1, "Reading norms")
     return read_norms(path)
 
 
@@ -240,7 +239,7 @@ def save_compared(report: Report, compared: ComparedVisits, folder: Path) -> Pat
     """Write what `stylegan3d segment --visits --out` writes; the path of the page."""
     from stylegan3d.evaluation.visit_files import save_visits
 
-    report(0, 1, _("Saving"))
+    report(0, 1, "Saving")
     return save_visits(compared.visits, folder)[-1]
 
 

@@ -15,7 +15,6 @@ from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
-from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.segmentation.curves import curve_of
 from stylegan3d.segmentation.regions import MIDLINE, PAIRED
 from stylegan3d.segmentation.words import (
@@ -38,41 +37,41 @@ if TYPE_CHECKING:
 #: Regions across the midline that are no tissue.
 ACROSS = tuple(name for name in MIDLINE if name not in AS_TISSUES)
 
-NONE, MEASURING = "–", _("Measuring…")
+NONE, MEASURING = "–", "Measuring…"
 #: Stands for a file of norms that is to be chosen.
 OPEN = "open"
 COLUMNS = (
-    ("ml", _("Volume in millilitres.")),
-    ("change", _("Change in ml relative to the brain before editing or mixing.")),
-    ("percent", _("Change in per cent relative to the brain before editing or mixing.")),
+    ("ml", "Volume in millilitres."),
+    ("change", "Change in ml relative to the brain before editing or mixing."),
+    ("percent", "Change in per cent relative to the brain before editing or mixing."),
     (
         "z",
-        _(
+        (
             "Standard deviations from what is expected for this age, sex and head size; bold "
             "beyond the limit below.\nAnother scanner may shift it, see the tooltip of a value."
         ),
     ),
     (
         "percentile",
-        _("Percentile among people of this age, sex and head size; 50 is the median."),
+        "Percentile among people of this age, sex and head size; 50 is the median.",
     ),
 )
 HEADS = {
     "ml": "ml",
-    "change": _("Δ ml"),
-    "percent": _("Δ %"),
+    "change": "Δ ml",
+    "percent": "Δ %",
     "z": "z",
-    "percentile": _("Pctl."),
+    "percentile": "Pctl.",
 }
 REGION_COLUMNS = (
-    ("left", _("Left"), _("Volume on the left in millilitres.")),
+    ("left", "Left", "Volume on the left in millilitres."),
     ("left_z", "z", COLUMNS[3][1]),
-    ("right", _("Right"), _("Volume on the right in millilitres.")),
+    ("right", "Right", "Volume on the right in millilitres."),
     ("right_z", "z", COLUMNS[3][1]),
     (
         "asymmetry",
-        _("L−R %"),
-        _("Left minus right in per cent of their mean; positive where the left is larger."),
+        "L−R %",
+        "Left minus right in per cent of their mean; positive where the left is larger.",
     ),
     ("asymmetry_z", "z", COLUMNS[3][1]),
 )
@@ -92,9 +91,9 @@ class MeasureBox(Fold):
 
     def __init__(self) -> None:
         super().__init__(
-            _("Measure"),
+            "Measure",
             "measure.fold",
-            _(
+            (
                 "Volumes of tissues and regions, compared with people of the same age, sex and "
                 "head size."
             ),
@@ -108,43 +107,39 @@ class MeasureBox(Fold):
         self.column.setContentsMargins(0, 0, 6, 4)
         outer.insertWidget(0, controls.line())
         self.of = controls.hint("", "measure.of")
-        self.of.setToolTip(_("What was measured, and what the changes are relative to."))
+        self.of.setToolTip("What was measured, and what the changes are relative to.")
         self.column.addWidget(self.of)
         self._make_person()
         self.cells: dict[str, QLabel] = {}
         self.column.addLayout(self._make_table())
         self.column.addLayout(self._make_unusual())
         self.among = controls.hint("", "measure.among")
-        self.among.setToolTip(_("Whom z and percentiles compare with, or why there are none."))
+        self.among.setToolTip("Whom z and percentiles compare with, or why there are none.")
         self.column.addWidget(self.among)
         self.reading = controls.hint("", "measure.reading")
         self.reading.setToolTip(
-            _(
-                "Age and sex that the volumes suggest. Nine of ten people lie within the "
-                "interval, at the sites it was made with; another scanner shifts it by some years."
-            )
+            "Age and sex that the volumes suggest. Nine of ten people lie within the "
+            "interval, at the sites it was made with; another scanner shifts it by some years."
         )
         self.column.addWidget(self.reading)
-        self.regions = Fold(
-            _("Regions"), "measure.regions", _("Volumes of regions, left and right.")
-        )
+        self.regions = Fold("Regions", "measure.regions", "Volumes of regions, left and right.")
         self.regions.column.addLayout(self._make_regions())
         self.column.addWidget(self.regions)
         self._make_curve()
         controls.let_shrink(self)
         self.note = controls.hint("", "measure.note")
         self.column.addWidget(self.note)
-        self.labels = QCheckBox(_("Show the labels"))
+        self.labels = QCheckBox("Show the labels")
         self.labels.setObjectName("measure.labels")
-        self.labels.setToolTip(_("Overlay the network's tissue labels in colour."))
+        self.labels.setToolTip("Overlay the network's tissue labels in colour.")
         self.copy = controls.push_button(
-            _("Copy table"), "measure.copy", _("Copy the table for a spreadsheet.")
+            "Copy table", "measure.copy", "Copy the table for a spreadsheet."
         )
         self.column.addLayout(controls.row(self.labels, self.copy, stretch=0))
         self.visits = controls.push_button(
-            _("Compare two visits…"),
+            "Compare two visits…",
             "measure.visits",
-            _("What changed between this scan and an earlier or later one of the same person."),
+            "What changed between this scan and an earlier or later one of the same person.",
         )
         self.column.addLayout(controls.row(QWidget(), self.visits, stretch=0))
         self.labels.toggled.connect(self.labelsWanted)
@@ -187,7 +182,7 @@ class MeasureBox(Fold):
                 self.cells[key].setToolTip(tip)
         self.of.setText("" if measured is None else subject_in_words(measured))
         self.of.setVisible(measured is not None)
-        self.among.setText("" if numbers is None else of_engine(numbers.among))
+        self.among.setText("" if numbers is None else numbers.among)
         self.among.setVisible(numbers is not None)
         read = None if numbers is None else numbers.reading
         self.reading.setText("" if read is None else reading_in_words(read))
@@ -221,33 +216,29 @@ class MeasureBox(Fold):
         self.age.setRange(0, OLDEST)
         self.age.setDecimals(1)
         self.age.setSpecialValueText(NONE)
-        self.age.setSuffix(_(" years"))
+        self.age.setSuffix(" years")
         self.age.setToolTip(
-            _(
-                "Age of the person in years, for z and percentiles (18 to 80); from the scan's "
-                "files if given there. 0: unknown."
-            )
+            "Age of the person in years, for z and percentiles (18 to 80); from the scan's "
+            "files if given there. 0: unknown."
         )
         self.sex = QComboBox()
         self.sex.setObjectName("measure.sex")
-        for text, sex in ((NONE, None), (_("Woman"), "F"), (_("Man"), "M")):
+        for text, sex in ((NONE, None), ("Woman", "F"), ("Man", "M")):
             self.sex.addItem(text, sex)
         self.sex.setToolTip(
-            _("Sex of the person, for z and percentiles; from the scan's files if given there.")
+            "Sex of the person, for z and percentiles; from the scan's files if given there."
         )
         self.norms = QComboBox()
         self.norms.setObjectName("measure.norms")
         self.norms.setToolTip(
-            _(
-                "People that z and percentiles compare with: the bundled norms, or your own "
-                "(a table of people as segment writes it, or a file of norms)."
-            )
+            "People that z and percentiles compare with: the bundled norms, or your own "
+            "(a table of people as segment writes it, or a file of norms)."
         )
         self._norms: Norms | None = None
-        self.norms.addItem(_("Bundled norms"), None)
-        self.norms.addItem(_("Open norms…"), OPEN)
+        self.norms.addItem("Bundled norms", None)
+        self.norms.addItem("Open norms…", OPEN)
         self.norms.activated.connect(self._on_norms)
-        fields = ((_("Age"), self.age), (_("Sex"), self.sex), (_("Norms"), self.norms))
+        fields = (("Age", self.age), ("Sex", self.sex), ("Norms", self.norms))
         self.column.addLayout(controls.form(*fields))
         self.age.valueChanged.connect(self.personChanged)
         self.sex.currentIndexChanged.connect(self.personChanged)
@@ -264,7 +255,7 @@ class MeasureBox(Fold):
     def _on_norms(self, index: int) -> None:
         wanted = self.norms.itemData(index)
         if wanted == OPEN:
-            wanted = dialogs.open_file(self, _("Open norms"), dialogs.NORMS)
+            wanted = dialogs.open_file(self, "Open norms", dialogs.NORMS)
             if wanted is None:
                 wanted = self._norms
         self.normsChanged.emit(wanted)
@@ -324,14 +315,14 @@ class MeasureBox(Fold):
     def _make_curve(self) -> None:
         self.curve_of = QComboBox()
         self.curve_of.setObjectName("measure.curve")
-        self.curve_of.setToolTip(_("Which measure to draw over age."))
+        self.curve_of.setToolTip("Which measure to draw over age.")
         for name in ALL_MEASURES:
             self.curve_of.addItem(title_of(name), name)
         self.curve_of.setCurrentIndex(self.curve_of.findData("ventricle_ml"))
-        self.column.addLayout(controls.form((_("Curve"), self.curve_of)))
+        self.column.addLayout(controls.form(("Curve", self.curve_of)))
         self.plot = CurvePlot(
             "measure.plot",
-            _(
+            (
                 "The measure over age for this sex and head size: the median, the band of 95 % of "
                 "people, wider where few were measured, and this brain as a dot."
             ),
@@ -382,24 +373,22 @@ def subject_in_words(measured: Measured) -> str:
     """What was measured, and what its changes are counted from."""
     if measured.before is None or not measured.against:
         return measured.title
-    return _("{title}; changes relative to: {against}").format(
-        title=measured.title, against=measured.against
-    )
+    return f"{measured.title}; changes relative to: {measured.against}"
 
 
 def reading_in_words(read: Reading) -> str:
     """Apparent age with its interval, sex, and how the site counts."""
     sex, chance = read.sex
     text = {
-        "male": _("Apparent age {age} ({low} to {high}), male ({chance} %); {site}."),
-        "female": _("Apparent age {age} ({low} to {high}), female ({chance} %); {site}."),
+        "male": "Apparent age {age} ({low} to {high}), male ({chance} %); {site}.",
+        "female": "Apparent age {age} ({low} to {high}), female ({chance} %); {site}.",
     }[sex]
     return text.format(
         age=f"{read.age:.0f}",
         low=f"{read.low:.0f}",
         high=f"{read.high:.0f}",
         chance=f"{100 * chance:.0f}",
-        site=of_engine(read.site),
+        site=read.site,
     )
 
 
@@ -450,10 +439,11 @@ def _valued(
     score = numbers.scores.get(measure)
     if score is not None:
         low, high = (value_text(measure, limit) for limit in (score.low, score.high))
-        tip = _(
-            "95 % of people of this age, sex and head size have {low} to {high} {unit}.\n"
-            "Another scanner may shift z by {scanner}."
-        ).format(low=low, high=high, unit=unit_of(measure), scanner=of_engine(score.shift))
+        tip = (
+            f"95 % of people of this age, sex and head size have {low} to {high} "
+            f"{unit_of(measure)}.\n"
+            f"Another scanner may shift z by {score.shift}."
+        )
         words[z_cell] = (score.words[0], tip, abs(score.z) > beyond)
     return words
 

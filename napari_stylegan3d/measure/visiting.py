@@ -25,7 +25,6 @@ from napari_stylegan3d.measure.jobs import (
 )
 from napari_stylegan3d.measure.visits import VisitsDialog
 from napari_stylegan3d.widgets import dialogs
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QPushButton, QWidget
@@ -85,21 +84,19 @@ class Visiting(QObject):
         self.job.progressed.connect(self._on_progress)
         self.job.finished.connect(self._on_compared)
         self.job.failed.connect(
-            lambda error: self._say(self._comparing, sentence(error, _("comparing visits")))
+            lambda error: self._say(self._comparing, sentence(error, "comparing visits"))
         )
-        self.job.cancelled.connect(lambda: self._say(self._comparing, _("Cancelled.")))
-        self.saving.finished.connect(
-            lambda told: self._say(told[0], _("Saved: {path}").format(path=told[1]))
-        )
+        self.job.cancelled.connect(lambda: self._say(self._comparing, "Cancelled."))
+        self.saving.finished.connect(lambda told: self._say(told[0], f"Saved: {told[1]}"))
         self.saving.failed.connect(
-            lambda error: self._say(self._key, sentence(error, _("saving what changed")))
+            lambda error: self._say(self._key, sentence(error, "saving what changed"))
         )
         for job in (self.reading, self.job, self.saving):
             job.runningChanged.connect(lambda _running: self._enable())
         self.placing.ready.connect(self._on_placed)
         self.placing.failed.connect(
             lambda request, error: self._say(
-                request.compared.pair.key, sentence(error, _("showing what changed"))
+                request.compared.pair.key, sentence(error, "showing what changed")
             )
         )
         self.session.caseChanged.connect(self._on_case)
@@ -189,7 +186,7 @@ class Visiting(QObject):
         if self._key and not self.reading.running:
             self._reading = self._key
             self.dialog.chooser.hide()
-            self._say(self._key, _("Reading the scan"))
+            self._say(self._key, "Reading the scan")
             self.reading.start(_read, choice)
 
     def _on_read(self, result: Scan | Several) -> None:
@@ -206,7 +203,7 @@ class Visiting(QObject):
             self._show()
 
     def _on_unread(self, error: Exception) -> None:
-        self._say(self._reading, sentence(error, _("opening the scan")))
+        self._say(self._reading, sentence(error, "opening the scan"))
 
     def _start(self) -> None:
         case, at = self.session.case, self.dialog.other.currentIndex()
@@ -244,7 +241,7 @@ class Visiting(QObject):
 
     def _save(self) -> None:
         compared = self.found.get(self._key)
-        folder = dialogs.choose_folder(self.dialog, _("Save what changed to a folder"), Path.home())
+        folder = dialogs.choose_folder(self.dialog, "Save what changed to a folder", Path.home())
         if compared is not None and folder is not None:
             self.saving.start(_save, compared, folder)
 
@@ -311,9 +308,9 @@ class Visiting(QObject):
 
         self._overlaid = True
         if request.kind == "volume":
-            label, unit, limit = _("Local volume since the first visit"), "%", FULL_PERCENT
+            label, unit, limit = "Local volume since the first visit", "%", FULL_PERCENT
         else:
-            label, unit, limit = _("Intensity since the first visit"), "", None
+            label, unit, limit = "Intensity since the first visit", "", None
         self.comparison.stage.overlay.show(found, label, unit, limit)
 
 
@@ -323,7 +320,7 @@ def _same(a: MapRequest, b: MapRequest) -> bool:
 
 def _read(report: Report, choice: Any) -> Scan | Several:
     """In a thread."""
-    report(0, 1, _("Reading the scan"))
+    report(0, 1, "Reading the scan")
     return read_choice(choice)
 
 

@@ -24,7 +24,6 @@ from napari_stylegan3d.core.dropped import in_event
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.chooser import Chooser
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.segmentation.changes import cells_of, summary_of
 from stylegan3d.segmentation.repeats import repeats_names
 
@@ -33,30 +32,30 @@ if TYPE_CHECKING:
     from stylegan3d.segmentation.words import Person
 
 NONE = "–"
-ABOUT = _(
+ABOUT = (
     "Two T1-weighted scans of one person, best from one scanner and protocol: what changed, beside "
     "the test-retest error and what the norms expect. You can drop the other scan here."
 )
 LONGEST_YEARS = 100.0
 #: Heads and tooltips of the columns of `cells_of`.
 COLUMNS = (
-    (_("Measure"), _("Region or tissue.")),
-    (_("First"), _("At the first visit.")),
-    (_("Second"), _("At the second visit.")),
-    (_("Change"), _("Second minus first; bold beyond the error.")),
-    ("%", _("The change in per cent of the mean of both visits.")),
-    (_("% a year"), _("The same for each year between the visits.")),
-    (_("Error"), _("95 % of repeated scans of an unchanged brain differ by less.")),
+    ("Measure", "Region or tissue."),
+    ("First", "At the first visit."),
+    ("Second", "At the second visit."),
+    ("Change", "Second minus first; bold beyond the error."),
+    ("%", "The change in per cent of the mean of both visits."),
+    ("% a year", "The same for each year between the visits."),
+    ("Error", "95 % of repeated scans of an unchanged brain differ by less."),
     (
-        _("Expected"),
-        _("By how much the norms change in the same time at this age, sex and head size."),
+        "Expected",
+        "By how much the norms change in the same time at this age, sex and head size.",
     ),
 )
 #: Maps that can lie over the patient's scan.
 MAPS = (
-    ("", _("Nothing")),
-    ("volume", _("Change of local volume, %")),
-    ("intensity", _("Difference of intensity")),
+    ("", "Nothing"),
+    ("volume", "Change of local volume, %"),
+    ("intensity", "Difference of intensity"),
 )
 
 
@@ -79,26 +78,26 @@ class VisitsDialog(QDialog):
         self.setAcceptDrops(True)
         button = controls.push_button
         self.mine = controls.hint(name="measure.visits_mine")
-        self.mine.setToolTip(_("The patient's scan that is open."))
+        self.mine.setToolTip("The patient's scan that is open.")
         self.other = QComboBox()
         self.other.setObjectName("measure.visits_other")
         self.other.setToolTip(
-            _("The other scan of this patient: the second image, another open scan, or a file.")
+            "The other scan of this patient: the second image, another open scan, or a file."
         )
         self.open = button(
-            _("Open…"),
+            "Open…",
             "measure.visits_open",
-            _("Open the other scan of this patient: NIfTI, MGH or DICOM."),
+            "Open the other scan of this patient: NIfTI, MGH or DICOM.",
         )
         menu = QMenu(self)
-        menu.addAction(_("A file…"), self._ask_file)
-        menu.addAction(_("A DICOM folder…"), self._ask_folder)
+        menu.addAction("A file…", self._ask_file)
+        menu.addAction("A DICOM folder…", self._ask_folder)
         self.open.setMenu(menu)
         self.chooser = Chooser("measure.visits")
         self.order = QComboBox()
         self.order.setObjectName("measure.visits_order")
-        self.order.setToolTip(_("Whether the other scan was taken before or after the open one."))
-        for text, earlier in ((_("earlier visit"), True), (_("later visit"), False)):
+        self.order.setToolTip("Whether the other scan was taken before or after the open one.")
+        for text, earlier in (("earlier visit", True), ("later visit", False)):
             self.order.addItem(text, earlier)
         self.years = DecimalBox()
         self.years.setObjectName("measure.visits_years")
@@ -106,49 +105,43 @@ class VisitsDialog(QDialog):
         self.years.setDecimals(2)
         self.years.setSingleStep(0.5)
         self.years.setSpecialValueText(NONE)
-        self.years.setSuffix(_(" years"))
+        self.years.setSuffix(" years")
         self.years.setToolTip(
-            _(
-                "Years between both visits, for the rate and the expected change; 0: unknown, "
-                "unless both files give the age."
-            )
+            "Years between both visits, for the rate and the expected change; 0: unknown, "
+            "unless both files give the age."
         )
         self.person = controls.hint(name="measure.visits_person")
         self.person.setToolTip(
-            _("Age and sex when the open scan was taken, as Measure has them; change them there.")
+            "Age and sex when the open scan was taken, as Measure has them; change them there."
         )
         self.site = QComboBox()
         self.site.setObjectName("measure.visits_site")
         self.site.setToolTip(
-            _(
-                "Whose repeated scans give the test-retest error: simulated ones, or those of a "
-                "calibrated site\n(stylegan3d model site, with people who were scanned twice)."
-            )
+            "Whose repeated scans give the test-retest error: simulated ones, or those of a "
+            "calibrated site\n(stylegan3d model site, with people who were scanned twice)."
         )
         self.start = button(
-            _("Compare visits"),
+            "Compare visits",
             "measure.visits_start",
-            _("Measure what changed; half a minute to a minute."),
+            "Measure what changed; half a minute to a minute.",
             "primary",
         )
-        self.cancel = button(_("Cancel"), "measure.visits_cancel", _("Stop comparing."))
+        self.cancel = button("Cancel", "measure.visits_cancel", "Stop comparing.")
         self.told = controls.hint(name="measure.visits_text")
-        self.told.setToolTip(_("Progress, warnings, and how many changes are beyond the error."))
+        self.told.setToolTip("Progress, warnings, and how many changes are beyond the error.")
         self.table = QTableWidget()
         self.table.setObjectName("measure.visits_table")
-        self.table.setToolTip(_("What changed; bold: by more than repeated scans differ."))
+        self.table.setToolTip("What changed; bold: by more than repeated scans differ.")
         self.maps = QComboBox()
         self.maps.setObjectName("measure.visits_map")
         self.maps.setToolTip(
-            _(
-                "Show on the patient's scan, second visit against first: blue smaller or darker, "
-                "orange larger or brighter."
-            )
+            "Show on the patient's scan, second visit against first: blue smaller or darker, "
+            "orange larger or brighter."
         )
         for kind, text in MAPS:
             self.maps.addItem(text, kind)
         self.save = button(
-            _("Save…"), "measure.visits_save", _("Save table, maps and a page to a folder.")
+            "Save…", "measure.visits_save", "Save table, maps and a page to a folder."
         )
         self._lay_out()
         self._connect()
@@ -159,12 +152,12 @@ class VisitsDialog(QDialog):
         column.setContentsMargins(14, 12, 14, 12)
         column.setSpacing(9)
         column.addWidget(controls.hint(ABOUT))
-        fields = controls.form((_("Open scan"), self.mine), (_("Other scan"), self.other))
+        fields = controls.form(("Open scan", self.mine), ("Other scan", self.other))
         fields.addWidget(self.open, 1, 2)
-        controls.add_row(fields, _("It is the"), self.order)
-        controls.add_row(fields, _("Between them"), self.years)
-        controls.add_row(fields, _("Person"), self.person)
-        controls.add_row(fields, _("Error of"), self.site)
+        controls.add_row(fields, "It is the", self.order)
+        controls.add_row(fields, "Between them", self.years)
+        controls.add_row(fields, "Person", self.person)
+        controls.add_row(fields, "Error of", self.site)
         column.addLayout(fields)
         column.addWidget(self.chooser)
         buttons = controls.row(self.start, self.cancel)
@@ -173,7 +166,7 @@ class VisitsDialog(QDialog):
         column.addWidget(self.told)
         column.addWidget(self.table, stretch=1)
         last = controls.row(self.save)
-        last.insertLayout(0, controls.form((_("In the views"), self.maps)), 1)
+        last.insertLayout(0, controls.form(("In the views", self.maps)), 1)
         column.addLayout(last)
         for one in (self.open, self.start, self.cancel, self.save, self.chooser.open):
             one.setAutoDefault(False)
@@ -206,7 +199,7 @@ class VisitsDialog(QDialog):
         corner = widget.mapToGlobal(QPoint(0, 0))
         site = self.site.currentData()
         self.site.clear()
-        self.site.addItem(_("simulated repeats"), "")
+        self.site.addItem("simulated repeats", "")
         for name in repeats_names():
             self.site.addItem(name, name)
         self.site.setCurrentIndex(max(self.site.findData(site), 0))
@@ -217,7 +210,7 @@ class VisitsDialog(QDialog):
 
     def show_pair(self, name: str, others: Sequence[str], at: int) -> None:
         """Write whose scans they are, and select an entry of the others."""
-        self.setWindowTitle(_("Two visits of {name}").format(name=name or NONE))
+        self.setWindowTitle(f"Two visits of {name or NONE}")
         self.mine.setText(name or NONE)
         with QSignalBlocker(self.other):
             self.other.clear()
@@ -226,9 +219,9 @@ class VisitsDialog(QDialog):
 
     def show_person(self, person: Person) -> None:
         """Write age and sex at the open scan."""
-        age = _("age unknown") if person.age is None else _("{age:g} years").format(age=person.age)
-        sex = {"F": _("woman"), "M": _("man")}.get(person.sex or "", _("sex unknown"))
-        self.person.setText(_("{age}, {sex} (change them in Measure)").format(age=age, sex=sex))
+        age = "age unknown" if person.age is None else f"{person.age:g} years"
+        sex = {"F": "woman", "M": "man"}.get(person.sex or "", "sex unknown")
+        self.person.setText(f"{age}, {sex} (change them in Measure)")
 
     def show_result(self, compared: ComparedVisits | None) -> None:
         """Write what was found; None empties the table."""
@@ -253,7 +246,7 @@ class VisitsDialog(QDialog):
         if visits is not None:
             lines = [*visits.warnings, summary_of(visits.changes)]
             lines += [note.text for note in visits.notes if note.level == "info"]
-            self.told.setText("\n".join(map(of_engine, lines)))
+            self.told.setText("\n".join(lines))
 
     def show_map(self, kind: str) -> None:
         """Select a map, without a signal."""
@@ -283,11 +276,11 @@ class VisitsDialog(QDialog):
         return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
 
     def _ask_file(self) -> None:
-        path = dialogs.open_file(self, _("Open the other scan of this patient"), dialogs.scans())
+        path = dialogs.open_file(self, "Open the other scan of this patient", dialogs.scans())
         if path is not None:
             self.openRequested.emit(path)
 
     def _ask_folder(self) -> None:
-        path = dialogs.choose_folder(self, _("Open a folder of DICOM files"), Path.home())
+        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
         if path is not None:
             self.openRequested.emit(path)

@@ -9,7 +9,6 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.recipe import Detail, Recipe, Source
 
 if TYPE_CHECKING:
@@ -27,17 +26,14 @@ class DetailBox(QWidget):
         self.source = QComboBox()
         self.source.setObjectName("mix.detail")
         self.source.setToolTip(
-            _(
-                "Whose detail is shown: a projected scan's, which moves along with the brain, or "
-                "none."
-            )
+            "Whose detail is shown: a projected scan's, which moves along with the brain, or none."
         )
         self.strength = controls.SliderRow(
             "mix.detail_strength",
-            _("Detail"),
+            "Detail",
             PERCENT,
             " %",
-            _("How much of the scan's own detail is shown.\n0 %: the model's brain, 100 %: all."),
+            "How much of the scan's own detail is shown.\n0 %: the model's brain, 100 %: all.",
             label_width=48,
         )
         self.note = controls.hint(name="mix.detail_note")
@@ -58,7 +54,7 @@ class DetailBox(QWidget):
             sources.append(current)
         with QSignalBlocker(self.source):
             self.source.clear()
-            self.source.addItem(_("None: the model's brain"), None)
+            self.source.addItem("None: the model's brain", None)
             for source in sources:
                 self.source.addItem(self._name(source), source)
             found = (k for k in range(self.source.count()) if self.source.itemData(k) == current)
@@ -71,13 +67,11 @@ class DetailBox(QWidget):
         detail = recipe.detail
         if detail is None:
             if not self.session.projected:
-                return _("Project a scan to show its own detail here.")
+                return "Project a scan to show its own detail here."
             return ""
         name = self._name(detail.source)
         if detail.source.is_same(recipe.source):
-            return _("The detail of {name} moves along with what is edited and mixed.").format(
-                name=name
-            )
+            return f"The detail of {name} moves along with what is edited and mixed."
         return subject_of(self.session, recipe)
 
     def _name(self, source: Source) -> str:

@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.session import WHOLE, LayerGroup
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 PERCENT = (0.0, 100.0, 1.0, 0.0)
 
@@ -35,9 +34,9 @@ class GroupRow(QWidget):
             PERCENT,
             " %",
             (
-                _("{meaning}.\n0 %: first brain, 100 %: second brain.")
+                "{meaning}.\n0 %: first brain, 100 %: second brain."
                 if whole
-                else _(
+                else (
                     "{name} structures ({sizes}): {meaning}.\n"
                     "0 %: first brain, 100 %: second brain."
                 )
@@ -48,23 +47,19 @@ class GroupRow(QWidget):
         self.more.setObjectName(f"{key}.more")
         self.more.setCheckable(True)
         self.more.setArrowType(Qt.ArrowType.RightArrow)
-        self.more.setToolTip(_("Show one slider for each layer of the network in this group."))
+        self.more.setToolTip("Show one slider for each layer of the network in this group.")
         self.solo = controls.tool_button(
-            _("Solo"),
+            "Solo",
             f"{key}.solo",
-            _("Take only the {group} structures from the second brain.").format(
-                group=group.name.lower()
-            ),
+            f"Take only the {group.name.lower()} structures from the second brain.",
         )
         self.layers = {
             index: controls.SliderRow(
                 f"mix.layer.{index}",
-                _("Layer {index} · {size:.0f} mm").format(index=index, size=size),
+                f"Layer {index} · {size:.0f} mm",
                 PERCENT,
                 " %",
-                _(
-                    "Layer {index} of the network controls structures of about {size:.0f} mm."
-                ).format(index=index, size=size),
+                f"Layer {index} of the network controls structures of about {size:.0f} mm.",
                 label_width=112,
             )
             for index, size in zip(group.layers, group.sizes_mm, strict=True)

@@ -13,7 +13,6 @@ from napari_stylegan3d.core.messages import report_error
 from napari_stylegan3d.core.session import WHOLE
 from napari_stylegan3d.mix.matrix_picture import Table, write_matrix
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.mixing import around, mixing_matrix, solo
 from stylegan3d.recipe.recipe import Source
@@ -28,7 +27,7 @@ SIDE = 88
 MOST = 8
 ROWS, COLUMNS = 4, 5
 SEEDS, FAVOURITES, SCANS = "seeds", "favourites", "scans"
-ABOUT = _(
+ABOUT = (
     "Each cell takes the chosen structures from the brain at the top of its column, and "
     "everything else from the brain at the left of its row. Click a cell to show it."
 )
@@ -41,17 +40,17 @@ class Matrix(QDialog):
         super().__init__(parent)
         self.panel, self.session = panel, panel.session
         self.setObjectName("mix.matrix_window")
-        self.setWindowTitle(_("Mixing matrix"))
+        self.setWindowTitle("Mixing matrix")
         self.gallery = Gallery(thumbnails, "mix.matrix", self)
-        self.group = self._list("mix.matrix_group", _("Structures taken from the columns."))
-        self.sources = self._list("mix.matrix_sources", _("Source of the rows and columns."))
-        self.rows = self._count("mix.matrix_rows", _("Number of rows (1 to {most})."), ROWS)
+        self.group = self._list("mix.matrix_group", "Structures taken from the columns.")
+        self.sources = self._list("mix.matrix_sources", "Source of the rows and columns.")
+        self.rows = self._count("mix.matrix_rows", "Number of rows (1 to {most}).", ROWS)
         self.columns = self._count(
-            "mix.matrix_columns", _("Number of columns (1 to {most})."), COLUMNS
+            "mix.matrix_columns", "Number of columns (1 to {most}).", COLUMNS
         )
         self.progress = controls.hint(name="mix.matrix_progress")
         self.save = controls.push_button(
-            _("Save picture…"), "mix.matrix_save", _("Save the matrix as a PNG, with its caption.")
+            "Save picture…", "mix.matrix_save", "Save the matrix as a PNG, with its caption."
         )
         self.save.setAutoDefault(False)
         self.cells: list[list[PictureButton]] = []
@@ -155,11 +154,11 @@ class Matrix(QDialog):
     def _shares(groups: list[LayerGroup]) -> list[tuple[str, tuple[float, ...]]]:
         """What columns can contribute: a name, and the strength of each layer."""
         if [group.key for group in groups] == [WHOLE[0]]:
-            return [(_("Half of each brain"), (0.5,))]
+            return [("Half of each brain", (0.5,))]
         layers = [group.layers for group in groups]
         return [
             (
-                _("{name} structures ({sizes})").format(name=group.name, sizes=group.size_in_words),
+                f"{group.name} structures ({group.size_in_words})",
                 solo(k, layers),
             )
             for k, group in enumerate(groups)
@@ -168,15 +167,15 @@ class Matrix(QDialog):
     def _list_choices(self) -> None:
         """The groups of the model, and the kinds of sources there are any of."""
         groups = self.session.layer_groups()
-        kinds = [(_("Following numbers"), SEEDS)]
-        kinds += [(_("Favourites"), FAVOURITES)] if self.session.favourites.items else []
-        kinds += [(_("Projected scans"), SCANS)] if self.session.projected else []
+        kinds = [("Following numbers", SEEDS)]
+        kinds += [("Favourites", FAVOURITES)] if self.session.favourites.items else []
+        kinds += [("Projected scans", SCANS)] if self.session.projected else []
         middle = len(groups) // 2
         for box, entries, first in (
             (self.sources, kinds, 0),
             (
                 self.group,
-                [*self._shares(groups), (_("As set by the sliders"), None)],
+                [*self._shares(groups), ("As set by the sliders", None)],
                 middle,
             ),
         ):
@@ -226,9 +225,7 @@ class Matrix(QDialog):
     def _button(
         self, name: str, recipe: Recipe, text: str, *, caption: bool = False
     ) -> PictureButton:
-        button = PictureButton(
-            f"mix.matrix_{name}", _("{text}: click to show it.").format(text=text), SIDE
-        )
+        button = PictureButton(f"mix.matrix_{name}", f"{text}: click to show it.", SIDE)
         button.setAccessibleName(text)
         if caption:
             seed = recipe.source.seed
@@ -250,20 +247,16 @@ class Matrix(QDialog):
     def _show_progress(self) -> None:
         missing = self.gallery.missing
         total = len(self.heads) + sum(map(len, self.cells))
-        self.progress.setText(
-            _("{drawn} of {total} rendered").format(drawn=total - missing, total=total)
-            if missing
-            else ""
-        )
+        self.progress.setText(f"{total - missing} of {total} rendered" if missing else "")
         self.save.setEnabled(bool(total) and not missing)
 
     def _save(self) -> None:
-        path = dialogs.save_file(self, _("Save the matrix"), dialogs.PICTURES)
+        path = dialogs.save_file(self, "Save the matrix", dialogs.PICTURES)
         if path is None or self._table is None:
             return
         try:
             write_matrix(path, self._table, self.gallery.thumbnails.image)
         except StyleGAN3DError as error:
-            report_error(error, _("saving the matrix"))
+            report_error(error, "saving the matrix")
         else:
-            self.progress.setText(_("Saved {name}").format(name=path.name))
+            self.progress.setText(f"Saved {path.name}")

@@ -13,7 +13,6 @@ from qtpy.QtGui import QColor, QFont, QImage, QPainter
 
 from napari_stylegan3d.core.gallery import SYNTHETIC
 from napari_stylegan3d.widgets.elided import elided
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.storage.volumes import atomic_write_bytes
 
@@ -48,9 +47,7 @@ class Table:
 
     def name_of(self, row: int, column: int) -> str:
         """What a cell is."""
-        return _("{rows} with structures of {columns}").format(
-            rows=self.rows[row], columns=self.columns[column]
-        )
+        return f"{self.rows[row]} with structures of {self.columns[column]}"
 
 
 def draw_matrix(table: Table, image: Callable[[Recipe], QImage | None]) -> QImage:
@@ -85,8 +82,8 @@ def draw_matrix(table: Table, image: Callable[[Recipe], QImage | None]) -> QImag
         painter.drawText(place, bottom, elided(name, painter.fontMetrics(), SIDE))
     corner = QRectF(GAP, GAP, SIDE, SIDE)
     wrap = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-    painter.drawText(corner, wrap, _("rows: A\ncolumns: B"))
-    lines = (_("{group} of B, everything else of A.").format(group=table.group), SYNTHETIC)
+    painter.drawText(corner, wrap, "rows: A\ncolumns: B")
+    lines = (f"{table.group} of B, everything else of A.", SYNTHETIC)
     for number, text in enumerate(lines):
         top = (len(table.rows) + 1) * step + GAP + number * 1.2 * LINE
         place = QRectF(GAP, top, width - 2 * GAP, LINE)
@@ -107,12 +104,12 @@ def write_matrix(path: Path, table: Table, image: Callable[[Recipe], QImage | No
     recipes = [[recipe.to_dict() for recipe in row] for row in table.cells]
     picture.setText(
         "Description",
-        _("{caption}. Style-mixing matrix, made with stylegan3d.").format(caption=SYNTHETIC),
+        f"{SYNTHETIC}. Style-mixing matrix, made with stylegan3d.",
     )
     picture.setText("Recipes", json.dumps(recipes))
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     if not picture.save(buffer, "PNG"):
-        raise OutputError(_("The matrix could not be saved as a picture: choose fewer brains."))
+        raise OutputError("The matrix could not be saved as a picture: choose fewer brains.")
     # The dialog has already confirmed that an existing file may be replaced.
     atomic_write_bytes(path, bytes(buffer.data().data()), overwrite=True, suffixes=(".png",))

@@ -15,7 +15,6 @@ from napari_stylegan3d.mix.detail import DetailBox
 from napari_stylegan3d.mix.group import GroupRow
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.seeds import SeedPicker
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.mixing import PRESETS, solo, strengths
@@ -34,13 +33,11 @@ class MixPictures(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = PictureButton(
-            "mix.picture.first", _("Brain A: click to show it unmixed."), SIDE
-        )
+        self.first = PictureButton("mix.picture.first", "Brain A: click to show it unmixed.", SIDE)
         self.second = PictureButton(
-            "mix.picture.second", _("Brain B: click to show it unmixed."), SIDE
+            "mix.picture.second", "Brain B: click to show it unmixed.", SIDE
         )
-        self.result = PictureButton("mix.picture.result", _("The mix of A and B."), SIDE)
+        self.result = PictureButton("mix.picture.result", "The mix of A and B.", SIDE)
         self.names = [controls.hint(name=f"mix.{name}") for name in ("first", "second", "result")]
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -62,7 +59,7 @@ class MixPictures(QWidget):
 
     def name(self, first: str, second: str) -> None:
         """Describe A and B."""
-        for label, text in zip(self.names, (f"A: {first}", f"B: {second}", _("Mix")), strict=True):
+        for label, text in zip(self.names, (f"A: {first}", f"B: {second}", "Mix"), strict=True):
             label.setText(text)
             label.setToolTip(text)
 
@@ -80,7 +77,7 @@ class MixPanel(Panel):
     """The second source and its strength per layer."""
 
     key = "Mix"
-    title = _("Mix")
+    title = "Mix"
     matrixRequested = Signal()
 
     def __init__(self, session: Session) -> None:
@@ -88,24 +85,24 @@ class MixPanel(Panel):
         self.pictures = MixPictures()
         self.source = QComboBox()
         self.source.setObjectName("mix.source")
-        self.source.setToolTip(_("Source of the second brain, B."))
+        self.source.setToolTip("Source of the second brain, B.")
         self.seed = SeedPicker("mix")
         self.preset = QComboBox()
         self.preset.setObjectName("mix.preset")
-        self.preset.setToolTip(_("Common mixes of A and B."))
+        self.preset.setToolTip("Common mixes of A and B.")
         self.layers_note = controls.hint("", "mix.layers_note")
         self.groups: list[GroupRow] = []
         self.detail = DetailBox(session)
         self._group_box = QVBoxLayout()
         self._group_box.setSpacing(12)
-        self.swap = controls.push_button(_("Swap"), "mix.swap", _("Exchange A and B."))
+        self.swap = controls.push_button("Swap", "mix.swap", "Exchange A and B.")
         self.reset = controls.push_button(
-            _("Reset"), "mix.reset", _("Take nothing from the second brain.")
+            "Reset", "mix.reset", "Take nothing from the second brain."
         )
         self.matrix = controls.push_button(
-            _("Matrix…"),
+            "Matrix…",
             "mix.open_matrix",
-            _("Mix several brains with several others and choose one."),
+            "Mix several brains with several others and choose one.",
         )
         self._lay_out()
         self._connect()
@@ -115,16 +112,16 @@ class MixPanel(Panel):
         add = self.column.addWidget
         add(self.pictures)
         add(controls.line())
-        add(controls.heading(_("Second brain, B")))
+        add(controls.heading("Second brain, B"))
         add(self.source)
         add(self.seed)
         add(controls.line())
-        add(controls.heading(_("Take from B")))
+        add(controls.heading("Take from B"))
         add(self.preset)
         add(self.layers_note)
         self.column.addLayout(self._group_box)
         add(controls.line())
-        add(controls.heading(_("Detail of a scan")))
+        add(controls.heading("Detail of a scan"))
         add(self.detail)
         add(controls.line())
         buttons = controls.row(self.swap, self.reset, self.matrix)
@@ -180,19 +177,19 @@ class MixPanel(Panel):
         """What a source is called."""
         projected = self.session.find_projected(source)
         if projected:
-            return _("Projected {name}").format(name=projected.name)
+            return f"Projected {projected.name}"
         return describe_source(source)
 
     def _list_sources(self, current: Source) -> None:
         with QSignalBlocker(self.source):
             self.source.clear()
-            self.source.addItem(_("A random brain"), "seed")
+            self.source.addItem("A random brain", "seed")
             sources = [p.source for p in self.session.projected if p.source is not None]
             if current.kind != "seed" and current not in sources:
                 sources.append(current)
             for source in sources:
                 self.source.addItem(self.name_of(source), source)
-            self.source.addItem(_("From a latent file…"), FILE)
+            self.source.addItem("From a latent file…", FILE)
             wanted = "seed" if current.kind == "seed" else current
             index = next(i for i in range(self.source.count()) if self.source.itemData(i) == wanted)
             self.source.setCurrentIndex(index)
@@ -201,7 +198,7 @@ class MixPanel(Panel):
         """The usual mixes, where the model has layers of three sizes."""
         with QSignalBlocker(self.preset):
             self.preset.clear()
-            self.preset.addItem(_("Presets"), None)
+            self.preset.addItem("Presets", None)
             layers = [row.group.layers for row in self.groups]
             for preset in PRESETS if len(layers) == 3 else ():
                 self.preset.addItem(preset.name, strengths(preset.shares, layers))
@@ -214,7 +211,7 @@ class MixPanel(Panel):
         with QSignalBlocker(self.preset):
             self.preset.setCurrentIndex(entries.index(strength) if strength in entries else 0)
             if entries:
-                self.preset.setItemText(0, _("Custom") if any(strength) else _("Presets"))
+                self.preset.setItemText(0, "Custom" if any(strength) else "Presets")
 
     def _on_preset(self, index: int) -> None:
         strength = self.preset.itemData(index)
@@ -235,13 +232,13 @@ class MixPanel(Panel):
             self.show_recipe(self.session.recipe)
 
     def _ask_for_latent(self) -> Source | None:
-        path = dialogs.open_file(self, _("Second brain from a latent file"), dialogs.LATENTS)
+        path = dialogs.open_file(self, "Second brain from a latent file", dialogs.LATENTS)
         if path is None:
             return None
         try:
             return Source.from_file(path)
         except StyleGAN3DError as error:
-            report_error(error, _("opening a latent file"))
+            report_error(error, "opening a latent file")
             return None
 
     def _set_second(self, source: Source) -> None:

@@ -27,7 +27,6 @@ from napari_stylegan3d.project.looks import LookBar
 from napari_stylegan3d.project.region_brush import Painting
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region
 from napari_stylegan3d.project.second import Seconds
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError
 from stylegan3d.session.case import Case, Choice
 
@@ -86,7 +85,7 @@ class Projecting(QObject):
         panel.pose.outlineChanged.connect(comparison.set_outlined)
         self.moving.ready.connect(self._on_moved)
         self.moving.failed.connect(
-            lambda _request, error: self.failed.emit(error, _("moving the scan"))
+            lambda _request, error: self.failed.emit(error, "moving the scan")
         )
         self.painting = Painting(comparison.stage.viewer, self)
         panel.paint.fillChanged.connect(self._paint)
@@ -118,9 +117,7 @@ class Projecting(QObject):
         panel.pauseRequested.connect(self.job.pause)
         self.estimating.finished.connect(panel.search.show_estimates)
         self.estimating.cancelled.connect(self._estimate)
-        self.estimating.failed.connect(
-            lambda error: self.failed.emit(error, _("timing the search"))
-        )
+        self.estimating.failed.connect(lambda error: self.failed.emit(error, "timing the search"))
         self.session.modelChanged.connect(lambda _: self._estimate())
         self.session.caseChanged.connect(self._on_case)
         rendering.failed.connect(self._on_no_picture)
@@ -139,8 +136,8 @@ class Projecting(QObject):
     def open(self, choice: Choice) -> None:
         """Read a scan and show it, after any that are queued; not during a projection."""
         if self.job.running:
-            busy = _("A scan is being projected. Wait or cancel, then open another one.")
-            self.failed.emit(ScanError(busy), _("opening the scan"))
+            busy = "A scan is being projected. Wait or cancel, then open another one."
+            self.failed.emit(ScanError(busy), "opening the scan")
             return
         case = self.session.case
         self._to_open.append((choice, "" if case is None else case.key))
@@ -384,7 +381,7 @@ class Projecting(QObject):
             self.second.open(choice)
 
     def _on_unread(self, error: Exception) -> None:
-        doing = _("opening the scan")
+        doing = "opening the scan"
         self.failed.emit(error, doing)
         if self.session.arriving is not None:
             self.session.expect(self.session.arriving.refused(sentence(error, doing)))
@@ -420,7 +417,7 @@ class Projecting(QObject):
                 self.session.look("scan")
 
     def _on_failed(self, error: Exception) -> None:
-        doing, case = _("projecting the scan"), self._at_work
+        doing, case = "projecting the scan", self._at_work
         if case is not None and isinstance(error, ScanError):
             if case.aligned is None:
                 self.session.update_case(case.refused(sentence(error, doing)))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_stylegan3d.widgets.text import _
-
 if TYPE_CHECKING:
     from stylegan3d.scans import Scan
 
-NOTHING = (_("None"), "")
+NOTHING = ("None", "")
 OTHERS = (
-    (_("blur, 3 mm"), "blur:3mm"),
-    (_("another contrast"), "contrast"),
+    ("blur, 3 mm", "blur:3mm"),
+    ("another contrast", "contrast"),
 )
 #: Least thickness of thick slices in mm, and as a multiple of the in-plane voxel size.
 THICK_MM, THICK_RATIO = 3.0, 2.0
-DIRECTIONS = {"R": _("sagittal"), "A": _("coronal"), "S": _("axial")}
+DIRECTIONS = {"R": "sagittal", "A": "coronal", "S": "axial"}
 
 
 def losses(scan: Scan | None) -> list[tuple[str, str]]:
@@ -34,5 +32,5 @@ def thick_slices(scan: Scan) -> list[tuple[str, str]]:
     if thick < THICK_MM or thick < round(THICK_RATIO * within, 2):
         return []
     direction = {"L": "R", "P": "A", "I": "S"}.get(code := scan.space.axcodes[axis], code)
-    words = _("{plane} slices, {thick:g} mm thick").format(plane=DIRECTIONS[direction], thick=thick)
+    words = f"{DIRECTIONS[direction]} slices, {thick:g} mm thick"
     return [(words, f"thick:{thick:g}mm:{direction}")]

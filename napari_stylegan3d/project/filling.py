@@ -13,7 +13,6 @@ from qtpy.QtCore import QObject, Signal
 from napari_stylegan3d.core.worker import LatestWins, LongJob, Report
 from napari_stylegan3d.project.regions import Region
 from napari_stylegan3d.widgets import dialogs
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def save_filled(
     assert aligned is not None
     names = restored_names(aligned.scan.path, folder, operator).values()
     check_output([*names, *map(sidecar_path, names)])
-    report(0, 1, _("Saving the filled scan"))
+    report(0, 1, "Saving the filled scan")
     made = render_recipe(Renderer(loaded.generator), recipe).volume
     files = restored_files(folder, loaded.generator, aligned, operator, made, recipe)
     write_together(files)
@@ -127,12 +126,12 @@ class Filling(QObject):
         comparison.pictured.connect(self._again)
         self.working.ready.connect(self._on_filled)
         self.working.failed.connect(
-            lambda _request, error: self.failed.emit(error, _("filling in the region"))
+            lambda _request, error: self.failed.emit(error, "filling in the region")
         )
         box.save_filled.clicked.connect(self._ask)
         self.job.runningChanged.connect(lambda on: box.save_filled.setEnabled(not on))
         self.job.finished.connect(box.show_saved)
-        self.job.failed.connect(lambda error: self.failed.emit(error, _("saving the filled scan")))
+        self.job.failed.connect(lambda error: self.failed.emit(error, "saving the filled scan"))
 
     def shutdown(self) -> None:
         """Stop."""
@@ -158,7 +157,7 @@ class Filling(QObject):
         loaded, projected = self.rendering.loaded, self._projected
         if loaded is None or projected is None:
             return
-        folder = dialogs.choose_folder(self.box, _("Save the filled scan to"), Path.home())
+        folder = dialogs.choose_folder(self.box, "Save the filled scan to", Path.home())
         if folder is not None:
             recipe = self.rendering.session.recipe.replace(detail=None)
             self.job.start(save_filled, loaded, projected, recipe, folder)

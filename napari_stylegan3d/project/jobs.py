@@ -16,7 +16,6 @@ from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.project.filling import Filled, fill
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.display import enlarge
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import give_back
 from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.session.case import Case, Choice
@@ -37,9 +36,9 @@ SAME_ML = 0.05
 WORK_UNITS = 1000
 #: Phases that can be paused.
 PHASES = {
-    "search": _("Projecting"),
-    "tuning": _("Tuning the model to the scan"),
-    "own noise": _("Finding the scan's own noise"),
+    "search": "Projecting",
+    "tuning": "Tuning the model to the scan",
+    "own noise": "Finding the scan's own noise",
 }
 
 
@@ -47,7 +46,7 @@ def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
     """Read and check a scan; it may turn out to be several scans or a label map."""
     from stylegan3d.scans import looks_like_labels
 
-    report(0, 1, _("Reading the scan"))
+    report(0, 1, "Reading the scan")
     scan = read_choice(choice)
     if isinstance(scan, Several):
         return scan
@@ -56,7 +55,7 @@ def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
     choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
     name = scan_stem(scan.path)
     if choice.volume is not None:
-        name = _("{name} (volume {index})").format(name=name, index=choice.volume)
+        name = f"{name} (volume {choice.volume})"
     return Case(name, choice, scan, scan_layer(scan))
 
 
@@ -72,7 +71,7 @@ def align_scan(
 
 def fit_scan(report: Report, aligned: AlignedScan, pose: Pose) -> AlignedScan:
     """Refine the alignment from the user's pose."""
-    report(0, 1, _("Aligning to the template"))
+    report(0, 1, "Aligning to the template")
     return pose.of(aligned).refined()
 
 
@@ -141,7 +140,7 @@ def project_scan(report: Report, loaded: Loaded, request: ProjectionRequest) -> 
         generator, found, aligned, choices, operator=operator, noise=request.noise, watch=watch
     )
     result = done.result
-    report(1, 1, _("Saving the latent"))
+    report(1, 1, "Saving the latent")
     latent = projected_latent(generator, result, aligned.describe())
     path = _unused(output_names(case.scan.path, request.folder)["latent"])
     sha256 = save_latent(path, latent, overwrite=True)
@@ -181,12 +180,12 @@ def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
     size = float(np.prod(aligned.space.voxel_size)) * int(marked.sum()) / 1000
     drawn = size if mask.drawn_ml is None else mask.drawn_ml
     if abs(size - drawn) < SAME_ML:
-        text = _(
+        text = (
             "The masked region ({drawn:.1f} ml) was excluded from the search and filled in "
             "by the model."
         )
     else:
-        text = _(
+        text = (
             "The masked region ({drawn:.1f} ml) was excluded from the search and filled in by the "
             "model; all voxels of the model's grid that it touches make {size:.1f} ml."
         )
@@ -210,7 +209,7 @@ class _Watcher:
             done,
             WORK_UNITS,
             doing,
-            _("step {step} of {steps}").format(step=state.step, steps=state.steps),
+            f"step {state.step} of {state.steps}",
         )
         if state.seconds - self._shown_at >= SHOW_EVERY_S:
             self._shown_at = state.seconds

@@ -22,7 +22,6 @@ from napari_stylegan3d.project.filling import Filled
 from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.regions import Region
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.recipe.recipe import Source
 from stylegan3d.scans.pose import NO_POSE, Pose
@@ -257,7 +256,7 @@ class KeptScans(QObject):
 
     def _on_failed(self, error: Exception) -> None:
         key = self._key
-        problem = sentence(error, _("opening the scan"))
+        problem = sentence(error, "opening the scan")
         for case in self.session.cases:
             if case.key == key:
                 self.session.swap(case, case.refused(problem))
@@ -289,7 +288,7 @@ class KeptScans(QObject):
             self.projecting.labels.add(labels, result.key)
         self._unread[result.key] = tuple(result.unread)
         for error in result.unread.values():
-            self.projecting.failed.emit(error, _("restoring a label map"))
+            self.projecting.failed.emit(error, "restoring a label map")
         if kept.second is not None:
             self.projecting.second.restore(result.key, kept.second)
         mine = loaded is not None and kept.model in ("", loaded.generator.hash)
@@ -355,10 +354,9 @@ def _again(report: Report, loaded: Loaded, key: str, kept: KeptScan, folder: Pat
     read = open_scan(report, kept.choice)
     if isinstance(read, Case) and kept.sha256 not in ("", read.sha256):
         raise ScanError(
-            _(
-                "{path} is not the scan of {name} that this session was saved with: put that scan "
-                "in its place, then open the session again."
-            ).format(path=kept.choice.path, name=kept.name)
+            f"{kept.choice.path} is not the scan of {kept.name} that this session was saved with: "
+            "put that scan "
+            "in its place, then open the session again."
         )
     labels: list[LabelMap] = []
     unread: dict[Path, StyleGAN3DError] = {}

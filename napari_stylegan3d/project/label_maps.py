@@ -15,7 +15,6 @@ from qtpy.QtCore import QObject, Signal
 from napari_stylegan3d.core.messages import report_done
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import Upright, put, upright
-from napari_stylegan3d.widgets.text import _, ngettext
 from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 #: Key of the `LabelMap` in a layer's metadata, until the user paints on it.
 KEY = "stylegan3d_label_map"
 OPACITY = 0.5
-OPEN_SIDES = _("Its header does not say which side is left: check that it is not mirrored.")
+OPEN_SIDES = "Its header does not say which side is left: check that it is not mirrored."
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +77,7 @@ class LabelMap:
         """Such as "lesion: 1 label, 12.3 ml"."""
         count = len(np.unique(self.data[self.data != 0]))
         size = np.count_nonzero(self.data) * voxel_ml_of(self.affine)
-        words = ngettext(
-            "{name}: {count} label, {size:.1f} ml", "{name}: {count} labels, {size:.1f} ml", count
-        )
-        return words.format(name=self.name, count=count, size=size)
+        return f"{self.name}: {count} label{'' if count == 1 else 's'}, {size:.1f} ml"
 
     def placed(self, rigid: np.ndarray | None) -> Upright:
         """For the views: in the scan's space, or moved to model space by `rigid` (4, 4)."""
@@ -117,7 +113,7 @@ class LabelMaps(QObject):
         self.placing = LatestWins(_placed, self)
         self.placing.ready.connect(self._on_placed)
         self.placing.failed.connect(
-            lambda _request, error: self.failed.emit(error, _("placing labels"))
+            lambda _request, error: self.failed.emit(error, "placing labels")
         )
         comparison.placedChanged.connect(self._place)
         comparison.session.caseChanged.connect(self._on_case)
@@ -157,7 +153,7 @@ class LabelMaps(QObject):
         for layer in [layer for layer in self.viewer.layers if self._owners.get(layer) == before]:
             labels = layer.metadata.get(KEY)
             if labels is None:
-                text = _("{name} was painted on and stays hidden, as the scan was read again.")
+                text = "{name} was painted on and stays hidden, as the scan was read again."
                 report_done(text.format(name=layer.name))
             elif copy:
                 self.add(labels, key)
@@ -196,12 +192,12 @@ class LabelMaps(QObject):
         """Notify that a label map was added; not for a case that is no longer in the session."""
         doubts = [OPEN_SIDES] if labels.doubtful else []
         if key == self._current:
-            text = _("Label map {labels}; shown over the views and in the layer list.")
+            text = "Label map {labels}; shown over the views and in the layer list."
             report_done(" ".join([text.format(labels=labels.in_words), *doubts]))
             return
         names = [case.name for case in self.comparison.session.cases if case.key == key]
         if names:
-            text = _("Label map {labels}; it belongs to {name} and is shown with that scan.")
+            text = "Label map {labels}; it belongs to {name} and is shown with that scan."
             told = text.format(labels=labels.in_words, name=names[-1])
             report_done(" ".join([told, *doubts]))
 

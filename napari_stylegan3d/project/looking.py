@@ -11,7 +11,6 @@ from qtpy.QtCore import QObject
 from napari_stylegan3d.core.movement_map import show_movement
 from napari_stylegan3d.project.looks import NO_EDIT
 from napari_stylegan3d.views.display import upright
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.recipe import Detail
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.project.looks import LookBar
     from napari_stylegan3d.views.arrows import Field
 
-UNUSUAL = _("Difference, in usual errors")
+UNUSUAL = "Difference, in usual errors"
 #: The colours end at so many times the usual error.
 LIMIT_Z = 10.0
 

@@ -16,18 +16,17 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
 
 #: Key, words, tooltip and shortcut of each picture; the first ones are brains, the others maps.
 SEGMENTS = (
-    ("scan", _("Scan"), _("The scan as it was recorded, aligned to the model."), "Ctrl+1"),
+    ("scan", "Scan", "The scan as it was recorded, aligned to the model.", "Ctrl+1"),
     (
         "edited",
-        _("Edited scan"),
-        _(
+        "Edited scan",
+        (
             "The scan with its own detail, moved and changed by the edits; without an edit it is "
             "the\nscan itself."
         ),
@@ -35,14 +34,14 @@ SEGMENTS = (
     ),
     (
         "model",
-        _("Model's brain"),
-        _("The synthetic brain most similar to the scan, with the same edits."),
+        "Model's brain",
+        "The synthetic brain most similar to the scan, with the same edits.",
         "Ctrl+3",
     ),
     (
         "filled",
-        _("Filled"),
-        _(
+        "Filled",
+        (
             "The scan with missing parts, such as a masked region, filled in by the model. "
             "Edits\n"
             "change only the filled-in parts."
@@ -51,24 +50,24 @@ SEGMENTS = (
     ),
     (
         "unusual",
-        _("Unusual"),
-        _(
+        "Unusual",
+        (
             "The scan, coloured where it differs from what the model expects by more than 2.5 "
             "times\nthe usual error there: blue darker, orange brighter."
         ),
         "Ctrl+7",
     ),
-    ("difference", _("Edited − scan"), _("What the edits changed, in intensity."), "Ctrl+4"),
+    ("difference", "Edited − scan", "What the edits changed, in intensity.", "Ctrl+4"),
     (
         "residual",
-        _("Model − scan"),
-        _("Where the model's brain differs from the scan, in intensity."),
+        "Model − scan",
+        "Where the model's brain differs from the scan, in intensity.",
         "Ctrl+5",
     ),
     (
         "movement",
-        _("Movement"),
-        _(
+        "Movement",
+        (
             "Where the edits make tissue larger (orange) or smaller (blue), in %, and which way it "
             "moves."
         ),
@@ -78,7 +77,7 @@ SEGMENTS = (
 #: Beside the bar, and between brains and maps.
 MARGIN_PX, GAP_PX = 8, 10
 MAPS = ("unusual", "difference", "residual", "movement")
-NO_EDIT = _("There is no edit yet: nothing moves. Move a slider under Directions or Mix.")
+NO_EDIT = "There is no edit yet: nothing moves. Move a slider under Directions or Mix."
 
 
 class LookBar(QWidget):
@@ -95,7 +94,7 @@ class LookBar(QWidget):
         self._group = QButtonGroup(self)
         self.told = controls.hint(name="project.movement")
         self.told.setToolTip(
-            _("Volume that tissue gains and loses by the edits, and how far it moves.")
+            "Volume that tissue gains and loses by the edits, and how far it moves."
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(MARGIN_PX, 4, MARGIN_PX, 4)
@@ -177,7 +176,7 @@ class LookBar(QWidget):
             button.setEnabled(there[key])
         self.segments["filled"].setVisible(there["filled"])
         if filled is not None:
-            self.segments["filled"].setText(_("Filled") if filled.masked else _("Restored"))
+            self.segments["filled"].setText("Filled" if filled.masked else "Restored")
         # It has nothing to say of a random brain, even while a patient's scan is open.
         ours = case is not None and case.is_of(session.recipe.source)
         self.setVisible(case is not None and (ours or worn or session.shown.what != "recipe"))

@@ -18,7 +18,6 @@ from napari_stylegan3d.project.scan import ScanBox
 from napari_stylegan3d.project.search import SearchBox
 from napari_stylegan3d.project.second_box import SecondBox
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.scans.pose import NO_POSE
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.session.case import Case
 
-STARTS = _("Find the synthetic brain most similar to this scan.")
-WAITS = _("A scan is being read. Wait until it is open, then project it.")
+STARTS = "Find the synthetic brain most similar to this scan."
+WAITS = "A scan is being read. Wait until it is open, then project it."
 
 
 class ProjectPanel(Panel):
@@ -37,7 +36,7 @@ class ProjectPanel(Panel):
     """
 
     key = "Project"
-    title = _("Project")
+    title = "Project"
 
     openRequested = Signal(object)
     """Choice"""
@@ -64,45 +63,45 @@ class ProjectPanel(Panel):
         self.paint = PaintBox()
         self.search = SearchBox()
         self.start = controls.push_button(
-            _("Project"),
+            "Project",
             "project.start",
             STARTS,
             "primary",
         )
         self.cancel = controls.push_button(
-            _("Cancel"), "project.cancel", _("Stop and restore the previous picture.")
+            "Cancel", "project.cancel", "Stop and restore the previous picture."
         )
         self.pause = controls.push_button(
-            _("Pause"),
+            "Pause",
             "project.pause",
-            _("Suspend the search, to free the machine for other work."),
+            "Suspend the search, to free the machine for other work.",
         )
         self.pause.setCheckable(True)
         self.bar = QProgressBar()
         self.bar.setObjectName("project.progress")
-        self.bar.setToolTip(_("Progress of the current phase, in per cent."))
+        self.bar.setToolTip("Progress of the current phase, in per cent.")
         self.estimate = controls.hint(name="project.estimate")
         self.waits = controls.hint(name="project.waits")
         self.waits.setProperty("role", "caution")
         self.result = ResultBox()
-        self.result_line, self.result_title = controls.line(), controls.heading(_("Result"))
+        self.result_line, self.result_title = controls.line(), controls.heading("Result")
         self._lay_out()
         self._connect()
         self.show_case()
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
-        add(controls.heading(_("Scan")))
+        add(controls.heading("Scan"))
         add(self.scan)
         add(controls.line())
-        add(controls.heading(_("Second image")))
+        add(controls.heading("Second image"))
         add(self.second)
         add(controls.line())
-        add(controls.heading(_("Alignment")))
+        add(controls.heading("Alignment"))
         add(self.pose)
         add(self.paint)
         add(controls.line())
-        add(controls.heading(_("Projection")))
+        add(controls.heading("Projection"))
         add(self.search)
         add(self.result_line)
         add(self.result_title)
@@ -160,10 +159,10 @@ class ProjectPanel(Panel):
         """A projection or alignment of a case started or ended."""
         self._running, self._at_work = running, case
         self.bar.setValue(0)
-        self.estimate.setText(_("Starting…") if running else "")
+        self.estimate.setText("Starting…" if running else "")
         with QSignalBlocker(self.pause):
             self.pause.setChecked(False)
-        self.pause.setText(_("Pause"))
+        self.pause.setText("Pause")
         self.pause.setEnabled(False)
         self._refresh()
 
@@ -173,7 +172,7 @@ class ProjectPanel(Panel):
         self.bar.setValue(progress.done)
         text = ", ".join(filter(None, (self._at_work_in_words, progress.text, progress.detail)))
         if progress.remaining_s is not None and progress.done < progress.total:
-            text += _(", about {time} left").format(time=duration_in_words(progress.remaining_s))
+            text += f", about {duration_in_words(progress.remaining_s)} left"
         self.pause.setEnabled(progress.text in PHASES.values())
         if not self.pause.isChecked():
             self.estimate.setText(text)
@@ -185,15 +184,15 @@ class ProjectPanel(Panel):
         return "" if work is None or (now and now.key == work.key) else work.name
 
     def _on_pause(self, paused: bool) -> None:
-        self.pause.setText(_("Continue") if paused else _("Pause"))
-        self.estimate.setText(_("Paused") if paused else _("Continuing…"))
+        self.pause.setText("Continue" if paused else "Pause")
+        self.estimate.setText("Paused" if paused else "Continuing…")
         self.pauseRequested.emit(paused)
 
     def show_cancelling(self) -> None:
         """Cancel was pressed; the job stops at its next step."""
         self.cancel.setEnabled(False)
         self.pause.setEnabled(False)
-        self.estimate.setText(_("Stopping…"))
+        self.estimate.setText("Stopping…")
 
     def bring_result(self) -> None:
         """Scroll to the verdict, once the panel is visible."""
@@ -218,7 +217,7 @@ class ProjectPanel(Panel):
         self.start.setEnabled(ready and not self._running)
         self.start.setToolTip(WAITS if reading else STARTS)
         if session.arriving is not None:
-            words = _("Waiting: {name} is being read.")
+            words = "Waiting: {name} is being read."
             self.waits.setText(words.format(name=session.arriving.name))
         self.waits.setVisible(reading)
         for box in (self.pose, self.paint):

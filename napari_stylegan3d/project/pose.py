@@ -19,37 +19,36 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.elided import WrappedLabel
 from napari_stylegan3d.widgets.fold import Fold
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan, Step
 
 #: Kind of movement, and the tooltips of its three numbers.
-SHIFTS = (_("right"), _("anteriorly"), _("superiorly"))
+SHIFTS = ("right", "anteriorly", "superiorly")
 TURNS = (
-    _("pitch: nose up"),
-    _("roll: head towards its right shoulder"),
-    _("yaw: nose towards its left"),
+    "pitch: nose up",
+    "roll: head towards its right shoulder",
+    "yaw: nose towards its left",
 )
 #: Short column headings.
-COLUMNS = ((_("right"), _("anterior"), _("superior")), (_("pitch"), _("roll"), _("yaw")))
+COLUMNS = (("right", "anterior", "superior"), ("pitch", "roll", "yaw"))
 STEP_NAMES = {
-    "brain": _("Extraction"),
-    "bias": _("Bias field"),
-    "pose": _("Pose"),
-    "grid": _("Resampling"),
-    "nudge": _("Align manually"),
-    "cache": _("Cache"),
+    "brain": "Extraction",
+    "bias": "Bias field",
+    "pose": "Pose",
+    "grid": "Resampling",
+    "nudge": "Align manually",
+    "cache": "Cache",
 }
 #: Limits of a manual alignment from the start.
 FARTHEST_MM, FARTHEST_DEG = 150.0, 180.0
-BY_HAND = _(
+BY_HAND = (
     "Move and rotate the scan to match the outline, then press Refine alignment. Project "
     "uses the current pose."
 )
-REFUSED = _("Refused: {problem}\nIf it is a T1-weighted brain scan, align it manually.")
-HOW = {"cached": _("from the cache")}
+REFUSED = "Refused: {problem}\nIf it is a T1-weighted brain scan, align it manually."
+HOW = {"cached": "from the cache"}
 
 
 class PoseBox(QWidget):
@@ -65,37 +64,37 @@ class PoseBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.align = controls.push_button(
-            _("Align"),
+            "Align",
             "project.align",
-            _(
+            (
                 "Align the scan to the model's grid, to check it before the search. "
                 "Project does this automatically."
             ),
         )
         self.by_hand = controls.push_button(
-            _("Align manually"),
+            "Align manually",
             "project.by_hand",
-            _(
+            (
                 "Centre the scan on the mean brain and align it manually: for scans whose\n"
                 "automatic alignment fails."
             ),
         )
         self.fit = controls.push_button(
-            _("Refine alignment"),
+            "Refine alignment",
             "project.fit",
-            _("Refine the alignment from the current pose."),
+            "Refine the alignment from the current pose.",
         )
         self.quality = WrappedLabel()
         self.quality.setObjectName("project.quality")
         self.quality.setToolTip(
-            _("Correlation of the aligned scan with the model's mean brain, and what it means.")
+            "Correlation of the aligned scan with the model's mean brain, and what it means."
         )
         self.steps = controls.hint(name="project.steps")
-        self.steps.setToolTip(_("Preparation steps of the scan, with their duration."))
+        self.steps.setToolTip("Preparation steps of the scan, with their duration.")
         self.shifts = [
             self._spin(
                 f"project.shift.{axis}",
-                _("Move the scan {where}, in mm.").format(where=where),
+                f"Move the scan {where}, in mm.",
                 "",
                 MOST_MM,
             )
@@ -104,20 +103,18 @@ class PoseBox(QWidget):
         self.turns = [
             self._spin(
                 f"project.turn.{axis}",
-                _("Rotate the scan ({where}), in degrees.").format(where=where),
+                f"Rotate the scan ({where}), in degrees.",
                 "°",
                 MOST_DEG,
             )
             for axis, where in enumerate(TURNS)
         ]
-        self.outline = QCheckBox(_("Outline of the mean brain"))
+        self.outline = QCheckBox("Outline of the mean brain")
         self.outline.setObjectName("project.outline")
-        self.outline.setToolTip(
-            _("Draw the outline of the model's mean brain on the aligned scan.")
-        )
+        self.outline.setToolTip("Draw the outline of the model's mean brain on the aligned scan.")
         self.outline.setChecked(True)
         self.reset = controls.tool_button(
-            controls.RESET_GLYPH, "project.pose_reset", _("Return to the automatic alignment.")
+            controls.RESET_GLYPH, "project.pose_reset", "Return to the automatic alignment."
         )
         #: The user's poses that are not applied yet.
         self._asked: list[Pose] = []
@@ -149,9 +146,7 @@ class PoseBox(QWidget):
         grid = QGridLayout()
         grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(3)
-        for row, (text, spins) in enumerate(
-            ((_("Move, mm"), self.shifts), (_("Rotate"), self.turns))
-        ):
+        for row, (text, spins) in enumerate((("Move, mm", self.shifts), ("Rotate", self.turns))):
             grid.addWidget(QLabel(text), 2 * row + 1, 0)
             for column, (spin, word) in enumerate(zip(spins, COLUMNS[row], strict=True), 1):
                 grid.addWidget(controls.hint(word), 2 * row, column)
@@ -168,7 +163,7 @@ class PoseBox(QWidget):
         column.setSpacing(7)
         column.addLayout(controls.row(self.align, self.by_hand, stretch=0))
         self.record = Fold(
-            _("Preparation"), "project.steps_fold", _("What was done to the scan, step by step.")
+            "Preparation", "project.steps_fold", "What was done to the scan, step by step."
         )
         self.record.column.addWidget(self.steps)
         for widget in (self.quality, self.hand, self.record):
@@ -202,7 +197,7 @@ class PoseBox(QWidget):
         else:
             words = aligned.quality_in_words
             self._let_far(aligned.by_hand)
-            correlation = _("correlation {value:.2f}").format(value=aligned.quality)
+            correlation = f"correlation {aligned.quality:.2f}"
             text = f"{words[:1].upper()}{words[1:]} ({correlation})"
             self.quality.setText(f"{text}\n{BY_HAND}" if aligned.by_hand else text)
             self.steps.setText("\n".join(map(step_in_words, aligned.record)))

@@ -13,14 +13,13 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_stylegan3d.project.regions import Region
 from napari_stylegan3d.views.captions import NAMES
 from napari_stylegan3d.views.display import upright
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
 
-NAME = _("Region to fill in")
+NAME = "Region to fill in"
 #: Name of its voxels in the readout.
-PAINTED = _("masked")
+PAINTED = "masked"
 
 
 class Painting(QObject):

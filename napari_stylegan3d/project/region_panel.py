@@ -9,13 +9,12 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.text import _
 
 #: Diameter in mm: minimum, maximum, default.
 BRUSH_MM = (2.0, 60.0, 10.0)
 
 
-PAINTED = _("Painted region")
+PAINTED = "Painted region"
 
 
 class PaintBox(QWidget):
@@ -29,26 +28,22 @@ class PaintBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fill = QCheckBox(_("Mask a region and fill it in"))
+        self.fill = QCheckBox("Mask a region and fill it in")
         self.fill.setObjectName("project.fill")
         self.fill.setToolTip(
-            _(
-                "For a lesion, a resection or an artefact. The search ignores the region, "
-                "and the model\n"
-                "fills it in with what such a brain usually looks like, not with what this "
-                "one looked like."
-            )
+            "For a lesion, a resection or an artefact. The search ignores the region, "
+            "and the model\n"
+            "fills it in with what such a brain usually looks like, not with what this "
+            "one looked like."
         )
         self.source = QComboBox()
         self.source.setObjectName("project.region")
         self.source.setToolTip(
-            _(
-                "Paint the region in any plane of the aligned scan (Ctrl+Z undoes a "
-                "stroke); correct the\n"
-                "alignment first, if necessary. Or use a Labels layer: all of its labels "
-                "count. Choose\n"
-                "whether it was drawn on the aligned or on the original scan."
-            )
+            "Paint the region in any plane of the aligned scan (Ctrl+Z undoes a "
+            "stroke); correct the\n"
+            "alignment first, if necessary. Or use a Labels layer: all of its labels "
+            "count. Choose\n"
+            "whether it was drawn on the aligned or on the original scan."
         )
         self.source.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -56,17 +51,15 @@ class PaintBox(QWidget):
         self.source.addItem(PAINTED, None)
         self.brush = DecimalBox()
         self.brush.setObjectName("project.brush")
-        self.brush.setToolTip(_("Diameter of the spherical brush, in mm."))
+        self.brush.setToolTip("Diameter of the spherical brush, in mm.")
         self.brush.setRange(*BRUSH_MM[:2])
         self.brush.setDecimals(0)
         self.brush.setSuffix(" mm")
         self.brush.setValue(BRUSH_MM[2])
-        self.erase = controls.push_button(
-            _("Erase"), "project.erase", _("Use the brush as an eraser.")
-        )
+        self.erase = controls.push_button("Erase", "project.erase", "Use the brush as an eraser.")
         self.erase.setCheckable(True)
         self.clear = controls.push_button(
-            _("Clear"), "project.paint_clear", _("Erase the whole painted region.")
+            "Clear", "project.paint_clear", "Erase the whole painted region."
         )
         self.painted = controls.hint(name="project.painted")
         self.brushes = QWidget()
@@ -119,13 +112,13 @@ class PaintBox(QWidget):
     def show_painted(self, millilitres: float) -> None:
         """Show the masked volume, and the brush for a painted region."""
         painted = self.choice is None
-        nothing = _("Nothing painted yet: paint in one of the planes.")
+        nothing = "Nothing painted yet: paint in one of the planes."
         self.brushes.setVisible(painted)
         if millilitres:
-            text = _("{ml:.1f} ml painted.") if painted else _("{ml:.1f} ml masked.")
+            text = "{ml:.1f} ml painted." if painted else "{ml:.1f} ml masked."
             self.painted.setText(text.format(ml=millilitres))
         else:
-            self.painted.setText(nothing if painted else _("This layer is empty."))
+            self.painted.setText(nothing if painted else "This layer is empty.")
         self.clear.setEnabled(millilitres > 0)
 
     def show_brush(self, diameter_mm: float) -> None:

@@ -15,7 +15,6 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.project.label_maps import KEY
 from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
@@ -89,10 +88,8 @@ class Region:
         there = mask_on(space, self.data, Space(shape, self.affine))
         if not there.any():
             raise ScanError(
-                _(
-                    "The Labels layer is empty inside the model's field of view. If it was "
-                    "drawn on the original scan, choose that entry."
-                )
+                "The Labels layer is empty inside the model's field of view. If it was "
+                "drawn on the original scan, choose that entry."
             )
         return Mask(there)
 
@@ -153,13 +150,13 @@ class LayerRegions(QObject):
             elif self._is_offered(layer):
                 found.append(
                     (
-                        _("{name}, on the aligned scan").format(name=layer.name),
+                        f"{layer.name}, on the aligned scan",
                         LayerChoice(layer, False),
                     )
                 )
                 found.append(
                     (
-                        _("{name}, on the original scan").format(name=layer.name),
+                        f"{layer.name}, on the original scan",
                         LayerChoice(layer, True),
                     )
                 )

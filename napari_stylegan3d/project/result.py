@@ -11,21 +11,20 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.session.case import Case
 
 #: Name, object name, format and meaning of each similarity number.
 FIGURES = (
-    (_("SSIM"), "ssim", "{:.3f}", _("SSIM: structural similarity; 1 is identical.")),
-    (_("Correlation"), "ncc", "{:.3f}", _("NCC: correlation of intensities; 1 is identical.")),
-    (_("Mean error"), "mae", "{:.1%}", _("Mean absolute error, in % of the brightest tissue.")),
+    ("SSIM", "ssim", "{:.3f}", "SSIM: structural similarity; 1 is identical."),
+    ("Correlation", "ncc", "{:.3f}", "NCC: correlation of intensities; 1 is identical."),
+    ("Mean error", "mae", "{:.1%}", "Mean absolute error, in % of the brightest tissue."),
     (
         "PSNR",
         "psnr",
         "{:.1f} dB",
-        _("Peak signal-to-noise ratio in decibels; higher is more similar."),
+        "Peak signal-to-noise ratio in decibels; higher is more similar.",
     ),
 )
 #: Number of regions listed, worst first.
@@ -40,11 +39,11 @@ ROLES = {
 
 #: Sign, word and style of each level; signs differ in shape, not in colour alone.
 LEVELS = {
-    "green": ("✓", _("usual"), "good"),
-    "amber": ("▲", _("caution"), "caution"),
-    "red": ("■", _("warning"), "error"),
+    "green": ("✓", "usual", "good"),
+    "amber": ("▲", "caution", "caution"),
+    "red": ("■", "warning", "error"),
 }
-VERDICTS = {"acquisition": _("Acquisition"), "anatomy": _("Anatomy"), "focal": _("Focal")}
+VERDICTS = {"acquisition": "Acquisition", "anatomy": "Anatomy", "focal": "Focal"}
 #: Findings that can be clicked.
 LISTED = 5
 
@@ -60,33 +59,29 @@ class ResultBox(QWidget):
         self.patient = NameLabel()
         self.patient.setObjectName("project.patient")
         self.patient.setProperty("role", "figure")
-        self.patient.setToolTip(_("The patient whose scan was projected."))
+        self.patient.setToolTip("The patient whose scan was projected.")
         self.verdict = WrappedLabel()
         self.verdict.setObjectName("project.verdict")
         self.verdict.setToolTip(
-            _("How far the reconstruction can be trusted, relative to held-out subjects.")
+            "How far the reconstruction can be trusted, relative to held-out subjects."
         )
         self.lights = VerdictRows(self.findingPicked)
         self.sentence = controls.hint(name="project.sentence")
         self.regions = controls.hint(name="project.regions")
         self.regions.setToolTip(
-            _(
-                "Root mean square of scan minus reconstruction in a region, in % of the "
-                "brightest tissue, beside the usual value in held-out subjects."
-            )
+            "Root mean square of scan minus reconstruction in a region, in % of the "
+            "brightest tissue, beside the usual value in held-out subjects."
         )
         self.place = controls.hint(name="project.place")
         self.place.setToolTip(
-            _(
-                "How unusual this brain is for the model: percentage of held-out subjects "
-                "closer to the average brain. It does not measure health."
-            )
+            "How unusual this brain is for the model: percentage of held-out subjects "
+            "closer to the average brain. It does not measure health."
         )
         self.notes = controls.hint(name="project.notes")
         self.save_filled = controls.push_button(
-            _("Save filled scan…"),
+            "Save filled scan…",
             "project.save_filled",
-            _(
+            (
                 "Save the scan with missing parts filled in from the current brain, on its "
                 "own grid\n"
                 "and on the model's. The files are marked as partly synthetic."
@@ -137,9 +132,7 @@ class ResultBox(QWidget):
 
     def show_saved(self, paths: Sequence[Path]) -> None:
         """Show which files were written, and where."""
-        text = "\n".join(
-            [_("Saved in {folder}:").format(folder=paths[0].parent), *(path.name for path in paths)]
-        )
+        text = "\n".join([f"Saved in {paths[0].parent}:", *(path.name for path in paths)])
         # Allow line breaks after these, so that long names do not widen the dock.
         for sign in "_/\\-":
             text = text.replace(sign, f"{sign}\u200b")
@@ -160,7 +153,7 @@ class ResultBox(QWidget):
         grid.setHorizontalSpacing(12)
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(0, 1)
-        for column, text in enumerate((_("Similarity"), _("Reconstruction"), _("Mean brain"))):
+        for column, text in enumerate(("Similarity", "Reconstruction", "Mean brain")):
             grid.addWidget(controls.hint(text), 0, column)
         for row, (text, key, _form, tip) in enumerate(FIGURES, start=1):
             for column, name in enumerate((None, f"project.{key}", f"project.mean.{key}")):
@@ -194,7 +187,7 @@ class VerdictRows(QWidget):
             button = controls.push_button(
                 "",
                 f"project.finding.{number}",
-                _("Show this place in the scan: where it differs, how large, how unusual."),
+                "Show this place in the scan: where it differs, how large, how unusual.",
                 "segment",
             )
             column.addWidget(button)
@@ -229,11 +222,9 @@ class VerdictRow(QWidget):
         self.title = QLabel()
         self.title.setObjectName(f"project.verdict.{name}")
         self.title.setToolTip(
-            _(
-                "✓ usual, ▲ caution, ■ warning. Acquisition: contrast, sharpness, coverage. "
-                "Anatomy: size, ventricles, shape among people. Focal: what the scan shows and "
-                "the model does not know. Not a diagnosis."
-            )
+            "✓ usual, ▲ caution, ■ warning. Acquisition: contrast, sharpness, coverage. "
+            "Anatomy: size, ventricles, shape among people. Focal: what the scan shows and "
+            "the model does not know. Not a diagnosis."
         )
         self.reason = controls.hint(name=f"project.verdict.{name}.reason")
         self.reason.setToolTip(self.title.toolTip())
@@ -256,7 +247,7 @@ class VerdictRow(QWidget):
 def finding_in_words(finding: Mapping[str, Any]) -> str:
     """Such as "left temporal lobe, 3.9 ml, z −7.7"."""
     z = f"{finding['peak_z']:+.1f}".replace("-", "−")
-    return _("{place}, {ml:.1f} ml, z {z}").format(place=finding["place"], ml=finding["ml"], z=z)
+    return "{place}, {ml:.1f} ml, z {z}".format(place=finding["place"], ml=finding["ml"], z=z)
 
 
 def _place_of(trust: Mapping[str, Any]) -> str:
@@ -266,7 +257,7 @@ def _place_of(trust: Mapping[str, Any]) -> str:
         return ""
     from stylegan3d.projection.trust import place_in_words
 
-    return _("Position: {place}.").format(place=place_in_words(percentile))
+    return f"Position: {place_in_words(percentile)}."
 
 
 def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
@@ -280,5 +271,5 @@ def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
         row = regions[name]
         lines.append(f"{name}: {100 * row['rms']:.0f} %")
         if "usual" in row:
-            lines[-1] += _(" (usually {usual:.0f} %)").format(usual=100 * row["usual"])
-    return _("Largest differences, in % of the brightest tissue:\n") + "\n".join(lines)
+            lines[-1] += " (usually {usual:.0f} %)".format(usual=100 * row["usual"])
+    return "Largest differences, in % of the brightest tissue:\n" + "\n".join(lines)

@@ -22,11 +22,10 @@ from napari_stylegan3d.core.samples import SAMPLES, sample_path
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.chooser import Chooser
 from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.session.case import Case, Choice
 
-NO_SCAN = _("Drop a T1-weighted scan here, or")
-NOT_OPEN = _("Its scan is not open in this session: open it to compare.")
+NO_SCAN = "Drop a T1-weighted scan here, or"
+NOT_OPEN = "Its scan is not open in this session: open it to compare."
 
 
 class DropArea(QFrame):
@@ -39,7 +38,7 @@ class DropArea(QFrame):
         self.setObjectName("project.drop")
         self.setProperty("role", "drop")
         self.setAcceptDrops(True)
-        self.setToolTip(_("Drop a T1-weighted scan here: NIfTI, MGH, or a DICOM file or folder."))
+        self.setToolTip("Drop a T1-weighted scan here: NIfTI, MGH, or a DICOM file or folder.")
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept scans; other files are left to the explorer."""
@@ -80,17 +79,17 @@ class ScanBox(QWidget):
         super().__init__()
         self._choice: Choice | None = None
         self.drop = DropArea()
-        self.name = NameLabel(_("No scan yet"))
+        self.name = NameLabel("No scan yet")
         self.name.setObjectName("project.name")
         self.name.setProperty("role", "figure")
         self.details = controls.hint(NO_SCAN, "project.details")
         self.open = controls.push_button(
-            _("Open scan…"),
+            "Open scan…",
             "project.open",
-            _("Open a T1-weighted scan: a NIfTI, MGH or DICOM file, or a DICOM folder."),
+            "Open a T1-weighted scan: a NIfTI, MGH or DICOM file, or a DICOM folder.",
         )
         self.sample = controls.push_button(
-            _("Samples"), "project.sample", _("Open one of the two bundled real brains.")
+            "Samples", "project.sample", "Open one of the two bundled real brains."
         )
         self.chooser = Chooser()
         self.arriving = WrappedLabel()
@@ -101,9 +100,7 @@ class ScanBox(QWidget):
         self.doubts.setProperty("role", "caution")
         self.trust = QComboBox()
         self.trust.setObjectName("project.trust")
-        self.trust.setToolTip(
-            _("Set the orientation, if you know it; the scan is then read again.")
-        )
+        self.trust.setToolTip("Set the orientation, if you know it; the scan is then read again.")
         self._lay_out()
         self._connect()
         self._show_doubts(None)
@@ -129,8 +126,8 @@ class ScanBox(QWidget):
     def _connect(self) -> None:
         self.drop.dropped.connect(self._request)
         menu = QMenu(self)
-        menu.addAction(_("A file…"), self._ask_file)
-        menu.addAction(_("A DICOM folder…"), self._ask_folder)
+        menu.addAction("A file…", self._ask_file)
+        menu.addAction("A DICOM folder…", self._ask_folder)
         self.open.setMenu(menu)
         menu = QMenu(self)
         for key, text in SAMPLES.items():
@@ -142,7 +139,7 @@ class ScanBox(QWidget):
     def show_case(self, case: Case | None) -> None:
         """Show the name of the case and notes from reading its scan."""
         self._choice = None if case is None else case.choice
-        self.name.setText(_("No scan yet") if case is None else case.name)
+        self.name.setText("No scan yet" if case is None else case.name)
         self.details.setText("\n".join(notes_of(case)))
         self.name.setToolTip("" if case is None or case.path is None else str(case.path))
         self._show_doubts(case)
@@ -185,12 +182,12 @@ class ScanBox(QWidget):
         self.openRequested.emit(Choice(Path(path)))
 
     def _ask_file(self) -> None:
-        path = dialogs.open_file(self, _("Open a T1-weighted scan"), dialogs.scans())
+        path = dialogs.open_file(self, "Open a T1-weighted scan", dialogs.scans())
         if path is not None:
             self._request(path)
 
     def _ask_folder(self) -> None:
-        path = dialogs.choose_folder(self, _("Open a folder of DICOM files"), Path.home())
+        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
         if path is not None:
             self._request(path)
 
@@ -198,11 +195,11 @@ class ScanBox(QWidget):
 def _of_arriving(case: Case, now: Case | None) -> list[str]:
     """Sentences about a scan that is being read or failed to be read."""
     if case.problem:
-        lines = [_("{name} was not opened: {problem}").format(name=case.name, problem=case.problem)]
+        lines = [f"{case.name} was not opened: {case.problem}"]
     else:
-        lines = [_("Reading {name}… Project waits until it is read.").format(name=case.name)]
+        lines = [f"Reading {case.name}… Project waits until it is read."]
     if now is not None:
-        lines.append(_("Panel and views still show {name}.").format(name=now.name))
+        lines.append(f"Panel and views still show {now.name}.")
     return lines
 
 
@@ -228,7 +225,7 @@ def doubts_of(case: Case | None) -> tuple[str, ...]:
     trust = None if case is None or case.choice is None else case.choice.trust
     chosen = [text for text, answer in answers_of(case) if answer is not None and answer == trust]
     if chosen:
-        words = _("The header leaves left and right open. You chose: {answer}.")
+        words = "The header leaves left and right open. You chose: {answer}."
         return (words.format(answer=chosen[0]),)
     return tuple(sentence(doubt.split(": if ")[0]) for doubt in asked_of(case))
 
@@ -239,11 +236,11 @@ def answers_of(case: Case | None) -> list[tuple[str, str | None]]:
         return []
     geometry = case.scan.geometry
     if geometry["sform_code"] and geometry["qform_code"]:
-        return [(_("Use the sform"), None), (_("Use the qform"), "qform")]
+        return [("Use the sform", None), ("Use the qform", "qform")]
     assumed = "LAS"
     every = sorted(
         "".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)
     )
-    others = [(_("Axes {code}").format(code=code), code) for code in every if code != assumed]
+    others = [(f"Axes {code}", code) for code in every if code != assumed]
     others.sort(key=lambda answer: answer[1] != "RAS")
-    return [(_("Unknown: assume {code}").format(code=assumed), None), *others]
+    return [(f"Unknown: assume {assumed}", None), *others]

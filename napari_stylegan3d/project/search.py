@@ -13,7 +13,6 @@ from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.project.degradations import losses
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.forms import Form
-from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.projection.settings import TITLES, Choices
 from stylegan3d.storage.sites import site_names
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.scans import Scan
 
-NO_NOISE = _("Not available: this model has no noise that a scan determines.")
+NO_NOISE = "Not available: this model has no noise that a scan determines."
 
 
 class SearchBox(QWidget):
@@ -36,11 +35,9 @@ class SearchBox(QWidget):
         self.site = QComboBox()
         self.site.setObjectName("project.site")
         self.site.setToolTip(
-            _(
-                "Scanner site that the scan comes from, calibrated with healthy people's scans "
-                "by\n"
-                "stylegan3d model site. Without it, the verdicts' ranges are wider."
-            )
+            "Scanner site that the scan comes from, calibrated with healthy people's scans "
+            "by\n"
+            "stylegan3d model site. Without it, the verdicts' ranges are wider."
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -49,8 +46,8 @@ class SearchBox(QWidget):
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
         rows = self.form.layout()
-        controls.add_row(rows, _("Scan degradation"), self.loss)
-        controls.add_row(rows, _("Site"), self.site)
+        controls.add_row(rows, "Scan degradation", self.loss)
+        controls.add_row(rows, "Site", self.site)
         column.addLayout(rows)
         self.show_sites()
 
@@ -65,7 +62,7 @@ class SearchBox(QWidget):
         """Offer the calibrated sites there are now."""
         before = self.site.currentData()
         self.site.clear()
-        self.site.addItem(_("Not calibrated"), "")
+        self.site.addItem("Not calibrated", "")
         for name in site_names():
             self.site.addItem(name, name)
         self.site.setCurrentIndex(max(self.site.findData(before), 0))
@@ -95,24 +92,18 @@ class SearchBox(QWidget):
     def show_estimates(self, seconds: Mapping[str, float]) -> None:
         """Show the estimated time of each budget, if known."""
         for index, (key, text) in enumerate(TITLES.items()):
-            known = (
-                _(", ~{time}").format(time=duration_in_words(seconds[key]))
-                if key in seconds
-                else ""
-            )
-            self.budget.setItemText(index, of_engine(text) + known)
+            known = f", ~{duration_in_words(seconds[key])}" if key in seconds else ""
+            self.budget.setItemText(index, text + known)
 
     def _make_loss(self) -> QComboBox:
         box = QComboBox()
         box.setObjectName("project.loss")
         box.setToolTip(
-            _(
-                "How the scan is degraded. The search degrades the brain in the same way "
-                "before\n"
-                "comparing it, and restores the detail from the model. Further kinds, such "
-                "as\n"
-                "undersampled k-space: stylegan3d project --operator."
-            )
+            "How the scan is degraded. The search degrades the brain in the same way "
+            "before\n"
+            "comparing it, and restores the detail from the model. Further kinds, such "
+            "as\n"
+            "undersampled k-space: stylegan3d project --operator."
         )
         for text, data in losses(None):
             box.addItem(text, data)

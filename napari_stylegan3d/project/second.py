@@ -21,7 +21,6 @@ from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.captions import Over
 from napari_stylegan3d.views.display import Upright, upright
 from napari_stylegan3d.views.second import SecondBar, SecondLayer, SecondLook
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.session.case import Choice
@@ -147,7 +146,7 @@ class Seconds(QObject):
         self.placing = LatestWins(_placed, self)
         self.placing.ready.connect(self._on_placed)
         self.placing.failed.connect(
-            lambda _request, error: self.failed.emit(error, _("placing the second image"))
+            lambda _request, error: self.failed.emit(error, "placing the second image")
         )
         box.openRequested.connect(self.open)
         box.removeRequested.connect(self.remove)
@@ -298,14 +297,14 @@ class Seconds(QObject):
     def _on_unread(self, error: Exception) -> None:
         assert self._reading is not None
         key, self._reading = self._reading[0], None
-        problem = sentence(error, _("opening the second image"))
+        problem = sentence(error, "opening the second image")
         kept = self._beside.get(key)
         if kept is not None and kept.image is None:  # of an earlier session
             self._beside[key] = dataclasses.replace(kept, problem=problem)
         else:
             self._refused[key] = problem
         if not isinstance(error, StyleGAN3DError):
-            self.failed.emit(error, _("opening the second image"))
+            self.failed.emit(error, "opening the second image")
         self._refresh()
         self._read_next()
 
@@ -348,7 +347,7 @@ class Seconds(QObject):
         self.box.chooser.setVisible(self.box.chooser.isVisible() and self._reading is None)
         before, words = self._before, ""
         if before is not None and case is not None and case.key != before.key:
-            words = _("Lay it over {name} instead").format(name=before.name)
+            words = f"Lay it over {before.name} instead"
         self.box.offer_joining(words)
         self._show_text(case, now)
         if now is not None:
@@ -371,7 +370,7 @@ class Seconds(QObject):
         elif labels is not None:
             name = labels.name
         if reading and self._reading is not None:
-            words = _("Reading {name} and aligning it to the scan…")
+            words = "Reading {name} and aligning it to the scan…"
             note, bad = words.format(name=self._reading[1].choice.path.name), False
         there = now is not None and now.image is not None
         map_name = "" if labels is None else labels.name
@@ -433,18 +432,17 @@ def _read(report: Report, scan: Scan, wanted: Beside) -> SecondImage | Several:
     """In a thread."""
     from stylegan3d.scans import second_image
 
-    report(0, 2, _("Reading the second image"))
+    report(0, 2, "Reading the second image")
     image = read_choice(wanted.choice)
     if isinstance(image, Several):
         return image
     if wanted.sha256 not in ("", image.sha256):
         raise ScanError(
-            _(
-                "{path} is not the second image that this session was saved with: put that one in "
-                "its place, then open the session again."
-            ).format(path=wanted.choice.path)
+            f"{wanted.choice.path} is not the second image that this session was saved with: put "
+            "that one in "
+            "its place, then open the session again."
         )
-    report(1, 2, _("Aligning the second image"))
+    report(1, 2, "Aligning the second image")
     found = second_image(scan, image, wanted.how)
     report(2, 2)
     return found

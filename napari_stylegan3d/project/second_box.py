@@ -14,15 +14,14 @@ from napari_stylegan3d.views.captions import NAME_LENGTH, shortened
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.chooser import Chooser
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.session.case import Choice
 
-NONE = _("No second image")
+NONE = "No second image"
 #: How it comes to lie on the scan, as for `stylegan3d.scans.second_image`.
 HOWS = {
-    "auto": _("Aligned automatically"),
-    "align": _("Aligned to the scan"),
-    "header": _("As its header says"),
+    "auto": "Aligned automatically",
+    "align": "Aligned to the scan",
+    "header": "As its header says",
 }
 
 
@@ -46,54 +45,49 @@ class SecondBox(QWidget):
         self.setObjectName("second.box")
         self.setAcceptDrops(True)
         self.setToolTip(
-            _(
-                "FLAIR, T2, an earlier T1 or a label map, shown over the patient's scan. Drop "
-                "it here."
-            )
+            "FLAIR, T2, an earlier T1 or a label map, shown over the patient's scan. Drop it here."
         )
         self.open = controls.push_button(
-            _("Open…"),
+            "Open…",
             "second.open",
-            _(
+            (
                 "Open a second image of this patient: FLAIR, T2, an earlier T1 or a label "
                 "map\n(NIfTI, MGH or DICOM). It is aligned to the scan."
             ),
         )
         menu = QMenu(self)
-        menu.addAction(_("A file…"), self._ask_file)
-        menu.addAction(_("A DICOM folder…"), self._ask_folder)
+        menu.addAction("A file…", self._ask_file)
+        menu.addAction("A DICOM folder…", self._ask_folder)
         self.open.setMenu(menu)
         self.name = ElidedLabel(NONE, "second.name", "figure")
-        self.remove = controls.tool_button("×", "second.remove", _("Remove the second image."))
+        self.remove = controls.tool_button("×", "second.remove", "Remove the second image.")
         self.how = QComboBox()
         self.how.setObjectName("second.how")
         self.how.setToolTip(
-            _(
-                "How it is aligned to the scan. Automatically: images on the scan's own grid "
-                "stay as\nthey are, others are moved and rotated until both agree best."
-            )
+            "How it is aligned to the scan. Automatically: images on the scan's own grid "
+            "stay as\nthey are, others are moved and rotated until both agree best."
         )
         for key, text in HOWS.items():
             self.how.addItem(text, key)
-        self.same = QCheckBox(_("Same patient"))
+        self.same = QCheckBox("Same patient")
         self.same.setObjectName("second.same")
         self.same.setToolTip(
-            _("Tick it if you know that both images are of one person; captions say so until then.")
+            "Tick it if you know that both images are of one person; captions say so until then."
         )
         self.mask = controls.push_button(
             "",
             "second.mask",
-            _("The projection ignores the labelled region and fills it in; align the scan first."),
+            "The projection ignores the labelled region and fills it in; align the scan first.",
         )
         self.visits = controls.push_button(
-            _("Compare as two visits…"),
+            "Compare as two visits…",
             "second.visits",
-            _("What changed between this image and the scan, if it is another T1 of the patient."),
+            "What changed between this image and the scan, if it is another T1 of the patient.",
         )
         self.join = controls.push_button(
             "",
             "second.join",
-            _("Close the scan that was just opened, and lay it over the one before."),
+            "Close the scan that was just opened, and lay it over the one before.",
         )
         self.note = controls.hint(name="second.note")
         self.chooser = Chooser("second")
@@ -147,9 +141,7 @@ class SecondBox(QWidget):
         self.remove.setVisible(bool(name))
         for widget in (self.same, self.how, self.visits):
             widget.setVisible(moves)
-        self.mask.setText(
-            _("Use {name} as lesion mask").format(name=shortened(labels, NAME_LENGTH))
-        )
+        self.mask.setText(f"Use {shortened(labels, NAME_LENGTH)} as lesion mask")
         self.mask.setVisible(bool(labels))
 
     def show_choices(self, how: str, same: bool) -> None:
@@ -181,11 +173,11 @@ class SecondBox(QWidget):
         return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
 
     def _ask_file(self) -> None:
-        path = dialogs.open_file(self, _("Open a second image of this patient"), dialogs.scans())
+        path = dialogs.open_file(self, "Open a second image of this patient", dialogs.scans())
         if path is not None:
             self.openRequested.emit(Choice(path))
 
     def _ask_folder(self) -> None:
-        path = dialogs.choose_folder(self, _("Open a folder of DICOM files"), Path.home())
+        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
         if path is not None:
             self.openRequested.emit(Choice(path))

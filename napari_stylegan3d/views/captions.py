@@ -12,7 +12,7 @@ from typing import Literal
 from napari.components import ViewerModel
 
 from napari_stylegan3d.widgets.elided import in_words
-from napari_stylegan3d.widgets.text import EDITED, WORN, _
+from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL
 
 KEY = "stylegan3d"
 #: Metadata key of overlays.
@@ -30,11 +30,11 @@ NAMES = "stylegan3d-names"
 Kind = Literal["generated", "reconstruction", "worn", "scan", "edited", "difference", "second"]
 
 #: Warnings in captions; never shortened.
-SYNTHETIC = _("Synthetic – not for diagnosis")
-DIFFERENCE = _("Difference – not for diagnosis")
-UNCONFIRMED = _("Same patient? Not confirmed")
-UNEDITED = _("Overlay not edited")
-WARNINGS = (SYNTHETIC, DIFFERENCE, EDITED, WORN, UNCONFIRMED, UNEDITED)
+SYNTHETIC = "Synthetic – not for diagnosis"
+DIFFERENCE = "Difference – not for diagnosis"
+UNCONFIRMED = "Same patient? Not confirmed"
+UNEDITED = "Overlay not edited"
+WARNINGS = (SYNTHETIC, DIFFERENCE, EDITED_SCAN, WORN_DETAIL, UNCONFIRMED, UNEDITED)
 LETTER_COLOR = "#f2d479"
 RECORDED_COLOR, MADE_COLOR = "#81c784", "#ffb74d"
 CAPTION_COLORS = {
@@ -75,13 +75,13 @@ class Over:
 
     def line(self, kind: Kind) -> str:
         """Added to the caption of a picture of this kind; edits do not move it."""
-        text = _("Overlay: {name}").format(name=shortened(self.name, NAME_LENGTH))
+        text = f"Overlay: {shortened(self.name, NAME_LENGTH)}"
         return self._with_doubt(f"{text}\n{UNEDITED}" if kind == "edited" else text)
 
     @property
     def alone(self) -> Provenance:
         """Its provenance where it is the picture."""
-        text = _("Patient: {name}") if self.confirmed else _("Opened with {name}")
+        text = "Patient: {name}" if self.confirmed else "Opened with {name}"
         patient = text.format(name=shortened(self.patient, NAME_LENGTH))
         return Provenance("second", self.name, self._with_doubt(patient))
 
@@ -125,14 +125,14 @@ class Provenance:
 
     def _text(self, name: str, what: str) -> str:
         if self.kind == "scan":
-            line = _("Scan: {name}").format(name=name)
+            line = f"Scan: {name}"
         elif self.kind == "second":
-            line = "\n".join((_("Second image: {name}").format(name=name), self.what))
+            line = "\n".join((f"Second image: {name}", self.what))
         elif self.kind == "reconstruction" and name:
-            text = _("Reconstruction of {name}").format(name=name)
+            text = f"Reconstruction of {name}"
             line = ", ".join(filter(None, (text, what)))
         elif self.kind == "worn":
-            line = _("Detail of {name} on {brain}").format(name=name, brain=what)
+            line = f"Detail of {name} on {what}"
         else:
             line = ": ".join(filter(None, (name, what)))
         over = "" if self.over is None else self.over.line(self.kind)
@@ -142,18 +142,18 @@ class Provenance:
     def subject(self) -> str:
         """The patient, for the window's title; empty for a random brain."""
         if self.kind == "reconstruction" and self.name:
-            return _("Reconstruction of {name}").format(name=self.name)
+            return f"Reconstruction of {self.name}"
         if self.kind == "edited":
-            return _("{name}, edited").format(name=self.name)
+            return f"{self.name}, edited"
         if self.kind == "worn":
-            return _("Detail of {name} on {brain}").format(name=self.name, brain=self.what)
+            return f"Detail of {self.name} on {self.what}"
         return self.name or self.what
 
     @property
     def warning(self) -> str:
         """Warning in the caption; empty for a scan as recorded."""
         recorded = {"scan": "", "second": ""}
-        marks = {"edited": EDITED, "worn": WORN, "difference": DIFFERENCE, **recorded}
+        marks = {"edited": EDITED_SCAN, "worn": WORN_DETAIL, "difference": DIFFERENCE, **recorded}
         return marks.get(self.kind, SYNTHETIC)
 
     @property

@@ -10,7 +10,6 @@ from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygo
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.widgets.controls import scaled
-from napari_stylegan3d.widgets.text import _
 
 WIDTH, LETTER_Y, GRIP = 44, 58, 9
 #: The line keeps clear of the letters at the top and bottom, and its grip of those at the sides.
@@ -29,7 +28,7 @@ class CurtainLine(QWidget):
     def __init__(self, canvas: QWidget, model: ViewerModel, axis: int) -> None:
         super().__init__(canvas)
         self.setObjectName(f"compare.curtain_line.{axis}")
-        self.setToolTip(_("Drag: A to the left of the line, B to the right."))
+        self.setToolTip("Drag: A to the left of the line, B to the right.")
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.model, self.axis = model, axis

@@ -20,7 +20,6 @@ from napari_stylegan3d.views.orientation import PLANES, Plane
 from napari_stylegan3d.views.overlays import Legend
 from napari_stylegan3d.views.slab import in_words
 from napari_stylegan3d.views.slices import Cell, best_grid, paint_slice, positions
-from napari_stylegan3d.widgets.text import _
 
 GAP_PX = 2
 TEXT_PX = 10
@@ -61,9 +60,7 @@ class Films(QWidget):
     def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
         super().__init__()
         self.setObjectName("views.lightbox.slices")
-        self.setToolTip(
-            _("Click to go to the slice and point; double-click to return to the views.")
-        )
+        self.setToolTip("Click to go to the slice and point; double-click to return to the views.")
         self.viewer, self.looks = viewer, looks
         self.legend: Legend | None = None
         self._image: QImage | None = None

@@ -41,7 +41,6 @@ from napari_stylegan3d.views.readout import Readout, value_at
 from napari_stylegan3d.views.staged import StagedViews
 from napari_stylegan3d.views.units import Millimetres
 from napari_stylegan3d.views.volume import VolumeLook
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.stage import Stage
@@ -315,7 +314,7 @@ class FourViews(QWidget):
         value = value_at(model, event.position) if model.dims.ndim == 3 else None
         for view in self.views:
             here = view.model is model and value is not None
-            text = _("Pointer {value:.3g}").format(value=value) if here else ""
+            text = f"Pointer {value:.3g}" if here else ""
             view.labels.set_pointed(text)
 
     def _on_tool(self, tool: str) -> None:

@@ -20,7 +20,6 @@ from napari_stylegan3d.views.legend import ColorBar
 from napari_stylegan3d.views.marking import Marks, MarkSheet
 from napari_stylegan3d.views.orientation import Plane, orient_volume
 from napari_stylegan3d.views.turning import Turning
-from napari_stylegan3d.widgets.text import _
 
 #: Pictures are on black in any theme.
 BACKGROUND = "black"
@@ -74,7 +73,7 @@ class View:
 def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer, marks: Marks) -> View:
     """Add the parts of a view to a canvas."""
     native = canvas.canvas.native
-    native.setAccessibleName(_("{view} view").format(view=plane.title if plane else "3D"))
+    native.setAccessibleName("{view} view".format(view=plane.title if plane else "3D"))
     model.canvas.background_color_override = BACKGROUND
     # Each is drawn over the one before.
     arrows = Arrows(native, model)

@@ -11,7 +11,6 @@ from napari_stylegan3d.views.look import PLANE_NAMES, SPACING_LIMITS, VIEW_TITLE
 from napari_stylegan3d.views.overlays import Legend
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.text import _
 
 
 class Lightbox(QWidget):
@@ -24,23 +23,21 @@ class Lightbox(QWidget):
         self.films = Films(viewer, looks)
         self.plane = QComboBox()
         self.plane.setObjectName("views.lightbox.plane")
-        self.plane.setToolTip(_("Plane of the slices."))
+        self.plane.setToolTip("Plane of the slices.")
         for name in PLANE_NAMES:
             self.plane.addItem(VIEW_TITLES[name], name)
         self.spacing = DecimalBox()
         self.spacing.setObjectName("views.lightbox.spacing")
         self.spacing.setToolTip(
-            _("Distance between slices, {low:g} to {high:g} mm.").format(
-                low=SPACING_LIMITS[0], high=SPACING_LIMITS[1]
-            )
+            f"Distance between slices, {SPACING_LIMITS[0]:g} to {SPACING_LIMITS[1]:g} mm."
         )
         self.spacing.setRange(*SPACING_LIMITS)
         self.spacing.setDecimals(0)
-        self.spacing.setPrefix(_("every "))
+        self.spacing.setPrefix("every ")
         self.spacing.setSuffix(" mm")
         self.spacing.setKeyboardTracking(False)
         self.back = controls.push_button(
-            _("Four views"), "views.lightbox.close", _("Return to the four views.")
+            "Four views", "views.lightbox.close", "Return to the four views."
         )
         self.plane.activated.connect(
             lambda _: looks.change(lightbox_plane=self.plane.currentData())
@@ -65,7 +62,7 @@ class Lightbox(QWidget):
         self.films.close_links()
 
     def _lay_out(self) -> None:
-        hint = controls.hint(_("Click to go there."))
+        hint = controls.hint("Click to go there.")
         hint.setWordWrap(False)
         strip = controls.row(self.plane, self.spacing, hint, self.back, stretch=2)
         strip.setContentsMargins(10, 5, 10, 5)

@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Convention, Facing, Nose
-from napari_stylegan3d.widgets.text import _
 
 Layout = Literal["four", "one", "lightbox"]
 Rendering = Literal["attenuated_mip", "mip", "iso", "volume"]
@@ -20,7 +19,7 @@ Slab = Literal["none", "max", "min", "mean"]
 
 VIEW_NAMES = (AXIAL.name, SAGITTAL.name, CORONAL.name, "3D")
 #: Titles of the views.
-VIEW_TITLES = {plane.name: plane.title for plane in (AXIAL, SAGITTAL, CORONAL)} | {"3D": _("3D")}
+VIEW_TITLES = {plane.name: plane.title for plane in (AXIAL, SAGITTAL, CORONAL)} | {"3D": "3D"}
 PLANE_NAMES = tuple(name for name in VIEW_NAMES if name != "3D")
 #: Spacing of lightbox slices in mm.
 SPACING_LIMITS = (1.0, 40.0)

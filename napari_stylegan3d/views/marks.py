@@ -12,14 +12,13 @@ from napari.layers import Image
 from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.orientation import PLANES, position_in_letters
 from napari_stylegan3d.views.slab import planes_of, projected
-from napari_stylegan3d.widgets.text import _
 
 Kind = Literal["length", "ellipse", "rectangle", "sphere"]
 NAMES: dict[str, str] = {
-    "length": _("Length"),
-    "ellipse": _("Ellipse"),
-    "rectangle": _("Rectangle"),
-    "sphere": _("Sphere"),
+    "length": "Length",
+    "ellipse": "Ellipse",
+    "rectangle": "Rectangle",
+    "sphere": "Sphere",
 }
 Point = tuple[float, float, float]
 
@@ -135,7 +134,7 @@ def text_of(mark: Mark, figures: Figures | None) -> str:
     if mark.kind == "length":
         return f"{mark.length_mm:.1f} mm"
     if figures is None:
-        return _("outside the picture")
+        return "outside the picture"
     size = f"{figures.volume_ml:.2f} ml" if mark.kind == "sphere" else f"{figures.area_mm2:.0f} mm²"
     return f"{figures.mean:.3g} ± {figures.sd:.2g}, {size}"
 

@@ -11,8 +11,6 @@ from typing import Literal
 
 from napari.components import ViewerModel
 
-from napari_stylegan3d.widgets.text import _
-
 Convention = Literal["radiological", "neurological"]
 Nose = Literal["left", "right"]
 
@@ -27,9 +25,9 @@ class Facing:
 
 #: Names of the negative and positive direction of each world axis.
 DIRECTIONS = (
-    (_("Left"), _("Right")),
-    (_("Posterior"), _("Anterior")),
-    (_("Inferior"), _("Superior")),
+    ("Left", "Right"),
+    ("Posterior", "Anterior"),
+    ("Inferior", "Superior"),
 )
 #: Their international letters.
 LETTERS = ("LR", "PA", "IS")
@@ -71,9 +69,9 @@ class Plane:
         return self.order[2] == 0
 
 
-AXIAL = Plane("Axial", _("Axial"), (2, 1, 0), ("A", "P", "R", "L"))
-CORONAL = Plane("Coronal", _("Coronal"), (1, 2, 0), ("S", "I", "R", "L"))
-SAGITTAL = Plane("Sagittal", _("Sagittal"), (0, 2, 1), ("S", "I", "A", "P"))
+AXIAL = Plane("Axial", "Axial", (2, 1, 0), ("A", "P", "R", "L"))
+CORONAL = Plane("Coronal", "Coronal", (1, 2, 0), ("S", "I", "R", "L"))
+SAGITTAL = Plane("Sagittal", "Sagittal", (0, 2, 1), ("S", "I", "A", "P"))
 PLANES = {plane.name: plane for plane in (AXIAL, SAGITTAL, CORONAL)}
 
 #: Initial camera of the 3D view: upright, facing the viewer, turned a little.

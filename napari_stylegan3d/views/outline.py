@@ -13,12 +13,11 @@ from napari.utils import Colormap
 
 from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.display import Upright, enlarge, keeping_point, upright
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
 
-NAME = _("Outline of the mean brain")
+NAME = "Outline of the mean brain"
 #: Threshold of the mean brain, as a share of the brightest tissue.
 LEVEL = 0.25
 #: Refinement of the line's grid relative to the model's.

@@ -33,7 +33,6 @@ from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Plane,
 from napari_stylegan3d.views.slices import Cell, paint_slice
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.elided import elided, wrapped
-from napari_stylegan3d.widgets.text import _
 
 PLANES = (AXIAL, CORONAL, SAGITTAL)
 #: Of the columns: A and B are the two of the other comparisons.
@@ -70,10 +69,8 @@ class Panes(QWidget):
         super().__init__()
         self.setObjectName("views.row")
         self.setToolTip(
-            _(
-                "Click to move the crosshair of all brains; turn the wheel for the slices, with "
-                "Ctrl to zoom;\ndrag with the middle button to pan."
-            )
+            "Click to move the crosshair of all brains; turn the wheel for the slices, with "
+            "Ctrl to zoom;\ndrag with the middle button to pan."
         )
         self.viewer, self.looks = viewer, looks
         self.panes: tuple[Pane, ...] = ()

@@ -28,7 +28,6 @@ from napari_stylegan3d.views.marks import NAMES, place_of
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.marking import Marks
@@ -44,20 +43,20 @@ ROOMY_PX, WHITE_PX, NARROWEST_PX = 905, 800, 566
 NAMED_PX = 65
 #: Windows: name, tooltip, key.
 PRESET_WORDS = {
-    "brain": (_("Brain"), _("The default window: all tissue."), "F5"),
+    "brain": ("Brain", "The default window: all tissue.", "F5"),
     "deep_grey": (
-        _("Deep grey"),
-        _("Narrow: tells thalamus, pallidum and internal capsule apart."),
+        "Deep grey",
+        "Narrow: tells thalamus, pallidum and internal capsule apart.",
         "F6",
     ),
-    "full": (_("Full range"), _("From the lowest to the highest intensity."), "F7"),
+    "full": ("Full range", "From the lowest to the highest intensity.", "F7"),
 }
 #: Tools: tooltip, key.
 TOOLS = {
-    "length": (_("Drag in a plane: its length in mm."), "Alt+D"),
-    "ellipse": (_("Drag in a plane: mean, sd and area in mm² inside."), "Alt+E"),
-    "rectangle": (_("Drag in a plane: mean, sd and area in mm² inside."), "Alt+T"),
-    "sphere": (_("Drag from its centre: mean, sd and volume in ml inside."), "Alt+B"),
+    "length": ("Drag in a plane: its length in mm.", "Alt+D"),
+    "ellipse": ("Drag in a plane: mean, sd and area in mm² inside.", "Alt+E"),
+    "rectangle": ("Drag in a plane: mean, sd and area in mm² inside.", "Alt+T"),
+    "sphere": ("Drag from its centre: mean, sd and volume in ml inside.", "Alt+B"),
 }
 #: Share of clipped voxels from which a warning is shown.
 MUCH_CLIPPED = 0.05
@@ -80,7 +79,7 @@ class Readout(QWidget):
         self._named = self._was_roomy = False
         self.intensity = _label(
             "views.intensity",
-            _(
+            (
                 "Intensity at the crosshair. For synthetic brains 0 is background and 1 "
                 "the brightest\n"
                 "tissue (99.5th percentile inside the brain)."
@@ -88,22 +87,22 @@ class Readout(QWidget):
         )
         self.levels = self._make_levels()
         self.tools = _button(
-            _("Tools ▾"),
+            "Tools ▾",
             "views.tools",
-            _("Measure on the picture: lengths in mm; mean, sd and size of regions."),
+            "Measure on the picture: lengths in mm; mean, sd and size of regions.",
         )
-        self.quality = _label("views.quality", _("Preview; the full volume follows."), "hint")
+        self.quality = _label("views.quality", "Preview; the full volume follows.", "hint")
         self.clipped = _label("views.clipped", "", "error")
         self.clipped.hide()
         self.white = self._make_white()
         self.reset = _button(
-            _("Reset"), "views.reset", _("Centre the crosshair and fit the head into every view.")
+            "Reset", "views.reset", "Centre the crosshair and fit the head into every view."
         )
         self.reset.clicked.connect(self.resetRequested)
         self.menu = _button(
-            _("View ▾"),
+            "View ▾",
             "views.menu",
-            _(
+            (
                 "View settings: layout, linked zoom, 3D rendering and cuts,\n"
                 "letters, scale bar, overlays, theme."
             ),
@@ -117,12 +116,10 @@ class Readout(QWidget):
         button.setProperty("role", "menu")
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         button.setToolTip(
-            _(
-                "Window (W): the range of intensities from black to white. Level (L): middle "
-                "grey.\n"
-                "Drag with the right mouse button on a view to change them,\n"
-                "double-click with it to reset them; click here for presets."
-            )
+            "Window (W): the range of intensities from black to white. Level (L): middle "
+            "grey.\n"
+            "Drag with the right mouse button on a view to change them,\n"
+            "double-click with it to reset them; click here for presets."
         )
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
@@ -167,24 +164,24 @@ class Readout(QWidget):
         shown = marks.shown
         if shown:
             menu.addSeparator()
-            menu.addAction(marks.whose or _("This picture")).setEnabled(False)
+            menu.addAction(marks.whose or "This picture").setEnabled(False)
         for mark in shown:
             words = f"{NAMES[mark.kind]} {marks.text_of(mark)} ({place_of(mark)})"
-            menu.addAction(words, partial(go_to, mark.start)).setToolTip(_("Go to its slice."))
+            menu.addAction(words, partial(go_to, mark.start)).setToolTip("Go to its slice.")
         menu.addSeparator()
         for name, text, tip, keys, act in (
-            ("copy", _("Copy measurements"), _("Copy them as a table."), "", marks.copy),
+            ("copy", "Copy measurements", "Copy them as a table.", "", marks.copy),
             (
                 "delete",
-                _("Delete measurement"),
-                _("Delete the chosen one, or the last."),
+                "Delete measurement",
+                "Delete the chosen one, or the last.",
                 "Del",
                 marks.delete,
             ),
             (
                 "clear",
-                _("Delete all"),
-                _("Delete all measurements of this brain."),
+                "Delete all",
+                "Delete all measurements of this brain.",
                 "",
                 marks.clear,
             ),
@@ -196,7 +193,7 @@ class Readout(QWidget):
 
     def _show_tool(self, tool: str) -> None:
         """Name the tool that the next drag uses."""
-        self.tools.setText(f"{NAMES[tool]} ▾" if tool else _("Tools ▾"))
+        self.tools.setText(f"{NAMES[tool]} ▾" if tool else "Tools ▾")
 
     def _make_white(self) -> QDoubleSpinBox:
         spin = DecimalBox()
@@ -204,16 +201,14 @@ class Readout(QWidget):
         spin.setRange(*WHITE_LIMITS)
         spin.setSingleStep(0.05)
         spin.setValue(1.0)
-        spin.setPrefix(_("White "))
+        spin.setPrefix("White ")
         spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         spin.setFixedWidth(scaled(WHITE_WIDTH))
         spin.setKeyboardTracking(False)
         spin.setToolTip(
-            _(
-                "Intensity shown as white, as a multiple of the default ({low:g} to "
-                "{high:g}); lower values\n"
-                "brighten the picture. Saved files are not affected."
-            ).format(low=WHITE_LIMITS[0], high=WHITE_LIMITS[1])
+            f"Intensity shown as white, as a multiple of the default ({WHITE_LIMITS[0]:g} to "
+            f"{WHITE_LIMITS[1]:g}); lower values\n"
+            "brighten the picture. Saved files are not affected."
         )
         spin.valueChanged.connect(self.whiteChanged)
         return spin
@@ -223,7 +218,7 @@ class Readout(QWidget):
         row.setContentsMargins(10, 4, 10, 4)
         row.setSpacing(8)
         for label in self.position:
-            label.setToolTip(_("Position of the crosshair in the patient, in millimetres."))
+            label.setToolTip("Position of the crosshair in the patient, in millimetres.")
             row.addWidget(label)
         for widget in (self.intensity, self.levels, self.quality, self.clipped):
             row.addWidget(widget)
@@ -258,14 +253,12 @@ class Readout(QWidget):
     def show_clipped(self, share: float) -> None:
         """Warn if much of the picture is clipped."""
         self.clipped.setVisible(share >= MUCH_CLIPPED)
-        self.clipped.setText(_("{percent:.0f} % clipped").format(percent=100 * share))
+        self.clipped.setText(f"{100 * share:.0f} % clipped")
         self.clipped.setToolTip(
-            _(
-                "{percent:.0f} % of this volume is brighter than 1.5 times the brightest "
-                "tissue and is\n"
-                "clipped: the model's intensities are not in the range 0 to 1, or it is "
-                "not trained."
-            ).format(percent=100 * share)
+            f"{100 * share:.0f} % of this volume is brighter than 1.5 times the brightest "
+            "tissue and is\n"
+            "clipped: the model's intensities are not in the range 0 to 1, or it is "
+            "not trained."
         )
 
     def show_levels(self, stage: Stage) -> None:
@@ -323,11 +316,7 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
     value = value_at(model, point_mm)
     if value is None:
         return ""
-    parts = [
-        _("Intensity {value:.3g}").format(value=value)
-        if roomy
-        else _("Int. {value:.3g}").format(value=value)
-    ]
+    parts = [f"Intensity {value:.3g}" if roomy else f"Int. {value:.3g}"]
     for layer in model.layers:
         if not layer.visible or layer.ndim != 3:
             continue
@@ -335,7 +324,7 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
         if isinstance(layer, Labels):
             if there:
                 names = layer.metadata.get(TISSUES, {})
-                parts.append(names.get(int(there), _("label {number:.0f}").format(number=there)))
+                parts.append(names.get(int(there), f"label {there:.0f}"))
         elif OVERLAY in layer.metadata and layer.contrast_limits[0] < 0 and there is not None:
             percent = " %" if layer.metadata.get(UNIT) == "%" else ""
             parts.append(f"Δ {there:+.2g}{percent}")

@@ -18,21 +18,20 @@ from napari_stylegan3d.views.display import Upright, place
 from napari_stylegan3d.views.outline import keeping_active, remove_finer
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.text import _
 
 #: Key, words and tooltip of what is shown.
 WAYS = (
-    ("patient", _("Patient"), _("The patient's picture alone.")),
-    ("overlay", _("Overlay"), _("The second image over the patient's picture.")),
-    ("second", _("Second image"), _("The second image alone, in the three planes.")),
+    ("patient", "Patient", "The patient's picture alone."),
+    ("overlay", "Overlay", "The second image over the patient's picture."),
+    ("second", "Second image", "The second image alone, in the three planes."),
 )
 KEYS = "Ctrl+8"
 #: Colours from black to white, of each name.
 COLORS = {
-    "hot": (_("Hot"), ((0, 0, 0), (0.7, 0, 0), (1, 0.55, 0), (1, 1, 0.75))),
-    "green": (_("Green"), ((0, 0, 0), (0.1, 0.9, 0.3), (0.9, 1, 0.9))),
-    "blue": (_("Blue"), ((0, 0, 0), (0.15, 0.5, 1), (0.9, 0.95, 1))),
-    "gray": (_("Grey"), ((0, 0, 0), (1, 1, 1))),
+    "hot": ("Hot", ((0, 0, 0), (0.7, 0, 0), (1, 0.55, 0), (1, 1, 0.75))),
+    "green": ("Green", ((0, 0, 0), (0.1, 0.9, 0.3), (0.9, 1, 0.9))),
+    "blue": ("Blue", ((0, 0, 0), (0.15, 0.5, 1), (0.9, 0.95, 1))),
+    "gray": ("Grey", ((0, 0, 0), (1, 1, 1))),
 }
 #: An overlay is transparent where it is black, and opaque above this share of white.
 OPAQUE = 0.35
@@ -162,7 +161,7 @@ class SecondBar(QWidget):
         self.ways: dict[str, QPushButton] = {}
         group = QButtonGroup(self)
         for key, text, tip in WAYS:
-            hint = "\n".join((tip, _("{keys}: the next of the three.").format(keys=KEYS)))
+            hint = "\n".join((tip, f"{KEYS}: the next of the three."))
             button = controls.push_button(text, f"second.show.{key}", hint, "segment")
             button.setCheckable(True)
             button.setMinimumWidth(0)
@@ -173,21 +172,21 @@ class SecondBar(QWidget):
         self.opacity.setObjectName("second.opacity")
         self.opacity.setRange(0, 100)
         self.opacity.setMinimumWidth(controls.scaled(48))
-        self.opacity.setToolTip(_("Opacity of the overlay, 0 to 100 %."))
+        self.opacity.setToolTip("Opacity of the overlay, 0 to 100 %.")
         self.opacity.valueChanged.connect(lambda value: self._change(opacity=float(value)))
         self.colors = QComboBox()
         self.colors.setObjectName("second.colors")
-        self.colors.setToolTip(_("Colours of the overlay."))
+        self.colors.setToolTip("Colours of the overlay.")
         for key, (text, _stops) in COLORS.items():
             self.colors.addItem(text, key)
         self.colors.currentIndexChanged.connect(
             lambda _: self._change(colors=self.colors.currentData())
         )
         self.black = self._level(
-            "black", _("Intensity shown black, 0 to 95 % of the second image's brightest tissue.")
+            "black", "Intensity shown black, 0 to 95 % of the second image's brightest tissue."
         )
         self.white = self._level(
-            "white", _("Intensity shown white, 5 to 100 % of the second image's brightest tissue.")
+            "white", "Intensity shown white, 5 to 100 % of the second image's brightest tissue."
         )
         self.black.setRange(0, 100 - NARROWEST)
         self.white.setRange(NARROWEST, 100)
@@ -202,7 +201,7 @@ class SecondBar(QWidget):
         row.setSpacing(1)
         row.addSpacing(9)
         row.addWidget(self.opacity, stretch=1)
-        for widget in (self.colors, QLabel(_("Window")), self.black, QLabel("–"), self.white):
+        for widget in (self.colors, QLabel("Window"), self.black, QLabel("–"), self.white):
             row.addSpacing(5)
             row.addWidget(widget)
         self.setLayout(row)

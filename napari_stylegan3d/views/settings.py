@@ -23,43 +23,42 @@ from napari_stylegan3d.views.overlays import DifferenceOverlay
 from napari_stylegan3d.views.settings_volume import VolumeSettings
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.text import _
 
 WIDTH = 348
 SIGNS = {
     "linked": (
-        _("Zoom and pan together"),
-        _("Zoom and pan the three planes together or independently."),
+        "Zoom and pan together",
+        "Zoom and pan the three planes together or independently.",
     ),
-    "crosshair": (_("Crosshair"), _("Show or hide the crosshair lines.")),
-    "letters": (_("Orientation letters"), _("Show orientation letters at the edges.")),
-    "scale_bar": (_("Scale bar"), _("Show a scale bar of 50 mm in the planes.")),
+    "crosshair": ("Crosshair", "Show or hide the crosshair lines."),
+    "letters": ("Orientation letters", "Show orientation letters at the edges."),
+    "scale_bar": ("Scale bar", "Show a scale bar of 50 mm in the planes."),
     "outline": (
-        _("Outline of the mean brain"),
-        _("Overlay the outline of the model's mean brain."),
+        "Outline of the mean brain",
+        "Overlay the outline of the model's mean brain.",
     ),
     "deface": (
-        _("Hide the face of a head"),
-        _(
+        "Hide the face of a head",
+        (
             "Show heads without their face, in the planes and in 3D. Files are not changed.\n"
             "The cut follows the shape of the head: check it before you show it to others."
         ),
     ),
 }
 SLABS = {
-    "none": _("Single slices"),
-    "max": _("Slab, maximum"),
-    "min": _("Slab, minimum"),
-    "mean": _("Slab, average"),
+    "none": "Single slices",
+    "max": "Slab, maximum",
+    "min": "Slab, minimum",
+    "mean": "Slab, average",
 }
 LAYOUTS = {
-    "four": (_("Four views"), _("Axial, sagittal, coronal and 3D side by side.")),
-    "one": (_("Single"), _("One enlarged view; same as a double click on a view.")),
-    "lightbox": (_("Lightbox"), _("Many slices of one plane side by side.")),
+    "four": ("Four views", "Axial, sagittal, coronal and 3D side by side."),
+    "one": ("Single", "One enlarged view; same as a double click on a view."),
+    "lightbox": ("Lightbox", "Many slices of one plane side by side."),
 }
 THEMES = {
-    "dark": (_("Dark"), _("Dark window, for a reading room.")),
-    "light": (_("Light"), _("Light window; pictures stay on black.")),
+    "dark": ("Dark", "Dark window, for a reading room."),
+    "light": ("Light", "Light window; pictures stay on black."),
 }
 
 
@@ -79,36 +78,30 @@ class ViewSettings(QFrame):
             for key, (text, tip) in LAYOUTS.items()
         }
         self.alone = self._combo("views.alone", "alone", VIEW_TITLES)
-        self.alone.setToolTip(_("The enlarged view."))
+        self.alone.setToolTip("The enlarged view.")
         self.convention = self._combo(
             "views.convention",
             "convention",
-            {"radiological": _("Radiological"), "neurological": _("Neurological")},
+            {"radiological": "Radiological", "neurological": "Neurological"},
         )
         self.convention.setToolTip(
-            _(
-                "Radiological: the patient's left is on the right of the picture, as on a "
-                "light box.\n"
-                "Neurological: the patient's left is on the left."
-            )
+            "Radiological: the patient's left is on the right of the picture, as on a "
+            "light box.\n"
+            "Neurological: the patient's left is on the left."
         )
         self.nose = self._combo(
-            "views.nose", "nose", {"left": _("Nose to the left"), "right": _("Nose to the right")}
+            "views.nose", "nose", {"left": "Nose to the left", "right": "Nose to the right"}
         )
-        self.nose.setToolTip(_("Where the nose points in the sagittal plane."))
+        self.nose.setToolTip("Where the nose points in the sagittal plane.")
         self.slab = self._combo("views.slab", "slab", SLABS)
         self.slab.setToolTip(
-            _(
-                "Show in every plane the maximum, minimum or average of the slices within this "
-                "thickness."
-            )
+            "Show in every plane the maximum, minimum or average of the slices within this "
+            "thickness."
         )
         self.slab_mm = DecimalBox()
         self.slab_mm.setObjectName("views.slab_mm")
         self.slab_mm.setToolTip(
-            _("Thickness of the slab, {low:g} to {high:g} mm.").format(
-                low=SLAB_LIMITS[0], high=SLAB_LIMITS[1]
-            )
+            f"Thickness of the slab, {SLAB_LIMITS[0]:g} to {SLAB_LIMITS[1]:g} mm."
         )
         self.slab_mm.setRange(*SLAB_LIMITS)
         self.slab_mm.setDecimals(0)
@@ -120,13 +113,13 @@ class ViewSettings(QFrame):
         self.difference = self._make_difference()
         self.themes = {key: self._theme(key, text, tip) for key, (text, tip) in THEMES.items()}
         self.levels_reset = controls.push_button(
-            _("Reset window and level"),
+            "Reset window and level",
             "views.levels_reset",
-            _("Reset window and level."),
+            "Reset window and level.",
         )
         self.levels_reset.clicked.connect(self.levelsReset)
         self.look_reset = controls.push_button(
-            _("Reset all"), "views.look_reset", _("Reset all view settings.")
+            "Reset all", "views.look_reset", "Reset all view settings."
         )
         self.look_reset.clicked.connect(self._reset)
         self._lay_out()
@@ -192,18 +185,18 @@ class ViewSettings(QFrame):
     def _make_difference(self) -> QWidget:
         self.threshold = controls.SliderRow(
             "views.threshold",
-            _("Hide below"),
+            "Hide below",
             (0, 100, 1, 10),
             " %",
-            _("Hide differences smaller than this share of the colour bar, 0 to 100 %."),
+            "Hide differences smaller than this share of the colour bar, 0 to 100 %.",
             label_width=84,
         )
         self.opacity = controls.SliderRow(
             "views.opacity",
-            _("Opacity"),
+            "Opacity",
             (0, 100, 1, 80),
             " %",
-            _("Opacity of the difference overlay, 0 to 100 %."),
+            "Opacity of the difference overlay, 0 to 100 %.",
             label_width=84,
         )
         self.threshold.valueChanged.connect(self._set_threshold)
@@ -211,7 +204,7 @@ class ViewSettings(QFrame):
         part = QWidget()
         column = QVBoxLayout(part)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (controls.heading(_("Difference")), self.threshold, self.opacity):
+        for widget in (controls.heading("Difference"), self.threshold, self.opacity):
             column.addWidget(widget)
         return part
 

@@ -7,16 +7,15 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidg
 
 from napari_stylegan3d.views.look import CUT_LIMITS, SURFACE_LIMITS, Look, LookModel
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 RENDERINGS = {
-    "attenuated_mip": _("Attenuated MIP"),
-    "mip": _("MIP"),
-    "iso": _("Surface"),
-    "volume": _("Translucent volume"),
+    "attenuated_mip": "Attenuated MIP",
+    "mip": "MIP",
+    "iso": "Surface",
+    "volume": "Translucent volume",
 }
 #: For each axis the two sides that can be cut away.
-SIDES = ((_("right"), _("left")), (_("anterior"), _("posterior")), (_("superior"), _("inferior")))
+SIDES = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))
 #: Common width, so that the three sliders are aligned.
 SIDE_PX = 108
 
@@ -28,12 +27,12 @@ class CutRow(QWidget):
         super().__init__()
         self.axis, self.looks = axis, looks
         name = f"views.cut.{axis}"
-        self.on = QCheckBox(_("Cut"))
+        self.on = QCheckBox("Cut")
         self.on.setObjectName(name)
-        self.on.setToolTip(_("Cut away one side of the head in the 3D view."))
+        self.on.setToolTip("Cut away one side of the head in the 3D view.")
         self.side = QComboBox()
         self.side.setObjectName(f"views.cut_side.{axis}")
-        self.side.setToolTip(_("Side of the head that is cut away."))
+        self.side.setToolTip("Side of the head that is cut away.")
         self.side.setFixedWidth(controls.scaled(SIDE_PX))
         for upper, text in zip((True, False), SIDES[axis], strict=True):
             self.side.addItem(text, upper)
@@ -42,9 +41,8 @@ class CutRow(QWidget):
             "",
             (*CUT_LIMITS, 1, 0),
             " mm",
-            _(
-                "Position of the cut, in mm from the centre of the picture ({low:g} to {high:g})."
-            ).format(low=CUT_LIMITS[0], high=CUT_LIMITS[1]),
+            f"Position of the cut, in mm from the centre of the picture ({CUT_LIMITS[0]:g} to "
+            f"{CUT_LIMITS[1]:g}).",
         )
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -78,24 +76,21 @@ class VolumeSettings(QWidget):
         self.rendering = QComboBox()
         self.rendering.setObjectName("views.rendering")
         self.rendering.setToolTip(
-            _(
-                "Attenuated MIP: maximum intensity projection that favours near "
-                "structures. MIP: plain\n"
-                "maximum intensity projection. Surface: lit surface at a threshold; a difference "
-                "over the planes\ncolours it, with arrows where tissue moves. Translucent volume: "
-                "all intensities.\nA surface is slow to render without a graphics card."
-            )
+            "Attenuated MIP: maximum intensity projection that favours near "
+            "structures. MIP: plain\n"
+            "maximum intensity projection. Surface: lit surface at a threshold; a difference "
+            "over the planes\ncolours it, with arrows where tissue moves. Translucent volume: "
+            "all intensities.\nA surface is slow to render without a graphics card."
         )
         for value, text in RENDERINGS.items():
             self.rendering.addItem(text, value)
         self.surface = controls.SliderRow(
             "views.surface",
-            _("Threshold"),
+            "Threshold",
             (*SURFACE_LIMITS, 0.05, Look().surface),
             "",
-            _("Intensity of the surface, as a fraction of white ({low:g} to {high:g}).").format(
-                low=SURFACE_LIMITS[0], high=SURFACE_LIMITS[1]
-            ),
+            f"Intensity of the surface, as a fraction of white ({SURFACE_LIMITS[0]:g} to "
+            f"{SURFACE_LIMITS[1]:g}).",
             label_width=84,
         )
         self.cuts = [CutRow(axis, looks) for axis in range(3)]

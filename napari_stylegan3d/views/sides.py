@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_stylegan3d.views.captions import NAME_LENGTH, Kind, Provenance, shortened
-from napari_stylegan3d.widgets.text import _
 
 
 def distinct_title(title: str, other: str) -> str:
@@ -50,12 +49,12 @@ class Side(Provenance):
         """Such as "A: Seed 12"; real scans are marked as such."""
         name = self._named
         if self.kind == "scan" and len(name) > NAME_LENGTH:  # the scan is named in the panel
-            name = _("Scan")
+            name = "Scan"
         return f"{self.letter}: {distinct_title(name, self.other)}"
 
     @property
     def _named(self) -> str:
-        return _("Scan: {name}").format(name=self.name) if self.kind == "scan" else self.title
+        return f"Scan: {self.name}" if self.kind == "scan" else self.title
 
     @property
     def whole(self) -> str:
@@ -66,9 +65,7 @@ class Side(Provenance):
     def caption(self) -> str:
         """Caption with the letter and the warning."""
         if self.kind == "scan":  # in two lines, beside the scale bar of a narrow view
-            return _("{letter}: Scan\n{name}").format(
-                letter=self.letter, name=shortened(self.name, NAME_LENGTH)
-            )
+            return f"{self.letter}: Scan\n{shortened(self.name, NAME_LENGTH)}"
         return f"{self.line}\n{self.warning}"
 
 

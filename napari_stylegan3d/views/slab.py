@@ -10,13 +10,12 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
 from napari_stylegan3d.views.captions import KEY, OVERLAY
-from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.look import Look
 
 #: Written beside the slice position.
-SHORT = {"max": _("Max"), "min": _("Min"), "mean": _("Mean")}
+SHORT = {"max": "Max", "min": "Min", "mean": "Mean"}
 REDUCED_BY: dict[str, Callable[..., np.ndarray]] = {"max": np.max, "min": np.min, "mean": np.mean}
 
 

@@ -15,17 +15,16 @@ from napari_stylegan3d.views.deface import faceless
 from napari_stylegan3d.views.display import Upright, keeping_point, place, put
 from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical, preset
 from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
-from napari_stylegan3d.widgets.text import _
 
 DIFFERENCE_LIMITS = (-0.5, 0.5)
 DISPLAY_LIMITS = (0.0, 1.0)
 LAYER_NAMES = {
-    "generated": _("Synthetic brain"),
-    "reconstruction": _("Reconstruction"),
-    "worn": _("Synthetic brain"),
-    "scan": _("Scan"),
-    "edited": _("Edited scan"),
-    "difference": _("Difference"),
+    "generated": "Synthetic brain",
+    "reconstruction": "Reconstruction",
+    "worn": "Synthetic brain",
+    "scan": "Scan",
+    "edited": "Edited scan",
+    "difference": "Difference",
 }
 #: A larger share of bright voxels than vessels have means other intensities.
 MUCH_CLIPPED = 0.05
@@ -138,7 +137,7 @@ class Stage(QObject):
             return self.overlay.legend
         if not self.is_difference or self.layer is None or self.layer not in self.viewer.layers:
             return None
-        return Legend(self.layer.name, _("fraction of white"), self.limits[1], solid=True)
+        return Legend(self.layer.name, "fraction of white", self.limits[1], solid=True)
 
     def set_levels(self, levels: Levels) -> None:
         """Set window and level."""

@@ -19,7 +19,6 @@ from napari_stylegan3d.views.labels import Labels
 from napari_stylegan3d.views.orientation import orient, orient_volume
 from napari_stylegan3d.views.turning import Turning
 from napari_stylegan3d.views.volume import VolumeLook
-from napari_stylegan3d.widgets.text import _
 from napari_stylegan3d.widgets.theme import HINT
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Seat(QLabel):
     """Placeholder for a twin, on the left of its view."""
 
     def __init__(self, view: View) -> None:
-        super().__init__(_("Preparing A…"))
+        super().__init__("Preparing A…")
         self.view = view
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setStyleSheet(f"background: {BACKGROUND}; color: {HINT};")

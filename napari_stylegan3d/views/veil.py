@@ -15,9 +15,8 @@ from napari.layers import Image
 from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
 from napari_stylegan3d.views.display import Upright, place
 from napari_stylegan3d.views.framing import View
-from napari_stylegan3d.widgets.text import _
 
-NAME = _("A (compared)")
+NAME = "A (compared)"
 
 
 class Veil:

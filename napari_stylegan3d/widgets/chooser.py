@@ -6,7 +6,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 #: Visible rows of the list of series or volumes.
 ROWS_SEEN = 5
@@ -29,10 +28,10 @@ class Chooser(QWidget):
         self.question = controls.hint(name=f"{name}.question")
         self.list = QListWidget()
         self.list.setObjectName(f"{name}.choice")
-        self.list.setToolTip(_("Select one and open it, or double-click."))
+        self.list.setToolTip("Select one and open it, or double-click.")
         self.list.setWordWrap(True)
         self.open = controls.push_button(
-            _("Open selected"), f"{name}.choose", _("Open the selected entry."), "primary"
+            "Open selected", f"{name}.choose", "Open the selected entry.", "primary"
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

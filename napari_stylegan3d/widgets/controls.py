@@ -22,7 +22,6 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.elided import InWords, WrappedLabel
-from napari_stylegan3d.widgets.text import _
 
 RESET_GLYPH = "↺"
 #: Pixels of the letters that sizes in pixels are meant for.
@@ -113,7 +112,7 @@ class SliderRow(QWidget):
         self.spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.spin.setFixedWidth(scaled(58))
-        self.reset = tool_button(RESET_GLYPH, f"{name}.reset", _("Reset this value."))
+        self.reset = tool_button(RESET_GLYPH, f"{name}.reset", "Reset this value.")
         for part, widget in (("slider", self.slider), ("value", self.spin)):
             widget.setObjectName(f"{name}.{part}")
         self.setToolTip(tip)
@@ -128,7 +127,7 @@ class SliderRow(QWidget):
         name = label or tip.partition("\n")[0].rstrip(".")
         self.slider.setAccessibleName(name)
         self.spin.setAccessibleName(f"{name}{unit and ','}{unit}")
-        self.reset.setAccessibleName(_("{name}: reset").format(name=name))
+        self.reset.setAccessibleName(f"{name}: reset")
         row.addWidget(self.slider, stretch=1)
         row.addWidget(self.spin)
         row.addWidget(self.reset)

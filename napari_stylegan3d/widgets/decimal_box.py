@@ -6,8 +6,6 @@ from qtpy.QtCore import QPoint, QRect, QSize
 from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import QDoubleSpinBox, QStyle, QStyleOptionSpinBox, QToolTip
 
-from napari_stylegan3d.widgets.text import _
-
 #: Wide enough to measure what is beside the text, and what a line edit leaves at its sides.
 WIDE_PX, TEXT_MARGIN_PX = 300, 4
 
@@ -35,7 +33,7 @@ class DecimalBox(QDoubleSpinBox):
         if number is None:
             return super().fixup(text)
         low, high = (self._in_words(value) for value in (self.minimum(), self.maximum()))
-        sentence = _("{number:g} is outside the range: {low} to {high}.")
+        sentence = "{number:g} is outside the range: {low} to {high}."
         below = self.mapToGlobal(QPoint(0, self.height()))
         QToolTip.showText(below, sentence.format(number=number, low=low, high=high), self)
         return self._in_words(min(max(number, self.minimum()), self.maximum()))

@@ -7,29 +7,28 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_stylegan3d.widgets.settings import last_folder, note_folder
-from napari_stylegan3d.widgets.text import _
 from stylegan3d.storage.formats import patterns
 
-LATENTS = _("Latent files (*.safetensors)")
-RECIPES = _("Recipes and sidecars (*.json)")
-SESSIONS = _("Sessions (*.sg3d)")
-VOLUMES = _("Volumes (*.nii.gz)")
-PICTURES = _("Pictures (*.png)")
-DIRECTIONS = _("Directions files (*.safetensors)")
-NORMS = _("Norms (*.csv *.tsv *.json);;All files (*)")
-TABLES = _("Tables of values (*.csv *.tsv *.txt);;All files (*)")
+LATENTS = "Latent files (*.safetensors)"
+RECIPES = "Recipes and sidecars (*.json)"
+SESSIONS = "Sessions (*.sg3d)"
+VOLUMES = "Volumes (*.nii.gz)"
+PICTURES = "Pictures (*.png)"
+DIRECTIONS = "Directions files (*.safetensors)"
+NORMS = "Norms (*.csv *.tsv *.json);;All files (*)"
+TABLES = "Tables of values (*.csv *.tsv *.txt);;All files (*)"
 #: What a name gets that is typed without it.
 ENDINGS = {SESSIONS: ".sg3d", VOLUMES: ".nii.gz", PICTURES: ".png", DIRECTIONS: ".safetensors"}
 
 
 def scans() -> str:
     """The kinds of files that hold scans."""
-    return _("Scans ({patterns});;All files (*)").format(patterns=patterns("scan", "dicom"))
+    return "Scans ({patterns});;All files (*)".format(patterns=patterns("scan", "dicom"))
 
 
 def checkpoints() -> str:
     """The kinds of files that hold networks of other programs."""
-    return _("Official checkpoints ({patterns});;All files (*)").format(
+    return "Official checkpoints ({patterns});;All files (*)".format(
         patterns=patterns("checkpoint")
     )
 
@@ -59,7 +58,7 @@ def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
 
 
 def _may_replace(parent: QWidget, title: str, path: Path) -> bool:
-    words = _("{name} already exists. Replace it?").format(name=path.name)
+    words = f"{path.name} already exists. Replace it?"
     answer = QMessageBox.question(parent, title, words)
     return answer == QMessageBox.StandardButton.Yes
 

@@ -9,7 +9,6 @@ from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets.controls import row, scaled, tool_button
-from napari_stylegan3d.widgets.text import _
 
 #: Beyond its smallest height, left to what scrolls in the same column.
 SCROLLED_PX = 120
@@ -74,7 +73,7 @@ class Fold(QWidget):
         self.top = top = row(self.header, stretch=0)
         if guide:
             help_name = f"{name.removesuffix('.fold')}.guide"
-            help_button = tool_button("?", help_name, _("The user guide, at its page."))
+            help_button = tool_button("?", help_name, "The user guide, at its page.")
             help_button.clicked.connect(lambda: self.guideRequested.emit(guide))
             top.addWidget(help_button)
         outer.addLayout(top)

@@ -22,7 +22,6 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QSpinBox
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import SliderRow
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.text import of_engine
 from stylegan3d.settings.option import Described, Sliding, options_of
 
 #: Letters of a line of a tooltip.
@@ -124,7 +123,7 @@ class Form(QObject):
 
     def row(self, name: str) -> tuple[str, Any]:
         """Label and field, for `controls.form`."""
-        return of_engine(self._options[name].option.label), self.native(name)
+        return self._options[name].option.label, self.native(name)
 
     def layout(self, *names: str) -> QGridLayout:
         """Labels on the left, fields on the right; of all fields, or of these.
@@ -144,18 +143,18 @@ def _field(described: Described, called: str) -> Any:
     """The widget of one option."""
     option, default = described.option, described.default
     field: Any
-    tip = "\n".join(filter(None, (of_engine(option.help), option.range)))
+    tip = "\n".join(filter(None, (option.help, option.range)))
     if get_widget_class(annotation=described.kind)[0] is SliderField:
         assert option.low is not None
         assert option.high is not None
         limits = (option.low, option.high, option.step or 1.0, float(default))
         unit = f" {option.unit}" if option.unit else ""
-        field = SliderField(partial(SliderRow, called, of_engine(option.label), limits, unit))
+        field = SliderField(partial(SliderRow, called, option.label, limits, unit))
     elif option.choices is not None:
-        choices = [(of_engine(text), value) for value, text in option.choices.items()]
+        choices = [(text, value) for value, text in option.choices.items()]
         field = ComboBox(choices=choices, value=default)
     elif described.kind is bool:
-        field = CheckBox(value=default, text=of_engine(option.label))
+        field = CheckBox(value=default, text=option.label)
     else:
         field = ValueWidget(widget_type=BOXES[described.kind], name=described.name)
     _limit(field.native, described)

@@ -8,7 +8,6 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QSpinBox, QWidget
 
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
 
 #: Random seeds stay below this, so that they are easy to read out and remember.
 DICE_BELOW = 100_000
@@ -29,15 +28,13 @@ class SeedPicker(QWidget):
         self.spin.setKeyboardTracking(False)
         self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.spin.setToolTip(
-            _(
-                "Number (seed) of a random brain: the same number always gives the same "
-                "brain\n"
-                "(0 to {largest})."
-            ).format(largest=LARGEST_SEED)
+            "Number (seed) of a random brain: the same number always gives the same "
+            "brain\n"
+            f"(0 to {LARGEST_SEED})."
         )
-        previous = controls.push_button("◀", f"{panel}.previous", _("Previous number."))
-        following = controls.push_button("▶", f"{panel}.next", _("Next number."))
-        dice = controls.push_button(_("Random"), f"{panel}.dice", _("Random brain."))
+        previous = controls.push_button("◀", f"{panel}.previous", "Previous number.")
+        following = controls.push_button("▶", f"{panel}.next", "Next number.")
+        dice = controls.push_button("Random", f"{panel}.dice", "Random brain.")
         for button in (previous, following):
             button.setFixedWidth(controls.scaled(36))
         previous.clicked.connect(lambda: self._go(self.spin.value() - 1))

@@ -7,7 +7,6 @@ from families import toy
 from qtpy.QtTest import QTest
 
 from napari_stylegan3d.core.lacks import why_not
-from napari_stylegan3d.widgets.text import of_engine
 from stylegan3d.model import registry as families
 from stylegan3d.recipe.recipe import Edit, Mix, Source
 
@@ -55,7 +54,7 @@ def test_what_it_is_and_what_it_lacks_is_said(window):
         box = window.find(name)
         item = box.model().item(box.findData(entry))
         assert not item.isEnabled()
-        assert item.toolTip() == generator.cannot[feature] == of_engine(generator.cannot[feature])
+        assert item.toolTip() == generator.cannot[feature] == generator.cannot[feature]
 
 
 def test_the_whole_brain_is_mixed(window):

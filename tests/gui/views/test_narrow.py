@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_stylegan3d.compare.pinned import side_of
 from napari_stylegan3d.views.captions import (
-    EDITED,
+    EDITED_SCAN,
     SYNTHETIC,
     UNCONFIRMED,
     UNEDITED,
@@ -244,7 +244,7 @@ def test_a_long_warning_is_broken_and_never_cut(labels):
     metrics = QFontMetrics(_caption_font())
     lines = sheet.written.split("\n")
     assert all(metrics.horizontalAdvance(line) <= 120 for line in lines)
-    for warning in (EDITED, UNCONFIRMED, UNEDITED):
+    for warning in (EDITED_SCAN, UNCONFIRMED, UNEDITED):
         assert warning in " ".join(lines)
 
 
