@@ -13,8 +13,7 @@ from stylegan3d.evaluation.material import volumes_id
 from stylegan3d.geometry.intensity import as_packed, to_display
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.metrics.cross_validation import classify_by_measures
-from stylegan3d.networks.cascade import continued
-from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.networks.resampling import fine_bands, haar, inverse_haar
 from stylegan3d.segmentation.inference import bundled_segmenter
 
 
@@ -37,7 +36,7 @@ def unpacked(volume: np.ndarray) -> Tensor:
 
 def soft(half: Tensor, taps: tuple[float, ...]) -> np.ndarray:
     """An image at half resolution, continued to the full one; uint8 as in a pack."""
-    return packed(inverse_haar(continued(half, taps)))
+    return packed(inverse_haar(torch.cat([half, fine_bands(half, taps)], dim=1)))
 
 
 def softened(volume: np.ndarray, taps: tuple[float, ...]) -> np.ndarray:

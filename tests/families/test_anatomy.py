@@ -117,6 +117,13 @@ def test_layers_that_add_to_the_image_stay(tmp_path):
     assert torch.equal(found.synthesize(w, 3), network(w, 3))
 
 
+def test_settings_of_a_cascade_are_passed_over_if_it_has_none():
+    former = {"layout_channels": [], "fine_channels": [], "cascade_steps": 8}
+    assert config_of({**SETTINGS, **former}) == AnatomyConfig(**SETTINGS)
+    with pytest.raises(ModelError, match="has a cascade of flows"):
+        config_of({**SETTINGS, **former, "layout_channels": [8, 8, 8]})
+
+
 def test_a_plain_stylegan_is_one():
     settings = {k: v for k, v in SETTINGS.items() if k in GeneratorConfig.__dataclass_fields__}
     # As cards of before say it: with the settings of anatomy models at nought.

@@ -98,19 +98,6 @@ def network(**settings):
     return made
 
 
-@pytest.mark.parametrize(("without", "used"), [(1, 3), (2, 1)])
-def test_a_coarse_image_leaves_out_the_last_levels(without, used):
-    """Of three levels the first has the first row, the second two more."""
-    made = network(channels=(), levels=3, refine_layers=0, deformation_level=0)
-    w = torch.randn(1, made.config.num_layers, 9)
-    coarse = made.coarse(w, without=without)
-    changed = w.clone()
-    changed[:, used:] += 1
-    assert torch.equal(made.coarse(changed, without=without), coarse)
-    changed[:, used - 1] += 1
-    assert not torch.equal(made.coarse(changed, without=without), coarse)
-
-
 def test_velocities_move_the_image_and_nothing_else():
     made = network(deformation_level=2)
     w = torch.randn(1, 6, 9)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli import train_generator
-from stylegan3d.cli.common import DataArgument, described, emit, progress, read_object, refuse
+from stylegan3d.cli.common import DataArgument, described, emit, progress, read_object
 from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.train_common import (
     STOPPED,
@@ -25,12 +25,10 @@ from stylegan3d.cli.train_common import (
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.networks.config import LATENT_CHANNELS
 from stylegan3d.training.options import (
-    BATCHES,
     FLOW_STEPS,
     STRAIGHT_FLOW_STEPS,
     STRAIGHT_STEPS,
     AutoencoderSettings,
-    CascadeSettings,
     DiffusionSettings,
     FlowSettings,
     MatchSettings,
@@ -294,87 +292,6 @@ def match(
         result["export"] = str(export)
         notes.append(f"{export}: the matched model")
     emit(result, notes, as_json=options.as_json)
-
-
-@app.command()
-@grouped
-def cascade(
-    ctx: typer.Context,
-    model: Annotated[
-        Path,
-        typer.Argument(help="Model folder, made by `train anatomy` with --export."),
-    ],
-    data: DataArgument,
-    out: RunOption,
-    options: Training,
-    usual: CascadeSettings,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            "--batch",
-            min=1,
-            help="Whole brains or cubes in each step; new runs only.",
-            show_default=f"{BATCHES['layout']} brains, {BATCHES['fine']} cubes",
-        ),
-    ] = None,
-    finished: Annotated[
-        Path | None,
-        typer.Option(
-            "--finish",
-            help="Folder of a run to finish: --steps more from where it is, at a learning rate "
-            "that falls to zero. That run stays as it is.",
-        ),
-    ] = None,
-    layout: Annotated[
-        Path | None,
-        typer.Option(
-            "--layout",
-            help="Folder of the run of the layout, to --export both flows with the model.",
-        ),
-    ] = None,
-) -> None:
-    """Train a flow that draws folds and texture from noise, on the coarse image of a model.
-
-    Example: stylegan3d train cascade my-model prepared --scale layout --out runs/layout
-
-    Example: stylegan3d train cascade my-model prepared --finish runs/layout --steps 2500 --out done
-    """
-    from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.model.loading import load
-    from stylegan3d.training.cascade import LEARNED, CascadeRecipe, finish, train_cascade
-    from stylegan3d.training.cascade_data import People
-    from stylegan3d.training.cascade_export import export_with_cascade
-    from stylegan3d.training.run import load_run
-
-    if (options.export is None) != (layout is None) or (layout and usual.scale == "layout"):
-        raise typer.BadParameter("--export takes both flows: --scale fine with --layout")
-    options.check(ctx, "batch", "channels", "finished")
-    people = People(load_pack(data), load(model, device="cpu"))
-    settings = replace(usual, batch=batch or BATCHES[usual.scale])
-    if finished is not None:
-        its_own = ("scale", "batch", "channels", "seed", "export", "layout", "resume")
-        refuse(ctx, "does not go with --finish", *its_own)
-        finish(finished, out, settings.steps)
-    with how_to_train(options) as how:
-        if finished is not None:
-            how["resume"] = True
-        run = train_cascade(people, out, settings, **how)
-
-    def lines(figures: dict[str, float]) -> list[str]:
-        return [
-            f"  {'training' if name.endswith(LEARNED) else 'held-out'} subjects, "
-            f"{name.removesuffix(LEARNED)}: {value:.3f}"
-            for name, value in figures.items()
-        ]
-
-    def write() -> None:
-        assert layout is not None
-        assert options.export is not None
-        first = load_run(CascadeRecipe, layout, run.device)
-        overwrite = options.overwrite
-        export_with_cascade(first, run, model, people.pack, options.export, overwrite=overwrite)
-
-    conclude(run, out, options, write, word="errors", lines=lines)
 
 
 @app.command()

@@ -145,9 +145,6 @@ def _anatomy(card: Json) -> str:
         curves = ", calibrated to the training subjects" if network.get("flow_curves") else ""
         steps = _steps(network["flow_steps"])
         parts.append(f"a rectified flow of {steps} to realistic brains{curves}")
-    if network.get("layout_channels"):
-        steps = _steps(network["cascade_steps"])
-        parts.append(f"a cascade of two flows from noise, {steps} each, for folds and texture")
     return (
         f"Anatomy model: {', '.join(parts)}. Base grid {tuple(network['base'])}, z "
         f"{network['z_dim']}, w {network['w_dim']}, `{network['head']}` head."
@@ -163,17 +160,7 @@ def _training(training: Json, network: Json) -> str:
     flow = training.get("flow")
     if flow:
         told += " " + _flow(flow)
-    for scale, run in training.get("cascade", {}).items():
-        what = "whole brains at half resolution" if scale == "layout" else _cubes_of_bands(run)
-        told += (
-            f" The cascade's {scale} learned from {run['steps_done']} x {run['batch']} {what}, "
-            "each beside a coarser image of the same person."
-        )
     return told
-
-
-def _cubes_of_bands(run: Json) -> str:
-    return f"cubes of {2 * run['side']} voxels"
 
 
 def _flow(flow: Json) -> str:

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.networks.anatomy_config import AnatomyConfig
-from stylegan3d.networks.cascade import Cascade
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.deformation import (
     Basis,
@@ -95,11 +94,6 @@ class AnatomyNetwork(LeveledSynthesis):
             a, b, c = config.flow_channels
             flow = Flow((a, b, c), grid, curves=config.flow_curves)
             self.flow = flow.requires_grad_(False)
-        if config.layout_channels:
-            a, b, c = config.layout_channels
-            d, e, f = config.fine_channels
-            self.cascade = Cascade((a, b, c), (d, e, f), grid, config.fine_taps)
-            self.cascade.requires_grad_(False)
         if config.deformation:
             grid = config.grid(config.deformation_level)
             self.velocity_basis = Basis(config.deformation, 3, grid)
@@ -112,14 +106,12 @@ class AnatomyNetwork(LeveledSynthesis):
 
     @property
     def stored_noise(self) -> list[Tensor]:
-        """The noise map of the flow or cascade, if any."""
+        """The noise map of the flow, if any."""
         return [] if self.last_flow is None else [self.last_flow.noise]
 
     @property
-    def last_flow(self) -> Flow | Cascade | None:
-        """The flow or cascade that finishes random brains, if any."""
-        if self.config.layout_channels:
-            return self.cascade
+    def last_flow(self) -> Flow | None:
+        """The flow that finishes random brains, if any."""
         return self.flow if self.config.flow_channels else None
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
@@ -138,8 +130,6 @@ class AnatomyNetwork(LeveledSynthesis):
     @property
     def has_noise(self) -> bool:
         """Whether noise of a layer or of the flow has an effect."""
-        if self.config.layout_channels:
-            return True
         flow = self.config.flow_channels and bool(self.flow.noise_strength)
         return flow or self.has_layer_noise
 
@@ -148,8 +138,7 @@ class AnatomyNetwork(LeveledSynthesis):
         """Whether the noise of a scan can be found: by a flow alone, after a deformation."""
         config = self.config
         deformed = bool(config.deformation) and config.image_const and config.head == "haar"
-        single = not config.layout_channels and config.image_channels == 1
-        return deformed and single and bool(config.flow_channels)
+        return deformed and config.image_channels == 1 and bool(config.flow_channels)
 
     def pyramid(
         self,
@@ -172,31 +161,6 @@ class AnatomyNetwork(LeveledSynthesis):
             self.finished(read_at(image, self.points(displacement, _grid_of(image))))
             for image in images
         ]
-
-    def coarse(self, w: Tensor, memo: Memo | None = None, *, without: int = 1) -> Tensor:
-        """The image of w from the deformation and all levels but the last ones.
-
-        The last level contributes only the constant image: the mean brain is sharp where subjects
-        are alike, and no folds are included that a mixture cannot represent.
-
-        Parameters
-        ----------
-        w : Tensor
-            [N, num_layers, w_dim]
-        memo : Memo or None
-            Results to reuse.
-        without : int
-            Number of levels left out, fewer than there are.
-
-        Returns
-        -------
-        [N, C, X / 2, Y / 2, Z / 2] for a network with a Haar head, the grid of its bands.
-        """
-        last = self.config.num_levels - 1
-        *_, image = self._walk(w, self._maps("none", len(w)), last - without, torch.float32)
-        for _ in range(without):
-            image = self._doubled(image)
-        return self.moved(self._with_constant(image, last), w, memo)
 
     def canonical(
         self,
@@ -321,7 +285,7 @@ class AnatomyNetwork(LeveledSynthesis):
     def flowed(
         self, image: Tensor, w: Tensor, noise: Tensor | None, dtype: torch.dtype, memo: Memo | None
     ) -> Tensor:
-        """An image [N, 1, X, Y, Z] after the flow or cascade, gated by its details."""
+        """An image [N, 1, X, Y, Z] after the flow, gated by its details."""
         assert self.last_flow is not None
         details = self.detail_weights(w)
         gate = self.last_flow.gate(details)
@@ -331,11 +295,8 @@ class AnatomyNetwork(LeveledSynthesis):
 
         def make() -> Tensor:
             config = self.config
-            if not config.layout_channels:
-                drawn = self.flow.drawn_share(noise)
-                return self.flow(image, drawn, config.flow_steps, dtype, memo.check)
-            coarse = self.coarse(w, memo)
-            return self.cascade(coarse, details, noise, config.cascade_steps, dtype, memo.check)
+            drawn = self.flow.drawn_share(noise)
+            return self.flow(image, drawn, config.flow_steps, dtype, memo.check)
 
         flowed = memo.get(("flow", dtype), self.rows_read, make)
         return torch.lerp(image, flowed, gate[:, None, None, None, None])

@@ -62,11 +62,6 @@ class AnatomyConfig(GeneratorConfig):
         Number of steps along it.
     flow_curves : bool
         Whether curves finish its fine bands, see `finish.py`.
-    layout_channels, fine_channels : tuple of int
-        Three widths of each flow of a cascade, which generates folds and texture of random brains
-        from noise, see `cascade.py`; () for none.
-    cascade_steps : int
-        Number of steps along each.
     """
 
     channels: tuple[int, ...] = ()
@@ -83,9 +78,6 @@ class AnatomyConfig(GeneratorConfig):
     flow_channels: tuple[int, ...] = ()
     flow_steps: int = 4
     flow_curves: bool = False
-    layout_channels: tuple[int, ...] = ()
-    fine_channels: tuple[int, ...] = ()
-    cascade_steps: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,8 +101,6 @@ class AnatomyConfig(GeneratorConfig):
             self._check_flow()
         elif self.flow_curves:
             raise ModelError("The architecture's flow_curves need a flow.")
-        if self.layout_channels or self.fine_channels:
-            self._check_cascade()
         if self.deformation and not 0 <= self.deformation_level < self.num_levels:
             raise ModelError(
                 f"The architecture's deformation level {self.deformation_level} does not exist; "
@@ -129,25 +119,6 @@ class AnatomyConfig(GeneratorConfig):
         if not self.detail_basis or self.head != "haar" or self.image_channels != 1:
             raise ModelError(
                 "The architecture's flow needs a detail_basis, a `haar` head and one image channel."
-            )
-
-    def _check_cascade(self) -> None:
-        widths = (self.layout_channels, self.fine_channels)
-        if any(len(w) != 3 for w in widths) or min(*map(min, widths), self.cascade_steps) < 1:
-            raise ModelError(
-                "The architecture's cascade needs three positive layout_channels and "
-                "fine_channels, and at least one step."
-            )
-        last = self.grid(self.num_levels - 1)
-        if self.flow_channels or not self.deformation or any(n % 2 for n in last):
-            raise ModelError(
-                "The architecture's cascade needs a deformation and a last level of even sides, "
-                "and takes the place of a flow."
-            )
-        if not self.detail_basis or self.head != "haar" or self.image_channels != 1:
-            raise ModelError(
-                "The architecture's cascade needs a detail_basis, a `haar` head and one image "
-                "channel."
             )
 
     @property
@@ -176,8 +147,10 @@ class AnatomyConfig(GeneratorConfig):
         return replace(self, channels=(), levels=self.num_levels)
 
 
-#: Settings that a StyleGAN does not have; if all are zero it is not an anatomy model.
+#: Settings of former cards: of a cascade of flows, which no model has any more.
+FORMER = ("layout_channels", "fine_channels", "cascade_steps")
 ADDED = {f.name for f in fields(AnatomyConfig)} - {f.name for f in fields(GeneratorConfig)}
+#: Settings that a StyleGAN does not have; if all are zero it is not an anatomy model.
 MARKS = ("image_const", "image_basis", "detail_basis", "fine_taps", "deformation", "refine_layers")
 
 
@@ -199,7 +172,19 @@ def config_of(data: Mapping[str, Any]) -> GeneratorConfig:
 
 
 def kind_of(data: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str, Any]]:
-    """Class of a configuration, and the settings it has."""
+    """Class of a configuration, and the settings it has.
+
+    Raises
+    ------
+    ModelError
+        If the model was given a cascade of flows, which this version has no more.
+    """
+    if data.get("layout_channels"):
+        raise ModelError(
+            "This model has a cascade of flows, which this version cannot run; train a flow for "
+            "it, or open it with the version that made it."
+        )
+    given = {k: v for k, v in data.items() if k not in FORMER}
     if is_anatomy(data):
-        return AnatomyConfig, dict(data)
-    return GeneratorConfig, {k: v for k, v in data.items() if k not in ADDED}
+        return AnatomyConfig, given
+    return GeneratorConfig, {k: v for k, v in given.items() if k not in ADDED}

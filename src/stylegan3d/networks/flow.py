@@ -283,16 +283,13 @@ def within(
     return whole
 
 
-def box_of(near: Tensor, *, even: bool = False) -> tuple[slice, slice, slice]:
+def box_of(near: Tensor) -> tuple[slice, slice, slice]:
     """The part of the bands' grid that holds all that is near.
 
     Parameters
     ----------
     near : Tensor, [N, 1, X, Y, Z]
         Above 0 where something is.
-    even : bool
-        With sides that the network can halve, as it has learned them: followed for many steps, a
-        flow can diverge at an odd end.
     """
     sides = []
     for axis in (2, 3, 4):
@@ -300,9 +297,6 @@ def box_of(near: Tensor, *, even: bool = False) -> tuple[slice, slice, slice]:
         found = near.amax(dim=others).nonzero()
         if not len(found):  # no brain at all
             found = found.new_zeros(1, 1)
-        end = int(found[-1]) + 1
-        if even:
-            end = min(-(-end // FLOW_UNIT) * FLOW_UNIT, near.shape[axis])
-        sides.append(slice(int(found[0]) // FLOW_UNIT * FLOW_UNIT, end))
+        sides.append(slice(int(found[0]) // FLOW_UNIT * FLOW_UNIT, int(found[-1]) + 1))
     x, y, z = sides
     return x, y, z

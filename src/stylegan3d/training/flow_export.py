@@ -34,7 +34,7 @@ from stylegan3d.training.marginals import fit_sizes
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS, MatchSettings
 from stylegan3d.training.shape_matching import Matched
 
-FLOW, CASCADE, SIZES = "synthesis.flow.", "synthesis.cascade.", "mapping.curves."
+FLOW, SIZES = "synthesis.flow.", "mapping.curves."
 SAMPLES = 512
 
 
@@ -95,8 +95,6 @@ def export_with_flow(
             flow_channels=settings.channels,
             flow_steps=steps,
             flow_curves=False,
-            layout_channels=(),
-            fine_channels=(),
         )
         state["spread"].fill_(details_spread(generator))
         prefix, plan = FLOW, {}
@@ -241,7 +239,7 @@ def _with_flow(generator: Generator, config: AnatomyConfig, flow: dict[str, Tens
     """The generator with a flow of these tensors."""
     synthesis = build_synthesis(config)
     before = anatomy_network(generator).state_dict()
-    known = {k: v for k, v in before.items() if not k.startswith(("flow.", "cascade."))}
+    known = {k: v for k, v in before.items() if not k.startswith("flow.")}
     synthesis.load_state_dict(known | {f"flow.{k}": v for k, v in flow.items()})
     flowing = copy.copy(generator)
     flowing.config, flowing.synthesis = config, synthesis.eval().requires_grad_(False)
@@ -296,7 +294,7 @@ def ending_anew(
     state: dict[str, Tensor],
     overwrite: bool,
 ) -> Generator:
-    """Write a generator whose flow, or cascade of flows, is replaced by a new one.
+    """Write a generator whose flow is replaced by a new one.
 
     Parameters
     ----------
@@ -317,9 +315,9 @@ def ending_anew(
     stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
     card = {k: v for k, v in files.card.items() if k not in stale}
     card["architecture"] = card["architecture"] | plan
-    kept = {k: v for k, v in card["training"].items() if k not in ("flow", "cascade")}
+    kept = {k: v for k, v in card["training"].items() if k != "flow"}
     card["training"] = kept | training
-    gone = [FLOW, CASCADE, LATENT_FLOW]
+    gone = [FLOW, LATENT_FLOW]
     if not plan.get("generator", {}).get("size_curves"):
         gone.append(SIZES)
     # The mapping stays in float32.

@@ -185,15 +185,13 @@ def check_flow(generator: Generator, pack: Pack) -> None:
 
 
 def without_flow(generator: Generator) -> Generator:
-    """The generator without its flow or cascade."""
+    """The generator without its flow."""
     if isinstance(generator.synthesis, LatentSynthesis):
         return generator  # without noise the flow is not used
     network = anatomy_network(generator)
     if network.last_flow is None:
         return generator
-    config = replace(
-        network.config, flow_channels=(), flow_curves=False, layout_channels=(), fine_channels=()
-    )
+    config = replace(network.config, flow_channels=(), flow_curves=False)
     synthesis = build_synthesis(config).to(generator.device)
     # The remaining tensors are those of the flow.
     synthesis.load_state_dict(network.state_dict(), strict=False)

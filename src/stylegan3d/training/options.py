@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Self
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.config import FLOW_UNIT, LATENT_FACTOR
+from stylegan3d.networks.config import LATENT_FACTOR
 from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import TISSUES
 from stylegan3d.segmentation.lesions import LESIONS
@@ -20,10 +20,6 @@ from stylegan3d.settings.option import Option
 
 #: Edge in voxels of the window of the structural similarity.
 WINDOW = 7
-#: What a flow of a cascade generates.
-Scale = Literal["layout", "fine"]
-#: Whole brains or cubes in each step of a cascade's training, by scale.
-BATCHES: dict[Scale, int] = {"layout": 4, "fine": 8}
 #: Options of all trainings.
 Steps = Annotated[int, Option("Steps", "Number of training steps; new runs only.", low=1)]
 Seed = Annotated[int, Option("Seed", "Seed of all randomness; new runs only.", low=0)]
@@ -192,79 +188,6 @@ class FlowSettings(RunSettings):
         """Learning rate of a step."""
         left = 2 * (1 - step / self.steps)
         return self.learning_rate * self.warmed_up(step) * min(max(left, self.last_rate), 1.0)
-
-
-@dataclass(frozen=True)
-class CascadeSettings(RunSettings):
-    """Settings of one run.
-
-    The learning rate falls with the inverse square root of the steps, and the average reaches back
-    over the last tenth of them (Karras et al. 2024, arXiv 2312.02696): both without an end in
-    sight, so that a run may be stopped, judged and continued at any time.
-
-    Attributes
-    ----------
-    batch : int
-        Whole brains or cubes in each step.
-    side : int
-        Edge of a cube in voxels of the bands' grid.
-    full_rate : int
-        Steps after which the learning rate falls.
-    bend : float
-        Share of the whole brains that are scaled and bent at random, with their coarse images.
-    falls_from : int or None
-        Step from which the rate falls to zero, until the last one, see `cascade.finish`.
-    floor : float
-        Deviation of the noise on what is learned, in units of what is drawn. Outside of the brain
-        subjects have no spread; without it the way back to the noise would have no end there.
-    """
-
-    scale: Annotated[
-        Scale,
-        Option(
-            "Scale",
-            "What is generated.",
-            choices={
-                "layout": "the layout of the folds, a whole brain on half the grid",
-                "fine": "the fine bands, cube by cube",
-            },
-        ),
-    ] = "layout"
-    channels: Annotated[
-        tuple[int, int, int],
-        Option(
-            "Channels",
-            "Widths of the network on the bands' grid, its half and its quarter, multiples of 32; "
-            "new runs only.",
-        ),
-    ] = (64, 128, 192)
-    steps: Steps = 100_000
-    batch: int = BATCHES["layout"]
-    side: int = 20
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    decay: float = 0.9999
-    full_rate: int = 2000
-    bend: float = 0.5
-    floor: float = 0.05
-    falls_from: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.scale not in get_args(Scale):
-            raise ModelError(f"The scale '{self.scale}' is unknown; choose layout or fine.")
-        if min(self.batch, *self.channels) < 1:
-            raise ModelError("A cascade needs a batch and channels of 1 or more.")
-        if self.side < FLOW_UNIT or self.side % FLOW_UNIT:
-            raise _wrong_side(self.side, f"a multiple of {FLOW_UNIT}")
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        since = step if self.falls_from is None else min(step, self.falls_from)
-        rate = self.learning_rate * self.warmed_up(step) * max(since / self.full_rate, 1.0) ** -0.5
-        if self.falls_from is None or step <= self.falls_from:
-            return rate
-        return rate * max(0.0, (self.steps - step) / (self.steps - self.falls_from))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from stylegan3d.model.families.stylegan import build_parts, check_networks, fill
 from stylegan3d.model.family import Family, Parts
 from stylegan3d.model.registry import ANATOMY
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
 from stylegan3d.networks.anatomy_layers import build_synthesis, split_layers
 from stylegan3d.plain import JsonView
 
@@ -48,7 +48,8 @@ class AnatomyModel:
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:
         """Build mapping, synthesis and, if saved, discriminator and encoder."""
-        whole = AnatomyConfig.from_dict(card["architecture"]["generator"])
+        whole = config_of(card["architecture"]["generator"])
+        assert isinstance(whole, AnatomyConfig)
         stored = {
             k.removeprefix(SYNTHESIS): v for k, v in tensors.items() if k.startswith(SYNTHESIS)
         }
