@@ -157,18 +157,12 @@ def test_halves_of_people_are_not_halves_of_scans(
         counts.append(len(real))
         return compare(measure, made, real, **drawn)
 
-    def sliced(volumes: Any, *_: Any) -> dict[str, np.ndarray]:
-        return {"axial": np.random.default_rng(1).normal(size=(len(volumes), 3))}
-
     for module in (parts, anatomy_volumes):
         monkeypatch.setattr(module, "compare_with_halves", counted)
     monkeypatch.setattr(anatomy_volumes, "DRAWS", 10)
-    monkeypatch.setattr(parts, "SliceNetwork", lambda path: None)
-    monkeypatch.setattr(parts, "describe_network", lambda network: {})
-    monkeypatch.setattr(parts, "slice_features", sliced)
     monkeypatch.setattr(Material, "has_tissues", True)
-    material.settings = replace(material.settings, inception=Path("weights"), pairs=4)
-    for part in (parts.fidelity, parts.diversity, parts.slices, anatomy_volumes.tissue_volumes):
+    material.settings = replace(material.settings, pairs=4)
+    for part in (parts.fidelity, parts.diversity, anatomy_volumes.tissue_volumes):
         before = len(counts)
         part(material)
         assert set(counts[before:]) == {PERSONS}

@@ -57,7 +57,7 @@ REPORT = {
             for key in ("accuracy", "auc")
         },
     },
-    "privacy": {"copies": COPIES, "correlation": NEAREST, "features": NEAREST},
+    "privacy": {"copies": COPIES, "features": NEAREST},
 }
 
 

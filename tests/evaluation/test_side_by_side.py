@@ -7,6 +7,7 @@ import json
 import pytest
 
 from stylegan3d.cli import main
+from stylegan3d.evaluation.store import MEASURES
 
 REPORT = {
     "model": {"name": "first", "hash": "a" * 64, "kind": "generator"},
@@ -112,6 +113,17 @@ def test_what_cannot_be_compared_is_said(run, reports, tmp_path):
     (reports[1] / "report.json").write_text(json.dumps(other))
     told = run(*reports, "--out", tmp_path / "table.html")[1]
     assert "different numbers of random brains: 20; 200" in told
+
+
+def test_a_report_of_measures_identified_by_their_source_can_be_compared(run, reports, tmp_path):
+    for folder, measures in zip(reports, ("7783fd69f5a284f8", MEASURES), strict=True):
+        report = json.loads((folder / "report.json").read_text())
+        report["program"]["measures"] = measures
+        (folder / "report.json").write_text(json.dumps(report))
+    assert "versions of the measures" not in run(*reports, "--out", tmp_path / "table.html")[1]
+    report["program"]["measures"] = "0123456789abcdef"
+    (reports[1] / "report.json").write_text(json.dumps(report))
+    assert "versions of the measures" in run(*reports, "--out", tmp_path / "again.html")[1]
 
 
 def test_mistakes_are_told_in_a_sentence(run, reports, tmp_path):

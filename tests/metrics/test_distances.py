@@ -14,7 +14,6 @@ from stylegan3d.metrics.distances import (
     expected_bmmd2,
     frechet_distance,
     kernel_distance,
-    rbf_distance,
     real_bmmd2,
 )
 
@@ -97,14 +96,6 @@ def test_comparison_is_at_equal_numbers_and_repeatable() -> None:
     assert compare_with_halves(frechet_distance, like_real[:7], real).n == 3
     with pytest.raises(StyleGAN3DError, match="at least four"):
         compare_with_halves(frechet_distance, like_real[:3], real)
-
-
-def test_rbf_distance_has_the_closed_form_of_shifted_gaussians() -> None:
-    # E k(x, y) over N(0, 1) and N(m, 1) in one dimension, bandwidth s (Gretton et al. 2012):
-    # s / sqrt(s^2 + 2) exp(-m^2 / (2 (s^2 + 2))).
-    a, b, m, s = gaussian(0, 4000, features=1), gaussian(1, 4000, mean=1.5, features=1), 1.5, 0.8
-    expected = 2 * s / np.sqrt(s**2 + 2) * (1 - np.exp(-(m**2) / (2 * (s**2 + 2))))
-    assert rbf_distance(a, b, bandwidth=s) == pytest.approx(expected, rel=0.05)  # 4,000 random rows
 
 
 def test_learning_the_training_people_by_heart_shows_on_validation_people() -> None:

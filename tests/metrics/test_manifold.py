@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics.distances import rbf_distance
 from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
 
 
@@ -74,28 +73,3 @@ def test_an_outlier_among_the_made_brains_buys_recall_but_no_coverage() -> None:
 def test_too_few_volumes_are_refused() -> None:
     with pytest.raises(StyleGAN3DError, match="more than 5"):
         precision(gaussian(0, 5), gaussian(1, 20))
-
-
-def test_rbf_distance_has_the_closed_form_of_gaussians() -> None:
-    # Of N(0, 1) and N(m, 1) in d dimensions; the kernel's mean is an integral over Gaussians.
-    s, mean, d = 1.5, 0.7, 4
-    expected = 2 * (s**2 / (s**2 + 2)) ** (d / 2) * (1 - np.exp(-d * mean**2 / (2 * (s**2 + 2))))
-    # 3,000 random rows.
-    assert rbf_distance(gaussian(0, 3000, mean), gaussian(1, 3000), s) == pytest.approx(
-        expected, rel=0.1
-    )
-
-
-def test_rbf_distance_is_unbiased_and_sees_what_moments_do_not() -> None:
-    same = [rbf_distance(gaussian(i, 20), gaussian(1000 + i, 15)) for i in range(400)]
-    assert abs(np.mean(same)) < 4 * np.std(same) / np.sqrt(len(same))
-    # Two peaks with the mean and variance of a Gaussian.
-    rng = np.random.default_rng(5)
-    peaks = rng.choice([-1, 1], (400, 1)) * np.sqrt(0.99) + rng.normal(0, 0.1, (400, 1))
-    assert rbf_distance(peaks, gaussian(1)[:, :1]) > 0.05
-    assert abs(rbf_distance(gaussian(2)[:, :1], gaussian(1)[:, :1])) < 0.02
-
-
-def test_copies_of_one_real_volume_are_refused() -> None:
-    with pytest.raises(StyleGAN3DError, match="copies"):
-        rbf_distance(gaussian(0, 9), np.ones((9, 4)))

@@ -100,12 +100,7 @@ def evaluate(
 
     folder, files = _check_files(out, montage, overwrite)
     budget = None if settings.budget == "none" else settings.budget
-    parts = _parts(only, settings.inception)
-    if settings.inception is not None:
-        from stylegan3d.evaluation.slices_fid import SliceNetwork
-
-        SliceNetwork(settings.inception)  # refused before hours of work
-    settings = replace(settings, parts=parts, budget=budget, cache=cache)
+    settings = replace(settings, parts=_parts(only), budget=budget, cache=cache)
     opened, pack = _open(written, data[0])
     if card:
         _check_card(opened)
@@ -176,13 +171,11 @@ def _check_files(
     return folder, files
 
 
-def _parts(only: str, inception: Path | None) -> tuple[str, ...]:
+def _parts(only: str) -> tuple[str, ...]:
     """Parts from text such as "all,speed"."""
     parts: list[str] = []
     for word in (part.strip() for part in only.split(",")):
         parts += DEFAULT.parts if word == "all" else [word]
-    if inception is not None and only == "all":
-        parts.append("slices")
     return tuple(dict.fromkeys(parts))
 
 

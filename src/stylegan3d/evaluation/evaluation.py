@@ -17,13 +17,12 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.material import Material, volumes_id
 from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.evaluation.store import Store, measures_id
+from stylegan3d.evaluation.store import MEASURES, Store
 from stylegan3d.evaluation.subject import Subject
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json
 from stylegan3d.progress import TitledProgress
 from stylegan3d.storage.about import version
-from stylegan3d.storage.hashing import sha256_of
 
 # Subfolder of the output folder from which a stopped evaluation resumes.
 WORK = "work"
@@ -148,7 +147,7 @@ def _head(material: Material) -> Json:
         "random_brains": len(material.seeds(settings.samples)),
         "program": {
             "version": version(),
-            "measures": measures_id(),
+            "measures": MEASURES,
             "date": datetime.now().astimezone().isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -179,10 +178,8 @@ def _has_learned(material: Material) -> bool:
 
 
 def _kept_settings(settings: EvaluationSettings) -> Json:
-    """Settings that affect the results; files by hash, not by path."""
-    kept = {k: v for k, v in asdict(settings).items() if k not in ("cache", "parts", "inception")}
-    path = settings.inception
-    return kept | {"inception": sha256_of(path) if path is not None and path.is_file() else None}
+    """Settings that affect the results."""
+    return {k: v for k, v in asdict(settings).items() if k not in ("cache", "parts")}
 
 
 def _say_nothing(what: str, done: float, total: float) -> None:

@@ -6,11 +6,9 @@ import base64
 from collections.abc import Mapping
 from html import escape
 
-import numpy as np
-
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.figure import Figure
-from stylegan3d.evaluation.plots import curves, distributions, interval_bar, scatter
+from stylegan3d.evaluation.plots import curves, distributions, interval_bar
 from stylegan3d.evaluation.table import alarms, figures_by_part, plain_words, title_of
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.render.figures import SYNTHETIC
@@ -140,10 +138,6 @@ def _pairs(report: Json) -> str:
 
 def _plots(report: Json) -> str:
     drawn = []
-    points = report.get("diversity", {}).get("map")
-    if points:
-        made, real = (np.array(points[key]) for key in ("synthetic", "real"))
-        drawn.append(scatter("feature space, first two principal axes of real brains", made, real))
     for metric in table.METRICS:
         values = report.get(metric.key, {}).get("values", {})
         for name, title in (metric.plots or {}).items():

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.evaluation.material import Material, Volumes
-from stylegan3d.evaluation.slices_fid import SliceNetwork, describe_network, slice_features
 from stylegan3d.metrics import spread
 from stylegan3d.metrics.comparison import (
     Measure,
@@ -22,19 +21,16 @@ from stylegan3d.metrics.distances import (
     FEWEST_LEFT_OUT,
     Moments,
     bmmd2_intervals,
-    cubic_kernel,
     diagonal_distance,
     discrepancy_interval,
     expected_bmmd2,
     frechet_distance,
-    gaussian_kernel,
     kernel_distance,
-    rbf_distance,
     real_bmmd2,
 )
 from stylegan3d.metrics.diversity import (
     member_correlations,
-    pair_ms_ssim_both,
+    pair_ms_ssim,
     random_pairs,
     scales_of,
 )
@@ -55,7 +51,7 @@ ENCODED = 100
 
 
 def fidelity(material: Material) -> Json:
-    """FID, KID, Gaussian MMD, precision, density and bMMD2."""
+    """FID, KID, precision, density and bMMD2."""
     settings, known = material.settings, material.known
     synthetic, real = material.synthetic_features, material.subject_features
     drawn = {"repeats": settings.repeats, "seed": settings.seed}
@@ -64,19 +60,16 @@ def fidelity(material: Material) -> Json:
         "fid": frechet_distance,
         "fid_diagonal": diagonal_distance,
         "kid": kernel_distance,
-        "rbf": rbf_distance,
     }
     for name, measure in measures.items():
         halves = compare_with_halves(measure, synthetic, real, **drawn)
         held_out = compare_with_validation(measure, synthetic, real[:known], real[known:], **drawn)
         result[name] = halves.to_dict()
         result[f"{name}_validation"] = held_out.to_dict()
-    target = real[known:]
-    for name, kernel in (("kid", cubic_kernel), ("rbf", gaussian_kernel(target))):
-        # Unbiased at any size: all random brains are used at once.
-        value, interval = discrepancy_interval(synthetic, target, kernel)
-        figure = result[f"{name}_validation"]
-        figure |= {**beside_real(value, interval, figure["real"]), "n": len(synthetic)}
+    # Unbiased at any size: all random brains are used at once.
+    value, interval = discrepancy_interval(synthetic, real[known:])
+    figure = result["kid_validation"]
+    figure |= {**beside_real(value, interval, figure["real"]), "n": len(synthetic)}
     return (
         result | _shares(material, {"precision": precision, "density": density}) | _bmmd2(material)
     )
@@ -150,30 +143,6 @@ def two_sample_part(material: Material) -> Json:
     return result
 
 
-def slices(material: Material) -> Json:
-    """FID of the central slice of each plane with the user's Inception weights."""
-    path = material.settings.inception
-    if path is None:
-        return {
-            "left_out": "FID of slices needs weights of Inception v3: give them with --inception."
-        }
-    network, space = SliceNetwork(path), material.pack.space
-    made = slice_features(
-        material.synthetic, space, network, material.progress("Slices of random brains")
-    )
-    people = slice_features(
-        material.volumes(material.subjects),
-        space,
-        network,
-        material.progress("Slices of real brains"),
-    )
-    drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
-    return describe_network(network) | {
-        plane: compare_with_halves(frechet_distance, made[plane], people[plane], **drawn).to_dict()
-        for plane in made
-    }
-
-
 def diversity(material: Material) -> Json:
     """MS-SSIM and correlation of pairs, recall, coverage, spread, and mode collapse."""
     correlation = _correlations(material)
@@ -188,39 +157,23 @@ def diversity(material: Material) -> Json:
         **_spreads("feature", material, made, real),
         **_latent_spread(material),
         "collapse": found,
-        "map": _map(made, real),
-    }
-
-
-def _map(made: np.ndarray, real: np.ndarray) -> dict[str, np.ndarray]:
-    """Descriptors along the first two principal axes of subjects, for a plot: [n, 2] and [m, 2]."""
-    mean = real.mean(axis=0)
-    axes = np.linalg.svd(real - mean, full_matrices=False)[2][:2]
-    return {
-        "synthetic": ((made - mean) @ axes.T).round(4),
-        "real": ((real - mean) @ axes.T).round(4),
     }
 
 
 def _ms_ssim(material: Material) -> Json:
-    """Standard MS-SSIM, and that of 3D-StyleGAN's implementation."""
-    settings, scores, pairs = material.settings, {}, {}
+    """MS-SSIM of pairs."""
+    settings, shown = material.settings, {}
+    part: Json = {"pairs": {}}
     for name, volumes in _both(material).items():
-        pairs[name] = random_pairs(len(volumes), settings.pairs, settings.seed)
-        progress = material.progress(f"MS-SSIM, {name}")
-        scores[name] = pair_ms_ssim_both(volumes, pairs[name], progress)
-    result = {}
-    for column, kind in enumerate(("ms_ssim", "ms_ssim_3dstylegan")):
-        part: Json = {"pairs": {name: len(values) for name, values in scores.items()}}
-        for name, values in scores.items():
-            part[name] = float(values[:, column].mean())
-            part[f"{name}_sd"] = float(values[:, column].std())
-            part[f"{name}_interval"] = pairs_interval(values[:, column], pairs[name])
-        if np.isfinite(part["synthetic"]):
-            result[kind] = part | _difference(part)
-    result["ms_ssim"]["scales"] = scales_of(material.pack.space.shape)
-    shown = {name: found[:, 0].round(5) for name, found in scores.items()}
-    return result | {"values": {"ms_ssim": shown}}
+        pairs = random_pairs(len(volumes), settings.pairs, settings.seed)
+        scores = pair_ms_ssim(volumes, pairs, material.progress(f"MS-SSIM, {name}"))
+        part["pairs"][name] = len(scores)
+        part[name] = float(scores.mean())
+        part[f"{name}_sd"] = float(scores.std())
+        part[f"{name}_interval"] = pairs_interval(scores, pairs)
+        shown[name] = scores.round(5)
+    part |= _difference(part) | {"scales": scales_of(material.pack.space.shape)}
+    return {"ms_ssim": part, "values": {"ms_ssim": shown}}
 
 
 def _correlations(material: Material) -> Json:

@@ -82,25 +82,6 @@ def distributions(title: str, made: Sequence[float], real: Sequence[float]) -> s
     return _framed(title, ", ".join(texts), "".join(shapes), (f"{low:.4g}", f"{high:.4g}"))
 
 
-def scatter(title: str, made: np.ndarray, real: np.ndarray) -> str:
-    """Points [n, 2] of synthetic brains and of subjects."""
-    both = np.concatenate([made, real])
-    low, high = both.min(axis=0), both.max(axis=0)
-    size = np.maximum(high - low, 1e-12)
-    wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-
-    def dots(points: np.ndarray, kind: str) -> str:
-        places = (points - low) / size
-        circles = "".join(
-            f'<circle cx="{LEFT + wide * a:.1f}" cy="{TOP + tall * (1 - b):.1f}" r="2.4"/>'
-            for a, b in places
-        )
-        return f'<g class="{kind} dots">{circles}</g>'
-
-    text = f"{len(made)} synthetic brains and {len(real)} subjects"
-    return _framed(title, text, dots(real, "real") + dots(made, "made"), ("", ""))
-
-
 def curves(title: str, counts: Sequence[int], made: Sequence[float], real: Sequence[float]) -> str:
     """A figure of a model and of its reference against numbers of components, on a log scale."""
     low, high = min(*made, *real), max(*made, *real)

@@ -1,7 +1,7 @@
 """Memorisation: distances of synthetic brains to their nearest training subject.
 
-Each synthetic brain is compared with every training brain and its mirror image, by the correlation
-of intensities inside the mean brain and by the distance of descriptors. Held-out subjects, whose
+Each synthetic brain is compared with every training brain and its mirror image by the distance of
+descriptors. Held-out subjects, whose
 nearest training brain is another person, are the reference. The method follows Dar et al. 2023,
 "Investigating data memorization in 3D latent diffusion models for medical image synthesis" (arXiv
 2307.01148), which also takes its threshold from the nearest neighbours of validation data.
@@ -9,20 +9,14 @@ nearest training brain is another person, are the reference. The method follows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from operator import length_hint
 
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.geometry.intensity import unit
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
 
-QUERIES_AT_A_TIME = 16
-REFERENCES_AT_A_TIME = 32
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 
@@ -56,7 +50,7 @@ class Nearest:
     Attributes
     ----------
     distance : ndarray, shape (n,)
-        Distance to the nearest scan; 1 - correlation, or the distance of descriptors.
+        Distance to the nearest scan.
     second : ndarray, shape (n,)
         Distance to the nearest scan of anybody but the person whose scan is nearest.
     person : ndarray, shape (n,)
@@ -70,12 +64,6 @@ class Nearest:
     person: np.ndarray
     mirrored: np.ndarray
 
-    @classmethod
-    def join(cls, parts: Sequence[Nearest]) -> Nearest:
-        """Concatenate."""
-        names = ("distance", "second", "person", "mirrored")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
     @property
     def relative(self) -> np.ndarray:
         """[n] ratio of nearest to second distance: 1 for an unrelated subject, 0 for a copy.
@@ -84,63 +72,6 @@ class Nearest:
         smoothness.
         """
         return self.distance / np.maximum(self.second, 1e-12)
-
-
-class TrainingBrains:
-    """Training brains and their mirror images inside a mask, to find the most correlated.
-
-    Stored as 8 bits (444 brains of 230,000 voxels are 100 MB) and standardised block by block.
-
-    Parameters
-    ----------
-    volumes : iterable of ndarray, shape (n, X, Y, Z), uint8
-        Volumes of a pack; may be a memory map.
-    mask : ndarray, shape (X, Y, Z), bool
-        Mask of the mean brain.
-    sideways : int
-        The left-right axis.
-    person : sequence or None
-        Whose brain each volume is; everybody is another person by default.
-    """
-
-    def __init__(
-        self,
-        volumes: Iterable[np.ndarray],
-        mask: np.ndarray,
-        sideways: int = 0,
-        person: Sequence[object] | None = None,
-    ) -> None:
-        self.mask, self.person = mask, person
-        straight = []
-        mirrored = []
-        for volume in volumes:
-            straight.append(volume[mask])
-            mirrored.append(np.flip(volume, sideways)[mask])
-        if len(straight if person is None else set(person)) < 2:
-            raise StyleGAN3DError("Privacy needs at least two training subjects; add some.")
-        self.rows = np.stack(straight + mirrored)
-
-    def nearest(self, brains: Iterable[np.ndarray], progress: Progress | None = None) -> Nearest:
-        """The most correlated training brain of each brain, each uint8 or float (X, Y, Z)."""
-        total = length_hint(brains)
-        parts: list[np.ndarray] = []
-        done = 0
-        for block in _blocks(brains, QUERIES_AT_A_TIME):
-            queries = _standardised(np.stack([unit(volume)[self.mask] for volume in block]))
-            parts.append(1 - self._correlations(queries))
-            done += len(block)
-            if progress is not None:
-                progress(done, total)
-        found = np.concatenate(parts) if parts else np.zeros((0, len(self.rows)))
-        return nearest_of(found, self.person)
-
-    def _correlations(self, queries: np.ndarray) -> np.ndarray:
-        """[n, voxels] standardised -> Pearson correlations [n, 2 * subjects]"""
-        columns = []
-        for start in range(0, len(self.rows), REFERENCES_AT_A_TIME):
-            block = self.rows[start : start + REFERENCES_AT_A_TIME].astype(np.float32)
-            columns.append(queries @ _standardised(block).T)
-        return np.concatenate(columns, axis=1)
 
 
 def feature_distances(
@@ -232,15 +163,3 @@ def _counts(synthetic: np.ndarray, validation: np.ndarray) -> dict[str, int]:
 
 def _quantiles(values: np.ndarray) -> list[float]:
     return [float(q) for q in np.quantile(values, QUANTILES)] if len(values) else []
-
-
-def _standardised(rows: np.ndarray) -> np.ndarray:
-    """Rows [n, voxels] with mean 0 and norm 1; a constant row becomes 0."""
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def _blocks(volumes: Iterable[np.ndarray], size: int) -> Iterator[Sequence[np.ndarray]]:
-    source = iter(volumes)
-    while block := list(islice(source, size)):
-        yield block

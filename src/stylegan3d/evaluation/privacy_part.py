@@ -9,8 +9,6 @@ import numpy as np
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.privacy import (
     QUANTILES,
-    Nearest,
-    TrainingBrains,
     compare_nearest,
     feature_distances,
 )
@@ -38,27 +36,22 @@ def privacy(material: Material) -> Json:
     Returns
     -------
     dict
-        "correlation" and "features": see `compare_nearest`. "copies": see `compare_copies`.
+        "features": see `compare_nearest`. "copies": see `compare_copies`.
     """
     known, seeds = len(material.training), material.seeds(material.settings.privacy_samples)
-    training = material.volumes(material.training)
     person = whose(material)
-    brains = TrainingBrains(training, material.mask, material.sideways, person)
     detector = copy_detector(material)
     reference = (material.real_features[:known], material.mirrored_features)
-    described, by_value, closeness = [], [], []
+    described, closeness = [], []
     for start in range(0, len(seeds), BRAINS_AT_A_TIME):
         some = seeds[start : start + BRAINS_AT_A_TIME]
         chosen = material.random_brains(some).stack()
         described.append(material.features_of(some, brains=chosen))
-        by_value.append(brains.nearest(chosen))
         closeness.append(detector.closeness(chosen))
         material.report("Nearest training brains", start + len(some), len(seeds))
-    people = brains.nearest(material.volumes(material.validation))
     held_out = feature_distances(material.real_features[known:], *reference, person)
     by_feature = feature_distances(np.concatenate(described), *reference, person)
     found = {
-        "correlation": compare_nearest(Nearest.join(by_value), people),
         "features": compare_nearest(by_feature, held_out),
         "copies": compare_copies(material, detector, Closeness.join(closeness)),
     }

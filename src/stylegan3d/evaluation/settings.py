@@ -47,13 +47,6 @@ class EvaluationSettings:
             choices={**TITLES, "none": "no projections"},
         ),
     ] = Choices.budget
-    inception: Annotated[
-        Path | None,
-        Option(
-            "Inception",
-            "Weights of Inception v3 (TorchScript or a state dict), to measure FID of slices.",
-        ),
-    ] = None
     cache: Path | None = None
 
 

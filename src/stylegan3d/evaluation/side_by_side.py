@@ -13,6 +13,7 @@ from typing import Any
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.figure import Figure
 from stylegan3d.evaluation.page import MARKS, STYLE
+from stylegan3d.evaluation.store import measures_of
 from stylegan3d.evaluation.table import figures_by_part, keys, title_of
 from stylegan3d.plain import Json
 from stylegan3d.render.figures import SYNTHETIC
@@ -61,10 +62,10 @@ def read_evaluation(path: Path) -> Evaluated:
     file = path / REPORT if path.is_dir() else path
     try:
         report = read_json(file, LARGEST)
-        data, program = report["data"], report["program"]
+        data = report["data"]
         record = {
             "data": f"{data['name']}, {data['volumes']}",
-            "measures": program["measures"],
+            "measures": measures_of(report),
             **{key: report["settings"][key] for key in ("samples", "truncation", "budget")},
         }
         return Evaluated(str(report["model"]["name"]), record, figures_by_part(report))

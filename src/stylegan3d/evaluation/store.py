@@ -1,7 +1,7 @@
 """Intermediate results of an evaluation on disk, from which a stopped one resumes.
 
-Each piece is an atomically written file, named by a hash of everything it depends on, the code of
-the measures included, so stale results are never used.
+Each piece is an atomically written file, named by a hash of everything it depends on, the version
+of the measures included, so stale results are never used.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from stylegan3d.plain import Json
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
 from stylegan3d.storage.jsontext import read_json, to_json, to_plain
 from stylegan3d.storage.volumes import atomic_write_bytes
 
-# Rooms on whose code the figures depend: tissue volumes and shapes are those of labelled brains.
-MEASURING = ("evaluation", "measures", "metrics", "segmentation")
+#: Version of all measures: increase it when a figure of the same brains would now be another.
+MEASURES = "1"
+#: Ids that reports carry from when the measures were identified by their source, by version.
+FORMER = {"7783fd69f5a284f8": "1"}
 
 
 class Store:
@@ -65,16 +66,11 @@ class Store:
 
 
 def digest_of(key: object) -> str:
-    """Sixteen hexadecimal digits from an object's `repr` and from `measures_id`."""
-    return hashlib.sha256(repr((measures_id(), key)).encode()).hexdigest()[:16]
+    """Sixteen hexadecimal digits from an object's `repr` and from `MEASURES`."""
+    return hashlib.sha256(repr((MEASURES, key)).encode()).hexdigest()[:16]
 
 
-@cache
-def measures_id() -> str:
-    """Hash of the source code of all measures, so that results of other versions are not reused."""
-    content = hashlib.sha256()
-    engine = Path(__file__).parents[1]
-    for room in MEASURING:
-        for file in sorted((engine / room).glob("*.py")):
-            content.update(file.read_bytes())
-    return content.hexdigest()[:16]
+def measures_of(report: JsonView) -> str:
+    """Version of the measures that a report was made with."""
+    known = str(report["program"]["measures"])
+    return FORMER.get(known, known)

@@ -51,9 +51,6 @@ def fidelity(part: Json) -> Iterator[Figure]:
             aim=f"<= {FID_RATIO} x {1000 * kid['real_q95']:.3f}, the 0.95 quantile of subjects",
             reached=kid["synthetic"] <= limit,
         )
-    if "rbf" in part:
-        name = f"MMD2 x 1000, Gaussian kernel (n = {part['rbf']['n']})"
-        yield figure(name, part["rbf"], 2, scale=1000)
     yield from _shares(part)
     for key, against in (("bmmd2", ""), ("bmmd2_validation", " to validation subjects")):
         if key not in part:
@@ -91,14 +88,6 @@ def two_sample(part: Json) -> Iterator[Figure]:
         yield figure(f"{name} (n = {part['n']})", part[key], 2)
 
 
-def slices(part: Json) -> Iterator[Figure]:
-    """Of `parts.slices`."""
-    for plane in ("axial", "coronal", "sagittal"):
-        fid = part[plane]
-        compared = times(fid["ratio"], fid["ratio_interval"])
-        yield figure(f"FID of {plane} slices (n = {fid['n']})", fid, 1, compared=compared)
-
-
 def diversity(part: Json) -> Iterator[Figure]:
     """Of `parts.diversity`."""
     scores = part["ms_ssim"]
@@ -110,9 +99,6 @@ def diversity(part: Json) -> Iterator[Figure]:
         aim=f"within {MS_SSIM_DIFFERENCE}",
         reached=abs(scores["difference"]) <= MS_SSIM_DIFFERENCE,
     )
-    if "ms_ssim_3dstylegan" in part:
-        scores = part["ms_ssim_3dstylegan"]
-        yield figure("  3D-StyleGAN's product", scores, 3, compared=_difference(scores))
     yield from _shares(part)
     pair = part["pair_correlation"]
     yield figure("correlation of pairs", pair, 3, compared=_difference(pair))

@@ -108,25 +108,24 @@ def privacy(part: Json) -> Iterator[Figure]:
     """Nearest training subjects, by `privacy_part.privacy`."""
     if "copies" in part:
         yield from _copies(part["copies"])
-    for key, measure in (("correlation", "1 - correlation"), ("features", "feature distance")):
-        found = part[key]
-        yield Figure(
-            f"nearest training brain, {measure}: least",
-            f"{found['synthetic'][0]:.4f} of {found['n']}",
-            f"{found['validation'][0]:.4f} of {found['n_validation']}",
-        )
-        yield Figure(
-            "  nearer than the nearest validation brain",
-            f"{found['closer_than_closest']} of {found['n']}",
-            f"{found['expected_by_chance']:.0f} by chance",
-        )
-        relative = found["relative"]
-        yield Figure(
-            "  distance to the nearest over that to the nearest of anybody else: least",
-            f"{relative['synthetic'][0]:.3f}",
-            f"{relative['validation'][0]:.3f}",
-            f"{relative['closer_than_closest']} below",
-        )
+    found = part["features"]
+    yield Figure(
+        "nearest training brain, feature distance: least",
+        f"{found['synthetic'][0]:.4f} of {found['n']}",
+        f"{found['validation'][0]:.4f} of {found['n_validation']}",
+    )
+    yield Figure(
+        "  nearer than the nearest validation brain",
+        f"{found['closer_than_closest']} of {found['n']}",
+        f"{found['expected_by_chance']:.0f} by chance",
+    )
+    relative = found["relative"]
+    yield Figure(
+        "  distance to the nearest over that to the nearest of anybody else: least",
+        f"{relative['synthetic'][0]:.3f}",
+        f"{relative['validation'][0]:.3f}",
+        f"{relative['closer_than_closest']} below",
+    )
 
 
 def _copies(found: Json) -> Iterator[Figure]:

@@ -115,8 +115,6 @@ METRICS: tuple[Metric, ...] = (
         "Where do they differ from real ones?",
         words.cubes,
     ),
-    # Requires weights of another network.
-    Metric("slices", "Slices", "parts:slices", summary.slices, on_request=True),
     Metric(
         "diversity",
         "Diversity",

@@ -7,11 +7,10 @@ real subjects, at the same number of volumes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.spatial.distance import cdist, pdist
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
@@ -20,8 +19,6 @@ from stylegan3d.metrics.intervals import DRAWS, Interval, jackknife_error, norma
 BATCH = 8
 #: Volumes a side for an interval by leaving out one at a time.
 FEWEST_LEFT_OUT = 3
-
-Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -90,7 +87,12 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
         At least two rows each.
     """
     _check(a, b)
-    return _discrepancy(a, b, cubic_kernel)
+
+    def within(x: np.ndarray) -> float:
+        k = cubic_kernel(x, x)
+        return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
+
+    return within(a) + within(b) - 2 * float(cubic_kernel(a, b).mean())
 
 
 def cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -98,40 +100,10 @@ def cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
 
 
-def rbf_distance(a: np.ndarray, b: np.ndarray, bandwidth: float | None = None) -> float:
-    """Squared maximum mean discrepancy with a Gaussian kernel, unbiased.
-
-    Kernel exp(-|x - y|^2 / (2 s^2)), Gretton et al. 2012, "A kernel two-sample test", eq. 3. Unlike
-    the polynomial kernel of `kernel_distance`, which sees three moments, it is 0 in expectation
-    only where the distributions are the same. It lies within [-2, 2] whatever the features' unit.
-
-    Parameters
-    ----------
-    a, b : ndarray, shape (n, features)
-        At least two rows each.
-    bandwidth : float or None
-        s; the median distance between members of `b`, the usual choice, by default.
-    """
-    _check(a, b)
-    return _discrepancy(a, b, gaussian_kernel(b, bandwidth))
-
-
-def gaussian_kernel(b: np.ndarray, bandwidth: float | None = None) -> Kernel:
-    """The kernel of `rbf_distance` to `b` [m, features]."""
-    s = bandwidth or float(np.median(pdist(b)))
-    if s <= 0:
-        raise StyleGAN3DError("All real volumes have the same features; check them for copies.")
-
-    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.exp(-cdist(x, y, "sqeuclidean") / (2 * s**2))
-
-    return kernel
-
-
 def discrepancy_interval(
-    a: np.ndarray, b: np.ndarray, kernel: Kernel, draws: int = DRAWS, seed: int = 0
+    a: np.ndarray, b: np.ndarray, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, Interval]:
-    """Squared maximum mean discrepancy of all of `a` to `b`, unbiased, and its interval.
+    """`kernel_distance` of all of `a` to `b`, and its interval.
 
     The interval reflects replacing the volumes of `a`, with `b` fixed. Bayesian bootstrap over
     volumes (like `intervals.pairs_interval`). A normal approximation would be too narrow near 0,
@@ -141,13 +113,11 @@ def discrepancy_interval(
     ----------
     a, b : ndarray, shape (n, features)
         At least two rows each.
-    kernel : Kernel
-        `cubic_kernel` or a `gaussian_kernel`.
     """
     _check(a, b)
-    within, across = kernel(a, a), kernel(a, b).mean(axis=1)
+    within, across = cubic_kernel(a, a), cubic_kernel(a, b).mean(axis=1)
     np.fill_diagonal(within, 0)
-    others = kernel(b, b)
+    others = cubic_kernel(b, b)
     constant = (others.sum() - np.trace(others)) / (len(b) * (len(b) - 1))
     weights = np.random.default_rng(seed).standard_exponential((draws, len(a)))
 
@@ -157,16 +127,6 @@ def discrepancy_interval(
         return np.asarray(pairs + constant - 2 * (w @ across) / total)
 
     return float(value(np.ones((1, len(a))))[0]), quantiles(value(weights))
-
-
-def _discrepancy(a: np.ndarray, b: np.ndarray, kernel: Kernel) -> float:
-    """Unbiased estimate of the squared maximum mean discrepancy."""
-
-    def within(x: np.ndarray) -> float:
-        k = kernel(x, x)
-        return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
-
-    return within(a) + within(b) - 2 * float(kernel(a, b).mean())
 
 
 def _check(a: np.ndarray, b: np.ndarray) -> None:

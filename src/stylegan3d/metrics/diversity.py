@@ -5,7 +5,7 @@ A generator with mode collapse has pairs more similar than real subjects, a nois
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -22,8 +22,6 @@ from stylegan3d.progress import Progress
 SIGMA, WINDOW = 1.5, 11
 K1, K2 = 0.01, 0.03
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# Least number of voxels along an axis for five scales.
-SMALLEST = 2 ** (len(EXPONENTS) - 1)
 
 # Of each scale: mean SSIM, mean contrast times structure.
 Terms = Sequence[tuple[float, float]]
@@ -59,51 +57,10 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     float
         1 for equal volumes.
     """
-    scales = scales_of(a.shape)
-    return standard_product(_scale_terms(a, b, scales), scales)
-
-
-def ms_ssim_3dstylegan(a: np.ndarray, b: np.ndarray) -> float:
-    """MS-SSIM as implemented in 3D-StyleGAN (Hong et al. 2021); see `both_ms_ssim`.
-
-    Not the standard product: over five scales, the last one's term goes into each of the other
-    four factors, prod_k (c_k s_k)^(e_k) ssim_5^(e_5) for k = 1 ... 4, so that it counts four times.
-    Where the grid of a scale is smaller than the window, the window is as large as fits.
-    """
-    if min(a.shape) < SMALLEST:
-        raise StyleGAN3DError(
-            f"This MS-SSIM needs at least {SMALLEST} voxels along each axis, not {a.shape}."
-        )
-    return original_product(_scale_terms(a, b, len(EXPONENTS)))
-
-
-def both_ms_ssim(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """`ms_ssim` and `ms_ssim_3dstylegan` of two volumes, sharing computations.
-
-    The second is NaN on a grid too small to be halved four times.
-    """
-    scales = scales_of(a.shape)
-    if min(a.shape) < SMALLEST:
-        return ms_ssim(a, b), float("nan")
-    terms = _scale_terms(a, b, len(EXPONENTS))
-    return standard_product(terms, scales), original_product(terms)
-
-
-def standard_product(terms: Terms, scales: int) -> float:
-    """The standard product over `scales` pairs of terms, with luminance of the last one only."""
-    exponents = np.array(EXPONENTS[:scales]) / sum(EXPONENTS[:scales])
-    factors = [structure for _, structure in terms[: scales - 1]] + [terms[scales - 1][0]]
+    terms = _scale_terms(a, b, scales_of(a.shape))
+    exponents = np.array(EXPONENTS[: len(terms)]) / sum(EXPONENTS[: len(terms)])
+    factors = [structure for _, structure in terms[:-1]] + [terms[-1][0]]
     return float(np.prod(np.maximum(factors, 0.0) ** exponents))
-
-
-def original_product(terms: Terms) -> float:
-    """The product of 3D-StyleGAN over five pairs of terms."""
-    last = max(terms[-1][0], 0.0) ** EXPONENTS[-1]
-    factors = [
-        max(structure, 0.0) ** exponent * last
-        for (_, structure), exponent in zip(terms[:-1], EXPONENTS, strict=False)
-    ]
-    return float(np.prod(factors))
 
 
 @torch.no_grad()
@@ -164,42 +121,21 @@ def random_pairs(n: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
 
 def pair_ms_ssim(
     volumes: Sequence[np.ndarray] | np.ndarray,
-    pairs: int = 200,
-    *,
-    seed: int = 0,
+    pairs: Sequence[tuple[int, int]],
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """`ms_ssim` of random pairs of a set, [pairs].
+    """`ms_ssim` of these pairs of a set, [pairs].
 
     Parameters
     ----------
     volumes : sequence of ndarray or ndarray, shape (n, X, Y, Z), uint8
         Volumes of a pack or float in [0, 1].
-    pairs : int
-        Number of different pairs, at most all.
+    pairs : sequence of tuple of int
+        Such as `random_pairs` draws.
     """
-    chosen = random_pairs(len(volumes), pairs, seed)
-    return _of_pairs(lambda a, b: (ms_ssim(a, b),), volumes, chosen, progress)[:, 0]
-
-
-def pair_ms_ssim_both(
-    volumes: Sequence[np.ndarray] | np.ndarray,
-    pairs: Sequence[tuple[int, int]],
-    progress: Progress | None = None,
-) -> np.ndarray:
-    """`both_ms_ssim` of these pairs of a set, [pairs, 2]."""
-    return _of_pairs(both_ms_ssim, volumes, pairs, progress)
-
-
-def _of_pairs(
-    measure: Callable[[np.ndarray, np.ndarray], tuple[float, ...]],
-    volumes: Sequence[np.ndarray] | np.ndarray,
-    pairs: Sequence[tuple[int, int]],
-    progress: Progress | None,
-) -> np.ndarray:
-    values: list[tuple[float, ...]] = []
+    values: list[float] = []
     with workers() as mapped:
-        for value in mapped(lambda pair: measure(volumes[pair[0]], volumes[pair[1]]), pairs):
+        for value in mapped(lambda pair: ms_ssim(volumes[pair[0]], volumes[pair[1]]), pairs):
             values.append(value)
             if progress is not None:
                 progress(len(values), len(pairs))
