@@ -225,7 +225,7 @@ def test_a_sidecar_is_a_recipe_file(tmp_path):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Source("sed", 1), "kind 'sed'"),
+        (lambda: Source("sed", 1), "kind must be .* not 'sed'"),
         (lambda: Source("seed"), "seed must be a whole number"),
         (lambda: Source("seed", -1), "seed must be a whole number"),
         (lambda: Source("seed", 2**32), "seed must be a whole number"),
@@ -238,9 +238,10 @@ def test_a_sidecar_is_a_recipe_file(tmp_path):
         (lambda: Truncation(1.0, -1), "cutoff must be"),
         (lambda: Mix(Source("seed", 1), (0.5, 1.01)), "between 0 and 1"),
         (lambda: Mix(Source("seed", 1), (float("inf"),)), "finite"),
-        (lambda: Mix(Source("seed", 1), 0.5), "one per layer"),
+        (lambda: Mix(Source("seed", 1), 0.5), "strength must be a list"),
+        (lambda: Mix(Source("seed", 1), ()), "one per layer"),
         (lambda: Edit("PC 1", float("inf")), "finite"),
-        (lambda: Edit("", 1.0), "name of a direction"),
+        (lambda: Edit("", 1.0), "direction must be text"),
         (lambda: Edit("PC 1", 1.0, sha256="ab"), "goes with a directions file"),
         (lambda: Edit("a.safetensors#PC 1", 1.0, sha256=7), "must be text"),
         (lambda: Edit("PC 1", 1.0, (3, 3)), "first layer and the one after"),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.model import Model
-from stylegan3d.recipe.plain import finite
+from stylegan3d.storage.checked import Number, Whole, checked
 from stylegan3d.storage.jsontext import is_int
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ TRUNCATION = 0.7
 LARGEST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
 
 
-@dataclass(frozen=True)
+@checked("truncation")
 class Truncation:
     """Truncation of random latents: `w_avg + psi * (w - w_avg)`.
 
@@ -34,13 +33,8 @@ class Truncation:
         Only layers below it are truncated; None truncates all.
     """
 
-    psi: float = 1.0
-    cutoff: int | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "psi", finite(self.psi, "The truncation psi"))
-        if self.cutoff is not None and (not is_int(self.cutoff) or self.cutoff < 0):
-            raise RecipeError("The truncation cutoff must be a whole number of layers from 0.")
+    psi: Number = 1.0
+    cutoff: Whole | None = None
 
 
 def check_seed(value: Any, called: str) -> None:

@@ -7,12 +7,12 @@ implements.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.plain import JsonView
 from stylegan3d.recipe.directions import Directions
+from stylegan3d.storage.checked import Text, checked
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +112,7 @@ class Model(Sizes, Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@checked("model")
 class MadeWith:
     """A model by the sha256 of its weights, and its name for messages.
 
@@ -125,17 +125,9 @@ class MadeWith:
         If either is not text.
     """
 
-    sha256: str
+    sha256: Text
     name: str = ""
     labels: str | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.sha256, str) or not self.sha256 or not isinstance(self.name, str):
-            raise RecipeError("A recipe names its model by sha256 and name, both text: copy both.")
-        if self.labels is not None and not isinstance(self.labels, str):
-            raise RecipeError(
-                "A recipe names its model's labels by sha256, which is text: copy it."
-            )
 
     @classmethod
     def of(cls, generator: Model, labelled: bool = False) -> MadeWith:

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.recipe.drawing import check_seed
 from stylegan3d.recipe.latents import Latent, mix, read_latent
 from stylegan3d.recipe.model import Model
-from stylegan3d.recipe.plain import finite
 from stylegan3d.storage.bids import place_of, root_of
+from stylegan3d.storage.checked import Number, Share, Text, Whole, checked
 from stylegan3d.storage.hashing import sha256_of
-from stylegan3d.storage.jsontext import is_int, short_repr
 from stylegan3d.storage.names import last_part
 
 if TYPE_CHECKING:
     import torch
 
-KINDS = ("seed", "latent", "projected")
 #: In so many folders beside a recipe's a file that it names is looked for.
 MOST_FOLDERS = 500
 
 
-@dataclass(frozen=True)
+@checked("source")
 class Source:
     """Where a brain comes from.
 
@@ -44,25 +41,19 @@ class Source:
         Hash of the latent file; if given, a file that has changed is refused.
     """
 
-    kind: str = "seed"
-    seed: int | None = None
-    path: str | None = None
-    sha256: str | None = None
+    kind: Literal["seed", "latent", "projected"] = "seed"
+    seed: Whole | None = None
+    path: Text | None = None
+    sha256: Text | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise RecipeError(
-                f"A source cannot be of the kind {short_repr(self.kind)}: use {', '.join(KINDS)}."
-            )
         if self.kind == "seed":
             check_seed(self.seed, "The seed")
             if self.path is not None or self.sha256 is not None:
                 raise RecipeError("A seed has no file: give either a seed or a latent file.")
             return
-        if self.seed is not None or not isinstance(self.path, str) or not self.path:
+        if self.seed is not None or self.path is None:
             raise RecipeError(f"A {self.kind} source needs the path of its latent file, no seed.")
-        if self.sha256 is not None and not isinstance(self.sha256, str):
-            raise RecipeError("The sha256 of a latent file must be text: copy it from its recipe.")
 
     @classmethod
     def from_file(cls, path: str | Path) -> Source:
@@ -74,8 +65,7 @@ class Source:
             If the file cannot be read.
         """
         latent, sha256 = read_latent(path)
-        kind = "latent" if latent.scan is None else "projected"
-        return cls(kind, path=str(path), sha256=sha256)
+        return cls("latent" if latent.scan is None else "projected", path=str(path), sha256=sha256)
 
     def latent(self, generator: Model) -> Latent:
         """Read the latent file.
@@ -126,7 +116,7 @@ class Source:
         return dataclasses.replace(self, path=path, sha256=sha256)
 
 
-@dataclass(frozen=True)
+@checked("mix")
 class Mix:
     """A second source, and how much of it each layer takes.
 
@@ -141,18 +131,12 @@ class Mix:
     """
 
     source: Source
-    strength: tuple[float, ...]
+    strength: tuple[Share, ...]
     straight: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, Source):
-            raise RecipeError("A mix needs a source to mix with: give a seed or a latent file.")
-        if not isinstance(self.strength, (list, tuple)) or not self.strength:
+        if not self.strength:
             raise RecipeError("A mix needs a list of strengths: give one per layer.")
-        strength = tuple(finite(value, "A mix strength") for value in self.strength)
-        if not all(0 <= value <= 1 for value in strength):
-            raise RecipeError("Mix strengths must be between 0 and 1: 0 is the first source.")
-        object.__setattr__(self, "strength", strength)
 
     def between(self, first: torch.Tensor, second: torch.Tensor, generator: Model) -> torch.Tensor:
         """The mix of two latents [num_layers, w_dim]."""
@@ -163,7 +147,7 @@ class Mix:
         return generator.mix(first, second, self.strength)
 
 
-@dataclass(frozen=True)
+@checked("detail")
 class Detail:
     """A projected scan's own detail, which no generator knows: the finest style of all.
 
@@ -176,22 +160,16 @@ class Detail:
     """
 
     source: Source
-    strength: float = 1.0
+    strength: Share = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, Source) or self.source.kind != "projected":
+        if self.source.kind != "projected":
             raise RecipeError(
                 "Detail comes from a scan: give the latent file of a projected scan as its source."
             )
-        strength = finite(self.strength, "The strength of the detail")
-        if not 0 <= strength <= 1:
-            raise RecipeError(
-                "The strength of the detail must be between 0 and 1: 0 is the model's brain."
-            )
-        object.__setattr__(self, "strength", strength)
 
 
-@dataclass(frozen=True)
+@checked("edit")
 class Edit:
     """A step along a direction.
 
@@ -209,38 +187,22 @@ class Edit:
         True for one of the model's own directions as it was in recipes of version 1.
     """
 
-    direction: str
-    strength: float
-    layers: tuple[int, int] | None = None
-    sha256: str | None = None
-    former: bool | None = None
+    direction: Text
+    strength: Number
+    layers: tuple[Whole, Whole] | None = None
+    sha256: Text | None = None
+    former: Literal[True] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.direction, str) or not self.direction:
-            raise RecipeError('An edit needs the name of a direction, such as "PC 1".')
-        if self.sha256 is not None and (not isinstance(self.sha256, str) or self.file is None):
+        if self.sha256 is not None and self.file is None:
             raise RecipeError(
-                "The sha256 of an edit must be text and goes with a directions file: copy both "
-                "from its recipe."
+                "The sha256 of an edit goes with a directions file: copy both from its recipe."
             )
-        if self.former not in (None, True):
-            raise RecipeError(
-                "The entry 'former' of an edit can only be true: correct it, or leave it out."
-            )
-        object.__setattr__(self, "strength", finite(self.strength, "The strength of an edit"))
-        if self.layers is None:
-            return
-        if (
-            not isinstance(self.layers, (list, tuple))
-            or len(self.layers) != 2
-            or not all(is_int(layer) for layer in self.layers)
-            or not 0 <= self.layers[0] < self.layers[1]
-        ):
+        if self.layers is not None and self.layers[0] >= self.layers[1]:
             raise RecipeError(
                 "The layers of an edit must be two numbers, the first layer and the one after the "
                 "last, such as [0, 4]."
             )
-        object.__setattr__(self, "layers", tuple(self.layers))
 
     def of_version_1(self) -> Edit:
         """The edit as a recipe of version 1 means it."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.plain import Json
@@ -24,8 +26,8 @@ from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.latents import Latent, load_latent
 from stylegan3d.recipe.model import MadeWith, Model
 from stylegan3d.recipe.parts import Detail, Edit, Mix, Source
-from stylegan3d.recipe.plain import build, check_fields, mapping, without_none
-from stylegan3d.storage.jsontext import from_json, is_int
+from stylegan3d.storage.checked import Whole, checked, from_plain
+from stylegan3d.storage.jsontext import from_json, is_int, without_none
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +40,17 @@ VERSION = 3
 STRAIGHT_MIXES = 2
 
 
-@dataclass(frozen=True)
+def _label_of(data: Any) -> Label | None:
+    return None if data is None else Label.of(data)
+
+
+def _noise_of(data: Any) -> Noise:
+    if data not in ("fixed", "none"):
+        check_seed(data, 'Noise other than "fixed" and "none"')
+    return data
+
+
+@checked("recipe")
 class Recipe:
     """What to show; see the module's docstring.
 
@@ -76,35 +88,14 @@ class Recipe:
     truncation: Truncation = field(default_factory=lambda: Truncation(TRUNCATION))
     mix: Mix | None = None
     edits: tuple[Edit, ...] = ()
-    noise: Noise = "fixed"
-    channel: int = 0
-    label: Label | None = None
+    noise: Annotated[Noise, BeforeValidator(_noise_of)] = "fixed"
+    channel: Whole = 0
+    label: Annotated[Label | None, BeforeValidator(_label_of)] = None
     detail: Detail | None = None
     model: MadeWith | None = field(default=None, compare=False)
 
-    def __post_init__(self) -> None:
-        for name, kind in (("source", Source), ("truncation", Truncation)):
-            if not isinstance(getattr(self, name), kind):
-                raise RecipeError(f"A recipe's {name} must be a {kind.__name__}.")
-        if self.mix is not None and not isinstance(self.mix, Mix):
-            raise RecipeError("A recipe's mix must be a Mix or None.")
-        object.__setattr__(self, "edits", tuple(self.edits))
-        if not all(isinstance(edit, Edit) for edit in self.edits):
-            raise RecipeError("A recipe's edits must be a list of Edit.")
-        if self.detail is not None and not isinstance(self.detail, Detail):
-            raise RecipeError("A recipe's detail must be a Detail or None.")
-        if self.noise not in ("fixed", "none"):
-            check_seed(self.noise, 'Noise other than "fixed" and "none"')
-        if not is_int(self.channel) or self.channel < 0:
-            raise RecipeError("A recipe's channel must be a whole number from 0.")
-        if self.label is not None:
-            object.__setattr__(self, "label", Label.of(self.label))
-        if self.model is not None and not isinstance(self.model, MadeWith):
-            raise RecipeError("A recipe's model must be a MadeWith or None.")
-
     def replace(self, **changes: Any) -> Recipe:
         """A copy with other values in the named fields; RecipeError for a field it lacks."""
-        check_fields(changes, Recipe, "recipe")
         return dataclasses.replace(self, **changes)
 
     def signed(self, generator: Model) -> Recipe:
@@ -248,41 +239,22 @@ class Recipe:
     @classmethod
     def from_dict(cls, data: Any) -> Recipe:
         """Inverse of `to_dict`; RecipeError for invalid data."""
-        data = dict(mapping(data, "recipe"))
-        version = data.pop("version", VERSION)
-        old = version == 1
+        version = data.get("version", VERSION) if isinstance(data, dict) else VERSION
         if not is_int(version) or not 1 <= version <= VERSION:
             raise RecipeError(
                 f"This recipe has version {str(version)[:40]}, which this program does not know: "
                 "update it."
             )
-        check_fields(data, cls, "recipe")
-        if "source" not in data:
-            raise RecipeError("This recipe lacks a source: give a seed or a latent file.")
-        parts: dict[str, Any] = {"source": build(Source, data["source"], "source")}
-        if "truncation" in data:
-            parts["truncation"] = build(Truncation, data["truncation"], "truncation")
-        if data.get("mix") is not None:
-            mix = dict(mapping(data["mix"], "mix"))
-            if "source" in mix:
-                mix["source"] = build(Source, mix["source"], "source")
-            parts["mix"] = build(Mix, mix, "mix")
-            if version <= STRAIGHT_MIXES:
-                parts["mix"] = dataclasses.replace(parts["mix"], straight=True)
-        if data.get("detail") is not None:
-            detail = dict(mapping(data["detail"], "detail"))
-            if "source" in detail:
-                detail["source"] = build(Source, detail["source"], "source")
-            parts["detail"] = build(Detail, detail, "detail")
-        if "edits" in data:
-            if not isinstance(data["edits"], (list, tuple)):
-                raise RecipeError("The edits of a recipe must be a list.")
-            edits = tuple(build(Edit, edit, "edit") for edit in data["edits"])
-            parts["edits"] = tuple(edit.of_version_1() for edit in edits) if old else edits
-        if data.get("model") is not None:
-            parts["model"] = build(MadeWith, data["model"], "model")
-        given = {name: data[name] for name in ("noise", "channel", "label") if name in data}
-        return cls(**parts, **given)
+        if isinstance(data, dict):
+            data = {name: value for name, value in data.items() if name != "version"}
+            if "source" not in data:
+                raise RecipeError("This recipe lacks a source: give a seed or a latent file.")
+        recipe = from_plain(cls, data)
+        if version <= STRAIGHT_MIXES and recipe.mix is not None:
+            recipe = recipe.replace(mix=dataclasses.replace(recipe.mix, straight=True))
+        if version == 1:
+            recipe = recipe.replace(edits=tuple(edit.of_version_1() for edit in recipe.edits))
+        return recipe
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives back an equal recipe."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Any
 from stylegan3d.errors import RecipeError, SessionError
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.model import MadeWith
-from stylegan3d.recipe.plain import without_none
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
-from stylegan3d.storage.jsontext import from_json, is_int
+from stylegan3d.storage.checked import Whole, checked, from_plain
+from stylegan3d.storage.jsontext import from_json, without_none
 from stylegan3d.storage.tensorfiles import read_bytes
 
 FILE = "session.json"
@@ -30,7 +30,7 @@ FORMAT, VERSION = "stylegan3d session", 1
 LARGEST_JSON = 100_000_000
 
 
-@dataclass(frozen=True)
+@checked("favourite", SessionError)
 class Favourite:
     """A recipe worth coming back to, and why."""
 
@@ -38,7 +38,7 @@ class Favourite:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@checked("session", SessionError)
 class SessionState:
     """Everything needed to continue a session.
 
@@ -69,7 +69,7 @@ class SessionState:
     """
 
     states: tuple[Recipe, ...]
-    position: int
+    position: Whole
     model: MadeWith | None = None
     model_path: str | None = None
     frame: str | None = None
@@ -80,7 +80,7 @@ class SessionState:
     closed: bool = False
 
     def __post_init__(self) -> None:
-        if not self.states or not 0 <= self.position < len(self.states):
+        if self.position >= len(self.states):
             raise SessionError("A session needs at least one state, and a position among them.")
 
     @property
@@ -184,23 +184,14 @@ def _state(plain: Json, folder: Path) -> SessionState:
 
     favourites: dict[str, tuple[Favourite, ...]] = {}
     for item in plain["favourites"]:
-        kept = Favourite(recipe(item["recipe"]), _string(item["note"]))
-        model = _string(item["of"])
-        favourites[model] = (*favourites.get(model, ()), kept)
-    model = plain["model"]
-    if not isinstance(plain["view"], dict) or not is_int(plain["position"]):
-        raise SessionError("The view or the position of this session is not valid.")
-    return SessionState(
-        tuple(recipe(data) for data in plain["states"]),
-        plain["position"],
-        None if model is None else MadeWith(**model),
-        _string_or_none(plain["model_path"]),
-        _string_or_none(plain["frame"]),
-        favourites,
-        _string_or_none(plain["scan"]),
-        plain["view"],
-        _string(plain["saved"]),
-        plain["closed"] is True,
+        kept = Favourite(recipe(item["recipe"]), item["note"])
+        favourites[item["of"]] = (*favourites.get(item["of"], ()), kept)
+    names = ("position", "model", "model_path", "frame", "scan", "view", "saved")
+    return from_plain(
+        SessionState,
+        {name: plain[name] for name in names}
+        | {"states": list(map(recipe, plain["states"])), "favourites": favourites}
+        | {"closed": plain["closed"] is True},
     )
 
 
@@ -220,13 +211,3 @@ def with_file(part: Source | Edit, path: str) -> Source | Edit:
     if isinstance(part, Source):
         return dataclasses.replace(part, path=path)
     return part.with_file(path, part.sha256)
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise SessionError("A part of a session that should be text is not text.")
-    return value
-
-
-def _string_or_none(value: Any) -> str | None:
-    return None if value is None else _string(value)

@@ -133,6 +133,15 @@ def to_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+def without_none(value: Any) -> Any:
+    """Plain data without unset fields."""
+    if isinstance(value, dict):
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [without_none(item) for item in value]
+    return value
+
+
 def to_json(value: Any) -> str:
     """`value` as indented JSON that ends in a line break; lists of numbers stay on one line."""
     text = json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False)

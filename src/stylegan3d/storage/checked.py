@@ -1,0 +1,143 @@
+"""Frozen dataclasses whose fields are checked, whether Python or a file gives them.
+
+The types here are for the fields of such classes. pydantic checks them; what is wrong is said in
+one sentence of this program's errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import field, fields
+from functools import cache
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from stylegan3d.errors import RecipeError, StyleGAN3DError
+from stylegan3d.storage.jsontext import finite_number, is_int, short_repr
+
+T = TypeVar("T")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be text")
+    return value
+
+
+def _number(value: Any) -> float:
+    number = finite_number(value)
+    if number is None:
+        raise ValueError("must be a finite number")
+    return number
+
+
+def _share(value: Any) -> float:
+    number = _number(value)
+    if not 0 <= number <= 1:
+        raise ValueError("must be between 0 and 1")
+    return number
+
+
+def _whole(value: Any) -> int:
+    if not is_int(value) or value < 0:
+        raise ValueError("must be a whole number from 0")
+    return value
+
+
+#: Text that is not empty; a finite number, as float; one from 0 to 1; a whole number from 0.
+Text = Annotated[str, BeforeValidator(_text)]
+Number = Annotated[float, BeforeValidator(_number)]
+Share = Annotated[float, BeforeValidator(_share)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def checked(
+    called: str, error: type[StyleGAN3DError] = RecipeError
+) -> Callable[[type[T]], type[T]]:
+    """Make a frozen dataclass of which every field is checked when it is made.
+
+    Parameters
+    ----------
+    called : str
+        What a user calls such a thing, such as "mix".
+    error : type
+        What is raised for a value that is not allowed.
+    """
+
+    def decorated(kind: type[T]) -> type[T]:
+        made: Any = dataclass(kind, frozen=True, config=ConfigDict(extra="forbid"))
+        check, names = made.__init__, [part.name for part in fields(made)]
+
+        def __init__(self: Any, *values: Any, **named: Any) -> None:
+            try:
+                # pydantic would tell the place of a value without its name.
+                check(self, **dict(zip(names[: len(values)], values, strict=True)), **named)
+            except ValidationError as reason:
+                raise error(_sentence(reason, called)) from None
+
+        made.__init__ = __init__
+        made.called, made.error = called, error
+        return made
+
+    return decorated
+
+
+def from_plain(kind: type[T], data: Any) -> T:
+    """A `checked` class of plain data: objects by the names of their fields, lists for tuples.
+
+    Raises
+    ------
+    StyleGAN3DError
+        The error of the class, if anything is missing, unknown or not allowed.
+    """
+    told: Any = kind
+    try:
+        return _adapter(told).validate_python(data)
+    except ValidationError as reason:
+        raise told.error(_sentence(reason, told.called)) from None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _sentence(reason: ValidationError, called: str) -> str:
+    """The first of the errors; all that is missing at once."""
+    errors = reason.errors(include_url=False)
+    where, what = errors[0]["loc"], errors[0]["type"]
+    owner, name = _named(where[:-1], called), where[-1] if where else ""
+    an = "An" if owner[0] in "aeiou" else "A"
+    if what == "missing" and isinstance(name, str):
+        lacking = [str(e["loc"][-1]) for e in errors if e["type"] == what]
+        return f"This {owner} lacks {' and '.join(lacking)}: add it."
+    if what == "unexpected_keyword_argument":
+        return f"{an} {owner} has no field {short_repr(name)}: correct its name, or leave it out."
+    given = short_repr(errors[0]["input"])
+    if what == "dataclass_type":
+        whole = _named(where, called)
+        an = "An" if whole[0] in "aeiou" else "A"
+        return f"{an} {whole} must be a JSON object in braces, not {given}."
+    if what == "tuple_type":
+        must = "must be a list"
+    elif what in ("missing", "too_long"):
+        must = "has too few numbers" if what == "missing" else "has too many numbers"
+    elif what == "value_error":
+        must = str(errors[0]["ctx"]["error"])
+    else:
+        must = errors[0]["msg"].replace("Input should", "must")
+    if not isinstance(name, str):
+        owner, name = _named(where[:-2], called), where[-2]
+        an = "An" if owner[0] in "aeiou" else "A"
+    return f"{an} {owner}'s {name} {must}, not {given}."
+
+
+def _named(where: Sequence[str | int], called: str) -> str:
+    """What the part at a place is called: "source", and "edit" for one of the edits."""
+    names = [part for part in where if isinstance(part, str)]
+    if not names:
+        return called
+    return names[-1] if isinstance(where[-1], str) else names[-1].removesuffix("s")
