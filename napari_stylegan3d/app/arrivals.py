@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.browse.controller import Browsing
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.directions.panel import DirectionsPanel
-    from napari_stylegan3d.project.controller import Projecting
+    from napari_stylegan3d.project.controller import ProjectController
     from stylegan3d.geometry.frame import Frame
 
 
@@ -26,7 +26,7 @@ class Arrivals(QObject):
         models: Models,
         browsing: Browsing,
         directions: DirectionsPanel,
-        projecting: Projecting,
+        projecting: ProjectController,
     ) -> None:
         super().__init__(context.dock)
         self.context, self.browsing = context, browsing

@@ -25,7 +25,7 @@ from napari_stylegan3d.app.tabs import Tabs, the
 from napari_stylegan3d.app.viewing import Viewing
 from napari_stylegan3d.browse.controller import Browsing
 from napari_stylegan3d.browse.panel import BrowsePanel
-from napari_stylegan3d.compare.controller import Comparing
+from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
 from napari_stylegan3d.core.comparison import Comparison
 from napari_stylegan3d.core.context import Context
@@ -37,18 +37,18 @@ from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.core.sharpening import Sharpening
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.core.whose import brain_of
-from napari_stylegan3d.directions.controller import Directing
+from napari_stylegan3d.directions.controller import DirectionsController
 from napari_stylegan3d.directions.panel import DirectionsPanel
 from napari_stylegan3d.export.controller import Exporting
 from napari_stylegan3d.export.panel import ExportPanel
 from napari_stylegan3d.history.strip import HistoryStrip
-from napari_stylegan3d.labels.controller import Relabelling
+from napari_stylegan3d.labels.controller import LabelsController
 from napari_stylegan3d.labels.panel import LabelsBox
-from napari_stylegan3d.measure.controller import Measuring
+from napari_stylegan3d.measure.controller import MeasureController
 from napari_stylegan3d.measure.panel import MeasureBox
 from napari_stylegan3d.mix.controller import Mixing
 from napari_stylegan3d.mix.panel import MixPanel
-from napari_stylegan3d.project.controller import Projecting
+from napari_stylegan3d.project.controller import ProjectController
 from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
@@ -150,16 +150,16 @@ class Explorer(Docked):
         context = self.context
         self.controllers = self.tabs.open_rooms(context)
         self.browsing, self.mixing = the(Browsing, self.controllers), the(Mixing, self.controllers)
-        self.directing = the(Directing, self.controllers)
-        self.projecting = the(Projecting, self.controllers)
-        self.comparing = the(Comparing, self.controllers)
+        self.directing = the(DirectionsController, self.controllers)
+        self.projecting = the(ProjectController, self.controllers)
+        self.comparing = the(CompareController, self.controllers)
         self.exporting = the(Exporting, self.controllers)
-        self.measuring = Measuring(context, MeasureBox())
+        self.measuring = MeasureController(context, MeasureBox())
         visiting, second = self.measuring.visiting, self.projecting.second
         visiting.second = second.scan_of
         visiting.mapWanted.connect(second.show_patient)
         second.box.visitsRequested.connect(lambda: visiting.open(second.box.visits))
-        self.relabelling = Relabelling(context, LabelsBox())
+        self.relabelling = LabelsController(context, LabelsBox())
         self.parking = Parking(self.session, self)
 
     def panel(self, key: str) -> QWidget:

@@ -8,7 +8,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QLineEdit, QMainWindow, QWidget
 
-from napari_stylegan3d.views.look import Look, LookModel
+from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 
@@ -68,10 +68,10 @@ class Memory(QObject):
         return parent
 
 
-def _look(text: str) -> Look | None:
+def _look(text: str) -> ViewLook | None:
     """Parse a saved look; None if missing or of another version."""
     try:
         plain = json.loads(text)
-        return Look.from_dict(plain) if isinstance(plain, dict) else Look()
+        return ViewLook.from_dict(plain) if isinstance(plain, dict) else ViewLook()
     except (ValueError, TypeError, KeyError):
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stylegan3d.project.kept import KeptScan, KeptScans
+from napari_stylegan3d.project.kept import SavedScan, ScanRestorer
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.history import History, are_parents
 from stylegan3d.recipe.model import MadeWith
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stylegan3d.session.file import SessionState
 
 
-def of_session(session: Session, scans: KeptScans) -> dict[str, Any]:
+def of_session(session: Session, scans: ScanRestorer) -> dict[str, Any]:
     """Plain data of a session besides its recipes; empty without scans and other models."""
     kept, places = scans.of_session()
     states = session.history.states
@@ -44,11 +44,11 @@ def of_session(session: Session, scans: KeptScans) -> dict[str, Any]:
         "parents": parents,
     }
     if session.case is not None and kept:
-        plain["open"] = 0  # `KeptScans.of_session` puts the open case first
+        plain["open"] = 0  # `ScanRestorer.of_session` puts the open case first
     return plain
 
 
-def restored(state: SessionState, session: Session, scans: KeptScans) -> None:
+def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None:
     """Restore a session: history, projections, and the open scan."""
     assert session.generator is not None
     view, made = state.view, state.model or MadeWith.of(session.generator)
@@ -93,14 +93,14 @@ def projected_sources(recipes: Iterable[Recipe]) -> Iterable[Source]:
                 yield source
 
 
-def _kept(view: Any, scan: str | None) -> list[KeptScan | None]:
+def _kept(view: Any, scan: str | None) -> list[SavedScan | None]:
     """The cases of a session; for old sessions only the open scan."""
     plain = view.get("cases")
     if isinstance(plain, list):
-        return [KeptScan.from_plain(one) for one in plain]
+        return [SavedScan.from_plain(one) for one in plain]
     if scan is None or not Path(scan).exists():
         return []
-    return [KeptScan.from_plain(view.get("scan")) or KeptScan(Choice(Path(scan)))]
+    return [SavedScan.from_plain(view.get("scan")) or SavedScan(Choice(Path(scan)))]
 
 
 def _entries(

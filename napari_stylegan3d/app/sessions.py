@@ -16,8 +16,8 @@ from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.autosave import Autosave, sessions_folder
 from napari_stylegan3d.history.jobs import find_sessions, read_session_file, write_session_file
 from napari_stylegan3d.history.restore_bar import RestoreBar, summary
-from napari_stylegan3d.labels.kept import DAMAGED, KeptEdits, KeptLabels
-from napari_stylegan3d.project.kept import KeptScans
+from napari_stylegan3d.labels.kept import DAMAGED, LabelsRestorer, SavedLabels
+from napari_stylegan3d.project.kept import ScanRestorer
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.recipe.model import MadeWith
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from napari_stylegan3d.app.tabs import Tabs
     from napari_stylegan3d.core.context import Context
-    from napari_stylegan3d.labels.controller import Relabelling
-    from napari_stylegan3d.project.controller import Projecting
+    from napari_stylegan3d.labels.controller import LabelsController
+    from napari_stylegan3d.project.controller import ProjectController
     from napari_stylegan3d.views.four import FourViews
 
 
@@ -43,7 +43,7 @@ class Sessions(QObject):
     ----------
     context : Context
         The window's services.
-    tabs, projecting, relabelling : Tabs, Projecting, Relabelling
+    tabs, projecting, relabelling : Tabs, ProjectController, LabelsController
         Parts whose state is saved.
     folder : QLineEdit
         Field of the output folder, which may contain sessions, too.
@@ -60,8 +60,8 @@ class Sessions(QObject):
         self,
         context: Context,
         tabs: Tabs,
-        projecting: Projecting,
-        relabelling: Relabelling,
+        projecting: ProjectController,
+        relabelling: LabelsController,
         folder: QLineEdit,
         menu: QMenu,
     ) -> None:
@@ -74,7 +74,10 @@ class Sessions(QObject):
         self.autosave = Autosave(self.state, self)
         self.session.make_folder = lambda: self.autosave.folder.make()
         self.looking, self.files = LongJob(self), LongJob(self)
-        self.scans, self.edits = KeptScans(projecting, self), KeptEdits(context, relabelling)
+        self.scans, self.edits = (
+            ScanRestorer(projecting, self),
+            LabelsRestorer(context, relabelling),
+        )
         self.kept: list[Kept] = []
         #: Action once a model with this hash is loaded.
         self._waiting: tuple[MadeWith, Callable[[], None]] | None = None
@@ -252,7 +255,7 @@ class Sessions(QObject):
             restored(state, session, self.scans)
         self._show_view(state.view)
         stored = state.view.get("labels")
-        labels = KeptLabels.from_plain(stored)
+        labels = SavedLabels.from_plain(stored)
         if stored is not None and labels is None:
             self.messages.fail(SessionError(DAMAGED), "restoring labels")
         self.edits.restore(labels, state.states, scans_of(state))
@@ -269,7 +272,7 @@ class Sessions(QObject):
         view: dict[str, Any] = {"tab": self.tabs.panels[self.tabs.currentIndex()].key}
         view.update(of_session(self.session, self.scans))
         generator = self.session.generator
-        labels = KeptLabels.of(self.relabelling, "" if generator is None else generator.hash)
+        labels = SavedLabels.of(self.relabelling, "" if generator is None else generator.hash)
         labels = labels or self.edits.waiting
         if labels is not None:
             view["labels"] = labels.to_plain()

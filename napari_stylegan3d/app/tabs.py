@@ -8,15 +8,15 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_stylegan3d.browse.controller import Browsing
 from napari_stylegan3d.browse.panel import BrowsePanel
-from napari_stylegan3d.compare.controller import Comparing
+from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
-from napari_stylegan3d.directions.controller import Directing
+from napari_stylegan3d.directions.controller import DirectionsController
 from napari_stylegan3d.directions.panel import DirectionsPanel
 from napari_stylegan3d.export.controller import Exporting
 from napari_stylegan3d.export.panel import ExportPanel
 from napari_stylegan3d.mix.controller import Mixing
 from napari_stylegan3d.mix.panel import MixPanel
-from napari_stylegan3d.project.controller import Projecting
+from napari_stylegan3d.project.controller import ProjectController
 from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.widgets import controls
 
@@ -40,10 +40,10 @@ class Controller(Protocol):
 #: The tabs from left to right with their controllers; a new feature is added here.
 FEATURES: tuple[tuple[type[Panel], type[Controller]], ...] = (
     (BrowsePanel, Browsing),
-    (ProjectPanel, Projecting),
+    (ProjectPanel, ProjectController),
     (MixPanel, Mixing),
-    (DirectionsPanel, Directing),
-    (ComparePanel, Comparing),
+    (DirectionsPanel, DirectionsController),
+    (ComparePanel, CompareController),
     (ExportPanel, Exporting),
 )
 

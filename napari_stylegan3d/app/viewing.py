@@ -12,7 +12,7 @@ from napari_stylegan3d.app.toasts import Toasts
 from napari_stylegan3d.core.surface_map import SurfaceMap
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.four import FourViews
-from napari_stylegan3d.views.pacing import Pacing
+from napari_stylegan3d.views.pacing import RepaintPacer
 from napari_stylegan3d.views.settings import ViewSettings
 from napari_stylegan3d.widgets.focus import FocusRing
 from napari_stylegan3d.widgets.theme import ThemedWidgets
@@ -47,7 +47,7 @@ class Viewing(QObject):
         if handle is not None:
             self.views.watch_keys(handle)
         self.toasts = Toasts(self.views)
-        self.pacing = Pacing(window, self)
+        self.pacing = RepaintPacer(window, self)
         self.surface_map = SurfaceMap(stage, self.views, self)
         self.settings = ViewSettings(self.views.looks, stage.overlay, self.views)
         self.themed = ThemedWidgets(self.views.viewer, (explorer, self.views))

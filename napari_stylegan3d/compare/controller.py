@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.compare.hold_key import HoldKey
 from napari_stylegan3d.compare.pinned import Pinned, side_of
-from napari_stylegan3d.compare.row import Row
+from napari_stylegan3d.compare.row import RowController
 from napari_stylegan3d.compare.views import ComparedViews
 from napari_stylegan3d.core.jobs import Picture, render_beside, screen_dtype
 from napari_stylegan3d.core.whose import provenance_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 THUMBNAIL = "compare"
 
 
-class Comparing(QObject):
+class CompareController(QObject):
     """Holds A, and shows it with B in the mode that was chosen."""
 
     failed = Signal(object, str)
@@ -50,7 +50,7 @@ class Comparing(QObject):
         self._busy = False
         self._renders = LatestWins(render_beside, self)
         self._measures = LatestWins(_measure, self)
-        self.row = Row(self.comparison, panel.row, self)
+        self.row = RowController(self.comparison, panel.row, self)
         self.comparison.mark = self._mark
         self._connect()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stylegan3d.views.captions import NOBODY, Provenance
-from napari_stylegan3d.views.display import Upright, upright
+from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.sides import Side
 from stylegan3d.recipe.description import describe_recipe
 
@@ -31,14 +31,14 @@ class Pinned:
         Of a brain; None for a scan.
     volume : ndarray, shape (X, Y, Z), or None
         On the generator's grid; None until it is rendered.
-    shown : Upright or None
+    shown : DisplayArray or None
         The same for the views.
     """
 
     side: Side
     recipe: Recipe | None = None
     volume: np.ndarray | None = None
-    shown: Upright | None = None
+    shown: DisplayArray | None = None
 
     @property
     def title(self) -> str:

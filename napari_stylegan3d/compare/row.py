@@ -67,7 +67,7 @@ class RowBox(QWidget):
         self.note.setVisible(bool(why_not))
 
 
-class Row(QObject):
+class RowController(QObject):
     """Holds the columns that were added, and shows them with the current picture.
 
     Each column is a picture as it was shown, with its own caption: whose it is does not change when

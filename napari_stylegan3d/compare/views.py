@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.views.captions import KEY, OVERLAY
-from napari_stylegan3d.views.curtain import CurtainLine
-from napari_stylegan3d.views.display import Upright
-from napari_stylegan3d.views.sides import Pair, Side
+from napari_stylegan3d.views.curtain import SwipeLine
+from napari_stylegan3d.views.display import DisplayArray
+from napari_stylegan3d.views.sides import ComparedPair, Side
 from napari_stylegan3d.views.twins import Twins
-from napari_stylegan3d.views.veil import Veil
+from napari_stylegan3d.views.veil import SwipeLayer
 
 if TYPE_CHECKING:
     from napari_stylegan3d.compare.pinned import Pinned
     from napari_stylegan3d.views.four import FourViews
-    from napari_stylegan3d.views.look import Look
+    from napari_stylegan3d.views.look import ViewLook
     from napari_stylegan3d.views.stage import Stage
 
 DIFFERENCE_LABEL = "B − A"
@@ -42,16 +42,16 @@ class ComparedViews(QObject):
         super().__init__(views)
         self.views, self.stage = views, stage
         self.mode = "off"
-        self.veil, self.twins = Veil(views.viewer, views.views), Twins(views)
+        self.veil, self.twins = SwipeLayer(views.viewer, views.views), Twins(views)
         self.threshold, self._rate_hz, self._at = THRESHOLD, RATE_HZ, CURTAIN_AT
-        self._lines: list[CurtainLine] = []
+        self._lines: list[SwipeLine] = []
         self._curtain: dict[int, float] = {}
         self._flicker = QTimer(self)
         self._flicker.timeout.connect(self._turn)
         stage.levelsChanged.connect(self._follow_levels)
         views.looks.changed.connect(self._on_look)
 
-    def show(self, mode: str, a: Pinned, b: Side, b_shown: Upright) -> None:
+    def show(self, mode: str, a: Pinned, b: Side, b_shown: DisplayArray) -> None:
         """Show A beside, before or under B in this mode."""
         if a.shown is None:
             return
@@ -67,12 +67,12 @@ class ComparedViews(QObject):
             self.veil.show(a.shown, a.side, self.stage.limits, was)
             self.set_rate(self._rate_hz)
         elif mode == "difference" and a.shown.data.shape == b_shown.data.shape:
-            changed = Upright(b_shown.data - a.shown.data, b_shown.scale, b_shown.translate)
+            changed = DisplayArray(b_shown.data - a.shown.data, b_shown.scale, b_shown.translate)
             overlay = self.stage.overlay
             overlay.show(changed, DIFFERENCE_LABEL, "fraction of white", self._limit())
             overlay.set_threshold(self.threshold)
             if overlay.layer is not None:  # the 3D view has no colours, and says B alone
-                pair = Pair.of(a.side, b, ("", "colours show B − A"))
+                pair = ComparedPair.of(a.side, b, ("", "colours show B − A"))
                 overlay.layer.metadata = {OVERLAY: True, KEY: pair}
         self.views.refresh()
 
@@ -131,12 +131,14 @@ class ComparedViews(QObject):
 
     def _show_curtain(self, a: Pinned, b: Side) -> None:
         assert a.shown is not None
-        self.veil.show(a.shown, Pair.of(a.side, b, ("left", "right")), self.stage.limits, True)
+        self.veil.show(
+            a.shown, ComparedPair.of(a.side, b, ("left", "right")), self.stage.limits, True
+        )
         if not self._lines:
             for view in self.views.views:
                 if view.plane:
                     native = view.canvas.canvas.native
-                    line = CurtainLine(native, view.model, view.plane.order[2])
+                    line = SwipeLine(native, view.model, view.plane.order[2])
                     line.moved.connect(self._drag)
                     self._lines.append(line)
             self.set_curtain(self._at)
@@ -175,7 +177,7 @@ class ComparedViews(QObject):
         elif self.mode == "side":
             self.twins.set_limits(self.stage.limits)
 
-    def _on_look(self, look: Look, before: Look) -> None:
+    def _on_look(self, look: ViewLook, before: ViewLook) -> None:
         """Left is another side now."""
         if self.mode == "curtain" and look.facing != before.facing:
             self._hang()

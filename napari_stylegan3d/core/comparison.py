@@ -19,7 +19,7 @@ from napari_stylegan3d.core.whose import (
     provenance_of,
 )
 from napari_stylegan3d.views.captions import Provenance
-from napari_stylegan3d.views.display import Upright, upright
+from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.outline import Outline
 from stylegan3d.recipe.recipe import Source
 from stylegan3d.session.shown import FOLLOWING
@@ -62,7 +62,7 @@ class Comparison(QObject):
         #: That of the view "filled"; None until there is one of the newest picture.
         self.filled: Made | None = None
         #: The latest pictures with voxels of the scan's size, by what they are shown as.
-        self._sharp: deque[tuple[object, Upright]] = deque(maxlen=SHARP_KEPT)
+        self._sharp: deque[tuple[object, DisplayArray]] = deque(maxlen=SHARP_KEPT)
         self._placed: AlignedScan | None = None
         self._scan: object = None
         self._outlined = True
@@ -198,14 +198,14 @@ class Comparison(QObject):
         drawn = picture.rendered
         return Unsharp(picture, case.aligned, drawn.movement, detail.strength, drawn.volume)
 
-    def sharpen(self, picture: object, shown: Upright) -> None:
+    def sharpen(self, picture: object, shown: DisplayArray) -> None:
         """There is a sharp version of a picture (`unsharp`): show it, if that still is what is."""
         self._sharp.append((picture, shown))
         now = self.of_a_scan
         if now is not None and now.picture is picture:
             self._draw()
 
-    def _sharp_of(self, picture: object) -> Upright | None:
+    def _sharp_of(self, picture: object) -> DisplayArray | None:
         if self.session.shown.comparison != "off":
             return None
         return next((shown for known, shown in self._sharp if known is picture), None)
@@ -287,7 +287,7 @@ class Comparison(QObject):
             self._announce(outlined=self._outlined and self.session.result is None)
         else:
             data, meta, _kind = case.layer
-            shown = Upright(data, meta["scale"], meta["translate"])
+            shown = DisplayArray(data, meta["scale"], meta["translate"])
             self.stage.show(shown, Provenance("scan", case.name), meta["contrast_limits"])
             self._announce()
         return True

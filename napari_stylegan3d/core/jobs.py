@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_stylegan3d.core.worker import Report
-from napari_stylegan3d.views.display import Upright, enlarge, upright
+from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
 from stylegan3d.memory import give_back, is_out_of_memory
 from stylegan3d.progress import effort
 from stylegan3d.render.recipes import render_recipe
@@ -149,7 +149,7 @@ class RenderRequest:
 class Picture:
     """A rendering prepared for the views, on the generator's full grid."""
 
-    shown: Upright
+    shown: DisplayArray
     rendered: Rendered
     quality: Quality
 
@@ -222,7 +222,7 @@ def placed(picture: Picture, generator: Generator) -> Picture:
     return dataclasses.replace(picture, shown=as_shown(rendered, generator), rendered=rendered)
 
 
-def as_shown(rendered: Rendered, generator: Generator) -> Upright:
+def as_shown(rendered: Rendered, generator: Generator) -> DisplayArray:
     """On the full grid for any quality, so that views do not shift when it changes."""
     volume = rendered.volume
     if tuple(volume.shape) != tuple(generator.shape):

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.core.jobs import Unsharp
 from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.views.display import Upright, enlarge, upright
+from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
 from stylegan3d.memory import give_back, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Sharpening(QObject):
         elif (unsharp := self._comparison.unsharp) is not None:
             self._work.submit(unsharp)
 
-    def _sharpen(self, unsharp: Unsharp) -> Upright | None:
+    def _sharpen(self, unsharp: Unsharp) -> DisplayArray | None:
         """In the thread."""
         from stylegan3d.render.fine import FineScan
 
@@ -89,7 +89,7 @@ class Sharpening(QObject):
             )
         return upright(data, fine.space.affine)
 
-    def _on_ready(self, unsharp: Unsharp, shown: Upright | None) -> None:
+    def _on_ready(self, unsharp: Unsharp, shown: DisplayArray | None) -> None:
         if shown is not None:
             self._comparison.sharpen(unsharp.picture, shown)
 

@@ -18,7 +18,7 @@ from napari_stylegan3d.views.arrows import LEAST_MM, SPACING_MM, TIMES, Field
 from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.display import in_3d
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
-from napari_stylegan3d.views.overlays import Legend
+from napari_stylegan3d.views.overlays import ColorScale
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
@@ -42,14 +42,14 @@ class Request:
         Voxels (X, Y, Z), voxel size and first voxel in mm, of a grid along the world's axes.
     level : float
         Intensity of the surface.
-    legend : Legend
+    legend : ColorScale
     field : Field or None
     """
 
     picture: tuple[np.ndarray, np.ndarray, np.ndarray]
     difference: tuple[np.ndarray, np.ndarray, np.ndarray]
     level: float
-    legend: Legend
+    legend: ColorScale
     field: Field | None
 
     def same_as(self, other: Request | None) -> bool:

@@ -14,7 +14,7 @@ from napari_stylegan3d.directions.jobs import (
     Compared,
     EffectMeasurer,
     EffectRequest,
-    Measured,
+    MeasuredEffect,
     SeenRequest,
     seen_from,
 )
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from napari_stylegan3d.directions.row import DirectionRow, Range
-    from napari_stylegan3d.views.display import Upright
+    from napari_stylegan3d.views.display import DisplayArray
     from stylegan3d.directions.catalogue import Entry
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
@@ -36,7 +36,7 @@ REST_MS = 500
 CHANGE = "Change by the edit"
 
 
-class Directing(QObject):
+class DirectionsController(QObject):
     """Brings the Directions panel together with what works behind it."""
 
     def __init__(self, context: Context, panel: DirectionsPanel) -> None:
@@ -50,10 +50,10 @@ class Directing(QObject):
         self._request: EffectRequest | None = None
         self.locating = LatestWins(seen_from, self)
         self._located: tuple[Recipe, Generator, tuple[Entry, ...]] | None = None
-        self._measured: Measured | None = None
+        self._measured: MeasuredEffect | None = None
         self._overlaid = False
         # The average brain of compared people, their difference, and what it is.
-        self._people: tuple[Recipe, Upright, str] | None = None
+        self._people: tuple[Recipe, DisplayArray, str] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
@@ -81,7 +81,7 @@ class Directing(QObject):
         self.comparison.viewChanged.connect(lambda _: self._overlay())
 
     @property
-    def measured(self) -> Measured | None:
+    def measured(self) -> MeasuredEffect | None:
         """What was found of the recipe that is shown; None while it is measured."""
         return self._measured
 
@@ -160,7 +160,7 @@ class Directing(QObject):
         self.panel.effect.show_waiting(at_work=True)
         self.measuring.submit(self._request)
 
-    def _on_measured(self, request: EffectRequest, measured: Measured) -> None:
+    def _on_measured(self, request: EffectRequest, measured: MeasuredEffect) -> None:
         if request is not self._request:
             return
         self._measured = measured
@@ -207,7 +207,7 @@ class Directing(QObject):
         self.session.change(recipe)
         self._overlay()
 
-    def _of_people(self) -> tuple[Upright, str] | None:
+    def _of_people(self) -> tuple[DisplayArray, str] | None:
         """The difference of compared people and its title, while their average is shown."""
         if self._people is None or self.session.recipe != self._people[0]:
             return None

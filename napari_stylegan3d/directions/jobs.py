@@ -59,7 +59,7 @@ class EffectRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredEffect:
     """What was found, and the difference after minus before, (X, Y, Z)."""
 
     effect: EditEffect
@@ -186,7 +186,7 @@ class EffectMeasurer:
         self._renderer: tuple[Loaded, Renderer] | None = None
         self._before: OrderedDict[Recipe, np.ndarray] = OrderedDict()
 
-    def __call__(self, request: EffectRequest) -> Measured:
+    def __call__(self, request: EffectRequest) -> MeasuredEffect:
         """Measure; the renderer's `Cancelled` if the request is not wanted any more."""
         from stylegan3d.directions.edit_effects import measure_effect, way_back
         from stylegan3d.render.renderer import Cancelled
@@ -203,7 +203,7 @@ class EffectMeasurer:
         )
         check()
         back = way_back(request.recipe, generator, before, request.after, request.direction)
-        return Measured(effect, back, request.after - before)
+        return MeasuredEffect(effect, back, request.after - before)
 
     def _rendered(self, request: EffectRequest) -> np.ndarray:
         from stylegan3d.directions.edit_effects import without_edits

@@ -35,7 +35,7 @@ UNMOVED = "No label was edited yet: nothing moves."
 MOST_STEPS = 30
 
 
-class Relabelling(QObject):
+class LabelsController(QObject):
     """Owns the edited labels, the original labels, and the brain generated from the edited ones."""
 
     changed = Signal()

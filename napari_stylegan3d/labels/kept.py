@@ -28,7 +28,7 @@ from stylegan3d.session.file import file_of, with_file
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.jobs import Loaded
-    from napari_stylegan3d.labels.controller import Relabelling
+    from napari_stylegan3d.labels.controller import LabelsController
     from stylegan3d.scans import AlignedScan
 
 #: Maximum number of voxels of a label map read from a session.
@@ -51,7 +51,7 @@ SAME_POSE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class KeptLabels:
+class SavedLabels:
     """Labels that were edited.
 
     Attributes
@@ -67,7 +67,7 @@ class KeptLabels:
     edited: np.ndarray
 
     @classmethod
-    def of(cls, relabelling: Relabelling, model: str) -> KeptLabels | None:
+    def of(cls, relabelling: LabelsController, model: str) -> SavedLabels | None:
         """Those of the window; None without an edit, or for a brain of another model than this."""
         base, edited = relabelling.base, relabelling.edited
         if base is None or base.labels is None or base.origin is None or edited is None:
@@ -88,7 +88,7 @@ class KeptLabels:
         }
 
     @classmethod
-    def from_plain(cls, plain: Any) -> KeptLabels | None:
+    def from_plain(cls, plain: Any) -> SavedLabels | None:
         """Inverse of `to_plain`; invalid parts are dropped."""
         try:
             recipe = None if plain["recipe"] is None else Recipe.from_dict(plain["recipe"])
@@ -158,7 +158,7 @@ def with_files_of(recipe: Recipe, states: Iterable[Recipe]) -> Recipe:
 def have_again(
     report: Report,
     loaded: Loaded,
-    kept: KeptLabels,
+    kept: SavedLabels,
     placed: tuple[str, AlignedScan] | None,
     provenance: Provenance,
     detailed: AlignedScan | None,
@@ -204,18 +204,18 @@ def have_again(
     return base, fit(Wish(base, kept.edited))
 
 
-class KeptEdits(QObject):
+class LabelsRestorer(QObject):
     """Restores a session's edited labels, without showing them.
 
     Those of a scan are put on that scan only, known by its sha256, once it is open and aligned.
     """
 
-    def __init__(self, context: Context, relabelling: Relabelling) -> None:
+    def __init__(self, context: Context, relabelling: LabelsController) -> None:
         super().__init__(context.dock)
         self.context, self.relabelling = context, relabelling
         self.job = LongJob(self)
         #: Labels that are not restored yet, and remain part of the session.
-        self.waiting: KeptLabels | None = None
+        self.waiting: SavedLabels | None = None
         #: The scan that they belong to, as in `restore`, and whether that is read at once.
         self._scan, self._at_once = "", False
         self._model = ""
@@ -225,7 +225,7 @@ class KeptEdits(QObject):
         context.session.caseChanged.connect(self.go_on)
 
     def restore(
-        self, kept: KeptLabels | None, states: Iterable[Recipe], scans: Sequence[str]
+        self, kept: SavedLabels | None, states: Iterable[Recipe], scans: Sequence[str]
     ) -> None:
         """Begin; labels of a scan wait until it is aligned again.
 

@@ -14,9 +14,15 @@ from qtpy.QtWidgets import QApplication
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.core.whose import in_words, subject_of
 from napari_stylegan3d.core.worker import LatestWins, LongJob
-from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, open_norms, start_of
+from napari_stylegan3d.measure.jobs import (
+    MeasuredBrain,
+    Measurer,
+    MeasureRequest,
+    open_norms,
+    start_of,
+)
 from napari_stylegan3d.measure.panel import as_table
-from napari_stylegan3d.measure.visiting import Visiting
+from napari_stylegan3d.measure.visiting import VisitsController
 from napari_stylegan3d.views.display import put, upright
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.segmentation.words import Person
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
 UNPLACED = "Align the scan first (Project): volumes are measured on the model's grid."
 
 
-class Measuring(QObject):
+class MeasureController(QObject):
     """Keeps the Measure box up to date while it is unfolded, but never during a drag."""
 
     def __init__(self, context: Context, box: MeasureBox) -> None:
@@ -43,15 +49,15 @@ class Measuring(QObject):
         self.rendering, self.messages = context.render, context.messages
         self.box = box
         self.layer = TissueLayer(self.comparison.stage.viewer)
-        self.measured: Measured | None = None
+        self.measured: MeasuredBrain | None = None
         #: What `measured` is of; another subject has none until it is measured.
-        self._of: Subject | None = None
+        self._of: MeasureRequest | None = None
         self._dragged = False
         self._work = LatestWins(Measurer(), self)
         self._work.ready.connect(self._on_measured)
         self._work.failed.connect(self._on_failed)
         #: The last request; results of others are out of date.
-        self._asked: Subject | None = None
+        self._asked: MeasureRequest | None = None
         #: Whose age and sex the fields have, as `Session.person_of`; None for nobody's.
         self._whose: Hashable | None = None
         self.box.header.toggled.connect(self._update)
@@ -67,7 +73,7 @@ class Measuring(QObject):
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
         self.session.modelChanged.connect(self._forget)
-        self.visiting = Visiting(context, box.visits)
+        self.visiting = VisitsController(context, box.visits)
 
     def shutdown(self) -> None:
         """Stop, and take the labels away."""
@@ -109,7 +115,7 @@ class Measuring(QObject):
         self.box.show_working()
         self._work.submit(subject)
 
-    def _subject(self) -> Subject | None:
+    def _subject(self) -> MeasureRequest | None:
         """What is shown, ready to be measured; None while it is not."""
         comparison, recipe = self.comparison, self.comparison.recipe
         if self.session.shown.what == "search":
@@ -131,9 +137,11 @@ class Measuring(QObject):
         against = "" if start is None else subject_of(self.session, start)
         title = subject_of(self.session, recipe)
         person, key = self.session.person_of(recipe)
-        return Subject(title, rendered.volume, rendered.space, person, key, start, loaded, against)
+        return MeasureRequest(
+            title, rendered.volume, rendered.space, person, key, start, loaded, against
+        )
 
-    def _made(self, made: Made | None) -> Subject | None:
+    def _made(self, made: Made | None) -> MeasureRequest | None:
         """A brain with edited labels, the one before, or a filled scan; None for a difference."""
         generator = self.session.generator
         if made is None or generator is None or made.provenance.kind == "difference":
@@ -142,7 +150,9 @@ class Measuring(QObject):
         before = made.before
         against = "" if before is None else in_words(before.provenance) or before.title
         title = in_words(made.provenance) or made.title
-        return Subject(title, made.volume, generator.space, person, key, before, against=against)
+        return MeasureRequest(
+            title, made.volume, generator.space, person, key, before, against=against
+        )
 
     def _person_of(self, made: Made) -> tuple[Person, Hashable | None]:
         """Who it is, as for the scan or the brain that it was made from."""
@@ -150,14 +160,16 @@ class Measuring(QObject):
             return self.session.person_of(made.of)
         return (Person(), None) if made.of is None else self.session.person_in(made.of.scan)
 
-    def _scan(self, placed: tuple[str, AlignedScan] | None) -> Subject | None:
+    def _scan(self, placed: tuple[str, AlignedScan] | None) -> MeasureRequest | None:
         """A scan with its name, on the model's grid."""
         if placed is None:
             self._show_nothing(UNPLACED)
             return None
         name, aligned = placed
         title = f"Scan {name}"
-        return Subject(title, aligned.volume, aligned.space, *self.session.person_in(aligned.scan))
+        return MeasureRequest(
+            title, aligned.volume, aligned.space, *self.session.person_in(aligned.scan)
+        )
 
     def _show_nothing(self, why: str = "") -> None:
         """Nothing can be measured of the open scan yet; age and sex can be typed."""
@@ -168,11 +180,11 @@ class Measuring(QObject):
             self._show_person(*self.session.person_in(case.scan))
 
     @property
-    def _fresh(self) -> Measured | None:
+    def _fresh(self) -> MeasuredBrain | None:
         """What was measured, if it is of what is shown."""
         return self.measured if self._of is self._asked else None
 
-    def _on_measured(self, subject: Subject, measured: Measured) -> None:
+    def _on_measured(self, subject: MeasureRequest, measured: MeasuredBrain) -> None:
         if subject is not self._asked:
             return
         self.measured, self._of = measured, subject
@@ -208,7 +220,7 @@ class Measuring(QObject):
         self.box.show_norms(norms)
         self._on_unusual()
 
-    def _numbers(self, measured: Measured) -> Numbers:
+    def _numbers(self, measured: MeasuredBrain) -> Numbers:
         from stylegan3d.segmentation.numbers import numbers_of
 
         person, norms = self.box.person, self.session.norms
@@ -218,7 +230,7 @@ class Measuring(QObject):
         assert self.measured is not None
         self.box.show_measured(self.measured, self._numbers(self.measured))
 
-    def _on_failed(self, subject: Subject, error: Exception) -> None:
+    def _on_failed(self, subject: MeasureRequest, error: Exception) -> None:
         from stylegan3d.errors import StyleGAN3DError
 
         if subject is not self._asked:
@@ -252,7 +264,7 @@ class TissueLayer:
         self.viewer = viewer
         self.layer: Labels | None = None
 
-    def show(self, measured: Measured) -> None:
+    def show(self, measured: MeasuredBrain) -> None:
         """Draw the labels, in place of those before."""
         shown = upright(measured.labels, measured.space.affine, nearest=True)
         data = np.ascontiguousarray(shown.data)

@@ -11,7 +11,7 @@ from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import Loaded, Made, render_beside
 from napari_stylegan3d.core.tissues import segmenter
 from napari_stylegan3d.core.worker import Report
-from napari_stylegan3d.views.display import Upright, upright
+from napari_stylegan3d.views.display import DisplayArray, upright
 from stylegan3d.memory import give_back
 from stylegan3d.segmentation.words import Person
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class MeasureRequest:
     """What is to be measured.
 
     Attributes
@@ -61,7 +61,7 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredBrain:
     """The volumes of what is shown.
 
     Attributes
@@ -111,7 +111,7 @@ class Measurer:
     def __init__(self) -> None:
         self._start: tuple[Loaded | None, Recipe | Made, dict[str, float]] | None = None
 
-    def __call__(self, subject: Subject) -> Measured:
+    def __call__(self, subject: MeasureRequest) -> MeasuredBrain:
         """Measure a subject; `StyleGAN3DError` if the networks do not know its grid."""
         from stylegan3d.segmentation.numbers import label_brain
 
@@ -120,7 +120,7 @@ class Measurer:
             found = label_brain(subject.volume, subject.space)
             before = self._before(subject)
             give_back()
-        return Measured(
+        return MeasuredBrain(
             subject.title,
             f"{network.name} {network.hash[:8]}",
             found.measures,
@@ -131,7 +131,7 @@ class Measurer:
             subject.against,
         )
 
-    def _before(self, subject: Subject) -> dict[str, float] | None:
+    def _before(self, subject: MeasureRequest) -> dict[str, float] | None:
         from stylegan3d.segmentation.numbers import label_brain
 
         start, loaded = subject.start, subject.loaded
@@ -150,7 +150,7 @@ class Measurer:
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class VisitPair:
     """Two scans to compare as visits of one person.
 
     Attributes
@@ -201,7 +201,7 @@ class Pair:
 class ComparedVisits:
     """What changed between two visits, and the two."""
 
-    pair: Pair
+    pair: VisitPair
     visits: Visits
 
 
@@ -213,7 +213,7 @@ def open_norms(report: Report, path: Path) -> Norms:
     return read_norms(path)
 
 
-def compare_visits(report: Report, pair: Pair) -> ComparedVisits:
+def compare_visits(report: Report, pair: VisitPair) -> ComparedVisits:
     """Compare, as `stylegan3d segment --visits` does."""
     from stylegan3d.segmentation.repeats import site_repeats
     from stylegan3d.segmentation.visits import visits_of_scans
@@ -261,7 +261,7 @@ class MapRequest:
     rigid: np.ndarray | None
 
 
-def map_in_views(request: MapRequest) -> Upright:
+def map_in_views(request: MapRequest) -> DisplayArray:
     """The map where the patient's scan is shown."""
     compared = request.compared
     affine = compared.visits.affine_in(compared.pair.scan)

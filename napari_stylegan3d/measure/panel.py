@@ -29,7 +29,7 @@ from stylegan3d.segmentation.words import (
 from stylegan3d.settings.report import ReportSettings
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.measure.jobs import Measured
+    from napari_stylegan3d.measure.jobs import MeasuredBrain
     from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
     from stylegan3d.segmentation.reading import Reading
@@ -167,7 +167,7 @@ class MeasureBox(Fold):
             widget.blockSignals(False)
 
     def show_measured(
-        self, measured: Measured | None, numbers: Numbers | None, note: str = ""
+        self, measured: MeasuredBrain | None, numbers: Numbers | None, note: str = ""
     ) -> None:
         """Write the numbers; None while there are none, and why in `note`."""
         self.numbers = numbers
@@ -369,7 +369,7 @@ def swatch(color: str) -> QWidget:
     return label
 
 
-def subject_in_words(measured: Measured) -> str:
+def subject_in_words(measured: MeasuredBrain) -> str:
     """What was measured, and what its changes are counted from."""
     if measured.before is None or not measured.against:
         return measured.title
@@ -393,7 +393,9 @@ def reading_in_words(read: Reading) -> str:
 
 
 def in_words(
-    measured: Measured | None, numbers: Numbers | None, beyond: float = ReportSettings.unusual_z
+    measured: MeasuredBrain | None,
+    numbers: Numbers | None,
+    beyond: float = ReportSettings.unusual_z,
 ) -> dict[str, tuple[str, str, bool]]:
     """Each cell of the tables: its text, its tooltip, and whether its z is `beyond` the limit."""
     words = {f"{tissue}.{key}": (NONE, "", False) for tissue, *_rest in ROWS for key, _h in COLUMNS}
@@ -416,7 +418,7 @@ def in_words(
 
 
 def _of_tissue(
-    tissue: str, measured: Measured, numbers: Numbers, beyond: float
+    tissue: str, measured: MeasuredBrain, numbers: Numbers, beyond: float
 ) -> dict[str, tuple[str, str, bool]]:
     measure = f"{tissue}_ml"
     words = _valued(f"{tissue}.ml", f"{tissue}.z", measure, numbers, beyond)
@@ -454,7 +456,7 @@ def signed(value: float, decimals: int) -> str:
     return f"{0:.{decimals}f}" if float(text) == 0 else text
 
 
-def as_table(measured: Measured, numbers: Numbers) -> str:
+def as_table(measured: MeasuredBrain, numbers: Numbers) -> str:
     """All numbers with their units, separated by tabs."""
     lines = [f"# {measured.title}, {measured.network}. {numbers.among}"]
     heads = ("measure", "value", "unit", "change", "change_percent", "z", "percentile", "scanner_z")

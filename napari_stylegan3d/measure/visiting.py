@@ -18,7 +18,7 @@ from napari_stylegan3d.core.worker import LatestWins, LongJob, Progress, Report
 from napari_stylegan3d.measure.jobs import (
     ComparedVisits,
     MapRequest,
-    Pair,
+    VisitPair,
     compare_visits,
     map_in_views,
     save_compared,
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QPushButton, QWidget
 
     from napari_stylegan3d.core.context import Context
-    from napari_stylegan3d.views.display import Upright
+    from napari_stylegan3d.views.display import DisplayArray
     from stylegan3d.scans import Scan
 
 
-class Visiting(QObject):
+class VisitsController(QObject):
     """Brings the dialog of two visits together with what works behind it.
 
     Parameters
@@ -62,7 +62,7 @@ class Visiting(QObject):
         self._key = ""
         #: Case keys of the running jobs.
         self._reading = self._comparing = ""
-        self._map: tuple[MapRequest, Upright] | None = None
+        self._map: tuple[MapRequest, DisplayArray] | None = None
         self._asked: MapRequest | None = None
         self._overlaid = False
         self.reading, self.job, self.saving = LongJob(self), LongJob(self), LongJob(self)
@@ -214,7 +214,7 @@ class Visiting(QObject):
         self.dialog.show_result(None)
         self._overlay()
         self._comparing = self._key
-        pair = Pair(
+        pair = VisitPair(
             self._key,
             case.name,
             case.scan,
@@ -299,11 +299,11 @@ class Visiting(QObject):
         placed = self.session.placed
         return MapRequest(compared, kind, None if placed is None else placed.rigid)
 
-    def _on_placed(self, request: MapRequest, found: Upright) -> None:
+    def _on_placed(self, request: MapRequest, found: DisplayArray) -> None:
         self._map = request, found
         self._overlay()
 
-    def _draw(self, request: MapRequest, found: Upright) -> None:
+    def _draw(self, request: MapRequest, found: DisplayArray) -> None:
         from stylegan3d.segmentation.visits import FULL_PERCENT
 
         self._overlaid = True

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.reading import Several
 from napari_stylegan3d.core.worker import LatestWins, LongJob
-from napari_stylegan3d.project.filling import Filling
+from napari_stylegan3d.project.filling import FillController
 from napari_stylegan3d.project.jobs import (
     ProjectionRequest,
     align_scan,
@@ -22,11 +22,11 @@ from napari_stylegan3d.project.jobs import (
     project_scan,
 )
 from napari_stylegan3d.project.label_maps import LabelMap, LabelMaps
-from napari_stylegan3d.project.looking import Looking
+from napari_stylegan3d.project.looking import LookController
 from napari_stylegan3d.project.looks import LookBar
-from napari_stylegan3d.project.region_brush import Painting
+from napari_stylegan3d.project.region_brush import RegionPainter
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region
-from napari_stylegan3d.project.second import Seconds
+from napari_stylegan3d.project.second import OverlayManager
 from stylegan3d.errors import ScanError
 from stylegan3d.session.case import Case, Choice
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 REST_MS = 1000
 
 
-class Projecting(QObject):
+class ProjectController(QObject):
     """Runs both as long jobs and updates the panel and the comparison."""
 
     failed = Signal(object, str)
@@ -87,7 +87,7 @@ class Projecting(QObject):
         self.moving.failed.connect(
             lambda _request, error: self.failed.emit(error, "moving the scan")
         )
-        self.painting = Painting(comparison.stage.viewer, self)
+        self.painting = RegionPainter(comparison.stage.viewer, self)
         panel.paint.fillChanged.connect(self._paint)
         panel.paint.brushChanged.connect(self.painting.set_brush)
         panel.paint.eraseChanged.connect(self.painting.set_erasing)
@@ -97,7 +97,7 @@ class Projecting(QObject):
         viewer = comparison.stage.viewer
         self.labels = LabelMaps(comparison, self)
         self.labels.failed.connect(self.failed)
-        self.second = Seconds(comparison, self.labels, panel.second, self)
+        self.second = OverlayManager(comparison, self.labels, panel.second, self)
         self.second.failed.connect(self.failed)
         self.second.maskRequested.connect(panel.paint.use)
         self.second.joined.connect(self._join)
@@ -108,10 +108,10 @@ class Projecting(QObject):
         self.regions.changed.connect(self._offer_regions)
         self._offer_regions()
         panel.paint.regionChanged.connect(self._on_region)
-        self.filling = Filling(rendering, comparison, panel.result, self)
+        self.filling = FillController(rendering, comparison, panel.result, self)
         self.filling.failed.connect(self.failed)
         self.looks = LookBar(self.session)
-        self.looking = Looking(context, self.looks)
+        self.looking = LookController(context, self.looks)
         panel.result.findingPicked.connect(self.looking.go_to)
         comparison.viewChanged.connect(self._show_region)
         panel.pauseRequested.connect(self.job.pause)

@@ -111,7 +111,7 @@ def save_filled(
     return list(names)
 
 
-class Filling(QObject):
+class FillController(QObject):
     """Updates the filled-in scan when the brain changes while it is shown; saves it."""
 
     failed = Signal(object, str)

@@ -31,7 +31,7 @@ from stylegan3d.storage.jsontext import to_plain
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import Loaded
-    from napari_stylegan3d.project.controller import Projecting
+    from napari_stylegan3d.project.controller import ProjectController
     from stylegan3d.geometry.space import Space
     from stylegan3d.scans import AlignedScan
 
@@ -40,7 +40,7 @@ SAME_POSE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class KeptScan:
+class SavedScan:
     """A stored scan with its pose and results.
 
     Attributes
@@ -58,7 +58,7 @@ class KeptScan:
     labels : tuple of Path
         Files of its label maps.
     second : mapping or None
-        The second image over it, as `Beside.to_plain`.
+        The second image over it, as `Overlay.to_plain`.
     name : str
         Name of the patient; empty in old sessions.
     model : str
@@ -81,7 +81,7 @@ class KeptScan:
     sha256: str = ""
 
     @classmethod
-    def of(cls, case: Case, projected: Sequence[Case]) -> KeptScan | None:
+    def of(cls, case: Case, projected: Sequence[Case]) -> SavedScan | None:
         """Store a case with its projections; None if it has no file."""
         if case.choice is None:
             return None
@@ -110,7 +110,7 @@ class KeptScan:
         return {**to_plain(rest), "painted": painted, "labels": [str(path) for path in self.labels]}
 
     @classmethod
-    def from_plain(cls, plain: Any) -> KeptScan | None:
+    def from_plain(cls, plain: Any) -> SavedScan | None:
         """Inverse of `to_plain`; invalid parts are dropped, since files can be edited."""
         try:
             told = plain["choice"]
@@ -152,7 +152,7 @@ def _pose(plain: Any) -> Pose:
 
 
 def _projected(
-    case: Case, source: Source, told: Mapping[str, Any], kept: KeptScan, space: Space
+    case: Case, source: Source, told: Mapping[str, Any], kept: SavedScan, space: Space
 ) -> Case:
     return dataclasses.replace(
         case,
@@ -167,7 +167,7 @@ def _projected(
     )
 
 
-class KeptScans(QObject):
+class ScanRestorer(QObject):
     """Reads and aligns the scans of a restored session in the background."""
 
     aligned = Signal()
@@ -175,12 +175,12 @@ class KeptScans(QObject):
     failed = Signal()
     """It could not be brought there."""
 
-    def __init__(self, projecting: Projecting, parent: QObject) -> None:
+    def __init__(self, projecting: ProjectController, parent: QObject) -> None:
         super().__init__(parent)
         self.projecting, self.session = projecting, projecting.session
         self.job = LongJob(self)
         #: Stored scans that are not read again yet, by case key.
-        self._kept: dict[str, KeptScan] = {}
+        self._kept: dict[str, SavedScan] = {}
         #: Files of label maps that could not be read again, by case key.
         self._unread: dict[str, tuple[Path, ...]] = {}
         self._key = self._first = ""
@@ -190,10 +190,10 @@ class KeptScans(QObject):
         self.job.runningChanged.connect(self._look, Qt.ConnectionType.QueuedConnection)
         self.session.caseChanged.connect(self._look)
 
-    def of_session(self) -> tuple[list[KeptScan], list[int | None]]:
+    def of_session(self) -> tuple[list[SavedScan], list[int | None]]:
         """All cases, and the index of the case of each step of the history."""
         session, projecting = self.session, self.projecting
-        kept: list[KeptScan] = []
+        kept: list[SavedScan] = []
         places: dict[tuple[str, int], int] = {}
 
         def place(case: Case | None) -> int | None:
@@ -202,7 +202,7 @@ class KeptScans(QObject):
             at = (case.key, id(case.found))
             if at not in places:
                 one = self._kept.get(case.key) if case.scan is None else None
-                one = one or KeptScan.of(case, session.all_projected)
+                one = one or SavedScan.of(case, session.all_projected)
                 if one is None:
                     return None
                 unread = self._unread.get(case.key, ())
@@ -227,7 +227,7 @@ class KeptScans(QObject):
         self._unread.clear()
         self._first = ""
 
-    def know(self, case: Case, kept: KeptScan, *, first: bool = False) -> None:
+    def know(self, case: Case, kept: SavedScan, *, first: bool = False) -> None:
         """Register a stored case; `first` is the one that was open."""
         self._kept[case.key] = kept
         if first:
@@ -265,7 +265,7 @@ class KeptScans(QObject):
         if key == self._first:
             self.failed.emit()
 
-    def _on_done(self, result: Again) -> None:
+    def _on_done(self, result: ReloadedScan) -> None:
         # The result names its case: another patient's scan may be current by now.
         kept = self._kept.pop(result.key, None)
         if kept is None:
@@ -300,7 +300,7 @@ class KeptScans(QObject):
             (self.aligned if there else self.failed).emit()
 
 
-def _filled_in(case: Case, result: Again, there: bool) -> Case:
+def _filled_in(case: Case, result: ReloadedScan, there: bool) -> Case:
     """A case completed with its scan and pose."""
     from stylegan3d.projection.pipeline import place
 
@@ -317,7 +317,7 @@ def _filled_in(case: Case, result: Again, there: bool) -> Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Again:
+class ReloadedScan:
     """A scan that was read again.
 
     Attributes
@@ -347,7 +347,7 @@ class Again:
     model: str = ""
 
 
-def _again(report: Report, loaded: Loaded, key: str, kept: KeptScan, folder: Path) -> Again:
+def _again(report: Report, loaded: Loaded, key: str, kept: SavedScan, folder: Path) -> ReloadedScan:
     """Runs in a thread."""
     from stylegan3d.scans import read_scan
 
@@ -365,7 +365,7 @@ def _again(report: Report, loaded: Loaded, key: str, kept: KeptScan, folder: Pat
             labels.append(LabelMap.of(read_scan(path), scan_stem(path)))
         except StyleGAN3DError as error:
             unread[path] = error
-    plain = Again(key, read, labels=labels, unread=unread)
+    plain = ReloadedScan(key, read, labels=labels, unread=unread)
     model = loaded.generator.hash
     if kept.rigid is None or not isinstance(read, Case) or kept.model not in ("", model):
         return plain

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.messages import report_done
 from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.views.display import Upright, put, upright
+from napari_stylegan3d.views.display import DisplayArray, put, upright
 from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class LabelMap:
         size = np.count_nonzero(self.data) * voxel_ml_of(self.affine)
         return f"{self.name}: {count} label{'' if count == 1 else 's'}, {size:.1f} ml"
 
-    def placed(self, rigid: np.ndarray | None) -> Upright:
+    def placed(self, rigid: np.ndarray | None) -> DisplayArray:
         """For the views: in the scan's space, or moved to model space by `rigid` (4, 4)."""
         affine = self.affine if rigid is None else rigid @ self.affine
         return upright(self.data, affine, nearest=True)
@@ -240,7 +240,7 @@ class LabelMaps(QObject):
         if layers:
             self.placing.submit((layers, [layer.metadata[KEY] for layer in layers], self._rigid))
 
-    def _on_placed(self, request: tuple[list[Labels], Any, Any], found: list[Upright]) -> None:
+    def _on_placed(self, request: tuple[list[Labels], Any, Any], found: list[DisplayArray]) -> None:
         self._setting = True
         try:
             for layer, shown in zip(request[0], found, strict=True):
@@ -255,10 +255,10 @@ class LabelMaps(QObject):
             event.source.metadata.pop(KEY, None)
 
 
-def _placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[Upright]:
+def _placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[DisplayArray]:
     """In a thread."""
     return [labels.placed(request[2]) for labels in request[1]]
 
 
-def _move(layer: Labels, shown: Upright) -> None:
+def _move(layer: Labels, shown: DisplayArray) -> None:
     put(layer, np.ascontiguousarray(shown.data), shown.scale, shown.translate)

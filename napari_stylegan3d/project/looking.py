@@ -23,7 +23,7 @@ UNUSUAL = "Difference, in usual errors"
 LIMIT_Z = 10.0
 
 
-class Looking(QObject):
+class LookController(QObject):
     """Brings the switch above the views together with the session and the stage."""
 
     def __init__(self, context: Context, bar: LookBar) -> None:

@@ -16,7 +16,7 @@ from napari_stylegan3d.project.region_panel import PaintBox
 from napari_stylegan3d.project.result import ResultBox
 from napari_stylegan3d.project.scan import ScanBox
 from napari_stylegan3d.project.search import SearchBox
-from napari_stylegan3d.project.second_box import SecondBox
+from napari_stylegan3d.project.second_box import OverlayBox
 from napari_stylegan3d.widgets import controls
 from stylegan3d.scans.pose import NO_POSE
 
@@ -32,7 +32,7 @@ WAITS = "A scan is being read. Wait until it is open, then project it."
 class ProjectPanel(Panel):
     """Opens a scan, runs the projection with progress and cancel, and compares.
 
-    The work is requested by signals; see `Projecting`.
+    The work is requested by signals; see `ProjectController`.
     """
 
     key = "Project"
@@ -58,7 +58,7 @@ class ProjectPanel(Panel):
         self._news.setSingleShot(True)
         self._news.timeout.connect(self._scroll_to_result)
         self.scan = ScanBox()
-        self.second = SecondBox()
+        self.second = OverlayBox()
         self.pose = PoseBox()
         self.paint = PaintBox()
         self.search = SearchBox()

@@ -22,7 +22,7 @@ NAME = "Region to fill in"
 PAINTED = "masked"
 
 
-class Painting(QObject):
+class RegionPainter(QObject):
     """A labels layer on the model's grid, painted with napari's brush in any of the planes."""
 
     changed = Signal(float)

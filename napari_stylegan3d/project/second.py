@@ -19,8 +19,8 @@ from napari_stylegan3d.core.reading import Several, read_choice
 from napari_stylegan3d.core.worker import LatestWins, LongJob, Report
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.captions import Over
-from napari_stylegan3d.views.display import Upright, upright
-from napari_stylegan3d.views.second import SecondBar, SecondLayer, SecondLook
+from napari_stylegan3d.views.display import DisplayArray, upright
+from napari_stylegan3d.views.second import OverlayBar, OverlayLayer, OverlayLook
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.session.case import Choice
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_stylegan3d.core.comparison import Comparison
     from napari_stylegan3d.project.label_maps import LabelMaps
-    from napari_stylegan3d.project.second_box import SecondBox
+    from napari_stylegan3d.project.second_box import OverlayBox
     from stylegan3d.scans import Scan, SecondImage
     from stylegan3d.scans.second import How
     from stylegan3d.session.case import Case
@@ -40,7 +40,7 @@ LARGEST_MM = 1.25
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class Overlay:
     """What the user laid over one patient's scan.
 
     Attributes
@@ -51,7 +51,7 @@ class Beside:
         As for `second_image`.
     same : bool
         Whether the user says that it is the same patient's.
-    look : SecondLook
+    look : OverlayLook
     image : SecondImage or None
         None while it is read, or if it could not be.
     sha256 : str
@@ -63,7 +63,7 @@ class Beside:
     choice: Choice
     how: How = "auto"
     same: bool = False
-    look: SecondLook = dataclasses.field(default_factory=SecondLook)
+    look: OverlayLook = dataclasses.field(default_factory=OverlayLook)
     sha256: str = ""
     image: SecondImage | None = None
     problem: str = ""
@@ -81,7 +81,7 @@ class Beside:
         return {**record, "choice": choice, "look": dataclasses.asdict(self.look)}
 
     @classmethod
-    def from_plain(cls, plain: Any) -> Beside | None:
+    def from_plain(cls, plain: Any) -> Overlay | None:
         """Inverse of `to_plain`; None if invalid, since files can be edited."""
         try:
             told = plain["choice"]
@@ -89,13 +89,13 @@ class Beside:
             how: How = "auto"
             if plain["how"] in ("align", "header"):
                 how = plain["how"]
-            look = SecondLook.from_plain(plain["look"])
+            look = OverlayLook.from_plain(plain["look"])
             return cls(choice, how, plain["same"] is True, look, str(plain["sha256"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
 
-class Seconds(QObject):
+class OverlayManager(QObject):
     """The second images of a window, one for each patient at most.
 
     Parameters
@@ -104,7 +104,7 @@ class Seconds(QObject):
         Has the session and the stage.
     labels : LabelMaps
         Shows those that are maps of labels.
-    box : SecondBox
+    box : OverlayBox
     parent : QObject
     """
 
@@ -120,21 +120,21 @@ class Seconds(QObject):
     """(case before, choice): open that beside this."""
 
     def __init__(
-        self, comparison: Comparison, labels: LabelMaps, box: SecondBox, parent: QObject
+        self, comparison: Comparison, labels: LabelMaps, box: OverlayBox, parent: QObject
     ) -> None:
         super().__init__(parent)
         self.comparison, self.session = comparison, comparison.session
-        self.labels, self.box, self.bar = labels, box, SecondBar()
-        self.layer = SecondLayer(comparison.stage.viewer)
+        self.labels, self.box, self.bar = labels, box, OverlayBar()
+        self.layer = OverlayLayer(comparison.stage.viewer)
         #: By case key.
-        self._beside: dict[str, Beside] = {}
+        self._beside: dict[str, Overlay] = {}
         #: Map of labels opened last, and why a file was refused, by case key.
         self._maps: dict[str, Labels] = {}
         self._refused: dict[str, str] = {}
         #: Case key and request of the image that is being read.
-        self._reading: tuple[str, Beside] | None = None
+        self._reading: tuple[str, Overlay] | None = None
         #: The image placed last, whether in the model's space, and its voxels.
-        self._placed: tuple[SecondImage, bool, Upright] | None = None
+        self._placed: tuple[SecondImage, bool, DisplayArray] | None = None
         #: Image, aligned scan and scan that were asked to be placed last.
         self._asked: tuple[object, ...] = ()
         #: The patient before the one that was opened last.
@@ -162,7 +162,7 @@ class Seconds(QObject):
         self._refresh()
 
     @property
-    def current(self) -> Beside | None:
+    def current(self) -> Overlay | None:
         """What lies over the scan of the current case."""
         case = self.session.case
         return None if case is None else self._beside.get(case.key)
@@ -193,12 +193,12 @@ class Seconds(QObject):
         case = self.session.case
         if case is not None and case.scan is not None:
             was = self._beside.get(case.key)
-            look = SecondLook() if was is None else was.look
-            self._begin(case, Beside(choice, look=look))
+            look = OverlayLook() if was is None else was.look
+            self._begin(case, Overlay(choice, look=look))
 
     def restore(self, key: str, plain: Any) -> None:
         """Lay the image of an earlier session over the scan of a case, which was read again."""
-        kept = Beside.from_plain(plain)
+        kept = Overlay.from_plain(plain)
         if kept is not None:
             self._beside[key] = kept
             self._refresh()
@@ -254,7 +254,7 @@ class Seconds(QObject):
         self.comparison.stage.viewer.layers.events.removed.disconnect(self._on_removed)
         self.layer.hide()
 
-    def _begin(self, case: Case, wanted: Beside) -> None:
+    def _begin(self, case: Case, wanted: Overlay) -> None:
         self._refused.pop(case.key, None)
         self._reading = case.key, wanted
         if self.job.running:
@@ -356,7 +356,7 @@ class Seconds(QObject):
         self._place()
         self._read_next()
 
-    def _show_text(self, case: Case | None, now: Beside | None) -> None:
+    def _show_text(self, case: Case | None, now: Overlay | None) -> None:
         key = "" if case is None else case.key
         reading = self._reading is not None and self._reading[0] == key
         labels = self._maps.get(key)
@@ -394,7 +394,7 @@ class Seconds(QObject):
         x, y, z = (finer * count for count in placed.space.shape)
         self.placing.submit((now.image, placed.space.resized((x, y, z)), placed.rigid))
 
-    def _on_placed(self, request: tuple[SecondImage, Space, Any], found: Upright) -> None:
+    def _on_placed(self, request: tuple[SecondImage, Space, Any], found: DisplayArray) -> None:
         self._placed = request[0], request[2] is not None, found
         self._draw()
 
@@ -416,7 +416,7 @@ class Seconds(QObject):
             self.layer.show(placed[2], now.look, Over(now.name, case.name, now.same))
         self.drawn.emit()
 
-    def _lies(self, now: Beside, placed: tuple[SecondImage, bool, Upright]) -> bool:
+    def _lies(self, now: Overlay, placed: tuple[SecondImage, bool, DisplayArray]) -> bool:
         """Whether it was placed in the space of the picture, and not an earlier image."""
         return placed[0] is now.image and placed[1] == (self.session.placed is not None)
 
@@ -428,7 +428,7 @@ class Seconds(QObject):
         return self.session.result is not None and self.session.placed is not None
 
 
-def _read(report: Report, scan: Scan, wanted: Beside) -> SecondImage | Several:
+def _read(report: Report, scan: Scan, wanted: Overlay) -> SecondImage | Several:
     """In a thread."""
     from stylegan3d.scans import second_image
 
@@ -448,7 +448,7 @@ def _read(report: Report, scan: Scan, wanted: Beside) -> SecondImage | Several:
     return found
 
 
-def _placed(request: tuple[SecondImage, Space, np.ndarray | None]) -> Upright:
+def _placed(request: tuple[SecondImage, Space, np.ndarray | None]) -> DisplayArray:
     """In a thread."""
     image, space, rigid = request
     return upright(image.on(space, rigid), space.affine)

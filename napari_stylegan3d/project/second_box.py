@@ -25,7 +25,7 @@ HOWS = {
 }
 
 
-class SecondBox(QWidget):
+class OverlayBox(QWidget):
     """Opens, names and removes a second image; what the user says of it."""
 
     openRequested = Signal(object)

@@ -6,13 +6,13 @@ from napari.qt import QtViewer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 
-from napari_stylegan3d.views.look import Look
+from napari_stylegan3d.views.look import ViewLook
 
 #: Minimum size: eight of them (with twins) and the dock fit a screen of 1024 pixels.
 SMALLEST = (120, 100)
 
 
-class Grid(QSplitter):
+class ViewGrid(QSplitter):
     """Two rows of two canvases; unused canvases are hidden, never removed."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Grid(QSplitter):
         for splitter in (self, *self.rows):
             splitter.setSizes([10_000, 10_000])
 
-    def arrange(self, look: Look) -> None:
+    def arrange(self, look: ViewLook) -> None:
         """Show the canvases of a look."""
         for name, canvas, _ in self._members:
             canvas.setVisible(look.shows(name))
@@ -54,7 +54,7 @@ class Grid(QSplitter):
         self._members.clear()
 
 
-class Place:
+class CanvasPlace:
     """Original position and settings of napari's canvas, to be restored."""
 
     def __init__(self, window: QMainWindow) -> None:
@@ -67,7 +67,7 @@ class Place:
         self._background = viewer.canvas.background_color_override
         self._double_click = list(viewer.mouse_double_click_callbacks)
 
-    def take(self, views: QWidget, grid: Grid, name: str) -> None:
+    def take(self, views: QWidget, grid: ViewGrid, name: str) -> None:
         """Replace the canvas by the views, which contain it.
 
         The views are added first, then the canvas is moved into them: it never leaves its window,

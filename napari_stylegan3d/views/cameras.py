@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 
-from napari_stylegan3d.views.orientation import Plane
+from napari_stylegan3d.views.orientation import ViewPlane
 
 
 class LinkedCameras:
@@ -17,11 +17,11 @@ class LinkedCameras:
 
     Parameters
     ----------
-    views : sequence of tuple of (Plane, ViewerModel)
+    views : sequence of tuple of (ViewPlane, ViewerModel)
         (plane, model) of each.
     """
 
-    def __init__(self, views: Sequence[tuple[Plane, ViewerModel]]) -> None:
+    def __init__(self, views: Sequence[tuple[ViewPlane, ViewerModel]]) -> None:
         self._views = list(views)
         self.linked = True
         self._busy = False
@@ -61,7 +61,7 @@ class LinkedCameras:
             self._busy = False
 
     @staticmethod
-    def _move(model: ViewerModel, plane: Plane, middle: dict[int, float], zoom: float) -> None:
+    def _move(model: ViewerModel, plane: ViewPlane, middle: dict[int, float], zoom: float) -> None:
         camera = model.scene.camera
         old = camera.center[-2:]
         new = tuple(

@@ -19,7 +19,7 @@ NEAR = 12
 LINE, TEXT, BEHIND = QColor("#ffb74d"), QColor("#ffffff"), QColor(0, 0, 0, 165)
 
 
-class CurtainLine(QWidget):
+class SwipeLine(QWidget):
     """A strip of the canvas around the line; only the line itself can be dragged."""
 
     moved = Signal(int, float)

@@ -31,7 +31,7 @@ UPRIGHT_TOLERANCE_DEG = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Upright:
+class DisplayArray:
     """A volume in RAS orientation along the world axes.
 
     Attributes
@@ -100,12 +100,12 @@ def keeping_point(viewer: ViewerModel) -> Iterator[None]:
         dims.point = point
 
 
-def place(layer: Layer, volume: Upright) -> None:
+def place(layer: Layer, volume: DisplayArray) -> None:
     """Replace a layer's voxels and their position."""
     put(layer, volume.data, volume.scale, volume.translate)
 
 
-def upright(data: np.ndarray, affine: np.ndarray, *, nearest: bool = False) -> Upright:
+def upright(data: np.ndarray, affine: np.ndarray, *, nearest: bool = False) -> DisplayArray:
     """Reorder a volume to RAS, and resample it if its axes are oblique.
 
     Parameters
@@ -123,7 +123,7 @@ def upright(data: np.ndarray, affine: np.ndarray, *, nearest: bool = False) -> U
         canonical, affine = _straighten(canonical, affine, nearest)
     x, y, z = nib.affines.voxel_sizes(affine).tolist()
     right, anterior, superior = affine[:3, 3].tolist()
-    return Upright(canonical, (x, y, z), (right, anterior, superior), resampled)
+    return DisplayArray(canonical, (x, y, z), (right, anterior, superior), resampled)
 
 
 def _tilt_degrees(affine: np.ndarray) -> float:

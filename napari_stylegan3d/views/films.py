@@ -16,10 +16,10 @@ from napari_stylegan3d.views.framing import head_box
 from napari_stylegan3d.views.legend import paint_legend
 from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.navigation import nearest_voxel
-from napari_stylegan3d.views.orientation import PLANES, Plane
-from napari_stylegan3d.views.overlays import Legend
+from napari_stylegan3d.views.orientation import PLANES, ViewPlane
+from napari_stylegan3d.views.overlays import ColorScale
 from napari_stylegan3d.views.slab import in_words
-from napari_stylegan3d.views.slices import Cell, best_grid, paint_slice, positions
+from napari_stylegan3d.views.slices import SliceCell, best_grid, paint_slice, positions
 
 GAP_PX = 2
 TEXT_PX = 10
@@ -54,7 +54,7 @@ class Films(QWidget):
     viewer : ViewerModel
         The viewer with the layers; followed only while the widget is visible.
     looks : LookModel
-        Plane, spacing, convention and letters.
+        ViewPlane, spacing, convention and letters.
     """
 
     def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
@@ -62,7 +62,7 @@ class Films(QWidget):
         self.setObjectName("views.lightbox.slices")
         self.setToolTip("Click to go to the slice and point; double-click to return to the views.")
         self.viewer, self.looks = viewer, looks
-        self.legend: Legend | None = None
+        self.legend: ColorScale | None = None
         self._image: QImage | None = None
         self._box = np.array([[-90.0, -126.0, -72.0], [90.0, 90.0, 108.0]])
         self._signals: list[tuple[Any, Any]] = []
@@ -80,7 +80,7 @@ class Films(QWidget):
             self._follow(layer)
 
     @property
-    def plane(self) -> Plane:
+    def plane(self) -> ViewPlane:
         """Which slices are shown."""
         return PLANES[self.looks.look.lightbox_plane]
 
@@ -95,7 +95,7 @@ class Films(QWidget):
             self._box = np.stack((box[0] - AIR_MM, box[1] + AIR_MM))
         self.mark()
 
-    def set_legend(self, legend: Legend | None) -> None:
+    def set_legend(self, legend: ColorScale | None) -> None:
         """Set the colour bar."""
         self.legend = legend
         self.mark()
@@ -168,8 +168,8 @@ class Films(QWidget):
         """Return to the views, at that point."""
         self.looks.change(layout="four")
 
-    def _cell(self) -> Cell:
-        return Cell(self.plane, self.looks.look.facing, self._box)
+    def _cell(self) -> SliceCell:
+        return SliceCell(self.plane, self.looks.look.facing, self._box)
 
     def _go(self, where: QPointF) -> None:
         if self.viewer.dims.ndim != 3:

@@ -11,7 +11,7 @@ from napari_stylegan3d.views.framing import View, frame, frame_volume, is_misfit
 from napari_stylegan3d.views.navigation import nearest_voxel
 
 
-class Fitting(QObject):
+class ViewFitter(QObject):
     """Fits views now or soon; `stop` cancels what is scheduled.
 
     Parameters

@@ -17,7 +17,7 @@ from napari_stylegan3d.views.captions import FLAT, OVERLAY
 from napari_stylegan3d.views.display import in_3d, keeping_point, put
 from napari_stylegan3d.views.orientation import (
     VOLUME_ORDER,
-    Plane,
+    ViewPlane,
 )
 from napari_stylegan3d.views.strokes import SharedTools, share_active
 from napari_stylegan3d.views.volume import VolumeLook
@@ -52,14 +52,14 @@ class Follower:
     ----------
     main : ViewerModel
         The viewer to follow.
-    plane : Plane or None
+    plane : ViewPlane or None
         How to slice; None for the 3D view, whose data follow once changes have settled.
     volume : VolumeLook or None
         How the 3D view draws them.
     """
 
     def __init__(
-        self, main: ViewerModel, plane: Plane | None, volume: VolumeLook | None = None
+        self, main: ViewerModel, plane: ViewPlane | None, volume: VolumeLook | None = None
     ) -> None:
         self.main = main
         self.plane = plane

@@ -13,11 +13,11 @@ from qtpy.QtGui import QPixmap, QResizeEvent, QWindow
 from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
 from napari_stylegan3d.views import marking, navigation, slab
-from napari_stylegan3d.views.arrangement import Grid, Place
+from napari_stylegan3d.views.arrangement import CanvasPlace, ViewGrid
 from napari_stylegan3d.views.cameras import LinkedCameras
 from napari_stylegan3d.views.canvases import finish_in_own_context, make_canvas
 from napari_stylegan3d.views.captions import shown
-from napari_stylegan3d.views.fitting import Fitting
+from napari_stylegan3d.views.fitting import ViewFitter
 from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.framing import (
     View,
@@ -26,7 +26,7 @@ from napari_stylegan3d.views.framing import (
     make_view,
 )
 from napari_stylegan3d.views.lightbox import Lightbox
-from napari_stylegan3d.views.look import Look, LookModel
+from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.orientation import (
     AXIAL,
     CORONAL,
@@ -37,9 +37,9 @@ from napari_stylegan3d.views.orientation import (
     orient_volume,
 )
 from napari_stylegan3d.views.panes import Pane, Panes
-from napari_stylegan3d.views.readout import Readout, value_at
+from napari_stylegan3d.views.readout import ReadoutBar, value_at
 from napari_stylegan3d.views.staged import StagedViews
-from napari_stylegan3d.views.units import Millimetres
+from napari_stylegan3d.views.units import LayerUnits
 from napari_stylegan3d.views.volume import VolumeLook
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ class FourViews(QWidget):
         self.looks = LookModel(self)
         self._staged: StagedViews | None = None
         self._ranges: np.ndarray | None = None
-        self._place = Place(window)
+        self._place = CanvasPlace(window)
         self.viewer: ViewerModel = self._place.canvas.viewer
-        self._millimetres = Millimetres()
+        self._millimetres = LayerUnits()
         for layer in self.viewer.layers:
             self._millimetres.take(layer)
         self._volume = VolumeLook()
-        self._grid, self.readout = Grid(), Readout()
+        self._grid, self.readout = ViewGrid(), ReadoutBar()
         self.lightbox = Lightbox(self.viewer, self.looks)
         self.panes = Panes(self.viewer, self.looks)
         self.marks = marking.Marks(self.viewer, self.looks, self)
@@ -84,7 +84,7 @@ class FourViews(QWidget):
             model.mouse_drag_callbacks.insert(0, self._on_press)
             model.mouse_move_callbacks.append(self._on_pointer)
         self._remove_marks = marking.install(self.marks, [model for _, model in flat])
-        self._fitting = Fitting(self.viewer, self.reset, self)
+        self._fitting = ViewFitter(self.viewer, self.reset, self)
         self._fitting.views = self.views
         self._connect()
         self._follow_look(self.looks.look, None)
@@ -347,7 +347,7 @@ class FourViews(QWidget):
         self.lightbox.refit()
         self.refresh()
 
-    def _follow_look(self, look: Look, before: Look | None) -> None:
+    def _follow_look(self, look: ViewLook, before: ViewLook | None) -> None:
         for view in self.views:
             view.crosshair.shown = look.crosshair
             view.labels.show_letters(look.letters)

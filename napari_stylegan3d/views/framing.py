@@ -18,8 +18,8 @@ from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.labels import Labels
 from napari_stylegan3d.views.legend import ColorBar
 from napari_stylegan3d.views.marking import Marks, MarkSheet
-from napari_stylegan3d.views.orientation import Plane, orient_volume
-from napari_stylegan3d.views.turning import Turning
+from napari_stylegan3d.views.orientation import ViewPlane, orient_volume
+from napari_stylegan3d.views.turning import CameraTurner
 
 #: Pictures are on black in any theme.
 BACKGROUND = "black"
@@ -44,7 +44,7 @@ TURNED = 0.82
 class View:
     """One of the four views: model, canvas, overlays, and (except in the main one) the follower."""
 
-    plane: Plane | None
+    plane: ViewPlane | None
     model: ViewerModel
     canvas: QtViewer
     crosshair: Crosshair
@@ -53,7 +53,7 @@ class View:
     arrows: Arrows
     marks: MarkSheet | None = None
     cube: OrientationCube | None = None
-    turning: Turning | None = None
+    turning: CameraTurner | None = None
     follower: Follower | None = None
 
     @property
@@ -70,7 +70,7 @@ class View:
             self.turning.close()
 
 
-def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer, marks: Marks) -> View:
+def make_view(plane: ViewPlane | None, model: ViewerModel, canvas: QtViewer, marks: Marks) -> View:
     """Add the parts of a view to a canvas."""
     native = canvas.canvas.native
     native.setAccessibleName("{view} view".format(view=plane.title if plane else "3D"))
@@ -90,7 +90,7 @@ def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer, marks: 
         arrows=arrows,
         marks=sheet,
         cube=None if plane else OrientationCube(native, model),
-        turning=None if plane else Turning(canvas, model),
+        turning=None if plane else CameraTurner(canvas, model),
     )
 
 

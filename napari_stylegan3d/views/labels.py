@@ -33,7 +33,7 @@ from napari_stylegan3d.views.captions import (
 from napari_stylegan3d.views.glass import Glass, write_outlined
 from napari_stylegan3d.views.orientation import (
     Facing,
-    Plane,
+    ViewPlane,
     position_in_letters,
     position_in_words,
 )
@@ -74,7 +74,7 @@ TOP, BOTTOM, MIDDLE = (
 class Labels(Glass):
     """The text on one view."""
 
-    def __init__(self, canvas: QWidget, model: ViewerModel, plane: Plane | None) -> None:
+    def __init__(self, canvas: QWidget, model: ViewerModel, plane: ViewPlane | None) -> None:
         self.plane = plane
         self.title = plane.title if plane else "3D"
         #: Letters at the top, bottom, left and right.

@@ -18,7 +18,7 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views.glass import Glass, write_outlined
-from napari_stylegan3d.views.overlays import Legend
+from napari_stylegan3d.views.overlays import ColorScale
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.elided import wrapped
 
@@ -41,9 +41,9 @@ class ColorBar(Glass):
     def __init__(self, canvas: QWidget, model: ViewerModel, top: int) -> None:
         super().__init__(canvas, model, ())
         self.top = top
-        self.legend: Legend | None = None
+        self.legend: ColorScale | None = None
 
-    def set_legend(self, legend: Legend | None) -> None:
+    def set_legend(self, legend: ColorScale | None) -> None:
         """Set or remove the legend."""
         if legend != self.legend:
             self.legend = legend
@@ -59,7 +59,7 @@ class ColorBar(Glass):
         painter.end()
 
 
-def paint_legend(painter: QPainter, legend: Legend, corner: QPointF, height: float) -> None:
+def paint_legend(painter: QPainter, legend: ColorScale, corner: QPointF, height: float) -> None:
     """Draw a colour bar with its title and numbers, its top right at `corner`."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     font = QFont(painter.font())
@@ -94,7 +94,7 @@ def _write(painter: QPainter, place: QRectF, text: str) -> None:
     write_outlined(painter, place, side, text, TEXT, OUTLINE_PX)
 
 
-def ticks(legend: Legend) -> list[tuple[float, str]]:
+def ticks(legend: ColorScale) -> list[tuple[float, str]]:
     """(position from the bottom, 0 to 1; number) of the ticks."""
     numbers = [-legend.limit, legend.limit]
     share = legend.threshold / legend.limit
@@ -109,7 +109,7 @@ def _number(value: float) -> str:
     return f"{value:+.2g}" if value else "0"
 
 
-def bar_image(legend: Legend) -> QImage:
+def bar_image(legend: ColorScale) -> QImage:
     """The colours from the highest down, over black where they are transparent."""
     table = legend.table[::-1]
     colors = np.round(255 * table[:, :3] * (table[:, 3:] > 0)).astype(np.uint8)

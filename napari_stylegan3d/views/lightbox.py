@@ -7,8 +7,14 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d.views.films import Films
-from napari_stylegan3d.views.look import PLANE_NAMES, SPACING_LIMITS, VIEW_TITLES, Look, LookModel
-from napari_stylegan3d.views.overlays import Legend
+from napari_stylegan3d.views.look import (
+    PLANE_NAMES,
+    SPACING_LIMITS,
+    VIEW_TITLES,
+    LookModel,
+    ViewLook,
+)
+from napari_stylegan3d.views.overlays import ColorScale
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 
@@ -52,7 +58,7 @@ class Lightbox(QWidget):
         """Determine the head's bounding box again."""
         self.films.refit()
 
-    def set_legend(self, legend: Legend | None) -> None:
+    def set_legend(self, legend: ColorScale | None) -> None:
         """Set the colour bar."""
         self.films.set_legend(legend)
 
@@ -72,7 +78,7 @@ class Lightbox(QWidget):
         column.addLayout(strip)
         column.addWidget(self.films, stretch=1)
 
-    def _show(self, look: Look, _before: Look | None = None) -> None:
+    def _show(self, look: ViewLook, _before: ViewLook | None = None) -> None:
         with QSignalBlocker(self.plane), QSignalBlocker(self.spacing):
             self.plane.setCurrentIndex(self.plane.findData(look.lightbox_plane))
             self.spacing.setValue(look.spacing_mm)

@@ -51,7 +51,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Look:
+class ViewLook:
     """All view settings.
 
     Attributes
@@ -104,7 +104,7 @@ class Look:
         """Whether a view is visible."""
         return self.layout == "four" or (self.layout == "one" and self.alone == view)
 
-    def with_cut(self, axis: int, **changes: Any) -> Look:
+    def with_cut(self, axis: int, **changes: Any) -> ViewLook:
         """With changes to the cut along one axis."""
         right, front, top = (
             replace(cut, **changes) if index == axis else cut for index, cut in enumerate(self.cuts)
@@ -118,7 +118,7 @@ class Look:
         return plain
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> Look:
+    def from_dict(cls, plain: dict[str, Any]) -> ViewLook:
         """From plain data; defaults for invalid fields."""
         look = cls()
         for field in fields(cls):
@@ -166,10 +166,10 @@ class LookModel(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._look = Look()
+        self._look = ViewLook()
 
     @property
-    def look(self) -> Look:
+    def look(self) -> ViewLook:
         """The current look."""
         return self._look
 
@@ -177,7 +177,7 @@ class LookModel(QObject):
         """Change some fields."""
         self.set(replace(self._look, **changes))
 
-    def set(self, look: Look) -> None:
+    def set(self, look: ViewLook) -> None:
         """Replace the look."""
         if look != self._look:
             before, self._look = self._look, look

@@ -15,9 +15,9 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.marks import (
-    Figures,
     Kind,
     Mark,
+    RegionFigures,
     figures_of,
     picture_of,
     place_of,
@@ -73,7 +73,7 @@ class Marks(QObject):
         self.whose = ""
         self.chosen: Mark | None = None
         self._marks: list[Mark] = []
-        self._known: dict[Mark, tuple[Any, Figures | None]] = {}
+        self._known: dict[Mark, tuple[Any, RegionFigures | None]] = {}
 
     @property
     def shown(self) -> list[Mark]:
@@ -149,7 +149,7 @@ class Marks(QObject):
         """Its figures in what is shown."""
         return text_of(mark, self.figures(mark))
 
-    def figures(self, mark: Mark) -> Figures | None:
+    def figures(self, mark: Mark) -> RegionFigures | None:
         """Figures of a region in what is shown."""
         layer, look = picture_of(self.viewer), self.looks.look
         if layer is None:

@@ -73,7 +73,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Figures:
+class RegionFigures:
     """What a region holds.
 
     Attributes
@@ -104,7 +104,7 @@ def picture_of(model: ViewerModel) -> Image | None:
 
 def figures_of(
     mark: Mark, layer: Image, slab: str = "none", slab_mm: float = 0.0
-) -> Figures | None:
+) -> RegionFigures | None:
     """Figures of a region; None for a length, or where the picture does not reach.
 
     Parameters
@@ -126,10 +126,10 @@ def figures_of(
         volume = 0.0
     if values is None or not values.size:
         return None
-    return Figures(float(values.mean()), float(values.std()), area, volume, int(values.size))
+    return RegionFigures(float(values.mean()), float(values.std()), area, volume, int(values.size))
 
 
-def text_of(mark: Mark, figures: Figures | None) -> str:
+def text_of(mark: Mark, figures: RegionFigures | None) -> str:
     """Such as "42.3 mm" or "0.81 ± 0.04, 214 mm²"."""
     if mark.kind == "length":
         return f"{mark.length_mm:.1f} mm"

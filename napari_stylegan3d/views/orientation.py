@@ -34,7 +34,7 @@ LETTERS = ("LR", "PA", "IS")
 
 
 @dataclass(frozen=True)
-class Plane:
+class ViewPlane:
     """A plane: the world axes that are sliced, shown as rows, and shown as columns.
 
     `name` is the untranslated key; `letters` are those at the top, bottom, left and right in the
@@ -69,9 +69,9 @@ class Plane:
         return self.order[2] == 0
 
 
-AXIAL = Plane("Axial", "Axial", (2, 1, 0), ("A", "P", "R", "L"))
-CORONAL = Plane("Coronal", "Coronal", (1, 2, 0), ("S", "I", "R", "L"))
-SAGITTAL = Plane("Sagittal", "Sagittal", (0, 2, 1), ("S", "I", "A", "P"))
+AXIAL = ViewPlane("Axial", "Axial", (2, 1, 0), ("A", "P", "R", "L"))
+CORONAL = ViewPlane("Coronal", "Coronal", (1, 2, 0), ("S", "I", "R", "L"))
+SAGITTAL = ViewPlane("Sagittal", "Sagittal", (0, 2, 1), ("S", "I", "A", "P"))
 PLANES = {plane.name: plane for plane in (AXIAL, SAGITTAL, CORONAL)}
 
 #: Initial camera of the 3D view: upright, facing the viewer, turned a little.
@@ -79,7 +79,7 @@ VOLUME_ORDER = (1, 2, 0)
 VOLUME_ANGLES = (10.0, -30.0, -15.0)
 
 
-def orient(model: ViewerModel, plane: Plane, facing: Facing) -> None:
+def orient(model: ViewerModel, plane: ViewPlane, facing: Facing) -> None:
     """Orient a 2D view; centre and zoom are set by `fit`."""
     if tuple(model.dims.order) != plane.order and model.dims.ndim == 3:
         model.dims.order = plane.order

@@ -12,7 +12,7 @@ from napari.layers import Image, Layer
 from napari.utils import Colormap
 
 from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.display import Upright, enlarge, keeping_point, upright
+from napari_stylegan3d.views.display import DisplayArray, enlarge, keeping_point, upright
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
@@ -96,7 +96,7 @@ def remove_finer(viewer: ViewerModel, layer: Layer | None) -> None:
         viewer.layers.remove(layer)
 
 
-def outline_of(mean: np.ndarray, space: Space) -> Upright:
+def outline_of(mean: np.ndarray, space: Space) -> DisplayArray:
     """1 on the border of a mean brain (X, Y, Z), 0 elsewhere; on a finer grid."""
     from scipy.ndimage import binary_erosion
 

@@ -21,7 +21,7 @@ from napari_stylegan3d.views.display import place
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.arrows import Field
-    from napari_stylegan3d.views.display import Upright
+    from napari_stylegan3d.views.display import DisplayArray
 
 #: Colours from the limits to zero, for less and more.
 LESS = ((0.55, 0.85, 1.00), (0.10, 0.45, 0.95))
@@ -45,7 +45,7 @@ FAINT = 0.5
 
 
 @dataclass(frozen=True)
-class Legend:
+class ColorScale:
     """Legend of a colour bar.
 
     Attributes
@@ -86,7 +86,7 @@ class DifferenceOverlay(QObject):
         super().__init__(parent)
         self.viewer = viewer
         self.layer: Image | None = None
-        self._legend: Legend | None = None
+        self._legend: ColorScale | None = None
         #: Movement of tissue, drawn as arrows in the planes.
         self.field: Field | None = None
         #: As chosen, in the unit of what has this label and unit; the others have the default.
@@ -94,7 +94,7 @@ class DifferenceOverlay(QObject):
         self._opacity = OPACITY
 
     @property
-    def legend(self) -> Legend | None:
+    def legend(self) -> ColorScale | None:
         """The legend; None if nothing is shown."""
         return self._legend if self._shown else None
 
@@ -105,7 +105,7 @@ class DifferenceOverlay(QObject):
 
     def show(
         self,
-        volume: Upright,
+        volume: DisplayArray,
         label: str,
         unit: str,
         limit: float | None = None,
@@ -115,7 +115,7 @@ class DifferenceOverlay(QObject):
 
         Parameters
         ----------
-        volume : Upright
+        volume : DisplayArray
             In RAS, on any grid; 0 is no difference.
         label, unit : str
             Title and unit for the colour bar.
@@ -126,7 +126,7 @@ class DifferenceOverlay(QObject):
         """
         limit = limit if limit is not None and limit > 0 else usual_limit(volume.data)
         threshold = self._thresholds.get((label, unit), THRESHOLD * limit)
-        self._legend, self.field = Legend(label, unit, limit, threshold), field
+        self._legend, self.field = ColorScale(label, unit, limit, threshold), field
         if self.layer is not None and self._shown:
             self.layer.metadata = {**self.layer.metadata, UNIT: unit}
             paint(self.layer, self._legend)
@@ -165,7 +165,7 @@ class DifferenceOverlay(QObject):
     def _shown(self) -> bool:
         return self.layer is not None and self.layer in self.viewer.layers
 
-    def _make(self, volume: Upright, legend: Legend) -> Image:
+    def _make(self, volume: DisplayArray, legend: ColorScale) -> Image:
         return Image(
             volume.data,
             name=legend.label,
@@ -179,7 +179,7 @@ class DifferenceOverlay(QObject):
         )
 
 
-def paint(layer: Image, legend: Legend) -> None:
+def paint(layer: Image, legend: ColorScale) -> None:
     """Apply the colours of a legend to a layer, if they changed."""
     layer.name = legend.label
     table = colors(legend)
@@ -199,13 +199,13 @@ def usual_limit(data: np.ndarray) -> float:
     return float(np.quantile(size, WITHIN)) if size.size else 1.0
 
 
-def colors(legend: Legend) -> Colormap:
+def colors(legend: ColorScale) -> Colormap:
     """Colormap from -limit to limit, transparent within the threshold."""
     share = rounded_share(legend)
     return Colormap(color_table(share), name=f"difference above {share:.0%}")
 
 
-def rounded_share(legend: Legend) -> float:
+def rounded_share(legend: ColorScale) -> float:
     """The threshold as a share of the limit, 0 to 1."""
     return round(min(legend.threshold / legend.limit, 1.0) / ROUNDED) * ROUNDED
 

@@ -20,7 +20,7 @@ AFTERMATH_MS, LATELY_S = 120, 0.25
 LATER: int = Qt.EventPriority.LowEventPriority.value
 
 
-class Pacing(QObject):
+class RepaintPacer(QObject):
     """Delays repaints of a window until a picture is ready, or for a maximum time.
 
     Parameters

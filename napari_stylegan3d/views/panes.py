@@ -29,8 +29,14 @@ from napari_stylegan3d.views.captions import CAPTION_COLORS, LETTER_COLOR, Prove
 from napari_stylegan3d.views.framing import head_extent
 from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.navigation import ZOOM_PER_NOTCH, grid_mm, nearest_voxel
-from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Plane, position_in_letters
-from napari_stylegan3d.views.slices import Cell, paint_slice
+from napari_stylegan3d.views.orientation import (
+    AXIAL,
+    CORONAL,
+    SAGITTAL,
+    ViewPlane,
+    position_in_letters,
+)
+from napari_stylegan3d.views.slices import SliceCell, paint_slice
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.elided import elided, wrapped
 
@@ -76,7 +82,7 @@ class Panes(QWidget):
         self.panes: tuple[Pane, ...] = ()
         self._zoom, self._middle = 1.0, np.zeros(3)
         self._size = np.ones(3)
-        self._held: tuple[Plane, QPointF] | None = None
+        self._held: tuple[ViewPlane, QPointF] | None = None
         viewer.dims.events.point.connect(self._on_change)
         looks.changed.connect(self._on_change)
 
@@ -107,7 +113,7 @@ class Panes(QWidget):
         """All available space."""
         return QSize(400, 300)
 
-    def cells(self) -> Iterator[tuple[int, Cell, QRectF]]:
+    def cells(self) -> Iterator[tuple[int, SliceCell, QRectF]]:
         """(column, what is shown, rectangle in pixels) of every slice."""
         if not self.panes:
             return
@@ -124,7 +130,7 @@ class Panes(QWidget):
                 half = np.zeros(3)
                 half[plane.order[2]], half[plane.order[1]] = on.width() / 2, on.height() / 2
                 box = np.stack((self._middle - half / scale, self._middle + half / scale))
-                yield column, Cell(plane, self.looks.look.facing, box), on
+                yield column, SliceCell(plane, self.looks.look.facing, box), on
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw slices, crosshair, letters, and below each column whose it is."""
@@ -185,7 +191,7 @@ class Panes(QWidget):
             point[axis] += notches * grid_mm(self.viewer)[2, axis]
             self.viewer.dims.point = nearest_voxel(self.viewer, point)
 
-    def _cell_at(self, where: QPointF) -> tuple[Cell, QRectF] | None:
+    def _cell_at(self, where: QPointF) -> tuple[SliceCell, QRectF] | None:
         return next(((cell, on) for _, cell, on in self.cells() if on.contains(where)), None)
 
     def _go(self, where: QPointF) -> None:
@@ -198,7 +204,9 @@ class Panes(QWidget):
         point[columns], point[rows] = cell.point_mm(where.x(), where.y(), on)
         self.viewer.dims.point = nearest_voxel(self.viewer, point)
 
-    def _paint_marks(self, painter: QPainter, cell: Cell, on: QRectF, point: np.ndarray) -> None:
+    def _paint_marks(
+        self, painter: QPainter, cell: SliceCell, on: QRectF, point: np.ndarray
+    ) -> None:
         look = self.looks.look
         if look.crosshair:
             at = cell.rectangle(point, point, on).topLeft()

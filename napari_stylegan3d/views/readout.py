@@ -62,7 +62,7 @@ TOOLS = {
 MUCH_CLIPPED = 0.05
 
 
-class Readout(QWidget):
+class ReadoutBar(QWidget):
     """Position in mm, intensity, window and level, and buttons for view settings."""
 
     resetRequested = Signal()

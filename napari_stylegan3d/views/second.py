@@ -14,7 +14,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QButtonGroup, QComboBox, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, Over
-from napari_stylegan3d.views.display import Upright, place
+from napari_stylegan3d.views.display import DisplayArray, place
 from napari_stylegan3d.views.outline import keeping_active, remove_finer
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
@@ -43,7 +43,7 @@ NARROWEST = 5.0
 
 
 @dataclass(frozen=True)
-class SecondLook:
+class OverlayLook:
     """How a second image is shown.
 
     Attributes
@@ -65,7 +65,7 @@ class SecondLook:
     white: float = 100.0
 
     @classmethod
-    def from_plain(cls, plain: Any) -> SecondLook:
+    def from_plain(cls, plain: Any) -> OverlayLook:
         """Inverse of `dataclasses.asdict`; the usual look if it is invalid."""
         try:
             look = cls(**plain)
@@ -90,23 +90,23 @@ def _table(name: str) -> Colormap:
 TABLES = {name: _table(name) for name in COLORS}
 
 
-class SecondLayer:
+class OverlayLayer:
     """The layer of a second image above the stage's, in the planes only."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         self.layer: Image | None = None
-        self._volume: Upright | None = None
+        self._volume: DisplayArray | None = None
         self._bright = 1.0
 
-    def show(self, volume: Upright, look: SecondLook, told: Over) -> None:
+    def show(self, volume: DisplayArray, look: OverlayLook, told: Over) -> None:
         """Show a volume.
 
         Parameters
         ----------
-        volume : Upright
+        volume : DisplayArray
             In RAS, on any grid.
-        look : SecondLook
+        look : OverlayLook
             Its way is "overlay" or "second".
         told : Over
             For captions.
@@ -148,7 +148,7 @@ class SecondLayer:
         self.layer = self._volume = None
 
 
-class SecondBar(QWidget):
+class OverlayBar(QWidget):
     """Patient, overlay or second image; opacity, colours and window of the overlay."""
 
     lookChanged = Signal(object)
@@ -157,7 +157,7 @@ class SecondBar(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("second.bar")
-        self.look = SecondLook()
+        self.look = OverlayLook()
         self.ways: dict[str, QPushButton] = {}
         group = QButtonGroup(self)
         for key, text, tip in WAYS:
@@ -219,7 +219,7 @@ class SecondBar(QWidget):
         box.setFixedWidth(controls.scaled(54))
         return box
 
-    def show_look(self, look: SecondLook) -> None:
+    def show_look(self, look: OverlayLook) -> None:
         """Show how the second image is shown, without emitting signals."""
         self.look = look
         self.ways[look.way].setChecked(True)

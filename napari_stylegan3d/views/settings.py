@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.views.look import SLAB_LIMITS, VIEW_TITLES, Look, LookModel
+from napari_stylegan3d.views.look import SLAB_LIMITS, VIEW_TITLES, LookModel, ViewLook
 from napari_stylegan3d.views.overlays import DifferenceOverlay
 from napari_stylegan3d.views.settings_volume import VolumeSettings
 from napari_stylegan3d.widgets import controls
@@ -224,7 +224,7 @@ class ViewSettings(QFrame):
         column.addLayout(_segments(*self.themes.values()))
         column.addLayout(controls.row(self.levels_reset, self.look_reset))
 
-    def _show(self, look: Look, _before: Look | None = None) -> None:
+    def _show(self, look: ViewLook, _before: ViewLook | None = None) -> None:
         for key, button in self.layouts.items():
             button.setChecked(key == look.layout)
         self.alone.setVisible(look.layout == "one")
@@ -257,7 +257,7 @@ class ViewSettings(QFrame):
             self.overlay.set_threshold(percent / 100 * self.overlay.legend.limit)
 
     def _reset(self) -> None:
-        self.looks.set(Look())
+        self.looks.set(ViewLook())
         self.levelsReset.emit()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_stylegan3d.views.look import CUT_LIMITS, SURFACE_LIMITS, Look, LookModel
+from napari_stylegan3d.views.look import CUT_LIMITS, SURFACE_LIMITS, LookModel, ViewLook
 from napari_stylegan3d.widgets import controls
 
 RENDERINGS = {
@@ -54,7 +54,7 @@ class CutRow(QWidget):
         self.side.activated.connect(lambda _: self._change(upper=self.side.currentData()))
         self.position.valueChanged.connect(lambda value, _: self._change(position_mm=value))
 
-    def show_look(self, look: Look) -> None:
+    def show_look(self, look: ViewLook) -> None:
         """Show the cut of a look."""
         cut = look.cuts[self.axis]
         with QSignalBlocker(self.on):
@@ -87,7 +87,7 @@ class VolumeSettings(QWidget):
         self.surface = controls.SliderRow(
             "views.surface",
             "Threshold",
-            (*SURFACE_LIMITS, 0.05, Look().surface),
+            (*SURFACE_LIMITS, 0.05, ViewLook().surface),
             "",
             f"Intensity of the surface, as a fraction of white ({SURFACE_LIMITS[0]:g} to "
             f"{SURFACE_LIMITS[1]:g}).",
@@ -107,7 +107,7 @@ class VolumeSettings(QWidget):
         looks.changed.connect(lambda look, _: self._show(look))
         self._show(looks.look)
 
-    def _show(self, look: Look) -> None:
+    def _show(self, look: ViewLook) -> None:
         with QSignalBlocker(self.rendering):
             self.rendering.setCurrentIndex(self.rendering.findData(look.rendering))
         self.surface.set_value(look.surface)

@@ -70,7 +70,7 @@ class Side(Provenance):
 
 
 @dataclass(frozen=True)
-class Pair(Provenance):
+class ComparedPair(Provenance):
     """A picture that shows both sides.
 
     Attributes
@@ -86,7 +86,7 @@ class Pair(Provenance):
     how: tuple[str, str] = ("", "")
 
     @classmethod
-    def of(cls, a: Side, b: Side, how: tuple[str, str]) -> Pair:
+    def of(cls, a: Side, b: Side, how: tuple[str, str]) -> ComparedPair:
         """Combine both; a pair has the strongest warning of its sides."""
         kinds = {a.kind, b.kind}
         kind: Kind = "generated" if kinds - {"scan", "edited"} else "scan"

@@ -12,19 +12,19 @@ from napari.layers import Image, Layer
 from napari_stylegan3d.views.captions import KEY, OVERLAY
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.views.look import Look
+    from napari_stylegan3d.views.look import ViewLook
 
 #: Written beside the slice position.
 SHORT = {"max": "Max", "min": "Min", "mean": "Mean"}
 REDUCED_BY: dict[str, Callable[..., np.ndarray]] = {"max": np.max, "min": np.min, "mean": np.mean}
 
 
-def in_words(look: Look) -> str:
+def in_words(look: ViewLook) -> str:
     """Such as "Max 10 mm"; empty without a slab."""
     return "" if look.slab == "none" else f"{SHORT[look.slab]} {look.slab_mm:g} mm"
 
 
-def thicken(look: Look, models: Iterable[ViewerModel], layers: Iterable[Layer]) -> None:
+def thicken(look: ViewLook, models: Iterable[ViewerModel], layers: Iterable[Layer]) -> None:
     """Set the thickness of the slices of 2D models, and how layers are projected.
 
     Overlays keep their single slice: a difference or an outline has no maximum that means anything.

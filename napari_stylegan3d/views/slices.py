@@ -11,25 +11,25 @@ from qtpy.QtCore import QRectF
 from qtpy.QtGui import QImage, QPainter
 
 from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.orientation import Facing, Plane
+from napari_stylegan3d.views.orientation import Facing, ViewPlane
 from napari_stylegan3d.views.slab import planes_of, projected
 
 TABLE = 256
 
 
 @dataclass(frozen=True)
-class Cell:
+class SliceCell:
     """A cell of the lightbox: field of view and orientation.
 
     Attributes
     ----------
-    plane, facing : Plane, Facing
+    plane, facing : ViewPlane, Facing
         Orientation.
     box_mm : ndarray
         (2, 3) lowest and highest corner.
     """
 
-    plane: Plane
+    plane: ViewPlane
     facing: Facing
     box_mm: np.ndarray
 
@@ -91,7 +91,7 @@ def best_grid(count: int, aspect: float, width: float, height: float) -> tuple[i
 def paint_slice(
     painter: QPainter,
     layers: Iterable[Layer],
-    cell: Cell,
+    cell: SliceCell,
     position_mm: float,
     on: QRectF,
     slab_mm: float = 0.0,
@@ -114,7 +114,7 @@ def paint_slice(
     painter.restore()
 
 
-def slice_image(layer: Layer, cell: Cell, index: int, slab_mm: float = 0.0) -> QImage:
+def slice_image(layer: Layer, cell: SliceCell, index: int, slab_mm: float = 0.0) -> QImage:
     """One slice of a layer in its colours, oriented for a cell."""
     axis, rows, columns = cell.plane.order
     ends = (index, index)

@@ -12,9 +12,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.views.captions import COARSE, FLAT, KEY, OVERLAY, Provenance
 from napari_stylegan3d.views.deface import faceless
-from napari_stylegan3d.views.display import Upright, keeping_point, place, put
+from napari_stylegan3d.views.display import DisplayArray, keeping_point, place, put
 from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical, preset
-from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
+from napari_stylegan3d.views.overlays import SOLID, ColorScale, DifferenceOverlay
 
 DIFFERENCE_LIMITS = (-0.5, 0.5)
 DISPLAY_LIMITS = (0.0, 1.0)
@@ -55,20 +55,22 @@ class Stage(QObject):
         self._setting = False
         #: Whether heads are shown without their face; the scan that is shown, and without it.
         self._deface = False
-        self._scan: tuple[Upright, Provenance, Limits | None, Upright | None] | None = None
+        self._scan: tuple[DisplayArray, Provenance, Limits | None, DisplayArray | None] | None = (
+            None
+        )
         self._faceless: tuple[np.ndarray, np.ndarray] | None = None
         #: Buffer for passing pictures.
         self._canvas: np.ndarray | None = None
 
     def show(
         self,
-        volume: Upright,
+        volume: DisplayArray,
         provenance: Provenance,
         limits: tuple[float, float] | None = None,
         *,
         passing: bool = False,
         flat: bool = False,
-        coarse: Upright | None = None,
+        coarse: DisplayArray | None = None,
     ) -> None:
         """Show a volume on any grid.
 
@@ -77,7 +79,7 @@ class Stage(QObject):
 
         Parameters
         ----------
-        volume : Upright
+        volume : DisplayArray
             In RAS.
         provenance : Provenance
             Source, for the caption.
@@ -88,7 +90,7 @@ class Stage(QObject):
             previous one, which avoids napari's setup for new data.
         flat : bool
             Whether only the slices through the crosshair are right, so that the 3D view shall wait.
-        coarse : Upright or None
+        coarse : DisplayArray or None
             The same on a coarser grid, for the 3D view: ray casting through a fine one is slow
             without a graphics card.
         """
@@ -131,13 +133,13 @@ class Stage(QObject):
         return self.levels.limits(self._usual)
 
     @property
-    def legend(self) -> Legend | None:
+    def legend(self) -> ColorScale | None:
         """Legend of the overlay or the picture; None for a plain grey picture."""
         if self.overlay.legend is not None:
             return self.overlay.legend
         if not self.is_difference or self.layer is None or self.layer not in self.viewer.layers:
             return None
-        return Legend(self.layer.name, "fraction of white", self.limits[1], solid=True)
+        return ColorScale(self.layer.name, "fraction of white", self.limits[1], solid=True)
 
     def set_levels(self, levels: Levels) -> None:
         """Set window and level."""
@@ -197,7 +199,7 @@ class Stage(QObject):
             self.viewer.layers.remove(self.layer)
         self.layer = None
 
-    def _set_voxels(self, layer: Image, volume: Upright, passing: bool) -> None:
+    def _set_voxels(self, layer: Image, volume: DisplayArray, passing: bool) -> None:
         canvas, data = self._canvas, volume.data
         if not passing:
             self._canvas = None
@@ -211,7 +213,7 @@ class Stage(QObject):
             layer.refresh(thumbnail=False, highlight=False, extent=False)
             self.repainted.emit(layer)
 
-    def _defaced(self, volume: Upright) -> Upright:
+    def _defaced(self, volume: DisplayArray) -> DisplayArray:
         """A scan of a head without its face; what is no head stays as it is."""
         if self._faceless is None or self._faceless[0] is not volume.data:
             shown = faceless(volume.data, volume.scale, volume.translate, self._usual[1])
@@ -222,7 +224,7 @@ class Stage(QObject):
         if self.layer is not None:
             self.layer.events.contrast_limits.disconnect(self._on_limits)
 
-    def _add(self, volume: Upright, provenance: Provenance) -> None:
+    def _add(self, volume: DisplayArray, provenance: Provenance) -> None:
         self._let_go()
         self.layer = Image(
             volume.data,

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from napari_stylegan3d.views.framing import View
     from napari_stylegan3d.views.lightbox import Lightbox
-    from napari_stylegan3d.views.look import Look, LookModel
-    from napari_stylegan3d.views.readout import Readout
+    from napari_stylegan3d.views.look import LookModel, ViewLook
+    from napari_stylegan3d.views.readout import ReadoutBar
     from napari_stylegan3d.views.stage import Stage
 
 
@@ -26,7 +26,7 @@ class StagedViews:
         stage: Stage,
         views: Sequence[View],
         looks: LookModel,
-        readout: Readout,
+        readout: ReadoutBar,
         lightbox: Lightbox,
     ) -> None:
         self.stage, self.views = stage, views
@@ -71,7 +71,7 @@ class StagedViews:
             view.arrows.set_field(self.stage.overlay.field)
         self.lightbox.set_legend(legend)
 
-    def _follow_look(self, look: Look, _before: Look | None = None) -> None:
+    def _follow_look(self, look: ViewLook, _before: ViewLook | None = None) -> None:
         self.stage.set_deface(look.deface)
         self.show_legend()
 

@@ -40,7 +40,7 @@ void main() {
 _CORNERS = np.array([(-1, -1), (1, -1), (-1, 1), (1, 1)], np.float32)
 
 
-class Turning(QObject):
+class CameraTurner(QObject):
     """Draws a canvas with fewer pixels while the mouse turns, moves or zooms what it shows.
 
     Only what the screen shows: pictures that the program takes are drawn apart and in full.
@@ -61,7 +61,7 @@ class Turning(QObject):
         self._is_software: bool | None = None
         self._moving = self._drawing = False
         #: What turns along with it.
-        self.joined: list[Turning] = []
+        self.joined: list[CameraTurner] = []
         self._picture: tuple[tuple[int, int], gloo.FrameBuffer, gloo.Program] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -77,7 +77,7 @@ class Turning(QObject):
         """Whether it is drawn with fewer pixels."""
         return self._moving
 
-    def join(self, other: Turning) -> None:
+    def join(self, other: CameraTurner) -> None:
         """Another canvas whose camera follows this one's, and the other way round."""
         self.joined.append(other)
         other.joined.append(self)

@@ -17,18 +17,18 @@ from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.framing import BACKGROUND
 from napari_stylegan3d.views.labels import Labels
 from napari_stylegan3d.views.orientation import orient, orient_volume
-from napari_stylegan3d.views.turning import Turning
+from napari_stylegan3d.views.turning import CameraTurner
 from napari_stylegan3d.views.volume import VolumeLook
 from napari_stylegan3d.widgets.theme import HINT
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.framing import View
-    from napari_stylegan3d.views.look import Look
+    from napari_stylegan3d.views.look import ViewLook
 
 CAMERA = ("center", "zoom", "orientation", "angles")
 
 
-class Seat(QLabel):
+class TwinSeat(QLabel):
     """Placeholder for a twin, on the left of its view."""
 
     def __init__(self, view: View) -> None:
@@ -58,7 +58,7 @@ class Seat(QLabel):
 class Twin(QObject):
     """The twin of one view."""
 
-    def __init__(self, seat: Seat, viewer: ViewerModel, volume: VolumeLook) -> None:
+    def __init__(self, seat: TwinSeat, viewer: ViewerModel, volume: VolumeLook) -> None:
         view = seat.view
         super().__init__(view.canvas)
         self.view = view
@@ -71,7 +71,7 @@ class Twin(QObject):
         self.crosshair = Crosshair(native, self.model)
         self.labels = Labels(native, self.model, view.plane)
         self._wheel = navigation.install(self.model) if view.plane else None
-        self.turning = None if view.turning is None else Turning(self.canvas, self.model)
+        self.turning = None if view.turning is None else CameraTurner(self.canvas, self.model)
         if view.turning is not None and self.turning is not None:
             view.turning.join(self.turning)
         self._busy = False
@@ -83,7 +83,7 @@ class Twin(QObject):
         for signal, slot in self._links:
             signal.connect(slot)
 
-    def follow_look(self, look: Look) -> None:
+    def follow_look(self, look: ViewLook) -> None:
         """Follow the look of its view."""
         self.crosshair.shown = look.crosshair
         self.labels.show_letters(look.letters)

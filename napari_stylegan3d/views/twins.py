@@ -15,15 +15,15 @@ from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QSplitter, QWidget
 
 from napari_stylegan3d.views.captions import KEY, Provenance
-from napari_stylegan3d.views.display import Upright, place
+from napari_stylegan3d.views.display import DisplayArray, place
 from napari_stylegan3d.views.slab import in_words, thicken
-from napari_stylegan3d.views.twin import Seat, Twin
+from napari_stylegan3d.views.twin import Twin, TwinSeat
 from napari_stylegan3d.views.volume import VolumeLook
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.views.framing import View
-    from napari_stylegan3d.views.look import Look
+    from napari_stylegan3d.views.look import ViewLook
 
 
 class Twins(QObject):
@@ -44,7 +44,7 @@ class Twins(QObject):
         self._volume = VolumeLook()
         self._provenance: Provenance | None = None
         #: By name of the view; a seat until the twin exists.
-        self._seats: dict[str, Seat] = {}
+        self._seats: dict[str, TwinSeat] = {}
         self._twins: dict[str, Twin] = {}
         self._sizes: list[tuple[QSplitter, list[int]]] = []
         self._cameras: list[tuple[View, Any, float]] = []
@@ -70,7 +70,9 @@ class Twins(QObject):
         """Whether every visible view has its twin."""
         return not self._missing()
 
-    def show(self, volume: Upright, provenance: Provenance, limits: tuple[float, float]) -> None:
+    def show(
+        self, volume: DisplayArray, provenance: Provenance, limits: tuple[float, float]
+    ) -> None:
         """Show A in the twins."""
         if self.layer is None:
             self.layer = Image(
@@ -141,7 +143,7 @@ class Twins(QObject):
         splitters = {view.canvas.parentWidget() for view in self.views.views}
         self._sizes = [(one, one.sizes()) for one in splitters if isinstance(one, QSplitter)]
         if not self._seats and not self._twins:
-            self._seats = {view.name: Seat(view) for view in self.views.views}
+            self._seats = {view.name: TwinSeat(view) for view in self.views.views}
             self._sizes = [(one, self._with_twins(sizes)) for one, sizes in self._sizes]
         look = self.views.looks.look
         self._arrange(look)
@@ -158,14 +160,14 @@ class Twins(QObject):
         """Widget on the left of each view."""
         return [*(twin.canvas for twin in self._twins.values()), *self._seats.values()]
 
-    def _arrange(self, look: Look) -> None:
+    def _arrange(self, look: ViewLook) -> None:
         """Show the twins of the views in a look."""
         for name, seat in self._seats.items():
             seat.setVisible(look.shows(name))
         for name, twin in self._twins.items():
             twin.canvas.setVisible(look.shows(name))
 
-    def _missing(self) -> list[Seat]:
+    def _missing(self) -> list[TwinSeat]:
         """Visible seats."""
         look = self.views.looks.look
         return [seat for name, seat in self._seats.items() if self.shown and look.shows(name)]
@@ -200,7 +202,7 @@ class Twins(QObject):
             view.model.scene.camera.center = center
             view.model.scene.camera.zoom = zoom
 
-    def _follow_look(self, look: Look, _before: Look | None) -> None:
+    def _follow_look(self, look: ViewLook, _before: ViewLook | None) -> None:
         self._volume.look = look
         self._thicken(look)
         if not self.shown:
@@ -219,7 +221,7 @@ class Twins(QObject):
         for twin in self.twins:
             twin.show_point(tuple(point))
 
-    def _thicken(self, look: Look) -> None:
+    def _thicken(self, look: ViewLook) -> None:
         planes = [twin.model for twin in self.twins if twin.view.plane]
         layers = [] if self.layer is None else [self.layer]
         thicken(look, planes, layers)

@@ -11,7 +11,7 @@ from napari.layers import Layer
 MM, PIXEL = "mm", "pixel"
 
 
-class Millimetres:
+class LayerUnits:
     """Sets the unit of layers in pixels to mm, until `close`."""
 
     def __init__(self) -> None:

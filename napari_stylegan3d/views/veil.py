@@ -13,13 +13,13 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
-from napari_stylegan3d.views.display import Upright, place
+from napari_stylegan3d.views.display import DisplayArray, place
 from napari_stylegan3d.views.framing import View
 
 NAME = "A (compared)"
 
 
-class Veil:
+class SwipeLayer:
     """Shows A over B in the planes.
 
     Parameters
@@ -34,14 +34,18 @@ class Veil:
         self.viewer = viewer
         self.layer: Image | None = None
         self._views = [view for view in views if view.plane]
-        self._volume: Upright | None = None
+        self._volume: DisplayArray | None = None
         #: Position of the curtain in mm by world axis; empty for all of A.
         self._curtain: dict[int, float] = {}
         #: Whether it waits for being shown again.
         self.is_aside = False
 
     def show(
-        self, volume: Upright, provenance: Provenance, limits: tuple[float, float], visible: bool
+        self,
+        volume: DisplayArray,
+        provenance: Provenance,
+        limits: tuple[float, float],
+        visible: bool,
     ) -> None:
         """Show A above the picture."""
         if self.is_aside and self.viewer.layers[-1] is not self.layer:
@@ -105,7 +109,7 @@ class Veil:
             if isinstance(shown, Image):
                 place(shown, self._part(view, self._volume))
 
-    def _part(self, view: View, volume: Upright) -> Upright:
+    def _part(self, view: View, volume: DisplayArray) -> DisplayArray:
         assert view.plane is not None
         axis = view.plane.order[2]
         if axis not in self._curtain:
@@ -114,12 +118,12 @@ class Veil:
         return left_part(volume, axis, self._curtain[axis], mirrored)
 
 
-def left_part(volume: Upright, axis: int, position_mm: float, mirrored: bool) -> Upright:
+def left_part(volume: DisplayArray, axis: int, position_mm: float, mirrored: bool) -> DisplayArray:
     """The part of a volume to the left of a line in a view, at least one voxel wide.
 
     Parameters
     ----------
-    volume : Upright
+    volume : DisplayArray
         All of it.
     axis : int
         Horizontal world axis of the view.
@@ -136,4 +140,4 @@ def left_part(volume: Upright, axis: int, position_mm: float, mirrored: bool) ->
     part[axis] = slice(before, None) if mirrored else slice(None, before)
     start = list(volume.translate)
     start[axis] = first + size * (before if mirrored else 0)
-    return Upright(volume.data[tuple(part)], volume.scale, (start[0], start[1], start[2]))
+    return DisplayArray(volume.data[tuple(part)], volume.scale, (start[0], start[1], start[2]))

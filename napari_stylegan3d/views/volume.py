@@ -7,7 +7,7 @@ from napari.layers import Image, Layer
 from napari.utils import Colormap
 
 from napari_stylegan3d.views.captions import KEY, Provenance
-from napari_stylegan3d.views.look import Look
+from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
 from napari_stylegan3d.views.overlays import SOLID, STEPS
 
@@ -48,7 +48,7 @@ class VolumeLook:
     """Styles the copies of layers in the 3D view."""
 
     def __init__(self) -> None:
-        self.look = Look()
+        self.look = ViewLook()
         #: Centre of the picture in mm, the origin of cut positions.
         self.middle = np.zeros(3)
 

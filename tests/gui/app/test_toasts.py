@@ -9,7 +9,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDialog, QLabel
 
 from napari_stylegan3d.app.toasts import NAME
-from napari_stylegan3d.views.look import Look
+from napari_stylegan3d.views.look import ViewLook
 from stylegan3d.errors import ScanError
 
 LONG = "A sentence that takes several lines when the notification is opened to be read. " * 4
@@ -36,7 +36,7 @@ def told(window):
     yield tell
     for toast in toasts():
         toast.close()
-    window.views.looks.set(Look())
+    window.views.looks.set(ViewLook())
     window.wait(lambda: not toasts())
 
 

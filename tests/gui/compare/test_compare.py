@@ -15,8 +15,8 @@ from napari_stylegan3d.compare.figures import in_words
 from napari_stylegan3d.compare.pinned import side_of
 from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.views.captions import Provenance
-from napari_stylegan3d.views.display import Upright
-from napari_stylegan3d.views.sides import Pair, Side, distinct_title
+from napari_stylegan3d.views.display import DisplayArray
+from napari_stylegan3d.views.sides import ComparedPair, Side, distinct_title
 from napari_stylegan3d.views.twins import Twins
 from napari_stylegan3d.views.veil import NAME, left_part
 from stylegan3d.measures.comparison import PairFigures
@@ -250,7 +250,7 @@ def test_the_curtain_follows_the_convention(pair):
 @pytest.mark.parametrize("position", [-1e9, 0.0, 3.9, 1e9])
 def test_the_part_to_the_left_lies_where_it_lay(position, mirrored):
     data = np.arange(2 * 10 * 3).reshape(2, 10, 3)
-    whole = Upright(data, (1.0, 2.0, 3.0), (5.0, -9.0, 0.0))
+    whole = DisplayArray(data, (1.0, 2.0, 3.0), (5.0, -9.0, 0.0))
     part = left_part(whole, 1, position, mirrored)
     assert 1 <= part.data.shape[1] <= 9
     first = round((part.translate[1] - whole.translate[1]) / 2.0)
@@ -444,11 +444,11 @@ def test_captions_tell_which_is_which():
     assert b.line.endswith(" +1.5 sd")
     scan = Side("scan", "sub-07", letter="A", title="sub-07")
     assert scan.caption == "A: Scan\nsub-07"
-    assert Pair.of(scan, scan, ("", "")).kind == "scan"
-    both = Pair.of(scan, b, ("left", "right")).caption.splitlines()
+    assert ComparedPair.of(scan, scan, ("", "")).kind == "scan"
+    both = ComparedPair.of(scan, b, ("left", "right")).caption.splitlines()
     assert both[0] == "A (left): Scan: sub-07"
     export = Side("scan", "IM-0001-0042 sag T1 MPRAGE iso", letter="A")
-    both = Pair.of(export, b, ("left", "right")).caption.splitlines()
+    both = ComparedPair.of(export, b, ("left", "right")).caption.splitlines()
     assert both[0] == "A (left): Scan"
     assert both[1].startswith("B (right): ")
     assert both[-1] == "Synthetic – not for diagnosis"

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_stylegan3d.app.header import BusyLine
 from napari_stylegan3d.app.viewing import set_aside
-from napari_stylegan3d.views.pacing import LATELY_S, PATIENCE_MS, Pacing
+from napari_stylegan3d.views.pacing import LATELY_S, PATIENCE_MS, RepaintPacer
 
 
 class Counted(QWidget):
@@ -34,7 +34,7 @@ def held(qtbot):
     window.show()
     qtbot.waitExposed(window)
     qtbot.waitUntil(lambda: inside.count > 0)
-    pacing = Pacing(window, window)
+    pacing = RepaintPacer(window, window)
     inside.update()
     QTest.qWait(30)
     inside.count = 0

@@ -20,7 +20,7 @@ from napari_stylegan3d.core.dropped import Dropped, what_are, what_is
 from napari_stylegan3d.core.favourites import Favourite
 from napari_stylegan3d.history.autosave import FOLDER_VARIABLE, Autosave
 from napari_stylegan3d.history.models import ASIDE, CURRENT, FORK, STARRED, in_two_lines
-from napari_stylegan3d.project.kept import KeptScan
+from napari_stylegan3d.project.kept import SavedScan
 from napari_stylegan3d.project.regions import Region
 from stylegan3d.outputs.results import save_rendered
 from stylegan3d.recipe.latents import Latent, save_latent
@@ -501,10 +501,10 @@ def test_a_region_is_kept_as_it_is():
 def test_a_damaged_region_is_left_aside(damage):
     plain = Region(np.ones((5, 6, 7), bool)).to_plain()
     assert Region.from_plain({**plain, **damage}) is None
-    kept = KeptScan(Choice(Path("a.nii.gz")), painted=Region(np.ones((5, 6, 7), bool)))
-    again = KeptScan.from_plain({**kept.to_plain(), "painted": {**plain, **damage}})
+    kept = SavedScan(Choice(Path("a.nii.gz")), painted=Region(np.ones((5, 6, 7), bool)))
+    again = SavedScan.from_plain({**kept.to_plain(), "painted": {**plain, **damage}})
     assert again.painted is None
-    assert KeptScan.from_plain(kept.to_plain()).painted is not None
+    assert SavedScan.from_plain(kept.to_plain()).painted is not None
 
 
 @pytest.mark.parametrize(
@@ -518,9 +518,9 @@ def test_a_damaged_region_is_left_aside(damage):
     ],
 )
 def test_a_damaged_alignment_is_left_aside(damage):
-    whole = KeptScan(Choice(Path("a.nii.gz")), "auto", np.eye(4)).to_plain()
-    assert KeptScan.from_plain(whole).how == "auto"
-    found = KeptScan.from_plain({**whole, **damage})
+    whole = SavedScan(Choice(Path("a.nii.gz")), "auto", np.eye(4)).to_plain()
+    assert SavedScan.from_plain(whole).how == "auto"
+    found = SavedScan.from_plain({**whole, **damage})
     assert found is None or (found.how, found.rigid) == ("", None)
 
 

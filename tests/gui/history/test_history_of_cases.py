@@ -11,7 +11,7 @@ import pytest
 
 from napari_stylegan3d.history.models import ASIDE
 from napari_stylegan3d.project import kept as restoring
-from napari_stylegan3d.project.kept import KeptScan, _again
+from napari_stylegan3d.project.kept import SavedScan, _again
 from stylegan3d.errors import ScanError
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
@@ -221,9 +221,9 @@ def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
     layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
     painted = projecting.painting.region().data
 
-    def kept_of(name: str) -> KeptScan:
+    def kept_of(name: str) -> SavedScan:
         plain = json.loads(json.dumps(window.explorer.sessions.state().view["cases"]))
-        [one] = [one for one in map(KeptScan.from_plain, plain) if one.name == name]
+        [one] = [one for one in map(SavedScan.from_plain, plain) if one.name == name]
         return one
 
     def assert_is_kept() -> None:
@@ -327,6 +327,6 @@ def test_the_strip_tells_of_scans(window, scan_file):
 
 
 def test_another_patients_file_of_the_same_name_is_not_taken_for_the_scan(scan_file, tmp_path):
-    kept = KeptScan(Choice(scan_file), name="sub-07", sha256="0" * 64)
+    kept = SavedScan(Choice(scan_file), name="sub-07", sha256="0" * 64)
     with pytest.raises(ScanError, match="is not the scan of sub-07"):
         _again(lambda *_: None, None, "key", kept, tmp_path)

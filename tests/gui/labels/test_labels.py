@@ -18,7 +18,7 @@ from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
 from napari_stylegan3d.labels import jobs as relabelled
 from napari_stylegan3d.labels.brush import NAME
 from napari_stylegan3d.labels.jobs import Origin
-from napari_stylegan3d.labels.kept import KeptLabels
+from napari_stylegan3d.labels.kept import SavedLabels
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import ScanError
 from stylegan3d.model.tiny import tiny_generator
@@ -671,14 +671,14 @@ def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
 )
 def test_damaged_labels_of_a_session_are_left_aside(damage):
     labels = tissues((6, 5, 4))
-    kept = KeptLabels(Origin(Recipe(), "01"), labels, np.zeros_like(labels))
+    kept = SavedLabels(Origin(Recipe(), "01"), labels, np.zeros_like(labels))
     plain = json.loads(json.dumps(kept.to_plain()))
-    again = KeptLabels.from_plain(plain)
+    again = SavedLabels.from_plain(plain)
     np.testing.assert_array_equal(again.labels, labels)
     np.testing.assert_array_equal(again.edited, 0)
     assert (again.origin.recipe, again.origin.model) == (Recipe(), "01")
-    assert KeptLabels.from_plain({**plain, **damage}) is None
-    assert KeptLabels.from_plain(None) is None
+    assert SavedLabels.from_plain({**plain, **damage}) is None
+    assert SavedLabels.from_plain(None) is None
 
 
 def test_damaged_labels_of_a_session_are_told(window, scan_file, ended):

@@ -23,7 +23,7 @@ from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 from napari_stylegan3d.core.jobs import Picture
 from napari_stylegan3d.core.reading import STEPS_FOLDER
 from napari_stylegan3d.project import jobs as scan_jobs
-from napari_stylegan3d.project.region_brush import Painting
+from napari_stylegan3d.project.region_brush import RegionPainter
 from napari_stylegan3d.project.result import VerdictRow
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.views.outline import NAME
@@ -282,7 +282,7 @@ def test_what_was_moved_is_projected(window, scan_file):
 
 def test_a_painted_region_is_on_the_models_grid_whatever_its_axes():
     space = Frame.parse("LIA:2x3x4").space((10, 12, 14))
-    painting, told = Painting(ViewerModel()), []
+    painting, told = RegionPainter(ViewerModel()), []
     painting.changed.connect(told.append)
     painting.begin(space)
     assert painting.region() is None

@@ -15,7 +15,7 @@ from view_helpers import AFFINE, phantom
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.four import FourViews
-from napari_stylegan3d.views.look import Look
+from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.stage import Stage
 
 
@@ -54,7 +54,7 @@ def four(opened: tuple[FourViews, Stage]) -> FourViews:
     for layer in [layer for layer in views.viewer.layers if layer is not stage.layer]:
         views.viewer.layers.remove(layer)
     stage.show(upright(phantom(), AFFINE), Provenance("generated"))
-    views.looks.set(Look())
+    views.looks.set(ViewLook())
     stage.reset_levels()
     views.reset()
     views.view("3D").follower.settle()

@@ -13,8 +13,8 @@ from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, pha
 from napari_stylegan3d.core.surface_map import SurfaceMap
 from napari_stylegan3d.views.arrows import Field
 from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.display import Upright, upright
-from napari_stylegan3d.views.look import Look
+from napari_stylegan3d.views.display import DisplayArray, upright
+from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.navigation import nearest_voxel
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
 
@@ -208,7 +208,7 @@ def test_a_difference_colours_the_surface_of_the_3d_view(four, stage):
     place = tuple(picture.scale), tuple(picture.translate)
     surface_map = SurfaceMap(stage, four, four)
     try:
-        stage.overlay.show(Upright(change, *place), "Change", "%", 1.0, Field(arrows, affine))
+        stage.overlay.show(DisplayArray(change, *place), "Change", "%", 1.0, Field(arrows, affine))
         assert [layer for layer in model.layers if isinstance(layer, Surface)] == []
         four.looks.change(rendering="iso")
         for _ in range(1000):
@@ -222,7 +222,7 @@ def test_a_difference_colours_the_surface_of_the_3d_view(four, stage):
         back[:, VOLUME_ORDER] = surface.vertices
         index = (back - picture.translate) / picture.scale
         low, high = picture.contrast_limits
-        level = low + Look().surface * (high - low)
+        level = low + ViewLook().surface * (high - low)
         at = tuple(np.rint(index).astype(int).T)
         assert (minimum_filter(picture.data, 3)[at] < level).all()
         assert (maximum_filter(picture.data, 3)[at] > level).all()

@@ -12,7 +12,7 @@ from view_helpers import AFFINE, phantom
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.framing import head_box
-from napari_stylegan3d.views.look import Look
+from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
 
 
@@ -38,7 +38,7 @@ def test_signs_can_be_left_out(four):
     assert few["caption"] > 100, "what is synthetic always says so"
     assert few["letter"] == few["scale bar"] == 0
     assert not view.crosshair.shown
-    four.looks.set(Look())
+    four.looks.set(ViewLook())
     usual = ink(view.labels)
     assert min(usual.values()) > 20
     four.looks.change(letters=False)
@@ -146,7 +146,7 @@ def test_a_click_on_a_slice_goes_there_the_right_way_round(four, films):
 @pytest.mark.parametrize("upper", [True, False])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_cut_is_handed_to_naparis_planes_in_the_order_of_the_screen(four, axis, upper):
-    look = Look().with_cut(axis, on=True, position_mm=8.0, upper=upper)
+    look = ViewLook().with_cut(axis, on=True, position_mm=8.0, upper=upper)
     four.looks.set(look)
     four.view("3D").follower.settle()
     copy = four.view("3D").model.layers[0]
@@ -160,7 +160,7 @@ def test_a_cut_is_handed_to_naparis_planes_in_the_order_of_the_screen(four, axis
     index = (middle - AFFINE[:3, 3]) / np.diag(AFFINE)[:3]
     # Voxels: the range's middle lies at a voxel's middle or edge.
     assert plane.position[row] == pytest.approx(index[axis], abs=1.0)
-    four.looks.set(Look())
+    four.looks.set(ViewLook())
     four.view("3D").follower.settle()
     assert not len(copy.experimental_clipping_planes)
 
@@ -178,7 +178,7 @@ def test_renderings_draw_something_else(four, qtbot, rendering):
     assert four.view("3D").model.layers[0].rendering != "attenuated_mip"
     assert now.std() > 3
     assert np.abs(now - usual).mean() > 1
-    four.looks.set(Look())
+    four.looks.set(ViewLook())
     np.testing.assert_allclose(image(), usual, atol=3)  # grey levels: graphics round colours
 
 

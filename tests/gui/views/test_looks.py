@@ -16,7 +16,7 @@ from napari_stylegan3d.views.deface import faceless
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.legend import ticks
 from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels
-from napari_stylegan3d.views.look import Cut, Look
+from napari_stylegan3d.views.look import Cut, ViewLook
 from napari_stylegan3d.views.marks import Mark, figures_of
 from napari_stylegan3d.views.orientation import (
     AXIAL,
@@ -26,8 +26,8 @@ from napari_stylegan3d.views.orientation import (
     Facing,
     orient_volume,
 )
-from napari_stylegan3d.views.overlays import Legend
-from napari_stylegan3d.views.slices import Cell, best_grid, positions, slice_image
+from napari_stylegan3d.views.overlays import ColorScale
+from napari_stylegan3d.views.slices import SliceCell, best_grid, positions, slice_image
 
 SCAN = (0.0, 700.0)
 DIFFERENCE = (-0.5, 0.5)
@@ -61,8 +61,8 @@ def test_no_drag_leaves_what_can_be_shown(drag):
 
 
 def test_a_look_is_remembered_as_plain_data():
-    look = Look(layout="lightbox", surface=0.5, cuts=(Cut(True, 12.0, False), Cut(), Cut()))
-    assert Look.from_dict(look.as_dict()) == look
+    look = ViewLook(layout="lightbox", surface=0.5, cuts=(Cut(True, 12.0, False), Cut(), Cut()))
+    assert ViewLook.from_dict(look.as_dict()) == look
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_look_is_remembered_as_plain_data():
     ],
 )
 def test_what_makes_no_sense_is_as_usual(wrong):
-    assert Look.from_dict({**Look().as_dict(), **wrong}) == Look()
+    assert ViewLook.from_dict({**ViewLook().as_dict(), **wrong}) == ViewLook()
 
 
 def test_slices_lie_evenly_about_the_middle():
@@ -121,11 +121,11 @@ def test_the_cube_turns_as_naparis_camera_does(angles):
 
 
 def test_the_colour_bar_tells_the_ends_and_the_threshold():
-    texts = [text for _, text in ticks(Legend("Change", "", 0.2, 0.08))]
+    texts = [text for _, text in ticks(ColorScale("Change", "", 0.2, 0.08))]
     assert texts == ["-0.2", "-0.08", "+0.08", "+0.2"]
-    places = [place for place, _ in ticks(Legend("Change", "", 0.2, 0.08))]
+    places = [place for place, _ in ticks(ColorScale("Change", "", 0.2, 0.08))]
     assert places == pytest.approx([0, 0.3, 0.7, 1])
-    near = [text for _, text in ticks(Legend("Change", "", 0.2, 0.01))]
+    near = [text for _, text in ticks(ColorScale("Change", "", 0.2, 0.01))]
     assert near == ["-0.2", "0", "+0.2"], "numbers must not be written over each other"
 
 
@@ -168,7 +168,7 @@ ON = QRectF(100, 50, 200, 300)
 @pytest.mark.parametrize("convention", ["radiological", "neurological"])
 @pytest.mark.parametrize("plane", PLANES.values(), ids=lambda plane: plane.name)
 def test_a_pixel_of_a_slice_is_the_point_that_is_drawn_there(plane, convention):
-    cell = Cell(plane, Facing(convention), BOX)
+    cell = SliceCell(plane, Facing(convention), BOX)
     point = np.array([3.0, 7.0, 11.0])
     at = cell.rectangle(point, point, ON).topLeft()
     across, up = cell.point_mm(at.x(), at.y(), ON)
@@ -189,7 +189,7 @@ def test_a_slice_is_drawn_the_way_round_it_is_lettered(name, convention, expecte
     data = np.zeros((6, 5, 7), np.float32)
     data[5, 4, 0] = 1.0  # to the right, in front, below
     layer = Image(data, contrast_limits=(0, 1))
-    cell = Cell(PLANES[name], Facing(convention), BOX)
+    cell = SliceCell(PLANES[name], Facing(convention), BOX)
     index = {"Axial": 0, "Coronal": 4, "Sagittal": 5}[name]
     image = slice_image(layer, cell, index)
     bright = [
@@ -205,7 +205,7 @@ def test_labels_keep_their_colours_in_a_slice():
     data = np.zeros((4, 4, 4), np.uint8)
     data[1, 1, 1], data[2, 2, 1] = 3, 9
     layer = Labels(data)
-    image = slice_image(layer, Cell(AXIAL, Facing("neurological"), BOX), 1)
+    image = slice_image(layer, SliceCell(AXIAL, Facing("neurological"), BOX), 1)
     expected = (255 * np.asarray(layer.get_color(3))[:3]).round()
     color = image.pixelColor(1, 2)
     # Grey levels, rounded twice.

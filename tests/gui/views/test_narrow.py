@@ -26,7 +26,7 @@ from napari_stylegan3d.views.labels import MARGIN_PX, Labels, _caption_font
 from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.orientation import AXIAL
 from napari_stylegan3d.views.panes import Pane, Panes
-from napari_stylegan3d.views.sides import Pair
+from napari_stylegan3d.views.sides import ComparedPair
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.elided import FIELD_PX, InWords, elided
 from napari_stylegan3d.widgets.theme import DARK, LIGHT, style
@@ -121,7 +121,7 @@ def test_a_name_above_the_warning_ends_before_the_head(labels):
     before = Recipe(Source("seed", 0), edits=(Edit("Age", 2.0),))
     after = before.replace(edits=(*before.edits, Edit("Ventricle volume", 2.0)))
     b = dataclasses.replace(side_of(after, "B"), other=side_of(before, "A").title)
-    sheet.set_provenance(Pair.of(side_of(before, "A"), b, ("", "colours show B − A")))
+    sheet.set_provenance(ComparedPair.of(side_of(before, "A"), b, ("", "colours show B − A")))
     a, *shortened = sheet.written.split("\n")
     assert a == "A: Seed 0, Age +2 sd"
     assert shortened[0] == "B (colours show B − A):"

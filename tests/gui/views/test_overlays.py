@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_stylegan3d.views.display import Upright
+from napari_stylegan3d.views.display import DisplayArray
 from napari_stylegan3d.views.overlays import (
     STEPS,
+    ColorScale,
     DifferenceOverlay,
-    Legend,
     color_table,
     usual_limit,
 )
 
 
-def volume(value: float = 0.2) -> Upright:
+def volume(value: float = 0.2) -> DisplayArray:
     data = np.zeros((8, 9, 10), np.float32)
     data[2, 3, 4] = value
     data[5, 5, 5] = -value / 2
-    return Upright(data, (2.0, 2.0, 2.0), (-8.0, -9.0, -10.0))
+    return DisplayArray(data, (2.0, 2.0, 2.0), (-8.0, -9.0, -10.0))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_it_is_shown_where_it_lies_and_taken_away(overlay):
     np.testing.assert_allclose(overlay.layer.translate, (-8, -9, -10))
     overlay.hide()
     assert not overlay.viewer.layers
-    assert seen == [Legend("Change", "of white", 0.4, pytest.approx(0.04)), None]
+    assert seen == [ColorScale("Change", "of white", 0.4, pytest.approx(0.04)), None]
 
 
 def test_the_next_volume_takes_the_place_of_the_one_before(overlay):
