@@ -86,17 +86,7 @@ def _figures(validation: Json) -> list[str]:
         )
         title = region_title(name) if regions else TITLES[name]
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    return lines + (_baselines(validation["baselines"]) if "baselines" in validation else [])
-
-
-def _baselines(found: dict[str, dict[str, float]]) -> list[str]:
-    """Dice of methods without a network as a table."""
-    lines = ["", "Dice of baselines without a network, in the same subjects:", ""]
-    lines += ["| tissue | the commonest label there | a mixture of Gaussians |", "|---|---|---|"]
-    return lines + [
-        f"| {TITLES[name]} | {value:.3f} | {found['by_mixture'][name]:.3f} |"
-        for name, value in found["by_place"].items()
-    ]
+    return lines
 
 
 def read_network(path: Path) -> TissueNetwork:

@@ -16,7 +16,6 @@ from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.training.lesions import SimulatedLesions
 from stylegan3d.training.network_export import about, noted, rounded
 from stylegan3d.training.segmentation import SegmentationRun
-from stylegan3d.training.segmentation_baseline import measure_baselines
 from stylegan3d.training.segmentation_data import LabelledBrains
 
 INTENDED_USE = (
@@ -77,7 +76,6 @@ def export_segmentation(
     card, scheme = segmenter.card, brains.scheme
     card["validation"] = _validation(segmenter, brains)
     if scheme is TISSUES:
-        card["validation"]["baselines"] = measure_baselines(brains)
         card["people"] = _people(segmenter, brains, progress)
     write_model(folder, network, noted(card, notes), scheme, overwrite=overwrite)
     return segmenter
