@@ -317,7 +317,7 @@ def test_a_flow_begins_with_anothers(run, model, stage, even_pack, tmp_path, cap
     with monkeypatch.context() as patch:
         quiet = partial(FlowSettings, **(SMALL | {"learning_rate": 0.0}))
         patch.setattr("stylegan3d.cli.train.FlowSettings", quiet)
-        first = ("--out", tmp_path / "a", "--begin-with", model.folder)
+        first = ("--out", tmp_path / "a", "--init-from", model.folder)
         code, out = told(*first, "--export", tmp_path / "made")
     assert (code, json.loads(out.out)["steps"]) == (0, 1)
     of_run = start_of(tmp_path / "a")
@@ -329,8 +329,8 @@ def test_a_flow_begins_with_anothers(run, model, stage, even_pack, tmp_path, cap
         torch.testing.assert_close(of_run.state[name], start.state[name], rtol=0, atol=1e-3)
     page = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
     assert "began with a flow of 60 steps" in page
-    none = told("--out", tmp_path / "c", "--begin-with", stage.folder)[1]
-    assert "has no flow to begin with" in none.err
+    none = told("--out", tmp_path / "c", "--init-from", stage.folder)[1]
+    assert "has no flow to start from" in none.err
     assert "for new runs" in told(*first, "--resume")[1].err
 
 

@@ -19,10 +19,8 @@ from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
 from stylegan3d.storage import tensorfiles
 from stylegan3d.storage.jsontext import read_json, to_json
-from stylegan3d.storage.places import CARD, MODEL, bundled_model_path
+from stylegan3d.storage.places import CARD, MODEL, PAGE, bundled_model_path
 from stylegan3d.storage.volumes import write_together
-
-PAGE = "README.md"
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -1,17 +1,27 @@
-"""Shared parts of `stylegan3d train`: options, progress, and final output."""
+"""What the kinds of training have in common: their options, and how they train and report."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from stylegan3d.cli.common import JsonOption, OverwriteOption, emit, progress, refuse
+from stylegan3d.cli.common import (
+    DataArgument,
+    JsonOption,
+    OverwriteOption,
+    Report,
+    emit,
+    progress,
+    read_object,
+    refuse,
+)
+from stylegan3d.cli.groups import grouped
 from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
@@ -23,9 +33,55 @@ RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.
 
 
 @dataclass(frozen=True)
-class Resumable:
-    """Options of all kinds."""
+class Plan:
+    """One training that a kind has prepared.
 
+    Attributes
+    ----------
+    train : callable
+        Trains, see `stylegan3d.training.run.train`.
+    export : callable
+        Writes the model of a finished run.
+    lines : callable
+        The figures in words.
+    more : dict of str to object
+        Further entries of the JSON object.
+    """
+
+    train: Callable[..., Run[Any]]
+    export: Callable[[Run[Any], Report], object]
+    lines: Callable[[dict[str, float]], list[str]]
+    more: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """Settings of a kind whose options are all its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of training: its options, its help (the docstring), and how it uses them.
+
+    Attributes
+    ----------
+    settings : type
+        Settings whose fields are options too.
+    word : str
+        Key of the figures in the JSON object.
+    new_only : tuple of str
+        Names of options that are for new runs only.
+    files : tuple of str
+        What an export writes; empty for a generator's folder.
+    """
+
+    settings: ClassVar[type] = NoSettings
+    word: ClassVar[str] = "measured"
+    new_only: ClassVar[tuple[str, ...]] = ()
+    files: ClassVar[tuple[str, ...]] = ()
+    data: DataArgument
+    out: RunOption
+    device: str = "cpu"
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")
     ] = False
@@ -36,38 +92,39 @@ class Resumable:
     overwrite: OverwriteOption = False
     as_json: JsonOption = False
 
+    def plan(self, settings: Any) -> Plan:
+        """Read the data and prepare the training; `settings` are of the class `settings`."""
+        raise NotImplementedError
 
-@dataclass(frozen=True)
-class Training(Resumable):
-    """Options of all kinds that train networks."""
-
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto"
-
-    def check(self, ctx: typer.Context, *new_only: str, files: Sequence[str] = ()) -> None:
-        """Check options before training: export files, and options not allowed with --resume.
-
-        Parameters
-        ----------
-        ctx : typer.Context
-        new_only : str
-            Python names of options for new runs only.
-        files : sequence of str
-            Files written to the export folder; by default those of a generator.
-        """
+    def check(self, ctx: typer.Context, *new_only: str) -> None:
+        """Check, before anything is read, the folder of the export and what --resume excludes."""
         from stylegan3d.checkpoints.folder import check_target
         from stylegan3d.storage.volumes import check_output
 
         if self.resume:
-            refuse(ctx, NEW_ONLY, "steps", "seed", *new_only)
-        if self.export is not None and files:
-            check_output([self.export / name for name in files], self.overwrite)
+            refuse(ctx, NEW_ONLY, "steps", "seed", *self.new_only, *new_only)
+        if self.export is not None and self.files:
+            check_output([self.export / name for name in self.files], self.overwrite)
         elif self.export is not None:
             check_target(self.export, self.overwrite)
 
+    @property
+    def target(self) -> Path:
+        """Folder of the export, if there is one."""
+        assert self.export is not None
+        return self.export
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Kind):
+    """A kind that may use an accelerator."""
+
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Licensed(Training):
-    """Options of kinds that export weights with a licence."""
+    """A kind that exports weights with a licence."""
 
     licence: Annotated[
         str | None,
@@ -75,9 +132,9 @@ class Licensed(Training):
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Named(Licensed):
-    """Options of kinds that export a generator."""
+    """A kind that exports a generator."""
 
     name: Annotated[
         str | None,
@@ -85,9 +142,9 @@ class Named(Licensed):
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WithLabels(Named):
-    """Options of kinds with labels."""
+    """A kind with labels."""
 
     labels: Annotated[
         str | None,
@@ -104,10 +161,9 @@ class WithLabels(Named):
 
     def exporting(self) -> Json:
         """Arguments of the export."""
-        assert self.export is not None
         return {
-            "out": self.export,
-            "name": self.name or self.export.name,
+            "out": self.target,
+            "name": self.name or self.target.name,
             "labels": [word.strip() for word in (self.labels or "").split(",") if word.strip()],
             "licence": self.licence,
             "attribution": self.attribution,
@@ -115,28 +171,7 @@ class WithLabels(Named):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Described(Licensed):
-    """Options of kinds whose card can be given further entries."""
-
-    about: Annotated[
-        Path | None,
-        typer.Option(
-            "--about", help="JSON object with further entries of its card, such as limits."
-        ),
-    ] = None
-
-    def exporting(self, notes: Json | None) -> Json:
-        """Arguments of the export."""
-        return {
-            "folder": self.export,
-            "licence": self.licence,
-            "notes": notes,
-            "overwrite": self.overwrite,
-        }
-
-
-_MAPS = typer.Option(
+MapsOption = typer.Option(
     "--maps",
     help="Folder with labels.tsv and subjects' label maps on the data set's grid, such as "
     "sub-01_dseg.nii.gz.",
@@ -144,21 +179,43 @@ _MAPS = typer.Option(
 
 
 @dataclass(frozen=True, kw_only=True)
-class FromMaps(Described):
-    """Options of kinds trained on label maps."""
+class FromMaps(Licensed):
+    """A kind that learns from label maps, and whose card can be given further entries."""
 
-    maps: Annotated[Path, _MAPS]
+    maps: Annotated[Path | None, MapsOption] = None
+    about: Annotated[
+        Path | None,
+        typer.Option(
+            "--about", help="JSON object with further entries of its card, such as limits."
+        ),
+    ] = None
+
+    def exporting(self) -> Json:
+        """Arguments of the export."""
+        return {
+            "folder": self.export,
+            "licence": self.licence,
+            "notes": None if self.about is None else read_object(self.about),
+            "overwrite": self.overwrite,
+        }
 
 
-@dataclass(frozen=True, kw_only=True)
-class WithMaps(Described):
-    """Options of kinds that may be trained without label maps."""
+def verb_of(kind: type[Kind]) -> Callable[..., None]:
+    """The command that trains a kind."""
 
-    maps: Annotated[Path | None, _MAPS] = None
+    def verb(ctx: typer.Context, options: Kind, settings: Any) -> None:
+        options.check(ctx)
+        plan = options.plan(settings)
+        with _how(options) as how:
+            run = plan.train(**how)
+        _conclude(run, options, plan)
+
+    verb.__annotations__ |= {"options": kind, "settings": kind.settings}
+    return grouped(verb)
 
 
 @contextmanager
-def how_to_train(options: Training) -> Iterator[How]:
+def _how(options: Kind) -> Iterator[How]:
     """Training callbacks with a progress bar, or log lines without a terminal."""
     from stylegan3d.devices import choose_device
 
@@ -183,38 +240,18 @@ def how_to_train(options: Training) -> Iterator[How]:
         }
 
 
-def conclude(
-    run: Run[Any],
-    out: Path,
-    options: Training,
-    write: Callable[[], object],
-    *,
-    word: str,
-    lines: Callable[[dict[str, float]], list[str]],
-    more: dict[str, Any] | None = None,
-) -> None:
-    """Export a finished run, and print the results.
-
-    Parameters
-    ----------
-    out : Path
-        Folder of the run.
-    write : callable
-        Export function.
-    word : str
-        Key of the figures in the JSON object.
-    lines : callable
-        Formats the figures.
-    more : dict of str to object or None
-        Further entries of the JSON object.
-    """
+def _conclude(run: Run[Any], options: Kind, plan: Plan) -> None:
+    """Export a finished run, and print the results."""
     figures = {name: round(value, 4) for name, value in run.measured.items()}
-    notes = [f"{out}: {run.steps} steps of training", *(lines(figures) if figures else [])]
-    result = {"run": str(out), "steps": run.steps, word: figures, "export": None} | (more or {})
+    notes = [f"{options.out}: {run.steps} steps of training"]
+    notes += plan.lines(figures) if figures else []
+    result = {"run": str(options.out), "steps": run.steps, options.word: figures, "export": None}
+    result |= plan.more
     if run.steps < run.settings.steps:
         notes.append(STOPPED)
     elif options.export is not None:
-        write()
+        with progress("Exporting") as bar:
+            plan.export(run, bar)
         result["export"] = str(options.export)
         notes.append(f"{options.export}: the trained model")
     emit(result, notes, as_json=options.as_json)

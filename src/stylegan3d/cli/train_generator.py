@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.cli.common import DataArgument, Report, described, emit, progress
+from stylegan3d.cli.common import Report, described, emit, progress
 from stylegan3d.cli.groups import grouped
-from stylegan3d.cli.train_common import STOPPED, Named, RunOption
+from stylegan3d.cli.train_common import STOPPED, Named
 from stylegan3d.plain import Json
 from stylegan3d.training.config import PRESETS, TrainConfig
 
@@ -54,8 +54,6 @@ def _known(preset: str | None) -> str | None:
 @grouped
 def train_generator(
     ctx: typer.Context,
-    data: DataArgument,
-    out: RunOption,
     options: Named,
     preset: Annotated[
         str | None,
@@ -123,7 +121,7 @@ def train_generator(
         options.check(ctx, "preset", "config", "batch", "mirror", "discriminator_patch")
         start = config or preset or DEFAULTS[kind]
         plan = _plan(kind, start, settings or [], flags, discriminator_patch, options.resume)
-        finished = _train(data, out, plan, options, team=team, board=tensorboard)
+        finished = _train(options.data, options.out, plan, options, team=team, board=tensorboard)
     except StyleGAN3DError:
         if team.leads:
             raise
@@ -138,7 +136,7 @@ def _plan(
     kind: str,
     start: Path | str,
     words: list[str],
-    flags: dict[str, Any],
+    flags: Json,
     patch: int | None,
     resume: bool,
 ) -> tuple[TrainConfig | None, Json]:

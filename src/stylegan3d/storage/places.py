@@ -13,6 +13,7 @@ BUNDLED = "brain-t1-2mm"
 FORMAT = "stylegan3d"
 MODEL, ENCODER, CARD = "model.safetensors", "encoder.safetensors", "card.json"
 MONTAGE = "montage.png"
+PAGE = "README.md"
 TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
 #: Label features learned after training, see `training.labels`. In a separate file:
 #: without a label the model is the same one, and so is its hash.
