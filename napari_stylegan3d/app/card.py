@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QTimer
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QFrame, QLabel, QPushButton
 
 from napari_stylegan3d.widgets import controls
 
@@ -51,12 +51,15 @@ class Card(QFrame):
             label.setObjectName(f"{name}.{part}")
             label.setProperty("role", role)
             label.setWordWrap(True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(20, 16, 20, 16)
-        column.setSpacing(8)
-        for widget in (self.step, self.heading, self.text):
-            column.addWidget(widget)
-        column.addLayout(controls.row(QLabel(), *buttons, stretch=0))
+        controls.stack(
+            self.step,
+            self.heading,
+            self.text,
+            controls.row(QLabel(), *buttons, stretch=0),
+            on=self,
+            spacing=8,
+            margins=(20, 16, 20, 16),
+        )
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self.place)

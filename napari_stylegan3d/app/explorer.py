@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_stylegan3d.app.arrivals import Arrivals
 from napari_stylegan3d.app.docked import CalmWindow, Docked
@@ -217,18 +217,19 @@ class Explorer(Docked):
         self.setMinimumWidth(controls.scaled(MIN_WIDTH))
         self.header = Header()
         self.header.set_menu(self.models.menu(self))
-        self.message = WrappedLabel()
-        self.message.setObjectName("explorer.message")
+        self.message = controls.named(WrappedLabel(), "explorer.message")
         self.message.setProperty("role", "error")
         self.message.setContentsMargins(14, 4, 14, 8)
         self.message.hide()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.header)
-        column.addWidget(self.tabs, stretch=1)
-        column.addWidget(self.measuring.box)
-        column.addWidget(self.relabelling.box)
+        column = controls.stack(
+            self.header,
+            self.tabs,
+            self.measuring.box,
+            self.relabelling.box,
+            on=self,
+            stretch=1,
+            spacing=0,
+        )
         take_turns(self, self.measuring.box, self.relabelling.box)
         column.addWidget(self.message)
 

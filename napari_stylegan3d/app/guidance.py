@@ -214,8 +214,7 @@ class Guidance(QObject):
 
 def help_dialog(parent: QWidget) -> QDialog:
     """All keys and gestures in two columns."""
-    dialog = QDialog(parent)
-    dialog.setObjectName("explorer.keys")
+    dialog = controls.named(QDialog(parent), "explorer.keys")
     dialog.setWindowTitle(HELP_TITLE)
     columns = (QVBoxLayout(), QVBoxLayout())
     for column in columns:
@@ -241,10 +240,13 @@ def help_dialog(parent: QWidget) -> QDialog:
         beside.addLayout(column)
     close = controls.push_button("Close", "explorer.keys.close", "Close this list (Esc).")
     close.clicked.connect(dialog.close)
-    whole = QVBoxLayout(dialog)
-    whole.setContentsMargins(20, 18, 20, 14)
-    whole.addLayout(beside)
-    whole.addLayout(controls.row(QLabel(), close, stretch=0))
+    controls.stack(
+        beside,
+        controls.row(QLabel(), close, stretch=0),
+        on=dialog,
+        spacing=-1,
+        margins=(20, 18, 20, 14),
+    )
     return dialog
 
 

@@ -126,9 +126,9 @@ class GuideWindow(QDialog):
         super().__init__(parent)
         self.setObjectName("explorer.guide_window")
         self.setWindowTitle("User guide")
-        self.pages = Pages()
-        self.pages.setObjectName("explorer.guide_pages")
-        self.pages.setToolTip("The user guide; links lead to its other pages.")
+        self.pages = controls.named(
+            Pages(), "explorer.guide_pages", "The user guide; links lead to its other pages."
+        )
         close = controls.push_button("Close", "explorer.guide_close", "Close (Esc).")
         close.clicked.connect(self.close)
         column = QVBoxLayout(self)

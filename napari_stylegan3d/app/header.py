@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QRectF, QTimer
 from qtpy.QtGui import QPainter, QPaintEvent, QPalette
-from qtpy.QtWidgets import QMenu, QProgressBar, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMenu, QProgressBar, QToolButton, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import NameLabel
@@ -73,8 +73,7 @@ class Header(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = NameLabel("Loading the model…")
-        self.model.setObjectName("explorer.model")
+        self.model = controls.named(NameLabel("Loading the model…"), "explorer.model")
         self.model.setProperty("role", "model")
         self.open = controls.tool_button(
             "Open ▾",
@@ -89,16 +88,12 @@ class Header(QWidget):
             button.setEnabled(False)
             button.setProperty("role", "step")
         self.help = controls.tool_button("Keys", "explorer.help", "Keys and mouse gestures (F1).")
-        self.busy = BusyLine()
-        self.busy.setObjectName("explorer.busy")
-        self.busy.setToolTip("Active while a brain is being rendered.")
+        self.busy = controls.named(
+            BusyLine(), "explorer.busy", "Active while a brain is being rendered."
+        )
         top = controls.row(self.model, self.open, self.undo, self.redo, self.help, stretch=0)
         top.setContentsMargins(14, 8, 10, 6)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addLayout(top)
-        column.addWidget(self.busy)
+        controls.stack(top, self.busy, on=self, spacing=0)
 
     @property
     def menu(self) -> QMenu:

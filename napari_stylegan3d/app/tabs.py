@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QWidget
 
 from napari_stylegan3d.browse.controller import Browsing
 from napari_stylegan3d.browse.panel import BrowsePanel
@@ -64,9 +64,7 @@ class Tabs(QTabWidget):
             "?", "explorer.guide", "The user guide, at the page of this panel."
         )
         corner = QWidget()  # lines it up with the tabs, and with those beside headings
-        room = QVBoxLayout(corner)
-        room.setContentsMargins(0, 0, 14, 5)
-        room.addWidget(self.guide)
+        controls.stack(self.guide, on=corner, spacing=-1, margins=(0, 0, 14, 5))
         self.setCornerWidget(corner)
         self.setEnabled(False)
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QWidget
 
-from napari_stylegan3d.core.panel import select_data
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from stylegan3d.directions.people import label_title
@@ -45,12 +44,9 @@ class LabelBox(QWidget):
         super().__init__()
         self._fields: NamedLabels | NumberLabels | None = None
         self.note = controls.hint(name="browse.label_note")
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(9)
-        self._column.addWidget(controls.line())
-        self._column.addWidget(controls.heading("Generate for"))
-        self._column.addWidget(self.note)
+        self._column = controls.stack(
+            controls.line(), controls.heading("Generate for"), self.note, on=self, spacing=9
+        )
         self.hide()
 
     def show_model(self, generator: Generator) -> None:
@@ -95,15 +91,12 @@ class _Fields(QWidget):
         raise NotImplementedError
 
     def _choice(self, index: int, tip: str) -> QComboBox:
-        box = QComboBox()
-        box.setObjectName(f"browse.label.{index}")
-        box.setToolTip(tip)
+        box = controls.combo(f"browse.label.{index}", tip)
         box.activated.connect(self._on_chosen)
         return box
 
     def _number(self, index: int, limits: tuple[float, float], tip: str) -> QDoubleSpinBox:
-        spin = DecimalBox()
-        spin.setObjectName(f"browse.label_value.{index}")
+        spin = controls.named(DecimalBox(), f"browse.label_value.{index}")
         low, high = limits
         spin.setDecimals(0 if high - low >= 40 else 2)
         spin.setRange(round(low, spin.decimals()), round(high, spin.decimals()))
@@ -149,8 +142,7 @@ class NamedLabels(_Fields):
                     )
                 spin = self._values[name] = self._number(index, number_range(entry, REACH_SD), tip)
                 spin.setSuffix(f" {entry['unit']}" if entry.get("unit") else "")
-                with QSignalBlocker(spin):
-                    spin.setValue(middle_of(entry))
+                controls.show_value(spin, middle_of(entry))
                 fields.append(spin)
             for value in entry.get("values", []):
                 box.addItem(str(value), str(value))
@@ -173,7 +165,7 @@ class NamedLabels(_Fields):
                     spin.setMaximum(max(spin.maximum(), number))
                     spin.setMinimum(min(spin.minimum(), number))
                     spin.setValue(number)
-            select_data(box, VALUE if is_number else OPEN if value is None else str(value))
+            controls.show_value(box, VALUE if is_number else OPEN if value is None else str(value))
 
     def _on_chosen(self, _: int) -> None:
         given: dict[str, Any] = {}
@@ -220,10 +212,9 @@ class NumberLabels(_Fields):
             self._class.removeItem(self._class.count() - 1)
         if numbers not in known:
             self._class.addItem("Other values", numbers)
-        select_data(self._class, numbers)
+        controls.show_value(self._class, numbers)
         for spin, number in zip(self._spins, numbers or (0.0,) * self._size, strict=False):
-            with QSignalBlocker(spin):
-                spin.setValue(number)
+            controls.show_value(spin, number)
 
     def _on_chosen(self, _: int) -> None:
         self._emit(self._class.currentData())

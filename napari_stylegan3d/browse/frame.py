@@ -5,10 +5,9 @@ from __future__ import annotations
 from itertools import permutations, product
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QWidget
 
-from napari_stylegan3d.core.panel import select_data
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 
@@ -74,22 +73,20 @@ class FrameBox(QWidget):
         self._first: Space | None = None
         self._network: object = None
         self.note = controls.hint(name="browse.frame_note")
-        self.axes = QComboBox()
-        self.axes.setObjectName("browse.frame_axes")
-        self.axes.setToolTip(
+        self.axes = controls.combo(
+            "browse.frame_axes",
             "Directions of the three array axes in the patient.\n"
-            "If the head lies on its side or faces the wrong way, choose others."
+            "If the head lies on its side or faces the wrong way, choose others.",
+            ((axes_in_words(code), code) for code in axis_codes()),
         )
-        for code in axis_codes():
-            self.axes.addItem(axes_in_words(code), code)
         self.axes.setMinimumContentsLength(12)
         self.axes.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.sizes = [self._make_size(axis) for axis in range(3)]
-        self.cubic = QCheckBox("Isotropic")
-        self.cubic.setObjectName("browse.frame_cubic")
-        self.cubic.setToolTip("Isotropic voxels: the same size along every axis.")
+        self.cubic = controls.check(
+            "Isotropic", "browse.frame_cubic", "Isotropic voxels: the same size along every axis."
+        )
         self.reset = controls.tool_button(
             controls.RESET_GLYPH,
             "browse.frame_reset",
@@ -100,8 +97,7 @@ class FrameBox(QWidget):
         self.hide()
 
     def _make_size(self, axis: int) -> QDoubleSpinBox:
-        spin = Millimetres()
-        spin.setObjectName(f"browse.frame_voxel_size.{axis}")
+        spin = controls.named(Millimetres(), f"browse.frame_voxel_size.{axis}")
         spin.setRange(*VOXEL_LIMITS)
         spin.setDecimals(4)
         spin.setSingleStep(0.1)
@@ -115,10 +111,7 @@ class FrameBox(QWidget):
         return spin
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(9)
-        column.addWidget(self.note)
+        column = controls.stack(self.note, on=self, spacing=9)
         sizes = QWidget()
         sizes.setToolTip("Voxel size along the three array axes, in mm.")
         sizes.setLayout(controls.row(*self.sizes, self.cubic))
@@ -144,17 +137,15 @@ class FrameBox(QWidget):
 
     def _show(self, space: Space) -> None:
         """Show the axes and sizes of a space without emitting signals."""
-        select_data(self.axes, "".join(space.axcodes))
+        controls.show_value(self.axes, "".join(space.axcodes))
         if not _is_cubic(space):
             self._set_cubic(False)
         for spin, size in zip(self.sizes, space.voxel_size, strict=True):
-            with QSignalBlocker(spin):
-                spin.setValue(size)
+            controls.show_value(spin, size)
         self.reset.setEnabled(self._first is not None and not space.same_as(self._first))
 
     def _set_cubic(self, cubic: bool) -> None:
-        with QSignalBlocker(self.cubic):
-            self.cubic.setChecked(cubic)
+        controls.show_value(self.cubic, cubic)
         self._link(cubic)
 
     def _link(self, equal: bool) -> None:
@@ -178,8 +169,7 @@ class FrameBox(QWidget):
 
         if self.cubic.isChecked():
             for spin in self.sizes[1:]:
-                with QSignalBlocker(spin):
-                    spin.setValue(self.sizes[0].value())
+                controls.show_value(spin, self.sizes[0].value())
         x, y, z = (spin.value() for spin in self.sizes)
         self.frameChanged.emit(Frame(self.axes.currentData(), (x, y, z)))
 

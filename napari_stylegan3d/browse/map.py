@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QPointF, QSignalBlocker, QSize, Qt
+from qtpy.QtCore import QPointF, QSignalBlocker, QSize
 from qtpy.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QShowEvent
-from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
 
 from napari_stylegan3d.browse import map_ink as ink
 from napari_stylegan3d.browse.map_jobs import Places
@@ -60,9 +60,7 @@ class MapBox(QWidget):
         self._show_parts()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
+        column = controls.stack(on=self)
         self.axes = QWidget()
         axes = controls.row(QLabel("→"), self.x, QLabel("↑"), self.y, self.reset)
         axes.setStretch(1, 1)
@@ -160,15 +158,13 @@ class MapBox(QWidget):
         if survey is None or generator is None:
             return
         directions = generator.directions
+        entries = []
+        for name in survey.names:
+            share = directions.explained_variance[directions.names.index(name)]
+            text = f"{name} · {100 * share:.0f} %" if share >= 0.005 else name
+            entries.append((text, name, directions.descriptions.get(name, "")))
         for box, first in ((self.x, 0), (self.y, 1)):
-            with QSignalBlocker(box):
-                box.clear()
-                for name in survey.names:
-                    share = directions.explained_variance[directions.names.index(name)]
-                    box.addItem(f"{name} · {100 * share:.0f} %" if share >= 0.005 else name, name)
-                    told = directions.descriptions.get(name, "")
-                    box.setItemData(box.count() - 1, told, Qt.ItemDataRole.ToolTipRole)
-                box.setCurrentIndex(first)
+            controls.fill(box, entries, survey.names[min(first, len(survey.names) - 1)])
         self._on_axes()
 
     def _on_axes(self, _: int = 0) -> None:
@@ -298,9 +294,7 @@ def _short(recipe: Recipe) -> str:
 
 
 def _axis_box(name: str, tip: str) -> QComboBox:
-    box = QComboBox()
-    box.setObjectName(name)
-    box.setToolTip(f"{tip} The percentage is the share of the total variation.")
+    box = controls.combo(name, f"{tip} The percentage is the share of the total variation.")
     box.setMinimumContentsLength(4)
     box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

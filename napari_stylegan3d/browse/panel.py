@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QCheckBox, QComboBox, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.browse.condition import LabelBox
 from napari_stylegan3d.browse.frame import FrameBox
@@ -14,10 +13,10 @@ from napari_stylegan3d.browse.map import MapBox
 from napari_stylegan3d.browse.privacy import ABOUT, PrivacyBox
 from napari_stylegan3d.browse.walk import WalkBox
 from napari_stylegan3d.core.lacks import why_not
-from napari_stylegan3d.core.panel import Panel, select_data
+from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import Fold
-from napari_stylegan3d.widgets.seeds import SeedPicker
+from napari_stylegan3d.widgets.seeds import LARGEST_SEED, SeedPicker
 from stylegan3d.model.registry import family_called
 from stylegan3d.recipe.drawing import TRUNCATION
 from stylegan3d.recipe.recipe import Label, Recipe, Truncation
@@ -59,11 +58,11 @@ class BrowsePanel(Panel):
         super().__init__(session)
         self.seed = SeedPicker("browse")
         self.wall = controls.push_button("Wall…", "browse.wall", "Many random brains side by side.")
-        self.keep_edits = QCheckBox("Take edits and mix along")
-        self.keep_edits.setObjectName("browse.keep_edits")
-        self.keep_edits.setToolTip(
+        self.keep_edits = controls.check(
+            "Take edits and mix along",
+            "browse.keep_edits",
             "On: the next number is edited and mixed like this one.\n"
-            "Off: edits and mix belong to their brain, and return with its number."
+            "Off: edits and mix belong to their brain, and return with its number.",
         )
         self.truncation = controls.SliderRow(
             "browse.truncation",
@@ -75,15 +74,20 @@ class BrowsePanel(Panel):
             ),
         )
         self.meaning = controls.hint(name="browse.meaning")
-        self.cutoff = QComboBox()
-        self.cutoff.setObjectName("browse.cutoff")
-        self.cutoff.setToolTip(CUTOFF_TIP)
-        self.noise, self.noise_seed = _make_noise(), _make_noise_seed()
+        self.cutoff = controls.combo("browse.cutoff", CUTOFF_TIP)
+        self.noise, self.noise_seed = (
+            controls.combo(
+                "browse.noise",
+                NOISE_TIP,
+                (("Fixed", "fixed"), ("None", "none"), ("From seed", SEEDED)),
+            ),
+            controls.whole_number("browse.noise_seed", NOISE_SEED_TIP, (0, LARGEST_SEED)),
+        )
         self.noise_note = controls.hint("", "browse.noise_note")
         self.label = LabelBox()
-        self.channel = QComboBox()
-        self.channel.setObjectName("browse.channel")
-        self.channel.setToolTip("Channel of the model's image that is shown and saved.")
+        self.channel = controls.combo(
+            "browse.channel", "Channel of the model's image that is shown and saved."
+        )
         self.channels = self._make_channels()
         self.map, self.walk = MapBox(session), WalkBox(session)
         self.privacy = PrivacyBox()
@@ -140,12 +144,13 @@ class BrowsePanel(Panel):
     def _make_channels(self) -> QWidget:
         """The image channels, with their heading; hidden for models with one."""
         part = QWidget()
-        column = QVBoxLayout(part)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(9)
-        column.addWidget(controls.line())
-        column.addWidget(controls.heading("Image"))
-        column.addLayout(controls.form(("Channel", self.channel)))
+        controls.stack(
+            controls.line(),
+            controls.heading("Image"),
+            controls.form(("Channel", self.channel)),
+            on=part,
+            spacing=9,
+        )
         part.hide()
         return part
 
@@ -173,39 +178,30 @@ class BrowsePanel(Panel):
             if self.truncation.isEnabled()
             else "Not for projected scans and latent files: they already have a fixed latent."
         )
-        select_data(self.cutoff, recipe.truncation.cutoff)
+        controls.show_value(self.cutoff, recipe.truncation.cutoff)
         seeded = not isinstance(recipe.noise, str)
-        select_data(self.noise, SEEDED if seeded else recipe.noise)
+        controls.show_value(self.noise, SEEDED if seeded else recipe.noise)
         self.noise_seed.setVisible(seeded)
         if seeded:
-            with QSignalBlocker(self.noise_seed):
-                self.noise_seed.setValue(min(int(recipe.noise), self.noise_seed.maximum()))
+            controls.show_value(self.noise_seed, min(int(recipe.noise), self.noise_seed.maximum()))
         if self.session.generator is not None:
             self.show_texture(self.session.generator)
         self.label.show_recipe(recipe)
-        select_data(self.channel, recipe.channel)
+        controls.show_value(self.channel, recipe.channel)
 
     def show_model(self, generator: Generator) -> None:
         """Show the model's options and description."""
         self.show_texture(generator)
-        with QSignalBlocker(self.cutoff):
-            self.cutoff.clear()
-            self.cutoff.addItem("All sizes of structures", None)
-            for group in self.session.layer_groups()[:-1]:
-                last = group.layers[-1] + 1
-                self.cutoff.addItem(
-                    f"Structures down to {min(group.sizes_mm):.0f} mm",
-                    last,
-                )
+        sizes = [
+            (f"Structures down to {min(group.sizes_mm):.0f} mm", group.layers[-1] + 1)
+            for group in self.session.layer_groups()[:-1]
+        ]
+        controls.fill(self.cutoff, [("All sizes of structures", None), *sizes])
         self._explain_cutoff(why_not(generator, "layers"))
         self.label.show_model(generator)
         controls.join_tab_order(self.keep_edits, self.label)
         count = generator.config.image_channels
-        with QSignalBlocker(self.channel):
-            self.channel.clear()
-            for index in range(count):
-                text = f"{index + 1} of {count}"
-                self.channel.addItem(text, index)
+        controls.fill(self.channel, [(f"{k + 1} of {count}", k) for k in range(count)])
         self.channels.setVisible(count > 1)
         self.about.setText(describe_model(generator))
         self.frame.show_model(generator)
@@ -256,24 +252,6 @@ class BrowsePanel(Panel):
     def _on_channel(self, _: int) -> None:
         recipe = self.session.recipe.replace(channel=self.channel.currentData())
         self.session.change(recipe, gesture="browse.channel")
-
-
-def _make_noise() -> QComboBox:
-    noise = QComboBox()
-    noise.setObjectName("browse.noise")
-    noise.setToolTip(NOISE_TIP)
-    for text, data in (("Fixed", "fixed"), ("None", "none"), ("From seed", SEEDED)):
-        noise.addItem(text, data)
-    return noise
-
-
-def _make_noise_seed() -> QSpinBox:
-    spin = QSpinBox()
-    spin.setObjectName("browse.noise_seed")
-    spin.setRange(0, 2**31 - 1)
-    spin.setKeyboardTracking(False)
-    spin.setToolTip(NOISE_SEED_TIP)
-    return spin
 
 
 def describe_model(generator: Generator) -> str:

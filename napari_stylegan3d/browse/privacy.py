@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.widgets import controls
 
@@ -36,9 +36,7 @@ class PrivacyBox(QWidget):
                 "Takes about a second."
             ),
         )
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(controls.row(self.told, self.check, stretch=0))
+        controls.stack(controls.row(self.told, self.check, stretch=0), on=self, spacing=-1)
         self.offer(False)
 
     def offer(self, possible: bool) -> None:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QHideEvent, QImage, QShowEvent
-from qtpy.QtWidgets import QDoubleSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 from napari_stylegan3d.browse.grid import Cell, ThumbnailGrid
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
@@ -72,9 +71,8 @@ class WalkBox(QWidget):
             "Position along the walk, 0 to 100 % from the first stop to the last.",
         )
         self.play = controls.push_button(
-            "▶ Play", "browse.walk_play", "Move back and forth until you stop it."
+            "▶ Play", "browse.walk_play", "Move back and forth until you stop it.", checkable=True
         )
-        self.play.setCheckable(True)
         self.seconds = _make_seconds()
         self.note = controls.hint(EMPTY, "browse.walk_note")
         self._timer = QTimer(self)
@@ -84,14 +82,15 @@ class WalkBox(QWidget):
         self._show_stops()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(8)
-        column.addLayout(controls.row(self.add, self.favourites, self.clear, stretch=0))
-        column.addWidget(self.strip)
-        column.addWidget(self.position)
-        column.addLayout(controls.row(self.play, self.seconds, stretch=1))
-        column.addWidget(self.note)
+        controls.stack(
+            controls.row(self.add, self.favourites, self.clear, stretch=0),
+            self.strip,
+            self.position,
+            controls.row(self.play, self.seconds, stretch=1),
+            self.note,
+            on=self,
+            spacing=8,
+        )
 
     def _connect(self) -> None:
         session = self.session
@@ -246,11 +245,5 @@ class WalkBox(QWidget):
 
 
 def _make_seconds() -> QDoubleSpinBox:
-    spin = DecimalBox()
-    spin.setObjectName("browse.walk_seconds")
-    spin.setRange(1.0, 60.0)
-    spin.setDecimals(0)
-    spin.setValue(4.0)
-    spin.setSuffix(" s per section")
-    spin.setToolTip("Time from one stop to the next, 1 to 60 s.")
-    return spin
+    tip = "Time from one stop to the next, 1 to 60 s."
+    return controls.number("browse.walk_seconds", tip, (1, 60), " s per section", value=4)

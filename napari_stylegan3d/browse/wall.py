@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QLabel, QWidget
 
 from napari_stylegan3d.browse.grid import Cell, ThumbnailGrid
 from napari_stylegan3d.core.gallery import SYNTHETIC
@@ -48,8 +48,7 @@ class Wall(QDialog):
         self.setWindowTitle("Wall of brains")
         self.grid = ThumbnailGrid("browse.wall_grid", COLUMNS, ROWS, thumbnails.image, grows=True)
         self.grid.setAccessibleName("Wall of brains")
-        self.numbers = QLabel()
-        self.numbers.setObjectName("browse.wall_numbers")
+        self.numbers = controls.named(QLabel(), "browse.wall_numbers")
         self.numbers.setProperty("role", "heading")
         self.common = controls.hint(name="browse.wall_common")
         self.progress = controls.hint(name="browse.wall_progress")
@@ -80,9 +79,7 @@ class Wall(QDialog):
             button.setShortcut(key)
         for button in (self.previous, self.following, self.dice):
             button.setAutoDefault(False)  # Enter is the grid's
-        column = QVBoxLayout(self)
-        column.setContentsMargins(14, 12, 14, 12)
-        column.setSpacing(9)
+        column = controls.stack(on=self, spacing=9, margins=(14, 12, 14, 12))
         buttons = self.previous, self.following, self.dice
         head = controls.row(self.numbers, self.progress, *buttons, stretch=0)
         column.addLayout(head)

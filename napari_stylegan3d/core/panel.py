@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QCoreApplication, QEvent, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QCoreApplication, QEvent, Qt, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
 
@@ -65,11 +65,7 @@ class Panel(QWidget):
         if footer is None:
             return area
         whole = QWidget()
-        column = QVBoxLayout(whole)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(area, stretch=1)
-        column.addWidget(footer)
+        controls.stack(area, footer, on=whole, stretch=0, spacing=0)
         return whole
 
     def footer(self) -> QWidget | None:
@@ -90,11 +86,3 @@ def bring_into_view(panel: QWidget, *parts: QWidget) -> None:
         QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
         for part in parts:
             area.ensureWidgetVisible(part)
-
-
-def select_data(box: QComboBox, data: object) -> None:
-    """Select the entry with this data without emitting signals."""
-    # Qt compares Python objects in a combo box by identity in some bindings, by value in others.
-    entries = [box.itemData(index) for index in range(box.count())]
-    with QSignalBlocker(box):
-        box.setCurrentIndex(entries.index(data) if data in entries else 0)

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QListWidget,
     QListWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -131,10 +130,10 @@ class FilmPart(QWidget):
         self._show()
 
     def _make_list(self) -> QListWidget:
-        frames = QListWidget()
-        frames.setObjectName("export.frames")
-        frames.setToolTip(
-            "Brains of the film, from top to bottom. Drag to reorder; double-click\nto show."
+        frames = controls.named(
+            QListWidget(),
+            "export.frames",
+            "Brains of the film, from top to bottom. Drag to reorder; double-click\nto show.",
         )
         frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         frames.setIconSize(THUMBNAIL)
@@ -143,17 +142,18 @@ class FilmPart(QWidget):
         return frames
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(9)
-        column.addWidget(controls.heading("Film"))
-        column.addWidget(self.empty)
-        column.addWidget(self.frames)
-        column.addLayout(controls.row(self.add, self.favourites, self.remove))
-        column.addLayout(self.form.layout())
-        column.addWidget(self.form.native("loop"))
-        column.addWidget(self.note)
-        column.addWidget(self.save)
+        controls.stack(
+            controls.heading("Film"),
+            self.empty,
+            self.frames,
+            controls.row(self.add, self.favourites, self.remove),
+            self.form.layout(),
+            self.form.native("loop"),
+            self.note,
+            self.save,
+            on=self,
+            spacing=9,
+        )
 
     def _connect(self) -> None:
         self.add.clicked.connect(lambda: self.add_recipes(self.session.shown.drawn))

@@ -9,7 +9,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QLineEdit,
     QProgressBar,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -56,14 +55,14 @@ class ExportPanel(Panel):
         super().__init__(session)
         self.running = False
         self._generator: Generator | None = None
-        self.folder = QLineEdit(str(Path.home()))
-        self.folder.setObjectName("export.folder")
-        self.folder.setToolTip("Folder for all saved files.")
+        self.folder = controls.named(
+            QLineEdit(str(Path.home())), "export.folder", "Folder for all saved files."
+        )
         self.browse = controls.push_button("…", "export.browse", "Choose the folder.")
         self.browse.setFixedWidth(controls.scaled(34))
-        self.name = QLineEdit()
-        self.name.setObjectName("export.name")
-        self.name.setToolTip("File name of the volume; empty for the suggested name.")
+        self.name = controls.named(
+            QLineEdit(), "export.name", "File name of the volume; empty for the suggested name."
+        )
         self.form = Form(ExportSettings, "export.")
         self.native = self.form.native("native")
         self.overwrite = self.form.native("overwrite")
@@ -109,9 +108,7 @@ class ExportPanel(Panel):
             ),
         )
         self.recipe = RecipePart(session)
-        self.progress = QProgressBar()
-        self.progress.setObjectName("export.progress")
-        self.progress.setToolTip("Progress of saving.")
+        self.progress = controls.named(QProgressBar(), "export.progress", "Progress of saving.")
         self.cancel = button("Cancel", "export.cancel", "Stop; nothing is written.")
         self.progress_text = controls.hint(name="export.progress_text")
         self.done = controls.hint(name="export.done")
@@ -149,11 +146,14 @@ class ExportPanel(Panel):
     def footer(self) -> QWidget:
         """Progress and the last export; stays visible below the part that scrolls."""
         footer = QWidget()
-        column = QVBoxLayout(footer)
-        column.setContentsMargins(14, 6, 14, 8)
-        column.addLayout(controls.row(self.progress, self.cancel, stretch=0))
-        column.addWidget(self.progress_text)
-        column.addWidget(self.done)
+        controls.stack(
+            controls.row(self.progress, self.cancel, stretch=0),
+            self.progress_text,
+            self.done,
+            on=footer,
+            spacing=-1,
+            margins=(14, 6, 14, 8),
+        )
         for widget in (self.progress, self.cancel, self.progress_text):
             widget.hide()
         return footer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.forms import Form
@@ -21,12 +21,9 @@ class PicturePart(QWidget):
             "export.screenshot",
             "Save this picture as PNG, with its recipe in a .json beside it.",
         )
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(9)
-        column.addWidget(controls.heading("Picture"))
-        column.addLayout(self.form.layout())
-        column.addWidget(self.save)
+        controls.stack(
+            controls.heading("Picture"), self.form.layout(), self.save, on=self, spacing=9
+        )
 
     @property
     def settings(self) -> PictureSettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.core.jobs import latent_of, own_path
 from napari_stylegan3d.core.messages import report_error
@@ -42,13 +42,14 @@ class RecipePart(QWidget):
         self.open_recipe = button(
             "Open recipe…", "export.open_recipe", "Open a recipe, or a saved volume's .json."
         )
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(9)
-        column.addWidget(controls.heading("Recipe"))
-        column.addWidget(controls.hint("Everything needed to reproduce this volume, bit for bit."))
-        column.addLayout(controls.row(self.copy_command, self.copy_json, self.copy_link))
-        column.addWidget(self.open_recipe)
+        controls.stack(
+            controls.heading("Recipe"),
+            controls.hint("Everything needed to reproduce this volume, bit for bit."),
+            controls.row(self.copy_command, self.copy_json, self.copy_link),
+            self.open_recipe,
+            on=self,
+            spacing=9,
+        )
         self.copy_command.clicked.connect(
             lambda: self._copy(self._recipe().command(*self._model()), "Command")
         )

@@ -268,8 +268,7 @@ class RecipeDelegate(QStyledItemDelegate):
 
     def createEditor(self, parent: Any, _option: Any, _index: QModelIndex) -> QLineEdit:
         """A field for the note."""
-        field = QLineEdit(parent)
-        field.setObjectName("history.note_field")
+        field = controls.named(QLineEdit(parent), "history.note_field")
         field.setPlaceholderText("Comment")
         field.setMaxLength(500)
         field.setFrame(True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QVBoxLayout
+from qtpy.QtWidgets import QFrame
 
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls
@@ -23,8 +23,7 @@ class RestoreBar(QFrame):
         super().__init__()
         self.setObjectName("explorer.restore_bar")
         self.setProperty("role", "notice")
-        self.text = WrappedLabel()
-        self.text.setObjectName("explorer.restore_text")
+        self.text = controls.named(WrappedLabel(), "explorer.restore_text")
         self.restore = controls.push_button(
             "Restore the last session",
             "explorer.restore",
@@ -36,11 +35,12 @@ class RestoreBar(QFrame):
             "explorer.start_anew",
             "Start a new session; the last one remains under Open ▾ › Earlier sessions.",
         )
-        column = QVBoxLayout(self)
-        column.setContentsMargins(14, 8, 14, 8)
-        column.setSpacing(6)
-        column.addWidget(self.text)
-        column.addLayout(controls.row(self.restore, self.anew, stretch=0))
+        controls.stack(
+            self.text,
+            controls.row(self.restore, self.anew, stretch=0),
+            on=self,
+            margins=(14, 8, 14, 8),
+        )
         self.restore.clicked.connect(self.restoreRequested)
         self.anew.clicked.connect(self.startedAnew)
         self.hide()

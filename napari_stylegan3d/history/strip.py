@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QMenu,
     QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -110,15 +109,16 @@ class HistoryStrip(QWidget):
         self._stack.addWidget(self.favourites)
         self._stack.addWidget(self.empty)
         self._stack.setFixedHeight(row_height())
-        buttons = QVBoxLayout()
-        buttons.setSpacing(2)
-        buttons.addLayout(_row(self.fold, self.show_history, self.show_favourites))
+        buttons = controls.stack(
+            _row(self.fold, self.show_history, self.show_favourites), spacing=2
+        )
         self._more = QWidget()
-        more = QVBoxLayout(self._more)
-        more.setContentsMargins(0, 0, 0, 0)
-        more.setSpacing(2)
-        more.addLayout(_row(self.star, self.count, self.note, self.remove))
-        more.addLayout(_row(self.link, self.paste))
+        controls.stack(
+            _row(self.star, self.count, self.note, self.remove),
+            _row(self.link, self.paste),
+            on=self._more,
+            spacing=2,
+        )
         buttons.addWidget(self._more)
         buttons.addStretch(1)
         row = QHBoxLayout(self)

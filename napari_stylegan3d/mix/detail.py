@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.widgets import controls
@@ -23,10 +22,9 @@ class DetailBox(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-        self.source = QComboBox()
-        self.source.setObjectName("mix.detail")
-        self.source.setToolTip(
-            "Whose detail is shown: a projected scan's, which moves along with the brain, or none."
+        self.source = controls.combo(
+            "mix.detail",
+            "Whose detail is shown: a projected scan's, which moves along with the brain, or none.",
         )
         self.strength = controls.SliderRow(
             "mix.detail_strength",
@@ -37,11 +35,7 @@ class DetailBox(QWidget):
             label_width=48,
         )
         self.note = controls.hint(name="mix.detail_note")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(5)
-        for widget in (self.source, self.strength, self.note):
-            column.addWidget(widget)
+        controls.stack(self.source, self.strength, self.note, on=self, spacing=5)
         self.source.activated.connect(self._on_source)
         self.strength.valueChanged.connect(self._on_strength)
 
@@ -52,13 +46,8 @@ class DetailBox(QWidget):
         current = None if detail is None else self._known(detail.source, sources)
         if current is not None and current not in sources:
             sources.append(current)
-        with QSignalBlocker(self.source):
-            self.source.clear()
-            self.source.addItem("None: the model's brain", None)
-            for source in sources:
-                self.source.addItem(self._name(source), source)
-            found = (k for k in range(self.source.count()) if self.source.itemData(k) == current)
-            self.source.setCurrentIndex(next(found))
+        entries = [(self._name(source), source) for source in sources]
+        controls.fill(self.source, [("None: the model's brain", None), *entries], current)
         self.strength.set_value(100.0 if detail is None else 100 * detail.strength)
         self.strength.setEnabled(detail is not None)
         self.note.setText(self._words(recipe))

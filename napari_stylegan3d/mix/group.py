@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QToolButton, QWidget
 
 from napari_stylegan3d.core.session import WHOLE, LayerGroup
 from napari_stylegan3d.widgets import controls
@@ -43,8 +43,7 @@ class GroupRow(QWidget):
             ).format(name=group.name, sizes=group.size_in_words, meaning=group.meaning),
             label_width=48,
         )
-        self.more = QToolButton()
-        self.more.setObjectName(f"{key}.more")
+        self.more = controls.named(QToolButton(), f"{key}.more")
         self.more.setCheckable(True)
         self.more.setArrowType(Qt.ArrowType.RightArrow)
         self.more.setToolTip("Show one slider for each layer of the network in this group.")
@@ -76,16 +75,11 @@ class GroupRow(QWidget):
 
     def _lay_out(self, about: str) -> None:
         self.details = QWidget()
-        details = QVBoxLayout(self.details)
-        details.setContentsMargins(26, 0, 0, 4)
-        details.setSpacing(4)
-        for slider in self.layers.values():
-            details.addWidget(slider)
+        controls.stack(*self.layers.values(), on=self.details, spacing=4, margins=(26, 0, 0, 4))
         self.details.hide()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        column.addLayout(controls.row(self.more, self.all, self.solo, stretch=1))
+        column = controls.stack(
+            controls.row(self.more, self.all, self.solo, stretch=1), on=self, spacing=3
+        )
         caption = controls.hint(about)
         caption.setContentsMargins(26, 0, 0, 0)
         column.addWidget(caption)

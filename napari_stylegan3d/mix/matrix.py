@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QPoint, QSignalBlocker, Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QWidget
 
 from napari_stylegan3d.core.gallery import SYNTHETIC, Gallery, PictureButton
 from napari_stylegan3d.core.messages import report_error
@@ -74,19 +74,12 @@ class Matrix(QDialog):
         return box
 
     def _count(self, name: str, tip: str, value: int) -> QSpinBox:
-        spin = QSpinBox()
-        spin.setObjectName(name)
-        spin.setRange(1, MOST)
-        spin.setValue(value)
-        spin.setKeyboardTracking(False)
+        spin = controls.whole_number(name, tip.format(most=MOST), (1, MOST), value=value)
         spin.setFixedWidth(controls.scaled(76))
-        spin.setToolTip(tip.format(most=MOST))
         return spin
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(14, 12, 14, 12)
-        column.setSpacing(9)
+        column = controls.stack(on=self, spacing=9, margins=(14, 12, 14, 12))
         by = QLabel("×")
         head = controls.row(self.group, self.sources, self.rows, by, self.columns, stretch=0)
         column.addLayout(head)
@@ -180,11 +173,7 @@ class Matrix(QDialog):
             ),
         ):
             chosen = max(box.currentIndex(), 0) if box.count() == len(entries) else first
-            with QSignalBlocker(box):
-                box.clear()
-                for text, data in entries:
-                    box.addItem(text, data)
-                box.setCurrentIndex(chosen)
+            controls.fill(box, entries, entries[chosen][1])
 
     def _build(self, table: Table) -> None:
         """One button per brain, in a grid made again."""

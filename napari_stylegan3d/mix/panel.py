@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_stylegan3d.core.gallery import PictureButton
 from napari_stylegan3d.core.lacks import why_not
@@ -83,18 +83,13 @@ class MixPanel(Panel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.pictures = MixPictures()
-        self.source = QComboBox()
-        self.source.setObjectName("mix.source")
-        self.source.setToolTip("Source of the second brain, B.")
+        self.source = controls.combo("mix.source", "Source of the second brain, B.")
         self.seed = SeedPicker("mix")
-        self.preset = QComboBox()
-        self.preset.setObjectName("mix.preset")
-        self.preset.setToolTip("Common mixes of A and B.")
+        self.preset = controls.combo("mix.preset", "Common mixes of A and B.")
         self.layers_note = controls.hint("", "mix.layers_note")
         self.groups: list[GroupRow] = []
         self.detail = DetailBox(session)
-        self._group_box = QVBoxLayout()
-        self._group_box.setSpacing(12)
+        self._group_box = controls.stack(spacing=12)
         self.swap = controls.push_button("Swap", "mix.swap", "Exchange A and B.")
         self.reset = controls.push_button(
             "Reset", "mix.reset", "Take nothing from the second brain."
@@ -181,37 +176,30 @@ class MixPanel(Panel):
         return describe_source(source)
 
     def _list_sources(self, current: Source) -> None:
-        with QSignalBlocker(self.source):
-            self.source.clear()
-            self.source.addItem("A random brain", "seed")
-            sources = [p.source for p in self.session.projected if p.source is not None]
-            if current.kind != "seed" and current not in sources:
-                sources.append(current)
-            for source in sources:
-                self.source.addItem(self.name_of(source), source)
-            self.source.addItem("From a latent file…", FILE)
-            wanted = "seed" if current.kind == "seed" else current
-            index = next(i for i in range(self.source.count()) if self.source.itemData(i) == wanted)
-            self.source.setCurrentIndex(index)
+        sources = [p.source for p in self.session.projected if p.source is not None]
+        if current.kind != "seed" and current not in sources:
+            sources.append(current)
+        entries = [
+            ("A random brain", "seed"),
+            *((self.name_of(source), source) for source in sources),
+            ("From a latent file…", FILE),
+        ]
+        controls.fill(self.source, entries, "seed" if current.kind == "seed" else current)
 
     def _list_presets(self) -> None:
         """The usual mixes, where the model has layers of three sizes."""
-        with QSignalBlocker(self.preset):
-            self.preset.clear()
-            self.preset.addItem("Presets", None)
-            layers = [row.group.layers for row in self.groups]
-            for preset in PRESETS if len(layers) == 3 else ():
-                self.preset.addItem(preset.name, strengths(preset.shares, layers))
-                about = Qt.ItemDataRole.ToolTipRole
-                self.preset.setItemData(self.preset.count() - 1, preset.meaning, about)
+        layers = [row.group.layers for row in self.groups]
+        presets = [
+            (preset.name, strengths(preset.shares, layers), preset.meaning)
+            for preset in (PRESETS if len(layers) == 3 else ())
+        ]
+        controls.fill(self.preset, [("Presets", None), *presets])
         self.preset.setVisible(self.preset.count() > 1)
 
     def _show_preset(self, strength: tuple[float, ...]) -> None:
-        entries = [self.preset.itemData(index) for index in range(self.preset.count())]
+        controls.show_value(self.preset, strength)
         with QSignalBlocker(self.preset):
-            self.preset.setCurrentIndex(entries.index(strength) if strength in entries else 0)
-            if entries:
-                self.preset.setItemText(0, "Custom" if any(strength) else "Presets")
+            self.preset.setItemText(0, "Custom" if any(strength) else "Presets")
 
     def _on_preset(self, index: int) -> None:
         strength = self.preset.itemData(index)

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.core.dropped import in_event
-from napari_stylegan3d.core.panel import select_data
 from napari_stylegan3d.core.reading import sentence
 from napari_stylegan3d.core.samples import SAMPLES, sample_path
 from napari_stylegan3d.widgets import controls, dialogs
@@ -170,7 +169,7 @@ class ScanBox(QWidget):
         for text, trust in answers_of(case):
             self.trust.addItem(text, trust)
         if case is not None and case.choice is not None:
-            select_data(self.trust, case.choice.trust)
+            controls.show_value(self.trust, case.choice.trust)
         for widget in (self.doubts, self.trust):
             widget.setVisible(bool(doubts))
 

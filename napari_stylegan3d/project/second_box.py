@@ -9,7 +9,6 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QMenu, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.dropped import in_event
-from napari_stylegan3d.core.panel import select_data
 from napari_stylegan3d.views.captions import NAME_LENGTH, shortened
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.chooser import Chooser
@@ -148,7 +147,7 @@ class OverlayBox(QWidget):
         """Show what the user chose, without emitting signals."""
         with QSignalBlocker(self.same):
             self.same.setChecked(same)
-        select_data(self.how, how)
+        controls.show_value(self.how, how)
 
     def offer_joining(self, words: str) -> None:
         """Offer to make the newest scan a second image; nothing for empty words."""

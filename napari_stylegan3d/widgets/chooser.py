@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from napari_stylegan3d.widgets import controls
 
@@ -26,18 +26,14 @@ class Chooser(QWidget):
     def __init__(self, name: str = "project") -> None:
         super().__init__()
         self.question = controls.hint(name=f"{name}.question")
-        self.list = QListWidget()
-        self.list.setObjectName(f"{name}.choice")
-        self.list.setToolTip("Select one and open it, or double-click.")
+        self.list = controls.named(
+            QListWidget(), f"{name}.choice", "Select one and open it, or double-click."
+        )
         self.list.setWordWrap(True)
         self.open = controls.push_button(
             "Open selected", f"{name}.choose", "Open the selected entry.", "primary"
         )
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        for widget in (self.question, self.list, self.open):
-            column.addWidget(widget)
+        controls.stack(self.question, self.list, self.open, on=self)
         self.open.clicked.connect(self._open)
         self.list.itemDoubleClicked.connect(lambda _: self._open())
         self.list.currentItemChanged.connect(lambda *_: self._refresh())

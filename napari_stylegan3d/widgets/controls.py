@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
 from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QFontInfo, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
     QApplication,
+    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QLayout,
+    QLineEdit,
     QPushButton,
     QSlider,
+    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -28,6 +37,12 @@ RESET_GLYPH = "↺"
 USUAL_LETTERS_PX = 12
 #: Letters of a list that are seen at least.
 SHORTEST_ENTRY = 5
+
+AnyWidget = TypeVar("AnyWidget", bound=QWidget)
+AnySpinBox = TypeVar("AnySpinBox", QSpinBox, DecimalBox)
+AnyBox = TypeVar("AnyBox", QHBoxLayout, QVBoxLayout)
+#: An entry of a list: (text, what it stands for) or (text, what it stands for, tooltip).
+Entry = tuple[str, object] | tuple[str, object, str]
 
 
 def scaled(pixels: int) -> int:
@@ -103,18 +118,10 @@ class SliderRow(QWidget):
         self.label.setHidden(not label)
         self.slider = CalmSlider()
         self.slider.setRange(0, round((self._high - self._low) / self._step))
-        self.spin = DecimalBox()
-        self.spin.setRange(self._low, self._high)
-        self.spin.setSingleStep(self._step)
-        self.spin.setDecimals(0 if self._step >= 1 else 2 if self._step < 0.1 else 1)
-        self.spin.setSuffix(unit)
-        self.spin.setKeyboardTracking(False)
-        self.spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        self.slider.setObjectName(f"{name}.slider")
+        self.spin = number(f"{name}.value", "", limits[:3], unit, width=58)
         self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.spin.setFixedWidth(scaled(58))
         self.reset = tool_button(RESET_GLYPH, f"{name}.reset", "Reset this value.")
-        for part, widget in (("slider", self.slider), ("value", self.spin)):
-            widget.setObjectName(f"{name}.{part}")
         self.setToolTip(tip)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -214,23 +221,140 @@ def let_shrink(root: QWidget) -> None:
             InWords(box)
 
 
-def tool_button(text: str, name: str, tip: str) -> QToolButton:
-    """A small flat button."""
-    button = QToolButton()
+def named(widget: AnyWidget, name: str, tip: str = "") -> AnyWidget:
+    """A widget with its Qt object name and its tooltip."""
+    widget.setObjectName(name)
+    widget.setToolTip(tip)
+    return widget
+
+
+def tool_button(text: str, name: str, tip: str, *, checkable: bool = False) -> QToolButton:
+    """A small flat button; a `checkable` one stays pressed."""
+    button = named(QToolButton(), name, tip)
     button.setText(text)
-    button.setObjectName(name)
-    button.setToolTip(tip)
     button.setAutoRaise(True)
+    button.setCheckable(checkable)
     return button
 
 
-def push_button(text: str, name: str, tip: str, role: str = "") -> QPushButton:
-    """A button; `role` "primary" is the panel's main action."""
-    button = QPushButton(text)
-    button.setObjectName(name)
-    button.setToolTip(tip)
+def push_button(
+    text: str, name: str, tip: str, role: str = "", *, checkable: bool = False
+) -> QPushButton:
+    """A button; `role` "primary" is the panel's main action, a `checkable` one stays pressed."""
+    button = named(QPushButton(text), name, tip)
     button.setProperty("role", role)
+    button.setCheckable(checkable)
     return button
+
+
+def check(text: str, name: str, tip: str, on: bool = False) -> QCheckBox:
+    """A box to tick."""
+    box = named(QCheckBox(text), name, tip)
+    box.setChecked(on)
+    return box
+
+
+def combo(name: str, tip: str = "", entries: Iterable[Entry] = ()) -> QComboBox:
+    """A list to choose one entry of: its text, what it stands for and, if any, its tooltip."""
+    box = named(QComboBox(), name, tip)
+    fill(box, entries)
+    return box
+
+
+def fill(box: QComboBox, entries: Iterable[Entry], current: object = None) -> None:
+    """Replace the entries of a list and select one, else the first, without emitting signals."""
+    with QSignalBlocker(box):
+        box.clear()
+        for index, (text, data, *tip) in enumerate(entries):
+            box.addItem(text, data)
+            if tip:
+                box.setItemData(index, tip[0], Qt.ItemDataRole.ToolTipRole)
+    show_value(box, current)
+
+
+def number(
+    name: str,
+    tip: str,
+    limits: tuple[float, float] | tuple[float, float, float],
+    unit: str = "",
+    *,
+    value: float | None = None,
+    width: int = 0,
+) -> DecimalBox:
+    """A box for a number.
+
+    Parameters
+    ----------
+    name, tip : str
+        Qt object name and tooltip.
+    limits : tuple of float
+        (lowest, highest) or (lowest, highest, step); the step, 1 if not given, decides on the
+        decimals.
+    unit : str
+        Written after the number.
+    value : float, optional
+        The number at first; the lowest if None.
+    width : int
+        In pixels for the usual letters, without buttons then; 0 for Qt's own.
+    """
+    box = named(DecimalBox(), name, tip)
+    low, high, step = limits if len(limits) == 3 else (*limits, 1.0)
+    box.setDecimals(0 if step >= 1 else 2 if step < 0.1 else 1)
+    return _limited(box, low, high, step, unit, value, width)
+
+
+def whole_number(
+    name: str,
+    tip: str,
+    limits: tuple[int, int],
+    *,
+    value: int | None = None,
+    width: int = 0,
+) -> QSpinBox:
+    """A box for a whole number; see `number`."""
+    return _limited(named(QSpinBox(), name, tip), *limits, 1, "", value, width)
+
+
+def _limited(
+    box: AnySpinBox,
+    low: Any,
+    high: Any,
+    step: Any,
+    unit: str,
+    value: Any,
+    width: int,
+) -> AnySpinBox:
+    box.setRange(low, high)
+    box.setSingleStep(step)
+    box.setSuffix(unit)
+    box.setKeyboardTracking(False)
+    if value is not None:
+        box.setValue(value)
+    if width:
+        box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+        box.setFixedWidth(scaled(width))
+    return box
+
+
+def show_value(widget: QWidget, value: Any) -> None:
+    """Show a value without emitting signals.
+
+    A list shows the entry that stands for the value, else the first; a box or button to tick
+    whether it is true; a box for numbers or text the value.
+    """
+    with QSignalBlocker(widget):
+        if isinstance(widget, QComboBox):
+            # Qt compares Python objects by identity in some bindings, by value in others.
+            entries = [widget.itemData(index) for index in range(widget.count())]
+            widget.setCurrentIndex(entries.index(value) if value in entries else 0)
+        elif isinstance(widget, QAbstractButton):
+            widget.setChecked(value)
+        elif isinstance(widget, QSpinBox | QDoubleSpinBox | QAbstractSlider):
+            widget.setValue(value)
+        elif isinstance(widget, QLineEdit):
+            widget.setText(value)
+        else:
+            raise TypeError(f"{type(widget).__name__} shows no value.")
 
 
 def heading(text: str) -> QLabel:
@@ -256,13 +380,50 @@ def line() -> QFrame:
     return frame
 
 
-def row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
-    """Widgets side by side; the one at index `stretch` takes the room that is left."""
-    layout = QHBoxLayout()
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(6)
-    for index, widget in enumerate(widgets):
-        layout.addWidget(widget, stretch=int(index == stretch))
+def row(*parts: QWidget | QLayout, stretch: int | None = None, spacing: int = 6) -> QHBoxLayout:
+    """Parts side by side; the one at index `stretch` takes the room that is left."""
+    return _put(QHBoxLayout(), parts, stretch, spacing, (0, 0, 0, 0))
+
+
+def stack(
+    *parts: QWidget | QLayout,
+    on: QWidget | None = None,
+    stretch: int | None = None,
+    spacing: int = 6,
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> QVBoxLayout:
+    """Parts one above the other.
+
+    Parameters
+    ----------
+    parts : QWidget or QLayout
+        From above.
+    on : QWidget, optional
+        The widget that holds them.
+    stretch : int, optional
+        Index of the part that takes the room that is left.
+    spacing : int
+        Pixels between parts; -1 for what the style has.
+    margins : tuple of int
+        Pixels around them: left, above, right, below.
+    """
+    return _put(QVBoxLayout(on), parts, stretch, spacing, margins)
+
+
+def _put(
+    layout: AnyBox,
+    parts: Iterable[QWidget | QLayout],
+    stretch: int | None,
+    spacing: int,
+    margins: tuple[int, int, int, int],
+) -> AnyBox:
+    layout.setContentsMargins(*margins)
+    layout.setSpacing(spacing)
+    for index, part in enumerate(parts):
+        if isinstance(part, QLayout):
+            layout.addLayout(part, int(index == stretch))
+        else:
+            layout.addWidget(part, int(index == stretch))
     return layout
 
 
@@ -291,7 +452,4 @@ def add_row(grid: QGridLayout, text: str, widget: QWidget) -> None:
 
 def column(widget: QWidget) -> QVBoxLayout:
     """The column of a panel, with its margins."""
-    layout = QVBoxLayout(widget)
-    layout.setContentsMargins(14, 14, 14, 14)
-    layout.setSpacing(9)
-    return layout
+    return stack(on=widget, spacing=9, margins=(14, 14, 14, 14))

@@ -6,8 +6,9 @@ from functools import partial
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QFont
-from qtpy.QtWidgets import QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QScrollArea, QSizePolicy, QToolButton, QWidget
 
+from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import row, scaled, tool_button
 
 #: Beyond its smallest height, left to what scrolls in the same column.
@@ -64,12 +65,8 @@ class Fold(QWidget):
         self.header.setFont(font)
         inner = QWidget()
         self.body = _Scrolled(inner) if scrolls else inner
-        self.column = QVBoxLayout(inner)
-        self.column.setContentsMargins(0, 0, 0, 4)
-        self.column.setSpacing(9)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.setSpacing(6)
+        self.column = controls.stack(on=inner, spacing=9, margins=(0, 0, 0, 4))
+        outer = controls.stack(on=self)
         self.top = top = row(self.header, stretch=0)
         if guide:
             help_name = f"{name.removesuffix('.fold')}.guide"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSpinBox, QWidget
 
 from napari_stylegan3d.widgets import controls
@@ -22,16 +22,12 @@ class SeedPicker(QWidget):
 
     def __init__(self, panel: str) -> None:
         super().__init__()
-        self.spin = QSpinBox()
-        self.spin.setObjectName(f"{panel}.seed")
-        self.spin.setRange(0, LARGEST_SEED)
-        self.spin.setKeyboardTracking(False)
-        self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-        self.spin.setToolTip(
-            "Number (seed) of a random brain: the same number always gives the same "
-            "brain\n"
+        tip = (
+            "Number (seed) of a random brain: the same number always gives the same brain\n"
             f"(0 to {LARGEST_SEED})."
         )
+        self.spin = controls.whole_number(f"{panel}.seed", tip, (0, LARGEST_SEED))
+        self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         previous = controls.push_button("◀", f"{panel}.previous", "Previous number.")
         following = controls.push_button("▶", f"{panel}.next", "Next number.")
         dice = controls.push_button("Random", f"{panel}.dice", "Random brain.")
@@ -45,8 +41,7 @@ class SeedPicker(QWidget):
 
     def set_seed(self, seed: int) -> None:
         """Show a number without emitting signals."""
-        with QSignalBlocker(self.spin):
-            self.spin.setValue(min(seed, LARGEST_SEED))
+        controls.show_value(self.spin, min(seed, LARGEST_SEED))
 
     def _go(self, seed: int) -> None:
         self.set_seed(max(seed, 0))
