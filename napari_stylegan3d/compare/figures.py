@@ -64,10 +64,8 @@ class FiguresBox(QWidget):
             name = QLabel(text)
             name.setToolTip(tip)
             grid.addWidget(name, row, 0)
-        label = QLabel()
-        label.setObjectName(f"compare.{key}")
+        label = controls.named(QLabel(), f"compare.{key}", tip)
         label.setProperty("role", "figure")
-        label.setToolTip(tip)
         grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)
         self.labels[key] = label
 

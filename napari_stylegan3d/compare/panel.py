@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QMenu,
     QPushButton,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -83,16 +82,13 @@ class ComparePanel(Panel):
         self.show_mode("off")
 
     def _make_sides(self) -> None:
-        self.picture = QLabel()
-        self.picture.setObjectName("compare.picture")
+        self.picture = controls.named(QLabel(), "compare.picture")
         self.picture.setFixedSize(PICTURE, PICTURE)
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.a = WrappedLabel()
-        self.a.setObjectName("compare.a")
-        self.a.setToolTip("What B is compared with.")
-        self.b = WrappedLabel()
-        self.b.setObjectName("compare.b")
-        self.b.setToolTip("The current brain; change it as you like.")
+        self.a = controls.named(WrappedLabel(), "compare.a", "What B is compared with.")
+        self.b = controls.named(
+            WrappedLabel(), "compare.b", "The current brain; change it as you like."
+        )
         self.pin = controls.push_button(
             "Pin as A", "compare.pin", "Keep the current brain as A.", "primary"
         )
@@ -113,8 +109,9 @@ class ComparePanel(Panel):
         self._modes = QButtonGroup(self)
         self.modes: dict[str, QPushButton] = {}
         for name, text, tip in MODES:
-            button = controls.push_button(text, f"compare.mode.{name}", tip, "segment")
-            button.setCheckable(True)
+            button = controls.push_button(
+                text, f"compare.mode.{name}", tip, "segment", checkable=True
+            )
             self._modes.addButton(button)
             self.modes[name] = button
             button.clicked.connect(lambda _, name=name: self.modeChosen.emit(name))
@@ -131,13 +128,14 @@ class ComparePanel(Panel):
     def _lay_out(self) -> None:
         add, row = self.column.addWidget, controls.row
         self._a_box = QWidget()
-        of_a = QVBoxLayout(self._a_box)
-        of_a.setContentsMargins(0, 0, 0, 0)
-        of_a.setSpacing(self.column.spacing())
-        of_a.addWidget(controls.heading("A · pinned"))
-        of_a.addLayout(row(self.picture, self.a, stretch=1))
-        of_a.addLayout(row(self.pin, self.choose, self.swap, self.unpin, stretch=0))
-        of_a.addWidget(controls.line())
+        controls.stack(
+            controls.heading("A · pinned"),
+            row(self.picture, self.a, stretch=1),
+            row(self.pin, self.choose, self.swap, self.unpin, stretch=0),
+            controls.line(),
+            on=self._a_box,
+            spacing=self.column.spacing(),
+        )
         add(self._a_box)
         add(controls.heading("B · current"))
         add(self.b)
@@ -182,9 +180,7 @@ class ComparePanel(Panel):
     def show_pinned(self, title: str, recipe: Recipe | None) -> None:
         """Say what A is; an empty title for nothing."""
         self.a.setText(title or NOTHING)
-        self.a.setProperty("role", "" if title else "hint")
-        self.a.style().unpolish(self.a)
-        self.a.style().polish(self.a)
+        controls.set_role(self.a, "" if title else "hint")
         self.picture.setVisible(recipe is not None)
         self.show_picture(None)
         for name, button in self.modes.items():

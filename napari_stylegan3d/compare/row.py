@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.views.captions import KEY, Provenance
@@ -31,9 +31,9 @@ class RowBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.list = QListWidget()
-        self.list.setObjectName("compare.row_list")
-        self.list.setToolTip("The brains beside the current one, from the left.")
+        self.list = controls.named(
+            QListWidget(), "compare.row_list", "The brains beside the current one, from the left."
+        )
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.list.setFixedHeight((ROWS_SEEN + 1) * self.list.fontMetrics().lineSpacing())
@@ -46,12 +46,9 @@ class RowBox(QWidget):
             "Remove", "compare.row_remove", "Remove the selected column, or the last."
         )
         self.note = controls.hint(name="compare.row_note")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        column.addWidget(self.list)
-        column.addLayout(controls.row(self.add, self.remove, stretch=0))
-        column.addWidget(self.note)
+        controls.stack(
+            self.list, controls.row(self.add, self.remove, stretch=0), self.note, on=self
+        )
         self.add.clicked.connect(self.addRequested)
         self.remove.clicked.connect(lambda: self.removeRequested.emit(self.list.currentRow()))
 
@@ -63,8 +60,7 @@ class RowBox(QWidget):
             item.setToolTip(name)
         self.add.setEnabled(not why_not)
         self.remove.setEnabled(bool(names))
-        self.note.setText(why_not)
-        self.note.setVisible(bool(why_not))
+        controls.show_text(self.note, why_not)
 
 
 class RowController(QObject):

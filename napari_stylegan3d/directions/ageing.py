@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
@@ -47,13 +47,15 @@ class AgeingBox(QWidget):
             ),
         )
         self.unknown = SliderRange(self.years)
-        self.age = DecimalBox()
-        self.age.setObjectName("directions.age")
+        self.age = controls.named(
+            DecimalBox(),
+            "directions.age",
+            "Age now, in years, 0 to 110: the apparent age until you enter it.",
+        )
         self.age.setRange(0, OLDEST_AGE)
         self.age.setDecimals(0)
         self.age.setSuffix(" years")
         self.age.setKeyboardTracking(False)
-        self.age.setToolTip("Age now, in years, 0 to 110: the apparent age until you enter it.")
         self.estimate = controls.tool_button(
             controls.RESET_GLYPH, "directions.age_estimate", "Use the apparent age."
         )
@@ -99,8 +101,7 @@ class AgeingBox(QWidget):
         self._show_expected()
 
     def _show_age(self, age: float | None) -> None:
-        with QSignalBlocker(self.age):
-            self.age.setValue(round(age or 0))
+        controls.show_value(self.age, round(age or 0))
         self._show_expected()
 
     def _show_expected(self) -> None:

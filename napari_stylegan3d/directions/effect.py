@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
     QGridLayout,
     QLabel,
     QToolButton,
@@ -46,17 +44,15 @@ class EffectBox(QWidget):
         super().__init__()
         self.setObjectName("directions.effect")
         self.setToolTip(TIP)
-        self.what = QComboBox()
-        self.what.setObjectName("directions.effect_of")
-        self.what.setToolTip("The edit to remove for comparison.")
-        self.show_in_views = QCheckBox("Show")
-        self.show_in_views.setObjectName("directions.show_change")
-        self.show_in_views.setToolTip(
-            "Overlay the difference: blue is darker, orange brighter than before."
+        self.what = controls.combo("directions.effect_of", "The edit to remove for comparison.")
+        self.show_in_views = controls.check(
+            "Show",
+            "directions.show_change",
+            "Overlay the difference: blue is darker, orange brighter than before.",
         )
-        self.fold = QToolButton()
-        self.fold.setObjectName("directions.effect_fold")
-        self.fold.setToolTip("Collapse or expand the table.")
+        self.fold = controls.named(
+            QToolButton(), "directions.effect_fold", "Collapse or expand the table."
+        )
         self.fold.setCheckable(True)
         self.fold.setChecked(True)
         self.fold.setArrowType(Qt.ArrowType.DownArrow)
@@ -67,8 +63,8 @@ class EffectBox(QWidget):
             "More",
             "directions.effect_more",
             "How it was measured, and whether the edit can be reversed.",
+            checkable=True,
         )
-        self.more.setCheckable(True)
         self.more.setProperty("role", "link")
         self._lay_out()
         self.more.toggled.connect(self._write)
@@ -78,10 +74,7 @@ class EffectBox(QWidget):
         self.hide()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(14, 6, 14, 10)
-        column.setSpacing(5)
-        column.addWidget(controls.line())
+        column = controls.stack(controls.line(), on=self, spacing=5, margins=(14, 6, 14, 10))
         title = controls.heading("What changed")
         head = controls.row(self.fold, title, self.what, self.show_in_views, stretch=2)
         column.addLayout(head)

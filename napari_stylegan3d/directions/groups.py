@@ -40,11 +40,15 @@ class FavouriteGroups(QWidget):
         self.count = controls.hint(name="directions.new_count")
         self._area = QScrollArea()
         self._area.setWidgetResizable(True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(2, 8, 2, 2)
-        column.addWidget(controls.hint(ABOUT))
-        column.addWidget(self._area, stretch=1)
-        column.addWidget(self.count)
+        controls.stack(
+            controls.hint(ABOUT),
+            self._area,
+            self.count,
+            on=self,
+            stretch=1,
+            spacing=-1,
+            margins=(2, 8, 2, 2),
+        )
 
     def refresh(self) -> None:
         """List the favourites; those that were there keep their group."""
@@ -58,11 +62,11 @@ class FavouriteGroups(QWidget):
             recipe = favourite.recipe
             picture = PictureButton(f"directions.new_picture.{index}", "A favourite.", SIDE)
             pictures[picture] = recipe
-            box = QComboBox()
-            box.setObjectName(f"directions.new_group.{index}")
-            box.setToolTip("Group of this brain.")
-            for text, data in (("Neither", NEITHER), ("Group A", LESS), ("Group B", MORE)):
-                box.addItem(text, data)
+            box = controls.combo(
+                f"directions.new_group.{index}",
+                "Group of this brain.",
+                (("Neither", NEITHER), ("Group A", LESS), ("Group B", MORE)),
+            )
             box.setCurrentIndex(max(box.findData(before.get(recipe, NEITHER)), 0))
             box.currentIndexChanged.connect(self._on_changed)
             picture.clicked.connect(

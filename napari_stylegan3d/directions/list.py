@@ -29,10 +29,7 @@ class Section(QWidget):
 
     def __init__(self, title: str) -> None:
         super().__init__()
-        self.box = QVBoxLayout(self)
-        self.box.setContentsMargins(0, 0, 0, 4)
-        self.box.setSpacing(7)
-        self.box.addWidget(controls.heading(title))
+        self.box = controls.stack(controls.heading(title), on=self, spacing=7, margins=(0, 0, 0, 4))
         if title in ABOUT:
             self.box.addWidget(controls.hint(ABOUT[title]))
         self.rows: list[DirectionRow] = []

@@ -42,11 +42,11 @@ class MissingFiles(QWidget):
 
     def _make(self, index: int, file: tuple[str, str]) -> QWidget:
         path, problem = file
-        told = QLabel(f"{Path(path).name} is not available.")
-        told.setObjectName(f"directions.missing.{index}")
+        told = controls.named(
+            QLabel(f"{Path(path).name} is not available."), f"directions.missing.{index}", problem
+        )
         told.setProperty("role", "caution")
         told.setWordWrap(True)
-        told.setToolTip(problem)
         find = controls.push_button(
             "Locate…",
             f"directions.find.{index}",

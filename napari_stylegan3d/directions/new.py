@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QPoint, Signal
 from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import QDialog, QLineEdit, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QLineEdit, QTabWidget, QWidget
 
 from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.worker import LongJob
@@ -41,14 +41,13 @@ class NewDirection(QDialog):
         self.setWindowTitle("New direction")
         self.job = LongJob(self)
         self._directions: Directions | None = None
-        self.name = QLineEdit()
-        self.name.setObjectName("directions.new_name")
+        self.name = controls.named(
+            QLineEdit(), "directions.new_name", "Name of the new direction; 1 to 120 characters."
+        )
         self.name.setPlaceholderText("e.g. Cortical atrophy")
-        self.name.setToolTip("Name of the new direction; 1 to 120 characters.")
         self.groups = FavouriteGroups(session, thumbnails, self)
         self.values = ValuesForm()
-        self.tabs = QTabWidget()
-        self.tabs.setObjectName("directions.new_tabs")
+        self.tabs = controls.named(QTabWidget(), "directions.new_tabs")
         self.tabs.addTab(self.groups, "From favourites")
         self.tabs.addTab(self.values, "From a table")
         self.told = controls.hint(name="directions.new_text")
@@ -61,12 +60,15 @@ class NewDirection(QDialog):
         self._offer()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(14, 12, 14, 12)
-        column.setSpacing(9)
-        column.addLayout(controls.form(("Name", self.name)))
-        column.addWidget(self.tabs, stretch=1)
-        column.addWidget(self.told)
+        column = controls.stack(
+            controls.form(("Name", self.name)),
+            self.tabs,
+            self.told,
+            on=self,
+            stretch=1,
+            spacing=9,
+            margins=(14, 12, 14, 12),
+        )
         buttons = controls.row(self.find, self.keep)
         buttons.insertStretch(0, 1)
         column.addLayout(buttons)

@@ -9,14 +9,12 @@ from qtpy.QtCore import QPoint, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QDialog,
     QHeaderView,
     QListWidget,
     QListWidgetItem,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -72,12 +70,12 @@ class PeopleDialog(QDialog):
             "Open a table…", "directions.people_table", "Choose a CSV or TSV file of people."
         )
         self.path = controls.hint(name="directions.people_path")
-        self.by = QComboBox()
-        self.by.setObjectName("directions.people_by")
-        self.by.setToolTip("Column that is compared: groups or a number.")
-        self.fixed = QListWidget()
-        self.fixed.setObjectName("directions.people_fixed")
-        self.fixed.setToolTip("Columns whose influence is removed.")
+        self.by = controls.combo(
+            "directions.people_by", "Column that is compared: groups or a number."
+        )
+        self.fixed = controls.named(
+            QListWidget(), "directions.people_fixed", "Columns whose influence is removed."
+        )
         self.fixed.setMaximumHeight(controls.scaled(84))
         self.form = Form(GroupSettings, "directions.people_", only=("permutations",))
         self.start = button(
@@ -88,13 +86,13 @@ class PeopleDialog(QDialog):
         )
         self.cancel = button("Cancel", "directions.people_cancel", "Stop comparing.")
         self.told = controls.hint(name="directions.people_text")
-        self.contrast = QComboBox()
-        self.contrast.setObjectName("directions.people_contrast")
-        self.contrast.setToolTip("Groups whose difference is shown.")
-        self.regions = QTableWidget()
-        self.regions.setObjectName("directions.people_regions")
-        self.regions.setToolTip(
-            "Mean volume, difference in %, p and false discovery rate q; bold: q at most 0.05."
+        self.contrast = controls.combo(
+            "directions.people_contrast", "Groups whose difference is shown."
+        )
+        self.regions = controls.named(
+            QTableWidget(),
+            "directions.people_regions",
+            "Mean volume, difference in %, p and false discovery rate q; bold: q at most 0.05.",
         )
         self.show_it = button(
             "Show on the average brain",
@@ -115,17 +113,17 @@ class PeopleDialog(QDialog):
         self._offer_start()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(14, 12, 14, 12)
-        column.setSpacing(9)
-        column.addWidget(controls.hint(ABOUT))
-        column.addLayout(controls.row(self.open, self.path, stretch=1))
-        column.addLayout(
+        column = controls.stack(
+            controls.hint(ABOUT),
+            controls.row(self.open, self.path, stretch=1),
             controls.form(
                 ("Compare", self.by),
                 ("Hold fixed", self.fixed),
                 self.form.row("permutations"),
-            )
+            ),
+            on=self,
+            spacing=9,
+            margins=(14, 12, 14, 12),
         )
         buttons = controls.row(self.start, self.cancel)
         buttons.insertStretch(0, 1)

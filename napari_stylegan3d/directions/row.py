@@ -92,20 +92,20 @@ class DirectionRow(QWidget):
     def __init__(self, index: int, entry: Entry) -> None:
         super().__init__()
         self.entry = entry
-        self.name = QLabel()
-        self.name.setObjectName(f"directions.name.{index}")
+        self.name = controls.named(QLabel(), f"directions.name.{index}")
         self.meaning = ElidedLabel(entry.summary)
         if entry.summary:
             self.meaning.setObjectName(f"directions.meaning.{index}")
-        self.pin = controls.tool_button(UNPINNED, f"directions.pin.{index}", "Pin to the top.")
-        self.pin.setCheckable(True)
-        self.preview = PreviewButton()
-        self.preview.setText("▦")
-        self.preview.setObjectName(f"directions.preview.{index}")
-        self.preview.setAutoRaise(True)
-        self.preview.setToolTip(
-            "Preview at -2, -1, 0, 1 and 2 sd; click to keep the pictures open."
+        self.pin = controls.tool_button(
+            UNPINNED, f"directions.pin.{index}", "Pin to the top.", checkable=True
         )
+        self.preview = controls.named(
+            PreviewButton(),
+            f"directions.preview.{index}",
+            "Preview at -2, -1, 0, 1 and 2 sd; click to keep the pictures open.",
+        )
+        self.preview.setText("▦")
+        self.preview.setAutoRaise(True)
         self.menu = controls.tool_button(
             "⋯", f"directions.menu.{index}", "Rename, limit to some sizes, save, …"
         )
@@ -186,6 +186,4 @@ class DirectionRow(QWidget):
         self._beyond = beyond
         self.meaning.setText(BEYOND if beyond else self.entry.summary)
         for widget, role in ((self.meaning, "hint"), (self.row.spin, "")):
-            widget.setProperty("role", "caution" if beyond else role)
-            widget.style().unpolish(widget)
-            widget.style().polish(widget)
+            controls.set_role(widget, "caution" if beyond else role)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QEnterEvent, QHideEvent
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from napari_stylegan3d.core.gallery import Gallery, PictureButton
 from napari_stylegan3d.widgets import controls
@@ -53,11 +53,7 @@ class Strip(QFrame):
             button.setCheckable(True)
             button.clicked.connect(lambda _=False, s=step: self.picked.emit(float(s)))
             pictures.addWidget(button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(8, 6, 8, 8)
-        column.setSpacing(5)
-        column.addWidget(self.title)
-        column.addLayout(pictures)
+        controls.stack(self.title, pictures, on=self, spacing=5, margins=(8, 6, 8, 8))
         controls.name_for_readers(self)
         self._anchor: QWidget | None = None
         self._open, self._close = QTimer(self), QTimer(self)

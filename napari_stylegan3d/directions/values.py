@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.widgets import controls, dialogs
 from stylegan3d.errors import RecipeError, StyleGAN3DError
@@ -41,15 +41,17 @@ class ValuesForm(QWidget):
         )
         self.open.setAutoDefault(False)
         self.path = controls.hint(name="directions.new_path")
-        self.column = QComboBox()
-        self.column.setObjectName("directions.new_column")
-        self.column.setToolTip("Column that the direction is fitted to.")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(2, 8, 2, 2)
-        column.setSpacing(9)
-        column.addWidget(controls.hint(ABOUT))
-        column.addLayout(controls.row(self.open, self.path, stretch=1))
-        column.addLayout(controls.form(("Values", self.column)))
+        self.column = controls.combo(
+            "directions.new_column", "Column that the direction is fitted to."
+        )
+        column = controls.stack(
+            controls.hint(ABOUT),
+            controls.row(self.open, self.path, stretch=1),
+            controls.form(("Values", self.column)),
+            on=self,
+            spacing=9,
+            margins=(2, 8, 2, 2),
+        )
         column.addStretch(1)
         self.open.clicked.connect(self._open)
         self.column.activated.connect(self._on_column)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QButtonGroup, QPushButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.tissues import COLORS, ROWS
 from napari_stylegan3d.widgets import controls
@@ -91,8 +91,7 @@ class LabelsBox(Fold):
             self.growing.emit(self.tools.minimumSizeHint().height())
         self.tools.setVisible(taken)
         self.close_labels.setVisible(taken)
-        with QSignalBlocker(self.paint):
-            self.paint.setChecked(False)
+        controls.show_value(self.paint, False)
         self.resize_row.set_value(0.0)
         self.show_look("after")
         if not taken:
@@ -106,8 +105,7 @@ class LabelsBox(Fold):
     def show_look(self, key: str) -> None:
         """Mark which of the brains is shown, without emitting signals."""
         for name, button in self.looks.items():
-            with QSignalBlocker(button):
-                button.setChecked(name == key)
+            controls.show_value(button, name == key)
 
     def say_size(self, title: str, before: float, now: float) -> None:
         """How large the chosen tissue was and is, in ml."""
@@ -120,9 +118,7 @@ class LabelsBox(Fold):
         self.undo.setEnabled(possible)
 
     def _make_brush(self, inside: QVBoxLayout) -> None:
-        self.which = QComboBox()
-        self.which.setObjectName("labels.tissue")
-        self.which.setToolTip("The tissue to paint and resize.")
+        self.which = controls.combo("labels.tissue", "The tissue to paint and resize.")
         for tissue, text, _tip in ROWS:
             if tissue in COLORS:
                 self.which.addItem(text, tissue)
@@ -135,8 +131,8 @@ class LabelsBox(Fold):
                 "also work on\n"
                 "the layer: fill, polygon, eraser."
             ),
+            checkable=True,
         )
-        self.paint.setCheckable(True)
         self.form = Form(LabelTools, "labels.")
         self.brush, self.resize_row = self.form.native("brush"), self.form.native("resize")
         inside.addLayout(controls.row(self.which, self.paint, self.brush, stretch=0))
@@ -147,10 +143,12 @@ class LabelsBox(Fold):
         self.resize_row.valueChanged.connect(self.resized)
 
     def _make_views(self, inside: QVBoxLayout) -> None:
-        self.live = QCheckBox("Auto-update")
-        self.live.setObjectName("labels.live")
-        self.live.setToolTip("Generate the brain again whenever the labels change.")
-        self.live.setChecked(True)
+        self.live = controls.check(
+            "Auto-update",
+            "labels.live",
+            "Generate the brain again whenever the labels change.",
+            True,
+        )
         self.fit = controls.push_button(
             "Generate from labels",
             "labels.fit",
@@ -160,15 +158,13 @@ class LabelsBox(Fold):
         self.looks: dict[str, QPushButton] = {}
         group = QButtonGroup(self)
         for key, text, tip in SHOWN:
-            button = controls.push_button(text, f"labels.show.{key}", tip)
-            button.setCheckable(True)
+            button = controls.push_button(text, f"labels.show.{key}", tip, checkable=True)
             group.addButton(button)
             button.clicked.connect(lambda _checked, key=key: self.lookChanged.emit(key))
             self.looks[key] = button
-        self.outlines = QCheckBox("Show the labels")
-        self.outlines.setObjectName("labels.visible")
-        self.outlines.setToolTip("Overlay the edited labels in colour.")
-        self.outlines.setChecked(True)
+        self.outlines = controls.check(
+            "Show the labels", "labels.visible", "Overlay the edited labels in colour.", True
+        )
         inside.addLayout(controls.row(self.fit, self.live, stretch=0))
         inside.addLayout(controls.row(*self.looks.values()))
         self.fit.clicked.connect(self.fitRequested)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QPixmap
-from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of
 from napari_stylegan3d.measure.curve import CurvePlot
@@ -129,9 +129,9 @@ class MeasureBox(Fold):
         controls.let_shrink(self)
         self.note = controls.hint("", "measure.note")
         self.column.addWidget(self.note)
-        self.labels = QCheckBox("Show the labels")
-        self.labels.setObjectName("measure.labels")
-        self.labels.setToolTip("Overlay the network's tissue labels in colour.")
+        self.labels = controls.check(
+            "Show the labels", "measure.labels", "Overlay the network's tissue labels in colour."
+        )
         self.copy = controls.push_button(
             "Copy table", "measure.copy", "Copy the table for a spreadsheet."
         )
@@ -187,8 +187,7 @@ class MeasureBox(Fold):
         read = None if numbers is None else numbers.reading
         self.reading.setText("" if read is None else reading_in_words(read))
         self.reading.setVisible(read is not None)
-        self.note.setText(note)
-        self.note.setVisible(bool(note))
+        controls.show_text(self.note, note)
         self.copy.setEnabled(measured is not None)
         self._draw()
 
@@ -211,28 +210,25 @@ class MeasureBox(Fold):
             self.of.hide()
 
     def _make_person(self) -> None:
-        self.age = DecimalBox()
-        self.age.setObjectName("measure.age")
+        self.age = controls.named(
+            DecimalBox(),
+            "measure.age",
+            "Age of the person in years, for z and percentiles (18 to 80); from the scan's "
+            "files if given there. 0: unknown.",
+        )
         self.age.setRange(0, OLDEST)
         self.age.setDecimals(1)
         self.age.setSpecialValueText(NONE)
         self.age.setSuffix(" years")
-        self.age.setToolTip(
-            "Age of the person in years, for z and percentiles (18 to 80); from the scan's "
-            "files if given there. 0: unknown."
+        self.sex = controls.combo(
+            "measure.sex",
+            "Sex of the person, for z and percentiles; from the scan's files if given there.",
+            ((NONE, None), ("Woman", "F"), ("Man", "M")),
         )
-        self.sex = QComboBox()
-        self.sex.setObjectName("measure.sex")
-        for text, sex in ((NONE, None), ("Woman", "F"), ("Man", "M")):
-            self.sex.addItem(text, sex)
-        self.sex.setToolTip(
-            "Sex of the person, for z and percentiles; from the scan's files if given there."
-        )
-        self.norms = QComboBox()
-        self.norms.setObjectName("measure.norms")
-        self.norms.setToolTip(
+        self.norms = controls.combo(
+            "measure.norms",
             "People that z and percentiles compare with: the bundled norms, or your own "
-            "(a table of people as segment writes it, or a file of norms)."
+            "(a table of people as segment writes it, or a file of norms).",
         )
         self._norms: Norms | None = None
         self.norms.addItem("Bundled norms", None)
@@ -304,20 +300,18 @@ class MeasureBox(Fold):
         return grid
 
     def _add_cell(self, grid: QGridLayout, key: str, tip: str, row: int, column: int) -> None:
-        cell = QLabel()
-        cell.setObjectName(f"measure.{key}")
-        cell.setToolTip(tip)
+        cell = controls.named(QLabel(), f"measure.{key}", tip)
         if key.endswith((".ml", ".left", ".right")):
             cell.setProperty("role", "figure")
         grid.addWidget(cell, row, column, Qt.AlignmentFlag.AlignRight)
         self.cells[key] = cell
 
     def _make_curve(self) -> None:
-        self.curve_of = QComboBox()
-        self.curve_of.setObjectName("measure.curve")
-        self.curve_of.setToolTip("Which measure to draw over age.")
-        for name in ALL_MEASURES:
-            self.curve_of.addItem(title_of(name), name)
+        self.curve_of = controls.combo(
+            "measure.curve",
+            "Which measure to draw over age.",
+            ((title_of(name), name) for name in ALL_MEASURES),
+        )
         self.curve_of.setCurrentIndex(self.curve_of.findData("ventricle_ml"))
         self.column.addLayout(controls.form(("Curve", self.curve_of)))
         self.plot = CurvePlot(

@@ -10,13 +10,11 @@ from qtpy.QtCore import QPoint, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QDialog,
     QHeaderView,
     QMenu,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -79,10 +77,9 @@ class VisitsDialog(QDialog):
         button = controls.push_button
         self.mine = controls.hint(name="measure.visits_mine")
         self.mine.setToolTip("The patient's scan that is open.")
-        self.other = QComboBox()
-        self.other.setObjectName("measure.visits_other")
-        self.other.setToolTip(
-            "The other scan of this patient: the second image, another open scan, or a file."
+        self.other = controls.combo(
+            "measure.visits_other",
+            "The other scan of this patient: the second image, another open scan, or a file.",
         )
         self.open = button(
             "Open…",
@@ -94,31 +91,30 @@ class VisitsDialog(QDialog):
         menu.addAction("A DICOM folder…", self._ask_folder)
         self.open.setMenu(menu)
         self.chooser = Chooser("measure.visits")
-        self.order = QComboBox()
-        self.order.setObjectName("measure.visits_order")
-        self.order.setToolTip("Whether the other scan was taken before or after the open one.")
-        for text, earlier in (("earlier visit", True), ("later visit", False)):
-            self.order.addItem(text, earlier)
-        self.years = DecimalBox()
-        self.years.setObjectName("measure.visits_years")
+        self.order = controls.combo(
+            "measure.visits_order",
+            "Whether the other scan was taken before or after the open one.",
+            (("earlier visit", True), ("later visit", False)),
+        )
+        self.years = controls.named(
+            DecimalBox(),
+            "measure.visits_years",
+            "Years between both visits, for the rate and the expected change; 0: unknown, "
+            "unless both files give the age.",
+        )
         self.years.setRange(0, LONGEST_YEARS)
         self.years.setDecimals(2)
         self.years.setSingleStep(0.5)
         self.years.setSpecialValueText(NONE)
         self.years.setSuffix(" years")
-        self.years.setToolTip(
-            "Years between both visits, for the rate and the expected change; 0: unknown, "
-            "unless both files give the age."
-        )
         self.person = controls.hint(name="measure.visits_person")
         self.person.setToolTip(
             "Age and sex when the open scan was taken, as Measure has them; change them there."
         )
-        self.site = QComboBox()
-        self.site.setObjectName("measure.visits_site")
-        self.site.setToolTip(
+        self.site = controls.combo(
+            "measure.visits_site",
             "Whose repeated scans give the test-retest error: simulated ones, or those of a "
-            "calibrated site\n(stylegan3d model site, with people who were scanned twice)."
+            "calibrated site\n(stylegan3d model site, with people who were scanned twice).",
         )
         self.start = button(
             "Compare visits",
@@ -129,17 +125,17 @@ class VisitsDialog(QDialog):
         self.cancel = button("Cancel", "measure.visits_cancel", "Stop comparing.")
         self.told = controls.hint(name="measure.visits_text")
         self.told.setToolTip("Progress, warnings, and how many changes are beyond the error.")
-        self.table = QTableWidget()
-        self.table.setObjectName("measure.visits_table")
-        self.table.setToolTip("What changed; bold: by more than repeated scans differ.")
-        self.maps = QComboBox()
-        self.maps.setObjectName("measure.visits_map")
-        self.maps.setToolTip(
-            "Show on the patient's scan, second visit against first: blue smaller or darker, "
-            "orange larger or brighter."
+        self.table = controls.named(
+            QTableWidget(),
+            "measure.visits_table",
+            "What changed; bold: by more than repeated scans differ.",
         )
-        for kind, text in MAPS:
-            self.maps.addItem(text, kind)
+        self.maps = controls.combo(
+            "measure.visits_map",
+            "Show on the patient's scan, second visit against first: blue smaller or darker, "
+            "orange larger or brighter.",
+            ((text, kind) for (kind, text) in MAPS),
+        )
         self.save = button(
             "Save…", "measure.visits_save", "Save table, maps and a page to a folder."
         )
@@ -148,10 +144,7 @@ class VisitsDialog(QDialog):
         self.show_result(None)
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(14, 12, 14, 12)
-        column.setSpacing(9)
-        column.addWidget(controls.hint(ABOUT))
+        column = controls.stack(controls.hint(ABOUT), on=self, spacing=9, margins=(14, 12, 14, 12))
         fields = controls.form(("Open scan", self.mine), ("Other scan", self.other))
         fields.addWidget(self.open, 1, 2)
         controls.add_row(fields, "It is the", self.order)
@@ -250,8 +243,7 @@ class VisitsDialog(QDialog):
 
     def show_map(self, kind: str) -> None:
         """Select a map, without a signal."""
-        with QSignalBlocker(self.maps):
-            self.maps.setCurrentIndex(self.maps.findData(kind))
+        controls.show_value(self.maps, kind)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """A scan may be dropped."""

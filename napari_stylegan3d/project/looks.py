@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QHBoxLayout,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -96,11 +95,13 @@ class LookBar(QWidget):
         self.told.setToolTip(
             "Volume that tissue gains and loses by the edits, and how far it moves."
         )
-        column = QVBoxLayout(self)
-        column.setContentsMargins(MARGIN_PX, 4, MARGIN_PX, 4)
-        column.setSpacing(3)
-        column.addLayout(self._make_segments())
-        column.addWidget(self.told)
+        controls.stack(
+            self._make_segments(),
+            self.told,
+            on=self,
+            spacing=3,
+            margins=(MARGIN_PX, 4, MARGIN_PX, 4),
+        )
         self.show_movement(None)
         self.refresh()
         session.caseChanged.connect(self.refresh)
@@ -131,8 +132,9 @@ class LookBar(QWidget):
         brains, maps = self._rows
         for key, text, tip, keys in SEGMENTS:
             hint = f"{tip}\n{keys}" if keys else tip
-            button = controls.push_button(text, f"project.show.{key}", hint, "segment")
-            button.setCheckable(True)
+            button = controls.push_button(
+                text, f"project.show.{key}", hint, "segment", checkable=True
+            )
             button.setMinimumWidth(0)
             button.clicked.connect(lambda _=False, k=key: self.viewRequested.emit(k))
             self._group.addButton(button)

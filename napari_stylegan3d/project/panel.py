@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSignalBlocker, QTimer, Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QProgressBar, QWidget
 
 from napari_stylegan3d.core.panel import Panel, bring_into_view
 from napari_stylegan3d.core.worker import Progress, duration_in_words
@@ -75,11 +75,11 @@ class ProjectPanel(Panel):
             "Pause",
             "project.pause",
             "Suspend the search, to free the machine for other work.",
+            checkable=True,
         )
-        self.pause.setCheckable(True)
-        self.bar = QProgressBar()
-        self.bar.setObjectName("project.progress")
-        self.bar.setToolTip("Progress of the current phase, in per cent.")
+        self.bar = controls.named(
+            QProgressBar(), "project.progress", "Progress of the current phase, in per cent."
+        )
         self.estimate = controls.hint(name="project.estimate")
         self.waits = controls.hint(name="project.waits")
         self.waits.setProperty("role", "caution")
@@ -111,11 +111,15 @@ class ProjectPanel(Panel):
     def footer(self) -> QWidget:
         """The button that starts, and the progress: visible wherever the panel is scrolled to."""
         footer = QWidget()
-        column = QVBoxLayout(footer)
-        column.setContentsMargins(14, 6, 14, 8)
-        column.addLayout(controls.row(self.start, self.pause, self.cancel, stretch=0))
-        for widget in (self.waits, self.bar, self.estimate):
-            column.addWidget(widget)
+        controls.stack(
+            controls.row(self.start, self.pause, self.cancel, stretch=0),
+            self.waits,
+            self.bar,
+            self.estimate,
+            on=footer,
+            spacing=-1,
+            margins=(14, 6, 14, 8),
+        )
         return footer
 
     def _connect(self) -> None:
@@ -160,8 +164,7 @@ class ProjectPanel(Panel):
         self._running, self._at_work = running, case
         self.bar.setValue(0)
         self.estimate.setText("Starting…" if running else "")
-        with QSignalBlocker(self.pause):
-            self.pause.setChecked(False)
+        controls.show_value(self.pause, False)
         self.pause.setText("Pause")
         self.pause.setEnabled(False)
         self._refresh()

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
     QDoubleSpinBox,
     QGridLayout,
     QLabel,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -84,10 +82,10 @@ class PoseBox(QWidget):
             "project.fit",
             "Refine the alignment from the current pose.",
         )
-        self.quality = WrappedLabel()
-        self.quality.setObjectName("project.quality")
-        self.quality.setToolTip(
-            "Correlation of the aligned scan with the model's mean brain, and what it means."
+        self.quality = controls.named(
+            WrappedLabel(),
+            "project.quality",
+            "Correlation of the aligned scan with the model's mean brain, and what it means.",
         )
         self.steps = controls.hint(name="project.steps")
         self.steps.setToolTip("Preparation steps of the scan, with their duration.")
@@ -109,10 +107,12 @@ class PoseBox(QWidget):
             )
             for axis, where in enumerate(TURNS)
         ]
-        self.outline = QCheckBox("Outline of the mean brain")
-        self.outline.setObjectName("project.outline")
-        self.outline.setToolTip("Draw the outline of the model's mean brain on the aligned scan.")
-        self.outline.setChecked(True)
+        self.outline = controls.check(
+            "Outline of the mean brain",
+            "project.outline",
+            "Draw the outline of the model's mean brain on the aligned scan.",
+            True,
+        )
         self.reset = controls.tool_button(
             controls.RESET_GLYPH, "project.pose_reset", "Return to the automatic alignment."
         )
@@ -131,9 +131,7 @@ class PoseBox(QWidget):
 
     @staticmethod
     def _spin(name: str, tip: str, unit: str, most: float) -> QDoubleSpinBox:
-        spin = DecimalBox()
-        spin.setObjectName(name)
-        spin.setToolTip(tip)
+        spin = controls.named(DecimalBox(), name, tip)
         spin.setRange(-most, most)
         spin.setDecimals(1)
         spin.setSuffix(unit)
@@ -152,16 +150,12 @@ class PoseBox(QWidget):
                 grid.addWidget(controls.hint(word), 2 * row, column)
                 grid.addWidget(spin, 2 * row + 1, column)
                 grid.setColumnStretch(column, 1)
-        inside = QVBoxLayout(self.hand)
-        inside.setContentsMargins(0, 0, 0, 0)
-        inside.setSpacing(6)
-        inside.addLayout(grid)
-        inside.addLayout(controls.row(self.fit, self.reset, stretch=0))
-        inside.addWidget(self.outline)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(7)
-        column.addLayout(controls.row(self.align, self.by_hand, stretch=0))
+        controls.stack(
+            grid, controls.row(self.fit, self.reset, stretch=0), self.outline, on=self.hand
+        )
+        column = controls.stack(
+            controls.row(self.align, self.by_hand, stretch=0), on=self, spacing=7
+        )
         self.record = Fold(
             "Preparation", "project.steps_fold", "What was done to the scan, step by step."
         )
@@ -182,8 +176,7 @@ class PoseBox(QWidget):
         for spin, value in zip(
             (*self.shifts, *self.turns), (*pose.shift_mm, *pose.turn_deg), strict=True
         ):
-            with QSignalBlocker(spin):
-                spin.setValue(value)
+            controls.show_value(spin, value)
         self.reset.setEnabled(pose != NO_POSE)
 
     def show_aligned(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
@@ -28,36 +28,36 @@ class PaintBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fill = QCheckBox("Mask a region and fill it in")
-        self.fill.setObjectName("project.fill")
-        self.fill.setToolTip(
+        self.fill = controls.check(
+            "Mask a region and fill it in",
+            "project.fill",
             "For a lesion, a resection or an artefact. The search ignores the region, "
             "and the model\n"
             "fills it in with what such a brain usually looks like, not with what this "
-            "one looked like."
+            "one looked like.",
         )
-        self.source = QComboBox()
-        self.source.setObjectName("project.region")
-        self.source.setToolTip(
+        self.source = controls.combo(
+            "project.region",
             "Paint the region in any plane of the aligned scan (Ctrl+Z undoes a "
             "stroke); correct the\n"
             "alignment first, if necessary. Or use a Labels layer: all of its labels "
             "count. Choose\n"
-            "whether it was drawn on the aligned or on the original scan."
+            "whether it was drawn on the aligned or on the original scan.",
         )
         self.source.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.source.addItem(PAINTED, None)
-        self.brush = DecimalBox()
-        self.brush.setObjectName("project.brush")
-        self.brush.setToolTip("Diameter of the spherical brush, in mm.")
+        self.brush = controls.named(
+            DecimalBox(), "project.brush", "Diameter of the spherical brush, in mm."
+        )
         self.brush.setRange(*BRUSH_MM[:2])
         self.brush.setDecimals(0)
         self.brush.setSuffix(" mm")
         self.brush.setValue(BRUSH_MM[2])
-        self.erase = controls.push_button("Erase", "project.erase", "Use the brush as an eraser.")
-        self.erase.setCheckable(True)
+        self.erase = controls.push_button(
+            "Erase", "project.erase", "Use the brush as an eraser.", checkable=True
+        )
         self.clear = controls.push_button(
             "Clear", "project.paint_clear", "Erase the whole painted region."
         )
@@ -65,16 +65,8 @@ class PaintBox(QWidget):
         self.brushes = QWidget()
         self.brushes.setLayout(controls.row(self.brush, self.erase, self.clear, stretch=0))
         self.tools = QWidget()
-        inside = QVBoxLayout(self.tools)
-        inside.setContentsMargins(0, 0, 0, 0)
-        inside.setSpacing(6)
-        for widget in (self.source, self.brushes, self.painted):
-            inside.addWidget(widget)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        column.addWidget(self.fill)
-        column.addWidget(self.tools)
+        controls.stack(self.source, self.brushes, self.painted, on=self.tools)
+        controls.stack(self.fill, self.tools, on=self)
         self.fill.toggled.connect(self._on_fill)
         self.brush.valueChanged.connect(self.brushChanged)
         self.erase.toggled.connect(self.eraseChanged)
@@ -123,17 +115,14 @@ class PaintBox(QWidget):
 
     def show_brush(self, diameter_mm: float) -> None:
         """Show the diameter of the brush without emitting signals."""
-        with QSignalBlocker(self.brush):
-            self.brush.setValue(diameter_mm)
+        controls.show_value(self.brush, diameter_mm)
 
     def uncheck(self) -> None:
         """Uncheck the box without emitting signals."""
-        with QSignalBlocker(self.fill):
-            self.fill.setChecked(False)
+        controls.show_value(self.fill, False)
         self.tools.hide()
 
     def _on_fill(self, on: bool) -> None:
-        with QSignalBlocker(self.erase):
-            self.erase.setChecked(False)
+        controls.show_value(self.erase, False)
         self.tools.setVisible(on)
         self.fillChanged.emit(on)

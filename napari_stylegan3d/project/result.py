@@ -56,14 +56,14 @@ class ResultBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patient = NameLabel()
-        self.patient.setObjectName("project.patient")
+        self.patient = controls.named(
+            NameLabel(), "project.patient", "The patient whose scan was projected."
+        )
         self.patient.setProperty("role", "figure")
-        self.patient.setToolTip("The patient whose scan was projected.")
-        self.verdict = WrappedLabel()
-        self.verdict.setObjectName("project.verdict")
-        self.verdict.setToolTip(
-            "How far the reconstruction can be trusted, relative to held-out subjects."
+        self.verdict = controls.named(
+            WrappedLabel(),
+            "project.verdict",
+            "How far the reconstruction can be trusted, relative to held-out subjects.",
         )
         self.lights = VerdictRows(self.findingPicked)
         self.sentence = controls.hint(name="project.sentence")
@@ -89,11 +89,9 @@ class ResultBox(QWidget):
         )
         self.saved = controls.hint(name="project.saved")
         self.figures: dict[str, QLabel] = {}
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(7)
-        for widget in (self.patient, self.lights, self.verdict, self.sentence):
-            column.addWidget(widget)
+        column = controls.stack(
+            self.patient, self.lights, self.verdict, self.sentence, on=self, spacing=7
+        )
         self.table = self._make_figures()
         column.addWidget(self.table)
         for widget in (self.place, self.regions, self.notes, self.save_filled, self.saved):
@@ -127,8 +125,7 @@ class ResultBox(QWidget):
             (self.regions, worst_regions(trust.get("regions", {}))),
             (self.notes, "\n".join(lines)),
         ):
-            label.setText(text)
-            label.setVisible(bool(text))
+            controls.show_text(label, text)
 
     def show_saved(self, paths: Sequence[Path]) -> None:
         """Show which files were written, and where."""
@@ -142,9 +139,7 @@ class ResultBox(QWidget):
     def _show_verdict(self, verdict: str) -> None:
         self.verdict.setText(verdict[:1].upper() + verdict[1:])
         self.verdict.setVisible(bool(verdict))
-        self.verdict.setProperty("role", ROLES.get(verdict, "figure"))
-        self.verdict.style().unpolish(self.verdict)
-        self.verdict.style().polish(self.verdict)
+        controls.set_role(self.verdict, ROLES.get(verdict, "figure"))
 
     def _make_figures(self) -> QWidget:
         table = QWidget()
@@ -219,28 +214,22 @@ class VerdictRow(QWidget):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        self.title = QLabel()
-        self.title.setObjectName(f"project.verdict.{name}")
-        self.title.setToolTip(
+        self.title = controls.named(
+            QLabel(),
+            f"project.verdict.{name}",
             "✓ usual, ▲ caution, ■ warning. Acquisition: contrast, sharpness, coverage. "
             "Anatomy: size, ventricles, shape among people. Focal: what the scan shows and "
-            "the model does not know. Not a diagnosis."
+            "the model does not know. Not a diagnosis.",
         )
         self.reason = controls.hint(name=f"project.verdict.{name}.reason")
         self.reason.setToolTip(self.title.toolTip())
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(1)
-        column.addWidget(self.title)
-        column.addWidget(self.reason)
+        controls.stack(self.title, self.reason, on=self, spacing=1)
 
     def show_verdict(self, verdict: Mapping[str, str]) -> None:
         """Show its level and sentence."""
         sign, word, role = LEVELS[verdict["level"]]
         self.title.setText(f"{sign} {VERDICTS[self.name]}: {word}")
-        self.title.setProperty("role", role)
-        self.title.style().unpolish(self.title)
-        self.title.style().polish(self.title)
+        controls.set_role(self.title, role)
         self.reason.setText(verdict["sentence"])
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import (
-    QComboBox,
     QFrame,
     QMenu,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -78,8 +76,7 @@ class ScanBox(QWidget):
         super().__init__()
         self._choice: Choice | None = None
         self.drop = DropArea()
-        self.name = NameLabel("No scan yet")
-        self.name.setObjectName("project.name")
+        self.name = controls.named(NameLabel("No scan yet"), "project.name")
         self.name.setProperty("role", "figure")
         self.details = controls.hint(NO_SCAN, "project.details")
         self.open = controls.push_button(
@@ -91,36 +88,30 @@ class ScanBox(QWidget):
             "Samples", "project.sample", "Open one of the two bundled real brains."
         )
         self.chooser = Chooser()
-        self.arriving = WrappedLabel()
-        self.arriving.setObjectName("project.arriving")
+        self.arriving = controls.named(WrappedLabel(), "project.arriving")
         self.arriving.hide()
-        self.doubts = WrappedLabel()
-        self.doubts.setObjectName("project.doubts")
+        self.doubts = controls.named(WrappedLabel(), "project.doubts")
         self.doubts.setProperty("role", "caution")
-        self.trust = QComboBox()
-        self.trust.setObjectName("project.trust")
-        self.trust.setToolTip("Set the orientation, if you know it; the scan is then read again.")
+        self.trust = controls.combo(
+            "project.trust", "Set the orientation, if you know it; the scan is then read again."
+        )
         self._lay_out()
         self._connect()
         self._show_doubts(None)
 
     def _lay_out(self) -> None:
-        inside = QVBoxLayout(self.drop)
-        inside.setContentsMargins(12, 12, 12, 12)
-        inside.setSpacing(6)
-        for widget in (
+        controls.stack(
             self.name,
             self.details,
             self.arriving,
             self.chooser,
             self.doubts,
             self.trust,
-        ):
-            inside.addWidget(widget)
-        inside.addLayout(controls.row(self.open, self.sample, stretch=0))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.drop)
+            controls.row(self.open, self.sample, stretch=0),
+            on=self.drop,
+            margins=(12, 12, 12, 12),
+        )
+        controls.stack(self.drop, on=self, spacing=-1)
 
     def _connect(self) -> None:
         self.drop.dropped.connect(self._request)
@@ -152,9 +143,7 @@ class ScanBox(QWidget):
             self.chooser.hide()
         refused = case is not None and bool(case.problem)
         self.arriving.setText("" if case is None else " ".join(_of_arriving(case, now)))
-        self.arriving.setProperty("role", "error" if refused else "caution")
-        self.arriving.style().unpolish(self.arriving)
-        self.arriving.style().polish(self.arriving)
+        controls.set_role(self.arriving, "error" if refused else "caution")
         self.arriving.setVisible(case is not None)
 
     def set_enabled(self, enabled: bool) -> None:

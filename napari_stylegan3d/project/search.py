@@ -32,12 +32,11 @@ class SearchBox(QWidget):
         self.budget: QComboBox = self.form.native("budget")
         self.space: QComboBox = self.form.native("space")
         self.loss = self._make_loss()
-        self.site = QComboBox()
-        self.site.setObjectName("project.site")
-        self.site.setToolTip(
+        self.site = controls.combo(
+            "project.site",
             "Scanner site that the scan comes from, calibrated with healthy people's scans "
             "by\n"
-            "stylegan3d model site. Without it, the verdicts' ranges are wider."
+            "stylegan3d model site. Without it, the verdicts' ranges are wider.",
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -96,15 +95,13 @@ class SearchBox(QWidget):
             self.budget.setItemText(index, text + known)
 
     def _make_loss(self) -> QComboBox:
-        box = QComboBox()
-        box.setObjectName("project.loss")
-        box.setToolTip(
+        box = controls.combo(
+            "project.loss",
             "How the scan is degraded. The search degrades the brain in the same way "
             "before\n"
             "comparing it, and restores the detail from the model. Further kinds, such "
             "as\n"
-            "undersampled k-space: stylegan3d project --operator."
+            "undersampled k-space: stylegan3d project --operator.",
+            losses(None),
         )
-        for text, data in losses(None):
-            box.addItem(text, data)
         return box

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QCheckBox, QComboBox, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_stylegan3d.core.dropped import in_event
 from napari_stylegan3d.views.captions import NAME_LENGTH, shortened
@@ -60,18 +60,16 @@ class OverlayBox(QWidget):
         self.open.setMenu(menu)
         self.name = ElidedLabel(NONE, "second.name", "figure")
         self.remove = controls.tool_button("×", "second.remove", "Remove the second image.")
-        self.how = QComboBox()
-        self.how.setObjectName("second.how")
-        self.how.setToolTip(
+        self.how = controls.combo(
+            "second.how",
             "How it is aligned to the scan. Automatically: images on the scan's own grid "
-            "stay as\nthey are, others are moved and rotated until both agree best."
+            "stay as\nthey are, others are moved and rotated until both agree best.",
+            ((text, key) for (key, text) in HOWS.items()),
         )
-        for key, text in HOWS.items():
-            self.how.addItem(text, key)
-        self.same = QCheckBox("Same patient")
-        self.same.setObjectName("second.same")
-        self.same.setToolTip(
-            "Tick it if you know that both images are of one person; captions say so until then."
+        self.same = controls.check(
+            "Same patient",
+            "second.same",
+            "Tick it if you know that both images are of one person; captions say so until then.",
         )
         self.mask = controls.push_button(
             "",
@@ -101,16 +99,16 @@ class OverlayBox(QWidget):
         self.offer_joining("")
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        column.addWidget(self.join)
-        column.addLayout(controls.row(self.open, self.name, self.remove, stretch=1))
-        column.addWidget(self.chooser)
-        column.addLayout(controls.row(self.same, self.how, stretch=1))
-        column.addWidget(self.mask)
-        column.addWidget(self.visits)
-        column.addWidget(self.note)
+        controls.stack(
+            self.join,
+            controls.row(self.open, self.name, self.remove, stretch=1),
+            self.chooser,
+            controls.row(self.same, self.how, stretch=1),
+            self.mask,
+            self.visits,
+            self.note,
+            on=self,
+        )
 
     def show_second(
         self, name: str, note: str, *, moves: bool = False, labels: str = "", bad: bool = False
@@ -133,9 +131,7 @@ class OverlayBox(QWidget):
         self.name.setText(name or NONE)
         self.name.setToolTip(name)
         self.note.setText(note)
-        self.note.setProperty("role", "caution" if bad else "hint")
-        self.note.style().unpolish(self.note)
-        self.note.style().polish(self.note)
+        controls.set_role(self.note, "caution" if bad else "hint")
         self.note.setVisible(bool(note))
         self.remove.setVisible(bool(name))
         for widget in (self.same, self.how, self.visits):
@@ -145,14 +141,12 @@ class OverlayBox(QWidget):
 
     def show_choices(self, how: str, same: bool) -> None:
         """Show what the user chose, without emitting signals."""
-        with QSignalBlocker(self.same):
-            self.same.setChecked(same)
+        controls.show_value(self.same, same)
         controls.show_value(self.how, how)
 
     def offer_joining(self, words: str) -> None:
         """Offer to make the newest scan a second image; nothing for empty words."""
-        self.join.setText(words)
-        self.join.setVisible(bool(words))
+        controls.show_text(self.join, words)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept images."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views.films import Films
 from napari_stylegan3d.views.look import (
@@ -27,15 +27,15 @@ class Lightbox(QWidget):
         self.setObjectName("views.lightbox")
         self.looks = looks
         self.films = Films(viewer, looks)
-        self.plane = QComboBox()
-        self.plane.setObjectName("views.lightbox.plane")
-        self.plane.setToolTip("Plane of the slices.")
-        for name in PLANE_NAMES:
-            self.plane.addItem(VIEW_TITLES[name], name)
-        self.spacing = DecimalBox()
-        self.spacing.setObjectName("views.lightbox.spacing")
-        self.spacing.setToolTip(
-            f"Distance between slices, {SPACING_LIMITS[0]:g} to {SPACING_LIMITS[1]:g} mm."
+        self.plane = controls.combo(
+            "views.lightbox.plane",
+            "Plane of the slices.",
+            ((VIEW_TITLES[name], name) for name in PLANE_NAMES),
+        )
+        self.spacing = controls.named(
+            DecimalBox(),
+            "views.lightbox.spacing",
+            f"Distance between slices, {SPACING_LIMITS[0]:g} to {SPACING_LIMITS[1]:g} mm.",
         )
         self.spacing.setRange(*SPACING_LIMITS)
         self.spacing.setDecimals(0)
@@ -72,11 +72,7 @@ class Lightbox(QWidget):
         hint.setWordWrap(False)
         strip = controls.row(self.plane, self.spacing, hint, self.back, stretch=2)
         strip.setContentsMargins(10, 5, 10, 5)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addLayout(strip)
-        column.addWidget(self.films, stretch=1)
+        controls.stack(strip, self.films, on=self, stretch=1, spacing=0)
 
     def _show(self, look: ViewLook, _before: ViewLook | None = None) -> None:
         with QSignalBlocker(self.plane), QSignalBlocker(self.spacing):

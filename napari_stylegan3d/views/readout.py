@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QPoint, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtCore import QPoint, QSize, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
@@ -26,6 +26,7 @@ from napari_stylegan3d.views.captions import OVERLAY, UNIT
 from napari_stylegan3d.views.levels import PRESETS, WHITE_LIMITS
 from napari_stylegan3d.views.marks import NAMES, place_of
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
+from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 
@@ -111,16 +112,16 @@ class ReadoutBar(QWidget):
         self._lay_out()
 
     def _make_levels(self) -> QToolButton:
-        button = QToolButton()
-        button.setObjectName("views.levels")
-        button.setProperty("role", "menu")
-        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        button.setToolTip(
+        button = controls.named(
+            QToolButton(),
+            "views.levels",
             "Window (W): the range of intensities from black to white. Level (L): middle "
             "grey.\n"
             "Drag with the right mouse button on a view to change them,\n"
-            "double-click with it to reset them; click here for presets."
+            "double-click with it to reset them; click here for presets.",
         )
+        button.setProperty("role", "menu")
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for name in PRESETS:
@@ -196,8 +197,13 @@ class ReadoutBar(QWidget):
         self.tools.setText(f"{NAMES[tool]} ▾" if tool else "Tools ▾")
 
     def _make_white(self) -> QDoubleSpinBox:
-        spin = DecimalBox()
-        spin.setObjectName("views.white")
+        spin = controls.named(
+            DecimalBox(),
+            "views.white",
+            f"Intensity shown as white, as a multiple of the default ({WHITE_LIMITS[0]:g} to "
+            f"{WHITE_LIMITS[1]:g}); lower values\n"
+            "brighten the picture. Saved files are not affected.",
+        )
         spin.setRange(*WHITE_LIMITS)
         spin.setSingleStep(0.05)
         spin.setValue(1.0)
@@ -205,11 +211,6 @@ class ReadoutBar(QWidget):
         spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         spin.setFixedWidth(scaled(WHITE_WIDTH))
         spin.setKeyboardTracking(False)
-        spin.setToolTip(
-            f"Intensity shown as white, as a multiple of the default ({WHITE_LIMITS[0]:g} to "
-            f"{WHITE_LIMITS[1]:g}); lower values\n"
-            "brighten the picture. Saved files are not affected."
-        )
         spin.valueChanged.connect(self.whiteChanged)
         return spin
 
@@ -264,8 +265,7 @@ class ReadoutBar(QWidget):
     def show_levels(self, stage: Stage) -> None:
         """Show which intensities are black and white."""
         low, high = stage.limits
-        with QSignalBlocker(self.white):
-            self.white.setValue(stage.levels.white)
+        controls.show_value(self.white, stage.levels.white)
         width, level = brightness(high - low), brightness((high + low) / 2)
         self.levels.setText(
             f"± {brightness(high)}" if stage.is_difference else f"W/L {width} / {level}"
@@ -292,17 +292,13 @@ class ReadoutBar(QWidget):
 
 
 def _label(name: str, tip: str, role: str = "") -> QLabel:
-    label = QLabel()
-    label.setObjectName(name)
-    label.setToolTip(tip)
+    label = controls.named(QLabel(), name, tip)
     label.setProperty("role", role)
     return label
 
 
 def _button(text: str, name: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(name)
-    button.setToolTip(tip)
+    button = controls.named(QPushButton(text), name, tip)
     return button
 
 

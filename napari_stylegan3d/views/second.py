@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils import Colormap
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QButtonGroup, QComboBox, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QButtonGroup, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, Over
 from napari_stylegan3d.views.display import DisplayArray, place
@@ -162,23 +162,24 @@ class OverlayBar(QWidget):
         group = QButtonGroup(self)
         for key, text, tip in WAYS:
             hint = "\n".join((tip, f"{KEYS}: the next of the three."))
-            button = controls.push_button(text, f"second.show.{key}", hint, "segment")
-            button.setCheckable(True)
+            button = controls.push_button(
+                text, f"second.show.{key}", hint, "segment", checkable=True
+            )
             button.setMinimumWidth(0)
             button.clicked.connect(lambda _=False, k=key: self._change(way=k))
             group.addButton(button)
             self.ways[key] = button
-        self.opacity = controls.CalmSlider()
-        self.opacity.setObjectName("second.opacity")
+        self.opacity = controls.named(
+            controls.CalmSlider(), "second.opacity", "Opacity of the overlay, 0 to 100 %."
+        )
         self.opacity.setRange(0, 100)
         self.opacity.setMinimumWidth(controls.scaled(48))
-        self.opacity.setToolTip("Opacity of the overlay, 0 to 100 %.")
         self.opacity.valueChanged.connect(lambda value: self._change(opacity=float(value)))
-        self.colors = QComboBox()
-        self.colors.setObjectName("second.colors")
-        self.colors.setToolTip("Colours of the overlay.")
-        for key, (text, _stops) in COLORS.items():
-            self.colors.addItem(text, key)
+        self.colors = controls.combo(
+            "second.colors",
+            "Colours of the overlay.",
+            ((text, key) for (key, (text, _stops)) in COLORS.items()),
+        )
         self.colors.currentIndexChanged.connect(
             lambda _: self._change(colors=self.colors.currentData())
         )
@@ -209,12 +210,10 @@ class OverlayBar(QWidget):
         self.hide()
 
     def _level(self, name: str, tip: str) -> DecimalBox:
-        box = DecimalBox()
-        box.setObjectName(f"second.{name}")
+        box = controls.named(DecimalBox(), f"second.{name}", tip)
         box.setDecimals(0)
         box.setSingleStep(5)
         box.setSuffix(" %")
-        box.setToolTip(tip)
         box.setButtonSymbols(DecimalBox.ButtonSymbols.NoButtons)
         box.setFixedWidth(controls.scaled(54))
         return box

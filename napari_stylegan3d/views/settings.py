@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QPoint, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFrame,
     QHBoxLayout,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -98,10 +97,10 @@ class ViewSettings(QFrame):
             "Show in every plane the maximum, minimum or average of the slices within this "
             "thickness."
         )
-        self.slab_mm = DecimalBox()
-        self.slab_mm.setObjectName("views.slab_mm")
-        self.slab_mm.setToolTip(
-            f"Thickness of the slab, {SLAB_LIMITS[0]:g} to {SLAB_LIMITS[1]:g} mm."
+        self.slab_mm = controls.named(
+            DecimalBox(),
+            "views.slab_mm",
+            f"Thickness of the slab, {SLAB_LIMITS[0]:g} to {SLAB_LIMITS[1]:g} mm.",
         )
         self.slab_mm.setRange(*SLAB_LIMITS)
         self.slab_mm.setDecimals(0)
@@ -151,8 +150,7 @@ class ViewSettings(QFrame):
         self.hide()
 
     def _segment(self, name: str, text: str, tip: str, field: str, value: str) -> QPushButton:
-        button = controls.push_button(text, name, tip, "segment")
-        button.setCheckable(True)
+        button = controls.push_button(text, name, tip, "segment", checkable=True)
 
         def choose() -> None:
             self.looks.change(**{field: value})
@@ -162,23 +160,17 @@ class ViewSettings(QFrame):
         return button
 
     def _theme(self, key: str, text: str, tip: str) -> QPushButton:
-        button = controls.push_button(text, f"views.theme.{key}", tip, "segment")
-        button.setCheckable(True)
+        button = controls.push_button(text, f"views.theme.{key}", tip, "segment", checkable=True)
         button.clicked.connect(lambda: self.themeChosen.emit(key))
         return button
 
     def _combo(self, name: str, field: str, entries: dict[str, str]) -> QComboBox:
-        box = QComboBox()
-        box.setObjectName(name)
-        for value, text in entries.items():
-            box.addItem(text, value)
+        box = controls.combo(name, "", ((text, value) for (value, text) in entries.items()))
         box.currentIndexChanged.connect(lambda _: self.looks.change(**{field: box.currentData()}))
         return box
 
     def _check(self, field: str, text: str, tip: str) -> QCheckBox:
-        box = QCheckBox(text)
-        box.setObjectName(f"views.{field}")
-        box.setToolTip(tip)
+        box = controls.check(text, f"views.{field}", tip)
         box.toggled.connect(lambda on: self.looks.change(**{field: on}))
         return box
 
@@ -202,10 +194,9 @@ class ViewSettings(QFrame):
         self.threshold.valueChanged.connect(self._set_threshold)
         self.opacity.valueChanged.connect(lambda value, _: self.overlay.set_opacity(value / 100))
         part = QWidget()
-        column = QVBoxLayout(part)
-        column.setContentsMargins(0, 0, 0, 0)
-        for widget in (controls.heading("Difference"), self.threshold, self.opacity):
-            column.addWidget(widget)
+        controls.stack(
+            controls.heading("Difference"), self.threshold, self.opacity, on=part, spacing=-1
+        )
         return part
 
     def _lay_out(self) -> None:
@@ -234,14 +225,11 @@ class ViewSettings(QFrame):
             (self.nose, look.nose),
             (self.slab, look.slab),
         ):
-            with QSignalBlocker(box):
-                box.setCurrentIndex(box.findData(value))
-        with QSignalBlocker(self.slab_mm):
-            self.slab_mm.setValue(look.slab_mm)
+            controls.show_value(box, value)
+        controls.show_value(self.slab_mm, look.slab_mm)
         self.slab_mm.setEnabled(look.slab != "none")
         for key, check in self.signs.items():
-            with QSignalBlocker(check):
-                check.setChecked(getattr(look, key))
+            controls.show_value(check, getattr(look, key))
         controls.fit_window(self)
 
     def _show_difference(self) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_stylegan3d.views.look import CUT_LIMITS, SURFACE_LIMITS, LookModel, ViewLook
 from napari_stylegan3d.widgets import controls
@@ -27,12 +26,8 @@ class CutRow(QWidget):
         super().__init__()
         self.axis, self.looks = axis, looks
         name = f"views.cut.{axis}"
-        self.on = QCheckBox("Cut")
-        self.on.setObjectName(name)
-        self.on.setToolTip("Cut away one side of the head in the 3D view.")
-        self.side = QComboBox()
-        self.side.setObjectName(f"views.cut_side.{axis}")
-        self.side.setToolTip("Side of the head that is cut away.")
+        self.on = controls.check("Cut", name, "Cut away one side of the head in the 3D view.")
+        self.side = controls.combo(f"views.cut_side.{axis}", "Side of the head that is cut away.")
         self.side.setFixedWidth(controls.scaled(SIDE_PX))
         for upper, text in zip((True, False), SIDES[axis], strict=True):
             self.side.addItem(text, upper)
@@ -57,8 +52,7 @@ class CutRow(QWidget):
     def show_look(self, look: ViewLook) -> None:
         """Show the cut of a look."""
         cut = look.cuts[self.axis]
-        with QSignalBlocker(self.on):
-            self.on.setChecked(cut.on)
+        controls.show_value(self.on, cut.on)
         self.side.setCurrentIndex(self.side.findData(cut.upper))
         self.position.set_value(cut.position_mm)
         for widget in (self.side, self.position):
@@ -73,17 +67,15 @@ class VolumeSettings(QWidget):
 
     def __init__(self, looks: LookModel) -> None:
         super().__init__()
-        self.rendering = QComboBox()
-        self.rendering.setObjectName("views.rendering")
-        self.rendering.setToolTip(
+        self.rendering = controls.combo(
+            "views.rendering",
             "Attenuated MIP: maximum intensity projection that favours near "
             "structures. MIP: plain\n"
             "maximum intensity projection. Surface: lit surface at a threshold; a difference "
             "over the planes\ncolours it, with arrows where tissue moves. Translucent volume: "
-            "all intensities.\nA surface is slow to render without a graphics card."
+            "all intensities.\nA surface is slow to render without a graphics card.",
+            ((text, value) for (value, text) in RENDERINGS.items()),
         )
-        for value, text in RENDERINGS.items():
-            self.rendering.addItem(text, value)
         self.surface = controls.SliderRow(
             "views.surface",
             "Threshold",
@@ -94,12 +86,7 @@ class VolumeSettings(QWidget):
             label_width=84,
         )
         self.cuts = [CutRow(axis, looks) for axis in range(3)]
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        column.addWidget(controls.heading("3D"))
-        for widget in (self.rendering, self.surface, *self.cuts):
-            column.addWidget(widget)
+        controls.stack(controls.heading("3D"), self.rendering, self.surface, *self.cuts, on=self)
         self.rendering.currentIndexChanged.connect(
             lambda _: looks.change(rendering=self.rendering.currentData())
         )
@@ -108,8 +95,7 @@ class VolumeSettings(QWidget):
         self._show(looks.look)
 
     def _show(self, look: ViewLook) -> None:
-        with QSignalBlocker(self.rendering):
-            self.rendering.setCurrentIndex(self.rendering.findData(look.rendering))
+        controls.show_value(self.rendering, look.rendering)
         self.surface.set_value(look.surface)
         self.surface.setVisible(look.rendering == "iso")
         for cut in self.cuts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
     QApplication,
+    QButtonGroup,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
@@ -355,6 +356,53 @@ def show_value(widget: QWidget, value: Any) -> None:
             widget.setText(value)
         else:
             raise TypeError(f"{type(widget).__name__} shows no value.")
+
+
+def set_role(widget: QWidget, role: str) -> None:
+    """Draw a widget in the style of another role, such as "caution" or "error"."""
+    widget.setProperty("role", role)
+    widget.style().unpolish(widget)
+    widget.style().polish(widget)
+
+
+def show_text(label: QLabel | QAbstractButton, text: str) -> None:
+    """Show a text; without one the label is hidden."""
+    label.setText(text)
+    label.setVisible(bool(text))
+
+
+def segments(
+    name: str,
+    entries: Iterable[tuple[str, str, str]],
+    chosen: Callable[[str], object],
+    role: str = "segment",
+) -> dict[str, QPushButton]:
+    """Buttons of which one is pressed.
+
+    Parameters
+    ----------
+    name : str
+        Qt object names are it, a dot and the key.
+    entries : iterable of (str, str, str)
+        Key, words and tooltip of each.
+    chosen : callable
+        Called with the key of the one that was clicked.
+    role : str
+        Style.
+
+    Returns
+    -------
+    dict of str to QPushButton
+        By key.
+    """
+    buttons: dict[str, QPushButton] = {}
+    for key, text, tip in entries:
+        button = buttons[key] = push_button(text, f"{name}.{key}", tip, role, checkable=True)
+        button.clicked.connect(lambda _=False, key=key: chosen(key))
+    group = QButtonGroup(next(iter(buttons.values())))
+    for button in buttons.values():
+        group.addButton(button)
+    return buttons
 
 
 def heading(text: str) -> QLabel:
