@@ -31,6 +31,7 @@ FACE = "the package itself"
 ENGINE = (
     "",  # the modules at the engine's root
     "storage",
+    "pages",
     "geometry",
     "recipe",
     "settings",

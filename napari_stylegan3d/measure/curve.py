@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from qtpy.QtCore import QPointF, QRectF, Qt
+from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_stylegan3d.widgets.controls import scaled
-from stylegan3d.segmentation.curves import Curve, tick_text
+from stylegan3d.segmentation.curves import Curve
 
 HEIGHT = 130
 LEFT, BOTTOM, REST = 52, 20, 8
@@ -45,45 +44,20 @@ class CurvePlot(QWidget):
 
     def _paint(self, painter: QPainter, curve: Curve) -> None:
         left, bottom, rest = (scaled(n) for n in (LEFT, BOTTOM, REST))
-        box = QRectF(left, rest, self.width() - left - rest, self.height() - bottom - rest)
-        lowest, highest = curve.span
-        first, last = float(curve.ages[0]), float(curve.ages[-1])
-
-        def at(age: float, value: float) -> QPointF:
-            x = box.left() + box.width() * (age - first) / (last - first)
-            return QPointF(x, box.bottom() - box.height() * (value - lowest) / (highest - lowest))
-
-        def line(values: np.ndarray) -> list[QPointF]:
-            return [at(float(a), float(v)) for a, v in zip(curve.ages, values, strict=True)]
-
+        size = self.width(), self.height()
+        drawn = curve.drawn(*size, left=left, bottom=bottom, right=rest, top=rest, units=True)
         band = QColor(LINE)
         band.setAlpha(50)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(band)
-        painter.drawPolygon(QPolygonF([*line(curve.low), *reversed(line(curve.high))]))
+        painter.drawPolygon(QPolygonF([QPointF(*place) for place in drawn.band]))
         painter.setPen(QPen(LINE, scaled(2)))
-        painter.drawPolyline(QPolygonF(line(curve.expected)))
-        words = self.palette().text().color()
-        painter.setPen(words)
-        for age in curve.ticks:
-            place = at(age, lowest)
-            text = QRectF(place.x() - left / 2, box.bottom() + 2, left, bottom - 2)
-            if age < curve.ticks[-1]:
-                painter.drawText(text, Qt.AlignmentFlag.AlignHCenter, f"{age}")
-            else:  # the last one has the unit
-                text.setRight(self.width())
-                text.setLeft(box.left())
-                label = f"{age} years"
-                painter.drawText(text, Qt.AlignmentFlag.AlignRight, label)
-        for value, flag in (
-            (curve.high.max(), Qt.AlignmentFlag.AlignTop),
-            (curve.low.min(), Qt.AlignmentFlag.AlignBottom),
-        ):
-            place = at(first, float(value))
-            text = QRectF(0, place.y() - bottom / 2, left - 4, bottom)
-            label = f"{tick_text(float(value))} {curve.unit}"
-            painter.drawText(text, flag | Qt.AlignmentFlag.AlignRight, label)
+        painter.drawPolyline(QPolygonF([QPointF(*place) for place in drawn.middle]))
+        painter.setPen(self.palette().text().color())
+        for x, y, anchor, text in drawn.labels:
+            wide = painter.fontMetrics().horizontalAdvance(text)
+            painter.drawText(QPointF(x - (wide if anchor == "end" else wide / 2), y), text)
         painter.setPen(QPen(self.palette().base().color(), 1))
         painter.setBrush(DOT)
         radius = scaled(5)
-        painter.drawEllipse(at(curve.age, curve.value), radius, radius)
+        painter.drawEllipse(QPointF(*drawn.dot), radius, radius)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from stylegan3d.evaluation.figure import Figure
-from stylegan3d.evaluation.page import page
-from stylegan3d.evaluation.plots import distributions, interval_bar
+from stylegan3d.evaluation.page import bar, page
 from stylegan3d.evaluation.table import alarms, plain_words
+from stylegan3d.pages.plots import distributions
 
 COPIES = {
     "alarm": True,
@@ -81,14 +81,14 @@ def test_alarms_and_answers_stand_before_the_tables() -> None:
 
 def test_an_interval_is_drawn_to_scale() -> None:
     row = Figure("x", "", "", value=2.0, low=1.0, high=4.0, real_value=1.5, real_low=1, real_high=2)
-    drawn = interval_bar(row)
+    drawn = bar(row)
     low, high = (
         float(n) for n in re.search(r'"made"><path d="M([\d.]+) 9 H([\d.]+)', drawn).groups()
     )
     (middle,) = (float(n) for n in re.findall(r'cx="([\d.]+)" cy="9"', drawn))
     # The page has one decimal of a pixel.
     assert (middle - low) / (high - low) == pytest.approx(1 / 3, abs=0.01)
-    assert interval_bar(Figure("x", "", "")) == ""
+    assert bar(Figure("x", "", "")) == ""
 
 
 def test_distributions_are_shares_of_each_set() -> None:

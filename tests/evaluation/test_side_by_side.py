@@ -92,7 +92,7 @@ def test_the_page_is_one_file_that_runs_nothing(run, reports, tmp_path):
     page = out.read_text()
     assert "&lt;second&gt;" in page
     assert "<second>" not in page
-    assert "http" not in page
+    assert "://" not in page
     assert "Synthetic" in page
 
 

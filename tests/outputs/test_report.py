@@ -6,11 +6,15 @@ import dataclasses
 import datetime
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from reportlab.graphics.shapes import String
+from reportlab.platypus import Image as ReportImage
+from reportlab.platypus import Paragraph
 
 from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import TOLD
@@ -18,8 +22,7 @@ from stylegan3d.outputs import report_content as content
 from stylegan3d.outputs import report_page
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.report import Case, Picture, build_case, report_name
-from stylegan3d.outputs.report_html import html_report
-from stylegan3d.outputs.report_page import draw_page, report_files, writable
+from stylegan3d.outputs.report_page import draw_page, html_report, report_files, writable
 from stylegan3d.projection.verdicts import TITLES
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
@@ -141,12 +144,27 @@ def test_a_report_is_a_pdf(tiny_generator, tmp_path):
         report_files(tmp_path / "x.txt", small_case(), tiny_generator)
 
 
-def test_a_long_name_is_written_whole_in_the_heading():
+def texts_of(part) -> Iterator[str]:
+    """All texts of a part of the page, in order."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, Paragraph):
+        yield part.getPlainText(identify=1)
+    elif isinstance(part, String):
+        yield part.text
+    elif isinstance(part, list | tuple):
+        for each in part:
+            yield from texts_of(each)
+    else:
+        for name in ("_cellvalues", "_content", "contents"):
+            yield from texts_of(getattr(part, name, ()))
+
+
+def test_a_long_name_is_written_whole_in_the_heading(tmp_path):
     name = "sub-ds00001101_ses-baseline-followup_acq-mprage3dsagittal_run-03"
-    face = report_page._faces()[1]
-    size = report_page._shrunk(name, face, 15, report_page.INNER * report_page.MM)
-    lines = report_page._lines(name, face, size, report_page.INNER * report_page.MM, 2)
-    assert "".join(lines) == name
+    heading = report_page.laid_out(small_case(name=name), tmp_path)[0]
+    assert heading.getPlainText(identify=1) == name
+    assert report_page.height_of([heading]) < 2 * 15 * report_page.LEADING
 
 
 @pytest.fixture(scope="module")
@@ -184,24 +202,38 @@ def full_case():
     )
 
 
-def test_nothing_of_a_full_page_is_cut_off(full_case, monkeypatch):
-    lowest, words = [], []
-    write = report_page._Page.write
-
-    def noted(page, text, x, y, *rest, **more):
-        if page.canvas is not None:
-            lowest.append(y)
-            words.append(text)
-        write(page, text, x, y, *rest, **more)
-
-    monkeypatch.setattr(report_page._Page, "write", noted)
+def test_nothing_of_a_full_page_is_cut_off(full_case):
+    story = report_page.laid_out(full_case, Path())
+    assert report_page.height_of(story) <= report_page.ROOM
+    words = list(texts_of(story))
+    for told in (
+        full_case.name,
+        full_case.sentence.strip(),
+        *(sentence.strip() for _, _, sentence in content.verdicts(full_case)),
+        *(cell.text for row in content.whole_table(full_case) for cell in row),
+        *(cell.text for row in content.sides_table(full_case) for cell in row),
+        *(f"{curve.title}, {curve.unit}" for curve in content.curves(full_case)),
+        *(" ".join(note.split()) for note in content.notes(full_case)),
+        content.RESTORE_BY_FILE,  # a link that is too long for the page
+        "Model x, sha256 0.",
+    ):
+        assert any(told in text for text in words), told
+    assert content.RESTORE not in words
     page = draw_page(full_case, Path())
     assert re.search(rb"/Count 1\b", page)
-    assert max(lowest) <= report_page.HEIGHT - report_page.MARGIN + 0.01
-    assert not [text for text in words if text.endswith("…")], "each text is there to its end"
-    assert "Reconstruction" in words
-    assert content.RESTORE_BY_FILE in words, "a link that is too long for the page"
-    assert any("Model x" in text for text in words)
+    assert page.count(b"/Subtype /Image") == 1  # four times the same picture
+
+
+def test_pictures_take_what_the_texts_leave(full_case):
+    heights = []
+    for case in (small_case(pictures=full_case.pictures), full_case):
+        story = report_page.laid_out(case, Path())
+        images = [cell[1] for part in story for row in getattr(part, "_cellvalues", [])
+                  for cell in row if isinstance(cell, list) and len(cell) == 2
+                  and isinstance(cell[1], ReportImage)]  # fmt: skip
+        assert len(images) == 4
+        heights.append(images[0].drawHeight)
+    assert heights[1] < heights[0]
 
 
 def test_what_lies_beyond_the_limit_is_marked_everywhere(full_case):

@@ -6,7 +6,6 @@ ones from the front, so the patient's right is on the left.
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +38,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class Picture:
-    """A JPEG as a data URI, its size in pixels, and the slices in it."""
+    """A JPEG, its size in pixels, and the slices in it."""
 
-    uri: str
+    jpeg: bytes
     width: int
     height: int
     panels: tuple[Panel, ...]
@@ -77,8 +76,7 @@ def picture_of(volume: np.ndarray, space: Space) -> Picture:
         left += image.width + GAP
     content = io.BytesIO()
     sheet.save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    text = base64.b64encode(content.getvalue()).decode("ascii")
-    return Picture(f"data:image/jpeg;base64,{text}", sheet.width, HEIGHT, tuple(panels))
+    return Picture(content.getvalue(), sheet.width, HEIGHT, tuple(panels))
 
 
 def mid_slices(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,9 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import affine_transform
 
 from stylegan3d.evaluation.groups import BRAIN, Comparison
-from stylegan3d.evaluation.page import STYLE, embedded
 from stylegan3d.geometry.slicing import Upright, cut
 from stylegan3d.geometry.space import Space
+from stylegan3d.pages.page import page
 from stylegan3d.plain import Json
 from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.render.figures import (
@@ -101,7 +100,7 @@ def group_files(
         files[folder / "regions.csv"] = regions_csv(found).encode()
     summary = summarised(found) | about
     files[folder / "groups.json"] = to_json(summary).encode()
-    files[folder / "groups.html"] = page(found, generator, about).encode()
+    files[folder / "groups.html"] = group_page(found, generator, about).encode()
     return files
 
 
@@ -162,43 +161,39 @@ def regions_csv(found: Comparison) -> str:
     return out.getvalue()
 
 
-def page(found: Comparison, generator: Generator | None, about: Json) -> str:
+def group_page(found: Comparison, generator: Generator | None, about: Json) -> str:
     """One page, self-contained, that prints on one or two sheets."""
     told = summarised(found)
-    groups = ", ".join(f"{escape(n)} ({count})" for n, count in told["groups"].items())
-    held = ", ".join(map(escape, told["held_fixed"])) or "nothing"
-    verdict = verdict_of(told)
-    rows = "".join(
-        f"<tr><td>{escape(r['region'])}</td><td>{r['ml']:.0f}</td>"
-        + "".join(f"<td>{e:+.1f}</td>" for e in r["effect_percent"])
-        + f"<td>{r['statistic']:.2f}</td><td>{r['p']:.3f}</td>"
-        f"<td class='{'reached' if r['q'] <= RATE else ''}'>{r['q']:.3f}</td></tr>"
-        for r in found.regions
-    )
-    heads = "".join(f"<th>% ({escape(name)})</th>" for name in contrasts(found))
-    table = (
-        "<h2>Regions</h2><div class='wide'><table><tr><th>Region</th><th>ml</th>"
-        f"{heads}<th>{'t' if len(contrasts(found)) == 1 else 'F'}</th><th>p</th><th>q</th></tr>"
-        f"{rows}</table></div>"
-        if found.regions
-        else ""
-    )
-    pictures = "".join(
-        f"<h2>{escape(name[0].upper() + name[1:])}</h2>{embedded(picture(found, k, generator))}"
-        for k, name in enumerate(contrasts(found))
-    )
-    notes = "".join(f"<p class='soft'>{escape(note)}</p>" for note in found.notes)
-    said = {k: value["name"] if isinstance(value, dict) else value for k, value in about.items()}
-    described = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in said.items())
-    return (
-        f"<!DOCTYPE html><html lang='en'><meta charset='utf-8'><title>{escape(told['by'])}</title>"
-        f"<style>{STYLE}</style><h1>Comparison by {escape(told['by'])}</h1>"
-        f"<p class='mark'>{SYNTHETIC}</p><p><b>{verdict}</b></p><dl><dt>Groups</dt>"
-        f"<dd>{groups or 'a number: ' + escape(told['by'])}</dd><dt>Subjects</dt>"
-        f"<dd>{told['subjects']}, in {told['rows']} rows</dd><dt>Held fixed</dt><dd>{held}</dd>"
-        f"<dt>Permutations</dt><dd>{told['permutations']}, of "
-        f"{'scans within subjects' if told['within_subjects'] else 'subjects'}</dd>{described}</dl>"
-        f"{notes}{pictures}{table}</html>"
+    groups = ", ".join(f"{name} ({count})" for name, count in told["groups"].items())
+    what = "scans within subjects" if told["within_subjects"] else "subjects"
+    facts = {
+        "Groups": groups or f"a number: {told['by']}",
+        "Subjects": f"{told['subjects']}, in {told['rows']} rows",
+        "Adjusted for": ", ".join(told["held_fixed"]) or "nothing",
+        "Permutations": f"{told['permutations']}, of {what}",
+    }
+    facts |= {k: value["name"] if isinstance(value, dict) else value for k, value in about.items()}
+    names = contrasts(found)
+    return page(
+        "groups",
+        by=told["by"],
+        mark=SYNTHETIC,
+        verdict=verdict_of(told),
+        about=facts,
+        notes=found.notes,
+        pictures={
+            name[0].upper() + name[1:]: picture(found, k, generator) for k, name in enumerate(names)
+        },
+        heads=[
+            "Region",
+            "ml",
+            *(f"% ({name})" for name in names),
+            "t" if len(names) == 1 else "F",
+            "p",
+            "q",
+        ],
+        regions=found.regions,
+        rate=RATE,
     )
 
 

@@ -6,15 +6,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.figure import Figure
-from stylegan3d.evaluation.page import MARKS, STYLE
 from stylegan3d.evaluation.store import measures_of
 from stylegan3d.evaluation.table import figures_by_part, keys, title_of
+from stylegan3d.pages.page import page
 from stylegan3d.plain import Json
 from stylegan3d.render.figures import SYNTHETIC
 from stylegan3d.storage.jsontext import read_json
@@ -121,34 +120,11 @@ def _joined(values: set[str]) -> str:
 
 def comparison_page(table: SideBySide) -> str:
     """The table as a self-contained HTML page."""
-    notes = "".join(f'<p class="alarm">{escape(note)}</p>' for note in table.notes)
-    sections = "".join(_section(title_of(part), table, rows) for part, rows in table.parts.items())
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Models side by side</title><style>{STYLE}</style></head>\n<body>\n"
-        f'<header><h1>Models side by side</h1><p class="mark">{SYNTHETIC}</p>'
-        "<p>95 % confidence intervals are in brackets. The last column is the same figure between "
-        "two groups of real subjects, or another reference.</p></header>"
-        f"{notes}{sections}\n</body></html>\n"
-    )
-
-
-def _section(title: str, table: SideBySide, rows: list[tuple[str, list[Figure | None]]]) -> str:
-    heads = "".join(f"<th>{escape(text)}</th>" for text in ("figure", *table.names, "real"))
-    body = ""
-    for name, figures in rows:
-        under = ' class="under"' if name.startswith(" ") else ""
-        cells = "".join(
-            f'<td class="{MARKS[f.reached]}">{escape(f.synthetic)}</td>' if f else "<td></td>"
-            for f in figures
-        )
-        body += f"<tr><td{under}>{escape(name.strip())}</td>{cells}"
-        body += f"<td>{escape(_real(figures))}</td></tr>"
-    return (
-        f'<section><h2>{title}</h2><div class="wide"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></section>"
-    )
+    parts = {
+        title_of(part): [(name, figures, _real(figures)) for name, figures in rows]
+        for part, rows in table.parts.items()
+    }
+    return page("comparison", table=table, parts=parts, mark=SYNTHETIC)
 
 
 def _real(figures: Sequence[Figure | None]) -> str:

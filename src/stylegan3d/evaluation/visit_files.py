@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from html import escape
 from pathlib import Path
 
 from stylegan3d.evaluation.group_files import coloured_slices
-from stylegan3d.evaluation.page import STYLE, embedded
+from stylegan3d.pages.page import page
 from stylegan3d.plain import Json
-from stylegan3d.segmentation.changes import Change, cells_of, row_of, summary_of
+from stylegan3d.segmentation.changes import cells_of, row_of, summary_of
 from stylegan3d.segmentation.regions import REGIONS, region_title
 from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
 from stylegan3d.segmentation.words import title_of, unit_of
@@ -21,7 +20,7 @@ from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import make_image, volume_files, write_together
 
 NOTICE = "Measured by networks and a registration; not a medical device, not for diagnosis."
-HEADS = ("Measure", "First", "Second", "Change", "%", "% a year", "Error", "Expected")
+HEADS = ("Measure", "Baseline", "Follow-up", "Change", "%", "% a year", "Error", "Expected")
 COLUMNS = {
     "measure": "Name of the measure, as `stylegan3d segment` writes it",
     "title": "What it is",
@@ -95,7 +94,7 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
     files[folder / f"{stem}_desc-change_volumes.tsv"] = table_text(visits).encode()
     record = about | {"Columns": COLUMNS} | visits.to_dict()
     files[folder / f"{stem}_desc-change_volumes.json"] = to_json(record).encode()
-    files[folder / f"{stem}_visits.html"] = page(visits).encode()
+    files[folder / f"{stem}_visits.html"] = visits_page(visits).encode()
     return files
 
 
@@ -111,45 +110,29 @@ def table_text(visits: Visits) -> str:
     return out.getvalue()
 
 
-def page(visits: Visits) -> str:
+def visits_page(visits: Visits) -> str:
     """One page, self-contained."""
-    names = [escape(name) for name in visits.names]
-    years = "unknown" if visits.years is None else f"{visits.years:g}"
-    age = "unknown" if visits.person.age is None else f"{visits.person.age:g}"
-    facts = {
-        "First visit": names[0],
-        "Second visit": names[1],
-        "Years between them": years,
-        "Age at the first visit": age,
-        "Sex": visits.person.sex or "unknown",
-    }
-    described = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts.items())
-    warnings = "".join(f"<p class='alarm'>{escape(text)}</p>" for text in visits.warnings)
-    others = [note.text for note in visits.notes if note.level == "info"]
-    notes = "".join(f"<p class='soft'>{escape(text)}</p>" for text in others)
+    person, drawn = visits.person, visits.drawn
     caption = (
-        "Local volume, second visit against first: blue smaller, orange larger "
+        "Local volume, follow-up against baseline: blue smaller, orange larger "
         f"({DRAWN_PERCENT:g} to {FULL_PERCENT:g} %)"
     )
-    drawn = visits.drawn
-    picture = coloured_slices(visits.middle, drawn, drawn != 0, visits.space, FULL_PERCENT, caption)
-    rows = "".join(_row(change, visits.years) for change in visits.changes.values())
-    return (
-        f"<!DOCTYPE html><html lang='en'><meta charset='utf-8'><title>{names[0]}</title>"
-        f"<style>{STYLE}</style><h1>Two visits</h1><p class='mark'>{NOTICE}</p>"
-        f"<dl>{described}</dl>{warnings}<p><b>{summary_of(visits.changes)}</b></p>"
-        f"{embedded(picture)}<h2>Measures</h2><p class='soft'>Error: 95 % of repeated scans of an "
-        "unchanged brain differ by less. A change beyond it is bold. Expected: what the norms, "
-        "which are of different people at different ages, change in as many years.</p>"
-        "<div class='wide'><table><tr>"
-        + "".join(f"<th>{head}</th>" for head in HEADS)
-        + f"</tr>{rows}</table></div>{notes}</html>"
+    return page(
+        "longitudinal",
+        title=visits.names[0],
+        mark=NOTICE,
+        about={
+            "Baseline": visits.names[0],
+            "Follow-up": visits.names[1],
+            "Years between them": "unknown" if visits.years is None else f"{visits.years:g}",
+            "Age at baseline": "unknown" if person.age is None else f"{person.age:g}",
+            "Sex": person.sex or "unknown",
+        },
+        warnings=visits.warnings,
+        summary=summary_of(visits.changes),
+        caption=caption,
+        png=coloured_slices(visits.middle, drawn, drawn != 0, visits.space, FULL_PERCENT, caption),
+        heads=HEADS,
+        rows=[(cells_of(c, visits.years), c.beyond) for c in visits.changes.values()],
+        notes=[note.text for note in visits.notes if note.level == "info"],
     )
-
-
-def _row(change: Change, years: float | None) -> str:
-    """A row of the page's table."""
-    cells = list(cells_of(change, years))
-    if change.beyond:
-        cells[3] = f"<b>{cells[3]}</b>"
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

@@ -16,6 +16,31 @@ if TYPE_CHECKING:
 STEPS, TICKS = 63, (20, 40, 60, 80)
 
 
+Places = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A curve as shapes: x from the left, y from the top.
+
+    Attributes
+    ----------
+    band : list of (float, float)
+        Outline of where 95 % of people lie.
+    middle : list of (float, float)
+        The median.
+    dot : tuple of float
+        This brain.
+    labels : list of (float, float, str, str)
+        x, y of the foot of the letters, anchor (middle or end), text.
+    """
+
+    band: Places
+    middle: Places
+    dot: tuple[float, float]
+    labels: list[tuple[float, float, str, str]]
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
     """What is drawn.
@@ -39,18 +64,52 @@ class Curve:
     title: str
     unit: str
 
-    @property
-    def ticks(self) -> list[int]:
-        """Ages that its axis names."""
-        return [age for age in TICKS if self.ages[0] <= age <= self.ages[-1]]
+    def drawn(
+        self,
+        width: float,
+        height: float,
+        *,
+        left: float,
+        bottom: float,
+        right: float,
+        top: float,
+        units: bool = False,
+    ) -> Drawing:
+        """The curve on a plot of this size, with room for axes at its sides.
 
-    @property
-    def span(self) -> tuple[float, float]:
-        """Ends of an axis that holds the band and the brain, with some room."""
+        Parameters
+        ----------
+        units : bool
+            The labels at the axes have their units.
+        """
         lowest = min(float(self.low.min()), self.value)
         highest = max(float(self.high.max()), self.value)
         spare = 0.05 * (highest - lowest)
-        return lowest - spare, highest + spare
+        lowest, highest = lowest - spare, highest + spare
+        first, last = float(self.ages[0]), float(self.ages[-1])
+
+        def places(ages: np.ndarray | float, values: np.ndarray | float) -> Places:
+            x = left + (width - left - right) * (np.atleast_1d(ages) - first) / (last - first)
+            share = (np.atleast_1d(values) - lowest) / (highest - lowest)
+            y = top + (height - top - bottom) * (1 - share)
+            return [(float(a), float(b)) for a, b in zip(x, y, strict=True)]
+
+        ticks = [age for age in TICKS if first <= age <= last]
+        unit = f" {self.unit}" if units else ""
+        below = [(places(age, lowest)[0][0], "middle", str(age)) for age in ticks]
+        if units and below:
+            below[-1] = (width, "end", f"{ticks[-1]} years")
+        beside = [(places(first, v)[0][1], v) for v in (self.high.max(), self.low.min())]
+        return Drawing(
+            places(self.ages, self.high) + places(self.ages, self.low)[::-1],
+            places(self.ages, self.expected),
+            places(self.age, self.value)[0],
+            [(x, height - bottom / 4, anchor, text) for x, anchor, text in below]
+            + [
+                (left - bottom / 4, y + bottom / 4, "end", f"{tick_text(float(v))}{unit}")
+                for y, v in beside
+            ],
+        )
 
 
 def tick_text(value: float) -> str:
