@@ -39,7 +39,7 @@ from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.core.whose import brain_of
 from napari_stylegan3d.directions.controller import DirectionsController
 from napari_stylegan3d.directions.panel import DirectionsPanel
-from napari_stylegan3d.export.controller import Exporting
+from napari_stylegan3d.export.controller import ExportController
 from napari_stylegan3d.export.panel import ExportPanel
 from napari_stylegan3d.history.strip import HistoryStrip
 from napari_stylegan3d.labels.controller import LabelsController
@@ -153,7 +153,7 @@ class Explorer(Docked):
         self.directing = the(DirectionsController, self.controllers)
         self.projecting = the(ProjectController, self.controllers)
         self.comparing = the(CompareController, self.controllers)
-        self.exporting = the(Exporting, self.controllers)
+        self.exporting = the(ExportController, self.controllers)
         self.measuring = MeasureController(context, MeasureBox())
         visiting, second = self.measuring.visiting, self.projecting.second
         visiting.second = second.scan_of

@@ -12,7 +12,7 @@ from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
 from napari_stylegan3d.directions.controller import DirectionsController
 from napari_stylegan3d.directions.panel import DirectionsPanel
-from napari_stylegan3d.export.controller import Exporting
+from napari_stylegan3d.export.controller import ExportController
 from napari_stylegan3d.export.panel import ExportPanel
 from napari_stylegan3d.mix.controller import Mixing
 from napari_stylegan3d.mix.panel import MixPanel
@@ -44,7 +44,7 @@ FEATURES: tuple[tuple[type[Panel], type[Controller]], ...] = (
     (MixPanel, Mixing),
     (DirectionsPanel, DirectionsController),
     (ComparePanel, CompareController),
-    (ExportPanel, Exporting),
+    (ExportPanel, ExportController),
 )
 
 

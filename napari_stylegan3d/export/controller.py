@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject
 from qtpy.QtGui import QImage
 
+from napari_stylegan3d.core.whose import scan_file_of
 from napari_stylegan3d.core.worker import LongJob
-from napari_stylegan3d.export.jobs import (
-    EditedRequest,
-    FilmRequest,
-    LatentRequest,
-    PictureRequest,
-    ReportRequest,
-    SaveRequest,
-    save_edited,
-    save_film,
-    save_latent,
-    save_picture,
-    save_report,
-    save_volume,
-)
+from napari_stylegan3d.export import jobs
 from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.display import engine_volume
 from napari_stylegan3d.views.look import VIEW_TITLES
@@ -36,15 +24,14 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.export.panel import ExportPanel
     from napari_stylegan3d.views.four import FourViews
-    from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.settings.film import FilmSettings
     from stylegan3d.settings.picture import PictureSettings
 
+SUFFIX = ".nii.gz"
 #: Pixels per mm of a film and of a lightbox as large as on the screen.
 SCREEN_SCALE, PRINT_SCALE = 2.0, 4.0
 
 
-class Exporting(QObject):
+class ExportController(QObject):
     """Runs one export at a time as a long job, and reports its progress to the panel."""
 
     def __init__(self, context: Context, panel: ExportPanel) -> None:
@@ -62,12 +49,15 @@ class Exporting(QObject):
         self.job.runningChanged.connect(panel.show_running)
         self.job.runningChanged.connect(self._note_folder)
         panel.cancel.clicked.connect(self.job.cancel)
-        panel.saveRequested.connect(self._save)
-        panel.editedRequested.connect(self._save_edited)
-        panel.latentRequested.connect(self._save_latent)
-        panel.pictureRequested.connect(self._save_picture)
-        panel.filmRequested.connect(self._save_film)
-        panel.reportRequested.connect(self._save_report)
+        for button, save in (
+            (panel.save, self._save_volume),
+            (panel.save_edited, self._save_edited),
+            (panel.save_latent, self._save_latent),
+            (panel.picture.save, self._save_picture),
+            (panel.film.save, self._save_film),
+            (panel.report, self._save_report),
+        ):
+            button.clicked.connect(save)
         panel.film.use_thumbnails(context.thumbnails)
         context.render.shown.connect(self._on_shown)
 
@@ -84,39 +74,54 @@ class Exporting(QObject):
         if picture.quality == "full":
             self.panel.film.set_seconds_each(picture.rendered.seconds)
 
-    def _save(self, request: SaveRequest) -> None:
-        self.job.start(save_volume, self.render.loaded, request)
+    def _start(self, save: Callable[..., jobs.Saved], name: str, *what: Any) -> None:
+        self.job.start(save, self.render.loaded, self.panel.target(name), *what)
 
-    def _save_edited(self, request: EditedRequest) -> None:
-        self.job.start(save_edited, self.render.loaded, request)
+    def _save_volume(self) -> None:
+        panel, recipe = self.panel, self.session.shown.drawn
+        typed = panel.name.text().strip()
+        name = typed or panel.volume_name(recipe)
+        if not name.endswith(SUFFIX):
+            name += SUFFIX
+        native = None
+        if panel.form.value.native:
+            beside = name.replace(SUFFIX, f"_native{SUFFIX}")
+            native = panel.path_of(beside if typed else panel.volume_name(recipe, native=True))
+        self._start(jobs.save_volume, name, recipe, native)
 
-    def _save_latent(self, request: LatentRequest) -> None:
-        self.job.start(save_latent, self.render.loaded, request)
+    def _save_edited(self) -> None:
+        recipe = self.session.shown.drawn
+        self._start(jobs.save_edited, self.panel.volume_name(recipe, native=True), recipe)
 
-    def _save_picture(self, settings: PictureSettings) -> None:
+    def _save_latent(self) -> None:
+        from stylegan3d.outputs.results import name_beside
+
+        recipe = self.session.recipe
+        scan = scan_file_of(self.session, recipe)
+        self._start(jobs.save_latent, name_beside(recipe, "latent.safetensors", scan=scan), recipe)
+
+    def _save_picture(self) -> None:
         from napari_stylegan3d.export.pictured import pictured
 
         if self.views is None or self.render.loaded is None:
             return
+        settings = self.panel.picture.settings
         try:
             shown = pictured(self.comparison, alone=settings.plane is not None)
-            image, draw = self._picture(settings)
+            picture = self._picture(settings)
         except (StyleGAN3DError, AttributeError) as error:
             self.messages.fail(error, "rendering the picture")
             return
-        path = self.panel.path_of(shown.name(settings.what))
-        overwrite, folder = self.panel.overwrite.isChecked(), self.session.folder
-        request = PictureRequest(path, overwrite, folder, shown, image, draw)
-        self.job.start(save_picture, self.render.loaded, request)
+        self._start(jobs.save_picture, shown.name(settings.what), shown, picture)
 
-    def _picture(self, settings: PictureSettings) -> tuple[QImage | None, Any]:
+    def _picture(self, settings: PictureSettings) -> QImage | Callable[[], Any]:
         """A picture of the window, or a function that draws a lightbox."""
         from napari_stylegan3d.views.view_pictures import all_pictures, print_scale, view_picture
 
         views = self.views
         assert views is not None
         if settings.plane is not None:
-            return None, self._lightbox(settings)
+            return self._lightbox(settings)
         view = None if settings.view == "all" else views.view(settings.view)
         if view is not None and not view.canvas.isVisible():
             raise OutputError(
@@ -125,9 +130,9 @@ class Exporting(QObject):
             )
         widget = views if view is None else view.canvas.canvas.native
         scale = {"screen": 1.0, "double": 2.0, "print": print_scale(widget.width())}[settings.size]
-        return (all_pictures(views, scale) if view is None else view_picture(view, scale)), None
+        return all_pictures(views, scale) if view is None else view_picture(view, scale)
 
-    def _lightbox(self, settings: PictureSettings) -> Any:
+    def _lightbox(self, settings: PictureSettings) -> Callable[[], Any]:
         """What draws a lightbox of the volume on the stage, as bright as it is shown."""
         from stylegan3d.render.figures import Look, lightbox
 
@@ -148,11 +153,12 @@ class Exporting(QObject):
         volume = engine_volume(layer)
         return partial(lightbox, volume, settings.plane, look)
 
-    def _save_film(self, recipes: tuple[Recipe, ...], settings: FilmSettings, path: Path) -> None:
+    def _save_film(self) -> None:
         from stylegan3d.outputs.films import Film
         from stylegan3d.render.figures import Look
 
         views, session = self.views, self.session
+        recipes, settings = self.panel.film.recipes, self.panel.film.settings
         try:
             film = Film(
                 recipes,
@@ -168,8 +174,8 @@ class Exporting(QObject):
         except StyleGAN3DError as error:
             self.messages.fail(error, "preparing the film")
             return
-        request = FilmRequest(path, self.panel.overwrite.isChecked(), session.folder, film)
-        self.job.start(save_film, self.render.loaded, request)
+        stem = self.panel.volume_name(recipes[0]).removesuffix(SUFFIX)
+        self._start(jobs.save_film, f"{stem}_film{settings.suffix}", film)
 
     def _crosshair(self) -> tuple[float, float, float] | None:
         """The point that the slices pass through, if inside the model's field of view."""
@@ -181,24 +187,24 @@ class Exporting(QObject):
         inside = ((index[:3] >= 0) & (index[:3] <= np.array(generator.shape) - 1)).all()
         return (x, y, z) if inside else None
 
-    def _save_report(self, path: Path) -> None:
+    def _save_report(self) -> None:
+        from stylegan3d.outputs.report import report_name
+
         session = self.session
-        recipe = session.shown.drawn
-        projected = session.result
-        trust: Any = None
+        recipe, projected = session.shown.drawn, session.result
+        about: dict[str, Any] = {
+            "name": "",
+            "scan": None,
+            "trust": None,
+            "person": session.person_of(recipe)[0],
+            "norms": session.norms,
+        }
         if projected is not None:
-            trust = {**projected.trust, "similarity": projected.similarity}
-        request = ReportRequest(
-            path,
-            self.panel.overwrite.isChecked(),
-            session.folder,
-            recipe,
-            projected.name if projected else "",
-            projected.aligned.volume if projected and projected.aligned else None,
-            trust,
-            person=session.person_of(recipe)[0],
-            norms=session.norms,
-            settings=replace(self.panel.report_form.value, unusual_z=unusual_z()),
-            dicom=self.panel.as_dicom(),
-        )
-        self.job.start(save_report, self.render.loaded, request)
+            about |= {
+                "name": projected.name,
+                "scan": projected.aligned.volume if projected.aligned else None,
+                "trust": {**projected.trust, "similarity": projected.similarity},
+            }
+        name = report_name(recipe, scan=scan_file_of(session, recipe))
+        settings = replace(self.panel.report_form.value, unusual_z=unusual_z())
+        self._start(jobs.save_report, name, settings, recipe, about)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QImage
 
@@ -43,7 +42,7 @@ class Target:
     path: Path
     overwrite: bool
     session_folder: Path
-    dicom: AsDicom | None = field(default=None, kw_only=True)
+    dicom: AsDicom | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,60 +63,6 @@ class AsDicom:
 
 
 @dataclass(frozen=True, eq=False)
-class SaveRequest(Target):
-    """A volume: its recipe, and the file in the projected scan's own space, if that is wanted."""
-
-    recipe: Recipe
-    native: Path | None
-
-
-@dataclass(frozen=True, eq=False)
-class EditedRequest(Target):
-    """An edited scan on its own grid; what changed and what moved go beside it."""
-
-    recipe: Recipe
-
-
-@dataclass(frozen=True, eq=False)
-class LatentRequest(Target):
-    """The latent that a recipe results in."""
-
-    recipe: Recipe
-
-
-@dataclass(frozen=True, eq=False)
-class PictureRequest(Target):
-    """A picture: made in the window, or drawn by `draw` in the job; and what it shows."""
-
-    shown: Pictured
-    image: QImage | None
-    draw: Callable[[], Any] | None
-
-
-@dataclass(frozen=True, eq=False)
-class FilmRequest(Target):
-    """A film."""
-
-    film: Film
-
-
-@dataclass(frozen=True, eq=False)
-class ReportRequest(Target):
-    """A report; `scan` (X, Y, Z) on the model's grid and the `trust` of its projection, or None.
-
-    `person` is whose brain it is, for percentiles among `norms`.
-    """
-
-    recipe: Recipe
-    name: str
-    scan: np.ndarray | None
-    trust: Any
-    person: Any
-    norms: Any
-    settings: ReportSettings
-
-
-@dataclass(frozen=True, eq=False)
 class Saved:
     """Files that were written, and session latents with the lasting sources they became."""
 
@@ -125,52 +70,52 @@ class Saved:
     moved: dict[Source, Source] = field(default_factory=dict)
 
 
-def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
+def save_volume(
+    report: Report, loaded: Loaded, target: Target, recipe: Recipe, native: Path | None
+) -> Saved:
     """Render at full quality and write all files, or none."""
     from stylegan3d.outputs.results import rendered_files
     from stylegan3d.render.recipes import render_recipe
     from stylegan3d.storage.volumes import check_output
 
-    moved, files = _latents(request, [request.recipe])
-    targets = [request.path] if request.native is None else [request.path, request.native]
-    check_output([*targets, *files], request.overwrite)
+    moved, files = _latents(target, [recipe])
+    targets = [target.path] if native is None else [target.path, native]
+    check_output([*targets, *files], target.overwrite)
     report(0, 2, "Rendering")
-    recipe, generator = request.recipe, loaded.generator
+    generator = loaded.generator
     rendered = render_recipe(loaded.renderer, recipe, should_stop=report.should_stop)
     report(1, 2, "Writing")
     lasting = _lasting(recipe, moved)
     for path in targets:
-        scan = recipe.scan() if path == request.native else None
+        scan = recipe.scan() if path == native else None
         files |= rendered_files(path, rendered, lasting, generator, scan=scan)
-    files |= _dicom(report, request, targets, files)
-    return _write(request, files, moved)
+    files |= _dicom(report, target, targets, files)
+    return _write(target, files, moved)
 
 
-def save_edited(report: Report, loaded: Loaded, request: EditedRequest) -> Saved:
+def save_edited(report: Report, loaded: Loaded, target: Target, recipe: Recipe) -> Saved:
     """Write an edited scan on its own grid, its change and its movement, or nothing."""
     from stylegan3d.outputs.edits import edit_files, edit_names
     from stylegan3d.render.recipes import edited_scan
     from stylegan3d.storage.volumes import check_output, sidecar_path
 
-    recipe = request.recipe
-    moved, files = _latents(request, [recipe])
-    names = [*edit_names(recipe, request.path.parent).values()]
-    check_output([*names, *map(sidecar_path, names), *files], request.overwrite)
+    moved, files = _latents(target, [recipe])
+    names = [*edit_names(recipe, target.path.parent).values()]
+    check_output([*names, *map(sidecar_path, names), *files], target.overwrite)
     report(0, 2, "Editing the scan")
     edited = edited_scan(loaded.renderer, recipe, report.should_stop)
     report(1, 2, "Writing")
-    files |= edit_files(recipe, loaded.renderer, request.path.parent, edited)
-    files |= _dicom(report, request, [edit_names(recipe, request.path.parent)["Scan"]], files)
-    return _write(request, files, moved)
+    files |= edit_files(recipe, loaded.renderer, target.path.parent, edited)
+    files |= _dicom(report, target, [edit_names(recipe, target.path.parent)["Scan"]], files)
+    return _write(target, files, moved)
 
 
-def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved:
+def save_latent(report: Report, loaded: Loaded, target: Target, recipe: Recipe) -> Saved:
     """Write a recipe's latent; an unedited source is copied with its metadata."""
     from stylegan3d.recipe import latents
 
     report(0, 1, "Writing")
-    recipe, generator = request.recipe, loaded.generator
-    source = recipe.source
+    generator, source = loaded.generator, recipe.source
     plain = source.kind != "seed" and recipe.mix is None and not recipe.edits
     if plain:
         latent = latents.read_latent(str(source.path), generator)[0]
@@ -182,50 +127,54 @@ def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved
             scan=recipe.scan(),
             delta=recipe.delta(generator),
         )
-    sha256 = latents.save_latent(request.path, latent, overwrite=request.overwrite)
+    sha256 = latents.save_latent(target.path, latent, overwrite=target.overwrite)
     moved = {}
     if plain:
-        moved[source] = dataclasses.replace(source, path=str(request.path), sha256=sha256)
-    return Saved([request.path], moved)
+        moved[source] = dataclasses.replace(source, path=str(target.path), sha256=sha256)
+    return Saved([target.path], moved)
 
 
-def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Saved:
-    """Write a picture and its JSON sidecar."""
+def save_picture(
+    report: Report,
+    loaded: Loaded,
+    target: Target,
+    shown: Pictured,
+    picture: QImage | Callable[[], Any],
+) -> Saved:
+    """Write a picture, made in the window or drawn here by a function, and its JSON sidecar."""
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.render.figures import SYNTHETIC, png_bytes
     from stylegan3d.storage.jsontext import to_json
 
-    shown, recipe = request.shown, request.shown.recipe
-    moved, files = _latents(request, [] if recipe is None else [recipe])
+    recipe = shown.recipe
+    moved, files = _latents(target, [] if recipe is None else [recipe])
     report(0, 1, "Rendering")
     marked = SYNTHETIC if shown.synthetic else ""
-    if request.draw is not None:
-        png = png_bytes(request.draw(), description=marked)
+    if isinstance(picture, QImage):
+        png = _png(picture, marked)
     else:
-        assert request.image is not None
-        png = _png(request.image, marked)
+        png = png_bytes(picture(), description=marked)
     if recipe is not None:
         shown = dataclasses.replace(shown, recipe=_lasting(recipe, moved))
-    told = shown.sidecar(request.path.parent, loaded.generator)
-    files |= {request.path: png, json_path(request.path): to_json(told).encode()}
-    return _write(request, files, moved)
+    told = shown.sidecar(target.path.parent, loaded.generator)
+    files |= {target.path: png, json_path(target.path): to_json(told).encode()}
+    return _write(target, files, moved)
 
 
-def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
+def save_film(report: Report, loaded: Loaded, target: Target, film: Film) -> Saved:
     """Draw a film with a separate renderer, so that the window's is not blocked."""
     from stylegan3d.outputs.films import check_suffix, film_files
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.render.renderer import Renderer
     from stylegan3d.storage.volumes import check_output
 
-    check_suffix(request.path)
-    film = request.film
-    moved, files = _latents(request, film.recipes)
-    check_output([request.path, json_path(request.path), *files], request.overwrite)
+    check_suffix(target.path)
+    moved, files = _latents(target, film.recipes)
+    check_output([target.path, json_path(target.path), *files], target.overwrite)
     report(0, film.frames, "Rendering the film")
     renderer = Renderer(loaded.generator, loaded.renderer.details)
     drawn = film_files(
-        request.path,
+        target.path,
         film,
         loaded.generator,
         renderer,
@@ -240,37 +189,35 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
     from stylegan3d.outputs.films import film_sidecar
     from stylegan3d.storage.jsontext import to_json
 
-    told = film_sidecar(lasting, loaded.generator, request.path)
-    drawn[json_path(request.path)] = to_json(told).encode()
-    return _write(request, files | drawn, moved)
+    told = film_sidecar(lasting, loaded.generator, target.path)
+    drawn[json_path(target.path)] = to_json(told).encode()
+    return _write(target, files | drawn, moved)
 
 
-def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved:
-    """Render, measure and write the report of a case."""
+def save_report(
+    report: Report,
+    loaded: Loaded,
+    target: Target,
+    settings: ReportSettings,
+    recipe: Recipe,
+    about: Mapping[str, Any],
+) -> Saved:
+    """Render, measure and write the report of a case; `about` it as `build_case` takes it."""
     from stylegan3d.outputs.report import build_case
     from stylegan3d.outputs.report_page import planned_files, report_files
     from stylegan3d.storage.volumes import check_output
 
-    moved, files = _latents(request, [request.recipe])
-    planned = planned_files(request.path, html=request.settings.html)
-    check_output([*planned, *files], request.overwrite)
+    moved, files = _latents(target, [recipe])
+    planned = planned_files(target.path, html=settings.html)
+    check_output([*planned, *files], target.overwrite)
     report(0, 2, "Measuring")
-    case = build_case(
-        request.recipe,
-        loaded.generator,
-        loaded.renderer,
-        name=request.name,
-        scan=request.scan,
-        trust=request.trust,
-        person=request.person,
-        norms=request.norms,
-        unusual_z=request.settings.unusual_z,
-    )
+    generator, unusual_z = loaded.generator, settings.unusual_z
+    case = build_case(recipe, generator, loaded.renderer, **about, unusual_z=unusual_z)
     report(1, 2, "Writing")
-    case = dataclasses.replace(case, recipe=_lasting(request.recipe, moved))
-    files |= report_files(request.path, case, loaded.generator, html=request.settings.html)
-    files |= _dicom(report, request, [request.path], files)
-    return _write(request, files, moved)
+    case = dataclasses.replace(case, recipe=_lasting(recipe, moved))
+    files |= report_files(target.path, case, generator, html=settings.html)
+    files |= _dicom(report, target, [target.path], files)
+    return _write(target, files, moved)
 
 
 def _dicom(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QLineEdit,
     QProgressBar,
@@ -16,7 +15,7 @@ from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.core.whose import scan_file_of
 from napari_stylegan3d.core.worker import Progress, duration_in_words
 from napari_stylegan3d.export.film import FilmPart
-from napari_stylegan3d.export.jobs import AsDicom, EditedRequest, LatentRequest, Saved, SaveRequest
+from napari_stylegan3d.export.jobs import AsDicom, Saved, Target
 from napari_stylegan3d.export.picture import PicturePart
 from napari_stylegan3d.export.recipe import RecipePart
 from napari_stylegan3d.widgets import controls, dialogs
@@ -29,27 +28,12 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
 
-SUFFIX = ".nii.gz"
-
 
 class ExportPanel(Panel):
     """File names follow the recipe until the user types one."""
 
     key = "Export"
     title = "Export"
-
-    saveRequested = Signal(object)
-    """SaveRequest"""
-    editedRequested = Signal(object)
-    """EditedRequest"""
-    latentRequested = Signal(object)
-    """LatentRequest"""
-    pictureRequested = Signal(object)
-    """PictureSettings"""
-    filmRequested = Signal(object, object, object)
-    """(key frames, FilmSettings, Path)"""
-    reportRequested = Signal(object)
-    """Path"""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -160,13 +144,7 @@ class ExportPanel(Panel):
 
     def _connect(self) -> None:
         self.browse.clicked.connect(self._choose_folder)
-        self.save.clicked.connect(self._save)
-        self.save_edited.clicked.connect(self._save_edited)
-        self.save_latent.clicked.connect(self._save_latent)
         self.session.lookChanged.connect(lambda: self.show_recipe(self.session.recipe))
-        self.picture.save.clicked.connect(self._save_picture)
-        self.report.clicked.connect(self._save_report)
-        self.film.save.clicked.connect(self._save_film)
         self.film.changed.connect(self._enable)
         self.dicom.toggled.connect(self._show_study)
         self.session.caseChanged.connect(self._show_study)
@@ -175,7 +153,7 @@ class ExportPanel(Panel):
     def show_recipe(self, recipe: Recipe) -> None:
         """Suggest a name, and offer the scan's own space where there is one."""
         shown = self.session.shown.drawn
-        self.name.setPlaceholderText(self._volume_name(shown))
+        self.name.setPlaceholderText(self.volume_name(shown))
         edited = shown.is_edited_scan
         self._show_study()
         native = recipe.source.kind == "projected" and not edited
@@ -186,7 +164,7 @@ class ExportPanel(Panel):
         self.save_edited.setVisible(edited)
         self.edited_name.setVisible(edited)
         if edited:
-            name = self._volume_name(shown, native=True)
+            name = self.volume_name(shown, native=True)
             self.edited_name.setText(f"{name}, on the scan's own grid")
         self.unlabelled.setVisible(self.session.shown.what == "painted")
         grid = "Save on the model's grid" if edited else "Save volume"
@@ -267,66 +245,23 @@ class ExportPanel(Panel):
         joined = "DICOM: joins the patient and study of {name}"
         self.joins.setText(own if found is None else joined.format(name=found[0]))
 
-    def as_dicom(self) -> AsDicom | None:
+    def _as_dicom(self) -> AsDicom | None:
         """Whether files are to be written as DICOM too."""
-        if not self.dicom.isChecked():
+        if not self.form.value.dicom:
             return None
         found = self._series()
         return AsDicom() if found is None else found[1]
 
-    def _save(self) -> None:
-        recipe = self.session.shown.drawn
-        name = self.name.text().strip() or self._volume_name(recipe)
-        if not name.endswith(SUFFIX):
-            name += SUFFIX
-        native = None
-        if self.native.isChecked():
-            typed = bool(self.name.text().strip())
-            native_name = name.replace(SUFFIX, f"_native{SUFFIX}") if typed else ""
-            native = self.path_of(native_name or self._volume_name(recipe, native=True))
-        overwrite, folder = self.overwrite.isChecked(), self.session.folder
-        path, dicom = self.path_of(name), self.as_dicom()
-        request = SaveRequest(path, overwrite, folder, recipe, native, dicom=dicom)
-        self.saveRequested.emit(request)
+    def target(self, name: str) -> Target:
+        """A name in the chosen folder, and how files are to be written there."""
+        overwrite = self.form.value.overwrite
+        return Target(self.path_of(name), overwrite, self.session.folder, self._as_dicom())
 
-    def _volume_name(self, recipe: Recipe, *, native: bool = False) -> str:
+    def volume_name(self, recipe: Recipe, *, native: bool = False) -> str:
         """The name that the command line proposes too, before there is a latent file."""
-        from stylegan3d.outputs.results import volume_name
+        from stylegan3d.outputs import results
 
-        return volume_name(recipe, native=native, scan=scan_file_of(self.session, recipe))
-
-    def _save_edited(self) -> None:
-        overwrite, folder = self.overwrite.isChecked(), self.session.folder
-        recipe = self.session.shown.drawn
-        path = self.path_of(self._volume_name(recipe, native=True))
-        dicom = self.as_dicom()
-        self.editedRequested.emit(EditedRequest(path, overwrite, folder, recipe, dicom=dicom))
-
-    def _save_latent(self) -> None:
-        from stylegan3d.outputs.results import name_beside
-
-        recipe = self.session.recipe
-        name = name_beside(recipe, "latent.safetensors", scan=scan_file_of(self.session, recipe))
-        path = self.path_of(name)
-        overwrite, folder = self.overwrite.isChecked(), self.session.folder
-        self.latentRequested.emit(LatentRequest(path, overwrite, folder, recipe))
-
-    def _save_picture(self) -> None:
-        self.pictureRequested.emit(self.picture.settings)
-
-    def _save_film(self) -> None:
-        recipes, settings = self.film.recipes, self.film.settings
-        stem = self._volume_name(recipes[0]).removesuffix(SUFFIX)
-        path = self.path_of(f"{stem}_film{settings.suffix}")
-        self.filmRequested.emit(recipes, settings, path)
-
-    def _save_report(self) -> None:
-        from stylegan3d.outputs.report import report_name
-
-        recipe = self.session.shown.drawn
-        self.reportRequested.emit(
-            self.path_of(report_name(recipe, scan=scan_file_of(self.session, recipe)))
-        )
+        return results.volume_name(recipe, native=native, scan=scan_file_of(self.session, recipe))
 
     def _choose_folder(self) -> None:
         folder = dialogs.choose_folder(self, "Save to", self.path_of(""))

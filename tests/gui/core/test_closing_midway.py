@@ -20,7 +20,7 @@ from napari_stylegan3d.app.explorer import Explorer
 from napari_stylegan3d.browse import map_jobs as mapping
 from napari_stylegan3d.core import tissues as tissue_reading
 from napari_stylegan3d.core.messages import logger
-from napari_stylegan3d.export import controller as exporting
+from napari_stylegan3d.export import jobs as exporting
 from napari_stylegan3d.measure import jobs as measured
 from napari_stylegan3d.project import controller as projecting
 from stylegan3d.recipe.recipe import Recipe, Source
