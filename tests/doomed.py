@@ -26,7 +26,7 @@ KEPT = {
     "prepare": "pack/.parts/*.json",
     "evaluate": "out/wor[k]/*",  # a pattern like the others
     "cohort": "out/.cohort/*.json",
-    "privacy": "model/.privacy-index/*.npz",
+    "privacy": "model/.privacy-index/*.z",
 }
 KINDS = tuple(KEPT)
 SHAPE = (20, 28, 24)

@@ -240,7 +240,7 @@ def test_sessions_caches_and_temporary_folders_are_for_the_user_alone(tmp_path):
             made = [cache, mine.base, passing]
             made += [path for folder in made for path in folder.rglob("*")]
             modes = {path.name: path.stat().st_mode & 0o777 for path in made if path.is_file()}
-            assert set(modes) == {"pose.step.npz", FILE, OWNER, "a"}
+            assert set(modes) == {"pose.step.z", FILE, OWNER, "a"}
             assert set(modes.values()) == {0o600}
             assert {path.stat().st_mode & 0o777 for path in (*made[:3], mine.path)} == {0o700}
         atomic_write_bytes(tmp_path / "saved", b"1")

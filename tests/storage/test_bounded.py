@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[2]
 OWN = {
     "src/stylegan3d/devices.py",
     "src/stylegan3d/checkpoints/folder.py",  # what is to be copied
-    "src/stylegan3d/evaluation/store.py",  # its own source
     "src/stylegan3d/outputs/films.py",
     "src/stylegan3d/scans/dicom_process.py",  # what the system tells of its own memory
     "src/stylegan3d/storage/leftovers.py",

@@ -247,7 +247,7 @@ def privacy_index(
         with progress("Computing features") as report:
             index = build_index(pack, generator.hash, report, work)
         path = write_index(generator.folder, index, overwrite)
-        for file in work.glob("*.npz"):
+        for file in work.glob("*.z"):
             file.unlink(missing_ok=True)
     result = {
         "file": str(path),

@@ -18,6 +18,9 @@ import gzip
 import hashlib
 import json
 import os
+import struct
+import tokenize
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +33,6 @@ import numpy as np
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.plain import Json
-from stylegan3d.storage.arrayfiles import BROKEN
 from stylegan3d.storage.files import atomic_file, output_errors, write_together
 from stylegan3d.storage.jsontext import read_json
 
@@ -42,6 +44,11 @@ LARGEST_TABLE = 100_000_000
 # Packs of earlier versions do not name the file of their volumes.
 UNNAMED_VOLUMES = "volumes.npy"
 AGAIN = "delete the folder and run `stylegan3d prepare` again"
+#: What numpy raises for a file that is no array, beside OSError.
+BROKEN = (
+    *(EOFError, ValueError, KeyError, TypeError, RuntimeError, SyntaxError, ArithmeticError),
+    *(MemoryError, struct.error, tokenize.TokenError, zipfile.BadZipFile),
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,15 +7,14 @@ of the measures included, so stale results are never used.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
 from stylegan3d.storage.jsontext import read_json, to_json, to_plain
+from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
 from stylegan3d.storage.volumes import atomic_write_bytes
 
 #: Version of all measures: increase it when a figure of the same brains would now be another.
@@ -34,15 +33,12 @@ class Store:
         """The stored array with this name and key; otherwise that of `make`, which is stored."""
         if self.folder is None:
             return make()
-        file = self.folder / f"{name}-{digest_of(key)}.npz"
-        try:
-            return read_arrays(file, ["array"])["array"]
-        except BROKEN:
-            pass  # missing or damaged: computed again
+        file = self.folder / f"{name}-{digest_of(key)}.z"
+        found = read_arrays(file, ["array"])
+        if found is not None:
+            return found["array"]
         made = make()
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, array=made)
-        atomic_write_bytes(file, buffer.getvalue(), overwrite=True)
+        atomic_write_bytes(file, packed_arrays({"array": made}), overwrite=True)
         return made
 
     def result(self, name: str, key: object, make: Callable[[], Json]) -> Json:
@@ -61,7 +57,7 @@ class Store:
     def forget(self, name: str) -> None:
         """Remove everything stored under a name."""
         if self.folder is not None:
-            for file in self.folder.glob(f"{name}-*.npz"):
+            for file in self.folder.glob(f"{name}-*.z"):
                 file.unlink(missing_ok=True)
 
 

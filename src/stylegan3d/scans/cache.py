@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,15 +14,15 @@ import numpy as np
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.plain import Json
-from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
 from stylegan3d.storage.private import make_private
+from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
 from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
 
 # Increase whenever a step's result changes, to invalidate older entries.
 VERSION = 2
 # About 1 MB each; the oldest are evicted.
 MOST_ENTRIES = 300
-SUFFIX = ".step.npz"
+SUFFIX = ".step.z"
 
 
 class StepCache:
@@ -47,11 +46,10 @@ class StepCache:
         """The arrays of an entry, or None; `shapes` are those required, None for any shape."""
         if self.folder is None:
             return None
-        try:
-            found = read_arrays(self.folder / f"{key}{SUFFIX}", shapes)
-        except BROKEN:
-            return None
-        if any(found[name].shape != shape for name, shape in shapes.items() if shape is not None):
+        found = read_arrays(self.folder / f"{key}{SUFFIX}", shapes)
+        if found is None or any(
+            found[name].shape != shape for name, shape in shapes.items() if shape is not None
+        ):
             return None
         return found
 
@@ -59,13 +57,11 @@ class StepCache:
         """Store arrays under a key."""
         if self.folder is None:
             return
-        content = io.BytesIO()
-        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # stubs know one keyword
         try:
             with output_errors(self.folder):
                 make_private(self.folder)
             path = self.folder / f"{key}{SUFFIX}"
-            atomic_write_bytes(path, content.getvalue(), overwrite=True)
+            atomic_write_bytes(path, packed_arrays(arrays), overwrite=True)
         except OutputError as error:
             self.problem = str(error)
         self._make_room()
@@ -73,7 +69,7 @@ class StepCache:
     def _make_room(self) -> None:
         assert self.folder is not None
         with suppress(OSError):  # another process may clear the folder concurrently
-            entries = sorted(self.folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
+            entries = sorted(self.folder.glob("*.step.*"), key=lambda path: path.stat().st_mtime)
             for path in entries[:-MOST_ENTRIES]:
                 path.unlink(missing_ok=True)
 

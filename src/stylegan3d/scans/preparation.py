@@ -154,14 +154,14 @@ def _brain_step(
     start = perf_counter()
     scan, wishes, cache = work.scan, work.wishes, work.cache
     key = key_of("brain", work.image, wishes.skull, None if upright is None else upright.tolist())
-    kept = cache.get(key, {"mask": (-(-scan.data.size // 8),), "text": ()})
+    kept = cache.get(key, {"mask": (-(-scan.data.size // 8),), "text": None})
     if kept is not None:
         bits = np.unpackbits(kept["mask"], count=scan.data.size)
-        mask, text = bits.astype(bool).reshape(scan.data.shape), str(kept["text"])
+        mask, text = bits.astype(bool).reshape(scan.data.shape), bytes(kept["text"]).decode()
     else:
         known = None if near is None else (near.mask, near.space)
         mask, text = find_brain(scan, wishes.skull, upright, known)
-        cache.put(key, mask=np.packbits(mask), text=np.array(text))
+        cache.put(key, mask=np.packbits(mask), text=_letters(text))
     how = "cached" if kept is not None else "kept" if text == KEPT else "done"
     notes = (*info(text), *edge_notes(mask, scan.space), *checks(scan.notes))
     return Step("brain", notes, perf_counter() - start, how), mask
@@ -216,16 +216,20 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.n
     if cache.folder is not None:
         foreign = getattr(target, "frame", None) is not None
         key = key_of("pose", brain, space, target.template, target.space, foreign)
-    kept = cache.get(key, {"rigid": (4, 4), "texts": ()})
+    kept = cache.get(key, {"rigid": (4, 4), "texts": None})
     notes = None if kept is None else _notes_of(kept["texts"])
     if kept is not None and notes is not None and np.isfinite(kept["rigid"]).all():
         rigid = kept["rigid"]
     else:
         kept = None
         rigid, notes = _posed(brain, space, target)
-        cache.put(key, rigid=rigid, texts=np.array(json.dumps(list(map(str, notes)))))
+        cache.put(key, rigid=rigid, texts=_letters(json.dumps(list(map(str, notes)))))
     how = "done" if kept is None else "cached"
     return Step("pose", tuple(notes), perf_counter() - start, how), rigid
+
+
+def _letters(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8)
 
 
 def _side_notes(rigid: np.ndarray) -> list[Note]:
@@ -244,7 +248,7 @@ def _side_notes(rigid: np.ndarray) -> list[Note]:
 def _notes_of(kept: np.ndarray) -> list[Note] | None:
     """Notes of a cached step; None if damaged."""
     try:
-        texts = from_json(str(kept))
+        texts = from_json(bytes(kept))
     except ValueError:
         return None
     plain = isinstance(texts, list) and all(isinstance(text, str) for text in texts)

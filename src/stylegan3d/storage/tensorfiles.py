@@ -8,7 +8,8 @@ so the header is put in order here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,18 @@ from stylegan3d.storage.jsontext import LARGEST, from_json
 
 #: Bytes of a file that is read whole; the largest that this program writes has some 100 MB.
 LARGEST_FILE = 2 * 1024**3
+#: Bytes of all arrays of a packed file: a mask, a bias field and more of the largest head scan.
+LARGEST_UNPACKED = 4_000_000_000
+
+#: What safetensors, JSON and numpy raise for bytes that are not what they should be.
+_BROKEN = (
+    safetensors.SafetensorError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+)
 
 
 def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
@@ -71,6 +84,29 @@ def unpack(
     return tensors, metadata
 
 
+def packed_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays for a cache, compressed; `read_arrays` reads them."""
+    # safetensors writes an array's raw memory, so it must be in C order.
+    ordered = {name: np.require(values, requirements="C") for name, values in arrays.items()}
+    return zlib.compress(safetensors.numpy.save(ordered))
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | None:
+    """The arrays of these names in a file of `packed_arrays`; None if it has not all of them.
+
+    What is missing, damaged or would be unpacked to something huge counts as not there.
+    """
+    try:
+        unpacking = zlib.decompressobj()
+        data = unpacking.decompress(read_file(path, LARGEST_FILE), LARGEST_UNPACKED)
+        if not unpacking.eof:
+            return None
+        found = safetensors.numpy.load(data)
+        return {name: found[name] for name in names}
+    except (OSError, MemoryError, zlib.error, *_BROKEN):
+        return None
+
+
 def kind_of(path: Path) -> str | None:
     """The kind that the metadata of a safetensors file names; None for any other file."""
     try:
@@ -109,17 +145,6 @@ def _split(data: bytes) -> tuple[dict, bytes]:
     """The JSON header and the tensor data of safetensors bytes."""
     length = int.from_bytes(data[:8], "little")
     return json.loads(data[8 : 8 + length]), data[8 + length :]
-
-
-#: What safetensors, JSON and numpy raise for bytes that are not what they should be.
-_BROKEN = (
-    safetensors.SafetensorError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-)
 
 
 def _header(data: bytes) -> Json:
