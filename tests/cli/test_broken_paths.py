@@ -102,7 +102,7 @@ def given(model, tiny_generator, tmp_path_factory):
         "compare": {"table": table, "--by": "group"},
         "project": {"scans": volume, "--steps": 1},
         "segment": {"volumes": volume},
-        "paint": {"labels": volume, "--out": "made.nii.gz"},
+        "synthesize": {"labels": volume, "--out": "made.nii.gz"},
         "prepare": {"folder": folder, **made},
         "evaluate": {"data": pack},
         "render picture": {"recipes": recipe},

@@ -24,11 +24,11 @@ from stylegan3d.cli import (
     info,
     mix,
     model,
-    paint,
     prepare,
     project,
     render,
     segment,
+    synthesize,
     train,
 )
 from stylegan3d.errors import StyleGAN3DError
@@ -93,7 +93,7 @@ def _options(
 
 for _panel, _verbs in {
     "Brains": (generate.generate, mix.mix, edit.edit, directions.directions, compare.compare),
-    "Scans": (project.project, segment.segment, paint.paint),
+    "Scans": (project.project, segment.segment, synthesize.synthesize),
     "Models": (prepare.prepare, evaluate.evaluate, info.info),
 }.items():
     for _verb in _verbs:

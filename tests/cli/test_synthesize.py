@@ -1,4 +1,4 @@
-"""`stylegan3d paint` and `train translation`."""
+"""`stylegan3d synthesize` and `train translation`."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def said(told):
 def test_what_it_paints_has_the_tissues_asked_for(run, brain, tmp_path):
     _, named, labels = brain
     out = tmp_path / "painted.nii.gz"
-    told = run("paint", named, "--out", out, "--seed", 4, "--json")
+    told = run("synthesize", named, "--out", out, "--seed", 4, "--json")
     assert told.status == 0, told.err
     image = nib.load(out)
     volume = np.asarray(image.dataobj)
@@ -53,14 +53,14 @@ def test_what_it_paints_has_the_tissues_asked_for(run, brain, tmp_path):
     assert about["Model"]["SHA256"] == told.json["network"]["sha256"]
     assert about["Contrast"]["white mean"] > about["Contrast"]["grey mean"]
     assert b"SYNTHETIC" in image.header["descrip"].item()
-    assert run("paint", named, "--out", out).status == 2
+    assert run("synthesize", named, "--out", out).status == 2
 
 
 def test_larger_ventricles_are_painted_into_a_brain_that_stays_itself(run, brain, tmp_path):
     path, named, labels = brain
     out, after = tmp_path / "larger.nii.gz", tmp_path / "larger_dseg.nii.gz"
     told = run(
-        "paint", named, "--onto", path, "--resize", "ventricle=3", "--out", out,
+        "synthesize", named, "--base", path, "--resize", "ventricle=3", "--out", out,
         "--labels-out", after,
     )  # fmt: skip
     assert told.status == 0, told.err
@@ -82,7 +82,7 @@ def test_a_turned_map_of_other_voxels_is_painted_on_its_own_grid(run, brain, tmp
     moved[:3, 3] += (30, -20, 15)
     turned, out = tmp_path / "turned_dseg.nii.gz", tmp_path / "turned.nii.gz"
     nib.Nifti1Image(np.asarray(image.dataobj), moved).to_filename(turned)
-    told = run("paint", turned, "--out", out, "--json")
+    told = run("synthesize", turned, "--out", out, "--json")
     assert told.status == 0, told.err
     assert any("Turned" in note for note in told.json["notes"])
     made = nib.load(out)
@@ -91,7 +91,7 @@ def test_a_turned_map_of_other_voxels_is_painted_on_its_own_grid(run, brain, tmp
     volume, mask = np.asarray(made.dataobj), np.asarray(image.dataobj)
     assert volume[mask == 3].mean() > volume[mask == 2].mean() > volume[mask == 4].mean()
     model = tmp_path / "model.nii.gz"
-    assert run("paint", turned, "--out", model, "--grid", "model").status == 0
+    assert run("synthesize", turned, "--out", model, "--grid", "model").status == 0
     assert nib.load(model).shape == labels.shape
 
 
@@ -99,7 +99,10 @@ def test_a_turned_map_of_other_voxels_is_painted_on_its_own_grid(run, brain, tmp
     ("words", "sentence"),
     [
         (["--out", "x.img"], "must end in .nii.gz"),
-        (["--out", "x.nii.gz", "--seed", 1, "--like", "y.nii.gz"], "each set the contrast"),
+        (
+            ["--out", "x.nii.gz", "--seed", 1, "--contrast-from", "y.nii.gz"],
+            "each set the contrast",
+        ),
         (["--out", "x.nii.gz", "--resize", "bone=2"], "is not a change of a tissue"),
         (["--out", "x.nii.gz", "--resize", "csf=40"], "10 mm at most"),
         (["--out", "x.nii.gz", "--network", "nowhere"], "There is no translation network"),
@@ -108,7 +111,7 @@ def test_a_turned_map_of_other_voxels_is_painted_on_its_own_grid(run, brain, tmp
 )
 def test_mistakes_are_told_in_a_sentence(run, brain, words, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told = run("paint", brain[1], *words)
+    told = run("synthesize", brain[1], *words)
     assert told.status == 2
     assert sentence in said(told)
     assert not list(tmp_path.iterdir())
@@ -126,7 +129,7 @@ def test_mistakes_are_told_in_a_sentence(run, brain, words, sentence, tmp_path, 
 def test_files_that_are_no_label_maps_are_refused(run, data, sentence, tmp_path):
     path = tmp_path / "map.nii.gz"
     nib.Nifti1Image(data, np.diag([4.0, 4.0, 4.0, 1.0])).to_filename(path)
-    told = run("paint", path, "--out", tmp_path / "x.nii.gz")
+    told = run("synthesize", path, "--out", tmp_path / "x.nii.gz")
     assert told.status == 2
     assert re.search(sentence, said(told)), told.err
     assert not (tmp_path / "x.nii.gz").exists()
@@ -181,7 +184,7 @@ def test_a_network_is_trained_resumed_exported_and_used(run, tmp_path, monkeypat
     made = tmp_path / "made.nii.gz"
     codes = np.array(VALUES, np.int16)[tissues(0.9)]
     assert np.array_equal(np.asarray(nib.load(named).dataobj), codes)
-    told = run("paint", named, "--network", export, "--out", made, "--json")
+    told = run("synthesize", named, "--network", export, "--out", made, "--json")
     assert told.status == 0, told.err
     assert told.json["agreement"] == {}, "the bundled tissue network does not know this grid"
     assert nib.load(made).shape == SPACE.shape

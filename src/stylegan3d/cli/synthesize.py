@@ -1,4 +1,4 @@
-"""`stylegan3d paint`: a T1 brain generated from a label map."""
+"""`stylegan3d synthesize`: a T1 brain generated from a label map."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Codes(StrEnum):
     REGIONS = "regions"
 
 
-class Pose(StrEnum):
+class MapPose(StrEnum):
     """Whether to align the map."""
 
     AUTO = "auto"
     KEEP = "keep"
 
 
-class Grid(StrEnum):
+class OutputGrid(StrEnum):
     """Grid of the result."""
 
     OWN = "own"
     MODEL = "model"
 
 
-def paint(
+def synthesize(
     labels: Annotated[
         Path,
         typer.Argument(
@@ -59,17 +59,17 @@ def paint(
             "or other (the brain stem), and mm, such as ventricle=4; may be repeated.",
         ),
     ] = None,
-    onto: Annotated[
+    base: Annotated[
         Path | None,
         typer.Option(
-            "--onto",
+            "--base",
             help="The brain whose labels were edited, on the model's grid; kept where no "
             "label changed.",
         ),
     ] = None,
-    like: Annotated[
+    contrast_from: Annotated[
         Path | None,
-        typer.Option("--like", help="T1-weighted scan whose contrast is copied."),
+        typer.Option("--contrast-from", help="T1-weighted scan whose contrast is copied."),
     ] = None,
     seed: Annotated[
         int | None,
@@ -85,14 +85,14 @@ def paint(
         typer.Option("--codes", help="Meaning of the labels; auto decides by the highest label."),
     ] = Codes.AUTO,
     pose: Annotated[
-        Pose,
+        MapPose,
         typer.Option(
             "--pose", help="auto aligns the map to the model's brains if needed, keep leaves it."
         ),
-    ] = Pose.AUTO,
+    ] = MapPose.AUTO,
     grid: Annotated[
-        Grid, typer.Option("--grid", help="Write on the map's own grid or the model's.")
-    ] = Grid.OWN,
+        OutputGrid, typer.Option("--grid", help="Write on the map's own grid or the model's.")
+    ] = OutputGrid.OWN,
     labels_out: Annotated[
         Path | None,
         typer.Option(
@@ -105,9 +105,9 @@ def paint(
 ) -> None:
     """Generate the brain that fits a label map; the result is synthetic.
 
-    Example: stylegan3d paint brain_dseg.nii.gz --resize ventricle=4 --out larger.nii.gz
+    Example: stylegan3d synthesize brain_dseg.nii.gz --resize ventricle=4 --out larger.nii.gz
     """
-    given = {"--onto": onto, "--like": like, "--seed": seed}
+    given = {"--base": base, "--contrast-from": contrast_from, "--seed": seed}
     several = [name for name, value in given.items() if value is not None]
     if len(several) > 1:
         raise typer.BadParameter(f"{' and '.join(several)} each set the contrast; give one.")
@@ -124,13 +124,13 @@ def paint(
     planned = [p for path in (out, labels_out) if path for p in (path, sidecar_path(path))]
     check_output(planned, overwrite)
     edits = [Resize.parse(text) for text in resize or []]
-    with progress("Painting"):
+    with progress("Synthesizing"):
         painter = load_painter(network)
         source = read_scan(labels)
         placed = place_map(source, painter, kind=codes.value, pose=pose.value)
-        other = onto or like
+        other = base or contrast_from
         reference = None if other is None else read_scan(other)
-        made = _made(placed, painter, edits, reference, onto is not None, seed)
+        made = _made(placed, painter, edits, reference, base is not None, seed)
         files = _files(out, labels_out, placed, painter, made, source, reference, grid, edits)
     write_together(files, overwrite=overwrite)
     dice = made["agreement"]
@@ -157,7 +157,7 @@ def _made(
     painter: Painter,
     edits: list[Any],
     reference: Scan | None,
-    onto: bool,
+    keep: bool,
     seed: int | None,
 ) -> Json:
     """The generated volume with its tissues, contrast, and agreement with the labels."""
@@ -169,12 +169,12 @@ def _made(
 
     segmenter = bundled_segmenter()
     contrast = painter.usual if seed is None else painter.random_contrast(seed)
-    if onto and reference is not None:
+    if keep and reference is not None:
         check_onto(reference, placed, painter)
     if reference is not None:
         brain, read = brain_of(reference, painter, segmenter)
         contrast = painter.contrast_of(brain, read)
-    if onto:
+    if keep:
         tissues = edited(placed.tissues, edits, painter)
         volume = painter.repaint(brain, read, tissues).volume
     else:
@@ -196,14 +196,14 @@ def _files(
     made: dict[str, Any],
     source: Scan,
     reference: Scan | None,
-    grid: Grid,
+    grid: OutputGrid,
     edits: list[Any],
 ) -> dict[Path, bytes]:
     """Output files: name to content."""
     from stylegan3d.storage.volumes import make_image, volume_files
     from stylegan3d.translation.files import LABELS, contrast_entry, painted_files
 
-    own = grid is Grid.OWN
+    own = grid is OutputGrid.OWN
     space = placed.space if own else painter.space
     volume: np.ndarray = placed.to_native(made["volume"], painter) if own else made["volume"]
     about = {
