@@ -343,12 +343,12 @@ def project_and_cancel(driver: Driver) -> None:
     However busy the machine is: what is imported and kept by a later stage would else be counted
     with whichever tenth is the first to come so far.
     """
-    from napari_stylegan3d.project.jobs import SEARCHING
+    from stylegan3d.projection.settings import PHASES
 
     job, steps = driver.explorer.projecting.job, [0]
 
     def count(progress: Any) -> None:
-        steps[0] += progress.text == SEARCHING
+        steps[0] += progress.text == PHASES["search"]
 
     job.progressed.connect(count)
     driver.find("project.start").click()

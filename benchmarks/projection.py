@@ -34,6 +34,7 @@ from PIL import Image, ImageDraw
 from stylegan3d.measures.attributes import measure_volume
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
+from stylegan3d.progress import Progress
 from stylegan3d.projection import Projection, ProjectionState, estimate_seconds, project
 from stylegan3d.projection.original import original_loss
 from stylegan3d.projection.settings import METHODS
@@ -119,7 +120,7 @@ def curves(generator: Generator, args: argparse.Namespace) -> None:
         project(generator, scan, method=method, steps=2)  # what is slow the first time only
         curve, follow = follower(target, args.cpu)
         steps = args.steps if method == "original" else None
-        project(generator, scan, method=method, steps=steps, progress=follow)
+        project(generator, scan, method=method, steps=steps, progress=Progress(take=follow))
         found[method] = curve
         print(f"{method}: loss {curve[-1][1]:.1f} after {curve[-1][0]:.1f} s")
     end, last = found["original"][-1]

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_stylegan3d.core.jobs import Loaded, load_model, warm_up
-from napari_stylegan3d.core.worker import LongJob, Progress
+from napari_stylegan3d.core.worker import JobStatus, LongJob
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.settings import settings
 
@@ -123,7 +123,7 @@ class Models(QObject):
             remember(path)
         self.loaded.emit(loaded)
 
-    def _on_warming(self, progress: Progress) -> None:
+    def _on_warming(self, progress: JobStatus) -> None:
         if progress.done == DIRECTED and self._to_warm is None:
             self.directed.emit()
 

@@ -70,8 +70,8 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
         If a file is not a latent or belongs to another model.
     """
     from napari_stylegan3d.core.jobs import load_model, render_beside
-    from napari_stylegan3d.core.worker import Report
     from napari_stylegan3d.views.captions import KEY, Provenance
+    from stylegan3d.progress import SILENT
     from stylegan3d.recipe.latents import load_latent
     from stylegan3d.recipe.recipe import Recipe, Source
 
@@ -80,7 +80,7 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
     if explorer is not None and explorer.session.generator is not None:
         explorer.opening.open_latent(Path(paths[-1]))
         return NO_LAYER
-    loaded = load_model(Report(lambda _progress: None), None)
+    loaded = load_model(SILENT, None)
     layers: list[LayerTuple] = []
     for p in paths:
         recipe = Recipe(Source.from_file(p), noise=load_latent(p, loaded.generator).noise)

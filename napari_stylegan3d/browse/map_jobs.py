@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.worker import Cancelled, LatestWins, LongJob, Report
-from stylegan3d.progress import effort
+from napari_stylegan3d.core.worker import LatestWins, LongJob
+from stylegan3d.progress import Cancelled, Progress, effort
 
 if TYPE_CHECKING:
     from stylegan3d.directions.latent_map import Survey
@@ -159,16 +159,12 @@ class Places(QObject):
             self.failed.emit(error)
 
 
-def grow(report: Report, generator: Generator, known: Survey | None) -> None:
+def grow(report: Progress, generator: Generator, known: Survey | None) -> None:
     """Sample a generator's random brains in blocks, for a `LongJob`; each is handed over."""
     from stylegan3d.directions.latent_map import SAMPLES, Survey, contours
 
-    def check() -> None:
-        if report.should_stop():
-            raise Cancelled
-
     survey = known or Survey.begun(generator)
-    with effort("rough", check):
+    with effort("rough", report.check):
         for grown in survey.growing(generator):
             # The libraries behind the lines of density take a while to import: not on the GUI
             # thread.
@@ -183,10 +179,7 @@ def locate(request: _Request) -> list[np.ndarray | None]:
     """Places of the first recipes, as many as `BLOCK_S` allows; None if a file is gone."""
     from stylegan3d.errors import StyleGAN3DError
 
-    def check() -> None:
-        if request.stop.is_set():
-            raise Cancelled
-
+    check = Progress(cancelled=request.stop.is_set).check
     places: list[np.ndarray | None] = []
     began = time.monotonic()
     for recipe in request.recipes:

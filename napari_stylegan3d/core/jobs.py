@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
 from stylegan3d.memory import give_back, is_out_of_memory
-from stylegan3d.progress import effort
+from stylegan3d.progress import SILENT, Progress, effort
 from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None)
     def load() -> Loaded:
         from stylegan3d.recipe.recipe import Recipe
 
-        loaded = load_model(Report(lambda _progress: None), model, frame)
+        loaded = load_model(SILENT, model, frame)
         try:
             render_recipe(loaded.renderer, Recipe())
         except Exception as error:
@@ -80,7 +79,7 @@ def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None)
 
 
 def load_model(
-    report: Report,
+    report: Progress,
     model: Path | Generator | Future[Loaded] | None,
     frame: Frame | str | None = None,
 ) -> Loaded:
@@ -109,7 +108,7 @@ def place(loaded: Loaded, frame: Frame) -> Loaded:
     return dataclasses.replace(loaded, generator=generator)
 
 
-def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
+def warm_up(report: Progress, loaded: Loaded, recipe: Recipe) -> Loaded:
     """Warm up: render a preview and compute directions that are not in a file.
 
     Reports two steps of three once there are directions. The third is for networks without coarse
@@ -117,20 +116,20 @@ def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
     """
     renderer, generator = loaded.renderer, loaded.generator
     report(0, 3, "Preparing previews")
-    with effort("preview", lambda: report(0, 3, "Preparing previews")):
+    with effort("preview", report.check):
         w = recipe.latent(generator)
     if renderer.preview_level != -1:
-        renderer.render(w, quality="preview", should_stop=report.should_stop)
+        renderer.render(w, quality="preview", progress=report)
     report(1, 3, "Computing directions")
     _directions = generator.directions
     report(2, 3, "Fitting previews")
     if renderer.preview_level == -1:
-        renderer.learn_preview(report.should_stop)
-        renderer.render(w, quality="preview", should_stop=report.should_stop)
+        renderer.learn_preview(report)
+        renderer.render(w, quality="preview", progress=report)
     if renderer.preview_level == -1:
         # A different latent than the one shown, whose layers would be cached.
-        preview = renderer.render(-w, "preview", should_stop=report.should_stop).seconds
-        full = renderer.render(-w, "full", should_stop=report.should_stop).seconds
+        preview = renderer.render(-w, "preview", progress=report).seconds
+        full = renderer.render(-w, "full", progress=report).seconds
         loaded = dataclasses.replace(loaded, previews_help=preview <= WORTHWHILE * full)
     give_back()
     return loaded

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject
 
-from napari_stylegan3d.core.worker import LongJob, Report
+from napari_stylegan3d.core.worker import LongJob
+from stylegan3d.progress import Progress
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -72,7 +73,7 @@ class Parking(QObject):
         self._look()
 
 
-def park(report: Report, cases: list[Case], folder: Path, kept: Kept) -> list[tuple[Case, Case]]:
+def park(report: Progress, cases: list[Case], folder: Path, kept: Kept) -> list[tuple[Case, Case]]:
     """Pairs of each case of one scan and its copy with the scan on disk.
 
     All arrays of a scan share one file, for each map of one keeps it open and a process may open

@@ -16,6 +16,7 @@ from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest
 from napari_stylegan3d.core.originals import Originals
 from napari_stylegan3d.core.worker import LatestWins
 from stylegan3d.memory import is_out_of_memory
+from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:
@@ -169,13 +170,11 @@ class Rendering(QObject):
         # would be seen during a drag.
         gives_way = request.quality == "full" and self._warm
 
-        def should_stop() -> bool:
-            return renders.overtaken if gives_way else renders.closed
-
+        progress = Progress(cancelled=lambda: renders.overtaken if gives_way else renders.closed)
         beside = nullcontext() if request.quality == "full" else beside_the_window()
         with beside:
             rendered = render_recipe(
-                loaded.renderer, request.recipe, request.quality, should_stop, request.through
+                loaded.renderer, request.recipe, request.quality, progress, request.through
             )
             return Picture.of(rendered, loaded.generator)
 
@@ -239,7 +238,6 @@ class Rendering(QObject):
             self._submit_full()
 
     def _on_failed(self, request: RenderRequest, error: Exception) -> None:
-        from stylegan3d.render.renderer import Cancelled
 
         if isinstance(error, Cancelled):
             return

@@ -12,6 +12,7 @@ from napari_stylegan3d.core.jobs import Unsharp
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
 from stylegan3d.memory import give_back, is_out_of_memory
+from stylegan3d.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
@@ -76,11 +77,9 @@ class Sharpening(QObject):
         if fine.space is unsharp.aligned.space:
             return None
         if unsharp.movement is None:
-            data: np.ndarray | None = fine.unedited
+            data = fine.unedited
         else:
-            data = fine.edited(unsharp.movement, lambda: self._work.overtaken)
-        if data is None:
-            return None
+            data = fine.edited(unsharp.movement, Progress(cancelled=lambda: self._work.overtaken))
         if unsharp.strength < 1 and unsharp.volume is not None:
             # The picture on the model's grid, and the share of what is finer.
             coarse = enlarge(data, unsharp.volume.shape, "area")
@@ -95,6 +94,8 @@ class Sharpening(QObject):
 
     def _on_failed(self, _unsharp: Unsharp, error: Exception) -> None:
         """Without memory for it the picture stays as it is."""
+        if isinstance(error, Cancelled):
+            return
         self._fine = None
         if not is_out_of_memory(error):
             self.failed.emit(error)

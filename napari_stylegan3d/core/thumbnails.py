@@ -20,6 +20,7 @@ from qtpy.QtGui import QImage, QPainter, QPixmap
 from napari_stylegan3d.core.cores import on_cores
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import upright
+from stylegan3d.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import Loaded, Picture
@@ -217,10 +218,8 @@ class Thumbnails(QObject):
             known = order.loaded, order.loaded.renderer.companion(LAYERS_KEPT)
             self._renderer = known
 
-        def should_stop() -> bool:
-            return order.stop.is_set() or self._work.closed
-
-        rendered = render_recipe(known[1], order.recipe, order.quality, should_stop)
+        progress = Progress(cancelled=lambda: order.stop.is_set() or self._work.closed)
+        rendered = render_recipe(known[1], order.recipe, order.quality, progress)
         return picture_of(rendered.volume, order.loaded.generator), rendered.seconds
 
     def _on_ready(self, order: _Order, made: tuple[QImage, float]) -> None:
@@ -235,7 +234,6 @@ class Thumbnails(QObject):
         self._begin()
 
     def _on_failed(self, order: _Order, error: Exception) -> None:
-        from stylegan3d.render.renderer import Cancelled
 
         if isinstance(error, Cancelled):
             self._order = None

@@ -19,10 +19,14 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
+from stylegan3d.progress import Cancelled, Progress
+
 NICENESS = 10
 #: Milliseconds between two pictures of a job's progress: each has the whole window put together
 #: anew, which without a graphics card takes the time of a step.
 PROGRESS_MS = 100
+#: Of a phase reported as a share of 1: what has to be done before the rest is estimated.
+LEAST_SHARE = 0.002
 
 
 def step_back(niceness: int = NICENESS) -> None:
@@ -141,11 +145,11 @@ class LatestWins(QObject):
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Progress of a long job; `remaining_s` is None until it can be estimated."""
+class JobStatus:
+    """How far a long job has come; `remaining_s` is None until it can be estimated."""
 
-    done: int
-    total: int
+    done: float
+    total: float
     text: str
     detail: str
     elapsed_s: float
@@ -157,26 +161,23 @@ class Progress:
         return self.done / self.total if self.total else 0.0
 
 
-class Cancelled(Exception):
-    """Raised by a job's `report` after the user has cancelled it."""
-
-
-class Report:
-    """Passed to a job's function to report progress and to check for cancellation."""
+class JobProgress(Progress):
+    """Progress of a job: estimates what remains; a report after the job was cancelled raises."""
 
     def __init__(
         self,
-        emit: Callable[[Progress], None],
+        emit: Callable[[JobStatus], None],
         hand_over: Callable[[Any], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._emit, self._hand_over, self._clock = emit, hand_over, clock
         self._stop, self._pause = threading.Event(), threading.Event()
+        super().__init__(cancelled=self._stop.is_set, paused=self._pause.is_set, take=hand_over)
+        self._emit, self._clock = emit, clock
         self._paused_at, self._lost_s = 0.0, 0.0
-        self._phase: tuple[str, int, float] = ("", 0, self._clock())
+        self._phase: tuple[str, float, float] = ("", 0, self._clock())
         self._start = self._clock()
 
-    def __call__(self, done: int, total: int, text: str = "", detail: str = "") -> None:
+    def __call__(self, done: float, total: float = 1.0, text: str = "", detail: str = "") -> None:
         """Report `done` of `total`; a new `text` starts a phase with its own clock.
 
         Raises
@@ -184,27 +185,14 @@ class Report:
         Cancelled
             If the user has cancelled the job.
         """
-        if self._stop.is_set():
-            raise Cancelled
+        self.check()
         now = self._clock() - self._lost_s
         if text != self._phase[0]:
             self._phase = (text, done, now)
         _, first, since = self._phase
-        steps = done - first
-        remaining = (now - since) * (total - done) / steps if steps >= 2 else None
-        self._emit(Progress(done, total, text, detail, now - self._start, remaining))
-
-    def hand_over(self, part: Any) -> None:
-        """Send part of the result on its way: `LongJob.came` is emitted on the GUI thread."""
-        self._hand_over(part)
-
-    def should_stop(self) -> bool:
-        """Whether the user has cancelled the job."""
-        return self._stop.is_set()
-
-    def should_pause(self) -> bool:
-        """Whether the user has paused the job."""
-        return self._pause.is_set()
+        known = done - first >= (2 if total > 1 else LEAST_SHARE)
+        remaining = (now - since) * (total - done) / (done - first) if known else None
+        self._emit(JobStatus(done, total, text, detail, now - self._start, remaining))
 
     def pause(self, paused: bool) -> None:
         """Pause the job after its next step, or resume it; pauses do not count in estimates."""
@@ -230,7 +218,7 @@ class LongJob(QObject):
     """
 
     progressed = Signal(object)
-    """Progress: the first of each phase, within one at most every `PROGRESS_MS`, and the last."""
+    """JobStatus: the first of each phase, within one at most every `PROGRESS_MS`, and the last."""
     came = Signal(object)
     """What the function handed over before its end."""
     finished = Signal(object)
@@ -244,9 +232,9 @@ class LongJob(QObject):
         super().__init__(parent)
         before = None if urgent else step_back
         self._executor = ThreadPoolExecutor(1, "stylegan3d-job", initializer=before)
-        self._report: Report | None = None
+        self._report: JobProgress | None = None
         self._gui = _gui_thread()
-        self._progress: Progress | None = None  # has come too soon after the last
+        self._progress: JobStatus | None = None  # has come too soon after the last
         self._phase = ""
         self._pace = QTimer(self)
         self._pace.setSingleShot(True)
@@ -262,7 +250,7 @@ class LongJob(QObject):
         """Run a function; ignored while another runs."""
         if self.running:
             return
-        report = Report(
+        report = JobProgress(
             lambda progress: self._gui.call(self, self._on_progress, report, progress),
             lambda part: self._gui.call(self, self._on_part, report, part),
         )
@@ -287,7 +275,7 @@ class LongJob(QObject):
         self._pace.stop()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self, report: Report, function: Callable[..., Any], args: tuple) -> None:
+    def _run(self, report: JobProgress, function: Callable[..., Any], args: tuple) -> None:
         result, failure = None, None
         try:
             result = function(report, *args)
@@ -295,8 +283,8 @@ class LongJob(QObject):
             failure = error
         self._gui.call(self, self._on_done, report, result, failure)
 
-    def _on_progress(self, report: Report, progress: Progress) -> None:
-        if report is self._report and not report.should_stop():
+    def _on_progress(self, report: JobProgress, progress: JobStatus) -> None:
+        if report is self._report and not report.cancelled:
             self._progress = progress
             if progress.text != self._phase or not self._pace.isActive():
                 self._show_progress()
@@ -304,23 +292,23 @@ class LongJob(QObject):
     def _show_progress(self) -> None:
         """Pass on the newest progress, if it is not yet."""
         progress, self._progress = self._progress, None
-        if progress is not None and self._report is not None and not self._report.should_stop():
+        if progress is not None and self._report is not None and not self._report.cancelled:
             self._phase = progress.text
             self._pace.start()
             self.progressed.emit(progress)
 
-    def _on_part(self, report: Report, part: Any) -> None:
+    def _on_part(self, report: JobProgress, part: Any) -> None:
         if report is self._report:
             self.came.emit(part)
 
-    def _on_done(self, report: Report, result: Any, error: Exception | None) -> None:
+    def _on_done(self, report: JobProgress, result: Any, error: Exception | None) -> None:
         if report is not self._report:
             return
         self._show_progress()
         self._pace.stop()
         self._report = None
         self.runningChanged.emit(False)
-        if isinstance(error, Cancelled) or report.should_stop():
+        if isinstance(error, Cancelled) or report.cancelled:
             self.cancelled.emit()
         elif error is not None:
             self.failed.emit(error)

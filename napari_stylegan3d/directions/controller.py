@@ -168,7 +168,7 @@ class DirectionsController(QObject):
         self._overlay()
 
     def _on_failed(self, request: EffectRequest, error: Exception) -> None:
-        from stylegan3d.render.renderer import Cancelled
+        from stylegan3d.progress import Cancelled
 
         if request is self._request and not isinstance(error, Cancelled):
             self.panel.effect.show_failure(sentence(error, "measuring the edit"))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_stylegan3d.core.jobs import Loaded, latent_of, screen_dtype
-from napari_stylegan3d.core.worker import Report, step_back
+from napari_stylegan3d.core.worker import step_back
+from stylegan3d.progress import Progress
 
 if TYPE_CHECKING:
     from stylegan3d.directions.catalogue import Entry
@@ -137,7 +138,7 @@ class Compared:
 
 
 def compare_people(
-    report: Report,
+    report: Progress,
     generator: Generator,
     table: ValueTable,
     by: str,
@@ -157,7 +158,7 @@ def compare_people(
         generator,
         projected=projected,
         settings=settings,
-        report=lambda done, total: report(int(done), int(total), doing),
+        report=report.part(0, len(table.brains), len(table.brains), text=lambda _: doing),
     )
     names, changes = contrasts(found), []
     for k in range(len(names)):
@@ -170,7 +171,7 @@ def compare_people(
     return Compared(found, generator, about, text, names, changes)
 
 
-def save_compared(report: Report, compared: Compared, folder: Path) -> Path:
+def save_compared(report: Progress, compared: Compared, folder: Path) -> Path:
     """Write the files of a comparison to a folder; the path of its page."""
     from stylegan3d.evaluation.group_table import save_comparison
 
@@ -187,16 +188,12 @@ class EffectMeasurer:
         self._before: OrderedDict[Recipe, np.ndarray] = OrderedDict()
 
     def __call__(self, request: EffectRequest) -> MeasuredEffect:
-        """Measure; the renderer's `Cancelled` if the request is not wanted any more."""
+        """Measure; `Cancelled` if the request is not wanted any more."""
         from stylegan3d.directions.edit_effects import measure_effect, way_back
-        from stylegan3d.render.renderer import Cancelled
 
         generator = request.loaded.generator
 
-        def check() -> None:
-            if request.stop.is_set():
-                raise Cancelled
-
+        check = Progress(cancelled=request.stop.is_set).check
         before = self._rendered(request)
         effect = measure_effect(
             before, request.after, generator.space, request.attribute, check, screen_dtype()
@@ -218,7 +215,9 @@ class EffectMeasurer:
             self._before.clear()
         start = without_edits(request.recipe, request.direction)
         if start not in self._before:
-            rendered = render_recipe(self._renderer[1], start, should_stop=request.stop.is_set)
+            rendered = render_recipe(
+                self._renderer[1], start, progress=Progress(cancelled=request.stop.is_set)
+            )
             self._before[start] = rendered.volume
             while len(self._before) > KEPT:
                 self._before.popitem(last=False)
@@ -227,7 +226,11 @@ class EffectMeasurer:
 
 
 def make_between(
-    report: Report, generator: Generator, less: Sequence[Recipe], more: Sequence[Recipe], name: str
+    report: Progress,
+    generator: Generator,
+    less: Sequence[Recipe],
+    more: Sequence[Recipe],
+    name: str,
 ) -> Directions:
     """The direction from one group of brains to another."""
     from stylegan3d.directions.custom import direction_between
@@ -241,7 +244,7 @@ def make_between(
 
 
 def make_of_values(
-    report: Report,
+    report: Progress,
     generator: Generator,
     recipes: Sequence[Recipe],
     values: np.ndarray,
@@ -259,7 +262,7 @@ def make_of_values(
 
 
 def make_free(
-    report: Report, generator: Generator, entry: Entry, others: Sequence[Entry], told_as: str
+    report: Progress, generator: Generator, entry: Entry, others: Sequence[Entry], told_as: str
 ) -> Directions:
     """A direction without its parts along others."""
     from stylegan3d.directions.custom import orthogonalised
@@ -269,7 +272,7 @@ def make_free(
     return orthogonalised(generator, entry.directions, entry.name, steps, told_as)
 
 
-def keep(report: Report, folder: Path, directions: Directions) -> Path:
+def keep(report: Progress, folder: Path, directions: Directions) -> Path:
     """Write a direction to a new file among the user's own."""
     from stylegan3d.directions.catalogue import free_name
     from stylegan3d.recipe.direction_file import save_directions
@@ -291,7 +294,7 @@ def joined(entries: Sequence[Entry], labels: Sequence[str]) -> Directions:
     return reduce(join, each)
 
 
-def save_entries(report: Report, path: Path, entries: Sequence[Entry], labels: Any) -> Path:
+def save_entries(report: Progress, path: Path, entries: Sequence[Entry], labels: Any) -> Path:
     """Write directions to a file the user chose, replacing an existing one."""
     from stylegan3d.recipe.direction_file import save_directions
 

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.dropped import files_in
 from napari_stylegan3d.core.messages import sentence
-from napari_stylegan3d.core.worker import LongJob, Progress
+from napari_stylegan3d.core.worker import JobStatus, LongJob
 from napari_stylegan3d.directions.jobs import Compared, compare_people, save_compared
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
@@ -256,8 +256,8 @@ class PeopleDialog(QDialog):
         if self.compared is not None and self.compared.found.direction is not None:
             self.kept.emit(self.compared.found.direction)
 
-    def _on_progress(self, progress: Progress) -> None:
-        self.told.setText(f"{progress.text}: {progress.done} of {progress.total}")
+    def _on_progress(self, progress: JobStatus) -> None:
+        self.told.setText(f"{progress.text}: {progress.done:.0f} of {progress.total:.0f}")
 
     def _on_finished(self, result: Any) -> None:
         if isinstance(result, Path):

@@ -12,7 +12,7 @@ from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.core.worker import Report
+from stylegan3d.progress import Progress
 
 if TYPE_CHECKING:
     from napari_stylegan3d.export.pictured import Pictured
@@ -71,7 +71,7 @@ class Saved:
 
 
 def save_volume(
-    report: Report, loaded: Loaded, target: Target, recipe: Recipe, native: Path | None
+    report: Progress, loaded: Loaded, target: Target, recipe: Recipe, native: Path | None
 ) -> Saved:
     """Render at full quality and write all files, or none."""
     from stylegan3d.outputs.results import rendered_files
@@ -83,7 +83,7 @@ def save_volume(
     check_output([*targets, *files], target.overwrite)
     report(0, 2, "Rendering")
     generator = loaded.generator
-    rendered = render_recipe(loaded.renderer, recipe, should_stop=report.should_stop)
+    rendered = render_recipe(loaded.renderer, recipe, progress=report)
     report(1, 2, "Writing")
     lasting = _lasting(recipe, moved)
     for path in targets:
@@ -93,7 +93,7 @@ def save_volume(
     return _write(target, files, moved)
 
 
-def save_edited(report: Report, loaded: Loaded, target: Target, recipe: Recipe) -> Saved:
+def save_edited(report: Progress, loaded: Loaded, target: Target, recipe: Recipe) -> Saved:
     """Write an edited scan on its own grid, its change and its movement, or nothing."""
     from stylegan3d.outputs.edits import edit_files, edit_names
     from stylegan3d.render.recipes import edited_scan
@@ -103,14 +103,14 @@ def save_edited(report: Report, loaded: Loaded, target: Target, recipe: Recipe) 
     names = [*edit_names(recipe, target.path.parent).values()]
     check_output([*names, *map(sidecar_path, names), *files], target.overwrite)
     report(0, 2, "Editing the scan")
-    edited = edited_scan(loaded.renderer, recipe, report.should_stop)
+    edited = edited_scan(loaded.renderer, recipe, report)
     report(1, 2, "Writing")
     files |= edit_files(recipe, loaded.renderer, target.path.parent, edited)
     files |= _dicom(report, target, [edit_names(recipe, target.path.parent)["Scan"]], files)
     return _write(target, files, moved)
 
 
-def save_latent(report: Report, loaded: Loaded, target: Target, recipe: Recipe) -> Saved:
+def save_latent(report: Progress, loaded: Loaded, target: Target, recipe: Recipe) -> Saved:
     """Write a recipe's latent; an unedited source is copied with its metadata."""
     from stylegan3d.recipe import latents
 
@@ -135,7 +135,7 @@ def save_latent(report: Report, loaded: Loaded, target: Target, recipe: Recipe) 
 
 
 def save_picture(
-    report: Report,
+    report: Progress,
     loaded: Loaded,
     target: Target,
     shown: Pictured,
@@ -161,7 +161,7 @@ def save_picture(
     return _write(target, files, moved)
 
 
-def save_film(report: Report, loaded: Loaded, target: Target, film: Film) -> Saved:
+def save_film(report: Progress, loaded: Loaded, target: Target, film: Film) -> Saved:
     """Draw a film with a separate renderer, so that the window's is not blocked."""
     from stylegan3d.outputs.films import check_suffix, film_files
     from stylegan3d.outputs.pictures import json_path
@@ -178,12 +178,7 @@ def save_film(report: Report, loaded: Loaded, target: Target, film: Film) -> Sav
         film,
         loaded.generator,
         renderer,
-        lambda done, total: report(
-            round(done),
-            round(total),
-            "Rendering the film",
-            f"frame {round(done) + 1}",
-        ),
+        report,
     )
     lasting = dataclasses.replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
     from stylegan3d.outputs.films import film_sidecar
@@ -195,7 +190,7 @@ def save_film(report: Report, loaded: Loaded, target: Target, film: Film) -> Sav
 
 
 def save_report(
-    report: Report,
+    report: Progress,
     loaded: Loaded,
     target: Target,
     settings: ReportSettings,
@@ -221,7 +216,7 @@ def save_report(
 
 
 def _dicom(
-    report: Report, target: Target, paths: Sequence[Path], files: dict[Path, bytes]
+    report: Progress, target: Target, paths: Sequence[Path], files: dict[Path, bytes]
 ) -> dict[Path, bytes]:
     """The DICOM files of some that are about to be written, where they are wanted."""
     if target.dicom is None:

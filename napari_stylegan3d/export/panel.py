@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.core.whose import scan_file_of
-from napari_stylegan3d.core.worker import Progress, duration_in_words
+from napari_stylegan3d.core.worker import JobStatus, duration_in_words
 from napari_stylegan3d.export.film import FilmPart
 from napari_stylegan3d.export.jobs import AsDicom, Saved, Target
 from napari_stylegan3d.export.picture import PicturePart
@@ -192,10 +192,10 @@ class ExportPanel(Panel):
             self.progress_text.setText("Starting…")
         self._enable()
 
-    def show_progress(self, progress: Progress) -> None:
+    def show_progress(self, progress: JobStatus) -> None:
         """Show the progress and the remaining time."""
-        self.progress.setRange(0, progress.total)
-        self.progress.setValue(progress.done)
+        self.progress.setRange(0, 1000)
+        self.progress.setValue(round(1000 * progress.fraction))
         text = progress.text + (f", {progress.detail}" if progress.detail else "")
         if progress.remaining_s is not None:
             text += f", about {duration_in_words(progress.remaining_s)} left"

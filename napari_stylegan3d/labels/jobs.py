@@ -13,8 +13,8 @@ import numpy as np
 from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import Made, Unsharp, screen_dtype
 from napari_stylegan3d.core.tissues import read_tissues
-from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.captions import NOBODY, Provenance
+from stylegan3d.progress import Progress
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
@@ -200,7 +200,7 @@ def fit(wish: Wish) -> Fitted:
     return Fitted(labels, made.volume, moved)
 
 
-def save_fitted(report: Report, wish: Wish, path: Path) -> list[Path]:
+def save_fitted(report: Progress, wish: Wish, path: Path) -> list[Path]:
     """Generate in full precision; write the brain and its labels, both with sidecars, or nothing.
 
     A scan is edited on its own grid; what changed and what moved are written beside it.

@@ -18,10 +18,11 @@ from qtpy.QtCore import QObject
 
 from napari_stylegan3d.core.jobs import Unsharp
 from napari_stylegan3d.core.whose import provenance_of
-from napari_stylegan3d.core.worker import LongJob, Report
+from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin, Wish, fit
 from napari_stylegan3d.views.captions import NOBODY, Provenance
 from stylegan3d.errors import RecipeError, SessionError
+from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.session.file import file_of, with_file
 
@@ -156,7 +157,7 @@ def with_files_of(recipe: Recipe, states: Iterable[Recipe]) -> Recipe:
 
 
 def have_again(
-    report: Report,
+    report: Progress,
     loaded: Loaded,
     kept: SavedLabels,
     placed: tuple[str, AlignedScan] | None,
@@ -180,7 +181,7 @@ def have_again(
     origin = kept.origin
     if origin.recipe is not None:
         renderer = loaded.renderer.companion(LAYERS_KEPT)
-        rendered = render_recipe(renderer, origin.recipe, "full", report.should_stop)
+        rendered = render_recipe(renderer, origin.recipe, "full", report)
         base = of_recipe(origin.recipe, rendered, loaded.generator.hash, provenance)
         detail = origin.recipe.worn_detail
         if detail is not None and detailed is not None:

@@ -10,9 +10,9 @@ import numpy as np
 from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import Loaded, Made, render_beside
 from napari_stylegan3d.core.tissues import segmenter
-from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.display import DisplayArray, upright
 from stylegan3d.memory import give_back
+from stylegan3d.progress import Progress
 from stylegan3d.segmentation.words import Person
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class ComparedVisits:
     visits: Visits
 
 
-def open_norms(report: Report, path: Path) -> Norms:
+def open_norms(report: Progress, path: Path) -> Norms:
     """Norms of the user's own."""
     from stylegan3d.segmentation.norm_files import read_norms
 
@@ -213,7 +213,7 @@ def open_norms(report: Report, path: Path) -> Norms:
     return read_norms(path)
 
 
-def compare_visits(report: Report, pair: VisitPair) -> ComparedVisits:
+def compare_visits(report: Progress, pair: VisitPair) -> ComparedVisits:
     """Compare, as `stylegan3d segment --visits` does."""
     from stylegan3d.segmentation.repeats import site_repeats
     from stylegan3d.segmentation.visits import visits_of_scans
@@ -228,14 +228,14 @@ def compare_visits(report: Report, pair: VisitPair) -> ComparedVisits:
             norms=pair.norms,
             repeats=site_repeats(pair.site) if pair.site else None,
             cache=pair.cache,
-            progress=lambda share, note: report(round(100 * share), 100, note),
+            progress=report,
         )
     # Results stay as long as the window: without scans, which may be on disk by then.
     scan, other = pair.scan.without_voxels(), pair.other.without_voxels()
     return ComparedVisits(replace(pair, scan=scan, other=other), visits.without_scans())
 
 
-def save_compared(report: Report, compared: ComparedVisits, folder: Path) -> Path:
+def save_compared(report: Progress, compared: ComparedVisits, folder: Path) -> Path:
     """Write what `stylegan3d segment --visits --out` writes; the path of the page."""
     from stylegan3d.evaluation.visit_files import save_visits
 

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.reading import STEPS_FOLDER, Several, read_choice
-from napari_stylegan3d.core.worker import LatestWins, LongJob, Progress, Report
+from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
 from napari_stylegan3d.measure.jobs import (
     ComparedVisits,
     MapRequest,
@@ -25,6 +25,7 @@ from napari_stylegan3d.measure.jobs import (
 )
 from napari_stylegan3d.measure.visits import VisitsDialog
 from napari_stylegan3d.widgets import dialogs
+from stylegan3d.progress import Progress
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QPushButton, QWidget
@@ -228,8 +229,8 @@ class VisitsController(QObject):
         )
         self.job.start(compare_visits, pair)
 
-    def _on_progress(self, progress: Progress) -> None:
-        self._say(self._comparing, f"{progress.text}: {progress.done} %")
+    def _on_progress(self, progress: JobStatus) -> None:
+        self._say(self._comparing, f"{progress.text}: {round(100 * progress.fraction)} %")
 
     def _on_compared(self, compared: ComparedVisits) -> None:
         key = compared.pair.key
@@ -318,12 +319,12 @@ def _same(a: MapRequest, b: MapRequest) -> bool:
     return a.compared is b.compared and a.kind == b.kind and a.rigid is b.rigid
 
 
-def _read(report: Report, choice: Any) -> Scan | Several:
+def _read(report: Progress, choice: Any) -> Scan | Several:
     """In a thread."""
     report(0, 1, "Reading the scan")
     return read_choice(choice)
 
 
-def _save(report: Report, compared: ComparedVisits, folder: Path) -> tuple[str, Path]:
+def _save(report: Progress, compared: ComparedVisits, folder: Path) -> tuple[str, Path]:
     """In a thread; whose it is, and the page."""
     return compared.pair.key, save_compared(report, compared, folder)

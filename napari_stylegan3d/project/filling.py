@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.worker import LatestWins, LongJob, Report
+from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.regions import Region
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.progress import Progress
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
@@ -84,7 +85,7 @@ def fill(aligned: AlignedScan, operator: Operator, made: np.ndarray) -> np.ndarr
 
 
 def save_filled(
-    report: Report, loaded: Loaded, projected: Case, recipe: Recipe, folder: Path
+    report: Progress, loaded: Loaded, projected: Case, recipe: Recipe, folder: Path
 ) -> list[Path]:
     """Write the scan, filled in from a recipe's brain, on its own grid and on the model's.
 

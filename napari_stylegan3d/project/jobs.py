@@ -12,11 +12,11 @@ import numpy as np
 from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.core.reading import STEPS_FOLDER, Several, read_choice, sentence
 from napari_stylegan3d.core.scan_layer import scan_layer
-from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.project.filling import Filled, fill
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.display import enlarge
 from stylegan3d.memory import give_back
+from stylegan3d.progress import Progress
 from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.storage.formats import scan_stem
@@ -24,7 +24,7 @@ from stylegan3d.storage.formats import scan_stem
 if TYPE_CHECKING:
     from napari_stylegan3d.project.regions import Region
     from stylegan3d.projection.operators import Mask
-    from stylegan3d.projection.pipeline import StepProgress
+    from stylegan3d.projection.run import ProjectionState
     from stylegan3d.recipe.drawing import Noise
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.pose import Pose
@@ -33,16 +33,9 @@ if TYPE_CHECKING:
 SHOW_EVERY_S = 1.5
 #: Volumes of a mask that differ by less are written as one.
 SAME_ML = 0.05
-WORK_UNITS = 1000
-#: Phases that can be paused.
-PHASES = {
-    "search": "Projecting",
-    "tuning": "Tuning the model to the scan",
-    "own noise": "Finding the scan's own noise",
-}
 
 
-def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
+def open_scan(report: Progress, choice: Choice) -> Case | Several | LabelMap:
     """Read and check a scan; it may turn out to be several scans or a label map."""
     from stylegan3d.scans import looks_like_labels
 
@@ -60,16 +53,15 @@ def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
 
 
 def align_scan(
-    report: Report, loaded: Loaded, scan: Scan, folder: Path, pose: str = "auto"
+    report: Progress, loaded: Loaded, scan: Scan, folder: Path, pose: str = "auto"
 ) -> AlignedScan:
     """Align a scan to the model's grid; `folder` is the session's, for the cache."""
-    from stylegan3d.projection.pipeline import Watch, align
+    from stylegan3d.projection.pipeline import align
 
-    watch = Watch(lambda now: report(round(100 * now.share), 100, now.note))
-    return align(scan, loaded.generator, pose=pose, cache=folder / STEPS_FOLDER, watch=watch)
+    return align(scan, loaded.generator, pose=pose, cache=folder / STEPS_FOLDER, progress=report)
 
 
-def fit_scan(report: Report, aligned: AlignedScan, pose: Pose) -> AlignedScan:
+def fit_scan(report: Progress, aligned: AlignedScan, pose: Pose) -> AlignedScan:
     """Refine the alignment from the user's pose."""
     report(0, 1, "Aligning to the template")
     return pose.of(aligned).refined()
@@ -95,7 +87,7 @@ class ProjectionRequest:
     site: str = ""
 
 
-def estimate(_report: Report, loaded: Loaded) -> dict[str, float]:
+def estimate(_report: Progress, loaded: Loaded) -> dict[str, float]:
     """Estimated seconds of a search by budget on this machine; runs a few steps."""
     from stylegan3d.projection import estimate_seconds
 
@@ -104,19 +96,19 @@ def estimate(_report: Report, loaded: Loaded) -> dict[str, float]:
     return found
 
 
-def give_memory_back(_report: Report) -> None:
+def give_memory_back(_report: Progress) -> None:
     """Return freed memory to the system."""
     give_back()
 
 
-def project_scan(report: Report, loaded: Loaded, request: ProjectionRequest) -> Case:
+def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -> Case:
     """Align a scan if necessary, and project it.
 
     Intermediate pictures are handed over as (kind, volume): the aligned scan, then
     reconstructions, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
     from stylegan3d.outputs.projections import output_names, projected_latent
-    from stylegan3d.projection.pipeline import Watch, loss_of, place, search
+    from stylegan3d.projection.pipeline import loss_of, place, search
     from stylegan3d.projection.settings import Choices
     from stylegan3d.recipe.latents import save_latent
     from stylegan3d.recipe.recipe import Source
@@ -135,9 +127,14 @@ def project_scan(report: Report, loaded: Loaded, request: ProjectionRequest) -> 
         channel=request.channel,
         site=request.site or None,
     )
-    watch = Watch(_Watcher(report, loaded), report.should_stop, report.should_pause)
     done = search(
-        generator, found, aligned, choices, operator=operator, noise=request.noise, watch=watch
+        generator,
+        found,
+        aligned,
+        choices,
+        operator=operator,
+        noise=request.noise,
+        progress=report.part(0, 1, take=_Shown(report, loaded)),
     )
     result = done.result
     report(1, 1, "Saving the latent")
@@ -192,25 +189,14 @@ def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
     return [text.format(drawn=drawn, size=size)]
 
 
-class _Watcher:
-    """Reports the steps of a projection, and shows its state at intervals."""
+class _Shown:
+    """Hands over pictures of a projection at intervals."""
 
-    def __init__(self, report: Report, loaded: Loaded) -> None:
+    def __init__(self, report: Progress, loaded: Loaded) -> None:
         self._report, self._loaded = report, loaded
         self._shown_at = 0.0
 
-    def __call__(self, now: StepProgress) -> None:
-        state = now.state
-        if state is None:
-            return
-        done = round(WORK_UNITS * state.work)
-        doing = PHASES[state.phase]
-        self._report(
-            done,
-            WORK_UNITS,
-            doing,
-            f"step {state.step} of {state.steps}",
-        )
+    def __call__(self, state: ProjectionState) -> None:
         if state.seconds - self._shown_at >= SHOW_EVERY_S:
             self._shown_at = state.seconds
             volume = enlarge(state.volume, self._loaded.generator.shape)

@@ -17,12 +17,13 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_stylegan3d.core.messages import sentence
-from napari_stylegan3d.core.worker import LongJob, Report
+from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.project.filling import Filled
 from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.regions import Region
 from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Source
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.session.case import Case, Choice
@@ -347,7 +348,9 @@ class ReloadedScan:
     model: str = ""
 
 
-def _again(report: Report, loaded: Loaded, key: str, kept: SavedScan, folder: Path) -> ReloadedScan:
+def _again(
+    report: Progress, loaded: Loaded, key: str, kept: SavedScan, folder: Path
+) -> ReloadedScan:
     """Runs in a thread."""
     from stylegan3d.scans import read_scan
 

@@ -9,8 +9,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QProgressBar, QWidget
 
 from napari_stylegan3d.core.panel import Panel, bring_into_view
-from napari_stylegan3d.core.worker import Progress, duration_in_words
-from napari_stylegan3d.project.jobs import PHASES
+from napari_stylegan3d.core.worker import JobStatus, duration_in_words
 from napari_stylegan3d.project.pose import PoseBox
 from napari_stylegan3d.project.region_panel import PaintBox
 from napari_stylegan3d.project.result import ResultBox
@@ -18,6 +17,7 @@ from napari_stylegan3d.project.scan import ScanBox
 from napari_stylegan3d.project.search import SearchBox
 from napari_stylegan3d.project.second_box import OverlayBox
 from napari_stylegan3d.widgets import controls
+from stylegan3d.projection.settings import PHASES
 from stylegan3d.scans.pose import NO_POSE
 
 if TYPE_CHECKING:
@@ -169,10 +169,10 @@ class ProjectPanel(Panel):
         self.pause.setEnabled(False)
         self._refresh()
 
-    def show_progress(self, progress: Progress) -> None:
+    def show_progress(self, progress: JobStatus) -> None:
         """Update the progress bar and the remaining time."""
-        self.bar.setRange(0, max(progress.total, 1))
-        self.bar.setValue(progress.done)
+        self.bar.setRange(0, 1000)
+        self.bar.setValue(round(1000 * progress.fraction))
         text = ", ".join(filter(None, (self._at_work_in_words, progress.text, progress.detail)))
         if progress.remaining_s is not None and progress.done < progress.total:
             text += f", about {duration_in_words(progress.remaining_s)} left"

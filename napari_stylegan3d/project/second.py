@@ -16,13 +16,14 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.reading import Several, read_choice
-from napari_stylegan3d.core.worker import LatestWins, LongJob, Report
+from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.captions import Over
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.second import OverlayBar, OverlayLayer, OverlayLook
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
+from stylegan3d.progress import Progress
 from stylegan3d.session.case import Choice
 
 if TYPE_CHECKING:
@@ -428,7 +429,7 @@ class OverlayManager(QObject):
         return self.session.result is not None and self.session.placed is not None
 
 
-def _read(report: Report, scan: Scan, wanted: Overlay) -> SecondImage | Several:
+def _read(report: Progress, scan: Scan, wanted: Overlay) -> SecondImage | Several:
     """In a thread."""
     from stylegan3d.scans import second_image
 

@@ -1,4 +1,4 @@
-"""Types of progress callbacks, and the effort that a caller requests."""
+"""Progress of long work: how far it has come, and whether it is still wanted."""
 
 from __future__ import annotations
 
@@ -6,22 +6,95 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
-
-#: Called with done and total.
-Progress = Callable[[float, float], None]
-#: Called with done, total and what was done last.
-NamedProgress = Callable[[float, float, str], None]
-#: Called with what is being done, done and total.
-TitledProgress = Callable[[str, float, float], None]
-#: Called with the share done, 0 to 1, and what is being done.
-ShareProgress = Callable[[float, str], None]
-#: Called with steps done, total, and figures such as {"loss": 0.2}.
-FiguresProgress = Callable[[int, int, dict[str, float]], None]
+from typing import Any, Literal
 
 #: "full" for saving and measuring; "preview" may differ slightly; "rough" only needs about the
 #: right distribution, for statistics over thousands.
 Care = Literal["full", "preview", "rough"]
+
+
+class Cancelled(Exception):
+    """Raised where a result is no longer wanted."""
+
+
+class Progress:
+    """Takes how far a long piece of work has come, and says whether it is still wanted.
+
+    Long functions take one as `progress` and call it as they go. It is the one way to follow, pause
+    and cancel them: a progress bar, a window's job and a script each pass their own.
+
+    Parameters
+    ----------
+    tell : callable or None
+        Called with how much is done, of how much, what is being done and a detail such as the step
+        (which may be "").
+    cancelled, paused : callable or None
+        Say whether the work is to end or to wait.
+    take : callable or None
+        Called with each intermediate result, where a function has some.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[float, float, str, str], Any] | None = None,
+        *,
+        cancelled: Callable[[], bool] | None = None,
+        paused: Callable[[], bool] | None = None,
+        take: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._tell, self._cancelled, self._paused, self._take = tell, cancelled, paused, take
+
+    def __call__(self, done: float, total: float = 1.0, text: str = "", detail: str = "") -> None:
+        """Report `done` of `total`; `text` says what is being done, `detail` such as the step."""
+        if self._tell is not None:
+            self._tell(done, total, text, detail)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the work is to end: it raises `Cancelled` or returns what it has so far."""
+        return self._cancelled is not None and self._cancelled()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the work is to wait, where it can."""
+        return self._paused is not None and self._paused()
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the work is to end."""
+        if self.cancelled:
+            raise Cancelled
+
+    def hand_over(self, part: Any) -> None:
+        """Pass on an intermediate result."""
+        if self._take is not None:
+            self._take(part)
+
+    def part(
+        self,
+        start: float,
+        share: float,
+        total: float = 1.0,
+        *,
+        text: Callable[[str], str] = str,
+        take: Callable[[Any], Any] | None = None,
+    ) -> Progress:
+        """Progress of a part of this work: `share` of `total`, after `start` of it is done.
+
+        `text` makes what this is told from what the part is told; `take` gets the intermediate
+        results of the part.
+        """
+        return Progress(
+            lambda done, of, doing, detail: self(
+                start + share * done / of, total, text(doing), detail
+            ),
+            cancelled=lambda: self.cancelled,
+            paused=lambda: self.paused,
+            take=take,
+        )
+
+
+#: Tells nobody; the work is wanted to its end.
+SILENT = Progress()
 
 
 @dataclass(frozen=True)
@@ -30,11 +103,11 @@ class Effort:
 
     A diffusion takes many steps from noise to a latent. Callers set the required quality here, and
     `check`, which raises if the latent is no longer needed; fast mappings ignore both. It applies
-    to the calling thread until the block ends.
+    to the calling thread until the block ends: a mapping has no other way to be told.
     """
 
     care: Care = "full"
-    check: Callable[[], None] = lambda: None
+    check: Callable[[], None] = SILENT.check
 
 
 _current: ContextVar[Effort] = ContextVar("effort", default=Effort())  # noqa: B039 - it is frozen
@@ -46,9 +119,9 @@ def current_effort() -> Effort:
 
 
 @contextmanager
-def effort(care: Care, check: Callable[[], None] | None = None) -> Iterator[None]:
+def effort(care: Care, check: Callable[[], None] = SILENT.check) -> Iterator[None]:
     """Request this effort within the block."""
-    token = _current.set(Effort(care, check or (lambda: None)))
+    token = _current.set(Effort(care, check))
     try:
         yield
     finally:

@@ -103,14 +103,3 @@ def test_a_series_is_chosen_on_the_command_line(run, tmp_path):
     result = run("project", folder, "--series", "12", "--out", tmp_path / "out")
     assert result.status == 2
     assert "has no series '12'" in result.err
-
-
-def test_a_generator_can_be_put_to_the_test(run, model, monkeypatch, tmp_path):
-    monkeypatch.setattr("stylegan3d.projection.selftest.SEEDS", (0,))
-    result = run("info", model, "--self-test", "--json")
-    assert result.status == 0, result.err
-    told = result.json["self_test"]
-    assert set(told["brains"][0]) >= {"seed", "similarity", "latent_error", "seconds"}
-    directions = run("info", model / "directions.safetensors", "--self-test")
-    assert directions.status == 2
-    assert "is for models, not" in directions.err

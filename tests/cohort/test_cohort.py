@@ -14,6 +14,7 @@ from stylegan3d.cohort.records import PROJECTIONS, only_run, record_path
 from stylegan3d.cohort.run import Job, do_one
 from stylegan3d.cohort.scans import holds_scans
 from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.progress import Progress
 
 
 class Bench:
@@ -75,10 +76,10 @@ def test_what_is_done_is_kept_and_what_failed_is_tried_again(bench):
     b.run()
     (b.scans / "sub-2" / "sub-2_T1w.nii.gz").write_text("mended")
     seen = []
-    outcome = b.run(progress=lambda *state: seen.append(state))
+    outcome = b.run(progress=Progress(lambda *state: seen.append(state)))
     assert statuses(outcome) == ["kept", "done"]
     assert b.done() == {"sub-1": 1, "sub-2": 1}
-    assert [(done, total) for done, total, _ in seen] == [(1, 2), (2, 2)]
+    assert [(done, total) for done, total, *_ in seen] == [(1, 2), (2, 2)]
     assert b.table()["sub-1"]["status"] == "kept"
 
 

@@ -17,6 +17,7 @@ from stylegan3d.evaluation.privacy_alarm import (
 )
 from stylegan3d.evaluation.privacy_disguises import disguises
 from stylegan3d.evaluation.privacy_part import copy_detector
+from stylegan3d.progress import SILENT
 
 SHAPE, MM = (40, 56, 48), (4.0, 4.0, 4.0)
 TRAINING, OTHERS = 40, 20
@@ -106,7 +107,7 @@ def test_the_detector_of_an_evaluation_knows_whose_scans_they_are(pack: Pack) ->
         training=training,
         sideways=0,
         volumes=lambda rows: [pack.volumes[row] for row in rows],
-        progress=lambda what: None,
+        progress=lambda what: SILENT,
     )
     same = copy_detector(material).same
     assert np.argwhere(same & ~np.eye(len(training), dtype=bool)).tolist() == [[0, 3], [3, 0]]

@@ -14,6 +14,7 @@ import stylegan3d
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.outputs.projections import projected_latent
+from stylegan3d.progress import Progress
 from stylegan3d.projection import own_noise, project, uncertainty
 from stylegan3d.projection.budgets import estimate_seconds
 from stylegan3d.projection.operators import Blur, Identity
@@ -77,7 +78,11 @@ def test_thorough_ends_with_it_where_the_scan_is_whole(generator, aligned, monke
     monkeypatch.setattr(own_noise, "ITERATIONS", 2)
     states = []
     thorough = project(
-        generator, aligned, budget="thorough", steps=1, progress=lambda s: states.append(s.phase)
+        generator,
+        aligned,
+        budget="thorough",
+        steps=1,
+        progress=Progress(take=lambda s: states.append(s.phase)),
     )
     assert set(states) == {"search", "own noise"}
     asked = project(generator, aligned, space="w+noise", steps=1)

@@ -9,6 +9,7 @@ from tolerances import LAYERS, SUMS
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.progress import Progress
 from stylegan3d.projection import BUDGETS, project
 from stylegan3d.projection.objective import LatentPrior, multiscale_mse
 from stylegan3d.recipe.drawing import seed_latents
@@ -89,9 +90,8 @@ def test_one_image_channel_is_matched():
 
 def test_stopping_keeps_the_best_so_far(generator, known):
     seen = []
-    result = project(
-        generator, known, steps=50, progress=seen.append, should_stop=lambda: len(seen) >= 4
-    )
+    progress = Progress(take=seen.append, cancelled=lambda: len(seen) >= 4)
+    result = project(generator, known, steps=50, progress=progress)
     assert len(seen) == len(result.history) == 4
     assert not result.finished
     assert seen[-1].steps == 50
@@ -129,7 +129,7 @@ def test_trust_tells_noise_from_a_brain(generator, known):
 
 def test_work_counts_coarse_steps_for_less(generator, known):
     states = []
-    project(generator, known, steps=4, progress=states.append)
+    project(generator, known, steps=4, progress=Progress(take=states.append))
     assert [s.step for s in states] == [1, 2, 3, 4]
     assert all(s.w.shape == (generator.num_layers, generator.w_dim) for s in states)
     work = [s.work for s in states]

@@ -12,6 +12,7 @@ from stylegan3d.cli import app
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.outputs.projections import projected_latent
+from stylegan3d.progress import Progress
 from stylegan3d.projection import estimate_seconds, project
 from stylegan3d.projection.operators import Mask
 from stylegan3d.projection.original import rate
@@ -81,7 +82,9 @@ def latent_only(generator, result):
 def test_tuning_shows_the_very_scan(generator):
     scan = scan_of(generator)
     states = []
-    result = project(generator, scan, budget="thorough", steps=20, progress=states.append)
+    result = project(
+        generator, scan, budget="thorough", steps=20, progress=Progress(take=states.append)
+    )
     assert list(result.delta.tensors) == ["image_const"]
     assert result.settings["changed"] == ["image_const"]
     without = latent_only(generator, result)
@@ -111,7 +114,13 @@ def test_what_an_operator_hides_is_not_tuned(generator):
 def test_what_is_tuned_is_the_image_that_is_shown(generator):
     """The tuning puts the image together itself, for the slope of the tone curve."""
     states = []
-    project(generator, scan_of(generator), budget="thorough", steps=2, progress=states.append)
+    project(
+        generator,
+        scan_of(generator),
+        budget="thorough",
+        steps=2,
+        progress=Progress(take=states.append),
+    )
     problem_image = states[-1].volume
     result = project(generator, scan_of(generator), budget="thorough", steps=2)
     # The tuning is stored in float16.
@@ -186,7 +195,9 @@ def test_a_saved_thorough_projection_is_generated_again_bit_for_bit(
 def test_the_originals_projector_keeps_its_schedule(generator):
     scan = scan_of(generator)
     seen = []
-    result = project(generator, scan, method="original", steps=50, progress=seen.append)
+    result = project(
+        generator, scan, method="original", steps=50, progress=Progress(take=seen.append)
+    )
     assert torch.equal(result.w, result.w[:1].expand_as(result.w))
     assert result.noise_maps
     assert result.settings["method"] == "original"
@@ -206,8 +217,10 @@ def test_stopping_while_tuning_keeps_what_was_tuned(generator):
         scan,
         budget="thorough",
         steps=5,
-        progress=lambda state: phases.append(state.phase),
-        should_stop=lambda: phases[-1] == "tuning",
+        progress=Progress(
+            take=lambda state: phases.append(state.phase),
+            cancelled=lambda: phases[-1] == "tuning",
+        ),
     )
     assert phases.count("tuning") == 1
     assert not result.finished
@@ -223,8 +236,10 @@ def test_stopping_goes_back_to_the_best_state(guessing, monkeypatch):
         guessing,
         scan,
         steps=30,
-        progress=lambda state: found.append(error(state.volume, scan)),
-        should_stop=lambda: len(found) == 10,
+        progress=Progress(
+            take=lambda state: found.append(error(state.volume, scan)),
+            cancelled=lambda: len(found) == 10,
+        ),
     )
     assert found[-1] > 2 * min(found)
     assert error(result.volume, scan) < 1.1 * min(found)
@@ -232,12 +247,12 @@ def test_stopping_goes_back_to_the_best_state(guessing, monkeypatch):
 
 def test_a_pause_is_waited_for_and_not_counted(generator):
     asked = iter([True] * 6 + [False] * 99)
-    result = project(generator, scan_of(generator), steps=2, should_pause=lambda: next(asked))
+    progress = Progress(paused=lambda: next(asked))
+    result = project(generator, scan_of(generator), steps=2, progress=progress)
     assert result.finished
     assert len(result.history) == 2
-    stop = project(
-        generator, scan_of(generator), steps=9, should_pause=lambda: True, should_stop=lambda: True
-    )
+    progress = Progress(paused=lambda: True, cancelled=lambda: True)
+    stop = project(generator, scan_of(generator), steps=9, progress=progress)
     assert len(stop.history) == 1
 
 

@@ -1,4 +1,4 @@
-"""What a projection leaves open, and the self-test of a model."""
+"""What a projection leaves open."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from tolerances import FLOAT32, SUMS
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.tiny import tiny_generator
-from stylegan3d.projection import project, self_test, uncertainty
+from stylegan3d.progress import Progress
+from stylegan3d.projection import project, uncertainty
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render.renderer import Renderer
 
@@ -65,14 +66,13 @@ def test_it_can_be_followed_and_stopped(generator, volume):
         volume,
         restarts=2,
         steps=3,
-        progress=lambda done, total: seen.append((done, total)),
+        progress=Progress(lambda done, total, *_: seen.append((done, total))),
     )
     assert seen == sorted(seen)
     assert seen[-1] == (2, 2)
     calls = iter(range(10_000))
-    found = uncertainty(
-        generator, volume, restarts=9, steps=3, should_stop=lambda: next(calls) > 12
-    )
+    progress = Progress(cancelled=lambda: next(calls) > 12)
+    found = uncertainty(generator, volume, restarts=9, steps=3, progress=progress)
     assert 2 <= len(found.latents) < 9
 
 
@@ -88,20 +88,3 @@ def test_a_search_begins_where_it_is_told_to(generator, volume):
 def test_what_makes_no_sense_is_refused(generator, volume, wrong):
     with pytest.raises(StyleGAN3DError, match="at least 2 restarts"):
         uncertainty(generator, volume, **wrong)
-
-
-def test_the_self_test_knows_the_answer(generator):
-    """The average brain is 1 away from a latent that is known, the latent itself 0."""
-    w = seed_latents(generator, [1], 0.7)
-    knowing = tiny_generator()
-    knowing.encoder = lambda volume: w
-    lost, found = (self_test(g, seeds=(1,), steps=2) for g in (generator, knowing))
-    assert [row["seed"] for row in found["brains"]] == [1]
-    # Two steps lead little away from the average.
-    assert lost["latent_error"] == pytest.approx(1, abs=0.2)
-    assert found["latent_error"] < 0.6
-    assert found["ssim"] > lost["ssim"]
-    assert found["brains"][0]["mean_brain"]["psnr"] < found["brains"][0]["similarity"]["psnr"]
-    seen = []
-    self_test(generator, seeds=(1,), steps=2, progress=lambda done, total: seen.append(done))
-    assert seen[-1] == 1

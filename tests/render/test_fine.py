@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.render import fine as module
 from stylegan3d.render.fine import FineScan, fine_space
 from stylegan3d.render.movement import Movement, nothing_moves
@@ -99,7 +100,8 @@ def test_it_stops(fine):
     moved = Movement(
         np.ones((3, *MODEL.shape), np.float32), np.zeros(MODEL.shape, np.float32), MODEL
     )
-    assert fine.edited(moved, lambda: True) is None
+    with pytest.raises(Cancelled):
+        fine.edited(moved, Progress(cancelled=lambda: True))
 
 
 def test_the_grid_is_bounded_and_the_models_own_for_coarse_scans(monkeypatch):

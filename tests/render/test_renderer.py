@@ -12,13 +12,13 @@ import torch
 from stylegan3d.errors import ModelError
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.memo import Memo
+from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render import cuda_graphs as graphs
 from stylegan3d.render.preview import Readout
 from stylegan3d.render.renderer import (
     TOLERATED_DIFFERENCE,
     TOLERATED_IN_PREVIEWS,
-    Cancelled,
     Renderer,
 )
 
@@ -134,9 +134,11 @@ def test_a_rendering_can_be_given_up_between_layers(generator):
         return len(asked) == 3
 
     with pytest.raises(Cancelled):
-        renderer.render(other, should_stop=stop_at_third)
+        renderer.render(other, progress=Progress(cancelled=stop_at_third))
     assert len(asked) == 3
-    assert np.array_equal(renderer.render(w, should_stop=lambda: False).volume, expected)
+    assert np.array_equal(
+        renderer.render(w, progress=Progress(cancelled=lambda: False)).volume, expected
+    )
 
 
 def test_a_small_budget_keeps_the_coarse_layers(generator):

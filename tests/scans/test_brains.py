@@ -10,6 +10,7 @@ from tolerances import DOUBLE, FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
+from stylegan3d.progress import Progress
 from stylegan3d.scans import Scan, Template, extraction, load_template, read_scan
 from stylegan3d.scans.bias import field_on, log_bias_field, working_grid
 from stylegan3d.scans.extraction import extract_brain, extracted_mask
@@ -73,7 +74,7 @@ CENTER_OF_HEAD = (1.2, -18.2, -3.0)
 @pytest.mark.slow
 def test_a_whole_head_arrives_in_the_models_space(head, target):
     heard = []
-    aligned = head.align(target, progress=lambda fraction, text: heard.append(fraction))
+    aligned = head.align(target, progress=Progress(lambda done, *_: heard.append(done)))
     assert aligned.quality > 0.92
     assert Note("info", "Brain extracted with deepbet.") in aligned.steps
     assert not [step for step in map(str, aligned.steps) if step.startswith("Check:")]

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.plain import Json
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.settings import Choices
 from stylegan3d.settings.export import ExportSettings
 from stylegan3d.settings.option import options_of
@@ -215,13 +216,6 @@ NormsOption = Annotated[
 DataArgument = Annotated[Path, typer.Argument(help="Data set made by `stylegan3d prepare`.")]
 
 
-class Report(Protocol):
-    """Updates a progress bar."""
-
-    def __call__(self, done: float, total: float | None = None, note: str = "") -> None:
-        """`done` of `total` (unchanged if omitted); `note` says what is being done."""
-
-
 def refuse(ctx: typer.Context, why: str, *names: str) -> None:
     """Raise BadParameter if one of these options was given on the command line.
 
@@ -262,18 +256,20 @@ def model_entry(generator: Generator) -> Json:
 
 
 @contextmanager
-def progress(title: str, total: float | None = None) -> Iterator[Report]:
+def progress(title: str) -> Iterator[Progress]:
     """A progress bar on stderr while the block runs; silent unless stderr is a terminal."""
     if not sys.stderr.isatty():
-        yield _say_nothing
+        yield SILENT
         return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        Progress,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
+    )
+    from rich.progress import (
+        Progress as Bar,
     )
 
     columns = (
@@ -284,13 +280,14 @@ def progress(title: str, total: float | None = None) -> Iterator[Report]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total, note="")
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None, note="")
 
-        def report(done: float, total: float | None = None, note: str = "") -> None:
+        def tell(done: float, total: float, text: str, detail: str) -> None:
+            note = ", ".join(filter(None, (text, detail)))
             bar.update(task, completed=done, total=total, note=note)
 
-        yield report
+        yield Progress(tell)
 
 
 def emit(result: Json, lines: Iterable[str], *, as_json: bool) -> None:
@@ -328,7 +325,3 @@ def read_object(path: Path) -> Json:
     if not isinstance(found, dict):
         raise StyleGAN3DError(f"{path} does not contain a JSON object; give one, in braces.")
     return found
-
-
-def _say_nothing(done: float, total: float | None = None, note: str = "") -> None:
-    pass

@@ -63,22 +63,21 @@ def compare(
     check_output([out / "groups.html"], written.overwrite)
     about: Json = {"Table": table.name}
     if all(name.endswith((".nii", ".nii.gz")) for name in read.brains):
-        with progress("Comparing", 1) as report:
+        with progress("Comparing"):
             maps, space, subjects = _maps(read)
             found = compare_maps(maps, space, read, by, fixed, subjects, settings=settings)
-            report(1)
         generator = None
     else:
         generator = written.open()
         about["Model"] = model_entry(generator)
-        with progress("Comparing", len(read.brains)) as report:
+        with progress("Comparing") as report:
             found = compare_table(
                 read,
                 by,
                 fixed,
                 generator,
                 settings=settings,
-                report=lambda done, _planned: report(done),
+                report=report,
             )
     paths = save_comparison(found, out, generator, about, overwrite=written.overwrite)
     summary = summarised(found)

@@ -163,7 +163,7 @@ def _fit(
             hold_fixed=fixed,
             components=components or COMPONENTS,
             samples=samples,
-            report=report,
+            progress=report,
         )
 
 

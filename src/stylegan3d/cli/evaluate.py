@@ -106,11 +106,7 @@ def evaluate(
         _check_card(opened)
     with nullcontext() if folder is None else only_run(folder):
         with progress("Evaluating") as bar:
-
-            def show(what: str, done: float, total: float) -> None:
-                bar(done, total, note=what)
-
-            material = open_material(opened, pack, settings, show, folder)
+            material = open_material(opened, pack, settings, bar, folder)
             report = evaluate_material(material)
             drawn = folder is not None or montage is not None or card
             pictures = pictures_of(material, report) if drawn else {}

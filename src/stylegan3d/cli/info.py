@@ -31,14 +31,6 @@ def info(
             show_default=False,
         ),
     ] = None,
-    self_test: Annotated[
-        bool,
-        typer.Option(
-            "--self-test",
-            help="Test a model: project three of its own brains, whose latents are known, and "
-            "report how much is lost.",
-        ),
-    ] = False,
     frame: FrameOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,10 +39,6 @@ def info(
     Example: stylegan3d info projected/sub-01_desc-projected_latent.safetensors
     """
     result = _describe(path, frame)
-    if self_test:
-        if result["type"] != "generator":
-            raise typer.BadParameter("--self-test is for models, not for this file.")
-        result["self_test"] = _self_test(open_model(path, frame))
     emit(result, _lines(result), as_json=as_json)
 
 
@@ -97,13 +85,6 @@ def _describe_model(generator: Generator) -> Json:
         "device": str(generator.device),
         **{key: card[key] for key in copied if key in card},
     }
-
-
-def _self_test(generator: Generator) -> Json:
-    from stylegan3d.projection.selftest import self_test
-
-    with progress("Testing") as report:
-        return self_test(generator, progress=report)
 
 
 def _describe_latent(path: Path) -> Json:

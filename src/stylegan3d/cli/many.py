@@ -56,7 +56,7 @@ def project_many(
             partial(project_item, model=model, cache=cache),
             settings,
             overwrite=overwrite,
-            progress=lambda done, total, name: report(done, total, note=name),
+            progress=report,
             jobs=jobs,
             scheduler=scheduler,
         )
@@ -114,7 +114,7 @@ def segment_many(
             settings,
             table=SEGMENTATIONS,
             overwrite=overwrite,
-            progress=lambda done, total, name: report(done, total, note=name),
+            progress=report,
             jobs=jobs,
         )
     about = {"network": {"name": segmenter.name, "sha256": segmenter.hash}}
@@ -166,7 +166,7 @@ def edit_many(
             settings,
             table=EDITS,
             overwrite=written.overwrite,
-            progress=lambda done, total, name: report(done, total, note=name),
+            progress=report,
             jobs=jobs,
         )
     about = {"model": model_entry(generator)}

@@ -176,7 +176,7 @@ def site(
     people, pairs, left_out = [], [], {}
     networks: tuple[str, ...] = ()
     steps = len(subjects) + (len(twice) if learns else 0)
-    with progress("Measuring", total=steps) as report:
+    with progress("Measuring") as report:
         for done, (item, *_) in enumerate(subjects, 1):
             try:
                 aligned = read_scan(item.path).align(generator, cache=cache)

@@ -76,7 +76,7 @@ def prepare(
             folder,
             out,
             jobs=jobs,
-            progress=lambda done, total, name: report(done, total, note=name),
+            progress=report,
             **settings,
         )
     _emit(pack, as_json=as_json)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,12 +14,6 @@ from stylegan3d.cli.groups import ModelChoice, Written, grouped
 from stylegan3d.cli.many import project_many
 from stylegan3d.plain import Json
 from stylegan3d.projection.settings import Choices
-
-if TYPE_CHECKING:
-    from stylegan3d.projection.pipeline import StepProgress
-
-# Titles of the stages beside the progress bar.
-TITLES = {"align": "Aligning", "search": "Projecting", "again": "Searching again"}
 
 
 @grouped
@@ -58,7 +50,6 @@ def project(
     from stylegan3d.cohort.project import project_file
     from stylegan3d.cohort.scans import holds_scans
     from stylegan3d.projection.operators import parse
-    from stylegan3d.projection.pipeline import Watch
     from stylegan3d.scans.pose import parse_pose
 
     # Check options before any work.
@@ -69,7 +60,7 @@ def project(
     if len(scans) == 1 and not holds_scans(scans[0]):
         if scheduler is not None or jobs > 1:
             raise typer.BadParameter("--jobs and --scheduler are for many scans: give a folder.")
-        with _bars() as report:
+        with progress("Projecting") as report:
             result = project_file(
                 scans[0],
                 out,
@@ -78,7 +69,7 @@ def project(
                 mask=mask,
                 cache=cache,
                 overwrite=overwrite,
-                watch=Watch(report),
+                progress=report,
             )
         _emit(result, out, as_json=as_json)
         return
@@ -111,29 +102,6 @@ def _open(model: ModelChoice, choices: Choices) -> Any:
     if choices.site is not None:
         open_site(generator, choices.site)
     return generator
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[StepProgress], None]]:
-    """Progress bars in sequence, one per title."""
-    current: dict[str, Any] = {"title": "", "bar": None, "report": None}
-
-    def close() -> None:
-        if current["bar"] is not None:
-            current["bar"].__exit__(None, None, None)
-
-    def report(now: StepProgress) -> None:
-        title = TITLES[now.stage]
-        if title != current["title"]:
-            close()
-            current["title"], current["bar"] = title, progress(title, total=1)
-            current["report"] = current["bar"].__enter__()
-        current["report"](now.share, 1, note=now.note)
-
-    try:
-        yield report
-    finally:
-        close()
 
 
 def _emit(result: Json, out: Path, *, as_json: bool) -> None:

@@ -81,11 +81,11 @@ def render_to_files(
             carried_detail(renderer, recipe.worn_detail, recipe.channel)
     volumes: list[Json] = []
     found: list[Tissues] = []
-    with progress("Rendering", total=len(recipes)) as report:
+    with progress("Rendering") as report:
         for path, recipe, brain, scan, names in zip(
             paths, recipes, brains, scans, more, strict=True
         ):
-            report(len(volumes), note=path.name)
+            report(len(volumes), len(recipes), path.name)
             rendered = render_recipe(renderer, brain)
             found.append(read_tissues(rendered.volume, rendered.space))
             files = rendered_files(path, rendered, brain, generator, scan=scan, tissues=found[-1])

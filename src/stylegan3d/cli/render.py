@@ -119,9 +119,9 @@ def picture(
     from stylegan3d.render.renderer import Renderer
 
     renderer = Renderer(generator, scans_at_hand(*scan or ()))
-    with progress("Drawing", total=len(chosen)) as report:
+    with progress("Drawing") as report:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
-            report(number, note=path.name)
+            report(number, len(chosen), path.name)
             rendered = render_recipe(renderer, recipe)
             volume = Upright.of(rendered.volume, rendered.space)
             look = replace(drawn_as, caption=marked(drawn_as.caption, recipe))
@@ -185,10 +185,8 @@ def film(
     from stylegan3d.render.renderer import Renderer
 
     renderer = Renderer(generator, scans_at_hand(*scan or ()))
-    with progress("Rendering", total=planned.frames) as report:
-        files = film_files(
-            out, planned, generator, renderer, lambda done, total: report(done, total)
-        )
+    with progress("Rendering") as report:
+        files = film_files(out, planned, generator, renderer, report)
     write_together(files, overwrite=written.overwrite)
     result = {"path": str(out), "sidecar": str(json_path(out)), "frames": planned.frames}
     emit({**result, "model": model_entry(generator)}, [str(out)], as_json=written.as_json)
@@ -242,9 +240,9 @@ def report(
     from stylegan3d.render.renderer import Renderer
 
     renderer = Renderer(generator, scans_at_hand(*scan or ()))
-    with progress("Measuring", total=len(chosen)) as show:
+    with progress("Measuring") as show:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
-            show(number, note=path.name)
+            show(number, len(chosen), path.name)
             aligned, trust = _projected(recipe, generator)
             case = build_case(
                 recipe,
@@ -301,7 +299,7 @@ def dicom(
 
     if series is not None and reference is None:
         raise typer.BadParameter("--series chooses a series of --reference: give that too.")
-    with progress("Writing DICOM", total=len(files)) as show:
+    with progress("Writing DICOM") as show:
         joined = None if reference is None else Reference.read(reference, series)
         written = dicom_files(files, out, joined, settings, progress=show)
     write_together(written, overwrite=overwrite)

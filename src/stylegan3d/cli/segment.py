@@ -211,7 +211,7 @@ def _segment_one(
 
     planned = [] if out is None else [out, sidecar_path(out)]
     check_output([*planned, *([] if table is None else [table])], overwrite)
-    with progress("Segmenting", 1) as report:
+    with progress("Segmenting") as report:
         segmenter = load_segmenter(network)
         scan = read_scan(volume, index, series, trust)
         found = segment_scan(
@@ -219,7 +219,7 @@ def _segment_one(
             scan,
             wanted,
             skull=skull,
-            progress=lambda done, note: report(done, note=note),
+            progress=report,
         )
     name = scan_stem(volume)
     files = {} if out is None else label_files(out, found, scan, segmenter)
@@ -257,12 +257,10 @@ def _find_lesions(
     if out is not None:
         _check_map(out)
         check_output([out, sidecar_path(out)], overwrite)
-    with progress("Looking for lesions", 1) as report:
+    with progress("Looking for lesions") as report:
         segmenter = load_lesions(network)
         scan = read_scan(volume, index, series, trust)
-        found = lesions_of_scan(
-            scan, segmenter, skull=skull, progress=lambda done, note: report(done, note=note)
-        )
+        found = lesions_of_scan(scan, segmenter, skull=skull, progress=report)
     files = {} if out is None else lesion_files(out, found, scan, segmenter)
     write_together(files, overwrite=overwrite)
     warnings = list(map(str, checks(found.steps)))
@@ -308,7 +306,7 @@ def _segment_visits(
         raise typer.BadParameter("--years must be above 0; give the earlier scan first.")
     repeats = None if site is None else site_repeats(site)
     first, second = map(read_scan, volumes)
-    with progress("Comparing", 1) as report:
+    with progress("Comparing") as report:
         found = visits_of_scans(
             first,
             second,
@@ -317,9 +315,8 @@ def _segment_visits(
             norms=wanted.norms,
             repeats=repeats,
             skull=skull,
-            progress=lambda done, note: report(done, note=note),
+            progress=report,
         )
-        report(1)
     files = [] if out is None else save_visits(found, out, overwrite=overwrite)
     lines = [
         *(f"stylegan3d: {note}" for note in found.warnings),

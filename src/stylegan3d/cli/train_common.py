@@ -15,7 +15,6 @@ from stylegan3d.cli.common import (
     DataArgument,
     JsonOption,
     OverwriteOption,
-    Report,
     emit,
     progress,
     read_object,
@@ -23,6 +22,7 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.groups import grouped
 from stylegan3d.plain import Json
+from stylegan3d.progress import Progress
 
 if TYPE_CHECKING:
     from stylegan3d.training.run import How, Run
@@ -49,7 +49,7 @@ class Plan:
     """
 
     train: Callable[..., Run[Any]]
-    export: Callable[[Run[Any], Report], object]
+    export: Callable[[Run[Any], Progress], object]
     lines: Callable[[dict[str, float]], list[str]]
     more: Json = field(default_factory=dict)
 
@@ -226,7 +226,7 @@ def _how(options: Kind) -> Iterator[How]:
             nonlocal fewest
             fewest = min(fewest, len(figures))
             note = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-            bar(done, total, note=note)
+            bar(done, total, note)
             measured = len(figures) > fewest or done == total
             if not sys.stderr.isatty() and (measured or done % 100 == 0):
                 typer.echo(f"{done} of {total} steps, {note}", err=True)
@@ -235,7 +235,7 @@ def _how(options: Kind) -> Iterator[How]:
             "resume": options.resume,
             "device": choose_device(options.device),
             "progress": show,
-            "preparing": lambda done, total: bar(done, total, note="preparing the data"),
+            "preparing": bar.part(0, 1, text=lambda _: "preparing the data"),
             "tell": lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
         }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.cli.common import Report, described, emit, progress
+from stylegan3d.cli.common import described, emit, progress
 from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.train_common import STOPPED, Named
 from stylegan3d.plain import Json
@@ -204,14 +204,14 @@ def _train(
     return result, lines
 
 
-def _reporter(bar: Report) -> Callable[[Progress], None]:
+def _reporter(bar: Callable[[float, float, str], None]) -> Callable[[Progress], None]:
     """Progress reporter: a bar on a terminal, otherwise log lines."""
 
     def show(now: Progress) -> None:
         speed = f"{now.images_per_second:.3g} images/s"
         quality = now.values.get("validation_psnr")
         words = [now.phase, speed, *([] if quality is None else [f"{quality:.2f} dB"])]
-        bar(now.images, now.total_images, note=", ".join(words))
+        bar(now.images, now.total_images, ", ".join(words))
         if not now.logged:
             return
         if not sys.stderr.isatty():

@@ -14,11 +14,10 @@ from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.outputs.projections import all_files, file_names, save_projection
 from stylegan3d.plain import Json, JsonView
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.operators import Mask
 from stylegan3d.projection.pipeline import (
-    NOBODY,
     Choices,
-    Watch,
     align,
     loss_of,
     place,
@@ -42,7 +41,7 @@ def project_file(
     mask: Path | None = None,
     cache: Path | None = None,
     overwrite: bool = False,
-    watch: Watch = NOBODY,
+    progress: Progress = SILENT,
     root: Path | None = None,
 ) -> Json:
     """Read, align and project a scan, and write the results; all files or none.
@@ -62,7 +61,7 @@ def project_file(
         Cache folder of the preparation, see `Scan.align`.
     overwrite : bool
         Replace files of these names.
-    watch : Watch
+    progress : Progress
     root : Path or None
         Of the data set that the results belong to, see `save_projection`.
 
@@ -80,12 +79,12 @@ def project_file(
     check_output(all_files(names), overwrite)
     generator = open_generator()
     clock.append(time.perf_counter())
-    found = align(scan, generator, skull=choices.skull, pose=how, cache=cache, watch=watch)
+    found = align(scan, generator, skull=choices.skull, pose=how, cache=cache, progress=progress)
     aligned = place(found, move, operator)
     clock.append(time.perf_counter())
-    projected = search(generator, found, aligned, choices, operator=operator, watch=watch)
+    projected = search(generator, found, aligned, choices, operator=operator, progress=progress)
     clock.append(time.perf_counter())
-    left_open = search_again(projected, choices, watch) if spread else None
+    left_open = search_again(projected, choices, progress) if spread else None
     parts = ("open", "align", "project")
     seconds = {k: b - a for k, a, b in zip(parts, clock, clock[1:], strict=False)}
     return save_projection(

@@ -25,7 +25,7 @@ from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import NamedProgress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.storage.names import without_folders
 from stylegan3d.storage.volumes import atomic_write_text
 
@@ -72,7 +72,7 @@ def run_cohort(
     jobs: int = 1,
     scheduler: str | None = None,
     overwrite: bool = False,
-    progress: NamedProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Outcome:
     """Process every scan that is not done yet.
 
@@ -94,8 +94,8 @@ def run_cohort(
         Address of a Dask scheduler; the workers must see the same files.
     overwrite : bool
         Replace results with other settings, and unrelated files.
-    progress : NamedProgress or None
-        Called with scans done, total, and the name of the last one.
+    progress : Progress
+        Told the scans done, total, and the name of the last one.
 
     Raises
     ------
@@ -107,18 +107,17 @@ def run_cohort(
     started = time.perf_counter()
     out = out.absolute()
     job = Job(work, dict(settings), out, table, overwrite)
-    report = progress or (lambda done, total, name: None)
     with only_run(out, table):
         rows = {item: row for item in items if (row := _kept(job, item)) is not None}
         if not overwrite:
             _refuse_other_settings(job, [item for item in items if item not in rows])
         waiting = [item for item in items if item not in rows]
-        report(len(rows), len(items), "")
+        progress(len(rows), len(items))
         write_table(out, table, [rows[item] for item in items if item in rows])
         with open_pool(jobs, scheduler, len(waiting)) as pool:
             for item, row in pool.each(do_one, job, waiting):
                 rows[item] = row if row is not LOST else _failed(item, pool.loss)
-                report(len(rows), len(items), item.name)
+                progress(len(rows), len(items), item.name)
                 write_table(out, table, [rows[i] for i in items if i in rows])
     return Outcome([rows[item] for item in items], time.perf_counter() - started)
 

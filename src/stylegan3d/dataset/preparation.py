@@ -23,7 +23,7 @@ from stylegan3d.dataset.scan_preparation import PASSING, Job, prepare_all
 from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.plain import Json
-from stylegan3d.progress import NamedProgress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.labelled import (
     counted_note,
     measure_tissues,
@@ -50,7 +50,7 @@ def prepare(
     min_quality: float = PreparationSettings.min_quality,
     validation: float = PreparationSettings.validation,
     jobs: int = 1,
-    progress: NamedProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Pack:
     """Prepare the T1 scans of a folder for training.
 
@@ -73,7 +73,7 @@ def prepare(
         Share of validation subjects if `participants.tsv` has no column "split".
     jobs : int
         Parallel processes, about 3 GB of memory each.
-    progress : callable, optional
+    progress : Progress
         Called with files done, total, and the name of the last one.
 
     Returns
@@ -110,14 +110,13 @@ def _work_off(
     folder: Path,
     out: Path,
     jobs: int,
-    progress: NamedProgress | None,
+    progress: Progress,
 ) -> Pack:
     """Prepare pending files, and pack all."""
     tissues = read_tissues(folder)
     results = dict(plan.known)
     waiting = plan.waiting
-    report = progress or (lambda done, total, name: None)
-    results |= prepare_all(job, waiting, jobs, report, done=len(plan.keys) - len(waiting))
+    results |= prepare_all(job, waiting, jobs, progress, done=len(plan.keys) - len(waiting))
     volume_of = _volumes_of(plan.old, out / PARTS)
     rows, refused = _tabulate(plan, _judged(plan, results, volume_of))
     if not rows:

@@ -20,7 +20,7 @@ from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.plain import Json
-from stylegan3d.progress import NamedProgress
+from stylegan3d.progress import Progress
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.native import geometry_of
@@ -55,7 +55,7 @@ def prepare_all(
     job: Job,
     files: dict[str, Path],
     jobs: int,
-    progress: NamedProgress,
+    progress: Progress,
     done: int,
 ) -> dict[str, Json]:
     """Prepare pending files; returns results by key.
@@ -64,8 +64,8 @@ def prepare_all(
     ----------
     files : dict
         Scans by the key of their part.
-    progress : callable
-        Called with files done, files in all, and a file's name; `done` were finished before.
+    progress : Progress
+        Told the files done, files in all, and a file's name; `done` were finished before.
     """
     with output_errors(job.parts):
         job.parts.mkdir(parents=True, exist_ok=True)

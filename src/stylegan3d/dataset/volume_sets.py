@@ -18,7 +18,7 @@ from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.intensity import as_packed
 from stylegan3d.geometry.space import Space
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.reading import read_scan
@@ -87,7 +87,7 @@ class FolderPack(Pack):
         return self._mean
 
 
-def open_real(path: Path, progress: Progress | None = None) -> Pack:
+def open_real(path: Path, progress: Progress = SILENT) -> Pack:
     """Real volumes: a pack made by `prepare`, or a folder of NIfTI volumes on one grid.
 
     For a folder, the column "split" of participants.tsv marks held-out subjects; without it a fifth
@@ -136,7 +136,7 @@ def read_set(
     path: Path,
     space: Space | None,
     template: np.ndarray | None = None,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> VolumeSet:
     """The volumes of a folder.
 
@@ -167,8 +167,7 @@ def read_set(
         if note:
             done[note] = done.get(note, 0) + 1
         volumes.append(as_packed(unit))
-        if progress is not None:
-            progress(number + 1, len(sources))
+        progress(number + 1, len(sources))
     assert space is not None
     notes = [f"{path.name}: {count} {note}" for note, count in done.items()]
     people = [source.person for source in sources]

@@ -28,7 +28,7 @@ increased with it, and ventricles grew half as much.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +59,7 @@ from stylegan3d.directions.trajectory import age_reading, ageing
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.components import COMPONENTS, SAMPLES, pca_directions
 from stylegan3d.model.random_latents import Spread
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.directions import Directions, join
 from stylegan3d.render.movement import deforms
 
@@ -235,7 +236,7 @@ def build_directions(
     hold_fixed: Sequence[str] | None = None,
     components: int = COMPONENTS,
     samples: int = SAMPLES,
-    report: Callable[..., None] | None = None,
+    progress: Progress = SILENT,
 ) -> Directions:
     """All directions for a model's folder: attributes known in the data, described components.
 
@@ -252,8 +253,7 @@ def build_directions(
         with which most volumes scale, and the outer contour where the generator has a deformation.
     components, samples : int
         As in `pca_directions`.
-    report : callable, optional
-        Called as `report(done, total, note)`.
+    progress : Progress
 
     Returns
     -------
@@ -267,19 +267,18 @@ def build_directions(
         If `attributes` are given and one cannot be found, or the contour is to be held fixed by a
         generator without a deformation.
     """
-    say = report or (lambda *_: None)
     found = pca_directions(generator, components, samples)
-    say(0, 4, "encoding subjects")
+    progress(0, 4, "encoding subjects")
     people = None
     if pack is not None and (generator.encoder is not None or attributes is not None):
         given = [key for key in hold_fixed or () if key != CONTOUR]
         people = encode_people(generator, pack, (*(attributes or ()), *given))
-    say(1, 4, "fitting attributes")
+    progress(1, 4, "fitting attributes")
     fitted = None if people is None else fit_people(generator, people, attributes, hold_fixed)
-    say(2, 4, "describing components")
+    progress(2, 4, "describing components")
     found = describe_components(found, measured_brains(generator), people)
     if fitted is not None:
-        say(3, 4, "checking edits")
+        progress(3, 4, "checking edits")
         found = join(checked(generator, fitted, drop_failures=attributes is None), found)
     return found if people is None else seen_in_people(found, people)
 

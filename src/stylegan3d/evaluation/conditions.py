@@ -63,7 +63,7 @@ def conditions(material: Material) -> Json:
             )
         elif name in judges.of:
             found.append(_label(material, judges, schema, entry))
-        material.report("Labels", done, len(usable))
+        material.report(done, len(usable), "Labels")
     return {"brains": BRAINS, "labels": found, "missing": missing | judges.missing}
 
 

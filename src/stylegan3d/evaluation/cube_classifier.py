@@ -25,7 +25,7 @@ from stylegan3d.measures.regions import NAMES, region_masks
 from stylegan3d.metrics.auc import areas
 from stylegan3d.metrics.cross_validation import LEAST
 from stylegan3d.metrics.intervals import Interval, bootstrap
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 
 SIDE_MM = 32.0
 # Cubes that are tested lie this far apart.
@@ -107,7 +107,7 @@ def classify_cubes(
     space: Space,
     *,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> CubeClassification:
     """How well cubes of two sets are distinguished, three-fold cross-validated by person.
 
@@ -158,8 +158,7 @@ def classify_cubes(
         # As if both kinds were equally frequent. Weights would do the same: with them, scikit-learn
         # takes ten times as long to find the bins of a measure.
         scores[held] = found.reshape(len(held), -1) - logit(y[known].mean())
-        if progress is not None:
-            progress(done, FOLDS)
+        progress(done, FOLDS)
     return CubeClassification(scores, corners, side, regions, counts)
 
 

@@ -159,7 +159,7 @@ class Judges:
         with workers(segmenter.device) as run:
             for found in run(lambda volume: segmenter.segment(volume, space).volumes, volumes):
                 rows.append({f"{name}_ml": ml for name, ml in found.items()})
-                self.material.report("Tissues for edits", len(rows), len(volumes))
+                self.material.report(len(rows), len(volumes), "Tissues for edits")
         return rows
 
 

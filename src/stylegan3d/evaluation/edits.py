@@ -69,7 +69,7 @@ def edits(material: Material) -> Json:
     for done, told in enumerate(checks, 1):
         if told["attribute"] in judges.of:
             found.append(_direction(material, judges, told, start, before, read, spread))
-        material.report("Directions", done, len(checks))
+        material.report(done, len(checks), "Directions")
     return {
         "brains": len(before),
         "strengths": STRENGTHS,

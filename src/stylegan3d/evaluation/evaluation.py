@@ -21,7 +21,7 @@ from stylegan3d.evaluation.store import MEASURES, Store
 from stylegan3d.evaluation.subject import Subject
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json
-from stylegan3d.progress import TitledProgress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.storage.about import version
 
 # Subfolder of the output folder from which a stopped evaluation resumes.
@@ -37,7 +37,7 @@ def evaluate(
     subject: Subject | Generator,
     pack: Pack,
     settings: EvaluationSettings | None = None,
-    report: TitledProgress | None = None,
+    report: Progress = SILENT,
     out: Path | None = None,
 ) -> Json:
     """Evaluate synthetic brains against real ones.
@@ -50,8 +50,7 @@ def evaluate(
         Real brains on the same grid, with training and validation subjects.
     settings : EvaluationSettings or None
         Options.
-    report : TitledProgress or None
-        Called with title, done and total.
+    report : Progress
     out : Path or None
         Folder for finished parts and brains (in `work`), from which a stopped evaluation resumes.
 
@@ -115,12 +114,12 @@ def open_material(
     subject: Subject | Generator,
     pack: Pack,
     settings: EvaluationSettings | None = None,
-    report: TitledProgress | None = None,
+    report: Progress = SILENT,
     out: Path | None = None,
 ) -> Material:
     """Open the brains of an evaluation; see `evaluate`."""
     store = Store(None if out is None else out / WORK)
-    return Material(subject, pack, settings or EvaluationSettings(), report or _say_nothing, store)
+    return Material(subject, pack, settings or EvaluationSettings(), report, store)
 
 
 def _head(material: Material) -> Json:
@@ -180,7 +179,3 @@ def _has_learned(material: Material) -> bool:
 def _kept_settings(settings: EvaluationSettings) -> Json:
     """Settings that affect the results."""
     return {k: v for k, v in asdict(settings).items() if k not in ("cache", "parts")}
-
-
-def _say_nothing(what: str, done: float, total: float) -> None:
-    pass

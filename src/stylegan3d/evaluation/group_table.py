@@ -11,7 +11,7 @@ from stylegan3d.evaluation.group_files import group_files
 from stylegan3d.evaluation.groups import Comparison, compare_latents
 from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.recipe.recipe import Source, Truncation
 from stylegan3d.storage.volumes import write_together
@@ -30,7 +30,7 @@ def compare_table(
     *,
     projected: Mapping[str, Source] | None = None,
     settings: GroupSettings = USUAL_GROUPS,
-    report: Progress | None = None,
+    report: Progress = SILENT,
 ) -> Comparison:
     """Compare seeds, latent files and projected scans of a table, see `groups`.
 

@@ -24,7 +24,7 @@ from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.permutation import Tested, permuted
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.segmentation.numbers import HEAD, label_brain
@@ -232,7 +232,7 @@ def compare_latents(
     subjects: Sequence[str],
     *,
     settings: GroupSettings = USUAL_GROUPS,
-    report: Progress | None = None,
+    report: Progress = SILENT,
 ) -> Comparison:
     """Compare the shapes of brains, given by their latents.
 
@@ -268,8 +268,7 @@ def compare_latents(
         logs.append(np.log(np.maximum(movement.jacobian, LEAST_SHARE)))
         volume = renderer.render(one, noise="none").volume
         measured.append(label_brain(volume, generator.space).measures)
-        if report is not None:
-            report(k + 1, len(w))
+        report(k + 1, len(w))
     space = movement.space
     brain = torch.from_numpy((average > BRAIN).astype(np.float32))[None, None]
     inside = (torch.nn.functional.interpolate(brain, space.shape, mode="area")[0, 0] > 0.5).numpy()

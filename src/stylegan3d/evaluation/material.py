@@ -18,7 +18,7 @@ from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
-from stylegan3d.progress import Progress, TitledProgress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.settings import BUDGETS, TUNED
 from stylegan3d.segmentation.classes import MEASURES
 from stylegan3d.segmentation.inference import bundled_segmenter
@@ -55,7 +55,7 @@ class Material:
         subject: Subject | Generator,
         pack: Pack,
         settings: EvaluationSettings,
-        report: TitledProgress,
+        report: Progress,
         store: Store | None = None,
     ) -> None:
         self.subject: Subject = (
@@ -140,8 +140,8 @@ class Material:
         return self.people[self.one_each]
 
     def progress(self, what: str) -> Progress:
-        """A progress callback with this title."""
-        return lambda done, total: self.report(what, done, total)
+        """Progress of a part with this title."""
+        return Progress(lambda done, total, *_: self.report(done, total, what))
 
     def volumes(self, rows: np.ndarray) -> Sequence[np.ndarray]:
         """Real brains, uint8 (X, Y, Z) each, memory-mapped."""
@@ -180,7 +180,7 @@ class Material:
         brains = np.empty((len(seeds), *self.pack.space.shape), np.uint8)
         for piece in _pieces(range(len(seeds)), PIECE):
             brains[piece] = self._piece(seeds[piece[0] : piece[-1] + 1])
-            self.report("Random brains", piece[-1] + 1, len(seeds))
+            self.report(piece[-1] + 1, len(seeds), "Random brains")
         return brains
 
     @cached_property
@@ -215,10 +215,9 @@ class Material:
 
             def make(piece: Sequence[int] = piece, start: int = done * PIECE) -> np.ndarray:
                 there = brains[start : start + PIECE] if brains is not None else None
-                return self.describe(
-                    self.random_brains(piece) if there is None else list(there),
-                    lambda n, _: self.report(what, start + n, len(seeds)) if what else None,
-                )
+                brains_of_piece = self.random_brains(piece) if there is None else list(there)
+                share = self.progress(what).part(start, len(piece), len(seeds))
+                return self.describe(brains_of_piece, share if what else SILENT)
 
             key = (self.subject.hash, self.settings.truncation, list(piece), features.FEATURE_MM)
             found.append(self.store.array("features", key, make))
@@ -285,7 +284,7 @@ class Material:
         """[training subjects, 448], for their mirror images."""
         return self._described("mirrored ", self.training)
 
-    def describe(self, volumes: Brains | Volumes, progress: Progress | None = None) -> np.ndarray:
+    def describe(self, volumes: Brains | Volumes, progress: Progress = SILENT) -> np.ndarray:
         """Descriptors [n, 448] of volumes on the data set's grid."""
         return features.describe(
             volumes, self.pack.space.voxel_size, device=self.device, progress=progress
@@ -306,7 +305,8 @@ class Material:
                 volumes = self.volumes(np.array(piece))
                 if kind:
                     volumes = [np.flip(volume, self.sideways) for volume in volumes]
-                return self.describe(volumes, lambda n, _: self.report(what, start + n, len(rows)))
+                share = self.progress(what).part(start, len(piece), len(rows))
+                return self.describe(volumes, share)
 
             found.append(self._real.array("features", key, make))
         return np.concatenate(found)

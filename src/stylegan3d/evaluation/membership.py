@@ -115,7 +115,7 @@ def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
         assert made is not None
         errors.append(_psnr(made, unit(volume)))
         likeness.append(float(structure(made) @ structure(volume)))
-        material.report("Membership by the encoder", done, len(rows))
+        material.report(done, len(rows), "Membership by the encoder")
     needs = "the model's encoder"
     return {
         "encoder": (np.array(errors), "dB", needs),
@@ -133,7 +133,7 @@ def by_projection(material: Material, rows: np.ndarray, budget: str) -> Scores |
             material.generator, unit(volume), space="w+", budget=budget, noise="none"
         ).volume
         scores.append(_psnr(unit(made), unit(volume)))
-        material.report("Membership by projection", done, len(rows))
+        material.report(done, len(rows), "Membership by projection")
     return {f"projection ({budget})": (np.array(scores), "dB", "the model")}
 
 
@@ -149,7 +149,7 @@ def by_discriminator(material: Material, rows: np.ndarray) -> Scores | str:
     for done, volume in enumerate(material.volumes(rows), 1):
         image = torch.from_numpy(unit(volume))[None, None] * 2 - 1
         scores.append(float(generator.score(image)))
-        material.report("Membership by the discriminator", done, len(rows))
+        material.report(done, len(rows), "Membership by the discriminator")
     return {"discriminator": (np.array(scores), "logit", "the model's discriminator")}
 
 

@@ -25,7 +25,7 @@ from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.privacy import least_by_person, same_person
 from stylegan3d.geometry.intensity import unit
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 
 GRID_MM = 4.0
 # Threshold of the brain as a share of the brightest tissue; the outermost voxels, which depend on
@@ -170,7 +170,7 @@ class CopyDetector:
         template: np.ndarray,
         voxel_mm: tuple[float, float, float],
         sideways: int = 0,
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
         person: Sequence[object] | None = None,
     ) -> None:
         self.structure = FineStructure(template, voxel_mm)
@@ -178,8 +178,7 @@ class CopyDetector:
         for done, volume in enumerate(volumes, 1):
             straight.append(self.structure(volume))
             mirrored.append(self.structure(np.flip(volume, sideways)))
-            if progress is not None:
-                progress(done, total)
+            progress(done, total)
         if len(straight if person is None else set(person)) < 3:
             raise StyleGAN3DError("A search for copies needs three or more training subjects.")
         self.people = np.stack([straight, mirrored])  # [2, scans, voxels]

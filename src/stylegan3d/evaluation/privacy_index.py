@@ -27,7 +27,7 @@ from stylegan3d.geometry.intensity import as_packed, unit
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.tensorfiles import pack as pack_tensors
 from stylegan3d.storage.tensorfiles import read_bytes, unpack
@@ -143,7 +143,7 @@ class PrivacyIndex:
 def build_index(
     pack: Pack,
     model_hash: str = "",
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
     work: Path | None = None,
 ) -> PrivacyIndex:
     """Describe the subjects of a data set.
@@ -177,10 +177,8 @@ def build_index(
             np.flip(pack.volumes[row], sideways) if mirrored else pack.volumes[row]
             for row, mirrored in block
         ]
-        told = None
-        if progress is not None:
-            told = partial(_shifted, progress, first, len(people))
-        return describe(volumes, pack.space.voxel_size, progress=told)
+        share = progress.part(first, len(block), len(people))
+        return describe(volumes, pack.space.voxel_size, progress=share)
 
     blocks = [
         store.array("people", (*key, first, len(people)), partial(described, first))
@@ -196,11 +194,6 @@ def build_index(
         model_hash,
         whose,
     )
-
-
-def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> None:
-    """Progress of a block as part of the total."""
-    progress(before + done, total)
 
 
 def index_of(

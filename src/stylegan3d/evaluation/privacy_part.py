@@ -48,7 +48,7 @@ def privacy(material: Material) -> Json:
         chosen = material.random_brains(some).stack()
         described.append(material.features_of(some, brains=chosen))
         closeness.append(detector.closeness(chosen))
-        material.report("Nearest training brains", start + len(some), len(seeds))
+        material.report(start + len(some), len(seeds), "Nearest training brains")
     held_out = feature_distances(material.real_features[known:], *reference, person)
     by_feature = feature_distances(np.concatenate(described), *reference, person)
     found = {

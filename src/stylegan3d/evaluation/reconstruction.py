@@ -18,7 +18,7 @@ from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.projector import project
 from stylegan3d.projection.settings import Choices
 
@@ -57,7 +57,7 @@ def reconstruct(
     mean_brain: np.ndarray,
     *,
     budget: str | None = Choices.budget,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Json:
     """Reconstruct real brains, and compare inside the brain (above 0.05) in [0, 1].
 
@@ -70,7 +70,7 @@ def reconstruct(
         Mean of the training subjects, values in [0, 1].
     budget : str or None
         Budget of the projection in w+ (`stylegan3d.project`), or None to leave it out.
-    progress : Progress or None
+    progress : Progress
         Called with subjects done and total.
 
     Returns
@@ -89,8 +89,7 @@ def reconstruct(
     with workers(generator.device) as mapped:
         for done, row in enumerate(mapped(one, people), 1):
             rows.append(row)
-            if progress is not None:
-                progress(done, len(people))
+            progress(done, len(people))
     result: Json = {"n": len(rows), "budget": budget}
     for name in rows[0] if rows else ():
         measures = rows[0][name]

@@ -216,7 +216,7 @@ def _errors(
 
         for done, rows in enumerate(mapped(one, unseen)):
             found[:, done] = rows
-            material.report("Generalisation", done + 1, len(unseen))
+            material.report(done + 1, len(unseen), "Generalisation")
     return found
 
 
@@ -235,7 +235,7 @@ def _distances(
         for each, row in zip(both.values(), found, strict=True):
             coordinates = normal * np.sqrt(each.components.variances[: counts[-1]])
             row[done] = [nearest(each.drawn(coordinates[:k])) for k in counts]
-        material.report("Specificity", done + 1, SAMPLES)
+        material.report(done + 1, SAMPLES, "Specificity")
     return found, np.array([nearest(image) for image in unseen])
 
 

@@ -19,7 +19,7 @@ from stylegan3d.render.renderer import EXACT, Renderer, Way
 
 def speed(material: Material) -> Json:
     """Milliseconds per volume."""
-    material.report("Speed", 0, 1)
+    material.report(0, 1, "Speed")
     return measure_speed(material.generator)
 
 

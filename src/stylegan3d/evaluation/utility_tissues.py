@@ -104,7 +104,7 @@ def _labelled(
     with workers(segmenter.device) as run:
         for pair in run(one, volumes):
             found.append(pair)
-            material.report(what, len(found), len(volumes))
+            material.report(len(found), len(volumes), what)
     return found
 
 
@@ -150,7 +150,7 @@ def _trained(
     run = Run(SegmentationRecipe(settings), torch.device(material.device))
     for step in range(settings.steps):
         run.step(_Brains(brains))
-        material.report(what, step + 1, settings.steps)
+        material.report(step + 1, settings.steps, what)
     return run
 
 

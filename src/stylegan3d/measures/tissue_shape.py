@@ -21,7 +21,7 @@ from stylegan3d.devices import workers
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import region_masks
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter
 
@@ -105,7 +105,7 @@ def tissue_shape(volume: np.ndarray, labels: np.ndarray, space: Space) -> dict[s
 
 
 def tissue_shapes(
-    volumes: Iterable[np.ndarray], space: Space, progress: Progress | None = None
+    volumes: Iterable[np.ndarray], space: Space, progress: Progress = SILENT
 ) -> np.ndarray:
     """`tissue_shape` of many brains on one grid, labelled by the tissue network.
 
@@ -115,7 +115,7 @@ def tissue_shapes(
         [X, Y, Z] each, as `tissue_shape` takes them.
     space : Space
         Their grid, one that the network knows (`Segmenter.fits`).
-    progress : Progress or None
+    progress : Progress
         Called with the number done and of all.
 
     Returns
@@ -138,8 +138,7 @@ def tissue_shapes(
     with workers(segmenter.device) as mapped:
         for row in mapped(one, volumes):
             rows.append(row)
-            if progress is not None:
-                progress(len(rows), len(volumes))
+            progress(len(rows), len(volumes))
     return np.array(rows).reshape(-1, len(TISSUE_SHAPE))
 
 

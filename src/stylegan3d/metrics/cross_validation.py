@@ -20,7 +20,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.auc import areas
 from stylegan3d.metrics.intervals import Interval, Z, bootstrap, wilson
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 
 FOLDS, REPEATS = 5, 3
 LEAST = 2 * FOLDS
@@ -68,7 +68,7 @@ def cross_validated(
     *,
     seed: int = 0,
     mapped: Callable[..., Iterable[Any]] = map,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Classification:
     """Five-fold cross-validation, three times.
 
@@ -83,7 +83,7 @@ def cross_validated(
         Learns from some rows, and classifies others.
     mapped : callable
         A `map`, such as that of `devices.workers`.
-    progress : Progress or None
+    progress : Progress
         Called with the number of trainings done and of all.
 
     Raises
@@ -108,8 +108,7 @@ def cross_validated(
     told = mapped(lambda task: classifier(*task[1:]), tasks)
     for done, ((repeat, _, held, _), found) in enumerate(zip(tasks, told, strict=True), 1):
         scores[repeat, held] = found
-        if progress is not None:
-            progress(done, len(tasks))
+        progress(done, len(tasks))
     first, second = scores[:, :n], scores[:, n:]
     right = ((first > 0).mean(axis=1) + (second <= 0).mean(axis=1)) / 2
     area = areas(first.T, second.T)

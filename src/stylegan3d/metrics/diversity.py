@@ -16,7 +16,7 @@ from torch import Tensor
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 
 # Wang et al. 2003, section 3: a Gaussian window of 11 samples, exponents of five scales.
 SIGMA, WINDOW = 1.5, 11
@@ -122,7 +122,7 @@ def random_pairs(n: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
 def pair_ms_ssim(
     volumes: Sequence[np.ndarray] | np.ndarray,
     pairs: Sequence[tuple[int, int]],
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> np.ndarray:
     """`ms_ssim` of these pairs of a set, [pairs].
 
@@ -137,8 +137,7 @@ def pair_ms_ssim(
     with workers() as mapped:
         for value in mapped(lambda pair: ms_ssim(volumes[pair[0]], volumes[pair[1]]), pairs):
             values.append(value)
-            if progress is not None:
-                progress(len(values), len(pairs))
+            progress(len(values), len(pairs))
     return np.array(values)
 
 

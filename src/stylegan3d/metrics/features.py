@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 
 # deepbet resamples the box around the brain (about 20 cm) to 256 voxels: about 0.8 mm each.
 FEATURE_MM = 1.0
@@ -166,7 +166,7 @@ def describe(
     voxel_mm: tuple[float, float, float],
     *,
     device: torch.device | str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> np.ndarray:
     """Descriptors of volumes: spatial means and standard deviations of three stages.
 
@@ -179,7 +179,7 @@ def describe(
         Edge lengths of their voxels in millimetres.
     device : torch.device or str
         Device of the network; always in float32.
-    progress : Progress or None
+    progress : Progress
         Called with done and total (0 if unknown).
 
     Returns
@@ -201,8 +201,7 @@ def describe(
         while block := list(islice(source, 2 * torch.get_num_threads())):
             for row in mapped(one, block):
                 rows.append(row)
-                if progress is not None:
-                    progress(len(rows), total)
+                progress(len(rows), total)
     return np.stack(rows) if rows else np.zeros((0, DESCRIPTOR_SIZE))
 
 

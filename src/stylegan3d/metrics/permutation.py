@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 
 #: Largest number of values in a block of permutations, for memory.
 BLOCK = 40_000_000
@@ -65,7 +65,7 @@ def permuted(
     blocks: np.ndarray | None = None,
     permutations: int,
     seed: int = 0,
-    report: Progress | None = None,
+    report: Progress = SILENT,
 ) -> Tested:
     """Test whether values depend on columns of interest beside what is held fixed.
 
@@ -145,8 +145,7 @@ def permuted(
             places = np.minimum(drawn / width, BINS).astype(np.int32)
             counts += np.bincount(places.ravel(), minlength=len(counts))
         done += count
-        if report is not None:
-            report(done, permutations)
+        report(done, permutations)
     effect = np.linalg.solve(triangle, unit.T @ y)
     p = _spread(as_large / permutations, alive, 1.0)
     at_least = counts[::-1].cumsum()[::-1][bins]

@@ -19,7 +19,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 
 # Threshold of the brain.
 FOREGROUND = 0.05
@@ -183,7 +183,7 @@ class PlausibilityLimits:
 
 
 def measure_brains(
-    volumes: Iterable[np.ndarray], space: Space, progress: Progress | None = None
+    volumes: Iterable[np.ndarray], space: Space, progress: Progress = SILENT
 ) -> list[BrainMeasures]:
     """`measure_brain` of each volume."""
     total = length_hint(volumes)
@@ -191,8 +191,7 @@ def measure_brains(
     with workers() as mapped:
         for row in mapped(partial(measure_brain, space=space), volumes):
             rows.append(row)
-            if progress is not None:
-                progress(len(rows), total)
+            progress(len(rows), total)
     return rows
 
 

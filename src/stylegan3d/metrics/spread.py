@@ -12,7 +12,7 @@ from scipy.spatial.distance import pdist, squareform
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import wilson
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 
 # Diversity is 1 if random brains differ as much as subjects. Blur, which is unavoidable with few
 # training subjects, also makes brains more similar: 0.6 is usual, less than 0.5 is not.
@@ -61,7 +61,7 @@ class Encodes(Protocol):
 
 @torch.no_grad()
 def encoded(
-    generator: Encodes, volumes: Iterable[np.ndarray], progress: Progress | None = None
+    generator: Encodes, volumes: Iterable[np.ndarray], progress: Progress = SILENT
 ) -> np.ndarray:
     """Latents of brains from the generator's encoder, mean over layers: [n, w_dim].
 
@@ -73,8 +73,7 @@ def encoded(
     for done, volume in enumerate(volumes, 1):
         image = torch.from_numpy(unit(volume))[None, None].to(generator.device) * 2 - 1
         rows.append(generator.encoder(image)[0].mean(0).double().cpu().numpy())
-        if progress is not None:
-            progress(done, len(volumes))
+        progress(done, len(volumes))
     return np.stack(rows)
 
 

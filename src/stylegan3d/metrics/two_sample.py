@@ -18,7 +18,7 @@ from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.cross_validation import LEAST, cross_validated
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 
 STEPS, BATCH = 160, 16
 RATE, DECAY = 3e-3, 1e-2
@@ -68,7 +68,7 @@ def two_sample(
     people: Sequence[str] | None = None,
     *,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Json:
     """How well two sets can be distinguished, by five-fold cross-validation repeated three times.
 
@@ -79,7 +79,7 @@ def two_sample(
     people : sequence of str or None
         Subject of each row of both; a subject's brains are always in the same fold. By default all
         rows are different subjects.
-    progress : Progress or None
+    progress : Progress
         Called with trainings done and total.
 
     Returns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from stylegan3d.outputs.dicom import (
 from stylegan3d.outputs.dicom_enhanced import contrast_of, enhanced_of
 from stylegan3d.outputs.dicom_structured import known_volumes, measures_of, segmentation_of
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.settings.export import USUAL_DICOM, DicomSettings
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.bids import file_of
@@ -39,7 +40,7 @@ def dicom_files(
     settings: DicomSettings = USUAL_DICOM,
     *,
     when: datetime.datetime | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
     contents: Mapping[Path, bytes] | None = None,
 ) -> dict[Path, bytes]:
     """Saved files as DICOM, not yet written: name to content, a folder for each of `paths`.
@@ -60,8 +61,7 @@ def dicom_files(
     settings : DicomSettings, optional
     when : datetime, optional
         Date of the content; now.
-    progress : callable, optional
-        Called with the number of files that are done.
+    progress : Progress
     contents : mapping of Path to bytes, optional
         Files that are not written yet: name to content.
 
@@ -96,8 +96,7 @@ def dicom_files(
                 if known_volumes(saved):
                     objects = [*objects, measures_of(saved, objects, reference, when=when)]
         files |= dict(encoded(objects, Path(out) / stem))
-        if progress is not None:
-            progress(done)
+        progress(done, len(paths), path.name)
     return files
 
 

@@ -23,7 +23,7 @@ from stylegan3d.geometry.slicing import PLANES, Plane, Upright
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.results import model_of, provenance, sources
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.description import mark_of, marked, with_mark
 from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
@@ -101,7 +101,7 @@ def film_files(
     film: Film,
     generator: Generator,
     renderer: Renderer,
-    report: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> dict[Path, bytes]:
     """The film and the JSON beside it, not yet written: name to content.
 
@@ -109,7 +109,7 @@ def film_files(
     ----------
     path : Path
         Ends in .mp4, .gif, .png (a moving PNG) or .webp.
-    report : Progress or None
+    progress : Progress
         Called before each picture.
 
     Raises
@@ -123,8 +123,7 @@ def film_files(
 
     def pictures() -> Iterator[Image.Image]:
         for number, picture in enumerate(draw_film(film, generator, renderer)):
-            if report is not None:
-                report(number, film.frames)
+            progress(number, film.frames, "Rendering the film", f"frame {number + 1}")
             yield picture
 
     data = encode(pictures(), path.suffix.lower(), film.settings.fps, loop=film.settings.loop)

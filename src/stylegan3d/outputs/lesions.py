@@ -12,7 +12,7 @@ import numpy as np
 from stylegan3d.errors import ScanError
 from stylegan3d.measures.clusters import find
 from stylegan3d.measures.lesions import suspect_lesions
-from stylegan3d.progress import ShareProgress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.intensity import contrast_agreement, to_unit
 from stylegan3d.scans.notes import Note
@@ -64,7 +64,7 @@ def lesions_of_scan(
     network: Segmenter | None = None,
     *,
     skull: str = "auto",
-    progress: ShareProgress | None = None,
+    progress: Progress = SILENT,
 ) -> LesionsOfScan:
     """Look for lesions in a scan, which is prepared as for the bundled model.
 

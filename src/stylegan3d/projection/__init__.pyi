@@ -2,9 +2,8 @@
 
 from .budgets import estimate_seconds as estimate_seconds
 from .projector import Projection as Projection
-from .projector import ProjectionState as ProjectionState
 from .projector import project as project
-from .selftest import self_test as self_test
+from .run import ProjectionState as ProjectionState
 from .settings import BUDGETS as BUDGETS
 from .trust import Trust as Trust
 from .uncertainty import Uncertainty as Uncertainty

@@ -20,7 +20,7 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.residual import (
     FILE,
@@ -57,7 +57,7 @@ class Calibration:
     maps: bytes
 
 
-def calibrate(generator: Generator, pack: Pack, *, progress: Progress | None = None) -> Calibration:
+def calibrate(generator: Generator, pack: Pack, *, progress: Progress = SILENT) -> Calibration:
     """The entry "trust" of a model's card, and the maps of the usual residual.
 
     Parameters
@@ -67,7 +67,7 @@ def calibrate(generator: Generator, pack: Pack, *, progress: Progress | None = N
     pack : Pack
         Its data set; only the validation subjects are used, each also on `SCANNERS` simulated
         scanners.
-    progress : Progress or None
+    progress : Progress
         Called with how many subjects are done and how many there are.
 
     Returns
@@ -111,8 +111,7 @@ def calibrate(generator: Generator, pack: Pack, *, progress: Progress | None = N
         # Each subject gives one of the kinds, in turn.
         kind, image = kinds[done % len(kinds)]
         strange.append((kind, ruler.measure(image, mask).signs))
-        if progress is not None:
-            progress(done, len(rows))
+        progress(done, len(rows))
     entry = _entry(people)
     maps, entry["residual"] = _residual(people, generator)
     scores = {"people": left_out_scores([[view.signs for view in own] for own in people])}

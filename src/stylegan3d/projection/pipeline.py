@@ -3,7 +3,7 @@
     read_scan -> align (check, orient, extract) -> place -> search (judge) -> save_projection
 
 Each step is a function of values: the window runs them one by one and keeps the results, the
-command line runs them in sequence (`cohort.project`). Progress is reported as `StepProgress`; the
+command line runs them in sequence (`cohort.project`). The
 result is a `Projected`, from which files are written (`outputs.projections`) and panels filled.
 The tissue network runs once on the scan and once on the reconstruction.
 """
@@ -11,16 +11,16 @@ The tissue network runs once on the scan and once on the reconstruction.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.operators import Mask, Masked, Operator, parse
-from stylegan3d.projection.projector import Projection, ProjectionState, project
+from stylegan3d.projection.projector import Projection, project
 from stylegan3d.projection.settings import Choices
 from stylegan3d.projection.site import open_site
 from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
@@ -32,50 +32,6 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.networks.noise import Noise
     from stylegan3d.scans import AlignedScan, Scan
-
-Stage = Literal["align", "search", "again"]
-
-
-@dataclass(frozen=True)
-class StepProgress:
-    """Progress of a step.
-
-    Attributes
-    ----------
-    stage : {"align", "search", "again"}
-        Preparing the scan, searching the latent (and tuning the generator), further searches.
-    share : float
-        Share of the step's work that is done, 0 to 1.
-    note : str
-        What is being done, in words.
-    state : ProjectionState or None
-        State of the search, during one.
-    """
-
-    stage: Stage
-    share: float
-    note: str = ""
-    state: ProjectionState | None = None
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Callbacks to follow, pause or stop a step.
-
-    Attributes
-    ----------
-    report : callable
-        Called with a `StepProgress`.
-    should_stop, should_pause : callable or None
-        See `project`.
-    """
-
-    report: Callable[[StepProgress], None] = lambda progress: None
-    should_stop: Callable[[], bool] | None = None
-    should_pause: Callable[[], bool] | None = None
-
-
-NOBODY = Watch()
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +73,11 @@ def align(
     skull: str = "auto",
     pose: str = "auto",
     cache: Path | None = None,
-    watch: Watch = NOBODY,
+    progress: Progress = SILENT,
 ) -> AlignedScan:
     """Orient a scan, extract its brain and bring it onto the generator's grid; see `Scan.align`."""
     wishes = Wishes(skull, pose=pose, cache=cache)
-    return align_scan(
-        scan, generator, wishes, lambda done, note: watch.report(StepProgress("align", done, note))
-    )
+    return align_scan(scan, generator, wishes, progress)
 
 
 def loss_of(words: str | None, mask: Mask | None = None) -> Operator | None:
@@ -158,7 +112,7 @@ def search(
     *,
     operator: Operator | None = None,
     noise: Noise = "fixed",
-    watch: Watch = NOBODY,
+    progress: Progress = SILENT,
 ) -> Projected:
     """Find the latent of a placed scan, and assess the result."""
     started = time.perf_counter()
@@ -173,15 +127,15 @@ def search(
         channel=choices.channel,
         operator=operator,
         yardstick=None if choices.site is None else open_site(generator, choices.site),
-        progress=lambda state: watch.report(StepProgress("search", state.work, state=state)),
-        should_stop=watch.should_stop,
-        should_pause=watch.should_pause,
+        progress=progress,
     )
     seconds = {"project": time.perf_counter() - started}
     return Projected(generator, found, aligned, result, operator, seconds)
 
 
-def search_again(projected: Projected, choices: Choices, watch: Watch = NOBODY) -> Uncertainty:
+def search_again(
+    projected: Projected, choices: Choices, progress: Progress = SILENT
+) -> Uncertainty:
     """Uncertainty from `choices.uncertainty` more searches with other starting points."""
     return uncertainty(
         projected.generator,
@@ -191,7 +145,7 @@ def search_again(projected: Projected, choices: Choices, watch: Watch = NOBODY) 
         steps=choices.steps,
         channel=choices.channel,
         operator=projected.operator,
-        progress=lambda done, total: watch.report(StepProgress("again", done / total)),
+        progress=progress.part(0, 1, text=lambda _: "Searching again"),
     )
 
 

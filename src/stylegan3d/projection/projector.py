@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +11,7 @@ from stylegan3d.errors import RecipeError, StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
 from stylegan3d.plain import Json
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.budgets import step_count
 from stylegan3d.projection.checks import Aligned, check_choices, check_scan
 from stylegan3d.projection.forward import Operator
@@ -25,7 +25,7 @@ from stylegan3d.projection.own_noise import (
 )
 from stylegan3d.projection.pivotal import Tuning
 from stylegan3d.projection.problem import Problem
-from stylegan3d.projection.run import ProjectionState, Run
+from stylegan3d.projection.run import Run
 from stylegan3d.projection.search import Search
 from stylegan3d.projection.settings import TUNED, Choices, Method, Space
 from stylegan3d.projection.trust import Trust, Yardstick, assess
@@ -131,9 +131,7 @@ def project(
     method: Method = Choices.method,
     start: Tensor | None = None,
     yardstick: Yardstick | None = None,
-    progress: Callable[[ProjectionState], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    should_pause: Callable[[], bool] | None = None,
+    progress: Progress = SILENT,
 ) -> Projection:
     """Find the latent whose volume is most similar to a scan.
 
@@ -169,19 +167,16 @@ def project(
     yardstick : Yardstick or None
         What the scan is judged by, such as a calibrated site's (`site.open_site`); by default the
         model's own data.
-    progress : callable or None
-        Called after every step.
-    should_stop : callable or None
-        Checked after every step; if true, the best result so far is returned.
-    should_pause : callable or None
-        Checked after every step; the projection waits while it is true.
+    progress : Progress
+        Told the share of the work that is done after every step, and handed the `ProjectionState`.
+        If cancelled, the best result so far is returned; the projection waits while paused.
 
     Raises
     ------
     StyleGAN3DError
         If the volume is on another grid, or budget, space or method are unknown or incompatible.
     """
-    run = Run(progress, should_stop, should_pause)
+    run = Run(progress)
     original = method == "original"
     volume, mask = check_scan(generator, aligned)
     check_choices(generator, space, budget, method, noise)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from torch import Tensor
 
 from stylegan3d.geometry.intensity import to_display
+from stylegan3d.progress import Progress
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Step
+from stylegan3d.projection.settings import PHASES, Phase
 
-Phase = Literal["search", "tuning", "own noise"]
 # Seconds between checks while paused.
 GLANCE = 0.05
 
@@ -62,13 +62,8 @@ class ProjectionState:
 class Run:
     """Tracks the phases of a projection: clock, history, pause and stop."""
 
-    def __init__(
-        self,
-        progress: Callable[[ProjectionState], None] | None,
-        should_stop: Callable[[], bool] | None,
-        should_pause: Callable[[], bool] | None,
-    ) -> None:
-        self._progress, self._stop, self._pause = progress, should_stop, should_pause
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._started = time.perf_counter()
         self._work = 0.0
         self.history: list[dict[str, float]] = []
@@ -109,28 +104,18 @@ class Run:
                 "seconds": round(seconds, 3),
             }
         )
-        if self._progress is not None:
-            steps = number + step.steps_left
-            self._progress(
-                ProjectionState(
-                    number,
-                    steps,
-                    phase,
-                    step.loss,
-                    step.level,
-                    problem.w,
-                    step.made,
-                    seconds,
-                    work,
-                )
+        steps = number + step.steps_left
+        self._progress(work, 1.0, PHASES[phase], f"step {number} of {steps}")
+        self._progress.hand_over(
+            ProjectionState(
+                number, steps, phase, step.loss, step.level, problem.w, step.made, seconds, work
             )
+        )
 
     def _wait(self) -> bool:
         """Wait while paused; return whether to stop."""
         paused = time.perf_counter()
-        stop = self._stop is not None and self._stop()
-        while not stop and self._pause is not None and self._pause():
+        while self._progress.paused and not self._progress.cancelled:
             time.sleep(GLANCE)
-            stop = self._stop is not None and self._stop()
         self._started += time.perf_counter() - paused
-        return stop
+        return self._progress.cancelled

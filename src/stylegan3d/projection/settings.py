@@ -21,6 +21,13 @@ BUDGETS: dict[str, int] = {"draft": 12, "standard": 60, "thorough": 120}
 #: Budgets, each with the words for it.
 TITLES: dict[str, str] = {"draft": "Draft", "standard": "Standard", "thorough": "Thorough"}
 TUNED = ("thorough",)
+#: What a projection is at, and the words for it.
+Phase = Literal["search", "tuning", "own noise"]
+PHASES: dict[Phase, str] = {
+    "search": "Projecting",
+    "tuning": "Tuning the model to the scan",
+    "own noise": "Finding the scan's own noise",
+}
 #: The budget of auxiliary searches, such as those for an uncertainty.
 QUICK = "draft"
 

@@ -8,7 +8,6 @@ proof: what the model cannot represent is missing from all of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.projector import Aligned, project
 from stylegan3d.projection.settings import QUICK, Choices, Space
@@ -67,8 +66,7 @@ def uncertainty(
     channel: int = 0,
     operator: Operator | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    progress: Progress = SILENT,
 ) -> Uncertainty:
     """Project a scan several times from different starting points.
 
@@ -83,11 +81,8 @@ def uncertainty(
         Renderings of each result with different noise; 1 if the generator ignores noise.
     seed : int
         Seed of the random brains and the noise.
-    progress : Progress or None
-        Called with how much is done and how much there is.
-    should_stop : callable or None
-        Checked after every step; if true, the searches done so far are summarised if there are two
-        or more.
+    progress : Progress
+        If cancelled, the searches done so far are summarised if there are two or more.
 
     Raises
     ------
@@ -119,10 +114,9 @@ def uncertainty(
             channel=channel,
             operator=operator,
             start=start,
-            progress=_part(progress, number, restarts),
-            should_stop=should_stop,
+            progress=progress.part(number, 1, restarts),
         )
-        if should_stop is not None and should_stop() and len(latents) >= 2:
+        if progress.cancelled and len(latents) >= 2:
             break
         latents.append(found.w)
         for draw in range(draws):
@@ -146,14 +140,3 @@ def _starts(
         guess = first_guess(generator, volume, generator.template).w
     begin = generator.w_avg.expand(generator.num_layers, -1) if guess is None else guess
     return list(torch.lerp(begin, random, away))
-
-
-def _part(progress: Progress | None, number: int, count: int) -> Callable[[object], None] | None:
-    """Progress of one search as a part of all of them."""
-    if progress is None:
-        return None
-
-    def report(state: object) -> None:
-        progress(number + float(getattr(state, "work", 0.0)), count)
-
-    return report

@@ -21,6 +21,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spli
 from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import read_at
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.render.movement import Movement, repainted, turned
 from stylegan3d.scans.native import Way
 
@@ -152,16 +153,18 @@ class FineScan:
         near = F.interpolate(self._known[:, :1], self.space.shape, mode="trilinear")[0, 0].numpy()
         return self._filled(np.zeros(self.space.shape, np.float32), near > 0, None)
 
-    def edited(
-        self, moved: Movement, should_stop: Callable[[], bool] | None = None
-    ) -> np.ndarray | None:
+    def edited(self, moved: Movement, progress: Progress = SILENT) -> np.ndarray:
         """The edited scan, as `CarriedDetail.frame` but on the fine grid.
 
         Returns
         -------
-        ndarray or None
-            Float32 in display units; without an edit `unedited`, bit for bit. None if `should_stop`
-            returned true before it was done.
+        ndarray
+            Float32 in display units; without an edit `unedited`, bit for bit.
+
+        Raises
+        ------
+        Cancelled
+            If it was cancelled.
         """
         result = self.unedited.copy()
         if moved.is_nothing:
@@ -170,15 +173,16 @@ class FineScan:
             torch.from_numpy(moved.touched)[None, None].float(), 3, stride=1, padding=1
         )
         reached = F.interpolate(near, self.space.shape, mode="nearest")[0, 0].numpy() > 0
-        found = self._filled(result, reached, moved, should_stop)
-        return None if should_stop is not None and should_stop() else found
+        found = self._filled(result, reached, moved, progress)
+        progress.check()
+        return found
 
     def _filled(
         self,
         result: np.ndarray,
         where: np.ndarray,
         moved: Movement | None,
-        should_stop: Callable[[], bool] | None = None,
+        progress: Progress = SILENT,
     ) -> np.ndarray:
         """Compute the voxels `where`, a plane at a time."""
         shape = self.space.shape
@@ -189,7 +193,7 @@ class FineScan:
 
         def slab(i: int) -> None:
             there = where[i]
-            if not there.any() or (should_stop is not None and should_stop()):
+            if not there.any() or progress.cancelled:
                 return
             count = int(there.sum())
             voxel = np.stack([np.full(count, i, np.float32), j[there], k[there]])

@@ -7,14 +7,13 @@ sets (noise, channel, tuning, detail) is passed on here, or another brain would 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stylegan3d.errors import RecipeError, ScanError
-from stylegan3d.progress import effort
+from stylegan3d.progress import SILENT, Progress, effort
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.storage.names import last_part
 
@@ -56,14 +55,14 @@ def render_recipe(
     renderer: Renderer,
     recipe: Recipe,
     quality: Quality = "full",
-    should_stop: Callable[[], bool] | None = None,
+    progress: Progress = SILENT,
     through: tuple[float, float, float] | None = None,
 ) -> Rendered:
     """Render a recipe with the renderer's generator.
 
     Parameters
     ----------
-    renderer, quality, should_stop : Renderer, Quality, callable or None
+    renderer, quality, progress : Renderer, Quality, Progress
         See `Renderer.render`.
     recipe : Recipe
         Recipe for that generator. With a detail the scan's own grey values are shown, moved and
@@ -80,19 +79,19 @@ def render_recipe(
     ScanError
         If the scan of its detail is not at hand (`renderer.details`).
     Cancelled
-        If `should_stop` returned true.
+        If it was cancelled.
     """
-    moment = _moment(renderer, recipe, quality, should_stop)
+    moment = _moment(renderer, recipe, quality, progress)
     if moment.detail is None:
-        return renderer.render(*_asked(moment, quality, should_stop))
-    return render_moment(renderer, moment, quality, should_stop, through)
+        return renderer.render(*_asked(moment, quality, progress))
+    return render_moment(renderer, moment, quality, progress, through)
 
 
 def render_moment(
     renderer: Renderer,
     moment: Moment,
     quality: Quality = "full",
-    should_stop: Callable[[], bool] | None = None,
+    progress: Progress = SILENT,
     through: tuple[float, float, float] | None = None,
 ) -> Rendered:
     """Render a moment, such as one of a film; parameters as of `render_recipe`."""
@@ -100,7 +99,7 @@ def render_moment(
 
     detail = moment.detail
     if detail is None:
-        return renderer.render(*_asked(moment, quality, should_stop))
+        return renderer.render(*_asked(moment, quality, progress))
     started = time.perf_counter()
     carried = carried_detail(renderer, detail, moment.channel)
     quick, worn = quality == "preview", not moment.is_edited_scan
@@ -109,15 +108,13 @@ def render_moment(
         through = None
     volume = carried.frame(moved, quality, through)
     if detail.strength < 1:
-        brain = resized(renderer.render(*_asked(moment, quality, should_stop)).volume, volume.shape)
+        brain = resized(renderer.render(*_asked(moment, quality, progress)).volume, volume.shape)
         volume = brain + np.float32(detail.strength) * (volume - brain)
     seconds = time.perf_counter() - started
     return Rendered(volume, carried.space, quality, seconds, moved, through)
 
 
-def edited_scan(
-    renderer: Renderer, recipe: Recipe, should_stop: Callable[[], bool] | None = None
-) -> EditedScan:
+def edited_scan(renderer: Renderer, recipe: Recipe, progress: Progress = SILENT) -> EditedScan:
     """The scan of a recipe with its own detail, edited on its own grid.
 
     Parameters as of `render_recipe`. At a strength below 1 the model's brain shows through.
@@ -134,22 +131,22 @@ def edited_scan(
             "Only a projected scan with its own detail can be shown at its own resolution: give "
             "the recipe the detail of the scan that it starts from."
         )
-    moment = _moment(renderer, recipe, "full", should_stop)
+    moment = _moment(renderer, recipe, "full", progress)
     carried = carried_detail(renderer, detail, recipe.channel)
-    return edited_moment(renderer, carried, moment, should_stop)
+    return edited_moment(renderer, carried, moment, progress)
 
 
 def edited_moment(
     renderer: Renderer,
     carried: CarriedDetail,
     moment: Moment,
-    should_stop: Callable[[], bool] | None = None,
+    progress: Progress = SILENT,
 ) -> EditedScan:
     """As `edited_scan`, of a moment and the scan it edits."""
     moved = carried.movement(moment.w, moment.delta)
     data = carried.edited(moved)
     if moment.detail is not None and moment.detail.strength < 1:
-        made = carried.made(renderer.render(*_asked(moment, "full", should_stop)).volume)
+        made = carried.made(renderer.render(*_asked(moment, "full", progress)).volume)
         data = made + np.float32(moment.detail.strength) * (data - made)
     return EditedScan(data, moved, carried)
 
@@ -164,21 +161,15 @@ def carried_detail(renderer: Renderer, detail: Detail, channel: int = 0) -> Carr
     return renderer.details.of(renderer.generator, detail.source, channel)
 
 
-def _asked(
-    moment: Moment, quality: Quality, should_stop: Callable[[], bool] | None
-) -> tuple[Any, ...]:
+def _asked(moment: Moment, quality: Quality, progress: Progress) -> tuple[Any, ...]:
     """Arguments of `Renderer.render` for a moment's brain without detail."""
-    return moment.w, quality, moment.noise, moment.channel, should_stop, moment.delta
+    return moment.w, quality, moment.noise, moment.channel, progress, moment.delta
 
 
-def _moment(
-    renderer: Renderer, recipe: Recipe, quality: Quality, should_stop: Callable[[], bool] | None
-) -> Moment:
+def _moment(renderer: Renderer, recipe: Recipe, quality: Quality, progress: Progress) -> Moment:
     """What a recipe asks for."""
-    from stylegan3d.render.renderer import stopper
-
     generator = renderer.generator
-    with effort("preview" if quality == "preview" else "full", stopper(should_stop)):
+    with effort("preview" if quality == "preview" else "full", progress.check):
         w = recipe.latent(generator)
     return Moment(
         w,

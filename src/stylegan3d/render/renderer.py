@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,7 +24,7 @@ from stylegan3d.model.family import HasFeatures, Synthesis, held
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.noise import Noise
-from stylegan3d.progress import effort
+from stylegan3d.progress import SILENT, Progress, effort
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.drawing import TRUNCATION, seed_latents
 from stylegan3d.render.carried import Details
@@ -41,10 +40,6 @@ TOLERATED_DIFFERENCE, TOLERATED_IN_PREVIEWS = 0.01, 0.02
 KEPT_ASIDE = 64 * 2**20
 #: Random brains that a readout of features is fitted to and tested on.
 FITTED, TRIED = range(4), range(4, 6)
-
-
-class Cancelled(Exception):
-    """Raised by `Renderer.render` when it was stopped."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +138,7 @@ class Renderer:
         quality: Quality = "full",
         noise: Noise = "fixed",
         channel: int = 0,
-        should_stop: Callable[[], bool] | None = None,
+        progress: Progress = SILENT,
         delta: Delta | None = None,
     ) -> Rendered:
         """Synthesise one volume.
@@ -159,8 +154,8 @@ class Renderer:
             "fixed", "none" or a seed.
         channel : int
             Which image channel.
-        should_stop : callable or None
-            Called before each layer; once it returns true, the rendering is cancelled.
+        progress : Progress
+            Asked before each layer whether the volume is still wanted; it is told nothing.
         delta : Delta or None
             What a projection changed in the generator, see `tuning.py`.
 
@@ -186,13 +181,13 @@ class Renderer:
             self._tune(delta)
             read_out = quality == "preview" and self.readout is not None
             if read_out and delta is None:
-                image = self._read_out(rows, noise, should_stop)
+                image = self._read_out(rows, noise, progress)
             else:
                 # A reading was learned without the delta and would not show it.
                 way = self._way("fast" if read_out else quality, rows)
                 short_of_memory = False
                 try:
-                    image = self._made(rows, noise, way, should_stop)
+                    image = self._made(rows, noise, way, progress)
                 except (MemoryError, RuntimeError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -200,14 +195,14 @@ class Renderer:
                 if short_of_memory:  # once more, without the layers that are remembered
                     self.memo.clear()
                     self._recorded.clear()
-                    image = self._made(rows, noise, way, should_stop)
+                    image = self._made(rows, noise, way, progress)
         volume = to_display(image, channel)[0]
         grid: tuple[int, int, int] = volume.shape
         space = generator.space if grid == generator.shape else generator.space.resized(grid)
         return Rendered(volume, space, quality, time.perf_counter() - started)
 
     @torch.no_grad()
-    def learn_preview(self, should_stop: Callable[[], bool] | None = None) -> float | None:
+    def learn_preview(self, progress: Progress = SILENT) -> float | None:
         """Find previews for a generator that has no coarse images; see `preview.py`.
 
         Takes as long as rendering six volumes; other calls may run in between.
@@ -225,12 +220,12 @@ class Renderer:
             return None
 
         def pair(number: int) -> tuple[Tensor, Tensor]:
-            with effort("preview", stopper(should_stop)):
+            with effort("preview", progress.check):
                 w = seed_latents(self.generator, [number], truncation=TRUNCATION)
             with self._lock:
                 self._tune(None)
-                image = self._made(w, "fixed", self._way("fast", w), should_stop)
-                return self._features(w, "fixed", should_stop), image
+                image = self._made(w, "fixed", self._way("fast", w), progress)
+                return self._features(w, "fixed", progress), image
 
         readout = Readout.fit(pair, FITTED, TRIED)
         if readout.explained >= WORTH_SHOWING:
@@ -290,7 +285,7 @@ class Renderer:
         w: Tensor,
         noise: Noise,
         way: Way,
-        should_stop: Callable[[], bool] | None = None,
+        progress: Progress = SILENT,
     ) -> Tensor:
         """The image [1, C, X, Y, Z] of w [1, num_layers, w_dim]."""
         synthesis = self._synthesis
@@ -300,7 +295,7 @@ class Renderer:
             recorded = None if exact else self._recording(w, noise, way)
             if recorded is not None:
                 return recorded(w)
-            self._begin(w, noise, way.dtype, should_stop)
+            self._begin(w, noise, way.dtype, progress)
             return synthesis(w, noise, way.level, way.dtype, draft=way.draft, memo=self.memo)
 
     def _begin(
@@ -308,23 +303,23 @@ class Renderer:
         w: Tensor,
         noise: Noise,
         dtype: torch.dtype,
-        should_stop: Callable[[], bool] | None,
+        progress: Progress,
     ) -> None:
         """Make the memo ready for a synthesis."""
         if dtype != self._precision and self.memo.size > KEPT_ASIDE:
             # A large network's features in a precision that is not wanted now are in the way.
             self.memo.clear()
         self._precision = dtype
-        self.memo.begin(w, noise, stopper(should_stop))
+        self.memo.begin(w, noise, progress.check)
 
-    def _read_out(self, w: Tensor, noise: Noise, should_stop: Callable[[], bool] | None) -> Tensor:
+    def _read_out(self, w: Tensor, noise: Noise, progress: Progress) -> Tensor:
         assert self.readout is not None
-        return self.readout(self._features(w, noise, should_stop))
+        return self.readout(self._features(w, noise, progress))
 
-    def _features(self, w: Tensor, noise: Noise, should_stop: Callable[[], bool] | None) -> Tensor:
+    def _features(self, w: Tensor, noise: Noise, progress: Progress) -> Tensor:
         """The features before the last level."""
         dtype = self._way("fast", w).dtype
-        self._begin(w, noise, dtype, should_stop)
+        self._begin(w, noise, dtype, progress)
         network = self._synthesis
         assert isinstance(network, HasFeatures)
         return network.last_features(w, noise, dtype, self.memo)
@@ -347,18 +342,6 @@ class Renderer:
                 close = False
             self._recorded[key] = recorded if close else None
         return self._recorded[key]
-
-
-def stopper(should_stop: Callable[[], bool] | None) -> Callable[[], None] | None:
-    """What raises `Cancelled` once `should_stop` says yes; None without it."""
-    if should_stop is None:
-        return None
-
-    def check() -> None:
-        if should_stop():
-            raise Cancelled
-
-    return check
 
 
 def _difference(image: Tensor, reference: Tensor) -> float:

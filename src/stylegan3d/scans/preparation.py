@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
-from stylegan3d.progress import ShareProgress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import AlignedScan, PreparedBrain, Step, on_grid
 from stylegan3d.scans.alignment import align_rigid, centred_rigid
 from stylegan3d.scans.bias import field_on, log_bias_field, working_grid
@@ -61,7 +61,7 @@ class Wishes:
 
 
 def align_scan(
-    scan: ScanData, target: Target, wishes: Wishes, progress: ShareProgress | None = None
+    scan: ScanData, target: Target, wishes: Wishes, progress: Progress = SILENT
 ) -> AlignedScan:
     """See `Scan.align`."""
     if looks_like_labels(scan.data):
@@ -69,18 +69,17 @@ def align_scan(
             f"{scan.path} is a label map or a mask, not a scan (whole numbers in regions); give "
             "the T1-weighted scan that it was made of."
         )
-    report = progress or (lambda fraction, text: None)
     cache = StepCache(wishes.cache)
     # The key is the image itself: one file may have several volumes and orientations.
     image = "" if cache.folder is None else key_of("image", scan.data, scan.space)
-    work = _Work(scan, target, wishes, cache, image, report)
+    work = _Work(scan, target, wishes, cache, image, progress)
     first = _prepared(work)
     record, prepared, rigid = first
     # deepbet misses parts of heads whose header is wrong about the pose.
     found = record[0].notes[0].text
     if found == TILTED or (found == EXTRACTED and _lies_oddly(scan.affine, rigid)):
         record, prepared, rigid = _upright(work, first)
-    report(0.9, "Resampling to the model's grid")
+    progress(0.9, 1.0, "Resampling to the model's grid")
     if cache.problem:
         sentence = f"The results of the steps could not be cached: {cache.problem}"
         record.append(Step("cache", (Note("info", sentence),), 0.0))
@@ -96,7 +95,7 @@ class _Work:
     wishes: Wishes
     cache: StepCache
     image: str
-    report: ShareProgress
+    progress: Progress
 
 
 _Prepared = tuple[list[Step], PreparedBrain, np.ndarray]
@@ -105,11 +104,9 @@ _Prepared = tuple[list[Step], PreparedBrain, np.ndarray]
 def _upright(work: _Work, first: _Prepared) -> _Prepared:
     """All steps again with the known pose of the head; `first` if that finds no brain."""
     sentence = "The head is in an unusual pose; the brain was extracted again, upright."
-    later = replace(
-        work, report=lambda done, text: work.report(0.65 + 0.4 * done, f"{text}, again")
-    )
+    progress = work.progress.part(0.65, 0.4, text=lambda doing: f"{doing}, again")
     try:
-        record, prepared, rigid = _prepared(later, first[2], first[1])
+        record, prepared, rigid = _prepared(replace(work, progress=progress), first[2], first[1])
     except ScanError:
         return first
     again = Step("brain", (Note("info", sentence),), record[0].seconds)
@@ -123,18 +120,18 @@ def _prepared(
 
     `upright` (4, 4) rotates the head upright and `near` is an approximate brain mask, if known.
     """
-    scan, report = work.scan, work.report
-    report(0.0, "Finding the brain")
+    scan, progress = work.scan, work.progress
+    progress(0.0, 1.0, "Finding the brain")
     found, mask = _brain_step(work, upright, near)
     _check_sign(scan, mask)
     brain, space = cropped(np.where(mask, scan.data, np.float32(0)), scan.space, mask)
     mask = cropped(mask, scan.space, mask)[0]
     record = [found]
     if work.wishes.bias_correction:
-        report(0.4, "Correcting the bias field")
+        progress(0.4, 1.0, "Correcting the bias field")
         step, brain = _bias_step(work, brain, mask, space)
         record.append(step)
-    report(0.6, "Aligning to the model's brain")
+    progress(0.6, 1.0, "Aligning to the model's brain")
     step, rigid = _pose_step(work, brain, space)
     target = Template(work.target.space, work.target.template)  # not a whole generator
     return [*record, step], PreparedBrain(brain, mask, space, target), rigid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stylegan3d.progress import ShareProgress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.preparation import Wishes, align_scan
 from stylegan3d.scans.scan_data import ScanData
@@ -21,7 +21,7 @@ class Scan(ScanData):
         skull: str = "auto",
         bias_correction: bool = True,
         pose: str = "auto",
-        progress: ShareProgress | None = None,
+        progress: Progress = SILENT,
         cache: str | Path | None = None,
     ) -> AlignedScan:
         """Align the brain of this scan to a model's grid, prepared like the training data.
@@ -37,8 +37,8 @@ class Scan(ScanData):
         pose : {"auto", "keep", "centre"}
             Align the brain; keep its position, for a scan already in model space; or centre it on
             the mean brain, for manual alignment (`AlignedScan.nudged`).
-        progress : callable, optional
-            Called with the fraction done (0 to 1) and what is being done.
+        progress : Progress
+            Told the fraction done (0 to 1) and what is being done.
         cache : path-like or None
             Folder to cache mask, bias field and pose under hashes of image, settings and target.
 

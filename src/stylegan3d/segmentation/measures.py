@@ -8,7 +8,7 @@ import numpy as np
 
 from stylegan3d.devices import workers
 from stylegan3d.geometry.space import Space
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.segmentation.classes import ASYMMETRIES, asymmetry_percent, side_volumes
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
 
@@ -17,7 +17,7 @@ def measure(
     segmenter: Segmenter,
     volumes: Iterable[np.ndarray],
     space: Space,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> list[dict[str, float]]:
     """`MEASURES` and "confidence" of each volume (X, Y, Z), uint8 of a pack or float in [0, 1]."""
     volumes = list(volumes)
@@ -29,8 +29,7 @@ def measure(
     with workers(segmenter.device) as mapped:
         for row in mapped(one, volumes):
             rows.append(row)
-            if progress is not None:
-                progress(len(rows), len(volumes))
+            progress(len(rows), len(volumes))
     return rows
 
 

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.plain import Json
-from stylegan3d.progress import ShareProgress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.notes import Note, checks
@@ -97,7 +97,7 @@ def segment_scan(
     wanted: Wanted | None = None,
     *,
     skull: str = "auto",
-    progress: ShareProgress | None = None,
+    progress: Progress = SILENT,
 ) -> LabelledScan:
     """Label the brain of a scan.
 

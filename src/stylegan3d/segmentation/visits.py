@@ -23,7 +23,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import determinant, exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, register
 from stylegan3d.plain import Json
-from stylegan3d.progress import ShareProgress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan
 from stylegan3d.scans.halfway import Halfway, halfway
 from stylegan3d.scans.intensity import contrast_agreement
@@ -161,7 +161,7 @@ def visits_of_scans(
     repeats: Repeats | None = None,
     skull: str = "auto",
     cache: Path | None = None,
-    progress: ShareProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Visits:
     """Measure what changed between two scans of one person.
 
@@ -190,11 +190,10 @@ def visits_of_scans(
     target = load_template(bundled_model_path() / TEMPLATE)
 
     def prepared(scan: Scan, visit: int) -> AlignedScan:
-        def report(done: float, text: str) -> None:
-            if progress is not None:
-                progress(0.35 * (visit - 1 + done), f"{text}, visit {visit}")
-
-        return scan.align(target, skull=skull, cache=cache, progress=report)
+        share = progress.part(
+            0.35 * (visit - 1), 0.35, text=lambda doing: f"{doing}, visit {visit}"
+        )
+        return scan.align(target, skull=skull, cache=cache, progress=share)
 
     return visits_of(
         prepared(first, 1),
@@ -215,7 +214,7 @@ def visits_of(
     years: float | None = None,
     norms: Norms | None = None,
     repeats: Repeats | None = None,
-    progress: ShareProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Visits:
     """As `visits_of_scans`, of scans aligned to one model whose grid the networks know."""
     check_pair(first.scan, second.scan)
@@ -229,8 +228,7 @@ def visits_of(
     )
     if years is None:
         years = _years_between(first.scan, second.scan)
-    report = progress or (lambda _done, _text: None)
-    report(0.7, "Bringing the scans half-way")
+    progress(0.7, 1.0, "Bringing the scans half-way")
     pair = halfway(first, second)
     if pair.agreement < LEAST_AGREEMENT:
         raise ScanError(
@@ -238,9 +236,9 @@ def visits_of(
             f"(correlation {pair.agreement:.2f}, of one person at least {LEAST_AGREEMENT:g}): they "
             "show two different people, or could not be aligned; give two scans of one person."
         )
-    report(0.8, "Registering the brains")
+    progress(0.8, 1.0, "Registering the brains")
     middle, weights = _middle(*pair.volumes)
-    report(0.95, "Labelling the mean brain")
+    progress(0.95, 1.0, "Labelling the mean brain")
     labels = label_brain(middle, pair.space)
     repeats = repeats or bundled_repeats()
     if repeats.networks and repeats.networks != labels.networks:

@@ -20,11 +20,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
-from stylegan3d.progress import FiguresProgress, Progress
+from stylegan3d.progress import Progress
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.loop import run_steps, write_log
 from stylegan3d.training.options import RunSettings
+
+#: Called with steps done, total, and figures such as {"loss": 0.2}.
+FiguresProgress = Callable[[int, int, dict[str, float]], None]
 
 N = TypeVar("N", bound=nn.Module)
 D = TypeVar("D")

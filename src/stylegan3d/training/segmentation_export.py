@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import MEASURES, TISSUES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter
@@ -50,7 +50,7 @@ def export_segmentation(
     licence: str | None = None,
     notes: Json | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Segmenter:
     """Write the averaged network and its card, and measure the card's figures.
 
@@ -113,7 +113,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     return round(float(np.corrcoef(a, b)[0, 1]), 3)
 
 
-def _people(segmenter: Segmenter, brains: LabelledBrains, progress: Progress | None) -> Json:
+def _people(segmenter: Segmenter, brains: LabelledBrains, progress: Progress) -> Json:
     """Quantiles of what the network finds in all training subjects, labelled or not."""
     pack = brains.pack
     rows = pack.indices("train")

@@ -369,18 +369,11 @@ def test_swapping_shows_a_and_pins_b(pair):
 
 
 def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
+    from stylegan3d.progress import SILENT
     from stylegan3d.session.case import Choice
 
-    class Quiet:
-        def __call__(self, *_: Any) -> None: ...
-        def should_stop(self) -> bool:
-            return False
-
-        def should_pause(self) -> bool:
-            return False
-
-    opened = open_scan(Quiet(), Choice(scan_file))
-    aligned = align_scan(Quiet(), pair.explorer.rendering.loaded, opened.scan, tmp_path)
+    opened = open_scan(SILENT, Choice(scan_file))
+    aligned = align_scan(SILENT, pair.explorer.rendering.loaded, opened.scan, tmp_path)
     pair.explorer.comparing.pin_scan(opened.lying(aligned, aligned))
     twin = side_by_side(pair).twins[0]
     assert pair.find("compare.a").text() == "Scan: sub-07"

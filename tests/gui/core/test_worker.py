@@ -11,9 +11,9 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject
 from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.worker import (
     PROGRESS_MS,
+    JobProgress,
     LatestWins,
     LongJob,
-    Report,
     duration_in_words,
 )
 from stylegan3d.errors import ScanError
@@ -171,7 +171,7 @@ def test_a_job_outlives_its_window(qtbot, shut_down):
     def work(report):
         deleted.wait(5)
         report.hand_over("part")
-        report.should_stop() or report(1, 2)
+        report.cancelled or report(1, 2)
         over.set()
 
     job.start(work)
@@ -218,14 +218,14 @@ def test_a_window_may_be_deleted_while_jobs_speak(qtbot):
 
 @pytest.mark.parametrize("asks", [True, False])
 def test_a_job_is_cancelled_at_its_next_step(qtbot, asks):
-    """Whether it asks `should_stop` and returns, or is interrupted by its own report."""
+    """Whether it asks whether it is cancelled and returns, or is interrupted by its own report."""
     job, outcome = LongJob(), []
     job.cancelled.connect(lambda: outcome.append("cancelled"))
     job.finished.connect(lambda _: outcome.append("finished"))
     started = threading.Event()
 
     def work(report):
-        while not (asks and report.should_stop()):
+        while not (asks and report.cancelled):
             started.set()
             if not asks:
                 report(1, 2)
@@ -250,7 +250,7 @@ class Clock:
 
 def test_the_estimate_restarts_with_each_phase():
     seen, clock = [], Clock()
-    report = Report(seen.append, clock=clock)
+    report = JobProgress(seen.append, clock=clock)
     report(0, 10, "first")
     clock.now = 5.0
     report(5, 10, "first")
@@ -261,15 +261,15 @@ def test_the_estimate_restarts_with_each_phase():
 
 def test_a_pause_counts_for_no_estimate():
     told, clock = [], Clock()
-    report = Report(told.append, clock=clock)
+    report = JobProgress(told.append, clock=clock)
     for done in range(4):
         report(done, 6, "phase")
         clock.now += 2.0
     report.pause(True)
-    assert report.should_pause()
+    assert report.paused
     clock.now += 50.0
     report.pause(False)
-    assert not report.should_pause()
+    assert not report.paused
     report(4, 6, "phase")
     assert told[-1].remaining_s == 4.0
     assert told[-1].elapsed_s == 8.0
