@@ -44,7 +44,7 @@ run: $(READY)  ## Open the explorer; without a screen, walk through it and leave
 		exec $(BIN)/napari-stylegan3d $(ARGS); \
 	fi; \
 	echo "No display here: walking through the explorer on a virtual screen instead."; \
-	exec $(BIN)/stylegan3d-tour --out $(TOUR) $(ARGS)
+	exec $(BIN)/python scripts/tour.py --out $(TOUR) $(ARGS)
 
 test: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
@@ -75,15 +75,15 @@ format: $(READY)  ## Bring the code into the project's style
 # and `benchmarks/own_noise.py --montage` draw them.
 docs: $(READY)  ## Take the pictures of the documents anew, check their links and examples
 	rm -rf $(TOUR)
-	$(BIN)/stylegan3d-tour --virtual --out $(TOUR) $(ARGS)
+	$(BIN)/python scripts/tour.py --virtual --out $(TOUR) $(ARGS)
 	$(BIN)/python benchmarks/operator_pictures.py --out $(TOUR)
 	@for picture in $$(grep -oh 'images/[a-z0-9-]*\.png' README.md docs/*.md | grep -v -e projection-curves -e own-noise | sort -u); do \
 		name=$${picture##*/}; \
 		cp $$(ls $(TOUR)/$$name $(TOUR)/[0-9][0-9]-$$name 2>/dev/null) docs/images/$$name || exit 1; \
 	done
-	$(BIN)/stylegan3d-tour --virtual --out $(TOUR) --gif docs/images/tour.gif
-	$(BIN)/stylegan3d-tour --virtual --screens docs
-	for scale in 1.0 1.5 2.0; do $(BIN)/stylegan3d-tour --virtual --screens docs --scale $$scale || exit 1; done
+	$(BIN)/python scripts/tour.py --virtual --out $(TOUR) --gif docs/images/tour.gif
+	$(BIN)/python scripts/tour.py --virtual --screens docs
+	for scale in 1.0 1.5 2.0; do $(BIN)/python scripts/tour.py --virtual --screens docs --scale $$scale || exit 1; done
 	$(BIN)/python -m pytest tests/test_docs.py
 
 site: $(READY)  ## Make a site of the documents in build/site, without a network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -141,3 +142,15 @@ def in_use() -> int:
     mallinfo.restype = Info
     info = mallinfo()
     return int(info.uordblks + info.hblkhd)
+
+
+def virtual_screen(*, lasting: bool = False) -> Any:
+    """A display for this process and its children, to its last client's end or until stopped."""
+    from pyvirtualdisplay import Display
+
+    screen = Display(
+        size=(1600, 1000), color_depth=24, extra_args=["-noreset" if lasting else "-terminate"]
+    )
+    screen.start()
+    os.environ["QT_QPA_PLATFORM"] = "xcb"
+    return screen

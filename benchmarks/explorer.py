@@ -41,9 +41,8 @@ from typing import Any
 
 import numpy as np
 import psutil
-from _window import Driver, Heartbeat, in_use
+from _window import Driver, Heartbeat, in_use, virtual_screen
 
-from napari_stylegan3d.app.virtual_screen import start_virtual_screen
 from napari_stylegan3d.app.window import has_display
 
 PARTS = ("drag", "edited", "turn", "compare", "rest", "start", "memory")
@@ -370,7 +369,7 @@ def main() -> None:
     if set(parts) - set(PARTS):
         parser.error(f"parts are {', '.join(PARTS)}")
     if not has_display():
-        start_virtual_screen()
+        virtual_screen()
     # From now on the screen has a client, without which a virtual one would end.
     from napari.qt import get_qapp
 

@@ -23,12 +23,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from _window import virtual_screen
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import doomed
 import doomed_window
 
-from napari_stylegan3d.app.virtual_screen import start_virtual_screen
 from napari_stylegan3d.app.window import has_display
 from stylegan3d.storage.leftovers import sweep
 
@@ -115,7 +116,7 @@ def main() -> int:
     if set(kinds) - set(every):
         parser.error(f"kinds are {', '.join(every)}")
     if "window" in kinds and not has_display():
-        atexit.register(start_virtual_screen(lasting=True).terminate)
+        atexit.register(virtual_screen(lasting=True).stop)
     failed = False
     ends = time.monotonic() + 60 * args.minutes
     with tempfile.TemporaryDirectory() as folder:

@@ -42,9 +42,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import psutil
-from _window import Driver, in_use
+from _window import Driver, in_use, virtual_screen
 
-from napari_stylegan3d.app.virtual_screen import start_virtual_screen
 from napari_stylegan3d.app.window import has_display
 from stylegan3d.storage.files import atomic_write_text
 
@@ -333,7 +332,7 @@ def main() -> int:
     if args.windows:
         return several(args.windows, args.model or bundled_model_path())
     if not has_display():
-        start_virtual_screen()
+        virtual_screen()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         common = args.together or folder

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _window import virtual_screen
 from explorer import Driver, Heartbeat
 
-from napari_stylegan3d.app.virtual_screen import start_virtual_screen
 from napari_stylegan3d.app.window import has_display
 from napari_stylegan3d.browse.wall import PAGE
 
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a model folder; default: the bundled one")
     args = parser.parse_args()
     if not has_display():
-        start_virtual_screen()
+        virtual_screen()
     driver = Driver(args.model)
     fill(driver)
     beside(driver, args.rounds)

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from napari_stylegan3d.app import tour_page
+import tour_page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(

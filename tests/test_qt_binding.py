@@ -30,7 +30,7 @@ def start(folder: Path, code: str, **environment: str) -> subprocess.CompletedPr
 
 
 WINDOW = "import sys; from napari_stylegan3d.__main__ import main; sys.exit(main([]))"
-TOUR = "import sys; from napari_stylegan3d.app.tour import main; sys.exit(main(['--out', 'x']))"
+TOUR = "import sys; from tour import main; sys.exit(main(['--out', 'x']))"
 
 
 @pytest.mark.skipif(not DIES, reason="None is not counted from Python 3.12 on")

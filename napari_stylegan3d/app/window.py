@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 TITLE = "StyleGAN 3D explorer"
 SIZE = (1500, 950)
 NO_DISPLAY = (
-    "There is no display to open a window on: run stylegan3d-tour, which walks through the "
-    "explorer on a virtual screen and leaves pictures and volumes."
+    "There is no display to open a window on: use the command line (stylegan3d --help), or in a "
+    "checkout `make run`, which walks through the explorer on a virtual screen."
 )
 
 

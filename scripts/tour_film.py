@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tour_stops import Tour
 
-from napari_stylegan3d.app.tour_stops import Tour
 from stylegan3d.storage.files import atomic_file
 
 #: Width in pixels, and frames in a second.

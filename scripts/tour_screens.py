@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stylegan3d.app.tour_page import (
+from tour_page import (
     FOLDER,
     PAGE,
     SIZES,
@@ -21,7 +21,8 @@ from napari_stylegan3d.app.tour_page import (
     page,
     size_name,
 )
-from napari_stylegan3d.app.tour_stops import SAMPLE, SECOND_SEED, Tour, TourError
+from tour_stops import SAMPLE, SECOND_SEED, Tour, TourError
+
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Choice
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text

@@ -1,4 +1,7 @@
-"""`stylegan3d-tour`: an automatic tour of the explorer that saves pictures and volumes.
+"""A tour of the explorer that operates itself and saves pictures and volumes: `make run` without a display.
+
+    python scripts/tour.py --out tour-output
+    python scripts/tour.py --screens docs    the page of the window in pictures
 
 It operates the real window by the object names of its controls.
 """
@@ -13,21 +16,18 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from tour_film import film
+from tour_page import LARGEST, SCALES
+from tour_screens import Screens, screens, sizes
+from tour_stops import STOPS, Tour, TourError
 
 from napari_stylegan3d.app.qt_binding import BrokenBindingError
-from napari_stylegan3d.app.tour_film import film
-from napari_stylegan3d.app.tour_page import LARGEST, SCALES
-from napari_stylegan3d.app.tour_screens import Screens, screens, sizes
-from napari_stylegan3d.app.tour_stops import STOPS, Tour, TourError
-from napari_stylegan3d.app.virtual_screen import SIZE, NoScreenError, start_virtual_screen
 from napari_stylegan3d.app.window import add_model_options, has_display, open_window
 from stylegan3d.storage.files import atomic_write_text
 
-if TYPE_CHECKING:
-    pass
-
 OUT = "tour-output"
+SIZE = (1600, 1000)
 PAGE = """<!doctype html>
 <meta charset="utf-8">
 <title>StyleGAN 3D: a tour of the explorer</title>
@@ -55,11 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         if args.virtual or not has_display():
-            start_virtual_screen(LARGEST if args.screens else SIZE)
+            virtual_screen(LARGEST if args.screens else SIZE)
         if args.scale:
             os.environ["QT_SCALE_FACTOR"] = str(args.scale)
         walk(args)
-    except (BrokenBindingError, NoScreenError, TourError, OSError) as error:
+    except (BrokenBindingError, TourError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -68,9 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(
-        prog="stylegan3d-tour",
+        prog="tour.py",
         description="Walk through the explorer by itself; leaves screenshots and volumes.",
-        epilog="example: stylegan3d-tour --out tour-output",
+        epilog="example: python scripts/tour.py --out tour-output",
     )
     result.add_argument("--out", type=Path, default=Path(OUT), help=f"folder; default: {OUT}")
     result.add_argument(
@@ -92,6 +92,30 @@ def parser() -> argparse.ArgumentParser:
         "--virtual", action="store_true", help="use a virtual screen even where there is a display"
     )
     return result
+
+
+def virtual_screen(size: tuple[int, int] = SIZE) -> None:
+    """Make a virtual screen of so many pixels the display of this process and its children.
+
+    It ends with its last client, not before: without it Qt would crash on the way out.
+
+    Raises
+    ------
+    TourError
+        If Xvfb is missing or does not start.
+    """
+    from pyvirtualdisplay import Display
+    from pyvirtualdisplay.abstractdisplay import XStartError
+
+    try:
+        Display(size=size, color_depth=24, extra_args=["-terminate"]).start()
+    except (FileNotFoundError, XStartError) as error:
+        raise TourError(
+            f"There is no display, and Xvfb, which draws without one, did not start ({error}): "
+            "install it (apt-get install xvfb) or run this where there is a display."
+        ) from error
+    # Qt's offscreen platform has no OpenGL of its own; the X11 one draws on Xvfb.
+    os.environ["QT_QPA_PLATFORM"] = "xcb"
 
 
 def walk(args: argparse.Namespace) -> None:
