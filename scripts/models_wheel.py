@@ -11,10 +11,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
-from supply import ROOT, version
-
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "stylegan3d_models"
 MODELS = ("diffusion-t1-2mm", "vae-t1-2mm")
 PROJECT = """\
@@ -62,7 +62,7 @@ def build(out: Path) -> Path:
         for name in MODELS:
             shutil.copytree(ROOT / "weights" / name, source / PACKAGE / name)
         (source / PACKAGE / "__init__.py").write_text('"""Folders of models."""\n')
-        project = PROJECT.format(version=version(), package=PACKAGE)
+        project = PROJECT.format(version=version("napari-stylegan3d"), package=PACKAGE)
         (source / "pyproject.toml").write_text(project)
         (source / "README.md").write_text(README.format(models=" and ".join(MODELS)))
         command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", built]

@@ -1,6 +1,6 @@
-"""A tour of the explorer that operates itself and saves pictures and volumes: `make run` without a display.
+"""A tour of the explorer that operates itself and saves pictures and volumes.
 
-    python scripts/tour.py --out tour-output
+    python scripts/tour.py --out tour-output    what `make run` does without a display
     python scripts/tour.py --screens docs    the page of the window in pictures
 
 It operates the real window by the object names of its controls.

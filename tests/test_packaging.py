@@ -2,7 +2,6 @@
 
 import ast
 import configparser
-import fnmatch
 import json
 import os
 import re
@@ -25,9 +24,6 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "stylegan3d/weights/brain-t1-2mm"
 ADDRESS = "https://code.example/lab/brains"
-PLUGIN = "napari-stylegan3d"
-# Names on conda-forge that differ; napari-base is napari without a Qt binding.
-CONDA_NAMES = {"napari": "napari-base", "torch": "pytorch"}
 # Extras that bring what the program uses where it is there.
 OPTIONAL = ("train", "mp4", "cluster", "dicom")
 
@@ -211,13 +207,10 @@ def test_a_copy_without_git_has_the_version_that_comes_next(wheel: Path) -> None
     assert settings["fallback_version"] == f"{log[1]}.dev0"
 
 
-def test_citation_and_recipe_name_the_address_and_no_version(recipe: dict[str, dict]) -> None:
+def test_the_citation_names_the_address_and_no_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     about = setup_cfg()
     assert citation.get("repository-code", "") == about["address"]["url"]
-    assert {one["about"].get("homepage", "") for one in recipe.values()} == {
-        about["address"]["url"]
-    }
     assert citation["license"] == about["metadata"]["license"]
     assert "version" not in citation, "the tag says it"
 
@@ -280,41 +273,38 @@ def declared(*extras: str) -> dict[str, SpecifierSet]:
 
 def test_what_is_imported_is_declared() -> None:
     """Nothing is there only because another package happens to bring it."""
-    wanted = imported_packages("napari_stylegan3d") | imported_packages("src/stylegan3d")
-    assert wanted - set(declared()) - set(declared(*OPTIONAL)) == set()
+    engine, plugin = imported_packages("src/stylegan3d"), imported_packages("napari_stylegan3d")
+    assert engine - set(declared()) - set(declared(*OPTIONAL)) == set()
+    assert plugin - set(declared()) - set(declared("all", *OPTIONAL)) == set()
 
 
-@pytest.fixture(scope="module")
-def recipe() -> dict[str, dict]:
-    """The outputs of the conda recipe by name."""
-    text = (ROOT / "conda/recipe.yaml").read_text(encoding="utf-8")
-    oldest = yaml.safe_load(text)["context"]["python_min"]
-    outputs = yaml.safe_load(text.replace("${{ python_min }}", oldest))["outputs"]
-    return {output["package"]["name"]: output for output in outputs}
+#: Imports every module of the engine where the window's packages are not installed.
+ALONE = """
+import importlib, pkgutil, sys
+sys.modules.update(dict.fromkeys(WINDOW))
+import stylegan3d, stylegan3d.cli
+for module in pkgutil.walk_packages(stylegan3d.__path__, "stylegan3d."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+try:
+    from napari_stylegan3d.app.window import main
+    sys.exit(main([]))
+except SystemExit as end:
+    assert end.code == 2, end.code
+"""
 
 
-def test_the_conda_packages_need_what_setup_cfg_asks_for(recipe: dict[str, dict]) -> None:
-    lines = [recipe[name]["requirements"]["run"] for name in ("stylegan3d", PLUGIN)]
-    assert '${{ pin_subpackage("stylegan3d", exact=True) }}' in lines[1]
-    engine, plugin = map(requirements, lines)
-    pythons = {str(engine.pop("python")), str(plugin.pop("python"))}
-    assert pythons == {setup_cfg()["options"]["python_requires"]}
-    asked = {CONDA_NAMES.get(name, name): versions for name, versions in declared().items()}
-    assert engine | plugin == asked
-    imported = {CONDA_NAMES.get(name, name) for name in imported_packages("src/stylegan3d")}
-    assert set(engine) == imported & set(asked), "the engine alone needs no more and no less"
-    optional = recipe["stylegan3d"]["requirements"]["run_constraints"]
-    assert requirements(optional) == declared(*OPTIONAL)
-
-
-def test_the_conda_packages_hold_every_file_and_command_once(
-    recipe: dict[str, dict], wheel: Path
-) -> None:
-    builds = [output["build"] for output in recipe.values()]
-    for name in zipfile.ZipFile(wheel).namelist():
-        place = f"lib/python3.11/site-packages/{name}"
-        holders = [b for b in builds if any(fnmatch.fnmatch(place, one) for one in b["files"])]
-        assert len(holders) == 1, name
-    commands = [line for build in builds for line in build["python"]["entry_points"]]
-    scripts = setup_cfg()["options.entry_points"]["console_scripts"].strip().splitlines()
-    assert sorted(commands) == sorted(scripts)
+def test_the_engine_works_without_the_packages_of_the_window() -> None:
+    """The command line, Python and a cluster need no display libraries."""
+    window = ("magicgui", "napari", "qtpy", "superqt", "vispy", "PyQt5", "PyQt6", "PySide6")
+    environment = os.environ | {"DISPLAY": ":77"}
+    done = subprocess.run(
+        [sys.executable, "-c", f"WINDOW = {window!r}\n{ALONE}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("The window needs napari")
+    assert done.stderr.count("\n") == 1

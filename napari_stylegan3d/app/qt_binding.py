@@ -17,6 +17,10 @@ REFUSAL = (
     f'(pip install "PySide6!={BROKEN}"), PyQt6, or Python 3.12 or newer.'
 )
 
+NO_NAPARI = (
+    "The window needs napari, which is not installed here: pip install "
+    '"napari-stylegan3d[all]"; the command line (stylegan3d --help) works without it.'
+)
 MISSING = "The window needs a Qt for Python and there is none: pip install PyQt6, or PySide6."
 
 
@@ -39,6 +43,8 @@ def chosen_binding() -> str:
 
 def broken_binding() -> str:
     """Why the chosen binding cannot be used, in one sentence; empty if it can."""
+    if find_spec("napari") is None:
+        return NO_NAPARI
     binding = chosen_binding()
     if not binding:
         return MISSING

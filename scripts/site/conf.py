@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -9,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "scripts")]
-
-import supply  # noqa: E402 - found only now
+sys.path.insert(0, str(ROOT / "src"))
 
 project = "napari-stylegan3d"
-author = supply.setup_cfg()["metadata"]["author"]
-release = version = supply.version()
+author = "The napari-stylegan3d developers"
+release = version = importlib.metadata.version("napari-stylegan3d")
 language = "en"
 
 extensions = [
