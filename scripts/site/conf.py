@@ -1,4 +1,4 @@
-"""Makes a site of the pages in docs/: `make site` writes build/site, without a network."""
+"""Makes a site of the pages in docs/: `make docs` writes build/site, without a network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ html_theme_options: dict[str, Any] = {"source_repository": ""}
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
-# The notebooks bring their results; `make notebooks` runs them anew.
+# The notebooks bring their results; `make docs` runs them anew.
 nb_execution_mode = "off"
 
 autodoc_typehints = "none"
