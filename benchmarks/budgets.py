@@ -135,7 +135,7 @@ def main() -> None:
         rows = []
         for scan in scans:
             found, seconds = projected(generator, scan, budget)
-            alike = found.trust["similarity"]
+            alike = found.assessment["similarity"]
             change = edited(generator, segmenter, scan, found, args.edit)
             rows.append([alike["ssim"], alike["psnr"], *change, seconds])
         w = torch.stack([projected(generator, scan, budget)[0].w.flatten() for scan in pairs])

@@ -78,8 +78,8 @@ def quality(generator: Generator, args: argparse.Namespace) -> None:
             result = project(
                 generator, scan_of(args.scans, person), space=args.space, budget=budget
             )
-            alike = result.trust["similarity"]
-            row = [alike["ssim"], alike["psnr"], result.trust["latent_distance"]]
+            alike = result.assessment["similarity"]
+            row = [alike["ssim"], alike["psnr"], result.assessment["latent_distance"]]
             rows.append([*row, len(result.history), now(args.cpu) - clock])
             print(person, *(f"{value:.3f}" for value in rows[-1]), sep="\t", flush=True)
             if result.delta is not None:

@@ -34,13 +34,13 @@ from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection import project
+from stylegan3d.projection.assessment import Judged, Yardstick, judge_scan
 from stylegan3d.projection.calibration import Measured
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.residual import Seen, residual_z, see
 from stylegan3d.projection.scanner import cortical_detail, match_sharpness
 from stylegan3d.projection.signs import first_guess
 from stylegan3d.projection.site import learn_site, measure_scans
-from stylegan3d.projection.trust import Judged, Yardstick, judge_scan
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.intensity import to_unit

@@ -144,7 +144,7 @@ def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
     aligned = align(_scan_of(scan), generator, skull=skull)
     result = search(generator, aligned, aligned, Choices(budget=budget)).result
     native = aligned.to_native(result.volume)
-    verdict = {name: result.trust[name] for name in ("verdict", "sentence", "similarity")}
+    verdict = {name: result.assessment[name] for name in ("verdict", "sentence", "similarity")}
     name = f"{scan.name}: reconstruction"
     metadata = {KEY: Provenance("reconstruction", scan.name), "stylegan3d-trust": verdict}
     return [_image(np.asarray(native.dataobj), native.affine, name, metadata)]

@@ -31,7 +31,7 @@ def read_choice(choice: Choice | Path) -> Scan | Several:
     choice = Choice(choice) if isinstance(choice, Path) else choice
 
     try:
-        return read_scan(choice.path, choice.volume, choice.series, choice.trust)
+        return read_scan(choice.path, choice.volume, choice.series, choice.orientation)
     except SeveralSeries as error:
         if not any(series.usable for series in error.series):
             raise

@@ -125,7 +125,7 @@ class Session(QObject):
         case = self._case
         if case is None or not case.is_of(self.recipe.source) or not self._is_mine(case.model):
             return None
-        there = bool(case.trust) if case.aligned is None else self._fits(case)
+        there = bool(case.assessment) if case.aligned is None else self._fits(case)
         return case if there else None
 
     @property

@@ -149,10 +149,10 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     return dataclasses.replace(
         case.lying(found, aligned, case.pose, generator.hash),
         source=source,
-        similarity=dict(result.trust["similarity"]),
-        mean_brain=dict(result.trust["mean_brain"]),
+        similarity=dict(result.assessment["similarity"]),
+        mean_brain=dict(result.assessment["mean_brain"]),
         remarks=(*map(sentence, done.warnings), *_left_out(aligned, mask)),
-        trust=result.trust,
+        assessment=result.assessment,
         filled=filled,
         residual_z=result.residual_z,
     )

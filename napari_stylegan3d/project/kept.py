@@ -92,7 +92,7 @@ class SavedScan:
                 "similarity": p.similarity,
                 "mean_brain": p.mean_brain,
                 "remarks": p.remarks,
-                "trust": p.trust,
+                "trust": p.assessment,
                 "filled": None if p.filled is None else p.filled.to_plain(),
                 "pose": p.pose,
             }
@@ -115,7 +115,7 @@ class SavedScan:
         """Inverse of `to_plain`; invalid parts are dropped, since files can be edited."""
         try:
             told = plain["choice"]
-            choice = Choice(**{**told, "path": Path(told["path"]), "asked": tuple(told["asked"])})
+            choice = Choice.from_plain(told)
             rigid = None if plain["rigid"] is None else np.array(plain["rigid"], np.float64)
             results = {str(key): dict(value) for key, value in plain["results"].items()}
             pose = _pose(plain["pose"])
@@ -161,7 +161,7 @@ def _projected(
         similarity=dict(told["similarity"]),
         mean_brain=dict(told["mean_brain"]),
         remarks=tuple(told["remarks"]),
-        trust=dict(told["trust"]),
+        assessment=dict(told["trust"]),
         filled=Filled.from_plain(told.get("filled"), space),
         pose=_pose(told["pose"]) if "pose" in told else kept.pose,
         model=kept.model,

@@ -107,11 +107,11 @@ class ResultBox(QWidget):
             ):
                 text = form.format(numbers[key]) if key in numbers else "–"
                 self.figures[name].setText(text.replace("%", " %"))
-        trust: Mapping[str, Any] = projected.trust if projected else {}
-        verdict, sentence = trust.get("verdict", ""), trust.get("sentence", "")
+        assessment: Mapping[str, Any] = projected.assessment if projected else {}
+        verdict, sentence = assessment.get("verdict", ""), assessment.get("sentence", "")
         self.patient.setText("" if projected is None else projected.name)
         self.patient.setVisible(projected is not None)
-        self.lights.show_trust(trust)
+        self.lights.show_assessment(assessment)
         self._show_verdict(verdict)
         remarks = projected.remarks if projected else ()
         self.table.setVisible(projected is not None)
@@ -121,8 +121,8 @@ class ResultBox(QWidget):
         lines = [remark for remark in remarks if not sentence or sentence not in remark]
         for label, text in (
             (self.sentence, sentence),
-            (self.place, _place_of(trust)),
-            (self.regions, worst_regions(trust.get("regions", {}))),
+            (self.place, _place_of(assessment)),
+            (self.regions, worst_regions(assessment.get("regions", {}))),
             (self.notes, "\n".join(lines)),
         ):
             controls.show_text(label, text)
@@ -190,14 +190,14 @@ class VerdictRows(QWidget):
             button.clicked.connect(lambda _=False, n=number: self._picked.emit(self._places[n]))
         self._places: list[Sequence[float]] = []
 
-    def show_trust(self, trust: Mapping[str, Any]) -> None:
+    def show_assessment(self, assessment: Mapping[str, Any]) -> None:
         """Show the verdicts of a projection; none of an older or uncalibrated one."""
-        verdicts = trust.get("verdicts", {})
+        verdicts = assessment.get("verdicts", {})
         for number, (name, verdict) in enumerate(verdicts.items()):
             self.rows[name].show_verdict(verdict)
             self.column.insertWidget(number, self.rows[name])
         # Below their verdict, which may stand before others.
-        findings = (trust.get("findings") or ())[:LISTED]
+        findings = (assessment.get("findings") or ())[:LISTED]
         self._places = [finding["center_mm"] for finding in findings]
         for button, finding in zip(self.findings, findings, strict=False):
             button.setText(finding_in_words(finding))
@@ -239,12 +239,12 @@ def finding_in_words(finding: Mapping[str, Any]) -> str:
     return "{place}, {ml:.1f} ml, z {z}".format(place=finding["place"], ml=finding["ml"], z=z)
 
 
-def _place_of(trust: Mapping[str, Any]) -> str:
+def _place_of(assessment: Mapping[str, Any]) -> str:
     """How far the brain is from average among subjects, if known."""
-    percentile = trust.get("latent_percentile")
+    percentile = assessment.get("latent_percentile")
     if percentile is None:
         return ""
-    from stylegan3d.projection.trust import place_in_words
+    from stylegan3d.projection.assessment import place_in_words
 
     return f"Position: {place_in_words(percentile)}."
 

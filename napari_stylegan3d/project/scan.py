@@ -92,7 +92,7 @@ class ScanBox(QWidget):
         self.arriving.hide()
         self.doubts = controls.named(WrappedLabel(), "project.doubts")
         self.doubts.setProperty("role", "caution")
-        self.trust = controls.combo(
+        self.orientation = controls.combo(
             "project.trust", "Set the orientation, if you know it; the scan is then read again."
         )
         self._lay_out()
@@ -106,7 +106,7 @@ class ScanBox(QWidget):
             self.arriving,
             self.chooser,
             self.doubts,
-            self.trust,
+            self.orientation,
             controls.row(self.open, self.sample, stretch=0),
             on=self.drop,
             margins=(12, 12, 12, 12),
@@ -124,7 +124,7 @@ class ScanBox(QWidget):
             menu.addAction(text, lambda k=key: self._request(sample_path(k)))
         self.sample.setMenu(menu)
         self.chooser.chosen.connect(self.openRequested)
-        self.trust.activated.connect(self._answer)
+        self.orientation.activated.connect(self._answer)
 
     def show_case(self, case: Case | None) -> None:
         """Show the name of the case and notes from reading its scan."""
@@ -148,23 +148,23 @@ class ScanBox(QWidget):
 
     def set_enabled(self, enabled: bool) -> None:
         """Whether another scan may be opened now."""
-        for widget in (self.open, self.sample, self.chooser, self.trust):
+        for widget in (self.open, self.sample, self.chooser, self.orientation):
             widget.setEnabled(enabled)
 
     def _show_doubts(self, case: Case | None) -> None:
         doubts = doubts_of(case)
         self.doubts.setText("\n".join(doubts))
-        self.trust.clear()
-        for text, trust in answers_of(case):
-            self.trust.addItem(text, trust)
+        self.orientation.clear()
+        for text, orientation in answers_of(case):
+            self.orientation.addItem(text, orientation)
         if case is not None and case.choice is not None:
-            controls.show_value(self.trust, case.choice.trust)
-        for widget in (self.doubts, self.trust):
+            controls.show_value(self.orientation, case.choice.orientation)
+        for widget in (self.doubts, self.orientation):
             widget.setVisible(bool(doubts))
 
     def _answer(self) -> None:
-        if self._choice is not None and self.trust.currentData() != self._choice.trust:
-            self.openRequested.emit(self._choice.trusting(self.trust.currentData()))
+        if self._choice is not None and self.orientation.currentData() != self._choice.orientation:
+            self.openRequested.emit(self._choice.oriented(self.orientation.currentData()))
 
     def _request(self, path: Path) -> None:
         self.openRequested.emit(Choice(Path(path)))
@@ -210,8 +210,10 @@ def notes_of(case: Case | None) -> list[str]:
 
 def doubts_of(case: Case | None) -> tuple[str, ...]:
     """Why left and right are uncertain, without hints for the command line; or the answer."""
-    trust = None if case is None or case.choice is None else case.choice.trust
-    chosen = [text for text, answer in answers_of(case) if answer is not None and answer == trust]
+    orientation = None if case is None or case.choice is None else case.choice.orientation
+    chosen = [
+        text for text, answer in answers_of(case) if answer is not None and answer == orientation
+    ]
     if chosen:
         words = "The header leaves left and right open. You chose: {answer}."
         return (words.format(answer=chosen[0]),)
@@ -219,7 +221,7 @@ def doubts_of(case: Case | None) -> tuple[str, ...]:
 
 
 def answers_of(case: Case | None) -> list[tuple[str, str | None]]:
-    """Possible answers to the doubts: text, and `trust` of `read_scan`."""
+    """Possible answers to the doubts: text, and `orientation` of `read_scan`."""
     if case is None or case.scan is None or not asked_of(case):
         return []
     geometry = case.scan.geometry

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +85,7 @@ class Overlay:
         """Inverse of `to_plain`; None if invalid, since files can be edited."""
         try:
             told = plain["choice"]
-            choice = Choice(**{**told, "path": Path(told["path"]), "asked": tuple(told["asked"])})
+            choice = Choice.from_plain(told)
             how: How = "auto"
             if plain["how"] in ("align", "header"):
                 how = plain["how"]

@@ -110,7 +110,7 @@ def given(model, tiny_generator, tmp_path_factory):
         "render report": {"recipes": recipe},
         "render dicom": {"files": volume},
         "model labels": trained,
-        "model trust": {"data": pack},
+        "model calibrate": {"data": pack},
         "model site": {"folder": folder, "--name": "ward"},
         "model privacy-index": {"data": pack},
         "model convert": {"network": volume, **made},

@@ -122,7 +122,7 @@ def test_projection_finds_the_latent_again(generator):
     w = seed_latents(generator, [11], 0.8)[0]
     scan = np.clip(to_display(generator.synthesize(w[None]))[0], 0, 1)
     found = stylegan3d.project(generator, scan, budget="draft", steps=4)
-    assert found.trust["similarity"]["psnr"] > 30
+    assert found.assessment["similarity"]["psnr"] > 30
     assert found.delta is None
     assert found.settings["start"] == "encoder"
     assert estimate_seconds(generator, "thorough") > 0

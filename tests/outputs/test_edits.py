@@ -10,11 +10,11 @@ from stylegan3d.outputs import edits
 from stylegan3d.scans import read_scan
 
 
-@pytest.mark.parametrize("trust", ["sform", "qform"])
-def test_an_overlay_lies_as_its_scan_did_when_it_was_projected(tmp_path, monkeypatch, trust):
+@pytest.mark.parametrize("orientation", ["sform", "qform"])
+def test_an_overlay_lies_as_its_scan_did_when_it_was_projected(tmp_path, monkeypatch, orientation):
     """The file leaves left and right open; what the user said is known from the latent file."""
     marked = scan_and_lesion(tmp_path)
-    scan = read_scan(tmp_path / "scan.nii.gz", trust=trust)
+    scan = read_scan(tmp_path / "scan.nii.gz", orientation=orientation)
     described = {
         "path": "scan.nii.gz",
         "sha256": scan.sha256,

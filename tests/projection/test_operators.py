@@ -223,8 +223,8 @@ def test_a_mask_turns_with_a_scan_whose_sides_were_told(tmp_path):
     """Both have the scan's header, whose sform and qform are mirror images of each other."""
     marked = scan_and_lesion(tmp_path)
     zeros = np.zeros(SHAPE, np.float32)
-    for trust in ("sform", "qform"):
-        scan = read_scan(tmp_path / "scan.nii.gz", trust=trust)
+    for orientation in ("sform", "qform"):
+        scan = read_scan(tmp_path / "scan.nii.gz", orientation=orientation)
         aligned = AlignedScan(zeros, SPACE, np.eye(4), 1, zeros > 0, 1, [], scan)
         mask = Mask(tmp_path / "lesion.nii.gz")
         np.testing.assert_array_equal(mask.native(aligned), marked)
@@ -347,7 +347,7 @@ def test_a_hole_is_filled_with_what_belongs_there(known):
     assert result.settings["operator"]["MaskedVoxels"] == 1000
     assert {row["level"] for row in result.history} == {-3, -2, -1}
     # Trust is measured where the scan shows the brain.
-    assert result.trust["similarity"]["psnr"] > blind.trust["similarity"]["psnr"]
+    assert result.assessment["similarity"]["psnr"] > blind.assessment["similarity"]["psnr"]
 
 
 def test_thick_slices_are_matched_at_full_resolution_only(known):

@@ -16,10 +16,10 @@ from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.progress import Progress
 from stylegan3d.projection import own_noise, project, uncertainty
+from stylegan3d.projection.assessment import WITHOUT_NOISE
 from stylegan3d.projection.budgets import estimate_seconds
 from stylegan3d.projection.operators import Blur, Identity
 from stylegan3d.projection.own_noise import RATE, _Steps, finds_own_noise
-from stylegan3d.projection.trust import WITHOUT_NOISE
 from stylegan3d.recipe.delta import CONSTANT, OPENED, Delta, mixed
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.latents import save_latent
@@ -61,17 +61,21 @@ def drawn(generator, w, delta, noise="none"):
 def test_the_reconstruction_is_the_scan(found, plain, aligned):
     assert set(found.delta.tensors) == {CONSTANT, OPENED}
     assert torch.equal(found.w, plain.w)
-    assert found.trust["similarity"]["ssim"] >= 0.97 > plain.trust["similarity"]["ssim"] + 0.1
-    assert found.trust["similarity"]["psnr"] >= 32
+    assert (
+        found.assessment["similarity"]["ssim"]
+        >= 0.97
+        > plain.assessment["similarity"]["ssim"] + 0.1
+    )
+    assert found.assessment["similarity"]["psnr"] >= 32
     again = np.abs(found.volume - aligned.volume)[aligned.brain_mask].mean()
-    assert again == pytest.approx(found.trust["similarity"]["mae"], rel=SUMS)
+    assert again == pytest.approx(found.assessment["similarity"]["mae"], rel=SUMS)
 
 
 def test_how_far_the_model_knows_the_scan_is_judged_without(found, plain):
     """Whatever the scan shows, its own noise reproduces it."""
     for key in ("matched", "verdict", "sentence", "verdicts", "signs"):
-        assert found.trust[key] == plain.trust[key], key
-    assert found.trust["remarks"] == [*plain.trust["remarks"], WITHOUT_NOISE]
+        assert found.assessment[key] == plain.assessment[key], key
+    assert found.assessment["remarks"] == [*plain.assessment["remarks"], WITHOUT_NOISE]
 
 
 def test_thorough_ends_with_it_where_the_scan_is_whole(generator, aligned, monkeypatch):

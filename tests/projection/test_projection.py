@@ -117,13 +117,13 @@ def test_the_encoders_guess_is_the_start_where_it_is_better(known):
 
 
 def test_trust_tells_noise_from_a_brain(generator, known):
-    good = project(generator, known, steps=60).trust
+    good = project(generator, known, steps=60).assessment
     assert good["similarity"]["psnr"] > good["mean_brain"]["psnr"]
     noise = np.random.default_rng(0).random(generator.shape, dtype=np.float32)
     template = SimpleNamespace(volume=noise, brain_mask=np.ones(noise.shape, bool))
     generator_like_mean = tiny_generator()
     generator_like_mean.__dict__["template"] = noise  # nothing can beat a template that is the scan
-    bad = project(generator_like_mean, template, steps=2).trust
+    bad = project(generator_like_mean, template, steps=2).assessment
     assert any("no more similar to the scan" in remark for remark in bad["remarks"])
 
 

@@ -11,9 +11,9 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import site
+from stylegan3d.projection.assessment import Yardstick
 from stylegan3d.projection.calibration import calibrate
 from stylegan3d.projection.residual import FILE, residual_z
-from stylegan3d.projection.trust import Yardstick
 from stylegan3d.storage import sites
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.tensorfiles import pack, unpack

@@ -322,9 +322,9 @@ def test_doubts_about_left_and_right_can_be_answered(tmp_path):
     path = in_doubt(tmp_path / "scan.nii.gz")
     scan = read_scan(path)
     assert len(scan.doubts) == 1
-    assert "--trust qform" in scan.doubts[0]
+    assert "--orientation qform" in scan.doubts[0]
     for form, sign in (("sform", -1), ("qform", 1)):
-        answered = read_scan(path, trust=form)
+        answered = read_scan(path, orientation=form)
         assert answered.doubts == []
         assert not any(note.startswith("Check:") for note in map(str, answered.notes))
         assert answered.affine[0, 0] == sign * 5
@@ -337,8 +337,8 @@ def test_what_lies_beside_a_scan_in_doubt_turns_with_it(tmp_path, header):
     """An image with the scan's array and one of its geometries stays on the scan's voxels."""
     codes = (0, 0) if header == "none" else (1, 1)
     path = in_doubt(tmp_path / "scan.nii.gz", *codes)
-    doubtful, trust = read_scan(path), "RAS" if header == "none" else "qform"
-    told = read_scan(path, trust=trust)
+    doubtful, orientation = read_scan(path), "RAS" if header == "none" else "qform"
+    told = read_scan(path, orientation=orientation)
     affine = {"sform": np.diag([-5.0, 5, 5, 1]), "qform": AFFINE, "its own": 2 * AFFINE}
     if header in ("the same", "none"):
         image = read_scan(in_doubt(tmp_path / "mask.nii.gz", *codes))
@@ -360,21 +360,21 @@ def test_what_lies_beside_a_scan_in_doubt_turns_with_it(tmp_path, header):
 
 def test_an_answer_about_the_image_itself_stays(tmp_path):
     scan = read_scan(in_doubt(tmp_path / "scan.nii.gz"))
-    told = read_scan(in_doubt(tmp_path / "flair.nii.gz"), trust="qform")
+    told = read_scan(in_doubt(tmp_path / "flair.nii.gz"), orientation="qform")
     assert told.beside(scan) is told
 
 
 def test_axes_can_be_told_where_the_file_does_not(tmp_path):
     path = in_doubt(tmp_path / "scan.nii.gz", 0, 0)
-    assert "--trust LAS" in read_scan(path).doubts[0]
-    assert "has no sform" in refusal(path, trust="sform")
-    told = read_scan(path, trust="psr")
+    assert "--orientation LAS" in read_scan(path).doubts[0]
+    assert "has no sform" in refusal(path, orientation="sform")
+    told = read_scan(path, orientation="psr")
     assert told.space.axcodes == ("P", "S", "R")
     np.testing.assert_allclose(told.space.voxel_size, (5, 5, 5))
     assert told.doubts == []
     for words in ("LLS", "LA", "XYZ", "LASR", ""):
         with pytest.raises(ScanError, match="is not an orientation"):
-            read_scan(path, trust=words)
+            read_scan(path, orientation=words)
 
 
 def test_a_choice_of_volumes_can_be_offered(tmp_path):

@@ -44,7 +44,7 @@ FORMER = {
     "animate": "render film",
     "report": "render report",
     "learn-labels": "model labels",
-    "calibrate-trust": "model trust",
+    "calibrate-trust": "model calibrate",
     "privacy-index": "model privacy-index",
     "convert": "model convert",
     "compare-models": "evaluate --compare",

@@ -159,7 +159,7 @@ ScansOption = Annotated[
 SkullOption = Annotated[str, described(Choices, "skull")]
 VolumeOption = Annotated[int | None, described(Choices, "volume")]
 SeriesOption = Annotated[str | None, described(Choices, "series")]
-TrustOption = Annotated[str | None, described(Choices, "trust")]
+OrientationOption = Annotated[str | None, described(Choices, "orientation")]
 JobsOption = Annotated[
     int,
     typer.Option("--jobs", "-j", min=1, help="Scans processed in parallel, 3 GB of memory each."),

@@ -89,7 +89,7 @@ def segment_many(
     *,
     regions: bool,
     skull: str,
-    trust: str | None,
+    orientation: str | None,
     jobs: int,
     overwrite: bool,
     as_json: bool,
@@ -101,7 +101,7 @@ def segment_many(
     from stylegan3d.segmentation.inference import load_segmenter
 
     segmenter = load_segmenter(network)
-    settings: Json = {"skull": skull, "trust": trust, "network": segmenter.hash}
+    settings: Json = {"skull": skull, "orientation": orientation, "network": segmenter.hash}
     settings["regions"] = regions
     if norms is not None:
         settings["norms"] = norms.to_dict()

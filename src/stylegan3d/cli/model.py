@@ -28,8 +28,9 @@ from stylegan3d.training.options import LabelSettings
 #: Name of the unfinished index in the model's folder, from which an interrupted run continues.
 WORK = ".privacy-index"
 app = typer.Typer(
-    help="Add to a model: labels, trust, site, privacy index; or convert an original network.\n\n"
-    "Example: stylegan3d model trust prepared --model my-model"
+    help="Add to a model: labels, calibration, site, privacy index; or convert an original "
+    "network.\n\n"
+    "Example: stylegan3d model calibrate prepared --model my-model"
 )
 
 
@@ -87,8 +88,8 @@ def learn(
     emit(result, lines, as_json=as_json)
 
 
-@app.command()
-def trust(
+@app.command("calibrate")
+def calibrate_model(
     data: DataArgument,
     model: ModelOption = None,
     dry_run: Annotated[
@@ -101,7 +102,7 @@ def trust(
     Measured on the validation subjects of its data set and written to the model's card. Training
     does this on export.
 
-    Example: stylegan3d model trust prepared --model my-model
+    Example: stylegan3d model calibrate prepared --model my-model
     """
     from stylegan3d.checkpoints.folder import add_to_card
     from stylegan3d.dataset.pack import load_pack

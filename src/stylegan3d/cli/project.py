@@ -108,7 +108,7 @@ def _emit(result: Json, out: Path, *, as_json: bool) -> None:
     """Print files and similarity; warnings on stderr."""
     for warning in result["warnings"]:
         typer.echo(f"stylegan3d: {warning}", err=True)
-    from stylegan3d.projection.trust import place_in_words
+    from stylegan3d.projection.assessment import place_in_words
 
     files = {what: str(out / name) for what, name in result["files"].items()}
     similar, percentile = result["similarity"], result["trust"]["latent_percentile"]

@@ -13,11 +13,11 @@ from stylegan3d.cli.common import (
     JsonOption,
     NetworkOption,
     NormsOption,
+    OrientationOption,
     OverwriteOption,
     SeriesOption,
     SexOption,
     SkullOption,
-    TrustOption,
     VolumeOption,
     emit,
     progress,
@@ -100,7 +100,7 @@ def segment(
     skull: SkullOption = Choices.skull,
     index: VolumeOption = None,
     series: SeriesOption = None,
-    trust: TrustOption = None,
+    orientation: OrientationOption = None,
     jobs: JobsOption = 1,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -128,17 +128,21 @@ def segment(
                 "--table, --regions, --visits, --years, --site, --age, --sex and --norms do not go "
                 "with --lesions."
             )
-        _find_lesions(volumes[0], out, network, skull, index, series, trust, overwrite, as_json)
+        _find_lesions(
+            volumes[0], out, network, skull, index, series, orientation, overwrite, as_json
+        )
         return
     local = None if norms is None else read_norms(norms)
     wanted = Wanted(age, None if sex is None else sex.value, local, regions)
     if visits:
         if len(volumes) != 2:
             raise typer.BadParameter("--visits needs two scans of one person, the earlier first.")
-        if regions or any(value is not None for value in (table, index, series, trust, network)):
+        if regions or any(
+            value is not None for value in (table, index, series, orientation, network)
+        ):
             raise typer.BadParameter(
-                "--table, --regions, --volume, --series, --trust and --network do not go with "
-                "--visits, whose folder --out has a table and the regions."
+                "--table, --regions, --volume, --series, --orientation and --network do not go "
+                "with --visits, whose folder --out has a table and the regions."
             )
         _segment_visits(volumes, out, wanted, years, site, skull, overwrite, as_json=as_json)
         return
@@ -160,7 +164,7 @@ def segment(
             local,
             regions=regions,
             skull=skull,
-            trust=trust,
+            orientation=orientation,
             jobs=jobs,
             overwrite=overwrite,
             as_json=as_json,
@@ -175,7 +179,7 @@ def segment(
         skull=skull,
         index=index,
         series=series,
-        trust=trust,
+        orientation=orientation,
         overwrite=overwrite,
         as_json=as_json,
     )
@@ -191,7 +195,7 @@ def _segment_one(
     skull: str,
     index: int | None,
     series: str | None,
-    trust: str | None,
+    orientation: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -213,7 +217,7 @@ def _segment_one(
     check_output([*planned, *([] if table is None else [table])], overwrite)
     with progress("Segmenting") as report:
         segmenter = load_segmenter(network)
-        scan = read_scan(volume, index, series, trust)
+        scan = read_scan(volume, index, series, orientation)
         found = segment_scan(
             segmenter,
             scan,
@@ -243,7 +247,7 @@ def _find_lesions(
     skull: str,
     index: int | None,
     series: str | None,
-    trust: str | None,
+    orientation: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -259,7 +263,7 @@ def _find_lesions(
         check_output([out, sidecar_path(out)], overwrite)
     with progress("Looking for lesions") as report:
         segmenter = load_lesions(network)
-        scan = read_scan(volume, index, series, trust)
+        scan = read_scan(volume, index, series, orientation)
         found = lesions_of_scan(scan, segmenter, skull=skull, progress=report)
     files = {} if out is None else lesion_files(out, found, scan, segmenter)
     write_together(files, overwrite=overwrite)

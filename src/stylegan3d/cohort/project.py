@@ -71,7 +71,7 @@ def project_file(
         The report as written; "files" maps content to file names in `out`.
     """
     clock = [time.perf_counter()]
-    scan = read_scan(path, choices.volume, choices.series, choices.trust)
+    scan = read_scan(path, choices.volume, choices.series, choices.orientation)
     operator = loss_of(choices.operator, None if mask is None else Mask(mask))
     how, move = parse_pose(choices.pose)
     spread = choices.uncertainty is not None

@@ -41,8 +41,8 @@ def segment_item(
     Parameters
     ----------
     settings : mapping of str to object
-        "skull", as of `Scan.align`; "trust", as of `read_scan`; "network", the network's hash;
-        "regions", whether these are labelled in the map.
+        "skull", as of `Scan.align`; "orientation", as of `read_scan`; "network", the
+        network's hash; "regions", whether these are labelled in the map.
     item : Item
     folder : Path
         For `<name>_dseg.nii.gz` and its sidecar.
@@ -61,7 +61,7 @@ def segment_item(
     from stylegan3d.segmentation.scans import Wanted, label_files, made_by, segment_scan
 
     segmenter = _segmenter(network, settings["network"])
-    scan = read_scan(item.path, trust=settings["trust"])
+    scan = read_scan(item.path, orientation=settings["orientation"])
     labels = folder / f"{scan_stem(item.path)}_dseg.nii.gz"
     check_output([labels, sidecar_path(labels)], overwrite)
     wanted = Wanted(norms=norms, regions=settings["regions"])

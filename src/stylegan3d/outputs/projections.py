@@ -193,7 +193,7 @@ def projection_report(projected: Projected, volume: np.ndarray) -> Json:
         },
         "similarity": (
             # Through an operator: of what the scan would show, where it shows anything.
-            result.trust["similarity"]
+            result.assessment["similarity"]
             if "operator" in result.settings
             else similarity(volume, aligned.volume, aligned.brain_mask)
         ),
@@ -204,7 +204,7 @@ def projection_report(projected: Projected, volume: np.ndarray) -> Json:
             "steps": list(map(str, aligned.steps)),
         },
         "warnings": projected.warnings,
-        "trust": result.trust,
+        "trust": result.assessment,
         "settings": result.settings,
         "history": result.history,
         "model": {"name": generator.name, "sha256": generator.hash},

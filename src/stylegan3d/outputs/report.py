@@ -166,8 +166,8 @@ def build_case(
     scan : ndarray, shape (X, Y, Z), or None
         On the generator's grid, the scan that was projected; None if there is none.
     trust : mapping of str to object or None
-        Trust of its projection, see `stylegan3d.projection.trust.Trust`; similarity, verdict and
-        sentence are taken from it.
+        `ProjectionResult.assessment` of its projection; similarity, verdict and sentence are taken
+        from it.
     person : Person or None
         Age and sex, for z and percentiles; None where unknown.
     norms : Norms or None

@@ -1,10 +1,10 @@
 """What the package offers; `__init__.py` imports each name when it is first used."""
 
+from .assessment import Assessment as Assessment
 from .budgets import estimate_seconds as estimate_seconds
 from .projector import Projection as Projection
 from .projector import project as project
 from .run import ProjectionState as ProjectionState
 from .settings import BUDGETS as BUDGETS
-from .trust import Trust as Trust
 from .uncertainty import Uncertainty as Uncertainty
 from .uncertainty import uncertainty as uncertainty

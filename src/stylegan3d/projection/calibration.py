@@ -1,4 +1,4 @@
-"""Reference values from held-out subjects, for a model's card; see `trust`.
+"""Reference values from held-out subjects, for a model's card; see `assessment`.
 
 The thresholds come from held-out subjects alone. That out-of-distribution scans exceed them is
 checked on scans derived from those subjects' own, so no other data are needed to calibrate a model.
@@ -21,6 +21,7 @@ from stylegan3d.measures.regions import region_masks
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
+from stylegan3d.projection.assessment import compare_signs, residuals_by_region
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.residual import (
     FILE,
@@ -35,7 +36,6 @@ from stylegan3d.projection.residual import (
 from stylegan3d.projection.scanner import match_sharpness, usual_range
 from stylegan3d.projection.signs import SIGNS, Usual, measure_signs
 from stylegan3d.projection.simulated import simulate_scanner
-from stylegan3d.projection.trust import compare_signs, residuals_by_region
 from stylegan3d.projection.verdicts import measure_anatomy, to_scale
 
 VERSION = 2

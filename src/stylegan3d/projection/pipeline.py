@@ -63,7 +63,7 @@ class Projected:
     def warnings(self) -> list[str]:
         """Warnings about alignment and reconstruction, in sentences."""
         found = [note.text for note in checks(self.aligned.steps)]
-        return [*found, *self.result.trust["remarks"]]
+        return [*found, *self.result.assessment["remarks"]]
 
 
 def align(

@@ -12,6 +12,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
+from stylegan3d.projection.assessment import Assessment, Yardstick, assess
 from stylegan3d.projection.budgets import step_count
 from stylegan3d.projection.checks import Aligned, check_choices, check_scan
 from stylegan3d.projection.forward import Operator
@@ -28,7 +29,6 @@ from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.run import Run
 from stylegan3d.projection.search import Search
 from stylegan3d.projection.settings import TUNED, Choices, Method, Space
-from stylegan3d.projection.trust import Trust, Yardstick, assess
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Latent
@@ -50,8 +50,8 @@ class Projection:
         On the CPU.
     volume : ndarray, shape (X, Y, Z), float32
         In display units, full resolution, float32 throughout.
-    trust : Trust
-        Assessment of the result, see `trust.Trust`.
+    assessment : Assessment
+        How far to trust the result.
     history : list of dict of str to float
         One row per step: step, level, loss, seconds.
     finished : bool
@@ -68,7 +68,7 @@ class Projection:
 
     w: Tensor
     volume: np.ndarray
-    trust: Trust
+    assessment: Assessment
     history: list[dict[str, float]]
     finished: bool
     seconds: float
@@ -234,7 +234,7 @@ def project(
     return Projection(
         w,
         made,
-        assessed.trust,
+        assessed.assessment,
         run.history,
         run.finished,
         run.seconds,

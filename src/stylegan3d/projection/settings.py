@@ -108,10 +108,10 @@ class Choices:
         str | None,
         Option("Series", "Series of a DICOM folder: its number, UID or part of its name."),
     ] = None
-    trust: Annotated[
+    orientation: Annotated[
         str | None,
         Option(
-            "Left and right",
+            "Orientation",
             "What decides left and right where the header is ambiguous: sform, qform, or the axes "
             "of the array, such as LAS.",
         ),

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
+from stylegan3d.projection.assessment import Yardstick
 from stylegan3d.projection.calibration import Measured, Ruler
 from stylegan3d.projection.residual import (
     STEP,
@@ -27,7 +28,6 @@ from stylegan3d.projection.residual import (
     load_maps,
 )
 from stylegan3d.projection.signs import SIGNS
-from stylegan3d.projection.trust import Yardstick
 from stylegan3d.projection.verdicts import to_scale
 from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import from_json, to_json
@@ -56,7 +56,7 @@ def learn_site(generator: Generator, people: Sequence[Measured]) -> tuple[dict, 
     if usual is None:
         raise StyleGAN3DError(
             f"'{generator.name}' has no reference values that a site could be compared with; "
-            "`stylegan3d model trust` adds them."
+            "`stylegan3d model calibrate` adds them."
         )
     if len(people) < LEAST:
         raise StyleGAN3DError(

@@ -16,21 +16,24 @@ from stylegan3d.scans.notes import Note, info
 FORMS = ("sform", "qform")
 
 
-def trusted_affine(path: Path, affine: np.ndarray, geometry: Json, trust: str | None) -> np.ndarray:
-    """The affine selected by `trust`; the header's own (sform before qform) if None."""
-    if trust is None:
+def oriented_affine(
+    path: Path, affine: np.ndarray, geometry: Json, orientation: str | None
+) -> np.ndarray:
+    """The affine selected by `orientation`; the header's own (sform before qform) if None."""
+    if orientation is None:
         return affine
-    if trust in FORMS:
-        if geometry.get(trust) is None or geometry[f"{trust}_code"] == 0:
+    if orientation in FORMS:
+        if geometry.get(orientation) is None or geometry[f"{orientation}_code"] == 0:
             raise ScanError(
-                f"{path} has no {trust}; give the directions of its axes, such as --trust LAS."
+                f"{path} has no {orientation}; give the directions of its axes, such as "
+                "--orientation LAS."
             )
-        return np.array(geometry[trust], dtype=np.float64)
-    codes = trust.upper()
+        return np.array(geometry[orientation], dtype=np.float64)
+    codes = orientation.upper()
     if len(codes) != 3 or sorted(min(pair) for pair in map(_pair, codes)) != ["A", "I", "L"]:
         raise ScanError(
-            f"{trust!r} is not an orientation; give sform, qform or three letters, one of R L, one "
-            "of A P and one of S I, such as LAS."
+            f"{orientation!r} is not an orientation; give sform, qform or three letters, one of R L, "
+            "one of A P and one of S I, such as LAS."
         )
     spacing = nib.affines.voxel_sizes(affine)
     turn = nib.orientations.axcodes2ornt(tuple(codes))
@@ -59,11 +62,11 @@ def scanner_geometry(affine: np.ndarray) -> Json:
 
 
 def header_notes(
-    header: Any, geometry: Json, shape: tuple[int, ...], trust: str | None
+    header: Any, geometry: Json, shape: tuple[int, ...], orientation: str | None
 ) -> list[Note]:
     """Further notes on the header's two geometries."""
-    if trust is not None:
-        return info(f"Orientation: {trust}, as chosen.")
+    if orientation is not None:
+        return info(f"Orientation: {orientation}, as chosen.")
     if not geometry or orientation_checks(geometry):
         return []
     notes = info(*_disagreement(geometry, shape))
@@ -80,7 +83,8 @@ def orientation_checks(geometry: Json) -> list[Note]:
         text = (
             "the file does not give the orientation of the head (no sform, no qform); the usual "
             "left-anterior-superior order is assumed, so left and right may be swapped: if you "
-            "know the directions of the axes, give them with --trust, such as --trust LAS."
+            "know the directions of the axes, give them with --orientation, such as "
+            "--orientation LAS."
         )
         return [Note("check", text)]
     if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
@@ -88,7 +92,7 @@ def orientation_checks(geometry: Json) -> list[Note]:
     if np.linalg.det(geometry["sform"]) * np.linalg.det(geometry["qform"]) < 0:
         text = (
             "the header's sform and qform disagree about left and right; the sform is used, "
-            "so left and right may be swapped: if the qform is right, give --trust qform."
+            "so left and right may be swapped: if the qform is right, give --orientation qform."
         )
         return [Note("check", text)]
     return []

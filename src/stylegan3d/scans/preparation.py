@@ -237,7 +237,7 @@ def _side_notes(rigid: np.ndarray) -> list[Note]:
     text = (
         f"the header had the head turned by {turn:.0f} degrees, which was corrected; a header that "
         "is so wrong may have left and right swapped, too: compare a side that you know, and if "
-        "they are, give the directions of the axes with --trust, such as --trust LAS."
+        "they are, give the directions of the axes with --orientation, such as --orientation LAS."
     )
     return [Note("check", text)]
 

@@ -29,8 +29,8 @@ from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.orientation import (
     header_notes,
     orientation_checks,
+    oriented_affine,
     scanner_geometry,
-    trusted_affine,
 )
 from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.scan import Scan
@@ -57,7 +57,7 @@ def read_scan(
     path: str | Path,
     volume: int | None = None,
     series: int | str | None = None,
-    trust: str | None = None,
+    orientation: str | None = None,
 ) -> Scan:
     """Read a scan and check that it is one.
 
@@ -71,7 +71,7 @@ def read_scan(
         Volume of a 4D series, counted from 0.
     series : int or str, optional
         Series of a DICOM folder: number, UID, or (part of) the description.
-    trust : str, optional
+    orientation : str, optional
         Orientation to use if `Scan.doubts` reports an ambiguous header: "sform", "qform", or the
         directions of the array axes, such as "LAS".
 
@@ -90,13 +90,15 @@ def read_scan(
     """
     path = Path(path)
     if is_dicom(path):
-        return _read_dicom(path, volume, series, trust)
+        return _read_dicom(path, volume, series, orientation)
     if series is not None:
         raise ScanError(f"{path} is not a DICOM folder and has no series; leave the series out.")
     image = open_image(path)
     shape, count = _split_series(path, image.shape, volume)
     geometry = geometry_of(image.header)
-    affine = trusted_affine(path, np.asarray(image.affine, dtype=np.float64), geometry, trust)
+    affine = oriented_affine(
+        path, np.asarray(image.affine, dtype=np.float64), geometry, orientation
+    )
     checks.check_grid(path, shape, affine)
     checks.check_type(path, image.get_data_dtype())
     checks.check_content(path)
@@ -105,9 +107,9 @@ def read_scan(
     contrast = CT if looks_like_ct(data) else contrast_by_name(path.name)
     data, shifted = _from_zero(data, contrast)
     notes = grid_notes(affine, shape, f"stored as {image.get_data_dtype()}") + unknown + shifted
-    warnings = [] if trust else orientation_checks(geometry)
+    warnings = [] if orientation else orientation_checks(geometry)
     notes.extend(warnings)
-    notes.extend(header_notes(image.header, geometry, shape, trust))
+    notes.extend(header_notes(image.header, geometry, shape, orientation))
     if count > 1:
         notes += info(f"Volume {volume} of {count} (counted from 0).")
     notes.extend(intensity_notes(data, contrast, enhanced_by_name(path.name)))
@@ -156,13 +158,13 @@ _SUFFIXES = {FLAIR: "_FLAIR", T2: "_T2w"}
 
 
 def _read_dicom(
-    path: Path, volume: int | None, wanted: int | str | None, trust: str | None
+    path: Path, volume: int | None, wanted: int | str | None, orientation: str | None
 ) -> Scan:
     """See `read_scan`. The folder's name, which may identify a patient, is not stored."""
     found = dicom.list_series(path)
     series = choose_series(path, found, wanted)
     _check_choice(path, series.volumes, volume)
-    affine = trusted_affine(path, series.stack.affine, {}, trust)
+    affine = oriented_affine(path, series.stack.affine, {}, orientation)
     data = dicom.read_series(path, series, volume or 0)
     checks.check_values(path, data)
     about = series.stack.slices[0][0].about

@@ -37,7 +37,7 @@ class ScanData:
     notes : list of Note
         Notes and warnings from reading.
     doubts : list of str
-        Why left and right are ambiguous; resolved by `read_scan(..., trust=...)`.
+        Why left and right are ambiguous; resolved by `read_scan(..., orientation=...)`.
     contrast : str
         "T1-weighted", "T2-weighted", "FLAIR" or "CT", from name, timing or Hounsfield units; empty
         if unknown.

@@ -34,26 +34,32 @@ class Choice:
         Which volume of a series of volumes.
     series : str or None
         UID of a DICOM series.
-    trust : str or None
+    orientation : str or None
         The answer to doubts about left and right.
     asked : tuple of str
-        The doubts that `trust` answers.
+        The doubts that `orientation` answers.
     """
 
     path: Path
     volume: int | None = None
     series: str | None = None
-    trust: str | None = None
+    orientation: str | None = None
     asked: tuple[str, ...] = ()
+
+    @classmethod
+    def from_plain(cls, plain: JsonView) -> Choice:
+        """From a session file, where the orientation may have its former name."""
+        told = {"orientation" if key == "trust" else key: plain[key] for key in plain}
+        return cls(**{**told, "path": Path(told["path"]), "asked": tuple(told["asked"])})
 
     @property
     def part(self) -> tuple[Path, int | None, str | None]:
         """What is read, whatever its orientation: the file or folder, the volume and the series."""
         return self.path, self.volume, self.series
 
-    def trusting(self, trust: str | None) -> Choice:
+    def oriented(self, orientation: str | None) -> Choice:
         """The same scan, read with another answer to its doubts."""
-        return dataclasses.replace(self, trust=trust)
+        return dataclasses.replace(self, orientation=orientation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +96,8 @@ class Case:
         psnr, ssim, ncc, mae between the aligned scan and the reconstruction, or the mean brain.
     remarks : tuple of str
         Warnings, in sentences.
-    trust : mapping
-        The verdict, as `stylegan3d.projection.trust.Trust`.
+    assessment : mapping
+        How far to trust the reconstruction, see `stylegan3d.projection.assessment.Assessment`.
     filled : object or None
         What the projection left to the model.
     residual_z : ndarray or None
@@ -116,7 +122,7 @@ class Case:
     similarity: Mapping[str, float] = field(default_factory=dict)
     mean_brain: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-    trust: JsonView = field(default_factory=dict)
+    assessment: JsonView = field(default_factory=dict)
     filled: Any = None
     residual_z: Any = None
     stored_sha256: str = ""

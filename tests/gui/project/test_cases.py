@@ -73,10 +73,10 @@ def assert_is_about(window, case: Any) -> None:
     assert text(window, "project.name") == case.name
     assert text(window, "project.patient") == case.name
     assert text(window, "project.ssim") == f"{case.similarity['ssim']:.3f}"
-    assert text(window, "project.sentence") == case.trust["sentence"]
+    assert text(window, "project.sentence") == case.assessment["sentence"]
     assert f"(correlation {case.aligned.quality:.2f})" in text(window, "project.quality")
     for note in case.remarks:
-        assert note in text(window, "project.notes") or case.trust["sentence"] in note
+        assert note in text(window, "project.notes") or case.assessment["sentence"] in note
     assert window.explorer.comparison.scan_path == case.path
     window.click("project.show.scan")
     assert window.captions == {f"Scan: {case.name}"}

@@ -77,8 +77,8 @@ def test_projection_shows_and_compares(projected):
     assert window.find("project.mean.ncc").text() == f"{result.mean_brain['ncc']:.3f}"
     assert -1 <= result.similarity["ncc"] <= 1
     assert window.find("project.verdict").text() == "Not calibrated for this model"
-    assert window.find("project.sentence").text() == result.trust["sentence"]
-    worst = max(result.trust["regions"].items(), key=lambda item: item[1]["rms"])
+    assert window.find("project.sentence").text() == result.assessment["sentence"]
+    worst = max(result.assessment["regions"].items(), key=lambda item: item[1]["rms"])
     first = window.find("project.regions").text().splitlines()[1]
     assert first == f"{worst[0]}: {100 * worst[1]['rms']:.0f} %"
     np.testing.assert_array_equal(window.volume, result.aligned.volume)
@@ -161,7 +161,7 @@ def test_regions_are_named_by_how_unusual_they_are(window):
     }
     remarks = ("The scan is strange. Do not read anything from it.", "Look at the cerebellum.")
     box = window.explorer.project.result
-    box.show_result(Case("sub-07", source=Source("seed", 1), remarks=remarks, trust=trust))
+    box.show_result(Case("sub-07", source=Source("seed", 1), remarks=remarks, assessment=trust))
     told = window.find("project.regions").text().splitlines()
     assert told[1:] == [
         "cerebellum: 12 % (usually 5 %)",
@@ -188,8 +188,8 @@ def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
         "acquisition": {"level": "amber", "sentence": "Sharper."},
         "anatomy": {"level": "green", "sentence": "Usual."},
     }
-    trust = {**result.trust, "verdicts": verdicts, "findings": [finding]}
-    window.session.swap(result, dataclasses.replace(result, trust=trust, residual_z=z))
+    trust = {**result.assessment, "verdicts": verdicts, "findings": [finding]}
+    window.session.swap(result, dataclasses.replace(result, assessment=trust, residual_z=z))
     window.session.projectedChanged.emit()
     column = window.explorer.project.result.lights.column
     widgets = [column.itemAt(row).widget() for row in range(column.count())]

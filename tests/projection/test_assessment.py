@@ -13,16 +13,7 @@ from stylegan3d.measures.attributes import FRAME_CENTER_MM
 from stylegan3d.measures.regions import NAMES, region_masks
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import project, signs
-from stylegan3d.projection.calibration import (
-    area_under_curve,
-    calibrate,
-    left_out_scores,
-    strange_kinds,
-)
-from stylegan3d.projection.objective import LatentPrior
-from stylegan3d.projection.residual import FILE
-from stylegan3d.projection.signs import Usual, first_guess
-from stylegan3d.projection.trust import (
+from stylegan3d.projection.assessment import (
     CLOSE,
     FAR_PERCENT,
     NOT_CALIBRATED,
@@ -32,6 +23,15 @@ from stylegan3d.projection.trust import (
     place_in_words,
     residuals_by_region,
 )
+from stylegan3d.projection.calibration import (
+    area_under_curve,
+    calibrate,
+    left_out_scores,
+    strange_kinds,
+)
+from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.projection.residual import FILE
+from stylegan3d.projection.signs import Usual, first_guess
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def trust_of(generator, volume, made):
     w = generator.w_avg.expand(generator.num_layers, -1)
     mask = volume > 0.05
     average = generator.template
-    return assess(prior, w, made, average, volume, mask, generator=generator).trust
+    return assess(prior, w, made, average, volume, mask, generator=generator).assessment
 
 
 def test_people_are_told_from_what_is_made_of_them(calibrated, pack):
@@ -127,7 +127,7 @@ def test_without_a_calibration_nothing_is_claimed():
     assert trust["verdict"] == NOT_CALIBRATED
     assert trust["strangeness"] is None
     assert trust["latent_percentile"] is None
-    assert "stylegan3d model trust" in trust["sentence"]
+    assert "stylegan3d model calibrate" in trust["sentence"]
     assert not any("unusual" in sign for sign in trust["signs"].values())
 
 
@@ -163,8 +163,8 @@ def test_a_place_among_people_is_said_in_words():
 
 def test_projecting_tells_the_verdict(calibrated):
     result = project(calibrated, head(calibrated.space), steps=1)
-    assert result.trust["verdict"] in (TYPICAL, CLOSE)
-    assert set(result.trust["regions"]) <= {
+    assert result.assessment["verdict"] in (TYPICAL, CLOSE)
+    assert set(result.assessment["regions"]) <= {
         f"{side}{name}" for name in NAMES for side in ("", "left ", "right ")
     }
 

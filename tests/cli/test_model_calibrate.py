@@ -1,4 +1,4 @@
-"""`model trust` writes what is usual of people into a model's card, and nothing else."""
+"""`model calibrate` writes what is usual of people into a model's card, and nothing else."""
 
 import shutil
 
@@ -19,14 +19,14 @@ def test_the_card_gains_an_entry_and_the_weights_stay(run, model, people, tmp_pa
     mine = tmp_path / "mine"
     shutil.copytree(model, mine)
     before = load(mine).hash
-    incomplete = run("model", "trust", people, "--model", mine)
+    incomplete = run("model", "calibrate", people, "--model", mine)
     assert incomplete.status == 2
     assert "complete card.json" in incomplete.err
     complete_card(mine)
-    dry = run("model", "trust", people, "--model", mine, "--dry-run", "--json")
+    dry = run("model", "calibrate", people, "--model", mine, "--dry-run", "--json")
     assert dry.status == 0, dry.err
     assert "trust" not in load(mine).card
-    wet = run("model", "trust", people, "--model", mine)
+    wet = run("model", "calibrate", people, "--model", mine)
     assert wet.status == 0, wet.err
     generator = load(mine)
     assert generator.hash == before

@@ -29,6 +29,7 @@ from stylegan3d.errors import ScanError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection import project
+from stylegan3d.projection.assessment import CLOSE, OUTSIDE, TYPICAL, compare_signs
 from stylegan3d.projection.calibration import (
     FOREGROUND,
     Ruler,
@@ -37,7 +38,6 @@ from stylegan3d.projection.calibration import (
     left_out_scores,
 )
 from stylegan3d.projection.signs import first_guess
-from stylegan3d.projection.trust import CLOSE, OUTSIDE, TYPICAL, compare_signs
 from stylegan3d.scans import read_scan
 
 Brain = tuple[np.ndarray, np.ndarray]

@@ -1,4 +1,4 @@
-"""How far to trust a projection.
+"""Assessment: how far to trust a projection.
 
 Three verdicts (`verdicts`) are about the scan: its acquisition, its anatomy, and what is focal in
 it. There are two further questions. Is the scan in distribution? As the verdicts, this is judged
@@ -74,7 +74,7 @@ WITHOUT_NOISE = (
 RESIDUAL_TIMES = 2.0
 
 
-class Trust(TypedDict):
+class Assessment(TypedDict):
     """Assessment of a projection; plain data.
 
     Attributes
@@ -181,10 +181,10 @@ def residuals_by_region(
 
 
 @dataclass(frozen=True, eq=False)
-class Assessment:
-    """The trust in a projection, and the residual z (X, Y, Z) of its scan; None if unknown."""
+class Assessed:
+    """The assessment of a projection, and the residual z (X, Y, Z) of its scan; None if unknown."""
 
-    trust: Trust
+    assessment: Assessment
     z: np.ndarray | None
 
 
@@ -200,7 +200,7 @@ def assess(
     yardstick: Yardstick | None = None,
     is_complete: bool = True,
     without_noise: np.ndarray | None = None,
-) -> Assessment:
+) -> Assessed:
     """Assess a projection.
 
     Parameters
@@ -238,7 +238,7 @@ def assess(
     verdict, sentence = judge(matched, told, strangeness, known)
     percentile = _percentile(signs, known)
     own, z = judge_scan(seen, prior, volume, mask, generator, yardstick, is_complete=is_complete)
-    trust: Trust = {
+    assessment: Assessment = {
         "similarity": alike,
         "mean_brain": usual,
         "latent_distance": prior.distance(w.to(prior.mean)),
@@ -256,11 +256,11 @@ def assess(
         "matched": matched,
         **own,
     }
-    return Assessment(trust, z)
+    return Assessed(assessment, z)
 
 
 class Judged(TypedDict):
-    """The part of a `Trust` that needs the scan alone."""
+    """The part of a `Assessment` that needs the scan alone."""
 
     verdicts: dict[str, Verdict]
     headline: str
@@ -368,8 +368,8 @@ def judge(
     """The verdict and a sentence that explains it."""
     if strangeness is None:
         return NOT_CALIBRATED, (
-            "The model's card has no reference values for these figures; `stylegan3d model trust` "
-            "adds them."
+            "The model's card has no reference values for these figures; `stylegan3d model "
+            "calibrate` adds them."
         )
     worst = max(signs, key=lambda name: signs[name].get("unusual", -np.inf))
     why = SIGNS[worst][1]
