@@ -25,7 +25,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filte
 
 import stylegan3d
 from stylegan3d.model.generator import Generator
-from stylegan3d.projection import Projection
+from stylegan3d.projection import ProjectionResult
 from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.render.carried import CarriedDetail
@@ -42,7 +42,9 @@ DEEPEST = 8
 RIM_EDITS = (("Age", 2.0), ("Age", -2.0), ("Head size", 2.0), ("Head size", -2.0))
 
 
-def projected(generator: Generator, scan: AlignedScan, budget: str) -> tuple[Projection, float]:
+def projected(
+    generator: Generator, scan: AlignedScan, budget: str
+) -> tuple[ProjectionResult, float]:
     """A projection, and its processor seconds."""
     started = time.process_time()
     found = stylegan3d.project(generator, scan, budget=budget)
@@ -55,7 +57,11 @@ def ventricles(segmenter: Segmenter, generator: Generator, volume: np.ndarray) -
 
 
 def edited(
-    generator: Generator, segmenter: Segmenter, scan: AlignedScan, found: Projection, step: str
+    generator: Generator,
+    segmenter: Segmenter,
+    scan: AlignedScan,
+    found: ProjectionResult,
+    step: str,
 ) -> tuple[float, float]:
     """Change of ventricles with 2 sd along a direction: in the model's brain, in the scan, ml."""
     w = found.w + 2 * torch.as_tensor(find_step(step, generator))

@@ -35,7 +35,7 @@ from stylegan3d.measures.attributes import measure_volume
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.progress import Progress
-from stylegan3d.projection import Projection, ProjectionState, estimate_seconds, project
+from stylegan3d.projection import ProjectionResult, ProjectionState, estimate_seconds, project
 from stylegan3d.projection.original import original_loss
 from stylegan3d.projection.settings import METHODS
 from stylegan3d.render.renderer import Renderer
@@ -87,7 +87,7 @@ def quality(generator: Generator, args: argparse.Namespace) -> None:
         print("median", *(f"{value:.3f}" for value in np.median(rows, axis=0)), sep="\t")
 
 
-def print_edits(generator: Generator, result: Projection) -> None:
+def print_edits(generator: Generator, result: ProjectionResult) -> None:
     """How the volumes of a projection change along directions, with its delta and without."""
     renderer = Renderer(generator)
     for name, volume in EDITS.items():

@@ -103,7 +103,7 @@ def test_the_command_a_recipe_gives_runs(run, model, tmp_path):
         (["--seeds", "0-999999999"], "ask for fewer"),
         (["--seeds", "4294967296"], "seed must be a whole number"),
         (["--seeds", "0", "--truncation", "nan"], "psi must be a finite number"),
-        (["--seeds", "0", "--cutoff", "99"], "cutoff 99"),
+        (["--seeds", "0", "--truncation-layers", "99"], "cutoff 99"),
         (["--seeds", "0", "--noise", "loud"], "'loud' is not a noise setting"),
         (["--seeds", "0", "--native"], "Only a projected scan has a native space"),
         (["--recipe", "{"], "not valid JSON"),

@@ -89,30 +89,6 @@ def options(command):
     return [option for parameter in command.params for option in parameter.opts]
 
 
-@pytest.mark.parametrize("former", cli.FORMER)
-def test_former_spellings_answer_with_those_of_today(run, former):
-    verb, *option = former.split()
-    today = cli.FORMER[former]
-    result = run(verb, *option, "x", "--help")
-    assert (result.status, result.out) == (2, "")
-    assert result.err == f"stylegan3d: `stylegan3d {former}` is now `stylegan3d {today}`.\n"
-    command, words = PROGRAM, today.split()
-    while hasattr(command, "commands"):
-        command = command.commands[words.pop(0)]
-    assert {word for word in words if word.startswith("--")} <= set(options(command))
-
-
-def test_a_verb_that_has_kinds_today_is_answered_where_none_is_given(run, monkeypatch):
-    monkeypatch.setattr(cli, "FORMER", {"render": "render KIND"})
-    told = run("render", "recipe.json")
-    assert (told.status, told.err) == (
-        2,
-        "stylegan3d: `stylegan3d render` is now `stylegan3d render KIND`.\n",
-    )
-    assert run("render", "picture", "--help").status == run("render", "--help").status == 0
-    assert "Missing command" in run("render").err
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -144,7 +144,7 @@ def test_the_way_of_a_scan_is_short_and_its_tissues_are_read_twice(
     def noting(function):
         def noted(*args, **kwargs):
             way = functions_on_the_stack()
-            on_the_way = {"on_grid", "Run.follow", "Way.carried"} & {*way}
+            on_the_way = {"on_grid", "Run.follow", "NativeTransform.carried"} & {*way}
             if on_the_way and "_residual_files" not in way:
                 hops.update(dict.fromkeys(way[way.index("project_file") :]))
             return function(*args, **kwargs)
@@ -165,7 +165,7 @@ def test_the_way_of_a_scan_is_short_and_its_tissues_are_read_twice(
     assert run("project", scan, *words).status == 0
     assert len(counted) == 2
     way = {*hops} - {"resample"}
-    assert {"on_grid", "Search.__iter__", "Way.carried"} < way
+    assert {"on_grid", "Search.__iter__", "NativeTransform.carried"} < way
     assert len(way) <= MOST_HOPS, way
     sidecars = [json.loads((tmp_path / FILES[k]).read_text()) for k in (1, 7)]
     report = json.loads((tmp_path / FILES[4]).read_text())

@@ -20,7 +20,7 @@ from stylegan3d.networks.flow import FLOOR, within
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.outputs.projections import save_projection
 from stylegan3d.projection import project
-from stylegan3d.projection.pipeline import Projected
+from stylegan3d.projection.pipeline import ProjectionRun
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.latents import Latent, load_latent, save_latent
 from stylegan3d.recipe.recipe import Mix, Recipe, Source, Truncation
@@ -265,7 +265,7 @@ def test_what_a_projection_writes_is_what_was_found(model, even_pack, tmp_path):
     scan = Scan(volume, affine, geometry_of(header), tmp_path / "sub-1_T1w.nii.gz", "0" * 64)
     aligned = AlignedScan(volume, even_pack.space, np.eye(4), 0.95, volume > 0.05, 1.0, [], scan)
     found = project(model, aligned, budget="draft", steps=2)
-    save_projection(tmp_path / "found", Projected(model, aligned, aligned, found))
+    save_projection(tmp_path / "found", ProjectionRun(model, aligned, aligned, found))
     (made,) = (tmp_path / "found").glob("*space-model_desc-projected*.nii.gz")
     (path,) = (tmp_path / "found").glob("*_latent.safetensors")
     w = load_latent(path, model).to_w(model)[None]

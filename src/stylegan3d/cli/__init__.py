@@ -38,30 +38,6 @@ NO_MEMORY = (
     "there was not enough memory, and the result at work was not written: close other programs, "
     "use fewer --jobs, or a machine with more."
 )
-#: Former spellings and their replacements.
-FORMER = {
-    "picture": "render picture",
-    "animate": "render film",
-    "report": "render report",
-    "learn-labels": "model labels",
-    "calibrate-trust": "model calibrate",
-    "privacy-index": "model privacy-index",
-    "convert": "model convert",
-    "compare-models": "evaluate --compare",
-    "train": "train anatomy",
-    "train-flow": "train flow",
-    "train-vae": "train vae",
-    "train-diffusion": "train diffusion",
-    "train-segmentation": "train segmentation",
-    "train-translation": "train translation",
-    "train segmentation --labels": "train segmentation --maps",
-    "train translation --labels": "train translation --maps",
-    "directions --edit": "edit",
-    "directions --conditional": "directions --hold-fixed",
-    "directions --free-of": "directions --hold-fixed",
-    "evaluate --data": "evaluate DATA",
-    "evaluate --speed": "evaluate --only all,speed",
-}
 app = typer.Typer(
     name="stylegan3d",
     help="Generate, project, mix and edit 3D brains. Synthetic - not for diagnosis.",
@@ -112,7 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         warnings.simplefilter("ignore")
         logging.getLogger().addHandler(logging.NullHandler())
     try:
-        _answer_former(words)
         run = _program()
         status = run(args=words or ["--help"], prog_name="stylegan3d", standalone_mode=False)
     except typer.Abort:
@@ -138,21 +113,6 @@ def _program() -> TyperGroup:
     program = get_command(app)
     assert isinstance(program, TyperGroup)
     return program
-
-
-def _answer_former(words: Sequence[str]) -> None:
-    """Raise StyleGAN3DError with the new spelling if a former one is used."""
-    said = [word.partition("=")[0] for word in words if word != "--debug"]
-    for former, today in FORMER.items():
-        verb, *option = former.split()
-        if said[:1] != [verb] or not set(option) <= set(said):
-            continue
-        if not option and today.startswith(f"{verb} "):
-            # The command now has kinds: with one of them it is correct.
-            kinds = getattr(_program().commands[verb], "commands", {})
-            if len(said) == 1 or said[1] in {*kinds, "-h", "--help"}:
-                continue
-        raise StyleGAN3DError(f"`stylegan3d {former}` is now `stylegan3d {today}`.")
 
 
 def _sentence(error: Exception) -> str | None:

@@ -124,7 +124,6 @@ ScanOption = Annotated[
     Path | None,
     typer.Option(
         "--scan",
-        "--onto-scan",
         help="Edit this scan itself, the one that was projected: its own detail moves along. Also "
         "writes what changed, the map of movement and the edited reconstruction, in native space.",
     ),

@@ -26,10 +26,12 @@ def generate(
             help="Instead, a recipe: JSON text, a link, a JSON file, or a volume's sidecar.",
         ),
     ] = None,
-    cutoff: Annotated[
+    truncation_layers: Annotated[
         int | None,
         typer.Option(
-            "--cutoff", help="Truncate only this many of the coarsest layers.", show_default="all"
+            "--truncation-layers",
+            help="Truncate only this many of the coarsest layers.",
+            show_default="all",
         ),
     ] = None,
     table: Annotated[
@@ -44,6 +46,6 @@ def generate(
     if table is not None and table.suffix != ".csv":
         raise typer.BadParameter("The name of the --table must end in .csv.")
     given = None if recipe is None else [recipe]
-    plain = drawn.recipe().replace(truncation=Truncation(drawn.truncation, cutoff))
+    plain = drawn.recipe().replace(truncation=Truncation(drawn.truncation, truncation_layers))
     recipes = chosen_recipes(ctx, given, seeds, plain)
     render_to_files(written.open(), recipes, written, table)

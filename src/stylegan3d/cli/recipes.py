@@ -29,7 +29,7 @@ def chosen_recipes(
         raise typer.BadParameter("Give either a recipe or --seeds, such as --seeds 0-3.")
     if given:
         why = "cannot be combined with a recipe, which has its own"
-        refuse(ctx, why, "truncation", "cutoff", "noise", "label", "channel")
+        refuse(ctx, why, "truncation", "truncation_layers", "noise", "label", "channel")
         return [read_recipe(recipe) for recipe in given]
     numbers = parse_numbers(str(seeds), "--seeds")
     return [plain.replace(source=Source("seed", number)) for number in numbers]

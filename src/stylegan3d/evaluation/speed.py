@@ -14,7 +14,7 @@ from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json
 from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.render.renderer import EXACT, Renderer, Way
+from stylegan3d.render.renderer import EXACT, Renderer, RenderMode
 
 
 def speed(material: Material) -> Json:
@@ -59,7 +59,7 @@ def _median(values: np.ndarray) -> float:
     return float(np.median(values))
 
 
-def _milliseconds(generator: Generator, w: torch.Tensor, way: Way) -> np.ndarray | None:
+def _milliseconds(generator: Generator, w: torch.Tensor, way: RenderMode) -> np.ndarray | None:
     seconds = []
     try:
         for row in w:

@@ -318,7 +318,8 @@ def _trust(trust: Json | None) -> list[str]:
     return [
         "## What it knows",
         f"By `stylegan3d model calibrate`, from {trust['people']} held-out subjects: the "
-        f"strangeness is below {trust['close']:.2f} in 95 % of them, and a scan is classified as outside from "
+        f"strangeness is below {trust['close']:.2f} in 95 % of them, and a scan is classified as "
+        f"outside from "
         f"{trust['outside']:.2f}. Scans with noise, other contrasts and large lesions, derived "
         f"from theirs, are distinguished from these with an AUC of {check['auc']:.3f}.",
         *_residual(trust.get("residual")),

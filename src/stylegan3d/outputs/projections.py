@@ -13,7 +13,7 @@ from stylegan3d.measures.similarity import similarity
 from stylegan3d.outputs.restored import restored_files, restored_names
 from stylegan3d.outputs.results import provenance, rendered_files, write_dataset_description
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.projection.pipeline import Projected, tissues_of
+from stylegan3d.projection.pipeline import ProjectionRun, tissues_of
 from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
@@ -25,7 +25,7 @@ from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
-    from stylegan3d.projection import Projection, Uncertainty
+    from stylegan3d.projection import ProjectionResult, Uncertainty
     from stylegan3d.projection.operators import Operator
     from stylegan3d.scans import AlignedScan
 
@@ -81,7 +81,7 @@ def all_files(names: Mapping[str, Path]) -> list[Path]:
 
 def save_projection(
     out: str | Path,
-    projected: Projected,
+    projected: ProjectionRun,
     *,
     seconds: Mapping[str, float] | None = None,
     left_open: Uncertainty | None = None,
@@ -94,7 +94,7 @@ def save_projection(
     ----------
     out : path-like
         Path Folder, made if missing.
-    projected : Projected
+    projected : ProjectionRun
     seconds : mapping, optional
         What each step took, for the report.
     left_open : Uncertainty, optional
@@ -163,7 +163,9 @@ def save_projection(
     return report
 
 
-def projected_latent(generator: Generator, result: Projection, scan: JsonView | None) -> Latent:
+def projected_latent(
+    generator: Generator, result: ProjectionResult, scan: JsonView | None
+) -> Latent:
     """The result of a projection, with changes to the generator, as stored in a latent file."""
     space = "W" if result.settings["space"] == "w" else "W+"
     return Latent.of(
@@ -176,7 +178,7 @@ def projected_latent(generator: Generator, result: Projection, scan: JsonView | 
     )
 
 
-def projection_report(projected: Projected, volume: np.ndarray) -> Json:
+def projection_report(projected: ProjectionRun, volume: np.ndarray) -> Json:
     """How well a projection's `volume` (X, Y, Z) in model space reproduces the scan."""
     generator, aligned, result = projected.generator, projected.aligned, projected.result
     scan = aligned.scan

@@ -19,7 +19,7 @@ from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.render.fine import scale_of
 from stylegan3d.scans import native_image
 from stylegan3d.scans.extraction import extracted_mask
-from stylegan3d.scans.native import Way, with_geometry
+from stylegan3d.scans.native import NativeTransform, with_geometry
 from stylegan3d.scans.resampling import resample
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
@@ -159,7 +159,7 @@ def restored_scan(
     interpolation loses of the generator's brain, so the slices stay what they were measured as;
     other operators add what the brain `restored` has on the model's grid and the scan has not.
     """
-    scan, way = aligned.scan, Way.of(aligned.describe(), aligned.space)
+    scan, way = aligned.scan, NativeTransform.of(aligned.describe(), aligned.space)
     operator = _without_mask(bound)
     hole = bound.mask.native(aligned) if isinstance(bound, Masked) else None
     scale = scale_of(way.on_model_grid(scan.data), aligned.volume, way)

@@ -2,7 +2,7 @@
 
 from .assessment import Assessment as Assessment
 from .budgets import estimate_seconds as estimate_seconds
-from .projector import Projection as Projection
+from .projector import ProjectionResult as ProjectionResult
 from .projector import project as project
 from .run import ProjectionState as ProjectionState
 from .settings import BUDGETS as BUDGETS

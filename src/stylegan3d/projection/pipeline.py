@@ -4,7 +4,7 @@
 
 Each step is a function of values: the window runs them one by one and keeps the results, the
 command line runs them in sequence (`cohort.project`). The
-result is a `Projected`, from which files are written (`outputs.projections`) and panels filled.
+result is a `ProjectionRun`, from which files are written (`outputs.projections`) and panels filled.
 The tissue network runs once on the scan and once on the reconstruction.
 """
 
@@ -20,13 +20,13 @@ import numpy as np
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.operators import Mask, Masked, Operator, parse
-from stylegan3d.projection.projector import Projection, project
+from stylegan3d.projection.projector import ProjectionResult, project
 from stylegan3d.projection.settings import Choices
 from stylegan3d.projection.site import open_site
 from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
-from stylegan3d.scans.preparation import Wishes, align_scan
+from stylegan3d.scans.preparation import PreparationOptions, align_scan
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Projected:
+class ProjectionRun:
     """A projected scan with all intermediate results.
 
     Attributes
@@ -45,7 +45,7 @@ class Projected:
         The scan as aligned automatically.
     aligned : AlignedScan
         The scan as projected: with manual pose, and masked parts counted as brain.
-    result : Projection
+    result : ProjectionResult
     operator : Operator or None
         The degradation passed to `project`.
     seconds : dict of str to float
@@ -55,7 +55,7 @@ class Projected:
     generator: Generator
     found: AlignedScan
     aligned: AlignedScan
-    result: Projection
+    result: ProjectionResult
     operator: Operator | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -76,8 +76,8 @@ def align(
     progress: Progress = SILENT,
 ) -> AlignedScan:
     """Orient a scan, extract its brain and bring it onto the generator's grid; see `Scan.align`."""
-    wishes = Wishes(skull, pose=pose, cache=cache)
-    return align_scan(scan, generator, wishes, progress)
+    options = PreparationOptions(skull, pose=pose, cache=cache)
+    return align_scan(scan, generator, options, progress)
 
 
 def loss_of(words: str | None, mask: Mask | None = None) -> Operator | None:
@@ -113,7 +113,7 @@ def search(
     operator: Operator | None = None,
     noise: Noise = "fixed",
     progress: Progress = SILENT,
-) -> Projected:
+) -> ProjectionRun:
     """Find the latent of a placed scan, and assess the result."""
     started = time.perf_counter()
     result = project(
@@ -130,11 +130,11 @@ def search(
         progress=progress,
     )
     seconds = {"project": time.perf_counter() - started}
-    return Projected(generator, found, aligned, result, operator, seconds)
+    return ProjectionRun(generator, found, aligned, result, operator, seconds)
 
 
 def search_again(
-    projected: Projected, choices: Choices, progress: Progress = SILENT
+    projected: ProjectionRun, choices: Choices, progress: Progress = SILENT
 ) -> Uncertainty:
     """Uncertainty from `choices.uncertainty` more searches with other starting points."""
     return uncertainty(
@@ -149,7 +149,7 @@ def search_again(
     )
 
 
-def tissues_of(projected: Projected, made: np.ndarray) -> dict[str, Tissues]:
+def tissues_of(projected: ProjectionRun, made: np.ndarray) -> dict[str, Tissues]:
     """Tissues of "scan" and "reconstruction"; `made` (X, Y, Z) is the volume that is written.
 
     A partial scan has no volumes.

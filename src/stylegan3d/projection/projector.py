@@ -41,7 +41,7 @@ from stylegan3d.scans.aligned import AlignedScan
 
 
 @dataclass(frozen=True)
-class Projection:
+class ProjectionResult:
     """The result of a projection.
 
     Attributes
@@ -132,7 +132,7 @@ def project(
     start: Tensor | None = None,
     yardstick: Yardstick | None = None,
     progress: Progress = SILENT,
-) -> Projection:
+) -> ProjectionResult:
     """Find the latent whose volume is most similar to a scan.
 
     Parameters
@@ -231,7 +231,7 @@ def project(
     settings |= {"channel": channel} if channel else {}
     settings |= {"operator": seen.describe()} if operator is not None else {}
     settings |= {"changed": sorted(delta.tensors)} if delta is not None else {}
-    return Projection(
+    return ProjectionResult(
         w,
         made,
         assessed.assessment,

@@ -27,7 +27,7 @@ from stylegan3d.networks.deformation import add_identity, read_at
 from stylegan3d.plain import JsonView
 from stylegan3d.render.fine import box_around, fluid_of, in_threads, scale_of
 from stylegan3d.render.movement import Fading, Movement, repainted, turned
-from stylegan3d.scans.native import Way, with_geometry
+from stylegan3d.scans.native import NativeTransform, with_geometry
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
@@ -76,7 +76,7 @@ class EditableScan:
     """
 
     def __init__(self, original: Original, space: Space) -> None:
-        self._way = Way.of(dict(original.described), space)
+        self._way = NativeTransform.of(dict(original.described), space)
         if original.data.shape != self._way.own.shape:
             raise ScanError(
                 f"The edit belongs to a scan of {self._way.own.shape} voxels, but this one has "

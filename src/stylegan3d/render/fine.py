@@ -23,7 +23,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import read_at
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.render.movement import Movement, repainted, turned
-from stylegan3d.scans.native import Way
+from stylegan3d.scans.native import NativeTransform
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
@@ -93,7 +93,7 @@ def fluid_of(aligned: np.ndarray, mask: np.ndarray) -> float:
     return float(np.percentile(aligned[inner], 100 * DARKEST))
 
 
-def scale_of(scan: np.ndarray, brain: np.ndarray, way: Way) -> np.ndarray:
+def scale_of(scan: np.ndarray, brain: np.ndarray, way: NativeTransform) -> np.ndarray:
     """What 1 stands for in a scan's units, its bias field included, float32 (X, Y, Z).
 
     Parameters
@@ -102,7 +102,7 @@ def scale_of(scan: np.ndarray, brain: np.ndarray, way: Way) -> np.ndarray:
         On the model's grid, in its own units.
     brain : ndarray, shape (X, Y, Z)
         The same in display units: its reconstruction, or the aligned scan.
-    way : Way
+    way : NativeTransform
         From the model's grid to the scan's.
     """
     sigma = BRIGHTNESS_MM / np.array(way.space.voxel_size)
@@ -124,7 +124,7 @@ class FineScan:
     """
 
     def __init__(self, aligned: AlignedScan) -> None:
-        way = Way.of(aligned.describe(), aligned.space)
+        way = NativeTransform.of(aligned.describe(), aligned.space)
         data, space = aligned.scan.data, aligned.space
         self.space = fine_space(way.own, space)
         own, rigid, mask = way.own, way.rigid, way.mask

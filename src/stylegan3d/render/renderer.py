@@ -71,7 +71,7 @@ class Rendered:
 
 
 @dataclass(frozen=True)
-class Way:
+class RenderMode:
     """How an image is made: level of the generator, precision, shortcuts.
 
     `draft` skips the last level's convolutions (see `SynthesisNetwork.forward`), or the
@@ -83,7 +83,7 @@ class Way:
     draft: bool = False
 
 
-EXACT = Way(-1, torch.float32)
+EXACT = RenderMode(-1, torch.float32)
 
 
 class Renderer:
@@ -109,7 +109,7 @@ class Renderer:
         self._lock = threading.RLock()
         self._precision = torch.float32
         self._tuned: tuple[str, Synthesis] | None = None
-        self._ways: dict[Quality, Way] = {"full": EXACT}
+        self._ways: dict[Quality, RenderMode] = {"full": EXACT}
         self._recorded: dict[object, RecordedSynthesis | None] = {}
 
     def companion(self, budget: int) -> Renderer:
@@ -233,7 +233,7 @@ class Renderer:
         return readout.explained
 
     @torch.no_grad()
-    def preview_way(self, w: Tensor) -> Way:
+    def preview_way(self, w: Tensor) -> RenderMode:
         """How previews are made, w [1, num_layers, w_dim]; the generator's own, not a reading."""
         with self._lock:
             return self._way("preview", w)
@@ -252,23 +252,25 @@ class Renderer:
         self.memo = Memo(self.memo.budget)
         self._recorded.clear()
 
-    def _way(self, quality: Quality, w: Tensor) -> Way:
+    def _way(self, quality: Quality, w: Tensor) -> RenderMode:
         """How to make an image of this quality, found out by trying it on `w`."""
         if quality not in self._ways:
             dtype = measured_dtype(self.generator.device)
             if quality == "preview" and self.generator.draws_texture:
-                candidates = [Way(-1, dtype, draft=True)]
+                candidates = [RenderMode(-1, dtype, draft=True)]
             elif quality == "fast" or self.preview_level == -1:
-                candidates = [Way(-1, dtype)]
+                candidates = [RenderMode(-1, dtype)]
             else:
-                candidates = [Way(-2, dtype, draft=True), Way(-2, dtype)]
+                candidates = [RenderMode(-2, dtype, draft=True), RenderMode(-2, dtype)]
             exact = replace(candidates[-1], dtype=torch.float32)
             coarse = candidates[0].level != -1
             tolerated = TOLERATED_IN_PREVIEWS if coarse else TOLERATED_DIFFERENCE
             self._ways[quality] = self._first_close(candidates, exact, w, tolerated)
         return self._ways[quality]
 
-    def _first_close(self, candidates: list[Way], exact: Way, w: Tensor, tolerated: float) -> Way:
+    def _first_close(
+        self, candidates: list[RenderMode], exact: RenderMode, w: Tensor, tolerated: float
+    ) -> RenderMode:
         """The first candidate whose image is close to the exact one."""
         reference = self._made(w, "fixed", exact)
         for way in candidates:
@@ -284,7 +286,7 @@ class Renderer:
         self,
         w: Tensor,
         noise: Noise,
-        way: Way,
+        way: RenderMode,
         progress: Progress = SILENT,
     ) -> Tensor:
         """The image [1, C, X, Y, Z] of w [1, num_layers, w_dim]."""
@@ -324,7 +326,7 @@ class Renderer:
         assert isinstance(network, HasFeatures)
         return network.last_features(w, noise, dtype, self.memo)
 
-    def _recording(self, w: Tensor, noise: Noise, way: Way) -> RecordedSynthesis | None:
+    def _recording(self, w: Tensor, noise: Noise, way: RenderMode) -> RecordedSynthesis | None:
         """The synthesis as a CUDA graph; None where there is no GPU or the graph errs."""
         if w.device.type != "cuda" or noise not in ("fixed", "none"):
             return None

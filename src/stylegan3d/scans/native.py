@@ -46,14 +46,14 @@ def native_image(
         If the description is incomplete, the volume is not on `space`, or the scan was aligned to
         another affine of the model.
     """
-    way = Way.of(scan, space)
+    way = NativeTransform.of(scan, space)
     image = volume if signed else np.clip(volume, 0, None)
     data = np.where(way.inside, way.carried(image), np.float32(0))
     return with_geometry(data, way.own.affine, scan.get("geometry", {}))
 
 
 @dataclass(frozen=True, eq=False)
-class Way:
+class NativeTransform:
     """Transform from the model's grid to a scan's.
 
     `own` is the scan's grid, `rigid` (4, 4) maps scan RAS mm to model RAS mm, `scale` is the value
@@ -69,7 +69,7 @@ class Way:
     mask: np.ndarray
 
     @classmethod
-    def of(cls, scan: Json, space: Space) -> Way:
+    def of(cls, scan: Json, space: Space) -> NativeTransform:
         """From `AlignedScan.describe`; ScanError if that is damaged."""
         try:
             own = checked_space(scan["shape"], scan["affine"])

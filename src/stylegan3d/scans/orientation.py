@@ -32,8 +32,8 @@ def oriented_affine(
     codes = orientation.upper()
     if len(codes) != 3 or sorted(min(pair) for pair in map(_pair, codes)) != ["A", "I", "L"]:
         raise ScanError(
-            f"{orientation!r} is not an orientation; give sform, qform or three letters, one of R L, "
-            "one of A P and one of S I, such as LAS."
+            f"{orientation!r} is not an orientation; give sform, qform or three letters, one of "
+            "R L, one of A P and one of S I, such as LAS."
         )
     spacing = nib.affines.voxel_sizes(affine)
     turn = nib.orientations.axcodes2ornt(tuple(codes))

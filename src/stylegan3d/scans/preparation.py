@@ -43,7 +43,7 @@ WRONG_DEGREES = 120.0
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PreparationOptions:
     """Options of the preparation; see `Scan.align`."""
 
     skull: str = "auto"
@@ -61,7 +61,7 @@ class Wishes:
 
 
 def align_scan(
-    scan: ScanData, target: Target, wishes: Wishes, progress: Progress = SILENT
+    scan: ScanData, target: Target, options: PreparationOptions, progress: Progress = SILENT
 ) -> AlignedScan:
     """See `Scan.align`."""
     if looks_like_labels(scan.data):
@@ -69,10 +69,10 @@ def align_scan(
             f"{scan.path} is a label map or a mask, not a scan (whole numbers in regions); give "
             "the T1-weighted scan that it was made of."
         )
-    cache = StepCache(wishes.cache)
+    cache = StepCache(options.cache)
     # The key is the image itself: one file may have several volumes and orientations.
     image = "" if cache.folder is None else key_of("image", scan.data, scan.space)
-    work = _Work(scan, target, wishes, cache, image, progress)
+    work = _Work(scan, target, options, cache, image, progress)
     first = _prepared(work)
     record, prepared, rigid = first
     # deepbet misses parts of heads whose header is wrong about the pose.
@@ -92,7 +92,7 @@ class _Work:
 
     scan: ScanData
     target: Target
-    wishes: Wishes
+    options: PreparationOptions
     cache: StepCache
     image: str
     progress: Progress
@@ -127,7 +127,7 @@ def _prepared(
     brain, space = cropped(np.where(mask, scan.data, np.float32(0)), scan.space, mask)
     mask = cropped(mask, scan.space, mask)[0]
     record = [found]
-    if work.wishes.bias_correction:
+    if work.options.bias_correction:
         progress(0.4, 1.0, "Correcting the bias field")
         step, brain = _bias_step(work, brain, mask, space)
         record.append(step)
@@ -149,15 +149,15 @@ def _brain_step(
 ) -> tuple[Step, np.ndarray]:
     """Brain mask on the scan's grid."""
     start = perf_counter()
-    scan, wishes, cache = work.scan, work.wishes, work.cache
-    key = key_of("brain", work.image, wishes.skull, None if upright is None else upright.tolist())
+    scan, options, cache = work.scan, work.options, work.cache
+    key = key_of("brain", work.image, options.skull, None if upright is None else upright.tolist())
     kept = cache.get(key, {"mask": (-(-scan.data.size // 8),), "text": None})
     if kept is not None:
         bits = np.unpackbits(kept["mask"], count=scan.data.size)
         mask, text = bits.astype(bool).reshape(scan.data.shape), bytes(kept["text"]).decode()
     else:
         known = None if near is None else (near.mask, near.space)
-        mask, text = find_brain(scan, wishes.skull, upright, known)
+        mask, text = find_brain(scan, options.skull, upright, known)
         cache.put(key, mask=np.packbits(mask), text=_letters(text))
     how = "cached" if kept is not None else "kept" if text == KEPT else "done"
     notes = (*info(text), *edge_notes(mask, scan.space), *checks(scan.notes))
@@ -202,10 +202,10 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.n
     """Pose of the brain: scan RAS mm to model RAS mm, (4, 4)."""
     start = perf_counter()
     target, cache = work.target, work.cache
-    if work.wishes.pose == "keep":
+    if work.options.pose == "keep":
         text = "The pose was kept, as requested: the scan is already in model space."
         return Step("pose", (Note("info", text),), perf_counter() - start, "kept"), np.eye(4)
-    if work.wishes.pose == "centre":
+    if work.options.pose == "centre":
         text = "The brain was centred on the mean brain without rotation, as requested."
         rigid = centred_rigid(brain, space, target)
         return Step("pose", (Note("info", text),), perf_counter() - start, "kept"), rigid

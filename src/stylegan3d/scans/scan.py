@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import AlignedScan
-from stylegan3d.scans.preparation import Wishes, align_scan
+from stylegan3d.scans.preparation import PreparationOptions, align_scan
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Target
 
@@ -52,4 +52,6 @@ class Scan(ScanData):
         ScanError
             If no brain is found, or it does not resemble the model's mean brain.
         """
-        return align_scan(self, target, Wishes(skull, bias_correction, pose, cache), progress)
+        return align_scan(
+            self, target, PreparationOptions(skull, bias_correction, pose, cache), progress
+        )

@@ -101,7 +101,7 @@ class Case:
     filled : object or None
         What the projection left to the model.
     residual_z : ndarray or None
-        What stands out in the aligned scan, see `stylegan3d.projection.Projection`.
+        What stands out in the aligned scan, see `stylegan3d.projection.ProjectionResult`.
     stored_sha256 : str
         Hash of the scan as a restored session has stored it; empty if it has none.
     key : str
