@@ -1,4 +1,4 @@
-"""The pictures of docs/operators.md: one per operator, from a sample scan that comes along.
+"""The pictures of docs/howto/degraded-scans.md: one per operator, from a sample scan.
 
     python benchmarks/operator_pictures.py --out FOLDER [--steps 12]
 

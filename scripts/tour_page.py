@@ -18,7 +18,7 @@ HEAD = """# The window in pictures
 
 Every panel, window and state of the explorer, in screenshots that the program takes itself
 (`make docs`). The patient is a bundled sample; all other brains are synthetic. The
-[user guide](user-guide.md) explains what the screenshots show.
+[pages on the window](window/views.md) explain what the screenshots show.
 """
 #: Section, then name and caption of each picture.
 SCREENS = {

@@ -135,9 +135,9 @@ def test_python_example_of_official_checkpoints_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "tests/checkpoints/data/official_tiny.pkl", "2mm_f96.pkl")
-    (example,) = code_blocks(ROOT / "docs/official-checkpoints.md", "python")
+    (example,) = code_blocks(ROOT / "docs/howto/checkpoints.md", "python")
     left: dict[str, Any] = {}
-    exec(compile(example, "official-checkpoints.md", "exec"), left)
+    exec(compile(example, "checkpoints.md", "exec"), left)
     assert left["volume"].shape[1:] == (1, *left["G"].shape)
     assert left["score"].shape == (1,)
 

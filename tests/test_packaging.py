@@ -97,7 +97,7 @@ def test_wheel_holds_everything_the_program_reads(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for needed in (
         "napari_stylegan3d/napari.yaml",
-        "napari_stylegan3d/guide/user-guide.md",
+        "napari_stylegan3d/guide/window/project.md",
         "napari_stylegan3d/py.typed",
         "stylegan3d/py.typed",
         f"{MODEL}/card.json",

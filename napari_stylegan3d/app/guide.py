@@ -1,7 +1,8 @@
-"""The user guide in a window, at the section of a panel."""
+"""The pages on the window, in a window, at the section of a panel."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,28 @@ from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
 
-#: An installed program has the guide in a folder of its own, without pictures; a checkout in docs.
+#: An installed program has the pages in a folder of its own, without pictures; a checkout in docs.
 FOLDERS = (Path(__file__).parents[1] / "guide", Path(__file__).parents[2] / "docs")
-FILE = "user-guide.md"
+#: In either, where the pages on the window are.
+PART = "window"
 SIZE = (860, 760)
 #: Room beside a picture.
 MARGIN_PX = 40
 
 
-def guide_file() -> Path:
-    """Where the guide is."""
-    return next(folder for folder in FOLDERS if (folder / FILE).is_file()) / FILE
+def guide_pages() -> list[Path]:
+    """The pages on the window."""
+    return next(pages for folder in FOLDERS if (pages := sorted((folder / PART).glob("*.md"))))
+
+
+def page_of(section: str) -> Path:
+    """The page that has a heading with this slug, of the highest level there is."""
+
+    def level(page: Path) -> int:
+        headings = re.findall(r"^(#+) (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        return min((len(signs) for signs, text in headings if slug(text) == section), default=9)
+
+    return min(guide_pages(), key=level)
 
 
 def slug(heading: str) -> str:
@@ -64,10 +76,13 @@ class Pages(QTextBrowser):
 
     def section(self) -> str:
         """Slug of the heading at the top of the window."""
-        top = self.cursorForPosition(self.viewport().rect().topLeft()).block()
-        while top.isValid() and not top.blockFormat().headingLevel():
-            top = top.previous()
-        return slug(top.text())
+        top, found = self.verticalScrollBar().value() + self.document().documentMargin() + 1, ""
+        layout, block = self.document().documentLayout(), self.document().begin()
+        while block.isValid() and layout.blockBoundingRect(block).top() <= top:
+            if block.blockFormat().headingLevel():
+                found = slug(block.text())
+            block = block.next()
+        return found
 
     def follow(self, link: QUrl) -> None:
         """Go to a section or another page; the rest opens in the browser."""
@@ -140,4 +155,4 @@ class GuideWindow(QDialog):
         """Show a section, such as "browse"."""
         self.show()
         self.raise_()
-        self.pages.open_at(guide_file(), section)
+        self.pages.open_at(page_of(section), section)

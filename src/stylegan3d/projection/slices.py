@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Profile = Literal["box", "gaussian"]
 #: Thickness in mm, and the share of a generator's own detail that brings a scan of 1 mm closest to
-#: the true one: between slices of 3 mm nothing. Measured on five people, see docs/operators.md.
+#: the true one: between slices of 3 mm nothing. Measured on five subjects.
 SHARE_MM, SHARES = (3.0, 5.0), (0.0, 0.7)
 #: Thin slices are not closer than this: the generators know nothing as fine.
 FINEST_MM = 1.0

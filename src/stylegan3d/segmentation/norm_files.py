@@ -81,7 +81,7 @@ def read_norms(path: Path) -> Norms:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StyleGAN3DError(
             f"{path} holds no norms ({error}): give a file or a table of people as "
-            "docs/segmentation.md describes it."
+            "docs/howto/norms.md describes it."
         ) from error
     table = list(csv.DictReader(io.StringIO(text), delimiter=separator_of(text)))
     if table and "measure" in table[0]:

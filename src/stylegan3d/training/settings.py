@@ -167,5 +167,5 @@ def _wrong(name: str, value: Any, expected: str) -> ModelError:
 
 def _unknown(full: str, name: str, known: object) -> ModelError:
     near = get_close_matches(name, [*known] if isinstance(known, Mapping) else [], 1)
-    hint = f"did you mean {near[0]}?" if near else "docs/training.md lists the settings."
+    hint = f"did you mean {near[0]}?" if near else "docs/howto/train.md says where they are listed."
     return ModelError(f"There is no setting '{full}'; {hint}")

@@ -173,7 +173,7 @@ def join_team(device: str = "auto") -> Team:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ModelError(
             f"The {size} processes cannot train together ({reason}); "
-            'start them as docs/training.md, "Several processes", shows.'
+            'start them as docs/howto/train.md, "Several processes", shows.'
         ) from error
 
 

@@ -275,12 +275,14 @@ def test_every_panel_opens_its_page_of_the_guide(window):
         window.click(f"{name}.guide")
         assert guidance.guide.pages.section() == name
     pages = guidance.guide.pages
-    link = pages.document().find("which scans can be opened").charFormat()
+    window.explorer.panel("Project")
+    window.click("explorer.guide")
+    link = pages.document().find("How scans are prepared").charFormat()
     assert link.isAnchor()
     assert contrast(link.foreground().color(), pages.palette().base().color()) > 3, "read easily"
-    pages.follow(QUrl("segmentation.md#in-the-window"))
-    assert pages.source().fileName() == "segmentation.md"
-    assert pages.section() == "in-the-window"
+    pages.follow(QUrl("../howto/norms.md#how-good-the-labels-are"))
+    assert pages.source().fileName() == "norms.md"
+    assert pages.section() == "how-good-the-labels-are"
     guidance.guide.close()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-GUIDE = ROOT / "docs" / "user-guide.md"
+PAGES = sorted((ROOT / "docs" / "window").glob("*.md"))
 PACKAGE = ROOT / "napari_stylegan3d"
 #: Set in italics or bold, and no control: what the engine calls its results and directions,
 #: headings of paragraphs and tables.
@@ -58,7 +58,12 @@ def literals(path: Path) -> Iterator[str]:
 
 
 def prose() -> str:
-    return re.sub(r"```.*?```", "", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.sub(
+        r"```.*?```",
+        "",
+        "\n".join(page.read_text(encoding="utf-8") for page in PAGES),
+        flags=re.DOTALL,
+    )
 
 
 def named() -> Iterator[str]:

@@ -1,8 +1,9 @@
-"""docs/controls.md lists what the window has, and every control explains itself."""
+"""Every control explains itself, and stands on the page that lists them."""
 
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 from qtpy.QtWidgets import (
@@ -16,9 +17,8 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.directions.missing import MissingFiles
 from stylegan3d.model.tiny import tiny_generator
-from stylegan3d.segmentation.classes import VOLUMES
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "controls.md"
+SCRIPT = Path(__file__).parents[3] / "scripts" / "site" / "controls.py"
 NAME = re.compile(
     r"(explorer|measure|labels|views|history|browse|project|mix|directions|compare|export)\.[a-z_.0-9N]+"
 )
@@ -35,31 +35,29 @@ def controls(window) -> dict[str, QWidget]:
     }
 
 
-def test_the_document_lists_exactly_the_windows_controls(window, model):
-    rows = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if "| `" in line]
-    listed = {re.search(r"`([^`]+)`", row)[1] for row in rows}
-    names = set(controls(window))
+def test_the_page_lists_every_control(window, model):
     window.open(tiny_generator(label_dim=2))
     window.explorer.findChild(MissingFiles).show_files({"gone.safetensors": "It is not there."})
-    names |= set(controls(window))
-    silent = silent_controls(window)
+    shown, silent = controls(window), silent_controls(window)
+    page = runpy.run_path(str(SCRIPT))["tables"](shown.values())
     window.open(model)
     assert silent == []
-    parts = {f"{name}{part}" for name in names for part in (".slider", ".value", ".reset")}
-    rows_of_parts = {name for name in names if f"{name}.slider" in names}
-    parts = {name for name in names if name.rsplit(".", 1)[0] in rows_of_parts and name in parts}
-    parts -= {name for name in names if name.endswith(".more")}
-    shown = {re.sub(r"\.\d+$", ".N", name) for name in names - parts}
-    shown = {re.sub(r"^measure\.([a-z_]+)\.", kind_of_measure, name) for name in shown}
-    # Those of a second image come with the first one that is opened: test_second.py.
-    assert shown == {name for name in listed if not name.startswith("second.")}
+    rows = re.findall(r"^\| `([^`]+)` \| [a-z ]+ \| \S", page, flags=re.MULTILINE)
+    assert len(rows) == len(set(rows)), "a control twice"
+    missing = {
+        name
+        for name, widget in shown.items()
+        if isinstance(widget, INTERACTIVE)
+        and not {re.sub(r"\.\d+(?=\.|$)", ".N", n) for n in (name, name.rpartition(".")[0])}
+        & {*rows}
+    }
+    assert missing == set()
+    assert {"browse.seed", "directions.strength.N", "export.save"} <= {*rows}
 
 
-def kind_of_measure(found: re.Match[str]) -> str:
-    """Rows of tissues and of regions are listed once each."""
-    if found[1] == "visits":
-        return found[0]
-    return "measure.TISSUE." if found[1] in VOLUMES else "measure.REGION."
+def numbered(name: str) -> str:
+    """N in place of the number of a row."""
+    return re.sub(r"\.\d+(?=\.|$)", ".N", name)
 
 
 def silent_controls(window) -> list[str]:
