@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_stylegan3d.widgets import controls
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
+from stylegan3d.projection.words import SIMILARITY
 
 if TYPE_CHECKING:
     from stylegan3d.measures.comparison import PairFigures
@@ -20,12 +21,8 @@ ALIKE = (
         "mean_difference",
         "Mean of |B − A| in the union of both brains, in % of the brightest tissue.",
     ),
-    ("SSIM", "ssim", "Structural similarity inside the brain; 1 is identical."),
-    (
-        "PSNR",
-        "psnr_db",
-        "Peak signal-to-noise ratio inside the brain, in dB; higher is more similar.",
-    ),
+    (SIMILARITY["ssim"][0], "ssim", SIMILARITY["ssim"][2]),
+    (SIMILARITY["psnr"][0], "psnr_db", SIMILARITY["psnr"][2]),
 )
 NONE = "–"
 

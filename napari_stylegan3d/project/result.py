@@ -11,22 +11,11 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
+from stylegan3d.projection.words import SIMILARITY, VERDICTS, similarity_text
 
 if TYPE_CHECKING:
     from stylegan3d.session.case import Case
 
-#: Name, object name, format and meaning of each similarity number.
-FIGURES = (
-    ("SSIM", "ssim", "{:.3f}", "SSIM: structural similarity; 1 is identical."),
-    ("Correlation", "ncc", "{:.3f}", "NCC: correlation of intensities; 1 is identical."),
-    ("Mean error", "mae", "{:.1%}", "Mean absolute error, in % of the brightest tissue."),
-    (
-        "PSNR",
-        "psnr",
-        "{:.1f} dB",
-        "Peak signal-to-noise ratio in decibels; higher is more similar.",
-    ),
-)
 #: Number of regions listed, worst first.
 NAMED = 3
 #: Style of each verdict; others are neutral.
@@ -43,7 +32,6 @@ LEVELS = {
     "amber": ("▲", "caution", "caution"),
     "red": ("■", "warning", "error"),
 }
-VERDICTS = {"acquisition": "Acquisition", "anatomy": "Anatomy", "focal": "Focal"}
 #: Findings that can be clicked.
 LISTED = 5
 
@@ -100,13 +88,13 @@ class ResultBox(QWidget):
 
     def show_result(self, projected: Case | None) -> None:
         """Show the result of a projection; None for none."""
-        for _text, key, form, _tip in FIGURES:
+        for key in SIMILARITY:
             for name, numbers in (
                 (f"project.{key}", projected.similarity if projected else {}),
                 (f"project.mean.{key}", projected.mean_brain if projected else {}),
             ):
-                text = form.format(numbers[key]) if key in numbers else "–"
-                self.figures[name].setText(text.replace("%", " %"))
+                known = key in numbers
+                self.figures[name].setText(similarity_text(key, numbers[key]) if known else "–")
         assessment: Mapping[str, Any] = projected.assessment if projected else {}
         verdict, sentence = assessment.get("verdict", ""), assessment.get("sentence", "")
         self.patient.setText("" if projected is None else projected.name)
@@ -150,7 +138,7 @@ class ResultBox(QWidget):
         grid.setColumnStretch(0, 1)
         for column, text in enumerate(("Similarity", "Reconstruction", "Mean brain")):
             grid.addWidget(controls.hint(text), 0, column)
-        for row, (text, key, _form, tip) in enumerate(FIGURES, start=1):
+        for row, (key, (text, _, tip)) in enumerate(SIMILARITY.items(), start=1):
             for column, name in enumerate((None, f"project.{key}", f"project.mean.{key}")):
                 label = QLabel("–" if name else text)
                 label.setToolTip(tip)

@@ -23,7 +23,7 @@ from stylegan3d.outputs import report_page
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.report import Case, Picture, build_case, report_name
 from stylegan3d.outputs.report_page import draw_page, html_report, report_files, writable
-from stylegan3d.projection.verdicts import TITLES
+from stylegan3d.projection.words import VERDICTS
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.recipe.text import from_link
@@ -181,7 +181,7 @@ def full_case():
     tissues = {key: rows[0][key] for key in TOLD}
     lights = {
         name: {"level": "red", "sentence": "A sentence <b>that</b> takes two lines. " * 4}
-        for name in TITLES
+        for name in VERDICTS
     }
     found = {"place": "left frontal lobe", "ml": 2.0, "peak_z": -6.0, "center_mm": [1.0, 2.0, 3.0]}
     return small_case(

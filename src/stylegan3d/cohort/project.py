@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylegan3d.cohort.records import VERDICTS
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_volumes import TOLD
@@ -24,6 +23,7 @@ from stylegan3d.projection.pipeline import (
     search,
     search_again,
 )
+from stylegan3d.projection.words import VERDICTS
 from stylegan3d.scans.pose import parse_pose
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.storage.volumes import check_output, sidecar_path

@@ -19,6 +19,7 @@ from typing import Any
 from stylegan3d.cohort.scans import Item
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.plain import Json, JsonView
+from stylegan3d.projection.words import VERDICTS
 from stylegan3d.storage import locks
 from stylegan3d.storage.files import atomic_write_text, output_errors
 from stylegan3d.storage.hashing import sha256_of
@@ -48,8 +49,6 @@ class Table:
 #: Of every table: whose scan a row is, how its work went; what follows is the work's own.
 FIRST = ("participant_id", "session_id", "name", "status")
 LAST = ("warnings", "seconds", "error", "scan")
-#: The three verdicts on a scan, each "green", "amber" or "red".
-VERDICTS = ("acquisition", "anatomy", "focal")
 PROJECTIONS = Table(
     "projections.tsv",
     (

@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES
 from stylegan3d.outputs.report import SCAN, Case
-from stylegan3d.projection.verdicts import TITLES
+from stylegan3d.projection.words import SIMILARITY, VERDICTS, similarity_text
 from stylegan3d.scans.person import SEXES
 from stylegan3d.segmentation.curves import Curve, curve_of
 from stylegan3d.segmentation.norms import UNKNOWN_SHIFT
@@ -23,12 +23,6 @@ from stylegan3d.segmentation.words import (
     value_text,
 )
 
-LIKENESS = {
-    "ssim": "SSIM {:.3f}",
-    "ncc": "correlation {:.3f}",
-    "psnr": "PSNR {:.1f} dB",
-    "mae": "mean absolute error {:.3f}",
-}
 #: Measures drawn over age, four in a row.
 DRAWN = (
     "ventricle_ml",
@@ -76,7 +70,7 @@ def identity(case: Case) -> list[str]:
 
 def verdicts(case: Case) -> list[tuple[str, str, str]]:
     """Level, title and sentence of each verdict on the scan."""
-    return [(v["level"], TITLES[name], v["sentence"]) for name, v in case.verdicts.items()]
+    return [(v["level"], VERDICTS[name], v["sentence"]) for name, v in case.verdicts.items()]
 
 
 def findings(case: Case) -> str:
@@ -95,7 +89,11 @@ def findings(case: Case) -> str:
 def reconstruction(case: Case) -> tuple[str, str]:
     """How far to trust the reconstruction, and why with figures; empty where there is none."""
     figures = case.similarity
-    known = [words.format(figures[key]) for key, words in LIKENESS.items() if key in figures]
+    known = [
+        f"{name} {similarity_text(key, figures[key])}"
+        for key, (name, _, _) in SIMILARITY.items()
+        if key in figures
+    ]
     likeness = f"Similarity to the scan: {', '.join(known)}." if known else ""
     if not case.verdict:
         return "", likeness

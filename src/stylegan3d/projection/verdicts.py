@@ -18,12 +18,11 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.projection.residual import Seen
 from stylegan3d.projection.scanner import scanner_in_words, spreads
+from stylegan3d.projection.words import VERDICTS
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.intensity import contrast_agreement
 
 Level = Literal["green", "amber", "red"]
-#: The verdicts and their titles.
-TITLES = {"acquisition": "Acquisition", "anatomy": "Anatomy", "focal": "Focal"}
 # Order of decisiveness: nothing can be said of a scan of unknown contrast; a scanner that only
 # differs comes after what was found in spite of it.
 _ORDER: tuple[tuple[Level, str], ...] = (
@@ -213,7 +212,7 @@ def headline(verdicts: Mapping[str, Verdict]) -> str:
     for name, verdict in verdicts.items():
         if verdict["level"] == "green":
             return "Nothing unusual in acquisition or anatomy, and no focal finding."
-        return f"{TITLES[name]}: {verdict['sentence']}"
+        return f"{VERDICTS[name]}: {verdict['sentence']}"
     return ""
 
 
