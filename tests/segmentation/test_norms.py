@@ -112,7 +112,11 @@ def test_published_curves_are_norms_at_their_ages(tmp_path):
     # 1.96 stands for 1.95996.
     assert norms.score("ventricle_ml", 13.5, Person(50, "F"), 0).z == pytest.approx(-0.98, abs=0.01)
     curve = curve_of(found, "ventricle_ml")
-    assert (curve.ages[0], curve.ages[-1], curve.ticks) == (40, 70, [40, 60])
+    assert (curve.ages[0], curve.ages[-1]) == (40, 70)
+    drawn = curve.drawn(100, 50, left=10, right=0, bottom=10, top=0)
+    assert [text for _, _, anchor, text in drawn.labels if anchor == "middle"] == ["40", "60"]
+    assert drawn.labels[1][0] == pytest.approx(10 + 90 * 20 / 30)
+    assert all(0 <= y <= 40 and 10 <= x <= 100 for x, y in [*drawn.band, *drawn.middle, drawn.dot])
     assert numbers_of(measures, Person(75, "F"), norms).scores == {}
     assert numbers_of(measures, Person(50, "M"), norms).scores == {}
     why, told = expected_changes(Person(50, "F"), 10.0, [measures, measures], norms, ())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stylegan3d.cli.groups import Volumes
     from stylegan3d.cohort import Item, Outcome
     from stylegan3d.cohort.records import Table
+    from stylegan3d.cohort.run import Work
     from stylegan3d.model.generator import Generator
     from stylegan3d.projection.settings import Choices
     from stylegan3d.recipe.recipe import Recipe
@@ -41,29 +42,26 @@ def project_many(
 
     Workers open the generator by `model` and `frame`; for `cache` see `project_file`.
     """
-    from stylegan3d.cohort import find_items, run_cohort
+    from stylegan3d.cohort import find_items
     from stylegan3d.cohort.project import project_item
     from stylegan3d.cohort.records import PROJECTIONS
-    from stylegan3d.cohort.run import FAILED
 
     items = _without_results(find_items(paths), out)
     generator = open_generator()
-    settings = {"choices": choices.to_dict(), "model": generator.hash, "frame": frame}
-    with progress("Projecting") as report:
-        outcome = run_cohort(
-            items,
-            out,
-            partial(project_item, model=model, cache=cache),
-            settings,
-            overwrite=overwrite,
-            progress=report,
-            jobs=jobs,
-            scheduler=scheduler,
-        )
-    about = {"model": model_entry(generator)}
-    _emit_many(outcome, out, PROJECTIONS, "projected", about, as_json=as_json)
-    if outcome.count(FAILED):
-        raise typer.Exit(2)
+    _run(
+        "Projecting",
+        "projected",
+        items,
+        out,
+        partial(project_item, model=model, cache=cache),
+        {"choices": choices.to_dict(), "model": generator.hash, "frame": frame},
+        PROJECTIONS,
+        {"model": model_entry(generator)},
+        jobs=jobs,
+        scheduler=scheduler,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
 
 
 def _without_results(items: list[Item], out: Path) -> list[Item]:
@@ -95,8 +93,7 @@ def segment_many(
     as_json: bool,
 ) -> None:
     """Label the tissues of every scan; exit status 2 if one failed."""
-    from stylegan3d.cohort import find_items, run_cohort
-    from stylegan3d.cohort.run import FAILED
+    from stylegan3d.cohort import find_items
     from stylegan3d.cohort.segment import SEGMENTATIONS, segment_item
     from stylegan3d.segmentation.inference import load_segmenter
 
@@ -106,21 +103,19 @@ def segment_many(
     if norms is not None:
         settings["norms"] = norms.to_dict()
     place = None if network is None else os.path.abspath(network)
-    with progress("Segmenting") as report:
-        outcome = run_cohort(
-            find_items(paths),
-            out,
-            partial(segment_item, network=place, norms=norms),
-            settings,
-            table=SEGMENTATIONS,
-            overwrite=overwrite,
-            progress=report,
-            jobs=jobs,
-        )
-    about = {"network": {"name": segmenter.name, "sha256": segmenter.hash}}
-    _emit_many(outcome, out, SEGMENTATIONS, "segmented", about, as_json=as_json)
-    if outcome.count(FAILED):
-        raise typer.Exit(2)
+    _run(
+        "Segmenting",
+        "segmented",
+        find_items(paths),
+        out,
+        partial(segment_item, network=place, norms=norms),
+        settings,
+        SEGMENTATIONS,
+        {"network": {"name": segmenter.name, "sha256": segmenter.hash}},
+        jobs=jobs,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
 
 
 def edit_many(
@@ -145,9 +140,7 @@ def edit_many(
         `written.scan` is the folder of the scans.
     jobs : int
     """
-    from stylegan3d.cohort import run_cohort
     from stylegan3d.cohort.edit import EDITS, edit_item, find_latents
-    from stylegan3d.cohort.run import FAILED
 
     items = find_latents(latents, written.scan)
     recipe.check(generator)
@@ -158,19 +151,53 @@ def edit_many(
         "frame": written.frame,
     }
     model = None if written.model is None else os.path.abspath(written.model)
-    with progress("Editing") as report:
+    _run(
+        "Editing",
+        "edited",
+        items,
+        written.out,
+        partial(edit_item, model=model),
+        settings,
+        EDITS,
+        {"model": model_entry(generator)},
+        jobs=jobs,
+        overwrite=written.overwrite,
+        as_json=written.as_json,
+    )
+
+
+def _run(
+    title: str,
+    done: str,
+    items: list[Item],
+    out: Path,
+    work: Work,
+    settings: Json,
+    table: Table,
+    about: Json,
+    *,
+    jobs: int,
+    overwrite: bool,
+    as_json: bool,
+    scheduler: str | None = None,
+) -> None:
+    """Work on every item and say what became of it; exit status 2 if one failed."""
+    from stylegan3d.cohort import run_cohort
+    from stylegan3d.cohort.run import FAILED
+
+    with progress(title) as report:
         outcome = run_cohort(
             items,
-            written.out,
-            partial(edit_item, model=model),
+            out,
+            work,
             settings,
-            table=EDITS,
-            overwrite=written.overwrite,
+            table=table,
+            overwrite=overwrite,
             progress=report,
             jobs=jobs,
+            scheduler=scheduler,
         )
-    about = {"model": model_entry(generator)}
-    _emit_many(outcome, written.out, EDITS, "edited", about, as_json=written.as_json)
+    _emit_many(outcome, out, table, done, about, as_json=as_json)
     if outcome.count(FAILED):
         raise typer.Exit(2)
 

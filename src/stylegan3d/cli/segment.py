@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ from stylegan3d.cli.common import (
     emit,
     progress,
 )
+from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.many import segment_many
 from stylegan3d.projection.settings import Choices
 
@@ -31,6 +33,20 @@ if TYPE_CHECKING:
     from stylegan3d.segmentation.scans import Wanted
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How volumes are read, and labelled by which network."""
+
+    network: NetworkOption = None
+    skull: SkullOption = Choices.skull
+    index: VolumeOption = None
+    series: SeriesOption = None
+    orientation: OrientationOption = None
+    overwrite: OverwriteOption = False
+    as_json: JsonOption = False
+
+
+@grouped
 def segment(
     volumes: Annotated[
         list[Path],
@@ -40,6 +56,7 @@ def segment(
             "a text file with a path per line.",
         ),
     ],
+    reading: Reading,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -96,14 +113,7 @@ def segment(
             show_default="simulated repeats",
         ),
     ] = None,
-    network: NetworkOption = None,
-    skull: SkullOption = Choices.skull,
-    index: VolumeOption = None,
-    series: SeriesOption = None,
-    orientation: OrientationOption = None,
     jobs: JobsOption = 1,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Segment tissues and regions, measure them, and say where they lie for age, sex, head size.
 
@@ -128,30 +138,28 @@ def segment(
                 "--table, --regions, --visits, --years, --site, --age, --sex and --norms do not go "
                 "with --lesions."
             )
-        _find_lesions(
-            volumes[0], out, network, skull, index, series, orientation, overwrite, as_json
-        )
+        _find_lesions(volumes[0], out, reading)
         return
     local = None if norms is None else read_norms(norms)
     wanted = Wanted(age, None if sex is None else sex.value, local, regions)
     if visits:
         if len(volumes) != 2:
             raise typer.BadParameter("--visits needs two scans of one person, the earlier first.")
-        if regions or any(
-            value is not None for value in (table, index, series, orientation, network)
-        ):
+        chosen = (table, reading.index, reading.series, reading.orientation, reading.network)
+        if regions or any(value is not None for value in chosen):
             raise typer.BadParameter(
                 "--table, --regions, --volume, --series, --orientation and --network do not go "
                 "with --visits, whose folder --out has a table and the regions."
             )
-        _segment_visits(volumes, out, wanted, years, site, skull, overwrite, as_json=as_json)
+        _segment_visits(volumes, out, wanted, years, site, reading)
         return
     if years is not None or site is not None:
         raise typer.BadParameter("--years and --site are for --visits.")
     if len(volumes) > 1 or holds_scans(volumes[0]):
         if out is None or out.name.endswith(".nii.gz"):
             raise typer.BadParameter("Many volumes need a folder for --out.")
-        if any(value is not None for value in (table, index, series, age, sex)):
+        single = (table, reading.index, reading.series, age, sex)
+        if any(value is not None for value in single):
             raise typer.BadParameter(
                 "--table, --volume, --series, --age and --sex are for one volume: of many, the "
                 "table is segmentations.tsv in the folder --out, and age and sex are read from "
@@ -160,44 +168,21 @@ def segment(
         segment_many(
             volumes,
             out,
-            network,
+            reading.network,
             local,
             regions=regions,
-            skull=skull,
-            orientation=orientation,
+            skull=reading.skull,
+            orientation=reading.orientation,
             jobs=jobs,
-            overwrite=overwrite,
-            as_json=as_json,
+            overwrite=reading.overwrite,
+            as_json=reading.as_json,
         )
         return
-    _segment_one(
-        volumes[0],
-        out,
-        wanted,
-        table=table,
-        network=network,
-        skull=skull,
-        index=index,
-        series=series,
-        orientation=orientation,
-        overwrite=overwrite,
-        as_json=as_json,
-    )
+    _segment_one(volumes[0], out, wanted, table, reading)
 
 
 def _segment_one(
-    volume: Path,
-    out: Path | None,
-    wanted: Wanted,
-    *,
-    table: Path | None,
-    network: Path | None,
-    skull: str,
-    index: int | None,
-    series: str | None,
-    orientation: str | None,
-    overwrite: bool,
-    as_json: bool,
+    volume: Path, out: Path | None, wanted: Wanted, table: Path | None, reading: Reading
 ) -> None:
     """Tissues or regions of one volume, with their numbers."""
     if table is not None and table.suffix not in (".csv", ".json"):
@@ -214,22 +199,22 @@ def _segment_one(
     from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
 
     planned = [] if out is None else [out, sidecar_path(out)]
-    check_output([*planned, *([] if table is None else [table])], overwrite)
+    check_output([*planned, *([] if table is None else [table])], reading.overwrite)
     with progress("Segmenting") as report:
-        segmenter = load_segmenter(network)
-        scan = read_scan(volume, index, series, orientation)
+        segmenter = load_segmenter(reading.network)
+        scan = read_scan(volume, reading.index, reading.series, reading.orientation)
         found = segment_scan(
             segmenter,
             scan,
             wanted,
-            skull=skull,
+            skull=reading.skull,
             progress=report,
         )
     name = scan_stem(volume)
     files = {} if out is None else label_files(out, found, scan, segmenter)
     if table is not None:
         files[table] = table_text(table, name, found).encode()
-    write_together(files, overwrite=overwrite)
+    write_together(files, overwrite=reading.overwrite)
     hidden = () if wanted.regions else REGION_MEASURES
     lines = [
         *(f"stylegan3d: {note}" for note in found.warnings),
@@ -237,20 +222,10 @@ def _segment_one(
         *lines_of(found.numbers, hidden),
         *map(str, files),
     ]
-    emit({**result_of(name, found), "files": list(map(str, files))}, lines, as_json=as_json)
+    emit({**result_of(name, found), "files": list(map(str, files))}, lines, as_json=reading.as_json)
 
 
-def _find_lesions(
-    volume: Path,
-    out: Path | None,
-    network: Path | None,
-    skull: str,
-    index: int | None,
-    series: str | None,
-    orientation: str | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
+def _find_lesions(volume: Path, out: Path | None, reading: Reading) -> None:
     """Where lesions may be in one volume."""
     from stylegan3d.outputs.lesions import lesion_files, lesions_of_scan
     from stylegan3d.scans import read_scan
@@ -260,13 +235,18 @@ def _find_lesions(
 
     if out is not None:
         _check_map(out)
-        check_output([out, sidecar_path(out)], overwrite)
+        check_output([out, sidecar_path(out)], reading.overwrite)
     with progress("Looking for lesions") as report:
-        segmenter = load_lesions(network)
-        scan = read_scan(volume, index, series, orientation)
-        found = lesions_of_scan(scan, segmenter, skull=skull, progress=report)
+        segmenter = load_lesions(reading.network)
+        scan = read_scan(volume, reading.index, reading.series, reading.orientation)
+        found = lesions_of_scan(
+            scan,
+            segmenter,
+            skull=reading.skull,
+            progress=report,
+        )
     files = {} if out is None else lesion_files(out, found, scan, segmenter)
-    write_together(files, overwrite=overwrite)
+    write_together(files, overwrite=reading.overwrite)
     warnings = list(map(str, checks(found.steps)))
     lines = [
         *(f"stylegan3d: {warning}" for warning in warnings),
@@ -279,7 +259,7 @@ def _find_lesions(
         *map(str, files),
     ]
     result = {"lesions": found.places, "lesion_ml": found.ml, "checks": warnings}
-    emit({**result, "files": list(map(str, files))}, lines, as_json=as_json)
+    emit({**result, "files": list(map(str, files))}, lines, as_json=reading.as_json)
 
 
 def _check_map(out: Path) -> None:
@@ -294,10 +274,7 @@ def _segment_visits(
     wanted: Wanted,
     years: float | None,
     site: str | None,
-    skull: str,
-    overwrite: bool,
-    *,
-    as_json: bool,
+    reading: Reading,
 ) -> None:
     """What changed between two scans."""
     from stylegan3d.evaluation.visit_files import save_visits
@@ -318,14 +295,14 @@ def _segment_visits(
             years=years,
             norms=wanted.norms,
             repeats=repeats,
-            skull=skull,
+            skull=reading.skull,
             progress=report,
         )
-    files = [] if out is None else save_visits(found, out, overwrite=overwrite)
+    files = [] if out is None else save_visits(found, out, overwrite=reading.overwrite)
     lines = [
         *(f"stylegan3d: {note}" for note in found.warnings),
         *(note.text for note in found.notes if note.level == "info"),
         *lines_of(found),
         *map(str, files),
     ]
-    emit({**found.to_dict(), "files": list(map(str, files))}, lines, as_json=as_json)
+    emit({**found.to_dict(), "files": list(map(str, files))}, lines, as_json=reading.as_json)
