@@ -7,7 +7,7 @@ import pytest
 
 from stylegan3d.evaluation.figure import Figure
 from stylegan3d.evaluation.page import bar, page
-from stylegan3d.evaluation.table import alarms, plain_words
+from stylegan3d.evaluation.table import plain_words, warnings
 from stylegan3d.pages.plots import distributions
 
 COPIES = {
@@ -71,12 +71,12 @@ def test_alarms_and_answers_stand_before_the_tables() -> None:
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
     assert not re.search(r"<script|<link|(src|href)=.(?!data:)|url\(|https?:", text)
-    (alarm,) = alarms(REPORT)
+    (alarm,) = warnings(REPORT)
     assert "closest pairs" in alarm
     answers = dict(plain_words(REPORT))
     assert "it finds a difference" in answers["Can they be distinguished from real ones?"]
     assert "26 of 27" in answers["Are they copies of training subjects?"]
-    assert not alarms({"privacy": {"copies": {"alarm": None, "why": "Too few."}}})
+    assert not warnings({"privacy": {"copies": {"alarm": None, "why": "Too few."}}})
 
 
 def test_an_interval_is_drawn_to_scale() -> None:

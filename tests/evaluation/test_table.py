@@ -42,7 +42,7 @@ TOY = table.Metric(
     "own.measure:brightness",
     question="Are they as bright?",
     answer=lambda found: f"They reach {found['mean_brightness']['synthetic']:.0f}.",
-    alarms=lambda found: ["They glow."] if found["mean_brightness"]["synthetic"] > 1 else [],
+    warnings=lambda found: ["They glow."] if found["mean_brightness"]["synthetic"] > 1 else [],
 )
 
 

@@ -12,7 +12,7 @@ import typer
 from stylegan3d.cli.common import CacheOption, emit, progress, refuse
 from stylegan3d.cli.groups import ModelChoice, Result, grouped
 from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.evaluation.table import alarms, figures, keys, usual
+from stylegan3d.evaluation.table import figures, keys, usual, warnings
 from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
@@ -230,5 +230,5 @@ def _show(report: Json, as_json: bool) -> None:
     Console().print(table)
     for part, why in report["left_out"].items():
         typer.echo(f"Left out: {part}. {why}")
-    for text in [*report["notes"], *alarms(report)]:
+    for text in [*report["notes"], *warnings(report)]:
         typer.echo(text)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from stylegan3d.evaluation.cube_classifier import CubeClassification, classify_cubes
 from stylegan3d.evaluation.material import Material
+from stylegan3d.metrics.comparison import side_by_side
 from stylegan3d.metrics.cross_validation import LEAST
 from stylegan3d.plain import Json, JsonView
 
@@ -56,10 +57,10 @@ def cubes(material: Material) -> Json:
     synthetic, people = made.surest(SHOWN)
     return {
         "n": n,
-        "accuracy": _beside(made.accuracy(), real.accuracy()),
-        "auc": _beside(made.auc(), real.auc()),
+        "accuracy": side_by_side(made.accuracy(), real.accuracy()),
+        "auc": side_by_side(made.auc(), real.auc()),
         "regions": {
-            name: _beside(made.accuracy(name), real.accuracy(name))
+            name: side_by_side(made.accuracy(name), real.accuracy(name))
             for name in dict.fromkeys(made.regions)
         },
         "surest": {
@@ -68,17 +69,6 @@ def cubes(material: Material) -> Json:
             ],
             "real": [{"row": int(order[row - n])} | _place(made, cube) for row, cube in people],
         },
-    }
-
-
-def _beside(
-    made: tuple[float, tuple[float, float]], real: tuple[float, tuple[float, float]]
-) -> Json:
-    return {
-        "synthetic": made[0],
-        "synthetic_interval": made[1],
-        "real": real[0],
-        "real_interval": real[1],
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.figure import Figure
-from stylegan3d.evaluation.table import alarms, figures_by_part, plain_words, title_of
+from stylegan3d.evaluation.table import figures_by_part, plain_words, title_of, warnings
 from stylegan3d.pages import page as pages
 from stylegan3d.pages.plots import Markup, curves, distributions, interval_bar
 from stylegan3d.plain import Json, JsonView
@@ -33,7 +33,7 @@ def page(report: JsonView, pictures: Mapping[str, bytes]) -> str:
         "evaluation",
         report=record,
         mark=SYNTHETIC,
-        alarms=alarms(record),
+        warnings=warnings(record),
         answers=dict(plain_words(record)),
         pictures=[(title, png, _pairs(record)) for title, png in pictures.items()],
         distributions=_distributions(record),

@@ -14,6 +14,7 @@ from stylegan3d.metrics.comparison import (
     compare_with_halves,
     compare_with_validation,
     group_size,
+    side_by_side,
 )
 from stylegan3d.metrics.cross_validation import LEAST
 from stylegan3d.metrics.distances import (
@@ -135,12 +136,11 @@ def two_sample_part(material: Material) -> Json:
             progress=material.progress("Comparing real with real"),
         ),
     }
-    result: Json = {"n": n}
-    for name in ("accuracy", "auc"):
-        result[name] = {"n": n}
-        for key, figures in found.items():
-            result[name] |= {key: figures[name], f"{key}_interval": figures[f"{name}_interval"]}
-    return result
+    return {"n": n} | {
+        name: {"n": n}
+        | side_by_side(*((told[name], told[f"{name}_interval"]) for told in found.values()))
+        for name in ("accuracy", "auc")
+    }
 
 
 def diversity(material: Material) -> Json:

@@ -1,4 +1,4 @@
-"""Memorisation alarm: detects copies of training brains with a stated false-alarm rate.
+"""Memorisation warning: detects copies of training brains at a stated rate of false ones.
 
 Correlation of smooth structure says little about copying: all brains correlate. So each brain is
 first normalised in position and size, and only its fine structure is compared: the residual after

@@ -1,4 +1,4 @@
-"""Disguised copies, to test the memorisation alarm."""
+"""Disguised copies, to test the memorisation warning."""
 
 from __future__ import annotations
 

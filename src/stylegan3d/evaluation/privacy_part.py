@@ -1,4 +1,4 @@
-"""The privacy part of an evaluation: nearest training subjects and memorisation alarm."""
+"""The privacy part of an evaluation: nearest training subjects and memorisation warning."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def whose(material: Material) -> list[object]:
 
 
 def compare_copies(material: Material, detector: CopyDetector, synthetic: Closeness) -> Json:
-    """The memorisation alarm and its test.
+    """The memorisation warning and its test.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def compare_copies(material: Material, detector: CopyDetector, synthetic: Closen
     }
     if len(people.ratio) < FEWEST_STRANGERS:
         return found | {
-            "why": f"An alarm needs {FEWEST_STRANGERS} validation subjects as a reference; "
+            "why": f"A warning needs {FEWEST_STRANGERS} validation subjects as a reference; "
             f"there are {len(people.ratio)}."
         }
     threshold = alarm_threshold(people.ratio, n)

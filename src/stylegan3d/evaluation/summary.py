@@ -114,7 +114,7 @@ def diversity(part: Json) -> Iterator[Figure]:
         found = part["collapse"]
         share = with_interval(found["twins_share"], found["twins_interval"], 1, 100)
         yield Figure(
-            "random brains with a twin",
+            "random brains with a near-duplicate",
             f"{found['twins']} of {found['n']}, {share} %",
             "",
             aim="no collapse",

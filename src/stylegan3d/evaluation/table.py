@@ -28,7 +28,7 @@ def plain_rows(found: Found) -> Iterator[Figure]:
 
 
 def nothing(found: Found) -> tuple[str, ...]:
-    """No alarms."""
+    """No warnings."""
     return ()
 
 
@@ -49,8 +49,8 @@ class Metric:
         Figures -> rows of the table with their targets.
     question, answer : str, callable
         The question it answers, and figures -> the answer in plain words.
-    alarms : callable
-        Figures -> alarms, in sentences.
+    warnings : callable
+        Figures -> warnings, in sentences.
     plots : mapping
         Which of its "values" are plotted, with titles.
     needs_generator : bool
@@ -65,7 +65,7 @@ class Metric:
     rows: Callable[[Found], Iterable[Figure]] = plain_rows
     question: str = ""
     answer: Callable[[Found], str] | None = None
-    alarms: Callable[[Found], Iterable[str]] = nothing
+    warnings: Callable[[Found], Iterable[str]] = nothing
     plots: Mapping[str, str] | None = None
     needs_generator: bool = False
     on_request: bool = False
@@ -250,6 +250,6 @@ def plain_words(report: JsonView) -> list[tuple[str, str]]:
     return [(m.question, m.answer(report[m.key])) for m in METRICS if m.answer and m.key in report]
 
 
-def alarms(report: JsonView) -> list[str]:
-    """Alarms, in sentences."""
-    return [text for m in METRICS if m.key in report for text in m.alarms(report[m.key])]
+def warnings(report: JsonView) -> list[str]:
+    """Warnings, in sentences."""
+    return [text for m in METRICS if m.key in report for text in m.warnings(report[m.key])]

@@ -6,6 +6,7 @@ import numpy as np
 
 from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
+from stylegan3d.metrics.comparison import side_by_side
 from stylegan3d.metrics.cross_validation import LEAST, Classification, classify_by_measures
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.plain import Json
@@ -103,13 +104,10 @@ def _beside(
 ) -> Json:
     made, people = synthetic.to_dict(), real.to_dict()
     return {
-        f"{prefix}{key}": {
-            "synthetic": made[key],
-            "synthetic_interval": made[f"{key}_interval"],
-            "real": people[key],
-            "real_interval": people[f"{key}_interval"],
-            "n": list(n),
-        }
+        f"{prefix}{key}": side_by_side(
+            (made[key], made[f"{key}_interval"]), (people[key], people[f"{key}_interval"])
+        )
+        | {"n": list(n)}
         for key in ("accuracy", "auc")
     }
 

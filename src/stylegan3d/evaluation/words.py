@@ -11,12 +11,12 @@ GUESSING = 0.5
 
 
 def collapsed(part: Json) -> list[str]:
-    """Alarms about mode collapse."""
+    """Warnings about mode collapse."""
     return list(part.get("collapse", {}).get("alarms", []))
 
 
 def copied(part: Json) -> Iterator[str]:
-    """Alarms about copies of subjects."""
+    """Warnings about copies of subjects."""
     copies = part.get("copies", {})
     if copies.get("alarm"):
         yield (

@@ -17,9 +17,9 @@ from stylegan3d.progress import SILENT, Progress
 # Diversity is 1 if random brains differ as much as subjects. Blur, which is unavoidable with few
 # training subjects, also makes brains more similar: 0.6 is usual, less than 0.5 is not.
 TOO_ALIKE = 0.5
-# Maximum distance of twins, as a share of the distance of the two most similar subjects.
-TWINS = 0.5
-TOO_MANY_TWINS = 0.05
+# Maximum distance of near-duplicates, as a share of the distance of the two most similar subjects.
+DUPLICATES = 0.5
+TOO_MANY_DUPLICATES = 0.05
 
 
 def spread(made: np.ndarray, real: np.ndarray) -> float:
@@ -80,10 +80,10 @@ def encoded(
 def collapse(made: np.ndarray, real: np.ndarray, diversity: float, diversity_high: float) -> Json:
     """Test for mode collapse.
 
-    Two signs: brains far more similar than subjects (`diversity`), and twins. Without collapse, two
-    brains closer than half the distance of the two most similar subjects are very unlikely (a
-    birthday test, Arora and Zhang 2017, arXiv 1706.08224, with a distance instead of visual
-    inspection).
+    Two signs: brains far more similar than subjects (`diversity`), and near-duplicates. Without
+    collapse, two brains closer than half the distance of the two most similar subjects are very
+    unlikely (a birthday test, Arora and Zhang 2017, arXiv 1706.08224, with a distance instead of
+    visual inspection).
 
     Parameters
     ----------
@@ -99,22 +99,22 @@ def collapse(made: np.ndarray, real: np.ndarray, diversity: float, diversity_hig
     least = pdist(real).min()
     distances = squareform(pdist(made))
     np.fill_diagonal(distances, np.inf)
-    twins = int((distances.min(axis=1) < TWINS * least).sum())
-    share, interval = twins / len(made), wilson(twins, len(made))
+    duplicates = int((distances.min(axis=1) < DUPLICATES * least).sum())
+    share, interval = duplicates / len(made), wilson(duplicates, len(made))
     alarms = []
     if diversity_high < TOO_ALIKE:
         alarms.append(
             f"Collapse: random brains differ {diversity:.2f} times as much as subjects do; below "
             f"{TOO_ALIKE} a generator repeats itself."
         )
-    if interval[0] > TOO_MANY_TWINS:
+    if interval[0] > TOO_MANY_DUPLICATES:
         alarms.append(
-            f"Collapse: {twins} of {len(made)} random brains have a twin nearer than half the "
-            "distance of the two most similar subjects."
+            f"Collapse: {duplicates} of {len(made)} random brains have a near-duplicate, nearer "
+            "than half the distance of the two most similar subjects."
         )
     return {
         "n": len(made),
-        "twins": twins,
+        "twins": duplicates,
         "twins_share": share,
         "twins_interval": interval,
         "diversity": diversity,
