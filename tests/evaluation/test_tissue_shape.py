@@ -8,8 +8,8 @@ import pytest
 
 from stylegan3d.evaluation import summary_people, words
 from stylegan3d.evaluation import tissue_shape as module
-from stylegan3d.pages.plots import distributions
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
+from stylegan3d.pages.plots import distributions
 from stylegan3d.storage.jsontext import to_plain
 
 COUNT = len(TISSUE_SHAPE)
