@@ -26,6 +26,7 @@ from stylegan3d.networks.config import LATENT_FACTOR
 from stylegan3d.networks.resampling import haar
 from stylegan3d.progress import Progress
 from stylegan3d.training.augment import augment
+from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.options import WINDOW, AutoencoderSettings
 from stylegan3d.training.run import How, Recipe, Run, train
 
@@ -166,11 +167,10 @@ def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, 
     crops: list[Tensor] = []
     places: list[Place] = []
     for number in range(step * settings.people, (step + 1) * settings.people):
-        epoch, place = divmod(number, len(people))
-        order = np.random.default_rng([settings.seed, epoch]).permutation(len(people))
+        row = people[in_epoch(number, len(people), settings.seed)]
         rng = np.random.default_rng([settings.seed, 1, number])
         source = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
-        volume = torch.from_numpy(pack.volumes[people[order[place]]].astype(np.float32) / 255)
+        volume = torch.from_numpy(pack.volumes[row].astype(np.float32) / 255)
         stretch = settings.stretch if rng.random() < 0.5 else 0.0
         volume = augment(volume[None], source, stretch=stretch, gamma=0.1)
         for middle in rng.choice(inside, settings.crops):

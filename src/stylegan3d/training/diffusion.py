@@ -32,6 +32,7 @@ from stylegan3d.training.diffusion_latents import (
     people_of,
     varied_latents,
 )
+from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.options import DiffusionSettings
 from stylegan3d.training.run import (
     How,
@@ -172,11 +173,8 @@ def _loss(
 
 def dealt(people: int, count: int, step: int, seed: int) -> np.ndarray:
     """Subjects of a step; every subject is used once per epoch."""
-    rows = []
-    for number in range(step * count, (step + 1) * count):
-        epoch, place = divmod(number, people)
-        rows.append(np.random.default_rng([seed, 1, epoch]).permutation(people)[place])
-    return np.array(rows)
+    numbers = range(step * count, (step + 1) * count)
+    return np.array([in_epoch(number, people, seed, 1) for number in numbers])
 
 
 def train_diffusion(

@@ -55,6 +55,12 @@ def generators_for(
     return [generator_for(seed, step, purpose, int(sample), device) for sample in samples]
 
 
+def in_epoch(number: int, count: int, *seed: int) -> int:
+    """Which of `count` subjects a draw is: each once before any again, in new orders."""
+    epoch, place = divmod(number, count)
+    return int(np.random.default_rng([*seed, epoch]).permutation(count)[place])
+
+
 def normal(
     generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device
 ) -> Tensor:

@@ -7,8 +7,9 @@ A generator that can be calibrated (`calibration.py`) is calibrated last, after 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from stylegan3d.checkpoints.folder import check_target, read_folder, write_folde
 from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
+from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.card import card_text
@@ -38,14 +40,13 @@ from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 from stylegan3d.training.calibration import calibrate, can_be_calibrated
 from stylegan3d.training.data import fixed_volumes
+from stylegan3d.training.run import Run
 from stylegan3d.training.scaling import latent_scales, scale_latent
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.warm_start import fit_mapping
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 NOT_STATED = "not stated"
+MODALITY = "T1-weighted MR, brain extracted"
 EXACT = ("image_", "detail_", "velocity_", "flow.")
 INTENDED_USE = (
     "Research, teaching and software development. The volumes are synthetic: they must not be used "
@@ -267,17 +268,11 @@ def card_of(
     licence : str or None
         Licence of the weights; by default the licences of the data, joined.
     """
-    rows = [pack.table[i] for i in pack.indices("train")]
-    sources: dict[str, Json] = {}
-    for row in rows:
-        about: Json = {"people": set(), "licence": row.get("licence") or NOT_STATED}
-        source = sources.setdefault(str(row.get("source") or "unnamed"), about)
-        source["people"].add(row.get("person", row["name"]))
-    licences = sorted({str(row.get("licence")) for row in rows if row.get("licence")})
+    data, people, licences = learned_from(pack, pack.indices("train"))
     return {
         "name": name,
         "version": "0.1",
-        "modality": "T1-weighted MR, brain extracted",
+        "modality": MODALITY,
         "architecture": architecture,
         "space": {
             "shape": list(pack.space.shape),
@@ -290,14 +285,91 @@ def card_of(
             "one": "99.5th percentile inside the brain",
             "network_range": [-1, 1],
         },
-        "training_data": [
-            {"source": name, "people": len(about["people"]), "licence": about["licence"]}
-            for name, about in sorted(sources.items())
-        ],
-        "training": {"people": len({row.get("person", row["name"]) for row in rows})} | training,
-        "licence": licence or "; ".join(licences) or NOT_STATED,
+        "training_data": data,
+        "training": {"people": people} | training,
+        "licence": licence or licences,
         "intended_use": INTENDED_USE,
     }
+
+
+def learned_from(pack: Pack, rows: Sequence[int] | np.ndarray) -> tuple[list[Json], int, str]:
+    """What a card says of the data: the sources, how many people there are, and all licences.
+
+    Parameters
+    ----------
+    rows : sequence or ndarray of int
+        Rows of the data set that were learned from.
+    """
+    people: dict[tuple[str, str], set[str]] = {}
+    for row in (pack.table[i] for i in rows):
+        terms = str(row.get("licence") or NOT_STATED)
+        of_source = people.setdefault((str(row.get("source") or "unnamed"), terms), set())
+        of_source.add(str(row.get("person", row["name"])))
+    data: list[Json] = [
+        {"source": source, "people": len(those), "licence": terms}
+        for (source, terms), those in sorted(people.items())
+    ]
+    licences = sorted({terms for _, terms in people} - {NOT_STATED}) or [NOT_STATED]
+    return data, len(set().union(*people.values())), "; ".join(licences)
+
+
+def rounded(run: Run[Any]) -> Any:
+    """The averaged network with weights as they are stored: what is measured is what is written."""
+    network = run.average
+    network.load_state_dict({k: v.half().float() for k, v in network.state_dict().items()})
+    return network
+
+
+def about(
+    run: Run[Any],
+    pack: Pack,
+    rows: Sequence[int] | np.ndarray,
+    *,
+    licence: str | None,
+    intended_use: str,
+    training: Json,
+) -> Json:
+    """Entries of the card on the data and the training.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    pack : Pack
+        The data set.
+    rows : sequence or ndarray of int
+        Rows of the data set that it learned from.
+    licence : str or None
+        Licence of the weights; those of the data by default.
+    intended_use : str
+        A sentence or two.
+    training : dict of str to object
+        Further facts of the training.
+    """
+    data, people, licences = learned_from(pack, rows)
+    done = {"steps": run.steps, "seed": run.settings.seed}
+    return {
+        "modality": MODALITY,
+        "intensity": {"outside": 0, "one": "99.5th percentile inside the brain"},
+        "training_data": data,
+        "training": {"people": people, **training, **done},
+        "licence": licence or licences,
+        "intended_use": intended_use,
+    }
+
+
+def noted(card: Json, notes: Json | None) -> Json:
+    """A card with further entries.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If one of them is an entry that the program writes itself.
+    """
+    taken = sorted(set(card) & set(notes or {}))
+    if taken:
+        raise StyleGAN3DError(f"'{taken[0]}' is an entry of the card that the program writes.")
+    return card | (notes or {})
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ from stylegan3d.training.flow_calibration import calibrate_flow, outline_latent_
 from stylegan3d.training.flow_pairs import flow_and_steps
 from stylegan3d.training.marginals import fit_sizes
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS, MatchSettings
-from stylegan3d.training.shape_matching import Matched
+from stylegan3d.training.shape_matching import MatchedFlow
 
 FLOW, SIZES = "synthesis.flow.", "mapping.curves."
 SAMPLES = 512
@@ -160,7 +160,7 @@ def _latent_curves(generator: Generator, flow: Flow, steps: int, pack: Pack) -> 
 
 
 def export_matched(
-    found: Matched,
+    found: MatchedFlow,
     folder: str | Path,
     pack: Pack,
     out: str | Path,
@@ -174,7 +174,7 @@ def export_matched(
 
     Parameters
     ----------
-    found : Matched
+    found : MatchedFlow
         What `match_flow` found for the generator.
     folder : path-like
         Folder of the generator.

@@ -23,6 +23,7 @@ from stylegan3d.segmentation.classes import CLASSES, Scheme
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.lesions import LESION, LESIONS
 from stylegan3d.training.segmentation_augmentation import other_tissues
+from stylegan3d.training.segmentation_data import LabelledBrains
 
 #: Share of brains without a lesion; of the others, those with many small ones, with a seam along
 #: the ventricles, and with a large one.
@@ -43,39 +44,15 @@ WHITE, VENTRICLE = CLASSES.index("white"), CLASSES.index("ventricle")
 
 
 @dataclass(frozen=True, eq=False)
-class SimulatedLesions:
-    """Subjects of a pack, healthy, with lesions drawn into them.
+class SimulatedLesions(LabelledBrains):
+    """Subjects of a pack, healthy, with lesions drawn into them; `labels` are their tissues."""
 
-    Attributes
-    ----------
-    pack : Pack
-    rows : ndarray, shape (n,), int64
-        Rows of the pack, those of training subjects first.
-    tissues : ndarray, shape (n, X, Y, Z), uint8
-        Labels of `CLASSES`.
-    training : int
-        How many of them are training subjects.
-    """
-
-    pack: Pack
-    rows: np.ndarray
-    tissues: np.ndarray
-    training: int
     scheme: Scheme = LESIONS
-
-    @property
-    def validation(self) -> range:
-        """Indices of the held-out subjects."""
-        return range(self.training, len(self.rows))
-
-    def volume(self, index: int) -> np.ndarray:
-        """Intensities of one of them without lesions, float32 (X, Y, Z) in [0, 1]."""
-        return self.pack.volumes[self.rows[index]].astype(np.float32) / 255
 
     def example(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """One of them with random lesions, and labels of `LESIONS`."""
         volume = torch.from_numpy(self.volume(index))
-        tissues = self.tissues[index]
+        tissues = self.labels[index]
         volume = other_tissues(volume, torch.from_numpy(tissues).long(), generator).clamp(0, 1)
         seed = int(torch.randint(2**31, (), generator=generator))
         rng = np.random.default_rng(seed)

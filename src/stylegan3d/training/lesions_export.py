@@ -18,8 +18,8 @@ from stylegan3d.projection.simulated import simulate_scanner
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.lesions import LESION, LESIONS
+from stylegan3d.training.export import noted
 from stylegan3d.training.lesions import SimulatedLesions
-from stylegan3d.training.network_export import noted
 from stylegan3d.training.segmentation import SegmentationRun
 from stylegan3d.training.segmentation_export import begin_export
 

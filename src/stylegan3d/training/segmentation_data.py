@@ -19,6 +19,7 @@ from stylegan3d.scans.opening import open_image
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, asymmetry_percent
 from stylegan3d.segmentation.regions import REGIONS, SIDES, region_of_label
 from stylegan3d.storage.formats import label_map_of
+from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.segmentation_augmentation import augment_labelled
 
 #: Per cent by which the sides of a brain may differ in a map that tells them apart; people differ
@@ -98,10 +99,9 @@ def draw(brains: Brains, seed: int, step: int, multiple: int = 1) -> tuple[Tenso
 
     Empty space around it is left out as far as the network's `multiple` allows.
     """
-    epoch, place = divmod(step, brains.training)
-    order = np.random.default_rng([seed, epoch]).permutation(brains.training)
+    index = in_epoch(step, brains.training, seed)
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    volume, labels = brains.example(int(order[place]), generator)
+    volume, labels = brains.example(index, generator)
     window = _window(volume, multiple, generator)
     return augment_labelled(volume[window], labels[window], generator, brains.scheme)
 

@@ -13,8 +13,7 @@ from stylegan3d.segmentation.classes import MEASURES, TISSUES, dice_scores, volu
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.measures import measure
 from stylegan3d.segmentation.network import TissueNetwork
-from stylegan3d.training.lesions import SimulatedLesions
-from stylegan3d.training.network_export import about, noted, rounded
+from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.segmentation import SegmentationRun
 from stylegan3d.training.segmentation_data import LabelledBrains
 
@@ -27,7 +26,7 @@ PERCENTS = (0, 1, 2.5, *range(5, 100, 5), 97.5, 99, 100)
 
 def begin_export(
     run: SegmentationRun,
-    brains: LabelledBrains | SimulatedLesions,
+    brains: LabelledBrains,
     name: str,
     licence: str | None,
     intended_use: str,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.training.autoencoder import Place
+from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.translation.contrast import contrast_of, filled
@@ -60,10 +61,9 @@ def draw(people: PaintedPeople, settings: TranslationSettings, step: int, multip
     places: list[Place] = []
     inside = np.argwhere(people.pack.template > 0.1)
     for number in range(step * settings.people, (step + 1) * settings.people):
-        epoch, place = divmod(number, len(rows))
-        order = np.random.default_rng([settings.seed, epoch]).permutation(len(rows))
+        row = int(rows[in_epoch(number, len(rows), settings.seed)])
         rng = np.random.default_rng([settings.seed, 1, number])
-        *maps, contrast = _person(people, int(rows[order[place]]), settings.gamma, rng)
+        *maps, contrast = _person(people, row, settings.gamma, rng)
         for middle in rng.choice(inside, settings.crops):
             where = _place(middle, settings.side, people.pack.space.shape, multiple)
             parts.append((*(np.ascontiguousarray(m[where]) for m in maps), contrast))

@@ -12,7 +12,7 @@ from stylegan3d.geometry.montage import draw_montage
 from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.training.network_export import about, noted, rounded
+from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.translation import TranslationRun
 from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.training.translation_figures import Progress, evaluate

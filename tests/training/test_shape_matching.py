@@ -11,8 +11,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
-from stylegan3d.training.shape_matching import Differences
-from stylegan3d.training.shape_measures import RegionFeatures, TissueShapes
+from stylegan3d.training.shape_matching import Differences, RegionFeatures, TissueShapes
 
 #: Two brains whose measures differ: how far stand-ins may be from differing as much, in shares of
 #: it. Counts of holes and islands are left out, of which few are near a border.
