@@ -19,7 +19,7 @@ from stylegan3d.devices import measured_dtype
 from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.translation.edits import resized
+from stylegan3d.translation.files import resized
 from stylegan3d.translation.painter import bundled_painter
 
 REPEATS = 9

@@ -132,7 +132,7 @@ def people(labelled):
     """The same, their tissues read by intensity."""
     from painted_phantoms import Reader
 
-    from stylegan3d.training.translation_data import load_painted
+    from stylegan3d.training.translation import load_painted
 
     return load_painted(*labelled, Reader())
 
@@ -150,7 +150,7 @@ def painter_folder(painter_run, people, tmp_path_factory):
     """The same, exported."""
     from painted_phantoms import Reader
 
-    from stylegan3d.training.translation_export import export_translation
+    from stylegan3d.training.translation import export_translation
 
     folder = tmp_path_factory.mktemp("exported") / "paint-tiny"
     export_translation(painter_run, people, Reader(), folder, notes={"limits": ["phantoms only"]})

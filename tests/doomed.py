@@ -145,8 +145,7 @@ def _train_outcome(mine: Path) -> Any:
 def _segmentation(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.training.options import SegmentationSettings
-    from stylegan3d.training.segmentation import train_segmentation
-    from stylegan3d.training.segmentation_data import load_labelled
+    from stylegan3d.training.segmentation import load_labelled, train_segmentation
 
     config = SegmentationSettings(widths=(8, 8), steps=10, validate_every=5, save_seconds=0.0)
     train_segmentation(

@@ -140,7 +140,7 @@ class Wish:
 
     def resized_labels(self) -> np.ndarray:
         """The labels after the border has been moved, uint8 (X, Y, Z)."""
-        from stylegan3d.translation.edits import resized
+        from stylegan3d.translation.files import resized
 
         if not self.mm:
             return self.labels

@@ -13,12 +13,12 @@ from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter, load_lesions
-from stylegan3d.training import lesions_export
+from stylegan3d.training import lesions
 
 
 @pytest.mark.slow
 def test_the_command_trains_one_that_looks_for_lesions(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(lesions_export, "SCANNERS", 1)  # 7 take longer
+    monkeypatch.setattr(lesions, "SCANNERS", 1)  # 7 take longer
     generator = load(device="cpu")
     brains = list(RandomBrains(generator, range(3), truncation=0.7))
     rows = [

@@ -20,7 +20,7 @@ from stylegan3d.evaluation.utility_tissues import SETTINGS, halved, tissue_utili
 from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmentation
-from stylegan3d.training import segmentation_data
+from stylegan3d.training import segmentation
 
 
 def material_of(pack: Pack, made: np.ndarray) -> Material:
@@ -78,7 +78,7 @@ def test_what_is_learned_from_brains_and_from_nothing(
 ) -> None:
     monkeypatch.setattr(utility_tissues, "bundled_segmenter", Thresholds)
     monkeypatch.setattr(
-        segmentation_data, "augment_labelled", lambda volume, labels, *_: (volume, labels)
+        segmentation, "augment_labelled", lambda volume, labels, *_: (volume, labels)
     )
     quick = replace(
         SETTINGS, widths=(8, 16), steps=40, warm_up=1, average_steps=1.0, learning_rate=0.02

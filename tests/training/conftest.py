@@ -19,7 +19,7 @@ from stylegan3d.training.autoencoder_export import export_autoencoder
 from stylegan3d.training.labels import learn_labels
 from stylegan3d.training.options import AutoencoderSettings
 from stylegan3d.training.run import load_run
-from stylegan3d.training.segmentation_data import load_labelled
+from stylegan3d.training.segmentation import load_labelled
 
 SHAPE = (20, 28, 24)
 

@@ -20,10 +20,10 @@ from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.segmentation import (
     SegmentationRecipe,
+    load_labelled,
     segmentation_loss,
     train_segmentation,
 )
-from stylegan3d.training.segmentation_data import load_labelled
 from stylegan3d.training.segmentation_export import export_segmentation
 
 SMALL = {"widths": (16, 16), "warm_up": 5, "average_steps": 10.0, "learning_rate": 1e-2}

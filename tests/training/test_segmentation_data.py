@@ -11,9 +11,8 @@ from tolerances import SUMS
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.segmentation.regions import REGIONS, region_of_label
-from stylegan3d.training import segmentation_augmentation as augmentation
-from stylegan3d.training.segmentation_augmentation import augment_labelled
-from stylegan3d.training.segmentation_data import _window, load_labelled
+from stylegan3d.training import segmentation as augmentation
+from stylegan3d.training.segmentation import _window, augment_labelled, load_labelled
 
 
 def test_people_with_label_maps_are_found_with_the_classes_of_the_table(labelled, brains):

@@ -17,13 +17,15 @@ from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.places import MODEL, bundled_models
 from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import load_run
-from stylegan3d.training.translation import TranslationRecipe, train_translation
-from stylegan3d.training.translation_crops import draw
-from stylegan3d.training.translation_data import load_painted
-from stylegan3d.training.translation_export import export_translation
-from stylegan3d.training.translation_figures import plain
-from stylegan3d.translation.card import FOLDER
-from stylegan3d.translation.codes import RegionTable, read_regions
+from stylegan3d.training.translation import (
+    TranslationRecipe,
+    draw,
+    export_translation,
+    load_painted,
+    plain,
+    train_translation,
+)
+from stylegan3d.translation.card import FOLDER, RegionTable, read_regions
 from stylegan3d.translation.contrast import CONTRAST, contrast_of
 from stylegan3d.translation.painter import load_painter
 

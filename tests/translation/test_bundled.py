@@ -12,7 +12,7 @@ from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.storage.places import bundled_model_path, bundled_models
 from stylegan3d.translation.card import FOLDER, page_of
-from stylegan3d.translation.edits import resized
+from stylegan3d.translation.files import resized
 from stylegan3d.translation.painter import REACH_MM, bundled_painter
 
 

@@ -19,9 +19,7 @@ from stylegan3d.scans import read_scan
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.native import pack_mask
 from stylegan3d.scans.scan_data import ScanData
-from stylegan3d.translation.edits import resized
-from stylegan3d.translation.files import Relabelled, Resize, save_relabelled
-from stylegan3d.translation.maps import place_map
+from stylegan3d.translation.files import Relabelled, Resize, place_map, resized, save_relabelled
 from stylegan3d.translation.painter import REACH_MM, Repainted, load_painter
 
 VOXEL = SPACE.voxel_size

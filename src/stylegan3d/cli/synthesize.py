@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from stylegan3d.scans.scan import Scan
-    from stylegan3d.translation.maps import PlacedMap
+    from stylegan3d.translation.files import PlacedMap
     from stylegan3d.translation.painter import Painter
 
 
@@ -117,8 +117,7 @@ def synthesize(
 
     from stylegan3d.scans import read_scan
     from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
-    from stylegan3d.translation.files import Resize
-    from stylegan3d.translation.maps import place_map
+    from stylegan3d.translation.files import Resize, place_map
     from stylegan3d.translation.painter import load_painter
 
     planned = [p for path in (out, labels_out) if path for p in (path, sidecar_path(path))]

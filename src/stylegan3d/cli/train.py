@@ -38,7 +38,7 @@ from stylegan3d.training.options import (
 )
 
 if TYPE_CHECKING:
-    from stylegan3d.training.segmentation_data import Brains
+    from stylegan3d.training.segmentation import Brains
 
 app = typer.Typer(
     help="Train a model on a prepared data set.\n\nAll kinds stop cleanly on Ctrl-C or SIGTERM and "
@@ -305,8 +305,7 @@ class TrainSegmentation(FromMaps):
     def plan(self, settings: Any) -> Plan:
         """See `Kind.plan`."""
         from stylegan3d.segmentation.card import read_network
-        from stylegan3d.training.lesions import SimulatedLesions
-        from stylegan3d.training.lesions_export import export_lesions
+        from stylegan3d.training.lesions import SimulatedLesions, export_lesions
         from stylegan3d.training.segmentation import train_segmentation
         from stylegan3d.training.segmentation_export import export_segmentation
 
@@ -332,7 +331,7 @@ class TrainSegmentation(FromMaps):
         from stylegan3d.segmentation.lesions import LESIONS
         from stylegan3d.segmentation.schemes import SCHEMES
         from stylegan3d.training.lesions import simulated_lesions
-        from stylegan3d.training.segmentation_data import load_labelled
+        from stylegan3d.training.segmentation import load_labelled
 
         if scheme == LESIONS.name:
             with progress("Labelling tissues") as bar:
@@ -365,9 +364,11 @@ class TrainTranslation(FromMaps):
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.segmentation.inference import load_segmenter
-        from stylegan3d.training.translation import train_translation
-        from stylegan3d.training.translation_data import load_painted
-        from stylegan3d.training.translation_export import export_translation
+        from stylegan3d.training.translation import (
+            export_translation,
+            load_painted,
+            train_translation,
+        )
 
         writing, segmenter = self.exporting(), load_segmenter(self.network)
         with progress("Reading the tissues") as bar:

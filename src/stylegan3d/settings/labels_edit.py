@@ -10,7 +10,7 @@ from stylegan3d.settings.option import Option, Sliding
 
 @dataclass(frozen=True)
 class LabelTools:
-    """Brush and border; see `stylegan3d.translation.edits.resized`."""
+    """Brush and border; see `stylegan3d.translation.files.resized`."""
 
     brush: Annotated[
         float,

@@ -3,27 +3,396 @@
 Whole volumes, one per step, cross-entropy plus soft Dice (Milletari et al. 2016, arXiv:1606.04797)
 over the classes, AdamW with a cosine schedule, and an exponential average of the weights, which is
 what is validated and shipped.
+
+The labels come from one site. What differs at another one (contrast, texture, coil, noise, pose) is
+drawn by `augment_labelled`, wider than it is met, so that the network looks at shapes (Billot et
+al. 2023, doi:10.1016/j.media.2023.102789, take this to its end).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
-from stylegan3d.errors import ModelError
+from stylegan3d.errors import ModelError, ScanError, StyleGAN3DError
+from stylegan3d.geometry.space import Space
 from stylegan3d.progress import Progress
-from stylegan3d.segmentation.classes import dice_scores, mean_scores
+from stylegan3d.scans.checks import READ_ERRORS
+from stylegan3d.scans.labelled import TABLE, read_tissues
+from stylegan3d.scans.opening import open_image
+from stylegan3d.segmentation.classes import (
+    CLASSES,
+    TISSUES,
+    Scheme,
+    asymmetry_percent,
+    dice_scores,
+    mean_scores,
+)
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
+from stylegan3d.segmentation.regions import REGIONS, SIDES, region_of_label
 from stylegan3d.segmentation.schemes import SCHEMES
+from stylegan3d.storage.formats import label_map_of
+from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import How, Recipe, Run, device_of, train
-from stylegan3d.training.segmentation_data import Brains, HeldOut, draw
+
+POSE_CHANCE = 0.4
+ROTATION = 0.12  # radians
+SCALE = 0.09  # each axis by up to so much
+SHIFT_VOXELS = 3.0
+TISSUE_CHANCE = 0.4
+TISSUE_SHIFT = 0.08  # of the intensity of a whole tissue
+WARP_KNOTS = (6, 8, 7)
+WARP_VOXELS = 1.0  # standard deviation of a smooth displacement, at most
+CURVE_CHANCE = 0.5
+CURVE_STEPS = 8
+COARSE_CHANCE = 0.25
+COARSEST = 3.0  # voxels that a slice is thick
+BLUR_CHANCE = 0.25
+BLUREST = 1.0  # voxels, standard deviation
+
+
+def augment_labelled(
+    volume: Tensor, labels: Tensor, generator: torch.Generator, scheme: Scheme = TISSUES
+) -> tuple[Tensor, Tensor]:
+    """One augmented brain.
+
+    Parameters
+    ----------
+    volume : Tensor, shape (X, Y, Z), float32
+        Values in [0, 1], x left to right.
+    labels : Tensor, shape (X, Y, Z), uint8
+        Labels of the scheme.
+    generator : torch.Generator
+        Source of all randomness.
+    scheme : Scheme
+        What they mean: a brain turned left to right has the labels of the other side.
+
+    Returns
+    -------
+    volume, labels : of the same shapes
+    """
+    if _draw(generator) < 0.5:
+        mirrored = torch.tensor(scheme.mirrored, dtype=torch.uint8)
+        volume, labels = volume.flip(0), mirrored[labels.flip(0).long()]
+    if _draw(generator) < POSE_CHANCE:
+        volume, labels = _posed(volume, labels, generator)
+    inside = volume > 0
+    tissues = torch.tensor(scheme.tissues)[labels.long()]
+    volume = other_tissues(volume, tissues, generator)
+    volume = _other_curve(volume, generator)
+    volume = _other_sharpness(volume, generator)
+    volume = _coarser(volume, generator)
+    volume = _other_contrast(volume, generator)
+    volume = _noisy(volume, inside, generator)
+    return volume.clamp(0, 1), labels
+
+
+def _draw(generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> float:
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
+def _posed(volume: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Turned, scaled, shifted and bent a little; labels by nearest neighbour."""
+    angles = [_draw(generator, -ROTATION, ROTATION) for _ in range(3)]
+    matrix = torch.eye(3)
+    for (i, j), angle in zip(((0, 1), (0, 2), (1, 2)), angles, strict=True):
+        turn = torch.eye(3)
+        turn[i, i] = turn[j, j] = math.cos(angle)
+        turn[i, j], turn[j, i] = -math.sin(angle), math.sin(angle)
+        matrix = matrix @ turn
+    matrix = matrix * torch.tensor([_draw(generator, 1 - SCALE, 1 + SCALE) for _ in range(3)])
+    # Normalised coordinates run along the last axis first, and each axis has its own unit.
+    half = torch.tensor(volume.shape[::-1]) / 2
+    matrix = matrix * half[None, :] / half[:, None]
+    shift = torch.tensor([_draw(generator, -SHIFT_VOXELS, SHIFT_VOXELS) for _ in range(3)]) / half
+    theta = torch.cat([matrix, shift[:, None]], dim=1)[None]
+    grid = F.affine_grid(theta, [1, 1, *volume.shape], align_corners=False)
+    bend = torch.randn(1, 3, *WARP_KNOTS, generator=generator) * _draw(generator, 0, WARP_VOXELS)
+    bend = F.interpolate(bend, size=volume.shape, mode="trilinear", align_corners=True)
+    grid = grid + bend.movedim(1, -1) / half
+    moved = F.grid_sample(volume[None, None], grid, align_corners=False)[0, 0]
+    values = labels[None, None].float()
+    sampled = F.grid_sample(values, grid, mode="nearest", align_corners=False)[0, 0]
+    return moved, sampled.to(torch.uint8)
+
+
+def other_tissues(volume: Tensor, tissues: Tensor, generator: torch.Generator) -> Tensor:
+    """Each tissue a little brighter or darker, as another sequence would show it."""
+    if _draw(generator) >= TISSUE_CHANCE:
+        return volume
+    shifts = (2 * torch.rand(len(CLASSES), generator=generator) - 1) * TISSUE_SHIFT
+    shifts[0] = 0
+    return volume + shifts[tissues]
+
+
+def _other_curve(volume: Tensor, generator: torch.Generator) -> Tensor:
+    """Intensities by a random curve that rises from 0 to 1, as another sequence orders them."""
+    if _draw(generator) >= CURVE_CHANCE:
+        return volume
+    rises = 0.4 + torch.rand(CURVE_STEPS, generator=generator)
+    curve = F.pad((rises / rises.sum()).cumsum(0), (1, 0))
+    place = volume.clamp(0, 1) * CURVE_STEPS
+    left = place.floor().clamp(max=CURVE_STEPS - 1)
+    low, high = curve[left.long()], curve[left.long() + 1]
+    return low + (place - left) * (high - low)
+
+
+def _coarser(volume: Tensor, generator: torch.Generator) -> Tensor:
+    """Blurred, or along one axis as if made of thicker slices."""
+    if _draw(generator) < BLUR_CHANCE:
+        sigma = _draw(generator, 0.3, BLUREST)
+        taps = torch.arange(-3.0, 4.0)
+        kernel = torch.softmax(-(taps**2) / (2 * sigma**2), dim=0)
+        volume = _convolved(volume, kernel)
+    if _draw(generator) < COARSE_CHANCE:
+        axis, thickness = int(_draw(generator, 0, 3)), _draw(generator, 1.2, COARSEST)
+        thick = list(volume.shape)
+        thick[axis] = round(thick[axis] / thickness)
+        few = F.interpolate(volume[None, None], size=thick, mode="area")
+        volume = F.interpolate(few, size=volume.shape, mode="trilinear")[0, 0]
+    return volume
+
+
+def _convolved(volume: Tensor, kernel: Tensor) -> Tensor:
+    """Along each axis with a kernel of odd length."""
+    blurred = volume[None, None]
+    for axis in range(3):
+        shape = [1, 1, 1, 1, 1]
+        shape[2 + axis] = len(kernel)
+        padding = [len(kernel) // 2 * int(a == axis) for a in range(3)]
+        blurred = F.conv3d(blurred, kernel.reshape(shape), padding=padding)
+    return blurred[0, 0]
+
+
+def _other_sharpness(volume: Tensor, generator: torch.Generator) -> Tensor:
+    """Between blurred with [1, 2, 1] / 4 along each axis and as much sharper."""
+    amount = _draw(generator, -1.0, 0.8)
+    return volume + amount * (volume - _convolved(volume, torch.tensor([0.25, 0.5, 0.25])))
+
+
+def _other_contrast(volume: Tensor, generator: torch.Generator) -> Tensor:
+    """Gamma, brightness, and a smooth coil profile."""
+    gamma = math.exp(_draw(generator, -0.4, 0.4))
+    brightness = _draw(generator, 0.82, 1.15)
+    knots = 0.2 * _draw(generator) * torch.randn(1, 1, 3, 4, 3, generator=generator)
+    profile = F.interpolate(knots, size=volume.shape, mode="trilinear", align_corners=True)[0, 0]
+    return volume.clamp(min=0) ** gamma * brightness * profile.exp()
+
+
+def _noisy(volume: Tensor, inside: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise of up to 5 % of the white matter, half the time only inside the brain."""
+    noise = torch.randn(volume.shape, generator=generator) * _draw(generator, 0, 0.05)
+    return volume + (noise * inside if _draw(generator) < 0.5 else noise)
+
+
+#: Per cent by which the sides of a brain may differ in a map that tells them apart; people differ
+#: by less than 5.
+LARGEST_ASYMMETRY = 20.0
+
+
+class HeldOut(Protocol):
+    """Labelled brains to measure on."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """What their labels mean."""
+
+    @property
+    def validation(self) -> range:
+        """Their indices."""
+
+    def pair(self, index: int) -> tuple[Tensor, Tensor]:
+        """One of them: float32 (X, Y, Z) in [0, 1], and labels uint8 (X, Y, Z)."""
+
+
+class Brains(HeldOut, Protocol):
+    """Labelled brains to learn from, and others to measure on."""
+
+    @property
+    def training(self) -> int:
+        """How many there are to learn from: the first."""
+
+    def example(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A pair to learn from, which may be another each time."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledBrains:
+    """Subjects of a pack with label maps on its grid.
+
+    Attributes
+    ----------
+    pack : Pack
+    rows : ndarray, shape (n,), int64
+        Rows of the pack, those of training subjects first.
+    labels : ndarray, shape (n, X, Y, Z), uint8
+        Labels of the scheme.
+    training : int
+        How many of them are training subjects.
+    scheme : Scheme
+        What the labels mean.
+    """
+
+    pack: Pack
+    rows: np.ndarray
+    labels: np.ndarray
+    training: int
+    scheme: Scheme = TISSUES
+
+    def volume(self, index: int) -> np.ndarray:
+        """Intensities of one of them, float32 (X, Y, Z) in [0, 1]."""
+        return self.pack.volumes[self.rows[index]].astype(np.float32) / 255
+
+    def pair(self, index: int) -> tuple[Tensor, Tensor]:
+        """Intensities and labels of one of them."""
+        return torch.from_numpy(self.volume(index)), torch.from_numpy(self.labels[index])
+
+    def example(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As `pair`."""
+        return self.pair(index)
+
+    @property
+    def validation(self) -> range:
+        """Indices of the held-out subjects."""
+        return range(self.training, len(self.rows))
+
+
+def draw(brains: Brains, seed: int, step: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+    """The brain of one step and its labels, augmented; every one once before any again.
+
+    Empty space around it is left out as far as the network's `multiple` allows.
+    """
+    index = in_epoch(step, brains.training, seed)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    volume, labels = brains.example(index, generator)
+    window = _window(volume, multiple, generator)
+    return augment_labelled(volume[window], labels[window], generator, brains.scheme)
+
+
+def _window(volume: Tensor, multiple: int, generator: torch.Generator) -> tuple[slice, ...]:
+    """Around what is not 0, at a random place, with axes of a multiple where the grid allows it."""
+    window = []
+    for axis, length in enumerate(volume.shape):
+        others = [other for other in range(3) if other != axis]
+        filled = (volume > 0).any(dim=others[1]).any(dim=others[0]).nonzero()[:, 0].tolist()
+        low, high = (filled[0], filled[-1] + 1) if filled else (0, length)
+        size = min(length, -(-(high - low) // multiple) * multiple)
+        least, most = max(0, high - size), min(low, length - size)
+        start = int(torch.randint(least, most + 1, (), generator=generator))
+        window.append(slice(start, start + size))
+    return tuple(window)
+
+
+def load_labelled(pack: Pack, folder: Path, scheme: Scheme = TISSUES) -> LabelledBrains:
+    """The subjects of a pack that have a label map in `folder`, and one that tells the sides apart.
+
+    Parameters
+    ----------
+    pack : Pack
+        The data set.
+    folder : Path
+        Holds, for each subject, a label map named after the scan (`sub-01_dseg.nii.gz` for
+        `sub-01_T1w.nii.gz`) on the grid of the pack, and for tissues `labels.tsv`.
+    scheme : Scheme
+        What to learn: tissues by that table, or regions by the protocol's numbers (`regions`).
+
+    Raises
+    ------
+    StyleGAN3DError
+        If there is no usable table, a label or tissue is unknown, a map is on another grid, or
+        there are no labelled subjects of both splits.
+    """
+    regions = scheme.name == REGIONS.name
+    table = region_of_label() if regions else _class_of_label(folder)
+    rows, maps = [], []
+    training = 0
+    for split in ("train", "validation"):
+        for row in pack.indices(split):
+            path = label_map_of(Path(pack.table[row]["file"]), folder)
+            if path is None:
+                continue
+            found = read_map(path, pack.space, table)
+            if not one_sided(found, scheme):
+                rows.append(int(row))
+                maps.append(found)
+        training = training or len(rows)
+    if not training or training == len(rows):
+        raise StyleGAN3DError(
+            f"{folder} has label maps of {training} training and {len(rows) - training} validation "
+            f"subjects of {pack.path}; name them after the scans, such as sub-01_dseg.nii.gz, and "
+            "give some of both."
+        )
+    return LabelledBrains(pack, np.array(rows, np.int64), np.stack(maps), training, scheme)
+
+
+def one_sided(labels: np.ndarray, scheme: Scheme) -> bool:
+    """Whether a map gives most of the brain to one side, as automatic labels sometimes do."""
+    counts = np.bincount(labels.ravel(), minlength=len(scheme.classes)).astype(np.float64)
+    sides = [
+        sum(counts[i] for i, name in enumerate(scheme.classes) if name.startswith(f"{side}_"))
+        for side in SIDES
+    ]
+    return abs(asymmetry_percent(sides[0], sides[1])) > LARGEST_ASYMMETRY
+
+
+def _class_of_label(folder: Path) -> dict[int, int]:
+    """Index in `CLASSES` of each label of the folder's table; 0 is background."""
+    tissues = read_tissues(folder)
+    if not tissues:
+        raise StyleGAN3DError(
+            f"{folder} has no {TABLE} that says which tissue each label is; add one with the "
+            "columns index, name and tissue."
+        )
+    unknown = sorted(set(tissues.values()) - set(CLASSES))
+    if unknown:
+        raise StyleGAN3DError(
+            f"{folder / TABLE} names the tissue '{unknown[0]}', which the segmentation does not "
+            f"have; it has {', '.join(CLASSES)}."
+        )
+    return {0: 0} | {label: CLASSES.index(tissue) for label, tissue in tissues.items()}
+
+
+def read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
+    """One label map on the grid `space`, each value replaced by what `table` has for it.
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z), uint8
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it cannot be read, is on another grid, or holds a value that the table does not.
+    """
+    try:
+        image = open_image(path)
+        data = np.asanyarray(image.dataobj)
+    except (ScanError, *READ_ERRORS) as error:
+        raise StyleGAN3DError(f"{path} cannot be read; export the labels again.") from error
+    if not Space(image.shape, image.affine).same_as(space):
+        raise StyleGAN3DError(
+            f"{path} is not on the grid of the data set; resample it (nearest neighbour)."
+        )
+    values, place = np.unique(data, return_inverse=True)
+    unnamed = [value for value in values if value not in table]
+    if unnamed:
+        raise StyleGAN3DError(
+            f"{path} holds the value {unnamed[0]:g}, which {path.parent / TABLE} does not name; "
+            "add it to the table."
+        )
+    classes = np.array([table[int(value)] for value in values], np.uint8)
+    return classes[place].reshape(data.shape)
+
 
 #: One in so many blocks without any of the brain is learned from.
 EMPTY_BLOCKS = 32

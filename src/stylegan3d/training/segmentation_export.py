@@ -14,8 +14,7 @@ from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.measures import measure
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.training.export import about, noted, rounded
-from stylegan3d.training.segmentation import SegmentationRun
-from stylegan3d.training.segmentation_data import LabelledBrains
+from stylegan3d.training.segmentation import LabelledBrains, SegmentationRun
 
 INTENDED_USE = (
     "Research, teaching and software development: volumes in brains a generator makes, and "

@@ -28,8 +28,7 @@ from stylegan3d.render.movement import (
     unfolded,
 )
 from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.translation.card import FOLDER, contrasts_of, space_of
-from stylegan3d.translation.codes import RegionTable
+from stylegan3d.translation.card import FOLDER, RegionTable, contrasts_of, space_of
 from stylegan3d.translation.contrast import CONTRAST, contrast_of, filled
 from stylegan3d.translation.network import TranslationNetwork
 
