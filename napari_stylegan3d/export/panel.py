@@ -2,31 +2,337 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
     QLineEdit,
+    QListWidget,
+    QListWidgetItem,
     QProgressBar,
     QWidget,
 )
 
+from napari_stylegan3d.core.jobs import latent_of, own_path
+from napari_stylegan3d.core.lacks import offer
+from napari_stylegan3d.core.messages import report_error
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.core.whose import scan_file_of
 from napari_stylegan3d.core.worker import JobStatus, duration_in_words
-from napari_stylegan3d.export.film import FilmPart
 from napari_stylegan3d.export.jobs import AsDicom, Saved, Target
-from napari_stylegan3d.export.picture import PicturePart
-from napari_stylegan3d.export.recipe import RecipePart
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.recipe.description import describe_recipe
+from stylegan3d.recipe.keyframes import count_stills
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.recipe.text import to_link
 from stylegan3d.settings.export import ExportSettings
+from stylegan3d.settings.film import FilmSettings
+from stylegan3d.settings.picture import PictureSettings
 from stylegan3d.settings.report import ReportSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.model.generator import Generator
+
+OWNER = "export.frames"
+#: Object names of fields that are called otherwise in the settings.
+NAMES = {"easing": "pace", "how": "way", "suffix": "kind"}
+KEY = Qt.ItemDataRole.UserRole
+THUMBNAIL = QSize(40, 40)
+LIST_HEIGHT = 148
+
+
+class FilmPart(QWidget):
+    """A list of brains, the transition between them, and the button.
+
+    Attributes
+    ----------
+    can_save : bool
+        Whether there is all that a film needs.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self._thumbnails: Thumbnails | None = None
+        self._seconds_each = 0.0
+        #: Items hold only a key: Qt copies dragged items, and cannot copy recipes.
+        self._recipes: dict[int, Recipe] = {}
+        self.frames = self._make_list()
+        button = controls.push_button
+        self.add = button("Add this brain", "export.frames_add", "Add the current brain.")
+        self.favourites = button(
+            "Add favourites",
+            "export.frames_favourites",
+            "Add all favourites, in their order.",
+        )
+        self.remove = button(
+            "Remove", "export.frames_remove", "Remove the selected brain from the list."
+        )
+        self.form = Form(FilmSettings, "export.film_", NAMES)
+        self.kind = self.form.native("suffix")
+        self.save = button(
+            "Save film",
+            "export.film",
+            "Save a film through these brains, with their recipes in a .json beside it.",
+        )
+        self.note = controls.hint(name="export.film_note")
+        self._offered = False
+        self.empty = controls.hint(
+            "A film moves from brain to brain: add this brain, show another one, and add it too."
+        )
+        self._lay_out()
+        self._connect()
+        self._show()
+
+    def use_thumbnails(self, thumbnails: Thumbnails) -> None:
+        """Source of the list's thumbnails."""
+        self._thumbnails = thumbnails
+        thumbnails.ready.connect(self._on_thumbnail)
+
+    def set_seconds_each(self, seconds: float) -> None:
+        """Time per picture on this machine, for the estimate."""
+        self._seconds_each = seconds
+        self._show()
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The key frames."""
+        return tuple(self._recipe_of(self.frames.item(row)) for row in range(self.frames.count()))
+
+    @property
+    def settings(self) -> FilmSettings:
+        """Settings of the controls."""
+        return self.form.value
+
+    @property
+    def frame_count(self) -> int:
+        """Frames of the film in all."""
+        settings = self.settings
+        return count_stills(len(self.recipes), settings.frames_per_leg, settings.loop)
+
+    def clear(self) -> None:
+        """Another model: its brains are others."""
+        self.frames.clear()
+        self._recipes.clear()
+        self._show()
+
+    def add_recipes(self, *recipes: Recipe) -> None:
+        """Put brains at the end of the list."""
+        for recipe in recipes:
+            item = QListWidgetItem(describe_recipe(recipe))
+            item.setToolTip(f"{describe_recipe(recipe)}\nDrag it to another place in the film.")
+            key = len(self._recipes)
+            self._recipes[key] = recipe
+            item.setData(KEY, key)
+            item.setSizeHint(QSize(0, THUMBNAIL.height() + 6))
+            image = self._thumbnails and self._thumbnails.image(recipe)
+            if image:
+                item.setIcon(_icon(image))
+            self.frames.addItem(item)
+        if self._thumbnails is not None:
+            self._thumbnails.want(OWNER, self.recipes)
+        self._show()
+
+    def _make_list(self) -> QListWidget:
+        frames = controls.named(
+            QListWidget(),
+            "export.frames",
+            "Brains of the film, from top to bottom. Drag to reorder; double-click\nto show.",
+        )
+        frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
+        frames.setIconSize(THUMBNAIL)
+        frames.setFixedHeight(controls.scaled(LIST_HEIGHT))
+        frames.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # brains of a kind differ at the end
+        return frames
+
+    def _lay_out(self) -> None:
+        controls.stack(
+            controls.heading("Film"),
+            self.empty,
+            self.frames,
+            controls.row(self.add, self.favourites, self.remove),
+            self.form.layout(),
+            self.form.native("loop"),
+            self.note,
+            self.save,
+            on=self,
+            spacing=9,
+        )
+
+    def _connect(self) -> None:
+        self.add.clicked.connect(lambda: self.add_recipes(self.session.shown.drawn))
+        self.favourites.clicked.connect(
+            lambda: self.add_recipes(*(item.recipe for item in self.session.favourites.items))
+        )
+        self.remove.clicked.connect(self._remove)
+        self.frames.itemSelectionChanged.connect(self._show)
+        self.frames.itemDoubleClicked.connect(
+            lambda item: self.session.change(self._recipe_of(item))
+        )
+        self.session.favourites.changed.connect(self._show)
+        self.form.changed.connect(self._show)
+
+    def _recipe_of(self, item: QListWidgetItem) -> Recipe:
+        return self._recipes[int(item.data(KEY))]
+
+    def _remove(self) -> None:
+        for item in self.frames.selectedItems():
+            self.frames.takeItem(self.frames.row(item))
+        self._show()
+
+    def _show(self, _event: Any = None) -> None:
+        """Describe the film, or what is still missing for it."""
+        if self.frames.count() and not self._offered:  # looking for ffmpeg takes a while
+            self._offered = True
+            offer(self.kind, ".mp4", _without_ffmpeg(), ".gif")
+        self.empty.setVisible(not self.recipes)
+        self.frames.setVisible(bool(self.recipes))
+        self.remove.setEnabled(bool(self.frames.selectedItems()))
+        self.favourites.setEnabled(bool(self.session.favourites.items))
+        missing = "Add at least two brains." if len(self.recipes) < 2 else ""
+        self.note.setText(missing or self._estimate())
+        self.can_save = not missing
+        self.changed.emit()
+
+    def _estimate(self) -> str:
+        frames = self.frame_count
+        text = f"{frames} frames, {frames / self.settings.fps:.1f} s long"
+        if self._seconds_each:
+            took = duration_in_words(frames * self._seconds_each)
+            text += f"; rendering takes about {took}"
+        return text + "."
+
+    def _on_thumbnail(self, recipe: Recipe, image: QImage) -> None:
+        for row in range(self.frames.count()):
+            if self._recipe_of(self.frames.item(row)) == recipe:
+                self.frames.item(row).setIcon(_icon(image))
+
+
+@cache
+def _without_ffmpeg() -> str:
+    """What is missing for an MP4, in a sentence; empty if nothing is."""
+    from stylegan3d.outputs.films import NO_FFMPEG, has_ffmpeg
+
+    return "" if has_ffmpeg() else NO_FFMPEG
+
+
+def _icon(image: QImage) -> QIcon:
+    return QIcon(QPixmap.fromImage(image))
+
+
+class PicturePart(QWidget):
+    """What to draw, how large, and the button."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.form = Form(PictureSettings, "export.picture_")
+        self.view = self.form.native("view")
+        self.save = controls.push_button(
+            "Save picture",
+            "export.screenshot",
+            "Save this picture as PNG, with its recipe in a .json beside it.",
+        )
+        controls.stack(
+            controls.heading("Picture"), self.form.layout(), self.save, on=self, spacing=9
+        )
+
+    @property
+    def settings(self) -> PictureSettings:
+        """Settings of the controls."""
+        settings: PictureSettings = self.form.value
+        return settings
+
+
+class RecipePart(QWidget):
+    """Copies the recipe as command, JSON or link; opens one from a file."""
+
+    said = Signal(str)
+    """What was done, or why not."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        button = controls.push_button
+        self.copy_command = button(
+            "Copy command",
+            "export.copy_command",
+            "Copy a shell command that writes this volume.",
+        )
+        self.copy_json = button("Copy JSON", "export.copy_json", "Copy the recipe as JSON.")
+        self.copy_link = button(
+            "Copy link",
+            "export.copy_link",
+            "Copy the recipe as a link, for a message; paste it in the explorer with Ctrl+V.",
+        )
+        self.open_recipe = button(
+            "Open recipe…", "export.open_recipe", "Open a recipe, or a saved volume's .json."
+        )
+        controls.stack(
+            controls.heading("Recipe"),
+            controls.hint("Everything needed to reproduce this volume, bit for bit."),
+            controls.row(self.copy_command, self.copy_json, self.copy_link),
+            self.open_recipe,
+            on=self,
+            spacing=9,
+        )
+        self.copy_command.clicked.connect(
+            lambda: self._copy(self._recipe().command(*self._model()), "Command")
+        )
+        self.copy_json.clicked.connect(lambda: self._copy(self._recipe().to_json(), "Recipe"))
+        self.copy_link.clicked.connect(lambda: self._copy(to_link(self._recipe()), "Link"))
+        self.open_recipe.clicked.connect(self._open_recipe)
+
+    def _recipe(self) -> Recipe:
+        """The recipe with the name of its model: in another one it would be another brain."""
+        generator = self.session.generator
+        return self.session.recipe if generator is None else self.session.recipe.signed(generator)
+
+    def _model(self) -> tuple[str | None, str | None]:
+        """Path and frame of the model for commands; None where they need no naming."""
+        generator = self.session.generator
+        path = own_path(generator)
+        if generator is None or path is None:
+            return None, None
+        return str(path), str(generator.frame) if generator.frame else None
+
+    def _copy(self, text: str, what: str) -> None:
+        QApplication.clipboard().setText(text)
+        note = ""
+        sources = [self.session.recipe.source]
+        if self.session.recipe.mix:
+            sources.append(self.session.recipe.mix.source)
+        folder = str(self.session.folder)
+        if any(source.path and source.path.startswith(folder) for source in sources):
+            note = " It needs the latent of the projected scan: save that too."
+        self.said.emit(f"{what} copied.{note}")
+
+    def _open_recipe(self) -> None:
+        from stylegan3d.recipe.text import read_recipe
+
+        path = dialogs.open_file(self, "Open a recipe", dialogs.RECIPES)
+        if path is None:
+            return
+        try:
+            recipe = read_recipe(path)
+            if self.session.generator is not None:
+                recipe.check(self.session.generator)
+                latent_of(recipe, self.session.generator, "rough")  # the picture comes later
+        except StyleGAN3DError as error:
+            self.said.emit(report_error(error, "opening a recipe"))
+            return
+        self.session.change(recipe)
+        self.said.emit(f"Opened {path.name}")
 
 
 class ExportPanel(Panel):

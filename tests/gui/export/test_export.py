@@ -242,7 +242,7 @@ def test_a_film_never_overwrites_unasked(window, export, tmp_path, notifications
 
 
 def test_without_ffmpeg_the_panel_says_what_to_do(window, export, monkeypatch):
-    from napari_stylegan3d.export import film as export_film
+    from napari_stylegan3d.export import panel as export_film
 
     export_film._without_ffmpeg.cache_clear()
     monkeypatch.setattr("shutil.which", lambda _: None)
