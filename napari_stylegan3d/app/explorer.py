@@ -5,25 +5,34 @@ Panels read and replace the session's recipe; this module connects them with ren
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QMainWindow, QWidget
+from napari.components import ViewerModel
+from napari.qt import QtViewer
+from qtpy.QtCore import QEvent, QObject, QRectF, Qt, QTimer, Signal
+from qtpy.QtGui import QHideEvent, QPainter, QPaintEvent, QPalette, QShowEvent
+from qtpy.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QLineEdit,
+    QMainWindow,
+    QMenu,
+    QProgressBar,
+    QToolButton,
+    QWidget,
+)
 
-from napari_stylegan3d.app.arrivals import Arrivals
-from napari_stylegan3d.app.docked import CalmWindow, Docked
 from napari_stylegan3d.app.guidance import Guidance
-from napari_stylegan3d.app.header import Header
-from napari_stylegan3d.app.memory import Memory
-from napari_stylegan3d.app.models import Models
-from napari_stylegan3d.app.opening import Opening
+from napari_stylegan3d.app.models import ModelController
+from napari_stylegan3d.app.opening import OpenController
 from napari_stylegan3d.app.qt_binding import refuse_broken_binding
-from napari_stylegan3d.app.sessions import Sessions
+from napari_stylegan3d.app.sessions import SessionController
 from napari_stylegan3d.app.tabs import Tabs, the
-from napari_stylegan3d.app.viewing import Viewing
-from napari_stylegan3d.browse.controller import Browsing
+from napari_stylegan3d.app.viewing import ViewsController
+from napari_stylegan3d.browse.controller import BrowseController
 from napari_stylegan3d.browse.panel import BrowsePanel
 from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
@@ -34,7 +43,7 @@ from napari_stylegan3d.core.messages import Messages, report_error
 from napari_stylegan3d.core.parking import Parking
 from napari_stylegan3d.core.rendering import Rendering
 from napari_stylegan3d.core.session import Session
-from napari_stylegan3d.core.sharpening import Sharpening
+from napari_stylegan3d.core.sharpening import SharpenController
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.core.whose import brain_of
 from napari_stylegan3d.directions.controller import DirectionsController
@@ -46,14 +55,16 @@ from napari_stylegan3d.labels.controller import LabelsController
 from napari_stylegan3d.labels.panel import LabelsBox
 from napari_stylegan3d.measure.controller import MeasureController
 from napari_stylegan3d.measure.panel import MeasureBox
-from napari_stylegan3d.mix.controller import Mixing
+from napari_stylegan3d.mix.controller import MixController
 from napari_stylegan3d.mix.panel import MixPanel
 from napari_stylegan3d.project.controller import ProjectController
 from napari_stylegan3d.project.panel import ProjectPanel
+from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.elided import WrappedLabel
-from napari_stylegan3d.widgets.fold import take_turns
+from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
+from napari_stylegan3d.widgets.fold import Fold, take_turns
+from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 from stylegan3d.session.case import Choice
 
 if TYPE_CHECKING:
@@ -65,6 +76,271 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.frame import Frame
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
+
+DOCKS = ("layer list", "layer controls")
+
+
+class Docked(QWidget):
+    """Calls `begin` when shown in a napari window, and `close_explorer` when that closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._window: QMainWindow | None = None
+        self._begun = self._closed = False
+
+    def begin(self, window: QMainWindow) -> None:
+        """The window is available."""
+        raise NotImplementedError
+
+    def close_explorer(self) -> None:
+        """The window or the dock was closed; may be called more than once."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """Disconnect from the window, so that this widget does not keep it alive."""
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+            self._window = None
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Call `begin` when shown for the first time."""
+        super().showEvent(event)
+        if not self._begun:
+            self._begun = True
+            QTimer.singleShot(0, self._begin)
+
+    def event(self, event: QEvent) -> bool:
+        """Detect when napari removes the dock."""
+        if event.type() == QEvent.Type.ParentChange and self._window and self.parent() is None:
+            self.close_explorer()
+            self.deleteLater()  # PySide6 does not collect what is connected to a function of itself
+        return super().event(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Detect when the window closes: a plugin's own closeEvent is never called."""
+        # A visible window may still refuse to close; once hidden it is closing.
+        closing = event.type() == QEvent.Type.Close and not watched.isVisible()
+        hidden = isinstance(event, QHideEvent) and not event.spontaneous()
+        if watched is self._window and (closing or hidden):
+            self.close_explorer()
+        return False
+
+    def _begin(self) -> None:
+        window = self.window()
+        if self._closed or not isinstance(window, QMainWindow):
+            return
+        if window.findChild(QtViewer) is None:
+            return
+        self._window = window
+        window.installEventFilter(self)
+        QApplication.instance().aboutToQuit.connect(self.close_explorer)
+        self.begin(window)
+
+
+class CalmWindow:
+    """Hides napari's layer docks and status bar; `restore` shows them again.
+
+    They stay in the Window menu. Viewers that already have layers are not changed.
+    """
+
+    def __init__(self, window: QMainWindow, viewer: ViewerModel) -> None:
+        self._hidden: list[QDockWidget] = []
+        self._bar = None
+        if len(viewer.layers):
+            return
+        for dock in window.findChildren(QDockWidget):
+            if dock.objectName() in DOCKS and not dock.isHidden():
+                dock.hide()
+                self._hidden.append(dock)
+        self._bar = window.statusBar()
+        self._bar.hide()
+
+    def restore(self) -> None:
+        """Restore visibility."""
+        for dock in self._hidden:
+            dock.show()
+        self._hidden.clear()
+        if self._bar is not None:
+            self._bar.show()
+            self._bar = None
+
+
+#: Maximum width of the dock.
+WIDEST = 900
+
+
+class Memory(QObject):
+    """Restores window settings, and saves them when the window closes.
+
+    Parameters
+    ----------
+    dock : QWidget
+        The dock, whose width is saved.
+    folder : QLineEdit
+        Field of the output folder.
+    measure : Fold
+        Its expanded state is saved.
+    """
+
+    def __init__(self, dock: QWidget, folder: QLineEdit, measure: Fold) -> None:
+        super().__init__(dock)
+        self.dock, self.folder, self.measure = dock, folder, measure
+        self._looks: LookModel | None = None
+
+    def begin(self, window: QMainWindow, looks: LookModel) -> None:
+        """Restore the settings of window and views."""
+        self._looks = looks
+        kept = settings()
+        width = int(kept.value(WIDTH, 0, type=int))
+        dock = self._dock()
+        if dock is not None and self.dock.minimumWidth() <= width <= WIDEST:
+            window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
+        folder = str(kept.value(SAVE_FOLDER, ""))
+        if folder and Path(folder).is_dir():
+            self.folder.setText(folder)
+        self.measure.unfold(bool(kept.value(MEASURE, False, type=bool)))
+        look = _look(str(kept.value(LOOK, "")))
+        if look is not None:
+            looks.set(look)
+
+    def close(self) -> None:
+        """Save the settings."""
+        if self._looks is None:
+            return
+        kept = settings()
+        kept.setValue(WIDTH, self.dock.width())
+        kept.setValue(SAVE_FOLDER, self.folder.text())
+        kept.setValue(MEASURE, self.measure.open)
+        kept.setValue(LOOK, json.dumps(self._looks.look.as_dict()))
+        self._looks = None
+
+    def _dock(self) -> QDockWidget | None:
+        parent = self.dock.parent()
+        while parent is not None and not isinstance(parent, QDockWidget):
+            parent = parent.parent()
+        return parent
+
+
+def _look(text: str) -> ViewLook | None:
+    """Parse a saved look; None if missing or of another version."""
+    try:
+        plain = json.loads(text)
+        return ViewLook.from_dict(plain) if isinstance(plain, dict) else ViewLook()
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+#: Delay before the busy line appears.
+PATIENCE_MS = 300
+#: Interval of the animation. Every step repaints the whole window, which is expensive without a
+#: graphics card: Qt's own bar, at up to 60 frames a second, used most of a core.
+STEP_MS = 125
+#: Length of the moving segment, and its step, as shares of the line.
+PIECE, PACE = 0.3, 0.1
+
+
+class BusyLine(QProgressBar):
+    """An indeterminate progress line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextVisible(False)
+        self.setRange(0, 1)
+        self.setValue(0)
+        self._steps: int | None = None
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._step)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it is animated."""
+        return self._steps is not None
+
+    def set_busy(self, busy: bool) -> None:
+        """Set whether something is running."""
+        if busy:
+            if not self._timer.isActive():
+                self._timer.start(PATIENCE_MS)
+            return
+        self._timer.stop()
+        if self.moves:
+            self._steps = None
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the line and the segment."""
+        super().paintEvent(event)
+        if self._steps is None:
+            return
+        left = (self._steps * PACE) % (1 + PIECE) - PIECE
+        painter = QPainter(self)
+        piece = QRectF(left * self.width(), 0, PIECE * self.width(), self.height())
+        painter.fillRect(piece, self.palette().color(QPalette.ColorRole.Highlight))
+        painter.end()
+
+    def _step(self) -> None:
+        self._steps = 0 if self._steps is None else self._steps + 1
+        self._timer.setInterval(STEP_MS)
+        self.update()
+
+
+class Header(QWidget):
+    """Model name, model menu, undo, redo, busy line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = controls.named(NameLabel("Loading the model…"), "explorer.model")
+        self.model.setProperty("role", "model")
+        self.open = controls.tool_button(
+            "Open ▾",
+            "explorer.open_model",
+            "Open another model: a model folder or an official 3D-StyleGAN checkpoint (.pkl).",
+        )
+        self.open.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.open.setProperty("role", "menu")
+        self.undo = controls.tool_button("↶", "explorer.undo", "Undo the last change (Ctrl+Z).")
+        self.redo = controls.tool_button("↷", "explorer.redo", "Redo (Ctrl+Shift+Z).")
+        for button in (self.undo, self.redo):
+            button.setEnabled(False)
+            button.setProperty("role", "step")
+        self.help = controls.tool_button("Keys", "explorer.help", "Keys and mouse gestures (F1).")
+        self.busy = controls.named(
+            BusyLine(), "explorer.busy", "Active while a brain is being rendered."
+        )
+        top = controls.row(self.model, self.open, self.undo, self.redo, self.help, stretch=0)
+        top.setContentsMargins(14, 8, 10, 6)
+        controls.stack(top, self.busy, on=self, spacing=0)
+
+    @property
+    def menu(self) -> QMenu:
+        """Menu of the button beside the model's name."""
+        menu = self.open.menu()
+        assert menu is not None
+        return menu
+
+    def set_menu(self, menu: QMenu) -> None:
+        """Menu of the button beside the model's name."""
+        self.open.setMenu(menu)
+
+    def set_loading(self, name: str) -> None:
+        """Another model is being loaded."""
+        self.model.setText("Loading…")
+        self.model.setToolTip(name)
+        self.open.setEnabled(False)
+        self.set_busy(True)
+
+    def set_model(self, generator: Generator | None) -> None:
+        """Show the model's name."""
+        self.open.setEnabled(True)
+        self.model.setText(generator.name if generator is not None else "No model")
+        if generator is not None:
+            size = " × ".join(str(n) for n in generator.shape)
+            self.model.setToolTip(f"{size} voxels, on {generator.device}")
+
+    def set_busy(self, busy: bool) -> None:
+        """Set whether something is running."""
+        self.busy.set_busy(busy)
+
 
 MIN_WIDTH = 376
 
@@ -100,7 +376,7 @@ class Explorer(Docked):
         self._model = model
         self._frame: Frame | str | None = frame
         self._is_ready = False
-        self.viewing: Viewing | None = None
+        self.viewing: ViewsController | None = None
         self.views: FourViews | None = None
         self._calm: CalmWindow | None = None
         self.session = Session(self)
@@ -108,7 +384,7 @@ class Explorer(Docked):
         self.rendering = Rendering(self.session, self)
         self.thumbnails = Thumbnails(self.session, self.rendering, self)
         self.comparison = Comparison(self.session, self.stage)
-        self.sharpening = Sharpening(self.comparison, self.rendering, self)
+        self.sharpening = SharpenController(self.comparison, self.rendering, self)
         self.messages = Messages(self)
         self.context = Context(
             self,
@@ -118,16 +394,16 @@ class Explorer(Docked):
             self.comparison,
             self.messages,
         )
-        self.models = Models(self)
         self.tabs = Tabs(self.session)
         self.panels = self.tabs.panels
         self.browse, self.project = the(BrowsePanel, self.panels), the(ProjectPanel, self.panels)
         self.mix, self.directions = the(MixPanel, self.panels), the(DirectionsPanel, self.panels)
         self.compare, self.export = the(ComparePanel, self.panels), the(ExportPanel, self.panels)
         self._open_rooms()
+        self.models = ModelController(self.context, self.browsing, self.directions, self.projecting)
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
-        self.sessions = Sessions(
+        self.sessions = SessionController(
             self.context,
             self.tabs,
             self.projecting,
@@ -136,20 +412,20 @@ class Explorer(Docked):
             self.header.menu,
         )
         self.layout().insertWidget(1, self.sessions.bar)
-        self.opening = Opening(self.context)
+        self.opening = OpenController(self.context)
         folds = (self.measuring.box, self.relabelling.box)
         self.guidance = Guidance(self.context, self.tabs, self.header, self.opening.paste, folds)
         self.memory = Memory(self, self.export.folder, self.measuring.box)
-        self.arrivals = Arrivals(
-            self.context, self.models, self.browsing, self.directions, self.projecting
-        )
         self._connect()
 
     def _open_rooms(self) -> None:
         """Create the panels' controllers."""
         context = self.context
         self.controllers = self.tabs.open_rooms(context)
-        self.browsing, self.mixing = the(Browsing, self.controllers), the(Mixing, self.controllers)
+        self.browsing, self.mixing = (
+            the(BrowseController, self.controllers),
+            the(MixController, self.controllers),
+        )
         self.directing = the(DirectionsController, self.controllers)
         self.projecting = the(ProjectController, self.controllers)
         self.comparing = the(CompareController, self.controllers)
@@ -267,7 +543,7 @@ class Explorer(Docked):
     def begin(self, window: QMainWindow) -> None:
         """Install the views and load the model."""
         self._calm = CalmWindow(window, self.viewer)
-        self.viewing = Viewing(window, self.comparison, self)
+        self.viewing = ViewsController(window, self.comparison, self)
         self.viewing.pace(self.rendering)
         self.views = self.viewing.views
         self.views.set_message("Loading the model…")

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtGui import QAction
+from qtpy.QtCore import QObject, Qt, QUrl, Signal
+from qtpy.QtGui import (
+    QAction,
+    QColor,
+    QDesktopServices,
+    QImage,
+    QTextBlock,
+    QTextCharFormat,
+    QTextCursor,
+    QTextDocument,
+    QTextOption,
+)
 from qtpy.QtWidgets import (
     QApplication,
     QDialog,
@@ -16,25 +28,161 @@ from qtpy.QtWidgets import (
     QLabel,
     QMainWindow,
     QMenu,
+    QTextBrowser,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_stylegan3d.app import commands, keys
-from napari_stylegan3d.app.guide import GuideWindow
-from napari_stylegan3d.app.welcome import Welcome
-from napari_stylegan3d.app.worked_case import WorkedCase
+from napari_stylegan3d.app import keys
+from napari_stylegan3d.app.walkthrough import Welcome, WorkedCase
 from napari_stylegan3d.views.levels import PRESETS
 from napari_stylegan3d.views.marks import NAMES
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.settings import settings
+from napari_stylegan3d.widgets.theme import DARK, LIGHT
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.header import Header
+    from napari_stylegan3d.app.explorer import Header
     from napari_stylegan3d.app.tabs import Tabs
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.widgets.fold import Fold
+
+#: An installed program has the pages in a folder of its own, without pictures; a checkout in docs.
+FOLDERS = (Path(__file__).parents[1] / "guide", Path(__file__).parents[2] / "docs")
+#: In either, where the pages on the window are.
+PART = "window"
+SIZE = (860, 760)
+#: Room beside a picture.
+MARGIN_PX = 40
+
+
+def guide_pages() -> list[Path]:
+    """The pages on the window."""
+    return next(pages for folder in FOLDERS if (pages := sorted((folder / PART).glob("*.md"))))
+
+
+def page_of(section: str) -> Path:
+    """The page that has a heading with this slug, of the highest level there is."""
+
+    def level(page: Path) -> int:
+        headings = re.findall(r"^(#+) (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        return min((len(signs) for signs, text in headings if slug(text) == section), default=9)
+
+    return min(guide_pages(), key=level)
+
+
+def slug(heading: str) -> str:
+    """What links to a heading are called, such as "what-an-edit-changed"."""
+    kept = "".join(sign for sign in heading.lower() if sign.isalnum() or sign in " -_")
+    return kept.replace(" ", "-")
+
+
+class Pages(QTextBrowser):
+    """Markdown pages with links among them; pictures are as wide as the page at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setOpenLinks(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        self.anchorClicked.connect(self.follow)
+
+    def open_at(self, file: Path, section: str) -> None:
+        """Show a page from the heading with this slug on, or from its begin."""
+        url = QUrl.fromLocalFile(str(file))
+        if self.source() != url:
+            self.setSource(url, QTextDocument.ResourceType.MarkdownResource)
+            self._color_links()
+        self.document().setTextWidth(self.viewport().width())
+        block = self._heading(section)
+        bar = self.verticalScrollBar()
+        layout = self.document().documentLayout()
+        bar.setValue(0 if block is None else round(layout.blockBoundingRect(block).top()))
+
+    def section(self) -> str:
+        """Slug of the heading at the top of the window."""
+        top, found = self.verticalScrollBar().value() + self.document().documentMargin() + 1, ""
+        layout, block = self.document().documentLayout(), self.document().begin()
+        while block.isValid() and layout.blockBoundingRect(block).top() <= top:
+            if block.blockFormat().headingLevel():
+                found = slug(block.text())
+            block = block.next()
+        return found
+
+    def follow(self, link: QUrl) -> None:
+        """Go to a section or another page; the rest opens in the browser."""
+        target = self.source().resolved(link)
+        file = Path(target.toLocalFile())
+        if target.isLocalFile() and file.suffix == ".md" and file.is_file():
+            self.open_at(file, target.fragment())
+        elif not target.isLocalFile():
+            QDesktopServices.openUrl(target)
+
+    def loadResource(self, kind: int, name: QUrl) -> Any:
+        """Load a picture no wider than the page; one that is not there is left out."""
+        if kind != QTextDocument.ResourceType.ImageResource.value:
+            return super().loadResource(kind, name)
+        image = QImage(self.source().resolved(name).toLocalFile())
+        if image.isNull():
+            return QImage(1, 1, QImage.Format.Format_ARGB32)
+        wide = min(image.width(), self.viewport().width() - MARGIN_PX)
+        return image.scaledToWidth(wide, Qt.TransformationMode.SmoothTransformation)
+
+    def _color_links(self) -> None:
+        """Qt's own blue cannot be read on a dark page."""
+        self.ensurePolished()
+        dark = self.palette().text().color().lightness() > 127
+        link = QTextCharFormat()
+        link.setForeground(QColor(DARK.accent_hover if dark else LIGHT.accent))
+        places: list[tuple[int, int]] = []
+        block = self.document().begin()
+        while block.isValid():
+            part = block.begin()
+            while not part.atEnd():
+                fragment = part.fragment()
+                if fragment.charFormat().isAnchor():
+                    places.append((fragment.position(), fragment.length()))
+                part += 1
+            block = block.next()
+        cursor = QTextCursor(self.document())
+        for start, length in places:
+            cursor.setPosition(start)
+            cursor.setPosition(start + length, QTextCursor.MoveMode.KeepAnchor)
+            cursor.mergeCharFormat(link)
+
+    def _heading(self, section: str) -> QTextBlock | None:
+        block = self.document().begin()
+        while block.isValid():
+            if block.blockFormat().headingLevel() and slug(block.text()) == section:
+                return block
+            block = block.next()
+        return None
+
+
+class GuideWindow(QDialog):
+    """The guide beside the window, non-modal."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("explorer.guide_window")
+        self.setWindowTitle("User guide")
+        self.pages = controls.named(
+            Pages(), "explorer.guide_pages", "The user guide; links lead to its other pages."
+        )
+        close = controls.push_button("Close", "explorer.guide_close", "Close (Esc).")
+        close.clicked.connect(self.close)
+        column = QVBoxLayout(self)
+        column.addWidget(self.pages)
+        column.addLayout(controls.row(QWidget(), close, stretch=0))
+        self.resize(*(controls.scaled(length) for length in SIZE))
+
+    def open_at(self, section: str) -> None:
+        """Show a section, such as "browse"."""
+        self.show()
+        self.raise_()
+        self.pages.open_at(page_of(section), section)
+
 
 SEEN = "welcome_seen"
 HELP_TITLE = "Keys and mouse"
@@ -72,7 +220,7 @@ class Guidance(QObject):
         self.context, self.tabs, self.paste = context, tabs, paste
         self.viewer = context.comparison.stage.viewer
         self.views: FourViews | None = None
-        self.commands: commands.Commands = {}
+        self.commands: keys.Commands = {}
         self.help: QDialog | None = None
         self.welcome: Welcome | None = None
         self.case: WorkedCase | None = None
@@ -89,7 +237,7 @@ class Guidance(QObject):
         """Install in window and views."""
         self.views = views
         dock = self.context.dock
-        named = commands.commands_of(
+        named = keys.commands_of(
             self.context.session, self.viewer, self.tabs, lambda: (dock, views)
         )
         named |= {"paste": self.paste, "help": self.show_help, "welcome": self.show_welcome}
@@ -103,7 +251,7 @@ class Guidance(QObject):
         here = {name: command for name, command in named.items() if name != "help"}
         keys.install(views, here)
         self.commands = named
-        commands.remember(self.viewer, named)
+        keys.remember(self.viewer, named)
         self._menu = _help_menu(window)
         if self._menu is not None:
             for text, command in (
@@ -119,7 +267,7 @@ class Guidance(QObject):
 
     def close(self) -> None:
         """Restore the window."""
-        commands.forget(self.viewer)
+        keys.forget(self.viewer)
         for action in self._actions:
             if self._menu is not None:
                 self._menu.removeAction(action)

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMenu, QWidget
 
-from napari_stylegan3d.core.jobs import Loaded, load_model, warm_up
+from napari_stylegan3d.core.jobs import Loaded, load_model, place, placed, warm_up
 from napari_stylegan3d.core.worker import JobStatus, LongJob
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.settings import settings
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.browse.controller import BrowseController
+    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.directions.panel import DirectionsPanel
+    from napari_stylegan3d.project.controller import ProjectController
     from stylegan3d.geometry.frame import Frame
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
@@ -27,24 +31,27 @@ RECENT_KEY = "recent_models"
 MOST_RECENT = 5
 
 
-class Models(QObject):
-    """Loads a model, then warms up previews and directions."""
+class ModelController(QObject):
+    """Loads a model, then warms up previews and directions, and passes it to all features."""
 
     started = Signal(str)
     """Name of the model that is being loaded."""
     imported = Signal()
     """torch is there; loading goes on."""
-    loaded = Signal(object)
-    """Loaded"""
-    directed = Signal()
-    """Directions are ready."""
-    warmed = Signal(object)
-    """Loaded: previews are ready too."""
     failed = Signal(object, str)
     """(exception, what was being done)"""
 
-    def __init__(self, parent: QObject) -> None:
-        super().__init__(parent)
+    def __init__(
+        self,
+        context: Context,
+        browsing: BrowseController,
+        directions: DirectionsPanel,
+        projecting: ProjectController,
+    ) -> None:
+        super().__init__(context.dock)
+        self.context, self.browsing = context, browsing
+        self.directions, self.projecting = directions, projecting
+        browsing.panel.frame.frameChanged.connect(self._place)
         self.loading, self.warming = LongJob(self, urgent=True), LongJob(self)
         self._to_warm: tuple[Loaded, Recipe] | None = None
         self._warmed: Loaded | None = None
@@ -121,21 +128,47 @@ class Models(QObject):
         path = loaded.generator.path
         if path is not None and path.parent != bundled_model_path().parent:
             remember(path)
-        self.loaded.emit(loaded)
+        self.context.messages.cleared.emit()
+        self.projecting.forget_model()
+        self.context.comparison.forget_model()
+        self.context.render.use(loaded)
+        self.context.session.set_generator(loaded.generator)
 
     def _on_warming(self, progress: JobStatus) -> None:
         if progress.done == DIRECTED and self._to_warm is None:
-            self.directed.emit()
+            self._on_directed()
+
+    def _on_directed(self) -> None:
+        generator = self.context.session.generator
+        if generator is not None:
+            self.browsing.survey()
+            self.directions.show_directions(generator)
+
+    def _place(self, frame: Frame) -> None:
+        """The model's affine changed."""
+        render, comparison = self.context.render, self.context.comparison
+        if render.loaded is None:
+            return
+        self.projecting.forget_model()
+        loaded = place(render.loaded, frame)
+        render.place(loaded)
+        self.context.session.place(loaded.generator)
+        if "directions" in vars(loaded.generator):
+            self.directions.show_directions(loaded.generator)
+        if comparison.picture is not None:
+            comparison.place(placed(comparison.picture, loaded.generator))
 
     def _on_warm(self, loaded: Loaded) -> None:
         if self._to_warm is None:
-            self.warmed.emit(loaded)
+            self.context.render.previews_ready(loaded)
 
     def _on_not_warm(self, error: Exception) -> None:
         """Report the error; thumbnails are rendered anyway."""
         self.failed.emit(error, "computing directions")
         if self._to_warm is None and self._warmed is not None:
-            self.warmed.emit(dataclasses.replace(self._warmed, previews_help=False))
+            self.context.render.previews_ready(
+                dataclasses.replace(self._warmed, previews_help=False)
+            )
 
     def _warm_next(self, _running: bool = False) -> None:
         if self._to_warm is not None and not self.warming.running:

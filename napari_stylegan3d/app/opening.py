@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PASTE = "key.paste"
 
 
-class Opening(QObject):
+class OpenController(QObject):
     """Handles drops on explorer and views, and pasted recipes."""
 
     modelDropped = Signal(object)

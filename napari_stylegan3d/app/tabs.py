@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from qtpy.QtWidgets import QTabWidget, QWidget
 
-from napari_stylegan3d.browse.controller import Browsing
+from napari_stylegan3d.browse.controller import BrowseController
 from napari_stylegan3d.browse.panel import BrowsePanel
 from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
@@ -14,7 +14,7 @@ from napari_stylegan3d.directions.controller import DirectionsController
 from napari_stylegan3d.directions.panel import DirectionsPanel
 from napari_stylegan3d.export.controller import ExportController
 from napari_stylegan3d.export.panel import ExportPanel
-from napari_stylegan3d.mix.controller import Mixing
+from napari_stylegan3d.mix.controller import MixController
 from napari_stylegan3d.mix.panel import MixPanel
 from napari_stylegan3d.project.controller import ProjectController
 from napari_stylegan3d.project.panel import ProjectPanel
@@ -39,9 +39,9 @@ class Controller(Protocol):
 
 #: The tabs from left to right with their controllers; a new feature is added here.
 FEATURES: tuple[tuple[type[Panel], type[Controller]], ...] = (
-    (BrowsePanel, Browsing),
+    (BrowsePanel, BrowseController),
     (ProjectPanel, ProjectController),
-    (MixPanel, Mixing),
+    (MixPanel, MixController),
     (DirectionsPanel, DirectionsController),
     (ComparePanel, CompareController),
     (ExportPanel, ExportController),

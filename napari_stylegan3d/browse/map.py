@@ -2,23 +2,578 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from qtpy.QtCore import QPointF, QSignalBlocker, QSize
-from qtpy.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QShowEvent
-from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
+from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import (
+    QBrush,
+    QColor,
+    QHelpEvent,
+    QHideEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPainterPath,
+    QPaintEvent,
+    QPalette,
+    QPen,
+    QPolygonF,
+    QShowEvent,
+)
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QToolTip, QWidget
 
-from napari_stylegan3d.browse import map_ink as ink
-from napari_stylegan3d.browse.map_jobs import Places
-from napari_stylegan3d.browse.map_plot import Kind, LatentPlot, Mark
+from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import scaled
+from stylegan3d.progress import Cancelled, Progress, effort
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
-    from stylegan3d.directions.latent_map import Plane
+    from stylegan3d.directions.latent_map import Plane, Survey
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Inks:
+    """Colours that stay distinct with red-green colour blindness; shapes differ too."""
+
+    ground: str
+    text: str
+    hint: str
+    line: str
+    density: str
+    here: str
+    favourite: str
+    scan: str
+    accent: str
+
+
+DARK = Inks(
+    "#15171c",
+    "#e8eaed",
+    "#9aa3ad",
+    "#343a44",
+    "#6f9cff",
+    "#ff9a3c",
+    "#7fd3ff",
+    "#ffffff",
+    "#6480e6",
+)
+LIGHT = Inks(
+    "#ffffff",
+    "#1b1c1f",
+    "#555a61",
+    "#d5d2d0",
+    "#3a62c8",
+    "#b84f00",
+    "#0a6aa6",
+    "#1b1c1f",
+    "#3a59c7",
+)
+
+
+def inks(widget: QWidget) -> Inks:
+    """Those of the widget's theme."""
+    text = widget.palette().color(QPalette.ColorRole.WindowText)
+    return DARK if text.lightness() > 127 else LIGHT
+
+
+def draw_mark(painter: QPainter, kind: str, at: QPointF, colors: Inks) -> None:
+    """A star for a favourite, a triangle for a scan."""
+    favourite = kind == "favourite"
+    painter.setPen(QPen(QColor(colors.ground), 1.5))
+    painter.setBrush(QColor(colors.favourite if favourite else colors.scan))
+    painter.drawPolygon(_star(at, 7) if favourite else _regular(at, 7, 3))
+
+
+def draw_here(painter: QPainter, at: QPointF, colors: Inks) -> None:
+    """A disc in a ring: the current brain."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(QColor(colors.text), 1.5))
+    painter.drawEllipse(at, 9, 9)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QBrush(QColor(colors.here)))
+    painter.drawEllipse(at, 6, 6)
+
+
+def draw_legend_sign(painter: QPainter, kind: str, at: QPointF, colors: Inks) -> None:
+    """The sign of one kind of thing on the map, for its legend."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    if kind == "here":
+        draw_here(painter, at, colors)
+        return
+    if kind == "truncated":
+        painter.setPen(QPen(QColor(colors.text), 1, Qt.PenStyle.DashLine))
+        painter.drawLine(at - QPointF(9, 0), at + QPointF(9, 0))
+        return
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(colors.favourite if kind == "favourite" else colors.scan))
+    painter.drawPolygon(_star(at, 7) if kind == "favourite" else _regular(at, 7, 3))
+
+
+def write(painter: QPainter, foot: QPointF, text: str, color: str, ground: str) -> None:
+    """A text above a point, outlined in the ground colour."""
+    width = painter.fontMetrics().horizontalAdvance(text)
+    start = foot - QPointF(width / 2, 0)
+    painter.setPen(QColor(ground))
+    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        painter.drawText(start + QPointF(dx, dy), text)
+    painter.setPen(QColor(color))
+    painter.drawText(start, text)
+
+
+def _regular(at: QPointF, radius: float, corners: int) -> QPolygonF:
+    angles = np.arange(corners) * 2 * np.pi / corners - np.pi / 2
+    return QPolygonF([at + radius * QPointF(np.cos(a), np.sin(a)) for a in angles])
+
+
+def _star(at: QPointF, radius: float) -> QPolygonF:
+    angles = np.arange(10) * np.pi / 5 - np.pi / 2
+    lengths = radius * np.where(np.arange(10) % 2, 0.42, 1.0)
+    return QPolygonF(
+        [at + r * QPointF(np.cos(a), np.sin(a)) for a, r in zip(angles, lengths, strict=True)]
+    )
+
+
+#: Room for tick labels and axis names, in px.
+LEFT, BOTTOM, TOP, RIGHT = 40, 36, 6, 8
+HEIGHT = 306
+#: Maximum distance of the mouse from a mark to select it, in px.
+NEAR = 9
+#: What an arrow key travels, alone and with Shift, in sd.
+STEP_SD, LONG_STEP_SD = 0.1, 0.5
+ARROWS = {
+    Qt.Key.Key_Left: (-1, 0),
+    Qt.Key.Key_Right: (1, 0),
+    Qt.Key.Key_Up: (0, 1),
+    Qt.Key.Key_Down: (0, -1),
+}
+
+#: Opacity of the areas that enclose 50, 80 and 95 % of random brains, the inner on the outer.
+DEPTHS = (70, 48, 36)
+#: A spread this close to 1 would draw the line of 95 % once more.
+SAME = 0.005
+LABEL_SHARES = {0: "50 %", 2: "95 %"}
+
+Kind = Literal["favourite", "scan"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """A brain on the map."""
+
+    kind: Kind
+    at: np.ndarray
+    label: str
+    recipe: Recipe
+
+
+class LatentPlot(QWidget):
+    """Draws a plane of latent space, in sd; emits the positions the user picks.
+
+    Attributes
+    ----------
+    here : ndarray, shape (2,), or None
+        The current brain.
+    marks : sequence of Mark
+        Other brains.
+    lines : list of ndarray, shape (m, 2)
+        Lines of equal density, for 50, 80 and 95 % of random brains.
+    """
+
+    travelled = Signal(object, bool)
+    """((x, y) in sd, live): `live` while the mouse is held."""
+    chosen = Signal(object)
+    """Recipe of a mark that was clicked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here: np.ndarray | None = None
+        self.marks: Sequence[Mark] = ()
+        self.lines: list[list[np.ndarray]] = []
+        self.names = ("", "")
+        self.spread: float | None = None
+        self.reach = 3.5
+        self._dragging = False
+        self.setObjectName("browse.map")
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setCursor(Qt.CursorShape.CrossCursor)
+        self.setToolTip(
+            "The latent map, in standard deviations (sd) of random brains from the "
+            "average.\n"
+            "Click or drag to move the brain; arrow keys move by 0.1 sd, with Shift by "
+            "0.5 sd.\n"
+            "Click a star or a triangle to go to that brain."
+        )
+
+    def sizeHint(self) -> QSize:
+        """As wide as the panel."""
+        return QSize(320, HEIGHT)
+
+    @property
+    def dragging(self) -> bool:
+        """Whether the mouse is held to travel."""
+        return self._dragging
+
+    def show_axes(self, names: tuple[str, str], lines: list[list[np.ndarray]]) -> None:
+        """Show a plane: the axes with what they change, and its lines of equal density."""
+        self.names, self.lines = names, lines
+        self.update()
+
+    def show_brains(
+        self, here: np.ndarray | None, marks: Sequence[Mark], spread: float | None
+    ) -> None:
+        """Show the current brain and others; `spread` is their spread after truncation."""
+        self.here, self.marks, self.spread = here, marks, spread
+        if not self._dragging:  # the view must not move during a drag
+            points = [mark.at for mark in marks] + ([here] if here is not None else [])
+            furthest = max((float(np.abs(p).max()) for p in points), default=0.0)
+            self.reach = float(np.clip(np.ceil(2 * furthest + 0.6) / 2, 3.5, 8.0))
+        self.update()
+
+    @property
+    def plot(self) -> QRectF:
+        """The part of the widget that is the plane."""
+        return QRectF(self.rect()).adjusted(scaled(LEFT), TOP, -RIGHT, -scaled(BOTTOM))
+
+    def to_pixels(self, at: np.ndarray) -> QPointF:
+        """Where a place (x, y) in sd is drawn."""
+        x, y = (np.asarray(at) / self.reach + 1) / 2
+        return QPointF(
+            self.plot.left() + x * self.plot.width(), self.plot.bottom() - y * self.plot.height()
+        )
+
+    def polygon(self, places: np.ndarray) -> QPolygonF:
+        """Where places (n, 2) in sd are drawn."""
+        area = self.plot
+        x, y = ((places / self.reach + 1) / 2).T
+        across, down = area.left() + x * area.width(), area.bottom() - y * area.height()
+        return QPolygonF([QPointF(*pair) for pair in zip(across, down, strict=True)])
+
+    def to_place(self, point: QPointF) -> np.ndarray:
+        """The place in sd under a point, no further than the plane reaches."""
+        x = (point.x() - self.plot.left()) / self.plot.width()
+        y = (self.plot.bottom() - point.y()) / self.plot.height()
+        return np.clip((2 * np.array([x, y]) - 1) * self.reach, -self.reach, self.reach)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Density, axes, marks, the current brain."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        colors = inks(self)
+        self._draw_axes(painter, colors)
+        painter.save()
+        painter.setClipRect(self.plot)
+        self._draw_density(painter, colors)
+        for mark in self.marks:
+            draw_mark(painter, mark.kind, self.to_pixels(mark.at), colors)
+        if self.here is not None:
+            draw_here(painter, self.to_pixels(self.here), colors)
+        for mark in self.marks:
+            if mark.kind == "scan":  # favourites, which may be many, show their names on hover
+                above = self.to_pixels(mark.at) - QPointF(0, 10)
+                write(painter, above, mark.label, colors.text, colors.ground)
+        painter.restore()
+        if self.hasFocus():
+            painter.setPen(QColor(colors.accent))
+            painter.drawRect(self.plot)
+        painter.end()
+
+    def _draw_axes(self, painter: QPainter, colors: Inks) -> None:
+        """Ground, grid, ticks in whole sd, and the names of the axes."""
+        area = self.plot
+        painter.fillRect(area, QColor(colors.ground))
+        metrics = painter.fontMetrics()
+        whole = int(np.floor(self.reach))
+        for tick in range(-whole, whole + 1):
+            at = self.to_pixels(np.array([tick, tick]))
+            painter.setPen(QPen(QColor(colors.hint if tick == 0 else colors.line), 1))
+            painter.drawLine(QPointF(at.x(), area.top()), QPointF(at.x(), area.bottom()))
+            painter.drawLine(QPointF(area.left(), at.y()), QPointF(area.right(), at.y()))
+            painter.setPen(QColor(colors.hint))
+            text = f"{tick:+d}" if tick else "0"
+            half = metrics.horizontalAdvance(text) / 2
+            painter.drawText(QPointF(at.x() - half, area.bottom() + metrics.ascent() + 2), text)
+            middle = at.y() + metrics.ascent() / 2 - 1
+            painter.drawText(QPointF(area.left() - 2 * half - 4, middle), text)
+        painter.setPen(QColor(colors.text))
+        x, y = self.names
+        across = metrics.elidedText(x, Qt.TextElideMode.ElideRight, round(area.width()))
+        below = QRectF(
+            area.left(), self.height() - metrics.height(), area.width(), metrics.height()
+        )
+        painter.drawText(below, Qt.AlignmentFlag.AlignCenter, across)
+        painter.save()
+        painter.rotate(-90)
+        up = metrics.elidedText(y, Qt.TextElideMode.ElideRight, round(area.height()))
+        beside = QRectF(-area.bottom(), 0, area.height(), metrics.height())
+        painter.drawText(beside, Qt.AlignmentFlag.AlignCenter, up)
+        painter.restore()
+
+    def _draw_density(self, painter: QPainter, colors: Inks) -> None:
+        """Areas that enclose shares of random brains, scaled by truncation."""
+        for index in reversed(range(len(self.lines))):
+            tint = QColor(colors.density)
+            edge = QPen(tint, 1)
+            tint.setAlpha(DEPTHS[index])
+            painter.setPen(edge)
+            painter.setBrush(tint)
+            painter.drawPath(self._path(self.lines[index], 1.0))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        if self.lines and self.spread is not None and abs(self.spread - 1) > SAME:
+            painter.setPen(QPen(QColor(colors.text), 1, Qt.PenStyle.DashLine))
+            painter.drawPath(self._path(self.lines[-1], self.spread))
+        for index, text in LABEL_SHARES.items():
+            if index < len(self.lines) and self.lines[index]:
+                outer = max(self.lines[index], key=len)
+                highest = self.to_pixels(outer[outer[:, 1].argmax()])
+                write(painter, highest + QPointF(0, -3), text, colors.hint, colors.ground)
+
+    def _path(self, lines: list[np.ndarray], scale: float) -> QPainterPath:
+        path = QPainterPath()
+        for line in lines:
+            path.addPolygon(self.polygon(line * scale))
+        return path
+
+    def mark_at(self, point: QPointF) -> Mark | None:
+        """The mark under the mouse."""
+
+        def distance(mark: Mark) -> float:
+            away = self.to_pixels(mark.at) - point
+            return float(np.hypot(away.x(), away.y()))
+
+        nearest = min(self.marks, key=distance, default=None)
+        return nearest if nearest is not None and distance(nearest) <= NEAR else None
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Select a mark, or start a drag."""
+        if event.button() != Qt.MouseButton.LeftButton or not self.plot.contains(event.position()):
+            return
+        mark = self.mark_at(event.position())
+        if mark is not None:
+            self.chosen.emit(mark.recipe)
+        elif self.here is not None:
+            self._dragging = True
+            self._go(self.to_place(event.position()), live=True)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Travel on."""
+        if self._dragging:
+            self._go(self.to_place(event.position()), live=True)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Arrive."""
+        if self._dragging:
+            self._dragging = False
+            self._go(self.to_place(event.position()), live=False)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Travel a little."""
+        key: Any = event.key()
+        if key not in ARROWS or self.here is None:
+            super().keyPressEvent(event)
+            return
+        shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        step = LONG_STEP_SD if shift else STEP_SD
+        there = self.here + step * np.array(ARROWS[key])
+        self._go(np.clip(there, -self.reach, self.reach), live=False)
+
+    def event(self, event: QEvent) -> bool:
+        """Name the mark under the mouse."""
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            mark = self.mark_at(QPointF(event.pos()))
+            if mark is not None:
+                QToolTip.showText(event.globalPos(), mark.label, self)
+                return True
+        return super().event(event)
+
+    def _go(self, there: np.ndarray, live: bool) -> None:
+        self.here = there
+        self.update()
+        self.travelled.emit(there, live)
+
+
+#: Number of cached positions.
+KEPT = 500
+#: Positions are handed over after this time, the others follow.
+BLOCK_S = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    survey: Survey
+    generator: Generator
+    recipes: tuple[Recipe, ...]
+    stop: threading.Event
+
+
+class Places(QObject):
+    """The survey of a model's random brains, and the positions of requested recipes.
+
+    Works only while the map is `seen`: both come in blocks, end at once when it is left, and go on
+    where they stood.
+    """
+
+    surveyed = Signal()
+    """The first brains of a model's survey are there."""
+    grown = Signal()
+    """There are more."""
+    located = Signal()
+    """Requested positions are available."""
+    failed = Signal(object)
+    """The exception, if there is no survey."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.survey: Survey | None = None
+        self._generator: Generator | None = None
+        self._known: OrderedDict[Recipe, np.ndarray | None] = OrderedDict()
+        self._wanted: tuple[Recipe, ...] = ()
+        self._seen = False
+        #: Set when the positions under way are no longer needed.
+        self._stop = threading.Event()
+        self._surveying = LongJob(self)
+        self._locating = LatestWins(locate, self)
+        self._surveying.came.connect(self._on_block)
+        self._surveying.failed.connect(self.failed)
+        self._surveying.cancelled.connect(self._survey)
+        self._locating.ready.connect(self._on_located)
+        self._locating.failed.connect(self._on_not_located)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all random brains are there."""
+        if self.survey is None:
+            return False
+        from stylegan3d.directions.latent_map import SAMPLES
+
+        return len(self.survey.points) >= SAMPLES
+
+    def use(self, generator: Generator) -> None:
+        """Survey a model whose directions are known; nothing is done for one that was surveyed."""
+        if self._generator is not None and self._generator.hash == generator.hash:
+            self._generator = generator
+            return
+        self.survey, self._generator = None, generator
+        self._known.clear()
+        self._surveying.cancel()
+        self._survey()
+
+    def forget(self, generator: Generator) -> None:
+        """Another model is loaded; its directions are not known yet."""
+        if self._generator is not None and self._generator.hash != generator.hash:
+            self.survey, self._generator = None, None
+            self._known.clear()
+            self._surveying.cancel()
+
+    def set_seen(self, seen: bool) -> None:
+        """Go on while the map is looked at, and stop when it is left."""
+        self._seen = seen
+        if seen:
+            self._survey()
+            self._locate()
+        else:
+            self._surveying.cancel()
+            self._stop.set()
+
+    def knows(self, recipe: Recipe) -> bool:
+        """Whether a brain was looked for."""
+        return recipe in self._known
+
+    def of(self, recipe: Recipe) -> np.ndarray | None:
+        """Position of a brain along all axes, in sd; None if not known (yet)."""
+        return self._known.get(recipe)
+
+    def want(self, recipes: Sequence[Recipe]) -> None:
+        """Find the places of those that are not known; `located` is emitted for each block."""
+        # No more than are kept: otherwise the first would be forgotten and looked for again.
+        wanted = tuple(dict.fromkeys(recipes))[:KEPT]
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._stop.set()
+        if self._stop.is_set() or not self._locating.busy:
+            self._locate()
+
+    def shutdown(self) -> None:
+        """Stop; results of running jobs are discarded."""
+        self._stop.set()
+        self._surveying.shutdown()
+        self._locating.shutdown()
+
+    def _survey(self) -> None:
+        if self._generator is not None and self._seen and not self.is_complete:
+            self._surveying.start(grow, self._generator, self.survey)
+
+    def _locate(self) -> None:
+        missing = tuple(recipe for recipe in self._wanted if recipe not in self._known)
+        if missing and self.survey is not None and self._generator is not None and self._seen:
+            self._stop = threading.Event()
+            self._locating.submit(_Request(self.survey, self._generator, missing, self._stop))
+
+    def _on_block(self, block: tuple[Generator, Survey]) -> None:
+        generator, survey = block
+        if self._generator is None or generator.hash != self._generator.hash:
+            return
+        first, self.survey = self.survey is None, survey
+        (self.surveyed if first else self.grown).emit()
+
+    def _on_located(self, request: _Request, places: list[np.ndarray | None]) -> None:
+        if self._generator is None or request.generator.hash != self._generator.hash:
+            return
+        self._known.update(zip(request.recipes, places, strict=False))
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)
+        self.located.emit()
+        if not self._locating.busy:
+            self._locate()
+
+    def _on_not_located(self, _request: _Request, error: Exception) -> None:
+        if not isinstance(error, Cancelled):
+            self.failed.emit(error)
+
+
+def grow(report: Progress, generator: Generator, known: Survey | None) -> None:
+    """Sample a generator's random brains in blocks, for a `LongJob`; each is handed over."""
+    from stylegan3d.directions.latent_map import SAMPLES, Survey, contours
+
+    survey = known or Survey.begun(generator)
+    with effort("rough", report.check):
+        for grown in survey.growing(generator):
+            # The libraries behind the lines of density take a while to import: not on the GUI
+            # thread.
+            if survey is not known and len(grown.names) >= 2:
+                contours(grown.points[:, :2])
+            known = survey
+            report.hand_over((generator, grown))
+            report(len(grown.points), SAMPLES)
+
+
+def locate(request: _Request) -> list[np.ndarray | None]:
+    """Places of the first recipes, as many as `BLOCK_S` allows; None if a file is gone."""
+    from stylegan3d.errors import StyleGAN3DError
+
+    check = Progress(cancelled=request.stop.is_set).check
+    places: list[np.ndarray | None] = []
+    began = time.monotonic()
+    for recipe in request.recipes:
+        check()
+        try:
+            with effort("preview", check):
+                places.append(request.survey.locate(recipe.latent(request.generator)))
+        except StyleGAN3DError:
+            places.append(None)
+        if time.monotonic() - began > BLOCK_S:
+            break
+    return places
+
 
 WAITING = "Sampling random brains of this model…"
 GROWING = "{words} {count} random brains are sampled so far."
@@ -262,10 +817,10 @@ class Legend(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Sign, word, sign, word."""
         painter = QPainter(self)
-        colors, metrics = ink.inks(self), self.fontMetrics()
+        colors, metrics = inks(self), self.fontMetrics()
         middle, left = self.height() / 2, 12.0
         for kind, word in SIGNS:
-            ink.draw_legend_sign(painter, kind, QPointF(left, middle), colors)
+            draw_legend_sign(painter, kind, QPointF(left, middle), colors)
             painter.setPen(QColor(colors.hint))
             painter.drawText(QPointF(left + 13, middle + metrics.ascent() / 2 - 1), word)
             left += metrics.horizontalAdvance(word) + 36

@@ -3,27 +3,471 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from itertools import permutations, product
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QWidget
 
-from napari_stylegan3d.browse.condition import LabelBox
-from napari_stylegan3d.browse.frame import FrameBox
 from napari_stylegan3d.browse.map import MapBox
-from napari_stylegan3d.browse.privacy import ABOUT, PrivacyBox
 from napari_stylegan3d.browse.walk import WalkBox
 from napari_stylegan3d.core.lacks import why_not
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.seeds import LARGEST_SEED, SeedPicker
+from stylegan3d.directions.people import label_title
 from stylegan3d.model.registry import family_called
 from stylegan3d.recipe.drawing import TRUNCATION
+from stylegan3d.recipe.label_schema import middle_of, number_range
 from stylegan3d.recipe.recipe import Label, Recipe, Truncation
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
+    from stylegan3d.evaluation.privacy_index import Nearness
+    from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator
+
+OPEN, VALUE = "open", "value"
+UNKNOWN = "n/a"
+#: More bare numbers than this are left to recipes and the command line.
+MOST_NUMBERS = 8
+REACH = 10.0
+#: How far from the mean of the training subjects a number may be set, in standard deviations.
+REACH_SD = 4.0
+ABOUT_NAMED = "Properties set to Any vary as in the training data."
+ABOUT_NUMBERS = (
+    "This model was trained with labels, but its file does not describe them. Without a "
+    "label they are set to zero."
+)
+NOT_APPLIED = (
+    "Only for random brains: projected scans and latent files already have a fixed latent."
+)
+
+
+class LabelBox(QWidget):
+    """The label of the current recipe; hidden for models that were trained without."""
+
+    labelChanged = Signal(object)
+    """Label or None"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fields: NamedLabels | NumberLabels | None = None
+        self.note = controls.hint(name="browse.label_note")
+        self._column = controls.stack(
+            controls.line(), controls.heading("Generate for"), self.note, on=self, spacing=9
+        )
+        self.hide()
+
+    def show_model(self, generator: Generator) -> None:
+        """Make the controls for a model's labels."""
+        if self._fields is not None:
+            self._fields.setParent(None)
+            self._fields.deleteLater()
+            self._fields = None
+        size, schema = generator.label_dim, generator.card.get("labels")
+        self.setVisible(bool(size))
+        if not size:
+            return
+        self._fields = NamedLabels(schema) if schema else NumberLabels(size)
+        self._fields.changed.connect(self.labelChanged)
+        self._column.insertWidget(2, self._fields)
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Show the recipe's label."""
+        if self._fields is None:
+            return
+        self._fields.show_label(recipe.label)
+        self._fields.setEnabled(recipe.has_seed)
+        self.note.setText(self._fields.about if recipe.has_seed else NOT_APPLIED)
+
+
+class _Fields(QWidget):
+    """Rows of a name and its controls."""
+
+    changed = Signal(object)
+    """Label or None"""
+    about = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = QGridLayout(self)
+        self.rows.setContentsMargins(0, 0, 0, 0)
+        self.rows.setVerticalSpacing(6)
+        self.rows.setColumnStretch(1, 1)
+
+    def show_label(self, label: Label | None) -> None:
+        """Show a recipe's label without emitting signals."""
+        raise NotImplementedError
+
+    def _choice(self, index: int, tip: str) -> QComboBox:
+        box = controls.combo(f"browse.label.{index}", tip)
+        box.activated.connect(self._on_chosen)
+        return box
+
+    def _number(self, index: int, limits: tuple[float, float], tip: str) -> QDoubleSpinBox:
+        spin = controls.named(DecimalBox(), f"browse.label_value.{index}")
+        low, high = limits
+        spin.setDecimals(0 if high - low >= 40 else 2)
+        spin.setRange(round(low, spin.decimals()), round(high, spin.decimals()))
+        spin.setKeyboardTracking(False)
+        spin.setToolTip(f"{tip} ({spin.minimum():g} to {spin.maximum():g}).")
+        spin.valueChanged.connect(self._on_number)
+        return spin
+
+    def _add(self, name: str, *fields: QWidget) -> None:
+        row = self.rows.rowCount()
+        self.rows.addWidget(QLabel(name), row, 0)
+        for column, field in enumerate(fields, start=1):
+            self.rows.addWidget(field, row, column, 1, 1 if len(fields) > 1 else 2)
+
+    def _on_chosen(self, _: int) -> None:
+        raise NotImplementedError
+
+    def _on_number(self, _: float) -> None:
+        raise NotImplementedError
+
+
+class NamedLabels(_Fields):
+    """One row for each label that the model's card names."""
+
+    about = ABOUT_NAMED
+
+    def __init__(self, schema: list[Mapping[str, Any]]) -> None:
+        super().__init__()
+        self._choices: dict[str, QComboBox] = {}
+        self._values: dict[str, QDoubleSpinBox] = {}
+        for index, entry in enumerate(schema):
+            name = str(entry["name"])
+            told = label_title(entry)
+            box = self._choices[name] = self._choice(index, f"{told} of the subject, or Any.")
+            box.addItem("Any", OPEN)
+            fields: list[QWidget] = [box]
+            if entry["kind"] == "number":
+                box.addItem("Value", VALUE)
+                tip = f"{told}, in the units of the training data"
+                if entry.get("unit"):
+                    tip = "{name} in {unit}, within the range of the training data".format(
+                        name=told, unit=entry["unit"]
+                    )
+                spin = self._values[name] = self._number(index, number_range(entry, REACH_SD), tip)
+                spin.setSuffix(f" {entry['unit']}" if entry.get("unit") else "")
+                controls.show_value(spin, middle_of(entry))
+                fields.append(spin)
+            for value in entry.get("values", []):
+                box.addItem(str(value), str(value))
+            if entry["missing"]:
+                box.addItem("Unknown", UNKNOWN)
+            self._add(told, *fields)
+
+    def show_label(self, label: Label | None) -> None:
+        """Show a recipe's label without emitting signals."""
+        given = dict(label.values) if label else {}
+        for name, box in self._choices.items():
+            value = given.get(name)
+            spin = self._values.get(name)
+            is_number = spin is not None and value not in (None, UNKNOWN)
+            if spin is not None:
+                spin.setEnabled(is_number)
+                number = float(value) if is_number else spin.value()  # type: ignore[arg-type]
+                with QSignalBlocker(spin):
+                    # A recipe may have any number: it is shown as it is, not moved into the range.
+                    spin.setMaximum(max(spin.maximum(), number))
+                    spin.setMinimum(min(spin.minimum(), number))
+                    spin.setValue(number)
+            controls.show_value(box, VALUE if is_number else OPEN if value is None else str(value))
+
+    def _on_chosen(self, _: int) -> None:
+        given: dict[str, Any] = {}
+        for name, box in self._choices.items():
+            chosen = box.currentData()
+            if chosen != OPEN:
+                given[name] = self._values[name].value() if chosen == VALUE else chosen
+        self.changed.emit(Label.of(given) if given else None)
+
+    def _on_number(self, _: float) -> None:
+        self._on_chosen(0)
+
+
+class NumberLabels(_Fields):
+    """The bare numbers of a network that names no labels; a class is a single 1 among zeros."""
+
+    about = ABOUT_NUMBERS
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+        self._class = self._choice(0, "Generate for one class, or without a label.")
+        self._class.addItem("Without a label", ())
+        for index in range(size):
+            self._class.addItem(f"Class {index}", self._one(index))
+        if size > 1:
+            self._add("Class", self._class)
+        shown = size if size <= MOST_NUMBERS else 0
+        self._spins = [
+            self._number(i, (-REACH, REACH), f"Label component {i}, no unit") for i in range(shown)
+        ]
+        for index, spin in enumerate(self._spins):
+            spin.setSingleStep(0.1)
+            self._add(f"Component {index}" if size > 1 else "Label", spin)
+
+    def _one(self, index: int) -> tuple[float, ...]:
+        return tuple(float(i == index) for i in range(self._size))
+
+    def show_label(self, label: Label | None) -> None:
+        """Show a recipe's label without emitting signals."""
+        numbers = label.numbers if label and any(label.numbers) else ()
+        known = [self._class.itemData(i) for i in range(self._size + 1)]
+        while self._class.count() > len(known):
+            self._class.removeItem(self._class.count() - 1)
+        if numbers not in known:
+            self._class.addItem("Other values", numbers)
+        controls.show_value(self._class, numbers)
+        for spin, number in zip(self._spins, numbers or (0.0,) * self._size, strict=False):
+            controls.show_value(spin, number)
+
+    def _on_chosen(self, _: int) -> None:
+        self._emit(self._class.currentData())
+
+    def _on_number(self, _: float) -> None:
+        self._emit(tuple(spin.value() for spin in self._spins))
+
+    def _emit(self, numbers: tuple[float, ...]) -> None:
+        self.changed.emit(Label(numbers=tuple(numbers)) if any(numbers) else None)
+
+
+WORDS = {
+    "R": "right",
+    "L": "left",
+    "A": "anterior",
+    "P": "posterior",
+    "S": "superior",
+    "I": "inferior",
+}
+#: The usual ones, and whose they are.
+COMMON = {
+    "LIA": "FreeSurfer",
+    "RAS": "NIfTI",
+    "LAS": "radiological NIfTI",
+    "LPS": "DICOM, ITK",
+    "PIR": "sagittal series",
+    "LSA": "coronal series",
+}
+ASSUMED = (
+    "The model's file does not contain its orientation and voxel size; the values below "
+    "are assumed. If the head lies on its side, faces the wrong way or has the wrong size, "
+    "correct them:"
+)
+CHOSEN = "The model's file does not contain its orientation and voxel size. Set to:"
+#: Millimetres.
+VOXEL_LIMITS = (0.05, 50.0)
+
+
+def axis_codes() -> list[str]:
+    """The 48 possible orientations of three array axes, common ones first."""
+    every = ["".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)]
+    return [*COMMON, *sorted(set(every) - set(COMMON))]
+
+
+def axes_in_words(code: str) -> str:
+    """Such as 'LIA · left, down, forward (FreeSurfer)'."""
+    words = ", ".join(WORDS[letter] for letter in code)
+    return f"{code} · {words}" + (f" ({COMMON[code]})" if code in COMMON else "")
+
+
+class Millimetres(DecimalBox):
+    """A size with as many decimals as it needs: 2, or 0.9375."""
+
+    def textFromValue(self, value: float) -> str:
+        """The number as it is written."""
+        return f"{value:.{self.decimals()}f}".rstrip("0").rstrip(".")
+
+
+class FrameBox(QWidget):
+    """Directions of the array axes and size of the voxels; hidden for models that know theirs."""
+
+    frameChanged = Signal(object)
+    """Frame"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first: Space | None = None
+        self._network: object = None
+        self.note = controls.hint(name="browse.frame_note")
+        self.axes = controls.combo(
+            "browse.frame_axes",
+            "Directions of the three array axes in the patient.\n"
+            "If the head lies on its side or faces the wrong way, choose others.",
+            ((axes_in_words(code), code) for code in axis_codes()),
+        )
+        self.axes.setMinimumContentsLength(12)
+        self.axes.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.sizes = [self._make_size(axis) for axis in range(3)]
+        self.cubic = controls.check(
+            "Isotropic", "browse.frame_cubic", "Isotropic voxels: the same size along every axis."
+        )
+        self.reset = controls.tool_button(
+            controls.RESET_GLYPH,
+            "browse.frame_reset",
+            "Reset axes and voxel sizes to those at opening.",
+        )
+        self._lay_out()
+        self._connect()
+        self.hide()
+
+    def _make_size(self, axis: int) -> QDoubleSpinBox:
+        spin = controls.named(Millimetres(), f"browse.frame_voxel_size.{axis}")
+        spin.setRange(*VOXEL_LIMITS)
+        spin.setDecimals(4)
+        spin.setSingleStep(0.1)
+        spin.setSuffix(" mm")
+        spin.setKeyboardTracking(False)
+        spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        spin.setToolTip(
+            f"Voxel size along array axis {axis + 1}, in mm ({VOXEL_LIMITS[0]:g} to "
+            f"{VOXEL_LIMITS[1]:g})."
+        )
+        return spin
+
+    def _lay_out(self) -> None:
+        column = controls.stack(self.note, on=self, spacing=9)
+        sizes = QWidget()
+        sizes.setToolTip("Voxel size along the three array axes, in mm.")
+        sizes.setLayout(controls.row(*self.sizes, self.cubic))
+        column.addLayout(controls.form(("Axes", self.axes), ("Voxel size", sizes)))
+        told = controls.hint("This changes the position of the image, not its data.")
+        column.addLayout(controls.row(told, self.reset, stretch=0))
+
+    def _connect(self) -> None:
+        self.axes.currentIndexChanged.connect(self._emit)
+        for spin in self.sizes:
+            spin.valueChanged.connect(self._emit)
+        self.cubic.toggled.connect(self._on_cubic)
+        self.reset.clicked.connect(self._reset)
+
+    def show_model(self, generator: Generator) -> None:
+        """Offer the frame of a model that was opened or placed again."""
+        self.setVisible(generator.frame is not None)
+        self.note.setText(ASSUMED if generator.frame_note else CHOSEN)
+        if generator.synthesis is not self._network:
+            self._network, self._first = generator.synthesis, generator.space
+            self._set_cubic(_is_cubic(generator.space))
+        self._show(generator.space)
+
+    def _show(self, space: Space) -> None:
+        """Show the axes and sizes of a space without emitting signals."""
+        controls.show_value(self.axes, "".join(space.axcodes))
+        if not _is_cubic(space):
+            self._set_cubic(False)
+        for spin, size in zip(self.sizes, space.voxel_size, strict=True):
+            controls.show_value(spin, size)
+        self.reset.setEnabled(self._first is not None and not space.same_as(self._first))
+
+    def _set_cubic(self, cubic: bool) -> None:
+        controls.show_value(self.cubic, cubic)
+        self._link(cubic)
+
+    def _link(self, equal: bool) -> None:
+        """One size for all three: the others follow the first."""
+        for spin in self.sizes[1:]:
+            spin.setEnabled(not equal)
+
+    def _on_cubic(self, equal: bool) -> None:
+        self._link(equal)
+        if equal:
+            self._emit()
+
+    def _reset(self) -> None:
+        if self._first is not None:
+            self._set_cubic(_is_cubic(self._first))
+            self._show(self._first)
+            self._emit()
+
+    def _emit(self) -> None:
+        from stylegan3d.geometry.frame import Frame
+
+        if self.cubic.isChecked():
+            for spin in self.sizes[1:]:
+                controls.show_value(spin, self.sizes[0].value())
+        x, y, z = (spin.value() for spin in self.sizes)
+        self.frameChanged.emit(Frame(self.axes.currentData(), (x, y, z)))
+
+
+def _is_cubic(space: Space) -> bool:
+    return len({round(size, 4) for size in space.voxel_size}) == 1
+
+
+ABOUT = (
+    "Is this brain close to a training brain? Only features are compared, 448 numbers for\n"
+    "each brain; the model contains no training images."
+)
+MISSING = "This model includes no features of its training brains."
+UNCHECKED = "This brain has not been checked."
+CHECKING = "Checking…"
+
+
+class PrivacyBox(QWidget):
+    """A sentence, and a button that asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = controls.hint(UNCHECKED, "browse.privacy")
+        self.told.setToolTip(ABOUT)
+        self.check = controls.push_button(
+            "Check",
+            "browse.privacy_check",
+            (
+                "Compare the features of the current brain with those of the training "
+                "brains.\n"
+                "Takes about a second."
+            ),
+        )
+        controls.stack(controls.row(self.told, self.check, stretch=0), on=self, spacing=-1)
+        self.offer(False)
+
+    def offer(self, possible: bool) -> None:
+        """Whether the model lets brains be checked."""
+        self.check.setEnabled(possible)
+        self.say(UNCHECKED if possible else MISSING)
+
+    def say(self, text: str, tip: str = ABOUT) -> None:
+        """Replace the text shown with a sentence."""
+        self.told.setText(text)
+        self.told.setToolTip(tip)
+
+    def show_nearness(self, found: Nearness) -> None:
+        """Show the result."""
+        self.say(in_words(found), f"{ABOUT}\n{details(found)}")
+
+
+def in_words(found: Nearness) -> str:
+    """Such as "Closest of 222 training brains: farther than 93 % of unrelated subjects."."""
+    start = f"Closest of {found.people} training brains"
+    if found.farther_than == 0:
+        return f"{start}: closer than any of {found.strangers} unrelated subjects."
+    if found.farther_than == 1:
+        return f"{start}: farther than all of {found.strangers} unrelated subjects."
+    # 99.6 % of strangers are not all of them.
+    percent = min(max(round(100 * found.farther_than), 1), 99)
+    return f"{start}: farther than {percent} % of unrelated subjects."
+
+
+def details(found: Nearness) -> str:
+    """What the sentence means."""
+    image = "the mirror image of one of them" if found.mirrored else "one of them"
+    return (
+        f"Feature distance {found.distance:.3f}, to {image}. Unrelated subjects are real subjects "
+        "compared with\n"
+        "all training subjects except themselves. A copy would be closer than all of them; "
+        "a few per cent\n"
+        "is not unusual."
+    )
+
 
 SEEDED = "seeded"
 CUTOFF_TIP = "Sizes of structures that truncation affects."

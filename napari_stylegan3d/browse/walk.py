@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QHideEvent, QImage, QShowEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
-from napari_stylegan3d.browse.grid import Cell, ThumbnailGrid
+from napari_stylegan3d.browse.wall import Cell, ThumbnailGrid
 from napari_stylegan3d.widgets import controls
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 REST_MS = 120
 
 
-class Sharpening(QObject):
+class SharpenController(QObject):
     """Works in a thread of low priority, and gives way to every newer picture."""
 
     failed = Signal(object)

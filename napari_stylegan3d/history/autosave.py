@@ -8,11 +8,45 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QFrame
 
-from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.core.worker import LatestWins, duration_in_words
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.elided import WrappedLabel
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.progress import Progress
+from stylegan3d.session.archive import pack, unpack
 from stylegan3d.session.file import SessionState
-from stylegan3d.session.store import SessionFolder
+from stylegan3d.session.store import Kept, SessionFolder, kept_sessions, tidy
+from stylegan3d.storage.leftovers import sweep, sweep_temporary
+from stylegan3d.storage.volumes import atomic_write_bytes
+
+
+def find_sessions(report: Progress, base: Path, saved_to: str) -> list[Kept]:
+    """What sessions there are; what a window that came to a sudden end left behind is removed."""
+    report(0, 1)
+    tidy(base)
+    sweep_temporary()
+    if saved_to:
+        sweep(Path(saved_to))
+    return kept_sessions(base)
+
+
+def read_session_file(
+    report: Progress, path: Path, folder: SessionFolder
+) -> tuple[SessionState, dict[Path, bytes], SessionFolder]:
+    """A session from a file, with its other files and their target folder."""
+    report(0, 1)
+    return *unpack(path, folder.path), folder
+
+
+def write_session_file(report: Progress, path: Path, state: SessionState, folder: Path) -> Path:
+    """Write a session with its latents to one file; returns its path."""
+    report(0, 1)
+    # The dialog has already confirmed that an existing file may be replaced.
+    atomic_write_bytes(path, pack(state, folder), overwrite=True)
+    return path
+
 
 #: Environment variable that overrides the sessions folder.
 FOLDER_VARIABLE = "STYLEGAN3D_SESSIONS"
@@ -109,3 +143,64 @@ class Autosave(QObject):
 
     def _on_written(self) -> None:
         self._has_failed = False
+
+
+DAY_S = 86_400.0
+
+
+class RestoreBar(QFrame):
+    """A sentence and two answers; hidden until there is something to offer."""
+
+    restoreRequested = Signal()
+    startedAnew = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("explorer.restore_bar")
+        self.setProperty("role", "notice")
+        self.text = controls.named(WrappedLabel(), "explorer.restore_text")
+        self.restore = controls.push_button(
+            "Restore the last session",
+            "explorer.restore",
+            "Restore its history, favourites and scan.",
+            "primary",
+        )
+        self.anew = controls.push_button(
+            "Start new session",
+            "explorer.start_anew",
+            "Start a new session; the last one remains under Open ▾ › Earlier sessions.",
+        )
+        controls.stack(
+            self.text,
+            controls.row(self.restore, self.anew, stretch=0),
+            on=self,
+            margins=(14, 8, 14, 8),
+        )
+        self.restore.clicked.connect(self.restoreRequested)
+        self.anew.clicked.connect(self.startedAnew)
+        self.hide()
+
+    def offer(self, state: SessionState) -> None:
+        """Ask about a session."""
+        self.text.setText(f"The last session ended unexpectedly, {summary(state)}.")
+        self.show()
+
+
+def summary(state: SessionState) -> str:
+    """Age and content of a session: "3 min ago: 12 states, 2 favourites, Brain T1w"."""
+    age = state.age_s
+    if age < DAY_S:
+        when = f"{duration_in_words(age)} ago"
+    else:
+        when = state.saved[:10] or "some time ago"
+    counts = [_counted(len(state.states), "state")]
+    favourites = sum(len(items) for items in state.favourites.values())
+    if favourites:
+        counts.append(_counted(favourites, "favourite"))
+    if state.model is not None and state.model.name:
+        counts.append(state.model.name)
+    return f"{when}: {', '.join(counts)}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe
 
 
-class Mixing(QObject):
+class MixController(QObject):
     """Brings the Mix panel together with the thumbnails."""
 
     def __init__(self, context: Context, panel: MixPanel) -> None:

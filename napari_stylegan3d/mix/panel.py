@@ -2,27 +2,190 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QWidget
 
 from napari_stylegan3d.core.gallery import PictureButton
 from napari_stylegan3d.core.lacks import why_not
 from napari_stylegan3d.core.messages import report_error
 from napari_stylegan3d.core.panel import Panel
-from napari_stylegan3d.mix.detail import DetailBox
-from napari_stylegan3d.mix.group import GroupRow
+from napari_stylegan3d.core.session import WHOLE, LayerGroup
+from napari_stylegan3d.core.whose import subject_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.seeds import SeedPicker
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.mixing import PRESETS, solo, strengths
-from stylegan3d.recipe.recipe import Mix, Recipe, Source
+from stylegan3d.recipe.recipe import Detail, Mix, Recipe, Source
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
+
+DETAIL_PERCENT = (0.0, 100.0, 1.0, 100.0)
+
+
+class DetailBox(QWidget):
+    """A list of the projected scans, and a slider."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.source = controls.combo(
+            "mix.detail",
+            "Whose detail is shown: a projected scan's, which moves along with the brain, or none.",
+        )
+        self.strength = controls.SliderRow(
+            "mix.detail_strength",
+            "Detail",
+            DETAIL_PERCENT,
+            " %",
+            "How much of the scan's own detail is shown.\n0 %: the model's brain, 100 %: all.",
+            label_width=48,
+        )
+        self.note = controls.hint(name="mix.detail_note")
+        controls.stack(self.source, self.strength, self.note, on=self, spacing=5)
+        self.source.activated.connect(self._on_source)
+        self.strength.valueChanged.connect(self._on_strength)
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Show whose detail a recipe has."""
+        detail = recipe.detail
+        sources = [case.source for case in self.session.projected if case.source is not None]
+        current = None if detail is None else self._known(detail.source, sources)
+        if current is not None and current not in sources:
+            sources.append(current)
+        entries = [(self._name(source), source) for source in sources]
+        controls.fill(self.source, [("None: the model's brain", None), *entries], current)
+        self.strength.set_value(100.0 if detail is None else 100 * detail.strength)
+        self.strength.setEnabled(detail is not None)
+        self.note.setText(self._words(recipe))
+
+    def _words(self, recipe: Recipe) -> str:
+        detail = recipe.detail
+        if detail is None:
+            if not self.session.projected:
+                return "Project a scan to show its own detail here."
+            return ""
+        name = self._name(detail.source)
+        if detail.source.is_same(recipe.source):
+            return f"The detail of {name} moves along with what is edited and mixed."
+        return subject_of(self.session, recipe)
+
+    def _name(self, source: Source) -> str:
+        case = self.session.case_of(source)
+        return "" if case is None else case.name
+
+    @staticmethod
+    def _known(source: Source, sources: list[Source]) -> Source:
+        """A source as the list has it."""
+        return next((known for known in sources if known.is_same(source)), source)
+
+    def _on_source(self, index: int) -> None:
+        source, recipe = self.source.itemData(index), self.session.recipe
+        strength = 1.0 if recipe.worn_detail is None else recipe.worn_detail.strength
+        detail = None if source is None else Detail(source, strength)
+        self.session.change(recipe.replace(detail=detail))
+
+    def _on_strength(self, percent: float, live: bool) -> None:
+        recipe = self.session.recipe
+        if recipe.detail is not None:
+            detail = Detail(recipe.detail.source, percent / 100)
+            changed = recipe.replace(detail=detail)
+            self.session.change(changed, live=live, gesture="mix.detail_strength")
+
+
+PERCENT = (0.0, 100.0, 1.0, 0.0)
+
+
+class GroupRow(QWidget):
+    """One slider for a group of layers, which opens to one slider per layer."""
+
+    soloed = Signal()
+    """This group alone should come from the second brain."""
+
+    def __init__(
+        self,
+        group: LayerGroup,
+        set_layers: Callable[[tuple[int, ...], str, float, bool], None],
+    ) -> None:
+        super().__init__()
+        key = f"mix.group.{group.key}"
+        self.group, whole = group, group.key == WHOLE[0]
+        self.all = controls.SliderRow(
+            key,
+            group.name,
+            PERCENT,
+            " %",
+            (
+                "{meaning}.\n0 %: first brain, 100 %: second brain."
+                if whole
+                else (
+                    "{name} structures ({sizes}): {meaning}.\n"
+                    "0 %: first brain, 100 %: second brain."
+                )
+            ).format(name=group.name, sizes=group.size_in_words, meaning=group.meaning),
+            label_width=48,
+        )
+        self.more = controls.named(QToolButton(), f"{key}.more")
+        self.more.setCheckable(True)
+        self.more.setArrowType(Qt.ArrowType.RightArrow)
+        self.more.setToolTip("Show one slider for each layer of the network in this group.")
+        self.solo = controls.tool_button(
+            "Solo",
+            f"{key}.solo",
+            f"Take only the {group.name.lower()} structures from the second brain.",
+        )
+        self.layers = {
+            index: controls.SliderRow(
+                f"mix.layer.{index}",
+                f"Layer {index} · {size:.0f} mm",
+                PERCENT,
+                " %",
+                f"Layer {index} of the network controls structures of about {size:.0f} mm.",
+                label_width=112,
+            )
+            for index, size in zip(group.layers, group.sizes_mm, strict=True)
+            if index not in group.silent
+        }
+        self._lay_out(group.meaning if whole else f"{group.size_in_words}: {group.meaning}")
+        for part in (self.more, self.solo):
+            part.setVisible(not whole)
+        for index, slider in self.layers.items():
+            slider.valueChanged.connect(partial(set_layers, (index,), f"mix.layer.{index}"))
+        self.all.valueChanged.connect(partial(set_layers, group.layers, key))
+        self.more.toggled.connect(self._open)
+        self.solo.clicked.connect(self.soloed)
+
+    def _lay_out(self, about: str) -> None:
+        self.details = QWidget()
+        controls.stack(*self.layers.values(), on=self.details, spacing=4, margins=(26, 0, 0, 4))
+        self.details.hide()
+        column = controls.stack(
+            controls.row(self.more, self.all, self.solo, stretch=1), on=self, spacing=3
+        )
+        caption = controls.hint(about)
+        caption.setContentsMargins(26, 0, 0, 0)
+        column.addWidget(caption)
+        column.addWidget(self.details)
+
+    def show_strengths(self, strength: tuple[float, ...]) -> None:
+        """Show percentages; the group's slider shows the mean of its layers."""
+        for index, slider in self.layers.items():
+            slider.set_value(100 * strength[index])
+        values = [100 * strength[index] for index in self.layers]
+        self.all.set_value(round(sum(values) / len(values)))
+        others = any(v for index, v in enumerate(strength) if index not in self.group.layers)
+        self.solo.setEnabled(others or min(values) < 100)
+
+    def _open(self, opened: bool) -> None:
+        self.more.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
+        self.details.setVisible(opened)
+
 
 FILE = "file"
 SIDE = 88

@@ -11,10 +11,10 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QApplication, QLabel, QMenu, QWidget
 
-from napari_stylegan3d.app import keys, worked_case
+from napari_stylegan3d.app import keys, walkthrough
+from napari_stylegan3d.app.explorer import Memory
 from napari_stylegan3d.app.guidance import SEEN
-from napari_stylegan3d.app.memory import Memory
-from napari_stylegan3d.app.welcome import STEPS
+from napari_stylegan3d.app.walkthrough import FIRST_STEPS
 from napari_stylegan3d.project import scan
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.focus import is_outlined
@@ -117,7 +117,7 @@ def test_the_first_steps_are_about_the_tab_in_front(window):
     for tab, number in (("Directions", 2), ("Browse", 0), ("Project", 1)):
         window.explorer.panel(tab)
         assert box.number == number
-        assert box.heading.text() == STEPS[number][1]
+        assert box.heading.text() == FIRST_STEPS[number][1]
     window.explorer.panel("Compare")
     assert window.explorer.guidance.welcome is None
     assert window.explorer.tabs.currentIndex() == 4
@@ -132,7 +132,7 @@ def test_the_first_steps_cover_no_plane_and_show_all_their_text(window, request)
     QTest.qWait(30)
     window.explorer.guidance.show_welcome()
     box = window.explorer.guidance.welcome
-    for _ in STEPS:
+    for _ in FIRST_STEPS:
         QTest.qWait(30)
         place = QRect(box.mapTo(window.views, QPoint(0, 0)), box.size())
         for name in ("Axial", "Sagittal"):
@@ -232,7 +232,7 @@ def test_the_worked_case_is_done_by_keys_alone_and_each_step_is_noticed(
         *(choose_a, draw_curtain, end_comparison, lambda: type_("Ctrl+2")),
         *(age, lambda: type_("Alt+7"), report),
     )
-    for number, (step, deed) in enumerate(zip(worked_case.STEPS, deeds, strict=True)):
+    for number, (step, deed) in enumerate(zip(walkthrough.STEPS, deeds, strict=True)):
         case.look()
         assert case.step == step, "it waits, and leaves none out"
         frame, control = case.mark, case.control()

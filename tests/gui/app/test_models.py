@@ -15,8 +15,7 @@ from qtpy.QtWidgets import QApplication
 from tolerances import SFORM_MM
 
 from napari_stylegan3d.app.models import recent_models
-from napari_stylegan3d.browse.condition import NamedLabels
-from napari_stylegan3d.browse.frame import axis_codes
+from napari_stylegan3d.browse.panel import NamedLabels, axis_codes
 from napari_stylegan3d.views.display import upright
 from stylegan3d.cli import main
 from stylegan3d.geometry.frame import Frame

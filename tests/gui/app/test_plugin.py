@@ -19,8 +19,7 @@ from qtpy.QtWidgets import QWidget
 
 import napari_stylegan3d
 from napari_stylegan3d.app.explorer import Explorer
-from napari_stylegan3d.app.reader import get_reader
-from napari_stylegan3d.app.writer import write_image
+from napari_stylegan3d.app.files import get_reader, write_image
 from napari_stylegan3d.core.dropped import what_is
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.widgets import dialogs
@@ -202,28 +201,28 @@ def test_napari_own_tools_work_on_our_layers(make_napari_viewer, model, kind):
 
 
 def test_commands_of_the_palette_work_the_open_explorer(make_napari_viewer, model, notifications):
-    from napari_stylegan3d.app import commands
+    from napari_stylegan3d.app import keys
 
     viewer = make_napari_viewer(show=True)
-    commands.undo(viewer)
+    keys.undo(viewer)
     assert "Open the explorer first" in notifications[0]
     explorer = Explorer(viewer, model)
     viewer.window.add_dock_widget(explorer, name="Explorer")
     wait_until(lambda: explorer.comparison.picture is not None and explorer.directions.rows)
     session = explorer.session
-    commands.next_brain(viewer)
+    keys.next_brain(viewer)
     assert session.recipe.source.seed == 1
-    commands.undo(viewer)
+    keys.undo(viewer)
     assert session.recipe.source.seed == 0
-    commands.redo(viewer)
-    commands.previous_brain(viewer)
+    keys.redo(viewer)
+    keys.previous_brain(viewer)
     assert session.recipe.source.seed == 0
-    commands.keep_favourite(viewer)
+    keys.keep_favourite(viewer)
     assert session.favourites.items[0].recipe == session.recipe
-    commands.compare(viewer)
+    keys.compare(viewer)
     assert explorer.tabs.tabText(explorer.tabs.currentIndex()) == "Compare"
-    commands.show_help(viewer)
+    keys.show_help(viewer)
     assert explorer.guidance.help.isVisible()
     viewer.window.remove_dock_widget(explorer)
-    commands.undo(viewer)
+    keys.undo(viewer)
     assert "Open the explorer first" in notifications[-1]

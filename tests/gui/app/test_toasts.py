@@ -8,7 +8,7 @@ from qtpy.QtCore import QPoint, QRect
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDialog, QLabel
 
-from napari_stylegan3d.app.toasts import NAME
+from napari_stylegan3d.app.viewing import NAME
 from napari_stylegan3d.views.look import ViewLook
 from stylegan3d.errors import ScanError
 

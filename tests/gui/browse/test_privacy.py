@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_stylegan3d.browse.privacy import MISSING, UNCHECKED, in_words
+from napari_stylegan3d.browse.panel import MISSING, UNCHECKED, in_words
 from stylegan3d.checkpoints.folder import write_folder
 from stylegan3d.evaluation.privacy_index import FILE, Nearness, index_of, write_index
 from stylegan3d.metrics import features

@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from napari_stylegan3d.app.header import BusyLine
+from napari_stylegan3d.app.explorer import BusyLine
 from napari_stylegan3d.app.viewing import set_aside
 from napari_stylegan3d.views.pacing import LATELY_S, PATIENCE_MS, RepaintPacer
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from napari_stylegan3d.app import worked_case
+from napari_stylegan3d.app import walkthrough
 from napari_stylegan3d.core.tissues import NAME
 from napari_stylegan3d.measure.jobs import start_of
 from napari_stylegan3d.measure.panel import signed
@@ -119,7 +119,7 @@ def test_until_the_next_brain_is_measured_nothing_of_the_one_before_is_drawn_or_
 
 
 def test_it_says_that_it_works_and_the_worked_case_waits_for_a_volume(window, box):
-    step = next(step for step in worked_case.STEPS if step.target == "measure.fold")
+    step = next(step for step in walkthrough.STEPS if step.target == "measure.fold")
     context, header = SimpleNamespace(dock=window.explorer), window.find("measure.fold")
     assert step.done(context, header)
     box._forget()

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import QLocale
 from qtpy.QtWidgets import QApplication, QToolTip
 
-from napari_stylegan3d.browse.frame import Millimetres
+from napari_stylegan3d.browse.panel import Millimetres
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 
 ROOT = Path(__file__).resolve().parents[3]

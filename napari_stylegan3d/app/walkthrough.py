@@ -1,8 +1,4 @@
-"""A worked case inside the window, which a person follows with their own hands.
-
-Open a sample, project it, compare, age, measure, report: each step points to its control and waits
-until it was done.
-"""
+"""What leads a newcomer: the first steps and the worked case, in cards on the picture."""
 
 from __future__ import annotations
 
@@ -10,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QPoint, QRect, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygon
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QFrame, QLabel, QPushButton, QWidget
 
-from napari_stylegan3d.app.card import Card
 from napari_stylegan3d.core.panel import bring_into_view
 from napari_stylegan3d.widgets import controls
 
@@ -22,6 +17,194 @@ if TYPE_CHECKING:
     from napari_stylegan3d.app.tabs import Tabs
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.four import FourViews
+
+WIDTH, NARROWEST = 360, 250
+MARGIN, CAPTION_PX = 16, 54
+STYLE = """
+QFrame[role="card"] { background: rgba(30, 33, 42, 240); border: 1px solid #6480e6;
+    border-radius: 8px; }
+QFrame[role="card"] QLabel { color: #f0f1f2; background: transparent; }
+QFrame[role="card"] QLabel[role="step"] { color: #ffb74d; font-weight: 600; }
+QFrame[role="card"] QLabel[role="title"] { font-size: %dpx; font-weight: 600; }
+"""
+
+
+class Card(QFrame):
+    """Step, heading, text and buttons; over the 3D view, so that no plane is covered.
+
+    Parameters
+    ----------
+    views : FourViews
+        The views it lies on.
+    name : str
+        Object name; labels are `name.step`, `name.heading` and `name.text`.
+    buttons : QPushButton
+        From left to right.
+    """
+
+    def __init__(self, views: FourViews, name: str, *buttons: QPushButton) -> None:
+        super().__init__(views)
+        self._views = views
+        self.setObjectName(name)
+        self.setProperty("role", "card")
+        self.setStyleSheet(STYLE % controls.scaled(17))
+        self.step, self.heading, self.text = QLabel(), QLabel(), QLabel()
+        for part, label, role in (
+            ("step", self.step, "step"),
+            ("heading", self.heading, "title"),
+            ("text", self.text, ""),
+        ):
+            label.setObjectName(f"{name}.{part}")
+            label.setProperty("role", role)
+            label.setWordWrap(True)
+        controls.stack(
+            self.step,
+            self.heading,
+            self.text,
+            controls.row(QLabel(), *buttons, stretch=0),
+            on=self,
+            spacing=8,
+            margins=(20, 16, 20, 16),
+        )
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self.place)
+        views.installEventFilter(self)
+
+    def show_text(self, step: str, heading: str, text: str) -> None:
+        """Show a step."""
+        for label, words in ((self.step, step), (self.heading, heading), (self.text, text)):
+            label.setText(words)
+        self.place()
+        self.show()
+        self.raise_()
+        self._soon.start(0)  # the views may be laid out anew
+
+    def dismiss(self) -> None:
+        """Close it."""
+        self._soon.stop()
+        self._views.removeEventFilter(self)
+        self.hide()
+        self.setParent(None)
+        self.deleteLater()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Follow resizing of the views."""
+        if event.type() == QEvent.Type.Resize:
+            self._soon.start(0)
+        return False
+
+    def place(self) -> None:
+        """At the lower right of the views, as tall as its text."""
+        views = self._views
+        room = views.width() // 2 - MARGIN
+        width = max(min(controls.scaled(WIDTH), room), controls.scaled(NARROWEST))
+        layout = self.layout()
+        for label in (self.step, self.heading, self.text):
+            label.ensurePolished()  # before that its letters have another size
+        layout.invalidate()
+        self.setFixedSize(width, layout.totalHeightForWidth(width))
+        # Above the caption, which says that the picture is synthetic.
+        low = views.readout.mapTo(views, QPoint(0, 0)).y() - controls.scaled(CAPTION_PX)
+        self.move(views.width() - width - MARGIN, max(low - self.height() - MARGIN, 0))
+
+
+#: (panel to show, heading, text)
+FIRST_STEPS = (
+    (
+        "Browse",
+        "Browse by number",
+        (
+            "Each number (seed) is a new synthetic brain. Use ◀ ▶ and Random on the right, "
+            "or open the wall of brains."
+        ),
+    ),
+    (
+        "Project",
+        "Drop a scan",
+        (
+            "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or open a "
+            "sample, and press Project: the program searches for the most similar "
+            "synthetic brain."
+        ),
+    ),
+    (
+        "Directions",
+        "Move a slider",
+        (
+            "Make the brain older, enlarge its ventricles, change its folding. Ctrl+Z "
+            "undoes every change; F1 lists all keys."
+        ),
+    ),
+)
+
+
+class Welcome(Card):
+    """Three steps, one at a time, non-modal.
+
+    Parameters
+    ----------
+    views : FourViews
+        The views it is placed on.
+    tabs : Tabs
+        Tabs of the steps.
+    """
+
+    finished = Signal()
+    """Read to the end, skipped, or something was done."""
+    caseWanted = Signal()
+
+    def __init__(self, views: FourViews, tabs: Tabs) -> None:
+        self.case = controls.push_button(
+            "Worked case",
+            "welcome.case",
+            "Work through a whole case yourself, in three minutes.",
+        )
+        self.skip = controls.push_button("Skip", "welcome.skip", "Close this; Help shows it again.")
+        self.next = controls.push_button("Next", "welcome.next", "The next step.", "primary")
+        super().__init__(views, "welcome", self.case, self.skip, self.next)
+        self._tabs = tabs
+        self.case.clicked.connect(self.caseWanted)
+        self.skip.clicked.connect(self.finished)
+        self.next.clicked.connect(self._on_next)
+        self._number = -1
+        self._on_next()
+        tabs.currentChanged.connect(self._on_tab)
+
+    @property
+    def number(self) -> int:
+        """Current step, from 0."""
+        return self._number
+
+    def dismiss(self) -> None:
+        """Close it."""
+        self._tabs.currentChanged.disconnect(self._on_tab)
+        super().dismiss()
+
+    def _on_next(self) -> None:
+        if self._number + 1 == len(FIRST_STEPS):
+            self.finished.emit()
+        else:
+            self._show_step(self._number + 1)
+
+    def _show_step(self, number: int) -> None:
+        self._number = number
+        tab, heading, text = FIRST_STEPS[number]
+        self._tabs.bring(tab)
+        step = f"First steps, {number + 1} of {len(FIRST_STEPS)}"
+        self.next.setText("Next" if self._number + 1 < len(FIRST_STEPS) else "Done")
+        self.show_text(step, heading, text)
+        self.next.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _on_tab(self, index: int) -> None:
+        """Show the step of the opened tab; close if there is none."""
+        key = self._tabs.panels[index].key
+        steps = [tab for tab, _heading, _text in FIRST_STEPS]
+        if key not in steps:
+            self.finished.emit()
+        elif key != steps[self._number]:
+            self._show_step(steps.index(key))
+
 
 #: How often it looks whether a step was done, and where the control is.
 LOOK_MS = 150
