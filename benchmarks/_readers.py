@@ -206,8 +206,8 @@ def generator() -> Any:
 
 def model_folder() -> Files:
     from stylegan3d.checkpoints.folder import write_folder
-    from stylegan3d.model.components import pca_directions
     from stylegan3d.model.loading import load
+    from stylegan3d.model.random_latents import pca_directions
     from stylegan3d.recipe.direction_file import save_directions
 
     made = generator()
@@ -254,8 +254,7 @@ def model() -> Any:
 
 
 def latent() -> Files:
-    from stylegan3d.recipe.delta import Delta
-    from stylegan3d.recipe.latents import Latent, latent_bytes
+    from stylegan3d.recipe.latents import Delta, Latent, latent_bytes
     from stylegan3d.scans.native import pack_mask
 
     made = model()
@@ -363,14 +362,14 @@ def sidecar() -> Files:
 
 
 def read_recipe_file(folder: Path) -> None:
-    from stylegan3d.recipe.text import read_recipe
+    from stylegan3d.recipe.description import read_recipe
 
     read_recipe(folder / "r.json").latent(model())
 
 
 def texts() -> Files:
+    from stylegan3d.recipe.description import to_link
     from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.recipe.text import to_link
 
     made = Recipe.from_json(recipe_text().decode())
     return {
@@ -382,7 +381,7 @@ def texts() -> Files:
 
 def read_texts(folder: Path) -> None:
     from stylegan3d.errors import StyleGAN3DError
-    from stylegan3d.recipe.text import from_text
+    from stylegan3d.recipe.description import from_text
 
     refused = None
     for path in sorted(folder.glob("*.txt")):
@@ -410,8 +409,7 @@ def session() -> Files:
 
 
 def archive() -> Files:
-    from stylegan3d.session.archive import pack
-    from stylegan3d.session.file import read_session
+    from stylegan3d.session.file import pack, read_session
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -428,7 +426,7 @@ def archive_bombs(sample: Files) -> list[Files]:
 
 
 def read_archive(folder: Path) -> None:
-    from stylegan3d.session.archive import unpack
+    from stylegan3d.session.file import unpack
 
     inside = folder / "unpacked"
     state, files = unpack(folder / "s.sg3d", inside)
@@ -496,7 +494,7 @@ def read_notes(folder: Path) -> None:
 def read_model(folder: Path) -> None:
     from stylegan3d.model.card import check_card
     from stylegan3d.model.loading import load
-    from stylegan3d.recipe.drawing import seed_latents
+    from stylegan3d.recipe.model import seed_latents
     from stylegan3d.render.renderer import Renderer
 
     found = load(folder)
@@ -607,7 +605,7 @@ def pickle() -> Files:
 
 def read_pickle(folder: Path) -> None:
     from stylegan3d.model.loading import load
-    from stylegan3d.recipe.drawing import seed_latents
+    from stylegan3d.recipe.model import seed_latents
     from stylegan3d.render.renderer import Renderer
 
     found = load(folder / "n.pkl")

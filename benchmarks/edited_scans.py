@@ -32,8 +32,8 @@ import stylegan3d
 from stylegan3d.measures.tissue_shape import tissue_shapes
 from stylegan3d.metrics.cross_validation import classify_by_measures
 from stylegan3d.model.generator import Generator
-from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.direction_file import find_step
+from stylegan3d.recipe.latents import Delta
 from stylegan3d.render.carried import CarriedDetail
 from stylegan3d.render.editable import Original
 from stylegan3d.scans import Scan

@@ -31,7 +31,7 @@ import doomed
 import doomed_window
 
 from napari_stylegan3d.app.window import has_display
-from stylegan3d.storage.leftovers import sweep
+from stylegan3d.storage.files import sweep
 
 #: A process is killed so often before it may come to its end.
 MOST_KILLS = 4

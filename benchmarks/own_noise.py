@@ -24,7 +24,7 @@ import torch
 
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.geometry.intensity import as_packed
-from stylegan3d.geometry.montage import draw_montage
+from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.measures.tissue_shape import tissue_shapes
 from stylegan3d.metrics.cross_validation import LEAST, classify_by_measures
@@ -35,8 +35,8 @@ from stylegan3d.projection import project
 from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.pivotal import Tuning
 from stylegan3d.projection.problem import Problem
-from stylegan3d.recipe.delta import Delta, mixed
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.latents import Delta, mixed
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.measures import measures_of

@@ -17,7 +17,7 @@ from _same import require
 from stylegan3d import load
 from stylegan3d.devices import measured_dtype
 from stylegan3d.model.sampling import packed_synthesis
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.inference import bundled_segmenter
 
 REPEATS = 15

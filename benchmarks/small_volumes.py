@@ -22,7 +22,7 @@ from torch import Tensor
 
 import stylegan3d
 from stylegan3d.networks import convolution
-from stylegan3d.recipe.drawing import seed_z
+from stylegan3d.recipe.model import seed_z
 
 SIZES = (((10, 14, 12), 96), ((5, 7, 6), 192), ((5, 7, 6), 32), ((20, 28, 24), 32))
 

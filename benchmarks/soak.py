@@ -270,7 +270,7 @@ def tell(count: Count) -> None:
 
 def several(count: int, model: Path) -> int:
     """So many windows at once; 1 if one of them failed or changed what is not its own."""
-    from stylegan3d.storage.hashing import sha256_of
+    from stylegan3d.storage.bounded import sha256_of
 
     def weights() -> dict[str, str]:
         return {str(path): sha256_of(path) for path in model.rglob("*") if path.is_file()}
@@ -294,7 +294,7 @@ def several(count: int, model: Path) -> int:
 
 def saved(folder: Path, window: int) -> str:
     """What is wrong with the session that a window saved; empty if nothing is."""
-    from stylegan3d.session.archive import unpack
+    from stylegan3d.session.file import unpack
 
     state, _ = unpack(folder / f"{window}.sg3d", folder / f"{window}")
     sources = [recipe.source for recipe in state.states]

@@ -29,7 +29,7 @@ from ablations import People, halved, random_brains
 from stylegan3d.dataset.pack import Pack, load_pack
 from stylegan3d.evaluation.cube_classifier import classify_cubes
 from stylegan3d.evaluation.store import Store
-from stylegan3d.geometry.montage import draw_montage
+from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.measures.tissue_shape import tissue_shapes
 from stylegan3d.metrics.diversity import pair_ms_ssim, random_pairs
 from stylegan3d.model.families.anatomy import anatomy_network

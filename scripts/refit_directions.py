@@ -28,7 +28,7 @@ from stylegan3d.model.card import card_text
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.recipe.directions import Directions, join
-from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.bounded import sha256_of
 
 FILE = "directions.safetensors"
 #: What descriptions said before, by the key of the measure and whether there is more of it.

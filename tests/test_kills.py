@@ -10,7 +10,7 @@ import doomed
 import pytest
 
 from stylegan3d.errors import OutputError
-from stylegan3d.storage.leftovers import sweep
+from stylegan3d.storage.files import sweep
 from stylegan3d.storage.locks import LOCK, only_run
 
 #: `test_training.py` kills a training. In `make soak` all kinds are killed many times.

@@ -104,7 +104,7 @@ def test_the_house_stays_as_small_as_it_is():
 
 
 def test_torch_is_loaded_when_it_is_needed():
-    modules = "cli storage.places outputs.report recipe.text recipe.walk session.store"
+    modules = "cli storage.places outputs.report recipe.description recipe.keyframes session.store"
     names = ", ".join(f"{ENGINE}.{name}" for name in ["scans.reading", *modules.split()])
     # The window, too, opens before they are there.
     code = (

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_stylegan3d.views.four import FourViews
-    from stylegan3d.geometry.frame import Frame
+    from stylegan3d.geometry.space import Frame
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from napari_stylegan3d.project.controller import ProjectController
-    from stylegan3d.geometry.frame import Frame
+    from stylegan3d.geometry.space import Frame
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 

@@ -14,9 +14,8 @@ from napari_stylegan3d.core.dropped import Dropped, DropTarget
 from napari_stylegan3d.core.jobs import latent_of
 from napari_stylegan3d.core.messages import report_done
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.recipe.description import describe_recipe
+from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.recipe.text import from_text, read_recipe, to_link
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context

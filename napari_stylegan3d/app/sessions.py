@@ -29,10 +29,8 @@ from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.recipe.history import History, are_parents
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.session.archive import SUFFIX
-from stylegan3d.session.case import Case, Choice
-from stylegan3d.session.file import SessionState
-from stylegan3d.session.shown import FOLLOWING, Entry, Shown, What
+from stylegan3d.session.case import FOLLOWING, Case, Choice, Entry, Shown, What
+from stylegan3d.session.file import SUFFIX, SessionState
 from stylegan3d.session.store import Kept, SessionFolder, mark_closed
 from stylegan3d.storage.volumes import write_together
 

@@ -19,9 +19,9 @@ from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.seeds import LARGEST_SEED, SeedPicker
 from stylegan3d.directions.people import label_title
-from stylegan3d.model.registry import family_called
-from stylegan3d.recipe.drawing import TRUNCATION
-from stylegan3d.recipe.label_schema import middle_of, number_range
+from stylegan3d.model.family import family_called
+from stylegan3d.recipe.label import middle_of, number_range
+from stylegan3d.recipe.model import TRUNCATION
 from stylegan3d.recipe.recipe import Label, Recipe, Truncation
 
 if TYPE_CHECKING:
@@ -389,7 +389,7 @@ class FrameBox(QWidget):
             self._emit()
 
     def _emit(self) -> None:
-        from stylegan3d.geometry.frame import Frame
+        from stylegan3d.geometry.space import Frame
 
         if self.cubic.isChecked():
             for spin in self.sizes[1:]:

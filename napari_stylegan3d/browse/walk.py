@@ -13,8 +13,8 @@ from napari_stylegan3d.browse.wall import Cell, ThumbnailGrid
 from napari_stylegan3d.widgets import controls
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe
+from stylegan3d.recipe.keyframes import joined, leg_at, walk
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.recipe.walk import joined, leg_at, walk
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session

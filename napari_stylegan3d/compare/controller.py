@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.session.case import Case
-    from stylegan3d.session.shown import How
+    from stylegan3d.session.case import Case, How
 
 THUMBNAIL = "compare"
 

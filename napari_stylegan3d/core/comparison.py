@@ -22,7 +22,7 @@ from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.outline import Outline
 from stylegan3d.recipe.recipe import Source
-from stylegan3d.session.shown import FOLLOWING
+from stylegan3d.session.case import FOLLOWING
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import Picture

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_stylegan3d.views.captions import Provenance
-    from stylegan3d.geometry.frame import Frame
+    from stylegan3d.geometry.space import Frame
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.render.movement import Movement

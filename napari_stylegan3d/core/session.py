@@ -25,10 +25,9 @@ from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import SEXES, Person
-from stylegan3d.session.case import Case
-from stylegan3d.session.shown import Entry, How, Shown, What
+from stylegan3d.session.case import Case, Entry, How, Shown, What
+from stylegan3d.storage.files import new_temporary_folder
 from stylegan3d.storage.jsontext import finite_number
-from stylegan3d.storage.leftovers import new_temporary_folder
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.export.pictured import Pictured
     from stylegan3d.outputs.films import Film
     from stylegan3d.recipe.recipe import Recipe, Source
-    from stylegan3d.settings.report import ReportSettings
+    from stylegan3d.settings.export import ReportSettings
 
 DOTS_PER_METRE = 300 / 0.0254
 

@@ -28,14 +28,11 @@ from napari_stylegan3d.export.jobs import AsDicom, Saved, Target
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.recipe.description import describe_recipe
+from stylegan3d.recipe.description import describe_recipe, to_link
 from stylegan3d.recipe.keyframes import count_stills
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.recipe.text import to_link
-from stylegan3d.settings.export import ExportSettings
-from stylegan3d.settings.film import FilmSettings
-from stylegan3d.settings.picture import PictureSettings
-from stylegan3d.settings.report import ReportSettings
+from stylegan3d.settings.export import ExportSettings, ReportSettings
+from stylegan3d.settings.film import FilmSettings, PictureSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -318,7 +315,7 @@ class RecipePart(QWidget):
         self.said.emit(f"{what} copied.{note}")
 
     def _open_recipe(self) -> None:
-        from stylegan3d.recipe.text import read_recipe
+        from stylegan3d.recipe.description import read_recipe
 
         path = dialogs.open_file(self, "Open a recipe", dialogs.RECIPES)
         if path is None:

@@ -15,10 +15,9 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import WrappedLabel
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import Progress
-from stylegan3d.session.archive import pack, unpack
-from stylegan3d.session.file import SessionState
+from stylegan3d.session.file import SessionState, pack, unpack
 from stylegan3d.session.store import Kept, SessionFolder, kept_sessions, tidy
-from stylegan3d.storage.leftovers import sweep, sweep_temporary
+from stylegan3d.storage.files import sweep, sweep_temporary
 from stylegan3d.storage.volumes import atomic_write_bytes
 
 

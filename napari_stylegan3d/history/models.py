@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.favourites import Favourites
     from napari_stylegan3d.core.session import Session
     from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.session.shown import Entry
+    from stylegan3d.session.case import Entry
 
 RECIPE = Qt.ItemDataRole.UserRole
 #: Whether it is the current one; undone or on another branch; a favourite.

@@ -9,7 +9,7 @@ from napari_stylegan3d.core.tissues import COLORS, ROWS
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.forms import Form
-from stylegan3d.settings.labels_edit import LabelTools
+from stylegan3d.settings.comparison import LabelTools
 
 SHOWN = (
     ("before", "Before", "The brain before the edits."),

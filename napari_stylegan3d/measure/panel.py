@@ -26,7 +26,7 @@ from stylegan3d.segmentation.words import (
     unit_of,
     value_text,
 )
-from stylegan3d.settings.report import ReportSettings
+from stylegan3d.settings.export import ReportSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measure.jobs import MeasuredBrain

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.scans import AlignedScan
     from stylegan3d.scans.pose import Pose
-    from stylegan3d.session.shown import Shown
+    from stylegan3d.session.case import Shown
 
 
 #: Delay after which the memory of a projection is released.

@@ -14,7 +14,7 @@ from napari_stylegan3d.project.degradations import losses
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.projection.settings import TITLES, Choices
-from stylegan3d.storage.sites import site_names
+from stylegan3d.storage.places import site_names
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

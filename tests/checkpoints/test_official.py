@@ -11,10 +11,10 @@ from tolerances import DOUBLE
 import stylegan3d
 from stylegan3d.checkpoints.official import is_official
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.frame import Frame
+from stylegan3d.geometry.space import Frame
 from stylegan3d.model.loading import load
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.recipe.model import seed_latents
+from stylegan3d.storage.bounded import sha256_of
 
 DATA = Path(__file__).parent / "data"
 FIXTURE = DATA / "official_tiny.pkl"

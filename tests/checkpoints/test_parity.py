@@ -10,7 +10,7 @@ from checkpoints.official_files import Maker, dumps, variables_of
 
 from stylegan3d.checkpoints.pickle_data import read_pickle
 from stylegan3d.model.loading import load
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 
 DATA = Path(__file__).parent / "data"
 FIXTURES = ("official_tiny", "official_tiny_skip")

@@ -27,8 +27,7 @@ from checkpoints.test_pickle_data import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stylegan3d.checkpoints.pickle_data import ALLOWED, read_pickle
-from stylegan3d.checkpoints.pickle_values import GLOBALS, Refused
+from stylegan3d.checkpoints.pickle_data import ALLOWED, GLOBALS, Refused, read_pickle
 from stylegan3d.model.loading import load
 
 DATA = Path(__file__).parent / "data"

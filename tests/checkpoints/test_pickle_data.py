@@ -15,9 +15,8 @@ import pytest
 from checkpoints.official_files import Maker, Network, dumps
 
 from stylegan3d.checkpoints.official import read_official
-from stylegan3d.checkpoints.pickle_data import ALLOWED, read_pickle
-from stylegan3d.checkpoints.pickle_values import Array, Refused
-from stylegan3d.checkpoints.pickle_values import Network as Plain
+from stylegan3d.checkpoints.pickle_data import ALLOWED, Array, Refused, read_pickle
+from stylegan3d.checkpoints.pickle_data import Network as Plain
 from stylegan3d.errors import ModelError
 
 DATA = Path(__file__).parent / "data"

@@ -5,8 +5,7 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.model.loading import load
-from stylegan3d.recipe.delta import Delta
-from stylegan3d.recipe.latents import Latent, save_latent
+from stylegan3d.recipe.latents import Delta, Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 
 

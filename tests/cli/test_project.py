@@ -16,8 +16,7 @@ from tolerances import SFORM_MM
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.session.archive import SUFFIX, pack, unpack
-from stylegan3d.session.file import SessionState
+from stylegan3d.session.file import SUFFIX, SessionState, pack, unpack
 from stylegan3d.storage.places import TEMPLATE
 
 CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view

@@ -35,7 +35,7 @@ from stylegan3d.segmentation.repeats import (
     site_repeats,
 )
 from stylegan3d.segmentation.visits import check_pair, visits_of
-from stylegan3d.storage import sites
+from stylegan3d.storage import places
 
 #: A small head with ventricles as large as anybody's, so that their border is as sharp.
 SMALL = Space((40, 56, 48), nib.affines.from_matvec(np.diag([2.0] * 3), [-39, -72, -42]))
@@ -207,7 +207,7 @@ def test_every_measure_has_an_error_and_the_classes_are_those_of_the_labels(foun
 def test_a_site_that_scans_less_steadily_has_a_larger_error_and_is_named(
     found, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(sites, "sites_folder", lambda: tmp_path)
+    monkeypatch.setattr(places, "sites_folder", lambda: tmp_path)
     usual, rng = bundled_repeats().deviation, np.random.default_rng(0)
     pairs = []
     for _ in range(60):

@@ -18,8 +18,7 @@ from stylegan3d.directions.effects import (
 from stylegan3d.directions.people import People, as_numbers, encode_people, key_of
 from stylegan3d.directions.seen import seen_in_people
 from stylegan3d.errors import ModelError, RecipeError
-from stylegan3d.model.components import pca_directions
-from stylegan3d.model.random_latents import random_w
+from stylegan3d.model.random_latents import pca_directions, random_w
 from stylegan3d.recipe.direction_file import load_directions, save_directions
 from stylegan3d.recipe.directions import join
 

@@ -12,8 +12,7 @@ from stylegan3d.directions.custom import (
     renamed,
 )
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.components import pca_directions
-from stylegan3d.model.random_latents import random_w
+from stylegan3d.model.random_latents import pca_directions, random_w
 from stylegan3d.recipe.direction_file import load_directions, save_directions
 from stylegan3d.recipe.directions import join
 

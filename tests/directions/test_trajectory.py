@@ -12,9 +12,9 @@ from stylegan3d.directions.people import People
 from stylegan3d.directions.trajectory import TISSUE, Trajectory, age_reading, ageing
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.loading import load
+from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.direction_file import load_directions, save_directions
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.recipe.text import read_recipe
 
 N = 400
 

@@ -11,7 +11,7 @@ import torch
 from stylegan3d.evaluation import conditions as module
 from stylegan3d.evaluation.conditions import BRAINS, conditions
 from stylegan3d.evaluation.edit_judges import Judge
-from stylegan3d.recipe.label_schema import schema_of
+from stylegan3d.recipe.label import schema_of
 
 PEOPLE = [
     {"age": 20.0 + i, "sex": "FM"[i % 2], "site": "abc"[i % 3], "height": 150.0 + i}

@@ -1,7 +1,7 @@
 import pytest
 from families import toy
 
-from stylegan3d.model import registry as families
+from stylegan3d.model import family as families
 from stylegan3d.model.loading import load
 
 

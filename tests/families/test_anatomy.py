@@ -19,8 +19,8 @@ from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.memo import Memo
 from stylegan3d.projection import project
 from stylegan3d.projection.contrast import Contrast
-from stylegan3d.recipe.delta import Delta
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.latents import Delta
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 
 SETTINGS = {

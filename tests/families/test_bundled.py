@@ -12,8 +12,8 @@ from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_volumes import read_tissues
 from stylegan3d.model.loading import load
 from stylegan3d.progress import effort
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.label_schema import encode_labels
+from stylegan3d.recipe.label import encode_labels
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.places import bundled_model_path, bundled_models
 
 NAME, DIFFUSION = "vae-t1-2mm", "diffusion-t1-2mm"

@@ -15,17 +15,15 @@ from stylegan3d.directions.latent_map import Survey
 from stylegan3d.errors import LatentError, ModelError, StyleGAN3DError
 from stylegan3d.evaluation.speed import measure_speed
 from stylegan3d.geometry.intensity import to_display
-from stylegan3d.model import registry as families
-from stylegan3d.model.components import COMPONENTS
+from stylegan3d.model import family as families
 from stylegan3d.model.family import LACKS, OneRow, Parts
 from stylegan3d.model.loading import load
-from stylegan3d.model.random_latents import Spread, random_blocks, random_w
+from stylegan3d.model.random_latents import COMPONENTS, Spread, random_blocks, random_w
 from stylegan3d.projection.budgets import estimate_seconds
 from stylegan3d.projection.objective import LatentPrior
-from stylegan3d.recipe import walk
-from stylegan3d.recipe.delta import Delta
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.latents import mix
+from stylegan3d.recipe import keyframes
+from stylegan3d.recipe.latents import Delta, mix
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 from stylegan3d.render.recipes import render_recipe
 from stylegan3d.render.renderer import Renderer
@@ -114,7 +112,7 @@ def test_a_recipe_with_everything_a_model_of_one_row_has(generator):
     w = w + 1.5 * torch.from_numpy(generator.directions.step("PC 1"))
     np.testing.assert_allclose(made.volume, to_display(generator.synthesize(w[None]))[0], atol=SUMS)
     stops = [Recipe(Source("seed", seed), Truncation(1.0)) for seed in (3, 1)]
-    middle = walk.walk(stops, 0.5, generator.num_layers).latent(generator)
+    middle = keyframes.walk(stops, 0.5, generator.num_layers).latent(generator)
     torch.testing.assert_close(middle, seed_latents(generator, [3, 1]).mean(dim=0))
 
 

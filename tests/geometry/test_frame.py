@@ -6,7 +6,7 @@ import pytest
 from tolerances import DOUBLE
 
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.frame import Frame, assumed_frame
+from stylegan3d.geometry.space import Frame, assumed_frame
 
 
 @pytest.mark.parametrize(

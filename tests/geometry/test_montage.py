@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan3d.geometry.montage import CELL, VIEWS, draw_montage, slice_of
+from stylegan3d.geometry.slicing import CELL, VIEWS, draw_montage, slice_of
 from stylegan3d.geometry.space import Space
 
 

@@ -116,7 +116,7 @@ class Window:
         """Brain number 0 of the model that is loaded; nothing was done before."""
         from stylegan3d.recipe.history import History
         from stylegan3d.recipe.model import MadeWith
-        from stylegan3d.session.shown import Entry
+        from stylegan3d.session.case import Entry
 
         made = MadeWith.of(self.session.generator)
         self.session.restore(History([Entry(model=made)]))

@@ -13,8 +13,8 @@ from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
 from stylegan3d.model.tiny import tiny_generator
-from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.latents import mix
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.storage.places import CARD, MODEL
 

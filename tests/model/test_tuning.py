@@ -9,9 +9,8 @@ import torch
 from stylegan3d.errors import LatentError
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.model.tuning import rows_of
-from stylegan3d.recipe.delta import Delta, mixed
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.latents import Latent, latent_bytes, read_latent, save_latent
+from stylegan3d.recipe.latents import Delta, Latent, latent_bytes, mixed, read_latent, save_latent
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 

@@ -24,9 +24,9 @@ from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.report import Case, Picture, build_case, report_name
 from stylegan3d.outputs.report_page import draw_page, html_report, report_files, writable
 from stylegan3d.projection.words import VERDICTS
+from stylegan3d.recipe.description import from_link
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
-from stylegan3d.recipe.text import from_link
 from stylegan3d.render.figures import Look
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.person import Person

@@ -15,7 +15,7 @@ from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import project
 from stylegan3d.projection.operators import Contrast, Identity, Mask, Masked, ThickSlices, parse
 from stylegan3d.projection.restoration import harmonic_fill, restore
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.aligned import AlignedScan

@@ -20,9 +20,8 @@ from stylegan3d.projection.assessment import WITHOUT_NOISE
 from stylegan3d.projection.budgets import estimate_seconds
 from stylegan3d.projection.operators import Blur, Identity
 from stylegan3d.projection.own_noise import RATE, _Steps, finds_own_noise
-from stylegan3d.recipe.delta import CONSTANT, OPENED, Delta, mixed
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.latents import save_latent
+from stylegan3d.recipe.latents import CONSTANT, OPENED, Delta, mixed, save_latent
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.render.carried import CarriedDetail
 from stylegan3d.render.editable import Original

@@ -12,7 +12,7 @@ from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.progress import Progress
 from stylegan3d.projection import BUDGETS, project
 from stylegan3d.projection.objective import LatentPrior, multiscale_mse
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 
 

@@ -14,7 +14,7 @@ from stylegan3d.projection import site
 from stylegan3d.projection.assessment import Yardstick
 from stylegan3d.projection.calibration import calibrate
 from stylegan3d.projection.residual import FILE, residual_z
-from stylegan3d.storage import sites
+from stylegan3d.storage import places
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.tensorfiles import pack, unpack
 
@@ -50,10 +50,10 @@ def scans(generator):
 
 
 def test_a_site_is_learned_kept_and_used(generator, scans, tmp_path, monkeypatch):
-    monkeypatch.setattr(sites, "sites_folder", lambda: tmp_path / "sites")
+    monkeypatch.setattr(places, "sites_folder", lambda: tmp_path / "sites")
     people = site.measure_scans(generator, scans)
     path = site.save_site(generator, "ward 3", people[:5])
-    assert sites.site_names() == ["ward 3"]
+    assert places.site_names() == ["ward 3"]
     with pytest.raises(OutputError, match="exists"):
         site.save_site(generator, "ward 3", people[:5])
     at_site, general = site.open_site(generator, "ward 3"), Yardstick.of(generator)

@@ -9,7 +9,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.progress import Progress
 from stylegan3d.projection import project, uncertainty
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 
 

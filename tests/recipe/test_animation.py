@@ -7,9 +7,8 @@ import torch
 from tolerances import SUMS
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.keyframes import between, count_stills, eased, stills
-from stylegan3d.recipe.latents import Latent, save_latent
+from stylegan3d.recipe.latents import Delta, Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 
 
@@ -76,7 +75,7 @@ def test_between_seeds_a_great_circle_in_z_keeps_the_variety(tiny_generator):
     )
     torch.testing.assert_close(circle[0], line[0])
     torch.testing.assert_close(circle[2], line[2])
-    from stylegan3d.recipe.drawing import seed_z
+    from stylegan3d.recipe.model import seed_z
 
     z = between(seed_z(tiny_generator, 1), seed_z(tiny_generator, 2), 0.5, "spherical")
     torch.testing.assert_close(circle[1], tiny_generator.map(z)[0])

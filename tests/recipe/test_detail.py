@@ -11,13 +11,14 @@ from stylegan3d.outputs.results import sources, volume_name
 from stylegan3d.recipe.description import (
     describe_change,
     describe_recipe,
+    from_link,
     marked,
+    to_link,
     what_it_is,
 )
 from stylegan3d.recipe.keyframes import detail_between
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
-from stylegan3d.recipe.text import from_link, to_link
-from stylegan3d.storage.names import last_part
+from stylegan3d.storage.formats import last_part
 
 SCAN = Source("projected", path="/p/sub-01_desc-projected_latent.safetensors", sha256="a1")
 OTHER = Source("projected", path="/p/sub-02_desc-projected_latent.safetensors", sha256="b2")

@@ -7,8 +7,8 @@ import pytest
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.outputs.results import sidecar
+from stylegan3d.recipe.description import LINK, from_link, from_text, read_recipe, to_link
 from stylegan3d.recipe.recipe import Edit, MadeWith, Mix, Recipe, Source, Truncation
-from stylegan3d.recipe.text import LINK, from_link, from_text, read_recipe, to_link
 
 FULL = Recipe(
     Source("seed", 42),

@@ -8,10 +8,9 @@ from tolerances import SUMS
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.tiny import tiny_generator as make_tiny
-from stylegan3d.recipe.keyframes import stills
+from stylegan3d.recipe.keyframes import between_recipes, check_walk, joined, leg_at, stills, walk
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Detail, Edit, Label, Mix, Recipe, Source, Truncation
-from stylegan3d.recipe.walk import between_recipes, check_walk, joined, leg_at, walk
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ from scipy.spatial.transform import Rotation
 from tolerances import DOUBLE, QFORM_MM
 
 from stylegan3d.errors import ScanError
-from stylegan3d.geometry.frame import Frame
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Frame, Space
 from stylegan3d.scans import native_image, read_scan
 
 CODES = [

@@ -21,8 +21,17 @@ from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
 from stylegan3d.scans.cache import StepCache
 from stylegan3d.session import store
-from stylegan3d.session.archive import SUFFIX, pack, unpack
-from stylegan3d.session.file import FILE, Favourite, SessionState, decode, encode, read_session
+from stylegan3d.session.file import (
+    FILE,
+    SUFFIX,
+    Favourite,
+    SessionState,
+    decode,
+    encode,
+    pack,
+    read_session,
+    unpack,
+)
 from stylegan3d.session.store import (
     OWNER,
     Kept,
@@ -31,8 +40,7 @@ from stylegan3d.session.store import (
     mark_closed,
     tidy,
 )
-from stylegan3d.storage.files import atomic_write_bytes
-from stylegan3d.storage.leftovers import temporary_folder
+from stylegan3d.storage.files import atomic_write_bytes, temporary_folder
 from stylegan3d.storage.locks import NoLocks
 
 MODEL = MadeWith("a" * 64, "tiny")
@@ -198,7 +206,7 @@ def test_a_hostile_session_file_is_refused_in_one_sentence(tmp_path, data):
 
 
 def test_a_file_that_would_unpack_to_something_huge_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("stylegan3d.session.archive.LARGEST_FILE", 10_000)
+    monkeypatch.setattr("stylegan3d.session.file.LARGEST_FILE", 10_000)
     file = tmp_path / f"it{SUFFIX}"
     file.write_bytes(archive(session_dot_json=SESSION, a_dot_safetensors=bytes(20_000)))
     assert file.stat().st_size < 10_000

@@ -8,11 +8,9 @@ from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.errors import OutputError
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.geometry.slicing import PLANES
-from stylegan3d.settings.export import DicomSettings, ExportSettings
-from stylegan3d.settings.film import FilmSettings
+from stylegan3d.settings.export import DicomSettings, ExportSettings, ReportSettings
+from stylegan3d.settings.film import FigureSettings, FilmSettings, PictureSettings
 from stylegan3d.settings.option import check_options, options_of
-from stylegan3d.settings.picture import FigureSettings, PictureSettings
-from stylegan3d.settings.report import ReportSettings
 from stylegan3d.training.options import LabelSettings
 
 

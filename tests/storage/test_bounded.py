@@ -20,7 +20,7 @@ OWN = {
     "src/stylegan3d/checkpoints/folder.py",  # what is to be copied
     "src/stylegan3d/outputs/films.py",
     "src/stylegan3d/scans/dicom_process.py",  # what the system tells of its own memory
-    "src/stylegan3d/storage/leftovers.py",
+    "src/stylegan3d/storage/files.py",
     "src/stylegan3d/training/anatomy.py",
     "src/stylegan3d/training/filled_files.py",
     "src/stylegan3d/training/labels.py",

@@ -15,8 +15,8 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.storage import formats
+from stylegan3d.storage.bounded import sha256_of
 from stylegan3d.storage.formats import Format, label_map_of, scan_stem
-from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.tensorfiles import read_bytes
 
 

@@ -11,7 +11,7 @@ from stylegan3d.cohort.scans import find_items
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.results import volume_name
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.storage import names
+from stylegan3d.storage import formats
 from stylegan3d.storage.files import atomic_write_text, check_output
 from stylegan3d.storage.formats import scan_stem
 
@@ -54,18 +54,18 @@ def test_a_scan_is_called_the_same_whichever_system_wrote_its_path(path: str) ->
     ],
 )
 def test_names_that_windows_cannot_store_are_mended(stem: str, expected: str) -> None:
-    assert names.portable(stem) == expected
+    assert formats.portable(stem) == expected
     if expected:
-        assert names.wrong_on_windows(expected + "_desc-synthetic_T1w.nii.gz") == ""
-        assert names.wrong_on_windows(expected) == ""
-        assert names.portable(expected) == expected
+        assert formats.wrong_on_windows(expected + "_desc-synthetic_T1w.nii.gz") == ""
+        assert formats.wrong_on_windows(expected) == ""
+        assert formats.portable(expected) == expected
 
 
 def test_long_names_are_cut_and_stay_apart(tmp_path: Path) -> None:
     first, second = ("ö" * 120 + end for end in ("a", "b"))
-    cut = names.portable(first)
-    assert len(cut.encode()) <= names.LONGEST_STEM
-    assert cut != names.portable(second)
+    cut = formats.portable(first)
+    assert len(cut.encode()) <= formats.LONGEST_STEM
+    assert cut != formats.portable(second)
     assert cut.startswith("ö" * 60)
     recipe = Recipe(Source("latent", path=f"{first}_latent.safetensors", sha256="0" * 64))
     atomic_write_text(tmp_path / volume_name(recipe), "fits")
@@ -75,13 +75,13 @@ def test_long_names_are_cut_and_stay_apart(tmp_path: Path) -> None:
 def test_windows_is_not_asked_to_write_to_a_device(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(names, "ON_WINDOWS", True)
+    monkeypatch.setattr(formats, "ON_WINDOWS", True)
     with pytest.raises(OutputError, match=r"cannot be the name of a file: .*\. Choose another\.$"):
         check_output([tmp_path / name])
     with pytest.raises(OutputError, match="Windows"):
         atomic_write_text(tmp_path / name, "text")
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(names, "ON_WINDOWS", False)
+    monkeypatch.setattr(formats, "ON_WINDOWS", False)
     check_output([tmp_path / name])
 
 
@@ -102,14 +102,14 @@ def test_scans_that_differ_in_case_do_not_share_a_folder(tmp_path: Path) -> None
     """On Windows and macOS the second would overwrite the first."""
     folder = scans(tmp_path, "Sub-01.nii.gz", "sub-01.nii.gz", "a/x.nii", "A/x.nii", "b/y.nii")
     places = [item.folder for item in find_items([folder])]
-    assert len({names.same_place(place) for place in places}) == 5
+    assert len({formats.same_place(place) for place in places}) == 5
     assert "b" in places, "those that nothing resembles stay where they are"
 
 
 def test_listed_scans_that_differ_in_case_have_names_apart(tmp_path: Path) -> None:
     folder = scans(tmp_path, "one/Sub.nii", "two/sub.nii")
     found = find_items([folder / "one/Sub.nii", folder / "two/sub.nii"])
-    assert len({names.same_place(item.name) for item in found}) == 2
+    assert len({formats.same_place(item.name) for item in found}) == 2
     scans(tmp_path, "one/x.nii", "One/x.nii")
     found = find_items([folder / "one/x.nii", folder / "One/x.nii"])
     assert [item.name for item in found] == ["x-1", "x-2"]
@@ -124,7 +124,7 @@ from pathlib import Path
 from stylegan3d.errors import OutputError
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.outputs.results import volume_name
-from stylegan3d.recipe.text import read_recipe
+from stylegan3d.recipe.description import read_recipe
 folder = Path(sys.argv[1])
 recipe = read_recipe(folder / "recipe.json")
 try:
@@ -167,11 +167,11 @@ def test_folders_are_cut_out_of_what_is_handed_on():
         "windows": "C:\\Users\\jane\\a.nii",
         "relative": "sub-01/anat/a.nii",
     }
-    assert names.without_folders(value) == {
+    assert formats.without_folders(value) == {
         "scan": "sub-01.nii.gz",
         "told": ["b.nii is damaged.", "1/2 of other.nii", 3, None],
         "windows": "a.nii",
         "relative": "sub-01/anat/a.nii",
     }
-    assert names.without_folders("see /x/y/a.nii", ["/x/y/b.nii"]) == "see a.nii"
-    assert names.without_folders("/x/y of /") == "y of "
+    assert formats.without_folders("see /x/y/a.nii", ["/x/y/b.nii"]) == "see a.nii"
+    assert formats.without_folders("/x/y of /") == "y of "

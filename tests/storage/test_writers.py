@@ -36,10 +36,16 @@ from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.session.file import SessionState
 from stylegan3d.session.store import SessionFolder
-from stylegan3d.storage import leftovers
+from stylegan3d.storage import files
 from stylegan3d.storage.checkpoint import save_checkpoint
-from stylegan3d.storage.files import atomic_file, atomic_write_bytes
-from stylegan3d.storage.leftovers import hidden_name, host_tag, sweep, temporary_folder
+from stylegan3d.storage.files import (
+    atomic_file,
+    atomic_write_bytes,
+    hidden_name,
+    host_tag,
+    sweep,
+    temporary_folder,
+)
 
 ROOT = Path(__file__).parents[2]
 #: Methods that write to a file by its path, and functions of modules that do.
@@ -394,7 +400,7 @@ def test_of_another_machine_what_is_a_day_old_is_removed(tmp_path, monkeypatch):
         monkeypatch.setattr(time, "time", lambda step=step: step)
         assert sweep(tmp_path) == 0
     assert [path.name for path in tmp_path.iterdir()] == [other.name]
-    monkeypatch.setattr(leftovers, "DAY_S", -1)
+    monkeypatch.setattr(files, "DAY_S", -1)
     assert sweep(tmp_path) == 1
 
 

@@ -14,8 +14,8 @@ from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load
 from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig, LatentEncoder
 from stylegan3d.projection import project
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.label_schema import encode_labels
+from stylegan3d.recipe.label import encode_labels
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.places import CARD
 from stylegan3d.training.autoencoder import AutoencoderRecipe, draw, mean_ssim, train_autoencoder

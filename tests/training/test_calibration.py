@@ -12,7 +12,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.model.loading import load
 from stylegan3d.networks.resampling import haar
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.calibration import calibrate, find_toe, fine_contrast, set_contrast
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import calibrate_folder, export_generator

@@ -16,10 +16,10 @@ from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.progress import effort
 from stylegan3d.projection import project
-from stylegan3d.recipe.drawing import seed_latents, seed_z
 from stylegan3d.recipe.keyframes import stills
-from stylegan3d.recipe.label_schema import encode_labels
+from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.latents import Latent, save_latent
+from stylegan3d.recipe.model import seed_latents, seed_z
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.places import CARD

@@ -17,7 +17,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.model.loading import load
 from stylegan3d.networks.flow import within
 from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
 from stylegan3d.training import marginals, shape_matching
 from stylegan3d.training.config import EncoderConfig, tiny

@@ -15,14 +15,14 @@ from stylegan3d.errors import ModelError, OutputError, RecipeError
 from stylegan3d.model.loading import load
 from stylegan3d.model.random_latents import random_w
 from stylegan3d.model.tiny import tiny_generator
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.label_schema import (
+from stylegan3d.recipe.label import (
     encode_known,
     encode_labels,
     known_schema,
     middle_of,
     number_range,
 )
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Label, MadeWith, Recipe, Source
 from stylegan3d.storage.places import CARD, LABELS, MODEL
 from stylegan3d.training.labels import learn_labels, principal

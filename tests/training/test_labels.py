@@ -10,7 +10,7 @@ from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.generator import Generator
-from stylegan3d.recipe.label_schema import encode_labels, encode_rows, label_dim, schema_of
+from stylegan3d.recipe.label import encode_labels, encode_rows, label_dim, schema_of
 from stylegan3d.training.config import tiny
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.stylegan import train

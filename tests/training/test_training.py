@@ -22,7 +22,7 @@ from stylegan3d.networks.anatomy_config import config_of
 from stylegan3d.networks.config import EncoderConfig, GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import PREVIOUS
 from stylegan3d.training import adversarial, warm_start
 from stylegan3d.training.adversarial import adversarial_step, random_rows

@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from stylegan3d.checkpoints.pickle_values import printable
+from stylegan3d.checkpoints.pickle_data import printable
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.plain import Json
+from stylegan3d.storage.bounded import sha256_of
 from stylegan3d.storage.files import write_together
-from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.jsontext import is_int, read_json
 from stylegan3d.storage.locks import LOCK, only_run
 from stylegan3d.storage.places import CARD, ENCODER, FORMAT, LABELS, MODEL

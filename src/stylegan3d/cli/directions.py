@@ -17,9 +17,9 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.groups import Result, grouped
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.components import COMPONENTS, SAMPLES
+from stylegan3d.model.random_latents import COMPONENTS, SAMPLES
 from stylegan3d.plain import JsonView
-from stylegan3d.recipe.drawing import TRUNCATION, Truncation
+from stylegan3d.recipe.model import TRUNCATION, Truncation
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -130,7 +130,7 @@ def directions(
 def _find(generator: Generator, components: int | None, samples: int) -> Directions:
     if components is None:
         return generator.directions
-    from stylegan3d.model.components import pca_directions
+    from stylegan3d.model.random_latents import pca_directions
 
     with progress("Finding directions"):
         return pca_directions(generator, components, samples)

@@ -31,7 +31,7 @@ from stylegan3d.cli.common import (
     open_model,
 )
 from stylegan3d.cli.parsing import parse_label, parse_noise
-from stylegan3d.recipe.drawing import TRUNCATION
+from stylegan3d.recipe.model import TRUNCATION
 from stylegan3d.recipe.recipe import Recipe, Truncation
 from stylegan3d.settings.option import options_of
 

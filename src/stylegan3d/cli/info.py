@@ -118,7 +118,7 @@ def _describe_directions(path: Path) -> Json:
 
 
 def _describe_recipe(path: Path) -> Json:
-    from stylegan3d.recipe.text import read_recipe
+    from stylegan3d.recipe.description import read_recipe
     from stylegan3d.storage.volumes import sidecar_path
 
     recipe = read_recipe(sidecar_path(path) if path.name.endswith(".nii.gz") else path)

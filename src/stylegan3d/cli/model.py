@@ -162,7 +162,7 @@ def site(
     from stylegan3d.segmentation import repeats
     from stylegan3d.segmentation.visits import measures_of, visits_of_scans
     from stylegan3d.storage.files import check_output
-    from stylegan3d.storage.sites import repeats_path, site_path
+    from stylegan3d.storage.places import repeats_path, site_path
 
     subjects = people_of(find_items([folder]))
     if len(subjects) < LEAST:
@@ -289,8 +289,8 @@ def convert(
 
     Example: stylegan3d model convert 2mm_f96.pkl --out my-model --frame LIA:2
     """
-    from stylegan3d.geometry.frame import Frame
-    from stylegan3d.model.converting import convert
+    from stylegan3d.geometry.space import Frame
+    from stylegan3d.model.loading import convert
 
     given = None if frame is None else Frame.parse(frame)
     with progress("Converting"):

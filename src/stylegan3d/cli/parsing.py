@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.geometry.slicing import PLANES, Plane
-from stylegan3d.recipe.drawing import Noise
+from stylegan3d.recipe.model import Noise
 from stylegan3d.recipe.recipe import Edit, Label, Source
 from stylegan3d.storage.jsontext import LONGEST_NUMBER
 

@@ -13,8 +13,8 @@ from stylegan3d.cli.groups import Volumes
 from stylegan3d.cli.parsing import parse_numbers
 from stylegan3d.errors import RecipeError
 from stylegan3d.plain import Json
+from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.recipe import Detail, Recipe, Source
-from stylegan3d.recipe.text import read_recipe
 
 if TYPE_CHECKING:
     from stylegan3d.measures.tissue_volumes import Tissues

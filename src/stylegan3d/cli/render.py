@@ -31,10 +31,8 @@ from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.slicing import PLANES
 from stylegan3d.plain import Json
 from stylegan3d.recipe.description import marked
-from stylegan3d.settings.export import DicomSettings
-from stylegan3d.settings.film import FilmSettings
-from stylegan3d.settings.picture import FigureSettings
-from stylegan3d.settings.report import ReportSettings
+from stylegan3d.settings.export import DicomSettings, ReportSettings
+from stylegan3d.settings.film import FigureSettings, FilmSettings
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,8 +21,8 @@ from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.projection.words import VERDICTS
 from stylegan3d.storage import locks
+from stylegan3d.storage.bounded import sha256_of
 from stylegan3d.storage.files import atomic_write_text, output_errors
-from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.jsontext import read_json, to_json
 
 RECORDS = ".cohort"

@@ -26,7 +26,7 @@ from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
-from stylegan3d.storage.names import without_folders
+from stylegan3d.storage.formats import without_folders
 from stylegan3d.storage.volumes import atomic_write_text
 
 _log = logging.getLogger(__name__)

@@ -14,8 +14,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.storage.bids import place_of
 from stylegan3d.storage.bounded import read_text, reason
-from stylegan3d.storage.formats import scan_stem, suffixes
-from stylegan3d.storage.names import same_place
+from stylegan3d.storage.formats import same_place, scan_stem, suffixes
 
 LISTS = (".txt", ".tsv", ".csv", ".list")
 

@@ -19,7 +19,7 @@ from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.plain import Json
 from stylegan3d.scans.sources import TEST, Source, find_sources, read_participants, split_of
 from stylegan3d.scans.target import Target, load_template
-from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.bounded import sha256_of
 from stylegan3d.storage.locks import LOCK
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import check_output, output_errors

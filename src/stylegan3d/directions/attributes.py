@@ -57,8 +57,7 @@ from stylegan3d.directions.regression import FEWEST_TO_FIT, regress
 from stylegan3d.directions.seen import seen_in_people
 from stylegan3d.directions.trajectory import age_reading, ageing
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.components import COMPONENTS, SAMPLES, pca_directions
-from stylegan3d.model.random_latents import Spread
+from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, Spread, pca_directions
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.directions import Directions, join
 from stylegan3d.render.movement import deforms

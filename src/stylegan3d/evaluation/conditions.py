@@ -17,8 +17,8 @@ from stylegan3d.evaluation.material import Material
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.label_schema import encode_labels
+from stylegan3d.recipe.label import encode_labels
+from stylegan3d.recipe.model import seed_latents
 
 BRAINS = 60
 #: Requested numbers are between these quantiles of the training subjects.

@@ -26,7 +26,7 @@ from stylegan3d.metrics.intervals import bootstrap, wilson
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 
 BRAINS = 8
 STRENGTHS = (-1.0, 1.0)  # in units of the direction

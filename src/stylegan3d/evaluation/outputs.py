@@ -14,7 +14,7 @@ from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.page import page
 from stylegan3d.evaluation.privacy_part import closest_pairs_png
 from stylegan3d.evaluation.table import figures, keys
-from stylegan3d.geometry.montage import draw_montage
+from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import JsonView

@@ -20,7 +20,7 @@ from stylegan3d.evaluation.privacy_alarm import (
     alarm_threshold,
 )
 from stylegan3d.evaluation.privacy_disguises import disguises
-from stylegan3d.geometry.montage import draw_montage
+from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.metrics.intervals import wilson
 from stylegan3d.plain import Json
 

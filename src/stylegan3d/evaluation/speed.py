@@ -13,7 +13,7 @@ from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import EXACT, Renderer, RenderMode
 
 

@@ -25,7 +25,7 @@ from stylegan3d.evaluation.utility_tissues import tissue_utility
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.metrics.spread import encoded
 from stylegan3d.plain import Json
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 
 PENALTIES = np.logspace(-1, 5, 25)
 FEWEST_TO_FIT, FEWEST_TO_TEST = 20, 5

@@ -13,7 +13,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import as_packed, to_display
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 
 
 class RandomBrains:

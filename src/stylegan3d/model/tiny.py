@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.model.family import family_name
 from stylegan3d.model.generator import Generator
-from stylegan3d.model.registry import family_name
 from stylegan3d.networks.anatomy_config import config_of
 from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.mapping import MappingNetwork

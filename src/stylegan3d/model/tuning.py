@@ -1,4 +1,4 @@
-"""Apply the delta of a projection (`recipe.delta`) to a generator."""
+"""Apply the delta of a projection (`recipe.latents`) to a generator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_layers import with_layers
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.leveled import LeveledSynthesis
-from stylegan3d.recipe.delta import NOISE, OPENED, Delta
+from stylegan3d.recipe.latents import NOISE, OPENED, Delta
 
 
 def network_of(generator: HasSynthesis) -> LeveledSynthesis:

@@ -31,9 +31,8 @@ from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE
 from stylegan3d.storage.bounded import read_file
 from stylegan3d.storage.bounded import reason as why
-from stylegan3d.storage.formats import without_suffix
+from stylegan3d.storage.formats import portable, without_suffix
 from stylegan3d.storage.jsontext import from_json
-from stylegan3d.storage.names import portable
 from stylegan3d.storage.tensorfiles import LARGEST_FILE
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, sidecar_path
 

@@ -36,7 +36,7 @@ from stylegan3d.scans.opening import open_image
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import source_uri
-from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.bounded import sha256_of
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -32,8 +32,8 @@ from stylegan3d.render.recipes import render_moment
 from stylegan3d.settings.film import KINDS, FilmSettings
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.about import INTENDED_USE
+from stylegan3d.storage.files import temporary_folder
 from stylegan3d.storage.jsontext import to_json
-from stylegan3d.storage.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -13,9 +13,8 @@ from stylegan3d.recipe.description import marked
 from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import source_uri
-from stylegan3d.storage.formats import scan_suffix
+from stylegan3d.storage.formats import portable, scan_suffix
 from stylegan3d.storage.jsontext import to_json
-from stylegan3d.storage.names import portable
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:

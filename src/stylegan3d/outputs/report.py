@@ -17,13 +17,12 @@ from stylegan3d.geometry.slicing import Upright
 from stylegan3d.measures.tissue_volumes import read_tissues
 from stylegan3d.outputs.results import name_beside
 from stylegan3d.plain import JsonView
-from stylegan3d.recipe.description import describe_recipe
+from stylegan3d.recipe.description import describe_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.recipe.text import to_link
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import carried_detail, render_recipe
 from stylegan3d.scans.person import Person
-from stylegan3d.settings.report import ReportSettings
+from stylegan3d.settings.export import ReportSettings
 from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL, version
 from stylegan3d.storage.formats import scan_stem
 

@@ -19,7 +19,7 @@ from stylegan3d.scans.native import geometry_of
 from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData, affine_beside
-from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.bounded import sha256_of
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan

@@ -29,7 +29,7 @@ from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.run import Phase
 from stylegan3d.projection.search import Step
 from stylegan3d.projection.settings import TUNED
-from stylegan3d.recipe.delta import CONSTANT, OPENED
+from stylegan3d.recipe.latents import CONSTANT, OPENED
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

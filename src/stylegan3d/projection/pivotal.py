@@ -25,7 +25,7 @@ from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.run import Phase
 from stylegan3d.projection.search import Step, rate
 from stylegan3d.projection.solving import conjugate_gradients
-from stylegan3d.recipe.delta import CONSTANT
+from stylegan3d.recipe.latents import CONSTANT
 
 # Linear solves alternate with syntheses, since refining layers see the constant, too.
 ROUNDS, ITERATIONS = 2, 8

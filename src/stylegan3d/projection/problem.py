@@ -20,8 +20,8 @@ from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.objective import LatentPrior, MaskedSSIM, multiscale_mse
 from stylegan3d.projection.operators import Identity
-from stylegan3d.recipe.delta import NOISE, Delta
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.latents import NOISE, Delta
+from stylegan3d.recipe.model import seed_latents
 
 PRIOR_WEIGHT = {"w": 2e-4, "w+": 4e-4, "w+noise": 4e-4}
 # Number of random brains to which an operator with unknown parameters is adapted.

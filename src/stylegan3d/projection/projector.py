@@ -29,9 +29,8 @@ from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.run import Run
 from stylegan3d.projection.search import Search
 from stylegan3d.projection.settings import TUNED, Choices, Method, Space
-from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.keyframes import Moment
-from stylegan3d.recipe.latents import Latent
+from stylegan3d.recipe.latents import Delta, Latent
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.carried import CarriedDetail
 from stylegan3d.render.editable import Original

@@ -31,7 +31,7 @@ from stylegan3d.projection.signs import SIGNS
 from stylegan3d.projection.verdicts import to_scale
 from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import from_json, to_json
-from stylegan3d.storage.sites import site_names, site_path
+from stylegan3d.storage.places import site_names, site_path
 from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
 
 KIND, VERSION = "calibrated site", "1"

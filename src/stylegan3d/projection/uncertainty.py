@@ -22,7 +22,7 @@ from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.projector import Aligned, project
 from stylegan3d.projection.settings import QUICK, Choices, Space
 from stylegan3d.projection.signs import first_guess
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 
 RESTARTS, NOISE_DRAWS = 4, 2

@@ -1,7 +1,7 @@
 """Direction files, and looking up the direction that an edit names.
 
 Directions are described in `directions`; principal components are computed in
-`model.components`, directions of attributes in `directions.attributes`.
+`model.random_latents`, directions of attributes in `directions.attributes`.
 """
 
 from __future__ import annotations

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stylegan3d.errors import RecipeError, ScanError
-from stylegan3d.recipe.drawing import check_seed
 from stylegan3d.recipe.latents import Latent, mix, read_latent
-from stylegan3d.recipe.model import Model
+from stylegan3d.recipe.model import Model, check_seed
 from stylegan3d.storage.bids import place_of, root_of
+from stylegan3d.storage.bounded import sha256_of
 from stylegan3d.storage.checked import Number, Share, Text, Whole, checked
-from stylegan3d.storage.hashing import sha256_of
-from stylegan3d.storage.names import last_part
+from stylegan3d.storage.formats import last_part
 
 if TYPE_CHECKING:
     import torch

@@ -18,13 +18,19 @@ from pydantic import BeforeValidator
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.plain import Json
-from stylegan3d.recipe.delta import Delta, mixed
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.directions import move
-from stylegan3d.recipe.drawing import TRUNCATION, Noise, Truncation, check_seed, seed_latents
 from stylegan3d.recipe.label import Label
-from stylegan3d.recipe.latents import Latent, load_latent
-from stylegan3d.recipe.model import MadeWith, Model
+from stylegan3d.recipe.latents import Delta, Latent, load_latent, mixed
+from stylegan3d.recipe.model import (
+    TRUNCATION,
+    MadeWith,
+    Model,
+    Noise,
+    Truncation,
+    check_seed,
+    seed_latents,
+)
 from stylegan3d.recipe.parts import Detail, Edit, Mix, Source
 from stylegan3d.storage.checked import Whole, checked, from_plain
 from stylegan3d.storage.jsontext import from_json, is_int, without_none

@@ -15,7 +15,7 @@ import numpy as np
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.progress import SILENT, Progress, effort
 from stylegan3d.recipe.keyframes import Moment
-from stylegan3d.storage.names import last_part
+from stylegan3d.storage.formats import last_part
 
 if TYPE_CHECKING:
     import nibabel as nib

@@ -25,8 +25,8 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.noise import Noise
 from stylegan3d.progress import SILENT, Progress, effort
-from stylegan3d.recipe.delta import Delta
-from stylegan3d.recipe.drawing import TRUNCATION, seed_latents
+from stylegan3d.recipe.latents import Delta
+from stylegan3d.recipe.model import TRUNCATION, seed_latents
 from stylegan3d.render.carried import Details
 from stylegan3d.render.cuda_graphs import RecordedSynthesis
 from stylegan3d.render.movement import Movement

@@ -14,7 +14,7 @@ import numpy as np
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.plain import Json
-from stylegan3d.storage.private import make_private
+from stylegan3d.storage.files import make_private
 from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
 from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
 

@@ -35,8 +35,8 @@ from stylegan3d.scans.orientation import (
 from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.series import Series, choose_series
+from stylegan3d.storage.bounded import sha256_of
 from stylegan3d.storage.formats import is_dicom
-from stylegan3d.storage.hashing import sha256_of
 
 
 class SeveralVolumes(ScanError):

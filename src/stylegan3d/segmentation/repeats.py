@@ -23,9 +23,8 @@ from stylegan3d.segmentation.words import unit_of
 from stylegan3d.storage.bounded import reason
 from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import finite_number, read_json, to_json
-from stylegan3d.storage.places import bundled_model_path
-from stylegan3d.storage.sites import repeats_names as repeats_names
-from stylegan3d.storage.sites import repeats_path
+from stylegan3d.storage.places import bundled_model_path, repeats_path
+from stylegan3d.storage.places import repeats_names as repeats_names
 
 FILE = "repeats.json"
 #: Simulated repeats know neither movement nor distortion nor dehydration: twice their error counts.

@@ -21,11 +21,18 @@ from typing import IO, Any
 
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.session.file import FILE, SessionState, encode, read_session
-from stylegan3d.storage.files import atomic_write_bytes, output_errors
+from stylegan3d.storage.files import (
+    DAY_S,
+    age_s,
+    atomic_write_bytes,
+    host_tag,
+    make_private,
+    output_errors,
+    process_began,
+    sweep,
+)
 from stylegan3d.storage.jsontext import from_json
-from stylegan3d.storage.leftovers import DAY_S, age_s, host_tag, process_began, sweep
 from stylegan3d.storage.locks import NoLocks, try_lock, unlock
-from stylegan3d.storage.private import make_private
 
 OWNER, LONGEST_OWNER = "owner.json", 10_000
 #: Number of closed sessions that are kept.

@@ -1,4 +1,7 @@
-"""What can be chosen for a comparison of two brains."""
+"""What can be chosen for a comparison of two brains.
+
+What can be chosen while labels are edited.
+"""
 
 from __future__ import annotations
 
@@ -38,3 +41,25 @@ class ComparisonSettings:
             step=1,
         ),
     ] = Sliding(5.0)
+
+
+@dataclass(frozen=True)
+class LabelTools:
+    """Brush and border; see `stylegan3d.translation.files.resized`."""
+
+    brush: Annotated[
+        float,
+        Option("Brush", "Diameter of the spherical brush.", unit="mm", low=2, high=40, step=1),
+    ] = 8.0
+    resize: Annotated[
+        Sliding,
+        Option(
+            "Resize",
+            "Move the border of the tissue inwards or outwards. Surrounding tissue is displaced, "
+            "less with distance; the outline of the brain is unchanged.",
+            unit="mm",
+            low=-6,
+            high=8,
+            step=0.5,
+        ),
+    ] = Sliding(0.0)

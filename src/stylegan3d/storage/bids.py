@@ -15,8 +15,8 @@ from stylegan3d.errors import OutputError
 from stylegan3d.plain import JsonView
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.files import atomic_write_text
+from stylegan3d.storage.formats import last_part
 from stylegan3d.storage.jsontext import read_json, to_json
-from stylegan3d.storage.names import last_part
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION, IGNORE = "dataset_description.json", ".bidsignore"

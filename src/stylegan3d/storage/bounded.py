@@ -2,12 +2,15 @@
 
 Opening a pipe or reading a device may wait for ever, a file of the kernel may have no end, and one
 with holes may be larger than the memory without taking any room on a disk.
+
+The hash that names files: of scans, latents, directions.
 """
 
 from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import io
 import os
 import stat
@@ -100,3 +103,28 @@ def separator_of(text: str) -> str:
 def reason(error: Exception) -> str:
     """Why a file cannot be read, for a sentence that names it already."""
     return getattr(error, "strerror", None) or str(error)
+
+
+PIECE = 2**20
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read in pieces.
+
+    Reads no more than its stated size: some kernel files are endless.
+
+    Raises
+    ------
+    ScanError
+        If it is large and consists of holes.
+    OSError
+        If it cannot be read.
+    """
+    check_holes(path)
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        left = os.fstat(stream.fileno()).st_size
+        while left > 0 and (piece := stream.read(min(left, PIECE))):
+            digest.update(piece)
+            left -= len(piece)
+    return digest.hexdigest()

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.montage import draw_montage
+from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.training.state import TrainState
 
 if TYPE_CHECKING:

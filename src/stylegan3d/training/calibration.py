@@ -34,7 +34,7 @@ from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.finish import DetailTexture
 from stylegan3d.networks.resampling import haar, inverse_haar
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 
 # Steepness of the sigmoid for unit variance. A steep one (4) makes edges between two greys, but not
 # at the edges of the basis images.

@@ -40,7 +40,7 @@ class TrainConfig:
         Generator of a StyleGAN (`GeneratorConfig`) or of an anatomy model (`AnatomyConfig`).
     conditions : tuple of str
         Labels: columns of the data set's table, such as ("age", "sex"); see
-        `stylegan3d.recipe.label_schema`. Empty for an unconditional generator.
+        `stylegan3d.recipe.label`. Empty for an unconditional generator.
     coarse_images : int
         Volumes of the reconstruction phase that train all levels but the finest, which is much
         faster.

@@ -24,9 +24,9 @@ from stylegan3d.geometry.intensity import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.card import card_text
 from stylegan3d.model.families.anatomy import anatomy_network
+from stylegan3d.model.family import ANATOMY, STYLEGAN
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
-from stylegan3d.model.registry import ANATOMY, STYLEGAN
 from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.anatomy_layers import split_layers
 from stylegan3d.networks.config import GeneratorConfig

@@ -30,7 +30,7 @@ from stylegan3d.networks.finish import BandCurves
 from stylegan3d.networks.flow import FLOOR, Flow, within
 from stylegan3d.networks.noise import drawn_noise
 from stylegan3d.networks.resampling import haar
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.calibration import toed
 from stylegan3d.training.flow_pairs import without_flow
 

@@ -24,7 +24,7 @@ from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.plain import Json
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun, learned

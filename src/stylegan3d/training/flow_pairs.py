@@ -30,7 +30,7 @@ from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.noise import drawn_noise
 from stylegan3d.progress import Progress
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
 from stylegan3d.training.flow import FlowRun
 from stylegan3d.training.flow_pairs import check_flow, without_flow

@@ -25,8 +25,8 @@ from stylegan3d.model.card import card_text
 from stylegan3d.model.random_latents import LONGEST, random_w
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import Progress
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.label_schema import encode_known, encode_labels, known_schema
+from stylegan3d.recipe.label import encode_known, encode_labels, known_schema
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.locks import LOCK
 from stylegan3d.storage.places import CARD, LABELS
 from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text

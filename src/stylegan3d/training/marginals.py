@@ -25,7 +25,7 @@ from stylegan3d.model.random_latents import random_w
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.networks.mapping import KNOTS, SizeCurves
 from stylegan3d.progress import Progress
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 
 #: What is matched, in millilitres.
 SIZES = ("brain_ml", "ventricle_ml")

@@ -13,9 +13,9 @@ import torch
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError, OutputError
-from stylegan3d.recipe.label_schema import encode_rows, label_dim, schema_of
+from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
 from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
-from stylegan3d.storage.leftovers import sweep
+from stylegan3d.storage.files import sweep
 from stylegan3d.storage.locks import LOCK, only_run
 from stylegan3d.storage.volumes import atomic_write_text
 from stylegan3d.training.anatomy import find_anatomy

@@ -58,7 +58,7 @@ from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.registration import smooth
 from stylegan3d.networks.resampling import haar
 from stylegan3d.plain import Json
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.inference import bundled_segmenter, load_regions
 from stylegan3d.segmentation.network import TissueNetwork, padded
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint

@@ -54,7 +54,7 @@ class TrainState:
         self.judge_augment = JudgeAugment(0.0 if config.d_augment == "none" else config.d_augment_p)
         # Labels [n, label_dim] of the training subjects; None for an unconditional generator.
         self.people: torch.Tensor | None = None
-        self.label_schema: list[Json] = []  # see `stylegan3d.recipe.label_schema`
+        self.label_schema: list[Json] = []  # see `stylegan3d.recipe.label`
         # Whether the reconstruction phase is over and the mapping network fitted.
         self.warm_started = False
         self.images = 0

@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QApplication
 from tolerances import SUMS
 
 from stylegan3d.model.family import LACKS
-from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.latents import Latent, save_latent
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 

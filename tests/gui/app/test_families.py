@@ -7,7 +7,7 @@ from families import toy
 from qtpy.QtTest import QTest
 
 from napari_stylegan3d.core.lacks import why_not
-from stylegan3d.model import registry as families
+from stylegan3d.model import family as families
 from stylegan3d.recipe.recipe import Edit, Mix, Source
 
 TABS = ("Browse", "Project", "Mix", "Directions", "Compare", "Export")

@@ -8,7 +8,7 @@ import doomed
 import pytest
 from doomed_window import kill, look
 
-from stylegan3d.storage.leftovers import host_tag
+from stylegan3d.storage.files import host_tag
 
 
 @pytest.mark.slow

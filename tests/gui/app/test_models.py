@@ -18,7 +18,7 @@ from napari_stylegan3d.app.models import recent_models
 from napari_stylegan3d.browse.panel import NamedLabels, axis_codes
 from napari_stylegan3d.views.display import upright
 from stylegan3d.cli import main
-from stylegan3d.geometry.frame import Frame
+from stylegan3d.geometry.space import Frame
 from stylegan3d.model.loading import load
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source

@@ -19,7 +19,7 @@ from napari_stylegan3d.core.thumbnails import (
     picture_of,
     scaled,
 )
-from stylegan3d.geometry.frame import Frame
+from stylegan3d.geometry.space import Frame
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.recipes import render_recipe
 from stylegan3d.render.renderer import Renderer

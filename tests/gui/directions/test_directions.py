@@ -15,7 +15,7 @@ from napari_stylegan3d.directions import menu as directions_menu
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.recipe.direction_file import load_directions, save_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
-from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.bounded import sha256_of
 
 AGE = {"name": "Age", "attribute": "age", "unit": "years", "mae": 7.58, "baseline": 15.3}
 TOLD = "+13 years per sd, head size held fixed (r = 0.84 on 27 people not used)"

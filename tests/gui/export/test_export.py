@@ -18,8 +18,8 @@ from tolerances import FLOAT32
 from napari_stylegan3d.widgets.settings import unusual_z
 from stylegan3d.outputs import dicom
 from stylegan3d.recipe import latents
+from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
-from stylegan3d.recipe.text import read_recipe
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from napari_stylegan3d.history.models import ASIDE, CURRENT, FORK, STARRED, in_t
 from napari_stylegan3d.project.kept import SavedScan
 from napari_stylegan3d.project.regions import Region
 from stylegan3d.outputs.results import save_rendered
+from stylegan3d.recipe.description import from_link, from_text, to_link
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Mix, Recipe, Source, Truncation
-from stylegan3d.recipe.text import from_link, from_text, to_link
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.session.case import Choice
 from stylegan3d.session.file import SessionState, read_session

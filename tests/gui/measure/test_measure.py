@@ -28,8 +28,8 @@ from stylegan3d.segmentation.classes import CLASSES, VOLUMES, volumes_ml
 from stylegan3d.segmentation.numbers import numbers_of
 from stylegan3d.segmentation.visits import Visits
 from stylegan3d.segmentation.words import ALL_MEASURES, value_text
-from stylegan3d.settings.report import ReportSettings
-from stylegan3d.storage import sites
+from stylegan3d.settings.export import ReportSettings
+from stylegan3d.storage import places
 
 pytestmark = pytest.mark.usefixtures("segmenter")
 
@@ -377,7 +377,7 @@ def engine(window, monkeypatch):
 def test_what_changed_is_shown_for_its_patient_alone(
     window, scan_file, second_file, earlier, engine, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(sites, "sites_folder", lambda: tmp_path)
+    monkeypatch.setattr(places, "sites_folder", lambda: tmp_path)
     repeats.save_site_repeats("ward", repeats.Repeats("the ward's", {"ventricle_ml": 2.0}))
     window.open_scan(scan_file)
     mine = len(window.session.history.states) - 1

@@ -28,10 +28,10 @@ from napari_stylegan3d.project.result import VerdictRow
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.views.outline import NAME
 from napari_stylegan3d.widgets import dialogs
-from stylegan3d.geometry.frame import Frame
+from stylegan3d.geometry.space import Frame
 from stylegan3d.projection import settings as projection
+from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.recipe import Edit, Source
-from stylegan3d.recipe.text import read_recipe
 from stylegan3d.render.recipes import render_recipe
 from stylegan3d.session.case import Case
 

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from stylegan3d.errors import ModelError
 from stylegan3d.model.families.stylegan import build_parts, check_networks, fill
-from stylegan3d.model.family import Family, Parts
-from stylegan3d.model.registry import ANATOMY
+from stylegan3d.model.family import ANATOMY, Family, Parts
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
 from stylegan3d.networks.anatomy_layers import build_synthesis, split_layers

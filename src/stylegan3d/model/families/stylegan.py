@@ -16,8 +16,7 @@ from stylegan3d.checkpoints.card_checks import (
     whole_numbers,
 )
 from stylegan3d.geometry.space import MAX_VOXELS
-from stylegan3d.model.family import Family, Parts
-from stylegan3d.model.registry import STYLEGAN
+from stylegan3d.model.family import STYLEGAN, Family, Parts
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import config_of
 from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig
