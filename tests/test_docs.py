@@ -1,6 +1,7 @@
 """What the documents say is true: links lead somewhere, examples run, options exist."""
 
 import ast
+import importlib
 import inspect
 import re
 import shlex
@@ -170,6 +171,19 @@ def test_command_line_example_of_the_readme_runs(
     assert {"brains", "projected", "mixed", "edited"} <= written
 
 
+def test_the_reference_lists_every_public_name() -> None:
+    import stylegan3d
+
+    page = (ROOT / "docs/reference/python.md").read_text()
+    listed = re.findall(r"^   (stylegan3d\.\S+)$", page, flags=re.M)
+    assert len(listed) == len(set(listed))
+    public = {f"stylegan3d.{name}" for name in stylegan3d.__all__} - {"stylegan3d.__version__"}
+    assert public <= set(listed)
+    for name in listed:
+        place, _, word = name.rpartition(".")
+        assert hasattr(importlib.import_module(place), word), name
+
+
 @pytest.mark.slow
 def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
@@ -182,5 +196,12 @@ def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    assert "stylegan3d.load" in (tmp_path / "site/reference/python.html").read_text()
-    assert "stylegan3d project" in (tmp_path / "site/reference/command-line.html").read_text()
+    pages = tmp_path / "site/reference"
+    for page, text in {
+        "python.html": "stylegan3d.load",
+        "generated/stylegan3d.scans.Scan.html": "Scan.align",
+        "command-line.html": "stylegan3d project",
+        "controls.html": "browse.seed",
+        "licences.html": "numpy",
+    }.items():
+        assert text in (pages / page).read_text(), page

@@ -15,11 +15,29 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 LIMITS = """\
-- Synthetic volumes show no real person, but a generator trained on few people can come close to
-  some of them. The evaluation, if there is one, shows how close, by the nearest training brains.
+- Synthetic volumes show no real person, but a generator trained on few subjects can come close to
+  some of them; the evaluation shows how close.
 - It knows the ages, scanners and the contrast of its training data, and no disease. A scan outside
   this range is reconstructed as if it were inside.
 - A reconstruction may omit structures of a scan, and add structures that are not there."""
+
+
+#: How the names of the figures begin that the page shows; `card.json` has all.
+HEADLINES = (
+    "FID (",
+    "distinguished from real brains, accuracy",
+    "distinguished from held-out subjects by",
+    "cubes of 32 mm",
+    "patches of 32 mm",
+    "MS-SSIM of pairs",
+    "plausible brains",
+    "copies of training brains",
+    "membership inference by encoder, fine",
+    "membership inference by random brains nearby, features",
+    "label age",
+    "label ventricle_ml",
+    "projected in",
+)
 
 
 def card_text(card: Json) -> str:
@@ -236,13 +254,6 @@ def _quality(quality: Json) -> str:
     if not quality:
         return "Not measured."
     encoded, mean = quality.get("encoder_reconstruction"), quality["mean_brain"]
-    pairs = quality.get("pair_correlation")
-    alike = (
-        "The diversity was not measured: that takes two held-out subjects."
-        if pairs is None
-        else "Mean correlation between pairs of brains at export (lower is more diverse): "
-        f"synthetic {pairs['synthetic']:.3f}, real {pairs['real_validation']:.3f}."
-    )
     return "\n".join(
         [
             f"On {quality['validation_people']} held-out subjects, medians inside the brain:",
@@ -251,8 +262,6 @@ def _quality(quality: Json) -> str:
             "|---|---|---|---|",
             *([f"| by the encoder, no optimisation | {_row(encoded)} |"] if encoded else []),
             f"| the mean brain, for comparison | {_row(mean)} |",
-            "",
-            alike,
         ]
     )
 
@@ -262,14 +271,14 @@ def _evaluation(card: Json) -> list[str]:
     rows = [row for part in card.get("evaluation", {}).values() for row in part]
     if not rows:
         return []
-    marks = {None: "", True: "reached", False: "missed"}
-    lines = ["| figure | synthetic | real vs real | ratio | aim | |", "|---|---|---|---|---|---|"]
+    lines = ["| figure | synthetic | real vs real |", "|---|---|---|"]
     lines += [
-        f"| {r['name'].strip()} | {r['synthetic']} | {r['real']} | {r['compared']} | {r['aim']} | "
-        f"{marks[r['reached']]} |"
+        f"| {r['name'].strip()} | {r['synthetic']} | {r['real']} |"
         for r in rows
+        if r["name"].strip().startswith(HEADLINES)
     ]
-    parts = ["## Evaluation", "By `stylegan3d evaluate`.", "\n".join(lines)]
+    about = f"By `stylegan3d evaluate`; `card.json` has all {len(rows)} figures and their aims."
+    parts = ["## Evaluation", about, "\n".join(lines)]
     if card.get("montage"):
         parts.append(f"![Synthetic brains beside real ones]({card['montage']})")
     return parts
@@ -281,8 +290,8 @@ def _labels(schema: list[Json]) -> list[str]:
     if not learned:
         return []
     lines = [
-        "| label | subjects | range or categories | predicted in left-out training subjects |",
-        "|---|---|---|---|",
+        "| label | range or categories | predicted in left-out training subjects |",
+        "|---|---|---|",
     ]
     for entry in learned:
         whom = ", ".join(entry.get("values", []))
@@ -293,8 +302,8 @@ def _labels(schema: list[Json]) -> list[str]:
         share = f"{100 * entry['explained']:.0f} % of its variance, by {by}"
         # Unlike "brain tissue" of an evaluation it includes CSF.
         name = "brain_ml (head size)" if entry["name"] == "brain_ml" else entry["name"]
-        lines.append(f"| {name} | {entry['people']} | {whom} | {share} |")
-    about = "Random brains can be generated for these; without a label they are the same as before."
+        lines.append(f"| {name} | {whom} | {share} |")
+    about = "Random brains can be generated for these."
     return ["## Labels", about, "\n".join(lines)]
 
 
@@ -302,26 +311,24 @@ def _directions(checks: list[Json]) -> list[str]:
     """Checks of attribute directions on held-out subjects."""
     if not checks:
         return []
-    lines = ["| direction | subjects checked | r | AUC |", "|---|---|---|---|"]
+    lines = ["| direction | r | AUC |", "|---|---|---|"]
     for check in checks:
         name = check["name"] + (" (left out)" if check.get("left_out") else "")
         figures = [f"{check[k]:.2f}" if check.get(k) is not None else "" for k in ("r", "auc")]
-        lines.append(f"| {name} | {check['n_check']} | {figures[0]} | {figures[1]} |")
-    return ["## Directions", "In held-out subjects.", "\n".join(lines)]
+        lines.append(f"| {name} | {figures[0]} | {figures[1]} |")
+    most = max(check["n_check"] for check in checks)
+    return ["## Directions", f"In {most} held-out subjects or fewer.", "\n".join(lines)]
 
 
 def _trust(trust: Json | None) -> list[str]:
     """Thresholds beyond which a scan counts as out of distribution."""
     if not trust:
         return []
-    check = trust["check"]
     return [
         "## What it knows",
-        f"By `stylegan3d model calibrate`, from {trust['people']} held-out subjects: the "
-        f"strangeness is below {trust['close']:.2f} in 95 % of them, and a scan is classified as "
-        f"outside from "
-        f"{trust['outside']:.2f}. Scans with noise, other contrasts and large lesions, derived "
-        f"from theirs, are distinguished from these with an AUC of {check['auc']:.3f}.",
+        f"Out-of-distribution score of scans: below {trust['close']:.2f} in 95 % of "
+        f"{trust['people']} held-out subjects, outside what it knows from {trust['outside']:.2f} "
+        f"(AUC {trust['check']['auc']:.3f} against noise, other contrasts and large lesions).",
         *_residual(trust.get("residual")),
     ]
 
@@ -331,9 +338,8 @@ def _residual(residual: Json | None) -> list[str]:
     if not residual:
         return []
     return [
-        f"`{residual['file']}` holds mean and spread of scan minus expected brain over the same "
-        "subjects, for findings: places where a scan differs more than theirs. When each subject "
-        f"is judged by the others, {100 * residual['people_with_findings']:.0f} % have a finding."
+        f"Findings are where a scan differs more than theirs (`{residual['file']}`): judged by the "
+        f"others, {100 * residual['people_with_findings']:.0f} % of these subjects have one."
     ]
 
 

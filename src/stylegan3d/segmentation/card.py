@@ -70,15 +70,14 @@ def _figures(validation: Json) -> list[str]:
     lines = [
         f"On {validation['people']} held-out subjects, compared with the reference labels:",
         "",
-        f"| {'region' if regions else 'tissue'} | Dice | least | volume, ml | mean error, ml "
+        f"| {'region' if regions else 'tissue'} | Dice | volume, ml | mean error, ml "
         "| bias, ml | r of volumes |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|",
     ]
     decimals = 2 if regions else 1
     for name, row in validation[REGIONS.name if regions else TISSUES.name].items():
         cells = (
             f"{row['dice']:.3f}",
-            f"{row['dice_least']:.3f}",
             f"{row['volume_ml']:.{decimals - 1}f}",
             f"{row['volume_error_ml']:.{decimals}f}",
             f"{row['volume_bias_ml']:+.{decimals}f}",
