@@ -73,7 +73,7 @@ def drag(driver: Driver, seconds: float) -> None:
 
 def edited(driver: Driver, seconds: float) -> None:
     """A direction's slider on a projected scan, and how long its frames take."""
-    from napari_stylegan3d.core.samples import sample_path
+    from napari_stylegan3d.core.scans import sample_path
 
     explorer = driver.explorer
     explorer.panel("Project")
@@ -302,7 +302,7 @@ def start(model: Path | None) -> None:
 
 def memory(driver: Driver, share: float) -> None:
     """Moves, seeds, projections with cancel; the memory after each tenth of this share of all."""
-    from napari_stylegan3d.core.samples import sample_path
+    from napari_stylegan3d.core.scans import sample_path
 
     explorer = driver.explorer
     slider = driver.find("browse.truncation.slider")

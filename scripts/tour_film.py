@@ -76,7 +76,7 @@ class Film:
 
 def film(tour: Tour, path: Path) -> None:
     """Browse, project a scan, edit it, see where it moves, compare; then write the film."""
-    from napari_stylegan3d.core.samples import sample_path
+    from napari_stylegan3d.core.scans import sample_path
 
     explorer, shots = tour.explorer, Film(tour)
     tour.wait_for(lambda: explorer.comparison.picture is not None, "the first brain")

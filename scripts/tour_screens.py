@@ -264,7 +264,7 @@ def _windows(tour: Screens) -> None:
 
 
 def _open_sample(tour: Screens) -> None:
-    from napari_stylegan3d.core.samples import sample_path
+    from napari_stylegan3d.core.scans import sample_path
 
     tour.explorer.open_scan(sample_path(SAMPLE))
     tour.wait_for(lambda: tour.find("project.start").isEnabled(), "the scan")
@@ -281,7 +281,7 @@ def _patient(tour: Screens) -> None:
     """From opening a scan to its projection."""
     import nibabel as nib
 
-    from napari_stylegan3d.core.samples import sample_path
+    from napari_stylegan3d.core.scans import sample_path
 
     explorer = tour.explorer
     explorer.panel("Project")

@@ -155,7 +155,7 @@ def browse(tour: Tour) -> None:
 
 def project(tour: Tour) -> None:
     """A real scan, its projection, and the comparison of the two."""
-    from napari_stylegan3d.core.samples import sample_path
+    from napari_stylegan3d.core.scans import sample_path
 
     explorer = tour.explorer
     explorer.open_scan(sample_path(SAMPLE))

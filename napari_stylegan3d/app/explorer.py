@@ -37,15 +37,13 @@ from napari_stylegan3d.browse.panel import BrowsePanel
 from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
 from napari_stylegan3d.core.comparison import Comparison
-from napari_stylegan3d.core.context import Context
+from napari_stylegan3d.core.context import Context, Messages, report_error
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.core.messages import Messages, report_error
 from napari_stylegan3d.core.parking import Parking
-from napari_stylegan3d.core.rendering import Rendering
+from napari_stylegan3d.core.provenance import brain_of
+from napari_stylegan3d.core.rendering import Rendering, SharpenController
 from napari_stylegan3d.core.session import Session
-from napari_stylegan3d.core.sharpening import SharpenController
 from napari_stylegan3d.core.thumbnails import Thumbnails
-from napari_stylegan3d.core.whose import brain_of
 from napari_stylegan3d.directions.controller import DirectionsController
 from napari_stylegan3d.directions.panel import DirectionsPanel
 from napari_stylegan3d.export.controller import ExportController
@@ -62,8 +60,8 @@ from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import Fold, take_turns
 from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
-from napari_stylegan3d.widgets.fold import Fold, take_turns
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 from stylegan3d.session.case import Choice
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.utils.transforms import CompositeAffine
 
-from napari_stylegan3d.core.samples import sample_path
-from napari_stylegan3d.core.scan_layer import LayerTuple, scan_layer
+from napari_stylegan3d.core.scans import LayerTuple, sample_path, scan_layer
 from napari_stylegan3d.views.captions import KEY, Provenance
 from stylegan3d.storage.formats import is_kind, scan_stem
 

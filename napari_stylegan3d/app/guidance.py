@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.app.tabs import Tabs
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.four import FourViews
-    from napari_stylegan3d.widgets.fold import Fold
+    from napari_stylegan3d.widgets.controls import Fold
 
 #: An installed program has the pages in a folder of its own, without pictures; a checkout in docs.
 FOLDERS = (Path(__file__).parents[1] / "guide", Path(__file__).parents[2] / "docs")

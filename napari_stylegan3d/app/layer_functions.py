@@ -14,7 +14,7 @@ from napari.qt.threading import FunctionWorker, create_worker
 from napari.types import LayerDataTuple
 
 from napari_stylegan3d.app.files import layer_affine
-from napari_stylegan3d.core.messages import report_error
+from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.display import upright

@@ -10,9 +10,9 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_stylegan3d.core.dropped import Dropped, DropTarget
+from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.core.jobs import latent_of
-from napari_stylegan3d.core.messages import report_done
+from napari_stylegan3d.core.scans import Dropped, DropTarget
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe, Source

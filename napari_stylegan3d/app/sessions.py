@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMenu
 
-from napari_stylegan3d.core.messages import report_done
+from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.autosave import (
     Autosave,

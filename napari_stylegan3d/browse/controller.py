@@ -11,8 +11,7 @@ from qtpy.QtCore import QObject
 
 from napari_stylegan3d.browse.panel import CHECKING, UNCHECKED
 from napari_stylegan3d.browse.wall import Wall
-from napari_stylegan3d.core.cores import beside_the_window
-from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 
 if TYPE_CHECKING:
     from napari_stylegan3d.browse.panel import BrowsePanel, PrivacyBox

@@ -792,7 +792,7 @@ class MapBox(QWidget):
             self.session.change(recipe.replace(edits=kept))
 
     def _on_failed(self, error: Exception) -> None:
-        from napari_stylegan3d.core.messages import sentence
+        from napari_stylegan3d.core.context import sentence
 
         self.plane = None
         self._show_parts()

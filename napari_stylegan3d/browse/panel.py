@@ -12,12 +12,9 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QWidg
 
 from napari_stylegan3d.browse.map import MapBox
 from napari_stylegan3d.browse.walk import WalkBox
-from napari_stylegan3d.core.lacks import why_not
-from napari_stylegan3d.core.panel import Panel
+from napari_stylegan3d.core.panel import Panel, why_not
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.fold import Fold
-from napari_stylegan3d.widgets.seeds import LARGEST_SEED, SeedPicker
+from napari_stylegan3d.widgets.controls import LARGEST_SEED, DecimalBox, Fold, SeedPicker
 from stylegan3d.directions.people import label_title
 from stylegan3d.model.family import family_called
 from stylegan3d.recipe.label import middle_of, number_range

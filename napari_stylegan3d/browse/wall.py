@@ -24,11 +24,10 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QDialog, QLabel, QSizePolicy, QToolTip, QWidget
 
-from napari_stylegan3d.core.gallery import SYNTHETIC
-from napari_stylegan3d.core.thumbnails import scaled
+from napari_stylegan3d.core.thumbnails import SYNTHETIC, scaled
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.seeds import DICE_BELOW, LARGEST_SEED
+from napari_stylegan3d.widgets.controls import DICE_BELOW, LARGEST_SEED
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.recipe import Recipe
 

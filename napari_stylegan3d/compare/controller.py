@@ -13,7 +13,7 @@ from napari_stylegan3d.compare.pinned import Pinned, side_of
 from napari_stylegan3d.compare.row import RowController
 from napari_stylegan3d.compare.views import ComparedViews
 from napari_stylegan3d.core.jobs import Picture, render_beside, screen_dtype
-from napari_stylegan3d.core.whose import provenance_of
+from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.sides import Side
@@ -290,7 +290,7 @@ class CompareController(QObject):
 
 def _measure(request: tuple[Any, ...]) -> Any:
     """In a thread."""
-    from napari_stylegan3d.core.cores import beside_the_window
+    from napari_stylegan3d.core.worker import beside_the_window
     from stylegan3d.measures.comparison import compare_pair
 
     _, _, a, b, space = request

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.widgets.focus import is_outlined
+from napari_stylegan3d.widgets.theme import is_outlined
 
 #: The keys, in words; they do something while they are held.
 HELD, HELD_IN_VIEWS = "B", "Space"

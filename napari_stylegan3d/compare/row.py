@@ -8,7 +8,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
-from napari_stylegan3d.core.whose import subject_of
+from napari_stylegan3d.core.provenance import subject_of
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.panes import NUMBERS, Pane
 from napari_stylegan3d.widgets import controls

@@ -12,7 +12,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.jobs import Made, Unsharp
-from napari_stylegan3d.core.whose import (
+from napari_stylegan3d.core.provenance import (
     EDITED_MINUS_SCAN,
     FILLED,
     MODEL_MINUS_SCAN,

@@ -2,17 +2,65 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import QObject, Signal
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
     from napari_stylegan3d.core.comparison import Comparison
-    from napari_stylegan3d.core.messages import Messages
     from napari_stylegan3d.core.rendering import Rendering
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.core.thumbnails import Thumbnails
+
+logger = logging.getLogger("napari_stylegan3d")
+
+
+class Messages(QObject):
+    """Collects errors from features for the window to show."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+    cleared = Signal()
+    """An earlier error is over."""
+
+    def fail(self, error: Exception, doing: str) -> None:
+        """Report an error that occurred while `doing` something ('loading the model')."""
+        self.failed.emit(error, doing)
+
+
+def sentence(error: BaseException, doing: str) -> str:
+    """The message for an error that occurred while `doing` something ('loading the model')."""
+    if is_out_of_memory(error):
+        return out_of_memory_sentence(doing)
+    if isinstance(error, StyleGAN3DError):
+        return str(error)
+    return (
+        f"Unexpected error while {doing} ({type(error).__name__}). Try again, and report it if it "
+        "happens "
+        "again; the details are in the terminal."
+    )
+
+
+def report_error(error: BaseException, doing: str) -> str:
+    """Show a notification for an error, log an unexpected one, and return the sentence."""
+    text = sentence(error, doing)
+    if not isinstance(error, StyleGAN3DError) and not is_out_of_memory(error):
+        logger.error("Failed while %s", doing, exc_info=error)
+    show_error(text)
+    return text
+
+
+def report_done(text: str) -> None:
+    """Show a notification that something was done."""
+    show_info(text)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QCoreApplication, QEvent, Qt, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
 
@@ -14,6 +14,24 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
+
+
+def why_not(generator: Generator, feature: str) -> str:
+    """Why a model lacks a feature, translated; empty if it has it."""
+    return generator.cannot.get(feature, "")
+
+
+def offer(box: QComboBox, entry: object, reason: str, instead: object) -> None:
+    """Enable an entry of a list, or disable it with the reason as its tooltip.
+
+    If the disabled entry was selected, `instead` is selected.
+    """
+    index = box.findData(entry)
+    item = box.model().item(index)
+    item.setEnabled(not reason)
+    item.setToolTip(reason)
+    if reason and box.currentIndex() == index:
+        box.setCurrentIndex(box.findData(instead))
 
 
 class Panel(QWidget):

@@ -3,26 +3,71 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_stylegan3d.core.cores import beside_the_window
-from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest
-from napari_stylegan3d.core.originals import Originals
-from napari_stylegan3d.core.worker import LatestWins
-from stylegan3d.memory import is_out_of_memory
+from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest, Unsharp
+from napari_stylegan3d.core.worker import LatestWins, beside_the_window
+from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
+from stylegan3d.errors import ScanError
+from stylegan3d.memory import give_back, is_out_of_memory
 from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.core.comparison import Comparison
     from napari_stylegan3d.core.session import Session
-    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.recipe.recipe import Recipe, Source
+    from stylegan3d.render.editable import Original
+    from stylegan3d.render.fine import FineScan
     from stylegan3d.render.renderer import Quality
+    from stylegan3d.scans import AlignedScan
+
+NOT_OPEN = (
+    "The scan {name} is not open, so its detail cannot be shown: open the scan and project it, or "
+    "choose Model's brain."
+)
+ELSEWHERE = (
+    "The scan {name} was projected with other axes or another voxel size, so its detail cannot be "
+    "shown: reset them, or choose Model's brain."
+)
+
+
+class Originals:
+    """Finds the scan behind a projection; called in threads that render."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        # What is said of a scan takes a moment to put together, and is the same for every frame.
+        self._known: weakref.WeakKeyDictionary[AlignedScan, Original] = weakref.WeakKeyDictionary()
+
+    def __call__(self, source: Source) -> Original:
+        """The scan of a projection.
+
+        Raises
+        ------
+        ScanError
+            If it is not open in this session, or not yet.
+        """
+        from stylegan3d.render.editable import Original
+
+        case = self._session.find_projected(source)
+        if case is None or case.aligned is None:
+            known = self._session.case_of(source)
+            elsewhere = known is not None and known.aligned is not None
+            words = ELSEWHERE if elsewhere else NOT_OPEN
+            raise ScanError(words.format(name="" if known is None else known.name))
+        if case.aligned not in self._known:
+            self._known[case.aligned] = Original.of(case.aligned)
+        return self._known[case.aligned]
+
 
 #: A full volume that takes no longer than this needs no preview.
 INSTANT_S = 0.12
@@ -247,3 +292,84 @@ class Rendering(QObject):
             self._submit(self._wanted, "preview")
             return
         self.failed.emit(error)
+
+
+#: Pause after which the picture is made sharp.
+SHARP_REST_MS = 120
+
+
+class SharpenController(QObject):
+    """Works in a thread of low priority, and gives way to every newer picture."""
+
+    failed = Signal(object)
+
+    def __init__(self, comparison: Comparison, rendering: Rendering, parent: QObject) -> None:
+        super().__init__(parent)
+        self._comparison, self._rendering = comparison, rendering
+        self._fine: tuple[weakref.ref[AlignedScan], FineScan] | None = None
+        self._work = LatestWins(self._sharpen, self)
+        self._work.ready.connect(self._on_ready)
+        self._work.failed.connect(self._on_failed)
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.timeout.connect(self._begin)
+        comparison.viewChanged.connect(self._on_view)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a sharp picture is about to be shown."""
+        return self._work.busy or self._rest.isActive()
+
+    def shutdown(self) -> None:
+        """Stop; what is being computed is discarded."""
+        self._rest.stop()
+        self._work.shutdown()
+
+    def _on_view(self, _view: str) -> None:
+        if self._comparison.unsharp is None:
+            self._rest.stop()
+        else:
+            self._rest.start(SHARP_REST_MS)
+
+    def _begin(self) -> None:
+        if self._rendering.busy:
+            self._rest.start(SHARP_REST_MS)
+        elif (unsharp := self._comparison.unsharp) is not None:
+            self._work.submit(unsharp)
+
+    def _sharpen(self, unsharp: Unsharp) -> DisplayArray | None:
+        """In the thread."""
+        from stylegan3d.render.fine import FineScan
+
+        known = None if self._fine is None else self._fine[0]()
+        if self._fine is None or known is not unsharp.aligned:
+            self._fine = None  # before the next one is made: two take more memory
+            self._fine = weakref.ref(unsharp.aligned), FineScan(unsharp.aligned)
+            _ = self._fine[1].unedited
+            give_back()
+        fine = self._fine[1]
+        if fine.space is unsharp.aligned.space:
+            return None
+        if unsharp.movement is None:
+            data = fine.unedited
+        else:
+            data = fine.edited(unsharp.movement, Progress(cancelled=lambda: self._work.overtaken))
+        if unsharp.strength < 1 and unsharp.volume is not None:
+            # The picture on the model's grid, and the share of what is finer.
+            coarse = enlarge(data, unsharp.volume.shape, "area")
+            data = enlarge(unsharp.volume, data.shape) + np.float32(unsharp.strength) * (
+                data - enlarge(coarse, data.shape)
+            )
+        return upright(data, fine.space.affine)
+
+    def _on_ready(self, unsharp: Unsharp, shown: DisplayArray | None) -> None:
+        if shown is not None:
+            self._comparison.sharpen(unsharp.picture, shown)
+
+    def _on_failed(self, _unsharp: Unsharp, error: Exception) -> None:
+        """Without memory for it the picture stays as it is."""
+        if isinstance(error, Cancelled):
+            return
+        self._fine = None
+        if not is_out_of_memory(error):
+            self.failed.emit(error)

@@ -10,22 +10,22 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.favourites import Favourites
 from stylegan3d.errors import OutputError
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.session.case import Case, Entry, How, Shown, What
+from stylegan3d.session.file import Favourite
 from stylegan3d.storage.files import new_temporary_folder
 from stylegan3d.storage.jsontext import finite_number
 
@@ -34,6 +34,71 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.scan_data import ScanData
     from stylegan3d.segmentation.norms import Norms
+
+
+class Favourites(QObject):
+    """The favourites of the current model, in the order they were added.
+
+    Those of other models are stored separately: there, the same seed is another brain.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._model = ""
+        self._of: dict[str, tuple[Favourite, ...]] = {}
+
+    @property
+    def items(self) -> tuple[Favourite, ...]:
+        """The favourites of the current model."""
+        return self._of.get(self._model, ())
+
+    @property
+    def by_model(self) -> dict[str, tuple[Favourite, ...]]:
+        """All favourites by model hash."""
+        return {model: items for model, items in self._of.items() if items}
+
+    @property
+    def of_others(self) -> int:
+        """Number of favourites of other models."""
+        return sum(len(items) for model, items in self._of.items() if model != self._model)
+
+    def use_model(self, model_hash: str) -> None:
+        """Switch to the favourites of another model."""
+        if model_hash != self._model:
+            self._model = model_hash
+            self.changed.emit()
+
+    def index_of(self, recipe: Recipe) -> int | None:
+        """Index of a recipe among the favourites; None if it is not one."""
+        return next((i for i, item in enumerate(self.items) if item.recipe == recipe), None)
+
+    def add(self, recipe: Recipe, note: str = "") -> None:
+        """Add a recipe; does nothing if it already is a favourite."""
+        if self.index_of(recipe) is None:
+            self._set((*self.items, Favourite(recipe, note)))
+
+    def remove(self, index: int) -> None:
+        """Remove one; IndexError if there is none at `index`."""
+        gone = self.items[index]
+        self._set([item for item in self.items if item is not gone])
+
+    def set_note(self, index: int, text: str) -> None:
+        """Set the note of one; IndexError if there is none at `index`."""
+        changed = replace(self.items[index], note=text)
+        if changed != self.items[index]:
+            self._set([*self.items[:index], changed, *self.items[index + 1 :]])
+
+    def restore(self, by_model: Mapping[str, Sequence[Favourite]]) -> None:
+        """Replace all favourites of all models."""
+        self._of = {model: tuple(items) for model, items in by_model.items()}
+        self.changed.emit()
+
+    def _set(self, items: Sequence[Favourite]) -> None:
+        self._of[self._model] = tuple(items)
+        self.changed.emit()
+
 
 #: Changes of one control within this time are one undo step.
 SAME_GESTURE_S = 0.8

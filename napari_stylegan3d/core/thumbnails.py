@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from qtpy.QtCore import QObject, QPointF, QRectF, QSizeF, Qt, QTimer, Signal
-from qtpy.QtGui import QImage, QPainter, QPixmap
+from qtpy.QtCore import QObject, QPointF, QRectF, QSize, QSizeF, Qt, QTimer, Signal
+from qtpy.QtGui import QIcon, QImage, QPainter, QPixmap
+from qtpy.QtWidgets import QToolButton
 
-from napari_stylegan3d.core.cores import on_cores
-from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.core.worker import LatestWins, on_cores
 from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.widgets.elided import elided
 from stylegan3d.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
@@ -378,3 +379,100 @@ def scaled(image: QImage, side: int, ratio: float = 1.0) -> QPixmap:
     )
     smooth.setDevicePixelRatio(ratio)
     return QPixmap.fromImage(smooth)
+
+
+#: For pictures, in ASCII.
+SYNTHETIC = "Synthetic - not for diagnosis"
+#: Pictures are on black in any theme.
+STYLE = """
+QToolButton { background: black; border: 2px solid transparent; border-radius: 4px; padding: 0; }
+QToolButton { color: #e8eaed; }
+QToolButton:hover, QToolButton:focus { border-color: #8fa3b0; background: black; }
+QToolButton:checked { border-color: #ffb74d; }
+"""
+
+
+class PictureButton(QToolButton):
+    """A square button with the picture of a recipe; black until rendered.
+
+    Parameters
+    ----------
+    name, tip : str
+        Qt object name and tooltip.
+    side : int
+        Side length of the picture.
+    """
+
+    def __init__(self, name: str, tip: str, side: int) -> None:
+        super().__init__()
+        self.recipe: Recipe | None = None
+        self.side = side
+        self.setObjectName(name)
+        self.setToolTip(tip)
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)
+        self.setIconSize(QSize(side, side))
+        self.setFixedSize(side + 4, side + 4)
+        self.setStyleSheet(STYLE)
+
+    def show_picture(self, picture: QPixmap | None) -> None:
+        """Show a picture, or nothing."""
+        self.setIcon(QIcon(picture) if picture is not None else QIcon())
+
+    def set_caption(self, caption: str) -> None:
+        """Write as much of a name as there is room for under the picture."""
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        self.setText(elided(caption, self.fontMetrics(), self.side))
+        self.setFixedHeight(self.side + 4 + self.fontMetrics().height() + 4)
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether it has a picture."""
+        return not self.icon().isNull()
+
+
+class Gallery(QObject):
+    """Requests thumbnails for buttons and shows them when ready.
+
+    Parameters
+    ----------
+    owner : str
+        Name for `Thumbnails.want`.
+    """
+
+    def __init__(self, thumbnails: Thumbnails, owner: str, parent: QObject) -> None:
+        super().__init__(parent)
+        self.thumbnails, self.owner = thumbnails, owner
+        self._buttons: dict[PictureButton, Recipe] = {}
+        thumbnails.ready.connect(self._on_ready)
+
+    @property
+    def missing(self) -> int:
+        """Number of pictures not rendered yet."""
+        return sum(self.thumbnails.image(recipe) is None for recipe in self._buttons.values())
+
+    def show(self, buttons: Mapping[PictureButton, Recipe]) -> None:
+        """Show these recipes, most urgent first, instead of the previous ones.
+
+        A button keeps its old picture until the new one is ready.
+        """
+        self._buttons = dict(buttons)
+        for button, recipe in self._buttons.items():
+            button.recipe = recipe
+            self._put(button)
+        if self._buttons:
+            self.thumbnails.want(self.owner, list(dict.fromkeys(self._buttons.values())))
+
+    def stop(self) -> None:
+        """Cancel requests; the buttons are hidden."""
+        self._buttons = {}
+        self.thumbnails.drop(self.owner)
+
+    def _on_ready(self, recipe: Recipe, _image: object) -> None:
+        for button, wanted in self._buttons.items():
+            if wanted == recipe:
+                self._put(button)
+
+    def _put(self, button: PictureButton) -> None:
+        image = self.thumbnails.image(self._buttons[button])
+        if image is not None:
+            button.show_picture(scaled(image, button.side, button.devicePixelRatioF()))

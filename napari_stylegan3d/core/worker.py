@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,6 +21,35 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from stylegan3d.progress import Cancelled, Progress
+
+
+def beside_the_window() -> AbstractContextManager[Any]:
+    """Limit the calling thread to all cores but one."""
+    import torch
+
+    return on_cores(max(torch.get_num_threads() - 1, 1))
+
+
+def on_cores(count: int) -> AbstractContextManager[Any]:
+    """Limit the calling thread to `count` cores.
+
+    Takes effect with the call; ends with the `with` block, if any.
+    """
+    import torch
+
+    # torch sets a thread's number of cores at its first use there, overriding earlier settings.
+    torch.get_num_threads()
+    limits: AbstractContextManager[Any] = _pools().limit(limits=count, user_api="openmp")
+    return limits
+
+
+@cache
+def _pools() -> Any:
+    """The multithreaded libraries; looked up once, which takes a while."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
 
 NICENESS = 10
 #: Milliseconds between two pictures of a job's progress: each has the whole window put together

@@ -8,8 +8,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.slider_range import SliderRange
+from napari_stylegan3d.widgets.controls import DecimalBox
+from napari_stylegan3d.widgets.theme import SliderRange
 from stylegan3d.directions.trajectory import Trajectory
 from stylegan3d.errors import StyleGAN3DError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_stylegan3d.core.messages import report_error, sentence
+from napari_stylegan3d.core.context import report_error, sentence
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.directions.files import DirectionFiles
 from napari_stylegan3d.directions.jobs import (

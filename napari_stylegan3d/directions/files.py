@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
-from napari_stylegan3d.core.messages import report_error
+from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.directions.jobs import keep, make_free, save_entries
 from napari_stylegan3d.directions.new import NewDirection

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.gallery import Gallery, PictureButton
+from napari_stylegan3d.core.thumbnails import Gallery, PictureButton
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from stylegan3d.recipe.description import describe_source

@@ -207,7 +207,7 @@ class EffectMeasurer:
         from stylegan3d.render.recipes import render_recipe
 
         if self._renderer is None or self._renderer[0].renderer is not request.loaded.renderer:
-            from napari_stylegan3d.core.cores import on_cores
+            from napari_stylegan3d.core.worker import on_cores
 
             on_cores(1)
             step_back(NICENESS)

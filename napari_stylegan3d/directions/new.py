@@ -8,7 +8,7 @@ from qtpy.QtCore import QPoint, Signal
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QDialog, QLineEdit, QTabWidget, QWidget
 
-from napari_stylegan3d.core.messages import sentence
+from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.directions.groups import FavouriteGroups
 from napari_stylegan3d.directions.jobs import make_between, make_of_values

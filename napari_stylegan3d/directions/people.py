@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.dropped import files_in
-from napari_stylegan3d.core.messages import sentence
+from napari_stylegan3d.core.context import sentence
+from napari_stylegan3d.core.scans import files_in
 from napari_stylegan3d.core.worker import JobStatus, LongJob
 from napari_stylegan3d.directions.jobs import Compared, compare_people, save_compared
 from napari_stylegan3d.widgets import controls, dialogs

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from napari_stylegan3d.widgets.slider_range import SliderRange
+from napari_stylegan3d.widgets.theme import SliderRange
 from stylegan3d.directions.catalogue import COMPONENTS, Entry
 
 #: Of the slider where it is not known how far the training subjects reach.

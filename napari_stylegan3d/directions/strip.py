@@ -8,7 +8,7 @@ from qtpy.QtCore import QEvent, QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QEnterEvent, QHideEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QWidget
 
-from napari_stylegan3d.core.gallery import Gallery, PictureButton
+from napari_stylegan3d.core.thumbnails import Gallery, PictureButton
 from napari_stylegan3d.widgets import controls
 
 if TYPE_CHECKING:

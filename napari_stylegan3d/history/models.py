@@ -9,15 +9,14 @@ from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QImage, QPainter, QPen
 from qtpy.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
+from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
-from napari_stylegan3d.core.whose import provenance_of
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import in_words
 from stylegan3d.recipe.description import describe_change, describe_recipe
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.favourites import Favourites
-    from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.core.session import Favourites, Session
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.session.case import Entry
 

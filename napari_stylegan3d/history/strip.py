@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.messages import report_done
+from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.history.models import (
     MARK,
     RECIPE,

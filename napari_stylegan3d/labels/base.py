@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from napari_stylegan3d.core.jobs import Unsharp
-from napari_stylegan3d.core.whose import provenance_of
+from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin
 from napari_stylegan3d.views.captions import NOBODY, Provenance
 

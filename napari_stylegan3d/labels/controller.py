@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from napari_stylegan3d.core.change_maps import show_movement
+from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.core.jobs import Made
-from napari_stylegan3d.core.messages import report_done
-from napari_stylegan3d.core.movement_map import show_movement
 from napari_stylegan3d.core.tissues import index_of, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels.base import base_of, relabelled
@@ -388,7 +388,7 @@ class LabelsController(QObject):
         self.changed.emit()
 
     def _fail(self, error: Exception, doing: str) -> None:
-        from napari_stylegan3d.core.messages import sentence
+        from napari_stylegan3d.core.context import sentence
         from stylegan3d.errors import StyleGAN3DError
 
         self.box.take.setEnabled(True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import Made, Unsharp, screen_dtype
 from napari_stylegan3d.core.tissues import read_tissues
+from napari_stylegan3d.core.worker import beside_the_window
 from napari_stylegan3d.views.captions import NOBODY, Provenance
 from stylegan3d.progress import Progress
 

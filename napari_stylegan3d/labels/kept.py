@@ -17,7 +17,7 @@ import numpy as np
 from qtpy.QtCore import QObject
 
 from napari_stylegan3d.core.jobs import Unsharp
-from napari_stylegan3d.core.whose import provenance_of
+from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin, Wish, fit
 from napari_stylegan3d.views.captions import NOBODY, Provenance

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QButtonGroup, QPushButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.tissues import COLORS, ROWS
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.fold import Fold
+from napari_stylegan3d.widgets.controls import Fold
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.settings.comparison import LabelTools
 

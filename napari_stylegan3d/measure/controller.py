@@ -11,8 +11,8 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication
 
+from napari_stylegan3d.core.provenance import in_words, subject_of
 from napari_stylegan3d.core.tissues import make_layer
-from napari_stylegan3d.core.whose import in_words, subject_of
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.measure.jobs import (
     MeasuredBrain,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import Loaded, Made, render_beside
 from napari_stylegan3d.core.tissues import segmenter
+from napari_stylegan3d.core.worker import beside_the_window
 from napari_stylegan3d.views.display import DisplayArray, upright
 from stylegan3d.memory import give_back
 from stylegan3d.progress import Progress

@@ -11,8 +11,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of
 from napari_stylegan3d.measure.curve import CurvePlot
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.fold import Fold
+from napari_stylegan3d.widgets.controls import DecimalBox, Fold
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
 from stylegan3d.segmentation.curves import curve_of

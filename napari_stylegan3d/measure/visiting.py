@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.messages import sentence
-from napari_stylegan3d.core.reading import STEPS_FOLDER, Several, read_choice
+from napari_stylegan3d.core.context import sentence
+from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice
 from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
 from napari_stylegan3d.measure.jobs import (
     ComparedVisits,

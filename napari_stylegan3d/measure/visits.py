@@ -18,10 +18,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.dropped import in_event
+from napari_stylegan3d.core.scans import in_event
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.chooser import Chooser
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.controls import Chooser, DecimalBox
 from stylegan3d.segmentation.changes import cells_of, summary_of
 from stylegan3d.segmentation.repeats import repeats_names
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 
-from napari_stylegan3d.core.gallery import Gallery
+from napari_stylegan3d.core.thumbnails import Gallery
 from napari_stylegan3d.mix.matrix import Matrix
 from stylegan3d.recipe.recipe import Mix
 

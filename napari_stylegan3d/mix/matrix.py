@@ -12,9 +12,9 @@ from qtpy.QtCore import QBuffer, QIODevice, QPoint, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QHideEvent, QImage, QPainter
 from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QWidget
 
-from napari_stylegan3d.core.gallery import SYNTHETIC, Gallery, PictureButton
-from napari_stylegan3d.core.messages import report_error
+from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.session import WHOLE
+from napari_stylegan3d.core.thumbnails import SYNTHETIC, Gallery, PictureButton
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import elided
 from stylegan3d.errors import OutputError, StyleGAN3DError

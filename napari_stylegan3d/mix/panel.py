@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QWidget
 
-from napari_stylegan3d.core.gallery import PictureButton
-from napari_stylegan3d.core.lacks import why_not
-from napari_stylegan3d.core.messages import report_error
-from napari_stylegan3d.core.panel import Panel
+from napari_stylegan3d.core.context import report_error
+from napari_stylegan3d.core.panel import Panel, why_not
+from napari_stylegan3d.core.provenance import subject_of
 from napari_stylegan3d.core.session import WHOLE, LayerGroup
-from napari_stylegan3d.core.whose import subject_of
+from napari_stylegan3d.core.thumbnails import PictureButton
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.seeds import SeedPicker
+from napari_stylegan3d.widgets.controls import SeedPicker
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.mixing import PRESETS, solo, strengths

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from napari_stylegan3d.core.messages import sentence
-from napari_stylegan3d.core.reading import Several
+from napari_stylegan3d.core.context import sentence
+from napari_stylegan3d.core.scans import Several
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.filling import FillController
 from napari_stylegan3d.project.jobs import (

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.core.reading import STEPS_FOLDER, Several, read_choice, sentence
-from napari_stylegan3d.core.scan_layer import scan_layer
+from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_layer, sentence
 from napari_stylegan3d.project.filling import Filled, fill
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.display import enlarge

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_stylegan3d.core.messages import sentence
+from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.project.filling import Filled
 from napari_stylegan3d.project.jobs import align_scan, open_scan

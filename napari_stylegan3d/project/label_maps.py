@@ -12,7 +12,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.messages import report_done
+from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import DisplayArray, put, upright
 from stylegan3d.geometry.space import voxel_ml_of

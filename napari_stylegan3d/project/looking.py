@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject
 
-from napari_stylegan3d.core.movement_map import show_movement
+from napari_stylegan3d.core.change_maps import show_movement
 from napari_stylegan3d.project.looks import NO_EDIT
 from napari_stylegan3d.views.display import upright
 from stylegan3d.recipe.recipe import Detail

@@ -14,9 +14,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.controls import DecimalBox, Fold
 from napari_stylegan3d.widgets.elided import WrappedLabel
-from napari_stylegan3d.widgets.fold import Fold
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 
 if TYPE_CHECKING:

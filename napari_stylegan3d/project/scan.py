@@ -13,11 +13,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.dropped import in_event
-from napari_stylegan3d.core.reading import sentence
-from napari_stylegan3d.core.samples import SAMPLES, sample_path
+from napari_stylegan3d.core.scans import SAMPLES, in_event, sample_path, sentence
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.chooser import Chooser
+from napari_stylegan3d.widgets.controls import Chooser
 from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
 from stylegan3d.session.case import Case, Choice
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.lacks import offer, why_not
+from napari_stylegan3d.core.panel import offer, why_not
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.project.degradations import losses
 from napari_stylegan3d.widgets import controls

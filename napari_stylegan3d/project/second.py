@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.messages import sentence
-from napari_stylegan3d.core.reading import Several, read_choice
+from napari_stylegan3d.core.context import sentence
+from napari_stylegan3d.core.scans import Several, read_choice
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.captions import Over

@@ -8,10 +8,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QMenu, QWidget
 
-from napari_stylegan3d.core.dropped import in_event
+from napari_stylegan3d.core.scans import in_event
 from napari_stylegan3d.views.captions import NAME_LENGTH, shortened
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.chooser import Chooser
+from napari_stylegan3d.widgets.controls import Chooser
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from stylegan3d.session.case import Choice
 

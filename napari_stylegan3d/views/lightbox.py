@@ -16,7 +16,7 @@ from napari_stylegan3d.views.look import (
 )
 from napari_stylegan3d.views.overlays import ColorScale
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.controls import DecimalBox
 
 
 class Lightbox(QWidget):

@@ -27,8 +27,7 @@ from napari_stylegan3d.views.levels import PRESETS, WHITE_LIMITS
 from napari_stylegan3d.views.marks import NAMES, place_of
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import scaled
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.controls import DecimalBox, scaled
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.marking import Marks

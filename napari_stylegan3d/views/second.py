@@ -17,7 +17,7 @@ from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, Over
 from napari_stylegan3d.views.display import DisplayArray, place
 from napari_stylegan3d.views.outline import keeping_active, remove_finer
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.controls import DecimalBox
 
 #: Key, words and tooltip of what is shown.
 WAYS = (

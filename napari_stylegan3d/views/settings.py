@@ -21,7 +21,7 @@ from napari_stylegan3d.views.look import SLAB_LIMITS, VIEW_TITLES, LookModel, Vi
 from napari_stylegan3d.views.overlays import DifferenceOverlay
 from napari_stylegan3d.views.settings_volume import VolumeSettings
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.controls import DecimalBox
 
 WIDTH = 348
 SIGNS = {

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
-from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QFontInfo, QWheelEvent
+from qtpy.QtCore import (
+    QCoreApplication,
+    QEvent,
+    QObject,
+    QPoint,
+    QRect,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    Signal,
+)
+from qtpy.QtGui import QFont, QFontInfo, QValidator, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
@@ -22,16 +34,98 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QLineEdit,
+    QListWidget,
+    QListWidgetItem,
     QPushButton,
+    QScrollArea,
+    QSizePolicy,
     QSlider,
     QSpinBox,
+    QStyle,
+    QStyleOptionSpinBox,
     QToolButton,
+    QToolTip,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.elided import InWords, WrappedLabel
+
+#: Wide enough to measure what is beside the text, and what a line edit leaves at its sides.
+WIDE_PX, TEXT_MARGIN_PX = 300, 4
+
+
+class DecimalBox(QDoubleSpinBox):
+    """Shows numbers in the system's locale and accepts either decimal separator.
+
+    Qt's own box skips the sign it does not expect: 0.7 typed on a German system, or 0,7 on an
+    English one, is 7 there.
+    """
+
+    def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
+        """As Qt's, with the sign of the decimals put right while it is typed or pasted.
+
+        Numbers beyond the range can be typed: `fixup` says what becomes of them.
+        """
+        state, text, position = super().validate(self._own(text), position)
+        if state == QValidator.State.Invalid and self._number(text) is not None:
+            state = QValidator.State.Intermediate
+        return state, text, position
+
+    def fixup(self, text: str) -> str:
+        """The nearest number within the range, which a note beside the box gives."""
+        number = self._number(self._own(text))
+        if number is None:
+            return super().fixup(text)
+        low, high = (self._in_words(value) for value in (self.minimum(), self.maximum()))
+        sentence = "{number:g} is outside the range: {low} to {high}."
+        below = self.mapToGlobal(QPoint(0, self.height()))
+        QToolTip.showText(below, sentence.format(number=number, low=low, high=high), self)
+        return self._in_words(min(max(number, self.minimum()), self.maximum()))
+
+    def minimumSizeHint(self) -> QSize:
+        """Room for the longest number with its unit: Qt forgets a style sheet's buttons."""
+        option = QStyleOptionSpinBox()
+        self.initStyleOption(option)
+        option.rect = QRect(0, 0, WIDE_PX, 2 * self.fontMetrics().height())
+        style = self.style()
+        assert style is not None
+        field = style.subControlRect(
+            QStyle.ComplexControl.CC_SpinBox,
+            option,
+            QStyle.SubControl.SC_SpinBoxEditField,
+            self,
+        )
+        texts = self.specialValueText(), *map(self._in_words, (self.minimum(), self.maximum()))
+        longest = max(map(self.fontMetrics().horizontalAdvance, texts))
+        width = longest + 2 * TEXT_MARGIN_PX + WIDE_PX - field.width()
+        return QSize(width, super().minimumSizeHint().height())
+
+    def sizeHint(self) -> QSize:
+        """No smaller than that."""
+        return super().sizeHint().expandedTo(self.minimumSizeHint())
+
+    def _in_words(self, value: float) -> str:
+        return f"{self.prefix()}{self.textFromValue(value)}{self.suffix()}"
+
+    def _number(self, text: str) -> float | None:
+        """The number in a text, whatever its size; None for another text."""
+        inside = text.removeprefix(self.prefix()).removesuffix(self.suffix())
+        number, is_number = self.locale().toDouble(inside.strip())
+        return number if is_number else None
+
+    def valueFromText(self, text: str) -> float:
+        """The number a text represents."""
+        return super().valueFromText(self._own(text))
+
+    def _own(self, text: str) -> str:
+        """The text with this system's sign; prefixes and suffixes stay as they are."""
+        prefix, suffix = self.prefix(), self.suffix()
+        start = len(prefix) if text.startswith(prefix) else 0
+        end = len(text) - (len(suffix) if suffix and text.endswith(suffix) else 0)
+        number = text[start:end].replace(".", ",").replace(",", self.locale().decimalPoint())
+        return text[:start] + number + text[end:]
+
 
 RESET_GLYPH = "↺"
 #: Pixels of the letters that sizes in pixels are meant for.
@@ -501,3 +595,244 @@ def add_row(grid: QGridLayout, text: str, widget: QWidget) -> None:
 def column(widget: QWidget) -> QVBoxLayout:
     """The column of a panel, with its margins."""
     return stack(on=widget, spacing=9, margins=(14, 14, 14, 14))
+
+
+#: Random seeds stay below this, so that they are easy to read out and remember.
+DICE_BELOW = 100_000
+#: What a Qt spin box can hold.
+LARGEST_SEED = 2**31 - 1
+
+
+class SeedPicker(QWidget):
+    """A number with previous, next and dice; parts are `panel.seed`, `panel.previous` ..."""
+
+    seedChanged = Signal(int)
+
+    def __init__(self, panel: str) -> None:
+        super().__init__()
+        tip = (
+            "Number (seed) of a random brain: the same number always gives the same brain\n"
+            f"(0 to {LARGEST_SEED})."
+        )
+        self.spin = whole_number(f"{panel}.seed", tip, (0, LARGEST_SEED))
+        self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        previous = push_button("◀", f"{panel}.previous", "Previous number.")
+        following = push_button("▶", f"{panel}.next", "Next number.")
+        dice = push_button("Random", f"{panel}.dice", "Random brain.")
+        for button in (previous, following):
+            button.setFixedWidth(scaled(36))
+        previous.clicked.connect(lambda: self._go(self.spin.value() - 1))
+        following.clicked.connect(lambda: self._go(self.spin.value() + 1))
+        dice.clicked.connect(lambda: self._go(random.randrange(DICE_BELOW)))
+        self.spin.valueChanged.connect(self.seedChanged)
+        self.setLayout(row(self.spin, previous, following, dice, stretch=0))
+
+    def set_seed(self, seed: int) -> None:
+        """Show a number without emitting signals."""
+        show_value(self.spin, min(seed, LARGEST_SEED))
+
+    def _go(self, seed: int) -> None:
+        self.set_seed(max(seed, 0))
+        self.seedChanged.emit(self.spin.value())
+
+
+#: Beyond its smallest height, left to what scrolls in the same column.
+SCROLLED_PX = 120
+#: Least height of a column that scrolls.
+LEAST_PX = 150
+
+
+class Fold(QWidget):
+    """A heading with an arrow, and under it a column that the heading shows or hides.
+
+    Parameters
+    ----------
+    title : str
+        The heading.
+    name : str
+        Qt object name of the heading.
+    tip : str
+        What is inside, for the heading's tooltip.
+    unfolded : bool
+        Whether the column is shown at first.
+    guide : str
+        Section of the user guide that a "?" beside the heading opens; empty for none.
+    scrolls : bool
+        Whether the column scrolls where there is less room than it takes; never sideways.
+    """
+
+    guideRequested = Signal(str)
+    """Section of the user guide."""
+    growing = Signal(int)
+    """It is about to take so many pixels more of the column it is in."""
+
+    def __init__(
+        self,
+        title: str,
+        name: str,
+        tip: str,
+        unfolded: bool = False,
+        guide: str = "",
+        scrolls: bool = False,
+    ) -> None:
+        super().__init__()
+        self.header = QToolButton()
+        self.header.setText(title)
+        self.header.setObjectName(name)
+        self.header.setToolTip(tip)
+        self.header.setCheckable(True)
+        self.header.setAutoRaise(True)
+        self.header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.header.setIconSize(QSize(scaled(10), scaled(10)))
+        self.header.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        font = QFont(self.header.font())
+        font.setBold(True)
+        self.header.setFont(font)
+        inner = QWidget()
+        self.body = _Scrolled(inner) if scrolls else inner
+        self.column = stack(on=inner, spacing=9, margins=(0, 0, 0, 4))
+        outer = stack(on=self)
+        self.top = top = row(self.header, stretch=0)
+        if guide:
+            help_name = f"{name.removesuffix('.fold')}.guide"
+            help_button = tool_button("?", help_name, "The user guide, at its page.")
+            help_button.clicked.connect(lambda: self.guideRequested.emit(guide))
+            top.addWidget(help_button)
+        outer.addLayout(top)
+        outer.addWidget(self.body)
+        self.header.toggled.connect(self._show)
+        self.header.setChecked(unfolded)
+        self._show(unfolded)
+
+    def unfold(self, unfolded: bool = True) -> None:
+        """Show or hide the column."""
+        self.header.setChecked(unfolded)
+
+    def _show(self, unfolded: bool) -> None:
+        if unfolded:
+            self.growing.emit(self.body.minimumSizeHint().height())
+        self.body.setVisible(unfolded)
+        arrow = Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
+        self.header.setArrowType(arrow)
+
+
+class _Scrolled(QScrollArea):
+    """As high as its content where there is room; scrolls where there is not."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.setWidgetResizable(True)
+        self.setWidget(content)
+
+    def sizeHint(self) -> QSize:
+        """Of the content, which may grow and shrink."""
+        return QSize(self._least_width(), self._content_height())
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the content needs to be, and as high as can be read."""
+        return QSize(self._least_width(), min(self._content_height(), scaled(LEAST_PX)))
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Take the height that a content of another height asks for."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
+
+    def _least_width(self) -> int:
+        content = self.widget()
+        least = 0 if content is None else content.minimumSizeHint().width()
+        return least + self.verticalScrollBar().sizeHint().width()
+
+    def _content_height(self) -> int:
+        content = self.widget()
+        layout = None if content is None else content.layout()
+        if layout is None:
+            return 0
+        width = self.viewport().width()
+        return (
+            layout.totalHeightForWidth(width)
+            if layout.hasHeightForWidth()
+            else (layout.totalSizeHint().height())
+        )
+
+
+def take_turns(column: QWidget, *folds: Fold) -> None:
+    """Fold the others away when one of them grows and the column has no room for all."""
+    for fold in folds:
+        fold.growing.connect(partial(_make_room, column, fold, folds))
+
+
+def _make_room(column: QWidget, growing: Fold, folds: tuple[Fold, ...], pixels: int) -> None:
+    # Before it grows: a window that was made larger by its content stays so. What scrolls in the
+    # column could do with less than it takes to be worked with.
+    layout = column.layout()
+    if layout is None or not column.isVisible():
+        return
+    if layout.minimumSize().height() + pixels + scaled(SCROLLED_PX) > column.height():
+        for fold in folds:
+            if fold is not growing:
+                fold.unfold(False)
+        # The room they took is free only after this.
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
+
+
+#: Visible rows of the list of series or volumes.
+ROWS_SEEN = 5
+
+
+class Chooser(QWidget):
+    """A list of the scans in a folder or file, to choose from.
+
+    Parameters
+    ----------
+    name : str
+        Its controls are called `name.question`, `name.choice` and `name.choose`.
+    """
+
+    chosen = Signal(object)
+    """What the entry stands for."""
+
+    def __init__(self, name: str = "project") -> None:
+        super().__init__()
+        self.question = hint(name=f"{name}.question")
+        self.list = named(
+            QListWidget(), f"{name}.choice", "Select one and open it, or double-click."
+        )
+        self.list.setWordWrap(True)
+        self.open = push_button(
+            "Open selected", f"{name}.choose", "Open the selected entry.", "primary"
+        )
+        stack(self.question, self.list, self.open, on=self)
+        self.open.clicked.connect(self._open)
+        self.list.itemDoubleClicked.connect(lambda _: self._open())
+        self.list.currentItemChanged.connect(lambda *_: self._refresh())
+        self.hide()
+
+    def ask(self, question: str, entries: list[tuple[str, object, str]]) -> None:
+        """Show entries (text, data, reason why it cannot be opened or "")."""
+        self.question.setText(question)
+        self.list.clear()
+        for text, data, problem in entries:
+            item = QListWidgetItem(text)
+            item.setData(Qt.ItemDataRole.UserRole, data)
+            if problem:
+                item.setFlags(Qt.ItemFlag.NoItemFlags)
+                item.setToolTip(problem)
+            self.list.addItem(item)
+            if not problem and self.list.currentItem() is None:
+                self.list.setCurrentItem(item)
+        # Line wrapping is known only once the list is on the screen.
+        lines = sum(3 if "\n" in text else 1 for text, _, _ in entries[:ROWS_SEEN])
+        self.list.setFixedHeight((lines + 1) * self.list.fontMetrics().lineSpacing())
+        self._refresh()
+        self.show()
+
+    def _refresh(self) -> None:
+        self.open.setEnabled(self.list.currentItem() is not None)
+
+    def _open(self) -> None:
+        item = self.list.currentItem()
+        if item is not None and item.flags() & Qt.ItemFlag.ItemIsEnabled:
+            self.chosen.emit(item.data(Qt.ItemDataRole.UserRole))

@@ -20,8 +20,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QSpinBox
 
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import SliderRow
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.controls import DecimalBox, SliderRow
 from stylegan3d.settings.option import Described, Sliding, options_of
 
 #: Letters of a line of a tooltip.

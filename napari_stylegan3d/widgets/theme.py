@@ -8,9 +8,11 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.utils.theme import get_system_theme, get_theme
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QEvent, QObject, QRectF, Qt
+from qtpy.QtGui import QColor, QGuiApplication, QKeyEvent, QPainter, QPaintEvent, QPen, QWindow
+from qtpy.QtWidgets import QApplication, QHBoxLayout, QWidget
 
-from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.controls import SliderRow, scaled
 
 
 @dataclass(frozen=True)
@@ -160,3 +162,182 @@ QProgressBar#explorer\\.busy {{
     min-height: 3px; max-height: 3px; border: none; selection-background-color: {c.accent};
 }}
 """
+
+
+# Two colours, since one alone is lost somewhere: the blue is seen on light, dark and black ground
+# (3 : 1 or more), the white on buttons that are blue themselves.
+RING, INNER = QColor("#2f6fe8"), QColor("#ffffff")
+#: Held while a mouse is used, too.
+HELD = (Qt.Key.Key_Shift, Qt.Key.Key_Control, Qt.Key.Key_Alt, Qt.Key.Key_Meta)
+
+
+class FocusRing(QObject):
+    """Outlines what keys lead to in our part of the window and in our dialogs, until a click.
+
+    napari's style takes away Qt's own mark. Drawing over the control leaves all sizes as they are,
+    and those who use the mouse see nothing of it.
+
+    Parameters
+    ----------
+    roots : sequence of QWidget
+        Ours is what is in them, or in a dialog that belongs to one of them.
+    """
+
+    def __init__(self, roots: Sequence[QWidget]) -> None:
+        super().__init__()
+        self._roots = list(roots)
+        self._window: QWindow | None = None
+        self._outline: _Outline | None = None
+        self._by_keyboard = False
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        self._application = application
+        application.focusWindowChanged.connect(self._watch)
+        application.focusChanged.connect(self._follow)
+        self._watch(QGuiApplication.focusWindow())
+
+    def close(self) -> None:
+        """Outline nothing any longer."""
+        self._application.focusWindowChanged.disconnect(self._watch)
+        self._application.focusChanged.disconnect(self._follow)
+        self._watch(None)
+        self._drop()
+        self._roots.clear()
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        """See whether the keyboard or the mouse is used."""
+        if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
+            self._by_keyboard |= event.key() not in HELD
+        elif event.type() == QEvent.Type.MouseButtonPress:
+            self._by_keyboard = False
+            self._drop()
+        return False
+
+    def _watch(self, window: QWindow | None) -> None:
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+            self._window.destroyed.disconnect(self._forget_window)
+        self._window = window
+        if window is not None:
+            window.installEventFilter(self)
+            window.destroyed.connect(self._forget_window)
+
+    def _forget_window(self) -> None:
+        self._window = None
+
+    def _follow(self, _before: QWidget | None, now: QWidget | None) -> None:
+        self._drop()
+        if self._by_keyboard and now is not None and self._is_ours(now):
+            self._outline = _Outline(now)
+            self._outline.destroyed.connect(self._forget_outline)
+
+    def _is_ours(self, widget: QWidget) -> bool:
+        above: QWidget | None = widget
+        while above is not None and above not in self._roots:
+            above = above.parentWidget()
+        return above is not None
+
+    def _drop(self) -> None:
+        if self._outline is not None:
+            self._outline.destroyed.disconnect(self._forget_outline)
+            self._outline.hide()
+            self._outline.deleteLater()
+        self._outline = None
+
+    def _forget_outline(self) -> None:
+        self._outline = None
+
+
+def is_outlined(control: QWidget) -> bool:
+    """Whether keys led to this control, which they are therefore meant for."""
+    direct = Qt.FindChildOption.FindDirectChildrenOnly
+    return control.findChild(_Outline, "focus", direct) is not None
+
+
+class _Outline(QWidget):
+    """A frame inside the edges of a control, whatever is drawn there; clicks go through."""
+
+    def __init__(self, control: QWidget) -> None:
+        super().__init__(control)
+        self.setObjectName("focus")
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setStyleSheet("background: transparent")
+        self._control = control
+        control.installEventFilter(self)
+        self.setGeometry(control.rect())
+        self.raise_()
+        self.show()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep the size of the control."""
+        if event.type() == QEvent.Type.Resize:
+            self.setGeometry(self._control.rect())
+        return super().eventFilter(watched, event)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Blue outside, white inside."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        edge = QRectF(self.rect())
+        for color, inset, width in ((RING, 1.0, 2.0), (INNER, 2.5, 1.0)):
+            painter.setPen(QPen(color, width))
+            painter.drawRoundedRect(edge.adjusted(inset, inset, -inset, -inset), 3, 3)
+        painter.end()
+
+
+#: Half of a slider's handle, which the ends of its way keep from its border.
+HALF_HANDLE = 8
+OPACITY = 120
+MARK_PX = 2
+
+
+class SliderRange(QWidget):
+    """Lies over the slider of a row.
+
+    Parameters
+    ----------
+    row : SliderRow
+        The row; its ends may change.
+    mark : float or None
+        A value to mark.
+    """
+
+    def __init__(self, row: SliderRow, mark: float | None = None) -> None:
+        super().__init__(row.slider)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        layout = QHBoxLayout(row.slider)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self)
+        self._row, self._mark = row, mark
+        self.known = row.ends
+
+    def show_known(self, first: float, last: float) -> None:
+        """The values that are known, in the unit of the row."""
+        self.known = (first, last)
+        self.update()
+
+    def place(self, value: float) -> int:
+        """A value as pixels from the left."""
+        low, high = self._row.ends
+        room = self.width() - 2 * HALF_HANDLE
+        return HALF_HANDLE + round(room * (min(max(value, low), high) - low) / (high - low))
+
+    def spans(self) -> list[tuple[int, int]]:
+        """What is coloured, as pixels from the left: (begin, end) of up to two parts."""
+        low, high = self._row.ends
+        first, last = self.known
+        parts = [(0, self.place(first) if first > low else 0)]
+        parts.append((self.place(last) if last < high else self.width(), self.width()))
+        return [(begin, end) for begin, end in parts if end > begin]
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint over the groove."""
+        painter = QPainter(self)
+        colour = QColor(CAUTION)
+        colour.setAlpha(OPACITY)
+        for begin, end in self.spans():
+            painter.fillRect(begin, 2, end - begin, self.height() - 4, colour)
+        if self._mark is not None:
+            left = self.place(self._mark) - MARK_PX // 2
+            painter.fillRect(left, 1, MARK_PX, self.height() - 2, QColor(DARK.drop_line))
+        painter.end()

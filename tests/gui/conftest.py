@@ -234,9 +234,9 @@ def _no_sharper() -> None:
 
     What is compared voxel by voxel would change its grid whenever nothing happens for a moment.
     """
-    from napari_stylegan3d.core import sharpening
+    from napari_stylegan3d.core import rendering as sharpening
 
-    vars(sharpening)["REST_MS"] = 10**8
+    vars(sharpening)["SHARP_REST_MS"] = 10**8
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_stylegan3d.core.samples import SAMPLES, sample_path
+from napari_stylegan3d.core.scans import SAMPLES, sample_path
 from stylegan3d.scans import looks_like_labels
 
 

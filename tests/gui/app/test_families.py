@@ -6,7 +6,7 @@ import pytest
 from families import toy
 from qtpy.QtTest import QTest
 
-from napari_stylegan3d.core.lacks import why_not
+from napari_stylegan3d.core.panel import why_not
 from stylegan3d.model import family as families
 from stylegan3d.recipe.recipe import Edit, Mix, Source
 

@@ -17,8 +17,8 @@ from napari_stylegan3d.app.guidance import SEEN
 from napari_stylegan3d.app.walkthrough import FIRST_STEPS
 from napari_stylegan3d.project import scan
 from napari_stylegan3d.widgets import dialogs
-from napari_stylegan3d.widgets.focus import is_outlined
 from napari_stylegan3d.widgets.settings import last_folder, note_folder, settings
+from napari_stylegan3d.widgets.theme import is_outlined
 from stylegan3d.recipe.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("segmenter")

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QWidget
 import napari_stylegan3d
 from napari_stylegan3d.app.explorer import Explorer
 from napari_stylegan3d.app.files import get_reader, write_image
-from napari_stylegan3d.core.dropped import what_is
+from napari_stylegan3d.core.scans import what_is
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import OutputError, ScanError

@@ -16,8 +16,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit
 from tolerances import SUMS
 
-from napari_stylegan3d.core.dropped import Dropped, what_are, what_is
-from napari_stylegan3d.core.favourites import Favourite
+from napari_stylegan3d.core.scans import Dropped, what_are, what_is
 from napari_stylegan3d.history.autosave import FOLDER_VARIABLE, Autosave
 from napari_stylegan3d.history.models import ASIDE, CURRENT, FORK, STARRED, in_two_lines
 from napari_stylegan3d.project.kept import SavedScan
@@ -28,7 +27,7 @@ from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Mix, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.session.case import Choice
-from stylegan3d.session.file import SessionState, read_session
+from stylegan3d.session.file import Favourite, SessionState, read_session
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 
 

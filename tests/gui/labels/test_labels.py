@@ -12,7 +12,7 @@ from qtpy.QtTest import QTest
 from scipy import ndimage
 from tolerances import FLOAT32
 
-from napari_stylegan3d.core import sharpening
+from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core import tissues as network
 from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
 from napari_stylegan3d.labels import jobs as relabelled
@@ -417,7 +417,7 @@ def test_edited_labels_are_restored_with_their_session(window, part, ended):
 
 def test_edited_labels_move_a_projected_scan_itself(window, scan_file, tmp_path, monkeypatch):
     """After an edit by a slider, too: sharp at rest, mapped, and saved where the scan lies."""
-    monkeypatch.setattr(sharpening, "REST_MS", 1)
+    monkeypatch.setattr(sharpening, "SHARP_REST_MS", 1)
     explorer, part, case = window.explorer, window.explorer.relabelling, window.project(scan_file)
     window.session.change(window.recipe.replace(edits=(Edit("PC 1", 2.0),)))
     window.settle()

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from tolerances import FLOAT32, LAYERS, QFORM_MM
 
-from napari_stylegan3d.core import sharpening
+from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core.rendering import INSTANT_S, REST_MS
 from napari_stylegan3d.export.controller import SCREEN_SCALE
 from napari_stylegan3d.views.display import in_3d
@@ -323,7 +323,7 @@ def test_a_mix_moves_the_scan_and_its_second_brain_is_itself(window, case):
 
 def test_at_rest_the_scan_has_voxels_of_its_own_size(window, case, restless, monkeypatch):
     """Sharp in the planes, on the model's grid in 3D and wherever something is measured."""
-    monkeypatch.setattr(sharpening, "REST_MS", 1)
+    monkeypatch.setattr(sharpening, "SHARP_REST_MS", 1)
     comparison, layer = window.explorer.comparison, window.explorer.stage.layer
     size = window.session.generator.space.voxel_size
     fine = FineScan(case.aligned)

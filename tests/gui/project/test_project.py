@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QScrollArea
 from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 
 from napari_stylegan3d.core.jobs import Picture
-from napari_stylegan3d.core.reading import STEPS_FOLDER
+from napari_stylegan3d.core.scans import STEPS_FOLDER
 from napari_stylegan3d.project import jobs as scan_jobs
 from napari_stylegan3d.project.region_brush import RegionPainter
 from napari_stylegan3d.project.result import VerdictRow

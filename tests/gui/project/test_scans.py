@@ -16,8 +16,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox
 
-from napari_stylegan3d.core.reading import STEPS_FOLDER
-from napari_stylegan3d.core.samples import SAMPLES, sample_path
+from napari_stylegan3d.core.scans import SAMPLES, STEPS_FOLDER, sample_path
 from napari_stylegan3d.views.outline import NAME
 from napari_stylegan3d.widgets.elided import InWords
 from stylegan3d import scans

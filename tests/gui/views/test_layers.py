@@ -10,7 +10,7 @@ from qtpy.QtTest import QTest
 from scipy.ndimage import maximum_filter, minimum_filter
 from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, phantom
 
-from napari_stylegan3d.core.surface_map import SurfaceMap
+from napari_stylegan3d.core.change_maps import SurfaceMap
 from napari_stylegan3d.views.arrows import Field
 from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.display import DisplayArray, upright

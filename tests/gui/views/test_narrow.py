@@ -27,7 +27,7 @@ from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.orientation import AXIAL
 from napari_stylegan3d.views.panes import Pane, Panes
 from napari_stylegan3d.views.sides import ComparedPair
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.controls import DecimalBox
 from napari_stylegan3d.widgets.elided import FIELD_PX, InWords, elided
 from napari_stylegan3d.widgets.theme import DARK, LIGHT, style
 from stylegan3d.recipe.recipe import Edit, Recipe, Source

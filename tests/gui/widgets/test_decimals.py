@@ -8,7 +8,7 @@ from qtpy.QtCore import QLocale
 from qtpy.QtWidgets import QApplication, QToolTip
 
 from napari_stylegan3d.browse.panel import Millimetres
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.controls import DecimalBox
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -1,20 +1,26 @@
-"""Identifies dropped files by name and first bytes, without reading them completely.
-
-A file written by this program restores the state that made it; any other possible image is a scan.
-"""
+"""Scans as they come into the window: dropped, chosen, bundled as samples, added as layers."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.resources
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QDropEvent
 
-from stylegan3d.storage.formats import format_of, is_dicom, is_kind, without_suffix
+from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.display import upright
+from stylegan3d.storage.formats import format_of, is_dicom, is_kind, scan_stem, without_suffix
 from stylegan3d.storage.jsontext import read_json
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import Scan
+    from stylegan3d.session.case import Choice
 
 Kind = Literal["model", "session", "recipe", "latent", "scan", "dicom"]
 #: Maximum size of a recipe or sidecar in bytes.
@@ -142,3 +148,102 @@ def _holds_recipe(path: Path) -> bool:
         return False
     recipe = data.get("Recipe") if "SyntheticImage" in data else data
     return isinstance(recipe, dict) and "source" in recipe
+
+
+#: Cache of preparation steps in the session's folder, so that reopening a scan is fast.
+STEPS_FOLDER = "steps"
+
+
+@dataclass(frozen=True)
+class Several:
+    """A choice to make: the question and the entries for `Chooser.ask`."""
+
+    question: str
+    entries: list[tuple[str, object, str]]
+
+
+def read_choice(choice: Choice | Path) -> Scan | Several:
+    """Read and check an image; it may turn out to be several."""
+    from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan
+    from stylegan3d.session.case import Choice
+
+    choice = Choice(choice) if isinstance(choice, Path) else choice
+
+    try:
+        return read_scan(choice.path, choice.volume, choice.series, choice.orientation)
+    except SeveralSeries as error:
+        if not any(series.usable for series in error.series):
+            raise
+        return Several(
+            f"{choice.path.name} contains {len(error.series)} series:",
+            [_series_entry(series, choice) for series in error.series],
+        )
+    except SeveralVolumes as error:
+        entries: list[tuple[str, object, str]] = [
+            (f"Volume {index}", dataclasses.replace(choice, volume=index), "")
+            for index in range(error.count)
+        ]
+        return Several(
+            f"{choice.path.name} is a series of {error.count} volumes:",
+            entries,
+        )
+
+
+def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:
+    number = "?" if series.number is None else series.number
+    text = f"{number}: {series.description or 'unnamed'}\n{series.summary}"
+    problem = ""
+    if not series.usable:
+        problem = sentence(series.problem or "it is a localiser, not a whole head")
+    return text, dataclasses.replace(choice, series=series.uid), problem
+
+
+def sentence(words: str) -> str:
+    """Capitalise the first letter and end with a full stop."""
+    return words[:1].upper() + words[1:].rstrip(".") + "."
+
+
+#: Key in the manifest to the start of the file's name in `samples/`.
+SAMPLES = {"ucla-sub-04": "UCLA, subject 04", "novosibirsk-sub-09": "Novosibirsk, subject 09"}
+
+
+def sample_path(key: str) -> Path:
+    """Path of a sample scan.
+
+    Raises
+    ------
+    ScanError
+        If the installation lacks it.
+    """
+    from stylegan3d.errors import ScanError
+
+    folder = Path(str(importlib.resources.files("napari_stylegan3d"))) / "samples"
+    found = sorted(folder.glob(f"{key}*.nii.gz"))
+    if not found:
+        raise ScanError(f"The sample scan {key} is missing: install napari-stylegan3d again.")
+    return found[0]
+
+
+LayerTuple = tuple[np.ndarray, dict[str, Any], str]
+#: Share of the intensity range of a raw scan that is shown black.
+NOISE_SHARE = 0.05
+
+
+def scan_layer(scan: Any) -> LayerTuple:
+    """An image layer for a scan in RAS orientation, with its own intensities."""
+    shown = upright(scan.data, scan.affine)
+    name = scan_stem(scan.path)
+    # The brightest half percent is vessels and fat and should not darken the brain. Black is
+    # slightly above the lowest values, which are noise around the head.
+    low, high = np.percentile(scan.data[::2, ::2, ::2], (0.5, 99.5))
+    low += NOISE_SHARE * (high - low)
+    meta = {
+        **shown.layer_kwargs(),
+        "name": name,
+        "colormap": "gray",
+        "contrast_limits": (float(low), float(max(high, low + 1e-6))),
+        "interpolation2d": "linear",
+        "rendering": "attenuated_mip",
+        "metadata": {KEY: Provenance("scan", name), "path": str(scan.path)},
+    }
+    return shown.data, meta, "image"

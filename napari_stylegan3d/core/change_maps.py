@@ -1,8 +1,4 @@
-"""The colours of a difference on the surface of the brain in the 3D view, with arrows.
-
-Where the 3D view draws a surface, a difference that lies over the planes colours it: blue less,
-orange more, grey where there is none. Movement of tissue stands on it as arrows.
-"""
+"""Maps of a change: where tissue moves, over the planes and on the surface."""
 
 from __future__ import annotations
 
@@ -16,13 +12,61 @@ from qtpy.QtCore import QObject
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.arrows import LEAST_MM, SPACING_MM, TIMES, Field
 from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.display import in_3d
+from napari_stylegan3d.views.display import in_3d, upright
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
 from napari_stylegan3d.views.overlays import ColorScale
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
+    from napari_stylegan3d.views.overlays import DifferenceOverlay
     from napari_stylegan3d.views.stage import Stage
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.render.movement import Movement
+
+CHANGE = "Volume change"
+#: The colours end at this change, in %, so that maps of all patients can be compared.
+LIMIT_PERCENT = 50.0
+#: Share of a voxel that is brain, to count it.
+HALF = 0.5
+
+
+def show_movement(overlay: DifferenceOverlay, moved: Movement, volume: np.ndarray) -> str:
+    """Draw a movement over a brain (X, Y, Z); what it does, in figures, empty for nothing."""
+    affine, brain = moved.space.affine, brain_on(moved.space, volume)
+    shown = upright(volume_change(moved) * brain, affine)
+    # Tissue moves from where it was read: the other way than the map leads.
+    field = Field(-moved.displacement * brain, affine)
+    overlay.show(shown, CHANGE, "%", LIMIT_PERCENT, field)
+    return in_words(moved, brain)
+
+
+def volume_change(moved: Movement) -> np.ndarray:
+    """How much larger tissue has become, in % (X, Y, Z); below 0: smaller."""
+    return np.asarray(100 / moved.jacobian - 100, np.float32)
+
+
+def brain_on(space: Space, volume: np.ndarray) -> np.ndarray:
+    """Where a volume (X, Y, Z) shows brain, on a grid of the same extent; bool."""
+    import torch
+    import torch.nn.functional as F
+
+    inside = torch.from_numpy((volume > 0).astype(np.float32))[None, None]
+    return (F.interpolate(inside, space.shape, mode="area")[0, 0] > HALF).numpy()
+
+
+def in_words(moved: Movement, brain: np.ndarray) -> str:
+    """What an edit moves in the brain (X, Y, Z), in figures; empty if nothing moves."""
+    if not (moved.displacement * brain).any():
+        return ""
+    gained = moved.gained_ml * brain
+    far = moved.moved_mm[brain]
+    return (
+        f"Tissue gains {float(gained[gained > 0].sum()):.1f} ml and loses "
+        f"{-float(gained[gained < 0].sum()):.1f} ml; it moves by {float(np.median(far)):.1f} mm in "
+        "the "
+        f"median, {float(far.max()):.1f} mm at most. Arrows are drawn 3 times as long."
+    )
+
 
 #: The difference is that of tissue so far below the surface.
 DEPTH_MM = 2.0
