@@ -12,7 +12,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation.material import volumes_id
 from stylegan3d.geometry.intensity import as_packed, to_display
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
-from stylegan3d.metrics.cross_validation import classify_by_measures
+from stylegan3d.metrics.two_sample import classify_by_measures
 from stylegan3d.networks.resampling import fine_bands, haar, inverse_haar
 from stylegan3d.segmentation.inference import bundled_segmenter
 

@@ -28,8 +28,7 @@ from sklearn.decomposition import PCA
 
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack, write_pack
 from stylegan3d.geometry.intensity import to_display
-from stylegan3d.metrics.distances import frechet_distance
-from stylegan3d.metrics.manifold import precision, recall
+from stylegan3d.metrics.distances import frechet_distance, precision, recall
 from stylegan3d.networks.config import EncoderConfig
 from stylegan3d.training.config import TrainConfig, brain_4mm, tiny
 from stylegan3d.training.monitor import Monitor

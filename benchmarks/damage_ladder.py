@@ -31,15 +31,23 @@ from stylegan3d.geometry.intensity import as_packed, unit
 from stylegan3d.metrics.comparison import compare_with_halves
 from stylegan3d.metrics.distances import (
     Moments,
+    coverage,
+    density,
     expected_bmmd2,
     frechet_distance,
     kernel_distance,
+    precision,
     real_bmmd2,
+    recall,
 )
-from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, random_pairs
+from stylegan3d.metrics.diversity import (
+    collapse,
+    pair_correlation,
+    pair_ms_ssim,
+    random_pairs,
+    spread,
+)
 from stylegan3d.metrics.features import describe
-from stylegan3d.metrics.manifold import coverage, density, precision, recall
-from stylegan3d.metrics.spread import collapse, spread
 from stylegan3d.metrics.two_sample import two_sample
 
 Damage = Callable[[np.ndarray, float], np.ndarray]

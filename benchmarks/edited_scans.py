@@ -30,7 +30,7 @@ from scipy.ndimage import binary_dilation, gaussian_gradient_magnitude
 
 import stylegan3d
 from stylegan3d.measures.tissue_shape import tissue_shapes
-from stylegan3d.metrics.cross_validation import classify_by_measures
+from stylegan3d.metrics.two_sample import classify_by_measures
 from stylegan3d.model.generator import Generator
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.latents import Delta
@@ -38,8 +38,7 @@ from stylegan3d.render.carried import CarriedDetail
 from stylegan3d.render.editable import Original
 from stylegan3d.scans import Scan
 from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
-from stylegan3d.segmentation.measures import measures_of
+from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter, measures_of
 from stylegan3d.segmentation.scans import LabelledScan, segment_scan
 
 COLUMNS = (

@@ -15,9 +15,8 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.scans import read_scan
-from stylegan3d.segmentation.classes import dice_scores
+from stylegan3d.segmentation.classes import PAIRED, REGIONS, dice_scores, region_of_label
 from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.segmentation.regions import PAIRED, REGIONS, region_of_label
 from stylegan3d.segmentation.scans import LabelledScan, Wanted, segment_scan
 
 DEEP = ("thalamus", "caudate", "putamen", "pallidum", "amygdala")

@@ -27,7 +27,7 @@ from stylegan3d.geometry.intensity import as_packed
 from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.measures.tissue_shape import tissue_shapes
-from stylegan3d.metrics.cross_validation import LEAST, classify_by_measures
+from stylegan3d.metrics.two_sample import LEAST, classify_by_measures
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
@@ -38,8 +38,7 @@ from stylegan3d.projection.problem import Problem
 from stylegan3d.recipe.latents import Delta, mixed
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
-from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.segmentation.measures import measures_of
+from stylegan3d.segmentation.inference import bundled_segmenter, measures_of
 
 EDITS = ("Age", "Ventricle volume", "Grey matter")
 STRENGTHS = (-2.0, 2.0)

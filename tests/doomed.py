@@ -270,7 +270,7 @@ def _evaluate_outcome(mine: Path) -> Any:
 def _cohort(inputs: Path, mine: Path, slowly: float) -> None:
     scans = sorted(inputs.glob("scan-*.nii.gz"))
     words = ("--steps", 2, "--skull", "keep", "--space", "w", "--pose", "keep")
-    with _slowed("stylegan3d.cohort.records", slowly):
+    with _slowed("stylegan3d.cohort.run", slowly):
         _program("project", *scans, *words, "--model", inputs / "model", "--out", mine / "out")
 
 

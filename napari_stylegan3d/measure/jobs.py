@@ -207,7 +207,7 @@ class ComparedVisits:
 
 def open_norms(report: Progress, path: Path) -> Norms:
     """Norms of the user's own."""
-    from stylegan3d.segmentation.norm_files import read_norms
+    from stylegan3d.segmentation.norms import read_norms
 
     report(0, 1, "Reading norms")
     return read_norms(path)

@@ -14,8 +14,8 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import DecimalBox, Fold
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
+from stylegan3d.segmentation.classes import MIDLINE, PAIRED
 from stylegan3d.segmentation.curves import curve_of
-from stylegan3d.segmentation.regions import MIDLINE, PAIRED
 from stylegan3d.segmentation.words import (
     ALL_MEASURES,
     AS_TISSUES,

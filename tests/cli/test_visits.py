@@ -22,10 +22,9 @@ from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Template
 from stylegan3d.segmentation import visits
-from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.classes import CLASSES, REGIONS
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.numbers import Labelled
-from stylegan3d.segmentation.regions import REGIONS
 from stylegan3d.segmentation.repeats import (
     LIMIT,
     Repeats,

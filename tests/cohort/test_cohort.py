@@ -10,8 +10,7 @@ import cohort_work
 import pytest
 
 from stylegan3d.cohort import find_items, run_cohort
-from stylegan3d.cohort.records import PROJECTIONS, only_run, record_path
-from stylegan3d.cohort.run import Job, do_one
+from stylegan3d.cohort.run import PROJECTIONS, Job, do_one, only_run, record_path
 from stylegan3d.cohort.scans import holds_scans
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.progress import Progress
@@ -143,7 +142,7 @@ def test_a_scan_given_out_twice_is_done_once(bench):
 HOLD = """
 import sys, time
 from pathlib import Path
-from stylegan3d.cohort.records import PROJECTIONS, only_run
+from stylegan3d.cohort.run import PROJECTIONS, only_run
 with only_run(Path(sys.argv[1]), PROJECTIONS):
     print("held", flush=True)
     time.sleep(60)
@@ -194,7 +193,7 @@ def test_on_a_cluster_a_killed_worker_costs_no_scan(bench):
 
 def test_no_scheduler_is_said_in_words(bench, monkeypatch):
     b = bench(sub_1="one")
-    monkeypatch.setattr("stylegan3d.cohort.pools.CONNECT_S", 0.5)
+    monkeypatch.setattr("stylegan3d.cohort.run.CONNECT_S", 0.5)
     with pytest.raises(StyleGAN3DError, match="No Dask scheduler answers at"):
         b.run(scheduler="tcp://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "distributed", None)

@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from stylegan3d.dataset import contact_sheet
-from stylegan3d.dataset.contact_sheet import outliers
+from stylegan3d.dataset.contact_sheet import mid_slices, outliers, picture_of, picture_of_scan
 from stylegan3d.dataset.preparation import prepare
-from stylegan3d.dataset.thumbnails import mid_slices, picture_of, picture_of_scan
 from stylegan3d.geometry.space import Space
 from stylegan3d.pages.plots import histogram
 from stylegan3d.scans import load_template

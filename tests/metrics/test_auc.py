@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from stylegan3d.metrics.auc import areas, stratified_auc
+from stylegan3d.metrics.two_sample import areas, stratified_auc
 
 
 def test_one_stratum_is_the_usual_area() -> None:

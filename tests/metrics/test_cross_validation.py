@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics.cross_validation import classify_by_measures, cross_validated
+from stylegan3d.metrics.two_sample import classify_by_measures, cross_validated
 
 
 def rows(seed: int, n: int, shift: float = 0.0) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
+from stylegan3d.metrics.distances import NEIGHBOURS, coverage, density, precision, recall
 
 
 def gaussian(seed: int, n: int = 400, mean: float = 0.0, deviation: float = 1.0) -> np.ndarray:

@@ -6,9 +6,8 @@ import torch
 from scipy.ndimage import uniform_filter
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics import cross_validation
 from stylegan3d.metrics import two_sample as module
-from stylegan3d.metrics.spread import collapse, dimensions, spread
+from stylegan3d.metrics.diversity import collapse, dimensions, spread
 from stylegan3d.metrics.two_sample import cube, two_sample
 
 # Area under the curve of guesses, and how far from it those of 20 pairs may be.
@@ -19,7 +18,7 @@ CHANCE, GUESSED = 0.5, 0.25
 def sets(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
     """Twenty small volumes of noise each, of one population."""
     monkeypatch.setattr(module, "STEPS", 30)
-    monkeypatch.setattr(cross_validation, "REPEATS", 2)
+    monkeypatch.setattr(module, "REPEATS", 2)
     x = np.random.default_rng(0).integers(0, 256, (40, 20, 20, 20), dtype=np.uint8)
     return x[:20], x[20:]
 

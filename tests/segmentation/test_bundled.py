@@ -21,8 +21,7 @@ from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.card import FOLDER
 from stylegan3d.segmentation.classes import CLASSES, MEASURES, dice_scores, volumes_ml
-from stylegan3d.segmentation.inference import bundled_segmenter, enclosed
-from stylegan3d.segmentation.measures import measures_of
+from stylegan3d.segmentation.inference import bundled_segmenter, enclosed, measures_of
 from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.places import bundled_model_path
 

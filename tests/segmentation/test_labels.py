@@ -9,6 +9,7 @@ from tolerances import SUMS
 from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.classes import (
+    REGIONS,
     TISSUES,
     asymmetry_percent,
     count_classes,
@@ -17,7 +18,6 @@ from stylegan3d.segmentation.classes import (
 )
 from stylegan3d.segmentation.inference import Segmenter, enclosed
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, to_voxels
-from stylegan3d.segmentation.regions import REGIONS
 
 
 def test_volumes_are_voxels_times_their_size():

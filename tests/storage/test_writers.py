@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from stylegan3d.checkpoints.folder import write_folder
-from stylegan3d.cohort.records import PROJECTIONS, write_record, write_table
+from stylegan3d.cohort.run import PROJECTIONS, write_record, write_table
 from stylegan3d.cohort.scans import Item
 from stylegan3d.dataset.pack import write_pack
 from stylegan3d.directions.catalogue import DirectionNotes, write_notes

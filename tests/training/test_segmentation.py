@@ -11,10 +11,9 @@ from labelled_phantoms import SPACE, brain, tissues
 
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.segmentation.card import FOLDER
-from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
+from stylegan3d.segmentation.classes import CLASSES, REGIONS, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import load_regions, load_segmenter
 from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
-from stylegan3d.segmentation.regions import REGIONS
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import Run, load_run

@@ -16,8 +16,7 @@ from stylegan3d.plain import Json
 if TYPE_CHECKING:
     from stylegan3d.cli.groups import Volumes
     from stylegan3d.cohort import Item, Outcome
-    from stylegan3d.cohort.records import Table
-    from stylegan3d.cohort.run import Work
+    from stylegan3d.cohort.run import Table, Work
     from stylegan3d.model.generator import Generator
     from stylegan3d.projection.settings import Choices
     from stylegan3d.recipe.recipe import Recipe
@@ -44,7 +43,7 @@ def project_many(
     """
     from stylegan3d.cohort import find_items
     from stylegan3d.cohort.project import project_item
-    from stylegan3d.cohort.records import PROJECTIONS
+    from stylegan3d.cohort.run import PROJECTIONS
 
     items = _without_results(find_items(paths), out)
     generator = open_generator()

@@ -223,7 +223,7 @@ def report(
     from stylegan3d.outputs.report_page import planned_files, report_files
     from stylegan3d.outputs.results import edited_file
     from stylegan3d.scans.person import Person
-    from stylegan3d.segmentation.norm_files import read_norms
+    from stylegan3d.segmentation.norms import read_norms
     from stylegan3d.storage.volumes import check_output, write_together
 
     paths = [written.out / report_name(recipe, scan=edited_file(recipe)) for recipe in chosen]

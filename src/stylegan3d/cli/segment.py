@@ -127,7 +127,7 @@ def segment(
     Example: stylegan3d segment first.nii.gz second.nii.gz --visits --years 2 --out change
     """
     from stylegan3d.cohort.scans import holds_scans
-    from stylegan3d.segmentation.norm_files import read_norms
+    from stylegan3d.segmentation.norms import read_norms
     from stylegan3d.segmentation.scans import Wanted
 
     if lesions:

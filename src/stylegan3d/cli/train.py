@@ -327,9 +327,8 @@ class TrainSegmentation(FromMaps):
     def _brains(self, scheme: str) -> Brains:
         """The subjects with their labels."""
         from stylegan3d.dataset.pack import load_pack
+        from stylegan3d.segmentation.classes import LESIONS, SCHEMES
         from stylegan3d.segmentation.inference import load_segmenter
-        from stylegan3d.segmentation.lesions import LESIONS
-        from stylegan3d.segmentation.schemes import SCHEMES
         from stylegan3d.training.lesions import simulated_lesions
         from stylegan3d.training.segmentation import load_labelled
 

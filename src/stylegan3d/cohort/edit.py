@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stylegan3d.cohort.project import opened_generator
-from stylegan3d.cohort.records import FIRST, LAST, RECORDS, Table
+from stylegan3d.cohort.run import FIRST, LAST, RECORDS, Table
 from stylegan3d.cohort.scans import LISTS, Item, lines_of, named
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.measures.tissue_volumes import TOLD

@@ -1,33 +1,367 @@
-"""Process a cohort: skip finished scans, run the others, and report."""
+"""Process a cohort: skip finished scans, run the others, and report.
+
+Records of finished scans let a stopped run resume; the work runs in this process, in several, or on
+a Dask cluster.
+"""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import logging
+import multiprocessing
+import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from stylegan3d.cohort.pools import LOST, open_pool
-from stylegan3d.cohort.records import (
-    PROJECTIONS,
-    Table,
-    inputs_of,
-    only_run,
-    only_worker,
-    read_record,
-    record_path,
-    write_record,
-    write_table,
-)
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
+from stylegan3d.projection.words import VERDICTS
+from stylegan3d.storage import locks
+from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.storage.files import atomic_write_text, output_errors
 from stylegan3d.storage.formats import without_folders
-from stylegan3d.storage.volumes import atomic_write_text
+from stylegan3d.storage.jsontext import read_json, to_json
+
+RECORDS = ".cohort"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The table of a cohort, which also names the kind of work.
+
+    Attributes
+    ----------
+    file : str
+        Its name, in the output folder.
+    columns : tuple of str
+    records : str
+        Folder of the records, below the output folder: other work may write to that folder too.
+    """
+
+    file: str
+    columns: tuple[str, ...]
+    records: str = RECORDS
+
+
+#: Of every table: whose scan a row is, how its work went; what follows is the work's own.
+FIRST = ("participant_id", "session_id", "name", "status")
+LAST = ("warnings", "seconds", "error", "scan")
+PROJECTIONS = Table(
+    "projections.tsv",
+    (
+        *FIRST,
+        "ssim",
+        "psnr",
+        "ncc",
+        "latent_distance",
+        "verdict",
+        *VERDICTS,
+        "headline",
+        "findings",
+        *(f"{what}_{key}" for what in ("scan", "reconstruction") for key in TOLD),
+        "volumes_measured",
+        *LAST,
+        "report",
+    ),
+)
+
+
+def record_path(out: Path, item: Item, table: Table, ending: str = "json") -> Path:
+    """Path of a scan's record; with the ending "begun", the marker that writing has started."""
+    readable = "".join(c if c.isalnum() else "-" for c in item.name)[-60:]
+    return out / table.records / f"{readable}-{_short(item.name)}.{ending}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def inputs_of(item: Item) -> dict[str, str]:
+    """Hashes of the inputs; a folder (DICOM) by its files' names, sizes and times."""
+    hashes = {"scan": _hash(item.path)}
+    for name, path in (("mask", item.mask), ("original", item.original)):
+        if path is not None:
+            hashes[name] = _hash(path)
+    return hashes
+
+
+def _hash(path: Path) -> str:
+    if not path.is_dir():
+        if not path.is_file():
+            return "missing"
+        return sha256_of(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    lines = [(str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(repr(lines).encode()).hexdigest()
+
+
+def read_record(out: Path, item: Item, table: Table) -> Json | None:
+    """The record of a scan if all its results exist unchanged."""
+    try:
+        record = read_json(record_path(out, item, table))
+        sizes = record["files"]
+        if all((out / name).stat().st_size == size for name, size in sizes.items()):
+            return record
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # missing or damaged record, or a missing result
+    return None
+
+
+def write_record(
+    out: Path,
+    item: Item,
+    table: Table,
+    settings: JsonView,
+    inputs: Mapping[str, str],
+    files: Sequence[Path],
+    row: JsonView,
+) -> None:
+    """Record that a scan is done; `files` are its results, below `out`."""
+    sizes = {str(path.relative_to(out)): path.stat().st_size for path in files}
+    record = {"settings": settings, "inputs": inputs, "files": sizes, "row": row}
+    atomic_write_text(record_path(out, item, table), to_json(record), overwrite=True)
+    with suppress(OSError):
+        record_path(out, item, table, "begun").unlink(missing_ok=True)
+
+
+def write_table(out: Path, table: Table, rows: Sequence[JsonView]) -> None:
+    """Write the table with a row per scan; missing values are "n/a", as in BIDS."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(table.columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(column)) for column in table.columns])
+    atomic_write_text(out / table.file, text.getvalue(), overwrite=True)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value in ("", []):
+        return "n/a"
+    if isinstance(value, list):
+        value = " | ".join(map(str, value))
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split())
+
+
+def only_run(out: Path, table: Table) -> AbstractContextManager[None]:
+    """Lock the output folder for this run; OutputError if another run has it."""
+    return locks.only_run(out, out / table.records / "lock")
+
+
+@contextmanager
+def only_worker(out: Path, item: Item, table: Table) -> Iterator[None]:
+    """Lock one scan; waits while a worker that the scheduler considers lost still has it."""
+    path = record_path(out, item, table, "lock")
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    with file:
+        with suppress(locks.NoLocks):  # without locks, a scan submitted twice is processed twice
+            while not locks.try_lock(file):
+                time.sleep(0.5)
+        try:
+            yield
+        finally:
+            locks.unlock(file)
+
+
+# Result of an item whose process died on every attempt.
+LOST: dict[str, Any] = {"status": "lost"}
+ATTEMPTS = 3
+CONNECT_S, WAIT_FOR_WORKERS_S = 20.0, 60.0
+
+Function = Callable[[Any, Any], Json]
+
+
+class Pool(Protocol):
+    """An executor; `loss` explains LOST results."""
+
+    loss: str
+
+    def each(
+        self, function: Function, job: Any, items: Sequence[Any]
+    ) -> Iterator[tuple[Any, Json]]:
+        """Yield (item, function(job, item)) in order of completion."""
+        ...
+
+
+@contextmanager
+def open_pool(jobs: int, scheduler: str | None, work: int) -> Iterator[Pool]:
+    """A pool of local processes, or the cluster of a scheduler."""
+    if scheduler is not None:
+        with _cluster(scheduler) as pool:
+            yield pool
+    elif jobs > 1 and work > 1:
+        yield _Processes(min(jobs, work))
+    else:
+        yield _Here()
+
+
+class _Here:
+    loss = ""
+
+    def each(
+        self, function: Function, job: Any, items: Sequence[Any]
+    ) -> Iterator[tuple[Any, Json]]:
+        for item in items:
+            yield item, function(job, item)
+
+
+class _Processes:
+    """Local processes. If one is killed, only its scan is retried."""
+
+    loss = (
+        f"The process that worked on it was ended {ATTEMPTS} times, most likely for lack of "
+        "memory; run again with fewer --jobs."
+    )
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+
+    def each(
+        self, function: Function, job: Any, items: Sequence[Any]
+    ) -> Iterator[tuple[Any, Json]]:
+        waiting, tried = deque(items), Counter[Any]()
+        # One executor per process, so that a broken one does not affect the others.
+        free = [self._process() for _ in range(self.jobs)]
+        flying: dict[Future, tuple[Any, ProcessPoolExecutor]] = {}
+        try:
+            while waiting or flying:
+                while waiting and free:
+                    item, process = waiting.popleft(), free.pop()
+                    flying[process.submit(function, job, item)] = item, process
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    item, process = flying.pop(future)
+                    try:
+                        result = future.result()
+                    except BrokenProcessPool:
+                        process.shutdown(wait=False)
+                        process = self._process()
+                        tried[item] += 1
+                        result = LOST
+                    free.append(process)
+                    if result is LOST and tried[item] < ATTEMPTS:
+                        waiting.append(item)
+                    else:
+                        yield item, result
+        finally:
+            for process in [*free, *(process for _, process in flying.values())]:
+                process.shutdown(cancel_futures=True)
+
+    def _process(self) -> ProcessPoolExecutor:
+        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(1, context, _use_threads, (threads,))
+
+
+def _use_threads(count: int) -> None:
+    """Limit the threads of this process, also of torch if it is imported later."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Pool]:
+    """The workers of a Dask scheduler; StyleGAN3DError if there are none."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise StyleGAN3DError(
+            "A Dask cluster needs one package more: install it with "
+            "`pip install 'napari-stylegan3d[cluster]'`, here and on the workers."
+        ) from error
+    try:
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise StyleGAN3DError(
+            f"No Dask scheduler answers at {address}; start one with `dask scheduler` and give the "
+            "address that it shows, such as tcp://host:8786."
+        ) from error
+    try:
+        yield _Dask(client, address)
+    finally:
+        client.close()
+
+
+class _Dask:
+    """A cluster. At most one scan per worker is submitted, so that new workers get their share.
+
+    If a worker is lost, the scheduler reassigns its scan.
+    """
+
+    loss = "The workers that tried it were lost, most likely for lack of memory."
+
+    def __init__(self, client: Any, address: str) -> None:
+        self.client, self.address = client, address
+
+    def each(
+        self, function: Function, job: Any, items: Sequence[Any]
+    ) -> Iterator[tuple[Any, Json]]:
+        waiting = deque(items)
+        flying: dict[Any, Any] = {}
+        while waiting or flying:
+            workers = self._workers()
+            while waiting and len(flying) < workers:
+                item = waiting.popleft()
+                future = self.client.submit(_on_worker, function, job, item, pure=False)
+                flying[future] = item
+            for future in self._done(list(flying)):
+                yield flying.pop(future), self._result(future)
+
+    def _done(self, futures: Sequence[Any]) -> Sequence[Any]:
+        """Finished futures, after a few seconds at most, since there may be new workers."""
+        from distributed import wait as wait_for
+
+        with self.client.as_current():
+            try:
+                return wait_for(futures, timeout=5, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                return []
+
+    def _result(self, future: Any) -> Json:
+        from distributed import KilledWorker
+
+        try:
+            return future.result()
+        except KilledWorker:
+            return LOST
+
+    def _workers(self) -> int:
+        """Current number of workers; waits for the first one with a timeout."""
+        until = time.monotonic() + WAIT_FOR_WORKERS_S
+        while not (count := len(self.client.scheduler_info(n_workers=-1)["workers"])):
+            if time.monotonic() > until:
+                raise StyleGAN3DError(
+                    f"The Dask scheduler at {self.address} has no workers; start some with "
+                    f"`dask worker {self.address}`, what is done is kept."
+                )
+            time.sleep(0.2)
+        return count
+
+
+def _on_worker(function: Function, job: Any, item: Any) -> Json:
+    """Run with the worker's number of threads."""
+    from distributed import get_worker
+
+    _use_threads(max(1, get_worker().state.nthreads))
+    return function(job, item)
+
 
 _log = logging.getLogger(__name__)
 # Tuning changes a generator, so each process handles one scan at a time.

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylegan3d.cohort.records import FIRST, LAST, RECORDS, Table
+from stylegan3d.cohort.run import FIRST, LAST, RECORDS, Table
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json, JsonView

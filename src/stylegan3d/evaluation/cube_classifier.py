@@ -22,9 +22,8 @@ from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import NAMES, region_masks
-from stylegan3d.metrics.auc import areas
-from stylegan3d.metrics.cross_validation import LEAST
 from stylegan3d.metrics.intervals import Interval, bootstrap
+from stylegan3d.metrics.two_sample import LEAST, areas
 from stylegan3d.progress import SILENT, Progress
 
 SIDE_MM = 32.0

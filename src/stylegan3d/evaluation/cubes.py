@@ -10,7 +10,7 @@ from PIL import Image
 from stylegan3d.evaluation.cube_classifier import CubeClassification, classify_cubes
 from stylegan3d.evaluation.material import Material
 from stylegan3d.metrics.comparison import side_by_side
-from stylegan3d.metrics.cross_validation import LEAST
+from stylegan3d.metrics.two_sample import LEAST
 from stylegan3d.plain import Json, JsonView
 
 # Cubes of each kind in the picture, and how much they are enlarged.

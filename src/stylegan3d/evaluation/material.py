@@ -21,8 +21,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.settings import BUDGETS, TUNED
 from stylegan3d.segmentation.classes import MEASURES
-from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.segmentation.measures import measure
+from stylegan3d.segmentation.inference import bundled_segmenter, measure
 
 # Brains per stored piece.
 PIECE, REAL_PIECE = 16, 64
@@ -240,7 +239,7 @@ class Material:
 
     @cached_property
     def real_tissues(self) -> list[dict[str, float]]:
-        """`segmentation.measures.MEASURES` and "confidence", training subjects first."""
+        """`segmentation.classes.MEASURES` and "confidence", training subjects first."""
         key = (volumes_id(self.pack), [int(row) for row in self.people])
         return self._tissues(self._real, key, self.volumes(self.people))
 

@@ -24,8 +24,8 @@ from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.privacy_alarm import FineStructure
 from stylegan3d.evaluation.reconstruction import encode
 from stylegan3d.geometry.intensity import unit
-from stylegan3d.metrics.auc import stratified_auc
 from stylegan3d.metrics.plausibility import FOREGROUND
+from stylegan3d.metrics.two_sample import stratified_auc
 from stylegan3d.plain import Json
 from stylegan3d.projection.projector import project
 

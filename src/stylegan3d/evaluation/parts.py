@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.evaluation.material import Material, Volumes
-from stylegan3d.metrics import spread
 from stylegan3d.metrics.comparison import (
     Measure,
     beside_real,
@@ -16,24 +15,32 @@ from stylegan3d.metrics.comparison import (
     group_size,
     side_by_side,
 )
-from stylegan3d.metrics.cross_validation import LEAST
 from stylegan3d.metrics.distances import (
     BATCH,
     FEWEST_LEFT_OUT,
+    NEIGHBOURS,
     Moments,
     bmmd2_intervals,
+    coverage,
+    density,
     diagonal_distance,
     discrepancy_interval,
     expected_bmmd2,
     frechet_distance,
     kernel_distance,
+    precision,
     real_bmmd2,
+    recall,
 )
 from stylegan3d.metrics.diversity import (
+    collapse,
+    dimensions,
+    encoded,
     member_correlations,
     pair_ms_ssim,
     random_pairs,
     scales_of,
+    spread,
 )
 from stylegan3d.metrics.features import FEATURE_MM
 from stylegan3d.metrics.intervals import (
@@ -42,9 +49,8 @@ from stylegan3d.metrics.intervals import (
     pairs_interval,
     wilson,
 )
-from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
 from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_brains, pass_rate
-from stylegan3d.metrics.two_sample import two_sample
+from stylegan3d.metrics.two_sample import LEAST, two_sample
 from stylegan3d.plain import Json
 
 # Number of subjects whose latents are compared with random brains.
@@ -149,7 +155,7 @@ def diversity(material: Material) -> Json:
     alike = (1 - correlation["synthetic"]) / max(1 - correlation["real"], 1e-12)
     upper = (1 - correlation["synthetic_interval"][0]) / max(1 - correlation["real"], 1e-12)
     made, real = material.synthetic_features, material.subject_features
-    found = spread.collapse(made, real, alike, upper)
+    found = collapse(made, real, alike, upper)
     return {
         **_ms_ssim(material),
         "pair_correlation": correlation,
@@ -196,7 +202,7 @@ def _both(material: Material) -> dict[str, Volumes]:
 
 def _spreads(kind: str, material: Material, made: np.ndarray, real: np.ndarray) -> Json:
     drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
-    measures: dict[str, Measure] = {"spread": spread.spread, "dimensions": spread.dimensions}
+    measures: dict[str, Measure] = {"spread": spread, "dimensions": dimensions}
     return {
         f"{kind}_{name}": compare_with_halves(measure, made, real, **drawn).to_dict()
         for name, measure in measures.items()
@@ -210,10 +216,8 @@ def _latent_spread(material: Material) -> Json:
     rows = material.subjects[evenly(len(material.subjects), ENCODED)]
     brains = material.synthetic[evenly(len(material.synthetic), ENCODED)]
     generator = material.generator
-    made = spread.encoded(generator, brains, material.progress("Latents of random brains"))
-    real = spread.encoded(
-        generator, material.volumes(rows), material.progress("Latents of subjects")
-    )
+    made = encoded(generator, brains, material.progress("Latents of random brains"))
+    real = encoded(generator, material.volumes(rows), material.progress("Latents of subjects"))
     return _spreads("latent", material, made, real)
 
 

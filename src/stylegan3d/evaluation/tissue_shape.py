@@ -7,8 +7,8 @@ import numpy as np
 from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.metrics.comparison import side_by_side
-from stylegan3d.metrics.cross_validation import LEAST, Classification, classify_by_measures
 from stylegan3d.metrics.intervals import bootstrap
+from stylegan3d.metrics.two_sample import LEAST, Classification, classify_by_measures
 from stylegan3d.plain import Json
 
 DRAWS = 1000

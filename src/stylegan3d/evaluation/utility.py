@@ -22,8 +22,8 @@ from stylegan3d.directions.people import AGE, as_numbers
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.tissue_columns import COLUMNS, tissue_columns, weighted
 from stylegan3d.evaluation.utility_tissues import tissue_utility
+from stylegan3d.metrics.diversity import encoded
 from stylegan3d.metrics.intervals import bootstrap
-from stylegan3d.metrics.spread import encoded
 from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
 

@@ -11,7 +11,7 @@ from stylegan3d.evaluation.group_files import coloured_slices
 from stylegan3d.pages.page import page
 from stylegan3d.plain import Json
 from stylegan3d.segmentation.changes import cells_of, row_of, summary_of
-from stylegan3d.segmentation.regions import REGIONS, region_title
+from stylegan3d.segmentation.classes import REGIONS, region_title
 from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
 from stylegan3d.segmentation.words import title_of, unit_of
 from stylegan3d.storage.about import PROGRAM, version

@@ -15,8 +15,8 @@ from scipy import ndimage
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import connected_fluid, tissue_masks
 from stylegan3d.measures.clusters import Cluster, clusters
+from stylegan3d.segmentation.classes import LESION
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
-from stylegan3d.segmentation.lesions import LESION
 
 # A voxel belongs to a lesion from this probability.
 LEAST = 0.5

@@ -12,9 +12,9 @@ from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES
 from stylegan3d.outputs.report import SCAN, Case
 from stylegan3d.projection.words import SIMILARITY, VERDICTS, similarity_text
 from stylegan3d.scans.person import SEXES
+from stylegan3d.segmentation.classes import MIDLINE, PAIRED
 from stylegan3d.segmentation.curves import Curve, curve_of
 from stylegan3d.segmentation.norms import UNKNOWN_SHIFT
-from stylegan3d.segmentation.regions import MIDLINE, PAIRED
 from stylegan3d.segmentation.words import (
     AS_TISSUES,
     HEAD,

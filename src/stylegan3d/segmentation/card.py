@@ -11,10 +11,16 @@ from stylegan3d.checkpoints.network_folder import NetworkFolder
 from stylegan3d.checkpoints.network_folder import page_of as page_with
 from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
-from stylegan3d.segmentation.classes import CLASSES, TISSUES, TITLES, Scheme
-from stylegan3d.segmentation.lesions import LESIONS
+from stylegan3d.segmentation.classes import (
+    CLASSES,
+    LESIONS,
+    REGIONS,
+    TISSUES,
+    TITLES,
+    Scheme,
+    region_title,
+)
 from stylegan3d.segmentation.network import TissueNetwork
-from stylegan3d.segmentation.regions import REGIONS, region_title
 from stylegan3d.storage.jsontext import finite_number, is_int
 
 

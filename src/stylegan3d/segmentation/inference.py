@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,16 +12,24 @@ import numpy as np
 import torch
 from scipy.ndimage import label
 
-from stylegan3d.devices import choose_device
+from stylegan3d.devices import choose_device, workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
 from stylegan3d.plain import Json
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.segmentation.card import FOLDERS
-from stylegan3d.segmentation.classes import TISSUES, Scheme, volumes_ml
-from stylegan3d.segmentation.lesions import LESIONS
+from stylegan3d.segmentation.classes import (
+    ASYMMETRIES,
+    LESIONS,
+    REGIONS,
+    TISSUES,
+    Scheme,
+    asymmetry_percent,
+    side_volumes,
+    volumes_ml,
+)
 from stylegan3d.segmentation.network import TissueNetwork, padded, to_blocks, to_voxels
-from stylegan3d.segmentation.regions import REGIONS
 
 # Blocks of two voxels, along the first axis, whose classes are told at a time.
 SLAB = 4
@@ -281,3 +289,38 @@ def bundled_regions() -> Segmenter:
 def bundled_segmenter() -> Segmenter:
     """The tissue network that ships with the package, opened once in a process, on the CPU."""
     return load_segmenter(device="cpu")
+
+
+def measure(
+    segmenter: Segmenter,
+    volumes: Iterable[np.ndarray],
+    space: Space,
+    progress: Progress = SILENT,
+) -> list[dict[str, float]]:
+    """`MEASURES` and "confidence" of each volume (X, Y, Z), uint8 of a pack or float in [0, 1]."""
+    volumes = list(volumes)
+    rows: list[dict[str, float]] = []
+
+    def one(volume: np.ndarray) -> dict[str, float]:
+        return measures_of(segmenter.segment(volume, space, confidence=True))
+
+    with workers(segmenter.device) as mapped:
+        for row in mapped(one, volumes):
+            rows.append(row)
+            progress(len(rows), len(volumes))
+    return rows
+
+
+def measures_of(found: Segmentation) -> dict[str, float]:
+    """`MEASURES` of one brain, and "confidence" if requested.
+
+    Asymmetries are those of the halves left and right of x = 0 mm.
+    """
+    volumes = found.volumes
+    left, right = side_volumes(found.labels, found.space)
+    row = {f"{name}_ml": value for name, value in volumes.items()}
+    row["grey_white_ratio"] = volumes["grey"] / volumes["white"] if volumes["white"] else 0.0
+    row |= {f"{n}_asymmetry": asymmetry_percent(left[n], right[n]) for n in ASYMMETRIES}
+    if found.confidence is not None:
+        row["confidence"] = found.confidence
+    return {name: round(value, 5) for name, value in row.items()}

@@ -18,10 +18,9 @@ from stylegan3d.plain import Json
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation import norms as norms_of_people
-from stylegan3d.segmentation.classes import asymmetry_percent
-from stylegan3d.segmentation.measures import measures_of
+from stylegan3d.segmentation.classes import PAIRED, SIDES, asymmetry_percent
+from stylegan3d.segmentation.inference import measures_of
 from stylegan3d.segmentation.reading import Reading, bundled_reader
-from stylegan3d.segmentation.regions import PAIRED, SIDES
 from stylegan3d.segmentation.words import (
     ALL_MEASURES,
     HEAD,

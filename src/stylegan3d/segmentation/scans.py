@@ -19,11 +19,10 @@ from stylegan3d.scans.notes import Note, checks
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.target import load_template
-from stylegan3d.segmentation.classes import TISSUES, TITLES, Scheme
+from stylegan3d.segmentation.classes import TISSUES, TITLES, Scheme, region_title
 from stylegan3d.segmentation.inference import Segmenter, bundled_regions
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain
-from stylegan3d.segmentation.regions import region_title
 from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.jsontext import read_json, to_json

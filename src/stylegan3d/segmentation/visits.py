@@ -33,11 +33,10 @@ from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.changes import Change, expected_changes, row_of, summary_of
-from stylegan3d.segmentation.classes import BRAIN, asymmetry_percent
+from stylegan3d.segmentation.classes import BRAIN, PAIRED, SIDES, asymmetry_percent
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import Labelled, label_brain
-from stylegan3d.segmentation.regions import PAIRED, SIDES
 from stylegan3d.segmentation.repeats import Repeats, bundled_repeats
 from stylegan3d.segmentation.words import ALL_MEASURES, HEAD, REGION_VOLUMES
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path

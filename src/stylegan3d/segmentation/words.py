@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from stylegan3d.scans.person import OLDEST as OLDEST
 from stylegan3d.scans.person import Person as Person
-from stylegan3d.segmentation.classes import MEASURES, TITLES
-from stylegan3d.segmentation.regions import PAIRED, REGIONS, region_title
+from stylegan3d.segmentation.classes import MEASURES, PAIRED, REGIONS, TITLES, region_title
 
 #: The brain with its fluid.
 HEAD = "head_ml"

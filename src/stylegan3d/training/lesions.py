@@ -27,9 +27,8 @@ from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.projection.simulated import simulate_scanner
 from stylegan3d.segmentation.card import write_model
-from stylegan3d.segmentation.classes import CLASSES, Scheme
+from stylegan3d.segmentation.classes import CLASSES, LESION, LESIONS, Scheme
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.segmentation.lesions import LESION, LESIONS
 from stylegan3d.training.export import noted
 from stylegan3d.training.segmentation import LabelledBrains, SegmentationRun, other_tissues
 from stylegan3d.training.segmentation_export import begin_export

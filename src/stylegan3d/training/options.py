@@ -13,9 +13,7 @@ from typing import Annotated, Any, ClassVar, Self
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import LATENT_FACTOR
 from stylegan3d.plain import Json
-from stylegan3d.segmentation.classes import TISSUES
-from stylegan3d.segmentation.lesions import LESIONS
-from stylegan3d.segmentation.regions import REGIONS
+from stylegan3d.segmentation.classes import LESIONS, REGIONS, TISSUES
 from stylegan3d.settings.option import Option
 
 #: Edge in voxels of the window of the structural similarity.

@@ -31,15 +31,17 @@ from stylegan3d.scans.labelled import TABLE, read_tissues
 from stylegan3d.scans.opening import open_image
 from stylegan3d.segmentation.classes import (
     CLASSES,
+    REGIONS,
+    SCHEMES,
+    SIDES,
     TISSUES,
     Scheme,
     asymmetry_percent,
     dice_scores,
     mean_scores,
+    region_of_label,
 )
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
-from stylegan3d.segmentation.regions import REGIONS, SIDES, region_of_label
-from stylegan3d.segmentation.schemes import SCHEMES
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.options import SegmentationSettings

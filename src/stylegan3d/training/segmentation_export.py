@@ -10,8 +10,7 @@ from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import MEASURES, TISSUES, dice_scores, volumes_ml
-from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.segmentation.measures import measure
+from stylegan3d.segmentation.inference import Segmenter, measure
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.segmentation import LabelledBrains, SegmentationRun

@@ -25,9 +25,9 @@ from napari_stylegan3d.measure import jobs as measured
 from napari_stylegan3d.project import controller as projecting
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.segmentation import inference
+from stylegan3d.segmentation.classes import REGIONS
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.network import TissueNetwork
-from stylegan3d.segmentation.regions import REGIONS
 
 PATIENCE_S = 60.0
 #: Work that would be over before anything can be closed takes so long before and after.

@@ -25,9 +25,9 @@ from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Edit, Recipe
 from stylegan3d.render.fine import FineScan
 from stylegan3d.segmentation import inference
+from stylegan3d.segmentation.classes import REGIONS
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
 from stylegan3d.segmentation.network import TissueNetwork
-from stylegan3d.segmentation.regions import REGIONS
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.storage.about import EDITED_SCAN
 from stylegan3d.translation import painter as painting

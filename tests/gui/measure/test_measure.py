@@ -22,7 +22,7 @@ from stylegan3d.scans import AlignedScan
 from stylegan3d.scans.halfway import Halfway
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation import norm_files, repeats, visits
+from stylegan3d.segmentation import norms, repeats, visits
 from stylegan3d.segmentation.changes import Change
 from stylegan3d.segmentation.classes import CLASSES, VOLUMES, volumes_ml
 from stylegan3d.segmentation.numbers import numbers_of
@@ -209,7 +209,7 @@ def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box, tmp_pat
         window.wait(lambda: not box._norms.running)
         assert told in window.find("explorer.message").text()
     assert choice.currentText() == "60 people of ours.csv"
-    ours = numbers_of(box.measured.measures, Person(50, "F"), norm_files.read_norms(table))
+    ours = numbers_of(box.measured.measures, Person(50, "F"), norms.read_norms(table))
     assert box.box.cells["grey.z"].text() == ours.scores["grey_ml"].words[0]
     assert "ours.csv" in window.find("measure.among").text()
     assert window.session.norms.name == "60 people of ours.csv", "reports take these"
