@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QPoint, QPointF, QRect, QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QPointF, QRect, QSize, Qt, Signal
 from qtpy.QtGui import (
     QColor,
     QFont,
@@ -26,7 +26,7 @@ from qtpy.QtWidgets import QDialog, QLabel, QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, scaled
 from napari_stylegan3d.core.worker import duration_in_words
-from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import DICE_BELOW, LARGEST_SEED
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.recipe import Recipe
@@ -348,12 +348,7 @@ class Wall(QDialog):
         """Open left of a widget, over the views, at the page with the current number."""
         self.turn_to(self.session.recipe.source.seed or 0)
         controls.fit_window(self)
-        corner = widget.mapToGlobal(QPoint(0, 0))
-        left = max(corner.x() - self.frameGeometry().width() - 12, 0)
-        self.move(left, corner.y() + 40)
-        controls.name_for_readers(self)
-        self.show()
-        self.raise_()
+        dialogs.open_beside(self, widget, 40)
         self.grid.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def turn_to(self, seed: int) -> None:

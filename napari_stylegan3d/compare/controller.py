@@ -62,10 +62,11 @@ class CompareController(QObject):
         """The views are there."""
         self.row.begin(views)
         self.shows = ComparedViews(views, self.comparison.stage)
-        self.panel.curtainMoved.connect(self.shows.set_curtain)
+        panel, shows = self.panel, self.shows
+        panel.curtain.valueChanged.connect(lambda value, _: shows.set_curtain(value / 100))
         self.shows.curtainMoved.connect(self.panel.show_curtain)
-        self.panel.rateChanged.connect(self.shows.set_rate)
-        self.panel.thresholdChanged.connect(self.shows.set_threshold)
+        panel.rate.valueChanged.connect(lambda value, _: shows.set_rate(value))
+        panel.threshold.valueChanged.connect(lambda value, _: shows.set_threshold(value / 100))
         window = views.window().windowHandle()
         if window is not None:
             self._key = HoldKey(window, views, lambda: self._a_is_there, self)
@@ -184,9 +185,9 @@ class CompareController(QObject):
 
     def _connect(self) -> None:
         panel = self.panel
-        panel.pinRequested.connect(lambda: self.pin())
-        panel.swapRequested.connect(self.swap)
-        panel.unpinRequested.connect(self.unpin)
+        panel.pin.clicked.connect(lambda: self.pin())
+        panel.swap.clicked.connect(self.swap)
+        panel.unpin.clicked.connect(self.unpin)
         panel.modeChosen.connect(self.set_mode)
         panel.choices.aboutToShow.connect(self.fill)
         self.comparison.viewChanged.connect(self._on_view)

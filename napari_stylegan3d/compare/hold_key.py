@@ -22,7 +22,7 @@ from napari_stylegan3d.widgets.theme import is_outlined
 
 #: The keys, in words; they do something while they are held.
 HELD, HELD_IN_VIEWS = "B", "Space"
-KEY, KEY_IN_VIEWS = (QKeySequence(one)[0].key() for one in (HELD, HELD_IN_VIEWS))
+HOLD_KEY, KEY_IN_VIEWS = (QKeySequence(one)[0].key() for one in (HELD, HELD_IN_VIEWS))
 TEXT_FIELDS = (QLineEdit, QAbstractSpinBox, QTextEdit, QPlainTextEdit, QAbstractItemView)
 
 
@@ -98,7 +98,7 @@ class HoldKey(QObject):
         views = self._views
         in_views = focus is not None and views is not None and views.isAncestorOf(focus)
         pressing = isinstance(focus, QAbstractButton) and is_outlined(focus)
-        return key == KEY or (key == KEY_IN_VIEWS and in_views and not pressing)
+        return key == HOLD_KEY or (key == KEY_IN_VIEWS and in_views and not pressing)
 
     def _let_go(self) -> None:
         self._key = None

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QLabel,
     QMenu,
-    QPushButton,
     QToolButton,
     QWidget,
 )
@@ -59,16 +57,7 @@ class ComparePanel(Panel):
     key = "Compare"
     title = "Compare"
 
-    pinRequested = Signal()
-    swapRequested = Signal()
-    unpinRequested = Signal()
     modeChosen = Signal(str)
-    curtainMoved = Signal(float)
-    """Share of the field of view from the left, 0 to 1."""
-    rateChanged = Signal(float)
-    """Changes from A to B and back, per second."""
-    thresholdChanged = Signal(float)
-    """Share of white."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -77,7 +66,6 @@ class ComparePanel(Panel):
         self._make_modes()
         self.figures = FiguresBox()
         self._lay_out()
-        self._connect()
         self.show_pinned("", None)
         self.show_mode("off")
 
@@ -106,15 +94,7 @@ class ComparePanel(Panel):
 
     def _make_modes(self) -> None:
         self.row = RowBox()
-        self._modes = QButtonGroup(self)
-        self.modes: dict[str, QPushButton] = {}
-        for name, text, tip in MODES:
-            button = controls.push_button(
-                text, f"compare.mode.{name}", tip, "segment", checkable=True
-            )
-            self._modes.addButton(button)
-            self.modes[name] = button
-            button.clicked.connect(lambda _, name=name: self.modeChosen.emit(name))
+        self.modes = controls.segments("compare.mode", MODES, self.modeChosen.emit)
         form = Form(ComparisonSettings, "compare.")
         self.curtain, self.rate = form.native("curtain"), form.native("rate")
         self.threshold, self.form = form.native("threshold"), form
@@ -143,9 +123,7 @@ class ComparePanel(Panel):
         add(controls.heading("Mode"))
         buttons = list(self.modes.values())
         for some in (buttons[:3], buttons[3:]):
-            layout = row(*some)
-            layout.setSpacing(1)
-            self.column.addLayout(layout)
+            self.column.addLayout(row(*some, spacing=1))
         for option in self._options.values():
             add(option)
         #: What says something of A.
@@ -158,16 +136,6 @@ class ComparePanel(Panel):
         for widget in self._with_a:
             add(widget)
         self.column.addStretch(1)
-
-    def _connect(self) -> None:
-        self.pin.clicked.connect(self.pinRequested)
-        self.swap.clicked.connect(self.swapRequested)
-        self.unpin.clicked.connect(self.unpinRequested)
-        self.curtain.valueChanged.connect(lambda value, _: self.curtainMoved.emit(value / 100))
-        self.rate.valueChanged.connect(lambda value, _: self.rateChanged.emit(value))
-        self.threshold.valueChanged.connect(
-            lambda value, _: self.thresholdChanged.emit(value / 100)
-        )
 
     def show_curtain(self, share: float) -> None:
         """The line was dragged in a view."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from napari_stylegan3d.core.provenance import subject_of
@@ -24,10 +24,6 @@ ROWS_SEEN = 3
 
 class RowBox(QWidget):
     """The brains of the row, with buttons to add and remove them."""
-
-    addRequested = Signal()
-    removeRequested = Signal(int)
-    """Its place in the list."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,8 +45,6 @@ class RowBox(QWidget):
         controls.stack(
             self.list, controls.row(self.add, self.remove, stretch=0), self.note, on=self
         )
-        self.add.clicked.connect(self.addRequested)
-        self.remove.clicked.connect(lambda: self.removeRequested.emit(self.list.currentRow()))
 
     def show_row(self, names: list[str], why_not: str) -> None:
         """List the columns; `why_not` says why the current picture cannot be added."""
@@ -76,8 +70,8 @@ class RowController(QObject):
         self.views: FourViews | None = None
         self._kept: list[Pane] = []
         self.shown = False
-        box.addRequested.connect(self.add)
-        box.removeRequested.connect(self.remove)
+        box.add.clicked.connect(self.add)
+        box.remove.clicked.connect(lambda: self.remove(box.list.currentRow()))
         comparison.viewChanged.connect(self._follow)
         comparison.stage.levelsChanged.connect(self._on_levels)
         self._follow()

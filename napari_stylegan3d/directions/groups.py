@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SIDE = 56
 NEITHER, LESS, MORE = "neither", "less", "more"
-ABOUT = (
+ABOUT_GROUPS = (
     "The direction leads from the mean of group A to the mean of group B. Each group needs "
     "at least three brains; with fewer than ten the result is unreliable."
 )
@@ -41,7 +41,7 @@ class FavouriteGroups(QWidget):
         self._area = QScrollArea()
         self._area.setWidgetResizable(True)
         controls.stack(
-            controls.hint(ABOUT),
+            controls.hint(ABOUT_GROUPS),
             self._area,
             self.count,
             on=self,

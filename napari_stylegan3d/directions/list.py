@@ -21,7 +21,7 @@ ABOUT = {
         "share of the total variation. 1 sd is one standard deviation of random brains."
     ),
 }
-PINNED = "Pinned"
+PINNED_TITLE = "Pinned"
 
 
 class Section(QWidget):
@@ -96,7 +96,7 @@ class DirectionList(QScrollArea):
     def arrange(self, notes: DirectionNotes) -> None:
         """Put the rows under their headings, pinned ones at the top."""
         pinned = [self.rows[r] for r in notes.pinned if r in self.rows]
-        groups: dict[str, list[DirectionRow]] = {PINNED: pinned} if pinned else {}
+        groups: dict[str, list[DirectionRow]] = {PINNED_TITLE: pinned} if pinned else {}
         for row in self.rows.values():
             row.show_pin(row in pinned)
             if row not in pinned:

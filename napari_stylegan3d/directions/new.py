@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QPoint, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QDialog, QLineEdit, QTabWidget, QWidget
 
@@ -13,7 +13,7 @@ from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.directions.groups import FavouriteGroups
 from napari_stylegan3d.directions.jobs import make_between, make_of_values
 from napari_stylegan3d.directions.values import ValuesForm
-from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets import controls, dialogs
 from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:
@@ -96,12 +96,8 @@ class NewDirection(QDialog):
         self._offer()
         if self.values.table is None:
             self.told.setText(self.groups.lacks())
-        corner = widget.mapToGlobal(QPoint(0, 0))
         self.resize(controls.scaled(480), controls.scaled(520))
-        self.move(max(corner.x() - self.width() - 12, 0), max(corner.y(), 0))
-        controls.name_for_readers(self)
-        self.show()
-        self.raise_()
+        dialogs.open_beside(self, widget)
 
     def hideEvent(self, event: QHideEvent) -> None:
         """The dialog was closed: cancel the job."""

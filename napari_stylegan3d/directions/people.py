@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -163,11 +163,7 @@ class PeopleDialog(QDialog):
 
     def open_beside(self, widget: QWidget) -> None:
         """Open left of a widget, over the views."""
-        corner = widget.mapToGlobal(QPoint(0, 0))
-        self.move(max(corner.x() - self.width() - 12, 0), max(corner.y(), 0))
-        controls.name_for_readers(self)
-        self.show()
-        self.raise_()
+        dialogs.open_beside(self, widget)
 
     def open_table(self, path: Path) -> None:
         """Read a table and list its columns."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.directions.value_table import ValueTable
 
-ABOUT = (
+ABOUT_TABLE = (
     "A CSV or TSV file with a header. The first column names the brains: a number, a "
     "latent file (.safetensors, in the folder of the table), or a scan projected in this "
     "session. The other columns contain values; empty cells and n/a are missing. Numbers "
@@ -45,7 +45,7 @@ class ValuesForm(QWidget):
             "directions.new_column", "Column that the direction is fitted to."
         )
         column = controls.stack(
-            controls.hint(ABOUT),
+            controls.hint(ABOUT_TABLE),
             controls.row(self.open, self.path, stretch=1),
             controls.form(("Values", self.column)),
             on=self,

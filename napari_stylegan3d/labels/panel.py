@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QButtonGroup, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.tissues import COLORS, ROWS
 from napari_stylegan3d.widgets import controls
@@ -30,18 +30,9 @@ START = "Segment the current brain, edit the tissue labels, and generate a match
 class LabelsBox(Fold):
     """A button to segment the brain, tools to edit the labels, and a choice of view."""
 
-    takeRequested = Signal()
-    paintChanged = Signal(bool)
     toolChanged = Signal()
-    visibleChanged = Signal(bool)
-    resized = Signal(float, bool)
-    """(mm, live): live while the slider is held."""
-    fitRequested = Signal()
+    """Another tissue, or another brush."""
     lookChanged = Signal(str)
-    undoRequested = Signal()
-    saveRequested = Signal()
-    closeRequested = Signal()
-    backRequested = Signal()
 
     def __init__(self) -> None:
         tip = "Paint or resize tissues, and generate a matching brain."
@@ -71,8 +62,6 @@ class LabelsBox(Fold):
         self.column.addLayout(controls.row(self.take, self.back, self.close_labels, stretch=0))
         for widget in (self.tools, self.note):
             self.column.addWidget(widget)
-        self.take.clicked.connect(self.takeRequested)
-        self.back.clicked.connect(self.backRequested)
         self.show_base(False)
 
     @property
@@ -104,8 +93,7 @@ class LabelsBox(Fold):
 
     def show_look(self, key: str) -> None:
         """Mark which of the brains is shown, without emitting signals."""
-        for name, button in self.looks.items():
-            controls.show_value(button, name == key)
+        self.looks[key].setChecked(True)
 
     def say_size(self, title: str, before: float, now: float) -> None:
         """How large the chosen tissue was and is, in ml."""
@@ -137,10 +125,8 @@ class LabelsBox(Fold):
         self.brush, self.resize_row = self.form.native("brush"), self.form.native("resize")
         inside.addLayout(controls.row(self.which, self.paint, self.brush, stretch=0))
         inside.addWidget(self.resize_row)
-        self.paint.toggled.connect(self.paintChanged)
         self.which.currentIndexChanged.connect(lambda _index: self.toolChanged.emit())
         self.brush.valueChanged.connect(lambda _value: self.toolChanged.emit())
-        self.resize_row.valueChanged.connect(self.resized)
 
     def _make_views(self, inside: QVBoxLayout) -> None:
         self.live = controls.check(
@@ -155,21 +141,12 @@ class LabelsBox(Fold):
             "Generate a brain with these tissues. It is unchanged where no label changed.",
             role="primary",
         )
-        self.looks: dict[str, QPushButton] = {}
-        group = QButtonGroup(self)
-        for key, text, tip in SHOWN:
-            button = controls.push_button(text, f"labels.show.{key}", tip, checkable=True)
-            group.addButton(button)
-            button.clicked.connect(lambda _checked, key=key: self.lookChanged.emit(key))
-            self.looks[key] = button
+        self.looks = controls.segments("labels.show", SHOWN, self.lookChanged.emit, role="")
         self.outlines = controls.check(
             "Show the labels", "labels.visible", "Overlay the edited labels in colour.", True
         )
         inside.addLayout(controls.row(self.fit, self.live, stretch=0))
         inside.addLayout(controls.row(*self.looks.values()))
-        self.fit.clicked.connect(self.fitRequested)
-        self.live.toggled.connect(lambda on: self.fitRequested.emit() if on else None)
-        self.outlines.toggled.connect(self.visibleChanged)
 
     def _make_ends(self, inside: QVBoxLayout) -> None:
         self.undo = controls.push_button("Undo", "labels.undo", "Undo the last edit of the labels.")
@@ -185,7 +162,4 @@ class LabelsBox(Fold):
             "Close", "labels.close", "Close the labels and show the brain before the edits."
         )
         inside.addLayout(controls.row(self.outlines, self.undo, self.save, stretch=0))
-        self.undo.clicked.connect(self.undoRequested)
-        self.save.clicked.connect(self.saveRequested)
-        self.close_labels.clicked.connect(self.closeRequested)
         self.show_undo(False)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -188,17 +188,9 @@ class VisitsDialog(QDialog):
 
     def open_beside(self, widget: QWidget) -> None:
         """Open left of a widget, over the views."""
-        corner = widget.mapToGlobal(QPoint(0, 0))
-        site = self.site.currentData()
-        self.site.clear()
-        self.site.addItem("simulated repeats", "")
-        for name in repeats_names():
-            self.site.addItem(name, name)
-        self.site.setCurrentIndex(max(self.site.findData(site), 0))
-        self.move(max(corner.x() - self.width() - 12, 0), max(corner.y() - self.height() // 2, 0))
-        controls.name_for_readers(self)
-        self.show()
-        self.raise_()
+        sites = [("simulated repeats", ""), *((name, name) for name in repeats_names())]
+        controls.fill(self.site, sites, self.site.currentData())
+        dialogs.open_beside(self, widget, -self.height() // 2)
 
     def show_pair(self, name: str, others: Sequence[str], at: int) -> None:
         """Write whose scans they are, and select an entry of the others."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QBuffer, QIODevice, QPoint, QRectF, Qt
+from qtpy.QtCore import QBuffer, QIODevice, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QHideEvent, QImage, QPainter
 from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QWidget
 
@@ -197,12 +197,7 @@ class Matrix(QDialog):
         self._list_choices()
         self.refresh()
         controls.fit_window(self)
-        corner = widget.mapToGlobal(QPoint(0, 0))
-        left = max(corner.x() - self.frameGeometry().width() - 12, 0)
-        self.move(left, max(corner.y() - 20, 0))
-        controls.name_for_readers(self)
-        self.show()
-        self.raise_()
+        dialogs.open_beside(self, widget, -20)
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Cancel the thumbnails."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "Region to fill in"
 #: Name of its voxels in the readout.
-PAINTED = "masked"
+MASKED = "masked"
 
 
 class RegionPainter(QObject):
@@ -115,7 +115,7 @@ class RegionPainter(QObject):
             np.ascontiguousarray(shown.data),
             name=NAME,
             opacity=0.5,
-            metadata={NAMES: {1: PAINTED}},
+            metadata={NAMES: {1: MASKED}},
             **shown.layer_kwargs(),
         )
         self.layer.selected_label = 1

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views.glass import Glass
 
-COLOR, SHADOW = QColor(255, 255, 255, 235), QColor(0, 0, 0, 190)
+ARROW_COLOR, ARROW_SHADOW = QColor(255, 255, 255, 235), QColor(0, 0, 0, 190)
 #: Spacing of the arrows; shorter movements are not drawn.
 SPACING_MM, LEAST_MM = 8.0, 0.8
 #: Length of an arrow relative to the movement, which is a few millimetres at most.
@@ -92,7 +92,7 @@ class Arrows(Glass):
             return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for color, width in ((SHADOW, 2.2), (COLOR, 1.0)):
+        for color, width in ((ARROW_SHADOW, 2.2), (ARROW_COLOR, 1.0)):
             painter.setPen(QPen(color, width))
             painter.setBrush(color)
             for line in lines:

@@ -10,12 +10,12 @@ from qtpy.QtWidgets import QWidget
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.widgets.controls import scaled
 
-COLOR = QColor(79, 195, 247, 175)
+CROSS_COLOR = QColor(79, 195, 247, 175)
 GAP_PX = 9
 #: The lines end before the letters at the edges.
 EDGE_PX = 40
 #: In narrow views the vertical line ends above the caption.
-NARROW_PX, CAPTION_PX = 250, 76
+NARROW_VIEW_PX, MESSAGE_PX = 250, 76
 
 
 class Crosshair(Glass):
@@ -68,9 +68,9 @@ class Crosshair(Glass):
 
     def _paint_lines(self, painter: QPainter) -> None:
         x, y = self.position_px()
-        narrow = self.width() < scaled(NARROW_PX)
-        end = self.height() - (scaled(CAPTION_PX) if narrow else EDGE_PX)
-        painter.setPen(QPen(COLOR, 1))
+        narrow = self.width() < scaled(NARROW_VIEW_PX)
+        end = self.height() - (scaled(MESSAGE_PX) if narrow else EDGE_PX)
+        painter.setPen(QPen(CROSS_COLOR, 1))
         for line in (
             (min(EDGE_PX, x - GAP_PX), y, x - GAP_PX, y),
             (x + GAP_PX, y, max(self.width() - EDGE_PX, x + GAP_PX), y),

@@ -15,15 +15,15 @@ from napari_stylegan3d.views.captions import LETTER_COLOR
 from napari_stylegan3d.views.glass import Glass
 
 #: Size of the widget, and its largest share of a small view.
-SIZE_PX, SMALLEST_PX, SHARE = 84, 52, 0.25
-MARGIN_PX = 6
+SIZE_PX, SMALLEST_PX, CUBE_SHARE = 84, 52, 0.25
+CUBE_MARGIN_PX = 6
 #: Half an edge as a share of the widget, which must hold the diagonal of the cube.
 EDGE = 0.5 / np.sqrt(3)
 LETTER = 0.18
 #: Faces seen more obliquely than this have no letter.
 SIDEWAYS = 0.22
 LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
-FACE, OUTLINE = QColor(70, 78, 92), QColor(190, 198, 208)
+FACE, CUBE_OUTLINE = QColor(70, 78, 92), QColor(190, 198, 208)
 
 
 class OrientationCube(Glass):
@@ -35,9 +35,9 @@ class OrientationCube(Glass):
 
     def place(self, canvas: QWidget) -> None:
         """Stay in the corner."""
-        share = round(SHARE * min(canvas.width(), canvas.height()))
+        share = round(CUBE_SHARE * min(canvas.width(), canvas.height()))
         size = min(max(share, SMALLEST_PX), SIZE_PX)
-        self.setGeometry(canvas.width() - size - MARGIN_PX, MARGIN_PX, size, size)
+        self.setGeometry(canvas.width() - size - CUBE_MARGIN_PX, CUBE_MARGIN_PX, size, size)
 
     def faces(self) -> list[tuple[str, np.ndarray]]:
         """Letters and normals of the visible faces.
@@ -79,7 +79,7 @@ class OrientationCube(Glass):
         corners = [middle + a * first + b * second for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))]
         facing = float(middle[2])
         painter.setBrush(FACE.lighter(round(70 + 60 * facing)))
-        painter.setPen(QPen(OUTLINE, 1))
+        painter.setPen(QPen(CUBE_OUTLINE, 1))
         painter.drawPolygon(QPolygonF([self._point(corner) for corner in corners]))
         if facing > SIDEWAYS:
             color = QColor(LETTER_COLOR)

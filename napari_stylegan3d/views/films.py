@@ -21,11 +21,11 @@ from napari_stylegan3d.views.overlays import ColorScale
 from napari_stylegan3d.views.slab import in_words
 from napari_stylegan3d.views.slices import SliceCell, best_grid, paint_slice, positions
 
-GAP_PX = 2
-TEXT_PX = 10
+FILM_GAP_PX = 2
+FILM_TEXT_PX = 10
 #: Cells smaller than this have letters for left and right only.
 LETTERED_PX = 120
-CROSS = QColor(79, 195, 247)
+FILM_CROSS = QColor(79, 195, 247)
 #: Margin around the head in mm.
 AIR_MM = 4.0
 CAPTION_PX = 20
@@ -128,8 +128,8 @@ class Films(QWidget):
                 QRectF(
                     left + (i % columns) * width,
                     top + (i // columns) * height,
-                    width - GAP_PX,
-                    height - GAP_PX,
+                    width - FILM_GAP_PX,
+                    height - FILM_GAP_PX,
                 ),
             )
             for i, place in enumerate(places)
@@ -191,7 +191,7 @@ class Films(QWidget):
         image.fill(Qt.GlobalColor.black)
         painter = QPainter(image)
         font = painter.font()
-        font.setPixelSize(TEXT_PX)
+        font.setPixelSize(FILM_TEXT_PX)
         painter.setFont(font)
         cell, look = self._cell(), self.looks.look
         slab_mm = 0.0 if look.slab == "none" else look.slab_mm
@@ -227,7 +227,7 @@ class Films(QWidget):
         if provenance is None:
             return
         font = painter.font()
-        font.setPixelSize(TEXT_PX + 2)
+        font.setPixelSize(FILM_TEXT_PX + 2)
         painter.setFont(font)
         painter.setPen(QColor(CAPTION_COLORS[provenance.kind]))
         below = QRectF(8, self.height() - CAPTION_PX, self.width() - 16, CAPTION_PX)
@@ -240,7 +240,7 @@ class Films(QWidget):
         place, on = min(self.cells(), key=lambda found: abs(found[0] - point[axis]))
         if abs(place - point[axis]) > self.looks.look.spacing_mm:
             return
-        painter.setPen(QPen(CROSS, 1.5))
+        painter.setPen(QPen(FILM_CROSS, 1.5))
         painter.drawRect(on.adjusted(0.5, 0.5, -0.5, -0.5))
         at = cell.rectangle(point, point, on).topLeft()
         if on.contains(at):

@@ -23,14 +23,14 @@ from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.elided import wrapped
 
 TEXT = QColor(232, 234, 237)
-OUTLINE_PX = ((-1, 0), (1, 0), (0, -1), (0, 1))
+SCALE_OUTLINE_PX = ((-1, 0), (1, 0), (0, -1), (0, 1))
 FONT_PX = 11
 BAR_PX = 12
 #: Height of the bar as a share of the view, within limits.
-SHARE, SHORTEST_PX, LONGEST_PX = 0.2, 50, 150
+BAR_SHARE, SHORTEST_PX, LONGEST_PX = 0.2, 50, 150
 #: A longer title is broken: the head is beside it.
-TITLE_PX = 110
-MARGIN_PX = 8
+SCALE_TITLE_PX = 110
+SCALE_MARGIN_PX = 8
 #: Least distance of ticks as a share of the bar.
 NEAR = 0.14
 
@@ -54,8 +54,10 @@ class ColorBar(Glass):
         if self.legend is None:
             return
         painter = QPainter(self)
-        height = float(np.clip(SHARE * self.height(), SHORTEST_PX, LONGEST_PX))
-        paint_legend(painter, self.legend, QPointF(self.width() - MARGIN_PX, self.top), height)
+        height = float(np.clip(BAR_SHARE * self.height(), SHORTEST_PX, LONGEST_PX))
+        paint_legend(
+            painter, self.legend, QPointF(self.width() - SCALE_MARGIN_PX, self.top), height
+        )
         painter.end()
 
 
@@ -66,7 +68,7 @@ def paint_legend(painter: QPainter, legend: ColorScale, corner: QPointF, height:
     font.setPixelSize(scaled(FONT_PX))
     painter.setFont(font)
     metrics = QFontMetricsF(font)
-    lines = wrapped(legend.label, QFontMetrics(font), scaled(TITLE_PX))
+    lines = wrapped(legend.label, QFontMetrics(font), scaled(SCALE_TITLE_PX))
     lines += [legend.unit] if legend.unit else []
     marks = ticks(legend)
     widest = max(metrics.horizontalAdvance(text) for text in (*lines, *(t for _, t in marks)))
@@ -74,7 +76,9 @@ def paint_legend(painter: QPainter, legend: ColorScale, corner: QPointF, height:
     row = metrics.height()
     box = QRectF(corner.x() - width, corner.y(), width, height + row * (len(lines) + 1) + 10)
     for index, line in enumerate(lines):
-        _write(painter, QRectF(box.left(), box.top() + 4 + index * row, width - 6, row), line)
+        _write_beside(
+            painter, QRectF(box.left(), box.top() + 4 + index * row, width - 6, row), line
+        )
     top = box.top() + row * (len(lines) + 0.5) + 6
     bar = QRectF(box.right() - 6 - BAR_PX, top, BAR_PX, height)
     painter.drawImage(bar, bar_image(legend))
@@ -85,13 +89,15 @@ def paint_legend(painter: QPainter, legend: ColorScale, corner: QPointF, height:
         painter.setPen(TEXT)
         y = bar.bottom() - share * height
         painter.drawLine(QPointF(bar.left() - 4, y), QPointF(bar.left(), y))
-        _write(painter, QRectF(box.left(), y - row / 2, bar.left() - 7 - box.left(), row), text)
+        _write_beside(
+            painter, QRectF(box.left(), y - row / 2, bar.left() - 7 - box.left(), row), text
+        )
 
 
-def _write(painter: QPainter, place: QRectF, text: str) -> None:
+def _write_beside(painter: QPainter, place: QRectF, text: str) -> None:
     """Write at the right of a place."""
     side = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-    write_outlined(painter, place, side, text, TEXT, OUTLINE_PX)
+    write_outlined(painter, place, side, text, TEXT, SCALE_OUTLINE_PX)
 
 
 def ticks(legend: ColorScale) -> list[tuple[float, str]]:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views.films import Films
-from napari_stylegan3d.views.look import (
-    PLANE_NAMES,
-    SPACING_LIMITS,
-    VIEW_TITLES,
-    LookModel,
-    ViewLook,
-)
+from napari_stylegan3d.views.look import LookModel, ViewLook, look_form, show_in
 from napari_stylegan3d.views.overlays import ColorScale
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import DecimalBox
 
 
 class Lightbox(QWidget):
@@ -27,28 +19,13 @@ class Lightbox(QWidget):
         self.setObjectName("views.lightbox")
         self.looks = looks
         self.films = Films(viewer, looks)
-        self.plane = controls.combo(
-            "views.lightbox.plane",
-            "Plane of the slices.",
-            ((VIEW_TITLES[name], name) for name in PLANE_NAMES),
-        )
-        self.spacing = controls.named(
-            DecimalBox(),
-            "views.lightbox.spacing",
-            f"Distance between slices, {SPACING_LIMITS[0]:g} to {SPACING_LIMITS[1]:g} mm.",
-        )
-        self.spacing.setRange(*SPACING_LIMITS)
-        self.spacing.setDecimals(0)
+        names = {"lightbox_plane": "lightbox.plane", "spacing_mm": "lightbox.spacing"}
+        self.form = look_form(looks, tuple(names), names)
+        self.plane, self.spacing = map(self.form.native, names)
         self.spacing.setPrefix("every ")
-        self.spacing.setSuffix(" mm")
-        self.spacing.setKeyboardTracking(False)
         self.back = controls.push_button(
             "Four views", "views.lightbox.close", "Return to the four views."
         )
-        self.plane.activated.connect(
-            lambda _: looks.change(lightbox_plane=self.plane.currentData())
-        )
-        self.spacing.valueChanged.connect(lambda value: looks.change(spacing_mm=value))
         self.back.clicked.connect(lambda: looks.change(layout="four"))
         looks.changed.connect(self._show)
         self._lay_out()
@@ -75,6 +52,4 @@ class Lightbox(QWidget):
         controls.stack(strip, self.films, on=self, stretch=1, spacing=0)
 
     def _show(self, look: ViewLook, _before: ViewLook | None = None) -> None:
-        with QSignalBlocker(self.plane), QSignalBlocker(self.spacing):
-            self.plane.setCurrentIndex(self.plane.findData(look.lightbox_plane))
-            self.spacing.setValue(look.spacing_mm)
+        show_in(self.form, look)

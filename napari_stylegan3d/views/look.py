@@ -6,12 +6,17 @@ follow.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Annotated, Any, Literal, get_args
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Convention, Facing, Nose
+from napari_stylegan3d.widgets.controls import DecimalBox, SliderRow, show_value
+from napari_stylegan3d.widgets.forms import Form
+from stylegan3d.settings.option import Option, Sliding, options_of
 
 Layout = Literal["four", "one", "lightbox"]
 Rendering = Literal["attenuated_mip", "mip", "iso", "volume"]
@@ -21,12 +26,7 @@ VIEW_NAMES = (AXIAL.name, SAGITTAL.name, CORONAL.name, "3D")
 #: Titles of the views.
 VIEW_TITLES = {plane.name: plane.title for plane in (AXIAL, SAGITTAL, CORONAL)} | {"3D": "3D"}
 PLANE_NAMES = tuple(name for name in VIEW_NAMES if name != "3D")
-#: Spacing of lightbox slices in mm.
-SPACING_LIMITS = (1.0, 40.0)
-#: Thickness of slabs in mm.
-SLAB_LIMITS = (2.0, 60.0)
-#: Threshold of the iso-surface, as a share of white.
-SURFACE_LIMITS = (0.05, 0.95)
+PLANE_TITLES = {name: VIEW_TITLES[name] for name in PLANE_NAMES}
 #: Range of cut positions, in mm from the centre.
 CUT_LIMITS = (-110.0, 110.0)
 
@@ -77,23 +77,97 @@ class ViewLook:
     """
 
     layout: Layout = "four"
-    alone: str = AXIAL.name
-    convention: Convention = "radiological"
-    nose: Nose = "left"
-    linked: bool = True
-    crosshair: bool = True
-    letters: bool = True
-    scale_bar: bool = True
-    outline: bool = False
-    deface: bool = False
-    slab: Slab = "none"
-    slab_mm: float = 10.0
-    rendering: Rendering = "attenuated_mip"
-    surface: float = 0.35
+    alone: Annotated[str, Option("View", "The enlarged view.", choices=VIEW_TITLES)] = AXIAL.name
+    convention: Annotated[
+        Convention,
+        Option(
+            "Convention",
+            "Radiological: the patient's left is on the right of the picture, as on a light box.\n"
+            "Neurological: the patient's left is on the left.",
+            choices={"radiological": "Radiological", "neurological": "Neurological"},
+        ),
+    ] = "radiological"
+    nose: Annotated[
+        Nose,
+        Option(
+            "Nose",
+            "Where the nose points in the sagittal plane.",
+            choices={"left": "Nose to the left", "right": "Nose to the right"},
+        ),
+    ] = "left"
+    linked: Annotated[
+        bool,
+        Option("Zoom and pan together", "Zoom and pan the three planes together or independently."),
+    ] = True
+    crosshair: Annotated[bool, Option("Crosshair", "Show or hide the crosshair lines.")] = True
+    letters: Annotated[
+        bool, Option("Orientation letters", "Show orientation letters at the edges.")
+    ] = True
+    scale_bar: Annotated[bool, Option("Scale bar", "Show a scale bar of 50 mm in the planes.")] = (
+        True
+    )
+    outline: Annotated[
+        bool, Option("Outline of the mean brain", "Overlay the outline of the model's mean brain.")
+    ] = False
+    deface: Annotated[
+        bool,
+        Option(
+            "Hide the face of a head",
+            "Show heads without their face, in the planes and in 3D. Files are not changed.\n"
+            "The cut follows the shape of the head: check it before you show it to others.",
+        ),
+    ] = False
+    slab: Annotated[
+        Slab,
+        Option(
+            "Slab",
+            "Show in every plane the maximum, minimum or average of the slices within this "
+            "thickness.",
+            choices={
+                "none": "Single slices",
+                "max": "Slab, maximum",
+                "min": "Slab, minimum",
+                "mean": "Slab, average",
+            },
+        ),
+    ] = "none"
+    slab_mm: Annotated[
+        float, Option("Thickness", "Thickness of the slab.", unit="mm", low=2, high=60, step=1)
+    ] = 10.0
+    rendering: Annotated[
+        Rendering,
+        Option(
+            "Rendering",
+            "Attenuated MIP: maximum intensity projection that favours near structures. MIP: plain "
+            "maximum intensity projection. Surface: lit surface at a threshold; a difference over "
+            "the planes colours it, with arrows where tissue moves. Translucent volume: all "
+            "intensities. A surface is slow to render without a graphics card.",
+            choices={
+                "attenuated_mip": "Attenuated MIP",
+                "mip": "MIP",
+                "iso": "Surface",
+                "volume": "Translucent volume",
+            },
+        ),
+    ] = "attenuated_mip"
+    surface: Annotated[
+        Sliding,
+        Option(
+            "Threshold",
+            "Intensity of the surface, as a fraction of white.",
+            low=0.05,
+            high=0.95,
+            step=0.05,
+        ),
+    ] = Sliding(0.35)
     #: Sides facing the viewer initially: left, anterior and superior.
     cuts: tuple[Cut, Cut, Cut] = (Cut(upper=False), Cut(), Cut())
-    lightbox_plane: str = AXIAL.name
-    spacing_mm: float = 8.0
+    lightbox_plane: Annotated[
+        str, Option("Plane", "Plane of the slices.", choices=PLANE_TITLES)
+    ] = AXIAL.name
+    spacing_mm: Annotated[
+        float, Option("Spacing", "Distance between slices.", unit="mm", low=1, high=40, step=1)
+    ] = 8.0
 
     @property
     def facing(self) -> Facing:
@@ -133,28 +207,22 @@ class ViewLook:
         return look
 
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "layout": get_args(Layout),
-    "alone": VIEW_NAMES,
-    "convention": get_args(Convention),
-    "nose": get_args(Nose),
-    "rendering": get_args(Rendering),
-    "slab": get_args(Slab),
-    "lightbox_plane": PLANE_NAMES,
-}
-RANGES = {"surface": SURFACE_LIMITS, "spacing_mm": SPACING_LIMITS, "slab_mm": SLAB_LIMITS}
+#: What a form shows of a field.
+OPTIONS = {described.name: described.option for described in options_of(ViewLook)}
 
 
 def is_sensible(name: str, value: Any) -> bool:
     """Whether a value is valid for a field."""
-    if name in CHOICES:
-        return value in CHOICES[name]
-    if name in RANGES:
-        low, high = RANGES[name]
-        return low <= float(value) <= high
+    if name == "layout":
+        return value in get_args(Layout)
     if name == "cuts":
         low, high = CUT_LIMITS
         return len(value) == 3 and all(low <= cut.position_mm <= high for cut in value)
+    option = OPTIONS[name]
+    if option.choices is not None:
+        return value in option.choices
+    if option.low is not None and option.high is not None:
+        return option.low <= float(value) <= option.high
     return isinstance(value, bool)
 
 
@@ -182,3 +250,29 @@ class LookModel(QObject):
         if look != self._look:
             before, self._look = self._look, look
             self.changed.emit(look, before)
+
+
+def look_form(
+    looks: LookModel, fields: Sequence[str], names: Mapping[str, str] | None = None
+) -> Form:
+    """A form of some fields of the look, which changes it; `names` as in `Form`."""
+    form = Form(ViewLook, "views.", names, only=fields)
+
+    def change(name: str, value: Any) -> None:
+        looks.change(**{name: value})
+
+    for name, field in form.fields.items():
+        if isinstance(field.native, DecimalBox):
+            field.native.setKeyboardTracking(False)
+        field.changed.connect(partial(change, name))
+    return form
+
+
+def show_in(form: Form, look: ViewLook) -> None:
+    """Show a look in a form without emitting signals."""
+    for name in form.fields:
+        widget, value = form.native(name), getattr(look, name)
+        if isinstance(widget, SliderRow):
+            widget.set_value(value)
+        else:
+            show_value(widget, value)

@@ -17,12 +17,12 @@ from napari_stylegan3d.views.display import DisplayArray, enlarge, keeping_point
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
 
-NAME = "Outline of the mean brain"
+OUTLINE_NAME = "Outline of the mean brain"
 #: Threshold of the mean brain, as a share of the brightest tissue.
 LEVEL = 0.25
 #: Refinement of the line's grid relative to the model's.
 FINER = 2
-COLORS = Colormap([[0, 0, 0, 0], [0.2, 0.9, 1.0, 1.0]], name="outline")
+OUTLINE_COLORS = Colormap([[0, 0, 0, 0], [0.2, 0.9, 1.0, 1.0]], name="outline")
 
 
 class Outline:
@@ -56,8 +56,8 @@ class Outline:
         drawn, self._mean = outline_of(mean, space), mean
         self.layer = Image(
             drawn.data,
-            name=NAME,
-            colormap=COLORS,
+            name=OUTLINE_NAME,
+            colormap=OUTLINE_COLORS,
             contrast_limits=(0.0, 1.0),
             interpolation2d="linear",
             rendering="mip",

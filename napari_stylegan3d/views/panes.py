@@ -40,7 +40,7 @@ from napari_stylegan3d.views.slices import SliceCell, paint_slice
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.elided import elided, wrapped
 
-PLANES = (AXIAL, CORONAL, SAGITTAL)
+PANE_PLANES = (AXIAL, CORONAL, SAGITTAL)
 #: Of the columns: A and B are the two of the other comparisons.
 NUMBERS = ("1", "2", "3", "4")
 GAP_PX, TEXT_PX, MARGIN_PX = 3, 13, 6
@@ -119,13 +119,13 @@ class Panes(QWidget):
             return
         caption = max(map(len, self.captions())) * scaled(TEXT_PX + 4)
         width = self.width() / len(self.panes)
-        height = (self.height() - caption) / len(PLANES)
+        height = (self.height() - caption) / len(PANE_PLANES)
         scale = self._zoom * min(
             min(width / self._size[plane.order[2]], height / self._size[plane.order[1]])
-            for plane in PLANES
+            for plane in PANE_PLANES
         )
         for column in range(len(self.panes)):
-            for row, plane in enumerate(PLANES):
+            for row, plane in enumerate(PANE_PLANES):
                 on = QRectF(column * width, row * height, width - GAP_PX, height - GAP_PX)
                 half = np.zeros(3)
                 half[plane.order[2]], half[plane.order[1]] = on.width() / 2, on.height() / 2

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils import Colormap
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QButtonGroup, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, Over
 from napari_stylegan3d.views.display import DisplayArray, place
@@ -27,7 +27,7 @@ WAYS = (
 )
 KEYS = "Ctrl+8"
 #: Colours from black to white, of each name.
-COLORS = {
+OVERLAY_COLORS = {
     "hot": ("Hot", ((0, 0, 0), (0.7, 0, 0), (1, 0.55, 0), (1, 1, 0.75))),
     "green": ("Green", ((0, 0, 0), (0.1, 0.9, 0.3), (0.9, 1, 0.9))),
     "blue": ("Blue", ((0, 0, 0), (0.15, 0.5, 1), (0.9, 0.95, 1))),
@@ -35,7 +35,7 @@ COLORS = {
 }
 #: An overlay is transparent where it is black, and opaque above this share of white.
 OPAQUE = 0.35
-STEPS = 256
+TABLE_STEPS = 256
 #: White as a percentile of the image.
 BRIGHT = 99.5
 #: The window is at least this wide, in % of white.
@@ -53,7 +53,7 @@ class OverlayLook:
     opacity : float
         Of the overlay, in %.
     colors : str
-        A key of `COLORS`, for the overlay; alone it is grey.
+        A key of `OVERLAY_COLORS`, for the overlay; alone it is grey.
     black, white : float
         What is shown black and white, in % of the brightest tissue.
     """
@@ -69,7 +69,10 @@ class OverlayLook:
         """Inverse of `dataclasses.asdict`; the usual look if it is invalid."""
         try:
             look = cls(**plain)
-            sound = look.way in dict.fromkeys(key for key, *_rest in WAYS) and look.colors in COLORS
+            sound = (
+                look.way in dict.fromkeys(key for key, *_rest in WAYS)
+                and look.colors in OVERLAY_COLORS
+            )
             sound = sound and 0 <= look.black < look.white <= 100 and 0 <= look.opacity <= 100
         except TypeError:
             return cls()
@@ -77,8 +80,8 @@ class OverlayLook:
 
 
 def _table(name: str) -> Colormap:
-    value = np.linspace(0, 1, STEPS)
-    colors = np.array(COLORS[name][1], float)
+    value = np.linspace(0, 1, TABLE_STEPS)
+    colors = np.array(OVERLAY_COLORS[name][1], float)
     at = np.linspace(0, 1, len(colors))
     table = [np.interp(value, at, colors[:, channel]) for channel in range(3)]
     return Colormap(
@@ -87,7 +90,7 @@ def _table(name: str) -> Colormap:
 
 
 #: Made once: napari keeps every colour table.
-TABLES = {name: _table(name) for name in COLORS}
+TABLES = {name: _table(name) for name in OVERLAY_COLORS}
 
 
 class OverlayLayer:
@@ -158,17 +161,11 @@ class OverlayBar(QWidget):
         super().__init__()
         self.setObjectName("second.bar")
         self.look = OverlayLook()
-        self.ways: dict[str, QPushButton] = {}
-        group = QButtonGroup(self)
-        for key, text, tip in WAYS:
-            hint = "\n".join((tip, f"{KEYS}: the next of the three."))
-            button = controls.push_button(
-                text, f"second.show.{key}", hint, "segment", checkable=True
-            )
+        hint = f"\n{KEYS}: the next of the three."
+        ways = ((key, text, tip + hint) for key, text, tip in WAYS)
+        self.ways = controls.segments("second.show", ways, lambda way: self._change(way=way))
+        for button in self.ways.values():
             button.setMinimumWidth(0)
-            button.clicked.connect(lambda _=False, k=key: self._change(way=k))
-            group.addButton(button)
-            self.ways[key] = button
         self.opacity = controls.named(
             controls.CalmSlider(), "second.opacity", "Opacity of the overlay, 0 to 100 %."
         )
@@ -178,7 +175,7 @@ class OverlayBar(QWidget):
         self.colors = controls.combo(
             "second.colors",
             "Colours of the overlay.",
-            ((text, key) for (key, (text, _stops)) in COLORS.items()),
+            ((text, key) for (key, (text, _stops)) in OVERLAY_COLORS.items()),
         )
         self.colors.currentIndexChanged.connect(
             lambda _: self._change(colors=self.colors.currentData())

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_stylegan3d.views.look import CUT_LIMITS, SURFACE_LIMITS, LookModel, ViewLook
+from napari_stylegan3d.views.look import CUT_LIMITS, LookModel, ViewLook, look_form, show_in
 from napari_stylegan3d.widgets import controls
 
-RENDERINGS = {
-    "attenuated_mip": "Attenuated MIP",
-    "mip": "MIP",
-    "iso": "Surface",
-    "volume": "Translucent volume",
-}
 #: For each axis the two sides that can be cut away.
 SIDES = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))
 #: Common width, so that the three sliders are aligned.
 SIDE_PX = 108
+#: The same of the labels beside the sliders.
+LABEL_PX = 84
 
 
 class CutRow(QWidget):
@@ -67,36 +63,16 @@ class VolumeSettings(QWidget):
 
     def __init__(self, looks: LookModel) -> None:
         super().__init__()
-        self.rendering = controls.combo(
-            "views.rendering",
-            "Attenuated MIP: maximum intensity projection that favours near "
-            "structures. MIP: plain\n"
-            "maximum intensity projection. Surface: lit surface at a threshold; a difference "
-            "over the planes\ncolours it, with arrows where tissue moves. Translucent volume: "
-            "all intensities.\nA surface is slow to render without a graphics card.",
-            ((text, value) for (value, text) in RENDERINGS.items()),
-        )
-        self.surface = controls.SliderRow(
-            "views.surface",
-            "Threshold",
-            (*SURFACE_LIMITS, 0.05, ViewLook().surface),
-            "",
-            f"Intensity of the surface, as a fraction of white ({SURFACE_LIMITS[0]:g} to "
-            f"{SURFACE_LIMITS[1]:g}).",
-            label_width=84,
-        )
+        self.form = look_form(looks, ("rendering", "surface"))
+        self.rendering, self.surface = map(self.form.native, self.form.fields)
+        self.surface.label.setFixedWidth(controls.scaled(LABEL_PX))
         self.cuts = [CutRow(axis, looks) for axis in range(3)]
         controls.stack(controls.heading("3D"), self.rendering, self.surface, *self.cuts, on=self)
-        self.rendering.currentIndexChanged.connect(
-            lambda _: looks.change(rendering=self.rendering.currentData())
-        )
-        self.surface.valueChanged.connect(lambda value, _: looks.change(surface=value))
         looks.changed.connect(lambda look, _: self._show(look))
         self._show(looks.look)
 
     def _show(self, look: ViewLook) -> None:
-        controls.show_value(self.rendering, look.rendering)
-        self.surface.set_value(look.surface)
+        show_in(self.form, look)
         self.surface.setVisible(look.rendering == "iso")
         for cut in self.cuts:
             cut.show_look(look)

@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, QTimer
 from vispy import gloo
 
 #: Pixels drawn while turning, and the smallest share of a side: smaller ones would be a mere blur.
-PIXELS, SMALLEST = 54_000, 1 / 3
+PIXELS, SMALLEST_SHARE = 54_000, 1 / 3
 #: The hand rests after this time, even with the button down.
 REST_MS = 300
 #: What OpenGL implementations without a graphics card are called.
@@ -128,7 +128,7 @@ class CameraTurner(QObject):
             name = str(gloo.gl.glGetParameter(gloo.gl.GL_RENDERER)).lower()
             self._is_software = any(word in name for word in SOFTWARE)
         width, height = self._scene.physical_size
-        share = max((PIXELS / max(width * height, 1)) ** 0.5, SMALLEST)
+        share = max((PIXELS / max(width * height, 1)) ** 0.5, SMALLEST_SHARE)
         if not self._is_software or share >= 1:
             return
         rows, columns = round(share * height), round(share * width)

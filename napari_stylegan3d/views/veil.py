@@ -16,7 +16,7 @@ from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
 from napari_stylegan3d.views.display import DisplayArray, place
 from napari_stylegan3d.views.framing import View
 
-NAME = "A (compared)"
+SWIPE_NAME = "A (compared)"
 
 
 class SwipeLayer:
@@ -56,7 +56,7 @@ class SwipeLayer:
         if self.layer is None or new:
             self.layer = Image(
                 volume.data,
-                name=NAME,
+                name=SWIPE_NAME,
                 contrast_limits=limits,
                 interpolation2d="linear",
                 blending="translucent_no_depth",
@@ -105,7 +105,7 @@ class SwipeLayer:
         if self.layer is None or self._volume is None:
             return
         for view in self._views:
-            shown = next((one for one in view.model.layers if one.name == NAME), None)
+            shown = next((one for one in view.model.layers if one.name == SWIPE_NAME), None)
             if isinstance(shown, Image):
                 place(shown, self._part(view, self._volume))
 

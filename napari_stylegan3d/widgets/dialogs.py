@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+from qtpy.QtCore import QPoint
+from qtpy.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
 
+from napari_stylegan3d.widgets.controls import name_for_readers
 from napari_stylegan3d.widgets.settings import last_folder, note_folder
 from stylegan3d.storage.formats import patterns
 
@@ -55,6 +57,16 @@ def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
     # The dialog has asked about the name as it was typed only.
     path = path.with_name(path.name + ending)
     return path if not path.exists() or _may_replace(parent, title, path) else None
+
+
+def open_beside(dialog: QDialog, widget: QWidget, down: int = 0) -> None:
+    """Open a dialog left of a widget, over the views, so many pixels below its upper edge."""
+    corner = widget.mapToGlobal(QPoint(0, 0))
+    left = corner.x() - dialog.frameGeometry().width() - 12
+    dialog.move(max(left, 0), max(corner.y() + down, 0))
+    name_for_readers(dialog)
+    dialog.show()
+    dialog.raise_()
 
 
 def _may_replace(parent: QWidget, title: str, path: Path) -> bool:

@@ -18,7 +18,7 @@ from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import DisplayArray
 from napari_stylegan3d.views.sides import ComparedPair, Side, distinct_title
 from napari_stylegan3d.views.twins import Twins
-from napari_stylegan3d.views.veil import NAME, left_part
+from napari_stylegan3d.views.veil import SWIPE_NAME, left_part
 from stylegan3d.measures.comparison import PairFigures
 from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.recipe.description import describe_recipe
@@ -202,7 +202,7 @@ def test_the_curtain_shows_a_on_the_left_and_b_on_the_right(pair):
     for name in ("Axial", "Coronal", "Sagittal"):
         view = pair.views.view(name)
         axis = view.plane.order[2]
-        veil = next(layer for layer in view.model.layers if layer.name == NAME)
+        veil = next(layer for layer in view.model.layers if layer.name == SWIPE_NAME)
         count = a.data.shape[axis]
         assert 0.4 * count <= veil.data.shape[axis] <= 0.6 * count
         # Radiological: to the left on the screen is where the axis' numbers are large.
@@ -211,7 +211,7 @@ def test_the_curtain_shows_a_on_the_left_and_b_on_the_right(pair):
         )
         end = veil.translate[axis] + (veil.data.shape[axis] - 1) * veil.scale[axis]
         assert end == pytest.approx(a.translate[axis] + (count - 1) * a.scale[axis])
-    assert pair.viewer.layers[-1].name == NAME
+    assert pair.viewer.layers[-1].name == SWIPE_NAME
     np.testing.assert_array_equal(pair.explorer.stage.layer.data, b.data)
     assert "B (right): Seed 8" in caption(pair, "Axial")
     assert caption(pair, "3D").startswith("B: Seed 8"), "the 3D view shows B alone"
@@ -225,7 +225,7 @@ def test_the_line_of_the_curtain_can_be_dragged(pair):
     lines = pair.explorer.comparing.shows._lines
     line = next(line for line in lines if line.parentWidget() is native)
     before = line.x_px()
-    veil = pair.viewer.layers[NAME]
+    veil = pair.viewer.layers[SWIPE_NAME]
     wide = veil.data.shape[0]
     middle = QPoint(line.width() // 2, line.height() // 2)
     QTest.mousePress(line, Qt.MouseButton.LeftButton, pos=middle)
@@ -242,7 +242,7 @@ def test_the_curtain_follows_the_convention(pair):
     pair.click("compare.mode.curtain")
     pair.views.set_convention("neurological")
     a = pair.explorer.comparing.pinned.shown.data
-    veil = pair.viewer.layers[NAME]
+    veil = pair.viewer.layers[SWIPE_NAME]
     np.testing.assert_array_equal(veil.data, a[: veil.data.shape[0]])
 
 
@@ -282,19 +282,19 @@ def test_flicker_takes_turns_and_stops_where_nobody_sees_it(pair):
 def test_a_stays_in_the_views_from_one_mode_to_the_next_and_hidden_where_it_is_not_shown(pair):
     """Adding a layer to four views would block the window each time."""
     pair.click("compare.mode.curtain")
-    layer, a = pair.viewer.layers[NAME], pair.explorer.comparing.pinned.shown
+    layer, a = pair.viewer.layers[SWIPE_NAME], pair.explorer.comparing.pinned.shown
     pair.click("compare.mode.difference")
     assert not layer.visible
     pair.explorer.comparing.hold(True)
     pair.explorer.comparing.hold(False)
     assert not layer.visible, "the difference is shown, not A"
     pair.click("compare.mode.flicker")
-    assert pair.viewer.layers[NAME] is layer
+    assert pair.viewer.layers[SWIPE_NAME] is layer
     for view in pair.views.views[:3]:
-        shown = next(one for one in view.model.layers if one.name == NAME)
+        shown = next(one for one in view.model.layers if one.name == SWIPE_NAME)
         np.testing.assert_array_equal(shown.data, a.data, "all of it, without the curtain")
     pair.click("compare.mode.off")
-    assert NAME not in pair.viewer.layers
+    assert SWIPE_NAME not in pair.viewer.layers
 
 
 def test_the_difference_is_b_minus_a_above_a_threshold(pair):
@@ -410,7 +410,7 @@ def test_looking_at_a_scan_ends_the_comparison(pair, scan_file):
     pair.click("compare.mode.curtain")
     pair.open_scan(scan_file)
     assert pair.explorer.comparing.mode == "off"
-    assert NAME not in layers(pair)
+    assert SWIPE_NAME not in layers(pair)
     assert caption(pair, "Axial") == "Scan: sub-07"
 
 

@@ -26,7 +26,7 @@ from napari_stylegan3d.project import jobs as scan_jobs
 from napari_stylegan3d.project.region_brush import RegionPainter
 from napari_stylegan3d.project.result import VerdictRow
 from napari_stylegan3d.views.display import enlarge
-from napari_stylegan3d.views.outline import NAME
+from napari_stylegan3d.views.outline import OUTLINE_NAME
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.geometry.space import Frame
 from stylegan3d.projection import settings as projection
@@ -235,13 +235,13 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
     window.wait(lambda: window.find("project.quality").text())
     assert "(from the cache)" in window.find("project.steps").text(), "ready at once"
     outline = window.viewer.layers[-1]
-    assert outline.name == NAME
+    assert outline.name == OUTLINE_NAME
     drawn = [outline.data_to_world(index) for index in np.argwhere(outline.data)]
     middle = np.mean(drawn, axis=0)
     # mm: the centre of a surface drawn in voxels.
     np.testing.assert_allclose(middle, generator.space.center_mm, atol=8)
     in_3d = [layer.name for layer in window.views.view("3D").model.layers]
-    assert NAME not in in_3d, "it would be a shell"
+    assert OUTLINE_NAME not in in_3d, "it would be a shell"
     window.set("project.shift.1", 12.0)
     window.wait(lambda: not np.array_equal(window.volume, found))
     moved = window.volume

@@ -17,7 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox
 
 from napari_stylegan3d.core.scans import SAMPLES, STEPS_FOLDER, sample_path
-from napari_stylegan3d.views.outline import NAME
+from napari_stylegan3d.views.outline import OUTLINE_NAME
 from napari_stylegan3d.widgets.elided import InWords
 from stylegan3d import scans
 from stylegan3d.errors import ScanError
@@ -408,7 +408,7 @@ def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatc
     window.click("project.by_hand")
     window.wait(lambda: not window.find("project.fit").parentWidget().isHidden())
     assert "to match the outline" in window.find("project.quality").text()
-    assert window.viewer.layers[-1].name == NAME
+    assert window.viewer.layers[-1].name == OUTLINE_NAME
     window.set("project.turn.2", 120.0)
     window.set("project.turn.2", 8.0)
     window.wait(lambda: not window.explorer.projecting.moving.busy)
