@@ -159,7 +159,7 @@ def wave(seconds: float) -> Iterator[tuple[float, float]]:
 
 def turn(driver: Driver, seconds: float) -> None:
     """Until a move of the mouse is seen in the 3D view, in full and as it is drawn meanwhile."""
-    from napari_stylegan3d.views.volume import MODES
+    from napari_stylegan3d.views.follower import MODES
 
     views = driver.explorer.views
     view, turning = views.view("3D"), views.view("3D").turning

@@ -35,8 +35,8 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.app import keys
 from napari_stylegan3d.app.walkthrough import Welcome, WorkedCase
-from napari_stylegan3d.views.levels import PRESETS
 from napari_stylegan3d.views.marks import NAMES
+from napari_stylegan3d.views.stage import PRESETS
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.settings import settings
 from napari_stylegan3d.widgets.theme import DARK, LIGHT

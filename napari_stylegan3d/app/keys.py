@@ -15,9 +15,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QAbstractButton, QWidget
 
-from napari_stylegan3d.compare.hold_key import HELD, HELD_IN_VIEWS
+from napari_stylegan3d.compare.controller import HELD, HELD_IN_VIEWS
 from napari_stylegan3d.project.looks import SEGMENTS
-from napari_stylegan3d.views.second import KEYS, WAYS
+from napari_stylegan3d.views.layers import KEYS, WAYS
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.tabs import Tabs

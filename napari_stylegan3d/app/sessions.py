@@ -22,8 +22,8 @@ from napari_stylegan3d.history.autosave import (
     summary,
     write_session_file,
 )
-from napari_stylegan3d.labels.kept import DAMAGED, LabelsRestorer, SavedLabels
-from napari_stylegan3d.project.kept import SavedScan, ScanRestorer
+from napari_stylegan3d.labels.persistence import DAMAGED, LabelsRestorer, SavedLabels
+from napari_stylegan3d.project.persistence import SavedScan, ScanRestorer
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.recipe.history import History, are_parents

@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QDialog, QLabel, QMainWindow, QWidget
 
 from napari_stylegan3d.app.walkthrough import Card
 from napari_stylegan3d.core.change_maps import SurfaceMap
+from napari_stylegan3d.views.canvases import RepaintPacer
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.four import FourViews
-from napari_stylegan3d.views.pacing import RepaintPacer
 from napari_stylegan3d.views.settings import ViewSettings
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.theme import FocusRing, ThemedWidgets

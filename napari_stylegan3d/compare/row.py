@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from napari_stylegan3d.core.provenance import subject_of
 from napari_stylegan3d.views.captions import KEY, Provenance
-from napari_stylegan3d.views.panes import NUMBERS, Pane
+from napari_stylegan3d.views.slices import NUMBERS, Pane
 from napari_stylegan3d.widgets import controls
 
 if TYPE_CHECKING:

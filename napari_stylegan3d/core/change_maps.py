@@ -10,15 +10,15 @@ from napari.layers import Layer, Surface, Vectors
 from qtpy.QtCore import QObject
 
 from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.views.arrows import LEAST_MM, SPACING_MM, TIMES, Field
 from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.display import in_3d, upright
+from napari_stylegan3d.views.glass import LEAST_MM, SPACING_MM, TIMES, Field
+from napari_stylegan3d.views.layers import ColorScale
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
-from napari_stylegan3d.views.overlays import ColorScale
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
-    from napari_stylegan3d.views.overlays import DifferenceOverlay
+    from napari_stylegan3d.views.layers import DifferenceOverlay
     from napari_stylegan3d.views.stage import Stage
     from stylegan3d.geometry.space import Space
     from stylegan3d.render.movement import Movement

@@ -20,7 +20,7 @@ from napari_stylegan3d.core.provenance import (
 )
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import DisplayArray, upright
-from napari_stylegan3d.views.outline import Outline
+from napari_stylegan3d.views.layers import Outline
 from stylegan3d.recipe.recipe import Source
 from stylegan3d.session.case import FOLLOWING
 

@@ -7,22 +7,374 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtGui import QHideEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QLineEdit,
+    QScrollArea,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_stylegan3d.core.context import report_error
+from napari_stylegan3d.core.context import report_error, sentence
+from napari_stylegan3d.core.thumbnails import Gallery, PictureButton
 from napari_stylegan3d.core.worker import LongJob
-from napari_stylegan3d.directions.jobs import keep, make_free, save_entries
-from napari_stylegan3d.directions.new import NewDirection
+from napari_stylegan3d.directions.jobs import (
+    keep,
+    make_between,
+    make_free,
+    make_of_values,
+    save_entries,
+)
 from napari_stylegan3d.directions.people import PeopleDialog
-from napari_stylegan3d.widgets import dialogs
+from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.elided import ElidedLabel
 from stylegan3d.directions.catalogue import DirectionNotes, Entry
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.recipe.recipe import Edit
+from stylegan3d.errors import RecipeError, StyleGAN3DError
+from stylegan3d.recipe.description import describe_source
+from stylegan3d.recipe.recipe import Edit, Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.core.thumbnails import Thumbnails
     from napari_stylegan3d.directions.panel import DirectionsPanel
+    from stylegan3d.directions.value_table import ValueTable
     from stylegan3d.recipe.directions import Directions
+
+SIDE = 56
+NEITHER, LESS, MORE = "neither", "less", "more"
+ABOUT_GROUPS = (
+    "The direction leads from the mean of group A to the mean of group B. Each group needs "
+    "at least three brains; with fewer than ten the result is unreliable."
+)
+
+
+class FavouriteGroups(QWidget):
+    """All favourites, each with a choice of group."""
+
+    changed = Signal()
+
+    def __init__(self, session: Session, thumbnails: Thumbnails, parent: QObject) -> None:
+        super().__init__()
+        self.session = session
+        self.gallery = Gallery(thumbnails, "directions.groups", parent)
+        self.choices: list[tuple[Recipe, QComboBox]] = []
+        self.count = controls.hint(name="directions.new_count")
+        self._area = QScrollArea()
+        self._area.setWidgetResizable(True)
+        controls.stack(
+            controls.hint(ABOUT_GROUPS),
+            self._area,
+            self.count,
+            on=self,
+            stretch=1,
+            spacing=-1,
+            margins=(2, 8, 2, 2),
+        )
+
+    def refresh(self) -> None:
+        """List the favourites; those that were there keep their group."""
+        before = {recipe: box.currentData() for recipe, box in self.choices}
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 6, 0)
+        column.setSpacing(4)
+        self.choices, pictures = [], {}
+        for index, favourite in enumerate(self.session.favourites.items):
+            recipe = favourite.recipe
+            picture = PictureButton(f"directions.new_picture.{index}", "A favourite.", SIDE)
+            pictures[picture] = recipe
+            box = controls.combo(
+                f"directions.new_group.{index}",
+                "Group of this brain.",
+                (("Neither", NEITHER), ("Group A", LESS), ("Group B", MORE)),
+            )
+            box.setCurrentIndex(max(box.findData(before.get(recipe, NEITHER)), 0))
+            box.currentIndexChanged.connect(self._on_changed)
+            picture.clicked.connect(
+                lambda _=False, b=box: b.setCurrentIndex((b.currentIndex() + 1) % 3)
+            )
+            self.choices.append((recipe, box))
+            text = ElidedLabel(favourite.note or _text_of(recipe), role="")
+            column.addLayout(controls.row(picture, text, box, stretch=1))
+        column.addStretch(1)
+        self._area.setWidget(inner)
+        self.gallery.show(pictures)
+        self._count()
+
+    def lacks(self) -> str:
+        """What is missing for a direction; empty for nothing."""
+        if self.choices:
+            return ""
+        return (
+            "No favourites yet: add brains with the star below the views, or open a table of "
+            "values."
+        )
+
+    def stop(self) -> None:
+        """Cancel the pictures; they are hidden."""
+        self.gallery.stop()
+
+    def recipes(self) -> tuple[list[Recipe], list[Recipe]]:
+        """Those of group A and of group B."""
+        chosen = [(recipe, box.currentData()) for recipe, box in self.choices]
+        less, more = ([r for r, group in chosen if group == kind] for kind in (LESS, MORE))
+        return less, more
+
+    def _on_changed(self, _: int) -> None:
+        self._count()
+        self.changed.emit()
+
+    def _count(self) -> None:
+        less, more = self.recipes()
+        self.count.setText(f"{len(less)} in group A, {len(more)} in group B")
+
+
+def _text_of(recipe: Recipe) -> str:
+    parts = ["mixed"] if recipe.mix is not None and any(recipe.mix.strength) else []
+    parts += ["edited"] if recipe.edits else []
+    return ", ".join([describe_source(recipe.source), *parts])
+
+
+ABOUT_TABLE = (
+    "A CSV or TSV file with a header. The first column names the brains: a number, a "
+    "latent file (.safetensors, in the folder of the table), or a scan projected in this "
+    "session. The other columns contain values; empty cells and n/a are missing. Numbers "
+    "are brains at the current truncation. At least 24 subjects are needed; a column "
+    "participant_id says which scans are of the same one."
+)
+
+
+class ValuesForm(QWidget):
+    """Opens a table and chooses one of its columns."""
+
+    changed = Signal()
+    named = Signal(str)
+    """Name of the column that was chosen."""
+    failed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: ValueTable | None = None
+        self.open = controls.push_button(
+            "Open a table…", "directions.new_table", "Choose a CSV or TSV file of values."
+        )
+        self.open.setAutoDefault(False)
+        self.path = controls.hint(name="directions.new_path")
+        self.column = controls.combo(
+            "directions.new_column", "Column that the direction is fitted to."
+        )
+        column = controls.stack(
+            controls.hint(ABOUT_TABLE),
+            controls.row(self.open, self.path, stretch=1),
+            controls.form(("Values", self.column)),
+            on=self,
+            spacing=9,
+            margins=(2, 8, 2, 2),
+        )
+        column.addStretch(1)
+        self.open.clicked.connect(self._open)
+        self.column.activated.connect(self._on_column)
+
+    def lacks(self) -> str:
+        """What is missing for a direction; empty for nothing."""
+        return "" if self.table is not None else "Open a table of values first."
+
+    def recipes(self, session: Session) -> tuple[list[Recipe], np.ndarray, list[str]]:
+        """The brains of the table as they are shown now, their values and their subjects.
+
+        Raises
+        ------
+        RecipeError, LatentError
+            If there is no table, or a brain or value in it is none.
+        """
+        if self.table is None:
+            raise RecipeError(self.lacks())
+        values = self.table.values(self.column.currentText())
+        projected = {scan.name: scan.source for scan in session.projected if scan.source}
+        plain = session.recipe.replace(mix=None, edits=(), detail=None)
+        sources = self.table.sources(projected)
+        return [plain.replace(source=s) for s in sources], values, self.table.subjects(sources)
+
+    def _open(self) -> None:
+        from stylegan3d.directions.value_table import read_value_table
+
+        path = dialogs.open_file(self, "Open a table of values", dialogs.TABLES)
+        if path is None:
+            return
+        try:
+            self.table = read_value_table(path)
+        except StyleGAN3DError as error:
+            self.failed.emit(error)
+            return
+        self.path.setText(f"{path.name}: {len(self.table.brains)} brains")
+        self.column.clear()
+        self.column.addItems(list(self.table.columns))
+        self._on_column()
+
+    def _on_column(self, _: int = 0) -> None:
+        self.changed.emit()
+        self.named.emit(self.column.currentText())
+
+
+class NewDirection(QDialog):
+    """A window beside the panel: choose, find, read how well it holds, keep.
+
+    Parameters
+    ----------
+    parent : QWidget
+        The dock.
+    """
+
+    found = Signal(object)
+    """Directions: a new direction that the user keeps."""
+
+    def __init__(self, session: Session, thumbnails: Thumbnails, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.setObjectName("directions.new_window")
+        self.setWindowTitle("New direction")
+        self.job = LongJob(self)
+        self._directions: Directions | None = None
+        self.name = controls.named(
+            QLineEdit(), "directions.new_name", "Name of the new direction; 1 to 120 characters."
+        )
+        self.name.setPlaceholderText("e.g. Cortical atrophy")
+        self.groups = FavouriteGroups(session, thumbnails, self)
+        self.values = ValuesForm()
+        self.tabs = controls.named(QTabWidget(), "directions.new_tabs")
+        self.tabs.addTab(self.groups, "From favourites")
+        self.tabs.addTab(self.values, "From a table")
+        self.told = controls.hint(name="directions.new_text")
+        self.find = controls.push_button("Compute", "directions.new_find", "", "primary")
+        self.keep = controls.push_button(
+            "Add", "directions.new_keep", "Add the direction to your list."
+        )
+        self._lay_out()
+        self._connect()
+        self._offer()
+
+    def _lay_out(self) -> None:
+        column = controls.stack(
+            controls.form(("Name", self.name)),
+            self.tabs,
+            self.told,
+            on=self,
+            stretch=1,
+            spacing=9,
+            margins=(14, 12, 14, 12),
+        )
+        buttons = controls.row(self.find, self.keep)
+        buttons.insertStretch(0, 1)
+        column.addLayout(buttons)
+        for button in (self.find, self.keep):
+            button.setAutoDefault(False)
+        self.setMinimumSize(controls.scaled(460), controls.scaled(460))
+
+    def _connect(self) -> None:
+        self.find.clicked.connect(self._find)
+        self.keep.clicked.connect(self._keep)
+        self.job.finished.connect(self._on_found)
+        self.job.failed.connect(self._on_failed)
+        self.job.runningChanged.connect(lambda _running: self._offer())
+        self.tabs.currentChanged.connect(lambda _: self._forget())
+        self.groups.changed.connect(self._forget)
+        self.values.changed.connect(self._forget)
+        self.values.failed.connect(lambda error: self._on_failed(error))
+        self.values.named.connect(self._suggest)
+        self.session.modelChanged.connect(lambda _: self.hide())
+
+    def open_beside(self, widget: QWidget) -> None:
+        """Open left of a widget, over the views."""
+        self._forget()
+        self.groups.refresh()
+        self._offer()
+        if self.values.table is None:
+            self.told.setText(self.groups.lacks())
+        self.resize(controls.scaled(480), controls.scaled(520))
+        dialogs.open_beside(self, widget)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """The dialog was closed: cancel the job."""
+        self.job.cancel()
+        self.groups.stop()
+        super().hideEvent(event)
+
+    def shutdown(self) -> None:
+        """Close; the result of a running job is discarded."""
+        self.hide()
+        self.job.shutdown()
+
+    def _suggest(self, name: str) -> None:
+        if not self.name.text():
+            self.name.setText(name.replace("_", " ").capitalize())
+
+    def _forget(self) -> None:
+        self._directions = None
+        self.told.clear()
+        self.keep.setEnabled(False)
+        self._offer()
+
+    def _offer(self) -> None:
+        """A direction needs brains."""
+        source = self.groups if self.tabs.currentWidget() is self.groups else self.values
+        self.find.setEnabled(not source.lacks() and not self.job.running)
+        self.find.setToolTip(source.lacks() or "Compute and validate the direction.")
+
+    def _find(self) -> None:
+        from stylegan3d.directions.custom import checked_name
+
+        self._forget()
+        generator = self.session.generator
+        if generator is None:
+            return
+        work: tuple[Any, ...]
+        try:
+            name = checked_name(self.name.text())
+            if self.tabs.currentWidget() is self.groups:
+                work = (make_between, generator, *self.groups.recipes(), name)
+            else:
+                work = (make_of_values, generator, *self.values.recipes(self.session), name)
+        except StyleGAN3DError as error:
+            self._on_failed(error)
+            return
+        self.told.setText("Computing the direction…")
+        self.job.start(*work)
+
+    def _on_found(self, directions: Directions) -> None:
+        self._directions = directions
+        name = directions.names[0]
+        record = directions.checks[0] if directions.checks else {}
+        self.told.setText(f"{name}: {directions.descriptions.get(name, '')}. {verdict(record)}")
+        self.keep.setEnabled(True)
+
+    def _on_failed(self, error: Exception) -> None:
+        self._forget()
+        self.told.setText(sentence(error, "computing the direction"))
+
+    def _keep(self) -> None:
+        if self._directions is not None:
+            self.found.emit(self._directions)
+            self.name.clear()
+            self.hide()
+
+
+def verdict(told: dict[str, Any]) -> str:
+    """What the check means, in a sentence."""
+    figure, chance = told.get("auc", told.get("r")), told.get("chance")
+    if figure is None or chance is None:
+        return "Not validated."
+    if "auc" in told and "r" in told:
+        figure = told["r"]
+    if figure <= chance:
+        return "Not better than chance: the direction may be meaningless. More brains are needed."
+    return f"Better than chance ({chance:.2f}) in brains not used for the fit."
+
 
 #: Heading of the directions that were made here.
 OWN = "Your own"

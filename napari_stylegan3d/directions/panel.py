@@ -3,28 +3,557 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit
+from qtpy.QtCore import QObject, QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QComboBox,
+    QGridLayout,
+    QInputDialog,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_stylegan3d.core.panel import Panel
-from napari_stylegan3d.directions.ageing import AgeingBox
-from napari_stylegan3d.directions.effect import EffectBox
-from napari_stylegan3d.directions.layers import EditLayers, Span
-from napari_stylegan3d.directions.list import DirectionList
-from napari_stylegan3d.directions.menu import DirectionMenus
-from napari_stylegan3d.directions.missing import MissingFiles
-from napari_stylegan3d.directions.row import LIMITS_SD, DirectionRow, Range
+from napari_stylegan3d.core.session import WHOLE
+from napari_stylegan3d.core.tissues import TOLD
+from napari_stylegan3d.directions.list import LIMITS_SD, DirectionList, DirectionRow, Range
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import DecimalBox
+from napari_stylegan3d.widgets.theme import SliderRange
 from stylegan3d.directions.catalogue import DirectionNotes, Entry, own_entries
 from stylegan3d.directions.trajectory import Trajectory
+from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.recipe import Edit, Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
+    from stylegan3d.directions.edit_effects import EditEffect, WayBack
     from stylegan3d.model.generator import Generator
+
+#: (lowest, highest, step, default) of the slider, in years.
+YEARS = (-40.0, 40.0, 1.0, 0.0)
+#: Of the age now.
+OLDEST_AGE = 110.0
+
+
+class AgeingBox(QWidget):
+    """How old the brain is, how much older it is to be, and what people of that age have."""
+
+    changed = Signal(float, bool)
+    """(strength along the direction of age, live)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("directions.ageing")
+        self.trajectory: Trajectory | None = None
+        self._of: object = None  # whose age it is
+        self._given = False
+        self._read: float | None = None
+        self.years = controls.SliderRow(
+            "directions.years",
+            "Ageing",
+            YEARS,
+            " y",
+            (
+                "Age the brain by this many years, -40 to 40; orange: ages outside the "
+                "training data."
+            ),
+        )
+        self.unknown = SliderRange(self.years)
+        self.age = controls.named(
+            DecimalBox(),
+            "directions.age",
+            "Age now, in years, 0 to 110: the apparent age until you enter it.",
+        )
+        self.age.setRange(0, OLDEST_AGE)
+        self.age.setDecimals(0)
+        self.age.setSuffix(" years")
+        self.age.setKeyboardTracking(False)
+        self.estimate = controls.tool_button(
+            controls.RESET_GLYPH, "directions.age_estimate", "Use the apparent age."
+        )
+        self.told = controls.hint(name="directions.age_text")
+        self._lay_out()
+        self.years.valueChanged.connect(self._on_years)
+        self.age.valueChanged.connect(self._on_age)
+        self.estimate.clicked.connect(self._on_estimate)
+        self.hide()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(14, 0, 14, 0)
+        column.setSpacing(3)
+        label = QLabel("Age now")
+        label.setBuddy(self.age)
+        self.how = controls.hint(name="directions.age_how")
+        column.addLayout(controls.row(label, self.age, self.estimate, self.how, stretch=3))
+        column.addWidget(self.years)
+        column.addWidget(self.told)
+
+    def set_trajectory(self, trajectory: Trajectory | None) -> None:
+        """Of a model; None hides the box."""
+        self.trajectory, self._of, self._given = trajectory, None, False
+        self.setVisible(trajectory is not None)
+
+    def show_recipe(self, recipe: Recipe, generator: Generator | None) -> None:
+        """Show the age of a brain and by how many years its edits age it."""
+        if self.trajectory is None or generator is None:
+            return
+        whose = (recipe.source, recipe.mix, recipe.truncation, recipe.label)
+        if whose != self._of:  # another brain: an age that was entered is not its own
+            self._of, self._given = whose, False
+            try:
+                plain = recipe.replace(edits=()).latent(generator)
+                self._read = self.trajectory.apparent_age(plain)
+            except StyleGAN3DError:  # the views say why it cannot be shown
+                self._read = None
+            self._show_age(self._read)
+        strength = sum(e.strength for e in recipe.edits if e.direction == self.trajectory.name)
+        self.years.set_value(self.trajectory.years(strength))
+        self.setEnabled(self._read is not None)
+        self._show_expected()
+
+    def _show_age(self, age: float | None) -> None:
+        controls.show_value(self.age, round(age or 0))
+        self._show_expected()
+
+    def _show_expected(self) -> None:
+        """Write what is expected, and colour what is not known."""
+        trajectory = self.trajectory
+        if trajectory is None:
+            return
+        now, years = self.age.value(), self.years.value()
+        self.unknown.show_known(trajectory.youngest - now, trajectory.oldest - now)
+        how = "as entered"
+        if not self._given:
+            how = "apparent age"
+            if trajectory.error is not None:
+                how = f"apparent age, ±\u00a0{trajectory.error:.0f}\u00a0years"
+        self.how.setText(how)
+        self.estimate.setEnabled(self._given)
+        lines = trajectory.lines(now, now + years) if years else []
+        self.told.setText("\n".join(lines))
+        self.told.setVisible(bool(lines))
+
+    def _on_years(self, years: float, live: bool) -> None:
+        if self.trajectory is not None:
+            self.changed.emit(self.trajectory.edit(years).strength, live)
+
+    def _on_age(self, _age: float) -> None:
+        self._given = True
+        self._show_expected()
+
+    def _on_estimate(self) -> None:
+        self._given = False
+        self._show_age(self._read)
+
+
+#: Half-open range of layers; None for all.
+Span = tuple[int, int] | None
+EVERYWHERE = "All sizes of structures"
+
+
+class EditLayers:
+    """The layers of each direction.
+
+    Parameters
+    ----------
+    session : Session
+        Provides the model's groups of layers.
+    common : callable
+        What holds for directions that have no range of their own.
+    """
+
+    def __init__(self, session: Session, common: Callable[[], Span]) -> None:
+        self.session, self._common = session, common
+        #: The user's choice for one direction, by its reference.
+        self.own: dict[str, Span] = {}
+
+    def spans(self) -> list[tuple[str, Span]]:
+        """What an edit can be limited to: (in words, layers)."""
+        groups = self.session.layer_groups()
+        if [g.key for g in groups] == [WHOLE[0]]:
+            groups = []
+        return [(EVERYWHERE, None)] + [
+            (
+                f"{g.name} structures ({g.size_in_words})",
+                (g.layers[0], g.layers[-1] + 1),
+            )
+            for g in groups
+        ]
+
+    def of(self, reference: str) -> Span:
+        """The layers that an edit along a direction changes."""
+        return self.own.get(reference, self._common())
+
+    def in_words(self, reference: str) -> str:
+        """Such as "coarse"; empty for a direction that follows the list."""
+        if reference not in self.own:
+            return ""
+        span = self.own[reference]
+        for group in self.session.layer_groups():
+            if span == (group.layers[0], group.layers[-1] + 1):
+                return group.name
+        return "all sizes" if span is None else f"layers {span[0]}-{span[1] - 1}"
+
+
+def ask_label(parent: QWidget, name: str, label: str) -> str | None:
+    """The user's own name for a direction; None if cancelled."""
+    text, given = QInputDialog.getText(
+        parent,
+        "Rename the direction",
+        f"Your name for {name} (empty for the original; recipes keep {name}):",
+        text=label,
+    )
+    return text if given else None
+
+
+class DirectionMenus(QObject):
+    """Menus that are made when they are opened."""
+
+    freed = Signal(object)
+    """Entry that should be made orthogonal to the others in use."""
+    saved = Signal(object)
+    """Entries to save to a file."""
+    opened = Signal()
+    """A directions file should be opened."""
+    compared = Signal()
+    """Groups of people should be compared."""
+    dropped = Signal(object)
+    """Entry whose file should leave the list."""
+
+    noted = Signal(object)
+    """DirectionNotes: the user pinned or renamed a direction."""
+    limited = Signal(str, object, bool)
+    """(reference, layers, whether they are its own): other layers were chosen for a direction."""
+
+    def __init__(
+        self, parent: QWidget, more: QAbstractButton, session: Session, limits: EditLayers
+    ) -> None:
+        super().__init__(parent)
+        self._parent, self._more = parent, more
+        self.session, self.limits = session, limits
+        self.notes = DirectionNotes()
+        #: The directions that are listed, by their references.
+        self.entries: dict[str, Entry] = {}
+        more.clicked.connect(self._open_common)
+
+    def open(self, row: DirectionRow) -> None:
+        """Open the menu of one direction under its button."""
+        self._pop_up(self.of_row(row), row.menu)
+
+    def of_row(self, row: DirectionRow) -> QMenu:
+        """What can be done with one direction."""
+        entry = row.entry
+        menu = QMenu(self._parent)
+        menu.setToolTipsVisible(True)
+        menu.addAction("Rename…", partial(self._rename, entry))
+        pinned = entry.reference in self.notes.pinned
+        text = "Unpin" if pinned else "Pin to the top"
+        menu.addAction(text, partial(self._pin, entry, not pinned))
+        if len(self.limits.spans()) > 1:
+            self._add_layers(menu, entry)
+        menu.addSeparator()
+        free = menu.addAction("Orthogonal to the others in use", partial(self.freed.emit, entry))
+        free.setEnabled(bool(self.others_in_use(entry)))
+        free.setToolTip(
+            "Make a new direction that is orthogonal to the others in use (Gram-Schmidt in w)."
+        )
+        menu.addAction("Save to a file…", partial(self.saved.emit, [entry]))
+        if entry.file is not None:
+            menu.addAction("Remove its file from the list", partial(self.dropped.emit, entry))
+        return menu
+
+    def common(self) -> QMenu:
+        """What can be done with all of them."""
+        menu = QMenu(self._parent)
+        menu.addAction("Open a directions file…", self.opened.emit)
+        used = self.in_use()
+        menu.addAction("Save directions in use…", partial(self.saved.emit, used)).setEnabled(
+            bool(used)
+        )
+        menu.addSeparator()
+        menu.addAction("Compare groups of people…", self.compared.emit)
+        return menu
+
+    def in_use(self) -> list[Entry]:
+        """Directions that are not at 0."""
+        return [
+            self.entries[edit.direction]
+            for edit in self.session.recipe.edits
+            if edit.direction in self.entries
+        ]
+
+    def others_in_use(self, entry: Entry) -> list[Entry]:
+        """Directions that are not at 0, but for one."""
+        return [other for other in self.in_use() if other.reference != entry.reference]
+
+    def _add_layers(self, menu: QMenu, entry: Entry) -> None:
+        limits, reference = self.limits, entry.reference
+        layers = menu.addMenu("Applies to")
+        own = reference in limits.own
+        actions = [
+            ("Same as the others", partial(self.limited.emit, reference, None, False), not own)
+        ]
+        actions += [
+            (
+                text,
+                partial(self.limited.emit, reference, span, True),
+                own and limits.of(reference) == span,
+            )
+            for text, span in limits.spans()
+        ]
+        for text, act, chosen in actions:
+            action = QAction(text, layers)
+            action.setCheckable(True)
+            action.setChecked(chosen)
+            action.triggered.connect(lambda _=False, do=act: do())
+            layers.addAction(action)
+
+    def _open_common(self) -> None:
+        self._pop_up(self.common(), self._more)
+
+    def _pop_up(self, menu: QMenu, button: QWidget) -> None:
+        menu.aboutToHide.connect(menu.deleteLater)
+        menu.popup(button.mapToGlobal(QPoint(0, button.height())))
+
+    def _rename(self, entry: Entry) -> None:
+        notes = self.notes
+        label = ask_label(self._parent, entry.name, notes.labels.get(entry.reference, ""))
+        if label is not None:
+            self.noted.emit(notes.labelled(entry.reference, label))
+
+    def _pin(self, entry: Entry, pinned: bool) -> None:
+        self.noted.emit(self.notes.pin(entry.reference, pinned))
+
+
+class MissingFiles(QWidget):
+    """One row per missing file, with buttons to find and to forget it; hidden if none is missing.
+
+    Rows are `directions.missing.N`, their buttons `directions.find.N` and `directions.forget.N`.
+    """
+
+    findRequested = Signal(str)
+    """The file's path, as it was noted."""
+    forgetRequested = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[QWidget] = []
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(14, 0, 14, 0)
+        self._column.setSpacing(6)
+        self.hide()
+
+    def show_files(self, problems: Mapping[str, str]) -> None:
+        """Show files by their paths, with what is wrong with each in a sentence."""
+        for row in self._rows:
+            row.setParent(None)
+            row.deleteLater()
+        self._rows = [self._make(*item) for item in enumerate(problems.items())]
+        for row in self._rows:
+            self._column.addWidget(row)
+        self.setVisible(bool(self._rows))
+
+    def _make(self, index: int, file: tuple[str, str]) -> QWidget:
+        path, problem = file
+        told = controls.named(
+            QLabel(f"{Path(path).name} is not available."), f"directions.missing.{index}", problem
+        )
+        told.setProperty("role", "caution")
+        told.setWordWrap(True)
+        find = controls.push_button(
+            "Locate…",
+            f"directions.find.{index}",
+            "Locate the file; its settings are kept.",
+        )
+        forget = controls.push_button(
+            "Remove",
+            f"directions.forget.{index}",
+            "Remove the file from the list; edits along its directions stay in the recipe.",
+        )
+        find.clicked.connect(partial(self.findRequested.emit, path))
+        forget.clicked.connect(partial(self.forgetRequested.emit, path))
+        row = QWidget()
+        row.setLayout(controls.row(told, find, forget, stretch=0))
+        return row
+
+
+COLUMNS = ("", "before", "after", "change")
+HEADS = ("ml", "before", "after", "change")
+#: Sentences that are always shown: how much differs, and where.
+FIRST = 2
+TIP = (
+    "Measured in both volumes, with and without the edits, at full resolution;\n"
+    "volumes in ml as under Measure."
+)
+
+
+class EffectBox(QWidget):
+    """A small table with two or three sentences under it; shown while there are edits.
+
+    What only an expert asks for waits behind "More": the list of directions needs the room.
+    """
+
+    chosen = Signal()
+    """Another edit is to be measured."""
+    shownInViews = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("directions.effect")
+        self.setToolTip(TIP)
+        self.what = controls.combo("directions.effect_of", "The edit to remove for comparison.")
+        self.show_in_views = controls.check(
+            "Show",
+            "directions.show_change",
+            "Overlay the difference: blue is darker, orange brighter than before.",
+        )
+        self.fold = controls.named(
+            QToolButton(), "directions.effect_fold", "Collapse or expand the table."
+        )
+        self.fold.setCheckable(True)
+        self.fold.setChecked(True)
+        self.fold.setArrowType(Qt.ArrowType.DownArrow)
+        self.cells = [[QLabel() for _ in COLUMNS] for _ in TOLD]
+        self.told = controls.hint(name="directions.effect_text")
+        self._lines: tuple[str, ...] = ()
+        self.more = controls.push_button(
+            "More",
+            "directions.effect_more",
+            "How it was measured, and whether the edit can be reversed.",
+            checkable=True,
+        )
+        self.more.setProperty("role", "link")
+        self._lay_out()
+        self.more.toggled.connect(self._write)
+        self.fold.toggled.connect(self._open)
+        self.what.activated.connect(lambda _: self.chosen.emit())
+        self.show_in_views.toggled.connect(self.shownInViews)
+        self.hide()
+
+    def _lay_out(self) -> None:
+        column = controls.stack(controls.line(), on=self, spacing=5, margins=(14, 6, 14, 10))
+        title = controls.heading("What changed")
+        head = controls.row(self.fold, title, self.what, self.show_in_views, stretch=2)
+        column.addLayout(head)
+        self.details = QWidget()
+        inner = QVBoxLayout(self.details)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(5)
+        column.addWidget(self.details)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(10)
+        grid.setVerticalSpacing(1)
+        grid.setColumnStretch(0, 1)
+        for k, text in enumerate(HEADS):
+            title = controls.hint(text)
+            if k:
+                title.setAlignment(Qt.AlignmentFlag.AlignRight)
+            grid.addWidget(title, 0, k)
+        for i, cells in enumerate(self.cells, 1):
+            for k, cell in enumerate(cells):
+                if k:
+                    cell.setAlignment(Qt.AlignmentFlag.AlignRight)
+                    cell.setObjectName(f"directions.effect.{COLUMNS[k]}.{i - 1}")
+                grid.addWidget(cell, i, k)
+        inner.addLayout(grid)
+        inner.addWidget(self.told)
+        inner.addWidget(self.more, alignment=Qt.AlignmentFlag.AlignLeft)
+        self.more.hide()
+
+    def _open(self, opened: bool) -> None:
+        self.fold.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
+        self.details.setVisible(opened)
+
+    @property
+    def direction(self) -> str | None:
+        """Reference of the edit to measure; None for all together."""
+        return self.what.currentData()
+
+    def list_edits(self, edits: Sequence[tuple[str, str]]) -> None:
+        """Offer these (reference, label), and all together; the choice stays where it can."""
+        entries = [("All edits", None), *((label, reference) for reference, label in edits)]
+        if len(edits) == 1:
+            entries = entries[1:]
+        before = self.direction
+        if [data for _text, data in entries] != [
+            self.what.itemData(k) for k in range(self.what.count())
+        ]:
+            with QSignalBlocker(self.what):
+                self.what.clear()
+                for text, data in entries:
+                    self.what.addItem(text, data)
+                known = [data for _text, data in entries]
+                self.what.setCurrentIndex(known.index(before) if before in known else 0)
+        self.setVisible(bool(edits))
+
+    def show_waiting(self, *, at_work: bool = False) -> None:
+        """What is written is of an earlier brain; whether this one is being measured."""
+        for cells in self.cells:
+            for cell in cells:
+                cell.setEnabled(False)
+        self.told.setEnabled(False)
+        if not self._lines:
+            rests = "Measuring when the slider stops…"
+            self.told.setText("Measuring…" if at_work else rests)
+
+    def show_effect(self, effect: EditEffect, back: WayBack) -> None:
+        """Write what was found."""
+        from stylegan3d.directions.edit_effects import effect_lines, rows_of
+
+        for cells, (name, before, after) in zip(self.cells, rows_of(effect), strict=True):
+            texts = (name, _ml(before), _ml(after), _change(before, after))
+            for cell, text in zip(cells, texts, strict=True):
+                cell.setText(text)
+                cell.setEnabled(True)
+        self._lines = tuple(effect_lines(effect, back))
+        self._write()
+        self.told.setEnabled(True)
+
+    def _write(self) -> None:
+        """The sentences, or the first of them."""
+        shown = self._lines if self.more.isChecked() else self._lines[:FIRST]
+        self.told.setText("\n".join(shown))
+        self.more.setVisible(len(self._lines) > FIRST)
+        self.more.setText("Less" if self.more.isChecked() else "More")
+
+    def show_failure(self, sentence: str) -> None:
+        """Say why nothing could be measured."""
+        for cells in self.cells:
+            for cell in cells:
+                cell.clear()
+        self._lines = (sentence,)
+        self._write()
+        self.told.setEnabled(True)
+
+
+def _ml(value: float) -> str:
+    """Three figures, or a dash for what is no brain."""
+    if value != value:
+        return "–"
+    return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _change(before: float, after: float) -> str:
+    if before != before or after != after:
+        return "–"
+    change = after - before
+    share = ""
+    if before > 0:
+        percent = 100 * change / before
+        share = f" ({percent:+.0f} %)" if abs(percent) >= 10 else f" ({percent:+.1f} %)"
+    return (f"{change:+.1f}" if abs(change) < 100 else f"{change:+.0f}") + share
 
 
 class DirectionsPanel(Panel):

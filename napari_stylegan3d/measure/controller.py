@@ -22,7 +22,7 @@ from napari_stylegan3d.measure.jobs import (
     start_of,
 )
 from napari_stylegan3d.measure.panel import as_table
-from napari_stylegan3d.measure.visiting import VisitsController
+from napari_stylegan3d.measure.visits import VisitsController
 from napari_stylegan3d.views.display import put, upright
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.segmentation.words import Person

@@ -11,7 +11,6 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import Several
 from napari_stylegan3d.core.worker import LatestWins, LongJob
-from napari_stylegan3d.project.filling import FillController
 from napari_stylegan3d.project.jobs import (
     ProjectionRequest,
     align_scan,
@@ -22,11 +21,10 @@ from napari_stylegan3d.project.jobs import (
     project_scan,
 )
 from napari_stylegan3d.project.label_maps import LabelMap, LabelMaps
-from napari_stylegan3d.project.looking import LookController
-from napari_stylegan3d.project.looks import LookBar
-from napari_stylegan3d.project.region_brush import RegionPainter
-from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region
-from napari_stylegan3d.project.second import OverlayManager
+from napari_stylegan3d.project.looks import LookBar, LookController
+from napari_stylegan3d.project.overlay import OverlayManager
+from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region, RegionPainter
+from napari_stylegan3d.project.result import FillController
 from stylegan3d.errors import ScanError
 from stylegan3d.session.case import Case, Choice
 

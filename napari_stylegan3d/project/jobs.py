@@ -11,8 +11,8 @@ import numpy as np
 
 from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_layer, sentence
-from napari_stylegan3d.project.filling import Filled, fill
 from napari_stylegan3d.project.label_maps import LabelMap
+from napari_stylegan3d.project.result import Filled, fill
 from napari_stylegan3d.views.display import enlarge
 from stylegan3d.memory import give_back
 from stylegan3d.progress import Progress

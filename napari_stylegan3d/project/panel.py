@@ -2,28 +2,590 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import permutations, product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QProgressBar, QWidget
+from qtpy.QtCore import QSignalBlocker, QTimer, Signal
+from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFrame,
+    QGridLayout,
+    QLabel,
+    QMenu,
+    QProgressBar,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_stylegan3d.core.panel import Panel, bring_into_view
+from napari_stylegan3d.core.panel import Panel, bring_into_view, offer, why_not
+from napari_stylegan3d.core.scans import SAMPLES, in_event, sample_path, sentence
 from napari_stylegan3d.core.worker import JobStatus, duration_in_words
-from napari_stylegan3d.project.pose import PoseBox
-from napari_stylegan3d.project.region_panel import PaintBox
+from napari_stylegan3d.project.overlay import OverlayBox
+from napari_stylegan3d.project.regions import PaintBox
 from napari_stylegan3d.project.result import ResultBox
-from napari_stylegan3d.project.scan import ScanBox
-from napari_stylegan3d.project.search import SearchBox
-from napari_stylegan3d.project.second_box import OverlayBox
-from napari_stylegan3d.widgets import controls
-from stylegan3d.projection.settings import PHASES
-from stylegan3d.scans.pose import NO_POSE
+from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.controls import Chooser, DecimalBox, Fold
+from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
+from napari_stylegan3d.widgets.forms import Form
+from stylegan3d.projection.settings import PHASES, TITLES, Choices
+from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
+from stylegan3d.session.case import Case, Choice
+from stylegan3d.storage.places import site_names
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
-    from stylegan3d.session.case import Case
+    from stylegan3d.scans import AlignedScan, Scan, Step
+
+NO_SCAN = "Drop a T1-weighted scan here, or"
+NOT_OPEN = "Its scan is not open in this session: open it to compare."
+
+
+class DropArea(QFrame):
+    """Drop area for scans."""
+
+    dropped = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("project.drop")
+        self.setProperty("role", "drop")
+        self.setAcceptDrops(True)
+        self.setToolTip("Drop a T1-weighted scan here: NIfTI, MGH, or a DICOM file or folder.")
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Accept scans; other files are left to the explorer."""
+        if self._scan(event):
+            event.acceptProposedAction()
+            self._highlight(True)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Remove the highlight."""
+        self._highlight(False)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open a file, a folder, or the slices of a DICOM folder."""
+        self._highlight(False)
+        path = self._scan(event)
+        if path:
+            event.acceptProposedAction()
+            self.dropped.emit(path)
+
+    @staticmethod
+    def _scan(event: QDropEvent) -> Path | None:
+        dropped = in_event(event)
+        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
+
+    def _highlight(self, over: bool) -> None:
+        self.setProperty("over", over)
+        self.style().unpolish(self)
+        self.style().polish(self)
+
+
+class ScanBox(QWidget):
+    """The open scan, buttons to open another, and questions about it."""
+
+    openRequested = Signal(object)
+    """Choice"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._choice: Choice | None = None
+        self.drop = DropArea()
+        self.name = controls.named(NameLabel("No scan yet"), "project.name")
+        self.name.setProperty("role", "figure")
+        self.details = controls.hint(NO_SCAN, "project.details")
+        self.open = controls.push_button(
+            "Open scan…",
+            "project.open",
+            "Open a T1-weighted scan: a NIfTI, MGH or DICOM file, or a DICOM folder.",
+        )
+        self.sample = controls.push_button(
+            "Samples", "project.sample", "Open one of the two bundled real brains."
+        )
+        self.chooser = Chooser()
+        self.arriving = controls.named(WrappedLabel(), "project.arriving")
+        self.arriving.hide()
+        self.doubts = controls.named(WrappedLabel(), "project.doubts")
+        self.doubts.setProperty("role", "caution")
+        self.orientation = controls.combo(
+            "project.trust", "Set the orientation, if you know it; the scan is then read again."
+        )
+        self._lay_out()
+        self._connect()
+        self._show_doubts(None)
+
+    def _lay_out(self) -> None:
+        controls.stack(
+            self.name,
+            self.details,
+            self.arriving,
+            self.chooser,
+            self.doubts,
+            self.orientation,
+            controls.row(self.open, self.sample, stretch=0),
+            on=self.drop,
+            margins=(12, 12, 12, 12),
+        )
+        controls.stack(self.drop, on=self, spacing=-1)
+
+    def _connect(self) -> None:
+        self.drop.dropped.connect(self._request)
+        menu = QMenu(self)
+        menu.addAction("A file…", self._ask_file)
+        menu.addAction("A DICOM folder…", self._ask_folder)
+        self.open.setMenu(menu)
+        menu = QMenu(self)
+        for key, text in SAMPLES.items():
+            menu.addAction(text, lambda k=key: self._request(sample_path(k)))
+        self.sample.setMenu(menu)
+        self.chooser.chosen.connect(self.openRequested)
+        self.orientation.activated.connect(self._answer)
+
+    def show_case(self, case: Case | None) -> None:
+        """Show the name of the case and notes from reading its scan."""
+        self._choice = None if case is None else case.choice
+        self.name.setText("No scan yet" if case is None else case.name)
+        self.details.setText("\n".join(notes_of(case)))
+        self.name.setToolTip("" if case is None or case.path is None else str(case.path))
+        self._show_doubts(case)
+
+    def show_arriving(self, case: Case | None, now: Case | None) -> None:
+        """Show the scan that is being read or failed to be read, beside the open one.
+
+        Either may be None.
+        """
+        if case is not None:
+            self.chooser.hide()
+        refused = case is not None and bool(case.problem)
+        self.arriving.setText("" if case is None else " ".join(_of_arriving(case, now)))
+        controls.set_role(self.arriving, "error" if refused else "caution")
+        self.arriving.setVisible(case is not None)
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Whether another scan may be opened now."""
+        for widget in (self.open, self.sample, self.chooser, self.orientation):
+            widget.setEnabled(enabled)
+
+    def _show_doubts(self, case: Case | None) -> None:
+        doubts = doubts_of(case)
+        self.doubts.setText("\n".join(doubts))
+        self.orientation.clear()
+        for text, orientation in answers_of(case):
+            self.orientation.addItem(text, orientation)
+        if case is not None and case.choice is not None:
+            controls.show_value(self.orientation, case.choice.orientation)
+        for widget in (self.doubts, self.orientation):
+            widget.setVisible(bool(doubts))
+
+    def _answer(self) -> None:
+        if self._choice is not None and self.orientation.currentData() != self._choice.orientation:
+            self.openRequested.emit(self._choice.oriented(self.orientation.currentData()))
+
+    def _request(self, path: Path) -> None:
+        self.openRequested.emit(Choice(Path(path)))
+
+    def _ask_file(self) -> None:
+        path = dialogs.open_file(self, "Open a T1-weighted scan", dialogs.scans())
+        if path is not None:
+            self._request(path)
+
+    def _ask_folder(self) -> None:
+        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
+        if path is not None:
+            self._request(path)
+
+
+def _of_arriving(case: Case, now: Case | None) -> list[str]:
+    """Sentences about a scan that is being read or failed to be read."""
+    if case.problem:
+        lines = [f"{case.name} was not opened: {case.problem}"]
+    else:
+        lines = [f"Reading {case.name}… Project waits until it is read."]
+    if now is not None:
+        lines.append(f"Panel and views still show {now.name}.")
+    return lines
+
+
+def asked_of(case: Case | None) -> tuple[str, ...]:
+    """The reader's doubts about left and right, untranslated."""
+    if case is None or case.scan is None:
+        return ()
+    return tuple(case.scan.doubts) or (case.choice.asked if case.choice else ())
+
+
+def notes_of(case: Case | None) -> list[str]:
+    """Notes from reading a scan, without the doubts, which become questions."""
+    if case is None:
+        return [NO_SCAN]
+    if case.scan is None:
+        return [NOT_OPEN]
+    asked = asked_of(case)
+    return [str(note) for note in case.scan.notes if note.text not in asked]
+
+
+def doubts_of(case: Case | None) -> tuple[str, ...]:
+    """Why left and right are uncertain, without hints for the command line; or the answer."""
+    orientation = None if case is None or case.choice is None else case.choice.orientation
+    chosen = [
+        text for text, answer in answers_of(case) if answer is not None and answer == orientation
+    ]
+    if chosen:
+        words = "The header leaves left and right open. You chose: {answer}."
+        return (words.format(answer=chosen[0]),)
+    return tuple(sentence(doubt.split(": if ")[0]) for doubt in asked_of(case))
+
+
+def answers_of(case: Case | None) -> list[tuple[str, str | None]]:
+    """Possible answers to the doubts: text, and `orientation` of `read_scan`."""
+    if case is None or case.scan is None or not asked_of(case):
+        return []
+    geometry = case.scan.geometry
+    if geometry["sform_code"] and geometry["qform_code"]:
+        return [("Use the sform", None), ("Use the qform", "qform")]
+    assumed = "LAS"
+    every = sorted(
+        "".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)
+    )
+    others = [(f"Axes {code}", code) for code in every if code != assumed]
+    others.sort(key=lambda answer: answer[1] != "RAS")
+    return [(f"Unknown: assume {assumed}", None), *others]
+
+
+NOTHING = ("None", "")
+OTHERS = (
+    ("blur, 3 mm", "blur:3mm"),
+    ("another contrast", "contrast"),
+)
+#: Least thickness of thick slices in mm, and as a multiple of the in-plane voxel size.
+THICK_MM, THICK_RATIO = 3.0, 2.0
+DIRECTIONS = {"R": "sagittal", "A": "coronal", "S": "axial"}
+
+
+def losses(scan: Scan | None) -> list[tuple[str, str]]:
+    """Text and operator (see `operators.parse`); those detected in the scan come second."""
+    slices = [] if scan is None else thick_slices(scan)
+    return [NOTHING, *slices, *OTHERS]
+
+
+def thick_slices(scan: Scan) -> list[tuple[str, str]]:
+    """Entry of `losses` for a scan with thick slices; empty for others."""
+    sizes = scan.space.voxel_size
+    axis = max(range(3), key=lambda k: sizes[k])
+    within = max(size for k, size in enumerate(sizes) if k != axis)
+    thick = round(sizes[axis], 2)  # headers store sizes as float32
+    if thick < THICK_MM or thick < round(THICK_RATIO * within, 2):
+        return []
+    direction = {"L": "R", "P": "A", "I": "S"}.get(code := scan.space.axcodes[axis], code)
+    words = f"{DIRECTIONS[direction]} slices, {thick:g} mm thick"
+    return [(words, f"thick:{thick:g}mm:{direction}")]
+
+
+NO_NOISE = "Not available: this model has no noise that a scan determines."
+
+
+class SearchBox(QWidget):
+    """Four combo boxes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.form = Form(Choices, "project.", only=("budget", "space"))
+        self.budget: QComboBox = self.form.native("budget")
+        self.space: QComboBox = self.form.native("space")
+        self.loss = self._make_loss()
+        self.site = controls.combo(
+            "project.site",
+            "Scanner site that the scan comes from, calibrated with healthy people's scans "
+            "by\n"
+            "stylegan3d model site. Without it, the verdicts' ranges are wider.",
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for box in (self.budget, self.space, self.loss, self.site):  # as narrow as the panel
+            box.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+        rows = self.form.layout()
+        controls.add_row(rows, "Scan degradation", self.loss)
+        controls.add_row(rows, "Site", self.site)
+        column.addLayout(rows)
+        self.show_sites()
+
+    @property
+    def wishes(self) -> tuple[str, str, str, str]:
+        """Space, budget, degradation and site, as in `ProjectionRequest`."""
+        boxes = (self.space, self.budget, self.loss, self.site)
+        space, budget, loss, site = (str(box.currentData()) for box in boxes)
+        return space, budget, loss, site
+
+    def show_sites(self) -> None:
+        """Offer the calibrated sites there are now."""
+        before = self.site.currentData()
+        self.site.clear()
+        self.site.addItem("Not calibrated", "")
+        for name in site_names():
+            self.site.addItem(name, name)
+        self.site.setCurrentIndex(max(self.site.findData(before), 0))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Sites may have been calibrated meanwhile."""
+        super().showEvent(event)
+        self.show_sites()
+
+    def show_model(self, generator: Generator) -> None:
+        """Enable the options a model supports."""
+        no_noise = why_not(generator, "noise_maps")
+        if not no_noise and not (generator.has_layer_noise or generator.has_own_noise):
+            no_noise = NO_NOISE
+        offer(self.space, "w+noise", no_noise, "w+")
+        offer(self.space, "w", why_not(generator, "layers"), "w+")
+        offer(self.budget, "thorough", why_not(generator, "tuning"), "standard")
+
+    def show_scan(self, scan: Scan | None) -> None:
+        """Offer the possible degradations of a scan."""
+        before = self.loss.currentData()
+        self.loss.clear()
+        for text, data in losses(scan):
+            self.loss.addItem(text, data)
+        self.loss.setCurrentIndex(max(self.loss.findData(before), 0))
+
+    def show_estimates(self, seconds: Mapping[str, float]) -> None:
+        """Show the estimated time of each budget, if known."""
+        for index, (key, text) in enumerate(TITLES.items()):
+            known = f", ~{duration_in_words(seconds[key])}" if key in seconds else ""
+            self.budget.setItemText(index, text + known)
+
+    def _make_loss(self) -> QComboBox:
+        box = controls.combo(
+            "project.loss",
+            "How the scan is degraded. The search degrades the brain in the same way "
+            "before\n"
+            "comparing it, and restores the detail from the model. Further kinds, such "
+            "as\n"
+            "undersampled k-space: stylegan3d project --operator.",
+            losses(None),
+        )
+        return box
+
+
+#: Kind of movement, and the tooltips of its three numbers.
+SHIFTS = ("right", "anteriorly", "superiorly")
+TURNS = (
+    "pitch: nose up",
+    "roll: head towards its right shoulder",
+    "yaw: nose towards its left",
+)
+#: Short column headings.
+COLUMNS = (("right", "anterior", "superior"), ("pitch", "roll", "yaw"))
+STEP_NAMES = {
+    "brain": "Extraction",
+    "bias": "Bias field",
+    "pose": "Pose",
+    "grid": "Resampling",
+    "nudge": "Align manually",
+    "cache": "Cache",
+}
+#: Limits of a manual alignment from the start.
+FARTHEST_MM, FARTHEST_DEG = 150.0, 180.0
+BY_HAND = (
+    "Move and rotate the scan to match the outline, then press Refine alignment. Project "
+    "uses the current pose."
+)
+REFUSED = "Refused: {problem}\nIf it is a T1-weighted brain scan, align it manually."
+HOW = {"cached": "from the cache"}
+
+
+class PoseBox(QWidget):
+    """Aligns on demand, shows the quality, and moves the scan by millimetres and degrees."""
+
+    alignRequested = Signal(str)
+    """How: "auto", or "centre" to leave the rest to a person."""
+    fitRequested = Signal()
+    poseChanged = Signal(object)
+    """Pose"""
+    outlineChanged = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.align = controls.push_button(
+            "Align",
+            "project.align",
+            (
+                "Align the scan to the model's grid, to check it before the search. "
+                "Project does this automatically."
+            ),
+        )
+        self.by_hand = controls.push_button(
+            "Align manually",
+            "project.by_hand",
+            (
+                "Centre the scan on the mean brain and align it manually: for scans whose\n"
+                "automatic alignment fails."
+            ),
+        )
+        self.fit = controls.push_button(
+            "Refine alignment",
+            "project.fit",
+            "Refine the alignment from the current pose.",
+        )
+        self.quality = controls.named(
+            WrappedLabel(),
+            "project.quality",
+            "Correlation of the aligned scan with the model's mean brain, and what it means.",
+        )
+        self.steps = controls.hint(name="project.steps")
+        self.steps.setToolTip("Preparation steps of the scan, with their duration.")
+        self.shifts = [
+            self._spin(
+                f"project.shift.{axis}",
+                f"Move the scan {where}, in mm.",
+                "",
+                MOST_MM,
+            )
+            for axis, where in enumerate(SHIFTS)
+        ]
+        self.turns = [
+            self._spin(
+                f"project.turn.{axis}",
+                f"Rotate the scan ({where}), in degrees.",
+                "°",
+                MOST_DEG,
+            )
+            for axis, where in enumerate(TURNS)
+        ]
+        self.outline = controls.check(
+            "Outline of the mean brain",
+            "project.outline",
+            "Draw the outline of the model's mean brain on the aligned scan.",
+            True,
+        )
+        self.reset = controls.tool_button(
+            controls.RESET_GLYPH, "project.pose_reset", "Return to the automatic alignment."
+        )
+        #: The user's poses that are not applied yet.
+        self._asked: list[Pose] = []
+        self.hand = QWidget()
+        self._lay_out()
+        self.align.clicked.connect(lambda: self.alignRequested.emit("auto"))
+        self.by_hand.clicked.connect(lambda: self.alignRequested.emit("centre"))
+        self.fit.clicked.connect(self.fitRequested)
+        self.outline.toggled.connect(self.outlineChanged)
+        self.reset.clicked.connect(self._reset)
+        for spin in (*self.shifts, *self.turns):
+            spin.valueChanged.connect(self._on_changed)
+        self.show_aligned(None)
+
+    @staticmethod
+    def _spin(name: str, tip: str, unit: str, most: float) -> QDoubleSpinBox:
+        spin = controls.named(DecimalBox(), name, tip)
+        spin.setRange(-most, most)
+        spin.setDecimals(1)
+        spin.setSuffix(unit)
+        spin.setKeyboardTracking(False)
+        # The three share the row; their size hint has room for numbers that never occur.
+        spin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        return spin
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(6)
+        grid.setVerticalSpacing(3)
+        for row, (text, spins) in enumerate((("Move, mm", self.shifts), ("Rotate", self.turns))):
+            grid.addWidget(QLabel(text), 2 * row + 1, 0)
+            for column, (spin, word) in enumerate(zip(spins, COLUMNS[row], strict=True), 1):
+                grid.addWidget(controls.hint(word), 2 * row, column)
+                grid.addWidget(spin, 2 * row + 1, column)
+                grid.setColumnStretch(column, 1)
+        controls.stack(
+            grid, controls.row(self.fit, self.reset, stretch=0), self.outline, on=self.hand
+        )
+        column = controls.stack(
+            controls.row(self.align, self.by_hand, stretch=0), on=self, spacing=7
+        )
+        self.record = Fold(
+            "Preparation", "project.steps_fold", "What was done to the scan, step by step."
+        )
+        self.record.column.addWidget(self.steps)
+        for widget in (self.quality, self.hand, self.record):
+            column.addWidget(widget)
+
+    @property
+    def pose(self) -> Pose:
+        """The user's adjustment of the alignment."""
+        x, y, z = (spin.value() for spin in self.shifts)
+        a, b, c = (spin.value() for spin in self.turns)
+        return Pose((x, y, z), (a, b, c))
+
+    def set_pose(self, pose: Pose) -> None:
+        """Show a pose without emitting signals."""
+        self._asked.clear()
+        for spin, value in zip(
+            (*self.shifts, *self.turns), (*pose.shift_mm, *pose.turn_deg), strict=True
+        ):
+            controls.show_value(spin, value)
+        self.reset.setEnabled(pose != NO_POSE)
+
+    def show_aligned(
+        self, aligned: AlignedScan | None, pose: Pose = NO_POSE, problem: str = ""
+    ) -> None:
+        """Show the quality of the alignment; None if not aligned yet, or refused."""
+        if aligned is None:
+            self.quality.setText(REFUSED.format(problem=problem) if problem else "")
+            self.quality.setProperty("role", "caution" if problem else "")
+            self.steps.clear()
+        else:
+            words = aligned.quality_in_words
+            self._let_far(aligned.by_hand)
+            correlation = f"correlation {aligned.quality:.2f}"
+            text = f"{words[:1].upper()}{words[1:]} ({correlation})"
+            self.quality.setText(f"{text}\n{BY_HAND}" if aligned.by_hand else text)
+            self.steps.setText("\n".join(map(step_in_words, aligned.record)))
+            warned = any(note.level == "check" for step in aligned.record for note in step.notes)
+            self.record.unfold(warned)
+        if pose in self._asked:  # the numbers may have changed since
+            del self._asked[: self._asked.index(pose) + 1]
+        else:
+            self.set_pose(pose)
+        if aligned is not None:
+            self.quality.setProperty("role", "")
+        self.quality.style().unpolish(self.quality)
+        self.quality.style().polish(self.quality)
+        self.quality.setVisible(bool(self.quality.text()))
+        for widget in (self.record, self.hand):
+            widget.setVisible(aligned is not None)
+        for widget in (self.align, self.by_hand):
+            widget.setVisible(aligned is None)
+
+    def _let_far(self, far: bool) -> None:
+        """Allow large rotations if there is no automatic alignment."""
+        shift, turn = (FARTHEST_MM, FARTHEST_DEG) if far else (MOST_MM, MOST_DEG)
+        for spins, most in ((self.shifts, shift), (self.turns, turn)):
+            for spin in spins:
+                with QSignalBlocker(spin):
+                    spin.setRange(-most, most)
+
+    def _on_changed(self) -> None:
+        self.reset.setEnabled(self.pose != NO_POSE)
+        self._asked.append(self.pose)
+        self.poseChanged.emit(self.pose)
+
+    def _reset(self) -> None:
+        self.set_pose(NO_POSE)
+        self.poseChanged.emit(NO_POSE)
+
+
+def step_in_words(step: Step) -> str:
+    """Such as 'Extraction: Brain extracted with deepbet. (8.2 s)'."""
+    took = f"{step.seconds:.1f} s" if step.how == "done" else HOW.get(step.how, step.how)
+    name, notes = STEP_NAMES.get(step.name, step.name), " ".join(map(str, step.notes))
+    at_once = step.how == "kept" or (step.how == "done" and step.seconds < 0.05)
+    return (f"{name}: {notes}" if notes else name) + ("" if at_once else f" ({took})")
+
 
 STARTS = "Find the synthetic brain most similar to this scan."
 WAITS = "A scan is being read. Wait until it is open, then project it."

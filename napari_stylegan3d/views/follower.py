@@ -7,20 +7,185 @@ numpy array, and forwards a few attributes. Only public napari API is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Labels, Layer
+from napari.layers import Image, Labels, Layer
+from napari.utils import Colormap
 from qtpy.QtCore import QTimer
 
-from napari_stylegan3d.views.captions import FLAT, OVERLAY
+from napari_stylegan3d.views.captions import FLAT, KEY, OVERLAY, Provenance
 from napari_stylegan3d.views.display import in_3d, keeping_point, put
-from napari_stylegan3d.views.orientation import (
-    VOLUME_ORDER,
-    ViewPlane,
+from napari_stylegan3d.views.layers import SOLID, STEPS
+from napari_stylegan3d.views.look import ViewLook
+from napari_stylegan3d.views.orientation import VOLUME_ORDER, ViewPlane
+
+#: Synchronised tool settings.
+TOOLS = (
+    "brush_size",
+    "n_edit_dimensions",
+    "contiguous",
+    "preserve_labels",
+    "selected_label",
+    "mode",
 )
-from napari_stylegan3d.views.strokes import SharedTools, share_active
-from napari_stylegan3d.views.volume import VolumeLook
+#: Modes that transform the layer, which copies follow separately.
+NOT_SHARED = ("transform",)
+#: napari's keys that act on a layer's edit history.
+UNDO, REDO = "Control-Z", "Control-Shift-Z"
+
+
+class SharedTools:
+    """Makes painting on a copy of a labels layer act on the layer itself.
+
+    Parameters
+    ----------
+    source : Labels
+        The layer of the main viewer.
+    copy : Labels
+        Its copy in another viewer, sharing the voxels.
+    """
+
+    def __init__(self, source: Labels, copy: Labels) -> None:
+        self.source, self.copy = source, copy
+        self._links: list[tuple[Any, Callable]] = []
+        for name in TOOLS:
+            self._share(name, source, copy)
+            for one, other in ((source, copy), (copy, source)):
+                link = getattr(one.events, name), partial(self._share, name, one, other)
+                self._links.append(link)
+        # napari emits some changes before making them.
+        self._links.append((copy.events.paint, lambda _: QTimer.singleShot(0, self._on_stroke)))
+        for signal, slot in self._links:
+            signal.connect(slot)
+        copy.bind_key(UNDO, lambda _: source.undo(), overwrite=True)
+        copy.bind_key(REDO, lambda _: source.redo(), overwrite=True)
+
+    def close(self) -> None:
+        """Disconnect from both."""
+        for signal, slot in self._links:
+            signal.disconnect(slot)
+        self._links.clear()
+
+    @staticmethod
+    def _share(name: str, one: Labels, other: Labels, _: Any = None) -> None:
+        value = getattr(one, name)
+        if name == "mode" and str(value) in NOT_SHARED:
+            value = "pan_zoom"
+        if getattr(other, name) != value:
+            setattr(other, name, value)
+
+    def _on_stroke(self) -> None:
+        """Move a stroke from the copy to the layer."""
+        if not self._links:
+            return
+        done = np.asarray(self.copy.data).copy()
+        self.copy.undo()
+        places = np.nonzero(done != np.asarray(self.source.data))
+        self.source.data_setitem(places, done[places])
+
+
+def share_active(main: ViewerModel, model: ViewerModel, copies: dict[Any, Any]) -> None:
+    """Select in a follower the copy of the active layer."""
+    copy = copies.get(main.layers.selection.active)
+    if model.layers.selection.active is not copy:
+        model.layers.selection.active = copy
+
+
+#: Differences below this share of the limit are transparent in 3D, so as not to hide larger ones.
+CLEAR = 0.1
+#: Translucent rendering: transparent background, tissue more opaque the brighter it is.
+MIST = Colormap(
+    [
+        [0, 0, 0, 0],
+        [0.10, 0.05, 0.04, 0.02],
+        [0.42, 0.28, 0.24, 0.10],
+        [0.85, 0.76, 0.68, 0.45],
+        [1, 0.97, 0.92, 0.90],
+    ],
+    controls=[0, 0.12, 0.4, 0.75, 1],
+    name="mist",
+)
+_SIZE = np.abs(np.linspace(-1, 1, STEPS))
+#: Colours of the planes and the colour bar, more transparent for smaller differences.
+DIFFERENCE = Colormap(
+    np.column_stack(
+        [
+            np.asarray(SOLID.map(np.linspace(0, 1, STEPS)))[:, :3],
+            np.clip((_SIZE - CLEAR) / (1 - CLEAR), 0, 1),
+        ]
+    ),
+    name="difference in 3D",
+)
+MODES = {
+    "attenuated_mip": "attenuated_mip",
+    "mip": "mip",
+    "iso": "iso",
+    "volume": "translucent",
+}
+
+
+class VolumeLook:
+    """Styles the copies of layers in the 3D view."""
+
+    def __init__(self) -> None:
+        self.look = ViewLook()
+        #: Centre of the picture in mm, the origin of cut positions.
+        self.middle = np.zeros(3)
+
+    def dress(self, source: Layer, copy: Layer) -> None:
+        """Style a layer according to the look."""
+        if isinstance(source, Image) and isinstance(copy, Image):
+            self._dress_image(source, copy)
+
+    def _dress_image(self, source: Image, copy: Image) -> None:
+        difference = is_difference(source)
+        limits = tuple(source.contrast_limits)
+        # A maximum projection would only show increases; translucent rendering shows both signs.
+        mode = MODES["volume" if difference else self.look.rendering]
+        if copy.rendering != mode:
+            copy.rendering = mode
+        colors = source.colormap
+        if difference:
+            colors = DIFFERENCE
+        elif self.look.rendering == "volume":
+            colors = MIST
+        if copy.colormap.name != colors.name:
+            copy.colormap = colors
+        if tuple(copy.contrast_limits) != limits:
+            copy.contrast_limits = limits
+        low, high = limits
+        copy.iso_threshold = low + self.look.surface * (high - low)
+
+    def cut(self, copy: Layer) -> None:
+        """Apply the look's clipping planes."""
+        planes = [
+            {
+                "position": self._position(copy, axis, cut.position_mm),
+                "normal": tuple((-1.0 if cut.upper else 1.0) * (axis == i) for i in VOLUME_ORDER),
+                "enabled": True,
+            }
+            for axis, cut in enumerate(self.look.cuts)
+            if cut.on
+        ]
+        if copy.ndim == 3 and (planes or len(copy.experimental_clipping_planes)):
+            copy.experimental_clipping_planes = planes
+
+    def _position(self, copy: Layer, axis: int, position_mm: float) -> tuple[float, ...]:
+        """Position in the layer's indices, in the order of displayed axes."""
+        point = self.middle.copy()
+        point[axis] += position_mm
+        index = np.asarray(copy.world_to_data(point), dtype=float)
+        return tuple(index[list(VOLUME_ORDER)].tolist())
+
+
+def is_difference(layer: Layer) -> bool:
+    """Whether a layer shows a difference."""
+    provenance = layer.metadata.get(KEY)
+    return isinstance(provenance, Provenance) and provenance.kind == "difference"
+
 
 #: Layer attributes that are synchronised (if the layer type has them).
 MIRRORED = (

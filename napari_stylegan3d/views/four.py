@@ -8,25 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QPixmap, QResizeEvent, QWindow
 from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
-from napari_stylegan3d.views import marking, navigation, slab
-from napari_stylegan3d.views.arrangement import CanvasPlace, ViewGrid
-from napari_stylegan3d.views.cameras import LinkedCameras
-from napari_stylegan3d.views.canvases import finish_in_own_context, make_canvas
+from napari_stylegan3d.views import marks, navigation
+from napari_stylegan3d.views.canvases import (
+    CanvasPlace,
+    ViewGrid,
+    finish_in_own_context,
+    make_canvas,
+)
 from napari_stylegan3d.views.captions import shown
-from napari_stylegan3d.views.fitting import ViewFitter
-from napari_stylegan3d.views.follower import Follower
+from napari_stylegan3d.views.display import in_words, thicken
+from napari_stylegan3d.views.follower import Follower, VolumeLook
 from napari_stylegan3d.views.framing import (
+    LinkedCameras,
     View,
+    ViewFitter,
     draw_all,
     is_elsewhere,
     make_view,
 )
-from napari_stylegan3d.views.lightbox import Lightbox
 from napari_stylegan3d.views.look import LookModel, ViewLook
+from napari_stylegan3d.views.navigation import LevelsByMouse
 from napari_stylegan3d.views.orientation import (
     AXIAL,
     CORONAL,
@@ -36,14 +42,104 @@ from napari_stylegan3d.views.orientation import (
     orient,
     orient_volume,
 )
-from napari_stylegan3d.views.panes import Pane, Panes
 from napari_stylegan3d.views.readout import ReadoutBar, value_at
-from napari_stylegan3d.views.staged import StagedViews
-from napari_stylegan3d.views.units import LayerUnits
-from napari_stylegan3d.views.volume import VolumeLook
+from napari_stylegan3d.views.slices import Lightbox, Pane, Panes
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from napari_stylegan3d.views.stage import Stage
+
+
+class StagedViews:
+    """Connects views and stage until `close`."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        views: Sequence[View],
+        looks: LookModel,
+        readout: ReadoutBar,
+        lightbox: Lightbox,
+    ) -> None:
+        self.stage, self.views = stage, views
+        self.looks, self.readout, self.lightbox = looks, readout, lightbox
+        self._mouse = LevelsByMouse(stage)
+        self._flat = [view.model for view in views if view.plane]
+        for model in self._flat:
+            model.mouse_drag_callbacks.append(self._mouse.drag)
+        stage.levelsChanged.connect(self.show_levels)
+        stage.repainted.connect(self.redraw)
+        stage.overlay.changed.connect(self.show_legend)
+        readout.whiteChanged.connect(stage.set_white)
+        readout.presetChosen.connect(stage.take_preset)
+        looks.changed.connect(self._follow_look)
+        self._follow_look(looks.look)
+        self.show_levels()
+
+    def show_levels(self) -> None:
+        """Show window and level, and the colour bar."""
+        self.readout.show_levels(self.stage)
+        self.show_legend()
+
+    def redraw(self, layer: Image) -> None:
+        """Redraw a layer whose voxels changed in place."""
+        for view in self.views:
+            if view.follower is not None:
+                view.follower.redraw(layer)
+        self.lightbox.films.mark()
+
+    def show_legend(self) -> None:
+        """Show the colour bar in one view that has its colours.
+
+        That is the 3D view, which has the most room, if it draws a surface, which is coloured, or
+        a picture that is itself a difference.
+        """
+        legend = self.stage.legend
+        look = self.looks.look
+        in_3d = look.rendering == "iso" or (legend is not None and legend.solid)
+        place = look.alone if look.layout != "four" else "3D" if in_3d else "Axial"
+        for view in self.views:
+            view.bar.set_legend(legend if view.name == place else None)
+            view.arrows.set_field(self.stage.overlay.field)
+        self.lightbox.set_legend(legend)
+
+    def _follow_look(self, look: ViewLook, _before: ViewLook | None = None) -> None:
+        self.stage.set_deface(look.deface)
+        self.show_legend()
+
+    def close(self) -> None:
+        """Disconnect from both."""
+        self.stage.levelsChanged.disconnect(self.show_levels)
+        self.stage.repainted.disconnect(self.redraw)
+        self.stage.overlay.changed.disconnect(self.show_legend)
+        self.readout.whiteChanged.disconnect(self.stage.set_white)
+        self.readout.presetChosen.disconnect(self.stage.take_preset)
+        self.looks.changed.disconnect(self._follow_look)
+        for model in self._flat:
+            model.mouse_drag_callbacks.remove(self._mouse.drag)
+
+
+MM, PIXEL = "mm", "pixel"
+
+
+class LayerUnits:
+    """Sets the unit of layers in pixels to mm, until `close`."""
+
+    def __init__(self) -> None:
+        self._taken: list[Layer] = []
+
+    def take(self, layer: Layer) -> None:
+        """A layer that is in the viewer, or was just added."""
+        if all(str(unit) == PIXEL for unit in layer.units):
+            layer.units = (MM,) * layer.ndim
+            self._taken.append(layer)
+
+    def close(self) -> None:
+        """Restore their units."""
+        for layer in self._taken:
+            layer.units = (PIXEL,) * layer.ndim
+        self._taken.clear()
 
 
 #: A double click takes no longer.
@@ -71,7 +167,7 @@ class FourViews(QWidget):
         self._grid, self.readout = ViewGrid(), ReadoutBar()
         self.lightbox = Lightbox(self.viewer, self.looks)
         self.panes = Panes(self.viewer, self.looks)
-        self.marks = marking.Marks(self.viewer, self.looks, self)
+        self.marks = marks.Marks(self.viewer, self.looks, self)
         self._slice_keys: navigation.SliceKeys | None = None
         #: When the mouse was last pressed in a plane, and where the crosshair was before.
         self._pressed: tuple[float, tuple[float, ...]] = (0.0, ())
@@ -83,7 +179,7 @@ class FourViews(QWidget):
         for _plane, model in flat:
             model.mouse_drag_callbacks.insert(0, self._on_press)
             model.mouse_move_callbacks.append(self._on_pointer)
-        self._remove_marks = marking.install(self.marks, [model for _, model in flat])
+        self._remove_marks = marks.install(self.marks, [model for _, model in flat])
         self._fitting = ViewFitter(self.viewer, self.reset, self)
         self._fitting.views = self.views
         self._connect()
@@ -379,9 +475,9 @@ class FourViews(QWidget):
     def _thicken(self) -> None:
         look = self.looks.look
         planes = [view.model for view in self.views if view.plane]
-        slab.thicken(look, planes, self.viewer.layers)
+        thicken(look, planes, self.viewer.layers)
         for view in self.views:
-            view.labels.set_slab(slab.in_words(look))
+            view.labels.set_slab(in_words(look))
 
     def _restyle(self) -> None:
         for view in self.views:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.qt import QtViewer
+from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_stylegan3d.views.arrows import Arrows
+from napari_stylegan3d.views.canvases import CameraTurner
 from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.crosshair import Crosshair
-from napari_stylegan3d.views.cube import SIZE_PX, OrientationCube
 from napari_stylegan3d.views.follower import Follower
-from napari_stylegan3d.views.labels import Labels
-from napari_stylegan3d.views.legend import ColorBar
-from napari_stylegan3d.views.marking import Marks, MarkSheet
+from napari_stylegan3d.views.glass import (
+    SIZE_PX,
+    Arrows,
+    ColorBar,
+    Crosshair,
+    Labels,
+    OrientationCube,
+)
+from napari_stylegan3d.views.marks import Marks, MarkSheet
+from napari_stylegan3d.views.navigation import nearest_voxel
 from napari_stylegan3d.views.orientation import ViewPlane, orient_volume
-from napari_stylegan3d.views.turning import CameraTurner
 
 #: Pictures are on black in any theme.
 BACKGROUND = "black"
@@ -206,3 +213,146 @@ def is_elsewhere(known: np.ndarray, ranges: np.ndarray) -> bool:
         return True
     voxel = np.maximum(known[2], ranges[2])
     return bool((np.abs(known - ranges)[:2] > voxel).any())
+
+
+class ViewFitter(QObject):
+    """Fits views now or soon; `stop` cancels what is scheduled.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer to fit.
+    reset : callable
+        Called for a new grid.
+    """
+
+    done = Signal()
+    """The views have been fitted."""
+
+    def __init__(self, viewer: ViewerModel, reset: Callable[[], None], parent: QObject) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.views: Sequence[View] = ()
+        self._fitted: list[tuple[float, ...]] = []
+        self._reset_soon, self._snap_soon, self._fit_soon = self._timers = tuple(
+            QTimer(self) for _ in range(3)
+        )
+        slots = (reset, self._snap, self.fit)
+        for timer, slot in zip(self._timers, slots, strict=True):
+            timer.setSingleShot(True)
+            timer.timeout.connect(slot)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the user has neither zoomed nor panned since the views were fitted."""
+        return self._fitted == self._cameras()
+
+    def _cameras(self) -> list[tuple[float, ...]]:
+        cameras = [view.model.scene.camera for view in self.views if view.plane]
+        return [(camera.zoom, *camera.center) for camera in cameras]
+
+    def reset_soon(self) -> None:
+        """A new grid: wait until all layers are added, then fit once."""
+        self._reset_soon.start(0)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a reset, snap or fit is scheduled."""
+        return any(timer.isActive() for timer in self._timers)
+
+    def snap_soon(self) -> None:
+        """A layer on another grid was added or removed: restore the point moved by the sliders."""
+        self._snap_soon.start(0)
+
+    def fit_soon(self) -> None:
+        """Fit after the current event, when the canvases have their new sizes."""
+        self._fit_soon.start(0)
+
+    def fit_if_needed(self) -> None:
+        """Fit again if a larger or much smaller head is shown, unless the user has zoomed."""
+        waits = self.waits or not self._fitted or self.viewer.dims.ndim != 3
+        if not waits and self.fitted and is_misfit(self.views, self.viewer):
+            self.fit_soon()
+
+    def fit(self) -> None:
+        """Show the whole head in every view, at one scale in all three planes."""
+        if not self.viewer.layers or self.viewer.dims.ndim != 3:
+            return
+        flat = [view for view in self.views if view.plane and view.canvas.isVisible()]
+        frame(flat, self.viewer)
+        self._fitted = self._cameras()
+        for view in self.views:
+            if view.plane is None:
+                frame_volume(view, self.viewer)
+        self.done.emit()
+
+    def stop(self) -> None:
+        """Cancel everything scheduled."""
+        for timer in self._timers:
+            timer.stop()
+        self.views = ()
+
+    def _snap(self) -> None:
+        if self.viewer.layers and self.viewer.dims.ndim == 3:
+            self.viewer.dims.point = nearest_voxel(self.viewer, self.viewer.dims.point)
+
+
+class LinkedCameras:
+    """Keeps one scale and one centre in all planes.
+
+    Parameters
+    ----------
+    views : sequence of tuple of (ViewPlane, ViewerModel)
+        (plane, model) of each.
+    """
+
+    def __init__(self, views: Sequence[tuple[ViewPlane, ViewerModel]]) -> None:
+        self._views = list(views)
+        self.linked = True
+        self._busy = False
+        self._slots = [
+            (signal, partial(self._follow, index))
+            for index, (_, model) in enumerate(self._views)
+            for signal in (model.scene.camera.events.zoom, model.scene.camera.events.center)
+        ]
+        for signal, slot in self._slots:
+            signal.connect(slot)
+
+    def set_linked(self, linked: bool) -> None:
+        """Link the planes, starting from the first plane's scale and centre; or unlink them."""
+        self.linked = linked
+        self._follow(0)
+
+    def close(self) -> None:
+        """Disconnect from the models."""
+        for signal, slot in self._slots:
+            signal.disconnect(slot)
+        self._slots.clear()
+
+    def _follow(self, leader: int, _: Any = None) -> None:
+        if self._busy or not self.linked:
+            return
+        plane, model = self._views[leader]
+        if model.dims.ndisplay != 2:
+            return
+        rows, columns = plane.order[1:]
+        middle = dict(zip((rows, columns), model.scene.camera.center[-2:], strict=True))
+        self._busy = True
+        try:
+            for index, (other, follower) in enumerate(self._views):
+                if index != leader and follower.dims.ndisplay == 2:
+                    self._move(follower, other, middle, model.scene.camera.zoom)
+        finally:
+            self._busy = False
+
+    @staticmethod
+    def _move(model: ViewerModel, plane: ViewPlane, middle: dict[int, float], zoom: float) -> None:
+        camera = model.scene.camera
+        old = camera.center[-2:]
+        new = tuple(
+            middle.get(axis, value) for axis, value in zip(plane.order[1:], old, strict=True)
+        )
+        if not np.allclose(new, old):
+            camera.center = (0.0, *new)
+        if camera.zoom != zoom:
+            camera.zoom = zoom

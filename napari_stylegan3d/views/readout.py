@@ -23,14 +23,14 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.views.captions import NAMES as TISSUES
 from napari_stylegan3d.views.captions import OVERLAY, UNIT
-from napari_stylegan3d.views.levels import PRESETS, WHITE_LIMITS
 from napari_stylegan3d.views.marks import NAMES, place_of
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
+from napari_stylegan3d.views.stage import PRESETS, WHITE_LIMITS
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import DecimalBox, scaled
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.views.marking import Marks
+    from napari_stylegan3d.views.marks import Marks
     from napari_stylegan3d.views.stage import Stage
 
 #: Widths for the longest texts, so that nothing jumps while the crosshair moves.

@@ -1,18 +1,53 @@
-"""Slices of a viewer's layers as Qt images, for the lightbox."""
+"""Slices that Qt paints: the lightbox, and brains in columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QRectF
-from qtpy.QtGui import QImage, QPainter
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
+from qtpy.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QWheelEvent,
+)
+from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.orientation import Facing, ViewPlane
-from napari_stylegan3d.views.slab import planes_of, projected
+from napari_stylegan3d.views.captions import (
+    CAPTION_COLORS,
+    LETTER_COLOR,
+    OVERLAY,
+    Provenance,
+    shown,
+)
+from napari_stylegan3d.views.display import in_words, planes_of, projected
+from napari_stylegan3d.views.framing import head_box, head_extent
+from napari_stylegan3d.views.glass import paint_legend
+from napari_stylegan3d.views.layers import ColorScale
+from napari_stylegan3d.views.look import LookModel, ViewLook, look_form, show_in
+from napari_stylegan3d.views.navigation import ZOOM_PER_NOTCH, grid_mm, nearest_voxel
+from napari_stylegan3d.views.orientation import (
+    AXIAL,
+    CORONAL,
+    PLANES,
+    SAGITTAL,
+    Facing,
+    ViewPlane,
+    position_in_letters,
+)
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.elided import elided, wrapped
 
 TABLE = 256
 
@@ -144,3 +179,526 @@ def _label_colors(layer: Labels, values: np.ndarray) -> np.ndarray:
     numbers, places = np.unique(values, return_inverse=True)
     table = np.round(255 * np.asarray(layer.colormap.map(numbers))).astype(np.uint8)
     return np.ascontiguousarray(table[places.reshape(values.shape)])
+
+
+FILM_GAP_PX = 2
+FILM_TEXT_PX = 10
+#: Cells smaller than this have letters for left and right only.
+LETTERED_PX = 120
+FILM_CROSS = QColor(79, 195, 247)
+#: Margin around the head in mm.
+AIR_MM = 4.0
+CAPTION_PX = 20
+#: Room for the colour bar at the right edge.
+BAR_PX = 100
+FOLLOWED = (
+    "data",
+    "contrast_limits",
+    "colormap",
+    "visible",
+    "opacity",
+    "gamma",
+    "scale",
+    "translate",
+    "labels_update",
+)
+#: Undoing a stroke only emits that the slice was redrawn.
+FOLLOWED_LABELS = (*FOLLOWED, "set_data")
+
+
+class Films(QWidget):
+    """Paints the slices of the look's plane; a click moves the crosshair.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer with the layers; followed only while the widget is visible.
+    looks : LookModel
+        ViewPlane, spacing, convention and letters.
+    """
+
+    def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
+        super().__init__()
+        self.setObjectName("views.lightbox.slices")
+        self.setToolTip("Click to go to the slice and point; double-click to return to the views.")
+        self.viewer, self.looks = viewer, looks
+        self.legend: ColorScale | None = None
+        self._image: QImage | None = None
+        self._box = np.array([[-90.0, -126.0, -72.0], [90.0, 90.0, 108.0]])
+        self._signals: list[tuple[Any, Any]] = []
+        self._layers: dict[Layer, list[Any]] = {}
+        looks.changed.connect(self._on_look)
+        self._signals = [
+            (viewer.layers.events.inserted, self._on_inserted),
+            (viewer.layers.events.removed, self._on_removed),
+            (viewer.layers.events.moved, self.mark),
+            (viewer.dims.events.point, self._on_point),
+        ]
+        for signal, slot in self._signals:
+            signal.connect(slot)
+        for layer in viewer.layers:
+            self._follow(layer)
+
+    @property
+    def plane(self) -> ViewPlane:
+        """Which slices are shown."""
+        return PLANES[self.looks.look.lightbox_plane]
+
+    def sizeHint(self) -> QSize:
+        """All available space."""
+        return QSize(400, 300)
+
+    def refit(self) -> None:
+        """Determine the head's bounding box again."""
+        if self.viewer.dims.ndim == 3 and self.viewer.layers:
+            box = head_box(self.viewer)
+            self._box = np.stack((box[0] - AIR_MM, box[1] + AIR_MM))
+        self.mark()
+
+    def set_legend(self, legend: ColorScale | None) -> None:
+        """Set the colour bar."""
+        self.legend = legend
+        self.mark()
+
+    def close_links(self) -> None:
+        """Disconnect from the viewer."""
+        for signal, slot in self._signals:
+            signal.disconnect(slot)
+        for layer in list(self._layers):
+            self._unfollow(layer)
+        self._signals.clear()
+
+    def cells(self) -> list[tuple[float, QRectF]]:
+        """(position in mm, rectangle in pixels) of every slice."""
+        look, axis = self.looks.look, self.plane.order[0]
+        low, high = self._box[:, axis].tolist()
+        places = positions(low + AIR_MM, high - AIR_MM, look.spacing_mm)
+        width_mm, height_mm = self._cell().size_mm
+        room = QSizeF(self.width(), self.height() - CAPTION_PX)
+        if self.legend is not None:
+            room.setWidth(room.width() - BAR_PX)
+        rows, columns = best_grid(len(places), width_mm / height_mm, room.width(), room.height())
+        scale = min(room.width() / columns / width_mm, room.height() / rows / height_mm)
+        width, height = width_mm * scale, height_mm * scale
+        left = (room.width() - columns * width) / 2
+        top = (room.height() - rows * height) / 2
+        return [
+            (
+                place,
+                QRectF(
+                    left + (i % columns) * width,
+                    top + (i // columns) * height,
+                    width - FILM_GAP_PX,
+                    height - FILM_GAP_PX,
+                ),
+            )
+            for i, place in enumerate(places)
+        ]
+
+    def mark(self, _: Any = None) -> None:
+        """Redraw the slices at the next paint event."""
+        self._image = None
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the slices, cached unless they have changed, and the crosshair."""
+        if self._image is None:
+            self._image = self._compose()
+        painter = QPainter(self)
+        painter.drawImage(0, 0, self._image)
+        if self.looks.look.crosshair and len(self.viewer.dims.point) == 3 and self.viewer.layers:
+            self._paint_cross(painter)
+        painter.end()
+
+    def resizeEvent(self, event: QEvent) -> None:
+        """Recompute the cells."""
+        self.mark()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Go to the point under the mouse."""
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._go(event.position())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Follow the mouse while it is held."""
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            self._go(event.position())
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Return to the views, at that point."""
+        self.looks.change(layout="four")
+
+    def _cell(self) -> SliceCell:
+        return SliceCell(self.plane, self.looks.look.facing, self._box)
+
+    def _go(self, where: QPointF) -> None:
+        if self.viewer.dims.ndim != 3:
+            return
+        cell = self._cell()
+        axis, rows, columns = cell.plane.order
+        for place, on in self.cells():
+            if on.contains(where):
+                point = [0.0, 0.0, 0.0]
+                point[axis] = place
+                point[columns], point[rows] = cell.point_mm(where.x(), where.y(), on)
+                self.viewer.dims.point = nearest_voxel(self.viewer, point)
+                return
+
+    def _compose(self) -> QImage:
+        ratio = self.devicePixelRatioF()
+        image = QImage(self.size() * ratio, QImage.Format.Format_RGB32)
+        image.setDevicePixelRatio(ratio)
+        image.fill(Qt.GlobalColor.black)
+        painter = QPainter(image)
+        font = painter.font()
+        font.setPixelSize(FILM_TEXT_PX)
+        painter.setFont(font)
+        cell, look = self._cell(), self.looks.look
+        slab_mm = 0.0 if look.slab == "none" else look.slab_mm
+        for place, on in self.cells():
+            paint_slice(painter, self.viewer.layers, cell, place, on, slab_mm)
+            self._paint_words(painter, place, on)
+        self._paint_caption(painter)
+        if self.legend is not None:
+            paint_legend(painter, self.legend, QPointF(self.width() - 6, 6), 100)
+        painter.end()
+        return image
+
+    def _paint_words(self, painter: QPainter, place: float, on: QRectF) -> None:
+        look, axis = self.looks.look, self.plane.order[0]
+        painter.setPen(QColor("#e8eaed"))
+        side = "RAS"[axis] if place >= 0 else "LPI"[axis]
+        where = f"{side} {abs(place):.0f} mm"
+        painter.drawText(on.adjusted(3, 2, 0, 0), Qt.AlignmentFlag.AlignLeft, where)
+        if not look.letters:
+            return
+        painter.setPen(QColor(LETTER_COLOR))
+        top, bottom, left, right = self.plane.letters_in(look.facing)
+        center, middle = Qt.AlignmentFlag.AlignHCenter, Qt.AlignmentFlag.AlignVCenter
+        inner = on.adjusted(3, 2, -3, -2)
+        painter.drawText(inner, middle | Qt.AlignmentFlag.AlignLeft, left)
+        painter.drawText(inner, middle | Qt.AlignmentFlag.AlignRight, right)
+        if min(on.width(), on.height()) > LETTERED_PX:
+            painter.drawText(inner, center | Qt.AlignmentFlag.AlignTop, top)
+            painter.drawText(inner, center | Qt.AlignmentFlag.AlignBottom, bottom)
+
+    def _paint_caption(self, painter: QPainter) -> None:
+        provenance = shown(self.viewer)
+        if provenance is None:
+            return
+        font = painter.font()
+        font.setPixelSize(FILM_TEXT_PX + 2)
+        painter.setFont(font)
+        painter.setPen(QColor(CAPTION_COLORS[provenance.kind]))
+        below = QRectF(8, self.height() - CAPTION_PX, self.width() - 16, CAPTION_PX)
+        words = " · ".join(filter(None, (provenance.one_line, in_words(self.looks.look))))
+        painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, words)
+
+    def _paint_cross(self, painter: QPainter) -> None:
+        cell, point = self._cell(), np.asarray(self.viewer.dims.point)
+        axis = cell.plane.order[0]
+        place, on = min(self.cells(), key=lambda found: abs(found[0] - point[axis]))
+        if abs(place - point[axis]) > self.looks.look.spacing_mm:
+            return
+        painter.setPen(QPen(FILM_CROSS, 1.5))
+        painter.drawRect(on.adjusted(0.5, 0.5, -0.5, -0.5))
+        at = cell.rectangle(point, point, on).topLeft()
+        if on.contains(at):
+            painter.drawLine(at + QPointF(-6, 0), at + QPointF(6, 0))
+            painter.drawLine(at + QPointF(0, -6), at + QPointF(0, 6))
+
+    def _on_look(self, look: Any, before: Any) -> None:
+        if look.layout == "lightbox":
+            self.refit()
+
+    def _on_point(self, _: Any = None) -> None:
+        self.update()
+
+    def _on_inserted(self, event: Any) -> None:
+        self._follow(event.value)
+        self.mark()
+
+    def _on_removed(self, event: Any) -> None:
+        self._unfollow(event.value)
+        self.mark()
+
+    def _follow(self, layer: Layer) -> None:
+        names = FOLLOWED_LABELS if isinstance(layer, Labels) else FOLLOWED
+        signals = [getattr(layer.events, name, None) for name in names]
+        self._layers[layer] = [signal for signal in signals if signal is not None]
+        for signal in self._layers[layer]:
+            signal.connect(self.mark)
+
+    def _unfollow(self, layer: Layer) -> None:
+        for signal in self._layers.pop(layer, []):
+            signal.disconnect(self.mark)
+
+
+class Lightbox(QWidget):
+    """Replaces the four views."""
+
+    def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
+        super().__init__()
+        self.setObjectName("views.lightbox")
+        self.looks = looks
+        self.films = Films(viewer, looks)
+        names = {"lightbox_plane": "lightbox.plane", "spacing_mm": "lightbox.spacing"}
+        self.form = look_form(looks, tuple(names), names)
+        self.plane, self.spacing = map(self.form.native, names)
+        self.spacing.setPrefix("every ")
+        self.back = controls.push_button(
+            "Four views", "views.lightbox.close", "Return to the four views."
+        )
+        self.back.clicked.connect(lambda: looks.change(layout="four"))
+        looks.changed.connect(self._show)
+        self._lay_out()
+        self._show(looks.look)
+
+    def refit(self) -> None:
+        """Determine the head's bounding box again."""
+        self.films.refit()
+
+    def set_legend(self, legend: ColorScale | None) -> None:
+        """Set the colour bar."""
+        self.films.set_legend(legend)
+
+    def close_links(self) -> None:
+        """Disconnect from the viewer."""
+        self.looks.changed.disconnect(self._show)
+        self.films.close_links()
+
+    def _lay_out(self) -> None:
+        hint = controls.hint("Click to go there.")
+        hint.setWordWrap(False)
+        strip = controls.row(self.plane, self.spacing, hint, self.back, stretch=2)
+        strip.setContentsMargins(10, 5, 10, 5)
+        controls.stack(strip, self.films, on=self, stretch=1, spacing=0)
+
+    def _show(self, look: ViewLook, _before: ViewLook | None = None) -> None:
+        show_in(self.form, look)
+
+
+PANE_PLANES = (AXIAL, CORONAL, SAGITTAL)
+#: Of the columns: A and B are the two of the other comparisons.
+NUMBERS = ("1", "2", "3", "4")
+GAP_PX, TEXT_PX, MARGIN_PX = 3, 13, 6
+#: Room around the heads.
+AIR = 1.06
+ZOOMS = (0.5, 12.0)
+CROSS = QColor(79, 195, 247, 175)
+TITLE = QColor("#e8eaed")
+
+
+@dataclass(frozen=True, eq=False)
+class Pane:
+    """One brain: a picture along the world axes, whose it is, and that in words."""
+
+    layer: Image
+    provenance: Provenance
+    title: str
+
+
+class Panes(QWidget):
+    """Paints the brains; click, wheel and drag act on all of them.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Its crosshair is followed and moved.
+    looks : LookModel
+        Which way the planes face, and whether crosshair and letters are drawn.
+    """
+
+    def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
+        super().__init__()
+        self.setObjectName("views.row")
+        self.setToolTip(
+            "Click to move the crosshair of all brains; turn the wheel for the slices, with "
+            "Ctrl to zoom;\ndrag with the middle button to pan."
+        )
+        self.viewer, self.looks = viewer, looks
+        self.panes: tuple[Pane, ...] = ()
+        self._zoom, self._middle = 1.0, np.zeros(3)
+        self._size = np.ones(3)
+        self._held: tuple[ViewPlane, QPointF] | None = None
+        viewer.dims.events.point.connect(self._on_change)
+        looks.changed.connect(self._on_change)
+
+    def show_panes(self, panes: Sequence[Pane]) -> None:
+        """Show these brains; the zoom stays while their number does."""
+        fresh = len(panes) != len(self.panes)
+        self.panes = tuple(panes)
+        if fresh:
+            self.fit()
+        self.update()
+
+    def fit(self) -> None:
+        """Show all heads whole."""
+        boxes = np.array([head_extent(pane.layer) for pane in self.panes])
+        if len(boxes):
+            low, high = boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)
+            self._middle, self._size = (low + high) / 2, np.maximum(AIR * (high - low), 1.0)
+        self._zoom = 1.0
+        self.update()
+
+    def close_links(self) -> None:
+        """Disconnect from the viewer."""
+        self.viewer.dims.events.point.disconnect(self._on_change)
+        self.looks.changed.disconnect(self._on_change)
+        self.panes = ()
+
+    def sizeHint(self) -> QSize:
+        """All available space."""
+        return QSize(400, 300)
+
+    def cells(self) -> Iterator[tuple[int, SliceCell, QRectF]]:
+        """(column, what is shown, rectangle in pixels) of every slice."""
+        if not self.panes:
+            return
+        caption = max(map(len, self.captions())) * scaled(TEXT_PX + 4)
+        width = self.width() / len(self.panes)
+        height = (self.height() - caption) / len(PANE_PLANES)
+        scale = self._zoom * min(
+            min(width / self._size[plane.order[2]], height / self._size[plane.order[1]])
+            for plane in PANE_PLANES
+        )
+        for column in range(len(self.panes)):
+            for row, plane in enumerate(PANE_PLANES):
+                on = QRectF(column * width, row * height, width - GAP_PX, height - GAP_PX)
+                half = np.zeros(3)
+                half[plane.order[2]], half[plane.order[1]] = on.width() / 2, on.height() / 2
+                box = np.stack((self._middle - half / scale, self._middle + half / scale))
+                yield column, SliceCell(plane, self.looks.look.facing, box), on
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw slices, crosshair, letters, and below each column whose it is."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), Qt.GlobalColor.black)
+        painter.setFont(self._font)
+        look, point = self.looks.look, np.asarray(self.viewer.dims.point, dtype=float)
+        slab_mm = 0.0 if look.slab == "none" else look.slab_mm
+        if len(point) == 3:
+            for column, cell, on in self.cells():
+                place = float(point[cell.plane.order[0]])
+                paint_slice(painter, [self.panes[column].layer], cell, place, on, slab_mm)
+                self._paint_marks(painter, cell, on, point)
+        self._paint_captions(painter)
+        painter.end()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Move the crosshair, or begin to pan."""
+        found = self._cell_at(event.position())
+        if found is None:
+            return
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._go(event.position())
+        elif event.button() == Qt.MouseButton.MiddleButton:
+            self._held = found[0].plane, event.position()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Follow the mouse while a button is held."""
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            self._go(event.position())
+        elif self._held is not None:
+            plane, before = self._held
+            cell, on = next((cell, on) for _, cell, on in self.cells() if cell.plane is plane)
+            old, new = (
+                cell.point_mm(place.x(), place.y(), on) for place in (before, event.position())
+            )
+            _axis, rows, columns = plane.order
+            self._middle[columns] -= new[0] - old[0]
+            self._middle[rows] -= new[1] - old[1]
+            self._held = plane, event.position()
+            self.update()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Stop panning."""
+        self._held = None
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Scroll the slices of a plane, or zoom all."""
+        notches = event.angleDelta().y() / 120
+        if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self._zoom = float(np.clip(self._zoom * ZOOM_PER_NOTCH**notches, *ZOOMS))
+            self.update()
+            return
+        found = self._cell_at(event.position())
+        if found is not None and self.viewer.dims.ndim == 3:
+            axis = found[0].plane.order[0]
+            point = list(nearest_voxel(self.viewer, self.viewer.dims.point))
+            point[axis] += notches * grid_mm(self.viewer)[2, axis]
+            self.viewer.dims.point = nearest_voxel(self.viewer, point)
+
+    def _cell_at(self, where: QPointF) -> tuple[SliceCell, QRectF] | None:
+        return next(((cell, on) for _, cell, on in self.cells() if on.contains(where)), None)
+
+    def _go(self, where: QPointF) -> None:
+        found = self._cell_at(where)
+        if found is None or self.viewer.dims.ndim != 3:
+            return
+        cell, on = found
+        _axis, rows, columns = cell.plane.order
+        point = list(self.viewer.dims.point)
+        point[columns], point[rows] = cell.point_mm(where.x(), where.y(), on)
+        self.viewer.dims.point = nearest_voxel(self.viewer, point)
+
+    def _paint_marks(
+        self, painter: QPainter, cell: SliceCell, on: QRectF, point: np.ndarray
+    ) -> None:
+        look = self.looks.look
+        if look.crosshair:
+            at = cell.rectangle(point, point, on).topLeft()
+            painter.setPen(QPen(CROSS, 1))
+            if on.left() < at.x() < on.right():
+                painter.drawLine(QPointF(at.x(), on.top()), QPointF(at.x(), on.bottom()))
+            if on.top() < at.y() < on.bottom():
+                painter.drawLine(QPointF(on.left(), at.y()), QPointF(on.right(), at.y()))
+        inner = on.adjusted(6, 3, -6, -3)
+        painter.setPen(TITLE)
+        where = f"{position_in_letters(tuple(point), cell.plane.order[0])} mm"
+        corner = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
+        painter.drawText(inner, corner, where)
+        if look.letters:
+            painter.setPen(QColor(LETTER_COLOR))
+            top, bottom, left, right = cell.plane.letters_in(look.facing)
+            middle, centre = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignHCenter
+            painter.drawText(inner, middle | Qt.AlignmentFlag.AlignLeft, left)
+            painter.drawText(inner, middle | Qt.AlignmentFlag.AlignRight, right)
+            painter.drawText(inner, centre | Qt.AlignmentFlag.AlignBottom, bottom)
+            if painter.fontMetrics().horizontalAdvance(f"{where}  ") < inner.width() / 2:
+                painter.drawText(inner, centre | Qt.AlignmentFlag.AlignTop, top)
+
+    def captions(self) -> list[list[str]]:
+        """Lines below each column: whose it is, as far as there is room, and the whole warning."""
+        if not self.panes:
+            return []
+        metrics = QFontMetrics(self._font)
+        room = self.width() // len(self.panes) - 2 * MARGIN_PX
+        return [
+            [
+                elided(f"{number}: {pane.title}", metrics, room),
+                *wrapped(pane.provenance.warning, metrics, room),
+            ]
+            for number, pane in zip(NUMBERS, self.panes, strict=False)
+        ]
+
+    @property
+    def _font(self) -> QFont:
+        font = QFont(self.font())
+        font.setPixelSize(scaled(TEXT_PX))
+        return font
+
+    def _paint_captions(self, painter: QPainter) -> None:
+        line, captions = scaled(TEXT_PX + 4), self.captions()
+        first = self.height() - max(map(len, captions), default=0) * line
+        for column, (pane, lines) in enumerate(zip(self.panes, captions, strict=True)):
+            width = self.width() / len(self.panes)
+            painter.setPen(QColor(CAPTION_COLORS[pane.provenance.kind]))
+            for number, text in enumerate(lines):
+                top = first + number * line
+                room = QRectF(column * width + MARGIN_PX, top, width - 2 * MARGIN_PX, line)
+                painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, text)
+
+    def _on_change(self, *_: object) -> None:
+        if self.isVisible():
+            self.update()

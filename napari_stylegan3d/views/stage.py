@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,165 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.views.captions import COARSE, FLAT, KEY, OVERLAY, Provenance
-from napari_stylegan3d.views.deface import faceless
 from napari_stylegan3d.views.display import DisplayArray, keeping_point, place, put
-from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical, preset
-from napari_stylegan3d.views.overlays import SOLID, ColorScale, DifferenceOverlay
+from napari_stylegan3d.views.layers import SOLID, ColorScale, DifferenceOverlay
+
+#: A share of the brightest tissue: darker voxels are air.
+AIR = 0.12
+#: Only every n-th voxel is looked at.
+STEP = 2
+#: An extracted brain has less than this; a head, even one that is cut off at the nose, has more.
+HEAD_LITRES = 2.2
+#: Height, below the top of the head, at which its length is measured, as shares of that length
+#: (an adult head is about 200 mm long).
+BAND = (0.25, 0.42)
+#: The cut begins at the root of the nose, at this share of the length below the top, and falls
+#: towards the back by this many mm a millimetre. It leaves the frontal and temporal lobes whole.
+NASION, SLOPE = 0.54, 0.8
+TYPICAL_MM = 200.0
+
+
+def faceless(
+    data: np.ndarray,
+    scale: tuple[float, float, float],
+    translate: tuple[float, float, float],
+    white: float,
+) -> np.ndarray:
+    """The volume with the face set to its lowest value; the same array if it shows no head.
+
+    Parameters
+    ----------
+    data : ndarray, shape (X, Y, Z)
+        In RAS along the world axes.
+    scale, translate : tuple of float
+        Voxel size and centre of the first voxel, in mm.
+    white : float
+        Brightest tissue.
+    """
+    head = data[::STEP, ::STEP, ::STEP] > AIR * white
+    step = np.asarray(scale) * STEP
+    if not head.any() or head.sum() * step.prod() / 1e6 < HEAD_LITRES:
+        return data
+    _right, anterior, superior = (
+        float(first) + float(size) * np.arange(count)
+        for first, size, count in zip(translate, scale, data.shape, strict=True)
+    )
+    # Single bright voxels in the air are noise, and so are lines of them.
+    columns = head.mean(axis=(0, 1))
+    top = float(superior[::STEP][np.flatnonzero(columns > 0.01)[-1]])
+    heights = superior[::STEP]
+    low, high = (top - share * TYPICAL_MM for share in BAND[::-1])
+    rows = head[:, :, (heights >= low) & (heights <= high)].mean(axis=(0, 2))
+    found = np.flatnonzero(rows > 0.02)
+    if not found.size:
+        return data
+    back, front = (float(anterior[::STEP][index]) for index in (found[0], found[-1]))
+    cut = top - NASION * (front - back) - SLOPE * (front - anterior)
+    face = superior[None, :] < cut[:, None]
+    # The back of the head lies below the line, too, and stays.
+    face &= (anterior > (front + back) / 2)[:, None]
+    result = data.copy()
+    result[:, face] = data.min()
+    return result
+
+
+#: Range of white, as a multiple of the usual.
+WHITE_LIMITS = (0.05, 3.0)
+#: Lowest black, as a multiple of usual white: below zero for pictures with little contrast.
+LOWEST_BLACK = -1.0
+NARROWEST = 0.02
+#: A drag this long changes width or level by the usual brightness of white.
+DRAG_PX = 300.0
+
+Limits = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Black and white as shares of the usual white of the picture.
+
+    As shares, a scan and its reconstruction look alike though their intensities differ.
+    """
+
+    black: float = 0.0
+    white: float = 1.0
+
+    @property
+    def width(self) -> float:
+        """From black to white."""
+        return self.white - self.black
+
+    @property
+    def level(self) -> float:
+        """Middle grey."""
+        return (self.white + self.black) / 2
+
+    def with_white(self, white: float) -> Levels:
+        """With another white; black is lowered if necessary."""
+        white = min(max(white, WHITE_LIMITS[0]), WHITE_LIMITS[1])
+        return replace(self, white=white, black=min(self.black, white - NARROWEST))
+
+    def dragged(self, right_px: float, up_px: float) -> Levels:
+        """After a drag: right widens (softer), up raises the level (darker)."""
+        width = max(self.width + right_px / DRAG_PX, NARROWEST)
+        level = self.level + up_px / DRAG_PX
+        black = max(level - width / 2, LOWEST_BLACK)
+        white = min(max(level + width / 2, WHITE_LIMITS[0]), WHITE_LIMITS[1])
+        return Levels(min(black, white - NARROWEST), white)
+
+    def widened(self, right_px: float) -> Levels:
+        """After a drag on a picture symmetrical about 0: widen the colours."""
+        return Levels().with_white(self.white * 2 ** (right_px / DRAG_PX))
+
+    def limits(self, usual: Limits) -> Limits:
+        """Intensities shown as black and white, from the default ones."""
+        low, high = usual
+        if is_symmetrical(usual):
+            return low * self.white, high * self.white
+        span = high - low
+        return low + span * self.black, low + span * self.white
+
+    @classmethod
+    def of(cls, limits: Limits, usual: Limits) -> Levels:
+        """The levels that result in these limits."""
+        low, high = usual
+        if is_symmetrical(usual):
+            return cls(white=max(abs(limits[0]), abs(limits[1])) / high)
+        span = high - low
+        return cls((limits[0] - low) / span, (limits[1] - low) / span)
+
+
+#: Windows by name; "full" depends on the picture.
+PRESETS = ("brain", "deep_grey", "full")
+#: The grey and white matter of T1 images, spread so that thalamus, pallidum and capsule differ.
+DEEP_GREY = Levels(black=0.45, white=1.1)
+
+
+def preset(name: str, usual_white: float, span: Limits) -> Levels:
+    """The levels of a preset.
+
+    Parameters
+    ----------
+    name : str
+        One of `PRESETS`.
+    usual_white : float
+        White of the picture's model, as a multiple of the usual.
+    span : tuple of float
+        Lowest and highest intensity of the picture, as shares of the usual white.
+    """
+    if name == "brain":
+        return Levels(white=usual_white)
+    if name == "deep_grey":
+        return Levels(DEEP_GREY.black * usual_white, DEEP_GREY.white * usual_white)
+    low, high = span
+    white = min(max(high, WHITE_LIMITS[0]), WHITE_LIMITS[1])
+    return Levels(max(min(low, white - NARROWEST), LOWEST_BLACK), white)
+
+
+def is_symmetrical(limits: Limits) -> bool:
+    """Whether the limits are symmetrical about 0, as for a difference."""
+    return limits[0] < 0 < limits[1] and limits[0] == -limits[1]
+
 
 DIFFERENCE_LIMITS = (-0.5, 0.5)
 DISPLAY_LIMITS = (0.0, 1.0)

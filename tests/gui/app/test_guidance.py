@@ -15,7 +15,7 @@ from napari_stylegan3d.app import keys, walkthrough
 from napari_stylegan3d.app.explorer import Memory
 from napari_stylegan3d.app.guidance import SEEN
 from napari_stylegan3d.app.walkthrough import FIRST_STEPS
-from napari_stylegan3d.project import scan
+from napari_stylegan3d.project import panel as project_panel
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.settings import last_folder, note_folder, settings
 from napari_stylegan3d.widgets.theme import is_outlined
@@ -175,7 +175,7 @@ class Keyboard:
 def test_the_worked_case_is_done_by_keys_alone_and_each_step_is_noticed(
     window, ageing, scan_file, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(scan, "sample_path", lambda _key: scan_file)
+    monkeypatch.setattr(project_panel, "sample_path", lambda _key: scan_file)
     window.find("export.folder").setText(str(tmp_path))
     guidance, keyboard = window.explorer.guidance, Keyboard(window)
     tab_to, type_ = keyboard.tab_to, keyboard.type

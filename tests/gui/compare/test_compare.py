@@ -11,14 +11,12 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_stylegan3d.compare.figures import in_words
-from napari_stylegan3d.compare.pinned import side_of
+from napari_stylegan3d.compare.controller import side_of
+from napari_stylegan3d.compare.panel import in_words
 from napari_stylegan3d.project.jobs import align_scan, open_scan
-from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.views.captions import ComparedPair, Provenance, Side, distinct_title
 from napari_stylegan3d.views.display import DisplayArray
-from napari_stylegan3d.views.sides import ComparedPair, Side, distinct_title
-from napari_stylegan3d.views.twins import Twins
-from napari_stylegan3d.views.veil import SWIPE_NAME, left_part
+from napari_stylegan3d.views.twins import SWIPE_NAME, Twins, left_part
 from stylegan3d.measures.comparison import PairFigures
 from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.recipe.description import describe_recipe

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_stylegan3d.app.explorer import BusyLine
 from napari_stylegan3d.app.viewing import set_aside
-from napari_stylegan3d.views.pacing import LATELY_S, PATIENCE_MS, RepaintPacer
+from napari_stylegan3d.views.canvases import LATELY_S, PATIENCE_MS, RepaintPacer
 
 
 class Counted(QWidget):

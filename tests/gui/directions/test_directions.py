@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QLabel
 from tolerances import FLOAT32, SUMS
 
 from napari_stylegan3d.directions import files as direction_files
-from napari_stylegan3d.directions import menu as directions_menu
+from napari_stylegan3d.directions import panel as directions_panel
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.recipe.direction_file import load_directions, save_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
@@ -155,7 +155,7 @@ def test_what_is_pinned_comes_first_and_is_remembered(window, panel):
 def test_a_label_of_ones_own_stands_in_the_list_and_the_name_in_the_recipe(
     window, panel, monkeypatch
 ):
-    monkeypatch.setattr(directions_menu, "ask_label", lambda *_: "Egg size")
+    monkeypatch.setattr(directions_panel, "ask_label", lambda *_: "Egg size")
     menu = panel.menus.of_row(panel.rows["PC 1"])
     next(action for action in menu.actions() if action.text() == "Rename…").trigger()
     assert window.find("directions.name.0").text().startswith("Egg size · ")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from napari_stylegan3d.history.models import ASIDE
-from napari_stylegan3d.project import kept as restoring
-from napari_stylegan3d.project.kept import SavedScan, _again
+from napari_stylegan3d.project import persistence as restoring
+from napari_stylegan3d.project.persistence import SavedScan, _again
 from stylegan3d.errors import ScanError
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation

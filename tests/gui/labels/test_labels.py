@@ -16,9 +16,9 @@ from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core import tissues as network
 from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
 from napari_stylegan3d.labels import jobs as relabelled
-from napari_stylegan3d.labels.brush import NAME
+from napari_stylegan3d.labels.controller import NAME
 from napari_stylegan3d.labels.jobs import Origin
-from napari_stylegan3d.labels.kept import SavedLabels
+from napari_stylegan3d.labels.persistence import SavedLabels
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import ScanError
 from stylegan3d.model.tiny import tiny_generator
@@ -650,7 +650,7 @@ def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
     def fails(*_):
         raise ScanError("it lies elsewhere")
 
-    monkeypatch.setattr("napari_stylegan3d.project.kept._again", fails)
+    monkeypatch.setattr("napari_stylegan3d.project.persistence._again", fails)
     explorer.sessions.restore(kept)
     window.wait(lambda: "could not be aligned again" in explorer.message.text())
     assert part.base is None

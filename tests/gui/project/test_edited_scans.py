@@ -19,7 +19,7 @@ from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core.rendering import INSTANT_S, REST_MS
 from napari_stylegan3d.export.controller import SCREEN_SCALE
 from napari_stylegan3d.views.display import in_3d
-from napari_stylegan3d.views.overlays import DifferenceOverlay
+from napari_stylegan3d.views.layers import DifferenceOverlay
 from stylegan3d import scans
 from stylegan3d.geometry.slicing import Upright
 from stylegan3d.recipe.description import marked

@@ -23,10 +23,10 @@ from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 from napari_stylegan3d.core.jobs import Picture
 from napari_stylegan3d.core.scans import STEPS_FOLDER
 from napari_stylegan3d.project import jobs as scan_jobs
-from napari_stylegan3d.project.region_brush import RegionPainter
+from napari_stylegan3d.project.regions import RegionPainter
 from napari_stylegan3d.project.result import VerdictRow
 from napari_stylegan3d.views.display import enlarge
-from napari_stylegan3d.views.outline import OUTLINE_NAME
+from napari_stylegan3d.views.layers import OUTLINE_NAME
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.geometry.space import Frame
 from stylegan3d.projection import settings as projection

@@ -17,7 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox
 
 from napari_stylegan3d.core.scans import SAMPLES, STEPS_FOLDER, sample_path
-from napari_stylegan3d.views.outline import OUTLINE_NAME
+from napari_stylegan3d.views.layers import OUTLINE_NAME
 from napari_stylegan3d.widgets.elided import InWords
 from stylegan3d import scans
 from stylegan3d.errors import ScanError

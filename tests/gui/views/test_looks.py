@@ -10,12 +10,10 @@ from qtpy.QtCore import QRectF
 from tolerances import DOUBLE, FLOAT32
 from view_helpers import AFFINE, RIGHT_BLOCK, center_of, phantom
 
-from napari_stylegan3d.views.cameras import LinkedCameras
-from napari_stylegan3d.views.cube import axes_on_screen
-from napari_stylegan3d.views.deface import faceless
 from napari_stylegan3d.views.display import upright
-from napari_stylegan3d.views.legend import ticks
-from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels
+from napari_stylegan3d.views.framing import LinkedCameras
+from napari_stylegan3d.views.glass import axes_on_screen, ticks
+from napari_stylegan3d.views.layers import ColorScale
 from napari_stylegan3d.views.look import Cut, ViewLook
 from napari_stylegan3d.views.marks import Mark, figures_of
 from napari_stylegan3d.views.orientation import (
@@ -26,8 +24,8 @@ from napari_stylegan3d.views.orientation import (
     Facing,
     orient_volume,
 )
-from napari_stylegan3d.views.overlays import ColorScale
 from napari_stylegan3d.views.slices import SliceCell, best_grid, positions, slice_image
+from napari_stylegan3d.views.stage import WHITE_LIMITS, Levels, faceless
 
 SCAN = (0.0, 700.0)
 DIFFERENCE = (-0.5, 0.5)

@@ -12,21 +12,21 @@ from napari.qt import get_stylesheet
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from napari_stylegan3d.compare.pinned import side_of
+from napari_stylegan3d.compare.controller import side_of
 from napari_stylegan3d.views.captions import (
     EDITED_SCAN,
     SYNTHETIC,
     UNCONFIRMED,
     UNEDITED,
+    ComparedPair,
     Over,
     Provenance,
     shortened,
 )
-from napari_stylegan3d.views.labels import MARGIN_PX, Labels, _caption_font
+from napari_stylegan3d.views.glass import MARGIN_PX, Labels, _caption_font
 from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.orientation import AXIAL
-from napari_stylegan3d.views.panes import Pane, Panes
-from napari_stylegan3d.views.sides import ComparedPair
+from napari_stylegan3d.views.slices import Pane, Panes
 from napari_stylegan3d.widgets.controls import DecimalBox
 from napari_stylegan3d.widgets.elided import FIELD_PX, InWords, elided
 from napari_stylegan3d.widgets.theme import DARK, LIGHT, style

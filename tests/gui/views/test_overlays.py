@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_stylegan3d.views.display import DisplayArray
-from napari_stylegan3d.views.overlays import (
+from napari_stylegan3d.views.layers import (
     STEPS,
     ColorScale,
     DifferenceOverlay,

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.directions.missing import MissingFiles
+from napari_stylegan3d.directions.panel import MissingFiles
 from stylegan3d.model.tiny import tiny_generator
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "site" / "controls.py"

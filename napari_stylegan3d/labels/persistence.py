@@ -1,8 +1,4 @@
-"""Stored form of edited labels in a session, from which they are restored.
-
-No image is kept: the brain before is rendered again, or is the scan of the session, and the brain
-that fits is painted again.
-"""
+"""None"""
 
 from __future__ import annotations
 
@@ -174,7 +170,7 @@ def have_again(
     StyleGAN3DError
         If the brain before cannot be had any more, or is on another grid.
     """
-    from napari_stylegan3d.labels.base import of_recipe, of_scan, relabelled
+    from napari_stylegan3d.labels.jobs import of_recipe, of_scan, relabelled
     from stylegan3d.render.recipes import render_recipe
 
     report(0, 1, "Restoring edited labels")

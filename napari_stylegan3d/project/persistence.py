@@ -1,8 +1,4 @@
-"""Stored form of a session's cases, from which every patient's scan and result are restored.
-
-No images are stored. Name, verdict and warnings are restored immediately; the scan is read and
-aligned again in the background when its case is shown.
-"""
+"""None"""
 
 from __future__ import annotations
 
@@ -18,10 +14,10 @@ from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.worker import LongJob
-from napari_stylegan3d.project.filling import Filled
 from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.regions import Region
+from napari_stylegan3d.project.result import Filled
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Source

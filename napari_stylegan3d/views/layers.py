@@ -1,0 +1,541 @@
+"""Layers of our own over the picture of the stage: difference, outline, second image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+from napari.utils import Colormap
+from qtpy.QtCore import QObject, QSignalBlocker, Signal
+from qtpy.QtWidgets import QLabel, QWidget
+
+from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, UNIT, Over
+from napari_stylegan3d.views.display import DisplayArray, enlarge, keeping_point, place, upright
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import DecimalBox
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.views.glass import Field
+    from stylegan3d.geometry.space import Space
+
+#: Colours from the limits to zero, for less and more.
+LESS = ((0.55, 0.85, 1.00), (0.10, 0.45, 0.95))
+MORE = ((1.00, 0.80, 0.40), (0.95, 0.45, 0.05))
+#: The same for a difference that is the picture itself, on black.
+SOLID = Colormap(
+    [(*LESS[0], 1), (0.05, 0.30, 0.75, 1), (0, 0, 0, 1), (0.75, 0.32, 0.02, 1), (*MORE[0], 1)],
+    name="difference",
+)
+#: Entries of the colour table; even, so that none is at zero.
+STEPS = 256
+#: Share of the differing voxels within the default limit.
+WITHIN = 0.995
+#: Default threshold, as a share of the limit.
+THRESHOLD = 0.1
+OPACITY = 0.8
+#: Thresholds are rounded to this share of the limit: napari keeps every colour table.
+ROUNDED = 0.01
+#: Opacity just above the threshold; it is 1 at the limit.
+FAINT = 0.5
+
+
+@dataclass(frozen=True)
+class ColorScale:
+    """Legend of a colour bar.
+
+    Attributes
+    ----------
+    label : str
+        Title.
+    unit : str
+        Unit of the numbers; may be empty.
+    limit : float
+        Ends of the colours, -limit and limit, in the unit.
+    threshold : float
+        Nothing is drawn between -threshold and threshold.
+    solid : bool
+        Whether it is the picture itself, not an overlay.
+    """
+
+    label: str
+    unit: str
+    limit: float
+    threshold: float = 0.0
+    solid: bool = False
+
+    @property
+    def table(self) -> np.ndarray:
+        """(STEPS, 4) RGBA in 0..1 from -limit to limit."""
+        if self.solid:
+            return np.asarray(SOLID.map(np.linspace(0, 1, STEPS)))
+        return color_table(rounded_share(self))
+
+
+class DifferenceOverlay(QObject):
+    """An overlay layer above the stage's layer; not in the 3D view."""
+
+    changed = Signal()
+    """It was shown or hidden, or its colours mean something else now."""
+
+    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.layer: Image | None = None
+        self._legend: ColorScale | None = None
+        #: Movement of tissue, drawn as arrows in the planes.
+        self.field: Field | None = None
+        #: As chosen, in the unit of what has this label and unit; the others have the default.
+        self._thresholds: dict[tuple[str, str], float] = {}
+        self._opacity = OPACITY
+
+    @property
+    def legend(self) -> ColorScale | None:
+        """The legend; None if nothing is shown."""
+        return self._legend if self._shown else None
+
+    @property
+    def opacity(self) -> float:
+        """Opacity of the overlay, 0 to 1."""
+        return self._opacity
+
+    def show(
+        self,
+        volume: DisplayArray,
+        label: str,
+        unit: str,
+        limit: float | None = None,
+        field: Field | None = None,
+    ) -> None:
+        """Overlay a volume, replacing the previous one.
+
+        Parameters
+        ----------
+        volume : DisplayArray
+            In RAS, on any grid; 0 is no difference.
+        label, unit : str
+            Title and unit for the colour bar.
+        limit : float or None
+            End of the colours in the unit; by default nearly all voxels are within it.
+        field : Field or None
+            Movement drawn as arrows over it.
+        """
+        limit = limit if limit is not None and limit > 0 else usual_limit(volume.data)
+        threshold = self._thresholds.get((label, unit), THRESHOLD * limit)
+        self._legend, self.field = ColorScale(label, unit, limit, threshold), field
+        if self.layer is not None and self._shown:
+            self.layer.metadata = {**self.layer.metadata, UNIT: unit}
+            paint(self.layer, self._legend)
+            place(self.layer, volume)
+        else:
+            self.layer = self._make(volume, self._legend)
+            self.viewer.layers.append(self.layer)
+        self.changed.emit()
+
+    def set_threshold(self, threshold: float) -> None:
+        """Hide values between -threshold and threshold of what is shown, in its unit."""
+        if self._legend is None:
+            return
+        self._legend = replace(self._legend, threshold=max(0.0, float(threshold)))
+        self._thresholds[self._legend.label, self._legend.unit] = self._legend.threshold
+        if self.layer is not None and self._shown:
+            paint(self.layer, self._legend)
+        self.changed.emit()
+
+    def set_opacity(self, opacity: float) -> None:
+        """Opacity of the overlay, 0 to 1."""
+        self._opacity = float(np.clip(opacity, 0, 1))
+        if self.layer is not None:
+            self.layer.opacity = self._opacity
+
+    def hide(self) -> None:
+        """Remove it."""
+        was = self.layer
+        if was is not None and self._shown:
+            self.viewer.layers.remove(was)
+        self.layer = self._legend = self.field = None
+        if was is not None:
+            self.changed.emit()
+
+    @property
+    def _shown(self) -> bool:
+        return self.layer is not None and self.layer in self.viewer.layers
+
+    def _make(self, volume: DisplayArray, legend: ColorScale) -> Image:
+        return Image(
+            volume.data,
+            name=legend.label,
+            colormap=colors(legend),
+            contrast_limits=(-legend.limit, legend.limit),
+            interpolation2d="linear",
+            blending="translucent_no_depth",
+            opacity=self._opacity,
+            metadata={OVERLAY: True, UNIT: legend.unit},
+            **volume.layer_kwargs(),
+        )
+
+
+def paint(layer: Image, legend: ColorScale) -> None:
+    """Apply the colours of a legend to a layer, if they changed."""
+    layer.name = legend.label
+    table = colors(legend)
+    if not layer.colormap.same_colors(table):
+        layer.colormap = table
+    limits = (-legend.limit, legend.limit)
+    if tuple(layer.contrast_limits) != limits:
+        low, high = layer.contrast_limits_range
+        layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
+        layer.contrast_limits = limits
+
+
+def usual_limit(data: np.ndarray) -> float:
+    """Limit that contains nearly all differing voxels; 1 if there are none."""
+    size = np.abs(np.asarray(data))
+    size = size[size > 0]
+    return float(np.quantile(size, WITHIN)) if size.size else 1.0
+
+
+def colors(legend: ColorScale) -> Colormap:
+    """Colormap from -limit to limit, transparent within the threshold."""
+    share = rounded_share(legend)
+    return Colormap(color_table(share), name=f"difference above {share:.0%}")
+
+
+def rounded_share(legend: ColorScale) -> float:
+    """The threshold as a share of the limit, 0 to 1."""
+    return round(min(legend.threshold / legend.limit, 1.0) / ROUNDED) * ROUNDED
+
+
+def color_table(threshold: float) -> np.ndarray:
+    """(STEPS, 4) RGBA in 0..1, from the lowest to the highest value.
+
+    Parameters
+    ----------
+    threshold : float
+        Share of the limit below which colours are transparent, 0 to 1. Zero itself is always
+        transparent, or nothing would lie as a veil over everything.
+    """
+    value = np.linspace(-1, 1, STEPS)
+    size = np.abs(value)[:, None]
+    (far_less, near_less), (far_more, near_more) = np.array(LESS), np.array(MORE)
+    less = near_less + (far_less - near_less) * size
+    more = near_more + (far_more - near_more) * size
+    table = np.ones((STEPS, 4))
+    table[:, :3] = np.where(value[:, None] < 0, less, more)
+    above = (np.abs(value) - threshold) / max(1 - threshold, 1e-6)
+    at_zero = np.abs(value) < 1.5 / (STEPS - 1)  # the two entries beside it
+    table[:, 3] = np.where((above >= 0) & ~at_zero, FAINT + (1 - FAINT) * np.clip(above, 0, 1), 0)
+    return table
+
+
+OUTLINE_NAME = "Outline of the mean brain"
+#: Threshold of the mean brain, as a share of the brightest tissue.
+LEVEL = 0.25
+#: Refinement of the line's grid relative to the model's.
+FINER = 2
+OUTLINE_COLORS = Colormap([[0, 0, 0, 0], [0.2, 0.9, 1.0, 1.0]], name="outline")
+
+
+class Outline:
+    """An outline layer above the stage's layer.
+
+    Shown with an aligned scan, or with any picture while pinned.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.layer: Image | None = None
+        self._mean: np.ndarray | None = None
+        self._pinned = False
+
+    def pin(self, mean: np.ndarray, space: Space) -> None:
+        """Draw the outline of a mean brain (X, Y, Z) with any picture, until unpinned."""
+        self._pinned = True
+        self.show(mean, space)
+
+    def unpin(self) -> None:
+        """Draw it with aligned scans only."""
+        self._pinned = False
+        self.hide()
+
+    def show(self, mean: np.ndarray, space: Space) -> None:
+        """Draw the outline of a mean brain (X, Y, Z)."""
+        shown = self.layer is not None and self.layer in self.viewer.layers
+        if shown and self._mean is mean:
+            return
+        self._remove()
+        drawn, self._mean = outline_of(mean, space), mean
+        self.layer = Image(
+            drawn.data,
+            name=OUTLINE_NAME,
+            colormap=OUTLINE_COLORS,
+            contrast_limits=(0.0, 1.0),
+            interpolation2d="linear",
+            rendering="mip",
+            blending="translucent",
+            opacity=0.8,
+            metadata={OVERLAY: True},
+            **drawn.layer_kwargs(),
+        )
+        with keeping_active(self.viewer):
+            self.viewer.layers.append(self.layer)
+
+    def hide(self) -> None:
+        """Remove it, unless pinned."""
+        if not self._pinned:
+            self._remove()
+
+    def _remove(self) -> None:
+        remove_finer(self.viewer, self.layer)
+        self.layer = None
+
+
+@contextmanager
+def keeping_active(viewer: ViewerModel) -> Iterator[None]:
+    """Keep the active layer while a layer is added or removed."""
+    active = viewer.layers.selection.active
+    yield
+    if active in viewer.layers:
+        viewer.layers.selection.active = active
+
+
+def remove_finer(viewer: ViewerModel, layer: Layer | None) -> None:
+    """Remove a layer of a finer grid; the active layer and the crosshair stay."""
+    if layer is None or layer not in viewer.layers:
+        return
+    with keeping_point(viewer), keeping_active(viewer):
+        viewer.layers.remove(layer)
+
+
+def outline_of(mean: np.ndarray, space: Space) -> DisplayArray:
+    """1 on the border of a mean brain (X, Y, Z), 0 elsewhere; on a finer grid."""
+    from scipy.ndimage import binary_erosion
+
+    x, y, z = (FINER * n for n in space.shape)
+    inside = enlarge(mean, (x, y, z)) > LEVEL
+    border = inside & ~binary_erosion(inside)
+    return upright(border.astype(np.float32), space.resized((x, y, z)).affine)
+
+
+#: Key, words and tooltip of what is shown.
+WAYS = (
+    ("patient", "Patient", "The patient's picture alone."),
+    ("overlay", "Overlay", "The second image over the patient's picture."),
+    ("second", "Second image", "The second image alone, in the three planes."),
+)
+KEYS = "Ctrl+8"
+#: Colours from black to white, of each name.
+OVERLAY_COLORS = {
+    "hot": ("Hot", ((0, 0, 0), (0.7, 0, 0), (1, 0.55, 0), (1, 1, 0.75))),
+    "green": ("Green", ((0, 0, 0), (0.1, 0.9, 0.3), (0.9, 1, 0.9))),
+    "blue": ("Blue", ((0, 0, 0), (0.15, 0.5, 1), (0.9, 0.95, 1))),
+    "gray": ("Grey", ((0, 0, 0), (1, 1, 1))),
+}
+#: An overlay is transparent where it is black, and opaque above this share of white.
+OPAQUE = 0.35
+TABLE_STEPS = 256
+#: White as a percentile of the image.
+BRIGHT = 99.5
+#: The window is at least this wide, in % of white.
+NARROWEST = 5.0
+
+
+@dataclass(frozen=True)
+class OverlayLook:
+    """How a second image is shown.
+
+    Attributes
+    ----------
+    way : str
+        A key of `WAYS`.
+    opacity : float
+        Of the overlay, in %.
+    colors : str
+        A key of `OVERLAY_COLORS`, for the overlay; alone it is grey.
+    black, white : float
+        What is shown black and white, in % of the brightest tissue.
+    """
+
+    way: str = "overlay"
+    opacity: float = 50.0
+    colors: str = "hot"
+    black: float = 30.0
+    white: float = 100.0
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> OverlayLook:
+        """Inverse of `dataclasses.asdict`; the usual look if it is invalid."""
+        try:
+            look = cls(**plain)
+            sound = (
+                look.way in dict.fromkeys(key for key, *_rest in WAYS)
+                and look.colors in OVERLAY_COLORS
+            )
+            sound = sound and 0 <= look.black < look.white <= 100 and 0 <= look.opacity <= 100
+        except TypeError:
+            return cls()
+        return look if sound else cls()
+
+
+def _table(name: str) -> Colormap:
+    value = np.linspace(0, 1, TABLE_STEPS)
+    colors = np.array(OVERLAY_COLORS[name][1], float)
+    at = np.linspace(0, 1, len(colors))
+    table = [np.interp(value, at, colors[:, channel]) for channel in range(3)]
+    return Colormap(
+        np.stack([*table, np.clip(value / OPAQUE, 0, 1)], axis=1), name=f"second {name}"
+    )
+
+
+#: Made once: napari keeps every colour table.
+TABLES = {name: _table(name) for name in OVERLAY_COLORS}
+
+
+class OverlayLayer:
+    """The layer of a second image above the stage's, in the planes only."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.layer: Image | None = None
+        self._volume: DisplayArray | None = None
+        self._bright = 1.0
+
+    def show(self, volume: DisplayArray, look: OverlayLook, told: Over) -> None:
+        """Show a volume.
+
+        Parameters
+        ----------
+        volume : DisplayArray
+            In RAS, on any grid.
+        look : OverlayLook
+            Its way is "overlay" or "second".
+        told : Over
+            For captions.
+        """
+        over = look.way == "overlay"
+        if self._volume is not volume:
+            self._volume = volume
+            inside = volume.data[volume.data > 0]
+            self._bright = float(np.percentile(inside[::7], BRIGHT)) if inside.size > 7 else 1.0
+        colormap = TABLES[look.colors] if over else "gray"
+        limits = look.black / 100 * self._bright, look.white / 100 * self._bright
+        meta = {OVERLAY: True, **({OVER: told} if over else {KEY: told.alone})}
+        layer: Any = self.layer
+        if layer is None or layer not in self.viewer.layers:
+            layer = self.layer = Image(
+                volume.data,
+                colormap=colormap,
+                contrast_limits=limits,
+                interpolation2d="linear",
+                blending="translucent_no_depth",
+                metadata=meta,
+                **volume.layer_kwargs(),
+            )
+            with keeping_active(self.viewer):
+                self.viewer.layers.append(layer)
+        elif layer.data is not volume.data:
+            place(layer, volume)
+        layer.metadata, layer.name = meta, told.name
+        if layer.colormap.name != getattr(colormap, "name", colormap):
+            layer.colormap = colormap
+        low, high = layer.contrast_limits_range
+        layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
+        layer.contrast_limits = limits
+        layer.opacity = look.opacity / 100 if over else 1.0
+
+    def hide(self) -> None:
+        """Remove it."""
+        remove_finer(self.viewer, self.layer)
+        self.layer = self._volume = None
+
+
+class OverlayBar(QWidget):
+    """Patient, overlay or second image; opacity, colours and window of the overlay."""
+
+    lookChanged = Signal(object)
+    """SecondLook"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("second.bar")
+        self.look = OverlayLook()
+        hint = f"\n{KEYS}: the next of the three."
+        ways = ((key, text, tip + hint) for key, text, tip in WAYS)
+        self.ways = controls.segments("second.show", ways, lambda way: self._change(way=way))
+        for button in self.ways.values():
+            button.setMinimumWidth(0)
+        self.opacity = controls.named(
+            controls.CalmSlider(), "second.opacity", "Opacity of the overlay, 0 to 100 %."
+        )
+        self.opacity.setRange(0, 100)
+        self.opacity.setMinimumWidth(controls.scaled(48))
+        self.opacity.valueChanged.connect(lambda value: self._change(opacity=float(value)))
+        self.colors = controls.combo(
+            "second.colors",
+            "Colours of the overlay.",
+            ((text, key) for (key, (text, _stops)) in OVERLAY_COLORS.items()),
+        )
+        self.colors.currentIndexChanged.connect(
+            lambda _: self._change(colors=self.colors.currentData())
+        )
+        self.black = self._level(
+            "black", "Intensity shown black, 0 to 95 % of the second image's brightest tissue."
+        )
+        self.white = self._level(
+            "white", "Intensity shown white, 5 to 100 % of the second image's brightest tissue."
+        )
+        self.black.setRange(0, 100 - NARROWEST)
+        self.white.setRange(NARROWEST, 100)
+        self.black.valueChanged.connect(
+            lambda value: self._change(black=value, white=max(self.look.white, value + NARROWEST))
+        )
+        self.white.valueChanged.connect(
+            lambda value: self._change(white=value, black=min(self.look.black, value - NARROWEST))
+        )
+        row = controls.row(*self.ways.values())
+        row.setContentsMargins(8, 0, 8, 4)
+        row.setSpacing(1)
+        row.addSpacing(9)
+        row.addWidget(self.opacity, stretch=1)
+        for widget in (self.colors, QLabel("Window"), self.black, QLabel("–"), self.white):
+            row.addSpacing(5)
+            row.addWidget(widget)
+        self.setLayout(row)
+        self.show_look(self.look)
+        self.hide()
+
+    def _level(self, name: str, tip: str) -> DecimalBox:
+        box = controls.named(DecimalBox(), f"second.{name}", tip)
+        box.setDecimals(0)
+        box.setSingleStep(5)
+        box.setSuffix(" %")
+        box.setButtonSymbols(DecimalBox.ButtonSymbols.NoButtons)
+        box.setFixedWidth(controls.scaled(54))
+        return box
+
+    def show_look(self, look: OverlayLook) -> None:
+        """Show how the second image is shown, without emitting signals."""
+        self.look = look
+        self.ways[look.way].setChecked(True)
+        widgets = (self.opacity, self.colors, self.black, self.white)
+        blocked = [QSignalBlocker(widget) for widget in widgets]
+        self.opacity.setValue(round(look.opacity))
+        self.colors.setCurrentIndex(self.colors.findData(look.colors))
+        self.black.setValue(look.black)
+        self.white.setValue(look.white)
+        del blocked
+        for widget in (self.opacity, self.colors):
+            widget.setEnabled(look.way == "overlay")
+        for level in (self.black, self.white):
+            level.setEnabled(look.way != "patient")
+
+    def _change(self, **changes: Any) -> None:
+        look = dataclasses.replace(self.look, **changes)
+        if look != self.look:
+            self.show_look(look)
+            self.lookChanged.emit(look)
