@@ -432,7 +432,7 @@ class Explorer(Docked):
         visiting, second = self.measuring.visiting, self.projecting.second
         visiting.second = second.scan_of
         visiting.mapWanted.connect(second.show_patient)
-        second.box.visitsRequested.connect(lambda: visiting.open(second.box.visits))
+        second.box.visits.clicked.connect(lambda: visiting.open(second.box.visits))
         self.relabelling = LabelsController(context, LabelsBox())
         self.parking = Parking(self.session, self)
 

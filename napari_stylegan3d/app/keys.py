@@ -228,7 +228,7 @@ TABLE = (
     Row(BRAINS, "Ctrl+D", "add to favourites", "favourite"),
     Row(BRAINS, "Ctrl+E", "save the volume", "save"),
     *(Row(SCAN, keys, f"show {text}", f"show_{key}") for key, text, _tip, keys in SEGMENTS if keys),
-    Row(SCAN, KEYS, "patient, overlay, second image in turn", "turn_second"),
+    Row(SCAN, KEYS, "patient, overlay, overlay only in turn", "turn_second"),
     Row(WINDOW, "Alt+1 … Alt+6", "Browse, Project, Mix, Directions, Compare, Export"),
     Row(WINDOW, "Alt+7", "open or close Measure", "measure"),
     Row(WINDOW, "Alt+8", "open or close Labels", "labels"),

@@ -294,7 +294,7 @@ STEPS = (
         "project.show.model",
         "See what the model knows",
         (
-            "Switch to Model's brain: this is synthetic. What is missing in it, the model "
+            "Switch to Reconstruction: this is synthetic. What is missing in it, the model "
             "cannot show."
         ),
         lambda context, _: context.session.shown.what == "model",
@@ -309,8 +309,8 @@ STEPS = (
     Step(
         "Compare",
         "compare.mode.curtain",
-        "Draw the curtain",
-        "Press Curtain and drag the line in a plane: the scan is on its left.",
+        "Drag the swipe line",
+        "Press Swipe and drag the line in a plane: the scan is on its left.",
         _curtain_drawn,
     ),
     Step(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
-OF_SCAN = "This is a scan, not the model's brain: choose Model's brain above the views, then check."
+OF_SCAN = "This is a scan: choose Reconstruction above the views, then check."
 
 
 @dataclass(frozen=True, eq=False)

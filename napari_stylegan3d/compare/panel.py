@@ -109,7 +109,7 @@ MODES = (
         "Side by side",
         "A to the left of B in every view; cameras and crosshair are linked.",
     ),
-    ("curtain", "Curtain", "A to the left of the line, B to the right; drag the line."),
+    ("curtain", "Swipe", "A to the left of the line, B to the right; drag the line."),
     ("flicker", "Flicker", "A and B alternately, in the planes."),
     (
         "difference",

@@ -75,5 +75,5 @@ def brain_of(session: Session) -> str:
     if shown.what == "scan" and case is not None:
         if session.placed is not None:
             return case.name
-        return f"{case.name} as recorded"
+        return f"{case.name} as acquired"
     return name_of(session, shown.recipe.source) or describe_recipe(Recipe(shown.recipe.source))

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 NOT_OPEN = (
     "The scan {name} is not open, so its detail cannot be shown: open the scan and project it, or "
-    "choose Model's brain."
+    "choose Reconstruction."
 )
 ELSEWHERE = (
     "The scan {name} was projected with other axes or another voxel size, so its detail cannot be "
-    "shown: reset them, or choose Model's brain."
+    "shown: reset them, or choose Reconstruction."
 )
 
 

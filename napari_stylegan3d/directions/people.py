@@ -118,7 +118,7 @@ class PeopleDialog(QDialog):
             controls.row(self.open, self.path, stretch=1),
             controls.form(
                 ("Compare", self.by),
-                ("Hold fixed", self.fixed),
+                ("Adjust for", self.fixed),
                 self.form.row("permutations"),
             ),
             on=self,

@@ -61,8 +61,8 @@ class MeasureController(QObject):
         #: Whose age and sex the fields have, as `Session.person_of`; None for nobody's.
         self._whose: Hashable | None = None
         self.box.header.toggled.connect(self._update)
-        self.box.labelsWanted.connect(self._show_labels)
-        self.box.copyRequested.connect(self._copy)
+        self.box.labels.toggled.connect(self._show_labels)
+        self.box.copy.clicked.connect(self._copy)
         self.box.personChanged.connect(self._on_person)
         self.box.unusualChanged.connect(self._on_unusual)
         self.box.normsChanged.connect(self._on_norms)

@@ -134,8 +134,6 @@ NUMBER_PX = 34
 class MeasureBox(Fold):
     """Volumes in tables, whose they are, curves over age, the labels, and a button to copy."""
 
-    labelsWanted = Signal(bool)
-    copyRequested = Signal()
     personChanged = Signal()
     unusualChanged = Signal()
     normsChanged = Signal(object)
@@ -189,13 +187,11 @@ class MeasureBox(Fold):
         )
         self.column.addLayout(controls.row(self.labels, self.copy, stretch=0))
         self.visits = controls.push_button(
-            "Compare two visits…",
+            "Longitudinal comparison…",
             "measure.visits",
             "What changed between this scan and an earlier or later one of the same person.",
         )
         self.column.addLayout(controls.row(QWidget(), self.visits, stretch=0))
-        self.labels.toggled.connect(self.labelsWanted)
-        self.copy.clicked.connect(self.copyRequested)
         self.show_measured(None, None)
 
     @property

@@ -52,9 +52,9 @@ LONGEST_YEARS = 100.0
 #: Heads and tooltips of the columns of `cells_of`.
 COLUMNS = (
     ("Measure", "Region or tissue."),
-    ("First", "At the first visit."),
-    ("Second", "At the second visit."),
-    ("Change", "Second minus first; bold beyond the error."),
+    ("Baseline", "At the first visit."),
+    ("Follow-up", "At the second visit."),
+    ("Change", "Follow-up minus baseline; bold beyond the error."),
     ("%", "The change in per cent of the mean of both visits."),
     ("% a year", "The same for each year between the visits."),
     ("Error", "95 % of repeated scans of an unchanged brain differ by less."),
@@ -76,12 +76,7 @@ class VisitsDialog(QDialog):
 
     openRequested = Signal(object)
     """Path of the other scan, or an entry of the chooser."""
-    otherChanged = Signal(int)
-    """Number of the other scan in the list."""
-    startRequested = Signal()
-    cancelRequested = Signal()
     mapChanged = Signal(str)
-    saveRequested = Signal()
     closed = Signal()
 
     def __init__(self, parent: QWidget) -> None:
@@ -93,7 +88,7 @@ class VisitsDialog(QDialog):
         self.mine.setToolTip("The patient's scan that is open.")
         self.other = controls.combo(
             "measure.visits_other",
-            "The other scan of this patient: the second image, another open scan, or a file.",
+            "The other scan of this patient: the overlay, another open scan, or a file.",
         )
         self.open = button(
             "Open…",
@@ -146,7 +141,7 @@ class VisitsDialog(QDialog):
         )
         self.maps = controls.combo(
             "measure.visits_map",
-            "Show on the patient's scan, second visit against first: blue smaller or darker, "
+            "Show on the patient's scan, follow-up against baseline: blue smaller or darker, "
             "orange larger or brighter.",
             ((text, kind) for (kind, text) in MAPS),
         )
@@ -192,10 +187,6 @@ class VisitsDialog(QDialog):
         self.resize(controls.scaled(640), controls.scaled(660))
 
     def _connect(self) -> None:
-        self.start.clicked.connect(self.startRequested)
-        self.cancel.clicked.connect(self.cancelRequested)
-        self.save.clicked.connect(self.saveRequested)
-        self.other.currentIndexChanged.connect(self.otherChanged)
         self.maps.currentIndexChanged.connect(
             lambda _index: self.mapChanged.emit(self.maps.currentData())
         )
@@ -209,7 +200,7 @@ class VisitsDialog(QDialog):
 
     def show_pair(self, name: str, others: Sequence[str], at: int) -> None:
         """Write whose scans they are, and select an entry of the others."""
-        self.setWindowTitle(f"Two visits of {name or NONE}")
+        self.setWindowTitle(f"Longitudinal comparison of {name or NONE}")
         self.mine.setText(name or NONE)
         with QSignalBlocker(self.other):
             self.other.clear()
@@ -323,12 +314,12 @@ class VisitsController(QObject):
         dialog = self.dialog
         self.button.clicked.connect(lambda: self.open(self.button))
         dialog.openRequested.connect(self._open_other)
-        dialog.otherChanged.connect(self._choose)
-        dialog.startRequested.connect(self._start)
-        dialog.cancelRequested.connect(self.job.cancel)
+        dialog.other.currentIndexChanged.connect(self._choose)
+        dialog.start.clicked.connect(self._start)
+        dialog.cancel.clicked.connect(self.job.cancel)
         dialog.closed.connect(self._on_closed)
         dialog.mapChanged.connect(self._on_map)
-        dialog.saveRequested.connect(self._save)
+        dialog.save.clicked.connect(self._save)
         self.reading.finished.connect(self._on_read)
         self.reading.failed.connect(self._on_unread)
         self.job.progressed.connect(self._on_progress)
@@ -558,9 +549,9 @@ class VisitsController(QObject):
 
         self._overlaid = True
         if request.kind == "volume":
-            label, unit, limit = "Local volume since the first visit", "%", FULL_PERCENT
+            label, unit, limit = "Local volume since baseline", "%", FULL_PERCENT
         else:
-            label, unit, limit = "Intensity since the first visit", "", None
+            label, unit, limit = "Intensity since baseline", "", None
         self.comparison.stage.overlay.show(found, label, unit, limit)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Key, words, tooltip and shortcut of each picture; the first ones are brains, the others maps.
 SEGMENTS = (
-    ("scan", "Scan", "The scan as it was recorded, aligned to the model.", "Ctrl+1"),
+    ("scan", "Scan", "The scan as acquired, aligned to the model.", "Ctrl+1"),
     (
         "edited",
         "Edited scan",
@@ -34,13 +34,13 @@ SEGMENTS = (
     ),
     (
         "model",
-        "Model's brain",
+        "Reconstruction",
         "The synthetic brain most similar to the scan, with the same edits.",
         "Ctrl+3",
     ),
     (
         "filled",
-        "Filled",
+        "Inpainted",
         (
             "The scan with missing parts, such as a masked region, filled in by the model. "
             "Edits\n"
@@ -50,10 +50,10 @@ SEGMENTS = (
     ),
     (
         "unusual",
-        "Unusual",
+        "Deviation map",
         (
-            "The scan, coloured where it differs from what the model expects by more than 2.5 "
-            "times\nthe usual error there: blue darker, orange brighter."
+            "The scan, coloured where its residual z exceeds 2.5: blue darker, orange brighter "
+            "than\nthe model expects."
         ),
         "Ctrl+7",
     ),
@@ -61,7 +61,7 @@ SEGMENTS = (
     (
         "residual",
         "Model − scan",
-        "Where the model's brain differs from the scan, in intensity.",
+        "Where the reconstruction differs from the scan, in intensity.",
         "Ctrl+5",
     ),
     (
@@ -179,14 +179,14 @@ class LookBar(QWidget):
             button.setEnabled(there[key])
         self.segments["filled"].setVisible(there["filled"])
         if filled is not None:
-            self.segments["filled"].setText("Filled" if filled.masked else "Restored")
+            self.segments["filled"].setText(filled.word)
         # It has nothing to say of a random brain, even while a patient's scan is open.
         ours = case is not None and case.is_of(session.recipe.source)
         self.setVisible(case is not None and (ours or worn or session.shown.what != "recipe"))
 
 
-UNUSUAL = "Difference, in usual errors"
-#: The colours end at so many times the usual error.
+UNUSUAL = "Residual z"
+#: The colours end at this residual z.
 LIMIT_Z = 10.0
 
 

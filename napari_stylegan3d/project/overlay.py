@@ -147,14 +147,14 @@ class OverlayManager(QObject):
         self.placing = LatestWins(_placed, self)
         self.placing.ready.connect(self._on_placed)
         self.placing.failed.connect(
-            lambda _request, error: self.failed.emit(error, "placing the second image")
+            lambda _request, error: self.failed.emit(error, "placing the overlay")
         )
         box.openRequested.connect(self.open)
-        box.removeRequested.connect(self.remove)
+        box.remove.clicked.connect(self.remove)
         box.howChanged.connect(self._on_how)
-        box.confirmed.connect(lambda same: self._change(same=same))
-        box.maskRequested.connect(self._on_mask)
-        box.joinRequested.connect(self._on_join)
+        box.same.toggled.connect(lambda same: self._change(same=same))
+        box.mask.clicked.connect(self._on_mask)
+        box.join.clicked.connect(self._on_join)
         self.bar.lookChanged.connect(lambda look: self._change(look=look))
         self.session.caseChanged.connect(self._refresh)
         comparison.placedChanged.connect(self._place)
@@ -298,14 +298,14 @@ class OverlayManager(QObject):
     def _on_unread(self, error: Exception) -> None:
         assert self._reading is not None
         key, self._reading = self._reading[0], None
-        problem = sentence(error, "opening the second image")
+        problem = sentence(error, "opening the overlay")
         kept = self._beside.get(key)
         if kept is not None and kept.image is None:  # of an earlier session
             self._beside[key] = dataclasses.replace(kept, problem=problem)
         else:
             self._refused[key] = problem
         if not isinstance(error, StyleGAN3DError):
-            self.failed.emit(error, "opening the second image")
+            self.failed.emit(error, "opening the overlay")
         self._refresh()
         self._read_next()
 
@@ -348,7 +348,7 @@ class OverlayManager(QObject):
         self.box.chooser.setVisible(self.box.chooser.isVisible() and self._reading is None)
         before, words = self._before, ""
         if before is not None and case is not None and case.key != before.key:
-            words = f"Lay it over {before.name} instead"
+            words = f"Open as overlay of {before.name}"
         self.box.offer_joining(words)
         self._show_text(case, now)
         if now is not None:
@@ -433,17 +433,17 @@ def _read(report: Progress, scan: Scan, wanted: Overlay) -> SecondImage | Severa
     """In a thread."""
     from stylegan3d.scans import second_image
 
-    report(0, 2, "Reading the second image")
+    report(0, 2, "Reading the overlay")
     image = read_choice(wanted.choice)
     if isinstance(image, Several):
         return image
     if wanted.sha256 not in ("", image.sha256):
         raise ScanError(
-            f"{wanted.choice.path} is not the second image that this session was saved with: put "
+            f"{wanted.choice.path} is not the overlay that this session was saved with: put "
             "that one in "
             "its place, then open the session again."
         )
-    report(1, 2, "Aligning the second image")
+    report(1, 2, "Aligning the overlay")
     found = second_image(scan, image, wanted.how)
     report(2, 2)
     return found
@@ -455,7 +455,7 @@ def _placed(request: tuple[SecondImage, Space, np.ndarray | None]) -> DisplayArr
     return upright(image.on(space, rigid), space.affine)
 
 
-NONE = "No second image"
+NONE = "No overlay"
 #: How it comes to lie on the scan, as for `stylegan3d.scans.second_image`.
 HOWS = {
     "auto": "Aligned automatically",
@@ -469,15 +469,7 @@ class OverlayBox(QWidget):
 
     openRequested = Signal(object)
     """Choice"""
-    removeRequested = Signal()
     howChanged = Signal(str)
-    confirmed = Signal(bool)
-    """Whether it is the same patient's."""
-    maskRequested = Signal()
-    visitsRequested = Signal()
-    """What changed between it and the scan, as two visits."""
-    joinRequested = Signal()
-    """The scan that was opened last is to be the second image of the patient before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -490,8 +482,8 @@ class OverlayBox(QWidget):
             "Open…",
             "second.open",
             (
-                "Open a second image of this patient: FLAIR, T2, an earlier T1 or a label "
-                "map\n(NIfTI, MGH or DICOM). It is aligned to the scan."
+                "Open an overlay, another image of this patient: FLAIR, T2, an earlier T1 or a "
+                "label map\n(NIfTI, MGH or DICOM). It is aligned to the scan."
             ),
         )
         menu = QMenu(self)
@@ -499,7 +491,7 @@ class OverlayBox(QWidget):
         menu.addAction("A DICOM folder…", self._ask_folder)
         self.open.setMenu(menu)
         self.name = ElidedLabel(NONE, "second.name", "figure")
-        self.remove = controls.tool_button("×", "second.remove", "Remove the second image.")
+        self.remove = controls.tool_button("×", "second.remove", "Remove the overlay.")
         self.how = controls.combo(
             "second.how",
             "How it is aligned to the scan. Automatically: images on the scan's own grid "
@@ -517,25 +509,20 @@ class OverlayBox(QWidget):
             "The projection ignores the labelled region and fills it in; align the scan first.",
         )
         self.visits = controls.push_button(
-            "Compare as two visits…",
+            "Compare longitudinally…",
             "second.visits",
             "What changed between this image and the scan, if it is another T1 of the patient.",
         )
         self.join = controls.push_button(
             "",
             "second.join",
-            "Close the scan that was just opened, and lay it over the one before.",
+            "Close the scan that was just opened, and open it as an overlay of the one before.",
         )
         self.note = controls.hint(name="second.note")
         self.chooser = Chooser("second")
         self._lay_out()
         self.chooser.chosen.connect(self.openRequested)
-        self.remove.clicked.connect(self.removeRequested)
         self.how.activated.connect(lambda _: self.howChanged.emit(self.how.currentData()))
-        self.same.toggled.connect(self.confirmed)
-        self.mask.clicked.connect(self.maskRequested)
-        self.visits.clicked.connect(self.visitsRequested)
-        self.join.clicked.connect(self.joinRequested)
         self.offer_joining("")
 
     def _lay_out(self) -> None:
@@ -606,7 +593,7 @@ class OverlayBox(QWidget):
         return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
 
     def _ask_file(self) -> None:
-        path = dialogs.open_file(self, "Open a second image of this patient", dialogs.scans())
+        path = dialogs.open_file(self, "Open an overlay", dialogs.scans())
         if path is not None:
             self.openRequested.emit(Choice(path))
 

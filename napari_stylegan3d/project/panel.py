@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import permutations, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QSignalBlocker, QTimer, Signal
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QShowEvent
@@ -317,10 +317,10 @@ class SearchBox(QWidget):
         self.show_sites()
 
     @property
-    def wishes(self) -> tuple[str, str, str, str]:
+    def wishes(self) -> tuple[Literal["w", "w+", "w+noise"], str, str, str]:
         """Space, budget, degradation and site, as in `ProjectionRequest`."""
         boxes = (self.space, self.budget, self.loss, self.site)
-        space, budget, loss, site = (str(box.currentData()) for box in boxes)
+        space, budget, loss, site = (box.currentData() for box in boxes)
         return space, budget, loss, site
 
     def show_sites(self) -> None:
@@ -403,12 +403,9 @@ HOW = {"cached": "from the cache"}
 class PoseBox(QWidget):
     """Aligns on demand, shows the quality, and moves the scan by millimetres and degrees."""
 
-    alignRequested = Signal(str)
     """How: "auto", or "centre" to leave the rest to a person."""
-    fitRequested = Signal()
     poseChanged = Signal(object)
     """Pose"""
-    outlineChanged = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -471,10 +468,6 @@ class PoseBox(QWidget):
         self._asked: list[Pose] = []
         self.hand = QWidget()
         self._lay_out()
-        self.align.clicked.connect(lambda: self.alignRequested.emit("auto"))
-        self.by_hand.clicked.connect(lambda: self.alignRequested.emit("centre"))
-        self.fit.clicked.connect(self.fitRequested)
-        self.outline.toggled.connect(self.outlineChanged)
         self.reset.clicked.connect(self._reset)
         for spin in (*self.shifts, *self.turns):
             spin.valueChanged.connect(self._on_changed)
@@ -600,12 +593,7 @@ class ProjectPanel(Panel):
     key = "Project"
     title = "Project"
 
-    openRequested = Signal(object)
-    """Choice"""
-    startRequested = Signal(str, str, str, str)
     """(space, budget, what the scan lost: as `operators.parse` takes it, or "", calibrated site)"""
-    cancelRequested = Signal()
-    pauseRequested = Signal(bool)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -656,7 +644,7 @@ class ProjectPanel(Panel):
         add(controls.heading("Scan"))
         add(self.scan)
         add(controls.line())
-        add(controls.heading("Second image"))
+        add(controls.heading("Overlay"))
         add(self.second)
         add(controls.line())
         add(controls.heading("Alignment"))
@@ -685,9 +673,6 @@ class ProjectPanel(Panel):
         return footer
 
     def _connect(self) -> None:
-        self.scan.openRequested.connect(self.openRequested)
-        self.start.clicked.connect(lambda: self.startRequested.emit(*self.search.wishes))
-        self.cancel.clicked.connect(self.cancelRequested)
         self.pause.toggled.connect(self._on_pause)
         self.session.caseChanged.connect(self.show_case)
         self.session.projectedChanged.connect(self.show_case)
@@ -751,7 +736,6 @@ class ProjectPanel(Panel):
     def _on_pause(self, paused: bool) -> None:
         self.pause.setText("Continue" if paused else "Pause")
         self.estimate.setText("Paused" if paused else "Continuing…")
-        self.pauseRequested.emit(paused)
 
     def show_cancelling(self) -> None:
         """Cancel was pressed; the job stops at its next step."""

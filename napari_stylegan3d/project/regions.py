@@ -354,9 +354,6 @@ class PaintBox(QWidget):
     """Checkbox, source of the region, brush and eraser, and volume."""
 
     fillChanged = Signal(bool)
-    brushChanged = Signal(float)
-    eraseChanged = Signal(bool)
-    clearRequested = Signal()
     regionChanged = Signal()
 
     def __init__(self) -> None:
@@ -401,9 +398,6 @@ class PaintBox(QWidget):
         controls.stack(self.source, self.brushes, self.painted, on=self.tools)
         controls.stack(self.fill, self.tools, on=self)
         self.fill.toggled.connect(self._on_fill)
-        self.brush.valueChanged.connect(self.brushChanged)
-        self.erase.toggled.connect(self.eraseChanged)
-        self.clear.clicked.connect(self.clearRequested)
         self.source.currentIndexChanged.connect(lambda _: self.regionChanged.emit())
         self.tools.hide()
         self.show_painted(0.0)

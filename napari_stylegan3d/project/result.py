@@ -41,7 +41,7 @@ ROLES = {
 
 #: Sign, word and style of each level; signs differ in shape, not in colour alone.
 LEVELS = {
-    "green": ("✓", "usual", "good"),
+    "green": ("✓", "within normal limits", "good"),
     "amber": ("▲", "caution", "caution"),
     "red": ("■", "warning", "error"),
 }
@@ -218,9 +218,9 @@ class VerdictRow(QWidget):
         self.title = controls.named(
             QLabel(),
             f"project.verdict.{name}",
-            "✓ usual, ▲ caution, ■ warning. Acquisition: contrast, sharpness, coverage. "
-            "Anatomy: size, ventricles, shape among people. Focal: what the scan shows and "
-            "the model does not know. Not a diagnosis.",
+            "✓ within normal limits, ▲ caution, ■ warning. Acquisition: contrast, sharpness, "
+            "coverage. Anatomy: size, ventricles, shape among people. Focal: what the scan shows "
+            "and the model does not know. Not a diagnosis.",
         )
         self.reason = controls.hint(name=f"project.verdict.{name}.reason")
         self.reason.setToolTip(self.title.toolTip())
@@ -265,6 +265,10 @@ def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
     return "Largest differences, in % of the brightest tissue:\n" + "\n".join(lines)
 
 
+#: What is done to a scan by the kind of its degradation.
+RESTORED = {"thick": "Super-resolved", "blur": "Deblurred"}
+
+
 @dataclass(frozen=True, eq=False)
 class Filled:
     """The degradation that a projection modelled.
@@ -307,11 +311,13 @@ class Filled:
         return None if operator is None else cls(operator, None, region, loss)
 
     @property
-    def masked(self) -> bool:
-        """Whether only a masked region is filled in."""
+    def word(self) -> str:
+        """What was done to the scan."""
         from stylegan3d.projection.operators import Mask
 
-        return isinstance(self.operator, Mask)
+        if isinstance(self.operator, Mask):
+            return "Inpainted"
+        return RESTORED.get(self.loss.partition(":")[0], "Restored")
 
 
 def fill(aligned: AlignedScan, operator: Operator, made: np.ndarray) -> np.ndarray:

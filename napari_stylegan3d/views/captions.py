@@ -127,7 +127,7 @@ class Provenance:
         if self.kind == "scan":
             line = f"Scan: {name}"
         elif self.kind == "second":
-            line = "\n".join((f"Second image: {name}", self.what))
+            line = "\n".join((f"Overlay only: {name}", self.what))
         elif self.kind == "reconstruction" and name:
             text = f"Reconstruction of {name}"
             line = ", ".join(filter(None, (text, what)))

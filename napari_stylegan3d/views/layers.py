@@ -325,8 +325,8 @@ def outline_of(mean: np.ndarray, space: Space) -> DisplayArray:
 #: Key, words and tooltip of what is shown.
 WAYS = (
     ("patient", "Patient", "The patient's picture alone."),
-    ("overlay", "Overlay", "The second image over the patient's picture."),
-    ("second", "Second image", "The second image alone, in the three planes."),
+    ("overlay", "Overlay", "The overlay over the patient's picture."),
+    ("second", "Overlay only", "The overlay alone, in the three planes."),
 )
 KEYS = "Ctrl+8"
 #: Colours from black to white, of each name.
@@ -484,10 +484,10 @@ class OverlayBar(QWidget):
             lambda _: self._change(colors=self.colors.currentData())
         )
         self.black = self._level(
-            "black", "Intensity shown black, 0 to 95 % of the second image's brightest tissue."
+            "black", "Intensity shown black, 0 to 95 % of the overlay's brightest tissue."
         )
         self.white = self._level(
-            "white", "Intensity shown white, 5 to 100 % of the second image's brightest tissue."
+            "white", "Intensity shown white, 5 to 100 % of the overlay's brightest tissue."
         )
         self.black.setRange(0, 100 - NARROWEST)
         self.white.setRange(NARROWEST, 100)

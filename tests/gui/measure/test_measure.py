@@ -388,7 +388,7 @@ def test_what_changed_is_shown_for_its_patient_alone(
     window.click("measure.visits")
     visiting = window.explorer.measuring.visiting
     dialog, overlay = visiting.dialog, window.explorer.comparison.stage.overlay
-    assert dialog.windowTitle() == "Two visits of sub-07"
+    assert dialog.windowTitle() == "Longitudinal comparison of sub-07"
     assert not dialog.start.isEnabled(), "there is no other scan"
     dialog.openRequested.emit(second_file)
     window.wait(lambda: dialog.start.isEnabled())
@@ -407,7 +407,7 @@ def test_what_changed_is_shown_for_its_patient_alone(
     window.click("measure.visits_start")
     window.wait(lambda: len(engine.asked) == 2)
     window.explorer.open_scan(second_file)  # another patient meanwhile
-    window.wait(lambda: dialog.windowTitle() == "Two visits of sub-08")
+    window.wait(lambda: dialog.windowTitle() == "Longitudinal comparison of sub-08")
     engine.go.set()
     window.wait(lambda: not visiting.job.running)
     first, second, options = engine.asked[-1]

@@ -196,7 +196,7 @@ def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
     assert [row.title.text() for row in widgets if isinstance(row, VerdictRow)] == [
         "■ Focal: warning",
         "▲ Acquisition: caution",
-        "✓ Anatomy: usual",
+        "✓ Anatomy: within normal limits",
     ]
     assert window.find("project.verdict.focal.reason").text() == "Something."
     assert window.find("project.finding.0").text() == "left frontal lobe, 2.0 ml, z −6.0"
@@ -403,7 +403,7 @@ def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
     window.wait(lambda: window.session.projected)
     (result,) = window.session.projected
     assert result.filled.operator.thickness_mm == 6
-    assert window.find("project.show.filled").text() == "Restored"
+    assert window.find("project.show.filled").text() == "Super-resolved"
     window.click("project.show.filled")
     window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=LAYERS))
     window.choose("project.loss", "")

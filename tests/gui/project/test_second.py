@@ -61,7 +61,7 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     window.find("second.same").setChecked(True)
     assert not any(UNCONFIRMED in caption for caption in window.captions)
     window.click("second.show.second")
-    assert window.views.views[0].labels.caption == "Second image: sub-07_FLAIR\nPatient: sub-07"
+    assert window.views.views[0].labels.caption == "Overlay only: sub-07_FLAIR\nPatient: sub-07"
     window.click("second.show.overlay")
 
     # It is the first that is offered as another visit, and makes way for a map of what changed.
@@ -104,7 +104,7 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     window.wait(lambda: window.find("project.name").text() == "sub-08")
     assert seconds.current is None
     assert lain_over(window) is None
-    assert window.find("second.name").text() == "No second image"
+    assert window.find("second.name").text() == "No overlay"
     assert not window.find("second.bar").isVisible()
     window.session.undo()
     window.wait(lambda: lain_over(window) is not None)
@@ -128,6 +128,6 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     assert seconds.current.same
     seconds.remove()
     seconds.restore(window.session.case.key, {**kept, "sha256": "0" * 64})
-    window.wait(lambda: "not the second image" in window.find("second.note").text())
+    window.wait(lambda: "not the overlay" in window.find("second.note").text())
     assert lain_over(window) is None
     seconds.remove()
