@@ -18,6 +18,7 @@ OTHER = {
     *("brain extraction", "bias correction", "rigid alignment", "resampling"),
     *("the brain reaches the edge of the field of view", "typical features only"),
     *("outside what this model knows",),
+    "such a file contains the patient's brain: protect it like the scan",
     *("synthetic data", "synthesizing equipment", "its patient and study"),  # of DICOM
 }
 #: What makes a control, or an entry of a menu, of its first argument.
