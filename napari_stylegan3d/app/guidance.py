@@ -257,7 +257,7 @@ class Guidance(QObject):
             for text, command in (
                 ("Explorer: keys and mouse", self.show_help),
                 ("Explorer: first steps", self.show_welcome),
-                ("Explorer: worked case, 3 minutes", self.show_case),
+                ("Explorer: guided example, 3 minutes", self.show_case),
                 ("Explorer: user guide", self.show_guide),
             ):
                 action = QAction(text, self)

@@ -116,7 +116,7 @@ FIRST_STEPS = (
         "Browse by number",
         (
             "Each number (seed) is a new synthetic brain. Use ◀ ▶ and Random on the right, "
-            "or open the wall of brains."
+            "or open the gallery."
         ),
     ),
     (
@@ -156,7 +156,7 @@ class Welcome(Card):
 
     def __init__(self, views: FourViews, tabs: Tabs) -> None:
         self.case = controls.push_button(
-            "Worked case",
+            "Guided example",
             "welcome.case",
             "Work through a whole case yourself, in three minutes.",
         )
@@ -416,7 +416,7 @@ class WorkedCase(QObject):
         super().__init__(context.dock)
         self.context, self.tabs, self.views = context, tabs, views
         self.leave = controls.push_button(
-            "Leave", "case.leave", "End the worked case; Help starts it again."
+            "Leave", "case.leave", "End the guided example; Help starts it again."
         )
         self.skip = controls.push_button("Skip step", "case.skip", "Go on without doing this step.")
         self.card = Card(views, "case", self.leave, self.skip)
@@ -471,12 +471,12 @@ class WorkedCase(QObject):
         if step is None:
             self.leave.hide()
             self.skip.setText("Done")
-            self.card.show_text("Worked case", "That was it", END)
+            self.card.show_text("Guided example", "Finished", END)
             return
         if step.tab:
             panel = self.tabs.bring(step.tab)
             control = self.control()
             if control is not None and panel.isAncestorOf(control):
                 bring_into_view(panel, control)
-        text = f"Worked case, {self.number + 1} of {count}"
+        text = f"Guided example, {self.number + 1} of {count}"
         self.card.show_text(text, step.heading, step.text)

@@ -498,9 +498,11 @@ class BrowsePanel(Panel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.seed = SeedPicker("browse")
-        self.wall = controls.push_button("Wall…", "browse.wall", "Many random brains side by side.")
+        self.wall = controls.push_button(
+            "Gallery…", "browse.wall", "Many random brains side by side."
+        )
         self.keep_edits = controls.check(
-            "Take edits and mix along",
+            "Keep edits and mix",
             "browse.keep_edits",
             "On: the next number is edited and mixed like this one.\n"
             "Off: edits and mix belong to their brain, and return with its number.",
@@ -547,7 +549,7 @@ class BrowsePanel(Panel):
         add(self.keep_edits)
         add(self.label)
         add(controls.line())
-        add(controls.heading("Variety"))
+        add(controls.heading("Truncation"))
         add(self.truncation)
         add(self.meaning)
         self.column.addLayout(controls.form(("Applies to", self.cutoff)))
@@ -567,7 +569,7 @@ class BrowsePanel(Panel):
         )
         where.column.addWidget(self.map)
         way = Fold(
-            "Walk between brains",
+            "Interpolation",
             "browse.walk_fold",
             "From this brain to others, or from favourite to favourite.",
         )

@@ -28,7 +28,7 @@ OWNER = "browse.walk"
 TICK_MS = 66
 EMPTY = "Add two or more brains, then drag the slider from one to the next, or press Play."
 AS_LATENTS = (
-    "These brains differ in truncation, labels or mixes, so the walk interpolates their "
+    "These brains differ in truncation, labels or mixes, so the path interpolates their "
     "latents, which already include these."
 )
 ONE_MORE = "Add another brain: choose one above, then add it."
@@ -51,24 +51,26 @@ class WalkBox(QWidget):
         self.add = controls.push_button(
             "Add this brain",
             "browse.walk_add",
-            "Add the current brain as the next stop.",
+            "Add the current brain as the next key frame.",
         )
         self.favourites = controls.push_button(
             "Add favourites",
             "browse.walk_favourites",
-            "Add all favourites as stops, in order.",
+            "Add all favourites as key frames, in order.",
         )
-        self.clear = controls.push_button("Clear", "browse.walk_clear", "Remove all stops.")
+        self.clear = controls.push_button("Clear", "browse.walk_clear", "Remove all key frames.")
         self.strip = ThumbnailGrid(
             "browse.walk_stops", COLUMNS, 1, self._image, CELL, ("", "✕"), Qt.Key.Key_Delete
         )
-        self.strip.setToolTip("The stops, in order: click to go there, ✕ or Delete to remove one.")
+        self.strip.setToolTip(
+            "The key frames, in order: click to go there, ✕ or Delete to remove one."
+        )
         self.position = controls.SliderRow(
             "browse.walk_position",
             "",
             (0.0, 100.0, 1.0, 0.0),
             " %",
-            "Position along the walk, 0 to 100 % from the first stop to the last.",
+            "Position along the path, 0 to 100 % from the first key frame to the last.",
         )
         self.play = controls.push_button(
             "▶ Play", "browse.walk_play", "Move back and forth until you stop it.", checkable=True
@@ -184,7 +186,7 @@ class WalkBox(QWidget):
         leg, t = leg_at(len(self.stops), self.position.value() / 100)
         first, second = (describe_recipe(stop) for stop in self.stops[leg : leg + 2])
         if self.session.recipe != self._sent:
-            return f"{len(self.stops)} stops; the current brain is not on the path."
+            return f"{len(self.stops)} key frames; the current brain is not on the path."
         return f"{100 * t:.0f} % of the way from {first} to {second}."
 
     def _on_position(self, percent: float, live: bool) -> None:
@@ -245,5 +247,5 @@ class WalkBox(QWidget):
 
 
 def _make_seconds() -> QDoubleSpinBox:
-    tip = "Time from one stop to the next, 1 to 60 s."
+    tip = "Time from one key frame to the next, 1 to 60 s."
     return controls.number("browse.walk_seconds", tip, (1, 60), " s per section", value=4)

@@ -270,7 +270,7 @@ PAGE = COLUMNS * ROWS
 OWNER = "browse.wall"
 HELP = (
     "Click or use the arrow keys to show a brain; double-click or press Enter to close the "
-    "wall. The star, or S, adds a brain to the favourites."
+    "gallery. The star, or S, adds a brain to the favourites."
 )
 
 
@@ -286,9 +286,9 @@ class Wall(QDialog):
         self.session, self.thumbnails = session, thumbnails
         self.first = 0
         self.setObjectName("browse.wall_window")
-        self.setWindowTitle("Wall of brains")
+        self.setWindowTitle("Gallery of brains")
         self.grid = ThumbnailGrid("browse.wall_grid", COLUMNS, ROWS, thumbnails.image, grows=True)
-        self.grid.setAccessibleName("Wall of brains")
+        self.grid.setAccessibleName("Gallery of brains")
         self.numbers = controls.named(QLabel(), "browse.wall_numbers")
         self.numbers.setProperty("role", "heading")
         self.common = controls.hint(name="browse.wall_common")

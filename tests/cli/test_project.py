@@ -263,7 +263,7 @@ def test_the_scan_itself_is_edited(run, brain_model, projected, scan, tmp_path, 
     sidecar = json.loads((tmp_path / f"{PREFIX}_desc-editedScan_T1w.json").read_text())
     assert scan.name in sidecar["Sources"]
     assert sidecar["SyntheticImage"] is True
-    assert sidecar["Description"].startswith("Edited scan, not a recording")
+    assert sidecar["Description"].startswith("Edited scan, not an acquired image")
     assert sidecar["Recipe"]["edits"]
     assert sidecar["Recipe"]["detail"]["strength"] == 1
     made = result.json["volumes"][0]
@@ -382,13 +382,13 @@ def test_the_scans_detail_goes_wherever_its_recipe_goes(
     told = json.loads(
         (out / f"{PREFIX}_space-model_desc-editedScan_T1w_planes.png.json").read_text()
     )
-    assert told["Description"].startswith("Edited scan, not a recording")
+    assert told["Description"].startswith("Edited scan, not an acquired image")
     film = tmp_path / "film.gif"
     words = ["render", "film", recipe, projected / FILES[1], "--seconds", "0.1", "--fps", "10"]
     result = run(*words, "--scan", scan, *model, "--out", film)
     assert result.status == 0, result.err
     told = json.loads((tmp_path / "film.gif.json").read_text())
-    assert told["Description"].startswith("Edited scan, not a recording")
+    assert told["Description"].startswith("Edited scan, not an acquired image")
     result = run("render", "report", recipe, "--scan", scan, *model, "--out", out)
     assert result.status == 0, result.err
     assert f"{PREFIX}_space-model_desc-editedScan_report.pdf" in listing(out)

@@ -74,8 +74,8 @@ def test_words():
     assert describe_recipe(worn) == "Seed 4, detail of sub-01"
     assert describe_change(EDITED, half) == "Detail of sub-01 50 %"
     assert describe_change(EDITED, EDITED.replace(detail=None)) == "No detail"
-    assert what_it_is(EDITED) == "Edited scan, not a recording"
-    assert what_it_is(EDITED, Recipe(SCAN)) == "Edited scan, not a recording"
+    assert what_it_is(EDITED) == "Edited scan, not an acquired image"
+    assert what_it_is(EDITED, Recipe(SCAN)) == "Edited scan, not an acquired image"
     for other in (worn, Recipe(OTHER, detail=Detail(OTHER)), Recipe(OTHER)):
         told = what_it_is(EDITED, other)
         assert told.startswith("Synthetic brain with the detail"), "so are those on the way"

@@ -65,7 +65,7 @@ NOT_CALIBRATED = "not calibrated for this model"
 # Correlation of fine detail near the brain's surface from which folds are followed.
 LEAST_DETAIL = 0.6
 WITHOUT_NOISE = (
-    "The reconstruction includes the scan's own noise, so it shows whatever the scan shows, "
+    "The reconstruction includes the scan's inverted noise, so it shows whatever the scan shows, "
     "disease too, and similarity is measured with it; the verdict refers to the latent alone."
 )
 # Beside the lesion network, which sees small lesions better, the residual is for what is large: a

@@ -184,8 +184,8 @@ def project(
     seen = (operator or Identity()).on(generator.space, placed)
     if space == "w+noise" and generator.has_own_noise and not isinstance(seen, Identity):
         raise StyleGAN3DError(
-            "A scan's own noise is found from the whole scan as it is: choose the space w+ for a "
-            "degraded or masked one."
+            "Noise is inverted from the whole scan as it is: choose the space w+ for a degraded or "
+            "masked one."
         )
     problem = Problem(
         generator,

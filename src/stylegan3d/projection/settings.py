@@ -26,7 +26,7 @@ Phase = Literal["search", "tuning", "own noise"]
 PHASES: dict[Phase, str] = {
     "search": "Projecting",
     "tuning": "Tuning the model to the scan",
-    "own noise": "Finding the scan's own noise",
+    "own noise": "Inverting the scan's noise",
 }
 #: The budget of auxiliary searches, such as those for an uncertainty.
 QUICK = "draft"
@@ -52,7 +52,7 @@ class Choices:
             "and mixes move them; layer noise of a StyleGAN stays in place.",
             choices={
                 "w+": "Closest to the scan (W+)",
-                "w+noise": "Own folds (noise)",
+                "w+noise": "Inverted noise",
                 "w": "Most typical brain (W)",
             },
         ),
@@ -62,7 +62,7 @@ class Choices:
         Option(
             "Search",
             "Effort of the search. Draft: quick. Standard: until improvement stalls. Thorough: "
-            "longer, then with the scan's own noise, or the model tuned slightly to the scan.",
+            "longer, then with the scan's noise inverted, or the model tuned slightly to the scan.",
             choices=TITLES,
         ),
     ] = "standard"

@@ -6,8 +6,8 @@ PROGRAM = "napari-stylegan3d"
 INTENDED_USE = "Research and teaching. Synthetic: not for diagnosis."
 #: In every view, file and report of an edited scan, and of another brain with its detail.
 MARKS = {
-    "edited": "Edited scan, not a recording",
-    "worn": "Synthetic brain with the detail of a scan, not a recording",
+    "edited": "Edited scan, not an acquired image",
+    "worn": "Synthetic brain with the detail of a scan, not an acquired image",
 }
 EDITED_SCAN, WORN_DETAIL = MARKS["edited"], MARKS["worn"]
 

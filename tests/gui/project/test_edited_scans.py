@@ -29,7 +29,7 @@ from stylegan3d.render.fine import FineScan
 from stylegan3d.scans import read_scan
 from stylegan3d.storage.about import WORN_DETAIL
 
-EDITED = "Edited scan, not a recording"
+EDITED = "Edited scan, not an acquired image"
 
 
 @pytest.fixture

@@ -345,7 +345,7 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     window.click("project.show.filled")
     window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=SUMS))
     assert window.find("project.show.filled").isChecked()
-    filled = "sub-07: filled in by the model\nEdited scan, not a recording"
+    filled = "sub-07: filled in by the model\nEdited scan, not an acquired image"
     assert window.captions == {filled}
     outside = ~mask & result.aligned.brain_mask
     np.testing.assert_allclose(
