@@ -146,7 +146,7 @@ def compare_people(
     projected: Mapping[str, Source],
     settings: GroupSettings,
 ) -> Compared:
-    """Compare groups of people, as `stylegan3d compare` does."""
+    """Compare groups of subjects, as `stylegan3d compare` does."""
     from stylegan3d.evaluation.group_files import contrasts, difference, summarised, verdict_of
     from stylegan3d.evaluation.group_table import compare_table
 

@@ -19,7 +19,7 @@ LIMITS_SD = (-4.0, 4.0, 0.1, 0.0)
 #: The largest number that can be typed.
 MOST_SD = 10.0
 Range = tuple[float, float]
-BEYOND = "not seen in people"
+BEYOND = "outside the training range"
 PINNED, UNPINNED = "★", "☆"
 
 

@@ -283,7 +283,7 @@ class DirectionMenus(QObject):
             bool(used)
         )
         menu.addSeparator()
-        menu.addAction("Compare groups of people…", self.compared.emit)
+        menu.addAction("Compare groups of subjects…", self.compared.emit)
         return menu
 
     def in_use(self) -> list[Entry]:
@@ -593,7 +593,7 @@ class DirectionsPanel(Panel):
         self.more = controls.tool_button(
             "⋯",
             "directions.more",
-            "Open a directions file, save those in use, or compare groups of people.",
+            "Open a directions file, save those in use, or compare groups of subjects.",
         )
         self.waiting = controls.hint(
             "Computing the directions of this model…", "directions.waiting"

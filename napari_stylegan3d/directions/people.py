@@ -60,7 +60,7 @@ class PeopleDialog(QDialog):
         super().__init__(parent)
         self.session = session
         self.setObjectName("directions.people_window")
-        self.setWindowTitle("Compare groups of people")
+        self.setWindowTitle("Compare groups of subjects")
         self.setAcceptDrops(True)
         self.job = LongJob(self)
         self.table: ValueTable | None = None

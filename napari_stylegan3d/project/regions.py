@@ -359,7 +359,7 @@ class PaintBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.fill = controls.check(
-            "Mask a region and fill it in",
+            "Mask a region and inpaint it",
             "project.fill",
             "For a lesion, a resection or an artefact. The search ignores the region, "
             "and the model\n"

@@ -80,7 +80,7 @@ class ResultBox(QWidget):
         )
         self.notes = controls.hint(name="project.notes")
         self.save_filled = controls.push_button(
-            "Save filled scan…",
+            "Save inpainted scan…",
             "project.save_filled",
             (
                 "Save the scan with missing parts filled in from the current brain, on its "

@@ -105,7 +105,7 @@ def test_sliders_end_where_the_training_subjects_do(window, panel, monkeypatch):
     window.settle()
     assert window.session.recipe.edits[0].strength == 5.0
     assert row.row.ends == pytest.approx((-1.2, 5.0))
-    assert row.meaning.text() == "not seen in people"
+    assert row.meaning.text() == "outside the training range"
     begin, end = row.range.spans()[-1]
     assert (begin, end) == (row.range.place(2.0), row.range.width())
     row.row.change_to(1.0)

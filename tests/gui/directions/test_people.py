@@ -31,7 +31,7 @@ def people(window, tmp_path):
     window.explorer.panel("Directions")
     panel = window.explorer.directions
     menu = panel.menus.common()
-    next(a for a in menu.actions() if a.text() == "Compare groups of people…").trigger()
+    next(a for a in menu.actions() if a.text() == "Compare groups of subjects…").trigger()
     menu.deleteLater()
     dialog = window.explorer.directing.files.people
     assert dialog.isVisible()

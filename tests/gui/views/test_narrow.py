@@ -71,7 +71,7 @@ def test_an_edited_scan_is_called_one_however_narrow_the_view(labels, width):
     assert what[0].startswith("A ")
     assert what[-3].endswith("+1.5 sd")
     assert len(what) == 3 + (width == 600), "where there is room, nothing is left out"
-    assert what[-2:] == ["Edited scan,", "not an acquired image"]
+    assert " ".join(what[-2:]) == "Edited scan, not an acquired image"
 
 
 def test_a_caption_is_written_again_when_there_is_more_room(labels):
