@@ -22,7 +22,7 @@ from _window import virtual_screen
 from explorer import Driver, Heartbeat
 
 from napari_stylegan3d.app.window import has_display
-from napari_stylegan3d.browse.wall import PAGE
+from napari_stylegan3d.browse.gallery import PAGE
 
 #: Numbers that no page before has shown.
 FRESH, SEEDS = 100_000, 1000

@@ -26,7 +26,7 @@ SCREENS = {
         "no-model": "The model was not found. The message says what to do; the views are empty.",
         "loading": "A model is being loaded; the panels wait for it.",
         "welcome": "The first start: three steps to begin with, shown over the 3D view.",
-        "worked-case": "The worked case points to the control of each step.",
+        "worked-case": "The guided example points to the control of each step.",
     },
     "Panels": {
         "browse": "Browse: seed number, variety and position on the latent map.",
@@ -68,7 +68,7 @@ SCREENS = {
         "light": "The light theme.",
     },
     "Windows": {
-        "wall": "The wall of numbered brains.",
+        "wall": "The gallery of random brains.",
         "matrix": "The mixing matrix.",
         "new-direction": "A direction of your own, from favourites or a table.",
         "groups": "Groups of people: the window that compares them.",

@@ -149,7 +149,7 @@ def browse(tour: Tour) -> None:
     tour.click("browse.wall")
     tour.wait_for_thumbnails()
     tour.shoot_window(
-        tour.explorer.browsing.wall, "wall", "The wall: numbered brains to choose from."
+        tour.explorer.browsing.wall, "wall", "The gallery: random brains to choose from."
     )
 
 

@@ -34,7 +34,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.app import keys
-from napari_stylegan3d.app.walkthrough import Welcome, WorkedCase
+from napari_stylegan3d.app.walkthrough import GuidedExample, Welcome
 from napari_stylegan3d.views.marks import NAMES
 from napari_stylegan3d.views.stage import PRESETS
 from napari_stylegan3d.widgets import controls
@@ -223,7 +223,7 @@ class Guidance(QObject):
         self.commands: keys.Commands = {}
         self.help: QDialog | None = None
         self.welcome: Welcome | None = None
-        self.case: WorkedCase | None = None
+        self.case: GuidedExample | None = None
         self.guide: GuideWindow | None = None
         self._actions: list[QAction] = []
         self._menu: QMenu | None = None
@@ -305,12 +305,12 @@ class Guidance(QObject):
         self.welcome.finished.connect(self._end_welcome)
 
     def show_case(self) -> None:
-        """Begin the worked case."""
+        """Begin the guided example."""
         if self.views is None:
             return
         self._end_welcome()
         self._end_case()
-        self.case = WorkedCase(self.context, self.tabs, self.views)
+        self.case = GuidedExample(self.context, self.tabs, self.views)
         self.case.finished.connect(self._end_case)
 
     def show_guide(self) -> None:

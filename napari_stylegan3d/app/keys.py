@@ -154,7 +154,7 @@ def show_welcome(viewer: napari.viewer.Viewer) -> None:
 
 
 def show_case(viewer: napari.viewer.Viewer) -> None:
-    """Follow a worked case."""
+    """Follow a guided example."""
     _run(viewer, "case")
 
 
@@ -222,8 +222,8 @@ TABLE = (
         f"{HELD}, held ({HELD_IN_VIEWS} in a view)",
         "show the brain pinned as A",
     ),
-    Row(BRAINS, "Alt+Right", "next number", "next"),
-    Row(BRAINS, "Alt+Left", "previous number", "previous"),
+    Row(BRAINS, "Alt+Right", "next seed", "next"),
+    Row(BRAINS, "Alt+Left", "previous seed", "previous"),
     Row(BRAINS, "Alt+R", "random brain", "dice"),
     Row(BRAINS, "Ctrl+D", "add to favourites", "favourite"),
     Row(BRAINS, "Ctrl+E", "save the volume", "save"),

@@ -1,4 +1,4 @@
-"""What leads a newcomer: the first steps and the worked case, in cards on the picture."""
+"""What leads a newcomer: the first steps and the guided example, in cards on the picture."""
 
 from __future__ import annotations
 
@@ -113,9 +113,9 @@ class Card(QFrame):
 FIRST_STEPS = (
     (
         "Browse",
-        "Browse by number",
+        "Browse by seed",
         (
-            "Each number (seed) is a new synthetic brain. Use ◀ ▶ and Random on the right, "
+            "Each seed is a new synthetic brain. Use ◀ ▶ and Random on the right, "
             "or open the gallery."
         ),
     ),
@@ -397,7 +397,7 @@ class Mark(QWidget):
         painter.end()
 
 
-class WorkedCase(QObject):
+class GuidedExample(QObject):
     """Leads through the steps; `finished` when done or left.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What the Browse panel opens and needs computed: the wall, the latent map, a walk."""
+"""What the Browse panel opens and needs computed: the gallery, the latent map, an interpolation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject
 
+from napari_stylegan3d.browse.gallery import GalleryDialog
 from napari_stylegan3d.browse.panel import CHECKING, UNCHECKED
-from napari_stylegan3d.browse.wall import Wall
 from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class BrowseController(QObject):
     def __init__(self, context: Context, panel: BrowsePanel) -> None:
         super().__init__(context.dock)
         self.session, self.panel = context.session, panel
-        self.wall = Wall(context.session, context.thumbnails, context.dock)
+        self.wall = GalleryDialog(context.session, context.thumbnails, context.dock)
         self.privacy = PrivacyCheck(context, panel.privacy)
         panel.wall.clicked.connect(lambda: self.wall.open_beside(panel))
         panel.keep_edits.toggled.connect(self.wall.refresh)

@@ -1,4 +1,4 @@
-"""Browse: random brains by number, how adventurous they are, and what the model is."""
+"""Browse: random brains by seed, how adventurous they are, and what the model is."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QWidget
 
+from napari_stylegan3d.browse.interpolation import InterpolationBox
 from napari_stylegan3d.browse.map import MapBox
-from napari_stylegan3d.browse.walk import WalkBox
 from napari_stylegan3d.core.panel import Panel, why_not
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import LARGEST_SEED, DecimalBox, Fold, SeedPicker
@@ -504,8 +504,8 @@ class BrowsePanel(Panel):
         self.keep_edits = controls.check(
             "Keep edits and mix",
             "browse.keep_edits",
-            "On: the next number is edited and mixed like this one.\n"
-            "Off: edits and mix belong to their brain, and return with its number.",
+            "On: the next seed is edited and mixed like this one.\n"
+            "Off: edits and mix belong to their brain, and return with its seed.",
         )
         self.truncation = controls.SliderRow(
             "browse.truncation",
@@ -532,7 +532,7 @@ class BrowsePanel(Panel):
             "browse.channel", "Channel of the model's image that is shown and saved."
         )
         self.channels = self._make_channels()
-        self.map, self.walk = MapBox(session), WalkBox(session)
+        self.map, self.walk = MapBox(session), InterpolationBox(session)
         self.privacy = PrivacyBox()
         self.about = controls.hint("", "browse.about")
         self.frame = FrameBox()
@@ -542,7 +542,7 @@ class BrowsePanel(Panel):
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
-        add(controls.heading("Brain number"))
+        add(controls.heading("Seed"))
         add(self.seed)
         told = controls.hint("A number always gives the same brain.")
         self.column.addLayout(controls.row(told, self.wall, stretch=0))

@@ -151,7 +151,7 @@ class Session(QObject):
         self.persons: dict[Hashable, Person] = {}
         #: What z and percentiles are taken from; None for the bundled norms.
         self.norms: Norms | None = None
-        #: Whether edits and mix go along to the next number; else each number has its own.
+        #: Whether edits and mix go along to the next seed; else each seed has its own.
         self.keep_edits = False
         self._own: dict[Source, tuple[Mix | None, tuple[Edit, ...]]] = {}
         self.favourites = Favourites(self)

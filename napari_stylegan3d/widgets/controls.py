@@ -611,13 +611,13 @@ class SeedPicker(QWidget):
     def __init__(self, panel: str) -> None:
         super().__init__()
         tip = (
-            "Number (seed) of a random brain: the same number always gives the same brain\n"
+            "Seed of a random brain: the same seed always gives the same brain\n"
             f"(0 to {LARGEST_SEED})."
         )
         self.spin = whole_number(f"{panel}.seed", tip, (0, LARGEST_SEED))
         self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-        previous = push_button("◀", f"{panel}.previous", "Previous number.")
-        following = push_button("▶", f"{panel}.next", "Next number.")
+        previous = push_button("◀", f"{panel}.previous", "Previous seed.")
+        following = push_button("▶", f"{panel}.next", "Next seed.")
         dice = push_button("Random", f"{panel}.dice", "Random brain.")
         for button in (previous, following):
             button.setFixedWidth(scaled(36))

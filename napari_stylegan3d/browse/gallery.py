@@ -1,4 +1,4 @@
-"""The wall: many random brains at once, to pick from."""
+"""The gallery: many random brains at once, to pick from."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ HELP = (
 )
 
 
-class Wall(QDialog):
+class GalleryDialog(QDialog):
     """A page of numbered brains next to the panel; a clicked brain is shown at once.
 
     Each thumbnail is what choosing its number shows: truncation and label hold for all of them,
@@ -464,7 +464,7 @@ class Wall(QDialog):
 
 
 def common_to_all(recipe: Recipe) -> str:
-    """What holds for every brain of the wall, such as "All at truncation 0.70, with 2 edits."."""
+    """What holds for all brains shown, such as "All at truncation 0.70, with 2 edits."."""
     parts = []
     if recipe.label is not None:
         parts.append("the label")

@@ -1,4 +1,4 @@
-"""A walk from brain to brain: stops, a position, and playback."""
+"""An interpolation from brain to brain: key frames, a position, and playback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QHideEvent, QImage, QShowEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
-from napari_stylegan3d.browse.wall import Cell, ThumbnailGrid
+from napari_stylegan3d.browse.gallery import Cell, ThumbnailGrid
 from napari_stylegan3d.widgets import controls
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe
@@ -34,10 +34,10 @@ AS_LATENTS = (
 ONE_MORE = "Add another brain: choose one above, then add it."
 
 
-class WalkBox(QWidget):
-    """Moves the current brain along straight lines between the stops, and back.
+class InterpolationBox(QWidget):
+    """Moves the current brain along straight lines between the key frames, and back.
 
-    The position is an ordinary recipe; the stops are stored only here.
+    The position is an ordinary recipe; the key frames are stored only here.
     """
 
     def __init__(self, session: Session) -> None:
@@ -110,7 +110,7 @@ class WalkBox(QWidget):
         session.favourites.changed.connect(self._show_stops)
 
     def use(self, thumbnails: Thumbnails) -> None:
-        """Show the stops with these thumbnails."""
+        """Show the key frames with these thumbnails."""
         self.thumbnails = thumbnails
         thumbnails.ready.connect(lambda recipe, _: self.strip.show_ready(recipe))
 
@@ -120,7 +120,7 @@ class WalkBox(QWidget):
         self.play.setChecked(False)
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Ask for the stops' thumbnails."""
+        """Ask for the key frames' thumbnails."""
         super().showEvent(event)
         self._want()
 
@@ -145,7 +145,7 @@ class WalkBox(QWidget):
         self._set_stops(self.stops[:index] + self.stops[index + 1 :])
 
     def _set_stops(self, stops: tuple[Recipe, ...]) -> None:
-        """Set new stops if a walk between them is possible; as latents where recipes cannot."""
+        """Set new key frames if possible; as latents where recipes cannot."""
         self.stop()
         session, said = self.session, ""
         if session.generator is not None:
@@ -180,7 +180,7 @@ class WalkBox(QWidget):
         return self.stops.index(recipe) if recipe in self.stops else None
 
     def _words(self) -> str:
-        """Current position of the walk."""
+        """Current position of the interpolation."""
         if len(self.stops) < 2:
             return ONE_MORE if self.stops else EMPTY
         leg, t = leg_at(len(self.stops), self.position.value() / 100)
@@ -240,7 +240,7 @@ class WalkBox(QWidget):
             self.note.setText(self._words())
 
     def _on_model(self, generator: Generator) -> None:
-        """With another model the stops would be other brains."""
+        """With another model the key frames would be other brains."""
         if generator.hash != self._model:
             self._model = generator.hash
             self._set_stops(())
