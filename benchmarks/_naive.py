@@ -15,7 +15,6 @@ from torch import Tensor
 from stylegan3d.networks import band_unet
 from stylegan3d.networks import flow as flows
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_layers import LayeredAnatomy
 from stylegan3d.networks.deformation import exponential, warp
 from stylegan3d.networks.finish import toed
 from stylegan3d.networks.leveled import LeveledSynthesis
@@ -95,9 +94,8 @@ def stylegan(network: SynthesisNetwork, w: Tensor) -> Tensor:
 
 
 def anatomy(network: AnatomyNetwork, w: Tensor) -> Tensor:
-    """An anatomy model without layers: bands in the common anatomy, deformation, toe and flow."""
+    """An anatomy model: bands in the common anatomy, deformation, toe and flow."""
     config, last = network.config, network.config.num_levels - 1
-    assert not isinstance(network, LayeredAnatomy)
     assert config.head == "haar"
     assert config.deformation
     low = None
@@ -105,7 +103,7 @@ def anatomy(network: AnatomyNetwork, w: Tensor) -> Tensor:
         before, low = low, basis_band(network, w, level)
         low = low if before is None else low + doubled(network, before)
     bands = torch.cat([low, low.new_zeros(1, 7, *low.shape[2:])], dim=1)
-    for more in (network.continued(low, last), network._details(w, last), network._constant(last)):
+    for more in (network.continued(low), network._details(w), network._constant(last)):
         bands = bands if more is None else bands + more
     displacement = exponential(network.velocity(w))
     # Twice as large by the filter, then by linear interpolation.

@@ -35,7 +35,8 @@ from stylegan3d.metrics.diversity import pair_ms_ssim, random_pairs
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
-from stylegan3d.training.state import TrainState
+from stylegan3d.training.run import load_run
+from stylegan3d.training.stylegan import StyleGANRecipe, StyleGANRun
 
 PAIRS = 200
 
@@ -79,13 +80,15 @@ class Judge:
     def _continued(self, volumes: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [soft(unpacked(volume), self.taps) for volume in volumes]
 
-    def report(self, state: TrainState) -> tuple[dict[str, Any], np.ndarray]:
+    def report(self, run: StyleGANRun) -> tuple[dict[str, Any], np.ndarray]:
         """The figures of a run, and its brains, uint8 at full resolution."""
-        made = np.concatenate(list(random_brains(state, self.count)))
+        made = np.concatenate(
+            list(random_brains(*(run.averages[n] for n in ("mapping", "synthesis")), self.count))
+        )
         continued = self._continued(list(made))
         full = np.stack(continued)
         sets = {"stylegan": tissue_shapes(continued, self.pack.space), "model": self.as_it_is}
-        report: dict[str, Any] = {"volumes": state.images, "seconds": round(state.seconds)}
+        report: dict[str, Any] = {"steps": run.steps, "seconds": round(run.seconds)}
         report |= told(sets, self.training, self.held_out)
         report["cubes"] = {
             name: self._cubes(first, name)
@@ -130,8 +133,7 @@ def main() -> None:
         half = halved(pack, Path(folder) / "half")
         judge = Judge(wanted.model, pack, half, wanted.brains, Store(wanted.cache))
         for run in wanted.run:
-            state = TrainState.load(run, torch.device("cpu"))
-            report, brains = judge.report(state)
+            report, brains = judge.report(load_run(StyleGANRecipe, run, torch.device("cpu")))
             print(json.dumps(report), flush=True)
     if wanted.montage is not None:
         columns: dict[str, Sequence[np.ndarray]] = {

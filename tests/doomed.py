@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,22 +125,24 @@ def outcome(kind: str, folder: Path) -> Any:
 
 
 def _train(inputs: Path, mine: Path, slowly: float) -> None:
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.training.config import tiny
-    from stylegan3d.training.stylegan import train
+    from stylegan3d.training.stylegan import train_stylegan
 
-    config = tiny().with_(
-        total_images=40, warm_start_images=24, coarse_images=8, log_images=8, checkpoint_minutes=0
+    train_stylegan(
+        load_pack(inputs / "pack"),
+        mine,
+        replace(tiny(), steps=10, validate_every=2, save_seconds=0.0),
+        resume=(mine / "checkpoint.pt").exists(),
+        progress=lambda *_: time.sleep(slowly),
     )
-    resume = (mine / "checkpoint.pt").exists()
-    report = lambda _: time.sleep(slowly)  # noqa: E731
-    train(inputs / "pack", mine, config, resume=resume, device="cpu", report=report)
 
 
 def _train_outcome(mine: Path) -> Any:
     import torch
 
     data = torch.load(mine / "checkpoint.pt", weights_only=True)
-    return {**_bytes_of(data["averages"]), "images": data["counters"]["images"]}
+    return {**_bytes_of(data["averages"]), "steps": data["counters"]["steps"]}
 
 
 def _segmentation(inputs: Path, mine: Path, slowly: float) -> None:

@@ -1,5 +1,7 @@
 """Anatomy models: opened by what their card says, without silent layers, with the same bits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,19 +15,19 @@ from stylegan3d.model.loading import load
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
-from stylegan3d.networks.anatomy_layers import LayeredAnatomy, build_synthesis
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.memo import Memo
+from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection import project
 from stylegan3d.projection.contrast import Contrast
-from stylegan3d.recipe.latents import Delta
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 
 SETTINGS = {
     "base": (5, 7, 6),
-    "channels": (4, 4),
+    "levels": 2,
     "z_dim": 10,
     "w_dim": 10,
     "head": "haar",
@@ -42,10 +44,17 @@ SETTINGS = {
 }
 
 
-def layered(silent=True):
-    """A network with everything, whose layers make nothing of the image if they are silent."""
+#: Of a StyleGAN.
+PLAIN = {"base": (5, 7, 6), "channels": (4, 4), "z_dim": 10, "w_dim": 10, "head": "haar"}
+#: Of a card whose model holds layers of a StyleGAN without effect, as all did that were trained
+#: before the layers were taken out.
+FORMER = {"channels": (4, 4), "levels": 4}
+
+
+def whole_network():
+    """A network with everything."""
     torch.manual_seed(0)
-    network = build_synthesis(AnatomyConfig(**SETTINGS))
+    network = AnatomyNetwork(AnatomyConfig(**SETTINGS))
     for basis, size in (
         (network.image_basis, 0.2),
         (network.detail_basis, 0.5),
@@ -57,20 +66,30 @@ def layered(silent=True):
         torch.nn.init.normal_(parameter, std=0.1)
     network.flow.noise_strength.fill_(0.1)
     network.flow.spread.fill_(0.05)  # so that the gate is open
-    if silent:
-        for rgb in network.image_layers:
-            torch.nn.init.zeros_(rgb.conv.weight)
     return network.requires_grad_(False).eval()
 
 
-def save(folder, network, family=None, **architecture):
+def layers(rgb=0.0):
+    """Tensors of layers, whose part of the image is nothing unless a weight says otherwise."""
+    state = {"const": torch.randn(1, 4, 5, 7, 6)}
+    for level in range(2):
+        state[f"levels.{level}.plain.conv.weight"] = torch.randn(4, 4, 3, 3, 3)
+        state[f"to_rgb.{level}.conv.weight"] = torch.full((1, 4, 1, 1, 1), rgb)
+        state[f"to_rgb.{level}.conv.style.weight"] = torch.randn(4, 10)
+        state[f"to_rgb.{level}.bias"] = torch.zeros(1)
+    return state
+
+
+def save(folder, network, family=None, former=None, **architecture):
     """A model's folder as it was written before the family had a name, if none is given."""
     torch.manual_seed(1)
     mapping = MappingNetwork(network.config)
-    tensors = {f"synthesis.{k}": v for k, v in network.state_dict().items()}
+    state = network.state_dict() | (former or {})
+    tensors = {f"synthesis.{k}": v for k, v in state.items()}
     tensors |= {f"mapping.{k}": v for k, v in mapping.state_dict().items()}
     tensors["w_avg"] = torch.zeros(network.config.w_dim)
-    plan = {"generator": network.config.to_dict(), "discriminator": None, "encoder": None}
+    config = network.config.to_dict() | (FORMER if former else {})
+    plan = {"generator": config, "discriminator": None, "encoder": None}
     plan |= architecture | ({} if family is None else {"family": family})
     space = Space((80, 112, 96), np.diag([2.0, 2.0, 2.0, 1.0])).resized((20, 28, 24))
     card = {
@@ -94,12 +113,13 @@ def save(folder, network, family=None, **architecture):
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
-    return load(save(tmp_path_factory.mktemp("anatomy") / "model", layered()), device="cpu")
+    folder = tmp_path_factory.mktemp("anatomy") / "model"
+    return load(save(folder, whole_network(), former=layers()), device="cpu")
 
 
 @pytest.mark.parametrize("family", [None, "stylegan", "anatomy"])
 def test_a_card_of_before_opens_as_an_anatomy_model_without_its_silent_layers(tmp_path, family):
-    found = load(save(tmp_path / "model", layered(), family), device="cpu")
+    found = load(save(tmp_path / "model", whole_network(), family, layers()), device="cpu")
     assert found.family == "anatomy"
     assert type(found.synthesis) is AnatomyNetwork
     assert (found.config.channels, found.num_layers) == ((), 4)
@@ -108,13 +128,9 @@ def test_a_card_of_before_opens_as_an_anatomy_model_without_its_silent_layers(tm
     assert not found.has_layer_noise
 
 
-def test_layers_that_add_to_the_image_stay(tmp_path):
-    network = layered(silent=False)
-    found = load(save(tmp_path / "model", network), device="cpu")
-    assert found.family == "anatomy"
-    assert isinstance(found.synthesis, LayeredAnatomy)
-    w = seed_latents(found, [1])
-    assert torch.equal(found.synthesize(w, 3), network(w, 3))
+def test_trained_layers_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="has trained layers of a StyleGAN"):
+        load(save(tmp_path / "model", whole_network(), former=layers(0.1)), device="cpu")
 
 
 def test_settings_of_a_cascade_are_passed_over_if_it_has_none():
@@ -125,9 +141,8 @@ def test_settings_of_a_cascade_are_passed_over_if_it_has_none():
 
 
 def test_a_plain_stylegan_is_one():
-    settings = {k: v for k, v in SETTINGS.items() if k in GeneratorConfig.__dataclass_fields__}
     # As cards of before say it: with the settings of anatomy models at nought.
-    config = config_of({**settings, "image_basis": 0, "deformation": 0, "flow_steps": 4})
+    config = config_of({**PLAIN, "image_basis": 0, "deformation": 0, "flow_steps": 4})
     assert type(config) is GeneratorConfig
     assert tiny_generator().family == "stylegan"
     with pytest.raises(ModelError, match="Only anatomy models support this"):
@@ -137,30 +152,35 @@ def test_a_plain_stylegan_is_one():
 
 
 @pytest.mark.parametrize("noise", ["fixed", "none", 7])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_every_image_has_the_bits_it_had_with_silent_layers(generator, noise, dtype):
-    whole = layered()
+def test_every_image_has_the_bits_of_a_model_without_former_layers(generator, noise):
     w = seed_latents(generator, [1, 2])
     w[:, 2:] = w[:, 2:].flip(0)  # rows that differ
     for level in range(len(generator.levels)):
-        for draft in (False, True):
-            made = [
-                net(w, noise, level, dtype, draft=draft) for net in (whole, generator.synthesis)
-            ]
-            assert torch.equal(*made)
-    for a, b in zip(whole.pyramid(w, noise), generator.synthesis.pyramid(w, noise), strict=True):
-        assert torch.equal(a, b)
+        made = [net(w, noise, level) for net in (whole_network(), generator.synthesis)]
+        assert torch.equal(*made)
 
 
-def test_gradients_are_those_it_had(generator):
-    w = seed_latents(generator, [1])
-    found = []
-    for network in (layered(), generator.synthesis):
-        leaf = w.clone().requires_grad_(True)
-        network(leaf, "fixed").square().sum().backward()
-        found.append(leaf.grad)
-    torch.testing.assert_close(*found)
-    assert not found[1][:, -1].any(), "the last row has no effect"
+def test_the_texture_of_a_seed_comes_after_the_noise_of_former_layers(generator):
+    """Three maps on two levels, which nothing reads any more, are drawn first."""
+    source = torch.Generator().manual_seed(7)
+    for grid in ((5, 7, 6), (10, 14, 12), (10, 14, 12)):
+        torch.randn(1, 1, *grid, generator=source)
+    (noise,) = generator.synthesis.noise_maps(7)
+    assert torch.equal(noise, torch.randn(noise.shape, generator=source))
+
+
+def test_a_stylegan_that_starts_at_the_mean_brain_is_one_whatever_its_card_says(tmp_path):
+    """Former cards call it an anatomy model, with everything else at nought."""
+    plan = {**PLAIN, "image_const": True, "image_basis": 0, "deformation": 0, "refine_layers": 0}
+    network = SynthesisNetwork(config_of(plan)).requires_grad_(False)
+    torch.nn.init.normal_(network.image_const)
+    found = load(save(tmp_path / "model", network, "anatomy"), device="cpu")
+    assert found.family == "stylegan"
+    w = seed_latents(found, [1])
+    plain = SynthesisNetwork(replace(network.config, image_const=False))
+    plain.load_state_dict(network.state_dict(), strict=False)
+    added = found.synthesize(w, 3) - plain(w, 3)
+    torch.testing.assert_close(haar(added)[0], network.image_const)
 
 
 def test_what_a_changed_row_does_not_reach_is_not_made_again(generator):
@@ -181,44 +201,13 @@ def test_what_a_changed_row_does_not_reach_is_not_made_again(generator):
     assert computed(fine) == 2  # the finer image and the flow
 
 
-def test_a_tuning_of_layers_that_were_left_out_still_shows_the_same(generator):
-    """Latents saved before carry such: noise of silent layers, or weights of the last level."""
-    names = ("to_rgb.1.conv.weight", "levels.1.plain.bias", "levels.0.plain.noise", "flow.noise")
-    whole = layered()
-    state, random = whole.state_dict(), np.random.default_rng(0)
-    delta = Delta({k: random.normal(0, 0.5, tuple(state[k].shape)) for k in names})
-    w = seed_latents(generator, [1])
-    before = generator.synthesize(w)
-    tuned = generator.tuned(delta)
-    for name, values in delta.tensors.items():
-        state[name] += torch.from_numpy(values.astype(np.float32))
-    assert torch.equal(tuned.synthesize(w), whole(w))
-    assert not torch.equal(tuned.synthesize(w), before)
-    assert torch.equal(generator.synthesize(w), before)
-    assert tuned.synthesis.image_basis.weight.data_ptr() == (
-        generator.synthesis.image_basis.weight.data_ptr()
-    )
-    shown = Renderer(generator).render(w[0], delta=delta).volume
-    assert np.array_equal(shown, Renderer(tuned).render(w[0]).volume)
-
-
-@pytest.mark.parametrize("silent", [True, False], ids=["silent layers", "no layers"])
-def test_a_change_of_contrast_can_be_allowed_for_in_a_thorough_projection(
-    generator, monkeypatch, silent
-):
+def test_a_change_of_contrast_can_be_allowed_for_in_a_thorough_projection(generator, monkeypatch):
     monkeypatch.setattr("stylegan3d.projection.pivotal.WEIGHT_STEPS", 3)
-    monkeypatch.setattr(
-        generator.synthesis, "silent", generator.synthesis.silent if silent else None
-    )
     w = seed_latents(generator, [3])
     scan = Renderer(generator).render(w[0]).volume.clip(0, 1)
     result = project(generator, scan, budget="thorough", steps=2, operator=Contrast())
     changed = result.settings["changed"]
-    assert (
-        all(k.startswith(("levels.1.", "to_rgb.1.")) for k in changed)
-        if silent
-        else (changed == ["image_const"])
-    )
+    assert changed == ["image_const"]
     if result.delta is not None:
         shown = Renderer(generator).render(result.w, delta=result.delta).volume
         assert np.array_equal(shown, result.volume)
@@ -229,8 +218,6 @@ def test_its_page_says_what_it_is(generator):
     assert "Anatomy model: a constant image, 3 linear appearance images" in page
     assert "a deformation by 3 velocity fields, a rectified flow of 1 step" in page
     assert "StyleGAN2" not in page
-    trained = generator.card | {"training": generator.card["training"] | {"images_seen": 8}}
-    assert "StyleGAN2 layers of (4, 4) channels" in card_text(trained)
 
 
 def test_the_bundled_generator_is_one():

@@ -1,12 +1,10 @@
 """Velocity fields, their exponential, sparse bases, and a generator that deforms its image."""
 
-import pytest
 import torch
 from tolerances import LAYERS, SUMS
 
-from stylegan3d.errors import ModelError
+from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig
-from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.deformation import Basis, exponential, resize, warp
 from stylegan3d.networks.resampling import fine_bands, inverse_haar
 
@@ -72,7 +70,7 @@ def network(**settings):
     config = AnatomyConfig(
         **{
             "base": (3, 2, 4),
-            "channels": (6, 5, 4),
+            "levels": 3,
             "z_dim": 9,
             "w_dim": 9,
             "head": "haar",
@@ -80,11 +78,10 @@ def network(**settings):
             "image_basis": 4,
             "deformation": 3,
             "deformation_level": 1,
-            "refine_layers": 1,
             **settings,
         }
     )
-    made = build_synthesis(config)
+    made = AnatomyNetwork(config)
     grid = config.grid(config.num_levels - 1)
     made.image_basis.set_fields(0.1 * torch.randn(4, 1, *grid), torch.ones(grid, dtype=torch.bool))
     coarse = config.grid(config.deformation_level)
@@ -92,16 +89,13 @@ def network(**settings):
         0.1 * torch.randn(3, 3, *coarse), torch.ones(coarse, dtype=torch.bool)
     )
     torch.nn.init.normal_(made.image_const)
-    for level in made.typed_levels if made.config.channels else ():
-        for layer in level.layers:
-            torch.nn.init.constant_(layer.noise_strength, 0.3)
     return made
 
 
 def test_velocities_move_the_image_and_nothing_else():
     made = network(deformation_level=2)
     w = torch.randn(1, 6, 9)
-    canonical = inverse_haar(made.canonical(w)[-1])
+    canonical = inverse_haar(made.canonical(w))
     displacement = resize(exponential(made.velocity(w)), canonical.shape[2:])
     torch.testing.assert_close(made(w), warp(canonical, displacement))
     still = w.clone()
@@ -128,71 +122,20 @@ def test_shape_and_look_of_a_level_have_rows_of_their_own():
 
 
 def test_a_preview_is_moved_like_the_whole():
-    made = network(refine_layers=0)
+    made = network()
     w = torch.randn(1, 6, 9)
     full = torch.nn.functional.avg_pool3d(made(w), 2)
     preview = made(w, level=-2)
     assert preview.shape == full.shape
-    unmoved = made.canonical(w)[-1][:, :1]
+    unmoved = made.canonical(w)[:, :1]
     assert (preview - full).abs().mean() < 0.7 * (unmoved - full).abs().mean()
 
 
-@pytest.mark.parametrize("taps", [(), (0.2, -0.05)])
-def test_patches_are_parts_of_the_whole(taps):
-    made = network(base=(5, 4, 6), refine_layers=2, fine_taps=taps)
-    w = torch.randn(1, 6, 9)
-    maps = made.noise_maps(3)
-    whole = made.canonical(w, maps)[-1]
-    corners = [(0, 0, 0), (6, 4, 10)]
-    patches = made.canonical_patch(w, maps, corners, 8)
-    assert patches.shape == (2, 8, 8, 8, 8)
-    for patch, (x, y, z) in zip(patches, corners, strict=True):
-        part = whole[0, :, x : x + 8, y : y + 8, z : z + 8]
-        inner = (slice(None), *[slice(1, -1)] * 3)
-        torch.testing.assert_close(patch[inner], part[inner], atol=LAYERS, rtol=LAYERS)
-
-
 def test_what_is_below_the_last_level_goes_on_into_the_fine_bands():
-    """All of the low band but what the last level's own layers add; the low band stays."""
+    """All of the low band, which stays."""
     plain, made = network(), network(fine_taps=(0.2, -0.05))
-    for each in (plain, made):
-        torch.nn.init.zeros_(each.to_rgb["2"].conv.weight)
     w = torch.randn(1, 6, 9)
-    before, after = plain.canonical(w)[-1], made.canonical(w)[-1]
+    before, after = plain.canonical(w), made.canonical(w)
     assert torch.equal(before[:, :1], after[:, :1])
     low = before[:, :1] - made.image_const[None, :1]
     torch.testing.assert_close(after[:, 1:] - before[:, 1:], fine_bands(low, (0.2, -0.05)))
-
-
-def test_refining_layers_see_the_image_of_the_basis():
-    """What the layers add depends on the basis images, through the feedback alone."""
-    made = network()
-    w = torch.randn(1, 6, 9)
-
-    def added():
-        last = made.config.num_levels - 1
-        bands = made.canonical(w)[-1][:, 1:]  # the bands that no basis image is added to
-        return bands - made.image_const[None, 1:] if last else bands
-
-    with torch.no_grad():
-        before = added()
-        made.image_basis.weight.mul_(3)
-        after = added()
-        made.typed_levels[-1].feedback.weight.zero_()
-        blind = added()
-        made.image_basis.weight.div_(3)
-        assert not torch.allclose(before, after, atol=1e-3)  # far more than rounding
-        torch.testing.assert_close(added(), blind)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"deformation": 6}, "only 9 components"),
-        ({"deformation_level": 3}, "does not exist"),
-        ({"wiring": "orig"}, "skip"),
-    ],
-)
-def test_impossible_architectures_are_refused(settings, words):
-    with pytest.raises(ModelError, match=words):
-        network(**settings)

@@ -37,7 +37,7 @@ EDIT = (Edit("PC 1", 2.0),)
 
 def with_deformation():
     """A generator that says where it moves tissue to, of random numbers."""
-    generator = tiny_generator(image_const=True, image_basis=4, deformation=4, refine_layers=1)
+    generator = tiny_generator(image_const=True, image_basis=4, deformation=4)
     random, network = torch.Generator().manual_seed(0), generator.synthesis
     with torch.no_grad():
         for weight, size in (

@@ -1,59 +1,32 @@
-"""Registration to a common anatomy, and a training that starts from it."""
+"""Registration to a common anatomy, and the fit of a model to it."""
 
-import json
+import copy
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from tolerances import FLOAT32, SUMS
+from small_anatomy import small_anatomy
+from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load
 from stylegan3d.networks.deformation import exponential, resize, warp
-from stylegan3d.networks.fitting import FittingEncoder
 from stylegan3d.networks.registration import Demons, match_intensities, register
 from stylegan3d.networks.resampling import fine_bands, haar
 from stylegan3d.training import anatomy as module
 from stylegan3d.training.anatomy import find_anatomy, mirrored
-from stylegan3d.training.anatomy_start import VELOCITY_SPREAD, codes_of
-from stylegan3d.training.config import DiscriminatorConfig, EncoderConfig, tiny
+from stylegan3d.training.anatomy_fit import VELOCITY_SPREAD, codes_of, fit_anatomy
 from stylegan3d.training.data import fixed_volumes
-from stylegan3d.training.export import export_generator
-from stylegan3d.training.stylegan import train
-from stylegan3d.training.texture import Texture, texture_step
+from stylegan3d.training.export import export_anatomy
+from stylegan3d.training.scaling import latent_scales, scale_latent
 
 QUICK = (Demons(coarse_steps=12, fine_steps=0), Demons(coarse_steps=6, fine_steps=4))
 
 
 def batch(volume):
     return torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
-
-
-def settings(**changes):
-    """`tiny` with a deformation."""
-    config = tiny()
-    generator = replace(
-        config.generator,
-        deformation=5,
-        image_basis=5,
-        detail_basis=6,
-        deformation_level=1,
-        refine_layers=1,
-    )
-    parts = {
-        "generator": generator,
-        "discriminator": DiscriminatorConfig(base=(3, 3, 3), channels=(8, 6), head="haar"),
-        "encoder": EncoderConfig(kind="fitting", w_dim=16, num_layers=4, corrections=1),
-        "generator_lr": 3e-3,
-        "warm_start_images": 16,
-        "total_images": 24,
-        "log_images": 8,
-        "calibrate": False,
-    }
-    return config.with_(**(parts | changes))
 
 
 @pytest.fixture(scope="module")
@@ -137,61 +110,66 @@ def test_the_anatomy_of_other_data_is_refused(pack, tmp_path):
         find_anatomy(pack, tmp_path, rounds=QUICK, jobs=1, symmetric=False)
 
 
-@pytest.fixture(scope="module")
-def run(pack, anatomy_folder, tmp_path_factory):
-    """A whole short run with a deformation."""
-    out = tmp_path_factory.mktemp("run") / "run"
-    shutil.copytree(anatomy_folder, out / "anatomy")
-    return train(pack.path, out, settings(), device="cpu"), out
-
-
 @pytest.fixture
 def folder(anatomy_folder, tmp_path):
-    """Of a new run, with the anatomy found already."""
+    """Of a new fit, with the anatomy found already."""
     shutil.copytree(anatomy_folder, tmp_path / "new" / "anatomy")
     return tmp_path / "new"
 
 
-def test_the_start_is_the_linear_model_of_the_anatomy(pack, folder):
-    """Untrained, codes already give the people back; and encoded people resemble themselves."""
-    state = train(pack.path, folder, settings(), should_stop=lambda: True, device="cpu")
+@pytest.fixture(scope="module")
+def fit(pack, anatomy_folder, tmp_path_factory):
+    """A fit, and its folder."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    shutil.copytree(anatomy_folder, out / "anatomy")
+    return fit_anatomy(pack, out, small_anatomy(corrections=1, calibrate=False)), out
+
+
+def test_the_fit_is_the_linear_model_of_the_anatomy(pack, fit):
+    """Codes give the people back; and encoded people resemble themselves."""
+    fit, folder = fit
     found = find_anatomy(pack, folder / "anatomy")
-    codes = codes_of(state, found)
+    codes = codes_of(fit, found)
     # Codes are those of the encoder, which finds people nearly.
     assert codes[:, :10].std(dim=0).mean() == pytest.approx(1, abs=0.1)
     assert not codes[:, 10:].any(), "details are no part of a person's code"
-    synthesis = state.averages["synthesis"]
     people = [pack.volumes[row] / 255 for row in found.rows]
-    made = [
-        (synthesis(c.expand(1, 4, -1), "none")[0, 0].numpy() + 1) / 2 for c in codes[: len(people)]
-    ]
+    with torch.no_grad():
+        made = [
+            (fit.synthesis(c.expand(1, 4, -1), "none")[0, 0].numpy() + 1) / 2
+            for c in codes[: len(people)]
+        ]
     own = [similarity(a, b, b > 0.05)["psnr"] for a, b in zip(made, people, strict=True)]
     mean_brain = [similarity(pack.template, b, b > 0.05)["psnr"] for b in people]
     assert np.mean(own) > np.mean(mean_brain) + 1
-    encoder = state.averages["encoder"]
-    assert isinstance(encoder, FittingEncoder)
     volumes = fixed_volumes(pack, "train")
-    w = encoder(volumes)
+    w = fit.encoder(volumes)
     assert w.shape == (len(volumes), 4, 16)
     errors = (w[:, 0, :5] - codes[: len(volumes), :5]).square().mean()
     assert errors < 0.5, "the deformation's weights are found again"
 
 
-def test_both_phases_train_and_are_logged(run):
-    state, out = run
-    phases = [json.loads(line)["phase"] for line in (out / "log.jsonl").read_text().splitlines()]
-    assert phases == ["texture", "texture", "adversarial"]
-    assert state.images == 24
+def test_a_fit_goes_on_with_its_own_settings_only(pack, fit, folder, tmp_path):
+    first, known = fit
+    again = fit_anatomy(pack, known)
+    assert again.settings == first.settings
+    for name, value in first.synthesis.state_dict().items():
+        assert torch.equal(again.synthesis.state_dict()[name], value), name
+    with pytest.raises(ModelError, match="a fit with other settings"):
+        fit_anatomy(pack, known, small_anatomy(corrections=0))
+    with pytest.raises(ModelError, match="choose another preset"):
+        fit_anatomy(pack, tmp_path / "2 mm")
+    assert not (tmp_path / "2 mm" / "anatomy").exists()
 
 
-def test_details_give_random_brains_the_variance_that_the_basis_leaves_out(pack, run):
+def test_details_give_random_brains_the_variance_that_the_basis_leaves_out(pack, fit):
     """At each band, random brains of the linear model vary as much as canonical ones."""
-    state, out = run
+    fit, out = fit
     found = find_anatomy(pack, out / "anatomy")
     volumes = torch.from_numpy(np.array(found.canonical)).float()[:, None] / 127.5 - 1
     bands = torch.cat([haar(v[None]) for v in torch.cat([volumes, volumes.flip(2)])])
     real = bands.var(dim=0, unbiased=False).sum(dim=(1, 2, 3))
-    synthesis = state.synthesis
+    synthesis = fit.synthesis
     images = synthesis.image_basis.fields.square().sum(dim=(0, 1, 2, 3, 4))
     details = synthesis.detail_basis.fields.square().sum(dim=(0, 2, 3, 4))
     details[0] += images
@@ -201,15 +179,12 @@ def test_details_give_random_brains_the_variance_that_the_basis_leaves_out(pack,
     assert alone < 0.97, "the basis images lack something"
 
 
-def test_details_lack_the_fine_bands_that_go_with_the_basis_images(pack, run, tmp_path):
+def test_details_lack_the_fine_bands_that_go_with_the_basis_images(pack, anatomy_folder, tmp_path):
     """What the filter makes of a person's basis images is not made a second time."""
     made = []
     for name, taps in (("plain", ()), ("told", (0.2, -0.05))):
-        shutil.copytree(run[1] / "anatomy", tmp_path / name / "anatomy")
-        config = settings()
-        config = config.with_(generator=replace(config.generator, fine_taps=taps))
-        state = train(pack.path, tmp_path / name, config, should_stop=lambda: True, device="cpu")
-        made.append(state.synthesis)
+        shutil.copytree(anatomy_folder, tmp_path / name / "anatomy")
+        made.append(fit_anatomy(pack, tmp_path / name, small_anatomy(fine_taps=taps)).synthesis)
     plain, told = (network.detail_basis.fields.detach() for network in made)
     torch.testing.assert_close(plain[:, 0], told[:, 0])
     inside = made[0].detail_basis.inside
@@ -220,15 +195,12 @@ def test_details_lack_the_fine_bands_that_go_with_the_basis_images(pack, run, tm
     assert (continued.flatten(1).T @ weights - fine.T).norm() < 1e-3 * fine.norm()
 
 
-def test_a_run_of_no_volumes_leaves_the_linear_model(pack, folder):
-    """Its random brains are like people: w has their correlations, and the layers are silent."""
-    config = settings(total_images=0, warm_start_images=0)
-    state = train(pack.path, folder, config, device="cpu")
-    assert state.images == 0
-    assert state.warm_started
-    codes = codes_of(state, find_anatomy(pack, folder / "anatomy"))[:, :10]
+def test_random_brains_are_like_people(pack, fit):
+    """w has the correlations of people's codes, and velocities the spread of all components."""
+    fit, folder = fit
+    codes = codes_of(fit, find_anatomy(pack, folder / "anatomy"))[:, :10]
     with torch.no_grad():
-        w = state.averages["mapping"](torch.randn(4000, 16))[:, :10]
+        w = fit.mapping(torch.randn(4000, 16))[:, :10]
     expected = torch.corrcoef(codes.T)
     # 4,000 random brains.
     torch.testing.assert_close(torch.corrcoef(w.T), expected, atol=0.1, rtol=0)
@@ -236,73 +208,63 @@ def test_a_run_of_no_volumes_leaves_the_linear_model(pack, folder):
     wider = w[:, :5].std(dim=0) / codes[:, :5].std(dim=0)
     # 4,000 random brains.
     torch.testing.assert_close(wider, torch.full((5,), VELOCITY_SPREAD), atol=0.08, rtol=0)
-    assert not any(rgb.conv.weight.any() for rgb in state.synthesis.image_layers)
+    torch.testing.assert_close(fit.w_avg[:10], codes.mean(dim=0), atol=SUMS, rtol=0)
 
 
 def test_more_fields_than_subjects_leave_the_rest_empty(pack, folder):
     """A study of thirty people has fewer components than a preset has velocity fields."""
-    config = settings(total_images=0, warm_start_images=0)
-    wide = replace(config.generator, deformation=150, image_basis=5, w_dim=170, z_dim=170)
-    encoder = replace(config.encoder, w_dim=170)
-    state = train(pack.path, folder, config.with_(generator=wide, encoder=encoder), device="cpu")
-    sizes = state.anatomy.velocity_basis.weight.flatten(1).norm(dim=1)
+    wide = small_anatomy(deformation=150, w_dim=170, z_dim=170)
+    fit = fit_anatomy(pack, folder, wide)
+    sizes = fit.synthesis.velocity_basis.weight.flatten(1).norm(dim=1)
     assert (sizes == 0).any(), "the pack has too many subjects for this test"
     image = batch(pack.volumes[0]) / 127.5 - 1
-    assert state.averages["encoder"](image).isfinite().all()
+    assert fit.encoder(image).isfinite().all()
 
 
-def test_the_texture_phase_resumes_bit_for_bit(pack, folder, tmp_path):
-    """From one start: the start itself is found anew by each run, to the last digits."""
-    first, second = folder, tmp_path / "second"
-    train(pack.path, first, settings(), should_stop=lambda: True, device="cpu")
-    shutil.copytree(first, second)
-    whole = train(pack.path, first, resume=True, device="cpu")
-    steps = iter(range(100))
-    train(pack.path, second, resume=True, should_stop=lambda: next(steps) >= 2, device="cpu")
-    resumed = train(pack.path, second, resume=True, device="cpu")
-    for name, net in whole.nets.items():
-        for a, b in zip(net.parameters(), resumed.nets[name].parameters(), strict=True):
-            assert torch.equal(a, b), name
-
-
-def test_the_texture_phase_learns_what_the_linear_model_lacks(pack, folder):
-    config = settings(
-        adversarial_weight=0.0, generator_lr=0.02, warm_start_images=400, total_images=400
-    )
-    state = train(pack.path, folder, config, should_stop=lambda: True, device="cpu")
-    texture = Texture.of(state, find_anatomy(pack, folder / "anatomy"))
-    losses = []
-    for _ in range(60):
-        losses.append(texture_step(state, texture, torch.float32)["reconstruction"])
-        state.steps += 1
-        state.images += config.batch
-    assert np.mean(losses[-15:]) < 0.9 * np.mean(losses[:15])
-
-
-def test_the_texture_phase_takes_the_relativistic_loss(pack, folder):
-    config = settings(
-        adversarial_loss="relativistic", r2_gamma=1.0, discriminator_lr=0.0, warm_start_images=16
-    )
-    state = train(pack.path, folder, config, should_stop=lambda: True, device="cpu")
-    log = texture_step(
-        state, Texture.of(state, find_anatomy(pack, folder / "anatomy")), torch.float32
-    )
-    # softplus(d) - softplus(-d) = d
-    difference = log["real_score"] - log["fake_score"]
-    assert log["generator"] - log["discriminator"] == pytest.approx(difference, abs=SUMS)
-    assert log["r2"] > 0
-
-
-def test_the_exported_generator_encodes_and_makes_the_same(pack, run, tmp_path):
-    state, _ = run
-    generator = export_generator(state, pack, tmp_path / "model", "phantoms")
-    assert generator.discriminator is None, "it has only ever seen cubes"
+def test_the_exported_generator_encodes_and_makes_the_same(pack, fit, tmp_path):
+    fit, _ = fit
+    generator = export_anatomy(fit, pack, tmp_path / "model", "phantoms", attribution="Thanks.")
+    assert generator.discriminator is None
     assert load(tmp_path / "model", device="cpu").hash == generator.hash
     volume = fixed_volumes(pack, "validation")[:1]
     made = generator.synthesize(generator.encoder(volume), noise="none")
-    synthesis, encoder = state.averages["synthesis"], state.averages["encoder"]
-    expected = synthesis(encoder(volume), "none")
+    with torch.no_grad():
+        expected = fit.synthesis(fit.encoder(volume), "none")
     # Half precision on disk, and w in other units.
     assert (made - expected).abs().mean() < 0.01
     spread = generator.map(torch.randn(200, generator.z_dim))[:, 0].std(dim=0)
     assert spread.max() > 3 * spread.min(), "components of w are as wide as what they change"
+    card, page = generator.card, (tmp_path / "model" / "README.md").read_text()
+    assert set(card["training"]) == {"people", "settings"}
+    told = {"conditions", "seed", "mirror", "detail_gain", "calibrate"}
+    assert set(card["training"]["settings"]) == told, "what was not done is not told"
+    assert "8 subjects. The linear parts are the principal components" in page
+    assert "Thanks." in page
+    assert f"{card['quality']['encoder_reconstruction']['psnr']:.2f}" in page
+
+
+def test_scaling_w_changes_no_volume_and_orders_the_components(pack, fit):
+    fit, _ = fit
+    parts = {"mapping": fit.mapping, "synthesis": fit.synthesis, "encoder": fit.encoder}
+    parts = {name: copy.deepcopy(network) for name, network in parts.items()}
+    parts["encoder"].belong_to(parts["synthesis"])
+    volume, z = fixed_volumes(pack, "validation"), torch.randn(500, 16)
+
+    def outputs():
+        with torch.no_grad():
+            w = parts["mapping"](z)
+            made = parts["synthesis"](w[:2, None].expand(-1, 4, -1), "none")
+            return w, made, parts["synthesis"](parts["encoder"](volume), "none")
+
+    before = outputs()
+    scales = latent_scales(parts["synthesis"])
+    *scaled, _ = scale_latent(scales, *(net.state_dict() for net in parts.values()), fit.w_avg)
+    for network, new in zip(parts.values(), scaled, strict=True):
+        network.load_state_dict(new)
+    after = outputs()
+    torch.testing.assert_close(after[0], before[0] * scales, atol=LAYERS, rtol=LAYERS)
+    for a, b in zip(after[1:], before[1:], strict=True):
+        torch.testing.assert_close(a, b, atol=LAYERS, rtol=LAYERS)
+    # Now a component's spread is its image's: the basis images are equally strong per unit of w.
+    norms = parts["synthesis"].image_basis.weight.detach().flatten(1).norm(dim=1)
+    torch.testing.assert_close(norms, norms[:1].expand(5), atol=LAYERS, rtol=LAYERS)

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from small_anatomy import small_anatomy
 
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.model.loading import load
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.model import seed_latents
+from stylegan3d.training.anatomy_fit import fit_anatomy
 from stylegan3d.training.calibration import calibrate, find_toe, fine_contrast, set_contrast
-from stylegan3d.training.config import EncoderConfig, tiny
-from stylegan3d.training.export import calibrate_folder, export_generator
-from stylegan3d.training.stylegan import train
+from stylegan3d.training.export import calibrate_folder, export_anatomy
 
 
 def ball(radius=8.0, blur=0.0):
@@ -60,15 +60,9 @@ def test_fine_contrast_is_that_of_fine_structure_inside():
 def exported(pack, anatomy_folder, few_brains, tmp_path_factory):
     """The linear start of a run, exported without calibration."""
     folder = tmp_path_factory.mktemp("calibration")
-    config = tiny()
-    generator = replace(
-        config.generator, deformation=5, image_basis=5, detail_basis=6, deformation_level=1
-    )
-    encoder = EncoderConfig(kind="fitting", w_dim=16, num_layers=4, corrections=0)
-    config = config.with_(generator=generator, encoder=encoder, calibrate=False)
     shutil.copytree(anatomy_folder, folder / "run" / "anatomy")
-    state = train(pack.path, folder / "run", config, should_stop=lambda: True, device="cpu")
-    return export_generator(state, pack, folder / "plain", "phantoms"), folder
+    fit = fit_anatomy(pack, folder / "run", small_anatomy(calibrate=False))
+    return export_anatomy(fit, pack, folder / "plain", "phantoms"), folder
 
 
 def test_a_calibrated_generator_keeps_the_details_variance(pack, exported):
@@ -77,8 +71,8 @@ def test_a_calibrated_generator_keeps_the_details_variance(pack, exported):
     texture = synthesis.detail_texture
     texture.contrast.zero_()
     w = seed_latents(plain, range(200))
-    old = torch.cat([plain.synthesis._details(row[None], 1) for row in w])
-    new = torch.cat([synthesis._details(row[None], 1) for row in w])
+    old = torch.cat([plain.synthesis._details(row[None]) for row in w])
+    new = torch.cat([synthesis._details(row[None]) for row in w])
     inside = synthesis.detail_basis.inside
     ratio = new.var(dim=0).sum(dim=0)[inside].sum() / old.var(dim=0).sum(dim=0)[inside].sum()
     # Not to the digit: deviations are smoothed, and these phantoms' are zero in most places.

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from small_anatomy import small_anatomy
 from small_flow import SMALL, Texture
 
 from stylegan3d.cli import main
@@ -20,8 +21,9 @@ from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
 from stylegan3d.training import marginals, shape_matching
-from stylegan3d.training.config import EncoderConfig, tiny
-from stylegan3d.training.export import export_generator
+from stylegan3d.training.anatomy_fit import fit_anatomy
+from stylegan3d.training.config import tiny
+from stylegan3d.training.export import export_anatomy, export_stylegan
 from stylegan3d.training.flow import FlowRecipe, flow_of, start_of_run, train_flow
 from stylegan3d.training.flow_cubes import Cubes
 from stylegan3d.training.flow_export import (
@@ -35,7 +37,7 @@ from stylegan3d.training.flow_ways import make_ways, straight_config
 from stylegan3d.training.options import FlowSettings, MatchSettings
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.shape_matching import match_flow
-from stylegan3d.training.stylegan import train
+from stylegan3d.training.stylegan import train_stylegan
 
 pytestmark = pytest.mark.usefixtures("few_brains")
 ROUNDED = 0.03
@@ -47,15 +49,9 @@ FLOAT16 = 2**-10
 def generator(pack, anatomy_folder, few_brains, tmp_path_factory):
     """A linear start with details, as `train --export` writes it."""
     folder = tmp_path_factory.mktemp("flow")
-    config = tiny()
-    networks = replace(
-        config.generator, deformation=5, image_basis=5, detail_basis=6, deformation_level=1
-    )
-    encoder = EncoderConfig(kind="fitting", w_dim=16, num_layers=4, corrections=0)
-    config = config.with_(generator=networks, encoder=encoder, detail_gain=1.0)
     shutil.copytree(anatomy_folder, folder / "run" / "anatomy")
-    state = train(pack.path, folder / "run", config, should_stop=lambda: True, device="cpu")
-    return export_generator(state, pack, folder / "model", "phantoms")
+    fit = fit_anatomy(pack, folder / "run", small_anatomy())
+    return export_anatomy(fit, pack, folder / "model", "phantoms")
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +180,8 @@ def test_a_models_flow_is_trained_on(pairs, generator, pack, tmp_path):
 
 
 def test_generators_without_details_are_refused(pack, tmp_path):
-    state = train(pack.path, tmp_path / "run", tiny(), should_stop=lambda: True, device="cpu")
-    plain = export_generator(state, pack, tmp_path / "plain", "plain")
+    run = train_stylegan(pack, tmp_path / "run", tiny(), should_stop=lambda: True)
+    plain = export_stylegan(run, pack, tmp_path / "plain", "plain")
     with pytest.raises(ModelError, match="cannot be given a flow"):
         make_pairs(plain, pack, tmp_path / "pairs")
 

@@ -132,22 +132,6 @@ def test_a_folder_is_of_one_run_of_one_kind(tmp_path):
         load_run(Curve, tmp_path, CPU)
 
 
-@pytest.mark.parametrize("word", ["errors", "dice"])
-def test_checkpoints_of_earlier_versions_are_resumed(word, tmp_path):
-    whole = trained(line(), tmp_path / "whole")
-    stop = iter([False] * 8 + [True]).__next__
-    trained(line(), tmp_path / "old", should_stop=stop)
-    path = tmp_path / "old" / CHECKPOINT
-    data = torch.load(path, weights_only=True)
-    assert data.pop("kind") == "line"
-    data[word] = data.pop("measured")
-    data["config"]["forgotten"] = 3
-    torch.save(data, path)
-    resumed = trained(line(), tmp_path / "old", resume=True)
-    assert torch.equal(whole.average.weight, resumed.average.weight)
-    assert resumed.measured == whole.measured
-
-
 def test_a_run_without_steps_is_refused():
     with pytest.raises(ModelError, match="at least one step"):
         line(steps=0)

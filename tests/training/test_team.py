@@ -17,23 +17,18 @@ import torch
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.training.config import stylegan_4mm, tiny
-from stylegan3d.training.judging import scores
 from stylegan3d.training.loop import LOG
-from stylegan3d.training.parts import group_order
+from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.settings import change_settings
-from stylegan3d.training.state import TrainState
-from stylegan3d.training.stylegan import train
+from stylegan3d.training.stylegan import Step, StyleGANRecipe, _group_order, train_stylegan
 from stylegan3d.training.team import Team, join_team, started_processes
 
 # Every regulariser and random number takes part, in few steps.
 WORDS = [
     "batch=8",
-    "warm_start_images=16",
-    "coarse_images=8",
-    "total_images=48",
-    "log_images=16",
-    "path_length_interval=2",
-    "r1_interval=2",
+    "steps=6",
+    "validate_every=2",
+    "path_length_weight=2",
     "d_augment=adaptive",
     "d_augment_p=0.5",
     "d_augment_images=100",
@@ -44,7 +39,7 @@ WORDS = [
 @pytest.fixture(scope="module")
 def whole(pack, tmp_path_factory):
     """State at the end of a run of one process."""
-    return train(pack.path, tmp_path_factory.mktemp("runs") / "whole", settings())
+    return train_stylegan(pack, tmp_path_factory.mktemp("runs") / "whole", settings())
 
 
 def settings(**flags):
@@ -60,13 +55,11 @@ ROUNDING = 5e-3
 STEP = 3e-5
 
 
-def assert_same(a: TrainState, b: TrainState) -> None:
+def assert_same(a: Run, b: Run) -> None:
     """All that two runs know, but for the rounding of sums in another order."""
-    assert (a.images, a.steps, a.judge_augment) == (b.images, b.steps, b.judge_augment)
+    assert (a.steps, a.extra["augment"]) == (b.steps, b.extra["augment"])
     networks = [
-        {**state.nets, "judge": state.discriminator}
-        | {f"average {n}": m for n, m in state.averages.items()}
-        for state in (a, b)
+        run.networks | {f"average {n}": m for n, m in run.averages.items()} for run in (a, b)
     ]
     for name in networks[0]:
         other = networks[1][name].state_dict()
@@ -74,8 +67,8 @@ def assert_same(a: TrainState, b: TrainState) -> None:
             difference = (value.float() - other[key].float()).norm()
             allowed = ROUNDING * value.float().norm() + STEP * value.numel() ** 0.5
             assert difference <= allowed, f"{name} {key}"
-    torch.testing.assert_close(a.w_avg, b.w_avg, atol=1e-3, rtol=1e-3)  # see ROUNDING
-    torch.testing.assert_close(a.path_mean, b.path_mean, atol=1e-4, rtol=1e-3)  # see ROUNDING
+    for name, most in (("w_avg", 1e-3), ("path_mean", 1e-4)):  # see ROUNDING
+        torch.testing.assert_close(a.extra[name], b.extra[name], atol=most, rtol=1e-3)
 
 
 def start(pack, out, *words):
@@ -88,6 +81,10 @@ def start(pack, out, *words):
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
+def load(folder):
+    return load_run(StyleGANRecipe, folder, torch.device("cpu"))
+
+
 def set_words(*words):
     return [part for word in (*WORDS, *words) for part in ("--set", word)]
 
@@ -96,15 +93,15 @@ def set_words(*words):
 def test_two_processes_train_as_one_and_one_goes_on_where_they_stopped(pack, tmp_path, whole):
     pytest.importorskip("lightning_fabric")
     out = tmp_path / "two"
-    words = ["--preset", "tiny", *set_words("total_images=32")]
+    words = ["--preset", "tiny", *set_words("steps=4")]
     process = start(pack, out, *words)
     told, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     # One process speaks for both.
-    assert told.count("32 of 32 volumes seen") == 1
+    assert told.count("4 steps of training") == 1
     assert len((out / LOG).read_text().splitlines()) == 2
-    assert TrainState.load(out, torch.device("cpu")).steps == 4
-    resumed = train(pack.path, out, resume=True, changes={"total_images": 48})
+    assert load(out).steps == 4
+    resumed = train_stylegan(pack, out, resume=True, changes={"steps": 6})
     assert_same(resumed, whole)
 
 
@@ -112,7 +109,7 @@ def test_two_processes_train_as_one_and_one_goes_on_where_they_stopped(pack, tmp
 def test_a_signal_to_one_process_stops_both_after_the_same_step(pack, tmp_path):
     pytest.importorskip("lightning_fabric")
     out = tmp_path / "run"
-    process = start(pack, out, "--preset", "tiny", *set_words("total_images=1000000"))
+    process = start(pack, out, "--preset", "tiny", *set_words("steps=1000000"))
     deadline = time.monotonic() + 120
     while not (out / LOG).exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -122,10 +119,10 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step(pack, tmp_path):
     told, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "stopped before its end" in told
-    state = TrainState.load(out, torch.device("cpu"))
-    assert state.images == 8 * state.steps > 0
-    changes = {"total_images": state.images + 8}
-    assert train(pack.path, out, resume=True, changes=changes).images == state.images + 8
+    steps = load(out).steps
+    assert steps > 0
+    changes = {"steps": steps + 1}
+    assert train_stylegan(pack, out, resume=True, changes=changes).steps == steps + 1
 
 
 def step_of_srun(rank, **variables):
@@ -156,7 +153,7 @@ def test_tasks_of_a_slurm_step_train_together(pack, tmp_path):
         "--preset",
         "tiny",
     ]
-    command += ["--device", "cpu", *set_words("total_images=8"), "--out", str(tmp_path / "run")]
+    command += ["--device", "cpu", *set_words("steps=1"), "--out", str(tmp_path / "run")]
     environments = [step_of_srun(rank, NTASKS_PER_NODE=2) for rank in range(2)]
     environments[1]["MASTER_PORT"] = environments[0]["MASTER_PORT"]
     pipe = subprocess.PIPE
@@ -166,7 +163,7 @@ def test_tasks_of_a_slurm_step_train_together(pack, tmp_path):
     ]
     told = [task.communicate(timeout=120) for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0], told
-    assert "8 of 8 volumes seen" in told[0][0]
+    assert "1 steps of training" in told[0][0]
     assert told[1][0] == ""
     environment = step_of_srun(0)  # --ntasks without --ntasks-per-node
     wrong = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
@@ -187,11 +184,11 @@ def test_what_is_wrong_is_said_once(pack, tmp_path):
 
 
 def test_microbatches_train_as_the_whole_batch(pack, tmp_path, whole):
-    assert_same(train(pack.path, tmp_path / "parts", settings(accumulate=2)), whole)
+    assert_same(train_stylegan(pack, tmp_path / "parts", settings(accumulate=2)), whole)
 
 
 def test_samples_are_dealt_in_whole_groups():
-    config = tiny().with_(batch=24, accumulate=2)
+    config = replace(tiny(), batch=24, accumulate=2)
     seen = []
     for rank in range(2):
         team = Team(torch.device("cpu"))
@@ -209,7 +206,7 @@ def test_samples_are_dealt_in_whole_groups():
 def test_groups_are_neighbours_for_the_discriminator():
     """Groups of a large batch see the same spread as each group alone."""
     x = torch.randn(12, 3, 2, 2, 2)
-    order = list(group_order(12, 4))
+    order = list(_group_order(12, 4))
     together = minibatch_stddev(x[order], 4)[np.argsort(order)]
     alone = torch.cat([minibatch_stddev(part, 4) for part in x.split(4)])
     torch.testing.assert_close(together, alone)
@@ -220,12 +217,14 @@ def test_packs_are_neighbours_of_one_group():
     config = stylegan_4mm()
     judge = replace(config.discriminator, base=(2, 2, 2), channels=(4, 4), packed=2, mbstd_group=4)
     torch.manual_seed(0)
-    state = SimpleNamespace(
-        config=config.with_(discriminator=judge, batch=12), discriminator=Discriminator(judge)
+    step = SimpleNamespace(
+        settings=SimpleNamespace(discriminator=judge, group=4),
+        discriminator=Discriminator(judge),
+        dtype=torch.float32,
     )
     volumes = torch.randn(12, 1, 8, 8, 8)
-    together = scores(state, volumes, None, torch.float32)
-    alone = [scores(state, part, None, torch.float32) for part in volumes.split(4)]
+    together = Step.scores(step, volumes, None)
+    alone = [Step.scores(step, part, None) for part in volumes.split(4)]
     assert together.shape == (6,)
     torch.testing.assert_close(together, torch.cat(alone))
     assert together.unique().numel() == 6

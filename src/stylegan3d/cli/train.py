@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli import train_generator
 from stylegan3d.cli.common import described, emit, progress
 from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.train_common import (
@@ -17,6 +18,7 @@ from stylegan3d.cli.train_common import (
     FromMaps,
     Kind,
     MapsOption,
+    Named,
     Plan,
     Training,
     WithLabels,
@@ -24,13 +26,16 @@ from stylegan3d.cli.train_common import (
 )
 from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.networks.config import LATENT_CHANNELS
+from stylegan3d.plain import Json
 from stylegan3d.storage.places import CARD, MODEL, MONTAGE, PAGE
+from stylegan3d.training.config import PRESETS, AnatomySettings, StyleGANSettings
 from stylegan3d.training.options import (
     FLOW_STEPS,
     STRAIGHT_FLOW_STEPS,
     STRAIGHT_STEPS,
     AutoencoderSettings,
     DiffusionSettings,
+    EncoderSettings,
     FlowSettings,
     MatchSettings,
     SegmentationSettings,
@@ -39,11 +44,183 @@ from stylegan3d.training.options import (
 
 if TYPE_CHECKING:
     from stylegan3d.training.segmentation import Brains
+    from stylegan3d.training.team import Team
 
+#: Default of an option that a preset sets.
+PRESET = "the preset's"
 app = typer.Typer(
     help="Train a model on a prepared data set.\n\nAll kinds stop cleanly on Ctrl-C or SIGTERM and "
     "continue with --resume.\n\nExample: stylegan3d train anatomy prepared --out runs/brains"
 )
+
+
+def _preset(kind: str) -> Any:
+    """The option for the preset of a kind."""
+    sizes = "; ".join(
+        f"{name} ({' x '.join(map(str, preset().generator.image_grids[-1]))} voxels)"
+        for name, preset in PRESETS[kind].items()
+    )
+
+    def known(name: str | None) -> str | None:
+        if name is not None and name not in PRESETS[kind]:
+            raise typer.BadParameter(f"'{name}' is unknown; choose {', '.join(PRESETS[kind])}.")
+        return name
+
+    return typer.Option(
+        "--preset",
+        callback=known,
+        help=f"Networks: {sizes}; new runs only.",
+        show_default=next(iter(PRESETS[kind])),
+    )
+
+
+ConfigOption = typer.Option(
+    "--config",
+    help="Settings of a new run as JSON, such as the settings.json of another.",
+)
+SetOption = typer.Option(
+    "--set", metavar="NAME=VALUE", help="Change one setting; may be given several times."
+)
+
+
+def _chosen(
+    kind: str, preset: str | None, config: Path | None, words: list[str] | None, flags: Json
+) -> Any:
+    """Settings of a new run of a kind: those of a preset or file, with changes."""
+    from stylegan3d.training.settings import change_settings, read_settings
+
+    if preset is not None and config is not None:
+        raise typer.BadParameter("--config holds the networks too: leave out --preset")
+    chosen = PRESETS[kind][preset or next(iter(PRESETS[kind]))]()
+    if config is not None:
+        chosen = read_settings(type(chosen), config)
+    return change_settings(chosen, words or [], _given(flags))
+
+
+def _given(flags: Json) -> Json:
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted(Named):
+    """A model that is fitted, on the CPU."""
+
+    device: str = "cpu"
+
+
+@grouped
+def fit(
+    ctx: typer.Context,
+    options: Fitted,
+    preset: Annotated[str | None, _preset("anatomy")] = None,
+    config: Annotated[Path | None, ConfigOption] = None,
+    words: Annotated[list[str] | None, SetOption] = None,
+    seed: Annotated[int | None, described(AnatomySettings, "seed", PRESET)] = None,
+    mirror: Annotated[bool | None, described(AnatomySettings, "mirror", PRESET)] = None,
+) -> None:
+    """Fit an anatomy model: a deformation of the mean brain, and its appearance.
+
+    Subjects are registered to their mean. What is done is kept, so an interrupted fit goes on when
+    the same command is given again, or --resume. `train flow` adds the texture.
+
+    Example: stylegan3d train anatomy prepared --out runs/brains --export my-model
+    """
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.training.anatomy_fit import fit_anatomy
+    from stylegan3d.training.export import export_anatomy
+
+    options.check(ctx, "preset", "config", "words", "mirror")
+    pack, settings = load_pack(options.data), None
+    if not options.resume:
+        flags = {"seed": seed, "mirror": mirror}
+        settings = _chosen("anatomy", preset, config, words, flags)
+    with progress("Registering subjects") as bar:
+        found = fit_anatomy(pack, options.out, settings, progress=bar)
+    count = len(pack.indices("train"))
+    notes = [f"{options.out}: an anatomy model of {count} subjects"]
+    result: Json = {"run": str(options.out), "subjects": count, "export": None}
+    if options.export is not None:
+        made = export_anatomy(found, pack, **options.exporting())
+        result |= {"export": str(options.export), "quality": made.card["quality"]}
+        notes.append(f"{options.export}: the model '{made.name}'")
+    emit(result, notes, as_json=options.as_json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainStyleGAN(Named):
+    """Train a StyleGAN2 in three dimensions.
+
+    Started by torchrun or srun, several processes train together.
+
+    Example: stylegan3d train stylegan prepared --out runs/gan --export my-gan
+    """
+
+    preset: Annotated[str | None, _preset("stylegan")] = None
+    config: Annotated[Path | None, ConfigOption] = None
+    words: Annotated[list[str] | None, SetOption] = None
+    seed: Annotated[int | None, described(StyleGANSettings, "seed", PRESET)] = None
+    steps: Annotated[int | None, described(StyleGANSettings, "steps", PRESET)] = None
+    batch: Annotated[int | None, described(StyleGANSettings, "batch", PRESET)] = None
+    accumulate: Annotated[int | None, described(StyleGANSettings, "accumulate", PRESET)] = None
+    precision: Annotated[str | None, described(StyleGANSettings, "precision", PRESET)] = None
+    mirror: Annotated[bool | None, described(StyleGANSettings, "mirror", PRESET)] = None
+    tensorboard: Annotated[
+        bool,
+        typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard."),
+    ] = False
+    new_only = ("preset", "config", "seed", "batch", "mirror")
+    fixed = ()
+
+    def plan(self, settings: Any) -> Plan:
+        """See `Kind.plan`."""
+        from stylegan3d.dataset.pack import load_pack
+        from stylegan3d.training.export import export_stylegan
+        from stylegan3d.training.settings import changed_settings
+        from stylegan3d.training.stylegan import train_stylegan
+        from stylegan3d.training.team import join_team
+
+        team = join_team(self.device)
+        flags = {k: getattr(self, k) for k in ("steps", "accumulate", "precision")}
+        with _leader_speaks(team):
+            pack = load_pack(self.data)
+            if self.resume:
+                changes = changed_settings(StyleGANSettings, self.words or []) | _given(flags)
+            else:
+                flags |= {k: getattr(self, k) for k in ("seed", "batch", "mirror")}
+                settings = _chosen("stylegan", self.preset, self.config, self.words, flags)
+                changes = {}
+
+        def train(**how: Any) -> Any:
+            with _leader_speaks(team):
+                try:
+                    return train_stylegan(
+                        pack,
+                        self.out,
+                        None if self.resume else settings,
+                        tensorboard=self.tensorboard,
+                        **(how | {"team": team, "changes": changes}),
+                    )
+                finally:
+                    team.close()
+
+        return Plan(
+            train,
+            lambda run, _: export_stylegan(run, pack, **self.exporting()),
+            lambda figures: [
+                f"  random brains differ {figures['diversity']:.2f} times as much as subjects"
+            ],
+        )
+
+
+@contextmanager
+def _leader_speaks(team: Team) -> Iterator[None]:
+    """Of processes that train together only the first says what is wrong."""
+    try:
+        yield
+    except StyleGAN3DError:
+        if team.leads:
+            raise
+        raise typer.Exit(2) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +305,38 @@ class _WithModel:
     model: Annotated[
         Path,
         typer.Argument(
-            help="Model folder, made by `train anatomy`, `train vae` or `train diffusion` with "
-            "--export. An existing flow is trained further."
+            help="Model folder, made by another training with --export. A flow that it has is "
+            "trained further."
         ),
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainEncoder(Training, _WithModel):
+    """Train an encoder for a generator on its own random brains: it finds a scan in one pass.
+
+    Example: stylegan3d train encoder my-gan prepared --out runs/encoder --export my-gan-encoding
+    """
+
+    settings = EncoderSettings
+
+    def plan(self, settings: Any) -> Plan:
+        """See `Kind.plan`."""
+        from stylegan3d.dataset.pack import load_pack
+        from stylegan3d.model.loading import load
+        from stylegan3d.training.encoder import export_encoder, train_encoder
+
+        pack, generator = load_pack(self.data), load(self.model, device=self.device)
+        return Plan(
+            partial(train_encoder, generator, pack, self.out, settings),
+            lambda run, _: export_encoder(
+                run, self.model, pack, self.target, overwrite=self.overwrite
+            ),
+            lambda figures: [
+                f"  held-out subjects: SSIM {figures['ssim']:.3f}, PSNR {figures['psnr']:.2f} dB "
+                "inside the brain"
+            ],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -386,14 +591,15 @@ class TrainTranslation(FromMaps):
 
 #: Every kind on the runs of `stylegan3d.training.run`, by its name on the command line.
 KINDS: dict[str, type[Kind]] = {
+    "stylegan": TrainStyleGAN,
     "vae": TrainAutoencoder,
     "diffusion": TrainDiffusion,
+    "encoder": TrainEncoder,
     "flow": TrainFlow,
     "segmentation": TrainSegmentation,
     "translation": TrainTranslation,
 }
-for _name, _help in train_generator.HELP.items():
-    app.command(_name, help=_help)(train_generator.train_generator)
+app.command("anatomy")(fit)
 for _name, _kind in KINDS.items():
     app.command(_name, help=_kind.__doc__)(verb_of(_kind))
 app.command()(match)

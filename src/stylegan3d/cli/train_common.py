@@ -69,14 +69,15 @@ class Kind:
         Settings whose fields are options too.
     word : str
         Key of the figures in the JSON object.
-    new_only : tuple of str
-        Names of options that are for new runs only.
+    fixed, new_only : tuple of str
+        Names of options that are for new runs only: of nearly all kinds, and of this one.
     files : tuple of str
         What an export writes; empty for a generator's folder.
     """
 
     settings: ClassVar[type] = NoSettings
     word: ClassVar[str] = "measured"
+    fixed: ClassVar[tuple[str, ...]] = ("steps", "seed")
     new_only: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[tuple[str, ...]] = ()
     data: DataArgument
@@ -102,7 +103,7 @@ class Kind:
         from stylegan3d.storage.volumes import check_output
 
         if self.resume:
-            refuse(ctx, NEW_ONLY, "steps", "seed", *self.new_only, *new_only)
+            refuse(ctx, NEW_ONLY, *self.fixed, *self.new_only, *new_only)
         if self.export is not None and self.files:
             check_output([self.export / name for name in self.files], self.overwrite)
         elif self.export is not None:
@@ -140,6 +141,20 @@ class Named(Licensed):
         str | None,
         typer.Option("--name", help="Name of the model.", show_default="the export folder's name"),
     ] = None
+    attribution: Annotated[
+        str | None,
+        typer.Option("--attribution", help="Attribution required by the data's licences."),
+    ] = None
+
+    def exporting(self) -> Json:
+        """Arguments of the export."""
+        return {
+            "out": self.target,
+            "name": self.name or self.target.name,
+            "licence": self.licence,
+            "attribution": self.attribution,
+            "overwrite": self.overwrite,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,21 +169,11 @@ class WithLabels(Named):
             "age,sex; for --export.",
         ),
     ] = None
-    attribution: Annotated[
-        str | None,
-        typer.Option("--attribution", help="Attribution required by the data's licences."),
-    ] = None
 
     def exporting(self) -> Json:
         """Arguments of the export."""
-        return {
-            "out": self.target,
-            "name": self.name or self.target.name,
-            "labels": [word.strip() for word in (self.labels or "").split(",") if word.strip()],
-            "licence": self.licence,
-            "attribution": self.attribution,
-            "overwrite": self.overwrite,
-        }
+        words = [word.strip() for word in (self.labels or "").split(",") if word.strip()]
+        return super().exporting() | {"labels": words}
 
 
 MapsOption = typer.Option(
@@ -208,7 +213,8 @@ def verb_of(kind: type[Kind]) -> Callable[..., None]:
         plan = options.plan(settings)
         with _how(options) as how:
             run = plan.train(**how)
-        _conclude(run, options, plan)
+        if run.team.leads:
+            _conclude(run, options, plan)
 
     verb.__annotations__ |= {"options": kind, "settings": kind.settings}
     return grouped(verb)

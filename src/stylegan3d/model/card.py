@@ -107,6 +107,10 @@ def _origin(card: Json) -> list[str]:
             text += " " + _latent_flow(training["flow"])
     else:
         text = _training(training, card["architecture"]["generator"])
+    if training.get("encoder"):
+        told = training["encoder"]
+        brains = told["steps_done"] * told["batch"]
+        text += f" The encoder was trained afterwards on {brains} random brains of the generator."
     return [
         "## Training data",
         _data_table(card["training_data"]),
@@ -155,8 +159,6 @@ def _anatomy(card: Json) -> str:
         parts.append(f"{network['detail_basis']} detail images")
     if network.get("detail_slope"):
         parts.append("details and outline calibrated to the training subjects")
-    if network.get("channels") and card["training"]["images_seen"]:  # otherwise they have no effect
-        parts.append(f"StyleGAN2 layers of {tuple(network['channels'])} channels")
     if network.get("deformation"):
         parts.append(f"a deformation by {network['deformation']} velocity fields")
     if network.get("flow_channels"):
@@ -171,14 +173,6 @@ def _anatomy(card: Json) -> str:
 
 def _steps(count: int) -> str:
     return f"{count} step{'' if count == 1 else 's'}"
-
-
-def _training(training: Json, network: Json) -> str:
-    told = _layers(training, network)
-    flow = training.get("flow")
-    if flow:
-        told += " " + _flow(flow)
-    return told
 
 
 def _flow(flow: Json) -> str:
@@ -223,31 +217,19 @@ def _latent_flow(flow: Json) -> str:
     return text + (f" It began with a flow of {before} steps of training." if before else "")
 
 
-def _layers(training: Json, network: Json) -> str:
-    seen, warm = training["images_seen"], training["warm_start_images"]
-    people = f"{training['people']} subjects; {seen} training volumes, "
-    if network.get("deformation"):
-        steps = (
-            f"{people}{warm} of them as cubes in the common anatomy (reconstruction of "
-            f"subjects, a discriminator for random brains), {seen - warm} as whole volumes with "
-            "the adversarial objective."
-        )
-        if not seen:
-            steps = f"{training['people']} subjects. No StyleGAN layers were trained."
+def _training(training: Json, network: Json) -> str:
+    """How an anatomy model or a StyleGAN was made."""
+    people = f"{training['people']} subjects"
+    if not network.get("deformation"):
         return (
-            f"{steps} The linear parts are the principal components of the velocity "
-            "fields from the common anatomy to each subject, and of the subjects warped to it."
+            f"{people}; {training['images_seen']} training volumes with the adversarial objective. "
+            "Volumes were mirrored and slightly stretched at random."
         )
-    phases = f"the first {warm} in the reconstruction phase, {seen - warm}" if warm else "all"
-    return (
-        f"{people}{phases} with the adversarial objective. Volumes were mirrored and slightly "
-        "stretched at random."
-        + (
-            " The linear parts started at the principal components of the data."
-            if network.get("image_basis")
-            else ""
-        )
+    told = (
+        f"{people}. The linear parts are the principal components of the velocity fields from the "
+        "common anatomy to each subject, and of the subjects warped to it."
     )
+    return told + (" " + _flow(training["flow"]) if training.get("flow") else "")
 
 
 def _quality(quality: Json) -> str:

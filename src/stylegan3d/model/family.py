@@ -357,8 +357,9 @@ def family_name(card: JsonView) -> Any:
     """The name of a card's family."""
     name = card["architecture"].get("family", STYLEGAN)
     plan = card["architecture"].get("generator")
-    if name == STYLEGAN and isinstance(plan, Mapping) and is_anatomy(plan):
-        return ANATOMY
+    if name in (STYLEGAN, ANATOMY) and isinstance(plan, Mapping):
+        # Former cards call a StyleGAN that starts at the mean brain an anatomy model.
+        return ANATOMY if is_anatomy(plan) else STYLEGAN
     return name
 
 

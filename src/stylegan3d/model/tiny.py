@@ -10,10 +10,10 @@ import torch
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.family import family_name
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.anatomy_config import config_of
-from stylegan3d.networks.anatomy_layers import build_synthesis
+from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
 from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.networks.synthesis import StyleLayers
+from stylegan3d.networks.synthesis import SynthesisNetwork
 
 
 def tiny_generator(seed: int = 0, **config: Any) -> Generator:
@@ -25,11 +25,12 @@ def tiny_generator(seed: int = 0, **config: Any) -> Generator:
     shape = config_of(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        mapping, synthesis = MappingNetwork(shape), build_synthesis(shape)
-        assert isinstance(synthesis, StyleLayers)
-        for layer in synthesis.layers:
+        mapping = MappingNetwork(shape)
+        anatomy = isinstance(shape, AnatomyConfig)
+        synthesis = AnatomyNetwork(shape) if anatomy else SynthesisNetwork(shape)
+        for layer in () if anatomy else synthesis.layers:
             torch.nn.init.constant_(layer.noise_strength, 0.1)
-        for rgb in synthesis.image_layers:
+        for rgb in () if anatomy else synthesis.image_layers:
             rgb.conv.weight.data.mul_(0.15)  # the image then stays within the displayed range
         labels = torch.zeros(512, shape.label_dim) if shape.label_dim else None
         w_avg = mapping(torch.randn(512, shape.z_dim), labels).mean(dim=0).detach()

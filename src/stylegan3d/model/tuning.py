@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.model.family import LACKS, HasSynthesis
-from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_layers import with_layers
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.recipe.latents import NOISE, OPENED, Delta
@@ -34,7 +32,6 @@ def network_of(generator: HasSynthesis) -> LeveledSynthesis:
 
 def tuned(synthesis: LeveledSynthesis, delta: Delta) -> LeveledSynthesis:
     """`synthesis` with a delta applied; all other tensors are shared."""
-    synthesis = with_tensors(synthesis, delta.tensors)
     state = tunable(synthesis)
     changed = {
         name: state[name].detach() + torch.from_numpy(values.astype(np.float32)).to(state[name])
@@ -43,21 +40,11 @@ def tuned(synthesis: LeveledSynthesis, delta: Delta) -> LeveledSynthesis:
     return with_state(synthesis, changed)
 
 
-def with_tensors(network: LeveledSynthesis, names: Iterable[str]) -> LeveledSynthesis:
-    """The network that has tensors of these names, including layers without effect if needed."""
-    if isinstance(network, AnatomyNetwork) and not tunable(network).keys() >= set(names):
-        return with_layers(network)
-    return network
-
-
 def tunable_shapes(synthesis: object) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors that a delta may change, by name; empty if it cannot be tuned."""
     if not isinstance(synthesis, LeveledSynthesis):
         return {}
-    tensors: dict[str, Tensor] = {}
-    if isinstance(synthesis, AnatomyNetwork) and synthesis.silent is not None:
-        tensors |= synthesis.silent.tensors
-    return {k: tuple(v.shape) for k, v in (tensors | tunable(synthesis)).items()}
+    return {k: tuple(v.shape) for k, v in tunable(synthesis).items()}
 
 
 def tunable(synthesis: nn.Module) -> dict[str, Tensor]:

@@ -2,14 +2,12 @@
 
 The image is made in one common anatomy, level by level, as the sum of a constant, basis images and
 detail images weighted by components of w; a deformation controlled by further components warps it
-(`deformation.py`), and a flow adds realistic texture (`flow.py`). Only the flow has convolutions;
-`anatomy_layers.py` adds those of a StyleGAN.
+(`deformation.py`), and a flow adds realistic texture (`flow.py`). Only the flow has convolutions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -32,27 +30,11 @@ from stylegan3d.networks.layers import Fingerprint, is_frozen
 from stylegan3d.networks.leveled import LeveledSynthesis, sum_low
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.noise import Noise, drawn_noise
-from stylegan3d.networks.resampling import fine_bands, inverse_haar, upsample_image
-
-
-@dataclass(frozen=True, eq=False)
-class SilentLayers:
-    """StyleGAN layers omitted from a network because their ToRGB weights are zero.
-
-    Attributes
-    ----------
-    config : AnatomyConfig
-        Configuration of the network with its layers.
-    tensors : mapping of str to Tensor
-        Their stored tensors.
-    """
-
-    config: AnatomyConfig
-    tensors: Mapping[str, Tensor]
+from stylegan3d.networks.resampling import fine_bands, upsample_image
 
 
 class AnatomyNetwork(LeveledSynthesis):
-    """The synthesis network of an anatomy model without StyleGAN layers.
+    """The synthesis network of an anatomy model.
 
     Its latents have two rows per level, like those of a StyleGAN: the first controls velocities and
     the second appearance; at levels finer than the velocities both control appearance. The last row
@@ -65,21 +47,9 @@ class AnatomyNetwork(LeveledSynthesis):
         super().__init__()
         self.config = config
         self._pooled: dict[int, tuple[Fingerprint, Tensor]] = {}
-        # Kept for tuning.
-        self.silent: SilentLayers | None = None
-        self.add_layers()
-        self._add_anatomy()
-
-    def add_layers(self) -> None:
-        """Create the parameters of layers; none here."""
-
-    def _add_anatomy(self) -> None:
-        """Create the parameters of the configuration."""
-        config = self.config
         bands = 8 if config.head == "haar" else 1
         grid = config.grid(config.num_levels - 1)
-        if config.image_const:
-            self.image_const = nn.Parameter(torch.zeros(config.image_channels * bands, *grid))
+        self.add_constant()
         if config.image_basis:
             self.image_basis = Basis(config.image_basis, config.image_channels, grid)
         if config.detail_basis:
@@ -98,7 +68,6 @@ class AnatomyNetwork(LeveledSynthesis):
             grid = config.grid(config.deformation_level)
             self.velocity_basis = Basis(config.deformation, 3, grid)
             self.velocity_const = nn.Parameter(torch.zeros(3, *grid))
-            # From registration, and frozen: layers are trained on a fixed anatomy.
             self.velocity_const.requires_grad_(False)
             self.velocity_basis.requires_grad_(False)
             if config.image_basis:
@@ -115,23 +84,17 @@ class AnatomyNetwork(LeveledSynthesis):
         return self.flow if self.config.flow_channels else None
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
-        """The flow's noise map; for a seed the numbers after those of layers, even if omitted.
+        """The flow's noise map, drawn after maps that former networks had on each level.
 
-        So a seed gives the same texture with and without layers.
+        So a seed gives the texture that it has always given.
         """
         layers = [torch.empty(1, 1, *grid) for grid in self.config.noise_grids]
         return drawn_noise([*layers, *self.stored_noise], noise, batch)[len(layers) :]
 
     @property
-    def has_layer_noise(self) -> bool:
-        """Whether the noise of any layer has an effect."""
-        return False
-
-    @property
     def has_noise(self) -> bool:
-        """Whether noise of a layer or of the flow has an effect."""
-        flow = self.config.flow_channels and bool(self.flow.noise_strength)
-        return flow or self.has_layer_noise
+        """Whether the flow's noise has an effect."""
+        return bool(self.config.flow_channels) and bool(self.flow.noise_strength)
 
     @property
     def has_own_noise(self) -> bool:
@@ -140,39 +103,14 @@ class AnatomyNetwork(LeveledSynthesis):
         deformed = bool(config.deformation) and config.image_const and config.head == "haar"
         return deformed and config.image_channels == 1 and bool(config.flow_channels)
 
-    def pyramid(
-        self,
-        w: Tensor,
-        noise: Noise | list[Tensor | None] = "fixed",
-        stop: int | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> list[Tensor]:
-        """The images of all levels up to `stop`, coarse to fine, before the flow.
+    def canonical(self, w: Tensor) -> Tensor:
+        """The image of w [N, num_layers, w_dim] in the common anatomy: before deformation and flow.
 
-        The last one with a Haar head is the image itself, or its eight bands without a deformation.
+        [N, C, X, Y, Z]; with a Haar head its eight bands, at half the resolution.
         """
-        images = self.canonical(w, noise, stop, dtype)
-        if not self.config.deformation:
-            return images
-        if images[-1].shape[1] == 8 * self.config.image_channels and self.config.head == "haar":
-            images[-1] = inverse_haar(images[-1])
-        displacement = exponential(self.velocity(w))
-        return [
-            self.finished(read_at(image, self.points(displacement, _grid_of(image))))
-            for image in images
-        ]
-
-    def canonical(
-        self,
-        w: Tensor,
-        noise: Noise | list[Tensor | None] = "fixed",
-        stop: int | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> list[Tensor]:
-        """Like `pyramid`, in the common anatomy: before the deformation; bands with a Haar head."""
-        stop = self.config.num_levels - 1 if stop is None else stop
-        images = self._walk(w, self._maps(noise, len(w)), stop, dtype)
-        return [self._with_constant(image, level) for level, image in enumerate(images)]
+        last = self.config.num_levels - 1
+        *_, image = self._walk(w, last)
+        return self._with_constant(image, last)
 
     def appearance(self, w: Tensor) -> Tensor:
         """The image of w [N, num_layers, w_dim] in the common anatomy, without texture.
@@ -181,7 +119,7 @@ class AnatomyNetwork(LeveledSynthesis):
         """
         last = self.config.num_levels - 1
         draft = self.config.head == "haar"
-        *_, image = self._walk(w, self._maps("none", len(w)), last, torch.float32, draft=draft)
+        *_, image = self._walk(w, last, draft=draft)
         return self.finished(self._with_constant(image, last)[:, : self.config.image_channels])
 
     def smooth_points(self, w: Tensor) -> Tensor:
@@ -207,7 +145,7 @@ class AnatomyNetwork(LeveledSynthesis):
         draft: bool,
         memo: Memo | None,
     ) -> Tensor:
-        *_, image = self._walk(w, maps, stop, dtype, draft=draft, memo=memo)
+        *_, image = self._walk(w, stop, draft=draft, memo=memo)
         return self._with_constant(image, stop)
 
     def _finish(
@@ -226,14 +164,7 @@ class AnatomyNetwork(LeveledSynthesis):
         return self.flowed(image, w, maps[-1], dtype, memo)
 
     def _walk(
-        self,
-        w: Tensor,
-        maps: list[Tensor | None],
-        stop: int,
-        dtype: torch.dtype,
-        *,
-        draft: bool = False,
-        memo: Memo | None = None,
+        self, w: Tensor, stop: int, *, draft: bool = False, memo: Memo | None = None
     ) -> Iterator[Tensor]:
         """Images of the levels up to `stop` without the constant, coarse to fine."""
         memo = memo or NoMemo()
@@ -244,43 +175,31 @@ class AnatomyNetwork(LeveledSynthesis):
             yield image
 
     def _image(self, w: Tensor, level: int, before: Tensor | None, draft: bool) -> Tensor:
-        """Image of a level from that of the previous one, without the constant."""
-        low = self._low(self._terms(w, level, before), level)
-        if draft and level == self.config.num_levels - 1:
-            return self._drafted(w, low, level)
-        bands = 8 if self.config.head == "haar" and level == self.config.num_levels - 1 else 1
-        image = low.new_zeros(1, bands * low.shape[1], 1, 1, 1)
-        return self._completed(sum_low(image, low), low, self._details(w, level), level)
+        """Image of a level from that of the previous one, without the constant.
 
-    def _terms(self, w: Tensor, level: int, before: Tensor | None) -> list[Tensor]:
-        """Terms of a level's low band: coarser image, band of basis images."""
+        All bands of the last level of a Haar head, or with `draft` only the low one.
+        """
+        config = self.config
         terms = [] if before is None else [self._doubled(before)]
-        return [*terms, self._band(w, level)] if self.config.image_basis else terms
-
-    def _low(self, terms: list[Tensor], level: int) -> Tensor:
-        """Their sum [N or 1, C, X, Y, Z]."""
-        if not terms:
-            shape = (self.config.image_channels, *self.config.grid(level))
-            return torch.zeros(1, *shape, device=next(self.parameters()).device)
-        return terms[0] if len(terms) == 1 else terms[0] + terms[1]
-
-    def _drafted(self, w: Tensor, low: Tensor, level: int) -> Tensor:
-        """The low band of the last level with that of the details."""
-        detail = self._details(w, level, low_only=True)
+        if config.image_basis:
+            terms.append(self._band(w, level))
+        low = w.new_zeros(1, config.image_channels, *config.grid(level))
+        if terms:
+            low = terms[0] if len(terms) == 1 else terms[0] + terms[1]
+        if level < config.num_levels - 1:
+            return low
+        detail = self._details(w, low_only=draft)
+        if not draft and config.head == "haar":
+            fine = self.continued(low)
+            low = sum_low(low.new_zeros(1, 8 * low.shape[1], 1, 1, 1), low)
+            low = low if fine is None else low + fine
         return low if detail is None else low + detail
 
-    def _completed(self, image: Tensor, low: Tensor, detail: Tensor | None, level: int) -> Tensor:
-        """All bands of a level, with the extrapolated fine ones and the details."""
-        beyond = self.continued(low, level)
-        image = image if beyond is None else image + beyond
-        return image if detail is None else image + detail
-
-    def continued(self, low: Tensor, level: int) -> Tensor | None:
+    def continued(self, low: Tensor) -> Tensor | None:
         """Fine bands extrapolated from the low one of the last level [N, C, ...], which is zero."""
-        taps = self.config.fine_taps
-        if not taps or level < self.config.num_levels - 1:
+        if not self.config.fine_taps:
             return None
-        return torch.cat([torch.zeros_like(low), fine_bands(low, taps)], dim=1)
+        return torch.cat([torch.zeros_like(low), fine_bands(low, self.config.fine_taps)], dim=1)
 
     def flowed(
         self, image: Tensor, w: Tensor, noise: Tensor | None, dtype: torch.dtype, memo: Memo | None
@@ -349,10 +268,10 @@ class AnatomyNetwork(LeveledSynthesis):
             larger = resize(backwards, grid)
         return add_identity(larger)
 
-    def _details(self, w: Tensor, level: int, low_only: bool = False) -> Tensor | None:
+    def _details(self, w: Tensor, low_only: bool = False) -> Tensor | None:
         """Weighted sum of the detail images, as bands of the last level [N, C, X, Y, Z]."""
         config = self.config
-        if not config.detail_basis or level < config.num_levels - 1:
+        if not config.detail_basis:
             return None
         rows = w[:, self._detail_rows].mean(dim=1)
         channels = config.image_channels if low_only else None
@@ -393,21 +312,6 @@ class AnatomyNetwork(LeveledSynthesis):
         evened = mixed.clone()
         evened[rows, details] += wanted - self.detail_weights(mixed[None])[0]
         return evened
-
-    def _constant(self, level: int) -> Tensor:
-        """The constant image at the resolution of a level, [1, C, X, Y, Z]."""
-        const = self.image_const[None]
-        last = self.config.num_levels - 1
-        if level == last:
-            return const
-        low = const[:, : self.config.image_channels]
-        return F.avg_pool3d(low, 2 ** (last - level))
-
-    def _with_constant(self, image: Tensor, level: int) -> Tensor:
-        """An image of a level, or its low band, plus the constant image."""
-        if not self.config.image_const:
-            return image
-        return image + self._constant(level)[:, : image.shape[1]]
 
     def _band(self, w: Tensor, level: int) -> Tensor:
         """Contribution of the basis images to a level, [N, C, X, Y, Z] on its grid.

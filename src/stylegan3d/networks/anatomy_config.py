@@ -1,4 +1,4 @@
-"""Configuration of an anatomy model: deformation, appearance images, flow, optional layers.
+"""Configuration of an anatomy model: a deformation, appearance images and a flow.
 
 Older files describe such models as StyleGANs with additional settings, by which `config_of`
 recognises them.
@@ -7,7 +7,7 @@ recognises them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from stylegan3d.errors import ModelError
@@ -26,17 +26,14 @@ class AnatomyConfig(GeneratorConfig):
     Attributes
     ----------
     channels : tuple of int
-        Feature channels of the StyleGAN layers that add to the image, coarse to fine; () for a
-        model without layers. `wiring`, `base_input`, `upsample_gain` and `refine_layers` are
-        settings of these layers.
+        Always (): only a StyleGAN has feature channels.
     levels : int
-        Number of levels of a model without layers; otherwise the length of `channels`.
+        Number of levels.
     refine_layers : int
-        Additional convolutions at the last level, which also get the current image as input, to
-        sharpen it. They share the level's last row of w.
+        Of former networks: how many more maps of noise precede the flow's, see
+        `AnatomyNetwork.noise_maps`.
     image_const : bool
-        Whether a constant image is added to the output, initialised with the mean of the training
-        data, so that the network only learns differences between subjects.
+        Whether a constant image is added to the output: the mean of the training data.
     image_basis : int
         Number of images added linearly, weighted by components of w, at the last feature level's
         resolution; each row of w controls the spatial frequencies of its level. Initialised with
@@ -67,7 +64,6 @@ class AnatomyConfig(GeneratorConfig):
     channels: tuple[int, ...] = ()
     levels: int = 4
     refine_layers: int = 0
-    image_const: bool = False
     image_basis: int = 0
     detail_basis: int = 0
     fine_taps: tuple[float, ...] = ()
@@ -106,6 +102,8 @@ class AnatomyConfig(GeneratorConfig):
                 f"The architecture's deformation level {self.deformation_level} does not exist; "
                 f"it has the levels 0 to {self.num_levels - 1}."
             )
+        if self.channels:
+            raise ModelError("An anatomy model has no channels: set levels, the number of levels.")
         if self.wiring != "skip":
             raise ModelError(
                 "An anatomy model needs the `skip` wiring: it has an image at every level."
@@ -124,7 +122,7 @@ class AnatomyConfig(GeneratorConfig):
     @property
     def num_levels(self) -> int:
         """Number of feature resolutions."""
-        return len(self.channels) or self.levels
+        return self.levels
 
     @property
     def linear_dim(self) -> int:
@@ -138,25 +136,22 @@ class AnatomyConfig(GeneratorConfig):
 
     @property
     def noise_grids(self) -> list[Grid]:
-        """The grid of each layer's noise, coarse to fine, even if the layers are omitted."""
+        """The grid of each map of noise that precedes the flow's, coarse to fine."""
         finest = self.grid(self.num_levels - 1)
         return [*super().noise_grids, *[finest] * self.refine_layers]
-
-    def without_layers(self) -> AnatomyConfig:
-        """The same model without its StyleGAN layers."""
-        return replace(self, channels=(), levels=self.num_levels)
 
 
 #: Settings of former cards: of a cascade of flows, which no model has any more.
 FORMER = ("layout_channels", "fine_channels", "cascade_steps")
 ADDED = {f.name for f in fields(AnatomyConfig)} - {f.name for f in fields(GeneratorConfig)}
 #: Settings that a StyleGAN does not have; if all are zero it is not an anatomy model.
-MARKS = ("image_const", "image_basis", "detail_basis", "fine_taps", "deformation", "refine_layers")
+MARKS = ("image_basis", "detail_basis", "fine_taps", "deformation", "refine_layers")
 
 
 def is_anatomy(data: Mapping[str, Any]) -> bool:
     """Whether a generator's settings describe an anatomy model."""
-    return any(data.get(name) for name in MARKS)
+    at_mean = bool(data.get("image_const")) and not data.get("channels")
+    return at_mean or any(data.get(name) for name in MARKS)
 
 
 def config_of(data: Mapping[str, Any]) -> GeneratorConfig:
@@ -186,5 +181,7 @@ def kind_of(data: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str, A
         )
     given = {k: v for k, v in data.items() if k not in FORMER}
     if is_anatomy(data):
-        return AnatomyConfig, given
+        # Former models had layers of a StyleGAN beside their images, one channel width a level.
+        levels = {"channels": (), "levels": len(given["channels"])} if given.get("channels") else {}
+        return AnatomyConfig, given | levels
     return GeneratorConfig, {k: v for k, v in given.items() if k not in ADDED}

@@ -40,6 +40,9 @@ class GeneratorConfig:
         `const`, the learned constant of StyleGAN, or `dense`, which adds a dense layer of the first
         row of w. If anatomy varies by shape rather than texture, that speeds up training with few
         volumes.
+    image_const : bool
+        Whether a constant image is added to the output of the `skip` wiring, initialised with the
+        mean of the training data, so that the network only learns differences between subjects.
     head : Head
         `image`, or `haar`: the last level predicts eight Haar bands of an image twice its grid.
     mapping_layers, mapping_lr_multiplier : int, float
@@ -73,6 +76,7 @@ class GeneratorConfig:
     image_channels: int = 1
     wiring: Wiring = "skip"
     base_input: BaseInput = "const"
+    image_const: bool = False
     head: Head = "image"
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
@@ -104,6 +108,12 @@ class GeneratorConfig:
             raise ModelError(
                 "The architecture in the model's card is incomplete: it needs a base grid of three "
                 "sizes, at least one level of channels and positive latent sizes."
+            )
+
+        if self.image_const and self.wiring != "skip":
+            raise ModelError(
+                "The architecture's image_const needs the `skip` wiring: it has an image at every "
+                "level."
             )
 
     @property
@@ -223,6 +233,13 @@ class EncoderConfig:
     def from_dict(cls, data: dict[str, Any]) -> EncoderConfig:
         """Inverse of `to_dict`."""
         return cls(**known_fields(cls, data))
+
+
+def seen_grid(network: DiscriminatorConfig | EncoderConfig) -> Grid:
+    """Grid of the volumes that a network from volumes to its base grid reads."""
+    factor = 2 ** (len(network.channels) - 1) * (2 if network.head == "haar" else 1)
+    a, b, c = (n * factor for n in network.base)
+    return a, b, c
 
 
 def known_fields(cls: type, data: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,15 @@ class LeveledSynthesis(nn.Module):
     """w -> volume, full or coarser. `_canonical` makes the image and `_finish` completes it."""
 
     config: GeneratorConfig
+    image_const: nn.Parameter
+
+    def add_constant(self) -> None:
+        """Make the constant image of the configuration, if it has one."""
+        config = self.config
+        if config.image_const:
+            bands = 8 if config.head == "haar" else 1
+            shape = (config.image_channels * bands, *config.grid(config.num_levels - 1))
+            self.image_const = nn.Parameter(torch.zeros(shape))
 
     def _canonical(
         self,
@@ -112,11 +121,25 @@ class LeveledSynthesis(nn.Module):
         self, noise: Noise | list[Tensor | None], batch: int, memo: Memo | None = None
     ) -> list[Tensor | None]:
         if isinstance(noise, list):
-            # Those of a network without its silent layers lack the layers' maps.
-            return [*[None] * (len(self.stored_noise) - len(noise)), *noise]
+            return noise
         if memo is None:
             return self.noise_maps(noise, batch)
         return memo.maps(noise, lambda: self.noise_maps(noise, batch))
+
+    def _constant(self, level: int) -> Tensor:
+        """The constant image at the resolution of a level, [1, C, X, Y, Z]."""
+        const = self.image_const[None]
+        last = self.config.num_levels - 1
+        if level == last:
+            return const
+        low = const[:, : self.config.image_channels]
+        return F.avg_pool3d(low, 2 ** (last - level))
+
+    def _with_constant(self, image: Tensor, level: int) -> Tensor:
+        """An image of a level, or its low band, plus the constant image."""
+        if not self.config.image_const:
+            return image
+        return image + self._constant(level)[:, : image.shape[1]]
 
     def _plan(self, level: int) -> tuple[int, bool]:
         """Last level to compute, and whether only the low band of it is wanted."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.layers import Dense
 
 #: Points that a curve passes through.
 KNOTS = 9
+#: The hidden units of `set_gaussian` are this many standard deviations above zero.
+HEADROOM = 7.0
 
 
 class SizeCurves(nn.Module):
@@ -103,3 +108,46 @@ class MappingNetwork(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x if self.curves is None else self.curves(x)
+
+
+@torch.no_grad()
+def set_gaussian(mapping: MappingNetwork, mean: Tensor, root: Tensor) -> None:
+    """Make the mapping send z ~ N(0, I) to N(mean, root root^T), exactly for all but rare z.
+
+    The hidden layers are set to the identity and kept where leaky ReLU is linear by an offset that
+    the last layer takes off again; training bends the map from there.
+
+    Parameters
+    ----------
+    mean : Tensor, shape (w_dim,)
+    root : Tensor, shape (w_dim, w_dim)
+        Its columns in the order of importance (z may have fewer entries).
+
+    Raises
+    ------
+    ModelError
+        If the network's shape cannot be linear (one layer, or an activated output).
+    """
+    layers = mapping.typed_layers
+    if len(layers) < 2 or layers[-1].activate:
+        raise ModelError(
+            "Only a mapping network of two or more layers with a linear output can start at a "
+            "Gaussian; set mapping_linear_output."
+        )
+    first = layers[0]
+    used = min(root.shape[1], first.weight.shape[1])
+    root = F.pad(root[:, :used], (0, first.weight.shape[1] - used))
+    offset = HEADROOM * root.norm(dim=1) + 1e-3
+    _set_dense(first, root, offset)
+    identity = torch.eye(len(mean))
+    for layer in layers[1:-1]:
+        _set_dense(layer, identity, torch.zeros_like(mean))
+    _set_dense(layers[-1], identity, mean - offset)
+
+
+def _set_dense(layer: Dense, weight: Tensor, bias: Tensor) -> None:
+    """Effective weight and bias, before the activation's gain of sqrt(2)."""
+    gain = math.sqrt(2) if layer.activate else 1.0
+    scale = layer.lr_multiplier / math.sqrt(layer.weight.shape[1])
+    layer.weight.copy_(weight / gain / scale)
+    layer.bias.copy_(bias / gain / layer.lr_multiplier)

@@ -8,7 +8,7 @@ noise and a leaky ReLU; ToRGB layers make the image of the features (Karras et a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from typing import cast
@@ -104,7 +104,6 @@ class Level(nn.Module):
         w: Tensor,
         noises: list[Tensor | None],
         memo: Memo | None = None,
-        seen: Callable[[], Tensor] | None = None,
     ) -> Tensor:
         """Features of this level from those of the one before.
 
@@ -116,28 +115,16 @@ class Level(nn.Module):
             One map per layer.
         memo : Memo, optional
             Where layers are looked up that were computed before.
-        seen : callable, optional
-            Gives the image so far, for levels whose layers read it (`anatomy_layers.py`).
         """
         memo = memo or NoMemo()
         before, dtype = x, x.dtype
         for i, row in enumerate(self.rows):
-            make = partial(self._layer, i, x, w[:, row], noises[i], seen)
+            make = partial(self.layers[i], x, w[:, row], noises[i])
             x = memo.get((self.index, i, dtype), row + 1, make)
         if self.shortcut is None:
             return x
         rows = self.rows[-1] + 1
         return memo.get((self.index, "sum", dtype), rows, partial(self._joined, x, before))
-
-    def _layer(
-        self,
-        i: int,
-        x: Tensor,
-        w: Tensor,
-        noise: Tensor | None,
-        seen: Callable[[], Tensor] | None,
-    ) -> Tensor:
-        return self.layers[i](x, w, noise)
 
     def _joined(self, x: Tensor, before: Tensor) -> Tensor:
         """Sum with the shortcut of the `resnet` wiring."""
@@ -149,8 +136,7 @@ class Level(nn.Module):
     @property
     def rows(self) -> list[int]:
         """Which row of w each layer reads."""
-        first, last = max(2 * self.index - 1, 0), 2 * self.index
-        return [min(first + j, last) for j in range(len(self.layers))]
+        return [*range(max(2 * self.index - 1, 0), 2 * self.index + 1)]
 
     @property
     def layers(self) -> list[SynthesisLayer]:
@@ -158,18 +144,16 @@ class Level(nn.Module):
         return [self.plain] if self.up is None else [self.up, self.plain]
 
 
-class StyleLayers(nn.Module):
-    """What of a synthesis network is learned by gradients: the constant input, levels, ToRGBs."""
+class SynthesisNetwork(LeveledSynthesis):
+    """Constant input, levels of doubling resolution, image by `orig`, `skip` or `resnet` wiring."""
 
-    config: GeneratorConfig
-
-    def add_layers(self, level: type[Level] = Level) -> None:
-        """Make the parameters that the configuration asks for."""
-        config = self.config
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
         self.const = nn.Parameter(torch.randn(1, config.channels[0], *config.base))
         if config.base_input == "dense":
             self.base_dense = Dense(config.w_dim, self.const.numel())
-        self.levels = nn.ModuleList(level(config, i) for i in range(config.num_levels))
+        self.levels = nn.ModuleList(Level(config, i) for i in range(config.num_levels))
         last = config.num_levels - 1
         image_levels = range(last + 1) if config.wiring == "skip" else (last,)
         bands = 8 if config.head == "haar" else 1
@@ -183,6 +167,7 @@ class StyleLayers(nn.Module):
                 for i in image_levels
             }
         )
+        self.add_constant()
 
     @property
     def typed_levels(self) -> list[Level]:
@@ -211,15 +196,6 @@ class StyleLayers(nn.Module):
             x = x + self.base_dense(w[:, 0]).reshape(x.shape)
         return x.to(dtype).contiguous(memory_format=CHANNELS_LAST)
 
-
-class SynthesisNetwork(LeveledSynthesis, StyleLayers):
-    """Constant input, levels of doubling resolution, image by `orig`, `skip` or `resnet` wiring."""
-
-    def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.add_layers()
-
     @property
     def stored_noise(self) -> list[Tensor]:
         """One map per layer."""
@@ -227,7 +203,7 @@ class SynthesisNetwork(LeveledSynthesis, StyleLayers):
 
     @property
     def has_noise(self) -> bool:
-        """Whether noise has an effect."""
+        """Whether noise has an effect, which is that of layers."""
         return self.has_layer_noise
 
     @property
@@ -247,22 +223,6 @@ class SynthesisNetwork(LeveledSynthesis, StyleLayers):
         *_, (x, _) = self._walk(w, maps, self.config.num_levels - 2, dtype, memo=memo)
         return x
 
-    def pyramid(
-        self,
-        w: Tensor,
-        noise: Noise | list[Tensor | None] = "fixed",
-        stop: int | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> list[Tensor]:
-        """The images of all levels up to feature level `stop`, coarse to fine.
-
-        With the `skip` wiring there is one per level, else only the last. That of the last level
-        of a Haar head is its eight bands.
-        """
-        stop = self.config.num_levels - 1 if stop is None else stop
-        walk = self._walk(w, self._maps(noise, len(w)), stop, dtype)
-        return [image for _, image in walk if image is not None]
-
     def _canonical(
         self,
         w: Tensor,
@@ -275,7 +235,7 @@ class SynthesisNetwork(LeveledSynthesis, StyleLayers):
     ) -> Tensor:
         *_, (_, image) = self._walk(w, maps, stop, dtype, draft=draft, memo=memo)
         assert image is not None
-        return image
+        return self._with_constant(image, stop)
 
     def _walk(
         self,

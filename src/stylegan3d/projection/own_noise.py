@@ -68,7 +68,7 @@ class OwnNoise:
         x, y, z = problem.scan.shape[2:]
         velocity = network.velocity(w)
         there, back = (network.points(exponential(sign * velocity), (x, y, z)) for sign in (1, -1))
-        mixture = inverse_haar(network.canonical(w, "none")[-1])
+        mixture = inverse_haar(network.canonical(w))
         steps = _Steps(read_at(problem.scan, back) - mixture)
         nearest: float | None = None
         for done in range(1, ITERATIONS + 1):

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.tuning import network_of, with_state
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_layers import with_layers
 from stylegan3d.networks.deformation import exponential, read_at
 from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.networks.resampling import haar, inverse_haar
@@ -27,7 +26,7 @@ from stylegan3d.projection.search import Step, rate
 from stylegan3d.projection.solving import conjugate_gradients
 from stylegan3d.recipe.latents import CONSTANT
 
-# Linear solves alternate with syntheses, since refining layers see the constant, too.
+# Linear solves alternate with syntheses, since the tone curve is not linear.
 ROUNDS, ITERATIONS = 2, 8
 # Weight of the squared change relative to the squared difference. The less is changed, the better
 # edits work: with 0.1 the scan is reproduced almost perfectly (35 dB), but a step along "Grey
@@ -75,9 +74,8 @@ class Tuning:
     def _tune_constant(self, synthesis: AnatomyNetwork) -> Iterator[Step]:
         """Fit the constant by least squares with conjugate gradients (Gauss-Newton).
 
-        The image depends on the constant nearly linearly (except through refining layers and the
-        tone curve at the dark end), so solves alternate with syntheses that give the remaining
-        residual.
+        The image depends on the constant nearly linearly (except through the tone curve at the
+        dark end), so solves alternate with syntheses that give the remaining residual.
         """
         problem = self.problem
         change, points = torch.zeros_like(problem.scan), self._points(synthesis)
@@ -96,8 +94,6 @@ class Tuning:
     def _tune_weights(self) -> Iterator[Step]:
         """Gradient descent on the weights of the last level, kept close to their old values."""
         problem, network = self.problem, self._synthesis
-        if isinstance(network, AnatomyNetwork):
-            network = with_layers(network)
         before = last_level(network)
         leaves = {k: nn.Parameter(v.detach().clone()) for k, v in before.items()}
         network = with_state(network, leaves)
@@ -125,7 +121,7 @@ class Tuning:
     def _finished(self, synthesis: AnatomyNetwork, points: Tensor | None) -> tuple[Tensor, Tensor]:
         """The image, and the slope of the tone curve at each voxel, at least `LEAST_SLOPE`."""
         channel, config = self.problem.channel, synthesis.config
-        image = synthesis.canonical(self._w[None], self.problem.noise)[-1]
+        image = synthesis.canonical(self._w[None])
         image = inverse_haar(image) if config.head == "haar" else image
         image = image[:, channel : channel + 1]
         if points is None:

@@ -14,7 +14,7 @@ from stylegan3d.geometry.intensity import to_display
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.model.family import held
 from stylegan3d.model.generator import Generator
-from stylegan3d.model.tuning import network_of, tunable, with_tensors
+from stylegan3d.model.tuning import network_of, tunable
 from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.forward import Operator
@@ -181,7 +181,7 @@ class Problem:
         network = network_of(self.generator)
         if self.fitted_noise:
             after |= dict(zip(noise_names(network), self.fitted_noise, strict=True))
-        return Delta.between(tunable(with_tensors(network, after)), after)
+        return Delta.between(tunable(network), after)
 
     @torch.no_grad()
     def best(

@@ -131,9 +131,7 @@ def export_autoencoder(
             "the training subjects' latents, including mirrored ones."
         ),
     }
-    card = card_of(pack, name, licence, architecture, training)
-    if attribution:
-        card["attribution"] = attribution
+    card = card_of(pack, name, licence, architecture, training, attribution)
     tensors, encoder = ({k: v.cpu() for k, v in part.items()} for part in (tensors, encoder))
     template = pack.path / TEMPLATE
     generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)

@@ -30,7 +30,6 @@ from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig
-from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.finish import DetailTexture
 from stylegan3d.networks.resampling import haar, inverse_haar
@@ -85,7 +84,7 @@ def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
             "detail images."
         )
     config = replace(before, detail_slope=SLOPE, toe=True)
-    synthesis = build_synthesis(config)
+    synthesis = AnatomyNetwork(config)
     assert isinstance(synthesis, AnatomyNetwork)
     missing = synthesis.load_state_dict(network.state_dict(), strict=False)
     assert all(k.startswith(("detail_texture.", "image_toe.")) for k in missing.missing_keys)

@@ -12,9 +12,14 @@ import torch
 from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.training.augment import augment
-from stylegan3d.training.config import TrainConfig
+from stylegan3d.training.config import StyleGANSettings
 from stylegan3d.training.draws import Purpose, generator_for
+
+#: Of the augmentation of training volumes, see `augment`.
+STRETCH, GAMMA = 0.7, 0.06
 
 
 class Batches:
@@ -30,37 +35,35 @@ class Batches:
     """
 
     def __init__(
-        self, pack: Pack, config: TrainConfig, samples: Sequence[int] | np.ndarray | None = None
+        self,
+        pack: Pack,
+        config: StyleGANSettings,
+        samples: Sequence[int] | np.ndarray | None = None,
     ) -> None:
         self.pack = pack
-        self.config = config
+        self.settings = config
         self.samples = np.arange(config.batch) if samples is None else np.asarray(samples)
         self.rows = pack.indices("train")
 
     def indices(self, step: int) -> np.ndarray:
         """Pack rows of this process's samples in the batch of `step`."""
         n = len(self.rows)
-        places = step * self.config.batch + self.samples
+        places = step * self.settings.batch + self.samples
         epochs = {
-            e: np.random.default_rng((self.config.seed, int(e))).permutation(n) for e in places // n
+            e: np.random.default_rng((self.settings.seed, int(e))).permutation(n)
+            for e in places // n
         }
         return np.array([self.rows[epochs[p // n][p % n]] for p in places])
 
     def batch(self, step: int) -> Tensor:
         """[samples, 1, X, Y, Z] in [-1, 1]"""
-        config = self.config
+        settings = self.settings
         volumes = []
         for sample, row in zip(self.samples, self.indices(step), strict=True):
-            generator = generator_for(config.seed, step, Purpose.DATA, int(sample))
+            generator = generator_for(settings.seed, step, Purpose.DATA, int(sample))
             volume = torch.from_numpy(np.array(self.pack.volumes[row])).float()[None] / 255
             volumes.append(
-                augment(
-                    volume,
-                    generator,
-                    mirror=config.mirror,
-                    stretch=config.stretch,
-                    gamma=config.gamma,
-                )
+                augment(volume, generator, mirror=settings.mirror, stretch=STRETCH, gamma=GAMMA)
             )
         return torch.stack(volumes) * 2 - 1
 
@@ -76,6 +79,29 @@ class Batches:
             finally:
                 for future in pending:
                     future.cancel()
+
+
+def check_fit(config: GeneratorConfig, pack: Pack) -> None:
+    """Raise ModelError if a generator makes other volumes than those of a data set."""
+    shape = config.image_grids[-1]
+    if tuple(pack.space.shape) != shape:
+        raise ModelError(
+            f"The data set has volumes of {pack.space.shape} voxels, but this preset makes "
+            f"{shape}; choose another preset or prepare the scans on that grid."
+        )
+    if not len(pack.indices("train")):
+        raise ModelError("The data set has no training volumes; mark some as split 'train'.")
+
+
+def check_mirror(pack: Pack, mirror: bool) -> None:
+    """Raise ModelError if volumes that cannot be mirrored left to right are to be."""
+    sideways = pack.space.axcodes[0] not in "LR"
+    off_center = abs(pack.space.center_mm[0]) > pack.space.voxel_size[0] / 2
+    if mirror and (sideways or off_center):
+        raise ModelError(
+            "The data set's grid is not symmetric about the mid-sagittal plane along its first "
+            "axis, so its volumes cannot be mirrored left to right; train with --no-mirror."
+        )
 
 
 def fixed_volumes(pack: Pack, split: str, limit: int | None = None) -> Tensor:

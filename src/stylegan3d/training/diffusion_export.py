@@ -84,9 +84,9 @@ def export_diffusion(
     for key, value in network.state_dict().items():
         tensors[f"diffusion.{key}"] = value if key in exact else value.half()
     tensors["deviations"] = deviations.half()
-    card = card_of(pack, name, licence, _architecture(run, stage), _training(run, stage))
-    if attribution:
-        card["attribution"] = attribution
+    card = card_of(
+        pack, name, licence, _architecture(run, stage), _training(run, stage), attribution
+    )
     template = pack.path / TEMPLATE
     encoder: dict[str, Tensor] | None = files.encoder
     generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)

@@ -18,14 +18,11 @@ class Purpose(IntEnum):
     """Purpose of a generator; different purposes never share numbers."""
 
     DATA = 0
-    POSTERIOR = 1
     LATENT = 2
     NOISE = 3
-    LABEL = 4
-    CROP = 5
     PATH_LATENT = 6
     PATH_NOISE = 7
-    AUGMENT_MAKER = 8
+    AUGMENT_GENERATOR = 8
     AUGMENT_REAL = 9
     AUGMENT_FAKE = 10
 

@@ -6,8 +6,8 @@ A generator that can be calibrated (`calibration.py`) is calibrated last, after 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,6 @@ from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.family import ANATOMY, STYLEGAN
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
-from stylegan3d.networks.anatomy_config import AnatomyConfig
-from stylegan3d.networks.anatomy_layers import split_layers
-from stylegan3d.networks.config import GeneratorConfig
-from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.plain import Json
 from stylegan3d.projection.calibration import LEAST_PEOPLE
 from stylegan3d.projection.calibration import calibrate as calibrate_trust
@@ -38,12 +34,12 @@ from stylegan3d.projection.residual import FILE as RESIDUAL
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
+from stylegan3d.training.anatomy_fit import FittedAnatomy
 from stylegan3d.training.calibration import calibrate, can_be_calibrated
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.run import Run
-from stylegan3d.training.scaling import latent_scales, scale_latent
-from stylegan3d.training.state import TrainState
-from stylegan3d.training.warm_start import fit_mapping
+from stylegan3d.training.scaling import State, latent_scales, scale_latent
+from stylegan3d.training.stylegan import StyleGANRun
 
 NOT_STATED = "not stated"
 MODALITY = "T1-weighted MR, brain extracted"
@@ -54,8 +50,8 @@ INTENDED_USE = (
 )
 
 
-def export_generator(
-    state: TrainState,
+def export_stylegan(
+    run: StyleGANRun,
     pack: Pack,
     out: str | Path,
     name: str,
@@ -84,46 +80,82 @@ def export_generator(
     """
     out = Path(out)
     check_target(out, overwrite)
-    if not state.warm_started:
-        # In the reconstruction phase: fit a copy, so that the run is not changed.
-        state = copy.deepcopy(state)
-        if not state.config.deformed and state.config.reconstructed_share:
-            fit_mapping(state, pack, torch.float32)
-    mapping, synthesis, encoder = (state.averages[part].state_dict() for part in state.nets)
-    w_avg = state.w_avg.float()
-    network = state.config.generator
-    if isinstance(network, AnatomyConfig) and network.detail_basis:
-        gain = state.config.detail_gain
-        synthesis["detail_basis.weight"] = synthesis["detail_basis.weight"] * gain
-    if state.config.generator.mapping_linear_output:
-        averaged = state.averages["synthesis"]
-        assert isinstance(averaged, LeveledSynthesis)
-        scales = latent_scales(averaged)
+    settings = run.recipe.settings
+    tensors = _tensors(run.averages["mapping"].state_dict(), run.averages["synthesis"].state_dict())
+    discriminator = run.networks["discriminator"].state_dict()
+    tensors |= halves({f"discriminator.{k}": v for k, v in discriminator.items()})
+    tensors["w_avg"] = run.extra["w_avg"].float()
+    architecture = {
+        "family": STYLEGAN,
+        "generator": settings.generator.to_dict(),
+        "discriminator": settings.discriminator.to_dict(),
+    }
+    told = asdict(settings)
+    training = {
+        "images_seen": run.steps * settings.batch,
+        "steps_done": run.steps,
+        "settings": {k: v for k, v in told.items() if k not in architecture},
+    }
+    card = card_of(
+        pack, name, licence, architecture, training, attribution, labels=run.recipe.schema
+    )
+    return finish(out, card, tensors, None, pack.path / PACK_TEMPLATE, pack, overwrite=overwrite)
+
+
+def export_anatomy(
+    fit: FittedAnatomy,
+    pack: Pack,
+    out: str | Path,
+    name: str,
+    *,
+    licence: str | None = None,
+    attribution: str | None = None,
+    overwrite: bool = False,
+) -> Generator:
+    """Export an anatomy model to a model folder, and load it; see `export_stylegan`."""
+    out = Path(out)
+    check_target(out, overwrite)
+    settings, network = fit.settings, fit.settings.generator
+    mapping, synthesis, encoder, w_avg = (
+        fit.mapping.state_dict(),
+        fit.synthesis.state_dict(),
+        fit.encoder.state_dict(),
+        fit.w_avg.float(),
+    )
+    if network.detail_basis:
+        synthesis["detail_basis.weight"] = synthesis["detail_basis.weight"] * settings.detail_gain
+    if network.mapping_linear_output:
+        scales = latent_scales(fit.synthesis)
         mapping, synthesis, encoder, w_avg = scale_latent(
             scales, mapping, synthesis, encoder, w_avg
         )
-    if isinstance(network, AnatomyConfig):
-        network, synthesis, _ = split_layers(network, synthesis)
-    # The mapping stays in float32: it is small, and its layers may have offsets that must cancel.
-    tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
-    tensors |= halves({f"synthesis.{k}": v for k, v in synthesis.items()})
-    if judge_has_learned(state):
-        judge = state.discriminator.state_dict()
-        tensors |= halves({f"discriminator.{k}": v for k, v in judge.items()})
-    tensors["w_avg"] = w_avg
-    # Without reconstructions no encoder was trained.
-    encoding = halves(encoder) if state.config.reconstructed_share else None
-    card = _card(state, network, pack, name, licence)
-    if state.label_schema:
-        card["labels"] = state.label_schema
-    if attribution:
-        card["attribution"] = attribution
+    tensors = _tensors(mapping, synthesis) | {"w_avg": w_avg}
+    encoding = halves(encoder)
+    architecture = {
+        "family": ANATOMY,
+        "generator": network.to_dict(),
+        "discriminator": None,
+        "encoder": settings.encoder.to_dict(),
+    }
+    told = {k: v for k, v in settings.to_dict().items() if k not in architecture}
+    card = card_of(
+        pack, name, licence, architecture, {"settings": told}, attribution, labels=fit.schema
+    )
     template = pack.path / PACK_TEMPLATE
-    if state.config.calibrate and can_be_calibrated(state.config.generator):
+    if settings.calibrate and can_be_calibrated(network):
         write_folder(out, card, tensors, encoding, {TEMPLATE: template}, overwrite=overwrite)
         _calibrate(load(out, device="cpu"), pack, card, tensors)
         overwrite = True
     return finish(out, card, tensors, encoding, template, pack, overwrite=overwrite)
+
+
+def _tensors(mapping: State, synthesis: State) -> State:
+    """Tensors of a generator as they are stored.
+
+    The mapping stays in float32: it is small, and its layers may have offsets that must cancel.
+    """
+    tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
+    return tensors | halves({f"synthesis.{k}": v for k, v in synthesis.items()})
 
 
 def calibrate_folder(
@@ -207,15 +239,6 @@ def finish(
     return load(out, device="cpu")
 
 
-def judge_has_learned(state: TrainState) -> bool:
-    """Whether the discriminator can score volumes.
-
-    Before the adversarial phase it is untrained, and one trained on patches cannot score volumes.
-    """
-    begun = state.warm_started and state.images > state.config.warm_start_images
-    return begun and not state.config.patched
-
-
 def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Convert to bfloat16, with the range of float32; float16 for those whose range is known.
 
@@ -230,34 +253,14 @@ def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return halves
 
 
-def _card(
-    state: TrainState, network: GeneratorConfig, pack: Pack, name: str, licence: str | None
-) -> Json:
-    config = state.config
-    architecture = {
-        "family": ANATOMY if isinstance(network, AnatomyConfig) else STYLEGAN,
-        "generator": network.to_dict(),
-        "discriminator": config.discriminator.to_dict() if judge_has_learned(state) else None,
-        "encoder": config.encoder.to_dict() if config.reconstructed_share else None,
-    }
-    training = {
-        "images_seen": state.images,
-        "warm_start_images": min(config.warm_start_images, state.images),
-        "settings": {
-            k: v
-            for k, v in config.to_dict().items()
-            if k not in ("generator", "discriminator", "encoder")
-        },
-    }
-    return card_of(pack, name, licence, architecture, training)
-
-
 def card_of(
     pack: Pack,
     name: str,
     licence: str | None,
     architecture: Json,
     training: Json,
+    attribution: str | None = None,
+    labels: Sequence[Json] = (),
 ) -> Json:
     """The card of a generator of any family.
 
@@ -267,7 +270,14 @@ def card_of(
         Entries about the network and its training.
     licence : str or None
         Licence of the weights; by default the licences of the data, joined.
+    attribution : str or None
+        Attribution required by the data's licences.
+    labels : sequence of dict
+        Labels of a conditional generator, see `stylegan3d.recipe.label`.
     """
+    more: Json = {"labels": [*labels]} if labels else {}
+    if attribution:
+        more["attribution"] = attribution
     data, people, licences = learned_from(pack, pack.indices("train"))
     return {
         "name": name,
@@ -289,7 +299,7 @@ def card_of(
         "training": {"people": people} | training,
         "licence": licence or licences,
         "intended_use": INTENDED_USE,
-    }
+    } | more
 
 
 def learned_from(pack: Pack, rows: Sequence[int] | np.ndarray) -> tuple[list[Json], int, str]:

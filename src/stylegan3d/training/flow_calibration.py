@@ -25,7 +25,6 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.finish import BandCurves
 from stylegan3d.networks.flow import FLOOR, Flow, within
 from stylegan3d.networks.noise import drawn_noise
@@ -74,7 +73,7 @@ def calibrate_flow(generator: Generator, pack: Pack) -> AnatomyNetwork:
         raise ModelError(
             f"'{generator.name}' has no flow to calibrate: train one with `train flow`."
         )
-    network = build_synthesis(replace(before.config, flow_curves=True))
+    network = AnatomyNetwork(replace(before.config, flow_curves=True))
     assert isinstance(network, AnatomyNetwork)
     network.load_state_dict(before.state_dict(), strict=False)
     network = network.to(generator.device).eval().requires_grad_(False)

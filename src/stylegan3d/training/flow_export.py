@@ -19,7 +19,6 @@ from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.loading import load
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig
-from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.mapping import MappingNetwork
@@ -237,7 +236,7 @@ def _between(before: Flow, after: Flow, share: float) -> Flow:
 
 def _with_flow(generator: Generator, config: AnatomyConfig, flow: dict[str, Tensor]) -> Generator:
     """The generator with a flow of these tensors."""
-    synthesis = build_synthesis(config)
+    synthesis = AnatomyNetwork(config)
     before = anatomy_network(generator).state_dict()
     known = {k: v for k, v in before.items() if not k.startswith("flow.")}
     synthesis.load_state_dict(known | {f"flow.{k}": v for k, v in flow.items()})

@@ -25,7 +25,6 @@ from stylegan3d.geometry.intensity import as_packed, to_display
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.noise import drawn_noise
@@ -192,7 +191,7 @@ def without_flow(generator: Generator) -> Generator:
     if network.last_flow is None:
         return generator
     config = replace(network.config, flow_channels=(), flow_curves=False)
-    synthesis = build_synthesis(config).to(generator.device)
+    synthesis = AnatomyNetwork(config).to(generator.device)
     # The remaining tensors are those of the flow.
     synthesis.load_state_dict(network.state_dict(), strict=False)
     plain = copy.copy(generator)

@@ -1,21 +1,27 @@
-"""Monitoring of a run: reconstruction of validation subjects, and diversity of random brains."""
+"""Monitoring of a run: diversity of random brains, beside subjects; TensorBoard."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
+from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import as_packed, to_display
-from stylegan3d.measures.similarity import similarity
+from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.metrics.distances import Moments, expected_bmmd2, real_bmmd2
 from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, random_pairs
-from stylegan3d.training.data import fixed_volumes
-from stylegan3d.training.state import TrainState
+from stylegan3d.training.run import Run
 
-PEOPLE, SAMPLES, PAIRS = 9, 8, 6
+SAMPLES, PAIRS = 8, 6
 # Diversity is 1 if random brains differ as much as subjects. Blur, which is unavoidable with few
 # training subjects, also makes brains more similar: 0.6 is usual, less than 0.5 is not.
 TOO_ALIKE, TOO_UNLIKE = 0.5, 1.6
@@ -36,39 +42,37 @@ class Monitor:
         self.dtype = dtype
         self.space = pack.space
         self.mask = pack.template > 0.05
-        self.validation = fixed_volumes(pack, "validation", PEOPLE)
         # Diversity requires at least two subjects.
-        split = "validation" if len(self.validation) > 1 else "train"
+        split = "validation" if len(pack.indices("validation")) > 1 else "train"
         rows = pack.indices(split)
         some = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int)
         self.real = np.array(pack.volumes[rows[some]])
         self.fake = self.real[:0]
-        self.of_people = _variety(self.real, self.mask)
+        self.of_people = variety(self.real, self.mask)
         self.moments = Moments.of(self.real)
 
     @torch.no_grad()
-    def measure(self, state: TrainState) -> dict[str, float]:
-        """Measure a run.
+    def measure(self, run: Run[Any], labels: Tensor | None) -> dict[str, float]:
+        """Measure a run of a StyleGAN.
+
+        Parameters
+        ----------
+        run : Run
+            The run.
+        labels : Tensor, shape (n, label_dim), or None
+            Labels of the training subjects, if the generator is conditional.
 
         Returns
         -------
         dict of str to float
-            "validation_psnr" and "validation_ssim", medians inside the brain of encoded and decoded
-            validation subjects; "pair_correlation" and "ms_ssim" of random brains, the same of
-            subjects with "_real", and "diversity", (1 - pair_correlation) / (1 -
-            pair_correlation_real); "bmmd2" of random brains to subjects, and "bmmd2_real" of
-            subjects to other subjects.
+            "pair_correlation" and "ms_ssim" of random brains, the same of subjects with "_real",
+            and "diversity", (1 - pair_correlation) / (1 - pair_correlation_real); "bmmd2" of random
+            brains to subjects, and "bmmd2_real" of subjects to other subjects.
         """
-        values = {}
-        # Plain StyleGAN2 has no encoder that was trained.
-        scores = list(self._encoded(state)) if state.config.reconstructed_share else []
-        if scores:
-            for name in ("psnr", "ssim"):
-                values[f"validation_{name}"] = float(np.median([s[name] for s in scores]))
-        self.fake = self._samples(state)
+        self.fake = self._samples(run, labels)
         if len(self.real) < 2:
-            return values
-        values |= _variety(self.fake, self.mask)
+            return {}
+        values = variety(self.fake, self.mask)
         values |= {f"{name}_real": value for name, value in self.of_people.items()}
         people = values["pair_correlation_real"]
         values["diversity"] = (1 - values["pair_correlation"]) / max(1 - people, 1e-6)
@@ -76,31 +80,21 @@ class Monitor:
         values["bmmd2_real"] = real_bmmd2(self.moments)
         return values
 
-    def _encoded(self, state: TrainState) -> Iterator[dict[str, float]]:
-        """Similarity of validation subjects and their reconstructions."""
-        encoder, synthesis = state.averages["encoder"], state.averages["synthesis"]
-        for volume in self.validation.split(1):
-            w = encoder(volume.to(state.device), self.dtype)
-            made = synthesis(w, "none", -1, self.dtype)
-            a, b = ((v[0, 0].float().cpu().numpy() + 1) / 2 for v in (made, volume))
-            yield similarity(a, b, b > 0.05)
-
-    def _samples(self, state: TrainState) -> np.ndarray:
+    def _samples(self, run: Run[Any], people: Tensor | None) -> np.ndarray:
         """Random brains of fixed latents, each with fixed noise of its own, uint8 [n, X, Y, Z]."""
-        generator = state.config.generator
+        generator = run.settings.generator
         z = torch.randn(SAMPLES, generator.z_dim, generator=torch.Generator().manual_seed(0))
         labels = None
-        if state.people is not None:
-            people = np.linspace(0, len(state.people) - 1, SAMPLES).round().astype(int)
-            labels = state.people[people]
-        w = state.averages["mapping"](z.to(state.device), labels)
+        if people is not None:
+            labels = people[np.linspace(0, len(people) - 1, SAMPLES).round().astype(int)]
+        w = run.averages["mapping"](z.to(run.device), labels)
         rows = w[:, None].expand(-1, generator.num_layers, -1)
-        synthesis = state.averages["synthesis"]
+        synthesis = run.averages["synthesis"]
         made = [synthesis(row, k, -1, self.dtype) for k, row in enumerate(rows.split(1))]
         return as_packed(to_display(torch.cat(made)))
 
 
-def _variety(volumes: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+def variety(volumes: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """Similarity within a set of volumes; empty for a single one."""
     if len(volumes) < 2:
         return {}
@@ -110,34 +104,81 @@ def _variety(volumes: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     }
 
 
-def alarm(values: dict[str, float], *, plain: bool = False) -> str | None:
-    """A warning if random brains are much more or much less similar than subjects.
-
-    Parameters
-    ----------
-    values : dict of str to float
-        What was measured.
-    plain : bool
-        Whether the run has no reconstructions, so that no weight between both can help.
-    """
+def alarm(values: dict[str, float]) -> str:
+    """A warning if random brains are much more or much less similar than subjects, else ""."""
     diversity = values.get("diversity")
     if diversity is None or TOO_ALIKE <= diversity <= TOO_UNLIKE:
-        return None
+        return ""
     correlations = (
         f"pair correlation {values['pair_correlation']:.2f}, "
         f"of real brains {values['pair_correlation_real']:.2f}"
     )
     if diversity < TOO_ALIKE:
-        advice = (
-            "start a new run with more volumes judged together (discriminator.packed)"
-            if plain
-            else "continue with a lower adversarial_weight"
-        )
         return (
             f"random brains are too similar ({correlations}): if it gets worse the generator is "
-            f"collapsing, so stop, and {advice}."
+            "collapsing, so stop, and start a new run with more volumes judged together "
+            "(discriminator.packed)."
         )
-    advice = "train longer" if plain else "train longer, or raise kl_weight in a new run"
     return (
-        f"random brains differ more than real ones ({correlations}): they are noisy, so {advice}."
+        f"random brains differ more than real ones ({correlations}): they are noisy, so train "
+        "longer."
     )
+
+
+FOLDER = "tensorboard"
+SHOWN = 4
+GROUPS = {
+    "variety": (
+        "pair_correlation",
+        "pair_correlation_real",
+        "ms_ssim",
+        "ms_ssim_real",
+        "diversity",
+        "bmmd2",
+        "bmmd2_real",
+    ),
+    "discriminator": ("real_score", "fake_score", "d_augment_p"),
+}
+
+
+class Board:
+    """Writes a run's events."""
+
+    @staticmethod
+    def check() -> None:
+        """Raise ModelError if TensorBoard is not installed."""
+        if find_spec("tensorboard") is None:
+            raise ModelError(
+                "--tensorboard needs TensorBoard: install it with "
+                '`pip install "napari-stylegan3d[train]"`.'
+            )
+
+    def __init__(self, out: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # Hides events of a killed run after its last checkpoint.
+        self.writer = SummaryWriter(str(out / FOLDER), purge_step=step)
+
+    def write(self, run: Run[Any], values: dict[str, float], monitor: Monitor) -> None:
+        """Write what was measured."""
+        step = run.steps
+        group_of = {name: group for group, names in GROUPS.items() for name in names}
+        for name, value in values.items():
+            self.writer.add_scalar(f"{group_of.get(name, 'loss')}/{name}", value, step)
+        for name, optimiser in run.optimisers.items():
+            for number, group in enumerate(optimiser.param_groups):
+                self.writer.add_scalar(f"rate/{name}_{number}", group["lr"], step)
+        for name, volumes in (("synthetic", monitor.fake), ("real", monitor.real)):
+            inside = volumes[:, monitor.mask] / 255
+            self.writer.add_histogram(f"intensity/{name}", inside, step)
+        columns: dict[str, Sequence[np.ndarray]] = {
+            "synthetic - not for diagnosis": list(monitor.fake[:SHOWN]),
+            "real": list(monitor.real[:SHOWN]),
+        }
+        picture = Image.open(io.BytesIO(draw_montage(columns, monitor.space)))
+        self.writer.add_image("brains", np.asarray(picture), step, dataformats="HW")
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.writer.close()

@@ -28,8 +28,50 @@ FLOW_STEPS, STRAIGHT_FLOW_STEPS = 4, 1
 
 
 @dataclass(frozen=True)
-class RunSettings:
-    """Settings of any run.
+class TrainingSettings:
+    """Settings of any training.
+
+    Attributes
+    ----------
+    validate_every : int
+        Steps between measurements.
+    save_seconds : float
+        Interval between checkpoints.
+    """
+
+    steps: Steps = 4000
+    learning_rate: float = 4e-4
+    validate_every: int = 500
+    save_seconds: float = 120.0
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.validate_every < 1:
+            raise ModelError(
+                "A run needs at least one step: set steps and validate_every to 1 or more."
+            )
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        return self.learning_rate
+
+    def memory(self, steps: int) -> float:
+        """Decay of the averaged weights after this many steps."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `asdict`; unknown entries are ignored."""
+        known = {entry.name for entry in fields(cls)}
+        kept: Json = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known
+        }
+        return cls(**kept)
+
+
+@dataclass(frozen=True)
+class RunSettings(TrainingSettings):
+    """Settings of the training of one network.
 
     Attributes
     ----------
@@ -37,28 +79,13 @@ class RunSettings:
         Maximum, reached after `warm_up` steps; then it falls along a cosine.
     decay : float
         Decay of the averaged weights, which are measured and exported.
-    validate_every : int
-        Steps between measurements on the held-out subjects.
-    save_seconds : float
-        Interval between checkpoints.
     """
 
-    steps: Steps = 4000
-    learning_rate: float = 4e-4
     weight_decay: float = 1e-4
     warm_up: int = 200
     decay: float = 0.998
-    validate_every: int = 500
-    save_seconds: float = 120.0
-    seed: Seed = 0
     #: Final learning rate as a share of the maximum.
     last_rate: ClassVar[float] = 0.01
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.validate_every < 1:
-            raise ModelError(
-                "A run needs at least one step: set steps and validate_every to 1 or more."
-            )
 
     def warmed_up(self, step: int) -> float:
         """Warm-up factor of the learning rate."""
@@ -76,15 +103,6 @@ class RunSettings:
         Less at the start, so that the initial weights are soon forgotten.
         """
         return min(self.decay, (1 + steps) / (10 + steps))
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `asdict`; unknown entries are ignored."""
-        known = {entry.name for entry in fields(cls)}
-        kept: Json = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known
-        }
-        return cls(**kept)
 
 
 @dataclass(frozen=True)
@@ -120,6 +138,30 @@ class AutoencoderSettings(RunSettings):
             raise ModelError("A step needs at least one volume: set people and crops to 1 or more.")
         if self.side < WINDOW or self.side % LATENT_FACTOR:
             raise _wrong_side(self.side, f"a multiple of {LATENT_FACTOR}")
+
+
+@dataclass(frozen=True)
+class EncoderSettings(RunSettings):
+    """Settings of one run.
+
+    Attributes
+    ----------
+    batch : int
+        Random brains in each step.
+    image : float
+        Weight of the mean absolute error of volumes, beside the mean squared one of latents in
+        units of their deviations.
+    """
+
+    steps: Steps = 4_000
+    batch: int = 8
+    learning_rate: float = 1e-3
+    image: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch < 1:
+            raise ModelError("A step needs at least one brain: set batch to 1 or more.")
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
-"""Training run of one network.
+"""A training run, of any kind.
 
-Differences between networks are in a `Recipe`; optimiser, schedule, averaged weights, folder,
-resuming and stopping are common. Every step has its own random seed, so that a resumed run
-continues as if it had not been interrupted.
+Differences between kinds are in a `Recipe`; optimisers, averaged weights, folder, resuming,
+stopping and the processes that train together are common. Every step has its own random seed, so
+that a resumed run continues as if it had not been interrupted.
 """
 
 from __future__ import annotations
 
+import io
 import time
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar
 
@@ -24,7 +26,8 @@ from stylegan3d.progress import Progress
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.loop import run_steps, write_log
-from stylegan3d.training.options import RunSettings
+from stylegan3d.training.options import RunSettings, TrainingSettings
+from stylegan3d.training.team import Team
 
 #: Called with steps done, total, and figures such as {"loss": 0.2}.
 FiguresProgress = Callable[[int, int, dict[str, float]], None]
@@ -34,15 +37,24 @@ D = TypeVar("D")
 R = TypeVar("R", bound="Recipe[Any, Any]")
 
 
+#: Name of the network of a kind that trains one.
+NETWORK = "network"
+
+
 class Recipe(ABC, Generic[N, D]):
-    """Training recipe of a network N on data D.
+    """What a kind of training does: by default the training of one network N on data D.
+
+    A kind with several networks overrides `networks`, `optimisers`, `begin`, `step` and `figures`;
+    others implement `network`, `loss` and `measure`.
 
     Attributes
     ----------
     kind : str
         Name of the kind on the command line.
-    settings : RunSettings
+    settings : TrainingSettings
         Settings of the run.
+    averaged : tuple of str
+        Networks whose averaged weights are kept.
     clip : float
         Maximum gradient norm.
     betas, fused : tuple of float, bool
@@ -54,13 +66,37 @@ class Recipe(ABC, Generic[N, D]):
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)
     fused: ClassVar[bool] = True
     #: Classes of the settings and, if the network has one, of its shape.
-    options: ClassVar[type[RunSettings]] = RunSettings
+    options: ClassVar[type[TrainingSettings]] = RunSettings
     shapes: ClassVar[Any] = None
-    settings: RunSettings
+    averaged: ClassVar[tuple[str, ...]] = (NETWORK,)
+    settings: TrainingSettings
 
-    @abstractmethod
     def network(self) -> N:
         """A new network with random weights."""
+        raise NotImplementedError
+
+    def networks(self) -> dict[str, nn.Module]:
+        """New networks by name."""
+        return {NETWORK: self.network()}
+
+    def optimisers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        """New optimisers by name."""
+        settings = self.settings
+        assert isinstance(settings, RunSettings)
+        weights = [*networks[NETWORK].parameters()]
+        fused = self.fused and weights[0].device.type in ("cpu", "cuda")
+        made = torch.optim.AdamW(
+            weights,
+            settings.learning_rate,
+            betas=self.betas,
+            weight_decay=settings.weight_decay,
+            fused=fused,
+        )
+        return {NETWORK: made}
+
+    def extra(self, device: torch.device) -> Json:
+        """What else a run of this kind holds at its first step: tensors and plain data by name."""
+        return {}
 
     def prepare(self, source: Any, folder: Path, progress: Progress | None) -> D:
         """Prepare the training data from the source given to `train`.
@@ -75,13 +111,48 @@ class Recipe(ABC, Generic[N, D]):
     def start(self, network: N, data: D) -> None:
         """Initialise the network before the first step."""
 
-    @abstractmethod
+    def begin(self, run: Run[Any], data: D) -> None:
+        """Initialise a run before the first step."""
+        self.start(run.network, data)
+
     def loss(self, network: N, data: D, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a step, and figures to report."""
+        raise NotImplementedError
 
-    @abstractmethod
+    def step(self, run: Run[Any], data: D) -> dict[str, float]:
+        """Train one step; returns figures of the loss.
+
+        Raises
+        ------
+        ModelError
+            If the gradient is not finite.
+        """
+        loss, figures = self.loss(run.network, data, run.steps)
+        run.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(run.network.parameters(), self.clip)
+        if not norm.isfinite():
+            raise ModelError(
+                f"The training diverged at step {run.steps}; resume it from the checkpoint "
+                "before, or start anew with a lower learning rate or another seed."
+            )
+        run.optimiser.step()
+        return {name: float(value.detach()) for name, value in figures.items()}
+
     def measure(self, average: N, data: D, *, last: bool) -> dict[str, float]:
         """Figures of the averaged network on held-out subjects, all of these at the `last` step."""
+        raise NotImplementedError
+
+    def figures(self, run: Run[Any], data: D, *, last: bool) -> dict[str, float]:
+        """Figures of the averaged networks, see `measure`."""
+        return self.measure(run.average, data, last=last)
+
+    def warning(self, figures: dict[str, float]) -> str:
+        """A sentence about alarming figures; "" if they are not."""
+        return ""
+
+    def close(self, data: D) -> None:
+        """Close what the data hold open."""
 
     def to_dict(self) -> Json:
         """Entries for a checkpoint: the settings and, of networks that have one, the shape."""
@@ -101,18 +172,24 @@ class Recipe(ABC, Generic[N, D]):
 
 
 class Run(Generic[R]):
-    """State of a run: network, averaged weights, optimiser.
+    """State of a run: networks, averaged weights, optimisers.
 
     Attributes
     ----------
-    recipe, settings : Recipe, RunSettings
+    recipe, settings : Recipe, TrainingSettings
         Recipe and settings of the run.
-    network, average : torch.nn.Module
-        The network, and the averaged one, which is measured and exported.
+    team : Team
+        The processes that train together.
+    networks, averages, optimisers : dict
+        By name. The averaged networks are measured and exported.
+    network, average, optimiser : torch.nn.Module, torch.nn.Module, torch.optim.Optimizer
+        Those of a kind that trains one network.
+    extra : dict of str to object
+        What else the kind holds between two steps, see `Recipe.extra`.
     steps, seconds : int, float
         Done so far.
     measured : dict of str to float
-        Figures of the averaged network.
+        Figures of the averaged networks.
     note : str
         Warning after resuming.
     """
@@ -120,74 +197,103 @@ class Run(Generic[R]):
     def __init__(self, recipe: R, device: torch.device) -> None:
         self.recipe, self.device = recipe, device
         self.settings = settings = recipe.settings
+        self.team = Team(device)
         torch.manual_seed(settings.seed)
-        self.network: Any = recipe.network().to(device)
-        self._average = averaged(self.network, lambda: settings.memory(self.steps))
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(),
-            settings.learning_rate,
-            betas=recipe.betas,
-            weight_decay=settings.weight_decay,
-            fused=recipe.fused and device.type in ("cpu", "cuda"),
-        )
+        self.networks: dict[str, Any] = {n: m.to(device) for n, m in recipe.networks().items()}
+        self._averaged = {
+            name: averaged(self.networks[name], lambda: settings.memory(self.steps))
+            for name in recipe.averaged
+        }
+        self.averages: dict[str, Any] = {n: a.module for n, a in self._averaged.items()}
+        self.optimisers = recipe.optimisers(self.networks)
+        self.extra = recipe.extra(device)
         self.steps, self.seconds = 0, 0.0
         self.measured: dict[str, float] = {}
         self.note = ""
 
     @property
+    def network(self) -> Any:
+        """The network of a kind that trains one."""
+        return self.networks[NETWORK]
+
+    @property
     def average(self) -> Any:
-        """The network with averaged weights."""
-        return self._average.module
+        """That network with averaged weights."""
+        return self.averages[NETWORK]
+
+    @property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """The optimiser of that network."""
+        return self.optimisers[NETWORK]
 
     def start(self, data: Any) -> None:
         """Prepare for the first step."""
-        self.recipe.start(self.network, data)
-        self.average.load_state_dict(self.network.state_dict())
+        self.recipe.begin(self, data)
+        for name, average in self.averages.items():
+            average.load_state_dict(self.networks[name].state_dict())
 
     def step(self, data: Any) -> dict[str, float]:
-        """Train one step; returns figures of the loss.
-
-        Raises
-        ------
-        ModelError
-            If the gradient is not finite.
-        """
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.rate(self.steps)
-        loss, figures = self.recipe.loss(self.network, data, self.steps)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        if not norm.isfinite():
-            raise ModelError(
-                f"The training diverged at step {self.steps}; resume it from the checkpoint "
-                "before, or start anew with a lower learning rate or another seed."
-            )
-        self.optimiser.step()
+        """Train one step; returns its figures, see `Recipe.step`."""
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = self.settings.rate(self.steps) * group.get("share", 1.0)
+        figures = self.recipe.step(self, data)
         self.steps += 1
-        self._average.update_parameters(self.network)
-        return {name: float(value.detach()) for name, value in figures.items()}
+        for name, average in self._averaged.items():
+            average.update_parameters(self.networks[name])
+        return figures
 
     def measure(self, data: Any, *, last: bool = True) -> dict[str, float]:
-        """Measure the averaged network on held-out subjects."""
+        """Measure the averaged networks, see `Recipe.measure`."""
         with torch.no_grad():
-            return self.recipe.measure(self.average, data, last=last)
+            return self.recipe.figures(self, data, last=last)
 
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint; see `save_checkpoint`."""
-        data = self.recipe.to_dict() | {
+    def data(self) -> Json:
+        """All there is to know, as tensors and plain data."""
+        parts = {n: getattr(self, n) for n in ("networks", "averages", "optimisers")}
+        return self.recipe.to_dict() | {
             "kind": self.recipe.kind,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            **{n: {k: v.state_dict() for k, v in part.items()} for n, part in parts.items()},
+            "extra": self.extra,
             "counters": {"steps": self.steps, "seconds": self.seconds},
             "measured": self.measured,
         }
-        save_checkpoint(folder, data)
+
+    @classmethod
+    def of(cls, recipe: type[R], data: Json, device: torch.device, changes: Json) -> Run[R]:
+        """Inverse of `data`, with some settings changed."""
+        kind = recipe.from_dict(data)
+        if changes:
+            kind = replace(kind, settings=replace(kind.settings, **changes))
+        run = cls(kind, device)
+        for part in ("networks", "averages", "optimisers"):
+            for name, state in data[part].items():
+                getattr(run, part)[name].load_state_dict(state)
+        run.extra = data["extra"]
+        run.steps, run.seconds = data["counters"]["steps"], data["counters"]["seconds"]
+        run.measured = data["measured"]
+        return run
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint; see `save_checkpoint`."""
+        save_checkpoint(folder, self.data())
 
 
-def load_run(recipe: type[R], folder: Path, device: torch.device) -> Run[R]:
+def load_run(
+    recipe: type[R], folder: Path, device: torch.device, changes: Json | None = None
+) -> Run[R]:
     """Load the run in a folder; if the last checkpoint is damaged, from the previous one.
+
+    Parameters
+    ----------
+    recipe : type
+        Class of its recipe.
+    folder : Path
+        The run's folder.
+    device : torch.device
+        Where to load it to.
+    changes : dict of str to object or None
+        Settings to change.
 
     Raises
     ------
@@ -195,19 +301,11 @@ def load_run(recipe: type[R], folder: Path, device: torch.device) -> Run[R]:
         If there is no run of this kind, or its checkpoints are damaged.
     """
 
-    def build(data: dict[str, Any]) -> Run[R]:
-        kind = data.get("kind", recipe.kind)
-        if kind != recipe.kind:
+    def build(data: Json) -> Run[R]:
+        if data["kind"] != recipe.kind:
+            kind = data["kind"]
             raise ModelError(f"'{folder}' holds a run of `train {kind}`; resume it with that.")
-        run = Run(recipe.from_dict(data), device)
-        run.network.load_state_dict(data["network"])
-        run.average.load_state_dict(data["average"])
-        run.optimiser.load_state_dict(data["optimiser"])
-        run.steps, run.seconds = data["counters"]["steps"], data["counters"]["seconds"]
-        # Checkpoints of earlier versions have other keys for the figures.
-        known = [data[key] for key in ("measured", "errors", "dice") if key in data]
-        run.measured = known[0]
-        return run
+        return Run.of(recipe, data, device, changes or {})
 
     run, note = load_checkpoint(folder, device, build)
     run.note = note
@@ -219,6 +317,8 @@ class How(TypedDict, total=False):
 
     resume: bool
     device: torch.device | None
+    team: Team | None
+    changes: Json | None
     progress: FiguresProgress | None
     preparing: Progress | None
     tell: Callable[[str], None] | None
@@ -233,12 +333,14 @@ def train(
     *,
     resume: bool = False,
     device: torch.device | None = None,
+    team: Team | None = None,
+    changes: Json | None = None,
     progress: FiguresProgress | None = None,
     preparing: Progress | None = None,
     tell: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Run[R]:
-    """Train a network.
+    """Train a run to its end, or until it is stopped.
 
     Parameters
     ----------
@@ -254,12 +356,17 @@ def train(
         Resume the run in `folder`.
     device : torch.device or None
         Training device; the CPU by default.
+    team : Team or None
+        The processes that train together, all of which call this; it has a device of its own.
+    changes : dict of str to object or None
+        Settings of a resumed run to change.
     progress : FiguresProgress or None
         Called after each step.
     preparing : Progress or None
         Called with pieces of data prepared and total, if that takes long.
     tell : callable or None
-        Called with a sentence if the last checkpoint was damaged and the previous one is used.
+        Called with a sentence if the last checkpoint was damaged and the previous one is used, or
+        if figures are alarming.
     should_stop : callable or None
         Checked before every step; SIGTERM and SIGINT also stop cleanly.
 
@@ -275,36 +382,72 @@ def train(
     OutputError
         If the folder cannot be written to, or another run is writing to it.
     """
-    device = device or torch.device("cpu")
-    with only_run(folder):
+    team = team or Team(device or torch.device("cpu"))
+    with ExitStack() as held:
+        run = _opened(kind, begin, folder, resume, changes or {}, team, held)
+        if run.note and tell:
+            tell(run.note)
+        data = run.recipe.prepare(source, folder, preparing)
+        held.callback(run.recipe.close, data)
+        if not resume:
+            run.start(data)
+        steps = RunSteps(run, data, folder, progress, tell, unsaved=not resume)
+        run_steps(steps, run.settings.save_seconds, should_stop, agree=team.any)
+    return run
+
+
+def _opened(
+    kind: type[R],
+    begin: Callable[[], R],
+    folder: Path,
+    resume: bool,
+    changes: Json,
+    team: Team,
+    held: ExitStack,
+) -> Run[R]:
+    """A new or resumed run; the first process opens it and shares it with the others.
+
+    `held` holds the folder's lock until closed.
+    """
+    opened: list[Run[R]] = []
+
+    def work() -> bytes:
+        held.enter_context(only_run(folder))
         if resume:
-            run = load_run(kind, folder, device)
+            opened.append(load_run(kind, folder, team.device, changes))
         elif (folder / CHECKPOINT).exists():
             raise ModelError(
                 f"'{folder}' holds a run; continue with --resume, or choose another folder."
             )
         else:
-            run = Run(begin(), device)
-        if run.note and tell:
-            tell(run.note)
-        data = run.recipe.prepare(source, folder, preparing)
-        if not resume:
-            run.start(data)
-        steps = NetworkSteps(run, data, folder, progress, unsaved=not resume)
-        run_steps(steps, run.settings.save_seconds, should_stop)
-    return run
+            opened.append(Run(begin(), team.device))
+        if team.size == 1:
+            return b""
+        buffer = io.BytesIO()
+        torch.save(opened[0].data(), buffer)
+        return buffer.getvalue()
+
+    shared = team.first(work)
+    if not opened:
+        data = torch.load(io.BytesIO(shared), map_location=team.device, weights_only=True)
+        opened.append(Run.of(kind, data, team.device, {}))
+    opened[0].team = team
+    return opened[0]
 
 
 @dataclass
-class NetworkSteps:
+class RunSteps:
     """Steps of a `Run` on its data, for the loop."""
 
     run: Run[Any]
     data: Any
     folder: Path
     progress: FiguresProgress | None
+    tell: Callable[[str], None] | None
     unsaved: bool
     figures: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
+    since_log: int = 0
 
     def __post_init__(self) -> None:
         self.began = time.monotonic() - self.run.seconds
@@ -319,21 +462,38 @@ class NetworkSteps:
         self.figures = run.step(self.data)
         run.seconds = time.monotonic() - self.began
         self.unsaved = True
-        last = self.finished()
-        if last or run.steps % run.settings.validate_every == 0:
-            run.measured = run.measure(self.data, last=last)
-            self.figures |= run.measured
-            row = {"steps": run.steps, "seconds": round(run.seconds, 1)}
-            write_log(self.folder, row | {k: round(v, 5) for k, v in self.figures.items()})
+        self.since_log += 1
+        for name, value in self.figures.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        if self.finished() or run.steps % run.settings.validate_every == 0:
+            if run.team.leads:
+                self._log()
+            self.sums, self.since_log = {}, 0
+
+    def _log(self) -> None:
+        """Measure, and log that with the means of the figures of the steps since the last time."""
+        run = self.run
+        run.measured = run.measure(self.data, last=self.finished())
+        self.figures |= run.measured
+        row: Json = {"steps": run.steps, "seconds": round(run.seconds, 1)}
+        means = {name: value / self.since_log for name, value in self.sums.items()}
+        row |= {name: round(value, 5) for name, value in (means | run.measured).items()}
+        warning = run.recipe.warning(run.measured)
+        if warning:
+            row["warning"] = warning
+            if self.tell:
+                self.tell(warning)
+        write_log(self.folder, row)
 
     def save(self) -> None:
         """Write the checkpoint."""
-        self.run.save(self.folder)
+        if self.run.team.leads:
+            self.run.save(self.folder)
         self.unsaved = False
 
     def report(self) -> None:
         """Report progress."""
-        if self.progress:
+        if self.progress and self.run.team.leads:
             self.progress(self.run.steps, self.run.settings.steps, self.figures)
 
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy_config import kind_of
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.plain import Json
 from stylegan3d.storage.jsontext import read_json
-from stylegan3d.training.config import TrainConfig
 
+S = TypeVar("S")
+#: Settings of a run, in its folder.
+SETTINGS = "settings.json"
 # What decides which volumes a step sees or what its networks are cannot change midway.
-FIXED = ("generator", "discriminator", "encoder", "batch", "seed", "mirror", "conditions")
+FIXED = ("generator", "discriminator", "batch", "seed", "mirror", "conditions")
 
 
-def read_settings(path: str | Path) -> TrainConfig:
-    """Settings from a JSON file, such as the `settings.json` of a run.
+def read_settings(kind: type[S], path: str | Path) -> S:
+    """Settings of a kind of training from a JSON file, such as the `settings.json` of a run.
 
     Settings missing in the file have their defaults.
 
@@ -41,12 +43,10 @@ def read_settings(path: str | Path) -> TrainConfig:
         raise ModelError(
             f"The settings '{path}' are not JSON ({str(error).splitlines()[0]}); correct the file."
         ) from error
-    return typed(TrainConfig, data, "")
+    return typed(kind, data, "")
 
 
-def change_settings(
-    config: TrainConfig, words: Sequence[str], flags: Mapping[str, Any] | None = None
-) -> TrainConfig:
+def change_settings(settings: S, words: Sequence[str], flags: Mapping[str, Any] | None = None) -> S:
     """Settings changed by words such as "r1_gamma=5" or "generator.channels=[64,32]".
 
     Values are JSON; what is no JSON is text. `flags` are further changes, by name, and count more.
@@ -56,7 +56,7 @@ def change_settings(
     ModelError
         If a word is no `name=value`, the setting is unknown, or its value is of the wrong type.
     """
-    data = config.to_dict()
+    data = asdict(settings)
     for name, value in _pairs(words):
         *path, last = name.split(".")
         place: Any = data
@@ -66,18 +66,18 @@ def change_settings(
             if i < len(path):
                 place = place[step]
         place[last] = value
-    return typed(TrainConfig, data | dict(flags or {}), "")
+    return typed(type(settings), data | dict(flags or {}), "")
 
 
-def changed_settings(words: Sequence[str]) -> Json:
-    """Changes to a resumed run from such words, as arguments for `TrainConfig.with_`.
+def changed_settings(kind: type, words: Sequence[str]) -> Json:
+    """Changes to the settings of a resumed run from such words, by name.
 
     Raises
     ------
     ModelError
         As `change_settings`, or if a setting cannot change midway.
     """
-    hints = get_type_hints(TrainConfig)
+    hints = get_type_hints(kind)
     changes = {}
     for name, value in _pairs(words):
         if name.split(".")[0] in FIXED:

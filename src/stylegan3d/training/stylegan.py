@@ -1,304 +1,529 @@
-"""Training of a StyleGAN: its phases and their logging."""
+"""Training of a StyleGAN: the objective of StyleGAN2 in three dimensions.
+
+Non-saturating logistic loss, lazy R1 and path length regularisation, style-mixing regularisation
+(Karras et al. 2020, arXiv 1912.04958).
+
+Every term is a mean over the whole batch: microbatches are weighted by their share, and gradients
+summed over microbatches and processes.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from stylegan3d.dataset.pack import Pack, load_pack
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.memory import keep_large_blocks
-from stylegan3d.training.adversarial import adversarial_step
-from stylegan3d.training.anatomy import find_anatomy
-from stylegan3d.training.board import Board, check_tensorboard
-from stylegan3d.training.config import TrainConfig
-from stylegan3d.training.data import Batches
-from stylegan3d.training.loop import run_steps, write_log
-from stylegan3d.training.monitor import Monitor, alarm
-from stylegan3d.training.opening import ANATOMY, open_run
-from stylegan3d.training.state import TrainState
-from stylegan3d.training.team import Team, join_team
-from stylegan3d.training.texture import Texture, texture_step
-from stylegan3d.training.warm_start import fit_mapping, reconstruction_step
+from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.discriminator import Discriminator
+from stylegan3d.networks.mapping import MappingNetwork, set_gaussian
+from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.plain import Json
+from stylegan3d.progress import Progress
+from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
+from stylegan3d.storage.files import atomic_write_text
+from stylegan3d.training import losses
+from stylegan3d.training.config import StyleGANSettings, stylegan_2mm
+from stylegan3d.training.data import Batches, check_fit, check_mirror
+from stylegan3d.training.discriminator_augment import AugmentProbability, augmented
+from stylegan3d.training.draws import Purpose, generators_for, normal
+from stylegan3d.training.monitor import Board, Monitor, alarm
+from stylegan3d.training.run import How, Recipe, Run, train
+from stylegan3d.training.settings import SETTINGS
+from stylegan3d.training.team import Team
 
+#: Batches that are prepared while one is trained on.
 AHEAD = 4
-Step = Callable[[], dict[str, float]]
+#: Learning rate, relative to the other weights', of what adds to the image directly: the constant
+#: image and ToRGB's biases. It is not equalised: at the networks' rate every step would shake each
+#: voxel by that rate.
+IMAGE_SHARE = 0.03
+R1_INTERVAL, PATH_LENGTH_INTERVAL = 16, 8
+PATH_LENGTH_DECAY, W_AVG_RATE = 0.01, 0.005
+MIXING_PROBABILITY = 0.9
+#: What the layers add to the image starts at about what subjects differ by.
+LAYERS_SHARE = 0.15
+#: What is dark in all subjects starts this much darker, and stays dark, since it is cut off at -1.
+DARK, DARKER = -0.97, 0.2
+#: Voxels of the finest feature maps that a CPU computes together: those of one volume of 2 mm.
+CACHED_VOXELS = 40 * 56 * 48
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Progress of a run.
+@dataclass(eq=False)
+class Subjects:
+    """What a training sees of its data.
 
     Attributes
     ----------
-    phase : str
-        "reconstruction" or "texture", then "adversarial".
-    seconds_left : float
-        At the present speed.
-    images_per_second : float
-        Images per second of all processes.
-    values : dict of str to float
-        Means of the last logged steps; empty before the first.
-    logged : bool
-        Whether this step has just been logged.
-    alarm : str or None
-        A sentence if the last logged values are alarming.
+    batches : Batches
+        Training volumes of this process.
+    labels : Tensor or None
+        Of the training subjects, [n, label_dim]; None for an unconditional generator.
+    monitor : Monitor or None
+        Measures the run, in the first process.
+    tensorboard, board : bool, Board or None
+        Whether and what writes for TensorBoard, from the first measurement on.
+    latest : dict of str to float
+        Figures of the last step.
+    stream : iterator or None
+        The batches from the next step on, once there was one.
     """
 
-    phase: str
-    images: int
-    total_images: int
-    seconds_left: float
-    images_per_second: float
-    values: dict[str, float]
-    logged: bool = False
-    alarm: str | None = None
+    pack: Pack
+    folder: Path
+    batches: Batches
+    labels: Tensor | None
+    monitor: Monitor | None
+    tensorboard: bool
+    board: Board | None = None
+    latest: dict[str, float] = field(default_factory=dict)
+    stream: Iterator[Tensor] | None = None
 
 
-def train(
-    data: str | Path,
-    out: str | Path,
-    config: TrainConfig | None = None,
+@dataclass(frozen=True)
+class StyleGANRecipe(Recipe[SynthesisNetwork, Subjects]):
+    """How a StyleGAN is trained.
+
+    Attributes
+    ----------
+    schema : list of dict
+        Its labels, see `stylegan3d.recipe.label`; empty for an unconditional generator.
+    """
+
+    settings: StyleGANSettings
+    schema: list[Json]
+    kind = "stylegan"
+    options = StyleGANSettings
+    averaged = ("mapping", "synthesis")
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Mapping, synthesis and discriminator."""
+        return {
+            "mapping": MappingNetwork(self.settings.generator),
+            "synthesis": SynthesisNetwork(self.settings.generator),
+            "discriminator": Discriminator(self.settings.discriminator),
+        }
+
+    def optimisers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        """One for all that makes the volume, one for the discriminator."""
+        image, equalised = [], []
+        for name, parameter in networks["synthesis"].named_parameters():
+            direct = name == "image_const" or (name.startswith("to_rgb") and name.count(".") == 2)
+            (image if direct else equalised).append(parameter)
+        groups: list[dict[str, Any]] = [
+            {"params": equalised},
+            {"params": image, "share": IMAGE_SHARE},
+            {"params": [*networks["mapping"].parameters()]},
+        ]
+        adam = partial(torch.optim.Adam, lr=self.settings.learning_rate, betas=(0.0, 0.99))
+        discriminator = [{"params": [*networks["discriminator"].parameters()]}]
+        return {"generator": adam(groups), "discriminator": adam(discriminator)}
+
+    def extra(self, device: torch.device) -> Json:
+        """Mean of w, mean path length, and how much the discriminator's inputs are augmented."""
+        p = 0.0 if self.settings.d_augment == "none" else self.settings.d_augment_p
+        return {
+            "w_avg": torch.zeros(self.settings.generator.w_dim, device=device),
+            "path_mean": torch.zeros((), device=device),
+            "augment": asdict(AugmentProbability(p)),
+        }
+
+    def prepare(
+        self, source: tuple[Pack, Team, bool], folder: Path, progress: Progress | None
+    ) -> Subjects:
+        """Batches of a data set for a process of a team; the leader also measures the run."""
+        pack, team, tensorboard = source
+        check_fit(self.settings.generator, pack)
+        samples = np.concatenate(team.microbatches(self.settings))
+        batches = Batches(pack, self.settings, samples)
+        labels = None
+        if self.schema:
+            people = [pack.table[row] for row in pack.indices("train")]
+            labels = encode_rows(self.schema, people).to(team.device)
+        monitor = None
+        if team.leads:
+            monitor = Monitor(pack, self.dtype(team.device))
+            atomic_write_text(
+                folder / SETTINGS, json.dumps(asdict(self.settings), indent=2), overwrite=True
+            )
+        return Subjects(pack, folder, batches, labels, monitor, tensorboard)
+
+    def dtype(self, device: torch.device) -> torch.dtype:
+        """Precision of the feature maps; "auto" is bfloat16 where the hardware multiplies it."""
+        known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": fast_dtype(device)}
+        if self.settings.precision not in known:
+            raise ModelError(
+                f"The precision '{self.settings.precision}' is unknown; use auto, float32 or "
+                "bfloat16."
+            )
+        return known[self.settings.precision]
+
+    @torch.no_grad()
+    def begin(self, run: Run[Any], data: Subjects) -> None:
+        """Let the image start at the mean brain, or at its mean intensity, and w at N(0, I)."""
+        synthesis, config = run.networks["synthesis"], self.settings.generator
+        mean = torch.from_numpy(data.pack.template.copy())[None, None] * 2 - 1
+        if config.image_const:
+            mean = torch.where(mean < DARK, mean - DARKER, mean)
+            synthesis.image_const.copy_((haar(mean) if config.head == "haar" else mean)[0])
+            for rgb in synthesis.image_layers:
+                rgb.conv.weight.mul_(LAYERS_SHARE)
+        else:
+            synthesis.image_layers[0].bias.fill_(float(mean.mean()))
+        root = torch.eye(config.w_dim)
+        set_gaussian(run.networks["mapping"], torch.zeros(config.w_dim), root)
+
+    def step(self, run: Run[Any], data: Subjects) -> dict[str, float]:
+        """One step of the generator and one of the discriminator."""
+        if data.stream is None:
+            # A GPU is faster than one thread that augments; on a CPU more would be in its way.
+            data.stream = data.batches.stream(run.steps, 1 if run.device.type == "cpu" else AHEAD)
+        labels = None
+        if data.labels is not None:
+            rows = data.batches.indices(run.steps)
+            labels = data.labels[np.searchsorted(data.batches.rows, rows)]
+        data.latest = Step(run, next(data.stream), labels, data.labels).train()
+        return data.latest
+
+    def figures(self, run: Run[Any], data: Subjects, *, last: bool) -> dict[str, float]:
+        """How much random brains differ, beside subjects; see `Monitor.measure`."""
+        assert data.monitor is not None
+        measured = data.monitor.measure(run, data.labels)
+        if data.tensorboard:
+            data.board = data.board or Board(data.folder, run.steps)
+            data.board.write(run, data.latest | measured, data.monitor)
+        return measured
+
+    def warning(self, figures: dict[str, float]) -> str:
+        """See `monitor.alarm`."""
+        return alarm(figures)
+
+    def close(self, data: Subjects) -> None:
+        """End the threads that prepare batches."""
+        if data.stream is not None:
+            data.stream.close()  # type: ignore[attr-defined]
+        if data.board is not None:
+            data.board.close()
+
+    def to_dict(self) -> Json:
+        """For a checkpoint."""
+        return super().to_dict() | {"labels": self.schema}
+
+    @classmethod
+    def from_dict(cls, data: Json) -> Self:
+        """Inverse of `to_dict`."""
+        return cls(StyleGANSettings.from_dict(data["config"]), data["labels"])
+
+
+StyleGANRun = Run[StyleGANRecipe]
+
+
+def train_stylegan(
+    pack: Pack,
+    folder: Path,
+    settings: StyleGANSettings | None = None,
     *,
-    resume: bool = False,
-    device: str = "auto",
-    changes: dict[str, Any] | None = None,
-    report: Callable[[Progress], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    team: Team | None = None,
     tensorboard: bool = False,
-    tell: Callable[[str], None] | None = None,
-) -> TrainState:
-    """Train a generator on a packed data set.
+    **how: Unpack[How],
+) -> StyleGANRun:
+    """Train a StyleGAN.
 
     Where torchrun or srun started several processes, all call this and train together.
 
     Parameters
     ----------
-    data : path-like
-        Folder written by `stylegan3d prepare`.
-    out : path-like
-        The run's folder: `checkpoint.pt`, `log.jsonl`, `settings.json`.
-    config : TrainConfig or None
-        Settings of a new run.
-    resume : bool
-        Resume from the last checkpoint in `out` (`config` is then ignored, `changes` may override
-        single settings, such as `total_images`).
-    device : str
-        "auto", "cpu", "cuda" or "mps".
-    report : callable or None
-        Called after every step, by the first process only.
-    should_stop : callable or None
-        Called before every step. A SIGTERM or SIGINT to any process also stops all of them
-        cleanly.
-    team : Team or None
-        The processes that train together; by default those started together.
+    pack : Pack
+        The data set.
+    folder : Path
+        Folder of the run.
+    settings : StyleGANSettings or None
+        Settings of a new run; by default those of the preset stylegan-2mm.
     tensorboard : bool
-        Also write TensorBoard logs to the folder `tensorboard` in `out`.
-    tell : callable or None
-        Called with a sentence if the last checkpoint was damaged and the one before it is used.
-
-    Returns
-    -------
-    TrainState
-        The state at the end, which has been written to the checkpoint.
+        Also write TensorBoard logs to the folder `tensorboard` in `folder`.
+    how : Unpack
+        See `stylegan3d.training.run.train`, also for what is raised.
     """
     keep_large_blocks()
-    out = Path(out)
-    team = team or join_team(device)
-    pack = load_pack(data)
     if tensorboard:
-        check_tensorboard()
-    with ExitStack() as held:
-        state = open_run(out, config, resume, team, changes or {}, pack, held)
-        if tell and state.note:
-            tell(state.note)
-        run = GeneratorSteps(state, pack, out, team, report)
-        if tensorboard and team.leads:
-            run.board = Board(out, state.images)
-        run_steps(run, state.config.checkpoint_minutes * 60, should_stop, agree=team.any)
-        run.close()
-    return state
+        Board.check()
+    team = how.get("team") or Team(how.get("device") or torch.device("cpu"))
+    how["team"] = team
 
-
-@dataclass
-class GeneratorSteps:
-    """Steps of a generator's training, whose run is a `TrainState`, for the loop."""
-
-    state: TrainState
-    pack: Pack
-    out: Path
-    team: Team
-    on_progress: Callable[[Progress], None] | None
-    sums: dict[str, list[float]] = field(default_factory=dict)
-    values: dict[str, float] = field(default_factory=dict)
-    alarm: str | None = None
-    board: Board | None = None
-    since_log: int = 0
-    seconds_since_log: float = 0.0
-    unsaved: bool = True
-    stream: Iterator[Step] | None = None
-    progress: Progress | None = None
-
-    def __post_init__(self) -> None:
-        self.dtype = training_dtype(self.state.config.precision, self.state.device)
-        self.monitor = Monitor(self.pack, self.dtype) if self.team.leads else None
-        self.samples = np.concatenate(self.team.microbatches(self.state.config))
-        self._change_phase()
-        self.ended = time.monotonic()
-
-    def finished(self) -> bool:
-        """Whether the run has reached its last image."""
-        return self.state.images >= self.state.config.total_images
-
-    def step(self) -> None:
-        """Train on the next batch, and log every so many images."""
-        state = self.state
-        if self.stream is None:
-            self.stream = self._steps()
-        log = next(self.stream)()
-        phase = self._phase()
-        state.steps += 1
-        state.images += state.config.batch
-        state.update_averages()
-        self.unsaved = True
-        self._count(log)
-        self._log_and_measure(phase)
-        self._change_phase()
-
-    def save(self) -> None:
-        """Write the checkpoint."""
-        if self.team.leads:
-            self.state.save(self.out)
-        self.unsaved = False
-
-    def report(self) -> None:
-        """Report the progress."""
-        if self.on_progress and self.progress and self.team.leads:
-            self.on_progress(self.progress)
-        self.ended = time.monotonic()
-
-    def close(self) -> None:
-        """Close open resources."""
-        if self.stream is not None:
-            self.stream.close()  # type: ignore[attr-defined]
-        if self.board is not None:
-            self.board.close()
-
-    def _change_phase(self) -> None:
-        """Switch to the adversarial phase when due."""
-        state = self.state
-        if not state.warm_started and state.images >= state.config.warm_start_images:
-            self._finish_warm_start()
-            self.stream = None  # the next phase sees other data
-
-    def _phase(self) -> str:
-        if self.state.warm_started:
-            return "adversarial"
-        return "texture" if self.state.config.deformed else "reconstruction"
-
-    def _steps(self) -> Iterator[Step]:
-        """The steps of the present phase, with their data, from the present step on."""
-        state, phase, samples = self.state, self._phase(), self.samples
-        if phase == "texture":
-            found = find_anatomy(self.pack, self.out / ANATOMY, symmetric=state.config.mirror)
-            texture = Texture.of(state, found)
-            while True:
-                yield partial(texture_step, state, texture, self.dtype, self.team, samples)
-        step = reconstruction_step if phase == "reconstruction" else adversarial_step
-        batches = Batches(self.pack, state.config, samples)
-        # A GPU is faster than one thread that augments; on a CPU more would be in its way.
-        ahead = 1 if state.device.type == "cpu" else AHEAD
-        for real in batches.stream(state.steps, ahead):
-            yield partial(step, state, real, self.dtype, self.team, self._labels(batches))
-
-    def _labels(self, batches: Batches) -> Tensor | None:
-        """Labels of the real volumes of this step, as far as they are this process's."""
-        if self.state.people is None:
-            return None
-        places = np.searchsorted(batches.rows, batches.indices(self.state.steps))
-        return self.state.people[places]
-
-    def _count(self, log: dict[str, float]) -> None:
-        """A step's time counts from the end of the last: waiting for data is part of it."""
-        seconds = time.monotonic() - self.ended
-        self.state.seconds += seconds
-        self.seconds_since_log += seconds
-        self.since_log += self.state.config.batch
-        for name, value in log.items():
-            self.sums.setdefault(name, []).append(value)
-
-    def _log_and_measure(self, phase: str) -> None:
-        """Log at the set interval, and update the progress."""
-        state, config = self.state, self.state.config
-        logged = self.since_log >= config.log_images
-        rate = self.since_log / max(self.seconds_since_log, 1e-9)
-        if logged:
-            self.values = {k: float(np.mean(v)) for k, v in self.sums.items()}
-            self.values["images_per_second"] = rate
-            self.sums, self.since_log, self.seconds_since_log = {}, 0, 0.0
-            if self.monitor is not None:
-                self._log(phase, self.monitor)
-        left = max(config.total_images - state.images, 0) / rate
-        self.progress = Progress(
-            phase,
-            state.images,
-            config.total_images,
-            left,
-            rate,
-            self.values,
-            logged,
-            self.alarm,
+    def begin() -> StyleGANRecipe:
+        chosen = settings or stylegan_2mm()
+        team.microbatches(chosen)
+        check_fit(chosen.generator, pack)
+        check_mirror(pack, chosen.mirror)
+        schema = schema_of([pack.table[r] for r in pack.indices("train")], chosen.conditions)
+        dim = label_dim(schema)
+        chosen = replace(
+            chosen,
+            generator=replace(chosen.generator, label_dim=dim),
+            discriminator=replace(chosen.discriminator, label_dim=dim),
         )
+        return StyleGANRecipe(chosen, schema)
 
-    def _log(self, phase: str, monitor: Monitor) -> None:
-        """Validate, and append a line to the log."""
-        state = self.state
-        self.values |= monitor.measure(state)
-        # Before the adversarial phase nothing has taught the generator to make random brains.
-        plain = not state.config.reconstructed_share
-        self.alarm = alarm(self.values, plain=plain) if state.warm_started else None
-        row: dict[str, Any] = {"images": state.images, "seconds": round(state.seconds, 1)}
-        row |= {"phase": phase} | {k: round(v, 5) for k, v in self.values.items()}
-        if self.alarm:
-            row["alarm"] = self.alarm
-        write_log(self.out, row)
-        if self.board is not None:
-            self.board.write(state, self.values, monitor)
-
-    def _finish_warm_start(self) -> None:
-        """Fit the mapping network, and reset the reconstruction phase's momentum."""
-        state = self.state
-        state.nets["encoder"].load_state_dict(state.averages["encoder"].state_dict())
-        state.nets["synthesis"].load_state_dict(state.averages["synthesis"].state_dict())
-        config = state.config
-        if self.team.leads and not config.deformed and config.reconstructed_share:
-            # With a deformation the mapping was fitted to the latents at the start; without
-            # reconstructions there are no latents.
-            fit_mapping(state, self.pack, self.dtype)
-        mapping = [*state.mapping.parameters(), *state.averages["mapping"].parameters()]
-        self.team.spread_([*mapping, state.w_avg])
-        state.maker.state.clear()
-        state.warm_started = True
-        self.save()
+    return train(StyleGANRecipe, begin, (pack, team, tensorboard), folder, **how)
 
 
-def training_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Precision of the feature maps; "auto" is bfloat16 where the hardware multiplies it."""
-    if name == "float32":
-        return torch.float32
-    if name == "bfloat16":
-        return torch.bfloat16
-    if name != "auto":
-        raise ModelError(f"The precision '{name}' is unknown; use auto, float32 or bfloat16.")
-    return fast_dtype(device)
+@dataclass(frozen=True)
+class Part:
+    """One microbatch.
+
+    Attributes
+    ----------
+    samples : ndarray
+        Numbers in the whole batch.
+    real : Tensor, shape (N, 1, X, Y, Z)
+        Values in [-1, 1].
+    labels : Tensor, shape (N, label_dim), or None
+        None for an unconditional generator.
+    share : float
+        N divided by the size of the whole batch.
+    """
+
+    samples: np.ndarray
+    real: Tensor
+    labels: Tensor | None
+    share: float
+
+
+class Step:
+    """One step of generator and discriminator.
+
+    Parameters
+    ----------
+    run : Run
+        A run of `StyleGANRecipe`.
+    real : Tensor, shape (N, 1, X, Y, Z)
+        This process's samples of the batch, values in [-1, 1].
+    labels : Tensor, shape (N, label_dim), or None
+        Labels of `real`, if the generator is conditional.
+    people : Tensor, shape (n, label_dim), or None
+        Labels of all training subjects, from which those of random brains are drawn.
+    """
+
+    def __init__(
+        self,
+        run: StyleGANRun,
+        real: Tensor,
+        labels: Tensor | None = None,
+        people: Tensor | None = None,
+    ) -> None:
+        self.run, self.people = run, people
+        self.settings: StyleGANSettings = run.recipe.settings
+        self.mapping, self.synthesis = run.networks["mapping"], run.networks["synthesis"]
+        self.discriminator = run.networks["discriminator"]
+        self.dtype = run.recipe.dtype(run.device)
+        self.augment = AugmentProbability(**run.extra["augment"])
+        self.sums: dict[str, Tensor] = {}
+        self.w = torch.zeros_like(run.extra["w_avg"])
+        self.parts, start = [], 0
+        for samples in run.team.microbatches(self.settings):
+            some = slice(start, start + len(samples))
+            start += len(samples)
+            known = None if labels is None else labels[some].to(run.device)
+            share = len(samples) / self.settings.batch
+            self.parts.append(Part(samples, real[some].to(run.device), known, share))
+
+    def train(self) -> dict[str, float]:
+        """Do it; returns figures, means over the whole batch."""
+        run, settings, extra = self.run, self.settings, self.run.extra
+        fakes = self._step_generator()
+        self._step_discriminator(fakes)
+        values = self._figures()
+        # Each random brain has two latents.
+        extra["w_avg"] = extra["w_avg"].lerp(self.w / (2 * settings.batch), W_AVG_RATE)
+        if "path_length" in values:
+            length = torch.tensor(values["path_length"], device=run.device)
+            moved = extra["path_mean"].lerp(length, PATH_LENGTH_DECAY)
+            # Initialise the moving average with the first length: starting at zero would favour a
+            # flat generator.
+            extra["path_mean"] = length if extra["path_mean"] == 0 else moved
+        sign = values.pop("real_sign")
+        if settings.d_augment == "adaptive":
+            self.augment.adjust(sign, settings.batch, settings.d_augment_images)
+            extra["augment"] = asdict(self.augment)
+        return values | {"d_augment_p": self.augment.p}
+
+    def random_rows(
+        self, samples: Sequence[int] | np.ndarray, purpose: Purpose = Purpose.LATENT
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """w of random brains, some with style mixing.
+
+        Style-mixing regularisation: from a random layer on, the rows come from a second latent
+        (Karras et al. 2019, arXiv 1812.04948, section 3.1). The labels of a conditional generator
+        are sampled from the training subjects.
+
+        Parameters
+        ----------
+        samples : sequence of int or ndarray
+            Numbers in the batch, which with seed and step determine the latents.
+
+        Returns
+        -------
+        tuple of (Tensor, Tensor, (Tensor or None))
+            Rows [N, num_layers, w_dim], w of both latents of all [2 N, w_dim], labels [N,
+            label_dim].
+        """
+        config, count, device = self.settings.generator, len(samples), self.run.device
+        layers = config.num_layers
+        generators = generators_for(self.settings.seed, self.run.steps, purpose, samples)
+        z = normal(generators, (2, config.z_dim), device)
+        cuts = [int(torch.randint(1, layers, (), generator=g)) for g in generators]
+        mixed = [float(torch.rand((), generator=g)) < MIXING_PROBABILITY for g in generators]
+        labels = None
+        if self.people is not None:
+            people = [int(torch.randint(len(self.people), (), generator=g)) for g in generators]
+            labels = self.people[people]
+        both = None if labels is None else labels.repeat(2, 1)
+        w = self.mapping(z.transpose(0, 1).flatten(0, 1), both)
+        first, second = w[:count], w[count:]
+        cut = torch.tensor([c if m else layers for c, m in zip(cuts, mixed, strict=True)])
+        take_second = (torch.arange(layers)[None] >= cut[:, None]).to(device)
+        rows = torch.where(take_second[:, :, None], second[:, None], first[:, None])
+        return rows, w, labels
+
+    def scores(self, seen: Tensor, labels: Tensor | None) -> Tensor:
+        """Logits [N / packed] of the discriminator, with groups of neighbours in the batch."""
+        packed = self.settings.discriminator.packed
+        order = _group_order(len(seen) // packed, self.settings.group // packed)
+        volumes = [pack * packed + k for pack in order for k in range(packed)]
+        ordered = None if labels is None else labels[volumes]
+        return self.discriminator(seen[volumes], ordered, self.dtype)[np.argsort(order)]
+
+    def _add(self, name: str, value: Tensor, share: float) -> None:
+        """Add one microbatch's mean; stays on the device to avoid synchronisation."""
+        value = value.detach().float() * share
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def _figures(self) -> dict[str, float]:
+        """Means over all processes; the sum of w too."""
+        names = sorted(self.sums)
+        stacked = torch.stack([self.sums[name] for name in names])
+        self.run.team.sum_([stacked, self.w])
+        return dict(zip(names, stacked.tolist(), strict=True))
+
+    def _seen(self, volumes: Tensor, samples: np.ndarray, purpose: Purpose) -> Tensor:
+        """Volumes [N, 1, X, Y, Z] as the discriminator sees them."""
+        if self.settings.d_augment == "none":
+            return volumes
+        generators = generators_for(self.settings.seed, self.run.steps, purpose, samples)
+        return augmented(volumes, self.augment.p, generators)
+
+    def _step_generator(self) -> list[tuple[Tensor, Tensor | None]]:
+        """Step of synthesis and mapping; returns the random brains with their labels."""
+        optimiser = self.run.optimisers["generator"]
+        optimiser.zero_grad(set_to_none=True)
+        self.discriminator.requires_grad_(False)
+        fakes = [self._add_generator_gradient(part) for part in self.parts]
+        self.discriminator.requires_grad_(True)
+        if self.settings.path_length_weight and self.run.steps % PATH_LENGTH_INTERVAL == 0:
+            for part in self.parts:
+                self._add_path_length_gradient(part)
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        self.run.team.sum_gradients(parameters)
+        optimiser.step()
+        return fakes
+
+    def _add_generator_gradient(self, part: Part) -> tuple[Tensor, Tensor | None]:
+        """Accumulate the gradient of one microbatch; returns its random brains and their labels."""
+        rows, w, labels = self.random_rows(part.samples)
+        self.w += w.detach().sum(dim=0)
+        # As it is shown; scans have nothing below either.
+        fake = self._volumes(rows, part.samples).clamp(min=-1)
+        seen = self._seen(fake, part.samples, Purpose.AUGMENT_GENERATOR)
+        loss = losses.generator_logistic(self.scores(seen, labels))
+        self._add("generator", loss, part.share)
+        (part.share * loss).backward()
+        return fake.detach(), labels
+
+    def _volumes(self, rows: Tensor, samples: np.ndarray) -> Tensor:
+        """Volumes with random noise, in chunks that suit the device."""
+        device = self.run.device
+        grids = [m.shape[1:] for m in self.synthesis.stored_noise]
+        made = []
+        step = at_once(device, self.settings.generator, len(rows))
+        for start in range(0, len(rows), step):
+            some = slice(start, start + step)
+            place = (self.settings.seed, self.run.steps, Purpose.NOISE, samples[some])
+            generators = generators_for(*place, device)
+            maps: list[Tensor | None] = [normal(generators, grid, device) for grid in grids]
+            made.append(self.synthesis(rows[some], maps, -1, self.dtype))
+        return torch.cat(made)
+
+    def _add_path_length_gradient(self, part: Part) -> None:
+        """Accumulate the regulariser's gradient, from one random brain per group."""
+        settings, run = self.settings, self.run
+        weight = settings.path_length_weight * PATH_LENGTH_INTERVAL
+        groups = settings.batch // settings.group
+        firsts = part.samples[:: settings.group]
+        step = at_once(run.device, settings.generator, len(firsts))
+        for some in np.split(firsts, range(step, len(firsts), step)):
+            rows, _, _ = self.random_rows(some, Purpose.PATH_LATENT)
+            rows = rows.detach().requires_grad_(True)
+            volume = self._volumes(rows, some)
+            place = (settings.seed, run.steps, Purpose.PATH_NOISE, some)
+            noise = normal(generators_for(*place, run.device), volume.shape[1:], run.device)
+            length = losses.path_lengths(volume, rows, noise)
+            self._add("path_length", length.mean(), len(some) / groups)
+            if run.extra["path_mean"] > 0:
+                penalty = (length - run.extra["path_mean"]).square().sum() / groups
+                (penalty * weight).backward()
+
+    def _step_discriminator(self, fakes: Sequence[tuple[Tensor, Tensor | None]]) -> None:
+        """Step of the discriminator: its loss, and R1 at intervals."""
+        optimiser, settings = self.run.optimisers["discriminator"], self.settings
+        optimiser.zero_grad(set_to_none=True)
+        for part, (fake, labels) in zip(self.parts, fakes, strict=True):
+            real = self._seen(part.real, part.samples, Purpose.AUGMENT_REAL)
+            score_real = partial(self.scores, labels=part.labels)
+            real_score = score_real(real)
+            fake = self._seen(fake, part.samples, Purpose.AUGMENT_FAKE)
+            fake_score = self.scores(fake, labels)
+            loss = losses.discriminator_logistic(real_score, fake_score)
+            (loss * part.share).backward()
+            self._add("discriminator", loss, part.share)
+            self._add("real_score", real_score.mean(), part.share)
+            self._add("fake_score", fake_score.mean(), part.share)
+            self._add("real_sign", real_score.sign().mean(), part.share)
+            if self.run.steps % R1_INTERVAL == 0 and settings.r1_gamma:
+                penalty = losses.r1_penalty(score_real, real)
+                (penalty * part.share * settings.r1_gamma / 2 * R1_INTERVAL).backward()
+                self._add("r1", penalty, part.share)
+        self.run.team.sum_gradients(self.discriminator.parameters())
+        optimiser.step()
+
+
+def at_once(device: torch.device, generator: GeneratorConfig, count: int) -> int:
+    """How many of `count` volumes to synthesise together.
+
+    On a CPU as many as keep their feature maps in the cache: one of 2 mm, eight of 4 mm. A single
+    small one would be slow, since torch convolves it with a kernel that takes ten times as long.
+    """
+    if device.type != "cpu":
+        return count
+    voxels = math.prod(generator.grid(generator.num_levels - 1))
+    return min(max(CACHED_VOXELS // voxels, 1), count)
+
+
+def _group_order(count: int, group: int) -> Sequence[int]:
+    """Order of samples such that `minibatch_stddev` groups neighbours.
+
+    It groups every (count / group)-th sample.
+    """
+    if count <= group:
+        return range(count)
+    return np.arange(count).reshape(-1, group).T.ravel().tolist()

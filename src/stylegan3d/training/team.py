@@ -19,7 +19,7 @@ from stylegan3d.devices import choose_device
 from stylegan3d.errors import ModelError, StyleGAN3DError
 
 if TYPE_CHECKING:
-    from stylegan3d.training.config import TrainConfig
+    from stylegan3d.training.config import StyleGANSettings
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Team:
         """Sum the gradients of all processes; those that are None are so everywhere."""
         self.sum_([p.grad for p in parameters if p.grad is not None])
 
-    def microbatches(self, config: TrainConfig) -> list[np.ndarray]:
+    def microbatches(self, config: StyleGANSettings) -> list[np.ndarray]:
         """Numbers of this process's samples in the global batch, one array per microbatch.
 
         Raises

@@ -2,7 +2,7 @@
 
 A brain is made of linear appearance images in one common anatomy, warped by a deformation, and
 given texture by a flow. Older cards call the model a StyleGAN; `registry.family_of` recognises them
-by their settings. StyleGAN layers without effect are left out.
+by their settings. Former models may hold layers of a StyleGAN without effect, which are not read.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from stylegan3d.model.families.stylegan import build_parts, check_networks, fill
 from stylegan3d.model.family import ANATOMY, Family, Parts
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
-from stylegan3d.networks.anatomy_layers import build_synthesis, split_layers
 from stylegan3d.plain import JsonView
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 SYNTHESIS = "synthesis."
+#: Names of tensors of former layers begin with these.
+FORMER = ("const", "base_dense.", "levels.", "to_rgb.")
 
 
 class AnatomyModel:
@@ -47,16 +48,19 @@ class AnatomyModel:
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:
         """Build mapping, synthesis and, if saved, discriminator and encoder."""
-        whole = config_of(card["architecture"]["generator"])
-        assert isinstance(whole, AnatomyConfig)
+        config = config_of(card["architecture"]["generator"])
+        assert isinstance(config, AnatomyConfig)
         stored = {
             k.removeprefix(SYNTHESIS): v for k, v in tensors.items() if k.startswith(SYNTHESIS)
         }
-        config, state, silent = split_layers(whole, stored)
-        synthesis = build_synthesis(config)
-        assert isinstance(synthesis, AnatomyNetwork)
-        synthesis.silent = silent
-        fill(synthesis, state, "")
+        image = [v for k, v in stored.items() if k.startswith("to_rgb.") and ".style." not in k]
+        if any(bool(v.any()) for v in image):
+            raise ModelError(
+                "This anatomy model has trained layers of a StyleGAN beside its images, which this "
+                "version cannot run; open it with the version that made it."
+            )
+        synthesis = AnatomyNetwork(config)
+        fill(synthesis, {k: v for k, v in stored.items() if not k.startswith(FORMER)}, "")
         return build_parts(config, synthesis, card, tensors, encoder)
 
 

@@ -7,22 +7,19 @@ import pytest
 import torch
 from tolerances import SUMS
 
-from stylegan3d.training.config import tiny
-from stylegan3d.training.draws import Purpose, generators_for
-from stylegan3d.training.judge_augment import (
+from stylegan3d.training import discriminator_augment as module
+from stylegan3d.training.discriminator_augment import (
     ADJUST_EVERY,
     LARGEST_P,
-    PARTS,
-    JudgeAugment,
+    AugmentProbability,
     apply_affine,
-    augment_for_judge,
+    augmented,
     change_intensity,
     cut_out,
     rotation,
     translate,
 )
-from stylegan3d.training.judging import crop, discriminator_input
-from stylegan3d.training.state import TrainState
+from stylegan3d.training.draws import Purpose, generators_for
 
 
 def generators(n, step=0):
@@ -36,25 +33,31 @@ def volumes(n=2, shape=(10, 14, 12)):
     return torch.from_numpy(data)
 
 
-def test_p_0_changes_nothing_and_p_decides_how_many_are_changed():
+#: The operations by name.
+PARTS = {part.__name__.removeprefix("_draw_"): part for part in module._DRAWS}
+
+
+def test_p_0_changes_nothing_and_p_decides_how_many_are_changed(monkeypatch):
+    monkeypatch.setattr(module, "_DRAWS", (PARTS["translate"],))
     x = volumes(1)
-    assert augment_for_judge(x, 0.0, generators(1)) is x
+    assert augmented(x, 0.0, generators(1)) is x
     for p in (0.3, 1.0):
-        made = [augment_for_judge(x, p, generators(1, s), ["translate"]) for s in range(80)]
+        made = [augmented(x, p, generators(1, s)) for s in range(80)]
         changed = sum(not torch.equal(m, x) for m in made)
         assert 80 * p * 0.6 < changed <= 80 * min(p * 1.5, 1)
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_each_part_changes_volumes_and_passes_gradients(part):
+def test_each_part_changes_volumes_and_passes_gradients(part, monkeypatch):
+    monkeypatch.setattr(module, "_DRAWS", (PARTS[part],))
     x = volumes(6).requires_grad_(True)
-    made = augment_for_judge(x, 1.0, generators(6), [part])
+    made = augmented(x, 1.0, generators(6))
     assert made.shape == x.shape
     assert not torch.equal(made, x)
     made.square().sum().backward()
     assert x.grad.isfinite().all()
     assert x.grad.abs().sum() > 0
-    again = augment_for_judge(x, 1.0, generators(6), [part])
+    again = augmented(x, 1.0, generators(6))
     assert torch.equal(made, again)
 
 
@@ -102,32 +105,13 @@ def test_a_cut_box_is_half_the_grid():
 
 
 def test_adaptive_p_grows_while_the_discriminator_is_sure_and_falls_otherwise():
-    sure, unsure = JudgeAugment(0.1), JudgeAugment(0.1)
+    sure, unsure = AugmentProbability(0.1), AugmentProbability(0.1)
     for _ in range(3 * ADJUST_EVERY):
-        sure.adjust(0.9, batch=4, target=0.6, images=1000)
-        unsure.adjust(0.2, batch=4, target=0.6, images=1000)
+        sure.adjust(0.9, batch=4, images=1000)
+        unsure.adjust(0.2, batch=4, images=1000)
     assert sure.p == pytest.approx(0.1 + 12 * 4 / 1000)
     assert unsure.p == pytest.approx(0.1 - 12 * 4 / 1000)
     for _ in range(1000):
-        sure.adjust(1.0, batch=4, target=0.6, images=1000)
-        unsure.adjust(0.0, batch=4, target=0.6, images=1000)
+        sure.adjust(1.0, batch=4, images=1000)
+        unsure.adjust(0.0, batch=4, images=1000)
     assert (sure.p, unsure.p) == (LARGEST_P, 0.0)
-
-
-def test_patches_of_a_sample_are_at_one_place_and_move_with_the_step():
-    state = TrainState(tiny().with_patch(12), torch.device("cpu"))
-    places = torch.arange(20 * 28 * 24, dtype=torch.float32).reshape(1, 1, 20, 28, 24)
-    both = [
-        discriminator_input(state, places.expand(3, -1, -1, -1, -1), np.array([4, 5, 6]), purpose)
-        for purpose in (Purpose.AUGMENT_REAL, Purpose.AUGMENT_FAKE)
-    ]
-    assert torch.equal(*both)
-    assert both[0].shape == (3, 1, 12, 12, 12)
-    starts = set()
-    for state.steps in range(100):
-        first = int(crop(state, places[0], 0)[0, 0, 0, 0])
-        starts.add((first // (28 * 24), first // 24 % 28, first % 24))
-    assert len(starts) > 50
-    # Even voxels, up to the far border.
-    assert [max(s) for s in zip(*starts, strict=True)] == [8, 16, 12]
-    assert all(n % 2 == 0 for s in starts for n in s)

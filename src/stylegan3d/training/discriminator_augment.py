@@ -18,8 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.training.config import PARTS
-
 ROTATION = math.radians(10)  # largest angle about each axis
 LOG2_SCALE = 0.1  # standard deviation
 TRANSLATION = 1 / 8  # largest shift, of the grid
@@ -29,10 +27,12 @@ CUTOUT = 1 / 2  # side of the box, of the grid's
 ADJUST_EVERY = 4  # steps, as in the paper
 # Beyond about 0.8 augmentations leak into the generator's volumes, according to the paper.
 LARGEST_P = 0.8
+# p increases while the mean sign of the scores of real volumes is above, and decreases below.
+TARGET = 0.6
 
 
 @dataclass
-class JudgeAugment:
+class AugmentProbability:
     """Probability of each operation, and statistics of the discriminator since the last change.
 
     Attributes
@@ -47,7 +47,7 @@ class JudgeAugment:
     sign_sum: float = 0.0
     sign_steps: int = 0
 
-    def adjust(self, real_sign: float, batch: int, target: float, images: int) -> None:
+    def adjust(self, real_sign: float, batch: int, images: int) -> None:
         """Adapt p after a step (arXiv 2006.06676, section 3, r_t = E[sign D(real)]).
 
         Parameters
@@ -56,8 +56,6 @@ class JudgeAugment:
             Mean sign of the discriminator's scores of the step's real volumes.
         batch : int
             Volumes of the step.
-        target : float
-            p increases while r_t is above and decreases while it is below.
         images : int
             Volumes in which p can go from 0 to 1.
         """
@@ -66,16 +64,15 @@ class JudgeAugment:
         if self.sign_steps < ADJUST_EVERY:
             return
         r = self.sign_sum / self.sign_steps
-        change = math.copysign(self.sign_steps * batch / images, r - target)
+        change = math.copysign(self.sign_steps * batch / images, r - TARGET)
         self.p = min(max(self.p + change, 0.0), LARGEST_P)
         self.sign_sum, self.sign_steps = 0.0, 0
 
 
-def augment_for_judge(
+def augmented(
     volumes: Tensor,
     p: float,
     generators: Sequence[torch.Generator],
-    parts: Sequence[str] = PARTS,
 ) -> Tensor:
     """Apply each operation to each volume with probability p.
 
@@ -87,8 +84,6 @@ def augment_for_judge(
         Probability of each operation; a mirrored volume is mirrored with p / 2.
     generators : sequence of torch.Generator
         One per volume. An operation's numbers do not depend on p.
-    parts : sequence of str
-        Operations of `PARTS` to use.
 
     Returns
     -------
@@ -99,10 +94,10 @@ def augment_for_judge(
     made = []
     for volume, generator in zip(volumes, generators, strict=True):
         operations = []
-        for part, draw in _DRAWS.items():
+        for draw in _DRAWS:
             wanted = torch.rand((), generator=generator) < p
             operation = draw(generator, volume.shape[1:])
-            if wanted and part in parts:
+            if wanted:
                 operations.append(operation)
         if operations:
             u = (volume + 1) / 2  # so that 0 is background
@@ -148,13 +143,7 @@ def _draw_cutout(generator: torch.Generator, grid: torch.Size) -> Operation:
     return partial(cut_out, center=center)
 
 
-_DRAWS = {
-    "mirror": _draw_mirror,
-    "affine": _draw_affine,
-    "translate": _draw_translate,
-    "intensity": _draw_intensity,
-    "cutout": _draw_cutout,
-}
+_DRAWS = (_draw_mirror, _draw_affine, _draw_translate, _draw_intensity, _draw_cutout)
 
 
 def rotation(angles: Tensor) -> Tensor:
