@@ -27,7 +27,7 @@ from _shape import shape_key, soft, softened, told, unpacked
 from ablations import People, halved, random_brains
 
 from stylegan3d.dataset.pack import Pack, load_pack
-from stylegan3d.evaluation.cube_classifier import classify_cubes
+from stylegan3d.evaluation.cubes import classify_cubes
 from stylegan3d.evaluation.store import Store
 from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.measures.tissue_shape import tissue_shapes

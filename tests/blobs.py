@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.dataset.pack import Pack, load_pack, write_pack
-from stylegan3d.evaluation.subject import StoredBrains
+from stylegan3d.evaluation.material import StoredBrains
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
 

@@ -615,7 +615,7 @@ class CompareController(QObject):
 def _measure(request: tuple[Any, ...]) -> Any:
     """In a thread."""
     from napari_stylegan3d.core.worker import beside_the_window
-    from stylegan3d.measures.comparison import compare_pair
+    from stylegan3d.measures.similarity import compare_pair
 
     _, _, a, b, space = request
     with beside_the_window():

@@ -21,7 +21,7 @@ from stylegan3d.settings.comparison import ComparisonSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
-    from stylegan3d.measures.comparison import PairFigures
+    from stylegan3d.measures.similarity import PairFigures
     from stylegan3d.recipe.recipe import Recipe
 
 ALIKE = (

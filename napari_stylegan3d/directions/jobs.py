@@ -147,8 +147,13 @@ def compare_people(
     settings: GroupSettings,
 ) -> Compared:
     """Compare groups of subjects, as `stylegan3d compare` does."""
-    from stylegan3d.evaluation.group_files import contrasts, difference, summarised, verdict_of
-    from stylegan3d.evaluation.group_table import compare_table
+    from stylegan3d.evaluation.groups import (
+        compare_table,
+        contrasts,
+        difference,
+        summarised,
+        verdict_of,
+    )
 
     doing = "Measuring brains"
     found = compare_table(
@@ -173,7 +178,7 @@ def compare_people(
 
 def save_compared(report: Progress, compared: Compared, folder: Path) -> Path:
     """Write the files of a comparison to a folder; the path of its page."""
-    from stylegan3d.evaluation.group_table import save_comparison
+    from stylegan3d.evaluation.groups import save_comparison
 
     report(0, 1, "Saving")
     save_comparison(compared.found, folder, compared.generator, compared.about, overwrite=False)

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from stylegan3d.evaluation import anatomy_volumes
-from stylegan3d.evaluation.anatomy_volumes import (
+from stylegan3d.evaluation import anatomy
+from stylegan3d.evaluation.anatomy import (
     SegmentationLimits,
     scaled_distance,
     tissue_volumes,
@@ -37,9 +37,9 @@ def rows(count, seed, *, shift=0.0, spread=1.0, confidence=0.9):
 def compared(monkeypatch, made, people):
     """What the part says of these, without a network."""
     monkeypatch.setattr(
-        anatomy_volumes, "bundled_segmenter", lambda: SimpleNamespace(name="none", hash="0")
+        anatomy, "bundled_segmenter", lambda: SimpleNamespace(name="none", hash="0")
     )
-    monkeypatch.setattr(anatomy_volumes, "DRAWS", 200)
+    monkeypatch.setattr(anatomy, "DRAWS", 200)
     count = len(people)
     return tissue_volumes(
         SimpleNamespace(

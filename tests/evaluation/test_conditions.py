@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.evaluation import conditions as module
-from stylegan3d.evaluation.conditions import BRAINS, conditions
-from stylegan3d.evaluation.edit_judges import Judge
+from stylegan3d.evaluation import edits as module
+from stylegan3d.evaluation.edits import CONDITIONED_BRAINS, Judge, conditions
 from stylegan3d.recipe.label import schema_of
 
 PEOPLE = [
@@ -68,7 +67,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, obeys: float, names: list[str]) ->
 def test_a_model_that_does_as_it_is_told(monkeypatch):
     found = measured(monkeypatch, 1.0, ["age", "sex"])
     age, sex = found["labels"]
-    assert found["brains"] == BRAINS
+    assert found["brains"] == CONDITIONED_BRAINS
     assert age["asked"] == pytest.approx([22.95, 76.05])
     assert age["r"] == pytest.approx(1)
     # As much as between people, of whom the judge shows a half.

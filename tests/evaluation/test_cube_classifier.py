@@ -7,8 +7,8 @@ from scipy.ndimage import uniform_filter
 from tolerances import LAYERS
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.evaluation import cube_classifier as module
-from stylegan3d.evaluation.cube_classifier import classify_cubes
+from stylegan3d.evaluation import cubes as module
+from stylegan3d.evaluation.cubes import classify_cubes
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.resampling import haar
 

@@ -9,9 +9,9 @@ from PIL import Image
 from scipy.ndimage import uniform_filter
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.evaluation import cube_classifier as module
+from stylegan3d.evaluation import cubes as module
 from stylegan3d.evaluation import cubes as part
-from stylegan3d.evaluation import summary_people, words
+from stylegan3d.evaluation import rows, table
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.settings import EvaluationSettings
 
@@ -28,10 +28,10 @@ def test_soft_brains_are_told_and_shown(pack: Pack, monkeypatch: pytest.MonkeyPa
     assert set(found["regions"]) == {cube["region"] for cube in found["surest"]["real"]} | set(
         found["regions"]
     )
-    told = list(summary_people.cubes(found))
+    told = list(rows.cubes(found))
     assert len(told) == 2 + len(found["regions"])
     assert told[0].aim == "<= 0.75"
-    assert "most of all in the" in words.cubes(found)
+    assert "most of all in the" in table.cubes(found)
     picture = Image.open(io.BytesIO(part.surest_png(material, found)))
     side = found["surest"]["real"][0]["side"] * part.ENLARGED + 2 * part.GAP
     assert picture.size == (part.SHOWN * side, 6 * side + 4 * part.GAP)
@@ -42,5 +42,5 @@ def test_few_brains_are_left_out(pack: Pack) -> None:
     settings = EvaluationSettings(parts=("cubes",), samples=4, privacy_samples=4)
     few = Stored(pack.volumes[:4], pack.space)
     found = part.cubes(Material(few, pack, settings, lambda *_: None))
-    assert "need 10" in words.cubes(found)
-    assert not list(summary_people.cubes(found))
+    assert "need 10" in table.cubes(found)
+    assert not list(rows.cubes(found))

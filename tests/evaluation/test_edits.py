@@ -11,8 +11,7 @@ import torch
 from tolerances import LAYERS, SUMS
 
 from stylegan3d.evaluation import edits as module
-from stylegan3d.evaluation.edit_judges import Judge
-from stylegan3d.evaluation.edits import edits
+from stylegan3d.evaluation.edits import Judge, edits
 from stylegan3d.recipe.directions import Directions
 
 # What w says: the brightness of the left half, of the right half.

@@ -11,12 +11,20 @@ from blobs import Stored
 from scipy.ndimage import gaussian_filter
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.evaluation import edit_judges, tissue_columns, utility_tissues
+from stylegan3d.evaluation import edits
+from stylegan3d.evaluation import utility as module
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.membership import MEMBERS_EACH, compared_people, membership
 from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.evaluation.utility import age_utility, agreement, regression, utility
-from stylegan3d.evaluation.utility_tissues import SETTINGS, halved, tissue_utility
+from stylegan3d.evaluation.utility import (
+    SETTINGS,
+    age_utility,
+    agreement,
+    halved,
+    regression,
+    tissue_utility,
+    utility,
+)
 from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmentation
@@ -76,7 +84,7 @@ class Thresholds:
 def test_what_is_learned_from_brains_and_from_nothing(
     pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(utility_tissues, "bundled_segmenter", Thresholds)
+    monkeypatch.setattr(module, "bundled_segmenter", Thresholds)
     monkeypatch.setattr(
         segmentation, "augment_labelled", lambda volume, labels, *_: (volume, labels)
     )
@@ -126,21 +134,21 @@ def test_regression_and_agreement() -> None:
 
 
 def test_tissues_of_judges_are_classes() -> None:
-    assert {name for names in edit_judges.READ.values() for name in names} <= {
+    assert {name for names in edits.READ.values() for name in names} <= {
         f"{name}_ml" for name in CLASSES
     }
 
 
 def test_volumes_weigh_more_than_features_and_say_shares() -> None:
-    names = tissue_columns.TISSUES
+    names = module.TISSUE_ML
     row = dict.fromkeys(names, 100.0) | {"ventricle_ml": 50.0}
-    columns = tissue_columns.tissue_columns([row, {k: 2 * v for k, v in row.items()}])
-    assert columns.shape == (2, tissue_columns.COLUMNS)
+    columns = module.tissue_columns([row, {k: 2 * v for k, v in row.items()}])
+    assert columns.shape == (2, module.COLUMNS)
     assert columns[0, :5].sum() == 450
     np.testing.assert_allclose(columns[0, -4:-1], 100 / 450)
     np.testing.assert_allclose(columns[0, -4:], columns[1, -4:])
     assert columns[1, 5] - columns[0, 5] == pytest.approx(np.log(2))
-    assert np.isfinite(tissue_columns.tissue_columns([dict.fromkeys(names, 0.0)])).all()
+    assert np.isfinite(module.tissue_columns([dict.fromkeys(names, 0.0)])).all()
     # One column in forty tells it all: with the weight of a volume it is heard among the noise.
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 40))

@@ -11,7 +11,7 @@ from tolerances import DOUBLE
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.evaluation import anatomy_volumes, cubes, evaluation, parts, tissue_shape
+from stylegan3d.evaluation import anatomy, cubes, evaluation, parts
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import fidelity
 from stylegan3d.evaluation.settings import EvaluationSettings
@@ -136,12 +136,12 @@ def test_a_person_scanned_twice_is_in_one_group_of_people(
 
     monkeypatch.setattr(parts, "two_sample", classify("two_sample", True))
     monkeypatch.setattr(cubes, "classify_cubes", classify("cubes", False))
-    monkeypatch.setattr(tissue_shape, "classify_by_measures", classify("shape", False))
-    monkeypatch.setattr(tissue_shape, "DRAWS", 10)
+    monkeypatch.setattr(anatomy, "classify_by_measures", classify("shape", False))
+    monkeypatch.setattr(anatomy, "DRAWS", 10)
     monkeypatch.setattr(Material, "has_tissues", True)
     parts.two_sample_part(material)
     cubes.cubes(material)
-    tissue_shape.tissue_shape(material)
+    anatomy.tissue_shape(material)
     assert {which for which, _ in groups} == {"two_sample", "cubes", "shape"}
     for which, people in groups:
         assert len(set(people)) == len(people), which
@@ -157,12 +157,12 @@ def test_halves_of_people_are_not_halves_of_scans(
         counts.append(len(real))
         return compare(measure, made, real, **drawn)
 
-    for module in (parts, anatomy_volumes):
+    for module in (parts, anatomy):
         monkeypatch.setattr(module, "compare_with_halves", counted)
-    monkeypatch.setattr(anatomy_volumes, "DRAWS", 10)
+    monkeypatch.setattr(anatomy, "DRAWS", 10)
     monkeypatch.setattr(Material, "has_tissues", True)
     material.settings = replace(material.settings, pairs=4)
-    for part in (parts.fidelity, parts.diversity, anatomy_volumes.tissue_volumes):
+    for part in (parts.fidelity, parts.diversity, anatomy.tissue_volumes):
         before = len(counts)
         part(material)
         assert set(counts[before:]) == {PERSONS}

@@ -14,8 +14,8 @@ from stylegan3d.evaluation.privacy_alarm import (
     CopyDetector,
     FineStructure,
     alarm_threshold,
+    disguises,
 )
-from stylegan3d.evaluation.privacy_disguises import disguises
 from stylegan3d.evaluation.privacy_part import copy_detector
 from stylegan3d.progress import SILENT
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from stylegan3d.evaluation.figure import Figure
-from stylegan3d.evaluation.page import bar, page
+from stylegan3d.evaluation.report import bar, page
+from stylegan3d.evaluation.rows import Figure
 from stylegan3d.evaluation.table import plain_words, warnings
 from stylegan3d.pages.plots import distributions
 

@@ -11,7 +11,7 @@ import torch
 from tolerances import LAYERS
 
 from stylegan3d.evaluation import shape_statistics as module
-from stylegan3d.evaluation.page import _curves
+from stylegan3d.evaluation.report import _curves
 from stylegan3d.evaluation.shape_statistics import LatentModel, VoxelModel, shape_statistics
 from stylegan3d.evaluation.table import figures, plain_words
 

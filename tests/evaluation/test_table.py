@@ -18,14 +18,14 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.evaluation import evaluate_material
 from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.page import page
-from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.evaluation.side_by_side import (
+from stylegan3d.evaluation.report import (
     SideBySide,
     comparison_csv,
     comparison_json,
+    page,
     read_evaluation,
 )
+from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.storage.jsontext import to_json
 
 

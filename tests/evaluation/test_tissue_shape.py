@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stylegan3d.evaluation import summary_people, words
-from stylegan3d.evaluation import tissue_shape as module
+from stylegan3d.evaluation import anatomy as module
+from stylegan3d.evaluation import rows, table
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.pages.plots import distributions
 from stylegan3d.storage.jsontext import to_plain
@@ -46,9 +46,9 @@ def test_a_shifted_measure_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -
     # Random people; a deviation estimated from them.
     assert found["measures"][key]["shift"] == pytest.approx(3, abs=0.5)
     assert abs(found["measures"][key]["held_out_shift"]) < 1
-    assert name in words.shaped(found)
-    assert "above real brains" in words.shaped(found)
-    told = list(summary_people.tissue_shape(found))
+    assert name in table.shaped(found)
+    assert "above real brains" in table.shaped(found)
+    told = list(rows.tissue_shape(found))
     assert [row.reached for row in told[:4]] == [False] * 4
     assert len(told) == 4 + COUNT
 
@@ -58,10 +58,10 @@ def test_few_held_out_people_are_left_out(monkeypatch: pytest.MonkeyPatch) -> No
     people = rng.normal(size=(45, COUNT))
     found = compared(monkeypatch, rng.normal(size=(40, COUNT)), people, held_out=5)
     assert "held_out_accuracy" not in found
-    assert len(list(summary_people.tissue_shape(found))) == 2 + COUNT
+    assert len(list(rows.tissue_shape(found))) == 2 + COUNT
     few = compared(monkeypatch, rng.normal(size=(4, COUNT)), people, held_out=5)
-    assert "needs 10" in words.shaped(few)
-    assert not list(summary_people.tissue_shape(few))
+    assert "needs 10" in table.shaped(few)
+    assert not list(rows.tissue_shape(few))
 
 
 @pytest.mark.parametrize("missing", [1, 36])
@@ -75,9 +75,9 @@ def test_brains_without_tissues_are_counted_and_not_average_ones(
     assert found["unmeasured"]["synthetic"] == {"count": missing, "n": 40}
     assert found["unmeasured"]["real"] == {"count": 1, "n": 80}
     assert found["accuracy"]["synthetic"] > 0.95
-    assert f"{missing} of 40 synthetic brains cannot be measured" in words.shaped(found)
-    rows = {row.name.strip(): row for row in summary_people.tissue_shape(found)}
-    row = rows["tissue shape cannot be measured"]
+    assert f"{missing} of 40 synthetic brains cannot be measured" in table.shaped(found)
+    told = {row.name.strip(): row for row in rows.tissue_shape(found)}
+    row = told["tissue shape cannot be measured"]
     assert (row.synthetic, row.real) == (f"{missing} of 40", "1 of 80")
     values = found["values"]["holes"]
     drawn = distributions("holes", values["synthetic"], values["real"])
@@ -97,5 +97,5 @@ def test_without_any_brain_that_can_be_measured_it_is_left_out(
     }[whose]
     rows[:] = np.nan
     found = compared(monkeypatch, made, people, held_out=20)
-    assert f"in {len(rows)} of {len(rows)} {whose}" in words.shaped(found)
+    assert f"in {len(rows)} of {len(rows)} {whose}" in table.shaped(found)
     assert set(found) == {"left_out"}

@@ -18,7 +18,7 @@ from reportlab.platypus import Paragraph
 
 from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import TOLD
-from stylegan3d.outputs import report_content as content
+from stylegan3d.outputs import report as content
 from stylegan3d.outputs import report_page
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.report import Case, Picture, build_case, report_name

@@ -53,9 +53,12 @@ def compare(
     Example: stylegan3d compare people.csv --by group --hold-fixed "age,sex,head size" --out groups
     """
     from stylegan3d.directions.value_table import read_value_table
-    from stylegan3d.evaluation.group_files import summarised
-    from stylegan3d.evaluation.group_table import compare_table, save_comparison
-    from stylegan3d.evaluation.groups import compare_maps
+    from stylegan3d.evaluation.groups import (
+        compare_maps,
+        compare_table,
+        save_comparison,
+        summarised,
+    )
     from stylegan3d.storage.volumes import check_output
 
     read = read_value_table(table)

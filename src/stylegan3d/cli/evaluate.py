@@ -17,7 +17,7 @@ from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
-    from stylegan3d.evaluation.subject import Subject
+    from stylegan3d.evaluation.material import Subject
 
 DEFAULT = EvaluationSettings()
 
@@ -94,7 +94,7 @@ def evaluate(
             "Give one data set, and the model with --model; or compare reports with --compare."
         )
     from stylegan3d.evaluation.evaluation import evaluate_material, finish, open_material
-    from stylegan3d.evaluation.outputs import BESIDE, add_figures, pictures_of, report_files
+    from stylegan3d.evaluation.report import BESIDE, add_figures, pictures_of, report_files
     from stylegan3d.storage.locks import only_run
     from stylegan3d.storage.volumes import atomic_write_bytes, write_together
 
@@ -123,7 +123,7 @@ def evaluate(
 def _open(choice: ModelChoice, real: Path) -> tuple[Subject, Pack]:
     """What is evaluated, and the real brains."""
     from stylegan3d.dataset.volume_sets import holds_volumes, open_real, read_set
-    from stylegan3d.evaluation.subject import GeneratorSubject, VolumesSubject
+    from stylegan3d.evaluation.material import GeneratorSubject, VolumesSubject
     from stylegan3d.storage.places import CARD
 
     model = choice.model
@@ -181,7 +181,7 @@ def _compare(
     """Write the figures of several evaluations side by side."""
     import json
 
-    from stylegan3d.evaluation.side_by_side import (
+    from stylegan3d.evaluation.report import (
         SideBySide,
         comparison_csv,
         comparison_json,

@@ -15,10 +15,9 @@ import torch
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import table
-from stylegan3d.evaluation.material import Material, volumes_id
+from stylegan3d.evaluation.material import Material, Subject, volumes_id
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.store import MEASURES, Store
-from stylegan3d.evaluation.subject import Subject
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress

@@ -18,8 +18,8 @@ from stylegan3d.evaluation.privacy_alarm import (
     Closeness,
     CopyDetector,
     alarm_threshold,
+    disguises,
 )
-from stylegan3d.evaluation.privacy_disguises import disguises
 from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.metrics.intervals import wilson
 from stylegan3d.plain import Json

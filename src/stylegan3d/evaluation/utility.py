@@ -3,29 +3,219 @@
 A model is trained three times, on real training subjects, on random brains, and on both, and tested
 on held-out subjects (Esteban et al. 2017, "Real-valued (Medical) Time Series Generation with
 Recurrent Conditional GANs", arXiv 1706.02633, section 5.1). Random brains have no labels, so these
-are assigned by a method that is part of the report.
+are assigned by a method that is part of the report. The tasks are brain age and tissue
+segmentation.
 
-The tasks are brain age (here) and tissue segmentation (`utility_tissues`).
+Ages are learned from features and tissue volumes. In 245 subjects of three sources (ten-fold
+cross-validation, ages relative to the mean of the source) ridge regression predicts age with
+r = 0.83 from features alone (mean error 6.5 years), 0.88 from volumes alone (5.5) and 0.89 from
+both (5.3), if the few volumes are weighted ten times.
+
+All labels of tissues, also of the test subjects, are from the bundled tissue network
+(`segmentation`), which was trained on real subjects. So Dice measures agreement with that network,
+not with manual segmentation. The networks are small, work at half resolution and are trained for
+the same number of steps: only the data differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from torch import Tensor
 
+from stylegan3d.devices import workers
 from stylegan3d.directions.people import AGE, as_numbers
-from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.tissue_columns import COLUMNS, tissue_columns, weighted
-from stylegan3d.evaluation.utility_tissues import tissue_utility
+from stylegan3d.evaluation.material import Material, Volumes
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.diversity import encoded
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
+from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_scores
+from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
+from stylegan3d.training.options import SegmentationSettings
+from stylegan3d.training.run import Run
+from stylegan3d.training.segmentation import (
+    SegmentationRecipe,
+    SegmentationRun,
+    validate,
+)
+
+#: Weight of a volume, in standard deviations of a feature.
+WEIGHT = 10.0
+#: Least volume for logarithms and shares.
+LEAST_ML = 0.1
+TISSUE_ML = tuple(f"{name}_ml" for name in CLASSES[1:])
+#: Number of columns.
+COLUMNS = 10
+
+
+def tissue_columns(rows: Sequence[Mapping[str, float]]) -> np.ndarray:
+    """Columns from tissue volumes, float64 [n, `COLUMNS`].
+
+    The volume of each tissue, ventricles as logarithms too, and shares of CSF, grey and white
+    matter and ventricles (as logarithm) in all that was labelled.
+
+    Parameters
+    ----------
+    rows : sequence of mapping of str to float
+        Millilitres of `TISSUE_ML` for each brain.
+    """
+    volumes = np.array([[row[name] for name in TISSUE_ML] for row in rows], dtype=np.float64)
+    volumes = np.maximum(volumes, LEAST_ML)
+    share = volumes / volumes.sum(axis=1, keepdims=True)
+    csf, grey, white, ventricle = (TISSUE_ML.index(f"{n}_ml") for n in CLASSES[1:5])
+    return np.column_stack(
+        [
+            volumes,
+            np.log(volumes[:, ventricle]),
+            share[:, [csf, grey, white]],
+            np.log(share[:, ventricle]),
+        ]
+    )
+
+
+def weighted(columns: np.ndarray, tissues: int = 0) -> np.ndarray:
+    """Standardised columns [n, m], of which the first `tissues` are volumes."""
+    factors = np.ones(columns.shape[1])
+    factors[:tissues] = WEIGHT
+    return np.asarray(columns * factors)
+
+
+# Number of training brains; more hardly matter in so few steps.
+MOST_BRAINS = 80
+SETTINGS = SegmentationSettings(widths=(16, 32, 48), steps=1500, warm_up=60, average_steps=100)
+
+# A volume float32 [X, Y, Z] in [0, 1] and its labels uint8 [X, Y, Z].
+Labelled = tuple[Tensor, Tensor]
+
+
+def tissue_utility(material: Material, settings: SegmentationSettings = SETTINGS) -> Json | str:
+    """Tissue segmentation learned from real subjects, from random brains, and from both.
+
+    Returns
+    -------
+    dict
+        "labels": source of all labels. "steps" of each training, "voxel_mm".
+        "real", "synthetic", "both": "n" brains trained on, "n_test" subjects, "dice" (mean over
+        subjects and tissues) with "dice_interval" of 95 % (bootstrap over subjects), "tissues"
+        (mean of each). "difference": of the Dice of synthetic less that of real on the same
+        subjects, with "interval". A sentence instead if it cannot be measured.
+    """
+    segmenter, space = bundled_segmenter(), material.pack.space
+    if not segmenter.fits(space):
+        return f"The tissue network {segmenter.name} does not know volumes on this grid."
+    count = min(MOST_BRAINS, len(material.training), len(material.synthetic))
+    rng = np.random.default_rng(material.settings.seed)
+    rows = np.sort(rng.permutation(material.training)[:count])
+    sets: dict[str, Volumes] = {
+        "real": material.volumes(rows),
+        "synthetic": material.synthetic[:count],
+        "test": material.volumes(material.validation),
+    }
+    labelled = {
+        name: _labelled(material, segmenter, volumes, f"Labels, {name} brains")
+        for name, volumes in sets.items()
+    }
+    test = labelled.pop("test")
+    labelled["both"] = [*labelled["real"], *labelled["synthetic"]]
+    scores = {}
+    result: Json = {
+        "labels": f"of the tissue network {segmenter.name}, trained on real subjects",
+        "steps": settings.steps,
+        "voxel_mm": [2 * size for size in space.voxel_size],
+    }
+    for name, brains in labelled.items():
+        run = _trained(material, brains, settings, f"Learning tissues, {name}")
+        people = validate(run.average, _Brains(test))
+        scores[name] = np.array([np.mean(list(score.values())) for score in people])
+        result[name] = {
+            "n": len(brains),
+            "n_test": len(test),
+            "dice": float(scores[name].mean()),
+            "dice_interval": bootstrap(_mean, scores[name]),
+            "tissues": mean_scores(people),
+        }
+    change = scores["synthetic"] - scores["real"]
+    difference = {"value": _mean(change), "interval": bootstrap(_mean, change)}
+    return result | {"difference": difference}
+
+
+def _labelled(
+    material: Material, segmenter: Segmenter, volumes: Volumes, what: str
+) -> list[Labelled]:
+    """Brains and their labels at half the resolution."""
+    space = material.pack.space
+
+    def one(volume: np.ndarray) -> Labelled:
+        labels = torch.from_numpy(segmenter.segment(volume, space).labels)
+        return halved(torch.from_numpy(unit(volume)), labels)
+
+    found: list[Labelled] = []
+    with workers(segmenter.device) as run:
+        for pair in run(one, volumes):
+            found.append(pair)
+            material.report(len(found), len(volumes), what)
+    return found
+
+
+def halved(volume: Tensor, labels: Tensor) -> Labelled:
+    """The mean of each block of eight voxels, and its most common label.
+
+    Parameters
+    ----------
+    volume, labels : Tensor, shape (X, Y, Z)
+        Axes of an odd length lose their last slice.
+    """
+    shares = F.one_hot(labels.long(), len(CLASSES)).movedim(3, 0)[None].float()
+    most = F.avg_pool3d(shares, 2).argmax(dim=1)[0].to(torch.uint8)
+    return F.avg_pool3d(volume[None, None], 2)[0, 0], most
+
+
+@dataclass(frozen=True)
+class _Brains:
+    """Training brains, or test subjects."""
+
+    pairs: Sequence[Labelled]
+    scheme: Scheme = TISSUES
+
+    @property
+    def training(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def validation(self) -> range:
+        return range(len(self.pairs))
+
+    def pair(self, index: int) -> Labelled:
+        return self.pairs[index]
+
+    def example(self, index: int, generator: torch.Generator) -> Labelled:
+        return self.pairs[index]
+
+
+def _trained(
+    material: Material, brains: Sequence[Labelled], settings: SegmentationSettings, what: str
+) -> SegmentationRun:
+    """Train a network with fixed initialisation and number of steps."""
+    run = Run(SegmentationRecipe(settings), torch.device(material.device))
+    for step in range(settings.steps):
+        run.step(_Brains(brains))
+        material.report(step + 1, settings.steps, what)
+    return run
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean())
+
 
 PENALTIES = np.logspace(-1, 5, 25)
 FEWEST_TO_FIT, FEWEST_TO_TEST = 20, 5

@@ -7,7 +7,7 @@ import io
 import re
 from pathlib import Path
 
-from stylegan3d.evaluation.group_files import coloured_slices
+from stylegan3d.evaluation.groups import coloured_slices
 from stylegan3d.pages.page import page
 from stylegan3d.plain import Json
 from stylegan3d.segmentation.changes import cells_of, row_of, summary_of

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import OutputError
-from stylegan3d.outputs import report_content as content
+from stylegan3d.outputs import report as content
 from stylegan3d.outputs.pictures import json_path, picture_sidecar
 from stylegan3d.outputs.report import SUFFIX, WARNING, Case, Picture
 from stylegan3d.pages.page import page

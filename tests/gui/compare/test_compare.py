@@ -17,7 +17,7 @@ from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.views.captions import ComparedPair, Provenance, Side, distinct_title
 from napari_stylegan3d.views.display import DisplayArray
 from napari_stylegan3d.views.twins import SWIPE_NAME, Twins, left_part
-from stylegan3d.measures.comparison import PairFigures
+from stylegan3d.measures.similarity import PairFigures
 from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
