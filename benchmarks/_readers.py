@@ -199,7 +199,7 @@ def dicom_frames() -> Files:
 
 @cache
 def generator() -> Any:
-    from stylegan3d.model.tiny import tiny_generator
+    from tiny import tiny_generator
 
     return tiny_generator(seed=0)
 

@@ -113,7 +113,7 @@ def two_threads() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_generator() -> "Generator":
     """A generator with random weights, fast as it is small. Shared: do not change it."""
-    from stylegan3d.model.tiny import tiny_generator
+    from tiny import tiny_generator
 
     return tiny_generator(seed=0)
 

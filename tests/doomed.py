@@ -37,11 +37,11 @@ def make_inputs(folder: Path, people: int = 8) -> Path:
     """A model with a mean brain, a data set, scans, labelled people; the folder of all."""
     from labelled_phantoms import write_labelled
     from studies import MEAN_BRAIN, save_prepared
+    from tiny import tiny_generator
 
     from stylegan3d.checkpoints.folder import write_folder
     from stylegan3d.dataset.pack import write_pack
     from stylegan3d.geometry.space import Space
-    from stylegan3d.model.tiny import tiny_generator
     from stylegan3d.scans import load_template
     from stylegan3d.storage.places import TEMPLATE
 

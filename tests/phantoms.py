@@ -3,11 +3,11 @@
 import nibabel as nib
 import numpy as np
 import torch
+from tiny import tiny_generator
 
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures import attributes
-from stylegan3d.model.tiny import tiny_generator
 
 SPACE = Space((40, 56, 48), nib.affines.from_matvec(np.diag([4.0, 4.0, 4.0]), [-78, -127, -89]))
 

@@ -115,7 +115,7 @@ def test_the_window_asks_nobody(tmp_path):
         from qtpy.QtCore import QTimer
         from qtpy.QtWidgets import QApplication
         from napari_stylegan3d.app.explorer import Explorer
-        from stylegan3d.model.tiny import tiny_generator
+        from tiny import tiny_generator
 
         viewer = napari.Viewer(show=False)
         explorer = Explorer(viewer, tiny_generator())

@@ -29,7 +29,7 @@ from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.recipe.history import History, are_parents
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.session.case import FOLLOWING, Case, Choice, Entry, Shown, What
+from stylegan3d.session.case import FOLLOWING, Case, Choice, HistoryEntry, Shown, What
 from stylegan3d.session.file import SUFFIX, SessionState
 from stylegan3d.session.store import Kept, SessionFolder, mark_closed
 from stylegan3d.storage.volumes import write_together
@@ -99,7 +99,7 @@ def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None
     elif session.case.key != opened.key and "steps" not in view:
         # An old session that showed one patient's brain with another's scan open.
         at = session.history.position
-        session.history.append(Entry(Shown(session.recipe, "scan"), opened, made))
+        session.history.append(HistoryEntry(Shown(session.recipe, "scan"), opened, made))
         session.history.go_to(at)
         session.historyChanged.emit()
 
@@ -134,7 +134,7 @@ def _entries(
     made: MadeWith,
     cases: list[Case | None],
     projected: list[Case],
-) -> list[Entry]:
+) -> list[HistoryEntry]:
     """The history; invalid parts are dropped, since files can be edited."""
     steps = view.get("steps")
     if not isinstance(steps, list) or len(steps) != len(recipes):
@@ -150,7 +150,7 @@ def _entries(
         result = next((p for p in projected if p.is_of(recipe.source)), None)
         if result is not None and (case is None or result.key == case.key) and what != "scan":
             case = result
-        entries.append(Entry(Shown(recipe, what), case, model))
+        entries.append(HistoryEntry(Shown(recipe, what), case, model))
     return entries
 
 

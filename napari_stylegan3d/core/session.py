@@ -24,7 +24,7 @@ from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import SEXES, Person
-from stylegan3d.session.case import Case, Entry, How, Shown, What
+from stylegan3d.session.case import Case, HistoryEntry, How, Shown, What
 from stylegan3d.session.file import Favourite
 from stylegan3d.storage.files import new_temporary_folder
 from stylegan3d.storage.jsontext import finite_number
@@ -155,9 +155,9 @@ class Session(QObject):
         self.keep_edits = False
         self._own: dict[Source, tuple[Mix | None, tuple[Edit, ...]]] = {}
         self.favourites = Favourites(self)
-        self.history: History[Entry] = History([Entry()])
+        self.history: History[HistoryEntry] = History([HistoryEntry()])
         #: Last state of a model before another was opened, by model.
-        self._left: dict[str, Entry] = {}
+        self._left: dict[str, HistoryEntry] = {}
         self._last_gesture: tuple[str, float] = ("", 0.0)
         #: Creates the folder for unsaved latents.
         self.make_folder: Callable[[], Path] | None = None
@@ -262,7 +262,7 @@ class Session(QObject):
         made = MadeWith.of(generator)
         if before is None:
             start = self._shown.of(fitting(self.recipe, generator))
-            self.history = History([Entry(start, self._case, made)])
+            self.history = History([HistoryEntry(start, self._case, made)])
         elif before.hash != generator.hash:
             self._left[before.hash] = self.history.current
             self._go_to_model(made)
@@ -333,7 +333,7 @@ class Session(QObject):
         now = self.history.current
         if show:
             self._shown = self._shown.looking_at("scan")
-        entry = Entry(self._shown, case, now.model)
+        entry = HistoryEntry(self._shown, case, now.model)
         again = now.shown.what == "scan" and now.case is not None and case.is_same_scan_as(now.case)
         if again or not show:
             self.history.amend(entry)
@@ -356,7 +356,7 @@ class Session(QObject):
         if entry.case is not None and entry.case.source is None and entry.case.key == case.key:
             self.history.amend(dataclasses.replace(entry, case=case))
         else:
-            self._add(Entry(self._shown.looking_at("scan"), case, entry.model))
+            self._add(HistoryEntry(self._shown.looking_at("scan"), case, entry.model))
         self._case = case
         self.historyChanged.emit()
         self.caseChanged.emit()
@@ -389,7 +389,7 @@ class Session(QObject):
             self._take_current()
         return True
 
-    def restore(self, history: History[Entry], projected: Iterable[Case] = ()) -> None:
+    def restore(self, history: History[HistoryEntry], projected: Iterable[Case] = ()) -> None:
         """Replace the history, such as by that of an earlier session."""
         self.history, self._projected = history, list(projected)
         self._left.clear()
@@ -562,12 +562,12 @@ class Session(QObject):
         name, when = self._last_gesture
         self._last_gesture = (gesture, now)
         follows = bool(gesture) and gesture == name and now - when < SAME_GESTURE_S
-        entry = Entry(self._shown, self._case, self.history.current.model)
+        entry = HistoryEntry(self._shown, self._case, self.history.current.model)
         if not entry.same_as(self.history.current):
             self._add(entry, merge=follows)
             self.historyChanged.emit()
 
-    def _add(self, entry: Entry, *, merge: bool = False) -> None:
+    def _add(self, entry: HistoryEntry, *, merge: bool = False) -> None:
         """Add a state that is made from the current one; nothing is discarded."""
         self.history.commit(entry, merge=merge)
 
@@ -582,7 +582,7 @@ class Session(QObject):
         assert self.generator is not None
         shown = self._shown.of(fitting(self.recipe, self.generator))
         case = None if self._case is None or self._case.scan is None else self._case.as_read()
-        self.history.append(Entry(dataclasses.replace(shown, what="recipe"), case, made))
+        self.history.append(HistoryEntry(dataclasses.replace(shown, what="recipe"), case, made))
 
     def _neighbour(self, step: int) -> int | None:
         """The state of this model that undo (-1) or redo (1) leads to."""

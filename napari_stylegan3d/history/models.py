@@ -18,7 +18,7 @@ from stylegan3d.recipe.description import describe_change, describe_recipe
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Favourites, Session
     from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.session.case import Entry
+    from stylegan3d.session.case import HistoryEntry
 
 RECIPE = Qt.ItemDataRole.UserRole
 #: Whether it is the current one; undone or on another branch; a favourite.
@@ -119,7 +119,7 @@ class HistoryList(RecipeList):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._entries: list[Entry] = []
+        self._entries: list[HistoryEntry] = []
         #: The current state and those that it was made from.
         self._way: set[int] = set()
         #: Pictures of scans, by the keys of their cases.
@@ -199,7 +199,7 @@ class HistoryList(RecipeList):
         """Whether one is there."""
         return row == self.session.history.position
 
-    def _picture(self, entry: Entry) -> QImage | None:
+    def _picture(self, entry: HistoryEntry) -> QImage | None:
         """Of a step at which a scan was opened, its picture."""
         case = entry.case
         if entry.shown.what != "scan" or case is None:

@@ -1,6 +1,7 @@
 """The catalogue of directions and a person's notes on them."""
 
 import pytest
+from tiny import tiny_generator as make_generator
 from tolerances import SUMS
 
 from stylegan3d.directions.catalogue import (
@@ -16,7 +17,6 @@ from stylegan3d.directions.catalogue import (
 from stylegan3d.directions.custom import renamed
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import pca_directions
-from stylegan3d.model.tiny import tiny_generator as make_generator
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.recipe.recipe import Recipe
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 
 from stylegan3d.checkpoints.folder import write_folder
 from stylegan3d.errors import ModelError
@@ -12,7 +13,6 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.model.card import card_text
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.loading import load
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
 from stylegan3d.networks.config import GeneratorConfig

@@ -116,10 +116,10 @@ class Window:
         """Brain number 0 of the model that is loaded; nothing was done before."""
         from stylegan3d.recipe.history import History
         from stylegan3d.recipe.model import MadeWith
-        from stylegan3d.session.case import Entry
+        from stylegan3d.session.case import HistoryEntry
 
         made = MadeWith.of(self.session.generator)
-        self.session.restore(History([Entry(model=made)]))
+        self.session.restore(History([HistoryEntry(model=made)]))
 
     def open_scan(self, path: Path) -> None:
         """Open the scan that `scan_file` made, and wait until it is shown."""
@@ -349,7 +349,7 @@ def model() -> Any:
 
     Of its directions the first is described.
     """
-    from stylegan3d.model.tiny import tiny_generator
+    from tiny import tiny_generator
 
     generator = tiny_generator(seed=0)
     vars(generator)["directions"] = dataclasses.replace(

@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 from tolerances import FLOAT32
 
 from stylegan3d.checkpoints.folder import write_folder
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.latents import mix
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer

@@ -6,12 +6,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from phantoms import head, write_people
+from tiny import tiny_generator
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM
 from stylegan3d.measures.regions import NAMES, region_masks
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import project, signs
 from stylegan3d.projection.assessment import (
     CLOSE,

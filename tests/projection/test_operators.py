@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from open_sides import scan_and_lesion
+from tiny import tiny_generator
 from tolerances import DOUBLE, FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import project
 from stylegan3d.projection.operators import Contrast, Identity, Mask, Masked, ThickSlices, parse
 from stylegan3d.projection.restoration import harmonic_fill, restore

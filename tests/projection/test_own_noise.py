@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 from tolerances import FLOAT32, SUMS
 
 import stylegan3d
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.progress import Progress
 from stylegan3d.projection import own_noise, project, uncertainty

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 from tolerances import LAYERS, SUMS
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.progress import Progress
 from stylegan3d.projection import BUDGETS, project
 from stylegan3d.projection.objective import LatentPrior, multiscale_mse

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 from phantoms import head, write_people
+from tiny import tiny_generator
 
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import site
 from stylegan3d.projection.assessment import Yardstick
 from stylegan3d.projection.calibration import calibrate

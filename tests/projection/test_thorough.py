@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 from typer.testing import CliRunner
 
 from stylegan3d.cli import app
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.progress import Progress
 from stylegan3d.projection import estimate_seconds, project

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 from tolerances import FLOAT32, SUMS
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.progress import Progress
 from stylegan3d.projection import project, uncertainty
 from stylegan3d.recipe.model import seed_latents

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 from tolerances import LAYERS, SUMS
 
 from stylegan3d.errors import OutputError, RecipeError
 from stylegan3d.model.random_latents import pca_directions
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.direction_file import find_step, load_directions, save_directions
 from stylegan3d.recipe.directions import Directions, join, move
 from stylegan3d.storage.tensorfiles import pack, unpack

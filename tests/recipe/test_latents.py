@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from tiny import tiny_generator
 
 from stylegan3d.errors import LatentError, OutputError
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.latents import Latent, latent_bytes, load_latent, read_latent, save_latent
 from stylegan3d.recipe.recipe import Source
 

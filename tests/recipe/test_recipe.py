@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 
 from stylegan3d.errors import LatentError, RecipeError
 from stylegan3d.model.random_latents import pca_directions
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.recipe.latents import Latent, save_latent

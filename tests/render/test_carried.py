@@ -6,12 +6,12 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
+from tiny import tiny_generator
 from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.deformation import add_identity, exponential, read_at
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.render.carried import CarriedDetail

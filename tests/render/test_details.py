@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
+from tiny import tiny_generator
 from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import OutputError, RecipeError, ScanError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.deformation import add_identity, read_at
 from stylegan3d.outputs.edits import edit_names
 from stylegan3d.outputs.results import sidecar, volume_name

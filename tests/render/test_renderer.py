@@ -8,9 +8,9 @@ import resource
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 
 from stylegan3d.errors import ModelError
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.memo import Memo
 from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.recipe.model import seed_latents

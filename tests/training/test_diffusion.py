@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.progress import effort
 from stylegan3d.projection import project

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_generator
 from tolerances import FLOAT32
 
 from stylegan3d.checkpoints.folder import read_folder, write_folder
@@ -14,7 +15,6 @@ from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import ModelError, OutputError, RecipeError
 from stylegan3d.model.loading import load
 from stylegan3d.model.random_latents import random_w
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.label import (
     encode_known,
     encode_labels,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylegan3d.checkpoints.official import frame_entry
 from stylegan3d.errors import ModelError
@@ -22,7 +23,7 @@ from stylegan3d.model.family import (
     HasInverse,
     HasNoiseMaps,
     MixesEvenly,
-    Shape,
+    Parts,
     Synthesis,
 )
 from stylegan3d.model.labelled_mapping import LabelledMapping
@@ -40,17 +41,82 @@ from stylegan3d.recipe.latents import Delta, mix
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 
 
-class Facts:
-    """Read-only properties of a `Generator`."""
+class Generator:
+    """A trained generator of any family.
 
-    config: Shape
-    space: Space
-    card: Json
-    mapping: nn.Module
-    synthesis: Synthesis
-    discriminator: nn.Module | None
-    encoder: nn.Module | None
-    _reasons: Mapping[str, str]
+    Attributes
+    ----------
+    family : str
+        Name of its family, see `model.family`.
+    config : Shape
+        Sizes of its latents and images.
+    space : Space
+        The grid of a synthesised volume; also as `shape`, `affine`, `voxel_size`.
+    w_avg : Tensor, shape (w_dim,)
+        Mean of w, towards which truncation moves.
+    card : dict of str to object or None
+        The model's card: name, training data, licence, intended use, measured quality.
+    hash : str
+        SHA-256 of the weights; latent files and recipes refer to it.
+    labels_hash : str
+        SHA-256 of labels learned after training (`training.labels`), which do not affect brains
+        without a label; else empty.
+    deviations, components : Tensor or None
+        [w_dim] and [K, w_dim]: standard deviations and principal directions of w, if given by the
+        family (see `family.Parts`).
+    dtype : torch.dtype
+        Precision of the feature maps during synthesis (images are always float32).
+    encoder : nn.Module or None
+        Volume [N, 1, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim], or None.
+    folder : Path or None
+        The model folder; None for a file of another program, or one made in memory.
+    path : Path or None
+        Folder or file from which `load` can open it again; None for one made in memory.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        space: Space,
+        *,
+        card: Json | None = None,
+        hash: str = "",
+        labels_hash: str = "",
+        folder: Path | None = None,
+        path: Path | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        family: str = STYLEGAN,
+    ) -> None:
+        self.config = parts.config
+        if tuple(space.shape) != self.config.image_grids[-1]:
+            raise ModelError(
+                f"The model's card says its volumes have {space.shape} voxels, but its network "
+                f"makes {self.config.image_grids[-1]}; the card is wrong."
+            )
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.mapping = parts.mapping.to(self.device).eval().requires_grad_(False)
+        self.synthesis: Synthesis = parts.synthesis.to(self.device).eval().requires_grad_(False)
+        self.discriminator = parts.discriminator and parts.discriminator.to(self.device).eval()
+        self.encoder = parts.encoder and parts.encoder.to(self.device).eval().requires_grad_(False)
+        self.w_avg = parts.w_avg.to(self.device, torch.float32)
+        self.deviations, self.components = (
+            values if values is None else values.to(self.device, torch.float32)
+            for values in (parts.deviations, parts.components)
+        )
+        self.space = space
+        self.card = card or {}
+        self.hash = hash
+        self.labels_hash = labels_hash
+        self.folder = folder
+        self.path = path or folder
+        self.family = family
+        self._reasons = dict(parts.cannot)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"<Generator {self.name} {size} on {self.device}, {str(self.dtype)[6:]}>"
 
     @property
     def name(self) -> str:
@@ -193,92 +259,6 @@ class Facts:
         inner = getattr(self.mapping, "mapping", self.mapping)  # without later labels
         return isinstance(inner, HasInverse)
 
-
-class Generator(Facts):
-    """A trained generator of any family.
-
-    Attributes
-    ----------
-    family : str
-        Name of its family, see `registry.py`.
-    config : Shape
-        Sizes of its latents and images.
-    space : Space
-        The grid of a synthesised volume; also as `shape`, `affine`, `voxel_size`.
-    w_avg : Tensor, shape (w_dim,)
-        Mean of w, towards which truncation moves.
-    card : dict of str to object or None
-        The model's card: name, training data, licence, intended use, measured quality.
-    hash : str
-        SHA-256 of the weights; latent files and recipes refer to it.
-    labels_hash : str
-        SHA-256 of labels learned after training (`training.labels`), which do not affect brains
-        without a label; else empty.
-    deviations, components : Tensor or None
-        [w_dim] and [K, w_dim]: standard deviations and principal directions of w, if given by the
-        family (see `family.Parts`).
-    dtype : torch.dtype
-        Precision of the feature maps during synthesis (images are always float32).
-    encoder : nn.Module or None
-        Volume [N, 1, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim], or None.
-    folder : Path or None
-        The model folder; None for a file of another program, or one made in memory.
-    path : Path or None
-        Folder or file from which `load` can open it again; None for one made in memory.
-    """
-
-    def __init__(
-        self,
-        mapping: nn.Module,
-        synthesis: nn.Module,
-        w_avg: Tensor,
-        space: Space,
-        *,
-        card: Json | None = None,
-        hash: str = "",
-        discriminator: nn.Module | None = None,
-        encoder: nn.Module | None = None,
-        folder: Path | None = None,
-        path: Path | None = None,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        family: str = STYLEGAN,
-        config: Shape | None = None,
-        cannot: Mapping[str, str] | None = None,
-        deviations: Tensor | None = None,
-        components: Tensor | None = None,
-        labels_hash: str = "",
-    ) -> None:
-        self.config: Shape = config or synthesis.config  # type: ignore[assignment]
-        if tuple(space.shape) != self.config.image_grids[-1]:
-            raise ModelError(
-                f"The model's card says its volumes have {space.shape} voxels, but its network "
-                f"makes {self.config.image_grids[-1]}; the card is wrong."
-            )
-        self.device = torch.device(device)
-        self.dtype = dtype
-        self.mapping = mapping.to(self.device).eval().requires_grad_(False)
-        self.synthesis: Synthesis = synthesis.to(self.device).eval().requires_grad_(False)
-        self.discriminator = discriminator and discriminator.to(self.device).eval()
-        self.encoder = encoder and encoder.to(self.device).eval().requires_grad_(False)
-        self.w_avg = w_avg.to(self.device, torch.float32)
-        self.deviations, self.components = (
-            values if values is None else values.to(self.device, torch.float32)
-            for values in (deviations, components)
-        )
-        self.space = space
-        self.card = card or {}
-        self.hash = hash
-        self.labels_hash = labels_hash
-        self.folder = folder
-        self.path = path or folder
-        self.family = family
-        self._reasons = dict(cannot or {})
-
-    def __repr__(self) -> str:
-        size = "x".join(map(str, self.shape))
-        return f"<Generator {self.name} {size} on {self.device}, {str(self.dtype)[6:]}>"
-
     def with_space(self, space: Space) -> Generator:
         """The same networks with another affine.
 
@@ -306,8 +286,7 @@ class Generator(Facts):
         if self.frame is not None:
             known = frame_entry(Frame(axes, space.voxel_size), self.shape, assumed=False) | known
         card = {**self.card, "space": {**self.card.get("space", {}), **known}}
-        moved = self._sharing(self.synthesis, space, card)
-        return moved
+        return self._sharing(self.synthesis, space, card)
 
     def tuned(self, delta: Delta) -> Generator:
         """The generator with the tuning of a projection applied; see `tuning.py`.
@@ -330,33 +309,13 @@ class Generator(Facts):
         """The rows of w that control a tensor's layer, see `tuning.rows_of`."""
         return rows_of(name, network_of(self).config)
 
-    def _sharing(self, synthesis: Synthesis, space: Space, card: dict) -> Generator:
+    def _sharing(self, synthesis: Synthesis, space: Space, card: Json) -> Generator:
         """A generator that shares everything except these parts."""
-        assert isinstance(synthesis, nn.Module)
-        other = Generator(
-            self.mapping,
-            synthesis,
-            self.w_avg,
-            space,
-            card=card,
-            hash=self.hash,
-            discriminator=self.discriminator,
-            encoder=self.encoder,
-            folder=self.folder,
-            path=self.path,
-            device=self.device,
-            dtype=self.dtype,
-            family=self.family,
-            config=self.config,
-            cannot=self._reasons,
-            deviations=self.deviations,
-            components=self.components,
-            labels_hash=self.labels_hash,
-        )
-        # Cached properties stay valid; computing directions takes seconds.
-        for name in ("has_noise", "has_layer_noise", "template", "directions"):
-            if name in vars(self):
-                vars(other)[name] = vars(self)[name]
+        other = copy.copy(self)
+        other.synthesis, other.space, other.card = synthesis, space, card
+        # Other cached properties stay valid; computing directions takes seconds.
+        for name in ("has_own_noise", "draws_texture"):
+            vars(other).pop(name, None)
         return other
 
     @torch.no_grad()

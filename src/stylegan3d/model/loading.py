@@ -97,24 +97,16 @@ def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dty
             f"({reason}); copy the model folder again."
         ) from error
     return Generator(
-        parts.mapping,
-        parts.synthesis,
-        parts.w_avg,
+        parts,
         space,
         card=card,
         hash=files.hash,
-        discriminator=parts.discriminator,
-        encoder=parts.encoder,
+        labels_hash=files.labels_hash,
         folder=files.folder,
         path=path,
         device=device,
         dtype=dtype,
         family=family.name,
-        config=parts.config,
-        cannot=parts.cannot,
-        deviations=parts.deviations,
-        components=parts.components,
-        labels_hash=files.labels_hash,
     )
 
 

@@ -250,7 +250,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Entry:
+class HistoryEntry:
     """One step of a session's history: what was shown, of which case and model."""
 
     shown: Shown = field(default_factory=Shown)
@@ -266,6 +266,6 @@ class Entry:
         """Whether a model can show it: the same recipe is another brain in another model."""
         return self.model is None or not model_hash or self.model.sha256 == model_hash
 
-    def same_as(self, other: Entry) -> bool:
+    def same_as(self, other: HistoryEntry) -> bool:
         """Whether going from one to the other would change nothing that can be gone back to."""
         return self.recipe == other.recipe and self.case is other.case and self.model == other.model

@@ -12,6 +12,7 @@ import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
+from tiny import tiny_generator
 from tolerances import SFORM_MM
 
 from napari_stylegan3d.app.models import recent_models
@@ -20,7 +21,6 @@ from napari_stylegan3d.views.display import upright
 from stylegan3d.cli import main
 from stylegan3d.geometry.space import Frame
 from stylegan3d.model.loading import load
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 

@@ -10,13 +10,13 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
+from tiny import tiny_generator
 from tolerances import LAYERS, SUMS
 
 from napari_stylegan3d.app import models
 from napari_stylegan3d.widgets.controls import fit_window
 from stylegan3d.directions import latent_map
 from stylegan3d.model.random_latents import random_w
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.progress import current_effort
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 

@@ -8,12 +8,12 @@ import threading
 import nibabel as nib
 import numpy as np
 import pytest
+from tiny import tiny_generator
 
 from napari_stylegan3d.history.models import ASIDE
 from napari_stylegan3d.project import persistence as restoring
 from napari_stylegan3d.project.persistence import SavedScan, _again
 from stylegan3d.errors import ScanError
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
 from stylegan3d.session.case import Choice
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions

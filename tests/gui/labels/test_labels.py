@@ -10,6 +10,7 @@ import pytest
 import torch
 from qtpy.QtTest import QTest
 from scipy import ndimage
+from tiny import tiny_generator
 from tolerances import FLOAT32
 
 from napari_stylegan3d.core import rendering as sharpening
@@ -21,7 +22,6 @@ from napari_stylegan3d.labels.jobs import Origin
 from napari_stylegan3d.labels.persistence import SavedLabels
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import ScanError
-from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Edit, Recipe
 from stylegan3d.render.fine import FineScan
 from stylegan3d.segmentation import inference

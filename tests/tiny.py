@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.family import family_name
+from stylegan3d.model.family import Parts, family_name
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
@@ -38,9 +38,7 @@ def tiny_generator(seed: int = 0, **config: Any) -> Generator:
     full = Space((80, 112, 96), np.diag([2.0, 2.0, 2.0, 1.0]))
     card = {"name": f"tiny-{seed}", "architecture": {"generator": shape.to_dict()}}
     return Generator(
-        mapping,
-        synthesis,
-        w_avg,
+        Parts(shape, mapping, synthesis, w_avg),
         full.resized(grid),
         card=card,
         hash=f"tiny{seed}",
