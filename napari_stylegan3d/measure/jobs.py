@@ -214,7 +214,7 @@ def open_norms(report: Progress, path: Path) -> Norms:
 
 
 def compare_visits(report: Progress, pair: VisitPair) -> ComparedVisits:
-    """Compare, as `stylegan3d segment --visits` does."""
+    """Compare, as `stylegan3d segment --longitudinal` does."""
     from stylegan3d.segmentation.repeats import site_repeats
     from stylegan3d.segmentation.visits import visits_of_scans
 
@@ -236,7 +236,7 @@ def compare_visits(report: Progress, pair: VisitPair) -> ComparedVisits:
 
 
 def save_compared(report: Progress, compared: ComparedVisits, folder: Path) -> Path:
-    """Write what `stylegan3d segment --visits --out` writes; the path of the page."""
+    """Write what `stylegan3d segment --longitudinal --out` writes; the path of the page."""
     from stylegan3d.evaluation.visit_files import save_visits
 
     report(0, 1, "Saving")

@@ -76,7 +76,7 @@ def test_attributes_are_fitted_to_a_pack_and_checked(run, tmp_path, monkeypatch)
     assert (age["held_fixed"], age["n_fit"], age["n_check"]) == (["Head size"], 44, 15)
     assert age["mae"] < age["baseline"]
     assert load_directions(file, generator).checks == (age, size)
-    text = run("directions", *words, "--hold-fixed", "none", "--overwrite").out
+    text = run("directions", *words, "--adjust-for", "none", "--overwrite").out
     assert "held fixed" not in text
     table = text[text.index("Checked on held-out subjects") :].splitlines()
     assert [line.split()[0] for line in table[2:5]] == ["Age", "Sex", "Head"]
@@ -94,7 +94,7 @@ def test_a_direction_between_groups_is_checked_kept_and_followed(run, model, tmp
     assert row["name"] == "My way"
     assert result.json["checks"][0]["n_check"] == 16
     assert "AUC" in run("directions", *words).out
-    free = run("directions", *words, "--hold-fixed", "PC 1,PC 2", "--json").json["directions"]
+    free = run("directions", *words, "--adjust-for", "PC 1,PC 2", "--json").json["directions"]
     assert free[0]["name"] == "My way without PC 1 and PC 2"
     edits = ["--seed", "4", "--edit", f"{file}#My way=1"]
     assert run("edit", *edits, "--out", tmp_path, "--model", model).status == 0
@@ -129,7 +129,7 @@ def test_a_direction_of_values_is_cross_validated(run, model, tmp_path):
         (["directions", "--components", "5", "--samples", "3"], "cannot be found in 3 samples"),
         (["directions", "--fit", "nowhere"], "is not a prepared data set"),
         (["directions", "--attributes", "age"], "needs --fit"),
-        (["directions", "--hold-fixed", "age"], "needs --fit, --between or --values"),
+        (["directions", "--adjust-for", "age"], "needs --fit, --between or --values"),
         (
             ["directions", "--values", "x.csv", "--components", "2"],
             "not with --between",

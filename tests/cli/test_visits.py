@@ -149,7 +149,7 @@ def test_the_command_writes_table_maps_and_page(found, tmp_path, monkeypatch, ru
     for path in paths:
         nib.save(nib.Nifti1Image(np.asarray(small_head() * 900, np.int16), SMALL.affine), path)
     out = tmp_path / "out"
-    words = ["--visits", "--years", "2", "--age", "60", "--sex", "F", "--out", out, "--json"]
+    words = ["--longitudinal", "--years", "2", "--age", "60", "--sex", "F", "--out", out, "--json"]
     told = run("segment", *paths, *words)
     assert told.status == 0, told.err
     assert said["names"] == tuple(path.name for path in paths)
@@ -167,10 +167,14 @@ def test_the_command_writes_table_maps_and_page(found, tmp_path, monkeypatch, ru
     assert about["SyntheticImage"] is False
     assert paths[1].name in (out / f"{stem}_visits.html").read_text()
     assert private_in(out) == set()
-    assert run("segment", *paths, "--visits", "--out", out).status == 2  # files are there
-    for wrong in (["--visits", "--years", "0"], ["--years", "1"], ["--visits", "--regions"]):
+    assert run("segment", *paths, "--longitudinal", "--out", out).status == 2  # files are there
+    for wrong in (
+        ["--longitudinal", "--years", "0"],
+        ["--years", "1"],
+        ["--longitudinal", "--regions"],
+    ):
         assert run("segment", *paths, *wrong).status == 2
-    assert run("segment", paths[0], "--visits").status == 2
+    assert run("segment", paths[0], "--longitudinal").status == 2
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_maps_of_another_program_are_compared(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(
             [
-                *f"compare {path} --by group --hold-fixed age --permutations 200".split(),
+                *f"compare {path} --by group --adjust-for age --permutations 200".split(),
                 "--out",
                 str(out),
                 "--json",
@@ -152,7 +152,7 @@ def test_brains_with_larger_ventricles_are_told_so(tmp_path, capsys):
             [
                 *("compare", str(table(tmp_path, rows)), "--by", "group"),
                 *(
-                    "--hold-fixed",
+                    "--adjust-for",
                     "head size",
                     "--permutations",
                     "200",

@@ -38,7 +38,7 @@ def compare(
     hold_fixed: Annotated[
         str | None,
         typer.Option(
-            "--hold-fixed",
+            "--adjust-for",
             help='Columns whose influence is removed, such as "age,sex,site"; "head size" is '
             "measured and needs no column.",
         ),
@@ -50,7 +50,7 @@ def compare(
     Writes maps of the difference, t, p and false discovery rate, a table of regions, the average
     brain of each group, the direction from group to group, and a page, groups.html.
 
-    Example: stylegan3d compare people.csv --by group --hold-fixed "age,sex,head size" --out groups
+    Example: stylegan3d compare people.csv --by group --adjust-for "age,sex,head size" --out groups
     """
     from stylegan3d.directions.value_table import read_value_table
     from stylegan3d.evaluation.groups import (

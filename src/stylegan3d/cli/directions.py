@@ -76,7 +76,7 @@ def directions(
     hold_fixed: Annotated[
         str | None,
         typer.Option(
-            "--hold-fixed",
+            "--adjust-for",
             help="What the new directions should not change. With --fit: attributes and the outer "
             'contour of the brain, such as "head size,contour", or none. With --between or '
             '--values: directions of the model, such as "Age,PC 1" (Gram-Schmidt in w).',

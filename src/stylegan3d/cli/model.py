@@ -152,7 +152,7 @@ def site(
     Verdicts then compare other scans of the site with these, within narrower ranges. Do not include
     patients. The calibration is kept in your own data folder and contains no scans. Where three
     people or more were scanned twice within weeks (sub-01_ses-1 and sub-01_ses-2), the test-retest
-    error of two visits is learned as well: segment --visits --site NAME.
+    error of two visits is learned as well: segment --longitudinal --site NAME.
 
     Example: stylegan3d model site our-scanner --name "3T ward"
     """
@@ -202,7 +202,10 @@ def site(
     if learns:
         found = repeats.learn_repeats(pairs, name, networks)
         kept = repeats.save_site_repeats(name, found, overwrite=overwrite)
-        lines += [str(kept), f"its error is that of {found.name}: segment --visits --site '{name}'"]
+        lines += [
+            str(kept),
+            f"its error is that of {found.name}: segment --longitudinal --site '{name}'",
+        ]
     elif twice:
         lines.append(
             f"{len(twice)} people were scanned twice; from {repeats.LEAST} people on the "

@@ -88,7 +88,7 @@ def segment(
     visits: Annotated[
         bool,
         typer.Option(
-            "--visits",
+            "--longitudinal",
             help="Measure what changed between two scans of one person, the earlier first, beside "
             "the test-retest error and the change that the norms expect.",
         ),
@@ -124,7 +124,7 @@ def segment(
 
     Example: stylegan3d segment scan.nii.gz --lesions --out lesions.nii.gz
 
-    Example: stylegan3d segment first.nii.gz second.nii.gz --visits --years 2 --out change
+    Example: stylegan3d segment first.nii.gz second.nii.gz --longitudinal --years 2 --out change
     """
     from stylegan3d.cohort.scans import holds_scans
     from stylegan3d.segmentation.norms import read_norms
@@ -135,8 +135,8 @@ def segment(
             raise typer.BadParameter("--lesions is for one volume.")
         if any((table, regions, visits, years, site, age, sex, norms)):
             raise typer.BadParameter(
-                "--table, --regions, --visits, --years, --site, --age, --sex and --norms do not go "
-                "with --lesions."
+                "--table, --regions, --longitudinal, --years, --site, --age, --sex and --norms do "
+                "not go with --lesions."
             )
         _find_lesions(volumes[0], out, reading)
         return
@@ -144,17 +144,19 @@ def segment(
     wanted = Wanted(age, None if sex is None else sex.value, local, regions)
     if visits:
         if len(volumes) != 2:
-            raise typer.BadParameter("--visits needs two scans of one person, the earlier first.")
+            raise typer.BadParameter(
+                "--longitudinal needs two scans of one person, the earlier first."
+            )
         chosen = (table, reading.index, reading.series, reading.orientation, reading.network)
         if regions or any(value is not None for value in chosen):
             raise typer.BadParameter(
                 "--table, --regions, --volume, --series, --orientation and --network do not go "
-                "with --visits, whose folder --out has a table and the regions."
+                "with --longitudinal, whose folder --out has a table and the regions."
             )
         _segment_visits(volumes, out, wanted, years, site, reading)
         return
     if years is not None or site is not None:
-        raise typer.BadParameter("--years and --site are for --visits.")
+        raise typer.BadParameter("--years and --site are for --longitudinal.")
     if len(volumes) > 1 or holds_scans(volumes[0]):
         if out is None or out.name.endswith(".nii.gz"):
             raise typer.BadParameter("Many volumes need a folder for --out.")
