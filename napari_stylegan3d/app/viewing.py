@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QObject, QPoint, QPropertyAnimation, Qt, QTimer
 from qtpy.QtWidgets import QDialog, QLabel, QMainWindow, QWidget
 
-from napari_stylegan3d.app.walkthrough import Card
+from napari_stylegan3d.app.walkthrough import StepCard
 from napari_stylegan3d.core.change_maps import SurfaceMap
 from napari_stylegan3d.views.canvases import RepaintPacer
 from napari_stylegan3d.views.captions import KEY, Provenance
@@ -88,7 +88,9 @@ class Toasts(QObject):
     def _place(self, toast: QDialog) -> None:
         """Place it where it hides no caption, no card and nothing of the strips below."""
         views = self._views
-        cards = [card.y() for card in views.findChildren(Card, options=HERE) if card.isVisible()]
+        cards = [
+            card.y() for card in views.findChildren(StepCard, options=HERE) if card.isVisible()
+        ]
         bottom = min([views.readout.y() - scaled(CAPTION_PX), *(y - MARGIN_PX for y in cards)])
         corner = QPoint(views.width() - MARGIN_PX - toast.width(), bottom - toast.height())
         toast.move(max(corner.x(), 0), max(corner.y(), 0))

@@ -29,8 +29,8 @@ QFrame[role="card"] QLabel[role="title"] { font-size: %dpx; font-weight: 600; }
 """
 
 
-class Card(QFrame):
-    """Step, heading, text and buttons; over the 3D view, so that no plane is covered.
+class StepCard(QFrame):
+    """GuideStep, heading, text and buttons; over the 3D view, so that no plane is covered.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ FIRST_STEPS = (
 )
 
 
-class Welcome(Card):
+class Welcome(StepCard):
     """Three steps, one at a time, non-modal.
 
     Parameters
@@ -215,7 +215,7 @@ AROUND_PX, ARROW_PX = 4, 14
 
 
 @dataclass(frozen=True)
-class Step:
+class GuideStep:
     """One thing to do.
 
     Attributes
@@ -262,14 +262,14 @@ def _measured(context: Context, header: Any) -> bool:
 
 
 STEPS = (
-    Step(
+    GuideStep(
         "Project",
         "project.sample",
         "Open a patient's scan",
         "Press Samples and choose one of the two real brains.",
         lambda context, _: context.session.case is not None and not context.session.reading,
     ),
-    Step(
+    GuideStep(
         "Project",
         "project.budget",
         "Choose a short search",
@@ -279,7 +279,7 @@ STEPS = (
         ),
         lambda _, box: box.currentData() == "draft",
     ),
-    Step(
+    GuideStep(
         "Project",
         "project.start",
         "Project",
@@ -289,7 +289,7 @@ STEPS = (
         ),
         lambda context, _: context.session.result is not None,
     ),
-    Step(
+    GuideStep(
         "",
         "project.show.model",
         "See what the model knows",
@@ -299,49 +299,49 @@ STEPS = (
         ),
         lambda context, _: context.session.shown.what == "model",
     ),
-    Step(
+    GuideStep(
         "Compare",
         "compare.choose",
         "Compare it with the scan",
         "Press Choose A and choose the scan.",
         lambda context, _: context.session.shown.second is not None,
     ),
-    Step(
+    GuideStep(
         "Compare",
         "compare.mode.curtain",
         "Drag the swipe line",
         "Press Swipe and drag the line in a plane: the scan is on its left.",
         _curtain_drawn,
     ),
-    Step(
+    GuideStep(
         "Compare",
         "compare.mode.off",
         "End the comparison",
         "Press Off.",
         lambda context, _: context.session.shown.comparison == "off",
     ),
-    Step(
+    GuideStep(
         "",
         "project.show.edited",
         "Return to the patient",
         "Switch to Edited scan: from now on every slider moves the scan itself.",
         lambda context, _: context.session.shown.what == "recipe",
     ),
-    Step(
+    GuideStep(
         "Directions",
         "directions.years",
         "Make the patient older",
         "Move the slider to about +20 years. The ventricles grow; the caption says so.",
         _aged,
     ),
-    Step(
+    GuideStep(
         "",
         "measure.fold",
         "Measure",
         "Open Measure: volumes of tissue, and how the edit changed them.",
         _measured,
     ),
-    Step(
+    GuideStep(
         "Export",
         "export.report",
         "Save a report",
@@ -359,7 +359,7 @@ def _text_of(root: QWidget, name: str) -> str:
     return "" if label is None or label.isHidden() else str(label.text())
 
 
-class Mark(QWidget):
+class ControlMark(QWidget):
     """A frame around a control, with an arrow that points to it."""
 
     def __init__(self, window: QWidget) -> None:
@@ -419,8 +419,8 @@ class GuidedExample(QObject):
             "Leave", "case.leave", "End the guided example; Help starts it again."
         )
         self.skip = controls.push_button("Skip step", "case.skip", "Go on without doing this step.")
-        self.card = Card(views, "case", self.leave, self.skip)
-        self.mark = Mark(views.window())
+        self.card = StepCard(views, "case", self.leave, self.skip)
+        self.mark = ControlMark(views.window())
         self.leave.clicked.connect(self.finished)
         self.skip.clicked.connect(self._go_on)
         self._look = QTimer(self)
@@ -431,7 +431,7 @@ class GuidedExample(QObject):
         self._look.start()
 
     @property
-    def step(self) -> Step | None:
+    def step(self) -> GuideStep | None:
         """What is to be done; None at the end."""
         return STEPS[self.number] if self.number < len(STEPS) else None
 

@@ -16,7 +16,7 @@ from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 if TYPE_CHECKING:
     from napari_stylegan3d.browse.panel import BrowsePanel, PrivacyBox
     from napari_stylegan3d.core.context import Context
-    from napari_stylegan3d.core.jobs import Picture
+    from napari_stylegan3d.core.jobs import DisplayVolume
     from stylegan3d.evaluation.privacy_index import Nearness, PrivacyIndex
     from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator
@@ -26,7 +26,7 @@ OF_SCAN = "This is a scan: choose Reconstruction above the views, then check."
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class CheckedBrain:
     """A brain to be checked, (X, Y, Z) on its grid, and the file to check it against."""
 
     volume: np.ndarray
@@ -40,7 +40,7 @@ class Checker:
     def __init__(self) -> None:
         self._read: tuple[Path, PrivacyIndex] | None = None
 
-    def __call__(self, subject: Subject) -> Nearness:
+    def __call__(self, subject: CheckedBrain) -> Nearness:
         """`StyleGAN3DError` if the index cannot be read or is of another grid."""
         from stylegan3d.evaluation.privacy_index import load_index
 
@@ -59,7 +59,7 @@ class PrivacyCheck(QObject):
         self.session, self.comparison = context.session, context.comparison
         self._index: Path | None = None
         #: The brain that is being checked; the result of any other is out of date.
-        self._asked: Subject | None = None
+        self._asked: CheckedBrain | None = None
         #: Whether the button was pressed before the brain was there in full.
         self._waiting = False
         self._work = LatestWins(Checker(), self)
@@ -87,7 +87,7 @@ class PrivacyCheck(QObject):
             self._forget()
             self.box.say(UNCHECKED)
 
-    def _on_picture(self, recipe: Recipe, picture: Picture) -> None:
+    def _on_picture(self, recipe: Recipe, picture: DisplayVolume) -> None:
         wanted = recipe == self.session.shown.drawn
         if self._waiting and picture.quality == "full" and wanted:
             self._submit(picture)
@@ -107,17 +107,17 @@ class PrivacyCheck(QObject):
         else:
             self._waiting = True
 
-    def _submit(self, picture: Picture) -> None:
+    def _submit(self, picture: DisplayVolume) -> None:
         assert self._index is not None
         self._waiting = False
-        self._asked = Subject(picture.rendered.volume, picture.rendered.space, self._index)
+        self._asked = CheckedBrain(picture.rendered.volume, picture.rendered.space, self._index)
         self._work.submit(self._asked)
 
-    def _on_checked(self, subject: Subject, found: Nearness) -> None:
+    def _on_checked(self, subject: CheckedBrain, found: Nearness) -> None:
         if subject is self._asked:
             self.box.show_nearness(found)
 
-    def _on_failed(self, subject: Subject, error: Exception) -> None:
+    def _on_failed(self, subject: CheckedBrain, error: Exception) -> None:
         from stylegan3d.errors import StyleGAN3DError
 
         if subject is not self._asked:

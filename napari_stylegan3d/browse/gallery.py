@@ -48,7 +48,7 @@ STEPS = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class GalleryCell:
     """One thumbnail: its recipe, its caption, whether it is a favourite."""
 
     recipe: Recipe
@@ -102,7 +102,7 @@ class ThumbnailGrid(QWidget):
         self.columns, self.rows, self.side = columns, rows, cell
         self._cell, self._grows = cell, grows
         self.signs, self.sign_key = signs, sign_key
-        self.cells: tuple[Cell, ...] = ()
+        self.cells: tuple[GalleryCell, ...] = ()
         self.current: int | None = None
         self._image = image
         self._under: int | None = None
@@ -131,7 +131,7 @@ class ThumbnailGrid(QWidget):
         else:
             self.setFixedSize(self.sizeHint())
 
-    def show_cells(self, cells: Sequence[Cell], current: int | None) -> None:
+    def show_cells(self, cells: Sequence[GalleryCell], current: int | None) -> None:
         """Show these cells, row by row, one of them as the current one."""
         self.cells, self.current = tuple(cells), current
         self.update()
@@ -173,7 +173,7 @@ class ThumbnailGrid(QWidget):
                 self._draw(painter, index, cell)
         painter.end()
 
-    def _draw(self, painter: QPainter, index: int, cell: Cell) -> None:
+    def _draw(self, painter: QPainter, index: int, cell: GalleryCell) -> None:
         place = self.place(index)
         painter.fillRect(place, Qt.GlobalColor.black)
         image = self._image(cell.recipe)
@@ -382,7 +382,7 @@ class GalleryDialog(QDialog):
     def _show_cells(self) -> None:
         starred = {favourite.recipe for favourite in self.session.favourites.items}
         cells = [
-            Cell(
+            GalleryCell(
                 recipe,
                 str(recipe.source.seed),
                 describe_source(recipe.source),

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QHideEvent, QImage, QShowEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
-from napari_stylegan3d.browse.gallery import Cell, ThumbnailGrid
+from napari_stylegan3d.browse.gallery import GalleryCell, ThumbnailGrid
 from napari_stylegan3d.widgets import controls
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe
@@ -165,7 +165,7 @@ class InterpolationBox(QWidget):
         cells = []
         for recipe in self.stops:
             words = describe_recipe(recipe)
-            cells.append(Cell(recipe, words.partition(",")[0], words))
+            cells.append(GalleryCell(recipe, words.partition(",")[0], words))
         self.strip.set_rows(max(-(-len(cells) // COLUMNS), 1))
         self.strip.setVisible(bool(cells))
         self.strip.show_cells(cells, self._current_stop())

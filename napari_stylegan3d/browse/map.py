@@ -166,7 +166,7 @@ Kind = Literal["favourite", "scan"]
 
 
 @dataclass(frozen=True, eq=False)
-class Mark:
+class MapMark:
     """A brain on the map."""
 
     kind: Kind
@@ -196,7 +196,7 @@ class LatentPlot(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.here: np.ndarray | None = None
-        self.marks: Sequence[Mark] = ()
+        self.marks: Sequence[MapMark] = ()
         self.lines: list[list[np.ndarray]] = []
         self.names = ("", "")
         self.spread: float | None = None
@@ -229,7 +229,7 @@ class LatentPlot(QWidget):
         self.update()
 
     def show_brains(
-        self, here: np.ndarray | None, marks: Sequence[Mark], spread: float | None
+        self, here: np.ndarray | None, marks: Sequence[MapMark], spread: float | None
     ) -> None:
         """Show the current brain and others; `spread` is their spread after truncation."""
         self.here, self.marks, self.spread = here, marks, spread
@@ -343,10 +343,10 @@ class LatentPlot(QWidget):
             path.addPolygon(self.polygon(line * scale))
         return path
 
-    def mark_at(self, point: QPointF) -> Mark | None:
+    def mark_at(self, point: QPointF) -> MapMark | None:
         """The mark under the mouse."""
 
-        def distance(mark: Mark) -> float:
+        def distance(mark: MapMark) -> float:
             away = self.to_pixels(mark.at) - point
             return float(np.hypot(away.x(), away.y()))
 
@@ -662,7 +662,9 @@ class MapBox(QWidget):
             self.places.want([recipe, *(r for _, _, r in marked)])
             here = self._at(recipe) if self.places.knows(recipe) else here
         marks = [
-            Mark(kind, at, label, r) for kind, label, r in marked if (at := self._at(r)) is not None
+            MapMark(kind, at, label, r)
+            for kind, label, r in marked
+            if (at := self._at(r)) is not None
         ]
         self.plot.show_brains(here, marks, self._spread(recipe))
         self.reset.setEnabled(any(e.direction in self.plane.names for e in recipe.edits))

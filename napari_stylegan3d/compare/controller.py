@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.compare.row import RowController
-from napari_stylegan3d.core.jobs import Picture, render_beside, screen_dtype
+from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dtype
 from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.captions import KEY, NOBODY, OVERLAY, ComparedPair, Provenance, Side
@@ -165,7 +165,7 @@ class Pinned:
         shown = upright(aligned.volume, aligned.space.affine)
         return cls(Side("scan", name, letter="A", title=name), None, aligned.volume, shown)
 
-    def with_picture(self, picture: Picture) -> Pinned:
+    def with_picture(self, picture: DisplayVolume) -> Pinned:
         """The same brain, rendered."""
         return dataclasses.replace(self, volume=picture.rendered.volume, shown=picture.shown)
 
@@ -365,7 +365,7 @@ class CompareController(QObject):
         #: The session's second picture, with its voxels.
         self.pinned: Pinned | None = None
         #: The picture that the figures are of.
-        self._measured: Picture | None = None
+        self._measured: DisplayVolume | None = None
         self.held = False
         self.shows: ComparedViews | None = None
         self._key: HoldKey | None = None
@@ -533,7 +533,7 @@ class CompareController(QObject):
         if self.mode != "off":
             self._show_b()
 
-    def _on_rendered(self, request: tuple[Any, Recipe], picture: Picture) -> None:
+    def _on_rendered(self, request: tuple[Any, Recipe], picture: DisplayVolume) -> None:
         if self.pinned is not None and self.pinned.recipe == request[1]:
             self.pinned = self.pinned.with_picture(picture)
             self._follow()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.jobs import Made, Unsharp
+from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest
 from napari_stylegan3d.core.provenance import (
     EDITED_MINUS_SCAN,
     FILLED,
@@ -25,7 +25,7 @@ from stylegan3d.recipe.recipe import Source
 from stylegan3d.session.case import FOLLOWING
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.jobs import Picture
+    from napari_stylegan3d.core.jobs import DisplayVolume
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.views.captions import Kind
     from napari_stylegan3d.views.stage import Stage
@@ -55,12 +55,12 @@ class Comparison(QObject):
         super().__init__(session)
         self.session = session
         self.stage = stage
-        self.picture: Picture | None = None
+        self.picture: DisplayVolume | None = None
         self.recipe: Recipe | None = None
         #: The volume of the view "painted".
-        self.painted: Made | None = None
+        self.painted: DerivedVolume | None = None
         #: That of the view "filled"; None until there is one of the newest picture.
-        self.filled: Made | None = None
+        self.filled: DerivedVolume | None = None
         #: The latest pictures with voxels of the scan's size, by what they are shown as.
         self._sharp: deque[tuple[object, DisplayArray]] = deque(maxlen=SHARP_KEPT)
         self._placed: AlignedScan | None = None
@@ -119,7 +119,7 @@ class Comparison(QObject):
             return 0.0
         return float(np.mean(self.picture.rendered.volume >= brightness))
 
-    def set_picture(self, recipe: Recipe, picture: Picture) -> None:
+    def set_picture(self, recipe: Recipe, picture: DisplayVolume) -> None:
         """Take a rendered recipe; show it unless another view is open."""
         self.recipe, self.picture = recipe, picture
         if self.session.shown.what not in ("scan", "unusual", "painted", "search"):
@@ -132,7 +132,7 @@ class Comparison(QObject):
         self.painted = self.filled = None
         self._sharp.clear()
 
-    def place(self, picture: Picture) -> None:
+    def place(self, picture: DisplayVolume) -> None:
         """The current picture has the same voxels with another affine."""
         self.picture = picture
         self.show_brain()
@@ -141,7 +141,7 @@ class Comparison(QObject):
         """Show the newest picture itself; draw it again if it is shown already."""
         self.session.look(self.session.shown.what if self.is_picture else "recipe")
 
-    def show_painted(self, painted: Made) -> None:
+    def show_painted(self, painted: DerivedVolume) -> None:
         """Show a brain generated from labels, the one before, or their difference."""
         self.painted = painted
         self.session.look("painted")
@@ -150,7 +150,7 @@ class Comparison(QObject):
         """Show the filled-in scan of a case, while that view is open."""
         if case is self.session.result and self.session.shown.what == "filled":
             told = Provenance("edited", case.name, FILLED)
-            self.filled = Made("", told, volume, case.aligned)
+            self.filled = DerivedVolume("", told, volume, case.aligned)
             self._show_volume(told, volume)
 
     def show_search(self, case: Case, kind: Kind, volume: np.ndarray) -> None:
@@ -163,7 +163,7 @@ class Comparison(QObject):
         self._show_volume(Provenance(kind, case.name), volume)
 
     @property
-    def unsharp(self) -> Unsharp | None:
+    def unsharp(self) -> SharpenRequest | None:
         """What is shown of a scan on the model's grid; None if it is nothing that could be sharper.
 
         Brains that are compared stay on one grid.
@@ -174,19 +174,19 @@ class Comparison(QObject):
         return None if self._sharp_of(found.picture) is not None else found
 
     @property
-    def of_a_scan(self) -> Unsharp | None:
+    def of_a_scan(self) -> SharpenRequest | None:
         """The scan that is shown, and what was done to it."""
         view = self.view
         if view == "painted":
             return None if self.painted is None else self.painted.scan
         if view == "scan" and (placed := self.session.placed) is not None:
-            return Unsharp(placed, placed)
+            return SharpenRequest(placed, placed)
         if view == "unusual" and (case := self.session.result) is not None and case.aligned:
-            return Unsharp(case.aligned, case.aligned)
+            return SharpenRequest(case.aligned, case.aligned)
         return self.of_picture if view == "edited" else None
 
     @property
-    def of_picture(self) -> Unsharp | None:
+    def of_picture(self) -> SharpenRequest | None:
         """The scan in the newest picture, whatever is shown; None for a model's brain."""
         picture, recipe = self.picture, self.recipe
         if picture is None or recipe is None or picture.quality != "full":
@@ -196,7 +196,7 @@ class Comparison(QObject):
         if detail is None or case is None or case.aligned is None:
             return None
         drawn = picture.rendered
-        return Unsharp(picture, case.aligned, drawn.movement, detail.strength, drawn.volume)
+        return SharpenRequest(picture, case.aligned, drawn.movement, detail.strength, drawn.volume)
 
     def sharpen(self, picture: object, shown: DisplayArray) -> None:
         """There is a sharp version of a picture (`unsharp`): show it, if that still is what is."""

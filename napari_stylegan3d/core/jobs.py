@@ -145,7 +145,7 @@ class RenderRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DisplayVolume:
     """A rendering prepared for the views, on the generator's full grid."""
 
     shown: DisplayArray
@@ -153,7 +153,7 @@ class Picture:
     quality: Quality
 
     @classmethod
-    def of(cls, rendered: Rendered, generator: Generator) -> Picture:
+    def of(cls, rendered: Rendered, generator: Generator) -> DisplayVolume:
         """A rendering of a generator's brain, for display."""
         return cls(as_shown(rendered, generator), rendered, rendered.quality)
 
@@ -165,7 +165,7 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class Unsharp:
+class SharpenRequest:
     """A picture of a scan on the model's grid.
 
     Attributes
@@ -189,7 +189,7 @@ class Unsharp:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class DerivedVolume:
     """A volume on the model's grid that no recipe alone gives: edited labels, a filled scan.
 
     Attributes
@@ -200,9 +200,9 @@ class Made:
     volume : ndarray, shape (X, Y, Z)
     of : Recipe or AlignedScan or None
         The brain or scan that it was made from, and so whose it is; None for nobody's.
-    before : Made or None
+    before : DerivedVolume or None
         What its changes are counted from.
-    scan : Unsharp or None
+    scan : SharpenRequest or None
         What was done to a scan, if that is what the volume shows.
     """
 
@@ -210,11 +210,11 @@ class Made:
     provenance: Provenance
     volume: np.ndarray
     of: Recipe | AlignedScan | None = None
-    before: Made | None = None
-    scan: Unsharp | None = None
+    before: DerivedVolume | None = None
+    scan: SharpenRequest | None = None
 
 
-def placed(picture: Picture, generator: Generator) -> Picture:
+def placed(picture: DisplayVolume, generator: Generator) -> DisplayVolume:
     """The same voxels with the affine of a generator."""
     grid = picture.rendered.space.shape
     rendered = dataclasses.replace(picture.rendered, space=generator.space.resized(grid))
@@ -229,11 +229,11 @@ def as_shown(rendered: Rendered, generator: Generator) -> DisplayArray:
     return upright(volume, generator.affine)
 
 
-def render_beside(request: tuple[Loaded, Recipe]) -> Picture:
+def render_beside(request: tuple[Loaded, Recipe]) -> DisplayVolume:
     """Render a recipe at full quality with a separate renderer; runs in a thread."""
     loaded, recipe = request
     renderer = loaded.renderer.companion(LAYERS_KEPT)
-    return Picture.of(render_recipe(renderer, recipe), loaded.generator)
+    return DisplayVolume.of(render_recipe(renderer, recipe), loaded.generator)
 
 
 def latent_of(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest, Unsharp
+from napari_stylegan3d.core.jobs import DisplayVolume, Loaded, RenderRequest, SharpenRequest
 from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
 from stylegan3d.errors import ScanError
@@ -106,7 +106,7 @@ class Rendering(QObject):
         self._cramped_until = 0.0
         self._warm = self.is_prepared = False
         self._last: tuple[Recipe, str] | None = None
-        self._kept: OrderedDict[Recipe, Picture] = OrderedDict()
+        self._kept: OrderedDict[Recipe, DisplayVolume] = OrderedDict()
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
@@ -206,7 +206,7 @@ class Rendering(QObject):
         if live:
             self._rest.start()
 
-    def _render(self, request: RenderRequest) -> Picture:
+    def _render(self, request: RenderRequest) -> DisplayVolume:
         """In the renderer's thread."""
         loaded, renders = self.loaded, self.renders
         assert loaded is not None
@@ -221,7 +221,7 @@ class Rendering(QObject):
             rendered = render_recipe(
                 loaded.renderer, request.recipe, request.quality, progress, request.through
             )
-            return Picture.of(rendered, loaded.generator)
+            return DisplayVolume.of(rendered, loaded.generator)
 
     def _submit(self, recipe: Recipe, quality: Quality, live: bool = False) -> None:
         if self._last != (recipe, quality) and self.renders is not None:
@@ -260,7 +260,7 @@ class Rendering(QObject):
     def _submit_full(self) -> None:
         self._submit(self._wanted, "full")
 
-    def _on_ready(self, request: RenderRequest, picture: Picture) -> None:
+    def _on_ready(self, request: RenderRequest, picture: DisplayVolume) -> None:
         if picture.quality == "full":
             self._full_s = picture.rendered.seconds
             self._kept[request.recipe] = picture
@@ -337,7 +337,7 @@ class SharpenController(QObject):
         elif (unsharp := self._comparison.unsharp) is not None:
             self._work.submit(unsharp)
 
-    def _sharpen(self, unsharp: Unsharp) -> DisplayArray | None:
+    def _sharpen(self, unsharp: SharpenRequest) -> DisplayArray | None:
         """In the thread."""
         from stylegan3d.render.fine import FineScan
 
@@ -362,11 +362,11 @@ class SharpenController(QObject):
             )
         return upright(data, fine.space.affine)
 
-    def _on_ready(self, unsharp: Unsharp, shown: DisplayArray | None) -> None:
+    def _on_ready(self, unsharp: SharpenRequest, shown: DisplayArray | None) -> None:
         if shown is not None:
             self._comparison.sharpen(unsharp.picture, shown)
 
-    def _on_failed(self, _unsharp: Unsharp, error: Exception) -> None:
+    def _on_failed(self, _unsharp: SharpenRequest, error: Exception) -> None:
         """Without memory for it the picture stays as it is."""
         if isinstance(error, Cancelled):
             return

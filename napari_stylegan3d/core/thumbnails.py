@@ -24,7 +24,7 @@ from napari_stylegan3d.widgets.elided import elided
 from stylegan3d.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.jobs import Loaded, Picture
+    from napari_stylegan3d.core.jobs import DisplayVolume, Loaded
     from napari_stylegan3d.core.rendering import Rendering
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
@@ -257,7 +257,7 @@ class Thumbnails(QObject):
             self._sharp.discard(self._images.popitem(last=False)[0])
         self.ready.emit(recipe, image)
 
-    def _on_shown(self, recipe: Recipe, picture: Picture) -> None:
+    def _on_shown(self, recipe: Recipe, picture: DisplayVolume) -> None:
         """The main view has the full volume of a recipe: no need to render it again."""
         loaded = self._rendering.loaded
         if (

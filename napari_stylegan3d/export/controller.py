@@ -74,7 +74,7 @@ class ExportController(QObject):
         if picture.quality == "full":
             self.panel.film.set_seconds_each(picture.rendered.seconds)
 
-    def _start(self, save: Callable[..., jobs.Saved], name: str, *what: Any) -> None:
+    def _start(self, save: Callable[..., jobs.SavedFiles], name: str, *what: Any) -> None:
         self.job.start(save, self.render.loaded, self.panel.target(name), *what)
 
     def _save_volume(self) -> None:

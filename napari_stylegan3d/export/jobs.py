@@ -24,7 +24,7 @@ DOTS_PER_METRE = 300 / 0.0254
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class ExportTarget:
     """Where an export is written.
 
     Attributes
@@ -63,7 +63,7 @@ class AsDicom:
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
+class SavedFiles:
     """Files that were written, and session latents with the lasting sources they became."""
 
     paths: list[Path]
@@ -71,8 +71,8 @@ class Saved:
 
 
 def save_volume(
-    report: Progress, loaded: Loaded, target: Target, recipe: Recipe, native: Path | None
-) -> Saved:
+    report: Progress, loaded: Loaded, target: ExportTarget, recipe: Recipe, native: Path | None
+) -> SavedFiles:
     """Render at full quality and write all files, or none."""
     from stylegan3d.outputs.results import rendered_files
     from stylegan3d.render.recipes import render_recipe
@@ -93,7 +93,9 @@ def save_volume(
     return _write(target, files, moved)
 
 
-def save_edited(report: Progress, loaded: Loaded, target: Target, recipe: Recipe) -> Saved:
+def save_edited(
+    report: Progress, loaded: Loaded, target: ExportTarget, recipe: Recipe
+) -> SavedFiles:
     """Write an edited scan on its own grid, its change and its movement, or nothing."""
     from stylegan3d.outputs.edits import edit_files, edit_names
     from stylegan3d.render.recipes import edited_scan
@@ -110,7 +112,9 @@ def save_edited(report: Progress, loaded: Loaded, target: Target, recipe: Recipe
     return _write(target, files, moved)
 
 
-def save_latent(report: Progress, loaded: Loaded, target: Target, recipe: Recipe) -> Saved:
+def save_latent(
+    report: Progress, loaded: Loaded, target: ExportTarget, recipe: Recipe
+) -> SavedFiles:
     """Write a recipe's latent; an unedited source is copied with its metadata."""
     from stylegan3d.recipe import latents
 
@@ -131,16 +135,16 @@ def save_latent(report: Progress, loaded: Loaded, target: Target, recipe: Recipe
     moved = {}
     if plain:
         moved[source] = dataclasses.replace(source, path=str(target.path), sha256=sha256)
-    return Saved([target.path], moved)
+    return SavedFiles([target.path], moved)
 
 
 def save_picture(
     report: Progress,
     loaded: Loaded,
-    target: Target,
+    target: ExportTarget,
     shown: Pictured,
     picture: QImage | Callable[[], Any],
-) -> Saved:
+) -> SavedFiles:
     """Write a picture, made in the window or drawn here by a function, and its JSON sidecar."""
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.render.figures import SYNTHETIC, png_bytes
@@ -161,7 +165,7 @@ def save_picture(
     return _write(target, files, moved)
 
 
-def save_film(report: Progress, loaded: Loaded, target: Target, film: Film) -> Saved:
+def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film) -> SavedFiles:
     """Draw a film with a separate renderer, so that the window's is not blocked."""
     from stylegan3d.outputs.films import check_suffix, film_files
     from stylegan3d.outputs.pictures import json_path
@@ -192,11 +196,11 @@ def save_film(report: Progress, loaded: Loaded, target: Target, film: Film) -> S
 def save_report(
     report: Progress,
     loaded: Loaded,
-    target: Target,
+    target: ExportTarget,
     settings: ReportSettings,
     recipe: Recipe,
     about: Mapping[str, Any],
-) -> Saved:
+) -> SavedFiles:
     """Render, measure and write the report of a case; `about` it as `build_case` takes it."""
     from stylegan3d.outputs.report import build_case
     from stylegan3d.outputs.report_page import planned_files, report_files
@@ -216,7 +220,7 @@ def save_report(
 
 
 def _dicom(
-    report: Progress, target: Target, paths: Sequence[Path], files: dict[Path, bytes]
+    report: Progress, target: ExportTarget, paths: Sequence[Path], files: dict[Path, bytes]
 ) -> dict[Path, bytes]:
     """The DICOM files of some that are about to be written, where they are wanted."""
     if target.dicom is None:
@@ -230,14 +234,16 @@ def _dicom(
     return dicom_files(paths, target.path.parent, reference, contents=files)
 
 
-def _write(target: Target, files: dict[Path, bytes], moved: dict[Source, Source]) -> Saved:
+def _write(
+    target: ExportTarget, files: dict[Path, bytes], moved: dict[Source, Source]
+) -> SavedFiles:
     from stylegan3d.storage.volumes import write_together
 
     write_together(files, overwrite=target.overwrite)
     named = [path for path in files if path.suffix not in (".json", ".dcm")]
     # Of a series its folder.
     named += dict.fromkeys(path.parent for path in files if path.suffix == ".dcm")
-    return Saved(named, moved)
+    return SavedFiles(named, moved)
 
 
 def _lasting(recipe: Recipe, moved: dict[Source, Source]) -> Recipe:
@@ -245,7 +251,7 @@ def _lasting(recipe: Recipe, moved: dict[Source, Source]) -> Recipe:
 
 
 def _latents(
-    target: Target, recipes: Sequence[Recipe]
+    target: ExportTarget, recipes: Sequence[Recipe]
 ) -> tuple[dict[Source, Source], dict[Path, bytes]]:
     """Sources of the session's folder with their new paths, and the files to write.
 

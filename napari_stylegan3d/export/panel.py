@@ -23,7 +23,7 @@ from napari_stylegan3d.core.jobs import latent_of, own_path
 from napari_stylegan3d.core.panel import Panel, offer
 from napari_stylegan3d.core.provenance import scan_file_of
 from napari_stylegan3d.core.worker import JobStatus, duration_in_words
-from napari_stylegan3d.export.jobs import AsDicom, Saved, Target
+from napari_stylegan3d.export.jobs import AsDicom, ExportTarget, SavedFiles
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.errors import StyleGAN3DError
@@ -514,7 +514,7 @@ class ExportPanel(Panel):
             widget.setEnabled(ready)
         self.film.save.setEnabled(ready and self.film.can_save)
 
-    def show_saved(self, saved: Saved) -> None:
+    def show_saved(self, saved: SavedFiles) -> None:
         """Something was saved: from now on the recipe refers to the latents saved with it."""
         for old, new in saved.moved.items():
             self.session.replace_source(old, new)
@@ -554,10 +554,10 @@ class ExportPanel(Panel):
         found = self._series()
         return AsDicom() if found is None else found[1]
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str) -> ExportTarget:
         """A name in the chosen folder, and how files are to be written there."""
         overwrite = self.form.value.overwrite
-        return Target(self.path_of(name), overwrite, self.session.folder, self._as_dicom())
+        return ExportTarget(self.path_of(name), overwrite, self.session.folder, self._as_dicom())
 
     def volume_name(self, recipe: Recipe, *, native: bool = False) -> str:
         """The name that the command line proposes too, before there is a latent file."""

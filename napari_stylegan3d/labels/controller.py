@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.core.change_maps import show_movement
 from napari_stylegan3d.core.context import report_done
-from napari_stylegan3d.core.jobs import Made
+from napari_stylegan3d.core.jobs import DerivedVolume
 from napari_stylegan3d.core.tissues import index_of, make_layer, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels.jobs import (
@@ -341,7 +341,7 @@ class LabelsController(QObject):
         if key == "difference":
             told = Provenance("difference", self.base.provenance.name)
             change = self.fitted.volume - self.base.volume
-            self.comparison.show_painted(Made(self.base.title, told, change))
+            self.comparison.show_painted(DerivedVolume(self.base.title, told, change))
         elif key == "before":
             self.comparison.show_painted(self.base.made)
         else:

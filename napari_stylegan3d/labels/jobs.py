@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_stylegan3d.core.jobs import Made, Unsharp, screen_dtype
+from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest, screen_dtype
 from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.tissues import read_tissues
 from napari_stylegan3d.core.worker import beside_the_window
@@ -73,7 +73,7 @@ class Base:
         Its tissues; None until they are segmented.
     origin : Origin or None
         How it can be made again; None if it cannot.
-    scan : Unsharp or None
+    scan : SharpenRequest or None
         The scan that it shows, and what was done to that; None for a model's brain.
     """
 
@@ -83,7 +83,7 @@ class Base:
     provenance: Provenance = NOBODY
     labels: np.ndarray | None = None
     origin: Origin | None = None
-    scan: Unsharp | None = None
+    scan: SharpenRequest | None = None
 
     @property
     def edited(self) -> Provenance:
@@ -107,11 +107,11 @@ class Base:
         return None if self.scan is None else Fading(self.scan.aligned.brain_mask, self.space)
 
     @cached_property
-    def made(self) -> Made:
+    def made(self) -> DerivedVolume:
         """The brain before its labels are edited, to be shown and measured."""
         recipe = None if self.origin is None else self.origin.recipe
         of = self.scan.aligned if recipe is None and self.scan is not None else recipe
-        return Made(self.title, self.provenance, self.volume, of, scan=self.scan)
+        return DerivedVolume(self.title, self.provenance, self.volume, of, scan=self.scan)
 
     def with_labels(self, labels: np.ndarray) -> Base:
         """The same brain with its labels."""
@@ -165,12 +165,12 @@ class Fitted:
     volume: np.ndarray
     movement: Movement | None = None
 
-    def made(self, base: Base) -> Made:
+    def made(self, base: Base) -> DerivedVolume:
         """The brain with edited labels, to be shown and measured."""
         scan, before = self.scan(base), base.made
-        return Made(base.title_edited, base.edited, self.volume, before.of, before, scan)
+        return DerivedVolume(base.title_edited, base.edited, self.volume, before.of, before, scan)
 
-    def scan(self, base: Base) -> Unsharp | None:
+    def scan(self, base: Base) -> SharpenRequest | None:
         """The scan that it shows, and what was done to that; None for a model's brain."""
         if base.scan is None:
             return None
@@ -254,7 +254,7 @@ def of_scan(name: str, aligned: AlignedScan) -> Base:
     """A scan on the model's grid."""
     title = f"Scan {name}"
     provenance = Provenance("scan", name)
-    scan = Unsharp(aligned, aligned)
+    scan = SharpenRequest(aligned, aligned)
     origin = Origin(None, scan=aligned.scan.sha256, rigid=aligned.rigid)
     return Base(title, aligned.volume, aligned.space, provenance, origin=origin, scan=scan)
 

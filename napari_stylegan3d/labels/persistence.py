@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject
 
-from napari_stylegan3d.core.jobs import Unsharp
+from napari_stylegan3d.core.jobs import SharpenRequest
 from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin, Wish, fit
@@ -182,7 +182,7 @@ def have_again(
         detail = origin.recipe.worn_detail
         if detail is not None and detailed is not None:
             volume, moved = rendered.volume, rendered.movement
-            scan = Unsharp(rendered, detailed, moved, detail.strength, volume)
+            scan = SharpenRequest(rendered, detailed, moved, detail.strength, volume)
             base = dataclasses.replace(base, scan=scan)
     else:
         assert placed is not None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from napari_stylegan3d.core.context import Context
-    from napari_stylegan3d.core.jobs import Made
+    from napari_stylegan3d.core.jobs import DerivedVolume
     from napari_stylegan3d.measure.panel import MeasureBox
     from stylegan3d.scans import AlignedScan
     from stylegan3d.segmentation.norms import Norms
@@ -141,7 +141,7 @@ class MeasureController(QObject):
             title, rendered.volume, rendered.space, person, key, start, loaded, against
         )
 
-    def _made(self, made: Made | None) -> MeasureRequest | None:
+    def _made(self, made: DerivedVolume | None) -> MeasureRequest | None:
         """A brain with edited labels, the one before, or a filled scan; None for a difference."""
         generator = self.session.generator
         if made is None or generator is None or made.provenance.kind == "difference":
@@ -154,7 +154,7 @@ class MeasureController(QObject):
             title, made.volume, generator.space, person, key, before, against=against
         )
 
-    def _person_of(self, made: Made) -> tuple[Person, Hashable | None]:
+    def _person_of(self, made: DerivedVolume) -> tuple[Person, Hashable | None]:
         """Who it is, as for the scan or the brain that it was made from."""
         if isinstance(made.of, Recipe):
             return self.session.person_of(made.of)

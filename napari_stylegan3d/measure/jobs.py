@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_stylegan3d.core.jobs import Loaded, Made, render_beside
+from napari_stylegan3d.core.jobs import DerivedVolume, Loaded, render_beside
 from napari_stylegan3d.core.tissues import segmenter
 from napari_stylegan3d.core.worker import beside_the_window
 from napari_stylegan3d.views.display import DisplayArray, upright
@@ -42,7 +42,7 @@ class MeasureRequest:
         Whose brain it is, as far as the scan's files or the recipe tell.
     key : Hashable or None
         The same for all pictures of one person; None for nobody, of whom nothing is kept.
-    start : Recipe or Made or None
+    start : Recipe or DerivedVolume or None
         The brain that its changes are counted from; None if there is none.
     loaded : Loaded or None
         The model to render it with.
@@ -55,7 +55,7 @@ class MeasureRequest:
     space: Space
     person: Person
     key: Hashable | None
-    start: Recipe | Made | None = None
+    start: Recipe | DerivedVolume | None = None
     loaded: Loaded | None = None
     against: str = ""
 
@@ -109,7 +109,7 @@ class Measurer:
     """Labels and volumes; caches the reference brain of the last comparison."""
 
     def __init__(self) -> None:
-        self._start: tuple[Loaded | None, Recipe | Made, dict[str, float]] | None = None
+        self._start: tuple[Loaded | None, Recipe | DerivedVolume, dict[str, float]] | None = None
 
     def __call__(self, subject: MeasureRequest) -> MeasuredBrain:
         """Measure a subject; `StyleGAN3DError` if the networks do not know its grid."""
@@ -139,7 +139,7 @@ class Measurer:
             return None
         if self._start is not None and self._start[0] is loaded and self._start[1] == start:
             return self._start[2]
-        if isinstance(start, Made):
+        if isinstance(start, DerivedVolume):
             volume = start.volume
         else:
             assert loaded is not None

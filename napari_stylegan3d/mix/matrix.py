@@ -34,7 +34,7 @@ TEXT = QColor("#e8eaed")
 
 
 @dataclass(frozen=True)
-class Table:
+class MixTable:
     """What the matrix holds: names and recipes of rows, columns and cells."""
 
     rows: tuple[str, ...]
@@ -59,7 +59,7 @@ class Table:
         return f"{self.rows[row]} with structures of {self.columns[column]}"
 
 
-def draw_matrix(table: Table, image: Callable[[Recipe], QImage | None]) -> QImage:
+def draw_matrix(table: MixTable, image: Callable[[Recipe], QImage | None]) -> QImage:
     """The brains of rows at the left, of columns above, the mixes between; captions below."""
     step = CELL + GAP
     width = (len(table.columns) + 1) * step + GAP
@@ -101,7 +101,7 @@ def draw_matrix(table: Table, image: Callable[[Recipe], QImage | None]) -> QImag
     return picture
 
 
-def write_matrix(path: Path, table: Table, image: Callable[[Recipe], QImage | None]) -> None:
+def write_matrix(path: Path, table: MixTable, image: Callable[[Recipe], QImage | None]) -> None:
     """Write the matrix as a PNG whose texts hold the recipes of its cells.
 
     Raises
@@ -156,7 +156,7 @@ class Matrix(QDialog):
         self.save.setAutoDefault(False)
         self.cells: list[list[PictureButton]] = []
         self.heads: list[PictureButton] = []
-        self._table: Table | None = None
+        self._table: MixTable | None = None
         self._lay_out()
         for box in (self.group, self.sources):
             box.activated.connect(self.refresh)
@@ -213,7 +213,7 @@ class Matrix(QDialog):
         others = self._others()
         rows = around(recipe.source, self.rows.value(), others, [mix.source])
         columns = around(mix.source, self.columns.value(), others, rows)
-        self._table = Table(
+        self._table = MixTable(
             tuple(map(self.panel.name_of, rows)),
             tuple(map(self.panel.name_of, columns)),
             [
@@ -271,7 +271,7 @@ class Matrix(QDialog):
             chosen = max(box.currentIndex(), 0) if box.count() == len(entries) else first
             controls.fill(box, entries, entries[chosen][1])
 
-    def _build(self, table: Table) -> None:
+    def _build(self, table: MixTable) -> None:
         """One button per brain, in a grid made again."""
         old = self._grid_box
         self._grid_box = QWidget()

@@ -21,7 +21,7 @@ from stylegan3d.projection.words import SIMILARITY, VERDICTS, similarity_text
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
-    from napari_stylegan3d.core.jobs import Loaded, Picture
+    from napari_stylegan3d.core.jobs import DisplayVolume, Loaded
     from napari_stylegan3d.core.rendering import Rendering
     from stylegan3d.geometry.space import Space
     from stylegan3d.projection.operators import Operator
@@ -394,7 +394,7 @@ class FillController(QObject):
         if projected is not None and picture is not None:
             self.working.submit((projected, picture))
 
-    def _on_filled(self, request: tuple[Case, Picture], volume: np.ndarray) -> None:
+    def _on_filled(self, request: tuple[Case, DisplayVolume], volume: np.ndarray) -> None:
         self.comparison.show_filled(request[0], volume)
 
     def _ask(self) -> None:
@@ -407,7 +407,7 @@ class FillController(QObject):
             self.job.start(save_filled, loaded, projected, recipe, folder)
 
 
-def _fill(request: tuple[Case, Picture]) -> np.ndarray:
+def _fill(request: tuple[Case, DisplayVolume]) -> np.ndarray:
     """In a thread."""
     projected, picture = request
     aligned = projected.aligned

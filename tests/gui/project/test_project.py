@@ -20,7 +20,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 
-from napari_stylegan3d.core.jobs import Picture
+from napari_stylegan3d.core.jobs import DisplayVolume
 from napari_stylegan3d.core.scans import STEPS_FOLDER
 from napari_stylegan3d.project import jobs as scan_jobs
 from napari_stylegan3d.project.regions import RegionPainter
@@ -115,7 +115,7 @@ def test_the_difference_follows_previews(projected):
     window.settle()
     loaded = window.explorer.rendering.loaded
     edited = window.session.shown.drawn.replace(edits=(Edit("PC 1", 3.0),))
-    preview = Picture.of(render_recipe(loaded.renderer, edited, "preview"), loaded.generator)
+    preview = DisplayVolume.of(render_recipe(loaded.renderer, edited, "preview"), loaded.generator)
     assert preview.rendered.volume.shape != result.aligned.volume.shape
     comparison.set_picture(edited, preview)
     assert window.captions == {"sub-07: model − scan\nDifference – not for diagnosis"}
