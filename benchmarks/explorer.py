@@ -41,7 +41,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from _window import Driver, Heartbeat, in_use, virtual_screen
+from driven_window import Driver, Heartbeat, in_use, virtual_screen
 
 from napari_stylegan3d.app.window import has_display
 

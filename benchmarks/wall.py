@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _window import virtual_screen
+from driven_window import virtual_screen
 from explorer import Driver, Heartbeat
 
 from napari_stylegan3d.app.window import has_display

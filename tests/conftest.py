@@ -75,6 +75,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"Memory, MB: {told} ({limit})", red=wrong)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What is slow or hostile by nature runs when it is asked for: `make soak`."""
+    wanted = any("soak" in argument for argument in config.args)
+    return True if collection_path.name == "soak" and not wanted else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that open a window; without a screen for them, say what is missing."""
     window_fixtures = {"qtbot", "qapp", "make_napari_viewer"}

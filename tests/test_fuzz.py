@@ -1,34 +1,20 @@
-"""A sample of `benchmarks/fuzz.py`: spoiled files of every kind are read or refused in a sentence.
+"""A sample of `tests/soak/fuzz.py`: spoiled files of every kind are read or refused in a sentence.
 
 `make soak` reads two thousand of each kind, in processes of their own with bounded memory.
 """
 
-import importlib.util
 import sys
 import warnings
 import zipfile
 from pathlib import Path
 
+import fuzz
+import guided
 import pytest
 
 from stylegan3d.scans import dicom_decoder
 from stylegan3d.scans.dicom_process import HEADER_BYTES
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-
-
-def _module(name):
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-for _name in ("_mutations", "_readers"):
-    _module(_name)
-fuzz = _module("fuzz")
-guided = _module("guided")
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.zip"))
 READERS = {reader.name: reader for reader in fuzz.readers()}
 # Those that come first are the same for all readers, or bombs; the others are drawn.

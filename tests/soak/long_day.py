@@ -1,8 +1,8 @@
 """Whether the window keeps its memory, threads, files and pace through a long day.
 
-    python benchmarks/soak.py [--changes 10000] [--loads 500] [--projections 100] [--parts 20]
+    python tests/soak/long_day.py [--changes 10000] [--loads 500] [--projections 100] [--parts 20]
                               [--model FOLDER | --small] [--minutes M] [--record FILE]
-    python benchmarks/soak.py --windows 3
+    python tests/soak/long_day.py --windows 3
 
 The real window is driven: recipes are changed by its sliders, seeds and undo; models and scans are
 opened; scans are projected as a draft, every second one cancelled. After each part its memory
@@ -42,7 +42,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import psutil
-from _window import Driver, in_use, virtual_screen
+from driven_window import Driver, in_use, virtual_screen
 
 from napari_stylegan3d.app.window import has_display
 from stylegan3d.storage.files import atomic_write_text

@@ -1,9 +1,9 @@
 """Spoiled files that are led by what they reach: coverage-guided fuzzing of the readers.
 
-    python benchmarks/guided.py [--readers recipe,sidecar] [--minutes 30] [--corpus FOLDER]
+    python tests/soak/guided.py [--readers recipe,sidecar] [--minutes 30] [--corpus FOLDER]
                                 [--found FOLDER]
 
-Of each reader in `_readers.py` one file is varied, half of the time as `benchmarks/fuzz.py` does,
+Of each reader in `readers.py` one file is varied, half of the time as `tests/soak/fuzz.py` does,
 half of the time byte by byte, and what reaches code that nothing reached before is varied further
 (libFuzzer, by way of atheris, which `make soak` installs from locks/soak.lock). What counts as a
 failure is the same. It starts from the sample and from the corpus, an archive for each reader; what
@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from _mutations import Files
-    from _readers import Reader
+    from mutations import Files
+    from readers import Reader
 
-CORPUS = Path(__file__).resolve().parents[1] / "tests" / "corpus"
+CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 #: Whose branches are counted.
 COUNTED = ("stylegan3d", "nibabel", "pydicom")
 #: Of one that is varied, and of one that is kept in the corpus.

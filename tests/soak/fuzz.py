@@ -1,9 +1,9 @@
 """Spoiled files against every reader: each is read or refused in one sentence.
 
-    python benchmarks/fuzz.py [--count 2000] [--readers latent,recipe] [--first 0] [--seconds 10]
+    python tests/soak/fuzz.py [--count 2000] [--readers latent,recipe] [--first 0] [--seconds 10]
                               [--memory 2500] [--every 20] [--record FILE]
 
-Of each reader in `_readers.py` so many spoiled files are read, the same ones each time, in a
+Of each reader in `readers.py` so many spoiled files are read, the same ones each time, in a
 process of their own that may not take more than `--memory` MB beyond what it has at the start. An
 end other than a result or an error of the program's own, with a message of one line, is a failure:
 another exception, a crash, more than `--seconds` seconds of processor time (six times that by the
@@ -31,8 +31,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from _mutations import FOLDER, PIPE, Files, Link
-from _readers import Reader, model_on_disk, readers, readers_of_training, sample_of
+from mutations import FOLDER, PIPE, Files, Link
+from readers import Reader, model_on_disk, readers, readers_of_training, sample_of
 
 LONGEST_MESSAGE = 1000
 MESSAGES_KEPT = 12

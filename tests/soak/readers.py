@@ -21,7 +21,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from _mutations import (
+from mutations import (
     FOLDER,
     PIPE,
     Files,

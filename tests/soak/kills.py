@@ -1,6 +1,6 @@
 """Work that is killed without warning, again and again, until it comes to its end all the same.
 
-    python benchmarks/kills.py [KIND …] [--rounds 10] [--seed 0] [--minutes M]
+    python tests/soak/kills.py [KIND …] [--rounds 10] [--seed 0] [--minutes M]
 
 Kinds are `window` and those of `tests/doomed.py`: train, segmentation, flow, autoencoder, prepare,
 evaluate, cohort, privacy. A round of work kills its process at random moments, starts it again each
@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _window import virtual_screen
+from driven_window import virtual_screen
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
