@@ -14,28 +14,40 @@ brain; for masks inside the mask and the brain.
 - projected: G(w)
 - restored: G(w) with the data put back in (`stylegan3d.projection.restoration`)
 - mean brain: the mean brain; "mean + data": with the data put back in, as for G(w)
+
+Further parts, each with `--help`: `native`, `pictures`.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import math
+import tempfile
+from importlib import resources
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import torch
-from _tables import write_rows
+from _program import run, write_rows
+from PIL import Image, ImageDraw, ImageFont
 from scipy.interpolate import CubicSpline
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
+from stylegan3d.outputs.restored import restored_brain, restored_scan
 from stylegan3d.projection import project
 from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.operators import Contrast, Mask, ThickSlices, parse
+from stylegan3d.projection.operators import Blur, Contrast, Mask, ThickSlices, parse
+from stylegan3d.projection.pipeline import align, search
 from stylegan3d.projection.restoration import harmonic_fill, restore
+from stylegan3d.projection.settings import Choices
+from stylegan3d.scans.reading import read_scan
+from stylegan3d.scans.resampling import resample
 
 TASKS = ("thick:5mm:S", "thick:5mm:A", "lesion", "resection", "blur:3mm", "kspace:4x:A", "contrast")
 # Radii in mm of the masked ball: a large lesion, a resection.
@@ -163,5 +175,198 @@ def main() -> None:
         write_rows(rows, args.out)
 
 
+NATIVE_COLUMNS = ("interpolated", "consistent", "model", "mean brain", "restored")
+
+
+def degraded(path: Path, words: str) -> tuple[np.ndarray, Space, np.ndarray, Space, str]:
+    """Truth and its grid, data and theirs, and the operator as it was applied."""
+    image = nib.load(path)
+    space = Space(image.shape[:3], image.affine)
+    truth = np.asarray(image.dataobj, np.float32).reshape(space.shape)
+    operator = parse(words)
+    if isinstance(operator, Blur):
+        sigma = operator.sigma_mm / np.array(space.voxel_size)
+        return truth, space, gaussian_filter(truth, sigma), space, words
+    assert isinstance(operator, ThickSlices)
+    axis = "RLAPSI".index(operator.direction) // 2
+    axis = next(i for i, code in enumerate(space.axcodes) if "RLAPSI".index(code) // 2 == axis)
+    count = round(operator.thickness_mm / space.voxel_size[axis])
+    slices = space.shape[axis] // count
+    truth = np.moveaxis(np.moveaxis(truth, axis, -1)[..., : slices * count], -1, axis)
+    fine = Space(truth.shape, space.affine)
+    shape = tuple(slices if i == axis else n for i, n in enumerate(fine.shape))
+    parts = np.moveaxis(truth, axis, -1).reshape(*np.delete(truth.shape, axis), slices, count)
+    data = np.moveaxis(parts.mean(axis=-1), -1, axis)
+    told = words.replace(words.split(":")[1], f"{count * space.voxel_size[axis]:g}mm")
+    return truth, fine, data, fine.resized(shape), told
+
+
+def measured(
+    generator: Generator, path: Path, words: str, budget: str, *, model_grid: bool
+) -> dict[str, float]:
+    """PSNR in dB of every way of `NATIVE_COLUMNS`."""
+    truth, fine, data, space, told = degraded(path, words)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / path.name
+        nib.save(nib.Nifti1Image(data, space.affine), file)
+        scan = read_scan(file)
+    operator = parse(told)
+    found = align(scan, generator)
+    projected = search(generator, found, found, Choices(budget=budget), operator=operator)
+    bound, made = operator.on(generator.space, found), projected.result.volume
+    inside = resample(found.brain_mask.astype(np.float32), found.space, fine, found.rigid) > 0.5
+
+    def psnr(image: np.ndarray) -> float:
+        error = np.sqrt(np.mean((image - truth)[inside] ** 2))
+        return float(-20 * np.log10(error / found.intensity_scale))
+
+    def whole(brain: np.ndarray, restored: np.ndarray) -> np.ndarray:
+        result = restored_scan(found, bound, brain, restored)
+        assert np.allclose(result.affine, fine.affine, atol=1e-3), "cubic voxels are needed"
+        return np.asarray(result.dataobj)
+
+    plain = consistent = data
+    if isinstance(bound, ThickSlices):
+        thin = bound.thin(scan.space)
+        plain, consistent = (thin.along(m, data) for m in (thin.plain, thin.between))
+    mean, brain = generator.template, made
+    if plain is data:  # of thick slices it is not needed
+        mean, brain = (restored_brain(found, bound, image) for image in (mean, brain))
+    elif model_grid:
+        brain = restored_brain(found, bound, made)
+    on_model = brain * np.float32(found.intensity_scale)
+    images = (
+        plain,
+        consistent,
+        resample(on_model, found.space, fine, found.rigid),
+        whole(generator.template, mean),
+        whole(made, brain),
+    )
+    found_psnr = dict(zip(NATIVE_COLUMNS, map(psnr, images), strict=True))
+    if plain is not data and not model_grid:
+        found_psnr["model"] = math.nan
+    return found_psnr
+
+
+def native() -> None:
+    """Scans restored at their own resolution, against interpolation: error inside the brain.
+
+        python benchmarks/operators.py native SCAN... [--operator thick:5mm:S] [--budget draft]
+            [--model-grid] [--out TABLE.tsv]
+
+    Each SCAN has cubic voxels of about 1 mm. It is degraded on its own grid (`thick:`: as many
+    slices
+    as give the thickness are averaged, from the bottom; `blur:`), written, read again, aligned,
+    projected through the operator as `stylegan3d project --operator` does, and restored. Printed
+    is the
+    PSNR in dB inside the brain, where 1 is the 99.5th percentile of the brain:
+
+    - interpolated: cubic splines through the thick slices; the blurred scan as it is
+    - consistent: cubic splines whose slices are the thick ones, too; for blur the same as
+      interpolated
+    - model: the brain restored on the model's grid, interpolated to the scan's (with
+      `--model-grid` or
+      for blur; of thick slices this takes a minute or more)
+    - mean brain: restored, with the mean brain in place of the generator's
+    - restored: as `project` writes it
+    """
+    parser = argparse.ArgumentParser(description=native.__doc__.splitlines()[0])
+    parser.add_argument("scans", nargs="+", type=Path)
+    parser.add_argument("--operator", default="thick:5mm:S")
+    parser.add_argument("--budget", default="draft")
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--model-grid", action="store_true")
+    parser.add_argument("--out", type=Path, help="write every measurement here")
+    args = parser.parse_args()
+    generator, rows = load(args.model), []
+    for path in args.scans:
+        found = measured(generator, path, args.operator, args.budget, model_grid=args.model_grid)
+        rows.append({"scan": path.name, **found})
+        print(path.name, *(f"{name} {found[name]:.2f}" for name in NATIVE_COLUMNS), flush=True)
+    columns = [name for name in NATIVE_COLUMNS if not math.isnan(rows[0][name])]
+    print("\n| |", " | ".join(columns), "|\n|---|" + "---|" * len(columns))
+    values = np.array([[row[name] for name in columns] for row in rows])
+    print("| median |", " | ".join(f"{value:.2f}" for value in np.median(values, axis=0)), "|")
+    gains = values[:, -1:] - values
+    spread = (f"{g.min():+.2f} to {g.max():+.2f}" for g in gains.T)
+    print("| gain of restored |", " | ".join(spread), "|")
+    better = (f"{int((g > 0).sum())} of {len(rows)}" for g in gains.T)
+    print("| restored is better |", " | ".join(better), "|")
+    if args.out is not None:
+        write_rows(rows, args.out)
+
+
+SAMPLE = "novosibirsk-sub-09_T1w.nii.gz"
+
+
+# What is shown, and what the simple way is called.
+PICTURES = {
+    "resection": ("mask", "harmonic filling"),
+    "thick:5mm:S": ("thick", "cubic interpolation"),
+    "blur:3mm": ("blur", "smoothest fit"),
+    "kspace:4x:A": ("kspace", "smoothest fit"),
+    "contrast": ("contrast", "matched histogram"),
+}
+
+
+ZOOM, CAPTION = 3, 22
+
+
+def panel(volume: np.ndarray, where: tuple[int, int], caption: str) -> Image.Image:
+    """A slice, with the front or the top of the head up, and a line of text below it."""
+    axis, index = where
+    plane = np.take(volume, index, axis=axis)
+    grey = (255 * np.clip(plane.T[::-1], 0, 1)).astype(np.uint8)
+    picture = Image.fromarray(grey).resize((grey.shape[1] * ZOOM, grey.shape[0] * ZOOM))
+    whole = Image.new("L", (picture.width, picture.height + CAPTION))
+    whole.paste(picture)
+    draw = ImageDraw.Draw(whole)
+    font = ImageFont.load_default(14)
+    draw.text((whole.width / 2, picture.height + 2), caption, 255, font=font, anchor="ma")
+    return whole
+
+
+def pictures() -> None:
+    """The pictures of docs/howto/degraded-scans.md: one per operator, from a sample scan.
+
+        python benchmarks/operators.py pictures --out FOLDER [--steps 12]
+
+    Each shows the scan, the data made from it, a simple reconstruction, and the generator's with
+    the
+    data put back in, with their PSNR inside the brain, of the mask's inside the mask.
+    """
+    parser = argparse.ArgumentParser(description=pictures.__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--only", help="one operator's name, such as mask")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    generator = load()
+    with resources.as_file(resources.files("napari_stylegan3d") / "samples" / SAMPLE) as path:
+        brain = read_scan(path).align(generator).volume
+    for task, (name, simple) in PICTURES.items():
+        if args.only not in (None, name):
+            continue
+        ways, inside = reconstruct(generator, task, brain, args.steps)
+        # Thick slices show from the side, masks where they are largest.
+        axis = 0 if name == "thick" else 2
+        counts = inside.sum(axis=tuple(a for a in range(3) if a != axis))
+        where = (axis, int(counts.argmax()) if name == "mask" else brain.shape[axis] // 2)
+        shown = dict(ways)
+        if name == "mask":
+            shown["data"] = np.where(inside, 0, brain)
+        panels = [panel(brain, where, "scan")]
+        for way, caption in (("data", "data"), ("interpolated", simple), ("restored", "restored")):
+            decibels = psnr(ways[way][inside], brain[inside])
+            told = caption if name == "mask" and way == "data" else f"{caption} {decibels:.1f} dB"
+            panels.append(panel(shown[way], where, told))
+        row = Image.new("L", (sum(p.width for p in panels), panels[0].height))
+        for i, part in enumerate(panels):
+            row.paste(part, (sum(p.width for p in panels[:i]), 0))
+        row.save(args.out / f"operator-{name}.png", optimize=True)
+        print(name, *(f"{way} {psnr(x[inside], brain[inside]):.2f}" for way, x in ways.items()))
+
+
 if __name__ == "__main__":
-    main()
+    run(main, native, pictures)

@@ -15,6 +15,8 @@ the model as it is.
 draws the original's loss of both against the seconds. It prints how much sooner this program
 reaches the loss at which the original ends. With --cpu the seconds are those of the processor, for
 machines that have other work; set OMP_NUM_THREADS=1 with it.
+
+Further parts, each with `--help`: `budgets`, `inverted_noise`.
 """
 
 from __future__ import annotations
@@ -22,23 +24,45 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import torch
+from _program import run
 from PIL import Image, ImageDraw
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter, map_coordinates
 
+import stylegan3d
+from stylegan3d.dataset.pack import load_pack
+from stylegan3d.geometry.intensity import as_packed
+from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.measures.attributes import measure_volume
+from stylegan3d.measures.similarity import similarity
+from stylegan3d.measures.tissue_shape import tissue_shapes
+from stylegan3d.metrics.two_sample import LEAST, classify_by_measures
+from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.progress import Progress
 from stylegan3d.projection import ProjectionResult, ProjectionState, estimate_seconds, project
+from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.original import original_loss
-from stylegan3d.projection.settings import METHODS
+from stylegan3d.projection.pivotal import Tuning
+from stylegan3d.projection.problem import Problem
+from stylegan3d.projection.settings import BUDGETS, METHODS
+from stylegan3d.recipe.direction_file import find_step
+from stylegan3d.recipe.latents import Delta, mixed
+from stylegan3d.recipe.model import seed_latents
+from stylegan3d.render.carried import CarriedDetail
+from stylegan3d.render.editable import Original
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.scans import AlignedScan
+from stylegan3d.scans.extraction import largest_piece
+from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter, measures_of
 
 # Directions, and the volume in ml that each is to change; strengths either way.
 EDITS = {"Ventricle volume": "ventricle_ml", "Grey matter": "grey_ml", "Head size": "brain_ml"}
@@ -211,5 +235,333 @@ def main() -> None:
     {"quality": quality, "curves": curves}[args.what](generator, args)
 
 
+#: Outside a brain, and fluid, it is darker; a line is brighter than the gap by more than `GAP`.
+OUTSIDE, FLUID, GAP = 0.15, 0.3, 0.15
+
+
+#: How deep below the outline a gap is looked for, mm.
+DEEPEST = 8
+
+
+#: Ageing keeps the outline, head size moves it.
+RIM_EDITS = (("Age", 2.0), ("Age", -2.0), ("Head size", 2.0), ("Head size", -2.0))
+
+
+def projected(
+    generator: Generator, scan: AlignedScan, budget: str
+) -> tuple[ProjectionResult, float]:
+    """A projection, and its processor seconds."""
+    started = time.process_time()
+    found = stylegan3d.project(generator, scan, budget=budget)
+    return found, time.process_time() - started
+
+
+def ventricles(segmenter: Segmenter, generator: Generator, volume: np.ndarray) -> float:
+    """Millilitres in a brain on the model's grid."""
+    return segmenter.segment(volume, generator.space).volumes["ventricle"]
+
+
+def edited(
+    generator: Generator,
+    segmenter: Segmenter,
+    scan: AlignedScan,
+    found: ProjectionResult,
+    step: str,
+) -> tuple[float, float]:
+    """Change of ventricles with 2 sd along a direction: in the model's brain, in the scan, ml."""
+    w = found.w + 2 * torch.as_tensor(find_step(step, generator))
+    renderer = stylegan3d.Renderer(generator)
+    models = [renderer.render(one, noise="none", delta=found.delta).volume for one in (found.w, w)]
+    carried = CarriedDetail(Original.of(scan), generator, found.w, found.delta)
+    scans = [carried.frame(carried.movement(one, found.delta)) for one in (found.w, w)]
+    asked, got = (
+        ventricles(segmenter, generator, after) - ventricles(segmenter, generator, before)
+        for before, after in (models, scans)
+    )
+    return asked, got
+
+
+def rim(volume: np.ndarray, mm: float) -> float:
+    """Share of the outline of a brain's upper half with a gap below a brighter line.
+
+    Along the normals: within 3 mm of the outline it is at least `GAP` brighter than below, within
+    8 mm, where it is darker than tissue.
+    """
+    brain = largest_piece(volume > OUTSIDE)
+    away = distance_transform_edt(brain, mm) - distance_transform_edt(~brain, mm)
+    normals = np.stack(np.gradient(gaussian_filter(away, 2.0)))
+    normals /= np.maximum(np.linalg.norm(normals, axis=0), 1e-6)
+    outline = brain & ~binary_erosion(brain)
+    height = np.argwhere(brain)[:, 2]
+    outline[:, :, : (int(height.min()) + int(height.max())) // 2] = False
+    places, steps = np.argwhere(outline).T, np.arange(0, DEEPEST + 1)[:, None, None]
+    along = places + steps / mm * normals[:, outline]
+    profile = map_coordinates(volume, along.transpose(1, 0, 2), order=1)
+    line = np.maximum.accumulate(np.where(steps[:, :, 0] <= 3, profile, 0))
+    return float(((line - profile > GAP) & (profile < FLUID)).any(axis=0).mean())
+
+
+def rims(generator: Generator, scans: list[AlignedScan]) -> None:
+    """Print the rims of each kind of picture: mean over scans, in % of the outline."""
+    mm = generator.voxel_size[0]
+    print("budget\tedit\tscan\tmodel\tmodel edited\tscan edited\tdifference added")
+    for budget in ("standard", "thorough"):
+        found = [projected(generator, scan, budget)[0] for scan in scans]
+        for name, strength in RIM_EDITS:
+            rows = []
+            for scan, one in zip(scans, found, strict=True):
+                w = one.w + strength * torch.as_tensor(find_step(name, generator))
+                renderer = stylegan3d.Renderer(generator)
+                before, after = (
+                    renderer.render(latent, noise="none", delta=one.delta).volume
+                    for latent in (one.w, w)
+                )
+                carried = CarriedDetail(Original.of(scan), generator, one.w, one.delta)
+                edited_scan = carried.frame(carried.movement(w, one.delta))
+                added = np.clip(scan.volume + after - before, 0, None)
+                shown = (scan.volume, before, after, edited_scan, added)
+                rows.append([100 * rim(volume, mm) for volume in shown])
+            told = (f"{value:.1f}" for value in np.mean(rows, axis=0))
+            print(budget, f"{name} {strength:+g}", *told, sep="\t", flush=True)
+
+
+def budgets() -> None:
+    """What each budget gives: reconstruction, edited scan, the same person again, and seconds.
+
+        python benchmarks/projection.py budgets --scans SCAN... --pairs A1 A2 B1 B2 ... [--edit
+        "Ventricle volume"]
+        python benchmarks/projection.py budgets --rims SCAN...
+
+    For each budget the medians over SCANS: similarity of the reconstruction, the change of
+    ventricle
+    volume in the edited scan on the model's grid beside that of the model's own brain, and
+    processor
+    seconds. PAIRS are scans of the same people, two each: how far apart their latents are, as a
+    share
+    of the distance to the nearest other person. Set OMP_NUM_THREADS=1.
+
+    `--rims` looks for ghost rims, bright lines over a black gap at the top of an edited brain:
+    their
+    share of the outline, in the scans, the model's brains, the edited scans, and, to show that
+    rims are
+    found, in scans that the difference of the model's two brains was added to.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--scans", nargs="*", type=Path, default=[])
+    parser.add_argument("--pairs", nargs="*", type=Path, default=[])
+    parser.add_argument("--edit", default="Ventricle volume")
+    parser.add_argument("--rims", nargs="*", type=Path, default=[])
+    args = parser.parse_args()
+    generator, segmenter = stylegan3d.load(device="cpu"), bundled_segmenter()
+    if args.rims:
+        rims(generator, [stylegan3d.read_scan(path).align(generator) for path in args.rims])
+        return
+    scans, pairs = (
+        [stylegan3d.read_scan(path).align(generator) for path in paths]
+        for paths in (args.scans, args.pairs)
+    )
+    print("budget\tSSIM\tPSNR dB\tasked ml\tfound ml\tseconds\tsame person")
+    for budget in BUDGETS:
+        rows = []
+        for scan in scans:
+            found, seconds = projected(generator, scan, budget)
+            alike = found.assessment["similarity"]
+            change = edited(generator, segmenter, scan, found, args.edit)
+            rows.append([alike["ssim"], alike["psnr"], *change, seconds])
+        w = torch.stack([projected(generator, scan, budget)[0].w.flatten() for scan in pairs])
+        far = torch.cdist(w, w).numpy()
+        same = [far[i, i ^ 1] / np.delete(far[i], [i, i ^ 1]).min() for i in range(len(w))]
+        told = [*np.median(rows, axis=0), np.max(same)]
+        print(budget, *(f"{value:.3f}" for value in told), sep="\t", flush=True)
+
+
+NOISE_EDITS = ("Age", "Ventricle volume", "Grey matter")
+
+
+STRENGTHS = (-2.0, 2.0)
+
+
+#: What the edit of each direction is measured by.
+MEASURED = {"Age": "ventricle_ml", "Ventricle volume": "ventricle_ml", "Grey matter": "grey_ml"}
+
+
+FIRST_SEED = 7000
+
+
+#: Subjects whose edits are measured.
+EDITED = 9
+
+
+@dataclass(eq=False)
+class Subject:
+    """A held-out subject, projected_subject in three ways."""
+
+    volume: np.ndarray
+    w: torch.Tensor
+    seconds: float
+    deltas: dict[str, Delta | None]
+
+
+def projected_subject(generator: Generator, volume: np.ndarray, budget: str) -> Subject:
+    """The projections of a volume (X, Y, Z) in [0, 1]."""
+    began = time.perf_counter()
+    found = project(generator, volume, space="w+noise", budget=budget)
+    seconds = time.perf_counter() - began
+    problem = Problem(generator, volume, volume > 0.05, "w+", "none", 0, Identity(), start=found.w)
+    tuning = Tuning(problem)
+    for _ in tuning:
+        pass
+    tuned = problem.delta(tuning.changed)
+    deltas = {"latent alone": None, "tuned": tuned, "own noise": found.delta}
+    return Subject(volume, found.w, seconds, deltas)
+
+
+def median_and_range(values: Sequence[float]) -> str:
+    """Median, least and largest."""
+    return f"{np.median(values):.3f} ({np.min(values):.3f} to {np.max(values):.3f})"
+
+
+def fidelity(subjects: list[Subject], draw: Callable[..., np.ndarray]) -> None:
+    """Print how close each projection is."""
+    for name in subjects[0].deltas:
+        found = [
+            similarity(draw(one.w, one.deltas[name]), one.volume, one.volume > 0.05)
+            for one in subjects
+        ]
+        text = ", ".join(
+            f"{key} {median_and_range([row[key] for row in found])}" for key in ("ssim", "psnr")
+        )
+        print(f"{name}: {text}")
+    print(f"seconds of the projection: {median_and_range([one.seconds for one in subjects])}")
+
+
+def effects(subjects: list[Subject], generator: Generator, draw: Callable[..., np.ndarray]) -> None:
+    """Print the change of volumes by edits, and as a share of that in the latent's brain alone."""
+    segmenter = bundled_segmenter()
+
+    def volumes(image: np.ndarray) -> dict[str, float]:
+        return measures_of(segmenter.segment(image, generator.space, confidence=True))
+
+    for edit in NOISE_EDITS:
+        step = torch.from_numpy(generator.directions.step(edit))
+        key = MEASURED[edit]
+        for strength in STRENGTHS:
+            change: dict[str, list[float]] = {}
+            times: dict[str, list[float]] = {}
+            for one in subjects:
+                for name, delta in one.deltas.items():
+                    before, after = (
+                        volumes(draw(w, delta))[key] for w in (one.w, one.w + strength * step)
+                    )
+                    change.setdefault(name, []).append(after - before)
+                    times.setdefault(name, []).append(after / before)
+            whole = np.array(change.pop("latent alone"))
+            shares = {name: median_and_range(np.array(c) / whole) for name, c in change.items()}
+            print(f"{edit} {strength:+g} sd: {np.median(whole):+.1f} ml, of it {shares}")
+            factors = {name: median_and_range(factor) for name, factor in times.items()}
+            print(f"  {key} after as a multiple of before: {factors}")
+
+
+def there_and_back(
+    subjects: list[Subject], generator: Generator, draw: Callable[..., np.ndarray], budget: str
+) -> None:
+    """Print what is left of an edit when the edited brain is projected_subject anew and
+    edited back."""
+    step = 2 * torch.from_numpy(generator.directions.step("Age"))
+    found = []
+    for one in subjects:
+        edited = draw(one.w + step, one.deltas["own noise"]).clip(0, 1)
+        again = project(generator, edited, space="w+noise", budget=budget)
+        found.append(similarity(draw(again.w - step, again.delta), one.volume, one.volume > 0.05))
+    for key in ("ssim", "psnr"):
+        left = median_and_range([figures[key] for figures in found])
+        print(f"age +2 sd, projected_subject anew, and back: {key} {left}")
+
+
+def made(
+    subjects: list[Subject], generator: Generator, draw: Callable[..., np.ndarray]
+) -> dict[str, list[np.ndarray]]:
+    """Brains with own noise that no scan shows."""
+    details = anatomy_network(generator).config.details
+    half = (0.5,) * generator.num_layers
+    sets: dict[str, list[np.ndarray]] = {}
+    others = [*subjects[1:], subjects[0]]
+    for number, (one, other) in enumerate(zip(subjects, others, strict=True)):
+        edit, strength = NOISE_EDITS[number % 3], STRENGTHS[number // 3 % 2]
+        step = strength * torch.from_numpy(generator.directions.step(edit))
+        own = one.deltas["own noise"]
+        sets.setdefault("edited", []).append(draw(one.w + step, own))
+        between = mixed(own, other.deltas["own noise"], half, generator.rows_of)
+        middle = generator.mix(one.w, other.w, half)
+        sets.setdefault("half-way between two", []).append(draw(middle, between))
+        (random,) = seed_latents(generator, [FIRST_SEED + number])
+        random[:, details] = one.w[:, details]
+        sets.setdefault("random with own noise", []).append(draw(random, own))
+        tuned = mixed(one.deltas["tuned"], other.deltas["tuned"], half, generator.rows_of)
+        sets.setdefault("half-way between two, tuned", []).append(draw(middle, tuned))
+    return sets
+
+
+def inverted_noise() -> None:
+    """Projections with the scan's own noise: how close, how fast, and what edits and mixes make of
+    it.
+
+        python benchmarks/projection.py inverted_noise MODEL PACK [--people 27] [--budget draft]
+        [--montage PNG]
+
+    For held-out subjects of the data set PACK that the anatomy model MODEL was trained on:
+    similarity
+    to the scan of the latent alone, tuned (`projection/pivotal.py`) and with its own noise, and the
+    seconds of each projection; how well tissue shape tells the scans from brains with own noise:
+    edited, half-way between two subjects, and random brains with the noise of a subject; the
+    change of
+    volumes that edits make, as a share of that in the brain of the latent alone; and the similarity
+    after an edit there and back, when the edited brain is projected anew as a scan. Seconds are by
+    the
+    clock.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("pack", type=Path)
+    parser.add_argument("--people", type=int, default=27)
+    parser.add_argument("--budget", default="draft")
+    parser.add_argument("--montage", type=Path)
+    args = parser.parse_args()
+    generator, pack = load(args.model, device="cpu"), load_pack(args.pack)
+    renderer = Renderer(generator)
+
+    def draw(w: torch.Tensor, delta: Delta | None) -> np.ndarray:
+        return renderer.render(w, noise="none", delta=delta).volume
+
+    rows = pack.indices("validation")
+    rows = rows[:: max(len(rows) // args.people, 1)][: args.people]
+    volumes = [pack.volumes[row].astype(np.float32) / 255 for row in rows]
+    subjects = [projected_subject(generator, volume, args.budget) for volume in volumes]
+    fidelity(subjects, draw)
+    sets = made(subjects, generator, draw)
+    if args.montage:
+        columns = {"scans": volumes} | {f"{name}: synthetic": v for name, v in sets.items()}
+        shown = {name: [as_packed(v) for v in images[:4]] for name, images in columns.items()}
+        args.montage.write_bytes(draw_montage(shown, generator.space))
+    effects(subjects[:EDITED], generator, draw)
+    there_and_back(subjects[:EDITED], generator, draw, args.budget)
+    if len(subjects) < LEAST:
+        return
+    people = tissue_shapes([pack.volumes[row] for row in rows], generator.space)
+    training = pack.indices("train")
+    others = np.random.default_rng(0).permutation(training)[: len(rows)]
+    baseline = tissue_shapes([pack.volumes[row] for row in others], generator.space)
+    told = {"training subjects": baseline}
+    for name, images in sets.items():
+        told[name] = tissue_shapes([as_packed(image) for image in images], generator.space)
+    for name, measures in told.items():
+        found = classify_by_measures(measures, people)
+        low, high = found.accuracy_interval
+        print(
+            f"tissue shape tells {name} from the scans: {found.accuracy:.2f} ({low:.2f} to "
+            f"{high:.2f}), AUC {found.auc:.2f}"
+        )
+
+
 if __name__ == "__main__":
-    main()
+    run(main, budgets, inverted_noise)

@@ -10,6 +10,9 @@ process of its own that does nothing else.
 
 The official configuration is that of 3D-StyleGAN at 2 mm (Hong et al. 2021): base 5 x 6 x 7, 96
 filters, wiring `orig`, with random weights.
+
+Further parts, each with `--help`: `small_volumes`, `segmentation`, `synthesis_of_labels`,
+`whole_path`.
 """
 
 from __future__ import annotations
@@ -22,25 +25,40 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from _naive import synthesize
-from _same import require_same
+from _program import run
+from _same import require, require_same
+from torch import Tensor
 
 import stylegan3d
+from stylegan3d import load
+from stylegan3d.cohort.project import project_file
 from stylegan3d.devices import fast_dtype, measured_dtype
 from stylegan3d.geometry.space import Space
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.model.generator import Generator
+from stylegan3d.model.sampling import RandomBrains, packed_synthesis
+from stylegan3d.networks import convolution
 from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection.objective import multiscale_mse
+from stylegan3d.projection.settings import Choices
+from stylegan3d.recipe.model import seed_latents, seed_z
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.inference import bundled_segmenter
+from stylegan3d.translation.files import resized
+from stylegan3d.translation.painter import bundled_painter
 
 OFFICIAL = GeneratorConfig(
     base=(5, 6, 7),
@@ -283,5 +301,208 @@ def main() -> None:
 
 DEVICE = "cpu"
 
+
+SIZES = (((10, 14, 12), 96), ((5, 7, 6), 192), ((5, 7, 6), 32), ((20, 28, 24), 32))
+
+
+def volume_seconds(call: Callable[[], object]) -> float:
+    """Of one call."""
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def compare(title: str, ours: Callable[[], Tensor], theirs: Callable[[], Tensor], n: int) -> None:
+    """Print the median of paired ratios, if both give the same."""
+    require_same(ours(), theirs(), title)
+    pairs = [(volume_seconds(ours), volume_seconds(theirs)) for _ in range(n)]
+    ratio = statistics.median(b / a for a, b in pairs)
+    quick = statistics.median(a for a, _ in pairs)
+    print(f"{title:40} {1000 * quick:9.2f} ms, torch's own way {ratio:5.1f} x as long")
+
+
+@torch.no_grad()
+def small_volumes() -> None:
+    """What small convolutions of one volume cost: ours beside torch's own, and a seed of a
+    diffusion.
+
+        python benchmarks/speed.py small_volumes [--rounds N] [--threads N]
+
+    torch does not give a single small volume to oneDNN (`networks/convolution.py` does). Both are
+    timed
+    in turn, A B A B …, if they give the same; the median of the paired ratios is printed. The seed
+    of
+    the diffusion is drawn with and without that, too.
+    """
+    parser = argparse.ArgumentParser(description=small_volumes.__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(f"{args.threads} threads, float32")
+    for grid, width in SIZES:
+        x, weight = torch.randn(1, width, *grid), torch.randn(width, width, 3, 3, 3)
+        compare(
+            f"{width} channels on {' x '.join(map(str, grid))}",
+            lambda x=x, weight=weight: convolution.conv3d(x, weight, padding=1),
+            lambda x=x, weight=weight: F.conv3d(x, weight, padding=1),
+            args.rounds,
+        )
+    diffusion = stylegan3d.load("diffusion-t1-2mm", device="cpu").mapping
+    draw = getattr(diffusion, "mapping", diffusion)
+    z = seed_z(stylegan3d.load("diffusion-t1-2mm", device="cpu"), 0)
+
+    def theirs() -> Tensor:
+        with mock.patch.object(convolution, "_is_withheld", return_value=False):
+            return draw.diffusion.draw(z, draw.steps)
+
+    compare(
+        f"a seed of the diffusion, {draw.steps} steps",
+        lambda: draw.diffusion.draw(z, draw.steps),
+        theirs,
+        max(3, args.rounds // 5),
+    )
+
+
+REPEATS = 15
+
+
+#: Of the brain's voxels, so many may have another label in a faster precision: those between two.
+SAME_LABELS = 0.01
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """Median over repeats, after two that warm up."""
+    times = []
+    for repeat in range(REPEATS + 2):
+        started = time.perf_counter()
+        work()
+        if repeat >= 2:
+            times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times)
+
+
+def segmentation() -> None:
+    """How long labelling a brain takes, beside rendering it: python benchmarks/speed.py
+    segmentation
+
+    Median of repeated runs on this machine with all its cores, in float32 and in the precision that
+    is fastest here, for the labels alone and with the network's confidence.
+    """
+    generator, segmenter = load(device="cpu"), bundled_segmenter()
+    w = seed_latents(generator, [0], 0.7)
+    volume, space = packed_synthesis(generator, w), generator.space
+    print(f"{torch.get_num_threads()} threads, {volume.shape} voxels")
+    print(f"synthesis, float32: {milliseconds(lambda: packed_synthesis(generator, w)):.0f} ms")
+    exact = segmenter.segment(volume, space).labels
+    for dtype in dict.fromkeys((torch.float32, measured_dtype(torch.device("cpu")))):
+        labels = segmenter.segment(volume, space, dtype=dtype).labels
+        require(float((labels != exact)[exact > 0].mean()), f"labels, {dtype}", SAME_LABELS)
+        for confidence in (False, True):
+            label = partial(segmenter.segment, volume, space, dtype=dtype, confidence=confidence)
+            spent = milliseconds(label)
+            told = ", with confidence" if confidence else ""
+            print(f"labels, {str(dtype).removeprefix('torch.')}{told}: {spent:.0f} ms")
+
+
+LABEL_REPEATS = 9
+
+
+RESIZED_MM, STROKE_MM = 3.0, 8.0
+
+
+def label_milliseconds(work: Callable[[], object]) -> float:
+    """Median over repeats, after two that warm up."""
+    times = []
+    for repeat in range(LABEL_REPEATS + 2):
+        started = time.perf_counter()
+        work()
+        if repeat >= 2:
+            times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times)
+
+
+def stroke(labels: np.ndarray, mm: tuple[float, float, float]) -> np.ndarray:
+    """Labels after a ball of fluid was painted in the middle of a hemisphere."""
+    middle = np.array(labels.shape) * (0.3, 0.5, 0.55)
+    places = (np.indices(labels.shape).T - middle).T * np.reshape(mm, (3, 1, 1, 1))
+    ball = (places**2).sum(axis=0) < (STROKE_MM / 2) ** 2
+    return np.where(ball & (labels > 0), CLASSES.index("ventricle"), labels).astype(np.uint8)
+
+
+def synthesis_of_labels() -> None:
+    """How long painting labels takes on this machine: python benchmarks/speed.py
+    synthesis_of_labels
+
+    Median of repeated runs with all its cores, in float32 and in the precision that is fastest
+    here: a
+    whole brain, one whose ventricles were resized, and one after a stroke of the brush.
+    """
+    generator, painter = load(device="cpu"), bundled_painter()
+    volume = next(iter(RandomBrains(generator, [0], truncation=0.7))) / np.float32(255)
+    labels = bundled_segmenter().segment(volume, painter.space).labels
+    mm = painter.space.voxel_size
+    resize = partial(resized, labels, labels == CLASSES.index("ventricle"), RESIZED_MM, mm)
+    print(f"{torch.get_num_threads()} threads, {volume.shape} voxels")
+    print(f"resizing ventricles by {RESIZED_MM:g} mm: {label_milliseconds(resize):.0f} ms")
+    larger, dotted = resize(), stroke(labels, mm)
+    for dtype in dict.fromkeys((torch.float32, measured_dtype(torch.device("cpu")))):
+        works = {
+            "a whole brain": partial(painter.paint, labels, dtype=dtype),
+            "after resizing": partial(painter.repaint, volume, labels, larger, dtype=dtype),
+            "after a stroke": partial(painter.repaint, volume, labels, dotted, dtype=dtype),
+        }
+        for title, work in works.items():
+            name = str(dtype).removeprefix("torch.")
+            print(f"{title}, {name}: {label_milliseconds(work):.0f} ms")
+
+
+COLUMNS = ("prepare", "search", "total", "CPU")
+
+
+def once(path: Path, generator: Generator, choices: Choices) -> dict[str, float]:
+    """Seconds of one run."""
+    clock, cpu = time.perf_counter(), time.process_time()
+    with TemporaryDirectory() as out:
+        told = project_file(path, Path(out), partial(_given, generator), choices)
+    seconds = told["seconds"]
+    return {
+        "prepare": seconds["open"] + seconds["align"],
+        "search": seconds["project"],
+        "total": time.perf_counter() - clock,
+        "CPU": time.process_time() - cpu,
+    }
+
+
+def _given(generator: Generator) -> Generator:
+    return generator
+
+
+def whole_path() -> None:
+    """How long it takes from a raw head to files in its own space.
+
+        python benchmarks/speed.py whole_path HEAD.nii.gz ... [--budgets draft standard] [--times 3]
+
+    What `stylegan3d project HEAD` does, in this process: read, prepare (brain, bias field, pose),
+    search, write. One untimed run comes first, for what is loaded once (the model, deepbet's
+    networks).
+    Printed are the median seconds of the clock, and of the processor; run it on a quiet machine.
+    """
+    parser = argparse.ArgumentParser(description=whole_path.__doc__.splitlines()[0])
+    parser.add_argument("heads", nargs="+", type=Path)
+    parser.add_argument("--budgets", nargs="+", default=["draft", "standard"])
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--model", type=Path)
+    args = parser.parse_args()
+    generator = load(args.model)
+    once(args.heads[0], generator, Choices(steps=1))
+    print("scan", "budget", *(f"{column} s" for column in COLUMNS), sep="\t")
+    for path in args.heads:
+        for budget in args.budgets:
+            runs = [once(path, generator, Choices(budget=budget)) for _ in range(args.times)]
+            medians = (np.median([run[column] for run in runs]) for column in COLUMNS)
+            print(path.name, budget, *(f"{value:.1f}" for value in medians), sep="\t", flush=True)
+
+
 if __name__ == "__main__":
-    main()
+    run(main, small_volumes, segmentation, synthesis_of_labels, whole_path)

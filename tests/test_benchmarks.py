@@ -21,14 +21,14 @@ def benchmark(monkeypatch):
 
 
 def test_results_that_differ_by_rounding_alone_are_timed(benchmark, capsys):
-    benchmark("small_volumes").compare("equal work", lambda: X, lambda: X + 1e-6, 1)
+    benchmark("speed").compare("equal work", lambda: X, lambda: X + 1e-6, 1)
     assert "equal work" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("other", [X + 0.01, X * torch.nan, X[:50]], ids=["other", "NaN", "part"])
 def test_results_that_differ_end_a_benchmark_before_it_prints_a_time(benchmark, other, capsys):
     with pytest.raises(SystemExit, match=r"no times|shapes differ"):
-        benchmark("small_volumes").compare("unequal work", lambda: X, lambda: other, 1)
+        benchmark("speed").compare("unequal work", lambda: X, lambda: other, 1)
     assert capsys.readouterr().out == ""
 
 
@@ -59,7 +59,7 @@ def test_the_naive_flow_is_the_networks(benchmark, curves):
 
 
 def test_a_faster_precision_has_to_find_nearly_the_same_labels(benchmark, monkeypatch):
-    module = benchmark("segmentation")
+    module = benchmark("speed")
 
     class Segmenter:
         """Finds white matter, and at the lower precision, some grey instead."""
@@ -76,4 +76,4 @@ def test_a_faster_precision_has_to_find_nearly_the_same_labels(benchmark, monkey
     monkeypatch.setattr(module, "packed_synthesis", lambda *_: X.numpy())
     monkeypatch.setattr(module, "measured_dtype", lambda _: torch.bfloat16)
     with pytest.raises(SystemExit, match=r"bfloat16: the results differ by 1\.0e-01"):
-        module.main()
+        module.segmentation()

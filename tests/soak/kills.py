@@ -25,7 +25,7 @@ from pathlib import Path
 
 from driven_window import virtual_screen
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import doomed
 import doomed_window

@@ -40,7 +40,7 @@ from mutations import (
     zip_bomb,
 )
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
+TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS)]
 import dicoms  # noqa: E402  (beside the tests that use it)
 
