@@ -169,9 +169,7 @@ def _segmentation_outcome(mine: Path) -> Any:
 
 def _flow(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.training.filled_files import FilledFile, fill_files
-    from stylegan3d.training.flow import train_flow
-    from stylegan3d.training.flow_pairs import INFO, VOLUMES, Pairs
+    from stylegan3d.training.flow import INFO, VOLUMES, FilledFile, Pairs, fill_files, train_flow
     from stylegan3d.training.options import FlowSettings
 
     pack = load_pack(inputs / "pack")

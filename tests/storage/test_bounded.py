@@ -22,7 +22,7 @@ OWN = {
     "src/stylegan3d/scans/dicom_process.py",  # what the system tells of its own memory
     "src/stylegan3d/storage/files.py",
     "src/stylegan3d/training/anatomy.py",
-    "src/stylegan3d/training/filled_files.py",
+    "src/stylegan3d/training/flow.py",
     "src/stylegan3d/training/labels.py",
     "napari_stylegan3d/export/jobs.py",
 }

@@ -12,7 +12,7 @@ from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.directions.effects import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
-from stylegan3d.training import flow_calibration
+from stylegan3d.training import flow_export
 from stylegan3d.training.anatomy import find_anatomy
 from stylegan3d.training.autoencoder import AutoencoderRecipe, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder
@@ -83,7 +83,7 @@ def measuring_few_brains():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(learn_labels.__kwdefaults__, "brains", 30)
         patch.setattr(measured_brains, "__defaults__", (30, *measured_brains.__defaults__[1:]))
-        patch.setattr(flow_calibration, "BRAINS", 24)
+        patch.setattr(flow_export, "BRAINS", 24)
         yield
 
 

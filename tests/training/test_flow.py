@@ -20,20 +20,26 @@ from stylegan3d.networks.flow import within
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
-from stylegan3d.training import marginals, shape_matching
+from stylegan3d.training import flow_export, shape_matching
 from stylegan3d.training.anatomy_fit import fit_anatomy
 from stylegan3d.training.config import tiny
 from stylegan3d.training.export import export_anatomy, export_stylegan
-from stylegan3d.training.flow import FlowRecipe, flow_of, start_of_run, train_flow
-from stylegan3d.training.flow_cubes import Cubes
+from stylegan3d.training.flow import (
+    Cubes,
+    FlowRecipe,
+    flow_of,
+    make_pairs,
+    make_trajectories,
+    start_of_run,
+    straight_config,
+    train_flow,
+)
 from stylegan3d.training.flow_export import (
     export_calibrated,
     export_matched,
     export_with_flow,
     uncurved,
 )
-from stylegan3d.training.flow_pairs import make_pairs
-from stylegan3d.training.flow_ways import make_ways, straight_config
 from stylegan3d.training.options import FlowSettings, MatchSettings
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.shape_matching import match_flow
@@ -199,7 +205,7 @@ def test_cubes_larger_than_the_volumes_are_refused(pairs, tmp_path):
 
 def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, pairs, tmp_path):
     teacher = train_flow(pairs, tmp_path / "teacher", FlowSettings(steps=60, **SMALL))
-    ways = make_ways(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
+    ways = make_trajectories(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
     assert ways.training.sum() == 22
     start = torch.from_numpy(ways.starts[:1].astype(np.float32))[None]
     torch.testing.assert_close(
@@ -208,7 +214,7 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
         rtol=0,
         atol=0.05,  # it was followed in reduced precision
     )
-    again = make_ways(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
+    again = make_trajectories(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
     assert np.array_equal(again.ends, ways.ends)
     config = replace(straight_config(teacher), steps=60, learning_rate=3e-3)
     run = train_flow(ways, tmp_path / "run", config, start=start_of_run(teacher))
@@ -229,7 +235,7 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
     with pytest.raises(ModelError, match="has no flow to calibrate"):
         export_calibrated(generator.folder, pack, tmp_path / "none")
     with pytest.raises(ModelError, match="straightened flow itself"):
-        make_ways(generator, run, pack, tmp_path / "other", count=2)
+        make_trajectories(generator, run, pack, tmp_path / "other", count=2)
     wide = replace(config, channels=(16, 8, 8))
     with pytest.raises(ModelError, match="other widths"):
         FlowRecipe.of(ways, wide, start_of_run(teacher))
@@ -241,10 +247,10 @@ def test_sizes_are_calibrated_with_the_flow_where_subjects_are_enough(
     run = train_flow(pairs, tmp_path / "flow", FlowSettings(steps=2, **SMALL))
     plain = export_with_flow(run, generator.folder, pack, tmp_path / "plain")
     assert plain.config.size_curves == 0  # there are eight subjects
-    monkeypatch.setattr(marginals, "FEWEST", 4)
-    monkeypatch.setattr(marginals, "BRAINS", 12)
+    monkeypatch.setattr(flow_export, "FEWEST", 4)
+    monkeypatch.setattr(flow_export, "SIZES_BRAINS", 12)
     # Phantoms have no ventricles, and are too dark for the head size of directions.
-    monkeypatch.setattr(marginals, "sizes_of", lambda v, _: [float((v > 25).sum()), np.nan])
+    monkeypatch.setattr(flow_export, "sizes_of", lambda v, _: [float((v > 25).sum()), np.nan])
     sized = export_with_flow(run, generator.folder, pack, tmp_path / "sized")
     assert sized.config.size_curves == 1
     assert isinstance(sized.mapping, MappingNetwork)
@@ -255,7 +261,7 @@ def test_sizes_are_calibrated_with_the_flow_where_subjects_are_enough(
     again = export_calibrated(sized.folder, pack, tmp_path / "again")
     first, second = (g.mapping.curves.state_dict() for g in (sized, again))
     torch.testing.assert_close(second, first, rtol=ROUNDED, atol=ROUNDED)
-    monkeypatch.setattr(marginals, "FEWEST", 50)
+    monkeypatch.setattr(flow_export, "FEWEST", 50)
     none = export_calibrated(sized.folder, pack, tmp_path / "none")
     assert none.config.size_curves == 0
     torch.testing.assert_close(seed_latents(none, range(30)), before)
@@ -337,7 +343,8 @@ def test_a_search_that_is_stopped_goes_on_from_the_command_line(
     texture = Texture()
     monkeypatch.setattr(shape_matching, "TissueShapes", lambda _: texture)
     monkeypatch.setattr(shape_matching, "RegionFeatures", lambda _: texture)
-    words = ("train", "match", plain.folder, pack.path, "--out", tmp_path / "match", "--rounds", 2)
+    out = ("--out", tmp_path / "match", "--rounds", 2)
+    words = ("train", "fit-statistics", plain.folder, pack.path, *out)
     export = ("--export", tmp_path / "made", "--share", 0.5)
 
     class Stopping(Texture):

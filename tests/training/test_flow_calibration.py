@@ -7,7 +7,7 @@ from tolerances import SUMS
 
 from stylegan3d.networks.finish import BandCurves
 from stylegan3d.networks.resampling import haar
-from stylegan3d.training.flow_calibration import DARKEST, Figures, find_outline, fit_curves
+from stylegan3d.training.flow_export import DARKEST, BandFigures, find_outline, fit_curves
 
 # Of quantiles of some tens of thousands of values.
 SAMPLING = 0.03
@@ -30,7 +30,7 @@ def test_a_gain_and_a_power_that_were_applied_are_found():
     hidden.tail.copy_(torch.linspace(0.4, -0.2, 7))
     hidden.spread.fill_(0.05)
     hidden.brightness.fill_(0.9)
-    people = Figures.of(hidden(bands) for bands in brains(12, 0))
+    people = BandFigures.of(hidden(bands) for bands in brains(12, 0))
     curves = BandCurves((0.2, 0.4))
     curves.gain.fill_(9.0)  # fitted anew, whatever was there
     fit_curves(curves, list(brains(12, 1)), people)
@@ -43,9 +43,9 @@ def test_a_gain_and_a_power_that_were_applied_are_found():
 
 def test_without_a_brain_nothing_is_fitted():
     nothing = torch.full((1, 8, 4, 4, 4), -1.0)
-    assert Figures.of([nothing]) is None
+    assert BandFigures.of([nothing]) is None
     curves = BandCurves((0.0, 1.0))
-    fit_curves(curves, [nothing], Figures.of(brains(2, 0)))
+    fit_curves(curves, [nothing], BandFigures.of(brains(2, 0)))
     fit_curves(curves, list(brains(2, 0)), None)
     assert float(curves.brightness) == 1
 

@@ -30,9 +30,8 @@ from stylegan3d.scans.native import geometry_of
 from stylegan3d.training import flow_export, shape_matching
 from stylegan3d.training.diffusion import train_diffusion
 from stylegan3d.training.diffusion_export import export_diffusion
-from stylegan3d.training.flow import flow_of, start_of, train_flow
+from stylegan3d.training.flow import flow_of, make_pairs, start_of, train_flow
 from stylegan3d.training.flow_export import export_calibrated, export_matched, export_with_flow
-from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.options import DiffusionSettings, FlowSettings, MatchSettings
 from stylegan3d.training.shape_matching import match_flow
 

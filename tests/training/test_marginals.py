@@ -8,7 +8,7 @@ from tolerances import FLOAT32, LAYERS
 
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.mapping import KNOTS, MappingNetwork, SizeCurves
-from stylegan3d.training.marginals import QUANTILES, SLOPES, match, smooth_quantiles
+from stylegan3d.training.flow_export import SIZE_QUANTILES, SLOPES, match_sizes, smooth_quantiles
 
 DIMENSIONS = 12
 # Of means and deviations of thousands of logarithms, fitted to hundreds.
@@ -39,7 +39,7 @@ def measured():
     logarithms = np.column_stack([rng.gamma(2, 0.4, 300), rng.uniform(-0.6, 0.9, 300)])
     people = np.exp(3 + logarithms)
     w, spread = drawn(300), drawn(20_000)
-    return sizes, w, people, spread, match(w, sizes(w), people, spread)
+    return sizes, w, people, spread, match_sizes(w, sizes(w), people, spread)
 
 
 def moved(curves, w):
@@ -105,16 +105,16 @@ def test_sizes_that_are_unknown_are_left_alone(measured):
     sizes, w, people, spread, _ = measured
     some = sizes(w)
     some[:, 1] = np.nan
-    one = match(w, some, people, spread)
+    one = match_sizes(w, some, people, spread)
     assert one.knots.shape == (1, KNOTS)
-    assert match(w, some * np.nan, people, spread) is None
-    assert match(w, sizes(w), people[:20], spread) is None
+    assert match_sizes(w, some * np.nan, people, spread) is None
+    assert match_sizes(w, sizes(w), people[:20], spread) is None
 
 
 def test_a_curve_does_not_make_up_for_brains_that_are_all_alike(measured):
     sizes, w, people, spread, _ = measured
     one = np.exp(3 + 0.01 * np.log(sizes(w)))
-    curves = match(w, one, people, spread)
+    curves = match_sizes(w, one, people, spread)
     slopes = curves.values.diff(dim=1) / curves.knots.diff(dim=1)
     assert float(slopes.max()) <= SLOPES[1] * (1 + LAYERS)
 
@@ -126,5 +126,5 @@ def test_quantiles_are_smooth_and_keep_mean_and_deviation():
     assert found.mean() == pytest.approx(values.mean(), rel=SAMPLING)
     assert found.std() == pytest.approx(values.std(), rel=SAMPLING)
     # Without the largest value, the largest quantile barely moves.
-    last = smooth_quantiles(np.sort(values)[:-1], QUANTILES)[-1]
-    assert last == pytest.approx(smooth_quantiles(values, QUANTILES)[-1], rel=SMOOTHED)
+    last = smooth_quantiles(np.sort(values)[:-1], SIZE_QUANTILES)[-1]
+    assert last == pytest.approx(smooth_quantiles(values, SIZE_QUANTILES)[-1], rel=SMOOTHED)

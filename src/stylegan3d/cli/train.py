@@ -43,7 +43,7 @@ from stylegan3d.training.options import (
 )
 
 if TYPE_CHECKING:
-    from stylegan3d.training.segmentation import Brains
+    from stylegan3d.training.segmentation import TrainingBrains
     from stylegan3d.training.team import Team
 
 #: Default of an option that a preset sets.
@@ -394,15 +394,16 @@ class TrainFlow(Training, _WithModel):
         from stylegan3d.model.loading import load
         from stylegan3d.training.flow import (
             FlowRecipe,
+            FlowSource,
             flow_of,
+            make_pairs,
+            make_trajectories,
             start_of,
             start_of_run,
+            straight_config,
             train_flow,
         )
-        from stylegan3d.training.flow_cubes import Source
         from stylegan3d.training.flow_export import export_with_flow
-        from stylegan3d.training.flow_pairs import make_pairs
-        from stylegan3d.training.flow_ways import make_ways, straight_config
         from stylegan3d.training.run import load_run
 
         pack, generator = load_pack(self.data), load(self.model, device=self.device)
@@ -417,10 +418,10 @@ class TrainFlow(Training, _WithModel):
             settings = replace(settings, channels=start.channels)
         with progress("Making pairs") as bar:
             if self.teacher is None:
-                pairs: Source = make_pairs(generator, pack, self.out, report=bar)
+                pairs: FlowSource = make_pairs(generator, pack, self.out, report=bar)
             else:
                 known = load_run(FlowRecipe, self.teacher, choose_device(self.device))
-                pairs = make_ways(generator, known, pack, self.out, report=bar)
+                pairs = make_trajectories(generator, known, pack, self.out, report=bar)
                 settings, start = straight_config(known, self.seed), start_of_run(known)
         settings = replace(settings, steps=self.steps or settings.steps)
         write = partial(export_with_flow, steps=self.flow_steps, overwrite=self.overwrite)
@@ -434,7 +435,7 @@ class TrainFlow(Training, _WithModel):
 
 
 @grouped
-def match(
+def fit_statistics(
     model: Annotated[
         Path,
         typer.Argument(help="Model folder, made by `train anatomy` or `train flow` with --export."),
@@ -446,7 +447,7 @@ def match(
 
     It runs on the CPU.
 
-    Example: stylegan3d train match my-model prepared --out runs/match --export my-matched-model
+    Example: stylegan3d train fit-statistics my-model prepared --out runs/fit --export fitted
     """
     from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.dataset.pack import load_pack
@@ -481,7 +482,7 @@ def match(
         export, share = options.export, settings.share
         export_matched(found, model, pack, export, share=share, overwrite=options.overwrite)
         result["export"] = str(export)
-        notes.append(f"{export}: the matched model")
+        notes.append(f"{export}: the fitted model")
     emit(result, notes, as_json=options.as_json)
 
 
@@ -529,7 +530,7 @@ class TrainSegmentation(FromMaps):
             {"training": brains.training},
         )
 
-    def _brains(self, scheme: str) -> Brains:
+    def _brains(self, scheme: str) -> TrainingBrains:
         """The subjects with their labels."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.segmentation.classes import LESIONS, SCHEMES
@@ -602,4 +603,4 @@ KINDS: dict[str, type[Kind]] = {
 app.command("anatomy")(fit)
 for _name, _kind in KINDS.items():
     app.command(_name, help=_kind.__doc__)(verb_of(_kind))
-app.command()(match)
+app.command("fit-statistics")(fit_statistics)

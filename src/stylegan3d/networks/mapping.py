@@ -25,7 +25,7 @@ class SizeCurves(nn.Module):
 
     What a mapping network sends z to is nearly Gaussian; sizes of heads and ventricles are not.
     Each curve is a function of a size, a linear function of w, and w is moved until the size is
-    what the curve says. At first nothing is moved; see `training/marginals.py`.
+    what the curve says. At first nothing is moved; see `training/flow_export.py`.
 
     Attributes
     ----------

@@ -180,9 +180,7 @@ def calibrate_folder(
     out = Path(out)
     check_target(out, overwrite)
     files = read_folder(Path(folder))
-    # Earlier figures and files belong to the old generator.
-    stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
-    card = {k: v for k, v in files.card.items() if k not in stale}
+    card = card_anew(files.card)
     tensors = dict(files.tensors)
     _calibrate(load(folder, device="cpu"), pack, card, tensors)
     template = pack.path / PACK_TEMPLATE
@@ -201,6 +199,12 @@ def _calibrate(generator: Generator, pack: Pack, card: Json, tensors: dict[str, 
         if before is None or not torch.equal(value.to(before), before):
             tensors[name] = value
     card["architecture"] |= {"generator": synthesis.config.to_dict()}
+
+
+def card_anew(card: Json) -> Json:
+    """The card of a generator that is changed, without figures and files of the old one."""
+    stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
+    return {k: v for k, v in card.items() if k not in stale}
 
 
 def finish(

@@ -1,32 +1,56 @@
 """Training of the flow from a linear model's brains to subjects (`networks/flow.py`).
 
-On cubes (`flow_cubes.py`) the network predicts x1 - x0 at a random time between a brain of the
-linear model x0 and a subject x1, with mean squared error (`flow_pairs.py` makes the pairs).
+On random cubes the network predicts x1 - x0 at a random time between a brain of the linear model x0
+and a subject x1, with mean squared error. Cortical texture is local, and 222 brains contain tens of
+thousands of cubes. Pairs and trajectories are arrays on disk, filled item by item, which resume
+after an interruption.
+
+Pairs are a brain of the generator without flow, and the subject it resembles. For an anatomy model
+the first of a pair has the velocities and basis images from the encoder, and the details of a
+random brain. For an autoencoder it is the decoded latent of the subject, moved towards that of a
+random brain, increasingly with each draw. Each subject is used as is and mirrored, with a few draws
+each.
+
+The start of a flow determines its end, so a single step can be trained to reach it, from
+trajectories of a trained flow: reflow and distillation (Liu, Gong, Liu 2023, arXiv 2209.03003,
+section 2.2). The starts are random brains of the linear model with noise, and the teacher takes
+many steps.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
+from stylegan3d.geometry.intensity import as_packed, to_display
+from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
+from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import Grid
-from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
+from stylegan3d.networks.flow import VELOCITY_GAIN, Flow, places_on
+from stylegan3d.networks.noise import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
-from stylegan3d.training.flow_cubes import Cubes, Source, band_grid
-from stylegan3d.training.flow_pairs import flow_and_steps
-from stylegan3d.training.options import FlowSettings
+from stylegan3d.storage.locks import only_run
+from stylegan3d.storage.volumes import atomic_write_text, output_errors
+from stylegan3d.training.options import STRAIGHT_RATE, STRAIGHT_STEPS, FlowSettings
 from stylegan3d.training.run import (
     How,
     Recipe,
@@ -35,6 +59,364 @@ from stylegan3d.training.run import (
     load_run,
     train,
 )
+
+if TYPE_CHECKING:
+    from stylegan3d.model.family import HasVariations
+
+# Items between flushes.
+REMEMBERED = 20
+
+
+@dataclass(frozen=True)
+class FilledFile:
+    """An array: file name, shape (items first) and dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: type
+
+
+def fill_files(
+    folder: Path,
+    info: str,
+    key: Json,
+    files: list[FilledFile],
+    fill: Callable[[list[np.ndarray], int], None],
+    report: Progress | None = None,
+) -> list[np.ndarray]:
+    """Fill arrays with the same number of items, resuming if interrupted.
+
+    Parameters
+    ----------
+    folder, info : Path, str
+        Their folder, and the name of the progress file.
+    key : dict of str to object
+        Identifies their content.
+    fill : callable
+        Writes one item to the open arrays.
+    report : callable or None
+        Called with items done and total.
+
+    Returns
+    -------
+    list of ndarray
+        The memory-mapped arrays.
+
+    Raises
+    ------
+    ModelError
+        If the folder contains arrays with another key.
+    OutputError
+        If the folder cannot be written to, or another run is writing to it.
+    """
+    with only_run(folder):
+        done, arrays = _opened_files(folder, folder / info, key, files)
+        count = files[0].shape[0]
+        for index in range(done, count):
+            fill(arrays, index)
+            if (index + 1) % REMEMBERED == 0 or index + 1 == count:
+                with output_errors(folder):
+                    for array in arrays:
+                        array.flush()  # type: ignore[attr-defined]
+                told = json.dumps(key | {"done": index + 1})
+                atomic_write_text(folder / info, told, overwrite=True)
+            if report:
+                report(index + 1, count)
+    return arrays
+
+
+def _opened_files(
+    folder: Path, info: Path, key: Json, files: list[FilledFile]
+) -> tuple[int, list[np.ndarray]]:
+    """Number of items done, and the arrays."""
+    paths = [folder / file.name for file in files]
+    if info.exists() and all(path.exists() for path in paths):
+        known = json.loads(info.read_text(encoding="utf-8"))
+        done = int(known.pop("done"))
+        if known != key:
+            raise ModelError(
+                f"The folder '{folder}' holds the pairs of another generator or data set; "
+                "choose another folder for this run."
+            )
+        return done, [np.lib.format.open_memmap(path, "r+") for path in paths]
+    with output_errors(folder):
+        return 0, [
+            np.lib.format.open_memmap(path, "w+", file.dtype, file.shape)
+            for path, file in zip(paths, files, strict=True)
+        ]
+
+
+# Cubes are centred where the mean brain is brighter than this.
+CUBES_IN = 0.1
+
+
+class FlowSource(Protocol):
+    """Starts and ends of a flow, from `make_pairs` or `make_trajectories`."""
+
+    @property
+    def pack(self) -> Pack:
+        """Data set with the same grid."""
+
+    @property
+    def training(self) -> np.ndarray:
+        """(n,) bool: training items; the others are held out."""
+
+    @property
+    def draws(self) -> int:
+        """Starts per end."""
+
+    def cube(
+        self, index: int, draw: int, place: tuple[slice, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A cube of a start and of its end, float32 in [-1, 1]."""
+
+
+class Cubes:
+    """Random cubes of pairs.
+
+    Parameters
+    ----------
+    pairs : FlowSource
+        Starts and ends.
+    side, count : int
+        Edge of a cube in voxels, and cubes per draw.
+    """
+
+    def __init__(self, pairs: FlowSource, side: int, count: int) -> None:
+        self.pairs, self.half, self.count = pairs, side // 2, count
+        x, y, z = self.grid = band_grid(pairs)
+        self.inside = np.argwhere(pairs.pack.template[::2, ::2, ::2] > CUBES_IN)
+        self.places = places_on((x, y, z), torch.device("cpu"))[0]
+
+    def draw(self, rng: np.random.Generator, *, training: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Random cubes of training subjects or held-out subjects.
+
+        Returns
+        -------
+        tuple
+            [n, 1, side, side, side] of the linear model and of subjects, in [-1, 1], and their
+            positions, [n, 3, side / 2, ...].
+        """
+        pairs, half = self.pairs, self.half
+        whose = np.flatnonzero(pairs.training == training)
+        start, end, places = [], [], []
+        for _ in range(self.count):
+            index = int(whose[rng.integers(len(whose))])
+            k = int(rng.integers(pairs.draws))
+            middle = self.inside[rng.integers(len(self.inside))]
+            corner = [
+                int(min(max(m - half // 2, 0), n - half))
+                for m, n in zip(middle, self.grid, strict=True)
+            ]
+            place = tuple(slice(2 * c, 2 * (c + half)) for c in corner)
+            first, last = pairs.cube(index, k, place)
+            start.append(first)
+            end.append(last)
+            x, y, z = (slice(c, c + half) for c in corner)
+            places.append(self.places[:, x, y, z])
+        starts, ends = (torch.from_numpy(np.stack(cubes))[:, None] for cubes in (start, end))
+        return starts, ends, torch.stack(places)
+
+
+def band_grid(pairs: FlowSource) -> Grid:
+    """Grid of the Haar bands of their volumes."""
+    x, y, z = (n // 2 for n in pairs.pack.space.shape)
+    return x, y, z
+
+
+DRAWS = 3
+# Strengths of the draws of an autoencoder's latents, see `HasVariations`.
+STRENGTHS = (0.3, 0.7, 0.9)
+# Seeds of the details, outside the usual range.
+PAIRS_SEED = 1_000_000
+VOLUMES, INFO = "pairs.npy", "pairs.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Result of `make_pairs`.
+
+    Attributes
+    ----------
+    made : ndarray, shape (n, draws, X, Y, Z), uint8
+        Brains of the generator without the flow.
+    rows, mirrored, training : ndarray, shape (n,)
+        Pack row of each item, whether it is mirrored, and whether it is for training.
+    """
+
+    made: np.ndarray
+    rows: np.ndarray
+    mirrored: np.ndarray
+    training: np.ndarray
+    pack: Pack
+
+    @property
+    def draws(self) -> int:
+        """Brains of the generator per subject."""
+        return int(self.made.shape[1])
+
+    def cube(
+        self, index: int, draw: int, place: tuple[slice, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A cube of one of the brains and of the subject, float32 in [-1, 1]."""
+        start, end = self.made[index, draw][place], self.person(index)[place]
+        return start.astype(np.float32) / 127.5 - 1, end.astype(np.float32) / 127.5 - 1
+
+    def person(self, index: int) -> np.ndarray:
+        """The subject of a pair, uint8 (X, Y, Z)."""
+        volume = self.pack.volumes[self.rows[index]]
+        return volume[::-1] if self.mirrored[index] else volume
+
+
+def make_pairs(
+    generator: Generator,
+    pack: Pack,
+    folder: Path,
+    *,
+    draws: int = DRAWS,
+    report: Progress | None = None,
+) -> Pairs:
+    """Make the pairs of a data set, resuming if interrupted.
+
+    Parameters
+    ----------
+    generator : Generator
+        Generator with an encoder; an existing flow is ignored.
+    folder : Path
+        Folder of the pairs.
+    draws : int
+        Draws per subject and mirror image.
+    report : callable or None
+        Called with pairs done and total.
+
+    Raises
+    ------
+    ModelError
+        If the generator cannot have a flow, or the folder contains pairs of another one.
+    """
+    check_flow(generator, pack)
+    generator = without_flow(generator)
+    of_people = [(int(row), True) for row in pack.indices("train")]
+    of_people += [(int(row), False) for row in pack.indices("validation")]
+    whose = [(row, mirror, known) for row, known in of_people for mirror in (False, True)]
+    rows, mirrored, training = (np.array(column) for column in zip(*whose, strict=True))
+    key = {"generator": generator.hash, "volumes": _digest(pack), "draws": draws}
+    shape = (len(rows), draws, *pack.space.shape)
+    file = FilledFile(VOLUMES, shape, np.uint8)
+
+    def pairs(files: list[np.ndarray]) -> Pairs:
+        return Pairs(files[0], rows, mirrored, training, pack)
+
+    def fill(files: list[np.ndarray], index: int) -> None:
+        _fill(pairs(files), index, generator)
+
+    return pairs(fill_files(folder, INFO, key, [file], fill, report))
+
+
+@torch.inference_mode()
+def _fill(pairs: Pairs, index: int, generator: Generator) -> None:
+    assert generator.encoder is not None
+    draws = pairs.draws
+    person = torch.from_numpy(pairs.person(index).astype(np.float32))
+    w = generator.encoder(person[None, None].to(generator.device) / 127.5 - 1).clone()
+    first = PAIRS_SEED + index * draws
+    autoencoder = isinstance(generator.synthesis, LatentSynthesis)
+    alike = _variations if autoencoder else _with_details
+    for draw, one in enumerate(alike(generator, w, range(first, first + draws))):
+        pairs.made[index, draw] = as_packed(to_display(generator.synthesis(one, "none"))[0])
+
+
+def _with_details(generator: Generator, w: Tensor, seeds: range) -> Iterator[Tensor]:
+    """A subject's w [1, layers, w_dim] with the details of random brains."""
+    details = anatomy_network(generator).config.details
+    random = seed_latents(generator, seeds)
+    for row in random:
+        one = w.clone()
+        one[:, :, details] = row[:, details]
+        yield one
+
+
+def _variations(generator: Generator, w: Tensor, seeds: range) -> Iterator[Tensor]:
+    """A subject's w [1, 1, w_dim] moved towards random brains."""
+    mapping = cast("HasVariations", generator.mapping)
+    for number, seed in enumerate(seeds):
+        source = torch.Generator().manual_seed(seed)
+        z = torch.randn(1, generator.config.z_dim, generator=source).to(w)
+        yield mapping.varied(w[:, 0], z, STRENGTHS[number % len(STRENGTHS)])[:, None]
+
+
+def check_flow(generator: Generator, pack: Pack) -> None:
+    """Check that a generator can have a flow.
+
+    Raises
+    ------
+    ModelError
+        If it lacks a requirement, or its grid differs from the data set's.
+    """
+    if isinstance(generator.synthesis, LatentSynthesis):
+        if generator.encoder is None:
+            raise ModelError(f"'{generator.name}' cannot be given a flow: that needs an encoder.")
+    elif not isinstance(generator.synthesis, AnatomyNetwork):
+        raise ModelError(
+            f"'{generator.name}' cannot be given a flow: only anatomy models, autoencoders and "
+            "latent diffusions can."
+        )
+    else:
+        config = generator.synthesis.config
+        if generator.encoder is None or not config.detail_basis or not config.deformation:
+            raise ModelError(
+                f"'{generator.name}' cannot be given a flow: that needs an encoder, detail images "
+                "and a deformation."
+            )
+    if generator.space.shape != pack.space.shape:
+        raise ModelError("The generator and the data set have different grids; prepare it again.")
+
+
+def without_flow(generator: Generator) -> Generator:
+    """The generator without its flow."""
+    if isinstance(generator.synthesis, LatentSynthesis):
+        return generator  # without noise the flow is not used
+    network = anatomy_network(generator)
+    if network.last_flow is None:
+        return generator
+    config = replace(network.config, flow_channels=(), flow_curves=False)
+    synthesis = AnatomyNetwork(config).to(generator.device)
+    # The remaining tensors are those of the flow.
+    synthesis.load_state_dict(network.state_dict(), strict=False)
+    plain = copy.copy(generator)
+    plain.config, plain.synthesis = config, synthesis.eval().requires_grad_(False)
+    return plain
+
+
+def flow_and_steps(generator: Generator) -> tuple[Flow | None, int]:
+    """The generator's flow, if it has one, and the steps along it."""
+    synthesis = generator.synthesis
+    if isinstance(synthesis, LatentSynthesis):
+        return synthesis.flow, synthesis.flow_steps
+    if isinstance(synthesis, AnatomyNetwork) and synthesis.config.flow_channels:
+        return synthesis.flow, synthesis.config.flow_steps
+    return None, 0
+
+
+def flow_noise(generator: Generator, seed: int) -> Tensor:
+    """The noise [1, 1, X, Y, Z] that a seed gives the generator's flow."""
+    synthesis = generator.synthesis
+    if isinstance(synthesis, LatentSynthesis):
+        assert synthesis.flow is not None
+        (noise,) = drawn_noise([synthesis.flow.noise], seed)
+    else:
+        *_, noise = anatomy_network(generator).noise_maps(seed)
+    assert noise is not None
+    return noise
+
+
+def _digest(pack: Pack) -> str:
+    digest = hashlib.sha256()
+    for split in ("train", "validation"):
+        for row in pack.indices(split):
+            digest.update(pack.volumes[row].tobytes())
+    return digest.hexdigest()
+
 
 # Reduced-precision kernels fail on smaller cubes, at least oneDNN's of 2026.
 LEAST_FAST = 32
@@ -93,7 +475,7 @@ class FlowRecipe(Recipe[Flow, Cubes]):
         self.begun_with, self.state = begun_with or {}, state
 
     @classmethod
-    def of(cls, pairs: Source, settings: FlowSettings, start: Start | None = None) -> Self:
+    def of(cls, pairs: FlowSource, settings: FlowSettings, start: Start | None = None) -> Self:
         """Recipe of a new run on pairs, optionally from a trained flow.
 
         Raises
@@ -112,8 +494,8 @@ class FlowRecipe(Recipe[Flow, Cubes]):
         """A new flow."""
         return Flow(self.settings.channels, self.grid)
 
-    def prepare(self, source: Source, folder: Path, progress: Progress | None) -> Cubes:
-        """Cubes of pairs from `flow_pairs.make_pairs` or `flow_ways.make_ways`."""
+    def prepare(self, source: FlowSource, folder: Path, progress: Progress | None) -> Cubes:
+        """Cubes of pairs from `make_pairs` or `make_trajectories`."""
         if self.settings.side > 2 * min(self.grid):
             raise ModelError(f"Cubes of {self.settings.side} voxels do not fit into these volumes.")
         return Cubes(source, self.settings.side, self.settings.cubes)
@@ -230,7 +612,7 @@ def start_of(source: str | Path) -> Start | None:
 
 
 def train_flow(
-    pairs: Source,
+    pairs: FlowSource,
     folder: Path,
     settings: FlowSettings | None = None,
     *,
@@ -241,8 +623,8 @@ def train_flow(
 
     Parameters
     ----------
-    pairs : Source
-        Pairs from `flow_pairs.make_pairs`, or from `flow_ways.make_ways` for a straightened flow.
+    pairs : FlowSource
+        Pairs from `make_pairs`, or from `make_trajectories` for a straightened flow.
     folder : Path
         Folder of the run.
     settings : FlowSettings or None
@@ -257,3 +639,110 @@ def train_flow(
         return FlowRecipe.of(pairs, settings or FlowSettings(), start)
 
     return train(FlowRecipe, begin, pairs, folder, **how)
+
+
+TRAJECTORIES, TEACHER_STEPS = 600, 8
+# Seeds of the brains and their noise, outside the usual range.
+TEACHER_SEED = 2_000_000
+# One in this many is held out.
+SET_ASIDE = 20
+STARTS, ENDS, ENDS_INFO = "starts.npy", "ends.npy", "ways.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """Result of `make_trajectories`.
+
+    Attributes
+    ----------
+    starts, ends : ndarray, shape (n, X, Y, Z), float16
+        Values in [-1, 1].
+    training : ndarray, shape (n,), bool
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    training: np.ndarray
+    pack: Pack
+    draws: int = 1
+
+    def cube(
+        self, index: int, draw: int, place: tuple[slice, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A cube of a start and of its end, float32 in [-1, 1]."""
+        start, end = self.starts[index][place], self.ends[index][place]
+        return start.astype(np.float32), end.astype(np.float32)
+
+
+def make_trajectories(
+    generator: Generator,
+    teacher: FlowRun,
+    pack: Pack,
+    folder: Path,
+    *,
+    count: int = TRAJECTORIES,
+    steps: int = TEACHER_STEPS,
+    report: Progress | None = None,
+) -> Trajectories:
+    """Run a trained flow from random brains, resuming if interrupted.
+
+    Parameters
+    ----------
+    generator : Generator
+        Generator of the starts.
+    teacher : FlowRun
+        Run of the teacher.
+    folder : Path
+        Folder of the trajectories.
+    count, steps : int
+        Number of random brains, and steps of the teacher.
+    report : callable or None
+        Called with trajectories done and total.
+
+    Raises
+    ------
+    ModelError
+        If the generator cannot have a flow, the teacher is itself straightened, or the folder
+        contains other trajectories.
+    """
+    check_flow(generator, pack)
+    generator = without_flow(generator)
+    if teacher.recipe.settings.straight:
+        raise ModelError("The teacher is a straightened flow itself; take the run it learned from.")
+    flow = teacher.average.to(generator.device)
+    key: Json = {"generator": generator.hash, "count": count, "steps": steps}
+    key["teacher"] = _digest_of_run(teacher)
+    dtype = fast_dtype(generator.device)
+    shape = (count, *pack.space.shape)
+    files = [FilledFile(name, shape, np.float16) for name in (STARTS, ENDS)]
+
+    @torch.inference_mode()
+    def follow(files: list[np.ndarray], index: int) -> None:
+        seed = TEACHER_SEED + index
+        noise = torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(seed))
+        start = generator.synthesis(seed_latents(generator, [seed]), "none")
+        start = start + teacher.recipe.settings.noise * noise.to(start)
+        starts, ends = files
+        starts[index] = start[0, 0].cpu().numpy()
+        ends[index] = flow(start, None, steps, dtype)[0, 0].cpu().numpy()
+
+    starts, ends = fill_files(folder, ENDS_INFO, key, files, follow, report)
+    return Trajectories(starts, ends, np.arange(count) % SET_ASIDE != 0, pack)
+
+
+def straight_config(teacher: FlowRun, seed: int = 0) -> FlowSettings:
+    """Settings of a run distilled from a teacher."""
+    return replace(
+        teacher.recipe.settings,
+        steps=STRAIGHT_STEPS,
+        learning_rate=STRAIGHT_RATE,
+        straight=True,
+        seed=seed,
+    )
+
+
+def _digest_of_run(run: FlowRun) -> str:
+    digest = hashlib.sha256()
+    for parameter in run.average.parameters():
+        digest.update(parameter.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,40 +1,461 @@
-"""Export of a generator with a trained flow."""
+"""Export of a generator with a trained flow.
+
+*Sizes of heads and ventricles* become distributed as among the training subjects (`fit_sizes`). A
+mapping network that starts at the Gaussian distribution of the subjects' latents has their
+covariance, but sizes are not Gaussian: a few old subjects have very large ventricles, and heads of
+women and men together have short tails. Both sizes are measured in random brains and in subjects, a
+line in w is fitted to the logarithm of each, and random brains are moved along it so that the
+quantiles of the logarithm become those of the subjects (`networks/mapping.py SizeCurves`).
+
+*What the flow draws* is calibrated without training (`calibrate_flow`, `finish.BandCurves`).
+Trained by least squares, a flow draws the finest bands too weakly and too evenly, and a faint
+margin around the brain. What is measured of random brains and of training subjects, and made equal:
+
+- *Brightness* of tissue.
+- *Fine bands*: a gain and a power of each band's values, a line through the logarithms of the
+  quantiles of both.
+- *Outline*: the volume of the darkest intensities. Extracted brains end within a voxel.
+"""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from scipy.stats import norm
+from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
-from stylegan3d.checkpoints.folder import ModelFiles, check_target, read_folder
+from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
+from stylegan3d.geometry.intensity import unit
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures.tissue_volumes import measure_attributes
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.loading import load
+from stylegan3d.model.random_latents import random_w
+from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.autoencoder import LatentSynthesis
-from stylegan3d.networks.flow import Flow
-from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.networks.finish import BandCurves
+from stylegan3d.networks.flow import FLOOR, Flow, within
+from stylegan3d.networks.mapping import KNOTS, MappingNetwork, SizeCurves
+from stylegan3d.networks.noise import drawn_noise
+from stylegan3d.networks.resampling import haar
 from stylegan3d.plain import Json
+from stylegan3d.progress import Progress
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.places import TEMPLATE
-from stylegan3d.training.export import finish, halves
-from stylegan3d.training.flow import FlowRun, learned
-from stylegan3d.training.flow_calibration import calibrate_flow, outline_latent_flow
-from stylegan3d.training.flow_pairs import flow_and_steps
-from stylegan3d.training.marginals import fit_sizes
+from stylegan3d.training.calibration import toed
+from stylegan3d.training.export import card_anew, finish, halves
+from stylegan3d.training.flow import FlowRun, flow_and_steps, learned, without_flow
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS, MatchSettings
 from stylegan3d.training.shape_matching import MatchedFlow
 
+#: What is matched, in millilitres.
+MATCHED_SIZES = ("brain_ml", "ventricle_ml")
+# Random brains, with seeds outside the usual range, and those for the spread of w alone.
+SIZES_SEED, SIZES_BRAINS, SPREAD_OF = 5_000_000, 200, 20_000
+#: Quantiles between which the curve is linear; beyond them its outer slopes continue.
+SIZE_QUANTILES = (0.005, 0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975, 0.995)
+assert len(SIZE_QUANTILES) == KNOTS
+# Width of the kernel that smooths the subjects' distribution, in its standard deviations: the
+# curve must not follow single subjects.
+WIDTH = 0.25
+PENALTIES = np.logspace(-2, 4, 13)
+# Slopes of a curve: it corrects a distribution, it does not invent one.
+SLOPES = (0.25, 4.0)
+FEWEST = 50
+
+
+def fit_sizes(
+    generator: Generator, pack: Pack, report: Progress | None = None
+) -> SizeCurves | None:
+    """Curves after which random brains are distributed as the training subjects are.
+
+    Parameters
+    ----------
+    generator : Generator
+        A generator with the same w for all layers.
+    pack : Pack
+        The data set that it was trained on.
+    report : callable or None
+        Called with how many brains are measured, of how many.
+
+    Returns
+    -------
+    SizeCurves or None
+        None if there are fewer than 50 training subjects, too few for a distribution.
+    """
+    rows = pack.indices("train")
+    if len(rows) < FEWEST:
+        return None
+    seeds = range(SIZES_SEED, SIZES_SEED + SIZES_BRAINS)
+    people: list[list[float]] = []
+    made: list[list[float]] = []
+    latents: list[torch.Tensor] = []
+    for row in rows:
+        people.append(sizes_of(pack.volumes[row], generator.space))
+        _report(report, len(people), len(rows) + SIZES_BRAINS)
+    for seed in seeds:
+        w = seed_latents(generator, [seed])
+        latents.append(w[0, 0])
+        made.append(sizes_of(packed_synthesis(generator, w, seed), generator.space))
+        _report(report, len(rows) + len(made), len(rows) + SIZES_BRAINS)
+    drawn = torch.stack(latents).double().cpu().numpy()
+    return match_sizes(drawn, np.array(made), np.array(people), random_w(generator, SPREAD_OF, 0))
+
+
+def sizes_of(volume: np.ndarray, space: Space) -> list[float]:
+    """`MATCHED_SIZES` of a volume of a pack, NaN where unknown."""
+    found = measure_attributes(unit(volume), space)
+    return [found[name] for name in MATCHED_SIZES]
+
+
+def _report(report: Progress | None, done: int, total: int) -> None:
+    if report:
+        report(done, total)
+
+
+def match_sizes(
+    w: np.ndarray, made: np.ndarray, people: np.ndarray, spread: np.ndarray
+) -> SizeCurves | None:
+    """Curves from what was measured.
+
+    Parameters
+    ----------
+    w, made : ndarray, shape (brains, w_dim), (brains, M)
+        Latents of random brains and their sizes; NaN where a size is unknown.
+    people : ndarray, shape (subjects, M)
+        Sizes of subjects.
+    spread : ndarray, shape (many, w_dim)
+        Latents of more random brains.
+
+    Returns
+    -------
+    SizeCurves or None
+        None if no size is known of enough brains and subjects.
+    """
+    centre = spread.mean(axis=0)
+    covariance = np.cov(spread.T)
+    reads, knots, values = [], [], []
+    for m in range(made.shape[1]):
+        ours, theirs = _logarithm(made[:, m]), _logarithm(people[:, m])
+        there = np.isfinite(ours)
+        theirs = theirs[np.isfinite(theirs)]
+        if min(there.sum(), len(theirs)) < FEWEST:
+            continue
+        line = RidgeCV(PENALTIES).fit(w[there] - centre, ours[there])
+        deviation = float(np.sqrt(line.coef_ @ covariance @ line.coef_))
+        if deviation <= 0:
+            continue
+        knot = deviation * norm.ppf(SIZE_QUANTILES)
+        reads.append(line.coef_)
+        knots.append(knot)
+        values.append(_bounded(knot, smooth_quantiles(theirs, SIZE_QUANTILES) - line.intercept_))
+    if not reads:
+        return None
+    read = np.stack(reads, axis=1)
+    reached = covariance @ read
+    curves = SizeCurves(len(reads), len(centre))
+    arrays = {
+        "centre": centre,
+        "read": read,
+        # Of all shifts that change one size alone, the one that is most likely in random brains.
+        "write": np.linalg.solve(read.T @ reached, reached.T),
+        "knots": np.stack(knots),
+        "values": np.stack(values),
+    }
+    curves.load_state_dict({k: torch.from_numpy(a).float() for k, a in arrays.items()})
+    return curves
+
+
+def smooth_quantiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """Quantiles of a kernel estimate with the values' own mean and standard deviation."""
+    mean, deviation = values.mean(), values.std()
+    middles = mean + (values - mean) * np.sqrt(1 - WIDTH**2)
+    width = WIDTH * deviation
+    grid = np.linspace(middles.min() - 4 * width, middles.max() + 4 * width, 4001)
+    share = norm.cdf((grid[:, None] - middles) / width).mean(axis=1)
+    return np.asarray(np.interp(shares, share, grid))
+
+
+def _bounded(knots: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The curve, with slopes within limits; the value of its middle is kept."""
+    middle = len(knots) // 2
+    steps = np.diff(knots) * np.clip(np.diff(values) / np.diff(knots), *SLOPES)
+    path = np.concatenate([[0.0], np.cumsum(steps)])
+    return np.asarray(path - path[middle] + values[middle])
+
+
+def _logarithm(sizes: np.ndarray) -> np.ndarray:
+    return np.log(np.where(sizes > 0, sizes, np.nan))
+
+
+# Random brains, with seeds outside the usual range. The strength of their fine bands varies by 13 %
+# from one to the next: the mean of 200 is right within 1 %.
+FIRST_SEED, BRAINS = 3_000_000, 200
+# Inside the brain: where the mean of a block of 2 x 2 x 2 voxels and of its neighbours is above.
+BRAIN = 0.15
+BRIGHTNESS = (0.5, 0.75, 0.95)
+QUANTILES = np.r_[np.linspace(0.3, 0.95, 14), 0.97, 0.98, 0.99, 0.995]
+# Values of a band that are taken of each brain.
+VALUES = 3000
+# Toes that are tried: their beginnings and widths, and the intensities whose volumes are compared.
+BEGINNINGS, WIDTHS = np.arange(1, 10) / 100, (0.005, 0.02, 0.04, 0.06)
+DARKEST = np.array([1, 3, 5, 8, 13, 20, 30, 40, 60]) / 255
+LEAST = 1e-6
+#: What a flow draws of a random brain, see `Flow.followed`.
+Drawn = tuple[Tensor, Tensor, tuple[slice, slice, slice]]
+# Curves correct a flow, they cannot make up for one: limits of gain and tail.
+GAINS, TAILS = (0.5, 2.0), (-0.5, 1.0)
+
+
+@torch.no_grad()
+def calibrate_flow(generator: Generator, pack: Pack) -> AnatomyNetwork:
+    """The generator's synthesis network with curves that are fitted to the training subjects.
+
+    Parameters
+    ----------
+    generator : Generator
+        An anatomy model with a flow; curves that it has already are fitted anew.
+    pack : Pack
+        The data set that it was trained on.
+
+    Raises
+    ------
+    ModelError
+        If it has no flow.
+    """
+    before = anatomy_network(generator)
+    if not before.config.flow_channels:
+        raise ModelError(
+            f"'{generator.name}' has no flow to calibrate: train one with `train flow`."
+        )
+    network = AnatomyNetwork(replace(before.config, flow_curves=True))
+    network.load_state_dict(before.state_dict(), strict=False)
+    network = network.to(generator.device).eval().requires_grad_(False)
+    curves = network.flow.curves
+    assert curves is not None
+    rows = pack.indices("train")
+    people = (haar(_image(pack.volumes[row]).to(generator.device)) for row in rows)
+    made = list(_drawn(generator, network))
+    fit_curves(curves, [bands for bands, _, _ in made], BandFigures.of(people))
+    _fit_outline(curves, made, pack)
+    return network
+
+
+@torch.no_grad()
+def outline_latent_flow(generator: Generator, flow: Flow, steps: int, pack: Pack) -> BandCurves:
+    """Curves for the flow behind a decoder that only end its brains as sharply as subjects.
+
+    Its fine bands are left alone: where texture is missing, gains enlarge what mottle there is.
+
+    Parameters
+    ----------
+    generator : Generator
+        An autoencoder or a diffusion; a flow that it has already is ignored.
+    flow : Flow
+        The flow, without its curves.
+    steps : int
+        Steps along the flow.
+    pack : Pack
+        The data set that it was trained on.
+    """
+
+    def drawn() -> Iterator[Drawn]:
+        for seed in range(FIRST_SEED, FIRST_SEED + BRAINS):
+            image = generator.synthesis(seed_latents(generator, [seed]), "none")
+            (noise,) = drawn_noise([flow.noise], seed)
+            yield flow.followed(image, noise, steps)
+
+    curves = BandCurves(FLOOR).to(generator.device)
+    _fit_outline(curves, drawn(), pack)
+    return curves
+
+
+def _fit_outline(curves: BandCurves, made: Iterable[Drawn], pack: Pack) -> None:
+    """Set the toe so that finished brains end like the training subjects."""
+    finished = (
+        (within(curves(bands), near, box, (-1.0, 0.0)).cpu().numpy() + 1) / 2
+        for bands, near, box in made
+    )
+    rows = pack.indices("train")
+    toe = find_outline(finished, (unit(pack.volumes[row]) for row in rows))
+    curves.ends.copy_(torch.tensor(toe))
+
+
+def _drawn(generator: Generator, network: AnatomyNetwork) -> Iterator[Drawn]:
+    """What an anatomy model's flow draws of random brains."""
+    plain = without_flow(generator)
+    for seed in range(FIRST_SEED, FIRST_SEED + BRAINS):
+        image = plain.synthesis(seed_latents(plain, [seed]), "none")
+        *_, noise = network.noise_maps(seed)
+        yield network.flow.followed(image, noise, network.config.flow_steps)
+
+
+@dataclass(frozen=True, eq=False)
+class BandFigures:
+    """What is compared of brains.
+
+    Attributes
+    ----------
+    brightness : float
+        Mean of some quantiles of the intensities.
+    sizes : ndarray, shape (7, n)
+        Absolute values of each fine band inside brains, equally many of each brain.
+    """
+
+    brightness: float
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, images: Iterable[Tensor]) -> BandFigures | None:
+        """Of Haar bands [1, 8, X, Y, Z] of images in [-1, 1], on any grids; None without brains."""
+        rng, brightness, sizes = np.random.default_rng(0), [], []
+        for bands in images:
+            low = (bands[0, 0] + 1).cpu().numpy() / 2
+            where = np.flatnonzero(_inside(bands).cpu().numpy())
+            if len(where):
+                brightness.append(np.quantile(low[low > BRAIN], BRIGHTNESS).mean())
+                fine = bands[0, 1:].flatten(1).abs().cpu().numpy()
+                sizes.append(fine[:, rng.choice(where, VALUES)])
+        return cls(float(np.mean(brightness)), np.concatenate(sizes, axis=1)) if sizes else None
+
+
+def fit_curves(curves: BandCurves, made: Sequence[Tensor], people: BandFigures | None) -> None:
+    """Fit brightness, gains and tails so that bands `made` are distributed like those of people.
+
+    Parameters
+    ----------
+    curves : BandCurves
+        Modified in place; its toe is left as it is.
+    made : sequence of Tensor, shape (1, 8, X, Y, Z)
+        Haar bands of images in [-1, 1], on any grids.
+    people : BandFigures or None
+        Those of people.
+    """
+    curves.load_state_dict(BandCurves((0.0, 1.0)).state_dict() | {"ends": curves.ends})
+    ours = BandFigures.of(made)
+    if ours is None or people is None:
+        return  # nothing is drawn that could be too weak
+    curves.brightness.copy_(torch.tensor(people.brightness / ours.brightness))
+    for band, pair in enumerate(zip(ours.sizes, people.sizes, strict=True)):
+        spread = max(float(np.sqrt(np.mean(pair[0] ** 2))), LEAST)
+        x, y = (np.log(np.quantile(sizes, QUANTILES).clip(LEAST) / spread) for sizes in pair)
+        slope, offset = np.polyfit(x, y, 1)
+        curves.tail[band], curves.spread[band] = float(np.clip(slope - 1, *TAILS)), spread
+        gain = np.clip(np.exp(offset) / float(curves.brightness), *GAINS)
+        curves.gain[band] = float(gain)
+
+
+def find_outline(made: Iterable[np.ndarray], people: Iterable[np.ndarray]) -> tuple[float, float]:
+    """Ends of a toe after which brains `made` hold as much of the darkest intensities as `people`.
+
+    Brains are of any shape, in [0, 1]; each kind of one size.
+    """
+    wanted = np.mean([_darkest(v.ravel()) for v in people], axis=0)
+    dark = [v[(v > 0) & (v < 2 * DARKEST[-1])] for v in made]
+    best, least = (0.0, 0.0), np.inf
+    for low in BEGINNINGS:
+        for width in WIDTHS:
+            found = [_darkest(toed(values, low, low + width)) for values in dark]
+            missed = float(np.abs(np.mean(found, axis=0) - wanted).sum())
+            if missed < least:
+                best, least = (float(low), float(low + width)), missed
+    return best
+
+
+def _darkest(values: np.ndarray) -> np.ndarray:
+    """How many are between each of the darkest intensities and the last one."""
+    counts = np.histogram(values, DARKEST)[0]
+    return np.asarray(np.cumsum(counts[::-1]), np.float64)
+
+
+def _inside(bands: Tensor) -> Tensor:
+    """[X, Y, Z] bool: inside the brain, a voxel of the bands' grid away from its outline."""
+    there = (bands[:, :1] > 2 * BRAIN - 1).float()
+    return (-F.max_pool3d(-there, 3, 1, 1))[0, 0] > 0
+
+
+def _image(volume: np.ndarray) -> Tensor:
+    """A volume of a pack as an image [1, 1, X, Y, Z] in [-1, 1]."""
+    return torch.from_numpy(unit(volume).astype(np.float32))[None, None] * 2 - 1
+
+
 FLOW, SIZES = "synthesis.flow.", "mapping.curves."
 SAMPLES = 512
+
+
+class _Model:
+    """A generator whose flow is replaced by a new one, on the CPU.
+
+    Parameters
+    ----------
+    folder, out : path-like
+        Its folder, and that of the new generator, which may be the same.
+    pack : Pack
+        The data set that all was trained on.
+    overwrite : bool
+        Whether `out` may exist.
+    """
+
+    def __init__(self, folder: str | Path, pack: Pack, out: str | Path, overwrite: bool) -> None:
+        self.folder, self.pack, self.out, self.overwrite = Path(folder), pack, Path(out), overwrite
+        check_target(self.out, overwrite)
+        self.generator, self.files = load(folder, device="cpu"), read_folder(self.folder)
+        latent = isinstance(self.generator.synthesis, LatentSynthesis)
+        self.prefix = LATENT_FLOW if latent else FLOW
+        #: What its card says of the training of the flow.
+        self.learned: Json | None = self.files.card["training"].get("flow")
+
+    def flow_tensors(self) -> dict[str, Tensor]:
+        """The tensors of its flow as they are stored, by their names there."""
+        known = self.files.tensors.items()
+        return {k.removeprefix(self.prefix): v for k, v in known if k.startswith(self.prefix)}
+
+    def write(
+        self, plan: Json, learned: Json | None, flow: dict[str, Tensor], sizes: dict[str, Tensor]
+    ) -> Generator:
+        """Write the generator with a new flow.
+
+        Parameters
+        ----------
+        plan, learned : dict of str to object
+            New entries of the card's architecture, and what it says of the flow's training.
+        flow, sizes : dict of str to Tensor
+            Tensors of the flow by their names there, and of curves of sizes by their full names.
+        """
+        card = card_anew(self.files.card)
+        card["architecture"] = card["architecture"] | plan
+        kept = {k: v for k, v in card["training"].items() if k != "flow"}
+        card["training"] = kept | {"flow": learned}
+        gone = [FLOW, LATENT_FLOW]
+        if not plan.get("generator", {}).get("size_curves"):
+            gone.append(SIZES)
+        known = {k: v for k, v in self.files.tensors.items() if not k.startswith(tuple(gone))}
+        # The curves of sizes belong to the mapping, which stays in float32.
+        tensors = known | halves({f"{self.prefix}{k}": v for k, v in flow.items()}) | sizes
+        return finish(
+            self.out,
+            card,
+            tensors,
+            self.files.encoder,
+            self.folder / TEMPLATE,
+            self.pack,
+            overwrite=self.overwrite,
+            labels=self.files.labels,
+        )
 
 
 def export_with_flow(
@@ -48,8 +469,8 @@ def export_with_flow(
 ) -> Generator:
     """Export a generator with this flow, recompute its directions and evaluate it again.
 
-    The flow is calibrated, see `flow_calibration.py` (behind a decoder only its outline); with an
-    anatomy model the sizes of random brains too, see `marginals.py`.
+    The flow is calibrated, see `calibrate_flow` (behind a decoder only its outline); with an
+    anatomy model the sizes of random brains too, see `fit_sizes`.
 
     Parameters
     ----------
@@ -70,9 +491,8 @@ def export_with_flow(
     Generator
         The new generator. Its hash differs: latents of the old one do not fit.
     """
-    out = Path(out)
-    check_target(out, overwrite)
-    generator, files = load(folder, device="cpu"), read_folder(Path(folder))
+    model = _Model(folder, pack, out, overwrite)
+    generator = model.generator
     settings = run.recipe.settings
     if steps is None:
         steps = STRAIGHT_FLOW_STEPS if settings.straight else FLOW_STEPS
@@ -80,11 +500,9 @@ def export_with_flow(
     flow = copy.deepcopy(run.average).cpu()
     flow.noise_strength.fill_(settings.noise)
     state = flow.state_dict()
-    plan: Json
     sizes: dict[str, Tensor] = {}
     if isinstance(generator.synthesis, LatentSynthesis):
-        prefix = LATENT_FLOW
-        plan = {"flow": {"channels": settings.channels, "steps": steps, "curves": True}}
+        plan: Json = {"flow": {"channels": settings.channels, "steps": steps, "curves": True}}
         state |= _latent_curves(generator, flow, steps, pack)
         del state["noise"]  # sampled from a seed there
     else:
@@ -96,13 +514,11 @@ def export_with_flow(
             flow_curves=False,
         )
         state["spread"].fill_(details_spread(generator))
-        prefix, plan = FLOW, {}
         generator = _with_flow(generator, config, state)
         config, curves, sizes = _calibrated(generator, pack)
         state |= curves
         plan = {"generator": config.to_dict()}
-    new = {f"{prefix}{k}": v for k, v in state.items()} | sizes
-    return ending_anew(files, folder, pack, out, plan, {"flow": learned(run)}, new, overwrite)
+    return model.write(plan, learned(run), state, sizes)
 
 
 def export_calibrated(
@@ -129,27 +545,21 @@ def export_calibrated(
     ModelError
         If it has no flow.
     """
-    out = Path(out)
-    check_target(out, overwrite)
-    generator, files = load(folder, device="cpu"), read_folder(Path(folder))
+    model = _Model(folder, pack, out, overwrite)
+    generator = model.generator
     sizes: dict[str, Tensor] = {}
-    plan: Json
     if isinstance(generator.synthesis, LatentSynthesis):
         if generator.synthesis.flow is None:
             raise ModelError(
                 f"'{generator.name}' has no flow to calibrate: train one with `train flow`."
             )
-        prefix, steps = LATENT_FLOW, generator.synthesis.flow_steps
+        steps = generator.synthesis.flow_steps
         curves = _latent_curves(generator, generator.synthesis.flow, steps, pack)
-        plan = {"flow": files.card["architecture"]["flow"] | {"curves": True}}
+        plan: Json = {"flow": model.files.card["architecture"]["flow"] | {"curves": True}}
     else:
-        prefix = FLOW
         config, curves, sizes = _calibrated(generator, pack)
         plan = {"generator": config.to_dict()}
-    flow = {k.removeprefix(prefix): v for k, v in files.tensors.items() if k.startswith(prefix)}
-    new = {f"{prefix}{k}": v for k, v in (flow | curves).items()} | sizes
-    training = {"flow": files.card["training"].get("flow")}
-    return ending_anew(files, folder, pack, out, plan, training, new, overwrite)
+    return model.write(plan, model.learned, model.flow_tensors() | curves, sizes)
 
 
 def _latent_curves(generator: Generator, flow: Flow, steps: int, pack: Pack) -> dict[str, Tensor]:
@@ -197,9 +607,8 @@ def export_matched(
     """
     if not 0 < share <= 1:
         raise ModelError(f"The share of a change is above 0 and at most 1, not {share:g}.")
-    out = Path(out)
-    check_target(out, overwrite)
-    generator, files = load(folder, device="cpu"), read_folder(Path(folder))
+    model = _Model(folder, pack, out, overwrite)
+    generator = model.generator
     if not found.steps:
         raise ModelError(
             f"No change of the flow brings what is measured of random brains of '{generator.name}' "
@@ -212,17 +621,14 @@ def export_matched(
     plan: Json = {}
     sizes: dict[str, Tensor] = {}
     if isinstance(generator.synthesis, LatentSynthesis):
-        prefix = LATENT_FLOW
         del state["noise"]  # sampled from a seed there
     else:
-        prefix, network = FLOW, copy.deepcopy(anatomy_network(generator))
+        network = copy.deepcopy(anatomy_network(generator))
         network.flow = flow
         config, sizes = _sized(generator, network, pack)
         plan = {"generator": config.to_dict()}
     told = {"steps": found.steps, "distance": [found.before, found.after], "share": share}
-    training = {"flow": (files.card["training"].get("flow") or {}) | {"matched": told}}
-    new = {f"{prefix}{k}": v for k, v in state.items()} | sizes
-    return ending_anew(files, folder, pack, out, plan, training, new, overwrite)
+    return model.write(plan, (model.learned or {}) | {"matched": told}, state, sizes)
 
 
 def _between(before: Flow, after: Flow, share: float) -> Flow:
@@ -281,58 +687,6 @@ def uncurved(mapping: nn.Module) -> nn.Module:
     plain = copy.copy(inner)
     plain._modules = {k: v for k, v in inner._modules.items() if k != "curves"} | {"curves": None}
     return plain
-
-
-def ending_anew(
-    files: ModelFiles,
-    folder: str | Path,
-    pack: Pack,
-    out: Path,
-    plan: Json,
-    training: Json,
-    state: dict[str, Tensor],
-    overwrite: bool,
-) -> Generator:
-    """Write a generator whose flow is replaced by a new one.
-
-    Parameters
-    ----------
-    files : ModelFiles
-        Content of the generator's `folder`.
-    pack : Pack
-        The data set that all was trained on.
-    out : Path
-        The folder to write.
-    plan, training : dict of str to object
-        New entries of the card's architecture, and what it says of the training.
-    state : dict of str to Tensor
-        The new tensors, by their full names.
-    overwrite : bool
-        Whether `out` may exist.
-    """
-    # Earlier figures and files belong to the old generator.
-    stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
-    card = {k: v for k, v in files.card.items() if k not in stale}
-    card["architecture"] = card["architecture"] | plan
-    kept = {k: v for k, v in card["training"].items() if k != "flow"}
-    card["training"] = kept | training
-    gone = [FLOW, LATENT_FLOW]
-    if not plan.get("generator", {}).get("size_curves"):
-        gone.append(SIZES)
-    # The mapping stays in float32.
-    sizes = {k: v for k, v in state.items() if k.startswith(SIZES)}
-    tensors = {k: v for k, v in files.tensors.items() if not k.startswith(tuple(gone))}
-    template = Path(folder) / TEMPLATE
-    return finish(
-        out,
-        card,
-        tensors | halves(state) | sizes,
-        files.encoder,
-        template,
-        pack,
-        overwrite=overwrite,
-        labels=files.labels,
-    )
 
 
 @torch.no_grad()

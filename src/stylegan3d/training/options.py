@@ -205,7 +205,7 @@ class FlowSettings(RunSettings):
     noise : float
         Standard deviation of noise added to x0, in intensities of [-1, 1].
     straight : bool
-        Distil a teacher's trajectories (`flow_ways.py`) into one step.
+        Distil a teacher's trajectories (`flow.py`) into one step.
     """
 
     channels: tuple[int, int, int] = (40, 64, 64)

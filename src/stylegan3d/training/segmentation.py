@@ -217,7 +217,7 @@ class HeldOut(Protocol):
         """One of them: float32 (X, Y, Z) in [0, 1], and labels uint8 (X, Y, Z)."""
 
 
-class Brains(HeldOut, Protocol):
+class TrainingBrains(HeldOut, Protocol):
     """Labelled brains to learn from, and others to measure on."""
 
     @property
@@ -269,7 +269,7 @@ class LabelledBrains:
         return range(self.training, len(self.rows))
 
 
-def draw(brains: Brains, seed: int, step: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+def draw(brains: TrainingBrains, seed: int, step: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
     """The brain of one step and its labels, augmented; every one once before any again.
 
     Empty space around it is left out as far as the network's `multiple` allows.
@@ -403,7 +403,7 @@ LAST_DICE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
+class SegmentationRecipe(Recipe[TissueNetwork, TrainingBrains]):
     """How such a network is trained.
 
     Attributes
@@ -425,7 +425,7 @@ class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
         """A new network."""
         return TissueNetwork(self.settings.widths, len(SCHEMES[self.settings.scheme].classes))
 
-    def prepare(self, source: Any, folder: Path, progress: Progress | None) -> Brains:
+    def prepare(self, source: Any, folder: Path, progress: Progress | None) -> TrainingBrains:
         """The labelled brains as they are.
 
         Raises
@@ -440,7 +440,7 @@ class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
             )
         return source
 
-    def start(self, network: TissueNetwork, data: Brains) -> None:
+    def start(self, network: TissueNetwork, data: TrainingBrains) -> None:
         """Take over the weights of another network.
 
         Raises
@@ -461,7 +461,7 @@ class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
         network.load_state_dict(known, strict=False)
 
     def loss(
-        self, network: TissueNetwork, data: Brains, step: int
+        self, network: TissueNetwork, data: TrainingBrains, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Of one volume and its labels.
 
@@ -485,7 +485,9 @@ class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
         loss = segmentation_loss(logits, blocks.to(device)[:, near].T.reshape(-1), share)
         return loss, {"loss": loss}
 
-    def measure(self, average: TissueNetwork, data: Brains, *, last: bool) -> dict[str, float]:
+    def measure(
+        self, average: TissueNetwork, data: TrainingBrains, *, last: bool
+    ) -> dict[str, float]:
         """Mean Dice of each class of the held-out subjects."""
         return mean_scores(validate(average, data))
 
@@ -529,7 +531,7 @@ def validate(network: TissueNetwork, brains: HeldOut) -> list[dict[str, float]]:
 
 
 def train_segmentation(
-    brains: Brains,
+    brains: TrainingBrains,
     folder: Path,
     settings: SegmentationSettings | None = None,
     begin_with: TissueNetwork | None = None,
@@ -539,7 +541,7 @@ def train_segmentation(
 
     Parameters
     ----------
-    brains : Brains
+    brains : TrainingBrains
         Labelled subjects.
     folder : Path
         Folder of the run.

@@ -63,7 +63,7 @@ from stylegan3d.segmentation.inference import bundled_segmenter, load_regions
 from stylegan3d.segmentation.network import TissueNetwork, padded
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
-from stylegan3d.training.flow_pairs import flow_and_steps, flow_noise, without_flow
+from stylegan3d.training.flow import flow_and_steps, flow_noise, without_flow
 from stylegan3d.training.loop import stop_signals
 from stylegan3d.training.options import MatchSettings
 
