@@ -13,7 +13,7 @@ from small_anatomy import small_anatomy
 from small_flow import SMALL, Texture
 
 from stylegan3d.cli import main
-from stylegan3d.cli.train_common import STOPPED
+from stylegan3d.cli.train import STOPPED
 from stylegan3d.errors import ModelError
 from stylegan3d.model.loading import load
 from stylegan3d.networks.flow import within

@@ -1,32 +1,36 @@
-"""`stylegan3d train KIND`: train a model on a data set."""
+"""`stylegan3d train KIND`: train a model on a data set.
+
+A kind is one class: its options, and what it prepares of them. One function trains, exports and
+reports, whatever the kind.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from stylegan3d.cli.common import described, emit, progress
-from stylegan3d.cli.groups import grouped
-from stylegan3d.cli.train_common import (
-    STOPPED,
-    FromMaps,
-    Kind,
-    MapsOption,
-    Named,
-    Plan,
-    Training,
-    WithLabels,
-    verb_of,
+from stylegan3d.cli.common import (
+    DataArgument,
+    JsonOption,
+    OverwriteOption,
+    described,
+    emit,
+    progress,
+    read_object,
+    refuse,
 )
+from stylegan3d.cli.groups import grouped
 from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.networks.config import LATENT_CHANNELS
 from stylegan3d.plain import Json
+from stylegan3d.progress import Progress
 from stylegan3d.storage.places import CARD, MODEL, MONTAGE, PAGE
 from stylegan3d.training.config import PRESETS, AnatomySettings, StyleGANSettings
 from stylegan3d.training.options import (
@@ -43,8 +47,245 @@ from stylegan3d.training.options import (
 )
 
 if TYPE_CHECKING:
+    from stylegan3d.training.run import How, Run
     from stylegan3d.training.segmentation import TrainingBrains
     from stylegan3d.training.team import Team
+
+NEW_ONLY = "is for new runs, not --resume"
+STOPPED = "stopped before its end; continue with --resume"
+RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
+
+
+@dataclass(frozen=True)
+class PreparedTraining:
+    """One training that a kind has prepared.
+
+    Attributes
+    ----------
+    train : callable
+        Trains, see `stylegan3d.training.run.train`.
+    export : callable
+        Writes the model of a finished run.
+    lines : callable
+        The figures in words.
+    more : dict of str to object
+        Further entries of the JSON object.
+    """
+
+    train: Callable[..., Run[Any]]
+    export: Callable[[Run[Any], Progress], object]
+    lines: Callable[[dict[str, float]], list[str]]
+    more: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """Settings of a kind whose options are all its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of training: its options, its help (the docstring), and how it uses them.
+
+    Attributes
+    ----------
+    settings : type
+        Settings whose fields are options too.
+    word : str
+        Key of the figures in the JSON object.
+    fixed, new_only : tuple of str
+        Names of options that are for new runs only: of nearly all kinds, and of this one.
+    files : tuple of str
+        What an export writes; empty for a generator's folder.
+    """
+
+    settings: ClassVar[type] = NoSettings
+    word: ClassVar[str] = "measured"
+    fixed: ClassVar[tuple[str, ...]] = ("steps", "seed")
+    new_only: ClassVar[tuple[str, ...]] = ()
+    files: ClassVar[tuple[str, ...]] = ()
+    data: DataArgument
+    out: RunOption
+    device: str = "cpu"
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")
+    ] = False
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Write the trained model to this folder at the end."),
+    ] = None
+    overwrite: OverwriteOption = False
+    as_json: JsonOption = False
+
+    def plan(self, settings: Any) -> PreparedTraining:
+        """Read the data and prepare the training; `settings` are of the class `settings`."""
+        raise NotImplementedError
+
+    def check(self, ctx: typer.Context, *new_only: str) -> None:
+        """Check, before anything is read, the folder of the export and what --resume excludes."""
+        from stylegan3d.checkpoints.folder import check_target
+        from stylegan3d.storage.volumes import check_output
+
+        if self.resume:
+            refuse(ctx, NEW_ONLY, *self.fixed, *self.new_only, *new_only)
+        if self.export is not None and self.files:
+            check_output([self.export / name for name in self.files], self.overwrite)
+        elif self.export is not None:
+            check_target(self.export, self.overwrite)
+
+    @property
+    def target(self) -> Path:
+        """Folder of the export, if there is one."""
+        assert self.export is not None
+        return self.export
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Kind):
+    """A kind that may use an accelerator."""
+
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Licensed(Training):
+    """A kind that exports weights with a licence."""
+
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", help="Licence of the weights.", show_default="the data's"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(Licensed):
+    """A kind that exports a generator."""
+
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of the model.", show_default="the export folder's name"),
+    ] = None
+    attribution: Annotated[
+        str | None,
+        typer.Option("--attribution", help="Attribution required by the data's licences."),
+    ] = None
+
+    def exporting(self) -> Json:
+        """Arguments of the export."""
+        return {
+            "out": self.target,
+            "name": self.name or self.target.name,
+            "licence": self.licence,
+            "attribution": self.attribution,
+            "overwrite": self.overwrite,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithLabels(Named):
+    """A kind with labels."""
+
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            help="Labels to learn: columns of the data set's table, joined by commas, such as "
+            "age,sex; for --export.",
+        ),
+    ] = None
+
+    def exporting(self) -> Json:
+        """Arguments of the export."""
+        words = [word.strip() for word in (self.labels or "").split(",") if word.strip()]
+        return super().exporting() | {"labels": words}
+
+
+MapsOption = typer.Option(
+    "--maps",
+    help="Folder with labels.tsv and subjects' label maps on the data set's grid, such as "
+    "sub-01_dseg.nii.gz.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromMaps(Licensed):
+    """A kind that learns from label maps, and whose card can be given further entries."""
+
+    maps: Annotated[Path | None, MapsOption] = None
+    about: Annotated[
+        Path | None,
+        typer.Option(
+            "--about", help="JSON object with further entries of its card, such as limits."
+        ),
+    ] = None
+
+    def exporting(self) -> Json:
+        """Arguments of the export."""
+        return {
+            "folder": self.export,
+            "licence": self.licence,
+            "notes": None if self.about is None else read_object(self.about),
+            "overwrite": self.overwrite,
+        }
+
+
+def verb_of(kind: type[Kind]) -> Callable[..., None]:
+    """The command that trains a kind."""
+
+    def verb(ctx: typer.Context, options: Kind, settings: Any) -> None:
+        options.check(ctx)
+        plan = options.plan(settings)
+        with _how(options) as how:
+            run = plan.train(**how)
+        if run.team.leads:
+            _conclude(run, options, plan)
+
+    verb.__annotations__ |= {"options": kind, "settings": kind.settings}
+    return grouped(verb)
+
+
+@contextmanager
+def _how(options: Kind) -> Iterator[How]:
+    """Training callbacks with a progress bar, or log lines without a terminal."""
+    from stylegan3d.devices import choose_device
+
+    fewest = sys.maxsize
+    with progress("Training") as bar:
+
+        def show(done: int, total: int, figures: dict[str, float]) -> None:
+            nonlocal fewest
+            fewest = min(fewest, len(figures))
+            note = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+            bar(done, total, note)
+            measured = len(figures) > fewest or done == total
+            if not sys.stderr.isatty() and (measured or done % 100 == 0):
+                typer.echo(f"{done} of {total} steps, {note}", err=True)
+
+        yield {
+            "resume": options.resume,
+            "device": choose_device(options.device),
+            "progress": show,
+            "preparing": bar.part(0, 1, text=lambda _: "preparing the data"),
+            "tell": lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
+        }
+
+
+def _conclude(run: Run[Any], options: Kind, plan: PreparedTraining) -> None:
+    """Export a finished run, and print the results."""
+    figures = {name: round(value, 4) for name, value in run.measured.items()}
+    notes = [f"{options.out}: {run.steps} steps of training"]
+    notes += plan.lines(figures) if figures else []
+    result = {"run": str(options.out), "steps": run.steps, options.word: figures, "export": None}
+    result |= plan.more
+    if run.steps < run.settings.steps:
+        notes.append(STOPPED)
+    elif options.export is not None:
+        with progress("Exporting") as bar:
+            plan.export(run, bar)
+        result["export"] = str(options.export)
+        notes.append(f"{options.export}: the trained model")
+    emit(result, notes, as_json=options.as_json)
+
 
 #: Default of an option that a preset sets.
 PRESET = "the preset's"
@@ -171,7 +412,7 @@ class TrainStyleGAN(Named):
     new_only = ("preset", "config", "seed", "batch", "mirror")
     fixed = ()
 
-    def plan(self, settings: Any) -> Plan:
+    def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.training.export import export_stylegan
@@ -203,7 +444,7 @@ class TrainStyleGAN(Named):
                 finally:
                     team.close()
 
-        return Plan(
+        return PreparedTraining(
             train,
             lambda run, _: export_stylegan(run, pack, **self.exporting()),
             lambda figures: [
@@ -243,7 +484,7 @@ class TrainAutoencoder(WithLabels):
         ),
     ] = LATENT_CHANNELS
 
-    def plan(self, settings: Any) -> Plan:
+    def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.networks.autoencoder import AutoencoderConfig
@@ -253,7 +494,7 @@ class TrainAutoencoder(WithLabels):
         pack = load_pack(self.data)
         x, y, z = pack.space.shape
         shape = None if self.resume else AutoencoderConfig((x, y, z), self.latent_channels)
-        return Plan(
+        return PreparedTraining(
             partial(train_autoencoder, pack, self.out, shape, settings),
             lambda run, bar: export_autoencoder(run, pack, **self.exporting(), progress=bar),
             lambda figures: [
@@ -280,7 +521,7 @@ class TrainDiffusion(WithLabels):
         ),
     ]
 
-    def plan(self, settings: Any) -> Plan:
+    def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.model.loading import load
@@ -288,7 +529,7 @@ class TrainDiffusion(WithLabels):
         from stylegan3d.training.diffusion_export import export_diffusion
 
         pack, stage = load_pack(self.data), load(self.autoencoder, device="cpu")
-        return Plan(
+        return PreparedTraining(
             partial(train_diffusion, pack, stage, self.out, settings=settings),
             lambda run, bar: export_diffusion(run, pack, stage, **self.exporting(), progress=bar),
             lambda figures: [
@@ -320,14 +561,14 @@ class TrainEncoder(Training, _WithModel):
 
     settings = EncoderSettings
 
-    def plan(self, settings: Any) -> Plan:
+    def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.model.loading import load
         from stylegan3d.training.encoder import export_encoder, train_encoder
 
         pack, generator = load_pack(self.data), load(self.model, device=self.device)
-        return Plan(
+        return PreparedTraining(
             partial(train_encoder, generator, pack, self.out, settings),
             lambda run, _: export_encoder(
                 run, self.model, pack, self.target, overwrite=self.overwrite
@@ -387,7 +628,7 @@ class TrainFlow(Training, _WithModel):
             raise typer.BadParameter("--init-from is for flows without a teacher")
         super().check(ctx, *new_only)
 
-    def plan(self, settings: Any) -> Plan:
+    def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.devices import choose_device
@@ -425,7 +666,7 @@ class TrainFlow(Training, _WithModel):
                 settings, start = straight_config(known, self.seed), start_of_run(known)
         settings = replace(settings, steps=self.steps or settings.steps)
         write = partial(export_with_flow, steps=self.flow_steps, overwrite=self.overwrite)
-        return Plan(
+        return PreparedTraining(
             partial(train_flow, pairs, self.out, settings, start=start),
             lambda run, _: write(run, self.model, pack, self.target),
             lambda figures: [
@@ -508,7 +749,7 @@ class TrainSegmentation(FromMaps):
         ),
     ] = None
 
-    def plan(self, settings: Any) -> Plan:
+    def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.segmentation.card import read_network
         from stylegan3d.training.lesions import SimulatedLesions, export_lesions
@@ -520,7 +761,7 @@ class TrainSegmentation(FromMaps):
         brains = self._brains(settings.scheme)
         lesions = isinstance(brains, SimulatedLesions)
         write: Any = export_lesions if lesions else export_segmentation
-        return Plan(
+        return PreparedTraining(
             partial(train_segmentation, brains, self.out, settings, start),
             lambda run, bar: write(run, brains, **writing, progress=bar),
             lambda figures: [
@@ -565,7 +806,7 @@ class TrainTranslation(FromMaps):
         ),
     ] = None
 
-    def plan(self, settings: Any) -> Plan:
+    def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.segmentation.inference import load_segmenter
@@ -579,7 +820,7 @@ class TrainTranslation(FromMaps):
         with progress("Reading the tissues") as bar:
             people = load_painted(load_pack(self.data), self.maps, segmenter, bar)
         count = len(people.pack.indices("train"))
-        return Plan(
+        return PreparedTraining(
             partial(train_translation, people, self.out, settings=settings),
             lambda run, bar: export_translation(run, people, segmenter, **writing, progress=bar),
             lambda figures: [
