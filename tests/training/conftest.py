@@ -14,8 +14,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.training import flow_export
 from stylegan3d.training.anatomy import find_anatomy
-from stylegan3d.training.autoencoder import AutoencoderRecipe, train_autoencoder
-from stylegan3d.training.autoencoder_export import export_autoencoder
+from stylegan3d.training.autoencoder import AutoencoderRecipe, export_autoencoder, train_autoencoder
 from stylegan3d.training.labels import learn_labels
 from stylegan3d.training.options import AutoencoderSettings
 from stylegan3d.training.run import load_run

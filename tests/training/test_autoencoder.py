@@ -18,8 +18,14 @@ from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.places import CARD
-from stylegan3d.training.autoencoder import AutoencoderRecipe, draw, mean_ssim, train_autoencoder
-from stylegan3d.training.autoencoder_export import export_autoencoder, people_latents
+from stylegan3d.training.autoencoder import (
+    AutoencoderRecipe,
+    draw,
+    export_autoencoder,
+    mean_ssim,
+    people_latents,
+    train_autoencoder,
+)
 from stylegan3d.training.options import AutoencoderSettings
 from stylegan3d.training.run import Run
 

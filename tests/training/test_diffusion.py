@@ -23,9 +23,15 @@ from stylegan3d.recipe.model import seed_latents, seed_z
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.places import CARD
-from stylegan3d.training.diffusion import DiffusionRecipe, Latents, dealt, train_diffusion
-from stylegan3d.training.diffusion_export import export_diffusion
-from stylegan3d.training.diffusion_latents import most_directions, people_of
+from stylegan3d.training.diffusion import (
+    DiffusionRecipe,
+    Latents,
+    dealt,
+    export_diffusion,
+    most_directions,
+    people_of,
+    train_diffusion,
+)
 from stylegan3d.training.options import DiffusionSettings
 from stylegan3d.training.run import Run
 

@@ -28,8 +28,7 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import AlignedScan, Scan
 from stylegan3d.scans.native import geometry_of
 from stylegan3d.training import flow_export, shape_matching
-from stylegan3d.training.diffusion import train_diffusion
-from stylegan3d.training.diffusion_export import export_diffusion
+from stylegan3d.training.diffusion import export_diffusion, train_diffusion
 from stylegan3d.training.flow import flow_of, make_pairs, start_of, train_flow
 from stylegan3d.training.flow_export import export_calibrated, export_matched, export_with_flow
 from stylegan3d.training.options import DiffusionSettings, FlowSettings, MatchSettings

@@ -488,8 +488,7 @@ class TrainAutoencoder(WithLabels):
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.networks.autoencoder import AutoencoderConfig
-        from stylegan3d.training.autoencoder import train_autoencoder
-        from stylegan3d.training.autoencoder_export import export_autoencoder
+        from stylegan3d.training.autoencoder import export_autoencoder, train_autoencoder
 
         pack = load_pack(self.data)
         x, y, z = pack.space.shape
@@ -525,8 +524,7 @@ class TrainDiffusion(WithLabels):
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.model.loading import load
-        from stylegan3d.training.diffusion import train_diffusion
-        from stylegan3d.training.diffusion_export import export_diffusion
+        from stylegan3d.training.diffusion import export_diffusion, train_diffusion
 
         pack, stage = load_pack(self.data), load(self.autoencoder, device="cpu")
         return PreparedTraining(

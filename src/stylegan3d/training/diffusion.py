@@ -3,13 +3,17 @@
 Noise of random strength is added to a subject's latent; the network predicts the residual of the
 Gaussian estimate of the latent, in units of its expected error, so that every noise level has the
 same weight (`networks/latent_diffusion.py`).
+
+Principal directions fitted to a subject describe it better than unseen subjects: a network that
+corrects such estimates would learn to trust them too much. So subjects are divided into folds, and
+each is estimated with the Gaussian of the other folds.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
@@ -17,22 +21,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.dataset.pack import Pack
+from stylegan3d.checkpoints.folder import check_target, read_folder
+from stylegan3d.dataset.pack import TEMPLATE, Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.model.families.autoencoder import VAE
+from stylegan3d.model.families.diffusion import DIFFUSION
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
+from stylegan3d.networks.latent_gaussian import LatentGaussian
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
-from stylegan3d.training.diffusion_latents import (
-    People,
-    most_directions,
-    people_of,
-    varied_latents,
-)
+from stylegan3d.storage.files import atomic_file
+from stylegan3d.training.augment import augment
+from stylegan3d.training.autoencoder import people_latents
 from stylegan3d.training.draws import in_epoch
+from stylegan3d.training.export import card_of, finish
+from stylegan3d.training.labels import check_columns, learn_labels
 from stylegan3d.training.options import DiffusionSettings
 from stylegan3d.training.run import (
     How,
@@ -45,6 +51,149 @@ from stylegan3d.training.run import (
 if TYPE_CHECKING:
     from stylegan3d.networks.autoencoder import LatentSynthesis
 
+FOLDS = 5
+#: Variants of each subject: original, mirrored, and slightly stretched ones.
+STRETCHED = 6
+# Least standard deviation of a latent's number, as a share of the median.
+LEAST_DEVIATION = 0.05
+# Least residual variance besides the directions, as a share of the variance.
+LEAST_REST = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectLatents:
+    """Standardised latents of the training subjects.
+
+    Attributes
+    ----------
+    latents : ndarray, shape (subjects, variants, D), float16
+        The first two variants are the original and the mirror image.
+    center, scale : Tensor, shape (D,)
+        Parameters of the standardisation.
+    folds : ndarray, shape (subjects,)
+        Fold of each subject.
+    gaussians : list of LatentGaussian
+        For each fold, fitted to the other folds.
+    all : LatentGaussian
+        Fitted to all subjects.
+    """
+
+    latents: np.ndarray
+    center: Tensor
+    scale: Tensor
+    folds: np.ndarray
+    gaussians: list[LatentGaussian]
+    all: LatentGaussian
+
+    def standardised(self, rows: np.ndarray, variants: np.ndarray) -> Tensor:
+        """[len(rows), D] float32."""
+        w = torch.from_numpy(self.latents[rows, variants].astype(np.float32))
+        return (w - self.center) / self.scale
+
+    def denoise(self, x: Tensor, sigma: Tensor, rows: np.ndarray) -> Tensor:
+        """Gaussian estimates of these subjects' noisy latents from the other folds, [N, D]."""
+        out = torch.empty_like(x)
+        for fold in np.unique(self.folds[rows]):
+            of = torch.from_numpy(np.flatnonzero(self.folds[rows] == fold))
+            out[of] = self.gaussians[fold].denoise(x[of], sigma[of])
+        return out
+
+
+def most_directions(people: int) -> int:
+    """Maximum number of principal directions with so many subjects and their mirror images.
+
+    Raises
+    ------
+    ModelError
+        If there are too few subjects.
+    """
+    if people < FOLDS:
+        raise ModelError(
+            f"A diffusion needs at least {FOLDS} subjects, but there are {people}: add more scans."
+        )
+    return 2 * (people - -(-people // FOLDS)) - 1
+
+
+def people_of(latents: np.ndarray, directions: int) -> SubjectLatents:
+    """Fit to latents [subjects, variants, D], with at most `most_directions`."""
+    count = len(latents)
+    plain = torch.from_numpy(latents[:, :2].astype(np.float32))
+    center = plain.mean(dim=(0, 1))
+    scale = (plain - center).square().mean(dim=(0, 1)).sqrt()
+    scale = scale.clamp(min=LEAST_DEVIATION * float(scale.median()))
+    plain = (plain - center) / scale
+    folds = np.random.default_rng(0).permutation(count) % FOLDS
+    bases, variances, rests = [], [], []
+    for fold in range(FOLDS):
+        own = torch.from_numpy(folds == fold)
+        basis = principal(plain[~own].flatten(0, 1), directions)
+        held = plain[own].flatten(0, 1)
+        along = held @ basis.T
+        left = held.square().sum() - along.square().sum()
+        bases.append(basis)
+        variances.append(along.square().mean(dim=0))
+        rests.append(left / (len(held) * (held.shape[1] - directions)))
+    # Variances along a direction are those of held-out subjects.
+    spread = torch.stack(variances).mean(dim=0).sort(descending=True).values
+    rest = torch.stack(rests).mean().clamp(min=LEAST_REST)
+    spread = spread.clamp(min=float(rest))
+    gaussians = [LatentGaussian.of(basis, spread, rest) for basis in bases]
+    everybody = LatentGaussian.of(principal(plain.flatten(0, 1), directions), spread, rest)
+    return SubjectLatents(latents, center, scale, folds, gaussians, everybody)
+
+
+def principal(rows: Tensor, count: int) -> Tensor:
+    """Orthonormal principal directions [count, D] of rows [N, D] about zero."""
+    rows = rows.double()
+    _, vectors = torch.linalg.eigh(rows @ rows.T)
+    best = vectors.flip(1)[:, :count]
+    # Directions with hardly any variance are not exactly orthogonal.
+    return torch.linalg.qr((best.T @ rows).T).Q.T.float().contiguous()
+
+
+@torch.inference_mode()
+def varied_latents(
+    encode: LatentEncoder,
+    pack: Pack,
+    path: Path,
+    seed: int,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Latents of the training subjects and their variants, float16 [subjects, variants, D].
+
+    Cached in the file `path`, since encoding takes minutes.
+    """
+    rows = pack.indices("train")
+    size = (len(rows), 2 + STRETCHED, int(np.prod(_latent_of(encode, pack).shape)))
+    if path.is_file():
+        try:
+            kept = np.load(path, mmap_mode="r")
+        except ValueError:  # truncated
+            kept = None
+        if kept is not None and kept.shape == size:
+            return np.asarray(kept)
+    found = np.empty(size, np.float16)
+    for done, row in enumerate(rows):
+        volume = torch.from_numpy(pack.volumes[row].astype(np.float32) / 255)[None]
+        variants = [volume, volume.flip(1)]
+        for variant in range(STRETCHED):
+            source = torch.Generator().manual_seed(seed * 1_000_003 + done * STRETCHED + variant)
+            variants.append(augment(volume, source, stretch=1.0, gamma=0.06))
+        for place, one in enumerate(variants):
+            found[done, place] = encode(one[None] * 2 - 1)[0, 0].numpy()
+        if progress:
+            progress(done + 1, len(rows))
+    with atomic_file(path) as file:
+        np.save(file, found)
+    return found
+
+
+@torch.inference_mode()
+def _latent_of(encode: LatentEncoder, pack: Pack) -> Tensor:
+    volume = torch.from_numpy(pack.template).float()[None, None] * 2 - 1
+    return encode(volume)[0, 0]
+
+
 # Noise levels at which held-out subjects are measured.
 STRENGTHS = (0.2, 0.7, 2.0, 7.0)
 
@@ -55,13 +204,13 @@ class Latents:
 
     Attributes
     ----------
-    people : People
+    people : SubjectLatents
         Training subjects.
     held : Tensor
         Standardised latents of the held-out subjects, [N, D]; N may be 0.
     """
 
-    people: People
+    people: SubjectLatents
     held: Tensor
 
 
@@ -242,7 +391,7 @@ def stage_key(stage: Generator, pack: Pack) -> str:
 
 
 @torch.inference_mode()
-def _held(encode: LatentEncoder, pack: Pack, people: People) -> Tensor:
+def _held(encode: LatentEncoder, pack: Pack, people: SubjectLatents) -> Tensor:
     """Standardised latents of the held-out subjects, [N, D]; N may be 0."""
     found = [
         encode(torch.from_numpy(pack.volumes[row].astype(np.float32) / 255)[None, None] * 2 - 1)
@@ -251,3 +400,115 @@ def _held(encode: LatentEncoder, pack: Pack, people: People) -> Tensor:
     if not found:
         return torch.empty(0, len(people.center))
     return ((torch.cat(found)[:, 0] - people.center) / people.scale).clone()
+
+
+#: Network evaluations for a latent, and for a preview.
+STEPS, PREVIEW_STEPS = 20, 6
+
+
+def export_diffusion(
+    run: DiffusionRun,
+    pack: Pack,
+    stage: Generator,
+    out: str | Path,
+    name: str,
+    *,
+    labels: Sequence[str] = (),
+    licence: str | None = None,
+    attribution: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Generator:
+    """Export the averaged network of a run with its autoencoder to a model folder, and load it.
+
+    Parameters
+    ----------
+    run : DiffusionRun
+        Run of the diffusion.
+    pack, stage : Pack, Generator
+        The data set and the autoencoder of the run.
+    out : path-like
+        Output folder.
+    name : str
+        Name of the model.
+    labels : sequence of str
+        Labels to learn: columns of the data set's table, such as "age" and "sex", or volumes; see
+        `learn_labels`.
+    licence : str or None
+        Licence of the weights; by default the licences of the training data, joined.
+    attribution : str or None
+        Attribution required by the data's licences.
+    overwrite : bool
+        Replace an existing model.
+    progress : callable or None
+        Called with subjects encoded and total.
+
+    Raises
+    ------
+    ModelError, OutputError
+        If the autoencoder differs, a column is unusable, or the folder cannot be written.
+    """
+    out = Path(out)
+    check_target(out, overwrite)
+    run.recipe.check_stage(stage, pack)
+    encode = encoder_of(stage, pack)
+    if labels:
+        check_columns(pack, labels)
+    network = run.average.cpu()
+    latents = people_latents(encode, pack, progress)
+    deviations = latents.std(dim=0)
+    deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.median()))
+    assert stage.folder is not None  # other families than StyleGAN always have a folder
+    files = read_folder(stage.folder)
+    kept = ("decoder.", "mean", "toe.")
+    tensors = {k: v for k, v in files.tensors.items() if k.startswith(kept)}
+    exact = ("center", "scale", "gaussian.variances", "gaussian.rest", "gaussian.middle")
+    for key, value in network.state_dict().items():
+        tensors[f"diffusion.{key}"] = value if key in exact else value.half()
+    tensors["deviations"] = deviations.half()
+    card = card_of(
+        pack, name, licence, _architecture(run, stage), _training(run, stage), attribution
+    )
+    template = pack.path / TEMPLATE
+    encoder: dict[str, Tensor] | None = files.encoder
+    generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    if not labels:
+        return generator
+    # The latent of a subject is the mean over the original and its mirror image.
+    people = latents.reshape(len(latents) // 2, 2, -1).mean(dim=1)
+    return learn_labels(out, pack, labels, latents=people, overwrite=True)
+
+
+def _architecture(run: DiffusionRun, stage: Generator) -> dict[str, object]:
+    shape = run.recipe.shape
+    a, b = shape.channels
+    c, x, y, z = shape.latent
+    return {
+        "family": DIFFUSION,
+        "autoencoder": stage.card["architecture"]["autoencoder"],
+        "diffusion": shape.to_dict(),
+        "steps": STEPS,
+        "preview_steps": PREVIEW_STEPS,
+        "description": (
+            f"A diffusion in the latents of {stage.name}, {c} channels on a {x} x {y} x {z} grid: "
+            f"a U-Net ({a} and {b} channels) corrects the estimate from a normal distribution with "
+            f"{shape.directions} principal directions. Sampling is deterministic: {STEPS} steps "
+            f"from a seed's noise to its brain, {PREVIEW_STEPS} for a preview."
+        ),
+    }
+
+
+def _training(run: DiffusionRun, stage: Generator) -> dict[str, object]:
+    settings = run.recipe.settings
+    return {
+        "steps_done": run.steps,
+        "settings": asdict(settings),
+        "measured": run.measured,
+        "autoencoder": {"name": stage.name} | dict(stage.card["training"]),
+        "description": (
+            f"{run.steps} x {settings.people} latents of subjects, original, mirrored or "
+            "slightly stretched, with noise of random strength. For each subject, the normal "
+            "distribution was fitted to other subjects only. The autoencoder was "
+            f"trained before: {stage.card['training']['description']}"
+        ),
+    }
