@@ -160,7 +160,7 @@ def read_official(path: Path) -> ModelFiles:
     -------
     ModelFiles
         What a model folder of ours would hold. The space in its card is assumed, for the file does
-        not say where its voxels lie; see `frame.py`.
+        not say where its voxels lie; see `geometry.space.Frame`.
 
     Raises
     ------

@@ -4,7 +4,7 @@ A pickle is a program for a small stack machine that may call any function of an
 own reader does what it says. This one is another machine: it has only the instructions that plain
 data, numpy arrays and 3D-StyleGAN networks need, imports nothing and calls nothing. A "global" of
 the file is a name that is looked up in a table of eight, of which each has one fixed meaning here
-(`pickle_values`). Everything else is refused by its name.
+(below). Everything else is refused by its name.
 
 What a hostile file can cost is bounded: instructions, nesting and decoded bytes are counted, a
 length that the file claims is compared with what is left of it before anything is allocated,
@@ -288,7 +288,7 @@ def read_pickle(data: bytes) -> Any:
     Returns
     -------
     None, bool, int, float, str, bytes, list, tuple, dict with text for keys, and of
-    `pickle_values`: Network, Array, Global, Dtype, Buffer. They may share parts and contain
+    the types above: Network, Array, Global, Dtype, Buffer. They may share parts and contain
     themselves, so whoever walks through them must not recurse.
 
     Raises

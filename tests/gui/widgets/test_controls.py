@@ -14,9 +14,9 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QWidget,
 )
+from tiny import tiny_generator
 
 from napari_stylegan3d.directions.panel import MissingFiles
-from stylegan3d.model.tiny import tiny_generator
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "site" / "controls.py"
 NAME = re.compile(
