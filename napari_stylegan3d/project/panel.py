@@ -114,7 +114,8 @@ class ScanBox(QWidget):
         self.doubts = controls.named(WrappedLabel(), "project.doubts")
         self.doubts.setProperty("role", "caution")
         self.orientation = controls.combo(
-            "project.trust", "Set the orientation, if you know it; the scan is then read again."
+            "project.orientation",
+            "Set the orientation, if you know it; the scan is then read again.",
         )
         self._lay_out()
         self._connect()

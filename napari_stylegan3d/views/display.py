@@ -101,6 +101,14 @@ def keeping_point(viewer: ViewerModel) -> Iterator[None]:
         dims.point = point
 
 
+def set_limits(layer: Image, limits: tuple[float, float]) -> None:
+    """Set what is black and white; napari's sliders get the room for it."""
+    if tuple(layer.contrast_limits) != tuple(limits):
+        low, high = layer.contrast_limits_range
+        layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
+        layer.contrast_limits = limits
+
+
 def place(layer: Layer, volume: DisplayArray) -> None:
     """Replace a layer's voxels and their position."""
     put(layer, volume.data, volume.scale, volume.translate)

@@ -16,7 +16,14 @@ from qtpy.QtCore import QObject, QSignalBlocker, Signal
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, UNIT, Over
-from napari_stylegan3d.views.display import DisplayArray, enlarge, keeping_point, place, upright
+from napari_stylegan3d.views.display import (
+    DisplayArray,
+    enlarge,
+    keeping_point,
+    place,
+    set_limits,
+    upright,
+)
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import DecimalBox
 
@@ -186,11 +193,7 @@ def paint(layer: Image, legend: ColorScale) -> None:
     table = colors(legend)
     if not layer.colormap.same_colors(table):
         layer.colormap = table
-    limits = (-legend.limit, legend.limit)
-    if tuple(layer.contrast_limits) != limits:
-        low, high = layer.contrast_limits_range
-        layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
-        layer.contrast_limits = limits
+    set_limits(layer, (-legend.limit, legend.limit))
 
 
 def usual_limit(data: np.ndarray) -> float:
@@ -443,9 +446,7 @@ class OverlayLayer:
         layer.metadata, layer.name = meta, told.name
         if layer.colormap.name != getattr(colormap, "name", colormap):
             layer.colormap = colormap
-        low, high = layer.contrast_limits_range
-        layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
-        layer.contrast_limits = limits
+        set_limits(layer, limits)
         layer.opacity = look.opacity / 100 if over else 1.0
 
     def hide(self) -> None:

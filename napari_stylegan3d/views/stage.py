@@ -11,7 +11,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.views.captions import COARSE, FLAT, KEY, OVERLAY, Provenance
-from napari_stylegan3d.views.display import DisplayArray, keeping_point, place, put
+from napari_stylegan3d.views.display import DisplayArray, keeping_point, place, put, set_limits
 from napari_stylegan3d.views.layers import SOLID, ColorScale, DifferenceOverlay
 
 #: A share of the brightest tissue: darker voxels are air.
@@ -402,12 +402,10 @@ class Stage(QObject):
     def _set_limits(self) -> None:
         layer: Any = self.layer
         limits = self.limits
-        if layer is not None and tuple(layer.contrast_limits) != limits:
-            low, high = layer.contrast_limits_range
+        if layer is not None:
             self._setting = True
             try:
-                layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
-                layer.contrast_limits = limits
+                set_limits(layer, limits)
             finally:
                 self._setting = False
         self.levelsChanged.emit()

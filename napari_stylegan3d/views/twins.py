@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QLabel, QSplitter, QWidget
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.canvases import SMALLEST, CameraTurner, make_canvas
 from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
-from napari_stylegan3d.views.display import DisplayArray, in_words, place, thicken
+from napari_stylegan3d.views.display import DisplayArray, in_words, place, set_limits, thicken
 from napari_stylegan3d.views.follower import Follower, VolumeLook
 from napari_stylegan3d.views.framing import BACKGROUND, View
 from napari_stylegan3d.views.glass import Crosshair, Labels
@@ -206,10 +206,8 @@ class Twins(QObject):
 
     def set_limits(self, limits: tuple[float, float]) -> None:
         """Set window and level to those of B."""
-        if self.layer is not None and tuple(self.layer.contrast_limits) != tuple(limits):
-            low, high = self.layer.contrast_limits_range
-            self.layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
-            self.layer.contrast_limits = limits
+        if self.layer is not None:
+            set_limits(self.layer, limits)
 
     def hide(self) -> None:
         """Hide the twins and restore the views."""
@@ -510,10 +508,8 @@ class SwipeLayer:
 
     def set_limits(self, limits: tuple[float, float]) -> None:
         """Set window and level to those of the picture below."""
-        if self.layer is not None and tuple(self.layer.contrast_limits) != tuple(limits):
-            low, high = self.layer.contrast_limits_range
-            self.layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
-            self.layer.contrast_limits = limits
+        if self.layer is not None:
+            set_limits(self.layer, limits)
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide it."""

@@ -171,7 +171,7 @@ def test_what_lies_over_a_scan_turns_with_it(window, scan_file, tmp_path):
     window.wait(lambda: projecting.labels.paths == [tmp_path / "lesion.nii.gz"])
     layer = window.viewer.layers["lesion"]
     drawn = np.array(layer.data)
-    window.pick("project.trust", "RAS")
+    window.pick("project.orientation", "RAS")
     window.wait(lambda: "RAS, as chosen" in window.find("project.details").text())
     window.wait(lambda: not np.array_equal(layer.data, drawn))
     window.wait(lambda: projecting.second.current and projecting.second.current.image)
@@ -183,7 +183,7 @@ def test_what_lies_over_a_scan_turns_with_it(window, scan_file, tmp_path):
     # The scan as it was stays in the history, with its labels; those of the other answer turn.
     window.set("browse.seed", 3)
     window.settle()
-    window.pick("project.trust", None)
+    window.pick("project.orientation", None)
     window.wait(lambda: "RAS, as chosen" not in window.find("project.details").text())
     window.wait(lambda: len(projecting.labels._layers) == 2)
     (copy,) = (one for one in projecting.labels._layers if one is not layer)
@@ -223,19 +223,21 @@ def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path
     assert "--" not in doubts, "there is no command line here"
     assert "swapped" not in window.find("project.details").text(), "once is enough"
     before = window.volume
-    window.pick("project.trust", "RAS")
+    window.pick("project.orientation", "RAS")
     window.wait(lambda: "RAS, as chosen" in window.find("project.details").text())
     np.testing.assert_array_equal(window.volume, before[::-1])
     told = window.find("project.doubts").text()
     assert told == "The header leaves left and right open. You chose: Axes RAS."
-    assert window.find("project.trust").isVisibleTo(window.explorer), "the answer can be changed"
-    window.pick("project.trust", None)
+    assert window.find("project.orientation").isVisibleTo(window.explorer), (
+        "the answer can be changed"
+    )
+    window.pick("project.orientation", None)
     window.wait(lambda: "RAS, as chosen" not in window.find("project.details").text())
     assert window.find("project.doubts").text() == doubts
     np.testing.assert_array_equal(window.volume, before)
     window.explorer.open_scan(scan_file)
     window.wait(lambda: window.find("project.name").text() == "sub-07")
-    assert window.find("project.trust").isHidden()
+    assert window.find("project.orientation").isHidden()
 
 
 def drop(widget, *paths):
