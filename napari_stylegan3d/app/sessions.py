@@ -304,8 +304,7 @@ class SessionController(QObject):
             return
         error = SessionError(
             f"This session needs the model {wanted.name} ({wanted.sha256[:8]}), but found "
-            f"{generator.name} "
-            f"({generator.hash[:8]}): open the right model, then the session."
+            f"{generator.name} ({generator.hash[:8]}): open the right model, then the session."
         )
         self.messages.fail(error, "restoring the session")
 

@@ -544,7 +544,7 @@ class BrowsePanel(Panel):
         add = self.column.addWidget
         add(controls.heading("Seed"))
         add(self.seed)
-        told = controls.hint("A number always gives the same brain.")
+        told = controls.hint("A seed always gives the same brain.")
         self.column.addLayout(controls.row(told, self.wall, stretch=0))
         add(self.keep_edits)
         add(self.label)

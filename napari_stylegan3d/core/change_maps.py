@@ -63,8 +63,7 @@ def in_words(moved: Movement, brain: np.ndarray) -> str:
     return (
         f"Tissue gains {float(gained[gained > 0].sum()):.1f} ml and loses "
         f"{-float(gained[gained < 0].sum()):.1f} ml; it moves by {float(np.median(far)):.1f} mm in "
-        "the "
-        f"median, {float(far.max()):.1f} mm at most. Arrows are drawn 3 times as long."
+        f"the median, {float(far.max()):.1f} mm at most. Arrows are drawn 3 times as long."
     )
 
 

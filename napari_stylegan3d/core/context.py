@@ -44,8 +44,7 @@ def sentence(error: BaseException, doing: str) -> str:
         return str(error)
     return (
         f"Unexpected error while {doing} ({type(error).__name__}). Try again, and report it if it "
-        "happens "
-        "again; the details are in the terminal."
+        "happens again; the details are in the terminal."
     )
 
 

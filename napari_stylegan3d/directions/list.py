@@ -50,8 +50,7 @@ def tip_of(entry: Entry, label: str = "", seen: Range | None = None) -> str:
     lines.append(
         "In standard deviations of random brains; 0, the line, is this brain. The slider ends "
         f"where the training subjects end, at {seen[0]:+.1f} and {seen[1]:+.1f}; you can type up "
-        "to "
-        "±10. Orange: no training subject lies there."
+        "to ±10. Orange: no training subject lies there."
     )
     return "\n".join(lines)
 

@@ -440,8 +440,7 @@ def _read(report: Progress, scan: Scan, wanted: Overlay) -> SecondImage | Severa
     if wanted.sha256 not in ("", image.sha256):
         raise ScanError(
             f"{wanted.choice.path} is not the overlay that this session was saved with: put "
-            "that one in "
-            "its place, then open the session again."
+            "that one in its place, then open the session again."
         )
     report(1, 2, "Aligning the overlay")
     found = second_image(scan, image, wanted.how)

@@ -354,8 +354,7 @@ def _again(
     if isinstance(read, Case) and kept.sha256 not in ("", read.sha256):
         raise ScanError(
             f"{kept.choice.path} is not the scan of {kept.name} that this session was saved with: "
-            "put that scan "
-            "in its place, then open the session again."
+            "put that scan in its place, then open the session again."
         )
     labels: list[LabelMap] = []
     unread: dict[Path, StyleGAN3DError] = {}
