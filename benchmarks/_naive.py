@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.networks import band_unet
 from stylegan3d.networks import flow as flows
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, warp
@@ -135,7 +134,7 @@ def flowed(flow: flows.Flow, image: Tensor, steps: int) -> Tensor:
     box = flows.box_of(near)
     inner = tuple(slice(2 * side.start, 2 * side.stop) for side in box)
     bands = haar((image + flow.noise * flow.noise_strength)[:, :, *inner])
-    places = band_unet.places_on(near.shape[2:], image.device)[:, :, *box]
+    places = flows.places_on(near.shape[2:], image.device)[:, :, *box]
     for step in range(steps):
         bands = bands + velocity(flow, bands, step / steps, places) / steps
     ends = flows.FLOOR
@@ -148,13 +147,13 @@ def flowed(flow: flows.Flow, image: Tensor, steps: int) -> Tensor:
 
 def velocity(flow: flows.Flow, bands: Tensor, time: float, places: Tensor) -> Tensor:
     """The U-Net of the flow."""
-    octaves = torch.exp(torch.linspace(0, 4, band_unet.FREQUENCIES)) * math.pi / 2
+    octaves = torch.exp(torch.linspace(0, 4, flows.FREQUENCIES)) * math.pi / 2
     angles = time * octaves[None]
     t = flow.embedding(torch.cat([angles.sin(), angles.cos()], dim=1).to(bands))
     scale = bands.new_tensor([flows.LOW_GAIN] + [flows.FINE_GAIN] * 7)[:, None, None, None]
     x = flow.down[0](flow.stem(torch.cat([bands * scale, places], dim=1)), t)
     half = flow.down[1](flow.halve[0](x, t), t)
     quarter = flow.down[2](flow.halve[1](half, t), t)
-    half = flow.up[1](half + band_unet._doubled(flow.narrow[1](quarter), half), t)
-    x = flow.up[0](x + band_unet._doubled(flow.narrow[0](half), x), t)
+    half = flow.up[1](half + flows._doubled(flow.narrow[1](quarter), half), t)
+    x = flow.up[0](x + flows._doubled(flow.narrow[0](half), x), t)
     return flow.head(x) / flows.VELOCITY_GAIN

@@ -69,7 +69,7 @@ ALLOWED = {
     ("src/stylegan3d/storage/locks.py", "open"): "only a name",
     ("src/stylegan3d/cohort/records.py", "open"): "a lock",
     ("src/stylegan3d/session/store.py", "open"): "a lock",
-    ("src/stylegan3d/training/loop.py", "open"): "the log: a line is added in one call",
+    ("src/stylegan3d/training/run.py", "open"): "the log: a line is added in one call",
     ("src/stylegan3d/training/anatomy.py", "open"): "its file gets its name last",
     ("src/stylegan3d/training/anatomy.py", "save"): "made again until `canonical.npy` is there",
     ("src/stylegan3d/outputs/films.py", "open"): "what ffmpeg says, in a temporary folder",

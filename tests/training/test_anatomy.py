@@ -17,10 +17,15 @@ from stylegan3d.networks.registration import Demons, match_intensities, register
 from stylegan3d.networks.resampling import fine_bands, haar
 from stylegan3d.training import anatomy as module
 from stylegan3d.training.anatomy import find_anatomy, mirrored
-from stylegan3d.training.anatomy_fit import VELOCITY_SPREAD, codes_of, fit_anatomy
+from stylegan3d.training.anatomy_fit import (
+    VELOCITY_SPREAD,
+    codes_of,
+    fit_anatomy,
+    latent_scales,
+    scale_latent,
+)
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.export import export_anatomy
-from stylegan3d.training.scaling import latent_scales, scale_latent
 
 QUICK = (Demons(coarse_steps=12, fine_steps=0), Demons(coarse_steps=6, fine_steps=4))
 

@@ -13,9 +13,8 @@ import torch
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.training.config import tiny
-from stylegan3d.training.loop import LOG
 from stylegan3d.training.monitor import FOLDER, Monitor, alarm
-from stylegan3d.training.run import load_run
+from stylegan3d.training.run import LOG, load_run
 from stylegan3d.training.stylegan import StyleGANRecipe, train_stylegan
 
 

@@ -12,9 +12,8 @@ from torch import nn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
-from stylegan3d.training.loop import LOG
 from stylegan3d.training.options import RunSettings
-from stylegan3d.training.run import Recipe, Run, load_run, train
+from stylegan3d.training.run import LOG, Recipe, Run, load_run, train
 
 CPU = torch.device("cpu")
 

@@ -25,8 +25,7 @@ from stylegan3d.training import stylegan as module
 from stylegan3d.training.config import StyleGANSettings, brain_2mm, stylegan_2mm, stylegan_4mm, tiny
 from stylegan3d.training.data import Batches, fixed_volumes
 from stylegan3d.training.export import export_stylegan
-from stylegan3d.training.loop import LOG
-from stylegan3d.training.run import load_run
+from stylegan3d.training.run import LOG, load_run
 from stylegan3d.training.stylegan import Step, StyleGANRecipe, at_once, train_stylegan
 
 SHAPE = (20, 28, 24)

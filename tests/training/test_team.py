@@ -17,8 +17,7 @@ import torch
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.training.config import stylegan_4mm, tiny
-from stylegan3d.training.loop import LOG
-from stylegan3d.training.run import Run, load_run
+from stylegan3d.training.run import LOG, Run, load_run
 from stylegan3d.training.settings import change_settings
 from stylegan3d.training.stylegan import Step, StyleGANRecipe, _group_order, train_stylegan
 from stylegan3d.training.team import Team, join_team, started_processes

@@ -3,18 +3,89 @@
 Principal components of subjects' latents with what is known of the subjects: the distribution for
 an age or a sex is that of the linear Gaussian model given the label (Bishop 2006, "Pattern
 Recognition and Machine Learning", eq. 2.81, 2.82), whose covariance of labels and scores is
-estimated so that it holds for held-out subjects (`label_ridge`).
+estimated so that it holds for held-out subjects (`foreseen_share`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from stylegan3d.networks.label_ridge import foreseen_share, within
+#: Penalties, relative to the mean squared length of a subject's scores.
+PENALTIES = torch.logspace(-3, 3, 19, dtype=torch.float64)
+FOLDS = 5
+#: Least number of subjects.
+FEWEST = FOLDS + 1
+
+
+def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
+    """Ridge regression of a label on scores.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, K), float64
+        Centred scores of subjects, scaled by importance: weights along short directions are shrunk
+        more.
+    y : Tensor, shape (n,), float64
+        Centred label.
+
+    Returns
+    -------
+    weights : Tensor, shape (K,)
+        With the cross-validated penalty.
+    share : float
+        Share of the variance of y predicted in held-out subjects by nested cross-validation, 0 to
+        1.
+    """
+    none = torch.zeros(x.shape[1], dtype=x.dtype), 0.0
+    if len(y) < FEWEST or not float(y.square().sum()) > 0 or not float(x.square().sum()) > 0:
+        return none
+    guesses = torch.zeros_like(y)
+    for rest, here in _splits(len(y)):
+        penalty = _best_penalty(x[rest], y[rest])
+        guesses[here] = (x[here] @ _weights(x[rest], y[rest], PENALTIES[penalty, None]))[:, 0]
+    share = 1 - float((y - guesses).square().sum() / y.square().sum())
+    if share <= 0:
+        return none
+    return _weights(x, y, PENALTIES[_best_penalty(x, y), None])[:, 0], share
+
+
+def _best_penalty(x: Tensor, y: Tensor) -> int:
+    """Index of the penalty with the least squared error on held-out subjects."""
+    errors = torch.zeros(len(PENALTIES), dtype=y.dtype)
+    for rest, here in _splits(len(y)):
+        guesses = x[here] @ _weights(x[rest], y[rest], PENALTIES)
+        errors += (guesses - y[here, None]).square().sum(dim=0)
+    # The largest of equally good penalties.
+    return len(PENALTIES) - 1 - int(errors.flip(0).argmin())
+
+
+def _weights(x: Tensor, y: Tensor, penalties: Tensor) -> Tensor:
+    """Ridge regressions of y [n] on x [n, K] without a constant, [K, penalties]."""
+    left, lengths, right = torch.linalg.svd(x, full_matrices=False)
+    squares = lengths.square()[:, None]
+    held_back = squares + penalties * squares.sum() / len(y)
+    return right.T @ (lengths[:, None] * (left.T @ y)[:, None] / held_back)
+
+
+def _splits(count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Deterministic folds: indices to fit and to hold out."""
+    folds = torch.randperm(count, generator=torch.Generator().manual_seed(0)) % FOLDS
+    for fold in range(FOLDS):
+        yield (folds != fold).nonzero()[:, 0], (folds == fold).nonzero()[:, 0]
+
+
+def within(values: Tensor, groups: Tensor) -> Tensor:
+    """Rows [n, m] minus their group's mean, ignoring NaN."""
+    result = torch.full_like(values, torch.nan)
+    for group in groups.unique():
+        mine = groups == group
+        result[mine] = values[mine] - values[mine].nanmean(dim=0)
+    return result
+
 
 # Of a score's variance, what labels leave open at the least.
 LEAST_LEFT = 1e-3
@@ -84,7 +155,7 @@ class LabelKnowledge:
         A number y of the vector and standard normal scores s of which a share R2 of y's variance
         is known have the covariance R sd(y) b, where b is the unit vector along which s foresees
         y. The direction is that of a ridge regression of y on s, and R2 what this foresees in
-        held-out subjects: chance explains nobody else (see `label_ridge`).
+        held-out subjects: chance explains nobody else (see `foreseen_share`).
 
         Where subjects differ by the place of every fold, the way from one age to another in w is a
         double exposure, and a brain that goes it hardly ages. Measures that tell more of y than

@@ -8,10 +8,12 @@ that a resumed run continues as if it had not been interrupted.
 from __future__ import annotations
 
 import io
+import json
+import signal
 import time
 from abc import ABC
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar
@@ -24,10 +26,73 @@ from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from stylegan3d.storage.files import output_errors
 from stylegan3d.storage.locks import only_run
-from stylegan3d.training.loop import run_steps, write_log
 from stylegan3d.training.options import RunSettings, TrainingSettings
 from stylegan3d.training.team import Team
+
+#: Log file in the run's folder.
+LOG = "log.jsonl"
+
+
+def run_steps(
+    training: RunSteps,
+    save_seconds: float,
+    should_stop: Callable[[], bool] | None = None,
+    *,
+    agree: Callable[[bool], bool] = lambda stop: stop,
+) -> None:
+    """Train until the last step or until stopped, without losing steps.
+
+    SIGTERM and SIGINT also stop it, after finishing and saving the current step.
+
+    Parameters
+    ----------
+    training : RunSteps
+        The steps of a run.
+    save_seconds : float
+        Interval between checkpoints.
+    should_stop : callable or None
+        Checked before every step.
+    agree : callable
+        Synchronises the decision to stop between processes.
+    """
+    saved = time.monotonic()
+    with stop_signals() as asked:
+        while not training.finished():
+            if agree(asked() or bool(should_stop and should_stop())):
+                break
+            training.step()
+            if time.monotonic() - saved > save_seconds or training.finished():
+                training.save()
+                saved = time.monotonic()
+            training.report()
+        if training.unsaved:
+            training.save()
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Catch SIGTERM and SIGINT in this block; yields a function that says whether one arrived."""
+    asked: list[int] = []
+    previous = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            previous[number] = signal.signal(number, lambda n, _: asked.append(n))
+        except ValueError:  # not the main thread: use `should_stop` instead
+            break
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def write_log(folder: Path, row: Json) -> None:
+    """Append a line to the log of a run."""
+    with output_errors(folder / LOG), (folder / LOG).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
 
 #: Called with steps done, total, and figures such as {"loss": 0.2}.
 FiguresProgress = Callable[[int, int, dict[str, float]], None]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.dataset.pack import Pack
@@ -34,7 +35,6 @@ from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_text
-from stylegan3d.training import losses
 from stylegan3d.training.config import StyleGANSettings, stylegan_2mm
 from stylegan3d.training.data import Batches, check_fit, check_mirror
 from stylegan3d.training.discriminator_augment import AugmentProbability, augmented
@@ -43,6 +43,49 @@ from stylegan3d.training.monitor import Board, Monitor, alarm
 from stylegan3d.training.run import How, Recipe, Run, train
 from stylegan3d.training.settings import SETTINGS
 from stylegan3d.training.team import Team
+
+
+def discriminator_logistic(real: Tensor, fake: Tensor) -> Tensor:
+    """-log sigmoid(D(x)) - log(1 - sigmoid(D(G(z)))), averaged (Goodfellow et al. 2014)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def generator_logistic(fake: Tensor) -> Tensor:
+    """Non-saturating: -log sigmoid(D(G(z))), averaged (Goodfellow et al. 2014)."""
+    return F.softplus(-fake).mean()
+
+
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """E |grad_x D(x)|^2 on real volumes (Mescheder et al. 2018, arXiv 1801.04406, eq. 9).
+
+    The factor gamma / 2 is the caller's.
+    """
+    real = real.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3, 4)).mean()
+
+
+def path_lengths(volume: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+    """|J_w^T y| for y ~ N(0, I) / sqrt(voxels) (Karras et al. 2020, arXiv 1912.04958, eq. 4).
+
+    Parameters
+    ----------
+    volume : Tensor, shape (N, C, X, Y, Z)
+        Computed from `w`.
+    w : Tensor, shape (N, num_layers, w_dim)
+        Requires grad.
+    noise : Tensor
+        Standard normal of the shape of `volume`.
+
+    Returns
+    -------
+    Tensor, shape (N,)
+        Root mean square over the layers.
+    """
+    y = noise / math.sqrt(volume[0, 0].numel())
+    (gradient,) = torch.autograd.grad((volume * y).sum(), w, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()
+
 
 #: Batches that are prepared while one is trained on.
 AHEAD = 4
@@ -445,7 +488,7 @@ class Step:
         # As it is shown; scans have nothing below either.
         fake = self._volumes(rows, part.samples).clamp(min=-1)
         seen = self._seen(fake, part.samples, Purpose.AUGMENT_GENERATOR)
-        loss = losses.generator_logistic(self.scores(seen, labels))
+        loss = generator_logistic(self.scores(seen, labels))
         self._add("generator", loss, part.share)
         (part.share * loss).backward()
         return fake.detach(), labels
@@ -477,7 +520,7 @@ class Step:
             volume = self._volumes(rows, some)
             place = (settings.seed, run.steps, Purpose.PATH_NOISE, some)
             noise = normal(generators_for(*place, run.device), volume.shape[1:], run.device)
-            length = losses.path_lengths(volume, rows, noise)
+            length = path_lengths(volume, rows, noise)
             self._add("path_length", length.mean(), len(some) / groups)
             if run.extra["path_mean"] > 0:
                 penalty = (length - run.extra["path_mean"]).square().sum() / groups
@@ -493,14 +536,14 @@ class Step:
             real_score = score_real(real)
             fake = self._seen(fake, part.samples, Purpose.AUGMENT_FAKE)
             fake_score = self.scores(fake, labels)
-            loss = losses.discriminator_logistic(real_score, fake_score)
+            loss = discriminator_logistic(real_score, fake_score)
             (loss * part.share).backward()
             self._add("discriminator", loss, part.share)
             self._add("real_score", real_score.mean(), part.share)
             self._add("fake_score", fake_score.mean(), part.share)
             self._add("real_sign", real_score.sign().mean(), part.share)
             if self.run.steps % R1_INTERVAL == 0 and settings.r1_gamma:
-                penalty = losses.r1_penalty(score_real, real)
+                penalty = r1_penalty(score_real, real)
                 (penalty * part.share * settings.r1_gamma / 2 * R1_INTERVAL).backward()
                 self._add("r1", penalty, part.share)
         self.run.team.sum_gradients(self.discriminator.parameters())
