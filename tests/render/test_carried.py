@@ -26,7 +26,7 @@ from stylegan3d.render.movement import (
     slow_change,
     unfolded,
 )
-from stylegan3d.scans.native import pack_mask
+from stylegan3d.scans.resampling import pack_mask
 
 MODEL = Space((40, 56, 48), nib.affines.from_matvec(np.diag([4.0] * 3), [-78, -127, -89]))
 #: Scan RAS mm to model RAS mm: a head that lies askew and off centre.

@@ -28,7 +28,7 @@ from stylegan3d.render.movement import deforms, movement_between
 from stylegan3d.render.recipes import carried_detail, edited_scan, render_moment, render_recipe
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan
-from stylegan3d.scans.native import pack_mask
+from stylegan3d.scans.resampling import pack_mask
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.about import WORN_DETAIL
 

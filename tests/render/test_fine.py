@@ -12,7 +12,7 @@ from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.render import fine as module
 from stylegan3d.render.fine import FineScan, fine_space
 from stylegan3d.render.movement import Movement, nothing_moves
-from stylegan3d.scans.native import pack_mask
+from stylegan3d.scans.resampling import pack_mask
 
 MODEL = Space((20, 28, 24), nib.affines.from_matvec(np.diag([8.0] * 3), [-76, -125, -87]))
 #: Scan RAS mm to model RAS mm: a head that lies askew and off centre.

@@ -12,7 +12,7 @@ from stylegan3d.dataset.pack import load_pack
 from stylegan3d.dataset.preparation import prepare
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans import load_template
-from stylegan3d.scans.labelled import Tissues, counted_note, measure_tissues, read_tissues
+from stylegan3d.scans.label_maps import Tissues, counted_note, measure_tissues, read_tissues
 
 MEAN_BRAIN = Path(__file__).parents[1] / "scans" / "mean-brain-4mm.nii.gz"
 TABLE = (

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.scans.native import native_image, pack_mask
+from stylegan3d.scans.resampling import native_image, pack_mask
 
 CODES = [
     "".join(letters)

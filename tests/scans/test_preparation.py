@@ -11,9 +11,9 @@ from tolerances import DOUBLE, FLOAT32
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
-from stylegan3d.scans import Scan, extraction, finding, read_scan
-from stylegan3d.scans.cache import MOST_ENTRIES, SUFFIX, StepCache, key_of
+from stylegan3d.scans import Scan, extraction, read_scan
 from stylegan3d.scans.intensity import contrast_in_brain
+from stylegan3d.scans.scan import MOST_ENTRIES, SUFFIX, StepCache, key_of
 from stylegan3d.storage.tensorfiles import packed_arrays
 
 
@@ -119,7 +119,7 @@ def test_a_cache_that_cannot_be_written_is_told_and_not_needed(scan, target, tmp
 
 
 def test_the_cache_makes_room(tmp_path, monkeypatch):
-    monkeypatch.setattr("stylegan3d.scans.cache.MOST_ENTRIES", 3)
+    monkeypatch.setattr("stylegan3d.scans.scan.MOST_ENTRIES", 3)
     cache = StepCache(tmp_path)
     for number in range(5):
         cache.put(key_of("x", number), a=np.arange(number))
@@ -222,7 +222,7 @@ def test_a_head_that_lies_otherwise_than_said_is_looked_at_again(
         seen.append(space)
         return data > 50
 
-    monkeypatch.setattr(finding, "extract_brain", extract)
+    monkeypatch.setattr(extraction, "extract_brain", extract)
     monkeypatch.setattr(extraction, "extract_brain", extract)
     upright = head.align(target, bias_correction=False)
     assert len(seen) == 1
@@ -247,7 +247,7 @@ def test_a_second_look_that_finds_no_brain_changes_nothing(head, target, monkeyp
             return (data <= 50) & (np.indices(data.shape)[1] < 12)
         return data > 50
 
-    monkeypatch.setattr(finding, "extract_brain", extract)
+    monkeypatch.setattr(extraction, "extract_brain", extract)
     monkeypatch.setattr(extraction, "extract_brain", extract)
     upright = head.align(target, bias_correction=False)
     seen.clear()
@@ -270,7 +270,7 @@ def test_a_head_that_is_not_found_is_looked_at_alone_and_tilted(head, target, mo
             raise ScanError("no brain")
         return data > 50
 
-    monkeypatch.setattr(finding, "extract_brain", extract)
+    monkeypatch.setattr(extraction, "extract_brain", extract)
     monkeypatch.setattr(extraction, "extract_brain", extract)
     air = np.pad(head.data, 20, mode="edge")
     affine = head.affine @ nib.affines.from_matvec(np.eye(3), [-20, -20, -20])
@@ -289,7 +289,7 @@ def test_a_head_that_is_never_found_is_refused_for_the_first_reason(head, target
     def extract(data, space):
         raise ScanError(next(reasons))
 
-    monkeypatch.setattr(finding, "extract_brain", extract)
+    monkeypatch.setattr(extraction, "extract_brain", extract)
     monkeypatch.setattr(extraction, "extract_brain", extract)
     with pytest.raises(ScanError, match="first"):
         head.align(target)
@@ -299,17 +299,17 @@ def test_where_the_brain_reaches_the_edge_is_said():
     space = Space((40, 50, 30), np.diag([-4.0, 4, 4, 1]))
     mask = np.zeros(space.shape, bool)
     mask[10:30, 10:40, 5:25] = True
-    assert finding.edge_notes(mask, space) == []
+    assert extraction.edge_notes(mask, space) == []
     mask[18:22, 20:24, :5] = True  # 2.6 cm2
-    assert "brain stem" in finding.edge_notes(mask, space)[0].text
+    assert "brain stem" in extraction.edge_notes(mask, space)[0].text
     mask[10:30, 10:40, 25:] = True
-    (note,) = finding.edge_notes(mask, space)
+    (note,) = extraction.edge_notes(mask, space)
     assert note.level == "check"
     assert note.text.startswith("the brain reaches the edge of the field of view at the top and")
     assert "give a scan of the whole brain" in note.text
     mask = np.zeros(space.shape, bool)
     mask[30:, 10:40, 5:25] = True
-    assert "on the left (96 cm2" in finding.edge_notes(mask, space)[0].text
+    assert "on the left (96 cm2" in extraction.edge_notes(mask, space)[0].text
 
 
 def test_the_order_of_tissues_tells_the_contrast(target):

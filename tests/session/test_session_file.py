@@ -19,7 +19,7 @@ import pytest
 from stylegan3d.errors import SessionError
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
-from stylegan3d.scans.cache import StepCache
+from stylegan3d.scans.scan import StepCache
 from stylegan3d.session import store
 from stylegan3d.session.file import (
     FILE,

@@ -255,7 +255,7 @@ def model() -> Any:
 
 def latent() -> Files:
     from stylegan3d.recipe.latents import Delta, Latent, latent_bytes
-    from stylegan3d.scans.native import pack_mask
+    from stylegan3d.scans.resampling import pack_mask
 
     made = model()
     w = made.map(__import__("torch").zeros(1, made.z_dim))[0]
@@ -315,7 +315,7 @@ def read_latent(folder: Path) -> None:
     from stylegan3d.recipe.latents import load_latent
     from stylegan3d.recipe.recipe import Recipe, Source
     from stylegan3d.render.renderer import Renderer
-    from stylegan3d.scans.native import native_image
+    from stylegan3d.scans.resampling import native_image
 
     found = load_latent(folder / "a.safetensors", model())
     recipe = Recipe(Source.from_file(folder / "a.safetensors"))
@@ -708,7 +708,7 @@ def npz_claims(sample: Files) -> list[Files]:
 
 def read_cache(folder: Path) -> None:
     from stylegan3d.evaluation.store import Store, digest_of
-    from stylegan3d.scans.cache import StepCache
+    from stylegan3d.scans.scan import StepCache
 
     StepCache(folder).get("k", {"mask": (100,), "rigid": (4, 4), "text": ()})
     (folder / f"mask-{digest_of(1)}.npz").symlink_to(folder / "k.step.npz")
@@ -763,7 +763,7 @@ def participants() -> Files:
 
 def read_participants(folder: Path) -> None:
     from stylegan3d.errors import StyleGAN3DError
-    from stylegan3d.scans.labelled import read_tissues
+    from stylegan3d.scans.label_maps import read_tissues
     from stylegan3d.scans.sources import read_participants
 
     refused = None
@@ -785,7 +785,7 @@ def label_map() -> Files:
 
 
 def read_label_map(folder: Path) -> None:
-    from stylegan3d.scans.labelled import measure_tissues
+    from stylegan3d.scans.label_maps import measure_tissues
 
     measure_tissues(folder / "sub-01_T1w.nii.gz", {1: "grey", 2: "white"})
 

@@ -17,7 +17,7 @@ from stylegan3d.render.editable import EditableScan, Original
 from stylegan3d.render.movement import LEAST_JACOBIAN, Movement
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.aligned import AlignedScan
-from stylegan3d.scans.native import pack_mask
+from stylegan3d.scans.resampling import pack_mask
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.translation.files import Relabelled, Resize, place_map, resized, save_relabelled
 from stylegan3d.translation.painter import REACH_MM, Repainted, load_painter

@@ -105,7 +105,7 @@ def _maps(table: ValueTable) -> tuple[np.ndarray, Space, list[str]]:
     from stylegan3d.directions.value_table import subject_of
     from stylegan3d.errors import RecipeError
     from stylegan3d.recipe.recipe import Source
-    from stylegan3d.scans.maps import read_map
+    from stylegan3d.scans.reading import read_map
 
     volumes, space = [], None
     for name in table.brains:

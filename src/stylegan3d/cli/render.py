@@ -317,8 +317,7 @@ def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None,
 
     from stylegan3d.geometry.space import Space
     from stylegan3d.outputs.projections import output_names
-    from stylegan3d.scans.checks import check_content
-    from stylegan3d.scans.opening import open_image
+    from stylegan3d.scans.checks import check_content, open_image
 
     names = output_names(described["path"], Path(str(recipe.source.path)).parent)
     trust = None

@@ -24,7 +24,7 @@ from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
-from stylegan3d.scans.labelled import (
+from stylegan3d.scans.label_maps import (
     counted_note,
     measure_tissues,
     read_tissues,

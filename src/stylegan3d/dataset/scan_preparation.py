@@ -22,12 +22,11 @@ from stylegan3d.memory import is_out_of_memory
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.scans.alignment import centroid
-from stylegan3d.scans.checks import READ_ERRORS
-from stylegan3d.scans.native import geometry_of
+from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.notes import checks
-from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.orientation import orientation_checks
 from stylegan3d.scans.reading import read_scan
+from stylegan3d.scans.resampling import geometry_of
 from stylegan3d.scans.target import Target, Template
 from stylegan3d.storage.jsontext import read_json
 from stylegan3d.storage.volumes import atomic_write_bytes, output_errors

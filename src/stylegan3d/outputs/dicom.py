@@ -25,8 +25,7 @@ from stylegan3d.errors import OutputError, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.plain import JsonView
-from stylegan3d.scans.checks import READ_ERRORS, check_content
-from stylegan3d.scans.opening import open_image
+from stylegan3d.scans.checks import READ_ERRORS, check_content, open_image
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE
 from stylegan3d.storage.bounded import read_file

@@ -30,9 +30,8 @@ from stylegan3d.render.editable import Original
 from stylegan3d.render.recipes import EditedScan, edited_scan, render_recipe
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan, second_image
-from stylegan3d.scans.checks import READ_ERRORS
-from stylegan3d.scans.native import unpack_mask
-from stylegan3d.scans.opening import open_image
+from stylegan3d.scans.checks import READ_ERRORS, open_image
+from stylegan3d.scans.resampling import unpack_mask
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import source_uri

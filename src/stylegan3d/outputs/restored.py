@@ -19,8 +19,7 @@ from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.render.fine import scale_of
 from stylegan3d.scans import native_image
 from stylegan3d.scans.extraction import extracted_mask
-from stylegan3d.scans.native import NativeTransform, with_geometry
-from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.resampling import NativeTransform, resample, with_geometry
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import OWN_SPACE, source_uri

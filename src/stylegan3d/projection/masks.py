@@ -15,9 +15,8 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.plain import Json
 from stylegan3d.projection.forward import Operator
 from stylegan3d.scans import checks
-from stylegan3d.scans.native import geometry_of
-from stylegan3d.scans.opening import open_image
-from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.checks import open_image
+from stylegan3d.scans.resampling import geometry_of, resample
 from stylegan3d.scans.scan_data import ScanData, affine_beside
 from stylegan3d.storage.bounded import sha256_of
 

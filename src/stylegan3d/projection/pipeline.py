@@ -26,7 +26,7 @@ from stylegan3d.projection.site import open_site
 from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
-from stylegan3d.scans.preparation import PreparationOptions, align_scan
+from stylegan3d.scans.scan import PreparationOptions, align_scan
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -27,7 +27,7 @@ from stylegan3d.networks.deformation import add_identity, read_at
 from stylegan3d.plain import JsonView
 from stylegan3d.render.fine import box_around, fluid_of, in_threads, scale_of
 from stylegan3d.render.movement import Fading, Movement, repainted, turned
-from stylegan3d.scans.native import NativeTransform, with_geometry
+from stylegan3d.scans.resampling import NativeTransform, with_geometry
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan

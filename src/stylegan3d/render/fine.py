@@ -23,7 +23,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import read_at
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.render.movement import Movement, repainted, turned
-from stylegan3d.scans.native import NativeTransform
+from stylegan3d.scans.resampling import NativeTransform
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan

@@ -4,9 +4,9 @@ from .aligned import AlignedScan as AlignedScan
 from .aligned import Step as Step
 from .dicom import list_series as list_series
 from .label_maps import looks_like_labels as looks_like_labels
-from .native import native_image as native_image
 from .reading import SeveralVolumes as SeveralVolumes
 from .reading import read_scan as read_scan
+from .resampling import native_image as native_image
 from .scan import Scan as Scan
 from .second import SecondImage as SecondImage
 from .second import second_image as second_image

@@ -8,8 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.errors import ScanError
+from stylegan3d.scans.checks import open_image
 from stylegan3d.scans.extraction import object_mask
-from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.scan_data import ScanData
 
 PERCENTILE = 99.5

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
 import numpy as np
+
+from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.geometry.space import Space, voxel_ml_of
+from stylegan3d.scans.checks import READ_ERRORS, check_content, open_image
+from stylegan3d.scans.notes import Note
+from stylegan3d.scans.sources import rows_of
+from stylegan3d.storage.formats import label_map_of
+from stylegan3d.storage.jsontext import LONGEST_NUMBER
 
 # Share of equal neighbours in the foreground: label maps reach 0.9, scans with few grey levels
 # 0.25.
@@ -30,3 +42,134 @@ def looks_like_labels(data: np.ndarray) -> bool:
         both += int(filled.sum())
         equal += int((filled & (here == there)).sum())
     return equal >= EQUAL_SHARE * both
+
+
+# Tissue volumes of subjects whose scans come with a label map.
+#
+# `labels.tsv` in the folder of the scans assigns a tissue to each label. A label map
+# `sub-01_dseg.nii.gz` beside `sub-01_T1w.nii.gz` has the labels of that subject, on the grid of the
+# scan. Alignment keeps a brain's true size, so volumes measured on the scan's grid also apply to
+# the prepared volume.
+
+TABLE = "labels.tsv"
+BACKGROUND = "background"
+UNIT = "_ml"
+
+
+def read_tissues(folder: Path) -> dict[int, str]:
+    """Tissue of each label in `labels.tsv` (columns index, name, tissue); empty without the file.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the table lacks a column or has an invalid row.
+    """
+    path = folder / TABLE
+    tissues: dict[int, str] = {}
+    for row in rows_of(path):
+        index, tissue = (row.get("index") or "").strip(), (row.get("tissue") or "").strip().lower()
+        if not index.isdecimal() or not re.fullmatch(r"[a-z][a-z0-9_]*", tissue):
+            raise StyleGAN3DError(
+                f"{path} has a row with index {index!r} and tissue {tissue!r}; give every row a "
+                "whole number and one word such as grey, white, ventricle, csf or background."
+            )
+        if tissue == "brain":
+            raise StyleGAN3DError(
+                f"{path} calls a tissue brain, which is what the whole is called; "
+                "name the tissue, such as grey or white."
+            )
+        tissues[int(index[:LONGEST_NUMBER])] = tissue
+    return tissues
+
+
+def tissue_columns(tissues: dict[int, str]) -> list[str]:
+    """Columns of a pack's table with tissue volumes, such as "ventricle_ml"; sorted."""
+    return sorted({tissue + UNIT for tissue in tissues.values() if tissue != BACKGROUND})
+
+
+@dataclass(frozen=True)
+class Tissues:
+    """Tissue volumes from one subject's label map.
+
+    Attributes
+    ----------
+    volumes : dict
+        Millilitres for each of `tissue_columns`; None without a usable label map.
+    warnings : list of Note
+    unnamed : tuple of int
+        Labels in the map missing in `labels.tsv`; they are not counted.
+    """
+
+    volumes: dict[str, float | None]
+    warnings: list[Note] = field(default_factory=list)
+    unnamed: tuple[int, ...] = ()
+
+
+def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
+    """Tissue volumes of one subject.
+
+    Parameters
+    ----------
+    scan : Path
+        The scan; its label map, if any, is beside it.
+    tissues : dict
+        Tissue of each label, from `read_tissues`.
+    """
+    columns = tissue_columns(tissues)
+    none: dict[str, float | None] = dict.fromkeys(columns)
+    path = label_map_of(scan)
+    if path is None or not columns:
+        return Tissues(none)
+    try:
+        labels, image = open_image(path), open_image(scan)
+        check_content(path)
+        same = Space(labels.shape, labels.affine).same_as(Space(image.shape, image.affine))
+        data = np.asanyarray(labels.dataobj) if same else None
+    except (ScanError, MemoryError, *READ_ERRORS):
+        return Tissues(
+            none, [Note("check", f"{path.name} cannot be read; export the labels again.")]
+        )
+    if data is None:
+        text = (
+            f"{path.name} is not on the grid of {scan.name}, so no tissue was measured; resample "
+            "the labels to the scan (nearest neighbour)."
+        )
+        return Tissues(none, [Note("check", text)])
+    values, counts = np.unique(data, return_counts=True)
+    if not np.isfinite(values).all() or (values != np.round(values)).any():
+        text = f"{path.name} does not hold whole numbers; give labels, not probabilities."
+        return Tissues(none, [Note("check", text)])
+    voxel_ml = voxel_ml_of(labels.affine)
+    voxels = dict.fromkeys(columns, 0)
+    for value, count in zip(values, counts, strict=True):
+        column = tissues.get(int(value), BACKGROUND) + UNIT
+        if column in voxels:
+            voxels[column] += int(count)
+    unnamed = tuple(int(v) for v in values if v != 0 and int(v) not in tissues)
+    return Tissues({c: round(n * voxel_ml, 2) for c, n in voxels.items()}, [], unnamed)
+
+
+def counted_note(tissues: dict[int, str], measured: list[Tissues]) -> list[str]:
+    """A sentence on the meaning of csf_ml; empty without such a column or label maps."""
+    labels = sorted(label for label, tissue in tissues.items() if tissue == "csf")
+    found = [v for p in measured if (v := p.volumes.get("csf" + UNIT)) is not None]
+    if not labels or not found:
+        return []
+    few = ", ".join(map(str, labels[:8])) + (" …" if len(labels) > 8 else "")
+    return [
+        f"csf{UNIT} counts label {few} of {TABLE}, on average {np.mean(found):.1f} ml in "
+        f"{len(found)} label maps; fluid that the table does not name is not in it."
+    ]
+
+
+def unnamed_note(measured: list[Tissues]) -> list[str]:
+    """A sentence about labels missing in `labels.tsv`, for the whole data set."""
+    labels = sorted({label for person in measured for label in person.unnamed})
+    if not labels:
+        return []
+    few = ", ".join(map(str, labels[:8])) + (" …" if len(labels) > 8 else "")
+    maps = sum(bool(person.unnamed) for person in measured)
+    return [
+        f"{TABLE} does not name label {few}, found in {maps} label maps; it counts towards no "
+        "tissue: add it to the table if it should."
+    ]

@@ -2,14 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.scans.contrast import CT
+# A scan's contrast from its metadata; `intensity` judges the brain itself.
+
+T1, T2, FLAIR, CT = "T1-weighted", "T2-weighted", "FLAIR", "CT"
+
+# In order of precedence: "T2 FLAIR" is a FLAIR, "T1 FLAIR" a T1.
+_NAMES = (
+    (T1, r"t1|mp2?rage|spgr|bravo|\btfl\b|\bfspgr\b"),
+    (FLAIR, r"flair|dark[ _-]?fluid"),
+    (T2, r"t2"),
+    (CT, r"\bct\b"),
+)
+# "+C" of radiologists, "ce-" of BIDS; not the "c" of other words.
+_AGENT = r"(gd|gad|ce|km|contrast)(?![a-z0-9])"
+_ENHANCED = rf"gadolin|gadov|dotarem|(?<![a-z]){_AGENT}|\+ ?c(?![a-z])|c\+"
+_PLAIN = rf"(?<![a-z])(no|non|not|without|w/o|pre|ohne|sans)[ _-]*{_AGENT}"
+# Milliseconds: least echo time of T2 weighting; least inversion time that nulls CSF.
+LONG_ECHO_MS, NULLING_MS, SHORT_ECHO_MS = 60.0, 1500.0, 30.0
+# Hounsfield units: air is -1000; bone and fillings are the brightest parts of a head.
+AIR_HU, BRIGHTEST_HU = (-1100.0, -900.0), 32767.0
+
+
+def contrast_by_name(name: str) -> str:
+    """The contrast named in a file name or series description; "" if none."""
+    for contrast, pattern in _NAMES:
+        if re.search(pattern, name.lower()):
+            return contrast
+    return ""
+
+
+def enhanced_by_name(name: str) -> bool:
+    """Whether a file name or series description mentions a contrast agent."""
+    plain = re.sub(_PLAIN, "", name.lower())
+    return re.search(_ENHANCED, plain) is not None
+
+
+def contrast_by_timing(about: Mapping[str, str]) -> str:
+    """The likely contrast from a DICOM series' modality and timing; "" if unknown."""
+    if about.get("modality") == "CT":
+        return CT
+    echo, inversion = (_milliseconds(about.get(key, "")) for key in ("echo_ms", "inversion_ms"))
+    if echo >= LONG_ECHO_MS:
+        return FLAIR if inversion >= NULLING_MS else T2
+    return T1 if 0 < echo < SHORT_ECHO_MS and inversion < NULLING_MS else ""
+
+
+def looks_like_ct(data: np.ndarray) -> bool:
+    """Whether intensities are Hounsfield units: much air near -1000, and bone far above 0."""
+    part = data[::4, ::4, ::4]
+    air = (part > AIR_HU[0]) & (part < AIR_HU[1])
+    return bool(air.mean() > 0.1 and np.percentile(part, 99.9) > 300 and part.min() > -4096)
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
 
 Level = Literal["info", "check"]
 _MARK = "Check: "

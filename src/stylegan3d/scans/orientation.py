@@ -10,8 +10,8 @@ import numpy as np
 
 from stylegan3d.errors import ScanError
 from stylegan3d.plain import Json
-from stylegan3d.scans.native import geometry_of
 from stylegan3d.scans.notes import Note, info
+from stylegan3d.scans.resampling import geometry_of
 
 FORMS = ("sform", "qform")
 

@@ -12,20 +12,23 @@ from nibabel.arrayproxy import is_proxy
 from nibabel.volumeutils import apply_read_scaling
 
 from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks, dicom
-from stylegan3d.scans.contrast import (
+from stylegan3d.scans.checks import open_image
+from stylegan3d.scans.extraction import EMPTY_SHARE
+from stylegan3d.scans.notes import (
     CT,
     FLAIR,
     T2,
+    Note,
     contrast_by_name,
     contrast_by_timing,
     enhanced_by_name,
+    grid_notes,
+    info,
+    intensity_notes,
     looks_like_ct,
 )
-from stylegan3d.scans.extraction import EMPTY_SHARE
-from stylegan3d.scans.native import geometry_of
-from stylegan3d.scans.notes import Note, grid_notes, info, intensity_notes
-from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.orientation import (
     header_notes,
     orientation_checks,
@@ -33,10 +36,40 @@ from stylegan3d.scans.orientation import (
     scanner_geometry,
 )
 from stylegan3d.scans.person import person_of_file
+from stylegan3d.scans.resampling import geometry_of
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.series import Series, choose_series
 from stylegan3d.storage.bounded import sha256_of
 from stylegan3d.storage.formats import is_dicom
+
+# Read volumes that are no scans: maps of another program, with any values.
+
+
+def read_map(path: Path) -> tuple[np.ndarray, Space]:
+    """A volume as float32 (I, J, K), with 0 where it is not a number, and its grid.
+
+    Raises
+    ------
+    ScanError
+        If it is no volume of three axes, too large, or damaged.
+    """
+    image = open_image(path)
+    shape = tuple(int(n) for n in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or np.prod(np.asarray(shape, np.float64)) > checks.MAX_VOXELS:
+        raise ScanError(
+            f"{path} is not a volume: it has {' x '.join(map(str, image.shape))} values; give a "
+            "NIfTI file with three axes."
+        )
+    checks.check_type(path, image.get_data_dtype())
+    checks.check_content(path)
+    try:
+        data = np.asarray(image.dataobj, np.float32).reshape(shape)
+    except (*checks.READ_ERRORS, MemoryError) as error:
+        raise checks.damaged(path, error) from error
+    checks.check_affine(path, np.asarray(image.affine))
+    return np.nan_to_num(data, posinf=0.0, neginf=0.0), Space(shape, np.asarray(image.affine))
 
 
 class SeveralVolumes(ScanError):

@@ -12,7 +12,7 @@ import numpy as np
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks
-from stylegan3d.scans.opening import open_image
+from stylegan3d.scans.checks import open_image
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 

@@ -24,8 +24,7 @@ from stylegan3d.networks.deformation import determinant, exponential, resize, wa
 from stylegan3d.networks.registration import SQUARINGS, Demons, register
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
-from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan
-from stylegan3d.scans.halfway import Halfway, halfway
+from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan, Halfway, halfway
 from stylegan3d.scans.intensity import contrast_agreement
 from stylegan3d.scans.notes import Note, checks
 from stylegan3d.scans.person import Person

@@ -19,7 +19,7 @@ from napari_stylegan3d.widgets.settings import unusual_z
 from stylegan3d.evaluation import visit_files
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans import AlignedScan
-from stylegan3d.scans.halfway import Halfway
+from stylegan3d.scans.aligned import Halfway
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation import norms, repeats, visits

@@ -18,7 +18,7 @@ from tolerances import FLOAT32, SUMS
 
 from stylegan3d import scans
 from stylegan3d.errors import ScanError
-from stylegan3d.scans import preparation, read_scan
+from stylegan3d.scans import read_scan
 from stylegan3d.session.case import Choice
 
 NAMES = ("sub-07", "sub-08", "sub-09")
@@ -186,7 +186,7 @@ def test_a_refused_scan_stays_with_its_reason(window, patients, monkeypatch, but
         raise ScanError("The scan looks like CT: give a T1-weighted one.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(preparation, "align_rigid", refuse)
+        patch.setattr("stylegan3d.scans.scan.align_rigid", refuse)
         window.click(button)
         window.wait(lambda: "looks like CT" in text(window, "project.quality"))
     window.wait(lambda: not window.explorer.projecting.job.running)

@@ -21,7 +21,7 @@ from napari_stylegan3d.views.layers import OUTLINE_NAME
 from napari_stylegan3d.widgets.elided import InWords
 from stylegan3d import scans
 from stylegan3d.errors import ScanError
-from stylegan3d.scans import preparation, read_scan
+from stylegan3d.scans import read_scan
 from stylegan3d.session.case import Choice
 
 
@@ -399,7 +399,7 @@ def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatc
     def refuse(*_):
         raise ScanError("The brain does not match the model's mean brain in any orientation.")
 
-    monkeypatch.setattr(preparation, "align_rigid", refuse)
+    monkeypatch.setattr("stylegan3d.scans.scan.align_rigid", refuse)
     shutil.rmtree(window.session.folder / STEPS_FOLDER, ignore_errors=True)  # of other tests
     window.open_scan(scan_file)
     window.click("project.start")
