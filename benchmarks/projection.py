@@ -53,6 +53,7 @@ from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.original import original_loss
 from stylegan3d.projection.pivotal import Tuning
 from stylegan3d.projection.problem import Problem
+from stylegan3d.projection.search import original_loss
 from stylegan3d.projection.settings import BUDGETS, METHODS
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.latents import Delta, mixed

@@ -7,7 +7,7 @@ from tolerances import LAYERS, SUMS
 
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.projection.objective import MaskedSSIM
-from stylegan3d.projection.original import original_loss
+from stylegan3d.projection.search import original_loss
 
 
 def some_volume(seed, shape=(20, 17, 23)):

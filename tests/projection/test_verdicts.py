@@ -13,8 +13,7 @@ from stylegan3d.measures.clusters import Cluster, find
 from stylegan3d.measures.lesions import lesion_clusters
 from stylegan3d.projection import residual, scanner, verdicts
 from stylegan3d.projection.residual import Seen, UsualResidual
-from stylegan3d.projection.scanner import Matched
-from stylegan3d.projection.simulated import simulate_scanner
+from stylegan3d.projection.scanner import Matched, simulate_scanner
 
 MM = (4.0, 4.0, 4.0)
 

@@ -92,7 +92,7 @@ def project(
 
 def _open(model: ModelChoice, choices: Choices) -> Any:
     """The generator, checked for channel and options."""
-    from stylegan3d.projection.checks import check_choices
+    from stylegan3d.projection.projector import check_choices
     from stylegan3d.projection.site import open_site
     from stylegan3d.recipe.recipe import Recipe
 

@@ -33,9 +33,8 @@ from stylegan3d.projection.residual import (
     see,
     usual_residual,
 )
-from stylegan3d.projection.scanner import match_sharpness, usual_range
+from stylegan3d.projection.scanner import match_sharpness, simulate_scanner, usual_range
 from stylegan3d.projection.signs import SIGNS, Usual, measure_signs
-from stylegan3d.projection.simulated import simulate_scanner
 from stylegan3d.projection.verdicts import measure_anatomy, to_scale
 
 VERSION = 2

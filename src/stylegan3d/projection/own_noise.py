@@ -26,8 +26,7 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, read_at
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.projection.operators import Identity
-from stylegan3d.projection.run import Phase
-from stylegan3d.projection.search import Step
+from stylegan3d.projection.search import Phase, Step
 from stylegan3d.projection.settings import TUNED
 from stylegan3d.recipe.latents import CONSTANT, OPENED
 

@@ -20,10 +20,9 @@ import numpy as np
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.operators import Mask, Masked, Operator, parse
-from stylegan3d.projection.projector import ProjectionResult, project
+from stylegan3d.projection.projector import ProjectionResult, Uncertainty, project, uncertainty
 from stylegan3d.projection.settings import Choices
 from stylegan3d.projection.site import open_site
-from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.scans.scan import PreparationOptions, align_scan

@@ -20,10 +20,12 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, read_at
 from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.projection.forward import conjugate_gradients
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.run import Phase
-from stylegan3d.projection.search import Step, rate
+from stylegan3d.projection.search import Phase, Step, rate
 from stylegan3d.projection.solving import conjugate_gradients
+from stylegan3d.recipe.delta import CONSTANT
 from stylegan3d.recipe.latents import CONSTANT
 
 # Linear solves alternate with syntheses, since the tone curve is not linear.

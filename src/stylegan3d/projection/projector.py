@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from stylegan3d.errors import RecipeError, StyleGAN3DError
@@ -13,22 +17,31 @@ from stylegan3d.networks.noise import Noise
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.assessment import Assessment, Yardstick, assess
-from stylegan3d.projection.budgets import step_count
-from stylegan3d.projection.checks import Aligned, check_choices, check_scan
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.operators import Identity
-from stylegan3d.projection.original import OriginalSearch
 from stylegan3d.projection.own_noise import (
+    COST,
     OwnNoise,
     asks_own_noise,
     finds_own_noise,
     fits_layer_noise,
 )
-from stylegan3d.projection.pivotal import Tuning
+from stylegan3d.projection.pivotal import Tuning, tuning_cost
 from stylegan3d.projection.problem import Problem
-from stylegan3d.projection.run import Run
-from stylegan3d.projection.search import Search
-from stylegan3d.projection.settings import TUNED, Choices, Method, Space
+from stylegan3d.projection.search import ORIGINAL_STEPS, OriginalSearch, Run, Search, costs, plan
+from stylegan3d.projection.settings import (
+    BUDGETS,
+    METHODS,
+    QUICK,
+    SPACES,
+    TUNED,
+    Choices,
+    Method,
+    Space,
+)
+from stylegan3d.projection.signs import first_guess
+from stylegan3d.recipe.delta import Delta
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Delta, Latent
 from stylegan3d.recipe.recipe import Recipe
@@ -37,6 +50,155 @@ from stylegan3d.render.editable import Original
 from stylegan3d.render.recipes import EditedScan, edited_moment
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan
+
+# Budgets of a projection and its estimated duration.
+
+# Starting from the average brain takes so many times as many, most at coarse resolution.
+FROM_AVERAGE = 3
+# Overhead besides steps: start and result are rendered and compared with the scan.
+AROUND = 6.0
+
+_measured: WeakKeyDictionary[Generator, dict[bool, float]] = WeakKeyDictionary()
+
+
+def check_budget(budget: str) -> None:
+    """Raise StyleGAN3DError for an unknown budget."""
+    if budget not in BUDGETS:
+        raise StyleGAN3DError(
+            f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}."
+        )
+
+
+def step_count(budget: str, steps: int | None, start: str, method: str) -> int:
+    """Search steps from a `start`, "encoder" or "average"; `steps` overrides the budget."""
+    if steps is not None:
+        if steps < 1:
+            raise StyleGAN3DError(f"A projection needs at least one step, not {steps}.")
+        return steps
+    check_budget(budget)
+    if method == "original":
+        return ORIGINAL_STEPS
+    return BUDGETS[budget] * (FROM_AVERAGE if start == "average" else 1)
+
+
+def estimate_seconds(
+    generator: Generator,
+    budget: str = Choices.budget,
+    space: str = Choices.space,
+    method: str = Choices.method,
+) -> float:
+    """How long `project` will take on this machine, from the time of one step.
+
+    Measured on the average brain, once per generator.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the budget is unknown.
+    """
+    check_budget(budget)
+    with_noise = fits_layer_noise(generator, space, method)
+    known = _measured.setdefault(generator, {})
+    if with_noise not in known:
+        known[with_noise] = _step_seconds(generator, with_noise)
+    if method == "original":
+        return known[with_noise] * (ORIGINAL_STEPS + AROUND)
+    start = "average" if generator.encoder is None else "encoder"
+    count = step_count(budget, None, start, method)
+    levels = plan(generator, count) if start == "average" else [-1] * count
+    fit = 0.0
+    if generator.has_own_noise and asks_own_noise(space, budget):
+        fit = COST
+    elif budget in TUNED and generator.can("tuning"):
+        fit = tuning_cost(generator)
+    return known[with_noise] * (costs(levels) + fit + AROUND)
+
+
+def _step_seconds(generator: Generator, with_noise: bool) -> float:
+    """The shorter of two steps at full resolution; the first also loads and compiles."""
+    volume = generator.template
+    mask = volume > 0.05
+    if not mask.any():
+        mask[:] = True
+    problem = Problem(generator, volume, mask, "w+", "fixed", 0, Identity(), fit_noise=with_noise)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        problem.objective(problem.synthesize(problem.prior.color(problem.u))).backward()
+        if generator.device.type == "cuda":
+            torch.cuda.synchronize(generator.device)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])
+
+
+# Checks before a projection starts.
+
+# A generator may have learned to ignore noise; its maps are then not worth fitting.
+LEAST_NOISE = 2e-3
+
+
+class Aligned(Protocol):
+    """A volume to project, on the generator's grid, with its brain mask."""
+
+    @property
+    def volume(self) -> np.ndarray:
+        """(X, Y, Z) in [0, 1]."""
+        ...
+
+    @property
+    def brain_mask(self) -> np.ndarray:
+        """(X, Y, Z) bool."""
+        ...
+
+
+def check_scan(
+    generator: Generator, aligned: Aligned | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Volume and brain mask; StyleGAN3DError if they cannot be projected."""
+    if isinstance(aligned, np.ndarray):
+        volume, mask = aligned, aligned > 0.05
+    else:
+        volume, mask = aligned.volume, aligned.brain_mask.astype(bool)
+    if volume.shape != generator.shape:
+        raise StyleGAN3DError(
+            f"The volume has {volume.shape} voxels, but this generator makes {generator.shape}; "
+            "align the scan to the generator first."
+        )
+    if not np.isfinite(volume).all() or not mask.any():
+        raise StyleGAN3DError("The volume to project is empty or not finite; check the scan.")
+    return volume, mask
+
+
+def check_choices(generator: Generator, space: str, budget: str, method: str, noise: Noise) -> None:
+    """Raise StyleGAN3DError for unknown options, or ones that do not fit together or the family."""
+    check_budget(budget)
+    for name, value, known in (("space", space, SPACES), ("method", method, METHODS)):
+        if value not in known:
+            raise StyleGAN3DError(
+                f"The {name} '{value}' is unknown; choose one of {', '.join(known)}."
+            )
+    if budget in TUNED and method != "original":
+        generator.require("tuning")
+    if not fits_layer_noise(generator, space, method):
+        return
+    generator.require("noise_maps")
+    if noise != "fixed":
+        raise StyleGAN3DError(
+            "Noise maps are fitted to the scan and shown as fixed noise; leave the noise fixed."
+        )
+    if method != "original" and noise_effect(generator) < LEAST_NOISE:
+        raise StyleGAN3DError(
+            f"Layer noise hardly changes the images of '{generator.name}', so fitting it is of no "
+            "use; choose the space w+."
+        )
+
+
+@torch.no_grad()
+def noise_effect(generator: Generator) -> float:
+    """Root mean square change of the average brain, in [-1, 1], by the stored noise."""
+    w = generator.w_avg.expand(1, generator.num_layers, -1)
+    change = generator.synthesize(w, "fixed") - generator.synthesize(w, "none")
+    return float(change.square().mean().sqrt())
 
 
 @dataclass(frozen=True)
@@ -265,3 +427,126 @@ def _found(
         run.follow(fit, problem, fit.phase, 0.0)
         found.append((problem.w, problem.delta(fit.changed)))
     return found
+
+
+# Uncertainty of a projection: how much the result depends on the start of the search.
+#
+# The search is repeated from other starting points, with other layer noise. Where the results
+# agree, scan and model determine them; elsewhere the result is one of several solutions. Agreement
+# is no proof: what the model cannot represent is missing from all of them.
+
+RESTARTS, NOISE_DRAWS = 4, 2
+#: Start of a restart: share of the way from the initial estimate to a random brain.
+AWAY = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """Summary of several searches.
+
+    Attributes
+    ----------
+    mean, deviation : ndarray, shape (X, Y, Z)
+        Mean and standard deviation of all results, in display units.
+    latents : Tensor, shape (restarts, num_layers, w_dim)
+        Results of the searches.
+    noise_draws : int
+        Number of renderings of each, with different layer noise.
+    seconds : float
+        Time taken.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    latents: Tensor
+    noise_draws: int
+    seconds: float
+
+
+def uncertainty(
+    generator: Generator,
+    aligned: Aligned | np.ndarray,
+    *,
+    restarts: int = RESTARTS,
+    noise_draws: int = NOISE_DRAWS,
+    away: float = AWAY,
+    space: Space = Choices.space,
+    budget: str = QUICK,
+    steps: int | None = None,
+    channel: int = 0,
+    operator: Operator | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Uncertainty:
+    """Project a scan several times from different starting points.
+
+    Parameters
+    ----------
+    aligned, space, budget, steps, channel, operator : object
+        See `project`.
+    restarts : int
+        Number of searches; each begins at the initial estimate moved by `away` (0 to 1) towards
+        another random brain, with its own layer noise.
+    noise_draws : int
+        Renderings of each result with different noise; 1 if the generator ignores noise.
+    seed : int
+        Seed of the random brains and the noise.
+    progress : Progress
+        If cancelled, the searches done so far are summarised if there are two or more.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If there are fewer than two restarts, or `away` is not within 0 to 1.
+    """
+    if restarts < 2 or not 0 <= away <= 1 or noise_draws < 1:
+        raise StyleGAN3DError(
+            "The uncertainty needs at least 2 restarts, at least 1 noise draw each, and a start 0 "
+            f"to 1 of the way to a random brain, not {restarts}, {noise_draws} and {away}."
+        )
+    began = time.perf_counter()
+    draws = noise_draws if generator.has_layer_noise else 1
+    if generator.has_own_noise and space == "w+noise":
+        space = "w+"  # with its own noise every result is the scan
+    renderer = Renderer(generator)
+    starts = _starts(generator, aligned, restarts, away, seed)
+    latents: list[Tensor] = []
+    volumes: list[np.ndarray] = []
+    for number, start in enumerate(starts):
+        noise: Noise = seed + number if generator.has_layer_noise else "none"
+        found = project(
+            generator,
+            aligned,
+            space=space,
+            budget=budget,
+            steps=steps,
+            noise="fixed" if space == "w+noise" else noise,
+            channel=channel,
+            operator=operator,
+            start=start,
+            progress=progress.part(number, 1, restarts),
+        )
+        if progress.cancelled and len(latents) >= 2:
+            break
+        latents.append(found.w)
+        for draw in range(draws):
+            shown: Noise = seed + number + restarts * draw if generator.has_layer_noise else "none"
+            rendered = renderer.render(found.w, "full", shown, channel, delta=found.delta)
+            volumes.append(rendered.volume)
+    stack = np.stack(volumes)
+    deviation = stack.std(axis=0, ddof=1, dtype=np.float64).astype(np.float32)
+    seconds = time.perf_counter() - began
+    return Uncertainty(stack.mean(axis=0), deviation, torch.stack(latents), draws, seconds)
+
+
+def _starts(
+    generator: Generator, aligned: Aligned | np.ndarray, count: int, away: float, seed: int
+) -> list[Tensor]:
+    """[num_layers, w_dim] each."""
+    volume = aligned if isinstance(aligned, np.ndarray) else aligned.volume
+    random = seed_latents(generator, range(seed, seed + count))
+    guess = None
+    if volume.shape == generator.shape:
+        guess = first_guess(generator, volume, generator.template).w
+    begin = generator.w_avg.expand(generator.num_layers, -1) if guess is None else guess
+    return list(torch.lerp(begin, random, away))

@@ -19,9 +19,8 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
-from stylegan3d.projection.forward import Operator
+from stylegan3d.projection.forward import Operator, conjugate_gradients
 from stylegan3d.projection.operators import Identity, KSpace, Mask, Masked
-from stylegan3d.projection.solving import conjugate_gradients
 
 SMOOTHNESS = 1e-3
 ITERATIONS = 200

@@ -9,15 +9,21 @@ of the next. A prior on w keeps the result typical of the generator (Abdal et al
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json
+from stylegan3d.progress import Progress
 from stylegan3d.projection.problem import Problem
+from stylegan3d.projection.settings import PHASES, Phase
 
 # Learning rates, in standard deviations of random brains. From the encoder's estimate large steps
 # are safe; from the average brain they would overshoot.
@@ -159,3 +165,198 @@ def rate(step: int, count: int, end: int) -> float:
     ramp = min(1.0, (step / count + 0.01) / 0.05)
     fall = min(1.0, (end - step) / (FALL * count))
     return ramp * (0.5 - 0.5 * math.cos(math.pi * fall))
+
+
+# The projector of the original 3D-StyleGAN, for comparison.
+#
+# One w for all layers, started at the mean of mapped z, and the noise maps, fitted together for
+# 1,000 steps with noise on w that fades out (Hong et al. 2021, arXiv 2107.09700, after Karras et
+# al. 2020, arXiv 1912.04958, appendix D). Its objective is the squared difference at full
+# resolution and of the means of blocks of eight voxels, both in intensities from 0 to 255. It has
+# no encoder, no prior and no coarse levels.
+
+ORIGINAL_STEPS = 1000
+SAMPLES, SAMPLE_SEED, NOISE_SEED = 10_000, 123, 0
+ORIGINAL_RATE = 0.3
+RAMP_UP, RAMP_DOWN = 0.05, 0.25
+W_NOISE, W_NOISE_UNTIL = 0.05, 0.75
+BLOCK = 8
+
+
+def original_loss(made: Tensor, target: Tensor) -> Tensor:
+    """Its objective, for images [1, C, X, Y, Z] in [-1, 1]."""
+    fine = F.mse_loss(_grey(made), _grey(target))
+    blocks = F.avg_pool3d(_grey(made), BLOCK), F.avg_pool3d(_grey(target), BLOCK)
+    return fine + F.mse_loss(*blocks)
+
+
+class OriginalSearch:
+    """Optimise by iterating over it; leaves the latent in `problem.u`, the maps in `problem.noise`.
+
+    Parameters
+    ----------
+    problem : Problem
+        In space "w", with noise to fit.
+    count : int
+        Number of steps, over which its schedules are scaled.
+    """
+
+    def __init__(self, problem: Problem, count: int = ORIGINAL_STEPS) -> None:
+        self.problem, self.count = problem, count
+        mean, self.spread = _distribution(problem.generator)
+        self.w = mean[None].clone().requires_grad_(True)
+        problem.start = "average"
+        self._hand_over()
+
+    def __iter__(self) -> Iterator[Step]:
+        problem, count = self.problem, self.count
+        fitted = [self.w, *problem.fitted_noise]
+        optimiser = torch.optim.Adam(fitted, lr=ORIGINAL_RATE, betas=(0.9, 0.999), eps=1e-8)
+        random = torch.Generator().manual_seed(NOISE_SEED)
+        for step in range(count):
+            t = step / count
+            optimiser.param_groups[0]["lr"] = ORIGINAL_RATE * original_rate(t)
+            size = W_NOISE * self.spread * max(0.0, 1 - t / W_NOISE_UNTIL) ** 2
+            moved = self.w + size * torch.randn(self.w.shape, generator=random).to(self.w)
+            optimiser.zero_grad(set_to_none=True)
+            made = problem.synthesize(moved, -1, torch.float32)
+            loss = original_loss(problem.operator(made), problem.target)
+            loss.backward()
+            optimiser.step()
+            problem.normalise_noise()
+            self._hand_over()
+            left = count - step - 1
+            yield Step(float(loss.detach()), -1, made.detach(), step + 1, left, left)
+
+    def restore_best(self) -> None:
+        """The last state is the result, as in the original."""
+
+    @torch.no_grad()
+    def _hand_over(self) -> None:
+        self.problem.u.copy_(self.problem.prior.whiten(self.w))
+
+
+def original_rate(t: float) -> float:
+    """Learning-rate factor at `t` (0 to 1): up over the first 5 %, down over the last 25 %."""
+    fall = min(1.0, (1 - t) / RAMP_DOWN)
+    return (0.5 - 0.5 * math.cos(math.pi * fall)) * min(1.0, t / RAMP_UP)
+
+
+def _distribution(generator: Generator) -> tuple[Tensor, float]:
+    """Mean of w over random z, [w_dim], and the root mean square distance from it."""
+    z = np.random.RandomState(SAMPLE_SEED).randn(SAMPLES, generator.z_dim)
+    w = generator.map(torch.from_numpy(z).float())[:, 0]
+    mean = w.mean(dim=0)
+    return mean, float((w - mean).square().sum(dim=1).mean().sqrt())
+
+
+def _grey(image: Tensor) -> Tensor:
+    return (image + 1) * (255 / 2)
+
+
+# Run state of a projection: clock, history, pause and stop.
+
+# Seconds between checks while paused.
+GLANCE = 0.05
+
+
+@dataclass(frozen=True)
+class ProjectionState:
+    """State of a running projection.
+
+    Attributes
+    ----------
+    step, steps : int
+        Done and planned; the search may stop early.
+    phase : Phase
+        "search" for the latent, "tuning" of the generator, or "own noise" of the scan.
+    loss : float
+        Objective at this step, at the current level.
+    level : int
+        Image level being matched; -1 is full resolution.
+    w : Tensor, shape (num_layers, w_dim)
+        Current latent.
+    made : Tensor, shape (1, 1, X, Y, Z)
+        The image compared at this step, values in [-1, 1].
+    seconds : float
+        Since the start, without pauses.
+        work : float
+        Share of the total work that is done, 0 to 1; coarse steps are less work than fine ones.
+    """
+
+    step: int
+    steps: int
+    phase: Phase
+    loss: float
+    level: int
+    w: Tensor
+    made: Tensor
+    seconds: float
+    work: float
+
+    @property
+    def volume(self) -> np.ndarray:
+        """The current volume (X, Y, Z) in display units, at the level's resolution."""
+        return to_display(self.made)[0]
+
+
+class Run:
+    """Tracks the phases of a projection: clock, history, pause and stop."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._started = time.perf_counter()
+        self._work = 0.0
+        self.history: list[dict[str, float]] = []
+        self.finished = True
+
+    @property
+    def seconds(self) -> float:
+        """Since the start, without pauses."""
+        return time.perf_counter() - self._started
+
+    def follow(
+        self,
+        steps: Iterable[Step],
+        problem: Problem,
+        phase: Phase,
+        after: float,
+    ) -> bool:
+        """Run a phase, with `after` as the work that remains after it; False if it was stopped."""
+        cost = 0.0
+        for step in steps:
+            cost = step.cost
+            done = self._work + cost
+            remaining = step.left + after
+            self._report(step, problem, phase, done / (done + remaining))
+            if self._wait() and remaining > 0:
+                self.finished = False
+                return False
+        self._work += cost
+        return True
+
+    def _report(self, step: Step, problem: Problem, phase: Phase, work: float) -> None:
+        number, seconds = len(self.history) + 1, self.seconds
+        self.history.append(
+            {
+                "step": number,
+                "level": step.level,
+                "loss": step.loss,
+                "seconds": round(seconds, 3),
+            }
+        )
+        steps = number + step.steps_left
+        self._progress(work, 1.0, PHASES[phase], f"step {number} of {steps}")
+        self._progress.hand_over(
+            ProjectionState(
+                number, steps, phase, step.loss, step.level, problem.w, step.made, seconds, work
+            )
+        )
+
+    def _wait(self) -> bool:
+        """Wait while paused; return whether to stop."""
+        paused = time.perf_counter()
+        while self._progress.paused and not self._progress.cancelled:
+            time.sleep(GLANCE)
+        self._started += time.perf_counter() - paused
+        return self._progress.cancelled
