@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from stylegan3d.dataset.pack import load_pack
-from stylegan3d.directions.attributes import checked, fit_people
+from stylegan3d.directions.attributes import checked, fit_people, seen_in_people
 from stylegan3d.directions.people import encode_people
-from stylegan3d.directions.seen import seen_in_people
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.model.card import card_text
 from stylegan3d.model.loading import load

@@ -146,7 +146,7 @@ def save_picture(
     picture: QImage | Callable[[], Any],
 ) -> SavedFiles:
     """Write a picture, made in the window or drawn here by a function, and its JSON sidecar."""
-    from stylegan3d.outputs.pictures import json_path
+    from stylegan3d.outputs.results import json_path
     from stylegan3d.render.figures import SYNTHETIC, png_bytes
     from stylegan3d.storage.jsontext import to_json
 
@@ -168,7 +168,7 @@ def save_picture(
 def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film) -> SavedFiles:
     """Draw a film with a separate renderer, so that the window's is not blocked."""
     from stylegan3d.outputs.films import check_suffix, film_files
-    from stylegan3d.outputs.pictures import json_path
+    from stylegan3d.outputs.results import json_path
     from stylegan3d.render.renderer import Renderer
     from stylegan3d.storage.volumes import check_output
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari_stylegan3d.core.provenance import scan_file_of
 from napari_stylegan3d.views.captions import KEY, OVER, Over, Provenance
 from stylegan3d.errors import OutputError
-from stylegan3d.outputs.pictures import (
+from stylegan3d.outputs.results import (
     OF_A_SCAN,
     PAINTED,
     RECORDED,

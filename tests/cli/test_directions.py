@@ -65,7 +65,7 @@ def test_a_sidecar_tells_the_directions_file_without_its_folder(run, model, tmp_
 
 def test_attributes_are_fitted_to_a_pack_and_checked(run, tmp_path, monkeypatch):
     generator = encoding_generator()
-    monkeypatch.setattr("stylegan3d.cli.groups.open_model", lambda *_: generator)
+    monkeypatch.setattr("stylegan3d.cli.common.open_model", lambda *_: generator)
     write_people(tmp_path / "pack", generator.space)
     file = tmp_path / "fitted.safetensors"
     words = ["--fit", tmp_path / "pack", "--samples", "300", "--save", file]

@@ -8,15 +8,16 @@ import pytest
 import torch
 from phantoms import encoding_generator, write_people
 
-from stylegan3d.directions.attributes import attribute_directions, build_directions
-from stylegan3d.directions.effects import (
+from stylegan3d.directions.attributes import (
     MeasuredBrains,
+    attribute_directions,
+    build_directions,
     check_edits,
     describe_components,
+    seen_in_people,
     without_failures,
 )
 from stylegan3d.directions.people import People, as_numbers, encode_people, key_of
-from stylegan3d.directions.seen import seen_in_people
 from stylegan3d.errors import ModelError, RecipeError
 from stylegan3d.model.random_latents import pca_directions, random_w
 from stylegan3d.recipe.direction_file import load_directions, save_directions
@@ -217,7 +218,7 @@ def test_edits_are_measured_in_volumes(generator, people, monkeypatch):
 
         return {m.key: load if m.key == "ventricle_ml" else np.ones(len(w)) for m in MEASURES}
 
-    monkeypatch.setattr("stylegan3d.directions.effects._measured", measured)
+    monkeypatch.setattr("stylegan3d.directions.attributes._measured", measured)
     told = check(check_edits(generator, directions), "Ventricle volume")["edited"]
     assert told["right_way"] == 1
     assert told["change"]["ventricle_ml"] > 0 > told["change_back"]["ventricle_ml"]

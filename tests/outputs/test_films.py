@@ -14,7 +14,7 @@ from PIL import Image, ImageSequence
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs import films
 from stylegan3d.outputs.films import Film, draw_film, film_files, has_ffmpeg
-from stylegan3d.outputs.pictures import json_path
+from stylegan3d.outputs.results import json_path
 from stylegan3d.recipe.keyframes import Still
 from stylegan3d.recipe.recipe import Detail, Recipe, Source
 from stylegan3d.render.figures import Look

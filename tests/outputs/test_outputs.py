@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from stylegan3d.errors import OutputError
+from stylegan3d.outputs.projections import restored_names
 from stylegan3d.outputs.report import report_name
-from stylegan3d.outputs.restored import restored_names
 from stylegan3d.outputs.results import (
     name_beside,
     save_rendered,

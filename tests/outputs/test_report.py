@@ -20,9 +20,9 @@ from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.outputs import report as content
 from stylegan3d.outputs import report_page
-from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.report import Case, Picture, build_case, report_name
 from stylegan3d.outputs.report_page import draw_page, html_report, report_files, writable
+from stylegan3d.outputs.results import json_path
 from stylegan3d.projection.words import VERDICTS
 from stylegan3d.recipe.description import from_link
 from stylegan3d.recipe.latents import Latent, save_latent

@@ -188,7 +188,7 @@ def test_a_saved_thorough_projection_is_generated_again_bit_for_bit(tmp_path, st
     path = tmp_path / "sub-01_desc-projected_latent.safetensors"
     save_latent(path, projected_latent(generator, result, None))
     recipe = Recipe(Source.from_file(path))
-    monkeypatch.setattr("stylegan3d.cli.groups.open_model", lambda *_: generator)
+    monkeypatch.setattr("stylegan3d.cli.common.open_model", lambda *_: generator)
     done = CliRunner().invoke(
         app, ["generate", "--recipe", recipe.to_json(), "--out", str(tmp_path), "--json"]
     )

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.outputs.pictures import picture_name
-from stylegan3d.outputs.results import sources, volume_name
+from stylegan3d.outputs.results import picture_name, sources, volume_name
 from stylegan3d.recipe.description import (
     describe_change,
     describe_recipe,

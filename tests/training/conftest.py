@@ -9,7 +9,7 @@ import torch
 from filelock import FileLock
 
 from stylegan3d.dataset.pack import load_pack, write_pack
-from stylegan3d.directions.effects import measured_brains
+from stylegan3d.directions.attributes import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.training import flow_export

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.cli.common import OutOption, emit, model_entry, progress
-from stylegan3d.cli.groups import Result, grouped
+from stylegan3d.cli.common import OutOption, Result, emit, grouped, model_entry, progress
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.plain import Json
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stylegan3d.cli.common import (
+    Result,
     TruncationOption,
     emit,
+    grouped,
     model_entry,
     progress,
     refuse,
 )
-from stylegan3d.cli.groups import Result, grouped
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import COMPONENTS, SAMPLES
 from stylegan3d.plain import JsonView

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.cli.common import JobsOption
-from stylegan3d.cli.groups import Labelled, Volumes, grouped
+from stylegan3d.cli.common import JobsOption, Labelled, Volumes, grouped, parse_edits
 from stylegan3d.cli.many import edit_many
-from stylegan3d.cli.parsing import parse_edits
 from stylegan3d.cli.recipes import render_to_files
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.parts import Edit, Source

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.cli.common import CacheOption, emit, progress, refuse
-from stylegan3d.cli.groups import ModelChoice, Result, grouped
+from stylegan3d.cli.common import CacheOption, ModelChoice, Result, emit, grouped, progress, refuse
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.table import figures, keys, usual, warnings
 from stylegan3d.plain import Json

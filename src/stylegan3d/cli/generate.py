@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stylegan3d.cli.common import SeedsOption
-from stylegan3d.cli.groups import Labelled, Volumes, grouped
+from stylegan3d.cli.common import Labelled, SeedsOption, Volumes, grouped
 from stylegan3d.cli.recipes import chosen_recipes, render_to_files
 from stylegan3d.recipe.recipe import Truncation
 

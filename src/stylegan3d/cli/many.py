@@ -14,7 +14,7 @@ from stylegan3d.cli.common import emit, model_entry, progress
 from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
-    from stylegan3d.cli.groups import Volumes
+    from stylegan3d.cli.common import Volumes
     from stylegan3d.cohort import Item, Outcome
     from stylegan3d.cohort.run import Table, Work
     from stylegan3d.model.generator import Generator

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stylegan3d.cli.groups import Labelled, Volumes, grouped
-from stylegan3d.cli.parsing import parse_source, parse_strengths
+from stylegan3d.cli.common import Labelled, Volumes, grouped, parse_source, parse_strengths
 from stylegan3d.cli.recipes import render_to_files
 from stylegan3d.recipe.parts import Mix
 

@@ -17,11 +17,11 @@ from stylegan3d.cli.common import (
     OutOption,
     OverwriteOption,
     emit,
+    grouped,
     model_entry,
     open_model,
     progress,
 )
-from stylegan3d.cli.groups import grouped
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.training.options import LabelSettings
 

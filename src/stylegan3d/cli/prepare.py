@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.cli.common import JobsOption, JsonOption, SkullOption, emit, progress
-from stylegan3d.cli.groups import ModelChoice, grouped
+from stylegan3d.cli.common import (
+    JobsOption,
+    JsonOption,
+    ModelChoice,
+    SkullOption,
+    emit,
+    grouped,
+    progress,
+)
 from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.plain import Json
 from stylegan3d.projection.settings import Choices

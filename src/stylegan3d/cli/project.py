@@ -9,8 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import CacheOption, JobsOption, emit, progress
-from stylegan3d.cli.groups import ModelChoice, Written, grouped
+from stylegan3d.cli.common import (
+    CacheOption,
+    JobsOption,
+    ModelChoice,
+    Written,
+    emit,
+    grouped,
+    progress,
+)
 from stylegan3d.cli.many import project_many
 from stylegan3d.plain import Json
 from stylegan3d.projection.settings import Choices

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stylegan3d.cli.common import emit, model_entry, progress, refuse
-from stylegan3d.cli.groups import Volumes
-from stylegan3d.cli.parsing import parse_numbers
+from stylegan3d.cli.common import Volumes, emit, model_entry, parse_numbers, progress, refuse
 from stylegan3d.errors import RecipeError
 from stylegan3d.plain import Json
 from stylegan3d.recipe.description import read_recipe

@@ -10,22 +10,26 @@ import typer
 
 from stylegan3d.cli.common import (
     AgeOption,
+    Drawn,
     JsonOption,
     NormsOption,
     OutOption,
     OverwriteOption,
+    Result,
     ScansOption,
     SeedsOption,
     SeriesOption,
     SexOption,
+    Written,
     described,
     emit,
+    grouped,
     model_entry,
+    parse_planes,
+    parse_point,
     progress,
     read_object,
 )
-from stylegan3d.cli.groups import Drawn, Result, Written, grouped
-from stylegan3d.cli.parsing import parse_planes, parse_point
 from stylegan3d.cli.recipes import chosen_recipes
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.slicing import PLANES
@@ -100,8 +104,7 @@ def picture(
         raise typer.BadParameter("--overlay is drawn over planes: leave --lightbox out.")
 
     from stylegan3d.geometry.slicing import Upright
-    from stylegan3d.outputs.pictures import json_path, picture_files, picture_name
-    from stylegan3d.outputs.results import edited_file
+    from stylegan3d.outputs.results import edited_file, json_path, picture_files, picture_name
     from stylegan3d.render.figures import draw_planes, lightbox
     from stylegan3d.render.recipes import render_recipe
     from stylegan3d.storage.volumes import check_output, write_together
@@ -164,7 +167,7 @@ def film(
     """
     frames = chosen_recipes(ctx, recipes, seeds, drawn.recipe())
     from stylegan3d.outputs.films import Film, check_suffix, film_files
-    from stylegan3d.outputs.pictures import json_path
+    from stylegan3d.outputs.results import json_path
     from stylegan3d.recipe.keyframes import check_key_frames
     from stylegan3d.storage.volumes import check_output, write_together
 

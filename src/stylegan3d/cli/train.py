@@ -26,7 +26,7 @@ from stylegan3d.cli.common import (
     read_object,
     refuse,
 )
-from stylegan3d.cli.groups import grouped
+from stylegan3d.cli.common import grouped
 from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.networks.config import LATENT_CHANNELS
 from stylegan3d.plain import Json

@@ -32,15 +32,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from scipy import ndimage
 
-from stylegan3d.directions.checks import LOGARITHMIC, check, describe, name_of, scaled
-from stylegan3d.directions.contour import CONTOUR, KNOWN_TO_MM, POINTS, contour_rows
-from stylegan3d.directions.effects import (
-    as_in_people,
-    check_edits,
-    describe_components,
-    measured_brains,
-    without_failures,
+from stylegan3d.directions.checks import (
+    FEWEST_TO_FIT,
+    LOGARITHMIC,
+    check,
+    describe,
+    name_of,
+    regress,
+    scaled,
 )
 from stylegan3d.directions.people import (
     AGE,
@@ -53,20 +55,343 @@ from stylegan3d.directions.people import (
     encode_people,
     group_numbers,
 )
-from stylegan3d.directions.regression import FEWEST_TO_FIT, regress
-from stylegan3d.directions.seen import seen_in_people
 from stylegan3d.directions.trajectory import age_reading, ageing
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, Spread, pca_directions
+from stylegan3d.geometry.intensity import to_display
+from stylegan3d.measures.attributes import BACKGROUND, MEASURES
+from stylegan3d.measures.tissue_volumes import measure_attributes
+from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, Spread, pca_directions, random_w
+from stylegan3d.networks.deformation import add_identity, exponential
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.directions import Directions, join
-from stylegan3d.render.movement import deforms
+from stylegan3d.render.movement import composed, deformed_anatomy, deforms
 
 if TYPE_CHECKING:
-    import torch
-
     from stylegan3d.dataset.pack import Pack
     from stylegan3d.model.generator import Generator
+
+
+# The outer contour of a brain with its fluid, and how much a change of w moves it.
+#
+# In the years of an adult the skull does not change, so neither does the outer contour of what it
+# holds: sulci and ventricles open inside it. What moves the contour is linear in the deformation's
+# components of w to first order; to hold it fixed is to look at people who have the same one, as
+# far as a Gaussian distribution of w tells.
+
+#: What stands in `hold_fixed`, beside attributes, for the contour.
+CONTOUR = "contour"
+#: Points on the contour of each brain, and how well their place counts as known, in mm. With 0.3
+#: the contour moves a third less, but an edit is half as long again in sd of people.
+POINTS, KNOWN_TO_MM = 200, 1.0
+#: A step along each component of w that shows how it moves the contour, in sd of random brains.
+_STEP_SD, _BRAINS = 0.5, 200
+#: The border's normal is that of a mask smoothed so much, in voxels.
+_SMOOTH = 1.5
+
+
+def contour_of(volume: np.ndarray) -> np.ndarray:
+    """bool (X, Y, Z): the brain with its fluid, of a volume that is 0 outside."""
+    return np.asarray(ndimage.binary_fill_holes(volume > BACKGROUND))
+
+
+def border_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (n, 3) on the border of a mask, and the unit normals (n, 3) that point outward."""
+    border = mask & ~ndimage.binary_erosion(mask)
+    slopes = np.gradient(ndimage.gaussian_filter(mask.astype(np.float32), _SMOOTH))
+    normals = -np.stack([slope[border] for slope in slopes], axis=1)
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.argwhere(border), normals / np.maximum(lengths, 1e-9)
+
+
+def contour_rows(generator: Generator, w: np.ndarray, seed: int = 0) -> np.ndarray | None:
+    """How each component of w moves points on the outer contour.
+
+    Parameters
+    ----------
+    generator : Generator
+    w : np.ndarray
+        float64 `(n, w_dim)`: brains about which it is looked at.
+    seed : int
+        Of the choice of points.
+
+    Returns
+    -------
+    np.ndarray or None
+        float64 `(n * POINTS, w_dim)`: millimetres outward along the normal for one unit of each
+        component, by differences; None for a generator without a deformation.
+    """
+    synthesis = deformed_anatomy(generator)
+    if synthesis is None:
+        return None
+    count, random = synthesis.config.deformation, np.random.RandomState(seed)
+    half_mm = np.array(generator.shape) * np.array(generator.space.voxel_size) / 2
+    steps = np.zeros((count, generator.w_dim))
+    sd = random_w(generator, _BRAINS, seed)[:, :count].std(axis=0)
+    steps[:, :count] = np.diag(_STEP_SD * np.maximum(sd, 1e-6))
+    rows = []
+    for one in w:
+        with torch.inference_mode():
+            wide = _wide(generator, one[None])
+            brain = to_display(generator.synthesize(wide, noise="none"))[0]
+            pair = _wide(generator, np.concatenate([one[None], one + steps]))
+            there = add_identity(exponential(synthesis.velocity(pair)).flip(1))
+            offsets = composed(there[:1].expand(count, -1, -1, -1, -1), there[1:])
+            moved = offsets.flip(1).cpu().numpy()
+        voxels, normals = border_of(contour_of(brain))
+        chosen = random.permutation(len(voxels))[:POINTS]
+        # Cell centres of the brain's grid in cells of the deformation's.
+        scale = np.array(moved.shape[2:]) / np.array(generator.shape)
+        at = ((voxels[chosen] + 0.5) * scale - 0.5).T
+        read = np.array(
+            [[ndimage.map_coordinates(f, at, order=1, mode="nearest") for f in m] for m in moved]
+        )
+        # A point of the picture is read at x + moved: the contour itself goes the other way.
+        outward = -np.einsum("kap,a,pa->pk", read, half_mm, normals[chosen])
+        block = np.zeros((len(chosen), generator.w_dim))
+        block[:, :count] = outward / np.diag(steps[:, :count])
+        rows.append(block)
+    return np.concatenate(rows)
+
+
+def _wide(generator: Generator, w: np.ndarray) -> torch.Tensor:
+    """w `(n, w_dim)` as latents `[n, num_layers, w_dim]`."""
+    rows = torch.from_numpy(w).float().to(generator.device)
+    return rows[:, None].expand(-1, generator.num_layers, -1)
+
+
+# Effects of directions on volumes: describe components and check edits by measuring brains.
+
+#: Random brains to describe components with; |r| > 0.3 by chance has p = 1/50,000.
+BRAINS = 200
+WEAKEST, MOST = 0.3, 3
+#: A direction fails if it changes its attribute in the right sense in fewer brains than this.
+FEWEST_RIGHT = 0.75
+#: A longer edit than this would leave what the generator knows.
+MOST_LENGTHENED = 1.6
+_SEED = 1
+_OF_PEOPLE = {"age": ("older", "younger"), "sex": ("male", "female")}
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredBrains:
+    """Random brains: w float64 `(n, w_dim)`, and measures float64 `(n,)` by key."""
+
+    w: np.ndarray
+    measures: dict[str, np.ndarray]
+
+
+def measured_brains(generator: Generator, count: int = BRAINS, seed: int = _SEED) -> MeasuredBrains:
+    """Draw random brains, synthesise them without noise and measure them."""
+    w = random_w(generator, count, seed)
+    return MeasuredBrains(w, _measured(generator, w))
+
+
+def _measured(generator: Generator, w: np.ndarray) -> dict[str, np.ndarray]:
+    """Measures of the brains of w `(n, w_dim)`, float64 `(n,)` by key."""
+    import torch
+
+    rows = []
+    with torch.no_grad():
+        for row in torch.from_numpy(w).float():
+            wide = row.expand(1, generator.num_layers, -1).to(generator.device)
+            volume = to_display(generator.synthesize(wide, noise="none"))[0]
+            rows.append(measure_attributes(volume, generator.space))
+    return {measure.key: np.array([row[measure.key] for row in rows]) for measure in MEASURES}
+
+
+def describe_components(
+    components: Directions, brains: MeasuredBrains, people: People | None = None
+) -> Directions:
+    """Add descriptions to principal components.
+
+    Parameters
+    ----------
+    components : Directions
+        Principal components of w.
+    brains : MeasuredBrains
+        Brains over which volumes, shape and contrast are correlated with the score.
+    people : People, optional
+        Subjects over which age and sex are correlated.
+
+    Returns
+    -------
+    Directions
+        With descriptions such as "larger head (r = 0.93), older (r = 0.41)": up to three
+        correlations of at least 0.3, the strongest first.
+    """
+    words = {m.key: (m.more, m.less) for m in MEASURES} | _OF_PEOPLE
+    record = {}
+    for name, vector in zip(components.names, components.vectors, strict=True):
+        found = {key: _correlation(brains.w @ vector, v) for key, v in brains.measures.items()}
+        if people is not None:
+            of_people = {key: people.attributes[key] for key in _OF_PEOPLE}
+            found |= {key: _correlation(people.w @ vector, v) for key, v in of_people.items()}
+        strong = sorted(
+            (k for k in found if abs(found[k]) >= WEAKEST), key=lambda k: -abs(found[k])
+        )
+        record[name] = ", ".join(
+            f"{words[key][found[key] < 0]} (r = {abs(found[key]):.2f})" for key in strong[:MOST]
+        )
+        if not record[name] and any(found.values()):
+            record[name] = f"nothing that is measured (all r below {WEAKEST})"
+    return dataclasses.replace(components, descriptions={k: v for k, v in record.items() if v})
+
+
+def _correlation(score: np.ndarray, values: np.ndarray) -> float:
+    """Pearson's r over brains with a known value; 0 if undefined."""
+    known = np.isfinite(values)
+    if known.sum() < 10 or np.ptp(values[known]) == 0 or np.ptp(score[known]) == 0:
+        return 0.0
+    return float(np.corrcoef(score[known], values[known])[0, 1])
+
+
+def as_in_people(
+    generator: Generator, directions: Directions, brains: int = 8, strength: float = 2.0
+) -> Directions:
+    """Lengthen units so that ventricles grow in edited brains as they do in people.
+
+    A generator that smooths shows less of a change than there is. Where a check says by which
+    factor ventricles grow with one unit in people ("ventricles"), the direction's std is multiplied
+    by at most `MOST_LENGTHENED` or its inverse; the check gains this factor as "lengthened".
+    """
+    start = random_w(generator, brains, _SEED + 1)
+    before = _measured(generator, start)["ventricle_ml"]
+    std, checks = directions.std.copy(), []
+    for told in directions.checks:
+        if told.get("ventricles", 1.0) != 1.0:
+            k = directions.names.index(told["name"])
+            edited = start + strength * directions.step(told["name"])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                grown = np.median(np.log(_measured(generator, edited)["ventricle_ml"] / before))
+            asked = strength * np.log(told["ventricles"])
+            if np.isfinite(grown) and grown * asked > 0:
+                factor = float(np.clip(asked / grown, 1 / MOST_LENGTHENED, MOST_LENGTHENED))
+                std[k] *= factor
+                told = told | {"lengthened": round(factor, 3)}
+                told["contour_mm"] = round(told["contour_mm"] * factor, 4)
+        checks.append(told)
+    return dataclasses.replace(directions, std=std, checks=tuple(checks))
+
+
+def check_edits(
+    generator: Generator, directions: Directions, brains: int = 8, strength: float = 2.0
+) -> Directions:
+    """Add measurements of edited brains to the checks of directions.
+
+    Random brains are edited by plus and minus `strength` units along each direction that has a
+    check, and measured before and after. The check gains "edited": "strength", "brains", "change"
+    and "change_back" (median change of every volume, ml, by its key) and, where the attribute
+    itself is measured, "right_way": the share of brains in which it grew with `strength`.
+    """
+    start = random_w(generator, brains, _SEED + 1)
+    before = _measured(generator, start)
+    checks = []
+    for told in directions.checks:
+        step = strength * directions.step(told["name"])
+        forth, back = (
+            {m.key: values[m.key] - before[m.key] for m in MEASURES if m.unit}
+            for values in (_measured(generator, start + step), _measured(generator, start - step))
+        )
+        if not np.isfinite([*forth.values(), *back.values()]).all():
+            checks.append(told)  # not measurable as brains
+            continue
+        edited: Json = {"strength": strength, "brains": brains}
+        edited |= {"change": _medians(forth), "change_back": _medians(back)}
+        if told["attribute"] in forth:
+            edited["right_way"] = round(float((forth[told["attribute"]] > 0).mean()), 3)
+        checks.append({**told, "edited": edited})
+    return dataclasses.replace(directions, checks=tuple(checks))
+
+
+def without_failures(directions: Directions) -> Directions:
+    """Without directions that fail in volumes; checks of those gain "left_out"."""
+    failed = {
+        told["name"]
+        for told in directions.checks
+        if told.get("edited", {}).get("right_way", 1.0) < FEWEST_RIGHT
+    }
+    kept = [k for k, name in enumerate(directions.names) if name not in failed]
+    return dataclasses.replace(
+        directions,
+        vectors=directions.vectors[kept],
+        std=directions.std[kept],
+        explained_variance=directions.explained_variance[kept],
+        names=tuple(directions.names[k] for k in kept),
+        descriptions={k: v for k, v in directions.descriptions.items() if k not in failed},
+        checks=tuple(
+            told | {"left_out": True} if told["name"] in failed else told
+            for told in directions.checks
+        ),
+    )
+
+
+def _medians(changes: dict[str, np.ndarray]) -> dict[str, float]:
+    return {key: round(float(np.median(values)), 1) for key, values in changes.items()}
+
+
+# How far the training subjects reach along each direction.
+#
+# Beyond their range an edit makes brains of which there was none to learn from. A position along a
+# principal component is the projection of w. Along the direction of an attribute a projection tells
+# next to nothing: subjects of one age differ more along it, by everything else, than subjects of
+# different ages (r = 0.16 between age and projection in the bundled data). There the position is
+# what the regression that the direction was made from tells (`directions.attributes`).
+
+#: An encoder that finds less than this of a standard deviation does not see the direction.
+LEAST_FOUND = 0.5
+
+
+def seen_in_people(directions: Directions, people: People) -> Directions:
+    """Directions with `seen` and `readings` from the training subjects among `people`.
+
+    Left out are attributes that are not among theirs, and directions that the encoder does not
+    find in scans, such as fine texture: their latents say nothing of those.
+    """
+    checks = [told for told in directions.checks if told["name"] in directions.names]
+    readings = _readings(directions, checks, people)
+    found = dataclasses.replace(directions, readings=readings)
+    unknown = {told["name"] for told in checks} - readings.keys()
+    seen = {}
+    for name in directions.names:
+        at = np.array([found.position(name, w) for w in people.w[~people.held_out]])
+        if name not in unknown and at.std() >= LEAST_FOUND:
+            seen[name] = (float(at.min()), float(at.max()))
+    return dataclasses.replace(found, seen=seen)
+
+
+def _readings(
+    directions: Directions, checks: Sequence[JsonView], people: People
+) -> dict[str, np.ndarray]:
+    """Weights of w [w_dim] that estimate each attribute in units of its direction.
+
+    Without what the attributes held fixed explain of it: head size explains most of the white
+    matter, but an edit along white matter keeps the head as it is.
+    """
+    fit = ~people.held_out
+    place = group_numbers(people.groups, fit)
+    w, betas = deviations(people.w, place, fit), {}
+
+    def beta(key: str) -> np.ndarray:
+        if key not in betas:
+            target = deviations(scaled(key, people.attributes[key]), place, fit)
+            betas[key] = regress(key, w, target, fit)
+        return betas[key]
+
+    keys = {name_of(key): key for key in people.attributes}
+    readings = {}
+    for told in checks:
+        if told["attribute"] not in people.attributes:
+            continue
+        reading = beta(told["attribute"])
+        fixed = [keys[name] for name in told["held_fixed"] if name in keys]
+        if fixed:
+            others = np.stack([beta(key) for key in fixed], axis=1)  # [w_dim, m]
+            known = w[fit] @ others
+            reading = reading - others @ np.linalg.lstsq(known, w[fit] @ reading, rcond=None)[0]
+        readings[told["name"]] = reading / float(reading @ directions.step(told["name"]))
+    return readings
+
 
 #: Attributes that may move the contour: it is the size of the head, and differs between the sexes.
 MOVING = frozenset({HEAD_SIZE, SEX})

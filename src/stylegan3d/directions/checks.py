@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stylegan3d.directions.people import NAMES, SEX, UNITS
+from stylegan3d.errors import RecipeError
 from stylegan3d.plain import Json, JsonView
 
 #: Attributes on a logarithmic scale: held-out R2 of log ventricle volume was 0.94, else 0.84.
@@ -103,3 +104,31 @@ def _chance(truth: np.ndarray, guess: np.ndarray, orders: int = 2000) -> float:
 
 def _rounded(value: float) -> float:
     return round(float(value), 4)
+
+
+# The ridge regression that predicts an attribute from w.
+
+#: Least number of subjects to fit a direction.
+FEWEST_TO_FIT = 20
+PENALTIES = np.logspace(-3, 5, 33)
+
+
+def regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """Ridge coefficients `(w_dim,)`, with the penalty chosen by leave-one-out error.
+
+    `w` `(n, w_dim)` and `target` `(n,)` are deviations from a mean; `fit` `(n,)` selects subjects.
+    RecipeError if they are too few, all equal, or w does not predict the target.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    known = fit & np.isfinite(target)
+    if known.sum() < FEWEST_TO_FIT or np.ptp(target[known]) == 0:
+        raise RecipeError(
+            f"{name_of(key)} is known for only {known.sum()} subjects, or is the same in all: "
+            f"a direction needs at least {FEWEST_TO_FIT} subjects that differ."
+        )
+    penalties = PENALTIES * w[known].var(axis=0).mean()
+    beta = RidgeCV(alphas=penalties).fit(w[known], target[known]).coef_
+    if not np.linalg.norm(beta) > 0:
+        raise RecipeError(f"{name_of(key)} is unrelated to w in these subjects.")
+    return beta

@@ -4,30 +4,439 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.space import RAS_TO_LPS
+from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.outputs.dicom import (
+    MISSING,
+    OWN_SCHEME,
+    SLICING,
+    Common,
     Reference,
     Saved,
+    coded,
     encoded,
+    long_string,
     pdf_of,
     series_of,
+    slicing_plane,
+    turned,
 )
-from stylegan3d.outputs.dicom_enhanced import contrast_of, enhanced_of
-from stylegan3d.outputs.dicom_structured import known_volumes, measures_of, segmentation_of
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.settings.export import USUAL_DICOM, DicomSettings
 from stylegan3d.settings.option import check_options
+from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.bids import file_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+
+# A series of MR images as one Enhanced MR image: all slices in one file.
+#
+# DICOM PS3.3, A.36. A derived image says nothing of a pulse sequence, since none made it: the
+# modules and functional groups of the acquisition are left out, as the standard allows.
+
+#: Elements of a slice that the functional groups hold instead, or that a single image alone has.
+MOVED = (
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
+    *("SpacingBetweenSlices", "RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter"),
+    *("WindowWidth", "VOILUTFunction", "SourceImageSequence", "DerivationDescription"),
+    *("ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "EchoTime"),
+    *("EchoTrainLength", "RepetitionTime", "BodyPartExamined"),
+)
+STACK = "1"
+#: Acquisition Contrast (PS3.3, C.8.13.3.3) by the BIDS suffix of the file.
+CONTRASTS = {
+    "T1w": "T1",
+    "T2w": "T2",
+    "FLAIR": "FLUID_ATTENUATED",
+    "PDw": "PROTON_DENSITY",
+    "T2starw": "T2_STAR",
+}
+UNKNOWN = "UNKNOWN"
+
+
+def contrast_of(stem: str) -> str:
+    """Acquisition Contrast of a file, by its name without ending: sub-01_FLAIR."""
+    return CONTRASTS.get(stem.rpartition("_")[2], UNKNOWN)
+
+
+def enhanced_of(
+    images: Sequence[Dataset], reference: Reference | None = None, *, contrast: str = UNKNOWN
+) -> Dataset:
+    """The slices of `series_of` as one Enhanced MR image.
+
+    Parameters
+    ----------
+    images : sequence of pydicom.Dataset
+        In the order of the slices.
+    reference : Reference, optional
+        The one that they were made with.
+    contrast : str
+        Acquisition Contrast, see `contrast_of`.
+
+    Raises
+    ------
+    OutputError
+        If a word is burnt into the pixels, which this kind of image must not have.
+    """
+    from pydicom.uid import EnhancedMRImageStorage
+
+    first = images[0]
+    if first.BurnedInAnnotation == "YES":
+        raise OutputError(
+            "An Enhanced MR image must not have words in its pixels: leave out --enhanced or "
+            "--burn-in."
+        )
+    ds = deepcopy(first)
+    for keyword in MOVED:
+        if keyword in ds:
+            delattr(ds, keyword)
+    ds.SOPClassUID = EnhancedMRImageStorage
+    ds.InstanceNumber, ds.NumberOfFrames = 1, len(images)
+    # SECONDARY is no word of enhanced images: this place says PRIMARY in all of them.
+    ds.ImageType = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+    # No scanner worked under a safety standard, but the element is asked for.
+    ds.ContentQualification, ds.ApplicableSafetyStandardAgency = "RESEARCH", "NONE"
+    ds.LossyImageCompression, ds.PresentationLUTShape = "00", "IDENTITY"
+    ds.AcquisitionContextSequence = []
+    _describe(ds, contrast)
+    if reference is not None:
+        _add_evidence(ds, reference)
+    _add_dimensions(ds)
+    ds.SharedFunctionalGroupsSequence = [_shared(first, ds.ImageType, contrast)]
+    ds.PerFrameFunctionalGroupsSequence = [
+        _frame(image, number) for number, image in enumerate(images, start=1)
+    ]
+    ds.PixelData = b"".join(image.PixelData for image in images)
+    return ds
+
+
+def _describe(ds: Dataset, contrast: str) -> None:
+    """MR Image Description, of the image and of its frames."""
+    ds.PixelPresentation, ds.VolumetricProperties = "MONOCHROME", "VOLUME"
+    ds.VolumeBasedCalculationTechnique = "NONE"
+    ds.ComplexImageComponent, ds.AcquisitionContrast = "MAGNITUDE", contrast
+
+
+def _add_evidence(ds: Dataset, reference: Reference) -> None:
+    """The series that the sources are in, which the frames name one by one."""
+    header = reference.header
+    named = [
+        _item(ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID)
+        for one in reference.headers
+    ]
+    series = _item(SeriesInstanceUID=header.SeriesInstanceUID, ReferencedSOPSequence=named)
+    ds.SourceImageEvidenceSequence = [
+        _item(StudyInstanceUID=header.StudyInstanceUID, ReferencedSeriesSequence=[series])
+    ]
+
+
+def _add_dimensions(ds: Dataset) -> None:
+    """The frames are the positions in one stack."""
+    from pydicom.tag import Tag
+
+    organization = _item(DimensionOrganizationUID=f"{ds.SOPInstanceUID}.1"[:64])
+    ds.DimensionOrganizationSequence = [organization]
+    ds.DimensionOrganizationType = "3D"
+    ds.DimensionIndexSequence = [
+        _item(
+            DimensionOrganizationUID=organization.DimensionOrganizationUID,
+            DimensionIndexPointer=Tag(keyword),
+            FunctionalGroupPointer=Tag("FrameContentSequence"),
+            DimensionDescriptionLabel=label,
+        )
+        for keyword, label in (("StackID", "Stack"), ("InStackPositionNumber", "Position"))
+    ]
+
+
+def _shared(first: Dataset, image_type: Sequence[str], contrast: str) -> Dataset:
+    """What holds for all frames."""
+    from pydicom.sr.codedict import codes
+
+    kind = _item(FrameType=list(image_type))
+    _describe(kind, contrast)
+    region = coded(codes.SCT.Brain)
+    return _item(
+        MRImageFrameTypeSequence=[kind],
+        PixelMeasuresSequence=[
+            _item(
+                PixelSpacing=first.PixelSpacing,
+                SliceThickness=first.SliceThickness,
+                SpacingBetweenSlices=first.SpacingBetweenSlices,
+            )
+        ],
+        PlaneOrientationSequence=[_item(ImageOrientationPatient=first.ImageOrientationPatient)],
+        FrameAnatomySequence=[_item(FrameLaterality="U", AnatomicRegionSequence=[region])],
+        PixelValueTransformationSequence=[
+            _item(
+                RescaleIntercept=first.RescaleIntercept,
+                RescaleSlope=first.RescaleSlope,
+                RescaleType=first.RescaleType,
+            )
+        ],
+        FrameVOILUTSequence=[
+            _item(
+                WindowCenter=first.WindowCenter,
+                WindowWidth=first.WindowWidth,
+                VOILUTFunction=first.VOILUTFunction,
+            )
+        ],
+    )
+
+
+def _frame(image: Dataset, number: int) -> Dataset:
+    """What holds for one frame: its place, and what it was made from."""
+    from pydicom.sr.coding import Code
+
+    frame = _item(
+        FrameContentSequence=[
+            _item(StackID=STACK, InStackPositionNumber=number, DimensionIndexValues=[1, number])
+        ],
+        PlanePositionSequence=[_item(ImagePositionPatient=image.ImagePositionPatient)],
+    )
+    if "SourceImageSequence" in image:
+        how = coded(Code("MODEL", OWN_SCHEME, "Made with a generative model"))
+        frame.DerivationImageSequence = [
+            _item(
+                DerivationDescription=image.DerivationDescription,
+                DerivationCodeSequence=[how],
+                SourceImageSequence=image.SourceImageSequence,
+            )
+        ]
+    return frame
+
+
+def _item(**elements: object) -> Dataset:
+    """An item of a sequence."""
+    from pydicom import Dataset
+
+    item = Dataset()
+    for keyword, value in elements.items():
+        setattr(item, keyword, value)
+    return item
+
+
+# Label maps as DICOM Segmentations and volumes of tissue as Structured Reports, by highdicom.
+#
+# Both refer to the images they are about: the reference series, or the exported ones.
+
+#: SNOMED CT codes of what the tissue network labels, by the beginning of the label's name.
+CODES = {
+    "cerebrospinal fluid": ("BodySubstance", "CerebrospinalFluid"),
+    "subarachnoid csf": ("BodySubstance", "CerebrospinalFluid"),
+    "grey matter": ("Tissue", "GrayMatter"),
+    "white matter": ("Tissue", "WhiteMatter"),
+    "ventricles": ("AnatomicalStructure", "BrainVentricle"),
+    "brain stem": ("AnatomicalStructure", "BrainStem"),
+    "brain tissue": ("AnatomicalStructure", "Brain"),
+}
+
+
+def segmentation_of(
+    saved: Saved,
+    images: Sequence[Dataset],
+    reference: Reference | None = None,
+    *,
+    when: datetime.datetime | None = None,
+) -> Dataset:
+    """A label map as a binary Segmentation, one segment for each label.
+
+    Parameters
+    ----------
+    saved : Saved
+        A label map of this program: its sidecar names the labels.
+    images : sequence of pydicom.Dataset
+        The series that was labelled, on the same grid; pixels are not needed.
+    reference : Reference, optional
+        As of `series_of`.
+    when : datetime, optional
+        Date of the content; now.
+
+    Raises
+    ------
+    OutputError
+        If the sidecar names no labels, no voxel has one, or highdicom is missing.
+    """
+    hd = _highdicom()
+    names = saved.text.get("Labels")
+    if not isinstance(names, Mapping):
+        raise OutputError(f"{saved.stem} has no label names in its sidecar: give a label map.")
+    values = [int(v) for v in names if int(v) > 0 and (saved.data == int(v)).any()]
+    if not values:
+        raise OutputError(f"{saved.stem} has no labelled voxel: there is nothing to write.")
+    common = Common(saved, reference, when)
+    data, affine = turned(saved.data, saved.affine, SLICING[slicing_plane(saved.affine)])
+    # highdicom's axes are slices, rows, columns.
+    order = [2, 1, 0]
+    lps = RAS_TO_LPS @ affine
+    lps[:, :3] = lps[:, order]
+    numbered = np.zeros(data.shape, np.uint8)
+    for number, value in enumerate(values, start=1):
+        numbered[data == value] = number
+    volume = hd.Volume(
+        np.ascontiguousarray(numbered.transpose(order)),
+        lps,
+        coordinate_system="PATIENT",
+        frame_of_reference_uid=images[0].FrameOfReferenceUID,
+    )
+    described = []
+    for number, value in enumerate(values, start=1):
+        name = str(names[str(value)])
+        category, kind = _concepts(name)
+        described.append(
+            hd.seg.SegmentDescription(
+                segment_number=number,
+                segment_label=name[:64],
+                segmented_property_category=category,
+                segmented_property_type=kind,
+                algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+                algorithm_identification=_algorithm(saved),
+                tracking_uid=common.uid("segment", str(value)),
+                tracking_id=f"{saved.stem} {name}"[:64],
+            )
+        )
+    ds = hd.seg.Segmentation(
+        source_images=list(images),
+        pixel_array=volume,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=described,
+        series_instance_uid=common.uid("SEG", "series"),
+        series_number=9002,
+        sop_instance_uid=common.uid("SEG", "instance"),
+        instance_number=1,
+        manufacturer=PROGRAM,
+        manufacturer_model_name=PROGRAM,
+        software_versions=version(),
+        device_serial_number="none",
+        content_description=long_string(saved.title),
+        content_label="TISSUES",
+        series_description=long_string(saved.title),
+    )
+    return common.marked(ds)
+
+
+def measures_of(
+    saved: Saved,
+    images: Sequence[Dataset],
+    reference: Reference | None = None,
+    *,
+    when: datetime.datetime | None = None,
+) -> Dataset:
+    """The tissue volumes in a volume's sidecar as a measurement report (TID 1500).
+
+    Parameters
+    ----------
+    saved : Saved
+        Its sidecar has `TissueVolumes` (a volume) or `Measures` (a label map).
+    images, reference, when : list of Dataset, Reference or None, datetime or None
+        See `segmentation_of`.
+
+    Raises
+    ------
+    OutputError
+        If the sidecar has no volumes, or highdicom is missing.
+    """
+    hd = _highdicom()
+    from pydicom.sr.codedict import codes
+
+    found = {key: value for key, value in known_volumes(saved).items() if np.isfinite(value)}
+    if not found:
+        raise OutputError(f"{saved.stem} has no tissue volumes in its sidecar: nothing to write.")
+    common = Common(saved, reference, when)
+    groups = []
+    for key, value in found.items():
+        category, kind = _concepts(VOLUMES[key])
+        groups.append(
+            hd.sr.MeasurementsAndQualitativeEvaluations(
+                tracking_identifier=hd.sr.TrackingIdentifier(
+                    uid=common.uid("measure", key), identifier=VOLUMES[key]
+                ),
+                finding_category=category,
+                finding_type=kind,
+                algorithm_id=hd.sr.AlgorithmIdentification(PROGRAM, version()),
+                measurements=[
+                    hd.sr.Measurement(
+                        name=codes.SCT.Volume,
+                        value=round(float(value), 2),
+                        unit=hd.sr.CodedConcept("mL", "UCUM", "milliliter"),
+                    )
+                ],
+            )
+        )
+    device = hd.sr.ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
+            uid=common.uid("device"), name=PROGRAM, manufacturer_name=PROGRAM
+        ),
+    )
+    report = hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_device_context=device),
+        procedure_reported=codes.LN.BrainMRI,
+        imaging_measurements=groups,
+        # Its library of images holds single slices only; others are named as evidence.
+        referenced_images=[one for one in images if "PixelSpacing" in one] or None,
+    )
+    ds = hd.sr.EnhancedSR(
+        evidence=list(images),
+        content=report[0],
+        series_instance_uid=common.uid("SR", "series"),
+        series_number=9003,
+        sop_instance_uid=common.uid("SR", "instance"),
+        instance_number=1,
+        manufacturer=PROGRAM,
+        is_complete=True,
+        series_description=long_string(saved.title),
+    )
+    return common.marked(ds)
+
+
+def known_volumes(saved: Saved) -> dict[str, float]:
+    """Millilitres by the keys of `VOLUMES`, where the sidecar has them."""
+    text = saved.text.get("TissueVolumes") or saved.text.get("Measures") or {}
+    text = text.get("Volumes", text) if isinstance(text, Mapping) else {}
+    known = {key: text[key] for key in VOLUMES if key in text}
+    return {key: float(v) for key, v in known.items() if isinstance(v, int | float)}
+
+
+def _algorithm(saved: Saved) -> Any:
+    hd = _highdicom()
+    from pydicom.sr.codedict import codes
+
+    network = saved.text.get("Network", {})
+    name = str(network.get("Name", PROGRAM)) if isinstance(network, Mapping) else PROGRAM
+    return hd.AlgorithmIdentificationSequence(
+        name=name[:64], family=codes.DCM.ArtificialIntelligence, version=version()
+    )
+
+
+def _concepts(name: str) -> tuple[Any, Any]:
+    """Category and type of a structure, by its name: SNOMED CT, else a code of this program."""
+    from pydicom.sr.codedict import codes
+    from pydicom.sr.coding import Code
+
+    for start, (category, kind) in CODES.items():
+        if name.lower().startswith(start):
+            return getattr(codes.SCT, category), getattr(codes.SCT, kind)
+    value = "".join(c for c in name.upper() if c.isalnum())[:16]
+    return codes.SCT.AnatomicalStructure, Code(value, OWN_SCHEME, name[:64])
+
+
+def _highdicom() -> Any:
+    try:
+        import highdicom
+    except ImportError:
+        raise OutputError(MISSING) from None
+    return highdicom
+
 
 #: A label map's grid is that of its scan up to here, mm.
 SAME_MM = 1e-2

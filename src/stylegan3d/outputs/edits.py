@@ -25,8 +25,7 @@ from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.parts import Detail, Source
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.carried import Details
-from stylegan3d.render.edit_files import ABOUT, edited_scan_files
-from stylegan3d.render.editable import Original
+from stylegan3d.render.editable import ABOUT, Original, edited_scan_files
 from stylegan3d.render.recipes import EditedScan, edited_scan, render_recipe
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan, second_image

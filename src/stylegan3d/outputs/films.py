@@ -20,8 +20,7 @@ from PIL import Image
 
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.slicing import PLANES, Plane, Upright
-from stylegan3d.outputs.pictures import json_path
-from stylegan3d.outputs.results import model_of, provenance, sources
+from stylegan3d.outputs.results import json_path, model_of, provenance, sources
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.description import mark_of, marked, with_mark

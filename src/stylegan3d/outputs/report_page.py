@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs import report as content
-from stylegan3d.outputs.pictures import json_path, picture_sidecar
 from stylegan3d.outputs.report import SUFFIX, WARNING, Case, Picture
+from stylegan3d.outputs.results import json_path, picture_sidecar
 from stylegan3d.pages.page import page
 from stylegan3d.segmentation.curves import Curve
 from stylegan3d.storage.jsontext import to_json

@@ -10,8 +10,10 @@ p is the share that is painted over, where labels ask for tissue that no movemen
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nibabel as nib
@@ -24,13 +26,17 @@ from stylegan3d.errors import ScanError
 from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import add_identity, read_at
-from stylegan3d.plain import JsonView
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.render.fine import box_around, fluid_of, in_threads, scale_of
 from stylegan3d.render.movement import Fading, Movement, repainted, turned
+from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.resampling import NativeTransform, with_geometry
+from stylegan3d.storage.about import EDITED_SCAN
+from stylegan3d.storage.volumes import volume_files
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
+
 
 #: Voxels that a thread interpolates at a time.
 BLOCK = 200_000
@@ -292,3 +298,64 @@ def _around(touched: np.ndarray, shape: tuple[int, int, int]) -> torch.Tensor:
 def _identity(shape: tuple[int, int, int]) -> torch.Tensor:
     """[1, 3, voxels] normalised places of the voxels, last axis first."""
     return add_identity(torch.zeros(1, 3, *shape)).flatten(2)
+
+
+# The files of a scan that was edited: the scan itself, what changed and what moved.
+
+ABOUT = {
+    "Scan": EDITED_SCAN + ": {how}. Not a measurement.",
+    "Change": EDITED_SCAN + ": the change in intensity by the edit, edited minus original scan.",
+    "Movement": (
+        EDITED_SCAN + ": how the edit moves tissue. At each point the vector, in mm to the right, "
+        "front and top, to the place in the original scan that is shown there."
+    ),
+}
+
+
+def edited_scan_files(
+    scan: EditableScan,
+    data: np.ndarray,
+    moved: Movement,
+    names: Mapping[str, Path],
+    sidecar: Callable[[Path], Json],
+    *,
+    how: str,
+    description: str,
+) -> dict[Path, bytes]:
+    """The files of an edited scan, not yet written: name to content.
+
+    Parameters
+    ----------
+    scan : EditableScan
+    data : ndarray, shape (I, J, K)
+        The edited scan.
+    moved : Movement
+        What was done to it.
+    names : mapping
+        From each key of `ABOUT` to the file's path.
+    sidecar : callable
+        From a folder to what the sidecars of files in it say besides.
+    how : str
+        How the scan was edited.
+    description : str
+        For the headers.
+    """
+    images = {
+        "Scan": scan.image(data),
+        "Change": scan.image(data - scan.data),
+        "Movement": moved.image(scan.rigid),
+    }
+    own = Space(scan.data.shape, images["Scan"].affine)
+    stripped = extracted_mask(scan.data, own) is not None
+    files: dict[Path, bytes] = {}
+    for what, image in images.items():
+        text = sidecar(names[what].parent)
+        text["Description"] = ABOUT[what].format(how=how)
+        # The edited scan is as the scan was; nothing else is there outside the brain.
+        text["SkullStripped"] = what != "Scan" or stripped
+        text["Movement"] = moved.figures
+        if what == "Movement":
+            text["Units"] = "mm"
+            text["Grid"] = "the model's field of view in the scan's space"
+        files |= volume_files(names[what], image, description=description, sidecar=text)
+    return files

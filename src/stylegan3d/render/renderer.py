@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.devices import measured_dtype
@@ -28,9 +30,125 @@ from stylegan3d.progress import SILENT, Progress, effort
 from stylegan3d.recipe.latents import Delta
 from stylegan3d.recipe.model import TRUNCATION, seed_latents
 from stylegan3d.render.carried import Details
-from stylegan3d.render.cuda_graphs import RecordedSynthesis
 from stylegan3d.render.movement import Movement
-from stylegan3d.render.preview import WORTH_SHOWING, Readout
+
+# Synthesis as a CUDA graph: recorded once, replayed with one call instead of many kernels.
+
+#: Warm-up runs before recording, in which libraries choose kernels and allocate memory.
+WARM_UPS = 3
+
+
+class RecordedSynthesis:
+    """`synthesize` as a CUDA graph, for latents of one shape.
+
+    Parameters
+    ----------
+    synthesize : callable
+        [1, num_layers, w_dim] -> image; its operations must not depend on the values.
+    w : Tensor
+        An example on the GPU.
+    """
+
+    def __init__(self, synthesize: Callable[[Tensor], Tensor], w: Tensor) -> None:
+        self._w = w.clone()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                synthesize(self._w)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        # Other threads may use the GPU meanwhile (a projection while the window renders): by
+        # default # one of their allocations would break the recording and fail itself.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._image = synthesize(self._w)
+
+    def __call__(self, w: Tensor) -> Tensor:
+        """The image of `w`."""
+        self._w.copy_(w)
+        self._graph.replay()
+        return self._image.clone()
+
+
+# Half-resolution previews for networks without coarse images: a linear readout of features.
+#
+# In the `orig` and `resnet` wirings only the last level makes an image. The features before it have
+# half the resolution and take an eighth of the work; the final image is, at that resolution, close
+# to a linear function of them. It is fitted to a few random volumes by ridge regression and tested
+# on others.
+
+#: Share of the variance of held-out volumes that a readout must explain to be used.
+WORTH_SHOWING = 0.9
+RIDGE = 1e-4
+
+
+@dataclass(frozen=True)
+class Readout:
+    """image = weight @ features + bias, voxel by voxel.
+
+    Attributes
+    ----------
+    weight : Tensor, shape (image channels, channels)
+    bias : Tensor, shape (image channels,)
+    explained : float
+        Share of the variance explained in held-out volumes.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    explained: float
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """[N, C, X, Y, Z] -> float32 [N, image channels, X, Y, Z]"""
+        image = F.linear(features.movedim(1, -1), self.weight.to(features.dtype))
+        return (image.float() + self.bias).movedim(-1, 1)
+
+    @classmethod
+    def fit(
+        cls,
+        pairs: Callable[[int], tuple[Tensor, Tensor]],
+        used: Iterable[int],
+        kept_back: Iterable[int],
+    ) -> Readout:
+        """Fit to some volumes and test on others.
+
+        Parameters
+        ----------
+        pairs : callable
+            Maps a number to features [1, C, X, Y, Z] and full image [1, image channels, 2 X, …].
+        used, kept_back : iterable of int
+            Numbers of the volumes to fit to and to test on.
+        """
+        products = []
+        for number in used:
+            f, t = _rows(*pairs(number))
+            products.append((f.T @ f, f.T @ t))
+        gram, moment = (torch.stack(parts).sum(dim=0) for parts in zip(*products, strict=True))
+        size = len(gram) - 1
+        ridge = torch.full((size + 1,), RIDGE * float(gram.diagonal()[:size].mean()))
+        ridge[size] = 0.0  # the intercept is not penalised
+        solution = torch.linalg.solve(gram + torch.diag(ridge).to(gram), moment).float()
+        made = cls(solution[:size].T.contiguous(), solution[size], 0.0)
+        return cls(made.weight, made.bias, made._explained(pairs, kept_back))
+
+    def _explained(
+        self, pairs: Callable[[int], tuple[Tensor, Tensor]], numbers: Iterable[int]
+    ) -> float:
+        error = spread = 0.0
+        for number in numbers:
+            features, image = pairs(number)
+            target = F.avg_pool3d(image.float(), 2)
+            error += float((self(features) - target).square().mean())
+            spread += float(target.var())
+        return 1 - error / max(spread, 1e-12)
+
+
+def _rows(features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Voxels as rows, float64 [voxels, C + 1] with a final 1, and [voxels, image C]."""
+    f = features.movedim(1, -1).flatten(0, -2).double()
+    t = F.avg_pool3d(image.float(), 2).movedim(1, -1).flatten(0, -2).double()
+    return torch.cat([f, f.new_ones(len(f), 1)], dim=1), t
+
 
 Quality = Literal["full", "fast", "preview"]
 #: Largest root mean square error of a faster method, as a share of the image's largest magnitude;

@@ -23,8 +23,7 @@ from scipy import ndimage
 from stylegan3d.errors import OutputError, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.plain import Json
-from stylegan3d.render.edit_files import edited_scan_files
-from stylegan3d.render.editable import EditableScan, Original
+from stylegan3d.render.editable import EditableScan, Original, edited_scan_files
 from stylegan3d.render.movement import Movement
 from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan
 from stylegan3d.scans.alignment import align_rigid
