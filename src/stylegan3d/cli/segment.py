@@ -21,9 +21,9 @@ from stylegan3d.cli.common import (
     SkullOption,
     VolumeOption,
     emit,
+    grouped,
     progress,
 )
-from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.many import segment_many
 from stylegan3d.projection.settings import Choices
 

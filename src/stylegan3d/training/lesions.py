@@ -25,7 +25,7 @@ from stylegan3d.measures.clusters import TOUCHING, Cluster
 from stylegan3d.measures.lesions import fluid_of, lesion_clusters, lesion_probability
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
-from stylegan3d.projection.simulated import simulate_scanner
+from stylegan3d.projection.scanner import simulate_scanner
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import CLASSES, LESION, LESIONS, Scheme
 from stylegan3d.segmentation.inference import Segmenter

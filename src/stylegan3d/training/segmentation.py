@@ -26,9 +26,8 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.progress import Progress
-from stylegan3d.scans.checks import READ_ERRORS
-from stylegan3d.scans.labelled import TABLE, read_tissues
-from stylegan3d.scans.opening import open_image
+from stylegan3d.scans.checks import READ_ERRORS, open_image
+from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.classes import (
     CLASSES,
     REGIONS,

@@ -17,7 +17,7 @@ from stylegan3d.checkpoints.network_folder import page_of as page_with
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.plain import Json
-from stylegan3d.scans.labelled import TABLE, read_tissues
+from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.storage.bounded import read_rows
 from stylegan3d.storage.jsontext import finite_number, is_int
