@@ -14,7 +14,12 @@ from scipy.ndimage import distance_transform_edt
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.outputs.results import provenance, rendered_files, write_dataset_description
+from stylegan3d.outputs.results import (
+    INSIDE,
+    provenance,
+    rendered_files,
+    write_dataset_description,
+)
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.projection.operators import Identity, KSpace, Mask, Masked, Operator, ThickSlices
 from stylegan3d.projection.pipeline import ProjectionRun, tissues_of
@@ -29,7 +34,7 @@ from stylegan3d.scans.resampling import NativeTransform, resample, with_geometry
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE, source_uri
-from stylegan3d.storage.formats import scan_stem, scan_suffix
+from stylegan3d.storage.formats import Name, scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
@@ -41,7 +46,8 @@ if TYPE_CHECKING:
 
 # Additional files of a projection through an operator: the scan with measured data kept.
 
-_SUFFIX = volumes.VOLUME_SUFFIX
+#: The space of the model's grid, in names of files.
+MODEL = "model"
 #: At the border of the brain a fit is worst: there what it adds begins.
 BORDER_MM = 3.0
 
@@ -58,10 +64,10 @@ def restored_names(scan: str | Path, out: str | Path, operator: Operator) -> dic
     stem, suffix = scan_stem(scan), scan_suffix(scan)
     native = "filled" if isinstance(operator, Mask) else "restored"
     names = {
-        native: f"{stem}_desc-{native}_{suffix}{_SUFFIX}",
-        "restored_model_space": f"{stem}_space-model_desc-restored_{suffix}{_SUFFIX}",
+        native: Name(stem, native, suffix),
+        "restored_model_space": Name(stem, "restored", suffix, MODEL),
     }
-    return {what: Path(out) / name for what, name in names.items()}
+    return {what: Path(out) / str(name) for what, name in names.items()}
 
 
 def restored_files(
@@ -123,7 +129,7 @@ def restored_files(
         **about,
         "Description": "The restored brain on the model's grid; details may not be real.",
         "SpatialReference": "the model's grid",
-        "Intensity": "1 is the 99.5th percentile inside the brain, 0 is outside",
+        "Intensity": INSIDE,
         "SkullStripped": True,
     }
     first, second = names.values()
@@ -230,14 +236,14 @@ def output_names(scan: str | Path, out: str | Path) -> dict[str, Path]:
     """
     stem, suffix = scan_stem(scan), scan_suffix(scan)
     names = {
-        "native": f"{stem}_desc-projected_T1w{VOLUME_SUFFIX}",
-        "residual": f"{stem}_desc-residual_{suffix}{VOLUME_SUFFIX}",
-        "model_space": f"{stem}_space-model_desc-projected_T1w{VOLUME_SUFFIX}",
-        "aligned": f"{stem}_space-model_desc-aligned_{suffix}{VOLUME_SUFFIX}",
-        "latent": f"{stem}_desc-projected_latent.safetensors",
-        "report": f"{stem}_desc-projected_report.json",
+        "native": Name(stem, "projected"),
+        "residual": Name(stem, "residual", suffix),
+        "model_space": Name(stem, "projected", space=MODEL),
+        "aligned": Name(stem, "aligned", suffix, MODEL),
+        "latent": Name(stem, "projected", "latent", extension=".safetensors"),
+        "report": Name(stem, "projected", "report", extension=".json"),
     }
-    return {what: Path(out) / name for what, name in names.items()}
+    return {what: Path(out) / str(name) for what, name in names.items()}
 
 
 def file_names(
@@ -256,11 +262,10 @@ def file_names(
     """
     names = output_names(scan, out)
     if z:
-        names["residual_z"] = Path(out) / f"{scan_stem(scan)}_desc-residual_z{VOLUME_SUFFIX}"
+        names["residual_z"] = Path(out) / str(Name(scan_stem(scan), "residual", "z"))
     names |= {} if operator is None else restored_names(scan, out, operator)
     if spread:
-        name = f"{scan_stem(scan)}_desc-uncertainty_T1w{VOLUME_SUFFIX}"
-        names["uncertainty"] = Path(out) / name
+        names["uncertainty"] = Path(out) / str(Name(scan_stem(scan), "uncertainty"))
     return names
 
 
@@ -309,10 +314,8 @@ def save_projection(
 
     generator, aligned, result = projected.generator, projected.aligned, projected.result
     operator = projected.operator
-    z = result.residual_z
-    names = file_names(
-        aligned.scan.path, out, operator, spread=left_open is not None, z=z is not None
-    )
+    known_z = result.residual_z is not None
+    names = file_names(aligned.scan.path, out, operator, spread=left_open is not None, z=known_z)
     volumes.check_output(all_files(names), overwrite)
     write_dataset_description(out, generator, root)
     scan = aligned.describe()
@@ -339,16 +342,11 @@ def save_projection(
     files = {
         **rendered_files(names["native"], rendered, recipe, generator, scan=scan, tissues=made),
         **rendered_files(names["model_space"], rendered, recipe, generator, tissues=made),
-        **_aligned_files(names["aligned"], generator, aligned),
-        **_residual_files(names["residual"], generator, aligned, rendered.volume),
+        **_maps(projected, names, rendered.volume, left_open),
         names["latent"]: latent,
     }
     if operator is not None:
         files |= restored_files(out, generator, aligned, operator, result.volume)
-    if left_open is not None:
-        files |= _uncertainty_files(names["uncertainty"], generator, aligned, left_open)
-    if z is not None:
-        files |= _z_files(names["residual_z"], generator, aligned, z)
     files[names["report"]] = to_json(report).encode()
     volumes.write_together(files, overwrite=overwrite)
     return report
@@ -404,88 +402,94 @@ def projection_report(projected: ProjectionRun, volume: np.ndarray) -> Json:
     }
 
 
-def _made_of(path: Path, generator: Generator, aligned: AlignedScan) -> Json:
-    """What made a file, and the scan that it was made of."""
-    return {
-        **provenance(generator),
-        "Sources": [source_uri(path.parent, aligned.scan.path)],
-        "SourceSHA256": aligned.scan.sha256,
-    }
+def _map_files(
+    path: Path,
+    image: nib.Nifti1Image,
+    projected: ProjectionRun,
+    title: str,
+    description: str,
+    *,
+    units: str = "arbitrary",
+    intensity: str,
+    space: str = OWN_GRID,
+    synthetic: bool = True,
+    more: JsonView | None = None,
+) -> dict[Path, bytes]:
+    """A volume about a projected scan, with what it was made of: name to content.
 
-
-def _aligned_files(path: Path, generator: Generator, aligned: AlignedScan) -> dict[Path, bytes]:
+    `title` is said in the volume's header, `description` and the rest in its sidecar.
+    """
+    scan = projected.aligned.scan
     sidecar = {
-        "Description": "A scan on the model's grid: brain alone, bias-corrected, rigidly aligned.",
-        **_made_of(path, generator, aligned),
-        "SpatialReference": "the model's grid",
-        "Units": "arbitrary",
-        "Intensity": "1 is the 99.5th percentile inside the brain, 0 is outside",
+        "Description": description,
+        **provenance(projected.generator),
+        "Sources": [source_uri(path.parent, scan.path)],
+        "SourceSHA256": scan.sha256,
+        **(more or {}),
+        "SpatialReference": space,
+        "Units": units,
+        "Intensity": intensity,
         "SkullStripped": True,
     }
-    image = volumes.make_image(aligned.volume, aligned.space.affine)
+    header = f"{PROGRAM} {title}"
     return volumes.volume_files(
-        path, image, description=f"{PROGRAM} aligned scan", sidecar=sidecar, synthetic=False
+        path, image, description=header, sidecar=sidecar, synthetic=synthetic
     )
 
 
-def _residual_files(
-    path: Path, generator: Generator, aligned: AlignedScan, made: np.ndarray
+def _maps(
+    projected: ProjectionRun,
+    names: Mapping[str, Path],
+    made: np.ndarray,
+    left_open: Uncertainty | None,
 ) -> dict[Path, bytes]:
-    """What the reconstruction `made` (X, Y, Z) does not show of the scan, on the scan's grid."""
+    """The aligned scan, and what the reconstruction `made` (X, Y, Z) leaves open."""
+    aligned, name = projected.aligned, projected.generator.name
+    files = _map_files(
+        names["aligned"],
+        volumes.make_image(aligned.volume, aligned.space.affine),
+        projected,
+        "aligned scan",
+        "A scan on the model's grid: brain alone, bias-corrected, rigidly aligned.",
+        intensity=INSIDE,
+        space="the model's grid",
+        synthetic=False,
+    )
     difference = np.where(aligned.brain_mask, aligned.volume - made, 0).astype(np.float32)
-    sidecar = {
-        "Description": (
-            f"What a reconstruction by {generator.name} misses of a scan: bias-corrected scan "
-            "minus reconstruction, at the resolution of the model."
-        ),
-        **_made_of(path, generator, aligned),
-        "SpatialReference": OWN_GRID,
-        "Units": "arbitrary",
-        "Intensity": "units of the scan; above 0 where the scan is brighter",
-        "SkullStripped": True,
-    }
-    image = aligned.to_native(difference, signed=True)
-    return volumes.volume_files(path, image, description=f"{PROGRAM} residual", sidecar=sidecar)
-
-
-def _z_files(
-    path: Path, generator: Generator, aligned: AlignedScan, z: np.ndarray
-) -> dict[Path, bytes]:
-    """What stands out in the scan, `z` (X, Y, Z) in units of the usual error, on its grid."""
-    sidecar = {
-        "Description": (
-            f"Scan minus the brain that {generator.name} expects, after contrast and shading of "
-            "the scanner were set aside, divided by the spread of this difference in held-out "
-            "subjects. Not judged in the ventricles and within 4 mm of the border: 0 there."
-        ),
-        **_made_of(path, generator, aligned),
-        "SpatialReference": OWN_GRID,
-        "Units": "standard deviations",
-        "Intensity": "above 0 where the scan is brighter than expected",
-        "SkullStripped": True,
-    }
-    # In units of its own, not of the scan.
-    image = aligned.to_native(z / aligned.intensity_scale, signed=True)
-    return volumes.volume_files(path, image, description=f"{PROGRAM} residual z", sidecar=sidecar)
-
-
-def _uncertainty_files(
-    path: Path, generator: Generator, aligned: AlignedScan, found: Uncertainty
-) -> dict[Path, bytes]:
-    """How much the results of several searches differ, on the scan's grid: name to content."""
-    sidecar = {
-        "Description": (
-            f"Standard deviation between {len(found.latents)} projections by {generator.name} from "
-            "different starting points: where it is large, the reconstruction is uncertain. It "
-            "does not include what the model cannot show at all."
-        ),
-        **_made_of(path, generator, aligned),
-        "Restarts": len(found.latents),
-        "NoiseDraws": found.noise_draws,
-        "SpatialReference": OWN_GRID,
-        "Units": "arbitrary",
-        "Intensity": "units of the scan",
-        "SkullStripped": True,
-    }
-    image = aligned.to_native(found.deviation)
-    return volumes.volume_files(path, image, description=f"{PROGRAM} spread", sidecar=sidecar)
+    files |= _map_files(
+        names["residual"],
+        aligned.to_native(difference, signed=True),
+        projected,
+        "residual",
+        f"What a reconstruction by {name} misses of a scan: bias-corrected scan minus "
+        "reconstruction, at the resolution of the model.",
+        intensity="units of the scan; above 0 where the scan is brighter",
+    )
+    if left_open is not None:
+        count = len(left_open.latents)
+        files |= _map_files(
+            names["uncertainty"],
+            aligned.to_native(left_open.deviation),
+            projected,
+            "spread",
+            f"Standard deviation between {count} projections by {name} from different starting "
+            "points: where it is large, the reconstruction is uncertain. It does not include what "
+            "the model cannot show at all.",
+            intensity="units of the scan",
+            more={"Restarts": count, "NoiseDraws": left_open.noise_draws},
+        )
+    z = projected.result.residual_z
+    if z is not None:
+        files |= _map_files(
+            names["residual_z"],
+            # In units of its own, not of the scan.
+            aligned.to_native(z / aligned.intensity_scale, signed=True),
+            projected,
+            "residual z",
+            f"Scan minus the brain that {name} expects, after contrast and shading of the scanner "
+            "were set aside, divided by the spread of this difference in held-out subjects. Not "
+            "judged in the ventricles and within 4 mm of the border: 0 there.",
+            units="standard deviations",
+            intensity="above 0 where the scan is brighter than expected",
+        )
+    return files

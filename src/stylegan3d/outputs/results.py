@@ -20,15 +20,17 @@ from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, describe, root_of, source_uri
-from stylegan3d.storage.formats import scan_stem, scan_suffix
+from stylegan3d.storage.formats import Name, portable, scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
-from stylegan3d.storage.names import portable
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Rendered
     from stylegan3d.scans import SecondImage
+
+#: What grey values mean on the model's grid.
+INSIDE = "1 is the 99.5th percentile inside the brain, 0 is outside"
 
 
 def volume_name(recipe: Recipe, *, native: bool = False, scan: str | Path | None = None) -> str:
@@ -56,7 +58,7 @@ def volume_name(recipe: Recipe, *, native: bool = False, scan: str | Path | None
     kind = "edited" if recipe.edits else "mixed" if recipe.mix is not None else plain
     kind += "Scan" if recipe.is_edited_scan else ""
     suffix = scan_suffix(scan) if recipe.is_edited_scan and scan is not None else "T1w"
-    return f"{stem}_desc-{kind}_{suffix}{volumes.VOLUME_SUFFIX}"
+    return str(Name(stem, kind, suffix))
 
 
 def name_beside(recipe: Recipe, what: str, *, scan: str | Path | None = None) -> str:
@@ -172,7 +174,7 @@ def sidecar(recipe: Recipe, generator: Generator, *, folder: Path, native: bool 
     what, about = "T1-weighted brain", {"SkullStripped": True}
     if recipe.is_edited_scan:
         what = "brain"  # with the contrast of the scan
-    intensity = "1 is the 99.5th percentile inside the brain, 0 is outside"
+    intensity = INSIDE
     if "origin" in generator.card:
         # Another program's file does not contain what its network was trained on.
         what, about = "volume", {}
@@ -293,9 +295,9 @@ def scan_picture_name(
     in_model_space : bool
         Whether it lies on the model's grid.
     """
-    parts = [name, "space-model" if in_model_space else "", f"desc-{kind}" if kind else ""]
-    parts += ["T1w" if scan is None else scan_suffix(scan), what]
-    return portable("_".join(filter(None, parts))) + ".png"
+    suffix = "T1w" if scan is None else scan_suffix(scan)
+    space = "model" if in_model_space else ""
+    return portable(str(Name(name, kind, f"{suffix}_{what}", space, ""))) + ".png"
 
 
 def json_path(path: Path) -> Path:

@@ -33,6 +33,35 @@ LONGEST_STEM = 150
 ON_WINDOWS = os.name == "nt"
 
 
+@dataclass(frozen=True)
+class Name:
+    """A file's name as BIDS has it: `stem_space-…_desc-…_suffix` with its extension.
+
+    Attributes
+    ----------
+    stem : str
+        Whose it is, with further entities, such as "sub-01".
+    desc : str
+        What was done; empty for a scan as it was recorded.
+    suffix : str
+        The kind of image, such as "T1w", or of file, such as "latent".
+    space : str
+        Whose space it lies in; empty for that of the scan.
+    extension : str
+    """
+
+    stem: str
+    desc: str = ""
+    suffix: str = "T1w"
+    space: str = ""
+    extension: str = ".nii.gz"
+
+    def __str__(self) -> str:
+        entities = {"space": self.space, "desc": self.desc}
+        named = (f"{key}-{value}" for key, value in entities.items() if value)
+        return "_".join((self.stem, *named, self.suffix)) + self.extension
+
+
 def same_place(name: str) -> str:
     """Equal for names that one of the systems takes for the same: A and a, both spellings of é."""
     return unicodedata.normalize("NFC", name).casefold()
