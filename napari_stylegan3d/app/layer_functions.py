@@ -137,12 +137,10 @@ def _scan_of(layer: Image | None) -> Any:
 
 def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
     import stylegan3d
-    from stylegan3d.projection.pipeline import align, search
-    from stylegan3d.projection.settings import Choices
 
     generator = stylegan3d.load()
-    aligned = align(_scan_of(scan), generator, skull=skull)
-    result = search(generator, aligned, aligned, Choices(budget=budget)).result
+    aligned = _scan_of(scan).align(generator, skull=skull)
+    result = stylegan3d.project(generator, aligned, budget=budget)
     native = aligned.to_native(result.volume)
     verdict = {name: result.assessment[name] for name in ("verdict", "sentence", "similarity")}
     name = f"{scan.name}: reconstruction"

@@ -55,9 +55,7 @@ def align_scan(
     report: Progress, loaded: Loaded, scan: Scan, folder: Path, pose: str = "auto"
 ) -> AlignedScan:
     """Align a scan to the model's grid; `folder` is the session's, for the cache."""
-    from stylegan3d.projection.pipeline import align
-
-    return align(scan, loaded.generator, pose=pose, cache=folder / STEPS_FOLDER, progress=report)
+    return scan.align(loaded.generator, pose=pose, cache=folder / STEPS_FOLDER, progress=report)
 
 
 def fit_scan(report: Progress, aligned: AlignedScan, pose: Pose) -> AlignedScan:

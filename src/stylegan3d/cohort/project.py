@@ -17,7 +17,6 @@ from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.operators import Mask
 from stylegan3d.projection.pipeline import (
     Choices,
-    align,
     loss_of,
     place,
     search,
@@ -79,7 +78,7 @@ def project_file(
     check_output(all_files(names), overwrite)
     generator = open_generator()
     clock.append(time.perf_counter())
-    found = align(scan, generator, skull=choices.skull, pose=how, cache=cache, progress=progress)
+    found = scan.align(generator, skull=choices.skull, pose=how, cache=cache, progress=progress)
     aligned = place(found, move, operator)
     clock.append(time.perf_counter())
     projected = search(generator, found, aligned, choices, operator=operator, progress=progress)

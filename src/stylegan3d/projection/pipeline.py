@@ -1,18 +1,17 @@
 """The projection pipeline, from scan to reconstruction, for window, command line and cohort.
 
-    read_scan -> align (check, orient, extract) -> place -> search (judge) -> save_projection
+    read_scan -> Scan.align -> place -> search (judge) -> save_projection
 
 Each step is a function of values: the window runs them one by one and keeps the results, the
-command line runs them in sequence (`cohort.project`). The
-result is a `ProjectionRun`, from which files are written (`outputs.projections`) and panels filled.
-The tissue network runs once on the scan and once on the reconstruction.
+command line runs them in sequence (`cohort.project`). The result is a `ProjectionRun`, from which
+files are written (`outputs.projections`) and panels filled. The tissue network runs once on the
+scan and once on the reconstruction.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,16 +20,14 @@ from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.operators import Mask, Masked, Operator, parse
 from stylegan3d.projection.projector import ProjectionResult, Uncertainty, project, uncertainty
-from stylegan3d.projection.settings import Choices
-from stylegan3d.projection.site import open_site
+from stylegan3d.projection.settings import QUICK, Choices
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
-from stylegan3d.scans.scan import PreparationOptions, align_scan
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.networks.noise import Noise
-    from stylegan3d.scans import AlignedScan, Scan
+    from stylegan3d.scans import AlignedScan
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +60,6 @@ class ProjectionRun:
         """Warnings about alignment and reconstruction, in sentences."""
         found = [note.text for note in checks(self.aligned.steps)]
         return [*found, *self.result.assessment["remarks"]]
-
-
-def align(
-    scan: Scan,
-    generator: Generator,
-    *,
-    skull: str = "auto",
-    pose: str = "auto",
-    cache: Path | None = None,
-    progress: Progress = SILENT,
-) -> AlignedScan:
-    """Orient a scan, extract its brain and bring it onto the generator's grid; see `Scan.align`."""
-    options = PreparationOptions(skull, pose=pose, cache=cache)
-    return align_scan(scan, generator, options, progress)
 
 
 def loss_of(words: str | None, mask: Mask | None = None) -> Operator | None:
@@ -115,19 +98,7 @@ def search(
 ) -> ProjectionRun:
     """Find the latent of a placed scan, and assess the result."""
     started = time.perf_counter()
-    result = project(
-        generator,
-        aligned,
-        space=choices.space,
-        budget=choices.budget,
-        steps=choices.steps,
-        noise=noise,
-        method=choices.method,
-        channel=choices.channel,
-        operator=operator,
-        yardstick=None if choices.site is None else open_site(generator, choices.site),
-        progress=progress,
-    )
+    result = project(generator, aligned, choices, operator=operator, noise=noise, progress=progress)
     seconds = {"project": time.perf_counter() - started}
     return ProjectionRun(generator, found, aligned, result, operator, seconds)
 
@@ -139,10 +110,8 @@ def search_again(
     return uncertainty(
         projected.generator,
         projected.aligned,
+        Choices(space=choices.space, budget=QUICK, steps=choices.steps, channel=choices.channel),
         restarts=choices.uncertainty or 2,
-        space=choices.space,
-        steps=choices.steps,
-        channel=choices.channel,
         operator=projected.operator,
         progress=progress.part(0, 1, text=lambda _: "Searching again"),
     )

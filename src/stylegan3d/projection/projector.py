@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -35,11 +35,11 @@ from stylegan3d.projection.settings import (
     QUICK,
     SPACES,
     TUNED,
+    USUAL,
     Choices,
-    Method,
-    Space,
 )
 from stylegan3d.projection.signs import first_guess
+from stylegan3d.projection.site import open_site
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.keyframes import Moment
@@ -281,18 +281,15 @@ class ProjectionResult:
 def project(
     generator: Generator,
     aligned: Aligned | np.ndarray,
+    choices: Choices = USUAL,
     *,
-    space: Space = Choices.space,
-    budget: str = Choices.budget,
-    steps: int | None = None,
     noise: Noise = "fixed",
-    channel: int = 0,
     operator: Operator | None = None,
     data: Tensor | None = None,
-    method: Method = Choices.method,
     start: Tensor | None = None,
     yardstick: Yardstick | None = None,
     progress: Progress = SILENT,
+    **changes: Any,
 ) -> ProjectionResult:
     """Find the latent whose volume is most similar to a scan.
 
@@ -300,19 +297,20 @@ def project(
     ----------
     aligned : Aligned or ndarray
         An `AlignedScan`, or its volume (X, Y, Z) in [0, 1] on the generator's grid.
-    space : Space
-        "w" (one latent for all layers: most typical of the generator), "w+" (one per layer: follows
-        the scan more closely), or "w+noise" (also fits the noise maps, or finds the scan's own
-        noise where a flow draws the folds, see `own_noise.py`).
-    budget : str
-        "draft", "standard" or "thorough"; "thorough" also finds the scan's own noise, or tunes the
-        generator to the scan (`pivotal.py`) where it has no flow or the scan is degraded.
-    steps : int or None
-        Exact number of search steps, overriding the budget and early stopping.
+    choices : Choices
+        What is searched and how long: `space` "w" (one latent for all layers: most typical of the
+        generator), "w+" (one per layer: follows the scan more closely), or "w+noise" (also fits the
+        noise maps, or finds the scan's own noise where a flow draws the folds, see `own_noise.py`);
+        `budget` "draft", "standard" or "thorough", which also finds the scan's own noise, or tunes
+        the generator to the scan (`pivotal.py`) where it has no flow or the scan is degraded;
+        `steps`, an exact number of search steps in place of the budget and early stopping;
+        `channel`, the image channel to match; `site`, a calibrated site that the scan is judged by;
+        `method` "stylegan3d", or for comparison "original", the projector of the original
+        3D-StyleGAN: a single w and noise maps, 1,000 steps, without `space` and `budget`.
+    changes : object
+        Choices by name, such as ``budget="draft"``, in place of those in `choices`.
     noise : Noise
         Layer noise the result will be shown with; "fixed" if noise maps are fitted.
-    channel : int
-        Image channel to match, for a generator with several.
     operator : Operator or None
         Degradation of the scan (`projection.operators`): a masked part, thick slices, blur. The
         operator applied to G(w) is compared with the data, also to assess the result. Coarse image
@@ -320,14 +318,10 @@ def project(
         result consistent with the data.
     data : Tensor or None
         Data in the operator's range; by default extracted from the scan (`Operator.observe`).
-    method : Method
-        "stylegan3d", or for comparison "original", the projector of the original 3D-StyleGAN: a
-        single w and noise maps, 1,000 steps (`original.py`), without `space` and `budget`.
     start : Tensor, shape (num_layers, w_dim), or None
         Start of the search, instead of the encoder's estimate or the average brain.
     yardstick : Yardstick or None
-        What the scan is judged by, such as a calibrated site's (`site.open_site`); by default the
-        model's own data.
+        What the scan is judged by; by default the site's, or else the model's own data.
     progress : Progress
         Told the share of the work that is done after every step, and handed the `ProjectionState`.
         If cancelled, the best result so far is returned; the projection waits while paused.
@@ -338,9 +332,14 @@ def project(
         If the volume is on another grid, or budget, space or method are unknown or incompatible.
     """
     run = Run(progress)
+    choices = replace(choices, **changes)
+    space, budget = choices.space, choices.budget
+    method, channel = choices.method, choices.channel
     original = method == "original"
     volume, mask = check_scan(generator, aligned)
     check_choices(generator, space, budget, method, noise)
+    if yardstick is None and choices.site is not None:
+        yardstick = open_site(generator, choices.site)
     shown: Noise = "none" if generator.draws_texture else noise
     placed = aligned if isinstance(aligned, AlignedScan) else None
     seen = (operator or Identity()).on(generator.space, placed)
@@ -361,12 +360,12 @@ def project(
         fit_noise=fits_layer_noise(generator, space, method),
         start=start,
     )
-    count = step_count(budget, steps, problem.start, method)
+    count = step_count(budget, choices.steps, problem.start, method)
     if original:
         # It keeps what it ends with.
         candidates = _found(run, problem, OriginalSearch(problem, count), None)
     else:
-        search = Search(problem, count, patient=steps is not None)
+        search = Search(problem, count, patient=choices.steps is not None)
         fit = _fit_after(problem, space, budget)
         candidates = _found(run, problem, search, fit)
         candidates.append((problem.initial, None))
@@ -436,6 +435,8 @@ def _found(
 # is no proof: what the model cannot represent is missing from all of them.
 
 RESTARTS, NOISE_DRAWS = 4, 2
+#: How auxiliary searches are made.
+AUXILIARY = Choices(budget=QUICK)
 #: Start of a restart: share of the way from the initial estimate to a random brain.
 AWAY = 0.5
 
@@ -466,24 +467,22 @@ class Uncertainty:
 def uncertainty(
     generator: Generator,
     aligned: Aligned | np.ndarray,
+    choices: Choices = AUXILIARY,
     *,
     restarts: int = RESTARTS,
     noise_draws: int = NOISE_DRAWS,
     away: float = AWAY,
-    space: Space = Choices.space,
-    budget: str = QUICK,
-    steps: int | None = None,
-    channel: int = 0,
     operator: Operator | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
+    **changes: Any,
 ) -> Uncertainty:
     """Project a scan several times from different starting points.
 
     Parameters
     ----------
-    aligned, space, budget, steps, channel, operator : object
-        See `project`.
+    aligned, choices, operator, changes : object
+        See `project`; the budget is a draft's by default.
     restarts : int
         Number of searches; each begins at the initial estimate moved by `away` (0 to 1) towards
         another random brain, with its own layer noise.
@@ -506,8 +505,9 @@ def uncertainty(
         )
     began = time.perf_counter()
     draws = noise_draws if generator.has_layer_noise else 1
-    if generator.has_own_noise and space == "w+noise":
-        space = "w+"  # with its own noise every result is the scan
+    choices = replace(choices, **changes)
+    if generator.has_own_noise and choices.space == "w+noise":
+        choices = replace(choices, space="w+")  # with its own noise every result is the scan
     renderer = Renderer(generator)
     starts = _starts(generator, aligned, restarts, away, seed)
     latents: list[Tensor] = []
@@ -517,11 +517,8 @@ def uncertainty(
         found = project(
             generator,
             aligned,
-            space=space,
-            budget=budget,
-            steps=steps,
-            noise="fixed" if space == "w+noise" else noise,
-            channel=channel,
+            choices,
+            noise="fixed" if choices.space == "w+noise" else noise,
             operator=operator,
             start=start,
             progress=progress.part(number, 1, restarts),
@@ -531,7 +528,7 @@ def uncertainty(
         latents.append(found.w)
         for draw in range(draws):
             shown: Noise = seed + number + restarts * draw if generator.has_layer_noise else "none"
-            rendered = renderer.render(found.w, "full", shown, channel, delta=found.delta)
+            rendered = renderer.render(found.w, "full", shown, choices.channel, delta=found.delta)
             volumes.append(rendered.volume)
     stack = np.stack(volumes)
     deviation = stack.std(axis=0, ddof=1, dtype=np.float64).astype(np.float32)

@@ -145,3 +145,7 @@ class Choices:
     def to_dict(self) -> Json:
         """Plain values; unset options are left out."""
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+#: Everything as by default.
+USUAL = Choices()
