@@ -33,7 +33,7 @@ from scipy.ndimage import binary_dilation, gaussian_gradient_magnitude, map_coor
 
 import stylegan3d
 from stylegan3d.dataset.pack import Pack, load_pack
-from stylegan3d.directions.contour import border_of, contour_of
+from stylegan3d.directions.attributes import border_of, contour_of
 from stylegan3d.directions.people import deviations, encoded, group_numbers
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import region_masks

@@ -50,7 +50,6 @@ from stylegan3d.model.loading import load
 from stylegan3d.progress import Progress
 from stylegan3d.projection import ProjectionResult, ProjectionState, estimate_seconds, project
 from stylegan3d.projection.operators import Identity
-from stylegan3d.projection.original import original_loss
 from stylegan3d.projection.pivotal import Tuning
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import original_loss

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.directions.list import DirectionRow, Range
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from napari_stylegan3d.views.display import DisplayArray
-    from stylegan3d.directions.catalogue import Entry
+    from stylegan3d.directions.catalogue import CatalogueEntry
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
@@ -174,7 +174,7 @@ class DirectionsController(QObject):
         self.measuring = LatestWins(EffectMeasurer(), self)
         self._request: EffectRequest | None = None
         self.locating = LatestWins(seen_from, self)
-        self._located: tuple[Recipe, Generator, tuple[Entry, ...]] | None = None
+        self._located: tuple[Recipe, Generator, tuple[CatalogueEntry, ...]] | None = None
         self._measured: MeasuredEffect | None = None
         self._overlaid = False
         # The average brain of compared people, their difference, and what it is.

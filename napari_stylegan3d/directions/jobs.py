@@ -17,7 +17,7 @@ from napari_stylegan3d.core.worker import step_back
 from stylegan3d.progress import Progress
 
 if TYPE_CHECKING:
-    from stylegan3d.directions.catalogue import Entry
+    from stylegan3d.directions.catalogue import CatalogueEntry
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
     from stylegan3d.directions.value_table import ValueTable
     from stylegan3d.evaluation.groups import Comparison
@@ -74,7 +74,7 @@ class SeenRequest:
 
     recipe: Recipe
     generator: Generator
-    entries: tuple[Entry, ...]
+    entries: tuple[CatalogueEntry, ...]
 
 
 def seen_from(request: SeenRequest) -> dict[str, tuple[float, float]]:
@@ -267,7 +267,11 @@ def make_of_values(
 
 
 def make_free(
-    report: Progress, generator: Generator, entry: Entry, others: Sequence[Entry], told_as: str
+    report: Progress,
+    generator: Generator,
+    entry: CatalogueEntry,
+    others: Sequence[CatalogueEntry],
+    told_as: str,
 ) -> Directions:
     """A direction without its parts along others."""
     from stylegan3d.directions.custom import orthogonalised
@@ -288,7 +292,7 @@ def keep(report: Progress, folder: Path, directions: Directions) -> Path:
     return path
 
 
-def joined(entries: Sequence[Entry], labels: Sequence[str]) -> Directions:
+def joined(entries: Sequence[CatalogueEntry], labels: Sequence[str]) -> Directions:
     """Directions of the catalogue as one set, by their user-given names."""
     from functools import reduce
 
@@ -299,7 +303,9 @@ def joined(entries: Sequence[Entry], labels: Sequence[str]) -> Directions:
     return reduce(join, each)
 
 
-def save_entries(report: Progress, path: Path, entries: Sequence[Entry], labels: Any) -> Path:
+def save_entries(
+    report: Progress, path: Path, entries: Sequence[CatalogueEntry], labels: Any
+) -> Path:
     """Write directions to a file the user chose, replacing an existing one."""
     from stylegan3d.recipe.direction_file import save_directions
 

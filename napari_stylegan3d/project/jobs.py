@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.project.regions import Region
     from stylegan3d.projection.operators import Mask
     from stylegan3d.projection.search import ProjectionState
-    from stylegan3d.recipe.drawing import Noise
+    from stylegan3d.recipe.model import Noise
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.pose import Pose
 

@@ -322,7 +322,7 @@ class Filled:
 
 def fill(aligned: AlignedScan, operator: Operator, made: np.ndarray) -> np.ndarray:
     """The aligned scan, filled in from a brain, (X, Y, Z) in [0, 1]."""
-    from stylegan3d.outputs.restored import restored_brain
+    from stylegan3d.outputs.projections import restored_brain
 
     return restored_brain(aligned, operator.on(aligned.space, aligned), made)
 
@@ -339,7 +339,7 @@ def save_filled(
     OutputError
         If one of the files exists already, or cannot be written.
     """
-    from stylegan3d.outputs.restored import restored_files, restored_names
+    from stylegan3d.outputs.projections import restored_files, restored_names
     from stylegan3d.render.recipes import render_recipe
     from stylegan3d.render.renderer import Renderer
     from stylegan3d.storage.volumes import check_output, sidecar_path, write_together

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from tolerances import FLOAT32, SFORM_MM
 
 from stylegan3d.model.loading import load
-from stylegan3d.outputs.dicom import Reference, Saved, series_of
+from stylegan3d.outputs.dicom import Reference, SavedFile, series_of
 from stylegan3d.storage.places import TEMPLATE
 
 CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view
@@ -92,9 +92,9 @@ def test_a_bids_tree_is_projected_and_resumed(run, brain_model, tmp_path):
 
 def assert_in_the_frame_of(image, path):
     """As DICOM, a volume lies in the frame of reference and in the plane of its scan."""
-    scan = Saved("scan", image.get_fdata(), image.affine, {"SyntheticImage": False})
+    scan = SavedFile("scan", image.get_fdata(), image.affine, {"SyntheticImage": False})
     reference = Reference(series_of(scan, plane="coronal"))
-    made = series_of(Saved.read(path), reference)
+    made = series_of(SavedFile.read(path), reference)
     frame = reference.header.FrameOfReferenceUID
     assert {slice_.FrameOfReferenceUID for slice_ in made} == {frame}
     assert Reference(made).plane == "coronal"

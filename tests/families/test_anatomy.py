@@ -21,11 +21,7 @@ from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection import project
-from stylegan3d.projection.contrast import Contrast
 from stylegan3d.projection.operators import Contrast
-from stylegan3d.recipe.delta import Delta
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.latents import Delta
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from stylegan3d.cli import app
 from stylegan3d.errors import OutputError, ScanError
-from stylegan3d.outputs.dicom import Reference, Saved, encoded, pdf_of, series_of
+from stylegan3d.outputs.dicom import Reference, SavedFile, encoded, pdf_of, series_of
 from stylegan3d.outputs.dicom_files import dicom_files
 from stylegan3d.settings.export import DicomSettings
 from stylegan3d.storage.volumes import write_volume
@@ -59,7 +59,7 @@ def write(files):
 
 def hospital(folder):
     """A sagittal series of a patient, as a scanner sends it."""
-    scan = Saved(
+    scan = SavedFile(
         "scan", np.arange(np.prod(SHAPE)).reshape(SHAPE), OBLIQUE, {"SyntheticImage": False}
     )
     images = series_of(scan, plane="sagittal", when=WHEN)
@@ -93,7 +93,7 @@ def like(data, affine, other):
 @pytest.mark.parametrize("affine", [np.diag([2, 2, 2, 1.0]), np.diag([-1, 2, -3, 1.0]), OBLIQUE])
 def test_a_volume_comes_back_where_it_lay(tmp_path, plane, affine):
     data = brain(tmp_path / "seed-0003_desc-synthetic_T1w.nii.gz", affine)
-    saved = Saved.read(tmp_path / "seed-0003_desc-synthetic_T1w.nii.gz")
+    saved = SavedFile.read(tmp_path / "seed-0003_desc-synthetic_T1w.nii.gz")
     images = series_of(saved, plane=plane, when=WHEN)
     write(dict(encoded(images, tmp_path / "out")))
     found, where = like(*by_itk(tmp_path / "out"), affine)
@@ -172,7 +172,7 @@ def test_two_contrasts_of_a_subject_are_two_series_in_two_folders(tmp_path, name
 
 
 def test_whole_numbers_are_stored_as_they_are(tmp_path):
-    scan = Saved("scan", np.arange(np.prod(SHAPE)).reshape(SHAPE), np.eye(4), {})
+    scan = SavedFile("scan", np.arange(np.prod(SHAPE)).reshape(SHAPE), np.eye(4), {})
     write(dict(encoded(series_of(scan, when=WHEN), tmp_path)))
     found, _ = like(*by_itk(tmp_path), np.eye(4))
     np.testing.assert_array_equal(found, scan.data)
@@ -180,7 +180,7 @@ def test_whole_numbers_are_stored_as_they_are(tmp_path):
 
 def test_a_synthetic_image_says_so(tmp_path):
     brain(tmp_path / "seed-0003_desc-synthetic_T1w.nii.gz", OBLIQUE)
-    saved = Saved.read(tmp_path / "seed-0003_desc-synthetic_T1w.nii.gz")
+    saved = SavedFile.read(tmp_path / "seed-0003_desc-synthetic_T1w.nii.gz")
     image = series_of(saved, when=WHEN)[0]
     assert image[0x0008, 0x001C].value == "YES"
     assert image.ImageType[:2] == ["DERIVED", "SECONDARY"]
@@ -197,7 +197,7 @@ def test_a_synthetic_image_says_so(tmp_path):
 
 def test_the_word_is_in_the_pixels_where_asked():
     data = np.pad(np.ones((4, 4, 1)), ((46, 46), (46, 46), (1, 1)))
-    big = Saved("seed", data, np.eye(4), {"SyntheticImage": True})
+    big = SavedFile("seed", data, np.eye(4), {"SyntheticImage": True})
     plain, marked = (series_of(big, burn_in=burn, when=WHEN)[1] for burn in (False, True))
     assert (plain.BurnedInAnnotation, marked.BurnedInAnnotation) == ("NO", "YES")
     changed = np.frombuffer(plain.PixelData, "<u2") != np.frombuffer(marked.PixelData, "<u2")
@@ -208,7 +208,7 @@ def test_the_word_is_in_the_pixels_where_asked():
 
 
 def test_a_scan_is_not_called_synthetic():
-    scan = Saved("scan", np.ones(SHAPE), np.eye(4), {"SyntheticImage": False})
+    scan = SavedFile("scan", np.ones(SHAPE), np.eye(4), {"SyntheticImage": False})
     image = series_of(scan, burn_in=True, when=WHEN)[0]
     assert (image.SyntheticData, image.BurnedInAnnotation) == ("NO", "NO")
     assert "ContributingEquipmentSequence" not in image
@@ -218,7 +218,7 @@ def test_a_scan_is_not_called_synthetic():
 def test_it_joins_the_patients_study(tmp_path, where):
     reference = Reference.read(hospital(tmp_path / "scan"))
     brain(tmp_path / "sub-01_desc-edited_T1w.nii.gz", OBLIQUE, SpatialReference=where)
-    saved = Saved.read(tmp_path / "sub-01_desc-edited_T1w.nii.gz")
+    saved = SavedFile.read(tmp_path / "sub-01_desc-edited_T1w.nii.gz")
     images = series_of(saved, reference, when=WHEN)
     first = reference.headers[0]
     assert len(images) == len(reference.headers)  # in the plane of the scan
@@ -243,7 +243,7 @@ def test_it_joins_the_patients_study(tmp_path, where):
 def test_what_lies_elsewhere_has_a_frame_of_its_own(tmp_path):
     reference = Reference.read(hospital(tmp_path / "scan"))
     brain(tmp_path / "sub-01_space-model_T1w.nii.gz", np.diag([2, 2, 2, 1.0]))
-    saved = Saved.read(tmp_path / "sub-01_space-model_T1w.nii.gz")
+    saved = SavedFile.read(tmp_path / "sub-01_space-model_T1w.nii.gz")
     image = series_of(saved, reference, when=WHEN)[0]
     assert image.FrameOfReferenceUID != reference.headers[0].FrameOfReferenceUID
     assert image.StudyInstanceUID == reference.headers[0].StudyInstanceUID
@@ -253,7 +253,7 @@ def test_what_lies_elsewhere_has_a_frame_of_its_own(tmp_path):
 def test_uids_are_of_the_content(tmp_path):
     brain(tmp_path / "a_T1w.nii.gz", OBLIQUE)
     brain(tmp_path / "b_T1w.nii.gz", np.eye(4))
-    a, b = (Saved.read(tmp_path / f"{n}_T1w.nii.gz") for n in "ab")
+    a, b = (SavedFile.read(tmp_path / f"{n}_T1w.nii.gz") for n in "ab")
     uids = [i.SOPInstanceUID for s in (a, b, a) for i in series_of(s, when=WHEN)]
     slices = len(uids) // 3
     assert uids[:slices] == uids[-slices:]

@@ -20,9 +20,7 @@ from stylegan3d.projection.assessment import WITHOUT_NOISE
 from stylegan3d.projection.operators import Blur, Identity
 from stylegan3d.projection.own_noise import RATE, _Steps, finds_own_noise
 from stylegan3d.projection.projector import estimate_seconds
-from stylegan3d.recipe.delta import CONSTANT, Delta, OPENED, mixed
-from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.latents import CONSTANT, Delta, OPENED, mixed, save_latent
+from stylegan3d.recipe.latents import CONSTANT, OPENED, Delta, mixed, save_latent
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.render.carried import CarriedDetail

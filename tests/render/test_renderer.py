@@ -13,10 +13,9 @@ from tiny import tiny_generator
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.memo import Memo
 from stylegan3d.progress import Cancelled, Progress
-from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.render import cuda_graphs as graphs, renderer as graphs
-from stylegan3d.render.preview import Readout
+from stylegan3d.render import cuda_graphs as graphs
+from stylegan3d.render import renderer as graphs
 from stylegan3d.render.renderer import (
     TOLERATED_DIFFERENCE,
     TOLERATED_IN_PREVIEWS,

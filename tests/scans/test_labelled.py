@@ -12,7 +12,7 @@ from stylegan3d.dataset.pack import load_pack
 from stylegan3d.dataset.preparation import prepare
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans import load_template
-from stylegan3d.scans.label_maps import Tissues, counted_note, measure_tissues, read_tissues
+from stylegan3d.scans.label_maps import TissueLabels, counted_note, measure_tissues, read_tissues
 
 MEAN_BRAIN = Path(__file__).parents[1] / "scans" / "mean-brain-4mm.nii.gz"
 TABLE = (
@@ -114,8 +114,12 @@ def test_a_table_of_labels_that_cannot_be_used_is_refused(folder, tmp_path, tabl
 
 def test_what_counts_as_csf_is_said():
     named = {46: "csf", 24: "csf", 4: "ventricle"}
-    people = [Tissues({"csf_ml": 1.0}), Tissues({"csf_ml": 2.0}), Tissues({"csf_ml": None})]
+    people = [
+        TissueLabels({"csf_ml": 1.0}),
+        TissueLabels({"csf_ml": 2.0}),
+        TissueLabels({"csf_ml": None}),
+    ]
     (note,) = counted_note(named, people)
     assert note.startswith("csf_ml counts label 24, 46 of labels.tsv, on average 1.5 ml in 2 label")
     assert counted_note({4: "ventricle"}, people) == []
-    assert counted_note(named, [Tissues({"csf_ml": None})]) == []
+    assert counted_note(named, [TissueLabels({"csf_ml": None})]) == []

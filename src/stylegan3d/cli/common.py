@@ -28,7 +28,7 @@ from stylegan3d.geometry.slicing import PLANES, Plane
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.settings import Choices
-from stylegan3d.recipe.drawing import TRUNCATION, Noise
+from stylegan3d.recipe.model import TRUNCATION, Noise
 from stylegan3d.recipe.recipe import Edit, Label, Recipe, Source, Truncation
 from stylegan3d.settings.export import ExportSettings
 from stylegan3d.settings.option import options_of
@@ -581,7 +581,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Labelled(Drawn):
+class LabelledOptions(Drawn):
     """Options of random brains with label and image channel."""
 
     label: LabelOption = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.cli.common import JobsOption, Labelled, Volumes, grouped, parse_edits
+from stylegan3d.cli.common import JobsOption, LabelledOptions, Volumes, grouped, parse_edits
 from stylegan3d.cli.many import edit_many
 from stylegan3d.cli.recipes import render_to_files
 from stylegan3d.errors import RecipeError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @grouped
 def edit(
-    drawn: Labelled,
+    drawn: LabelledOptions,
     written: Volumes,
     edits: Annotated[
         list[str] | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stylegan3d.cli.common import Labelled, SeedsOption, Volumes, grouped
+from stylegan3d.cli.common import LabelledOptions, SeedsOption, Volumes, grouped
 from stylegan3d.cli.recipes import chosen_recipes, render_to_files
 from stylegan3d.recipe.recipe import Truncation
 
@@ -15,7 +15,7 @@ from stylegan3d.recipe.recipe import Truncation
 @grouped
 def generate(
     ctx: typer.Context,
-    drawn: Labelled,
+    drawn: LabelledOptions,
     written: Volumes,
     seeds: SeedsOption = None,
     recipe: Annotated[

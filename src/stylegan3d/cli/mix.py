@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stylegan3d.cli.common import Labelled, Volumes, grouped, parse_source, parse_strengths
+from stylegan3d.cli.common import LabelledOptions, Volumes, grouped, parse_source, parse_strengths
 from stylegan3d.cli.recipes import render_to_files
 from stylegan3d.recipe.parts import Mix
 
@@ -15,7 +15,7 @@ from stylegan3d.recipe.parts import Mix
 def mix(
     a: Annotated[str, typer.Option("--a", help="First brain: a seed or a latent file.")],
     b: Annotated[str, typer.Option("--b", help="Second brain: a seed or a latent file.")],
-    drawn: Labelled,
+    drawn: LabelledOptions,
     written: Volumes,
     strength: Annotated[
         str | None,

@@ -22,11 +22,11 @@ from stylegan3d.cli.common import (
     OverwriteOption,
     described,
     emit,
+    grouped,
     progress,
     read_object,
     refuse,
 )
-from stylegan3d.cli.common import grouped
 from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.networks.config import LATENT_CHANNELS
 from stylegan3d.plain import Json

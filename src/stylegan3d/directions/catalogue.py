@@ -33,7 +33,7 @@ ATTRIBUTES, COMPONENTS = "Attributes", "Principal components"
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class CatalogueEntry:
     """One direction of the catalogue.
 
     Attributes
@@ -102,16 +102,16 @@ class Entry:
         return all(word in told for word in text.casefold().split())
 
 
-def own_entries(directions: Directions) -> list[Entry]:
+def own_entries(directions: Directions) -> list[CatalogueEntry]:
     """The model's own directions: attributes under one heading, components under another."""
     attributes = set(directions.attributes)
     return [
-        Entry(name, name, directions, ATTRIBUTES if name in attributes else COMPONENTS)
+        CatalogueEntry(name, name, directions, ATTRIBUTES if name in attributes else COMPONENTS)
         for name in directions.names
     ]
 
 
-def file_entries(path: str | Path, generator: Generator) -> list[Entry]:
+def file_entries(path: str | Path, generator: Generator) -> list[CatalogueEntry]:
     """The directions of a file, by its absolute path.
 
     Raises
@@ -123,7 +123,7 @@ def file_entries(path: str | Path, generator: Generator) -> list[Entry]:
     found = load_directions(path, generator)
     sha256 = sha256_of(path)
     section = path.name.removesuffix(".safetensors")
-    return [Entry(f"{path}#{name}", name, found, section, sha256) for name in found.names]
+    return [CatalogueEntry(f"{path}#{name}", name, found, section, sha256) for name in found.names]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class DirectionNotes:
     pinned: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
-    def label_of(self, entry: Entry) -> str:
+    def label_of(self, entry: CatalogueEntry) -> str:
         """Displayed name of a direction."""
         return self.labels.get(entry.reference) or entry.name
 

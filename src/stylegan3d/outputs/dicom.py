@@ -151,7 +151,7 @@ class Reference:
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
+class SavedFile:
     """A volume that this program saved, as it goes out.
 
     Attributes
@@ -175,7 +175,7 @@ class Saved:
     digest: bytes = b""
 
     @classmethod
-    def read(cls, path: str | Path, contents: Mapping[Path, bytes] | None = None) -> Saved:
+    def read(cls, path: str | Path, contents: Mapping[Path, bytes] | None = None) -> SavedFile:
         """A `.nii.gz` file with its sidecar; OutputError if this program did not write it.
 
         `contents` are files that are not written yet: name to content.
@@ -217,7 +217,7 @@ class Saved:
 
 
 def series_of(
-    saved: Saved,
+    saved: SavedFile,
     reference: Reference | None = None,
     *,
     plane: str | None = None,
@@ -229,7 +229,7 @@ def series_of(
 
     Parameters
     ----------
-    saved : Saved
+    saved : SavedFile
     reference : Reference, optional
         Series of the patient whose study the images join; without, they are a study of their own.
     plane : {"axial", "coronal", "sagittal"}, optional
@@ -334,7 +334,7 @@ def pdf_of(
     except (OSError, ValueError):
         record = {}
     text = {**(record if isinstance(record, dict) else {}), "SyntheticImage": True}
-    saved = Saved(path.stem, np.zeros(0), np.eye(4), text, hashlib.sha256(content).digest())
+    saved = SavedFile(path.stem, np.zeros(0), np.eye(4), text, hashlib.sha256(content).digest())
     common = Common(saved, reference, when)
     ds = common.dataset(EncapsulatedPDFStorage, "DOC", 9010, saved.title, "0")
     ds.InstanceNumber, ds.ConversionType, ds.BurnedInAnnotation = 1, "WSD", "YES"
@@ -372,7 +372,7 @@ class Common:
     """What all objects of one export have in common."""
 
     def __init__(
-        self, saved: Saved, reference: Reference | None, when: datetime.datetime | None
+        self, saved: SavedFile, reference: Reference | None, when: datetime.datetime | None
     ) -> None:
         self.saved, self.reference = saved, reference
         self.when = when or datetime.datetime.now().astimezone()

@@ -19,7 +19,7 @@ from stylegan3d.outputs.dicom import (
     SLICING,
     Common,
     Reference,
-    Saved,
+    SavedFile,
     coded,
     encoded,
     long_string,
@@ -242,7 +242,7 @@ CODES = {
 
 
 def segmentation_of(
-    saved: Saved,
+    saved: SavedFile,
     images: Sequence[Dataset],
     reference: Reference | None = None,
     *,
@@ -252,7 +252,7 @@ def segmentation_of(
 
     Parameters
     ----------
-    saved : Saved
+    saved : SavedFile
         A label map of this program: its sidecar names the labels.
     images : sequence of pydicom.Dataset
         The series that was labelled, on the same grid; pixels are not needed.
@@ -325,7 +325,7 @@ def segmentation_of(
 
 
 def measures_of(
-    saved: Saved,
+    saved: SavedFile,
     images: Sequence[Dataset],
     reference: Reference | None = None,
     *,
@@ -335,7 +335,7 @@ def measures_of(
 
     Parameters
     ----------
-    saved : Saved
+    saved : SavedFile
         Its sidecar has `TissueVolumes` (a volume) or `Measures` (a label map).
     images, reference, when : list of Dataset, Reference or None, datetime or None
         See `segmentation_of`.
@@ -399,7 +399,7 @@ def measures_of(
     return common.marked(ds)
 
 
-def known_volumes(saved: Saved) -> dict[str, float]:
+def known_volumes(saved: SavedFile) -> dict[str, float]:
     """Millilitres by the keys of `VOLUMES`, where the sidecar has them."""
     text = saved.text.get("TissueVolumes") or saved.text.get("Measures") or {}
     text = text.get("Volumes", text) if isinstance(text, Mapping) else {}
@@ -407,7 +407,7 @@ def known_volumes(saved: Saved) -> dict[str, float]:
     return {key: float(v) for key, v in known.items() if isinstance(v, int | float)}
 
 
-def _algorithm(saved: Saved) -> Any:
+def _algorithm(saved: SavedFile) -> Any:
     hd = _highdicom()
     from pydicom.sr.codedict import codes
 
@@ -487,7 +487,7 @@ def dicom_files(
         if path.suffix.lower() == REPORT_SUFFIX:
             stem, objects = path.stem, [pdf_of(path, reference, when=when, contents=contents)]
         else:
-            saved = Saved.read(path, contents)
+            saved = SavedFile.read(path, contents)
             stem = saved.stem
             if isinstance(saved.text.get("Labels"), Mapping):
                 objects = _labels(path, saved, reference, when)
@@ -510,7 +510,7 @@ def dicom_files(
 
 
 def _labels(
-    path: Path, saved: Saved, reference: Reference | None, when: datetime.datetime
+    path: Path, saved: SavedFile, reference: Reference | None, when: datetime.datetime
 ) -> list[Dataset]:
     """A label map's objects, with the scan that it labels where no reference holds it."""
     images, written = _labelled(path, saved, reference, when)
@@ -521,7 +521,7 @@ def _labels(
 
 
 def _labelled(
-    path: Path, saved: Saved, reference: Reference | None, when: datetime.datetime
+    path: Path, saved: SavedFile, reference: Reference | None, when: datetime.datetime
 ) -> tuple[list[Dataset], list[Dataset]]:
     """The images that a label map is about, and those of them that are to be written too."""
     if reference is not None:
@@ -543,21 +543,21 @@ def _labelled(
     return images, images
 
 
-def _image(path: Path) -> Saved:
+def _image(path: Path) -> SavedFile:
     """A volume of this program, or a scan as it was read."""
     try:
-        return Saved.read(path)
+        return SavedFile.read(path)
     except OutputError:
         from stylegan3d.scans import read_scan
 
         scan = read_scan(path)
         text = {"SyntheticImage": False, "Description": "A scan, as it was read."}
-        return Saved(
+        return SavedFile(
             path.name.partition(".")[0], scan.data, scan.affine, text, scan.sha256.encode()
         )
 
 
-def _same_grid(saved: Saved, headers: Sequence[Dataset]) -> bool:
+def _same_grid(saved: SavedFile, headers: Sequence[Dataset]) -> bool:
     """Whether a label map's slices lie where those of a series do."""
     try:
         places = np.array([h.ImagePositionPatient for h in headers], dtype=float)

@@ -95,7 +95,7 @@ def calibrate(generator: Generator, pack: Pack, *, progress: Progress = SILENT) 
             f"{LEAST_PEOPLE}; prepare the data set with more of them."
         )
     ruler = Ruler(generator)
-    people: list[list[Measured]] = []
+    people: list[list[MeasuredSubject]] = []
     strange = []
     for done, row in enumerate(rows, 1):
         volume = unit(np.array(pack.volumes[row]))
@@ -136,7 +136,7 @@ def calibrate(generator: Generator, pack: Pack, *, progress: Progress = SILENT) 
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredSubject:
     """What one scan is judged by.
 
     Attributes
@@ -164,14 +164,14 @@ class Ruler:
         self.generator = generator
         self.prior = LatentPrior.of(generator)
 
-    def measure(self, volume: np.ndarray, mask: np.ndarray) -> Measured:
+    def measure(self, volume: np.ndarray, mask: np.ndarray) -> MeasuredSubject:
         """Measure a scan (X, Y, Z)."""
         generator, prior = self.generator, self.prior
         seen = see(generator, volume, mask)
         guess, size = seen.guess, generator.voxel_size
         masks = region_masks(mask, generator.space)
         regions = residuals_by_region(volume - guess.volume, masks)
-        return Measured(
+        return MeasuredSubject(
             measure_signs(prior, guess, generator.template, volume, mask, size),
             {name: row["rms"] for name, row in regions.items()},
             seen.matched.figures,
@@ -181,7 +181,9 @@ class Ruler:
         )
 
 
-def _residual(people: Sequence[Sequence[Measured]], generator: Generator) -> tuple[bytes, Json]:
+def _residual(
+    people: Sequence[Sequence[MeasuredSubject]], generator: Generator
+) -> tuple[bytes, Json]:
     """Maps of the usual residual, and their entry: the limit is that of left-out subjects."""
     space = generator.space
     own = [views[0].seen for views in people]
@@ -248,7 +250,7 @@ def _ball(mask: np.ndarray, draw: np.random.RandomState) -> np.ndarray:
     return np.asarray((index**2).sum(axis=0) < (0.05 * mask.sum() * 3 / (4 * np.pi)) ** (2 / 3))
 
 
-def _entry(people: Sequence[Sequence[Measured]]) -> Json:
+def _entry(people: Sequence[Sequence[MeasuredSubject]]) -> Json:
     views = [view for own in people for view in own]
     signs = [view.signs for view in views]
     names = sorted({name for view in views for name in view.regions})

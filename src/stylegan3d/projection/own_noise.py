@@ -26,7 +26,7 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, read_at
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.projection.operators import Identity
-from stylegan3d.projection.search import Phase, Step
+from stylegan3d.projection.search import Phase, SearchStep
 from stylegan3d.projection.settings import TUNED
 from stylegan3d.recipe.latents import CONSTANT, OPENED
 
@@ -61,7 +61,7 @@ class OwnNoise:
         self.changed: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[SearchStep]:
         problem, network = self.problem, self._network
         w = problem.w.detach()[None]
         x, y, z = problem.scan.shape[2:]
@@ -80,7 +80,7 @@ class OwnNoise:
                     OPENED: torch.ones_like(network.flow.opened),
                 }
             left = ITERATIONS - done
-            yield Step(loss, -1, made, done * STEP_COST, left * STEP_COST, left)
+            yield SearchStep(loss, -1, made, done * STEP_COST, left * STEP_COST, left)
             steps.take(read_at(problem.scan - made, back))
 
     def _drawn(self, image: Tensor, points: Tensor) -> Tensor:

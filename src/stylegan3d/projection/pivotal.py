@@ -22,10 +22,8 @@ from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.projection.forward import conjugate_gradients
 from stylegan3d.projection.problem import Problem
-from stylegan3d.projection.run import Phase
-from stylegan3d.projection.search import Phase, Step, rate
-from stylegan3d.projection.solving import conjugate_gradients
-from stylegan3d.recipe.delta import CONSTANT
+from stylegan3d.projection.search import Phase, SearchStep, rate
+from stylegan3d.projection.settings import Phase
 from stylegan3d.recipe.latents import CONSTANT
 
 # Linear solves alternate with syntheses, since the tone curve is not linear.
@@ -64,7 +62,7 @@ class Tuning:
     def _w(self) -> Tensor:
         return self.problem.w.detach()
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[SearchStep]:
         network = self._synthesis
         if self.problem.operator.linear and has_constant(network):
             assert isinstance(network, AnatomyNetwork)
@@ -73,7 +71,7 @@ class Tuning:
             yield from self._tune_weights()
 
     @torch.no_grad()
-    def _tune_constant(self, synthesis: AnatomyNetwork) -> Iterator[Step]:
+    def _tune_constant(self, synthesis: AnatomyNetwork) -> Iterator[SearchStep]:
         """Fit the constant by least squares with conjugate gradients (Gauss-Newton).
 
         The image depends on the constant nearly linearly (except through the tone curve at the
@@ -91,9 +89,9 @@ class Tuning:
             made, slope = self._finished(tuned, points)
             left = (ROUNDS - done) * ROUND_COST
             loss = float(problem.difference(made))
-            yield Step(loss, -1, made, done * ROUND_COST, left, ROUNDS - done)
+            yield SearchStep(loss, -1, made, done * ROUND_COST, left, ROUNDS - done)
 
-    def _tune_weights(self) -> Iterator[Step]:
+    def _tune_weights(self) -> Iterator[SearchStep]:
         """Gradient descent on the weights of the last level, kept close to their old values."""
         problem, network = self.problem, self._synthesis
         before = last_level(network)
@@ -110,7 +108,7 @@ class Tuning:
             optimiser.step()
             self.changed = {k: v.detach() for k, v in leaves.items()}
             left = WEIGHT_STEPS - step - 1
-            yield Step(float(loss.detach()), -1, made.detach(), step + 1, left, left)
+            yield SearchStep(float(loss.detach()), -1, made.detach(), step + 1, left, left)
 
     def _points(self, synthesis: AnatomyNetwork) -> Tensor | None:
         """Position of each voxel in the common anatomy; None without a deformation."""

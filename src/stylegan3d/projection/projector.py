@@ -40,10 +40,9 @@ from stylegan3d.projection.settings import (
 )
 from stylegan3d.projection.signs import first_guess
 from stylegan3d.projection.site import open_site
-from stylegan3d.recipe.delta import Delta
-from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Delta, Latent
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.carried import CarriedDetail
 from stylegan3d.render.editable import Original

@@ -42,7 +42,7 @@ WINDOW, LEAST_GAIN = 10, 0.003
 
 
 @dataclass(frozen=True)
-class Step:
+class SearchStep:
     """Result of one step of a search.
 
     Attributes
@@ -85,7 +85,7 @@ class Search:
         self.kept: tuple[float, Tensor, list[Tensor]] | None = None
         self._losses: list[float] = []
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[SearchStep]:
         problem, count = self.problem, len(self.plan)
         size = LEARNING_RATE[problem.start] * (LONG_SHARE if problem.prior.is_diagonal else 1)
         groups: list[Json] = [{"params": [problem.u], "rate": size}]
@@ -109,7 +109,7 @@ class Search:
                 del self.plan[step + math.ceil(FALL * count) :]
             done, left = costs(self.plan[:step]), costs(self.plan[step:])
             remaining = len(self.plan) - step
-            yield Step(float(loss.detach()), level, made.detach(), done, left, remaining)
+            yield SearchStep(float(loss.detach()), level, made.detach(), done, left, remaining)
 
     def restore_best(self) -> None:
         """Return to the best state of an unfinished search."""
@@ -208,7 +208,7 @@ class OriginalSearch:
         problem.start = "average"
         self._hand_over()
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[SearchStep]:
         problem, count = self.problem, self.count
         fitted = [self.w, *problem.fitted_noise]
         optimiser = torch.optim.Adam(fitted, lr=ORIGINAL_RATE, betas=(0.9, 0.999), eps=1e-8)
@@ -226,7 +226,7 @@ class OriginalSearch:
             problem.normalise_noise()
             self._hand_over()
             left = count - step - 1
-            yield Step(float(loss.detach()), -1, made.detach(), step + 1, left, left)
+            yield SearchStep(float(loss.detach()), -1, made.detach(), step + 1, left, left)
 
     def restore_best(self) -> None:
         """The last state is the result, as in the original."""
@@ -317,7 +317,7 @@ class Run:
 
     def follow(
         self,
-        steps: Iterable[Step],
+        steps: Iterable[SearchStep],
         problem: Problem,
         phase: Phase,
         after: float,
@@ -335,7 +335,7 @@ class Run:
         self._work += cost
         return True
 
-    def _report(self, step: Step, problem: Problem, phase: Phase, work: float) -> None:
+    def _report(self, step: SearchStep, problem: Problem, phase: Phase, work: float) -> None:
         number, seconds = len(self.history) + 1, self.seconds
         self.history.append(
             {

@@ -19,7 +19,7 @@ from scipy import ndimage
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.assessment import Yardstick
-from stylegan3d.projection.calibration import Measured, Ruler
+from stylegan3d.projection.calibration import MeasuredSubject, Ruler
 from stylegan3d.projection.residual import (
     STEP,
     UsualResidual,
@@ -44,7 +44,9 @@ OFFSET_WORTH, SPREAD_WORTH, MAP_WORTH = 2.0, 10.0, 10.0
 MAP_MM = 8.0
 
 
-def learn_site(generator: Generator, people: Sequence[Measured]) -> tuple[dict, UsualResidual]:
+def learn_site(
+    generator: Generator, people: Sequence[MeasuredSubject]
+) -> tuple[dict, UsualResidual]:
     """Reference values and maps of a site from its healthy people.
 
     Raises
@@ -83,7 +85,7 @@ def learn_site(generator: Generator, people: Sequence[Measured]) -> tuple[dict, 
 
 
 def save_site(
-    generator: Generator, name: str, people: Sequence[Measured], *, overwrite: bool = False
+    generator: Generator, name: str, people: Sequence[MeasuredSubject], *, overwrite: bool = False
 ) -> Path:
     """Learn a site and keep it under a name; returns its file.
 
@@ -135,7 +137,7 @@ def open_site(generator: Generator, name: str) -> Yardstick:
 
 def measure_scans(
     generator: Generator, scans: Sequence[tuple[np.ndarray, np.ndarray]]
-) -> list[Measured]:
+) -> list[MeasuredSubject]:
     """Measure aligned scans, volume and mask (X, Y, Z) each."""
     ruler = Ruler(generator)
     return [ruler.measure(volume, mask) for volume, mask in scans]
@@ -199,7 +201,7 @@ def _ranges(
 
 
 def _site_maps(
-    people: Sequence[Measured], usual: UsualResidual, generator: Generator
+    people: Sequence[MeasuredSubject], usual: UsualResidual, generator: Generator
 ) -> UsualResidual:
     """The reference maps, moved and scaled as far as the site's scans say."""
     n = len(people)

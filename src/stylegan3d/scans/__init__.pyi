@@ -1,7 +1,7 @@
 """What the package offers; `__init__.py` imports each name when it is first used."""
 
 from .aligned import AlignedScan as AlignedScan
-from .aligned import Step as Step
+from .aligned import PreparationStep as PreparationStep
 from .dicom import list_series as list_series
 from .label_maps import looks_like_labels as looks_like_labels
 from .reading import SeveralVolumes as SeveralVolumes

@@ -45,7 +45,7 @@ QUALITY_WORDS = (
 
 
 @dataclass(frozen=True)
-class Step:
+class PreparationStep:
     """One step of the preparation.
 
     Attributes
@@ -102,7 +102,7 @@ class AlignedScan:
         The original scan.
     prepared : PreparedBrain or None
         For resampling in other poses.
-    record : tuple of Step
+    record : tuple of PreparationStep
         Steps of the preparation.
     """
 
@@ -115,7 +115,7 @@ class AlignedScan:
     steps: list[Note]
     scan: ScanData
     prepared: PreparedBrain | None = field(default=None, repr=False)
-    record: tuple[Step, ...] = ()
+    record: tuple[PreparationStep, ...] = ()
 
     @property
     def notes(self) -> list[Note]:
@@ -160,7 +160,7 @@ class AlignedScan:
         angle = np.degrees(Rotation.from_matrix(turn).magnitude())
         text = f"Moved manually by {np.linalg.norm(translation_mm):.1f} mm, {angle:.1f} degrees."
         kept = tuple(step for step in self.record if step.name != "grid")
-        record = (*kept, Step("nudge", (Note("info", text),), 0.0))
+        record = (*kept, PreparationStep("nudge", (Note("info", text),), 0.0))
         return on_grid(self.scan, self.prepared, move @ self.rigid, record)
 
     def refined(self) -> AlignedScan:
@@ -181,7 +181,7 @@ class AlignedScan:
         angle = np.degrees(Rotation.from_matrix(move[:3, :3]).magnitude())
         text = f"Alignment refined: moved by {far:.1f} mm and rotated by {angle:.1f} degrees."
         kept = tuple(step for step in self.record if step.name != "grid")
-        record = (*kept, Step("nudge", (Note("info", text),), perf_counter() - start))
+        record = (*kept, PreparationStep("nudge", (Note("info", text),), perf_counter() - start))
         return on_grid(self.scan, prepared, rigid, record)
 
     def posed(self, rigid: np.ndarray) -> AlignedScan:
@@ -196,7 +196,7 @@ class AlignedScan:
             raise ValueError("Only what Scan.align made can be moved.")
         kept = tuple(step for step in self.record if step.name != "grid")
         text = "An earlier pose was restored."
-        record = (*kept, Step("nudge", (Note("info", text),), 0.0))
+        record = (*kept, PreparationStep("nudge", (Note("info", text),), 0.0))
         return on_grid(self.scan, self.prepared, rigid, record)
 
     def to_native(self, volume: np.ndarray, *, signed: bool = False) -> nib.Nifti1Image:
@@ -237,7 +237,7 @@ class AlignedScan:
 
 
 def on_grid(
-    scan: ScanData, prepared: PreparedBrain, rigid: np.ndarray, record: tuple[Step, ...]
+    scan: ScanData, prepared: PreparedBrain, rigid: np.ndarray, record: tuple[PreparationStep, ...]
 ) -> AlignedScan:
     """Resample a brain to the model's grid in a pose, normalise it, and assess it."""
     target = prepared.target
@@ -251,7 +251,7 @@ def on_grid(
     volume, scale = normalise(data, mask)
     quality = correlation(volume, target.template)
     notes = _judged(prepared, volume, mask, quality, scan.contrast)
-    record = (*record, Step("grid", notes, perf_counter() - start))
+    record = (*record, PreparationStep("grid", notes, perf_counter() - start))
     steps = [note for step in record for note in step.notes]
     return AlignedScan(
         volume, target.space, rigid, quality, mask, scale, steps, scan, prepared, record

@@ -13,7 +13,7 @@ import numpy as np
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import checks
 from stylegan3d.scans.dicom_decoder import pixels_of, warm_up
-from stylegan3d.scans.dicom_headers import SECONDARY_CAPTURE, Slice, slices_of
+from stylegan3d.scans.dicom_headers import SECONDARY_CAPTURE, DicomSlice, slices_of
 from stylegan3d.scans.dicom_lengths import Budget
 from stylegan3d.scans.series import Series
 from stylegan3d.scans.stacks import Stack, regridded, stacked
@@ -44,7 +44,7 @@ def list_series(path: str | Path) -> list[Series]:
             f"{path} is not a DICOM image that can be read (a report or a damaged file?); give "
             "a file or folder of a T1-weighted series."
         )
-    found: dict[str, dict[tuple, Slice]] = defaultdict(dict)
+    found: dict[str, dict[tuple, DicomSlice]] = defaultdict(dict)
     for file in [path] if own and own[0].frames > 1 else _files(path):
         for piece in slices_of(file, budget):
             # The same image copied to two places counts once.
@@ -88,9 +88,9 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _split(uid: str, slices: list[Slice]) -> list[Series]:
+def _split(uid: str, slices: list[DicomSlice]) -> list[Series]:
     """The stacks of one series UID: by size, spacing, kind of image and orientation."""
-    parts: list[list[Slice]] = []
+    parts: list[list[DicomSlice]] = []
     for piece in slices:
         home = next((part for part in parts if piece.stacks_with(part[0])), None)
         if home is None:
@@ -106,7 +106,7 @@ def _split(uid: str, slices: list[Slice]) -> list[Series]:
     return entries
 
 
-def _entry(uid: str, slices: list[Slice], stack: Stack, *, mixed: bool) -> Series:
+def _entry(uid: str, slices: list[DicomSlice], stack: Stack, *, mixed: bool) -> Series:
     about = slices[0].about
     problem = stack.problem
     kind = _kind(about, mixed=mixed, slices=stack.count)
@@ -159,14 +159,14 @@ def read_series(path: Path, series: Series, volume: int) -> np.ndarray:
     return np.ascontiguousarray(regridded(data, series.stack), dtype=np.float32)
 
 
-def _single(slices: list[Slice]) -> np.ndarray:
+def _single(slices: list[DicomSlice]) -> np.ndarray:
     data = np.empty((*slices[0].shape, len(slices)), np.float32, order="F")
     for place, piece in enumerate(slices):
         data[..., place] = pixels_of(piece.path, (*piece.shape, 1))[..., 0]
     return data
 
 
-def _frames(slices: list[Slice]) -> np.ndarray:
+def _frames(slices: list[DicomSlice]) -> np.ndarray:
     first = slices[0]
     if [(piece.path, piece.frame) for piece in slices] == [
         (first.path, frame) for frame in range(first.frames)

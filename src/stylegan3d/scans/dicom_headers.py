@@ -62,7 +62,7 @@ class _Geometry(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Slice:
+class DicomSlice:
     """One slice: a file, or one frame of a file with several.
 
     Attributes
@@ -121,7 +121,7 @@ class Slice:
         """Orientation, rounded; empty where it is not given."""
         return () if self.axes is None else tuple(np.round(self.axes.ravel(), 2) + 0.0)
 
-    def stacks_with(self, other: Slice) -> bool:
+    def stacks_with(self, other: DicomSlice) -> bool:
         """Whether two slices may be of one volume: size, spacing, kind of image, orientation.
 
         Not to the last digit: some scanners compute the orientation again for each slice.
@@ -139,7 +139,7 @@ class Slice:
         return self.about["image_type"].split("\\")[:3]
 
 
-def slices_of(path: Path, budget: Budget | None = None) -> list[Slice]:
+def slices_of(path: Path, budget: Budget | None = None) -> list[DicomSlice]:
     """The slices of a DICOM file, empty if it holds no image; `budget` is that of its folder."""
     budget = budget or Budget()
     lengths = lengths_of(path, budget)
@@ -163,7 +163,7 @@ def slices_of(path: Path, budget: Budget | None = None) -> list[Slice]:
     wrong = _wrong_size(lengths.pixels, voxels, _number(header.get(BITS), 16))
     order = tuple(_number(header.get(tag), 0) for tag in ORDER)
     return [
-        Slice(
+        DicomSlice(
             path=path,
             frame=frame,
             frames=frames,

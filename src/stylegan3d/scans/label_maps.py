@@ -88,7 +88,7 @@ def tissue_columns(tissues: dict[int, str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Tissues:
+class TissueLabels:
     """Tissue volumes from one subject's label map.
 
     Attributes
@@ -105,7 +105,7 @@ class Tissues:
     unnamed: tuple[int, ...] = ()
 
 
-def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
+def measure_tissues(scan: Path, tissues: dict[int, str]) -> TissueLabels:
     """Tissue volumes of one subject.
 
     Parameters
@@ -119,14 +119,14 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
     none: dict[str, float | None] = dict.fromkeys(columns)
     path = label_map_of(scan)
     if path is None or not columns:
-        return Tissues(none)
+        return TissueLabels(none)
     try:
         labels, image = open_image(path), open_image(scan)
         check_content(path)
         same = Space(labels.shape, labels.affine).same_as(Space(image.shape, image.affine))
         data = np.asanyarray(labels.dataobj) if same else None
     except (ScanError, MemoryError, *READ_ERRORS):
-        return Tissues(
+        return TissueLabels(
             none, [Note("check", f"{path.name} cannot be read; export the labels again.")]
         )
     if data is None:
@@ -134,11 +134,11 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
             f"{path.name} is not on the grid of {scan.name}, so no tissue was measured; resample "
             "the labels to the scan (nearest neighbour)."
         )
-        return Tissues(none, [Note("check", text)])
+        return TissueLabels(none, [Note("check", text)])
     values, counts = np.unique(data, return_counts=True)
     if not np.isfinite(values).all() or (values != np.round(values)).any():
         text = f"{path.name} does not hold whole numbers; give labels, not probabilities."
-        return Tissues(none, [Note("check", text)])
+        return TissueLabels(none, [Note("check", text)])
     voxel_ml = voxel_ml_of(labels.affine)
     voxels = dict.fromkeys(columns, 0)
     for value, count in zip(values, counts, strict=True):
@@ -146,10 +146,10 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
         if column in voxels:
             voxels[column] += int(count)
     unnamed = tuple(int(v) for v in values if v != 0 and int(v) not in tissues)
-    return Tissues({c: round(n * voxel_ml, 2) for c, n in voxels.items()}, [], unnamed)
+    return TissueLabels({c: round(n * voxel_ml, 2) for c, n in voxels.items()}, [], unnamed)
 
 
-def counted_note(tissues: dict[int, str], measured: list[Tissues]) -> list[str]:
+def counted_note(tissues: dict[int, str], measured: list[TissueLabels]) -> list[str]:
     """A sentence on the meaning of csf_ml; empty without such a column or label maps."""
     labels = sorted(label for label, tissue in tissues.items() if tissue == "csf")
     found = [v for p in measured if (v := p.volumes.get("csf" + UNIT)) is not None]
@@ -162,7 +162,7 @@ def counted_note(tissues: dict[int, str], measured: list[Tissues]) -> list[str]:
     ]
 
 
-def unnamed_note(measured: list[Tissues]) -> list[str]:
+def unnamed_note(measured: list[TissueLabels]) -> list[str]:
     """A sentence about labels missing in `labels.tsv`, for the whole data set."""
     labels = sorted({label for person in measured for label in person.unnamed})
     if not labels:

@@ -19,7 +19,7 @@ from stylegan3d.errors import OutputError, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
-from stylegan3d.scans.aligned import AlignedScan, PreparedBrain, Step, on_grid
+from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import align_rigid, centred_rigid
 from stylegan3d.scans.bias import field_on, log_bias_field, working_grid
 from stylegan3d.scans.extraction import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
@@ -29,8 +29,8 @@ from stylegan3d.scans.notes import Note, checks, info
 from stylegan3d.scans.resampling import cropped, resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Target, Template, standard_brain
-from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.files import make_private
+from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
 from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
 
@@ -162,7 +162,7 @@ def align_scan(
     progress(0.9, 1.0, "Resampling to the model's grid")
     if cache.problem:
         sentence = f"The results of the steps could not be cached: {cache.problem}"
-        record.append(Step("cache", (Note("info", sentence),), 0.0))
+        record.append(PreparationStep("cache", (Note("info", sentence),), 0.0))
     return on_grid(scan, prepared, rigid, tuple(record))
 
 
@@ -178,7 +178,7 @@ class _Work:
     progress: Progress
 
 
-_Prepared = tuple[list[Step], PreparedBrain, np.ndarray]
+_Prepared = tuple[list[PreparationStep], PreparedBrain, np.ndarray]
 
 
 def _upright(work: _Work, first: _Prepared) -> _Prepared:
@@ -189,7 +189,7 @@ def _upright(work: _Work, first: _Prepared) -> _Prepared:
         record, prepared, rigid = _prepared(replace(work, progress=progress), first[2], first[1])
     except ScanError:
         return first
-    again = Step("brain", (Note("info", sentence),), record[0].seconds)
+    again = PreparationStep("brain", (Note("info", sentence),), record[0].seconds)
     return [*first[0][:1], again, *record[1:]], prepared, rigid
 
 
@@ -226,7 +226,7 @@ def _lies_oddly(affine: np.ndarray, rigid: np.ndarray) -> bool:
 
 def _brain_step(
     work: _Work, upright: np.ndarray | None, near: PreparedBrain | None
-) -> tuple[Step, np.ndarray]:
+) -> tuple[PreparationStep, np.ndarray]:
     """Brain mask on the scan's grid."""
     start = perf_counter()
     scan, options, cache = work.scan, work.options, work.cache
@@ -241,7 +241,7 @@ def _brain_step(
         cache.put(key, mask=np.packbits(mask), text=_letters(text))
     how = "cached" if kept is not None else "kept" if text == KEPT else "done"
     notes = (*info(text), *edge_notes(mask, scan.space), *checks(scan.notes))
-    return Step("brain", notes, perf_counter() - start, how), mask
+    return PreparationStep("brain", notes, perf_counter() - start, how), mask
 
 
 def _check_sign(scan: ScanData, mask: np.ndarray) -> None:
@@ -256,7 +256,7 @@ def _check_sign(scan: ScanData, mask: np.ndarray) -> None:
 
 def _bias_step(
     work: _Work, brain: np.ndarray, mask: np.ndarray, space: Space
-) -> tuple[Step, np.ndarray]:
+) -> tuple[PreparationStep, np.ndarray]:
     """The brain divided by its bias field."""
     start = perf_counter()
     cache = work.cache
@@ -275,20 +275,24 @@ def _bias_step(
         else "No bias field found."
     )
     how = "done" if kept is None else "cached"
-    return Step("bias", (Note("info", text),), perf_counter() - start, how), brain / field
+    return PreparationStep(
+        "bias", (Note("info", text),), perf_counter() - start, how
+    ), brain / field
 
 
-def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.ndarray]:
+def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[PreparationStep, np.ndarray]:
     """Pose of the brain: scan RAS mm to model RAS mm, (4, 4)."""
     start = perf_counter()
     target, cache = work.target, work.cache
     if work.options.pose == "keep":
         text = "The pose was kept, as requested: the scan is already in model space."
-        return Step("pose", (Note("info", text),), perf_counter() - start, "kept"), np.eye(4)
+        return PreparationStep(
+            "pose", (Note("info", text),), perf_counter() - start, "kept"
+        ), np.eye(4)
     if work.options.pose == "centre":
         text = "The brain was centred on the mean brain without rotation, as requested."
         rigid = centred_rigid(brain, space, target)
-        return Step("pose", (Note("info", text),), perf_counter() - start, "kept"), rigid
+        return PreparationStep("pose", (Note("info", text),), perf_counter() - start, "kept"), rigid
     key = ""
     if cache.folder is not None:
         foreign = getattr(target, "frame", None) is not None
@@ -302,7 +306,7 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.n
         rigid, notes = _posed(brain, space, target)
         cache.put(key, rigid=rigid, texts=_letters(json.dumps(list(map(str, notes)))))
     how = "done" if kept is None else "cached"
-    return Step("pose", tuple(notes), perf_counter() - start, how), rigid
+    return PreparationStep("pose", tuple(notes), perf_counter() - start, how), rigid
 
 
 def _letters(text: str) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
-from stylegan3d.scans.dicom_headers import Slice
+from stylegan3d.scans.dicom_headers import DicomSlice
 from stylegan3d.scans.notes import Note
 
 # Tolerance for equal positions.
@@ -31,7 +31,7 @@ class Stack:
 
     Attributes
     ----------
-    slices : list of list of Slice
+    slices : list of list of DicomSlice
         One list per volume (time point, echo …), along the normal.
     depth : ndarray, shape (slices,)
         Distance of each slice from the first along the normal, mm.
@@ -45,7 +45,7 @@ class Stack:
         Notes on irregularities.
     """
 
-    slices: list[list[Slice]]
+    slices: list[list[DicomSlice]]
     depth: np.ndarray
     affine: np.ndarray
     count: int
@@ -66,7 +66,7 @@ class Stack:
         return float(self.depth[-1] / max(self.count - 1, 1))
 
 
-def stacked(slices: list[Slice]) -> Stack:
+def stacked(slices: list[DicomSlice]) -> Stack:
     """Sort slices with the same size, spacing and orientation."""
     nowhere = Stack([slices], np.arange(len(slices), dtype=float), np.eye(4), len(slices))
     first = slices[0]
