@@ -53,7 +53,7 @@ from stylegan3d.projection.assessment import (
 )
 from stylegan3d.projection.calibration import (
     FOREGROUND,
-    Measured,
+    MeasuredSubject,
     Ruler,
     area_under_curve,
     calibrate,
@@ -223,7 +223,7 @@ def lesions(bench: Bench, pairs: Sequence[str]) -> None:
 def site(bench: Bench, paths: Sequence[Path]) -> None:
     """Each scan of one site, judged by a calibration with the others."""
     scans = [bench.align(path) for path in paths]
-    people: list[Measured] = measure_scans(
+    people: list[MeasuredSubject] = measure_scans(
         bench.generator, [(scan.volume, scan.brain_mask) for scan in scans]
     )
     quiet = same = 0

@@ -33,7 +33,7 @@ from napari_stylegan3d.directions.jobs import (
 from napari_stylegan3d.directions.people import PeopleDialog
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from stylegan3d.directions.catalogue import DirectionNotes, Entry
+from stylegan3d.directions.catalogue import CatalogueEntry, DirectionNotes
 from stylegan3d.errors import RecipeError, StyleGAN3DError
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.recipe import Edit, Recipe
@@ -462,7 +462,7 @@ class DirectionFiles(QObject):
         generator = self.session.generator
         if generator is None:
             return
-        entries: list[Entry] = []
+        entries: list[CatalogueEntry] = []
         problems: dict[str, str] = {}
         for file in notes.files:
             try:
@@ -499,7 +499,7 @@ class DirectionFiles(QObject):
         except StyleGAN3DError as error:
             report_error(error, "opening a directions file")
 
-    def _drop(self, entry: Entry) -> None:
+    def _drop(self, entry: CatalogueEntry) -> None:
         """Take a file off the list; edits along its directions stay in the recipe."""
         if entry.file is not None:
             self._forget(entry.file)
@@ -531,7 +531,7 @@ class DirectionFiles(QObject):
         if recipe.with_paths(follow) != recipe:
             self.session.change(recipe.with_paths(follow))
 
-    def _save(self, entries: list[Entry]) -> None:
+    def _save(self, entries: list[CatalogueEntry]) -> None:
         path = dialogs.save_file(self.panel, "Save directions as", dialogs.DIRECTIONS)
         if path is None:
             return
@@ -540,7 +540,7 @@ class DirectionFiles(QObject):
         labels = [self.panel.notes.label_of(entry) for entry in entries]
         self._start(lambda _: None, save_entries, path, entries, labels)
 
-    def _free(self, entry: Entry) -> None:
+    def _free(self, entry: CatalogueEntry) -> None:
         others = self.panel.menus.others_in_use(entry)
         told_as = " and ".join(self.panel.notes.label_of(other) for other in others)
         generator = self.session.generator

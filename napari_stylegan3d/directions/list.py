@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QScrollArea, QToolButton, QVBoxLayout, QWidge
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.theme import SliderRange
-from stylegan3d.directions.catalogue import ATTRIBUTES, COMPONENTS, DirectionNotes, Entry
+from stylegan3d.directions.catalogue import ATTRIBUTES, COMPONENTS, CatalogueEntry, DirectionNotes
 
 #: Of the slider where it is not known how far the training subjects reach.
 LIMITS_SD = (-4.0, 4.0, 0.1, 0.0)
@@ -23,7 +23,7 @@ BEYOND = "outside the training range"
 PINNED, UNPINNED = "★", "☆"
 
 
-def tip_of(entry: Entry, label: str = "", seen: Range | None = None) -> str:
+def tip_of(entry: CatalogueEntry, label: str = "", seen: Range | None = None) -> str:
     """All that is known of a direction, for its tooltip."""
     name, told = entry.name, entry.check
     lines = [f"{name} explains {100 * entry.share:.1f} % of the variation of this model."]
@@ -89,7 +89,7 @@ class DirectionRow(QWidget):
     """The button for previews was pressed."""
     menuWanted = Signal()
 
-    def __init__(self, index: int, entry: Entry) -> None:
+    def __init__(self, index: int, entry: CatalogueEntry) -> None:
         super().__init__()
         self.entry = entry
         self.name = controls.named(QLabel(), f"directions.name.{index}")
@@ -247,7 +247,7 @@ class DirectionList(QScrollArea):
             row.deleteLater()
         self.rows, self._strengths = {}, {}
 
-    def show_entries(self, entries: Sequence[Entry]) -> list[DirectionRow]:
+    def show_entries(self, entries: Sequence[CatalogueEntry]) -> list[DirectionRow]:
         """One row for each direction; those that are new are returned.
 
         Rows of directions that were there already stay.

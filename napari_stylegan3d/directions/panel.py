@@ -30,7 +30,7 @@ from napari_stylegan3d.directions.list import LIMITS_SD, DirectionList, Directio
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import DecimalBox
 from napari_stylegan3d.widgets.theme import SliderRange
-from stylegan3d.directions.catalogue import DirectionNotes, Entry, own_entries
+from stylegan3d.directions.catalogue import CatalogueEntry, DirectionNotes, own_entries
 from stylegan3d.directions.trajectory import Trajectory
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.recipe import Edit, Recipe
@@ -245,7 +245,7 @@ class DirectionMenus(QObject):
         self.session, self.limits = session, limits
         self.notes = DirectionNotes()
         #: The directions that are listed, by their references.
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, CatalogueEntry] = {}
         more.clicked.connect(self._open_common)
 
     def open(self, row: DirectionRow) -> None:
@@ -286,7 +286,7 @@ class DirectionMenus(QObject):
         menu.addAction("Compare groups of subjects…", self.compared.emit)
         return menu
 
-    def in_use(self) -> list[Entry]:
+    def in_use(self) -> list[CatalogueEntry]:
         """Directions that are not at 0."""
         return [
             self.entries[edit.direction]
@@ -294,11 +294,11 @@ class DirectionMenus(QObject):
             if edit.direction in self.entries
         ]
 
-    def others_in_use(self, entry: Entry) -> list[Entry]:
+    def others_in_use(self, entry: CatalogueEntry) -> list[CatalogueEntry]:
         """Directions that are not at 0, but for one."""
         return [other for other in self.in_use() if other.reference != entry.reference]
 
-    def _add_layers(self, menu: QMenu, entry: Entry) -> None:
+    def _add_layers(self, menu: QMenu, entry: CatalogueEntry) -> None:
         limits, reference = self.limits, entry.reference
         layers = menu.addMenu("Applies to")
         own = reference in limits.own
@@ -327,13 +327,13 @@ class DirectionMenus(QObject):
         menu.aboutToHide.connect(menu.deleteLater)
         menu.popup(button.mapToGlobal(QPoint(0, button.height())))
 
-    def _rename(self, entry: Entry) -> None:
+    def _rename(self, entry: CatalogueEntry) -> None:
         notes = self.notes
         label = ask_label(self._parent, entry.name, notes.labels.get(entry.reference, ""))
         if label is not None:
             self.noted.emit(notes.labelled(entry.reference, label))
 
-    def _pin(self, entry: Entry, pinned: bool) -> None:
+    def _pin(self, entry: CatalogueEntry, pinned: bool) -> None:
         self.noted.emit(self.notes.pin(entry.reference, pinned))
 
 
@@ -572,9 +572,9 @@ class DirectionsPanel(Panel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.notes = DirectionNotes()
-        self.entries: dict[str, Entry] = {}
-        self._own: list[Entry] = []
-        self._of_files: list[Entry] = []
+        self.entries: dict[str, CatalogueEntry] = {}
+        self._own: list[CatalogueEntry] = []
+        self._of_files: list[CatalogueEntry] = []
         self._seen: Mapping[str, Range] = {}
         self.find_field = QLineEdit()
         self.layers = QComboBox()
@@ -675,7 +675,7 @@ class DirectionsPanel(Panel):
         self.ageing.set_trajectory(Trajectory.of(generator.directions))
         self._show_entries()
 
-    def show_files(self, entries: Sequence[Entry], notes: DirectionNotes) -> None:
+    def show_files(self, entries: Sequence[CatalogueEntry], notes: DirectionNotes) -> None:
         """Show directions of files beside the model's own, with the user's notes."""
         self._of_files = list(entries)
         self._set_notes(notes)
@@ -761,7 +761,7 @@ class DirectionsPanel(Panel):
         )
         return recipe.replace(edits=self._others(recipe) + tuple(kept))
 
-    def _set_entries(self, entries: Sequence[Entry]) -> None:
+    def _set_entries(self, entries: Sequence[CatalogueEntry]) -> None:
         self.entries = self.menus.entries = {entry.reference: entry for entry in entries}
 
     def _set_notes(self, notes: DirectionNotes) -> None:

@@ -40,7 +40,7 @@ from stylegan3d.storage.places import site_names
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
-    from stylegan3d.scans import AlignedScan, Scan, Step
+    from stylegan3d.scans import AlignedScan, PreparationStep, Scan
 
 NO_SCAN = "Drop a T1-weighted scan here, or"
 NOT_OPEN = "Its scan is not open in this session: open it to compare."
@@ -573,7 +573,7 @@ class PoseBox(QWidget):
         self.poseChanged.emit(NO_POSE)
 
 
-def step_in_words(step: Step) -> str:
+def step_in_words(step: PreparationStep) -> str:
     """Such as 'Extraction: Brain extracted with deepbet. (8.2 s)'."""
     took = f"{step.seconds:.1f} s" if step.how == "done" else HOW.get(step.how, step.how)
     name, notes = STEP_NAMES.get(step.name, step.name), " ".join(map(str, step.notes))

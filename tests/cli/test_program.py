@@ -153,13 +153,13 @@ def test_version_and_nothing_at_all(run):
 
 
 def test_progress_is_silent_where_nobody_watches(capsys, monkeypatch):
-    with progress("Working", total=2) as report:
-        report(1)
+    with progress("Working") as report:
+        report(1, 2)
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     with progress("Working") as report:
-        report(1, 2, note="at it")
+        report(1, 2, "at it")
     out, err = capsys.readouterr()
     assert out == ""
     assert "Working" in err

@@ -16,7 +16,6 @@ from stylegan3d.progress import Progress
 from stylegan3d.projection import estimate_seconds, project
 from stylegan3d.projection.operators import Mask
 from stylegan3d.projection.search import original_rate as rate
-from stylegan3d.projection.search import rate
 from stylegan3d.recipe.latents import save_latent
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Recipe, Source

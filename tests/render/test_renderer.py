@@ -14,7 +14,6 @@ from stylegan3d.errors import ModelError
 from stylegan3d.networks.memo import Memo
 from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.render import cuda_graphs as graphs
 from stylegan3d.render import renderer as graphs
 from stylegan3d.render.renderer import (
     TOLERATED_DIFFERENCE,
