@@ -43,7 +43,7 @@ from stylegan3d.outputs.projections import restored_brain, restored_scan
 from stylegan3d.projection import project
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.operators import Blur, Contrast, Mask, ThickSlices, parse
-from stylegan3d.projection.pipeline import align, search
+from stylegan3d.projection.pipeline import search
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.projection.settings import Choices
 from stylegan3d.scans.reading import read_scan
@@ -211,7 +211,7 @@ def measured(
         nib.save(nib.Nifti1Image(data, space.affine), file)
         scan = read_scan(file)
     operator = parse(told)
-    found = align(scan, generator)
+    found = scan.align(generator)
     projected = search(generator, found, found, Choices(budget=budget), operator=operator)
     bound, made = operator.on(generator.space, found), projected.result.volume
     inside = resample(found.brain_mask.astype(np.float32), found.space, fine, found.rigid) > 0.5

@@ -22,6 +22,7 @@ from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.projection.forward import conjugate_gradients
 from stylegan3d.projection.problem import Problem
+from stylegan3d.projection.search import SearchStep, rate
 from stylegan3d.projection.settings import Phase
 from stylegan3d.recipe.latents import CONSTANT
 
