@@ -40,7 +40,7 @@ _BROKEN = (
 def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
     """Safetensors bytes of `tensors` and `metadata`; equal content gives equal bytes."""
     # safetensors writes an array's raw memory, so it must be in C order.
-    ordered = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    ordered = {name: np.asarray(values, order="C") for name, values in tensors.items()}
     data = safetensors.numpy.save(ordered, metadata=dict(metadata))
     header, body = _split(data)
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
