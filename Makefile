@@ -3,7 +3,7 @@
 #
 #   make run ARGS=--timing            options for the program behind the target
 #   make test ARGS="tests/gui -x"
-#   make soak ARGS="tests/soak -k kills"
+#   make soak ARGS="-k killed"
 #   make run PYTHON=python3.12        the Python that .venv is made with
 #   make run PIP_ARGS="..."           extra options for pip while .venv is made
 
@@ -50,7 +50,7 @@ test: $(READY)  ## Run all tests
 soak: $(READY)  ## What is slow or hostile by nature: spoiled files, work that is killed, a long day of the window
 	-$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) \
 		--require-hashes --only-binary :all: --no-deps --requirement locks/soak.lock
-	$(BIN)/python -m pytest $(WORKERS) --timeout 0 $(or $(ARGS),tests/soak)
+	$(BIN)/python -m pytest $(WORKERS) --timeout 0 --soak $(ARGS)
 
 bench: $(READY)  ## Measure speed on this machine
 	$(BIN)/python benchmarks/speed.py $(ARGS)

@@ -6,14 +6,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -34,55 +29,34 @@ _THREADS = os.environ.get("STYLEGAN3D_TEST_THREADS", "1")
 os.environ["OMP_NUM_THREADS"] = _THREADS
 # Idle threads sleep instead of waiting busily: other processes of the run want the cores.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-
-
-#: MB that each process of a run may take at most.
-MOST_MEMORY_MB = 2048
-#: What those of this run took at most, by their names.
-_taken: dict[str, float] = {}
+# The same of Mesa, which draws the windows in software.
+os.environ["LP_NUM_THREADS"] = "1"
 
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Note the most memory that this process took."""
-    if resource is None:
-        return
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kB elsewhere
-    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["memory_mb"] = mine
-    else:
-        _taken["main"] = mine
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """What a worker of pytest-xdist took."""
-    output = getattr(node, "workeroutput", {})
-    if "memory_mb" in output:
-        _taken[node.gateway.id] = output["memory_mb"]
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say what each process took, in red if that is too much."""
-    if _taken:
-        told = ", ".join(f"{name} {taken:.0f}" for name, taken in sorted(_taken.items()))
-        wrong = max(_taken.values()) > MOST_MEMORY_MB
-        limit = f"more than {MOST_MEMORY_MB}, the limit" if wrong else f"at most {MOST_MEMORY_MB}"
-        terminalreporter.write_line(f"Memory, MB: {told} ({limit})", red=wrong)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak", action="store_true", help="run what is slow or hostile by nature, nothing else"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What is slow or hostile by nature runs when it is asked for: `make soak`."""
-    wanted = any("soak" in argument for argument in config.args)
-    return True if collection_path.name == "soak" and not wanted else None
+    """Programs that last hours are not even imported without `--soak`."""
+    return True if collection_path.name == "soak" and not config.getoption("soak") else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that open a window; without a screen for them, say what is missing."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what was asked for and mark the tests that open a window.
+
+    Without a screen for them, say what is missing.
+    """
+    soak = config.getoption("soak")
+    left_out = [item for item in items if (item.get_closest_marker("soak") is None) == soak]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if (item.get_closest_marker("soak") is None) != soak]
     window_fixtures = {"qtbot", "qapp", "make_napari_viewer"}
     for item in items:
         if window_fixtures.intersection(getattr(item, "fixturenames", ())):

@@ -143,7 +143,7 @@ def test_python_example_of_official_checkpoints_runs(
     assert left["score"].shape == (1,)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_python_example_of_the_readme_runs(
     folder_with_a_scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +153,7 @@ def test_python_example_of_the_readme_runs(
     assert (folder_with_a_scan / "scan_desc-projected_T1w.nii.gz").stat().st_size > 0
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_command_line_example_of_the_readme_runs(
     folder_with_a_scan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,7 +184,7 @@ def test_the_reference_lists_every_public_name() -> None:
         assert hasattr(importlib.import_module(place), word), name
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
     result = subprocess.run(

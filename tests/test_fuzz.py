@@ -17,8 +17,9 @@ from stylegan3d.scans.dicom_process import HEADER_BYTES
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.zip"))
 READERS = {reader.name: reader for reader in fuzz.readers()}
-# Those that come first are the same for all readers, or bombs; the others are drawn.
-FIRST, DRAWN = range(30), range(500, 515)
+# Those that come first are the same for all readers, or bombs: each reader gets a fifth of them.
+FIRST, DRAWN = range(30), range(500, 506)
+SHARE = 5
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -28,7 +29,7 @@ def test_spoiled_files_are_read_or_refused_in_one_sentence(name, tmp_path):
     fuzz.lay_out(tmp_path / "whole", fuzz.sample_of(reader))
     reader.read(tmp_path / "whole")
     refused = 0
-    for number in (*FIRST, *DRAWN):
+    for number in (*FIRST[list(READERS).index(name) % SHARE :: SHARE], *DRAWN):
         folder = tmp_path / str(number)
         folder.mkdir()
         files = reader.mutant(number)
@@ -36,7 +37,7 @@ def test_spoiled_files_are_read_or_refused_in_one_sentence(name, tmp_path):
         assert ended != "failed", f"{name} {number}: {said}"
         refused += ended == "refused"
     # Caches that cannot be read count as not there.
-    assert refused > 10 or name == "npz caches"
+    assert refused > 2 or name == "npz caches"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell peaks of memory")
@@ -79,7 +80,7 @@ def test_the_program_refuses_them_with_status_2_and_writes_nothing(name, tmp_pat
     fuzz.lay_out(tmp_path / "whole", fuzz.sample_of(reader))
     ended, said = fuzz.run_one(reader, fuzz.sample_of(reader), tmp_path / "again")
     assert ended == "read", said
-    for number in (12, 500, 501, 502, 503):
+    for number in (12, 500, 503):
         folder = tmp_path / str(number)
         folder.mkdir()
         with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from stylegan3d.errors import OutputError
 from stylegan3d.storage.files import sweep
 from stylegan3d.storage.locks import LOCK, only_run
 
-#: `test_training.py` kills a training. In `make soak` all kinds are killed many times.
+#: `test_stylegan.py` kills a training. `make test` kills one of these; `make soak` all, many times.
 KINDS = ("prepare", "evaluate", "cohort", "privacy")
 
 
@@ -29,7 +29,9 @@ def wait_for(condition, patience_s=120):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["prepare", *(pytest.param(kind, marks=pytest.mark.soak) for kind in KINDS[1:])]
+)
 def test_killed_work_goes_on_and_ends_as_if_it_had_not_been(kind, inputs, tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for folder in (killed, whole):

@@ -34,7 +34,7 @@ WRITABLE, OUTPUTS = ("missing.nii.gz", "folder"), ("--out", "--export", "--save"
 #: Scans that are read for a recipe of an edited scan alone.
 UNUSED = {(f"render {kind}", "--scan") for kind in ("picture", "film", "report")}
 #: Each path of a verb is broken in so many ways less; all of them together in every way.
-SHARE = 8
+SHARE = 24
 
 
 def verbs(group, before=()):

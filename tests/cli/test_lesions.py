@@ -16,7 +16,7 @@ from stylegan3d.segmentation.inference import bundled_segmenter, load_lesions
 from stylegan3d.training import lesions
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_command_trains_one_that_looks_for_lesions(run, tmp_path, monkeypatch):
     monkeypatch.setattr(lesions, "SCANNERS", 1)  # 7 take longer
     generator = load(device="cpu")

@@ -173,7 +173,6 @@ def test_processes_survive_that_one_of_them_is_killed(bench):
     assert b.result("sub-2") == "killed once"
 
 
-@pytest.mark.slow
 def test_on_a_cluster_a_killed_worker_costs_no_scan(bench):
     """Two workers, one of which is killed while it writes: no scan lost, none done twice."""
     distributed = pytest.importorskip("distributed")

@@ -115,7 +115,6 @@ def test_a_finished_pack_takes_in_only_what_is_new(folder, target, tmp_path, mon
     assert len(worked) == 6  # other settings: everything anew
 
 
-@pytest.mark.slow
 def test_several_processes_give_the_same_pack(folder, tmp_path):
     prepare(folder, tmp_path / "one", jobs=1)
     prepare(folder, tmp_path / "two", jobs=2)

@@ -131,7 +131,7 @@ def test_a_value_gives_a_direction(tiny_generator, tmp_path, monkeypatch):
     assert found.latents.shape == (1, tiny_generator.num_layers, tiny_generator.w_dim)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_brains_with_larger_ventricles_are_told_so(tmp_path, capsys):
     """Random brains as they are, and others with larger ventricles by the model's own direction."""
     import stylegan3d

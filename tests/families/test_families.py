@@ -203,7 +203,6 @@ def test_spread_is_that_of_all_brains_at_once(generator, tiny_generator):
         np.testing.assert_allclose(w[-3:], expected.numpy(), atol=SUMS)
 
 
-@pytest.mark.slow
 def test_long_latents_take_no_square_of_their_length(tmp_path):
     """Of 20,000 numbers a covariance would take 3 GB: nothing of that size is even asked for."""
     import resource

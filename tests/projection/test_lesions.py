@@ -32,7 +32,6 @@ def judged(generator, volume):
     return judge_scan(seen, prior, volume, mask, generator, yardstick)
 
 
-@pytest.mark.slow
 def test_a_lesion_beside_a_ventricle_is_found_and_shown(generator, healthy):
     labels = bundled_segmenter().segment(healthy, generator.space).labels
     white = labels == CLASSES.index("white")

@@ -206,7 +206,6 @@ def test_darker_fluid_darkens_no_tissue():
     assert change[far < 20].abs().max() == 0
 
 
-@pytest.mark.slow
 def test_ventricles_that_grow_move_tissue_and_going_back_is_exact():
     """The bundled model's average brain, its own texture as the scan."""
     generator = load()

@@ -51,8 +51,7 @@ def test_background_need_not_be_zero(brain):
     np.testing.assert_array_equal(shifted, extracted_mask(brain.data, brain.space))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("codes", ["LAS", "PIR"])
+@pytest.mark.parametrize("codes", [pytest.param("LAS", marks=pytest.mark.soak), "PIR"])
 def test_extraction_finds_the_brain_in_any_orientation(head, codes):
     turn = nib.orientations.ornt_transform(
         nib.io_orientation(head.affine), nib.orientations.axcodes2ornt(codes)
@@ -71,7 +70,6 @@ def test_extraction_finds_the_brain_in_any_orientation(head, codes):
 CENTER_OF_HEAD = (1.2, -18.2, -3.0)
 
 
-@pytest.mark.slow
 def test_a_whole_head_arrives_in_the_models_space(head, target):
     heard = []
     aligned = head.align(target, progress=Progress(lambda done, *_: heard.append(done)))

@@ -30,7 +30,7 @@ get_ipython().system = _here
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs(path, tmp_path):
     text = path.read_text(encoding="utf-8")

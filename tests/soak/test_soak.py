@@ -1,6 +1,6 @@
 """What is slow or hostile by nature: `make soak`. `make test` runs a sample of each kind.
 
-make soak ARGS="tests/soak -k kills"
+make soak ARGS="-k killed"
 STYLEGAN3D_SOAK=10 make soak    ten times as long
 """
 
@@ -13,6 +13,7 @@ import doomed
 import fuzz
 import pytest
 
+pytestmark = pytest.mark.soak
 HERE = Path(__file__).parent
 #: How many times the usual length.
 LENGTH = float(os.environ.get("STYLEGAN3D_SOAK", "1"))

@@ -65,6 +65,32 @@ def pairs(generator, pack, tmp_path_factory):
     return make_pairs(generator, pack, tmp_path_factory.mktemp("pairs"), draws=2)
 
 
+@pytest.fixture(scope="module")
+def trained(pairs, tmp_path_factory):
+    """A run long enough to learn something."""
+    return train_flow(pairs, tmp_path_factory.mktemp("run"), FlowSettings(steps=60, **SMALL))
+
+
+@pytest.fixture(scope="module")
+def with_flow(trained, generator, pack, tmp_path_factory):
+    """The generator with its flow, of two steps."""
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    return export_with_flow(trained, generator.folder, pack, folder, steps=2)
+
+
+@pytest.fixture(scope="module")
+def begun(pairs, tmp_path_factory):
+    """A run that has only begun."""
+    return train_flow(pairs, tmp_path_factory.mktemp("begun"), FlowSettings(steps=2, **SMALL))
+
+
+@pytest.fixture(scope="module")
+def plain(begun, generator, pack, tmp_path_factory):
+    """The generator with that flow, of one step."""
+    folder = tmp_path_factory.mktemp("plain") / "model"
+    return export_with_flow(begun, generator.folder, pack, folder, steps=1)
+
+
 def test_a_pair_is_a_person_and_a_brain_with_that_anatomy(pairs, pack, generator):
     assert pairs.made.shape == (20, 2, *pack.space.shape)
     assert pairs.training.sum() == 16
@@ -111,8 +137,8 @@ def test_cubes_lie_where_they_say(pairs):
         assert (there == cube).flatten(2).all(dim=2).any()
 
 
-def test_it_learns_and_a_resumed_run_is_the_same(pairs, tmp_path):
-    whole = train_flow(pairs, tmp_path / "whole", FlowSettings(steps=60, **SMALL))
+def test_it_learns_and_a_resumed_run_is_the_same(trained, pairs, tmp_path):
+    whole = trained
     start = Run(FlowRecipe(FlowSettings(steps=60, **SMALL), whole.recipe.grid), whole.device)
     cubes = Cubes(pairs, 16, 4)
     before, after = start.measure(cubes), whole.measure(cubes)
@@ -138,13 +164,11 @@ def test_it_learns_and_a_resumed_run_is_the_same(pairs, tmp_path):
     assert len(told) == 1
 
 
-def test_the_exported_generator_ends_with_the_flow(pairs, generator, pack, tmp_path):
-    run = train_flow(pairs, tmp_path / "run", FlowSettings(steps=40, **SMALL))
-    out = tmp_path / "model"
-    made = export_with_flow(run, generator.folder, pack, out, steps=2)
+def test_the_exported_generator_ends_with_the_flow(trained, with_flow, generator, pack):
+    run, made, out = trained, with_flow, with_flow.folder
     assert made.config.flow_channels == (8, 8, 8)
     assert made.has_noise
-    assert made.card["training"]["flow"]["steps_done"] == 40
+    assert made.card["training"]["flow"]["steps_done"] == 60
     assert "a rectified flow of 2 steps" in (out / "README.md").read_text(encoding="utf-8")
     w = seed_latents(made, [0])
     w[:, :, -6:] *= 2  # details enough for all of it
@@ -161,10 +185,9 @@ def test_the_exported_generator_ends_with_the_flow(pairs, generator, pack, tmp_p
     assert torch.equal(made.synthesis(code, "none"), generator.synthesis(code, "none"))
 
 
-def test_a_models_flow_is_trained_on(pairs, generator, pack, tmp_path):
+def test_a_models_flow_is_trained_on(with_flow, pairs, generator, pack, tmp_path):
     """Its pairs are of the linear model behind it, and what it learned before is told."""
-    first = train_flow(pairs, tmp_path / "first", FlowSettings(steps=40, **SMALL))
-    model = export_with_flow(first, generator.folder, pack, tmp_path / "model")
+    model = with_flow
     again = make_pairs(model, pack, tmp_path / "pairs", draws=2)
     assert np.array_equal(again.made, pairs.made)
     start = flow_of(model)
@@ -175,11 +198,11 @@ def test_a_models_flow_is_trained_on(pairs, generator, pack, tmp_path):
     for name, value in run.average.named_parameters():
         torch.testing.assert_close(value, there.get_parameter(name))
     run = train_flow(again, tmp_path / "run", resume=True)
-    made = export_with_flow(run, model.folder, pack, tmp_path / "made")
+    made = export_with_flow(run, model.folder, pack, tmp_path / "made", steps=2)
     told = made.card["training"]["flow"]
-    assert (told["steps_done"], told["begun_with"]["steps_done"]) == (1, 40)
+    assert (told["steps_done"], told["begun_with"]["steps_done"]) == (1, 60)
     page = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
-    assert "The final flow was trained on 41 x 4 cubes of 16 voxels" in page
+    assert "The final flow was trained on 61 x 4 cubes of 16 voxels" in page
     w = seed_latents(made, [0])
     # Exported weights are bfloat16.
     torch.testing.assert_close(made.synthesis(w), model.synthesis(w), rtol=0, atol=0.02)
@@ -203,8 +226,8 @@ def test_cubes_larger_than_the_volumes_are_refused(pairs, tmp_path):
         train_flow(pairs, tmp_path, FlowSettings(steps=1, side=24, channels=(4, 4, 4)))
 
 
-def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, pairs, tmp_path):
-    teacher = train_flow(pairs, tmp_path / "teacher", FlowSettings(steps=60, **SMALL))
+def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, trained, tmp_path):
+    teacher = trained
     ways = make_trajectories(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
     assert ways.training.sum() == 22
     start = torch.from_numpy(ways.starts[:1].astype(np.float32))[None]
@@ -242,16 +265,14 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
 
 
 def test_sizes_are_calibrated_with_the_flow_where_subjects_are_enough(
-    generator, pairs, pack, tmp_path, monkeypatch
+    generator, begun, plain, pack, tmp_path, monkeypatch
 ):
-    run = train_flow(pairs, tmp_path / "flow", FlowSettings(steps=2, **SMALL))
-    plain = export_with_flow(run, generator.folder, pack, tmp_path / "plain")
     assert plain.config.size_curves == 0  # there are eight subjects
     monkeypatch.setattr(flow_export, "FEWEST", 4)
     monkeypatch.setattr(flow_export, "SIZES_BRAINS", 12)
     # Phantoms have no ventricles, and are too dark for the head size of directions.
     monkeypatch.setattr(flow_export, "sizes_of", lambda v, _: [float((v > 25).sum()), np.nan])
-    sized = export_with_flow(run, generator.folder, pack, tmp_path / "sized")
+    sized = export_with_flow(begun, generator.folder, pack, tmp_path / "sized")
     assert sized.config.size_curves == 1
     assert isinstance(sized.mapping, MappingNetwork)
     w, before = (seed_latents(g, range(30)) for g in (sized, plain))
@@ -268,10 +289,8 @@ def test_sizes_are_calibrated_with_the_flow_where_subjects_are_enough(
 
 
 def test_a_flow_is_matched_to_what_is_measured_of_people(
-    generator, pairs, pack, even_pack, tmp_path
+    generator, plain, pack, even_pack, tmp_path
 ):
-    run = train_flow(pairs, tmp_path / "flow", FlowSettings(steps=2, **SMALL))
-    plain = export_with_flow(run, generator.folder, pack, tmp_path / "plain", steps=1)
     measure, told = Texture(), []
     settings = MatchSettings(rounds=2, brains=20, slopes=3, judged=6)
     search = partial(match_flow, plain, pack, tmp_path / "search", measures=[measure])
@@ -336,10 +355,8 @@ def program(capsys):
 
 
 def test_a_search_that_is_stopped_goes_on_from_the_command_line(
-    generator, pairs, pack, tmp_path, program, monkeypatch
+    plain, pack, tmp_path, program, monkeypatch
 ):
-    run = train_flow(pairs, tmp_path / "flow", FlowSettings(steps=2, **SMALL))
-    plain = export_with_flow(run, generator.folder, pack, tmp_path / "plain", steps=1)
     texture = Texture()
     monkeypatch.setattr(shape_matching, "TissueShapes", lambda _: texture)
     monkeypatch.setattr(shape_matching, "RegionFeatures", lambda _: texture)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -313,10 +314,18 @@ def test_what_cannot_train_is_refused_in_words(pack, tmp_path):
         train_stylegan(pack, tmp_path / "c", resume=True)
 
 
+@pytest.fixture(scope="module")
+def twice_saved(pack, tmp_path_factory):
+    """The folder of a run of two steps, saved after each."""
+    folder = tmp_path_factory.mktemp("twice") / "run"
+    train_stylegan(pack, folder, short(steps=1))
+    train_stylegan(pack, folder, resume=True, changes={"steps": 2})
+    return folder
+
+
 @pytest.mark.parametrize("damage", ["cut", "one bit", "gone"])
-def test_of_a_damaged_checkpoint_the_one_before_is_taken(pack, tmp_path, damage):
-    train_stylegan(pack, tmp_path / "run", short(steps=1))
-    train_stylegan(pack, tmp_path / "run", resume=True, changes={"steps": 2})
+def test_of_a_damaged_checkpoint_the_one_before_is_taken(pack, twice_saved, tmp_path, damage):
+    shutil.copytree(twice_saved, tmp_path / "run")
     path, said = tmp_path / "run" / CHECKPOINT, []
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1  # torch itself would read it without a word

@@ -88,7 +88,6 @@ def set_words(*words):
     return [part for word in (*WORDS, *words) for part in ("--set", word)]
 
 
-@pytest.mark.slow
 def test_two_processes_train_as_one_and_one_goes_on_where_they_stopped(pack, tmp_path, whole):
     pytest.importorskip("lightning_fabric")
     out = tmp_path / "two"
@@ -104,7 +103,7 @@ def test_two_processes_train_as_one_and_one_goes_on_where_they_stopped(pack, tmp
     assert_same(resumed, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_signal_to_one_process_stops_both_after_the_same_step(pack, tmp_path):
     pytest.importorskip("lightning_fabric")
     out = tmp_path / "run"
@@ -139,7 +138,7 @@ def free_port():
         return str(listener.getsockname()[1])
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_tasks_of_a_slurm_step_train_together(pack, tmp_path):
     pytest.importorskip("lightning_fabric")
     command = [
@@ -171,7 +170,7 @@ def test_tasks_of_a_slurm_step_train_together(pack, tmp_path):
     assert "--ntasks-per-node=2" in wrong.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_what_is_wrong_is_said_once(pack, tmp_path):
     pytest.importorskip("lightning_fabric")
     process = start(pack, tmp_path / "run", "--preset", "tiny")

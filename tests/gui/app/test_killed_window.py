@@ -11,7 +11,7 @@ from doomed_window import kill, look
 from stylegan3d.storage.files import host_tag
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_window_killed_while_it_exports_comes_back(tmp_path, qapp):
     doomed.make_inputs(tmp_path)
     survived = kill(tmp_path, "export", 8.0 + random.Random(0).uniform(0, 1))

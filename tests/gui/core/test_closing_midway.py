@@ -221,9 +221,18 @@ TOGETHER = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["dock", "viewer"])
-@pytest.mark.parametrize("works", TOGETHER)
+@pytest.mark.parametrize(
+    ("works", "how"),
+    [
+        ("search", "dock"),
+        *(
+            pytest.param(works, how, marks=pytest.mark.soak)
+            for works in TOGETHER
+            for how in ("dock", "viewer")
+            if (works, how) != ("search", "dock")
+        ),
+    ],
+)
 def test_closing_midway_leaves_nothing(
     opened, scan_file, errors, notifications, tmp_path, works, how
 ):
@@ -249,7 +258,7 @@ def test_closing_midway_leaves_nothing(
         assert list(viewer.layers) == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("works", ["search", "hands"])
 def test_deleting_the_layers_midway_stops_nothing(opened, scan_file, errors, notifications, works):
     """A person may delete what the explorer shows in napari's list: it comes back."""

@@ -12,7 +12,7 @@ from models_wheel import MODELS, build
 from stylegan3d.storage.places import bundled_models
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_wheel_of_the_other_families_holds_whole_models(tmp_path: Path) -> None:
     wheel = zipfile.ZipFile(build(tmp_path))
     names = set(wheel.namelist())
