@@ -355,7 +355,7 @@ def engine(window, monkeypatch):
         visits.check_pair(first, second)
         asked.append((first.path.name, second.path.name, options))
         while not go.wait(0.01):
-            progress(0.2, "Aligning")
+            progress(0.2, 1.0, "Aligning")
         percent = np.zeros(space.shape, np.float32)
         percent[2, 3, 4] = 20
         one, other = (
