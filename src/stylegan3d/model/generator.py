@@ -28,7 +28,7 @@ from stylegan3d.model.family import (
 )
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.random_latents import pca_directions
-from stylegan3d.model.tuning import network_of, rows_of, tunable_shapes, tuned
+from stylegan3d.model.tuning import network_of, passes_over, rows_of, tunable_shapes, tuned
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.leveled import LeveledSynthesis
@@ -304,6 +304,10 @@ class Generator:
     def tunable_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tensors that tuning may change, by name; empty if it cannot be tuned."""
         return tunable_shapes(self.synthesis)
+
+    def passes_over(self, name: str, values: np.ndarray) -> bool:
+        """Whether tuning leaves out the change of a tensor, see `tuning.passes_over`."""
+        return passes_over(self.synthesis, name, values)
 
     def rows_of(self, name: str) -> range:
         """The rows of w that control a tensor's layer, see `tuning.rows_of`."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.model.family import LACKS, HasSynthesis
+from stylegan3d.networks.anatomy import FORMER, AnatomyNetwork, is_former_image
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.recipe.latents import NOISE, OPENED, Delta
@@ -36,8 +37,20 @@ def tuned(synthesis: LeveledSynthesis, delta: Delta) -> LeveledSynthesis:
     changed = {
         name: state[name].detach() + torch.from_numpy(values.astype(np.float32)).to(state[name])
         for name, values in delta.tensors.items()
+        if not passes_over(synthesis, name, values)
     }
     return with_state(synthesis, changed)
+
+
+def passes_over(synthesis: object, name: str, values: np.ndarray) -> bool:
+    """Whether the change of a tensor is left out: it belongs to a former layer without effect.
+
+    Former anatomy models had layers of a StyleGAN whose images were zero, and a projection could
+    tune them. As long as the images stay zero the others show nothing.
+    """
+    if not isinstance(synthesis, AnatomyNetwork) or not name.startswith(FORMER):
+        return False
+    return not is_former_image(name) or not values.any()
 
 
 def tunable_shapes(synthesis: object) -> dict[str, tuple[int, ...]]:

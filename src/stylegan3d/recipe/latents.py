@@ -105,7 +105,7 @@ class Delta:
             raise LatentError(f"{called} does not fit {generator.name}. {reason}")
         shapes = generator.tunable_shapes()
         for name, values in self.tensors.items():
-            if shapes.get(name) != values.shape:
+            if shapes.get(name) != values.shape and not generator.passes_over(name, values):
                 raise LatentError(
                     f"{called} changes '{name}', which {generator.name} does not have in that "
                     "form: make it again with this model."

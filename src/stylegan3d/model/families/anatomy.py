@@ -15,7 +15,7 @@ from torch import Tensor
 from stylegan3d.errors import ModelError
 from stylegan3d.model.families.stylegan import build_parts, check_networks, fill
 from stylegan3d.model.family import ANATOMY, Family, Parts
-from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.anatomy import FORMER, AnatomyNetwork, is_former_image
 from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
 from stylegan3d.plain import JsonView
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 SYNTHESIS = "synthesis."
-#: Names of tensors of former layers begin with these.
-FORMER = ("const", "base_dense.", "levels.", "to_rgb.")
 
 
 class AnatomyModel:
@@ -53,8 +51,7 @@ class AnatomyModel:
         stored = {
             k.removeprefix(SYNTHESIS): v for k, v in tensors.items() if k.startswith(SYNTHESIS)
         }
-        image = [v for k, v in stored.items() if k.startswith("to_rgb.") and ".style." not in k]
-        if any(bool(v.any()) for v in image):
+        if any(is_former_image(name) and bool(v.any()) for name, v in stored.items()):
             raise ModelError(
                 "This anatomy model has trained layers of a StyleGAN beside its images, which this "
                 "version cannot run; open it with the version that made it."
