@@ -16,9 +16,8 @@ from stylegan3d.networks import flow as flows
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, warp
 from stylegan3d.networks.finish import toed
-from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.networks.resampling import haar, inverse_haar
-from stylegan3d.networks.synthesis import SynthesisLayer, SynthesisNetwork, ToRGB
+from stylegan3d.networks.synthesis import LeveledSynthesis, SynthesisLayer, SynthesisNetwork, ToRGB
 
 
 def low_pass(x: Tensor, kernel: tuple[float, ...], pad: tuple[int, int], gain: float) -> Tensor:

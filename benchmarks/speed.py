@@ -46,9 +46,8 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import RandomBrains, packed_synthesis
-from stylegan3d.networks import convolution
-from stylegan3d.networks.anatomy_config import AnatomyConfig
-from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks import resampling
+from stylegan3d.networks.config import AnatomyConfig, GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection.objective import multiscale_mse
@@ -328,7 +327,7 @@ def small_volumes() -> None:
 
         python benchmarks/speed.py small_volumes [--rounds N] [--threads N]
 
-    torch does not give a single small volume to oneDNN (`networks/convolution.py` does). Both are
+    torch does not give a single small volume to oneDNN (`networks/resampling.py` does). Both are
     timed
     in turn, A B A B …, if they give the same; the median of the paired ratios is printed. The seed
     of
@@ -344,7 +343,7 @@ def small_volumes() -> None:
         x, weight = torch.randn(1, width, *grid), torch.randn(width, width, 3, 3, 3)
         compare(
             f"{width} channels on {' x '.join(map(str, grid))}",
-            lambda x=x, weight=weight: convolution.conv3d(x, weight, padding=1),
+            lambda x=x, weight=weight: resampling.conv3d(x, weight, padding=1),
             lambda x=x, weight=weight: F.conv3d(x, weight, padding=1),
             args.rounds,
         )
@@ -353,7 +352,7 @@ def small_volumes() -> None:
     z = seed_z(stylegan3d.load("diffusion-t1-2mm", device="cpu"), 0)
 
     def theirs() -> Tensor:
-        with mock.patch.object(convolution, "_is_withheld", return_value=False):
+        with mock.patch.object(resampling, "_is_withheld", return_value=False):
             return draw.diffusion.draw(z, draw.steps)
 
     compare(

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from stylegan3d.errors import ScanError
-from stylegan3d.storage.volumes import write_together
+from stylegan3d.storage.files import write_together
 
 
 def copy(settings, item, folder, overwrite):

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from stylegan3d.networks.anatomy_config import AnatomyConfig
-from stylegan3d.networks.config import EncoderConfig
+from stylegan3d.networks.config import AnatomyConfig, EncoderConfig
 from stylegan3d.training.config import AnatomySettings
 
 

@@ -11,7 +11,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.model.family import Parts, family_name
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
+from stylegan3d.networks.config import AnatomyConfig, config_of
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
 

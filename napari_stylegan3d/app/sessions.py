@@ -32,7 +32,7 @@ from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import FOLLOWING, Case, Choice, HistoryEntry, Shown, What
 from stylegan3d.session.file import SUFFIX, SessionState
 from stylegan3d.session.store import Kept, SessionFolder, mark_closed
-from stylegan3d.storage.volumes import write_together
+from stylegan3d.storage.files import write_together
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QLineEdit

@@ -17,7 +17,7 @@ from napari_stylegan3d.widgets.elided import WrappedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
 from stylegan3d.projection.words import SIMILARITY
-from stylegan3d.settings.comparison import ComparisonSettings
+from stylegan3d.settings.option import ComparisonSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session

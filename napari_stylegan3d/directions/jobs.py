@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stylegan3d.directions.catalogue import CatalogueEntry
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
     from stylegan3d.directions.value_table import ValueTable
-    from stylegan3d.evaluation.groups import Comparison
+    from stylegan3d.evaluation.groups import GroupComparison
     from stylegan3d.evaluation.settings import GroupSettings
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.directions import Directions
@@ -103,7 +103,7 @@ class Compared:
 
     Attributes
     ----------
-    found : Comparison
+    found : GroupComparison
     generator : Generator
         Of their latents.
     about : dict
@@ -116,7 +116,7 @@ class Compared:
         For each, the difference in percent of volume, 0 where none is found, on the model's grid.
     """
 
-    found: Comparison
+    found: GroupComparison
     generator: Generator
     about: dict[str, Any]
     told: str

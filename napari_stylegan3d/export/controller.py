@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.export.panel import ExportPanel
     from napari_stylegan3d.views.four import FourViews
-    from stylegan3d.settings.film import PictureSettings
+    from stylegan3d.settings.option import PictureSettings
 
 SUFFIX = ".nii.gz"
 #: Pixels per mm of a film and of a lightbox as large as on the screen.

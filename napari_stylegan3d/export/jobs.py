@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.export.pictured import Pictured
     from stylegan3d.outputs.films import Film
     from stylegan3d.recipe.recipe import Recipe, Source
-    from stylegan3d.settings.export import ReportSettings
+    from stylegan3d.settings.option import ReportSettings
 
 DOTS_PER_METRE = 300 / 0.0254
 
@@ -76,7 +76,7 @@ def save_volume(
     """Render at full quality and write all files, or none."""
     from stylegan3d.outputs.results import rendered_files
     from stylegan3d.render.recipes import render_recipe
-    from stylegan3d.storage.volumes import check_output
+    from stylegan3d.storage.files import check_output
 
     moved, files = _latents(target, [recipe])
     targets = [target.path] if native is None else [target.path, native]
@@ -99,7 +99,8 @@ def save_edited(
     """Write an edited scan on its own grid, its change and its movement, or nothing."""
     from stylegan3d.outputs.edits import edit_files, edit_names
     from stylegan3d.render.recipes import edited_scan
-    from stylegan3d.storage.volumes import check_output, sidecar_path
+    from stylegan3d.storage.files import check_output
+    from stylegan3d.storage.volumes import sidecar_path
 
     moved, files = _latents(target, [recipe])
     names = [*edit_names(recipe, target.path.parent).values()]
@@ -170,7 +171,7 @@ def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film
     from stylegan3d.outputs.films import check_suffix, film_files
     from stylegan3d.outputs.results import json_path
     from stylegan3d.render.renderer import Renderer
-    from stylegan3d.storage.volumes import check_output
+    from stylegan3d.storage.files import check_output
 
     check_suffix(target.path)
     moved, files = _latents(target, film.recipes)
@@ -204,7 +205,7 @@ def save_report(
     """Render, measure and write the report of a case; `about` it as `build_case` takes it."""
     from stylegan3d.outputs.report import build_case
     from stylegan3d.outputs.report_page import planned_files, report_files
-    from stylegan3d.storage.volumes import check_output
+    from stylegan3d.storage.files import check_output
 
     moved, files = _latents(target, [recipe])
     planned = planned_files(target.path, html=settings.html)
@@ -237,7 +238,7 @@ def _dicom(
 def _write(
     target: ExportTarget, files: dict[Path, bytes], moved: dict[Source, Source]
 ) -> SavedFiles:
-    from stylegan3d.storage.volumes import write_together
+    from stylegan3d.storage.files import write_together
 
     write_together(files, overwrite=target.overwrite)
     named = [path for path in files if path.suffix not in (".json", ".dcm")]

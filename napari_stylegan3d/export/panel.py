@@ -30,8 +30,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe, to_link
 from stylegan3d.recipe.keyframes import count_stills
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.settings.export import ExportSettings, ReportSettings
-from stylegan3d.settings.film import FilmSettings, PictureSettings
+from stylegan3d.settings.option import ExportSettings, FilmSettings, PictureSettings, ReportSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session

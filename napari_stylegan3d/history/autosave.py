@@ -17,8 +17,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import Progress
 from stylegan3d.session.file import SessionState, pack, unpack
 from stylegan3d.session.store import Kept, SessionFolder, kept_sessions, tidy
-from stylegan3d.storage.files import sweep, sweep_temporary
-from stylegan3d.storage.volumes import atomic_write_bytes
+from stylegan3d.storage.files import atomic_write_bytes, sweep, sweep_temporary
 
 
 def find_sessions(report: Progress, base: Path, saved_to: str) -> list[Kept]:

@@ -9,7 +9,7 @@ from napari_stylegan3d.core.tissues import COLORS, ROWS
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Fold
 from napari_stylegan3d.widgets.forms import Form
-from stylegan3d.settings.comparison import LabelTools
+from stylegan3d.settings.option import LabelTools
 
 SHOWN = (
     ("before", "Before", "The brain before the edits."),

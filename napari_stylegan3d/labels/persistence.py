@@ -20,7 +20,6 @@ from napari_stylegan3d.views.captions import NOBODY, Provenance
 from stylegan3d.errors import RecipeError, SessionError
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
-from stylegan3d.session.file import file_of, with_file
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
@@ -138,14 +137,13 @@ def with_files_of(recipe: Recipe, states: Iterable[Recipe]) -> Recipe:
     places: dict[str, str] = {}
 
     def note(part: Source | Edit) -> Source | Edit:
-        path = file_of(part)
-        if path is not None and part.sha256 is not None:
-            places[part.sha256] = str(path)
+        if part.file is not None and part.sha256 is not None:
+            places[part.sha256] = part.file
         return part
 
     def place(part: Source | Edit) -> Source | Edit:
         path = None if part.sha256 is None else places.get(part.sha256)
-        return part if path is None or file_of(part) is None else with_file(part, path)
+        return part if path is None or part.file is None else part.with_file(path, part.sha256)
 
     for state in states:
         state.with_paths(note)

@@ -14,7 +14,7 @@ from napari_stylegan3d.widgets.controls import DecimalBox, Fold, scaled
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
 from stylegan3d.segmentation.classes import MIDLINE, PAIRED
-from stylegan3d.segmentation.curves import Curve, curve_of
+from stylegan3d.segmentation.curves import AgeCurve, curve_of
 from stylegan3d.segmentation.words import (
     ALL_MEASURES,
     AS_TISSUES,
@@ -24,7 +24,7 @@ from stylegan3d.segmentation.words import (
     unit_of,
     value_text,
 )
-from stylegan3d.settings.export import ReportSettings
+from stylegan3d.settings.option import ReportSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measure.jobs import MeasuredBrain
@@ -46,9 +46,9 @@ class CurvePlot(QWidget):
         self.setToolTip(tip)
         self.setMinimumHeight(scaled(HEIGHT))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.curve: Curve | None = None
+        self.curve: AgeCurve | None = None
 
-    def show_curve(self, curve: Curve | None) -> None:
+    def show_curve(self, curve: AgeCurve | None) -> None:
         """Draw another curve; None takes the plot away."""
         self.curve = curve
         self.setVisible(curve is not None)
@@ -65,7 +65,7 @@ class CurvePlot(QWidget):
         self._paint(painter, self.curve)
         painter.end()
 
-    def _paint(self, painter: QPainter, curve: Curve) -> None:
+    def _paint(self, painter: QPainter, curve: AgeCurve) -> None:
         left, bottom, rest = (scaled(n) for n in (LEFT, BOTTOM, REST))
         size = self.width(), self.height()
         drawn = curve.drawn(*size, left=left, bottom=bottom, right=rest, top=rest, units=True)

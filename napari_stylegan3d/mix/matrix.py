@@ -20,7 +20,7 @@ from napari_stylegan3d.widgets.elided import elided
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.recipe.mixing import around, mixing_matrix, solo
 from stylegan3d.recipe.recipe import Source
-from stylegan3d.storage.volumes import atomic_write_bytes
+from stylegan3d.storage.files import atomic_write_bytes
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import LayerGroup

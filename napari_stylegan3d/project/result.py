@@ -342,7 +342,8 @@ def save_filled(
     from stylegan3d.outputs.projections import restored_files, restored_names
     from stylegan3d.render.recipes import render_recipe
     from stylegan3d.render.renderer import Renderer
-    from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
+    from stylegan3d.storage.files import check_output, write_together
+    from stylegan3d.storage.volumes import sidecar_path
 
     operator, aligned = projected.filled.operator, projected.aligned
     assert aligned is not None

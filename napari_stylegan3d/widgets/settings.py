@@ -9,8 +9,7 @@ from pathlib import Path
 
 from qtpy.QtCore import QSettings
 
-from stylegan3d.settings.export import ReportSettings
-from stylegan3d.settings.option import options_of
+from stylegan3d.settings.option import ReportSettings, options_of
 
 WIDTH, LOOK, FOLDER, SAVE_FOLDER = "dock_width", "look", "last_folder", "save_folder"
 MEASURE, UNUSUAL_Z = "measure_unfolded", "measure_unusual_z"

@@ -10,8 +10,7 @@ from PIL import Image
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.latents import Latent, save_latent
-from stylegan3d.recipe.parts import Detail
-from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
+from stylegan3d.recipe.recipe import Detail, Edit, Recipe, Source, Truncation
 from stylegan3d.storage.volumes import write_volume
 
 

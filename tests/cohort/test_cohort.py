@@ -10,7 +10,7 @@ import cohort_work
 import pytest
 
 from stylegan3d.cohort import find_items, run_cohort
-from stylegan3d.cohort.run import PROJECTIONS, Job, do_one, only_run, record_path
+from stylegan3d.cohort.run import PROJECTIONS, CohortJob, do_one, only_run, record_path
 from stylegan3d.cohort.scans import holds_scans
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.progress import Progress
@@ -133,7 +133,7 @@ def test_half_written_results_are_redone(bench):
 def test_a_scan_given_out_twice_is_done_once(bench):
     b = bench(sub_1="one")
     (item,) = find_items([b.scans])
-    job = Job(cohort_work.copy, b.settings, b.out)
+    job = CohortJob(cohort_work.copy, b.settings, b.out)
     first, second = do_one(job, item), do_one(job, item)
     assert first == second
     assert b.done() == {"sub-1": 1}

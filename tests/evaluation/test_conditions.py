@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stylegan3d.evaluation import edits as module
-from stylegan3d.evaluation.edits import CONDITIONED_BRAINS, Judge, conditions
+from stylegan3d.evaluation.edits import CONDITIONED_BRAINS, AttributeJudge, conditions
 from stylegan3d.recipe.label import schema_of
 
 PEOPLE = [
@@ -24,8 +24,8 @@ class Judges:
     def __init__(self, _: Any, keys: list[str]) -> None:
         self.missing = {"height": "Known of 3 training people."} if "height" in keys else {}
         self.of = {
-            "age": Judge("looking", 0.9, 0.5, 1.0, 27),
-            "sex": Judge("looking", 0.8, 1.0, 1.0, 27),
+            "age": AttributeJudge("looking", 0.9, 0.5, 1.0, 27),
+            "sex": AttributeJudge("looking", 0.8, 1.0, 1.0, 27),
         }
         self.known = {"age": np.array([row["age"] for row in PEOPLE]), "sex": np.arange(60) % 2.0}
 
@@ -96,7 +96,7 @@ def test_a_judge_that_is_blind_to_people_says_nothing_of_brains(monkeypatch):
     class Blind(Judges):
         def __init__(self, material: Any, keys: list[str]) -> None:
             super().__init__(material, keys)
-            self.of["sex"] = Judge("looking", 0.16, 0.05, 1.0, 27)
+            self.of["sex"] = AttributeJudge("looking", 0.16, 0.05, 1.0, 27)
 
     monkeypatch.setattr(sys.modules[__name__], "Judges", Blind)
     found = measured(monkeypatch, 1.0, ["age", "sex"])

@@ -11,7 +11,7 @@ import torch
 from tolerances import LAYERS, SUMS
 
 from stylegan3d.evaluation import edits as module
-from stylegan3d.evaluation.edits import Judge, edits
+from stylegan3d.evaluation.edits import AttributeJudge, edits
 from stylegan3d.recipe.directions import Directions
 
 # What w says: the brightness of the left half, of the right half.
@@ -54,7 +54,7 @@ class TrueJudges:
 
     def __init__(self, *_: Any) -> None:
         self.missing: dict[str, str] = {}
-        self.of = {k: Judge("looking", 1.0, 1.0, SHOWN, 9) for k in ("left", "right")}
+        self.of = {k: AttributeJudge("looking", 1.0, 1.0, SHOWN, 9) for k in ("left", "right")}
 
     def shown(self, key: str, held: list[str]) -> float:
         return {"left": 0.5, "right": 1.0}[key] if held == ["Right"] * (key == "left") else 0.0

@@ -14,8 +14,7 @@ from stylegan3d.model.card import card_text
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.loading import load
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
-from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.config import AnatomyConfig, GeneratorConfig, config_of
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.resampling import haar

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tolerances import LAYERS
 
-from stylegan3d.networks.convolution import conv3d
+from stylegan3d.networks.resampling import conv3d
 
 
 def write_nowhere():

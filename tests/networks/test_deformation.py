@@ -4,7 +4,7 @@ import torch
 from tolerances import LAYERS, SUMS
 
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.deformation import Basis, exponential, resize, warp
 from stylegan3d.networks.resampling import fine_bands, inverse_haar
 

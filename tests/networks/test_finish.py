@@ -5,7 +5,7 @@ import torch
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.finish import (
     LARGEST_GAIN,
     LARGEST_SIZE,

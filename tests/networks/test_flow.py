@@ -6,7 +6,7 @@ from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.flow import (
     FLOOR,
     GATE,

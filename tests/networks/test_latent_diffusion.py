@@ -6,8 +6,7 @@ import torch
 from tolerances import SUMS
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.diffusion_mapping import DiffusionMapping
-from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
+from stylegan3d.networks.latent_diffusion import DiffusionConfig, DiffusionMapping, LatentDiffusion
 from stylegan3d.progress import effort
 
 CONFIG = DiffusionConfig((2, 3, 4, 3), (8, 8), 1, directions=4, most=10.0, least=0.05)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tolerances import LAYERS, SUMS
 
-from stylegan3d.networks.latent_gaussian import LatentGaussian
+from stylegan3d.networks.latent_diffusion import LatentGaussian
 
 NUMBERS, KNOWN = 12, 3
 

@@ -10,8 +10,13 @@ from tolerances import LAYERS, SUMS
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
-from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig
+from stylegan3d.networks.config import (
+    AnatomyConfig,
+    DiscriminatorConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    config_of,
+)
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.mapping import MappingNetwork

@@ -21,7 +21,7 @@ from stylegan3d.cli import app
 from stylegan3d.errors import OutputError, ScanError
 from stylegan3d.outputs.dicom import Reference, SavedFile, encoded, pdf_of, series_of
 from stylegan3d.outputs.dicom_files import dicom_files
-from stylegan3d.settings.export import DicomSettings
+from stylegan3d.settings.option import DicomSettings
 from stylegan3d.storage.volumes import write_volume
 
 WHEN = datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)

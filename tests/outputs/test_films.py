@@ -19,7 +19,7 @@ from stylegan3d.recipe.keyframes import Still
 from stylegan3d.recipe.recipe import Detail, Recipe, Source
 from stylegan3d.render.figures import Look
 from stylegan3d.render.renderer import Renderer
-from stylegan3d.settings.film import FilmSettings
+from stylegan3d.settings.option import FilmSettings
 from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL
 
 RECIPES = tuple(Recipe(Source("seed", number)) for number in (1, 2))

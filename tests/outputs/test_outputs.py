@@ -15,8 +15,7 @@ from stylegan3d.outputs.results import (
     write_dataset_description,
 )
 from stylegan3d.projection.operators import Mask, parse
-from stylegan3d.recipe.parts import Detail
-from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
+from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.storage.bids import file_of, source_uri
 from stylegan3d.storage.formats import scan_stem, scan_suffix

@@ -20,7 +20,7 @@ from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.outputs import report as content
 from stylegan3d.outputs import report_page
-from stylegan3d.outputs.report import Case, Picture, build_case, report_name
+from stylegan3d.outputs.report import ReportCase, ReportPicture, build_case, report_name
 from stylegan3d.outputs.report_page import draw_page, html_report, report_files, writable
 from stylegan3d.outputs.results import json_path
 from stylegan3d.projection.words import VERDICTS
@@ -57,8 +57,8 @@ def projected(tiny_generator, tmp_path):
     return Recipe(Source("projected", path=str(path)))
 
 
-def small_case(**changes) -> Case:
-    picture = Picture("Scan", Image.new("RGB", (60, 20)))
+def small_case(**changes) -> ReportCase:
+    picture = ReportPicture("Scan", Image.new("RGB", (60, 20)))
     measures = {"Scan": {"brain_ml": 1400.4, "ventricle_ml": float("nan")}}
     values = {
         "name": "sub-01",
@@ -68,7 +68,7 @@ def small_case(**changes) -> Case:
         "date": datetime.date(2026, 1, 2),
         **changes,
     }
-    return Case(**values)
+    return ReportCase(**values)
 
 
 def test_it_is_one_a4_page_that_is_the_same_each_time(tmp_path):
@@ -177,7 +177,7 @@ def full_case():
     person = Person(60, "F")
     measures = {**rows[0], "left_hippocampus_ml": 60.0}
     numbers = numbers_of(measures, person, norms)
-    wide = Picture("Edited scan minus scan: blue darker", Image.new("RGB", (90, 35)))
+    wide = ReportPicture("Edited scan minus scan: blue darker", Image.new("RGB", (90, 35)))
     tissues = {key: rows[0][key] for key in TOLD}
     lights = {
         name: {"level": "red", "sentence": "A sentence <b>that</b> takes two lines. " * 4}

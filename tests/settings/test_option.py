@@ -8,9 +8,16 @@ from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.errors import OutputError
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.geometry.slicing import PLANES
-from stylegan3d.settings.export import DicomSettings, ExportSettings, ReportSettings
-from stylegan3d.settings.film import FigureSettings, FilmSettings, PictureSettings
-from stylegan3d.settings.option import check_options, options_of
+from stylegan3d.settings.option import (
+    DicomSettings,
+    ExportSettings,
+    FigureSettings,
+    FilmSettings,
+    PictureSettings,
+    ReportSettings,
+    check_options,
+    options_of,
+)
 from stylegan3d.training.options import LabelSettings
 
 

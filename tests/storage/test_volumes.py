@@ -15,13 +15,13 @@ from tolerances import QFORM_MM, SFORM_MM
 
 from stylegan3d.errors import OutputError
 from stylegan3d.storage import files
-from stylegan3d.storage.volumes import (
+from stylegan3d.storage.files import (
     atomic_write_bytes,
     atomic_write_text,
     check_output,
     write_together,
-    write_volume,
 )
+from stylegan3d.storage.volumes import write_volume
 
 OBLIQUE = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.1, -0.2, 0.3) @ np.diag([2.0, 1.5, 1.0]), [-20, 31, -7.5]

@@ -14,7 +14,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.training import flow_export
 from stylegan3d.training.anatomy import find_anatomy
-from stylegan3d.training.autoencoder import AutoencoderRecipe, export_autoencoder, train_autoencoder
+from stylegan3d.training.autoencoder import AutoencoderTask, export_autoencoder, train_autoencoder
 from stylegan3d.training.labels import learn_labels
 from stylegan3d.training.options import AutoencoderSettings
 from stylegan3d.training.run import load_run
@@ -53,7 +53,7 @@ def autoencoder_run(even_pack, tmp_path_factory):
     )
     with FileLock(f"{folder}.lock"):
         if folder.is_dir():
-            return load_run(AutoencoderRecipe, folder, torch.device("cpu"))
+            return load_run(AutoencoderTask, folder, torch.device("cpu"))
         return train_autoencoder(even_pack, folder, shape, settings)
 
 

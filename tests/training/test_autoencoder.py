@@ -19,7 +19,7 @@ from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.places import CARD
 from stylegan3d.training.autoencoder import (
-    AutoencoderRecipe,
+    AutoencoderTask,
     draw,
     export_autoencoder,
     mean_ssim,
@@ -140,7 +140,7 @@ def test_another_data_set_cannot_go_on_with_a_run(pack, even_pack, tmp_path):
 
 
 def test_what_runs_away_is_told_and_not_saved(even_pack, tmp_path):
-    run = Run(AutoencoderRecipe(SMALL, AutoencoderSettings(**SHORT)), torch.device("cpu"))
+    run = Run(AutoencoderTask(SMALL, AutoencoderSettings(**SHORT)), torch.device("cpu"))
     with torch.no_grad():
         next(run.network.parameters()).fill_(float("inf"))
     with pytest.raises(ModelError, match="diverged at step 0"):

@@ -24,7 +24,7 @@ from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.places import CARD
 from stylegan3d.training.diffusion import (
-    DiffusionRecipe,
+    DiffusionTask,
     Latents,
     dealt,
     export_diffusion,
@@ -70,7 +70,7 @@ def test_it_learns_more_than_a_normal_distribution_knows():
 
     known = people_of(latents(60, 4), 1)
     shape, settings = replace(SHAPE, directions=1), DiffusionSettings(**{**SHORT, "people": 16})
-    found = Run(DiffusionRecipe(shape, settings, ""), torch.device("cpu"))
+    found = Run(DiffusionTask(shape, settings, ""), torch.device("cpu"))
     data = Latents(known, torch.from_numpy(latents(10).astype(np.float32)))
     found.start(data)
     before = found.measure(data)
@@ -139,7 +139,7 @@ def test_what_does_not_fit_is_told_in_a_sentence(run, even_pack, pack, stage, tm
         train_diffusion(pack, stage, tmp_path)
     with pytest.raises(ModelError, match="not a variational autoencoder with an encoder"):
         train_diffusion(even_pack, load(), tmp_path)
-    other = DiffusionRecipe(SHAPE, DiffusionSettings(**SHORT), "another")
+    other = DiffusionTask(SHAPE, DiffusionSettings(**SHORT), "another")
     with pytest.raises(ModelError, match="another autoencoder than first stage"):
         other.check_stage(stage, even_pack)
 
@@ -149,7 +149,7 @@ def test_what_runs_away_is_told_and_not_saved(even_pack, stage, tmp_path):
     latents = np.load(next(tmp_path.glob("latents-*.npy")))
     with torch.no_grad():
         next(found.network.parameters()).fill_(float("inf"))
-    data = Latents(people_of(latents, found.recipe.shape.directions), torch.empty(0))
+    data = Latents(people_of(latents, found.task.shape.directions), torch.empty(0))
     with pytest.raises(ModelError, match="diverged at step 1"):
         found.step(data)
 

@@ -10,7 +10,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.config import tiny
-from stylegan3d.training.encoder import EncoderRecipe, export_encoder, train_encoder
+from stylegan3d.training.encoder import EncoderTask, export_encoder, train_encoder
 from stylegan3d.training.export import export_stylegan
 from stylegan3d.training.options import EncoderSettings
 from stylegan3d.training.run import load_run
@@ -63,7 +63,7 @@ def test_a_run_goes_on_bit_for_bit_with_its_own_generator(generator, pack, run, 
     steps = iter(range(100))
     stop = lambda: next(steps) >= 2  # noqa: E731
     train_encoder(generator, pack, tmp_path / "cut", short, should_stop=stop)
-    assert load_run(EncoderRecipe, tmp_path / "cut", torch.device("cpu")).steps == 2
+    assert load_run(EncoderTask, tmp_path / "cut", torch.device("cpu")).steps == 2
     resumed = train_encoder(generator, pack, tmp_path / "cut", resume=True)
     for name, value in whole.network.state_dict().items():
         assert torch.equal(resumed.network.state_dict()[name], value), name

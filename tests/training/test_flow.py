@@ -26,7 +26,7 @@ from stylegan3d.training.config import tiny
 from stylegan3d.training.export import export_anatomy, export_stylegan
 from stylegan3d.training.flow import (
     Cubes,
-    FlowRecipe,
+    FlowTask,
     flow_of,
     make_pairs,
     make_trajectories,
@@ -139,7 +139,7 @@ def test_cubes_lie_where_they_say(pairs):
 
 def test_it_learns_and_a_resumed_run_is_the_same(trained, pairs, tmp_path):
     whole = trained
-    start = Run(FlowRecipe(FlowSettings(steps=60, **SMALL), whole.recipe.grid), whole.device)
+    start = Run(FlowTask(FlowSettings(steps=60, **SMALL), whole.task.grid), whole.device)
     cubes = Cubes(pairs, 16, 4)
     before, after = start.measure(cubes), whole.measure(cubes)
     assert after["error at 0.5"] < 0.9 * before["error at 0.5"]
@@ -241,7 +241,7 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
     assert np.array_equal(again.ends, ways.ends)
     config = replace(straight_config(teacher), steps=60, learning_rate=3e-3)
     run = train_flow(ways, tmp_path / "run", config, start=start_of_run(teacher))
-    untrained = Run(FlowRecipe.of(ways, config, start_of_run(teacher)), run.device)
+    untrained = Run(FlowTask.of(ways, config, start_of_run(teacher)), run.device)
     cubes = Cubes(ways, 16, 4)
     untrained.start(cubes)
     before, after = untrained.measure(cubes), run.measure(cubes)
@@ -261,7 +261,7 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
         make_trajectories(generator, run, pack, tmp_path / "other", count=2)
     wide = replace(config, channels=(16, 8, 8))
     with pytest.raises(ModelError, match="other widths"):
-        FlowRecipe.of(ways, wide, start_of_run(teacher))
+        FlowTask.of(ways, wide, start_of_run(teacher))
 
 
 def test_sizes_are_calibrated_with_the_flow_where_subjects_are_enough(
@@ -414,5 +414,5 @@ def test_the_program_trains_both_and_says_what_is_wrong(
     with monkeypatch.context() as patch:
         patch.setattr("stylegan3d.cli.train.FlowSettings", partial(FlowSettings, **SMALL))
         assert run(*on)[0] == 0
-    on = load_run(FlowRecipe, tmp_path / "small on", torch.device("cpu"))
-    assert on.recipe.begun_with["steps_done"] == 2
+    on = load_run(FlowTask, tmp_path / "small on", torch.device("cpu"))
+    assert on.task.begun_with["steps_done"] == 2

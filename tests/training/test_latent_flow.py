@@ -98,7 +98,7 @@ def test_noise_draws_the_texture_and_none_leaves_the_decoders_brain(run, model, 
     both = model.synthesis(torch.cat([seed_latents(model, [4]), w]))
     assert torch.allclose(both[1:], fixed, atol=1e-5)  # whatever stands beside it
     flow = run.average
-    flow.noise_strength.fill_(run.recipe.settings.noise)
+    flow.noise_strength.fill_(run.task.settings.noise)
     noise = torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(0))
     bands, near, box = flow.followed(plain, noise, 2)
     curves = model.synthesis.flow.curves

@@ -15,7 +15,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.training.config import tiny
 from stylegan3d.training.monitor import FOLDER, Monitor, alarm
 from stylegan3d.training.run import LOG, load_run
-from stylegan3d.training.stylegan import StyleGANRecipe, train_stylegan
+from stylegan3d.training.stylegan import StyleGANTask, train_stylegan
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_config_file_reproduces_a_run(pack, tmp_path, capsys):
         assert "2 of 2 steps" in captured.err
     again = ["--config", first / "settings.json"]
     assert program("train", "stylegan", pack.path, "--out", second, *again, *common) == 0
-    a, b = (load_run(StyleGANRecipe, run, torch.device("cpu")) for run in (first, second))
+    a, b = (load_run(StyleGANTask, run, torch.device("cpu")) for run in (first, second))
     assert a.settings == b.settings
     assert a.settings.steps == 2
     for name, network in a.networks.items():

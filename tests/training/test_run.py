@@ -13,13 +13,13 @@ from torch import nn
 from stylegan3d.errors import ModelError
 from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS, save_checkpoint
 from stylegan3d.training.options import RunSettings
-from stylegan3d.training.run import LOG, NETWORK, Recipe, Run, load_run, train
+from stylegan3d.training.run import LOG, NETWORK, Run, TrainingTask, load_run, train
 
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Line(Recipe):
+class Line(TrainingTask):
     """A line through points."""
 
     settings: RunSettings
@@ -55,8 +55,8 @@ def line(steps=12, **changes):
     )
 
 
-def trained(recipe, folder, **how):
-    return train(Line, lambda: recipe, POINTS, folder, **how)
+def trained(task, folder, **how):
+    return train(Line, lambda: task, POINTS, folder, **how)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -18,7 +18,7 @@ from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.segmentation import (
-    SegmentationRecipe,
+    SegmentationTask,
     load_labelled,
     segmentation_loss,
     train_segmentation,
@@ -80,7 +80,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(brains, tmp_path):
     config = SegmentationSettings(steps=6, save_seconds=0.0, **SMALL)
     with pytest.raises(Stop):
         train_segmentation(brains, tmp_path / "part", config, progress=stop)
-    assert load_run(SegmentationRecipe, tmp_path / "part", torch.device("cpu")).steps == 3
+    assert load_run(SegmentationTask, tmp_path / "part", torch.device("cpu")).steps == 3
     resumed = train_segmentation(brains, tmp_path / "part", resume=True)
     assert resumed.steps == 6
     for name, value in whole.average.state_dict().items():
@@ -154,8 +154,8 @@ def test_every_width_gives_logits_of_every_voxel():
 
 
 def test_what_ran_away_is_not_saved(brains, tmp_path):
-    recipe = SegmentationRecipe(SegmentationSettings(steps=2, **SMALL))
-    run = Run(recipe, torch.device("cpu"))
+    task = SegmentationTask(SegmentationSettings(steps=2, **SMALL))
+    run = Run(task, torch.device("cpu"))
     run.save(tmp_path)
     before = (tmp_path / CHECKPOINT).read_bytes()
     with torch.no_grad():

@@ -27,7 +27,7 @@ from stylegan3d.training.config import StyleGANSettings, brain_2mm, stylegan_2mm
 from stylegan3d.training.data import Batches, fixed_volumes
 from stylegan3d.training.export import export_stylegan
 from stylegan3d.training.run import LOG, load_run
-from stylegan3d.training.stylegan import Step, StyleGANRecipe, at_once, train_stylegan
+from stylegan3d.training.stylegan import Step, StyleGANTask, at_once, train_stylegan
 
 SHAPE = (20, 28, 24)
 PLAIN = GeneratorConfig(channels=(8, 6), z_dim=8, w_dim=8, head="haar", mapping_linear_output=True)
@@ -54,7 +54,7 @@ def weights(run):
 
 
 def opened(folder):
-    return load_run(StyleGANRecipe, folder, torch.device("cpu"))
+    return load_run(StyleGANTask, folder, torch.device("cpu"))
 
 
 def test_batches_depend_on_seed_and_step_alone(pack):

@@ -19,7 +19,7 @@ from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.training.config import stylegan_4mm, tiny
 from stylegan3d.training.run import LOG, Run, load_run
 from stylegan3d.training.settings import change_settings
-from stylegan3d.training.stylegan import Step, StyleGANRecipe, _group_order, train_stylegan
+from stylegan3d.training.stylegan import Step, StyleGANTask, _group_order, train_stylegan
 from stylegan3d.training.team import Team, join_team, started_processes
 
 # Every regulariser and random number takes part, in few steps.
@@ -81,7 +81,7 @@ def start(pack, out, *words):
 
 
 def load(folder):
-    return load_run(StyleGANRecipe, folder, torch.device("cpu"))
+    return load_run(StyleGANTask, folder, torch.device("cpu"))
 
 
 def set_words(*words):

@@ -18,7 +18,7 @@ from stylegan3d.storage.places import MODEL, bundled_models
 from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import load_run
 from stylegan3d.training.translation import (
-    TranslationRecipe,
+    TranslationTask,
     draw,
     export_translation,
     load_painted,
@@ -121,7 +121,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(people, tmp_path):
 
     with pytest.raises(Stop):
         train_translation(people, tmp_path / "part", SMALL, config, progress=stop)
-    assert load_run(TranslationRecipe, tmp_path / "part", torch.device("cpu")).steps == 3
+    assert load_run(TranslationTask, tmp_path / "part", torch.device("cpu")).steps == 3
     resumed = train_translation(people, tmp_path / "part", resume=True)
     assert resumed.steps == 6
     for name, value in whole.average.state_dict().items():

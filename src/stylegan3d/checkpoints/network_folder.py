@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
 from stylegan3d.storage import tensorfiles
+from stylegan3d.storage.files import write_together
 from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.places import CARD, MODEL, PAGE, bundled_model_path
-from stylegan3d.storage.volumes import write_together
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -58,7 +58,7 @@ def compare(
         save_comparison,
         summarised,
     )
-    from stylegan3d.storage.volumes import check_output
+    from stylegan3d.storage.files import check_output
 
     read = read_value_table(table)
     fixed = [name.strip() for name in (hold_fixed or "").split(",") if name.strip()]

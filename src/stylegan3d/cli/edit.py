@@ -13,7 +13,7 @@ from stylegan3d.cli.common import JobsOption, LabelledOptions, Volumes, grouped,
 from stylegan3d.cli.many import edit_many
 from stylegan3d.cli.recipes import render_to_files
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe.parts import Edit, Source
+from stylegan3d.recipe.recipe import Edit, Source
 from stylegan3d.storage.tensorfiles import read_bytes
 
 if TYPE_CHECKING:

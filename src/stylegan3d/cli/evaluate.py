@@ -94,8 +94,8 @@ def evaluate(
         )
     from stylegan3d.evaluation.evaluation import evaluate_material, finish, open_material
     from stylegan3d.evaluation.report import BESIDE, add_figures, pictures_of, report_files
+    from stylegan3d.storage.files import atomic_write_bytes, write_together
     from stylegan3d.storage.locks import only_run
-    from stylegan3d.storage.volumes import atomic_write_bytes, write_together
 
     folder, files = _check_files(out, montage, overwrite)
     budget = None if settings.budget == "none" else settings.budget
@@ -152,7 +152,7 @@ def _check_files(
 ) -> tuple[Path | None, tuple[Path, ...]]:
     """The output folder, if any, and the report's files; checks that they can be written."""
     from stylegan3d.errors import OutputError
-    from stylegan3d.storage.volumes import check_output
+    from stylegan3d.storage.files import check_output
 
     if montage is not None and montage.suffix != ".png":
         raise OutputError(f"{montage} does not end in .png; give it a name that does.")
@@ -187,7 +187,7 @@ def _compare(
         comparison_page,
         read_evaluation,
     )
-    from stylegan3d.storage.volumes import atomic_write_text, check_output
+    from stylegan3d.storage.files import atomic_write_text, check_output
 
     writers = {
         ".html": comparison_page,

@@ -8,7 +8,7 @@ import typer
 
 from stylegan3d.cli.common import LabelledOptions, Volumes, grouped, parse_source, parse_strengths
 from stylegan3d.cli.recipes import render_to_files
-from stylegan3d.recipe.parts import Mix
+from stylegan3d.recipe.recipe import Mix
 
 
 @grouped

@@ -230,8 +230,8 @@ def privacy_index(
     """
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.evaluation.privacy_index import FILE, build_index, write_index
+    from stylegan3d.storage.files import check_output
     from stylegan3d.storage.locks import only_run
-    from stylegan3d.storage.volumes import check_output
 
     pack = load_pack(data)
     generator = open_model(model)

@@ -55,7 +55,8 @@ def render_to_files(
     )
     from stylegan3d.render.recipes import carried_detail, render_recipe
     from stylegan3d.render.renderer import Renderer
-    from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
+    from stylegan3d.storage.files import check_output, write_together
+    from stylegan3d.storage.volumes import sidecar_path
 
     out, overwrite = written.out, written.overwrite
     recipes = [_detailed(recipe, written) for recipe in recipes]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadingOptions:
     """How volumes are read, and labelled by which network."""
 
     network: NetworkOption = None
@@ -56,7 +56,7 @@ def segment(
             "a text file with a path per line.",
         ),
     ],
-    reading: Reading,
+    reading: ReadingOptions,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -184,7 +184,7 @@ def segment(
 
 
 def _segment_one(
-    volume: Path, out: Path | None, wanted: Wanted, table: Path | None, reading: Reading
+    volume: Path, out: Path | None, wanted: Wanted, table: Path | None, reading: ReadingOptions
 ) -> None:
     """Tissues or regions of one volume, with their numbers."""
     if table is not None and table.suffix not in (".csv", ".json"):
@@ -197,8 +197,9 @@ def _segment_one(
     from stylegan3d.segmentation.numbers import lines_of
     from stylegan3d.segmentation.scans import label_files, result_of, segment_scan, table_text
     from stylegan3d.segmentation.words import REGION_MEASURES
+    from stylegan3d.storage.files import check_output, write_together
     from stylegan3d.storage.formats import scan_stem
-    from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
+    from stylegan3d.storage.volumes import sidecar_path
 
     planned = [] if out is None else [out, sidecar_path(out)]
     check_output([*planned, *([] if table is None else [table])], reading.overwrite)
@@ -227,13 +228,14 @@ def _segment_one(
     emit({**result_of(name, found), "files": list(map(str, files))}, lines, as_json=reading.as_json)
 
 
-def _find_lesions(volume: Path, out: Path | None, reading: Reading) -> None:
+def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> None:
     """Where lesions may be in one volume."""
     from stylegan3d.outputs.lesions import lesion_files, lesions_of_scan
     from stylegan3d.scans import read_scan
     from stylegan3d.scans.notes import checks
     from stylegan3d.segmentation.inference import load_lesions
-    from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
+    from stylegan3d.storage.files import check_output, write_together
+    from stylegan3d.storage.volumes import sidecar_path
 
     if out is not None:
         _check_map(out)
@@ -276,7 +278,7 @@ def _segment_visits(
     wanted: Wanted,
     years: float | None,
     site: str | None,
-    reading: Reading,
+    reading: ReadingOptions,
 ) -> None:
     """What changed between two scans."""
     from stylegan3d.evaluation.visit_files import save_visits

@@ -124,7 +124,7 @@ class Kind:
     def check(self, ctx: typer.Context, *new_only: str) -> None:
         """Check, before anything is read, the folder of the export and what --resume excludes."""
         from stylegan3d.checkpoints.folder import check_target
-        from stylegan3d.storage.volumes import check_output
+        from stylegan3d.storage.files import check_output
 
         if self.resume:
             refuse(ctx, NEW_ONLY, *self.fixed, *self.new_only, *new_only)
@@ -343,7 +343,7 @@ def _given(flags: Json) -> Json:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted(Named):
+class FitOptions(Named):
     """A model that is fitted, on the CPU."""
 
     device: str = "cpu"
@@ -352,7 +352,7 @@ class Fitted(Named):
 @grouped
 def fit(
     ctx: typer.Context,
-    options: Fitted,
+    options: FitOptions,
     preset: Annotated[str | None, _preset("anatomy")] = None,
     config: Annotated[Path | None, ConfigOption] = None,
     words: Annotated[list[str] | None, SetOption] = None,
@@ -632,8 +632,8 @@ class TrainFlow(Training, _WithModel):
         from stylegan3d.devices import choose_device
         from stylegan3d.model.loading import load
         from stylegan3d.training.flow import (
-            FlowRecipe,
             FlowSource,
+            FlowTask,
             flow_of,
             make_pairs,
             make_trajectories,
@@ -659,7 +659,7 @@ class TrainFlow(Training, _WithModel):
             if self.teacher is None:
                 pairs: FlowSource = make_pairs(generator, pack, self.out, report=bar)
             else:
-                known = load_run(FlowRecipe, self.teacher, choose_device(self.device))
+                known = load_run(FlowTask, self.teacher, choose_device(self.device))
                 pairs = make_trajectories(generator, known, pack, self.out, report=bar)
                 settings, start = straight_config(known, self.seed), start_of_run(known)
         settings = replace(settings, steps=self.steps or settings.steps)

@@ -25,7 +25,8 @@ from stylegan3d.projection.pipeline import (
 from stylegan3d.projection.words import VERDICTS
 from stylegan3d.scans.pose import parse_pose
 from stylegan3d.scans.reading import read_scan
-from stylegan3d.storage.volumes import check_output, sidecar_path
+from stylegan3d.storage.files import check_output
+from stylegan3d.storage.volumes import sidecar_path
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

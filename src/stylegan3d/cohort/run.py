@@ -374,7 +374,7 @@ DONE, KEPT, FAILED = "done", "kept", "failed"
 
 
 @dataclass(frozen=True)
-class Job:
+class CohortJob:
     """Input of a worker: settings as plain values, and the absolute output folder."""
 
     work: Work
@@ -440,7 +440,7 @@ def run_cohort(
     """
     started = time.perf_counter()
     out = out.absolute()
-    job = Job(work, dict(settings), out, table, overwrite)
+    job = CohortJob(work, dict(settings), out, table, overwrite)
     with only_run(out, table):
         rows = {item: row for item in items if (row := _kept(job, item)) is not None}
         if not overwrite:
@@ -456,7 +456,7 @@ def run_cohort(
     return Outcome([rows[item] for item in items], time.perf_counter() - started)
 
 
-def do_one(job: Job, item: Item) -> Json:
+def do_one(job: CohortJob, item: Item) -> Json:
     """Process one scan and return its row of the table. Never raises.
 
     A scheduler may resubmit a scan whose worker was lost; finished work is not repeated.
@@ -480,7 +480,7 @@ def do_one(job: Job, item: Item) -> Json:
         return _failed(item, sentence, time.perf_counter() - started)
 
 
-def _do(job: Job, item: Item, started: float) -> Json:
+def _do(job: CohortJob, item: Item, started: float) -> Json:
     begun = record_path(job.out, item, job.table, "begun")
     inputs = inputs_of(item)
     # Existing files are ours if a run has started to write them.
@@ -504,7 +504,7 @@ def _do(job: Job, item: Item, started: float) -> Json:
     return row
 
 
-def _kept(job: Job, item: Item) -> Json | None:
+def _kept(job: CohortJob, item: Item) -> Json | None:
     """The row of a complete result with these inputs and settings; else None."""
     record = read_record(job.out, item, job.table)
     if record is None or record["settings"] != job.settings or record["inputs"] != inputs_of(item):
@@ -512,7 +512,7 @@ def _kept(job: Job, item: Item) -> Json | None:
     return {**record["row"], "status": KEPT}
 
 
-def _refuse_other_settings(job: Job, items: Sequence[Item]) -> None:
+def _refuse_other_settings(job: CohortJob, items: Sequence[Item]) -> None:
     for item in items:
         record = read_record(job.out, item, job.table)
         if record is None:

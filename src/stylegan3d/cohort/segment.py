@@ -13,8 +13,9 @@ from stylegan3d.plain import Json, JsonView
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.segmentation.numbers import COLUMNS
 from stylegan3d.storage.bids import describe
+from stylegan3d.storage.files import check_output, write_together
 from stylegan3d.storage.formats import scan_stem
-from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
+from stylegan3d.storage.volumes import sidecar_path
 
 if TYPE_CHECKING:
     from stylegan3d.segmentation.inference import Segmenter

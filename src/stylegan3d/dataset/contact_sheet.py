@@ -25,7 +25,7 @@ from stylegan3d.plain import Json
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.reading import read_scan
-from stylegan3d.storage.volumes import atomic_write_text
+from stylegan3d.storage.files import atomic_write_text
 
 CONTACT_SHEET = "contact-sheet.html"
 # Maximum number of pictures, 10 kB each; in larger data sets brains with warnings come first.
@@ -218,7 +218,7 @@ EDGES = {"Axial": ("R", "L"), "Coronal": ("R", "L"), "Sagittal": ("A", "P")}
 
 
 @dataclass(frozen=True)
-class Panel:
+class SheetPanel:
     """One slice in a picture: name, edges in pixels, and letters."""
 
     name: str
@@ -234,7 +234,7 @@ class Picture:
     jpeg: bytes
     width: int
     height: int
-    panels: tuple[Panel, ...]
+    panels: tuple[SheetPanel, ...]
 
 
 def picture_of(volume: np.ndarray, space: Space) -> Picture:
@@ -263,7 +263,7 @@ def picture_of(volume: np.ndarray, space: Space) -> Picture:
     panels, left = [], 0
     for image, (name, letters) in zip(images, EDGES.items(), strict=True):
         sheet.paste(image, (left, (HEIGHT - image.height) // 2))
-        panels.append(Panel(name, left, left + image.width, letters))
+        panels.append(SheetPanel(name, left, left + image.width, letters))
         left += image.width + GAP
     content = io.BytesIO()
     sheet.save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)

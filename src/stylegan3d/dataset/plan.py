@@ -17,12 +17,12 @@ from stylegan3d.dataset.pack import TABLE, Pack, load_pack
 from stylegan3d.dataset.scan_preparation import PASSING
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.plain import Json
-from stylegan3d.scans.sources import TEST, Source, find_sources, read_participants, split_of
+from stylegan3d.scans.sources import TEST, ScanSource, find_sources, read_participants, split_of
 from stylegan3d.scans.target import Target, load_template
 from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.storage.files import check_output, output_errors
 from stylegan3d.storage.locks import LOCK
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
-from stylegan3d.storage.volumes import check_output, output_errors
 
 # Version of the result: increase it when the same scan would now be prepared differently.
 PIPELINE = 2
@@ -46,7 +46,7 @@ class Plan:
     target : Target
     settings : dict
         Everything besides the scans that determines the volumes.
-    sources : list of Source
+    sources : list of ScanSource
     left_out : list of (str, str)
         Images of the folder that are not sources, with reasons.
     subjects : dict
@@ -66,7 +66,7 @@ class Plan:
     out: Path | None
     target: Target
     settings: Json
-    sources: list[Source]
+    sources: list[ScanSource]
     left_out: list[tuple[str, str]]
     people: dict[str, Json]
     validation: float
@@ -200,7 +200,7 @@ def same_file(file: str, other: str) -> str:
     return f"{file} is the same file as {other}."
 
 
-def _several_scans(sources: list[Source]) -> list[str]:
+def _several_scans(sources: list[ScanSource]) -> list[str]:
     counts = Counter(source.person for source in sources)
     several = [f"{person} ({n})" for person, n in sorted(counts.items()) if n > 1]
     if not several:

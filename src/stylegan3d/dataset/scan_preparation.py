@@ -28,8 +28,8 @@ from stylegan3d.scans.orientation import orientation_checks
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import geometry_of
 from stylegan3d.scans.target import Target, Template
+from stylegan3d.storage.files import atomic_write_bytes, output_errors
 from stylegan3d.storage.jsontext import read_json
-from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
 
 # Marks a refusal that is not stored, so the next run tries again.
 PASSING = "passing"

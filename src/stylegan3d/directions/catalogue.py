@@ -22,9 +22,9 @@ from stylegan3d.recipe.direction_file import load_directions
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.recipe import Edit
 from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import LARGEST, from_json
 from stylegan3d.storage.tensorfiles import read_bytes
-from stylegan3d.storage.volumes import atomic_write_bytes
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

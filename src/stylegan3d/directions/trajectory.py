@@ -22,7 +22,7 @@ from stylegan3d.directions.people import (
 )
 from stylegan3d.errors import RecipeError
 from stylegan3d.plain import Json
-from stylegan3d.recipe.parts import Edit
+from stylegan3d.recipe.recipe import Edit
 
 if TYPE_CHECKING:
     from torch import Tensor

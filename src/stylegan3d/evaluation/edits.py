@@ -55,7 +55,7 @@ Rows = Sequence[Mapping[str, float]]
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class AttributeJudge:
     """Predicts one attribute of brains, on the scale of `directions.checks.scaled`.
 
     Attributes
@@ -91,7 +91,7 @@ class Judges:
 
     Attributes
     ----------
-    of : dict of str to Judge
+    of : dict of str to AttributeJudge
         Attribute to its predictor.
     missing : dict of str to str
         Attribute to the reason why it has none.
@@ -101,7 +101,7 @@ class Judges:
 
     def __init__(self, material: Material, keys: Sequence[str]) -> None:
         self.material = material
-        self.of: dict[str, Judge] = {}
+        self.of: dict[str, AttributeJudge] = {}
         self.missing: dict[str, str] = {}
         self._by_tissues = material.has_tissues
         fit = np.arange(len(material.people)) < len(material.training)
@@ -141,7 +141,7 @@ class Judges:
             return self.of[key].slope
         return float(np.linalg.lstsq(columns[rows], self._read[key][rows], rcond=None)[0][0])
 
-    def _tested(self, judge: Judge) -> np.ndarray:
+    def _tested(self, judge: AttributeJudge) -> np.ndarray:
         return np.ones(len(self._fit), bool) if judge.regression is None else ~self._fit
 
     def _by_network(self, key: str) -> bool:
@@ -167,7 +167,9 @@ class Judges:
         said = self._read[key] = deviations(read, self._place, self._fit)
         slope = float(said[test] @ truth[test] / (truth[test] @ truth[test]))
         r = float(np.corrcoef(said[test], truth[test])[0, 1])
-        self.of[key] = Judge(how, r, slope, float(said[fit].std()), int(test.sum()), fitted)
+        self.of[key] = AttributeJudge(
+            how, r, slope, float(said[fit].std()), int(test.sum()), fitted
+        )
 
     def _rows(self, volumes: Volumes) -> Rows:
         """Millilitres of each tissue in each volume."""
@@ -454,7 +456,7 @@ def conditions(material: Material) -> Json:
     return {"brains": CONDITIONED_BRAINS, "labels": found, "missing": missing | judges.missing}
 
 
-def _blind(judge: Judge) -> bool:
+def _blind(judge: AttributeJudge) -> bool:
     """Whether a predictor's correlation with the truth is less than two standard errors from 0."""
     return judge.r < LEAST_ERRORS / judge.n_test**0.5
 

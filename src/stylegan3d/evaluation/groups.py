@@ -50,8 +50,9 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.segmentation.numbers import HEAD, label_brain
 from stylegan3d.segmentation.words import title_of
 from stylegan3d.settings.option import check_options
+from stylegan3d.storage.files import write_together
 from stylegan3d.storage.jsontext import to_json
-from stylegan3d.storage.volumes import make_image, volume_files, write_together
+from stylegan3d.storage.volumes import make_image, volume_files
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -117,7 +118,7 @@ class Design:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class GroupComparison:
     """What a comparison of groups found.
 
     Attributes
@@ -255,7 +256,7 @@ def compare_latents(
     *,
     settings: GroupSettings = USUAL_GROUPS,
     report: Progress = SILENT,
-) -> Comparison:
+) -> GroupComparison:
     """Compare the shapes of brains, given by their latents.
 
     Parameters
@@ -299,7 +300,7 @@ def compare_latents(
     maps = design.compared(np.stack(logs)[:, inside], settings)
     regions = _regions(design, measured, settings)
     means, direction, notes = _in_latents(generator, latents, design, subjects)
-    return Comparison(
+    return GroupComparison(
         design,
         space,
         inside,
@@ -322,7 +323,7 @@ def compare_maps(
     subjects: Sequence[str],
     *,
     settings: GroupSettings = USUAL_GROUPS,
-) -> Comparison:
+) -> GroupComparison:
     """Compare volumes on one grid, (n, X, Y, Z), such as maps of another program, voxel by voxel.
 
     Voxels that are 0 in all of them are left out. Effects are in the volumes' own units. What is
@@ -332,7 +333,9 @@ def compare_maps(
     design = design_of(table, by, hold_fixed, subjects)
     inside = (maps != 0).any(axis=0)
     tested = design.compared(maps[:, inside].astype(np.float64), settings)
-    return Comparison(design, space, inside, tested, [], notes=_remarks(design), relative=False)
+    return GroupComparison(
+        design, space, inside, tested, [], notes=_remarks(design), relative=False
+    )
 
 
 def _cells(table: ValueTable, name: str, kept: np.ndarray) -> np.ndarray:
@@ -456,7 +459,7 @@ MAPS = {
 
 
 def group_files(
-    found: Comparison, folder: Path, generator: Generator | None, about: Json
+    found: GroupComparison, folder: Path, generator: Generator | None, about: Json
 ) -> dict[Path, bytes]:
     """The files by path.
 
@@ -509,7 +512,7 @@ def group_files(
     return files
 
 
-def contrasts(found: Comparison) -> list[str]:
+def contrasts(found: GroupComparison) -> list[str]:
     """What each column of interest is, in words."""
     levels = found.design.levels
     if not levels:
@@ -517,7 +520,7 @@ def contrasts(found: Comparison) -> list[str]:
     return [f"{level} minus {levels[0]}" for level in levels[1:]]
 
 
-def summarised(found: Comparison) -> Json:
+def summarised(found: GroupComparison) -> Json:
     """The figures, plain for JSON."""
     design, maps = found.design, found.maps
     sizes = {n: int((design.group == k).sum()) for k, n in enumerate(design.levels)}
@@ -553,7 +556,7 @@ def verdict_of(told: Json) -> str:
     )
 
 
-def regions_csv(found: Comparison) -> str:
+def regions_csv(found: GroupComparison) -> str:
     """A row for each region."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
@@ -566,7 +569,7 @@ def regions_csv(found: Comparison) -> str:
     return out.getvalue()
 
 
-def group_page(found: Comparison, generator: Generator | None, about: Json) -> str:
+def group_page(found: GroupComparison, generator: Generator | None, about: Json) -> str:
     """One page, self-contained, that prints on one or two sheets."""
     told = summarised(found)
     groups = ", ".join(f"{name} ({count})" for name, count in told["groups"].items())
@@ -602,7 +605,7 @@ def group_page(found: Comparison, generator: Generator | None, about: Json) -> s
     )
 
 
-def picture(found: Comparison, column: int, generator: Generator | None) -> bytes:
+def picture(found: GroupComparison, column: int, generator: Generator | None) -> bytes:
     """The effect in colours, where it is found, on the average brain: a PNG."""
     shown, space = found.average, None if generator is None else generator.space
     if shown is None or space is None:
@@ -665,7 +668,7 @@ def coloured_slices(
 
 
 def difference(
-    found: Comparison, column: int, brain: np.ndarray, space: Space
+    found: GroupComparison, column: int, brain: np.ndarray, space: Space
 ) -> tuple[np.ndarray, np.ndarray]:
     """The effect on another grid, and where in a brain on it the difference is found (bool)."""
     onto = _onto(found.volume("effect", column), found.space, space, 1)
@@ -700,7 +703,7 @@ def compare_table(
     projected: Mapping[str, Source] | None = None,
     settings: GroupSettings = USUAL_GROUPS,
     report: Progress = SILENT,
-) -> Comparison:
+) -> GroupComparison:
     """Compare seeds, latent files and projected scans of a table, see `groups`.
 
     Parameters
@@ -732,7 +735,7 @@ def compare_table(
 
 
 def save_comparison(
-    found: Comparison,
+    found: GroupComparison,
     folder: Path,
     generator: Generator | None,
     about: Json,

@@ -28,10 +28,10 @@ from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
 from stylegan3d.progress import SILENT, Progress
+from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.tensorfiles import pack as pack_tensors
 from stylegan3d.storage.tensorfiles import read_bytes, unpack
-from stylegan3d.storage.volumes import atomic_write_bytes
 
 FILE = "privacy.safetensors"
 KIND = "privacy index"

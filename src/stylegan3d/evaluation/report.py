@@ -34,9 +34,9 @@ from stylegan3d.pages import page as pages
 from stylegan3d.pages.plots import Markup, curves, distributions, interval_bar
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.render.figures import SYNTHETIC
+from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.places import MONTAGE
-from stylegan3d.storage.volumes import atomic_write_bytes
 
 #: Rows of the picture of the closest pairs.
 PAIRS = 5

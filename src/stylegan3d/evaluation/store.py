@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from stylegan3d.plain import Json, JsonView
+from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import read_json, to_json, to_plain
 from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
-from stylegan3d.storage.volumes import atomic_write_bytes
 
 #: Version of all measures: increase it when a figure of the same brains would now be another.
 MEASURES = "1"

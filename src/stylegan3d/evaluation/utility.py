@@ -44,8 +44,8 @@ from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import Run
 from stylegan3d.training.segmentation import (
-    SegmentationRecipe,
     SegmentationRun,
+    SegmentationTask,
     validate,
 )
 
@@ -206,7 +206,7 @@ def _trained(
     material: Material, brains: Sequence[Labelled], settings: SegmentationSettings, what: str
 ) -> SegmentationRun:
     """Train a network with fixed initialisation and number of steps."""
-    run = Run(SegmentationRecipe(settings), torch.device(material.device))
+    run = Run(SegmentationTask(settings), torch.device(material.device))
     for step in range(settings.steps):
         run.step(_Brains(brains))
         material.report(step + 1, settings.steps, what)

@@ -15,9 +15,10 @@ from stylegan3d.segmentation.classes import REGIONS, region_title
 from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
 from stylegan3d.segmentation.words import title_of, unit_of
 from stylegan3d.storage.about import PROGRAM, version
+from stylegan3d.storage.files import write_together
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import to_json
-from stylegan3d.storage.volumes import make_image, volume_files, write_together
+from stylegan3d.storage.volumes import make_image, volume_files
 
 NOTICE = "Measured by networks and a registration; not a medical device, not for diagnosis."
 HEADS = ("Measure", "Baseline", "Follow-up", "Change", "%", "% a year", "Error", "Expected")

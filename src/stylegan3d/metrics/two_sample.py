@@ -309,7 +309,7 @@ CHANNELS = (8, 16, 32)
 SIDE, MIDDLE = 48, 0.7
 
 
-class Judge(nn.Module):
+class CubeJudge(nn.Module):
     """Three strided convolutions, means over space, one logit; 18,000 weights."""
 
     def __init__(self) -> None:
@@ -393,10 +393,10 @@ def two_sample(
     return told.to_dict()
 
 
-def _trained(x: Tensor, y: Tensor, seed: int) -> Judge:
+def _trained(x: Tensor, y: Tensor, seed: int) -> CubeJudge:
     """Train on volumes uint8 [n, X, Y, Z] and labels [n]; deterministic."""
     source = torch.Generator().manual_seed(seed)
-    judge = Judge()
+    judge = CubeJudge()
     for weight in judge.parameters():
         if weight.ndim > 1:
             nn.init.kaiming_normal_(weight, 0.2, generator=source)
@@ -418,7 +418,7 @@ def _trained(x: Tensor, y: Tensor, seed: int) -> Judge:
 
 
 @torch.no_grad()
-def _scores(judge: Judge, x: Tensor) -> np.ndarray:
+def _scores(judge: CubeJudge, x: Tensor) -> np.ndarray:
     """Mean logit of eight cubes around the centre, [n]."""
     corners = list(product((0.0, 1.0), repeat=3))
     rows = [judge(torch.stack([cube(v, at) for at in corners])[:, None]).mean() for v in x]

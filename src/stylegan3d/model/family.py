@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.anatomy_config import is_anatomy
+from stylegan3d.networks.config import is_anatomy
 from stylegan3d.plain import JsonView
 from stylegan3d.recipe.model import Sizes
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 
 #: Features that a generator may lack, with the default reasons.
+#: Tensors by name, as a file holds them.
+Tensors = Mapping[str, "Tensor"]
+
 LACKS = {
     "layers": "This model has no per-layer styles: one latent describes the whole brain.",
     "noise": "This model has learned no texture of its own.",
@@ -48,12 +51,10 @@ class Shape(Sizes, Protocol):
     @property
     def image_grids(self) -> list[Grid]:
         """Grids of the image levels, each twice the one before; the last is the full grid."""
-        ...
 
     @property
     def layer_grids(self) -> list[Grid]:
         """The grid that each row of the latent controls."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,6 @@ class Synthesis(Protocol):
             Cache of earlier calls; may be ignored. Long computations call `memo.check()` regularly,
             which raises if the picture is no longer needed.
         """
-        ...
 
 
 class HasSynthesis(Protocol):
@@ -128,7 +128,6 @@ class HasSynthesis(Protocol):
     @property
     def name(self) -> str:
         """For messages."""
-        ...
 
 
 @runtime_checkable
@@ -137,7 +136,6 @@ class HasNoiseMaps(Protocol):
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
         """The maps of a kind of noise, to be passed to the synthesis as noise."""
-        ...
 
 
 @runtime_checkable
@@ -147,7 +145,6 @@ class DrawsTexture(Protocol):
     @property
     def draws_texture(self) -> bool:
         """Whether this one does; drafts have no texture, either."""
-        ...
 
 
 @runtime_checkable
@@ -156,7 +153,6 @@ class MixesEvenly(Protocol):
 
     def evened(self, mixed: Tensor, first: Tensor, second: Tensor, strength: Tensor) -> Tensor:
         """The mix [num_layers, w_dim] to show instead of a straight one, see `Generator.mix`."""
-        ...
 
 
 @runtime_checkable
@@ -165,7 +161,6 @@ class HasInverse(Protocol):
 
     def invert(self, w: Tensor) -> Tensor:
         """Latents [N, w_dim] -> z [N, z_dim], approximately."""
-        ...
 
 
 @runtime_checkable
@@ -177,7 +172,6 @@ class HasVariations(Protocol):
 
         With strength 0 the latents themselves, towards 1 those of `z` alone.
         """
-        ...
 
 
 @runtime_checkable
@@ -187,13 +181,11 @@ class HasFeatures(Protocol):
     @property
     def has_features(self) -> bool:
         """Whether this one has them."""
-        ...
 
     def last_features(
         self, w: Tensor, noise: Noise, dtype: torch.dtype = ..., memo: Memo | None = None
     ) -> Tensor:
         """Features before the last level, [N, channels, X, Y, Z] at half the image's resolution."""
-        ...
 
 
 @dataclass
@@ -270,12 +262,7 @@ class Family(Protocol):
     name: str
     title: str
 
-    def check(
-        self,
-        card: JsonView,
-        tensors: Mapping[str, Tensor],
-        encoder: Mapping[str, Tensor] | None,
-    ) -> None:
+    def check(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> None:
         """Check that a card fits the weights, before any network is built.
 
         A card is text that anybody can edit: sizes in it are compared with the weights beside it.
@@ -287,16 +274,9 @@ class Family(Protocol):
         ModelError, ValueError, KeyError
             With the reason as the second half of a sentence.
         """
-        ...
 
-    def build(
-        self,
-        card: JsonView,
-        tensors: Mapping[str, Tensor],
-        encoder: Mapping[str, Tensor] | None,
-    ) -> Parts:
+    def build(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> Parts:
         """Build networks with these weights, float32 on the CPU; may raise like `check`."""
-        ...
 
 
 def held(synthesis: object, noise: Noise) -> Noise | list[Tensor | None]:

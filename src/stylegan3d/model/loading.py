@@ -23,8 +23,8 @@ from stylegan3d.model.family import Parts, family_of
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.recipe.label import check_labels
+from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.storage.places import bundled_model_path, bundled_models
-from stylegan3d.storage.volumes import atomic_write_text
 
 
 def load(

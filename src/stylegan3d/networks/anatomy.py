@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.networks.anatomy_config import AnatomyConfig
-from stylegan3d.networks.config import Grid
+from stylegan3d.networks.config import AnatomyConfig, Grid
 from stylegan3d.networks.deformation import (
     Basis,
     add_identity,
@@ -27,10 +26,10 @@ from stylegan3d.networks.deformation import (
 from stylegan3d.networks.finish import DetailTexture, Toe
 from stylegan3d.networks.flow import Flow, details_between
 from stylegan3d.networks.layers import Fingerprint, is_frozen
-from stylegan3d.networks.leveled import LeveledSynthesis, sum_low
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.noise import Noise, drawn_noise
 from stylegan3d.networks.resampling import fine_bands, upsample_image
+from stylegan3d.networks.synthesis import LeveledSynthesis, sum_low
 
 #: Names of tensors of former layers of a StyleGAN begin with these.
 FORMER = ("const", "base_dense.", "levels.", "to_rgb.")

@@ -8,22 +8,20 @@ and eight times the channels, which is several times as fast on a CPU.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.config import LATENT_CHANNELS, LATENT_FACTOR, Grid, known_fields
-from stylegan3d.networks.convolution import conv3d
+from stylegan3d.networks.config import LATENT_CHANNELS, LATENT_FACTOR, Config, Grid
 from stylegan3d.networks.finish import Toe
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.noise import Noise, drawn_noise
-from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
-from stylegan3d.plain import Json
+from stylegan3d.networks.resampling import CHANNELS_LAST, conv3d, haar, inverse_haar
 
 # Limits of the log variance, so that its exponential fits reduced precision.
 LOG_VARIANCE = (-20.0, 1.0)
@@ -34,7 +32,7 @@ FIXED_NOISE = 0
 
 
 @dataclass(frozen=True)
-class AutoencoderConfig:
+class AutoencoderConfig(Config):
     """Shape of an autoencoder.
 
     Attributes
@@ -73,21 +71,6 @@ class AutoencoderConfig:
     def w_dim(self) -> int:
         """Size of a latent."""
         return math.prod(self.latent_shape)
-
-    def to_dict(self) -> Json:
-        """For a card."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> AutoencoderConfig:
-        """Inverse of `to_dict`.
-
-        Raises
-        ------
-        TypeError, ValueError, ModelError
-            If an entry is invalid.
-        """
-        return cls(**known_fields(cls, data))
 
 
 class Convolution(nn.Conv3d):

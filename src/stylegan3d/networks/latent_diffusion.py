@@ -1,7 +1,7 @@
 """A diffusion of latents: noise to the latents of an autoencoder, the same way each time.
 
 The network estimates the latent beneath noise (Karras et al. 2022, arXiv 2206.00364), beginning at
-the estimate of a normal distribution (`latent_gaussian.py`) and correcting it. Brains are drawn
+the estimate of a normal distribution (`LatentGaussian`) and correcting it. Brains are drawn
 along the probability flow without chance on the way (DDIM, Song et al. 2021, arXiv 2010.02502, with
 the second-order multistep of DPM-Solver++, Lu et al. 2022, arXiv 2211.01095), so that a seed is
 always the same brain, and a brain leads back to its noise.
@@ -9,22 +9,24 @@ always the same brain, and a brain leads back to its noise.
 
 from __future__ import annotations
 
+import hashlib
 import math
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan3d.devices import measured_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.autoencoder import Convolution
-from stylegan3d.networks.config import known_fields
-from stylegan3d.networks.convolution import conv3d
-from stylegan3d.networks.latent_gaussian import LatentGaussian
-from stylegan3d.plain import Json
+from stylegan3d.networks.config import Config
+from stylegan3d.networks.resampling import conv3d
+from stylegan3d.progress import current_effort
 
 EMBEDDING = 128
 FREQUENCIES = 16
@@ -33,7 +35,7 @@ GROUPS = 8
 
 
 @dataclass(frozen=True)
-class DiffusionConfig:
+class DiffusionConfig(Config):
     """Shape of the network and of the way from noise.
 
     Attributes
@@ -69,15 +71,6 @@ class DiffusionConfig:
     def w_dim(self) -> int:
         """Numbers of a latent."""
         return math.prod(self.latent)
-
-    def to_dict(self) -> Json:
-        """As a card holds it."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> DiffusionConfig:
-        """Inverse of `to_dict`; TypeError, ValueError or ModelError for what cannot be one."""
-        return cls(**known_fields(cls, data))
 
 
 class TimedBlock(nn.Module):
@@ -331,3 +324,168 @@ class LatentDiffusion(nn.Module):
         linear = self.gaussian.denoise(x, noise)
         missed = self.missed(x, linear, noise, dtype, check)
         return linear + self.gaussian.error(noise).sqrt()[:, None] * missed
+
+
+class LatentGaussian(nn.Module):
+    """Normal distribution of latents, each element standardised, and what noise makes of it.
+
+    Along the principal directions of subjects' latents the variances are known, and one number
+    stands for that of everything else. The mean of what lies beneath noise (Wiener's filter) and
+    the way of the probability flow from the noise to a latent follow in closed form, so that a
+    network has only to learn what is left (compare Wang, Vastola 2024, arXiv 2412.09726).
+
+    Parameters
+    ----------
+    directions : int
+        K, number of principal directions.
+    numbers : int
+        D, size of a latent.
+
+    Attributes
+    ----------
+    basis : Tensor, shape (K, D)
+        Orthonormal.
+    variances : Tensor, shape (K,)
+        Along them.
+    rest : Tensor
+        The variance in every direction that is orthogonal to all of these.
+    middle : Tensor, shape (K,)
+        Mean along them; that of the rest is zero.
+    """
+
+    basis: Tensor
+    variances: Tensor
+    rest: Tensor
+    middle: Tensor
+
+    def __init__(self, directions: int, numbers: int) -> None:
+        super().__init__()
+        self.register_buffer("basis", torch.zeros(directions, numbers))
+        self.register_buffer("variances", torch.ones(directions))
+        self.register_buffer("rest", torch.ones(()))
+        self.register_buffer("middle", torch.zeros(directions))
+
+    @classmethod
+    def of(
+        cls, basis: Tensor, variances: Tensor, rest: Tensor, middle: Tensor | None = None
+    ) -> LatentGaussian:
+        """With these values."""
+        made = cls(*basis.shape).to(basis.device)
+        made.basis, made.variances, made.rest = basis, variances, rest
+        if middle is not None:
+            made.middle = middle
+        return made
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, D] -> [N, K] along the directions, and the residual, [N, D]."""
+        along = x @ self.basis.T
+        return along, x - along @ self.basis
+
+    def join(self, along: Tensor, left: Tensor) -> Tensor:
+        """Inverse of `split`."""
+        return left + along @ self.basis
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Posterior mean of the latents [N, D] given x [N, D] with noise of sigma [N]."""
+        along, left = self.split(x)
+        noise = sigma.square()[:, None]
+        gain = self.variances / (self.variances + noise)
+        along = self.middle + gain * (along - self.middle)
+        return self.join(along, left * (self.rest / (self.rest + noise)))
+
+    def error(self, sigma: Tensor) -> Tensor:
+        """Mean squared error of `denoise` for a number, [N], if this were the distribution."""
+        noise = sigma.square()[:, None]
+        count, numbers = self.basis.shape
+        along = (self.variances * noise / (self.variances + noise)).sum(dim=1)
+        rest = (numbers - count) * (self.rest * noise / (self.rest + noise))[:, 0]
+        return (along + rest) / numbers
+
+    def from_normal(self, z: Tensor, sigma: float) -> Tensor:
+        """Standard normal z [N, D] to latents with noise of sigma.
+
+        It is where the probability flow (Song et al. 2021, arXiv 2011.13456) carries pure noise:
+        the same numbers give the same latent at any sigma.
+        """
+        along, left = self.split(z)
+        along = self.middle + along * (self.variances + sigma**2).sqrt()
+        return self.join(along, left * (self.rest + sigma**2).sqrt())
+
+    def to_normal(self, x: Tensor, sigma: float) -> Tensor:
+        """Inverse of `from_normal`."""
+        along, left = self.split(x)
+        along = (along - self.middle) / (self.variances + sigma**2).sqrt()
+        return self.join(along, left / (self.rest + sigma**2).sqrt())
+
+
+#: Number of cached latents; with 27,000 numbers each takes a tenth of a megabyte.
+KEPT = 256
+
+
+class DiffusionMapping(nn.Module):
+    """Standard normal z [N, D] -> latents w [N, D], with the requested effort, the recent cached.
+
+    Parameters
+    ----------
+    diffusion : LatentDiffusion
+        The networks.
+    steps, preview_steps : int
+        Network evaluations for a latent, and for a preview.
+    """
+
+    def __init__(self, diffusion: LatentDiffusion, steps: int, preview_steps: int) -> None:
+        super().__init__()
+        self.diffusion, self.steps, self.preview_steps = diffusion, steps, preview_steps
+        self._kept: OrderedDict[tuple[bytes, bool], Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Map one by one, so that a latent does not depend on its batch."""
+        return torch.stack([self._one(row) for row in z])
+
+    def invert(self, w: Tensor) -> Tensor:
+        """Latents [N, D] -> z [N, D], approximately."""
+        return self.diffusion.invert(w, self.steps, check=current_effort().check)
+
+    def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
+        """See `family.HasVariations`."""
+        sigma = strength / max(1 - strength**2, 1e-6) ** 0.5
+        dtype = measured_dtype(z.device)
+        return self.diffusion.varied(w, z, sigma, self.steps, dtype, current_effort().check)
+
+    def _one(self, z: Tensor) -> Tensor:
+        effort = current_effort()
+        if effort.care == "rough":
+            x = self.diffusion.gaussian.from_normal(z[None], 0.0)[0]
+            return self.diffusion.center + x * self.diffusion.scale
+        preview = effort.care == "preview"
+        name = _bytes(z)
+        # A full-quality latent can be used for a preview, too.
+        for quick in (False, True) if preview else (False,):
+            known = self._known((name, quick))
+            if known is not None:
+                return known
+        steps = self.preview_steps if preview else self.steps
+        dtype = measured_dtype(z.device) if preview else torch.float32
+        with torch.no_grad():
+            w = self.diffusion.draw(z[None], steps, dtype, effort.check)[0]
+        self._keep((name, preview), w)
+        return w
+
+    def _known(self, key: tuple[bytes, bool]) -> Tensor | None:
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+            return found
+
+    def _keep(self, key: tuple[bytes, bool], w: Tensor) -> None:
+        with self._lock:
+            self._kept[key] = w
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+
+
+def _bytes(values: Tensor) -> bytes:
+    """Key of a tensor's values."""
+    return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).digest()

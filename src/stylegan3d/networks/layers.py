@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.networks.convolution import conv3d
-from stylegan3d.networks.resampling import CHANNELS_LAST, fir3d
+from stylegan3d.networks.resampling import CHANNELS_LAST, conv3d, fir3d
 
 LEAK = 0.2
 DEMODULATION_EPSILON = 1e-8

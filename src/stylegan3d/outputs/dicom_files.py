@@ -30,8 +30,7 @@ from stylegan3d.outputs.dicom import (
 )
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
 from stylegan3d.progress import SILENT, Progress
-from stylegan3d.settings.export import USUAL_DICOM, DicomSettings
-from stylegan3d.settings.option import check_options
+from stylegan3d.settings.option import USUAL_DICOM, DicomSettings, check_options
 from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.bids import file_of
 

@@ -22,8 +22,7 @@ from stylegan3d.outputs.results import (
 )
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.latents import load_latent
-from stylegan3d.recipe.parts import Detail, Source
-from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.recipe.recipe import Detail, Recipe, Source
 from stylegan3d.render.carried import Details
 from stylegan3d.render.editable import ABOUT, Original, edited_scan_files
 from stylegan3d.render.recipes import EditedScan, edited_scan, render_recipe
@@ -35,6 +34,7 @@ from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.storage.files import check_output, write_together
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -319,11 +319,11 @@ def save_edit(
     recipe = recipe.replace(detail=Detail(source, strength))
     names = edit_names(recipe, out)
     files = [*names.values(), *map(volumes.sidecar_path, names.values())]
-    volumes.check_output(files, overwrite)
+    check_output(files, overwrite)
     renderer = Renderer(generator, scans_at_hand(*([] if scan is None else [scan])))
     edited = edited_scan(renderer, recipe)
     write_dataset_description(out, generator, root)
-    volumes.write_together(edit_files(recipe, renderer, out, edited), overwrite=overwrite)
+    write_together(edit_files(recipe, renderer, out, edited), overwrite=overwrite)
     shown = {"scan": edited.carried.aligned, "edited": render_recipe(renderer, recipe).volume}
     tissues = {what: read_tissues(volume, generator.space) for what, volume in shown.items()}
     files.sort(key=lambda path: path != names["Scan"])

@@ -28,8 +28,7 @@ from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import Look, draw_planes
 from stylegan3d.render.recipes import render_moment
-from stylegan3d.settings.film import KINDS, FilmSettings
-from stylegan3d.settings.option import check_options
+from stylegan3d.settings.option import KINDS, FilmSettings, check_options
 from stylegan3d.storage.about import INTENDED_USE
 from stylegan3d.storage.files import temporary_folder
 from stylegan3d.storage.jsontext import to_json

@@ -34,6 +34,7 @@ from stylegan3d.scans.resampling import NativeTransform, resample, with_geometry
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE, source_uri
+from stylegan3d.storage.files import check_output, write_together
 from stylegan3d.storage.formats import Name, scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
@@ -316,7 +317,7 @@ def save_projection(
     operator = projected.operator
     known_z = result.residual_z is not None
     names = file_names(aligned.scan.path, out, operator, spread=left_open is not None, z=known_z)
-    volumes.check_output(all_files(names), overwrite)
+    check_output(all_files(names), overwrite)
     write_dataset_description(out, generator, root)
     scan = aligned.describe()
     latent = latent_bytes(projected_latent(generator, result, scan))
@@ -348,7 +349,7 @@ def save_projection(
     if operator is not None:
         files |= restored_files(out, generator, aligned, operator, result.volume)
     files[names["report"]] = to_json(report).encode()
-    volumes.write_together(files, overwrite=overwrite)
+    write_together(files, overwrite=overwrite)
     return report
 
 

@@ -26,7 +26,7 @@ from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import carried_detail, render_recipe
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.segmentation.classes import MIDLINE, PAIRED
-from stylegan3d.segmentation.curves import Curve, curve_of
+from stylegan3d.segmentation.curves import AgeCurve, curve_of
 from stylegan3d.segmentation.norms import UNKNOWN_SHIFT
 from stylegan3d.segmentation.words import (
     AS_TISSUES,
@@ -35,7 +35,7 @@ from stylegan3d.segmentation.words import (
     unit_of,
     value_text,
 )
-from stylegan3d.settings.export import ReportSettings
+from stylegan3d.settings.option import ReportSettings
 from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL, version
 from stylegan3d.storage.formats import scan_stem
 
@@ -65,7 +65,7 @@ WARNING = (
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class ReportPicture:
     """Slices side by side, and what they show."""
 
     title: str
@@ -79,7 +79,7 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class ReportCase:
     """Content of a report.
 
     Attributes
@@ -88,7 +88,7 @@ class Case:
         Name of the scan or the brain.
     recipe : Recipe
         Recipe of the brain that is reported.
-    pictures : sequence of sequence of Picture
+    pictures : sequence of sequence of ReportPicture
         Rows from top to bottom, of pictures side by side.
     measures : mapping of str to mapping of str to float
         By the image measured ("Scan", "Reconstruction", …), then by the keys of
@@ -120,7 +120,7 @@ class Case:
 
     name: str
     recipe: Recipe
-    pictures: Sequence[Sequence[Picture]]
+    pictures: Sequence[Sequence[ReportPicture]]
     measures: Mapping[str, Mapping[str, float]]
     measured: str = ""
     similarity: Mapping[str, float] = field(default_factory=dict)
@@ -166,7 +166,7 @@ def build_case(
     norms: Norms | None = None,
     unusual_z: float = ReportSettings.unusual_z,
     look: Look = PICTURE_LOOK,
-) -> Case:
+) -> ReportCase:
     """Render, draw and measure the content of a recipe's report.
 
     Parameters
@@ -206,7 +206,7 @@ def build_case(
         volumes[_changed(recipe)] = render_recipe(renderer, recipe).volume
     told = trust or {}
     tissues = {title: read_tissues(volume, generator.space) for title, volume in volumes.items()}
-    return Case(
+    return ReportCase(
         name or _name(recipe),
         recipe,
         _pictures(volumes, generator.space, look),
@@ -290,7 +290,9 @@ def report_name(recipe: Recipe, *, scan: str | Path | None = None) -> str:
     return name_beside(recipe, f"report{SUFFIX}", scan=scan)
 
 
-def _pictures(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> list[list[Picture]]:
+def _pictures(
+    volumes: Mapping[str, np.ndarray], space: Space, look: Look
+) -> list[list[ReportPicture]]:
     """Each volume, what the last one differs in from the one before it, and more slices of it."""
     turned = {title: Upright.of(volume, space) for title, volume in volumes.items()}
     alone = len(turned) == 1
@@ -299,13 +301,13 @@ def _pictures(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> li
     shown = []
     for title, volume in turned.items():
         drawn_as = replace(look, caption=CAPTIONS.get(title, SYNTHETIC))
-        shown.append(Picture(title, draw_planes(volume, drawn_as, crop=True)))
+        shown.append(ReportPicture(title, draw_planes(volume, drawn_as, crop=True)))
     one = SCAN if SCAN in turned else list(turned)[-1]
     letter_mm = LIGHTBOX_LETTER_MM if alone else HALF_LETTER_MM
     many = replace(look, letter_mm=letter_mm, caption=CAPTIONS.get(one, SYNTHETIC))
     count, columns = (18, 9) if alone else (12, 6)
     slices = lightbox(turned[one], "axial", many, slices=count, columns=columns)
-    below = Picture(f"{one}, from bottom to top", slices)
+    below = ReportPicture(f"{one}, from bottom to top", slices)
     if alone:
         return [shown, [below]]
     change = _difference(volumes, space, look)
@@ -314,14 +316,14 @@ def _pictures(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> li
     return [shown[:2], [shown[2], change]]
 
 
-def _difference(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> Picture:
+def _difference(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> ReportPicture:
     """The last volume minus the one before it."""
     before, after = list(volumes)[-2:]
     what = f"{after} minus scan" if before == SCAN else "Change"
     title = f"{what}: blue darker, orange brighter, to {DIFFERENCE_LIMIT:g}"
     diverging = replace(look, diverging=True, limits=(-DIFFERENCE_LIMIT, DIFFERENCE_LIMIT))
     values = np.subtract(volumes[after], volumes[before], dtype=np.float32)
-    return Picture(title, draw_planes(Upright.of(values, space), diverging, crop=True))
+    return ReportPicture(title, draw_planes(Upright.of(values, space), diverging, crop=True))
 
 
 #: Measures drawn over age, four in a row.
@@ -358,7 +360,7 @@ class Cell:
 Table = list[list[Cell]]
 
 
-def identity(case: Case) -> list[str]:
+def identity(case: ReportCase) -> list[str]:
     """Which scan this is, and of whom; empty for a brain of nobody."""
     lines = [f"Scan {case.scan}."] if case.scan else []
     person = case.person
@@ -369,12 +371,12 @@ def identity(case: Case) -> list[str]:
     return [*lines, f"{known[0].upper()}{known[1:]}." if known else NOT_GIVEN]
 
 
-def verdicts(case: Case) -> list[tuple[str, str, str]]:
+def verdicts(case: ReportCase) -> list[tuple[str, str, str]]:
     """Level, title and sentence of each verdict on the scan."""
     return [(v["level"], VERDICTS[name], v["sentence"]) for name, v in case.verdicts.items()]
 
 
-def findings(case: Case) -> str:
+def findings(case: ReportCase) -> str:
     """What stands out in the scan, in a sentence; empty without."""
     if not case.findings:
         return ""
@@ -387,7 +389,7 @@ def findings(case: Case) -> str:
     return "Stands out: " + "; ".join(lines) + (f"; and {more} more." if more > 0 else ".")
 
 
-def reconstruction(case: Case) -> tuple[str, str]:
+def reconstruction(case: ReportCase) -> tuple[str, str]:
     """How far to trust the reconstruction, and why with figures; empty where there is none."""
     figures = case.similarity
     known = [
@@ -401,7 +403,7 @@ def reconstruction(case: Case) -> tuple[str, str]:
     return f"Trust in the reconstruction: {case.verdict}.", f"{case.sentence} {likeness}".strip()
 
 
-def curves(case: Case) -> list[Curve]:
+def curves(case: ReportCase) -> list[AgeCurve]:
     """Of `DRAWN`, those that can be drawn."""
     found = ((name, curve_of(case.numbers, name)) for name in DRAWN)
     return [
@@ -411,7 +413,7 @@ def curves(case: Case) -> list[Curve]:
     ]
 
 
-def whole_table(case: Case) -> Table:
+def whole_table(case: ReportCase) -> Table:
     """Volumes of the whole brain, first of what was compared with people, then of the others."""
     scores = {} if case.numbers is None else case.numbers.scores
     first = SCAN if SCAN in case.measures else next(iter(case.measures))
@@ -433,7 +435,7 @@ def whole_table(case: Case) -> Table:
     return rows
 
 
-def sides_table(case: Case) -> Table:
+def sides_table(case: ReportCase) -> Table:
     """Volumes of the paired regions and their asymmetry; empty where they are not labelled."""
     numbers = case.numbers
     if numbers is None:
@@ -451,7 +453,7 @@ def sides_table(case: Case) -> Table:
     return rows
 
 
-def notes(case: Case) -> list[str]:
+def notes(case: ReportCase) -> list[str]:
     """What is marked, whom z compares with, what was read, and how it was measured."""
     lines = list(_marked(case))
     if case.numbers is not None:
@@ -461,7 +463,7 @@ def notes(case: Case) -> list[str]:
     return [*lines, f"Volumes {case.measured}."] if case.measured else lines
 
 
-def _marked(case: Case) -> Iterator[str]:
+def _marked(case: ReportCase) -> Iterator[str]:
     if case.numbers is None or not case.numbers.scores:
         return
     scores, limit = case.numbers.scores, case.unusual_z
@@ -485,7 +487,7 @@ def _marked(case: Case) -> Iterator[str]:
     )
 
 
-def _scored(case: Case, key: str, *, percentile: bool = False) -> Sequence[Cell]:
+def _scored(case: ReportCase, key: str, *, percentile: bool = False) -> Sequence[Cell]:
     """z, and the percentile where it is wanted."""
     assert case.numbers is not None
     score = case.numbers.scores.get(key)

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs import report as content
-from stylegan3d.outputs.report import SUFFIX, WARNING, Case, Picture
+from stylegan3d.outputs.report import SUFFIX, WARNING, ReportCase, ReportPicture
 from stylegan3d.outputs.results import json_path, picture_sidecar
 from stylegan3d.pages.page import page
-from stylegan3d.segmentation.curves import Curve
+from stylegan3d.segmentation.curves import AgeCurve
 from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def planned_files(path: Path, *, html: bool = True) -> list[Path]:
 
 
 def report_files(
-    path: Path, case: Case, generator: Generator, *, html: bool = True
+    path: Path, case: ReportCase, generator: Generator, *, html: bool = True
 ) -> dict[Path, bytes]:
     """The PDF, the same as HTML if wanted, and the JSON, not yet written: name to content.
 
@@ -98,7 +98,7 @@ def report_files(
     }
 
 
-def html_report(case: Case, folder: Path) -> str:
+def html_report(case: ReportCase, folder: Path) -> str:
     """The same as HTML; files of the recipe are named as seen from `folder`."""
     return page(
         "report",
@@ -118,7 +118,7 @@ def html_report(case: Case, folder: Path) -> str:
     )
 
 
-def draw_page(case: Case, folder: Path) -> bytes:
+def draw_page(case: ReportCase, folder: Path) -> bytes:
     """The PDF, one A4 page; files of the recipe are named as seen from `folder`."""
     from reportlab.pdfgen.canvas import Canvas
 
@@ -137,7 +137,7 @@ def draw_page(case: Case, folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def laid_out(case: Case, folder: Path) -> list[Flowable]:
+def laid_out(case: ReportCase, folder: Path) -> list[Flowable]:
     """The page from top to bottom.
 
     The link is left out if it is too long, or would leave the pictures too small; a part of a link
@@ -170,7 +170,7 @@ def _fitting(story: Sequence[Flowable], width: float, height: float) -> Flowable
     return KeepInFrame(width, height, list(story), mode="shrink")
 
 
-def _story(case: Case, link: str | None, pictures: float) -> list[Flowable]:
+def _story(case: ReportCase, link: str | None, pictures: float) -> list[Flowable]:
     """Everything from top to bottom, with so much room (points) for the pictures."""
     from reportlab.platypus import Spacer
 
@@ -200,7 +200,7 @@ def _story(case: Case, link: str | None, pictures: float) -> list[Flowable]:
     ]
 
 
-def _about(case: Case) -> str:
+def _about(case: ReportCase) -> str:
     """Whose brain it is, and when the report was made."""
     return " ".join([*content.identity(case), f"Report of {case.date.isoformat()}."])
 
@@ -260,7 +260,7 @@ def _light(level: str, title: str, sentence: str) -> Flowable:
     return _beside([dot, words], [4 * MM, INNER - 4 * MM])
 
 
-def _pictures(rows: Sequence[Sequence[Picture]], room: float) -> list[Flowable]:
+def _pictures(rows: Sequence[Sequence[ReportPicture]], room: float) -> list[Flowable]:
     """Rows as wide as the page, all made smaller alike if they are too high for it."""
     from reportlab.platypus import Image, Spacer
 
@@ -289,7 +289,7 @@ def _pictures(rows: Sequence[Sequence[Picture]], room: float) -> list[Flowable]:
     return found
 
 
-def _curves(curves: Sequence[Curve]) -> list[Flowable]:
+def _curves(curves: Sequence[AgeCurve]) -> list[Flowable]:
     """Small plots side by side, and what they show."""
     if not curves:
         return []
@@ -301,7 +301,7 @@ def _curves(curves: Sequence[Curve]) -> list[Flowable]:
     ]
 
 
-def _plot(curve: Curve, width: float) -> Flowable:
+def _plot(curve: AgeCurve, width: float) -> Flowable:
     """A curve under its title, with ages below and values at the left."""
     from reportlab.graphics.shapes import Circle, Drawing, Polygon, PolyLine, String
 
@@ -334,7 +334,7 @@ def _color(text: str) -> Any:
     return HexColor(text)
 
 
-def _figures(case: Case) -> list[Flowable]:
+def _figures(case: ReportCase) -> list[Flowable]:
     """The whole brain and what is said of the numbers at the left, the regions at the right."""
     sides = content.sides_table(case)
     left = WHOLE_SHARE * INNER if sides else INNER

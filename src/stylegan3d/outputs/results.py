@@ -20,6 +20,7 @@ from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, describe, root_of, source_uri
+from stylegan3d.storage.files import write_together
 from stylegan3d.storage.formats import Name, portable, scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
@@ -114,7 +115,7 @@ def save_rendered(
         If it cannot be written, or if there is no projected scan.
     """
     files = rendered_files(Path(path), rendered, recipe, generator, native=native)
-    volumes.write_together(files, overwrite=overwrite)
+    write_together(files, overwrite=overwrite)
 
 
 def rendered_files(

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.model.tuning import network_of
+from stylegan3d.model.generator import network_of
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, read_at
 from stylegan3d.networks.resampling import haar, inverse_haar

@@ -14,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.tuning import network_of, with_state
+from stylegan3d.model.generator import Generator, network_of, with_state
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, read_at
-from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.projection.forward import conjugate_gradients
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import SearchStep, rate

@@ -13,10 +13,9 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.model.family import held
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.tuning import network_of, tunable
-from stylegan3d.networks.leveled import LeveledSynthesis
+from stylegan3d.model.generator import Generator, network_of, tunable
 from stylegan3d.networks.noise import Noise
+from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.objective import LatentPrior, MaskedSSIM, multiscale_mse
 from stylegan3d.projection.operators import Identity

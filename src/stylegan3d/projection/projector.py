@@ -28,7 +28,14 @@ from stylegan3d.projection.own_noise import (
 )
 from stylegan3d.projection.pivotal import Tuning, tuning_cost
 from stylegan3d.projection.problem import Problem
-from stylegan3d.projection.search import ORIGINAL_STEPS, OriginalSearch, Run, Search, costs, plan
+from stylegan3d.projection.search import (
+    ORIGINAL_STEPS,
+    OriginalSearch,
+    Search,
+    SearchRun,
+    costs,
+    plan,
+)
 from stylegan3d.projection.settings import (
     BUDGETS,
     METHODS,
@@ -330,7 +337,7 @@ def project(
     StyleGAN3DError
         If the volume is on another grid, or budget, space or method are unknown or incompatible.
     """
-    run = Run(progress)
+    run = SearchRun(progress)
     choices = replace(choices, **changes)
     space, budget = choices.space, choices.budget
     method, channel = choices.method, choices.channel
@@ -413,7 +420,7 @@ def _fit_after(problem: Problem, space: str, budget: str) -> Tuning | OwnNoise |
 
 
 def _found(
-    run: Run, problem: Problem, search: Search | OriginalSearch, fit: Tuning | OwnNoise | None
+    run: SearchRun, problem: Problem, search: Search | OriginalSearch, fit: Tuning | OwnNoise | None
 ) -> list[tuple[Tensor, Delta | None]]:
     """Results of a search and of the fit after it, unless stopped before."""
     after = 0.0 if fit is None else fit.cost

@@ -300,7 +300,7 @@ class ProjectionState:
         return to_display(self.made)[0]
 
 
-class Run:
+class SearchRun:
     """Tracks the phases of a projection: clock, history, pause and stop."""
 
     def __init__(self, progress: Progress) -> None:

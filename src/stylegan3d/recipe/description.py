@@ -17,9 +17,9 @@ from urllib.parse import quote, unquote
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.plain import Json
+from stylegan3d.recipe.directions import split_direction
 from stylegan3d.recipe.model import MadeWith
-from stylegan3d.recipe.parts import leads_out, split_direction
-from stylegan3d.recipe.recipe import Detail, Edit, Label, Mix, Recipe, Source
+from stylegan3d.recipe.recipe import Detail, Edit, HasFile, Label, Mix, Recipe, Source, leads_out
 from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import LARGEST, from_json, short_repr
@@ -342,16 +342,16 @@ def read_recipe(text_or_path: str | Path) -> Recipe:
     return recipe.with_paths(lambda part: _beside(part, path))
 
 
-def _beside(part: Any, path: Path) -> Any:
+def _beside(part: HasFile, path: Path) -> HasFile:
     """A part of the recipe at `path` with its file resolved; RecipeError if it is elsewhere.
 
     A recipe from someone else must not cause files outside its folder to be opened.
     """
     found = part.within(path.parent)
-    written, name = (p.path if isinstance(p, Source) else p.file for p in (part, found))
-    if name and written and all(leads_out(path.parent, n) for n in (str(written), str(name))):
+    named = [p.file for p in (part, found) if p.file]
+    if named and all(leads_out(path.parent, name) for name in named):
         raise RecipeError(
-            f"{path} refers to the file {short_repr(name)} outside the folder of the recipe: "
+            f"{path} refers to the file {short_repr(found.file)} outside the folder of the recipe: "
             "move that file beside the recipe, or give the recipe as text."
         )
     return found

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe.directions import Directions
+from stylegan3d.recipe.directions import Directions, split_direction
 from stylegan3d.recipe.model import Model
-from stylegan3d.recipe.parts import split_direction
+from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
-from stylegan3d.storage.volumes import atomic_write_bytes
 
 KIND = "directions"
 #: Sets of more numbers are saved in half precision.

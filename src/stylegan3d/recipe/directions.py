@@ -200,6 +200,12 @@ def move(
     return moved
 
 
+def split_direction(direction: str) -> tuple[str | None, str]:
+    """File and name of `file.safetensors#name`; None and the name of any other direction."""
+    file, mark, name = direction.rpartition("#")
+    return (file, name) if mark and file.endswith(".safetensors") else (None, direction)
+
+
 def _listing(names: tuple[str, ...]) -> str:
     """The names for a message, shortened where there are many."""
     shown = ", ".join(names[:6])

@@ -34,8 +34,7 @@ from typing import TYPE_CHECKING, Literal
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.latents import Delta, Latent, mixed, save_latent
 from stylegan3d.recipe.model import Model, Noise, seed_z
-from stylegan3d.recipe.parts import Detail
-from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
+from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source, Truncation
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ import numpy as np
 from stylegan3d.errors import LatentError, ModelError, RecipeError
 from stylegan3d.plain import Json
 from stylegan3d.recipe.model import Model, Noise, Truncation, check_seed
+from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import from_json, to_plain
 from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
-from stylegan3d.storage.volumes import atomic_write_bytes
 
 if TYPE_CHECKING:
     import torch

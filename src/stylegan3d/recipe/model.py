@@ -30,27 +30,22 @@ class Sizes(Protocol):
     @property
     def z_dim(self) -> int:
         """Size of the random input."""
-        ...
 
     @property
     def w_dim(self) -> int:
         """Size of one row of w."""
-        ...
 
     @property
     def num_layers(self) -> int:
         """Rows of w."""
-        ...
 
     @property
     def label_dim(self) -> int:
         """Size of the label; 0 without."""
-        ...
 
     @property
     def image_channels(self) -> int:
         """Channels of a volume."""
-        ...
 
 
 class Model(Sizes, Protocol):
@@ -59,32 +54,26 @@ class Model(Sizes, Protocol):
     @property
     def name(self) -> str:
         """For messages."""
-        ...
 
     @property
     def card(self) -> JsonView:
         """The model card."""
-        ...
 
     @property
     def cannot(self) -> Mapping[str, str]:
         """Unsupported features, and why."""
-        ...
 
     @property
     def can_invert(self) -> bool:
         """Whether it can compute the z of a w."""
-        ...
 
     @property
     def draws_texture(self) -> bool:
         """Whether layer noise adds texture to every brain."""
-        ...
 
     @property
     def directions(self) -> Directions:
         """Directions that ship with it."""
-        ...
 
     hash: str
     labels_hash: str
@@ -98,19 +87,15 @@ class Model(Sizes, Protocol):
         truncation_layers: int | None = None,
     ) -> Tensor:
         """Map z [N, z_dim] to w [N, num_layers, w_dim]."""
-        ...
 
     def invert(self, w: Tensor) -> Tensor:
         """Approximate the z [N, z_dim] of w [N, 1, w_dim]."""
-        ...
 
     def mix(self, first: Tensor, second: Tensor, strength: Sequence[float] | Tensor) -> Tensor:
         """Mix two latents [num_layers, w_dim] evenly, with one strength per layer."""
-        ...
 
     def tunable_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tensors that pivotal tuning may change, by name."""
-        ...
 
     def passes_over(self, name: str, values: np.ndarray) -> bool:
         """Whether a change of such a tensor, of a layer without effect, is left out."""
@@ -118,7 +103,6 @@ class Model(Sizes, Protocol):
 
     def rows_of(self, name: str) -> range:
         """The rows of w that control the layer of such a tensor."""
-        ...
 
 
 @checked("model")

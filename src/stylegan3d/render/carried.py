@@ -29,7 +29,7 @@ from stylegan3d.render.movement import Movement, Mover
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.latents import Delta
-    from stylegan3d.recipe.parts import Source
+    from stylegan3d.recipe.recipe import Source
 
 #: Scans that are kept ready at once.
 KEPT = 2

@@ -20,8 +20,7 @@ from stylegan3d.storage.formats import last_part
 if TYPE_CHECKING:
     import nibabel as nib
 
-    from stylegan3d.recipe.parts import Detail
-    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.recipe.recipe import Detail, Recipe
     from stylegan3d.render.carried import CarriedDetail
     from stylegan3d.render.movement import Movement
     from stylegan3d.render.renderer import Quality, Rendered, Renderer

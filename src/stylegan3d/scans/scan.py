@@ -29,10 +29,9 @@ from stylegan3d.scans.notes import Note, checks, info
 from stylegan3d.scans.resampling import cropped, resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Target, Template, standard_brain
-from stylegan3d.storage.files import make_private
+from stylegan3d.storage.files import atomic_write_bytes, make_private, output_errors
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
-from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
 
 # Disk cache of slow preparation steps.
 

@@ -35,7 +35,7 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Source:
+class ScanSource:
     """One scan of a data set: `name` is unique, `person` decides the split, `file` is relative."""
 
     name: str
@@ -47,7 +47,7 @@ class Source:
 class Found:
     """Content of a folder: scans, and excluded images with reasons, both sorted by path."""
 
-    sources: list[Source]
+    sources: list[ScanSource]
     left_out: list[tuple[str, str]]
 
 
@@ -87,7 +87,7 @@ def find_sources(folder: Path) -> Found:
         if names[name] > 1:  # the same file name in several folders: use the path
             name = "-".join([*relative.parts[:-1], name])
         person = re.search(r"sub-[A-Za-z0-9]+", relative.as_posix())
-        sources.append(Source(name, person.group() if person else name, relative.as_posix()))
+        sources.append(ScanSource(name, person.group() if person else name, relative.as_posix()))
     return Found(sources, [(file.as_posix(), reason) for file, reason in sorted(left_out.items())])
 
 

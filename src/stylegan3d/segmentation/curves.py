@@ -42,7 +42,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class AgeCurve:
     """What is drawn.
 
     Attributes
@@ -117,7 +117,7 @@ def tick_text(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
 
 
-def curve_of(numbers: Numbers | None, measure: str) -> Curve | None:
+def curve_of(numbers: Numbers | None, measure: str) -> AgeCurve | None:
     """The curve of a measure for this sex and head size; None where it has no score."""
     if numbers is None or measure not in numbers.scores or numbers.norms is None:
         return None
@@ -128,4 +128,4 @@ def curve_of(numbers: Numbers | None, measure: str) -> Curve | None:
     expected, low, high = norms.curve(measure, person.sex, head, ages)
     value = numbers.measures[measure]
     named = title_of(measure), unit_of(measure)
-    return Curve(ages, expected, low, high, person.age, value, *named)
+    return AgeCurve(ages, expected, low, high, person.age, value, *named)

@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.networks.convolution import conv3d
-from stylegan3d.networks.resampling import CHANNELS_LAST, haar
+from stylegan3d.networks.resampling import CHANNELS_LAST, conv3d, haar
 from stylegan3d.segmentation.classes import CLASSES
 
 GROUP = 8  # channels normalised together

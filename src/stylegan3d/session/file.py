@@ -28,7 +28,7 @@ from typing import Any
 from stylegan3d.errors import RecipeError, SessionError
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.model import MadeWith
-from stylegan3d.recipe.recipe import Edit, Recipe, Source
+from stylegan3d.recipe.recipe import HasFile, Recipe
 from stylegan3d.scans.series import uid_digest
 from stylegan3d.storage.checked import Whole, checked, from_plain
 from stylegan3d.storage.formats import is_kind, last_part, without_folders
@@ -157,10 +157,10 @@ def _text(recipe: Recipe, folder: str) -> str:
     return recipe.with_paths(lambda part: _named_in(part, Path(folder))).to_json()
 
 
-def _named_in(part: Source | Edit, folder: Path) -> Source | Edit:
+def _named_in(part: HasFile, folder: Path) -> HasFile:
     """A source or an edit; a file inside `folder` gets a relative path."""
     path = file_of(part)
-    return part if path is None or path.parent != folder else with_file(part, path.name)
+    return part if path is None or path.parent != folder else part.with_file(path.name, part.sha256)
 
 
 def decode(data: bytes, folder: Path, called: str) -> SessionState:
@@ -211,17 +211,9 @@ def read_session(folder: Path) -> SessionState:
     return decode(read_bytes(folder / FILE, SessionError, LARGEST_JSON), folder, str(folder))
 
 
-def file_of(part: Source | Edit) -> Path | None:
+def file_of(part: HasFile) -> Path | None:
     """The file that a part of a recipe names, if it does."""
-    name = part.path if isinstance(part, Source) else part.file
-    return None if name is None else Path(name)
-
-
-def with_file(part: Source | Edit, path: str) -> Source | Edit:
-    """The part with its file at another place."""
-    if isinstance(part, Source):
-        return dataclasses.replace(part, path=path)
-    return part.with_file(path, part.sha256)
+    return None if part.file is None else Path(part.file)
 
 
 SUFFIX = ".sg3d"
@@ -261,7 +253,7 @@ def pack(state: SessionState, folder: Path) -> bytes:
     files: dict[str, bytes] = {}
     names: dict[str, str] = {}
 
-    def taken(part: Source | Edit) -> Source | Edit:
+    def taken(part: HasFile) -> HasFile:
         path = file_of(part)
         if path is None:
             return part
@@ -271,7 +263,7 @@ def pack(state: SessionState, folder: Path) -> bytes:
             plain = re.sub(r"[^\w.-]", "-", path.name)  # what any system takes
             names[str(path)] = f"{hashlib.sha256(data).hexdigest()[:8]}-{plain}"
             files[names[str(path)]] = data
-        return with_file(part, str(folder / names[str(path)]))
+        return part.with_file(str(folder / names[str(path)]), part.sha256)
 
     plain = _handed_on(state.with_paths(taken))
     buffer = io.BytesIO()
@@ -303,10 +295,10 @@ def unpack(path: Path, folder: Path) -> tuple[SessionState, dict[Path, bytes]]:
         raise SessionError(f"{path} is not a session of stylegan3d: choose another file.")
     state = decode(content.pop(FILE), folder, str(path))
 
-    def found(part: Source | Edit) -> Source | Edit:
+    def found(part: HasFile) -> HasFile:
         inner = file_of(part)
         # `pack` has put in all there is: a name that leads elsewhere is nobody's to follow.
-        return part if inner is None else with_file(part, str(folder / inner.name))
+        return part if inner is None else part.with_file(str(folder / inner.name), part.sha256)
 
     state = _beside(state.with_paths(found), path.absolute().parent)
     return state, {folder / name: data for name, data in content.items()}

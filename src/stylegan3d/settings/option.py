@@ -1,4 +1,6 @@
-"""The description of one option: what a form, `--help` and a check need to know of it.
+"""The description of an option, and what can be chosen for comparisons, labels, files and films.
+
+A description is what a form, `--help` and a check need to know of an option.
 
 An option is declared in the type of a field of a frozen dataclass:
 
@@ -13,6 +15,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NewType, get_args, get_origin, get_type_hints
 
 from stylegan3d.errors import OutputError
+from stylegan3d.geometry.slicing import PLANES, Plane
+from stylegan3d.recipe.keyframes import Easing, How
 
 #: A number that is chosen by sliding; the window registers its row for it with magicgui.
 Sliding = NewType("Sliding", float)
@@ -105,3 +109,283 @@ def check_options(settings: Any) -> None:
         problem = described.option.problem(getattr(settings, described.name))
         if problem:
             raise OutputError(f"{described.name} {problem}.")
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """How A and B are shown."""
+
+    curtain: Annotated[
+        Sliding,
+        Option(
+            "Line position",
+            "Position of the line, in % of the field of view from the left.",
+            unit="%",
+            low=0,
+            high=100,
+            step=1,
+        ),
+    ] = Sliding(50.0)
+    rate: Annotated[
+        Sliding,
+        Option("Rate", "Cycles of A and B per second.", unit="Hz", low=0.5, high=4, step=0.5),
+    ] = Sliding(1.0)
+    threshold: Annotated[
+        Sliding,
+        Option(
+            "Threshold",
+            "Hide differences smaller than this, in % of white.",
+            unit="%",
+            low=0,
+            high=50,
+            step=1,
+        ),
+    ] = Sliding(5.0)
+
+
+@dataclass(frozen=True)
+class LabelTools:
+    """Brush and border; see `stylegan3d.translation.files.resized`."""
+
+    brush: Annotated[
+        float,
+        Option("Brush", "Diameter of the spherical brush.", unit="mm", low=2, high=40, step=1),
+    ] = 8.0
+    resize: Annotated[
+        Sliding,
+        Option(
+            "Resize",
+            "Move the border of the tissue inwards or outwards. Surrounding tissue is displaced, "
+            "less with distance; the outline of the brain is unchanged.",
+            unit="mm",
+            low=-6,
+            high=8,
+            step=0.5,
+        ),
+    ] = Sliding(0.0)
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Which files are saved beside a volume, and whether existing ones are replaced."""
+
+    overwrite: Annotated[
+        bool,
+        Option("Replace files of the same name", "Otherwise existing files are never changed."),
+    ] = False
+    native: Annotated[
+        bool,
+        Option(
+            "Also in the scan's native space",
+            "A second file with the grid, orientation and intensities of the projected scan.",
+            flag=None,
+        ),
+    ] = False
+    dicom: Annotated[
+        bool,
+        Option(
+            "Also as DICOM",
+            "Volumes and reports as DICOM too, in a folder beside the file, for an archive (PACS). "
+            "What is made from a patient's DICOM series joins that patient and study.",
+            flag=None,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class DicomSettings:
+    """How files are written as DICOM; see `stylegan3d.outputs.dicom_files.dicom_files`."""
+
+    plane: Annotated[
+        str | None,
+        Option(
+            "Plane",
+            "Plane of the slices; without it across the longest voxel edge, else axial.",
+            choices={"axial": "axial", "coronal": "coronal", "sagittal": "sagittal"},
+        ),
+    ] = None
+    burn_in: Annotated[bool, Option("Burn in", "Write the word SYNTHETIC into the pixels too.")] = (
+        False
+    )
+    enhanced: Annotated[
+        bool,
+        Option("Enhanced", "Each volume as one Enhanced MR image, all slices in one file."),
+    ] = False
+
+
+#: As it is if nothing else is chosen.
+USUAL_DICOM = DicomSettings()
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What a report marks, and its files; Measure marks the same."""
+
+    unusual_z: Annotated[
+        float,
+        Option(
+            "Mark z beyond ±",
+            "Mark values whose z lies beyond this, in Measure and in reports. In any one measure "
+            "5 % of healthy people lie beyond ±2.",
+            low=1,
+            high=5,
+            step=0.05,
+            flag="--mark-z",
+        ),
+    ] = 2.0
+    html: Annotated[
+        bool,
+        Option(
+            "Reports also as HTML",
+            "One file for each report, for a web browser.",
+            flag="--html/--no-html",
+        ),
+    ] = True
+
+
+LIGHTBOX = "lightbox-"
+#: What a picture can show, each with the words for it.
+PICTURES = {
+    "all": "All views, as displayed",
+    "Axial": "Axial view",
+    "Sagittal": "Sagittal view",
+    "Coronal": "Coronal view",
+    "3D": "3D view",
+    "lightbox-axial": "Lightbox, axial",
+    "lightbox-coronal": "Lightbox, coronal",
+    "lightbox-sagittal": "Lightbox, sagittal",
+}
+SIZES = {
+    "screen": "as on the screen",
+    "double": "twice as large",
+    "print": "for print: 18 cm at 300 dpi",
+}
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """Content and size of a picture."""
+
+    view: Annotated[
+        str,
+        Option(
+            "Show",
+            "The views with letters, scale bar and caption as you see them, or a lightbox: 20 "
+            "slices through the whole brain with their positions in mm.",
+            choices=PICTURES,
+        ),
+    ] = "all"
+    size: Annotated[
+        str,
+        Option(
+            "Size",
+            "Resolution of the picture. Everything is rendered again at this resolution.",
+            choices=SIZES,
+        ),
+    ] = "screen"
+
+    @property
+    def plane(self) -> Plane | None:
+        """The plane of a lightbox; None for views."""
+        return next((plane for plane in PLANES if self.view == LIGHTBOX + plane), None)
+
+    @property
+    def what(self) -> str:
+        """For the file's name."""
+        return self.view.lower()
+
+
+@dataclass(frozen=True)
+class FigureSettings:
+    """How slices are drawn; see `stylegan3d.render.figures`."""
+
+    slices: Annotated[
+        int,
+        Option(
+            "Lightbox",
+            "Number of slices of one plane through the whole brain; 0 for none.",
+            low=0,
+            high=200,
+            flag="--lightbox",
+        ),
+    ] = 0
+    columns: Annotated[int, Option("Columns", "Columns of the lightbox.", low=1)] = 5
+    scale: Annotated[
+        float,
+        Option("Scale", "11.8 is life size at 300 dpi.", unit="pixels per mm", low=0.5, high=12),
+    ] = 2.0
+    neurological: Annotated[
+        bool, Option("Neurological", "Show the patient's left on the left.")
+    ] = False
+
+
+#: Planes that are drawn side by side, each with the words for it.
+VIEWS: dict[tuple[Plane, ...], str] = {
+    PLANES: "three planes",
+    ("axial",): "axial",
+    ("coronal",): "coronal",
+    ("sagittal",): "sagittal",
+}
+#: Endings of a film's name, each with the words for it.
+KINDS = {".mp4": "MP4", ".gif": "GIF", ".png": "animated PNG", ".webp": "WebP"}
+
+
+@dataclass(frozen=True)
+class FilmSettings:
+    """How a film leads from brain to brain; see `stylegan3d.recipe.keyframes.stills`."""
+
+    seconds: Annotated[
+        float,
+        Option(
+            "Transition", "Time from one brain to the next.", unit="s", low=0.1, high=60, step=0.5
+        ),
+    ] = 2.0
+    fps: Annotated[
+        int,
+        Option(
+            "Frame rate",
+            "Frames per second. More are smoother, and take longer to render.",
+            unit="per s",
+            low=1,
+            high=60,
+        ),
+    ] = 12
+    easing: Annotated[
+        Easing,
+        Option(
+            "Pace",
+            "Whether the film slows down at each brain.",
+            choices={"in-out": "pause at each brain", "linear": "constant speed"},
+        ),
+    ] = "in-out"
+    how: Annotated[
+        How,
+        Option(
+            "Path",
+            "Path between two random brains: a straight line in W, where the middle is closer "
+            "to the average brain, or an arc in Z, which keeps the variety.",
+            choices={"linear": "straight line", "spherical": "arc"},
+            flag="--way",
+        ),
+    ] = "linear"
+    planes: Annotated[
+        tuple[Plane, ...],
+        Option("Show", "Slices through the crosshair's point.", choices=VIEWS, flag=None),
+    ] = PLANES
+    suffix: Annotated[
+        str,
+        Option(
+            "Format",
+            "MP4 is the smallest, PNG is lossless.",
+            choices=KINDS,
+            flag=None,
+        ),
+    ] = ".mp4"
+    loop: Annotated[
+        bool, Option("Return to the first brain", "The film then loops without a break.")
+    ] = False
+
+    @property
+    def frames_per_leg(self) -> int:
+        """Pictures from one brain to the next."""
+        return max(round(self.seconds * self.fps), 1)

@@ -15,28 +15,8 @@ import numpy as np
 
 from stylegan3d.errors import OutputError
 from stylegan3d.plain import JsonView
-from stylegan3d.storage.files import (
-    atomic_write_bytes,
-    atomic_write_text,
-    check_output,
-    check_suffix,
-    output_errors,
-    write_together,
-)
+from stylegan3d.storage.files import check_suffix, write_together
 from stylegan3d.storage.jsontext import to_json
-
-__all__ = [
-    "VOLUME_SUFFIX",
-    "atomic_write_bytes",
-    "atomic_write_text",
-    "check_output",
-    "make_image",
-    "output_errors",
-    "sidecar_path",
-    "volume_files",
-    "write_together",
-    "write_volume",
-]
 
 VOLUME_SUFFIX = ".nii.gz"
 _DESCRIPTION_BYTES = 79  # the header's field has 80, the last one ends the string

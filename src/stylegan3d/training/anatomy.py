@@ -35,7 +35,7 @@ from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensities, register
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
-from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text, output_errors
+from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, output_errors
 
 ROUNDS = (
     Demons(coarse_steps=40, fine_steps=0, elastic=0.6),

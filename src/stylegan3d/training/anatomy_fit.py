@@ -2,7 +2,7 @@
 
 Velocity fields and canonical brains (`anatomy.py`) are each reduced to principal components; w
 contains the whitened scores, first of the velocities, then of the images. The mapping network
-draws from their joint Gaussian, and the encoder is the regressions of `networks/fitting.py`. The
+draws from their joint Gaussian, and the encoder is the regressions of `networks/encoder.py`. The
 covariance is the sample covariance: Ledoit and Wolf's estimate (2004) would shrink hundreds of
 whitened components to the identity, and combine the folding and contrast of some subjects with the
 shape of others.
@@ -28,10 +28,10 @@ from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.deformation import exponential, resize, warp
-from stylegan3d.networks.fitting import FittingEncoder
-from stylegan3d.networks.leveled import LeveledSynthesis
+from stylegan3d.networks.encoder import FittingEncoder
 from stylegan3d.networks.mapping import MappingNetwork, set_gaussian
 from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of

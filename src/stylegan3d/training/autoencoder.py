@@ -39,7 +39,7 @@ from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns, learn_labels
 from stylegan3d.training.options import WINDOW, AutoencoderSettings
-from stylegan3d.training.run import How, Recipe, Run, train
+from stylegan3d.training.run import How, Run, TrainingTask, train
 
 Place = tuple[slice, slice, slice]
 # Wang's constants of the structural similarity.
@@ -49,8 +49,8 @@ MEASURED = 9
 
 
 @dataclass(frozen=True)
-class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
-    """Training recipe of an autoencoder; `shape` is the network's."""
+class AutoencoderTask(TrainingTask[Autoencoder, Pack]):
+    """Training task of an autoencoder; `shape` is the network's."""
 
     shape: AutoencoderConfig
     settings: AutoencoderSettings
@@ -100,7 +100,7 @@ class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
         return measure(average, data, None if last else MEASURED)
 
 
-AutoencoderRun = Run[AutoencoderRecipe]
+AutoencoderRun = Run[AutoencoderTask]
 
 
 def mean_ssim(made: Tensor, true: Tensor) -> Tensor:
@@ -159,11 +159,11 @@ def train_autoencoder(
         See `stylegan3d.training.run.train`, also for what is raised.
     """
 
-    def begin() -> AutoencoderRecipe:
+    def begin() -> AutoencoderTask:
         chosen = shape or AutoencoderConfig(pack.space.shape)
-        return AutoencoderRecipe(chosen, settings or AutoencoderSettings())
+        return AutoencoderTask(chosen, settings or AutoencoderSettings())
 
-    return train(AutoencoderRecipe, begin, pack, folder, **how)
+    return train(AutoencoderTask, begin, pack, folder, **how)
 
 
 def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, list[Place]]:
@@ -280,7 +280,7 @@ def export_autoencoder(
         "toe.ends": toe_ends(network, pack),
     }
     encoder = {k: v.half() for k, v in network.encoder.state_dict().items()}
-    shape, settings = run.recipe.shape, run.recipe.settings
+    shape, settings = run.task.shape, run.task.settings
     c, x, y, z = shape.latent_shape
     architecture = {
         "family": VAE,

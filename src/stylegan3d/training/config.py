@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, Self
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
 from stylegan3d.networks.config import (
+    AnatomyConfig,
     DiscriminatorConfig,
     EncoderConfig,
     GeneratorConfig,
     Grid,
+    config_of,
     known_fields,
     seen_grid,
 )

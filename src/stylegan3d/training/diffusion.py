@@ -29,8 +29,7 @@ from stylegan3d.model.families.autoencoder import VAE
 from stylegan3d.model.families.diffusion import DIFFUSION
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder
-from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
-from stylegan3d.networks.latent_gaussian import LatentGaussian
+from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion, LatentGaussian
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.storage.files import atomic_file
@@ -42,8 +41,8 @@ from stylegan3d.training.labels import check_columns, learn_labels
 from stylegan3d.training.options import DiffusionSettings
 from stylegan3d.training.run import (
     How,
-    Recipe,
     Run,
+    TrainingTask,
     device_of,
     train,
 )
@@ -215,8 +214,8 @@ class Latents:
 
 
 @dataclass(frozen=True)
-class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
-    """Training recipe of a diffusion.
+class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
+    """Training task of a diffusion.
 
     Attributes
     ----------
@@ -305,7 +304,7 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
         return cls(**cls._known(data), stage=data["stage"])
 
 
-DiffusionRun = Run[DiffusionRecipe]
+DiffusionRun = Run[DiffusionTask]
 
 
 def _loss(
@@ -351,13 +350,13 @@ def train_diffusion(
     """
     encoder_of(stage, pack)
 
-    def begin() -> DiffusionRecipe:
+    def begin() -> DiffusionTask:
         chosen = shape or DiffusionConfig(cast("LatentSynthesis", stage.synthesis).latent_shape)
         most = most_directions(len(pack.indices("train")))
         chosen = replace(chosen, directions=min(chosen.directions, most))
-        return DiffusionRecipe(chosen, settings or DiffusionSettings(), stage_key(stage, pack))
+        return DiffusionTask(chosen, settings or DiffusionSettings(), stage_key(stage, pack))
 
-    return train(DiffusionRecipe, begin, (pack, stage), folder, **how)
+    return train(DiffusionTask, begin, (pack, stage), folder, **how)
 
 
 def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
@@ -450,7 +449,7 @@ def export_diffusion(
     """
     out = Path(out)
     check_target(out, overwrite)
-    run.recipe.check_stage(stage, pack)
+    run.task.check_stage(stage, pack)
     encode = encoder_of(stage, pack)
     if labels:
         check_columns(pack, labels)
@@ -480,7 +479,7 @@ def export_diffusion(
 
 
 def _architecture(run: DiffusionRun, stage: Generator) -> dict[str, object]:
-    shape = run.recipe.shape
+    shape = run.task.shape
     a, b = shape.channels
     c, x, y, z = shape.latent
     return {
@@ -499,7 +498,7 @@ def _architecture(run: DiffusionRun, stage: Generator) -> dict[str, object]:
 
 
 def _training(run: DiffusionRun, stage: Generator) -> dict[str, object]:
-    settings = run.recipe.settings
+    settings = run.task.settings
     return {
         "steps_done": run.steps,
         "settings": asdict(settings),

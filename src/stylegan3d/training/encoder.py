@@ -32,7 +32,7 @@ from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.data import check_fit, fixed_volumes
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.options import EncoderSettings
-from stylegan3d.training.run import How, Recipe, Run, train
+from stylegan3d.training.run import How, Run, TrainingTask, train
 
 #: Feature channels of the finest level; each coarser one has twice as many, up to the most.
 FINEST, MOST = 24, 128
@@ -44,7 +44,7 @@ MEASURED = 9
 
 
 @dataclass(eq=False)
-class Source:
+class EncoderData:
     """A generator, and what its encoder is trained and measured with.
 
     Attributes
@@ -59,7 +59,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class EncoderRecipe(Recipe[Encoder, Source]):
+class EncoderTask(TrainingTask[Encoder, EncoderData]):
     """How an encoder is trained.
 
     Attributes
@@ -83,7 +83,7 @@ class EncoderRecipe(Recipe[Encoder, Source]):
 
     def prepare(
         self, source: tuple[Generator, Pack], folder: Path, progress: Progress | None
-    ) -> Source:
+    ) -> EncoderData:
         """The generator, checked to be that of the run."""
         generator, pack = source
         if generator.hash != self.model:
@@ -92,9 +92,11 @@ class EncoderRecipe(Recipe[Encoder, Source]):
                 "resume it with that, or begin a new one."
             )
         latents = seed_latents(generator, range(SAMPLES))[:, 0]
-        return Source(generator, pack, latents.std(dim=0).clamp(min=1e-6))
+        return EncoderData(generator, pack, latents.std(dim=0).clamp(min=1e-6))
 
-    def loss(self, network: Encoder, data: Source, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, network: Encoder, data: EncoderData, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Error of latents in their deviations, and of the volumes made from them."""
         settings, generator = self.settings, data.generator
         first = FIRST_SEED + (settings.seed * settings.steps + step) * settings.batch
@@ -109,7 +111,7 @@ class EncoderRecipe(Recipe[Encoder, Source]):
         loss = latent + settings.image * image
         return loss, {"loss": loss, "latent": latent, "image": image}
 
-    def measure(self, average: Encoder, data: Source, *, last: bool) -> dict[str, float]:
+    def measure(self, average: Encoder, data: EncoderData, *, last: bool) -> dict[str, float]:
         """Medians over held-out subjects, encoded and generated, inside the brain."""
         volumes = fixed_volumes(data.pack, "validation", None if last else MEASURED)
         scores = []
@@ -129,7 +131,7 @@ class EncoderRecipe(Recipe[Encoder, Source]):
         return cls(**cls._known(data), model=data["model"])
 
 
-EncoderRun = Run[EncoderRecipe]
+EncoderRun = Run[EncoderTask]
 
 
 def train_encoder(
@@ -161,7 +163,7 @@ def train_encoder(
         )
     check_fit(generator.config, pack)
 
-    def begin() -> EncoderRecipe:
+    def begin() -> EncoderTask:
         config = generator.config
         widths = [min(FINEST * 2**k, MOST) for k in range(config.num_levels)]
         shape = EncoderConfig(
@@ -172,9 +174,9 @@ def train_encoder(
             image_channels=config.image_channels,
             head=config.head,
         )
-        return EncoderRecipe(shape, settings or EncoderSettings(), generator.hash)
+        return EncoderTask(shape, settings or EncoderSettings(), generator.hash)
 
-    return train(EncoderRecipe, begin, (generator, pack), folder, **how)
+    return train(EncoderTask, begin, (generator, pack), folder, **how)
 
 
 def export_encoder(
@@ -209,7 +211,7 @@ def export_encoder(
     # Earlier figures and files belong to the old encoder.
     stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
     card = {k: v for k, v in files.card.items() if k not in stale}
-    card["architecture"] = card["architecture"] | {"encoder": run.recipe.shape.to_dict()}
+    card["architecture"] = card["architecture"] | {"encoder": run.task.shape.to_dict()}
     told = {"steps_done": run.steps, "batch": run.settings.batch, "measured": run.measured}
     card["training"] = card["training"] | {"encoder": told}
     encoder = halves({k: v.cpu() for k, v in run.average.state_dict().items()})

@@ -79,7 +79,7 @@ def export_stylegan(
     """
     out = Path(out)
     check_target(out, overwrite)
-    settings = run.recipe.settings
+    settings = run.task.settings
     tensors = _tensors(run.averages["mapping"].state_dict(), run.averages["synthesis"].state_dict())
     discriminator = run.networks["discriminator"].state_dict()
     tensors |= halves({f"discriminator.{k}": v for k, v in discriminator.items()})
@@ -95,9 +95,7 @@ def export_stylegan(
         "steps_done": run.steps,
         "settings": {k: v for k, v in told.items() if k not in architecture},
     }
-    card = card_of(
-        pack, name, licence, architecture, training, attribution, labels=run.recipe.schema
-    )
+    card = card_of(pack, name, licence, architecture, training, attribution, labels=run.task.schema)
     return finish(out, card, tensors, None, pack.path / PACK_TEMPLATE, pack, overwrite=overwrite)
 
 

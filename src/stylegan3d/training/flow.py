@@ -48,13 +48,13 @@ from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.storage.files import atomic_write_text, output_errors
 from stylegan3d.storage.locks import only_run
-from stylegan3d.storage.volumes import atomic_write_text, output_errors
 from stylegan3d.training.options import STRAIGHT_RATE, STRAIGHT_STEPS, FlowSettings
 from stylegan3d.training.run import (
     How,
-    Recipe,
     Run,
+    TrainingTask,
     device_of,
     load_run,
     train,
@@ -444,8 +444,8 @@ class Start:
     learned: Json
 
 
-class FlowRecipe(Recipe[Flow, Cubes]):
-    """Training recipe of a flow.
+class FlowTask(TrainingTask[Flow, Cubes]):
+    """Training task of a flow.
 
     Parameters
     ----------
@@ -476,7 +476,7 @@ class FlowRecipe(Recipe[Flow, Cubes]):
 
     @classmethod
     def of(cls, pairs: FlowSource, settings: FlowSettings, start: Start | None = None) -> Self:
-        """Recipe of a new run on pairs, optionally from a trained flow.
+        """TrainingTask of a new run on pairs, optionally from a trained flow.
 
         Raises
         ------
@@ -570,20 +570,20 @@ class FlowRecipe(Recipe[Flow, Cubes]):
         return cls(**cls._known(data), grid=(x, y, z), begun_with=data.get("begun_with"))
 
 
-FlowRun = Run[FlowRecipe]
+FlowRun = Run[FlowTask]
 
 
 def learned(run: FlowRun) -> Json:
     """Entries of a model's card about a run and those it started from."""
     found = asdict(run.settings) | {"steps_done": run.steps, "errors": run.measured}
-    begun_with = run.recipe.begun_with
+    begun_with = run.task.begun_with
     return found | ({"begun_with": begun_with} if begun_with else {})
 
 
 def start_of_run(run: FlowRun) -> Start:
     """The averaged weights of a run, as a start."""
-    settings = run.recipe.settings
-    return Start(settings.channels, run.recipe.grid, run.average.state_dict(), learned(run))
+    settings = run.task.settings
+    return Start(settings.channels, run.task.grid, run.average.state_dict(), learned(run))
 
 
 def flow_of(generator: Generator) -> Start | None:
@@ -607,7 +607,7 @@ def start_of(source: str | Path) -> Start | None:
         If it is neither, or damaged.
     """
     if (Path(source) / CHECKPOINT).is_file():
-        return start_of_run(load_run(FlowRecipe, Path(source), torch.device("cpu")))
+        return start_of_run(load_run(FlowTask, Path(source), torch.device("cpu")))
     return flow_of(load(source, device="cpu"))
 
 
@@ -635,10 +635,10 @@ def train_flow(
         See `stylegan3d.training.run.train`, also for what is raised.
     """
 
-    def begin() -> FlowRecipe:
-        return FlowRecipe.of(pairs, settings or FlowSettings(), start)
+    def begin() -> FlowTask:
+        return FlowTask.of(pairs, settings or FlowSettings(), start)
 
-    return train(FlowRecipe, begin, pairs, folder, **how)
+    return train(FlowTask, begin, pairs, folder, **how)
 
 
 TRAJECTORIES, TEACHER_STEPS = 600, 8
@@ -707,7 +707,7 @@ def make_trajectories(
     """
     check_flow(generator, pack)
     generator = without_flow(generator)
-    if teacher.recipe.settings.straight:
+    if teacher.task.settings.straight:
         raise ModelError("The teacher is a straightened flow itself; take the run it learned from.")
     flow = teacher.average.to(generator.device)
     key: Json = {"generator": generator.hash, "count": count, "steps": steps}
@@ -721,7 +721,7 @@ def make_trajectories(
         seed = TEACHER_SEED + index
         noise = torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(seed))
         start = generator.synthesis(seed_latents(generator, [seed]), "none")
-        start = start + teacher.recipe.settings.noise * noise.to(start)
+        start = start + teacher.task.settings.noise * noise.to(start)
         starts, ends = files
         starts[index] = start[0, 0].cpu().numpy()
         ends[index] = flow(start, None, steps, dtype)[0, 0].cpu().numpy()
@@ -733,7 +733,7 @@ def make_trajectories(
 def straight_config(teacher: FlowRun, seed: int = 0) -> FlowSettings:
     """Settings of a run distilled from a teacher."""
     return replace(
-        teacher.recipe.settings,
+        teacher.task.settings,
         steps=STRAIGHT_STEPS,
         learning_rate=STRAIGHT_RATE,
         straight=True,

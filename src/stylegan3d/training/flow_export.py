@@ -45,8 +45,8 @@ from stylegan3d.model.loading import load
 from stylegan3d.model.random_latents import random_w
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.autoencoder import LatentSynthesis
+from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.finish import BandCurves
 from stylegan3d.networks.flow import FLOOR, Flow, within
 from stylegan3d.networks.mapping import KNOTS, MappingNetwork, SizeCurves
@@ -493,7 +493,7 @@ def export_with_flow(
     """
     model = _Model(folder, pack, out, overwrite)
     generator = model.generator
-    settings = run.recipe.settings
+    settings = run.task.settings
     if steps is None:
         steps = STRAIGHT_FLOW_STEPS if settings.straight else FLOW_STEPS
     # Beside the generator, and without changing the run.

@@ -27,9 +27,9 @@ from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.label import encode_known, encode_labels, known_schema
 from stylegan3d.recipe.model import seed_latents
+from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
 from stylegan3d.storage.locks import LOCK
 from stylegan3d.storage.places import CARD, LABELS
-from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text
 from stylegan3d.training.options import LabelSettings
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """A training run, of any kind.
 
-Differences between kinds are in a `Recipe`; optimisers, averaged weights, folder, resuming,
+Differences between kinds are in a `TrainingTask`; optimisers, averaged weights, folder, resuming,
 stopping and the processes that train together are common. Every step has its own random seed, so
 that a resumed run continues as if it had not been interrupted.
 """
@@ -99,14 +99,14 @@ FiguresProgress = Callable[[int, int, dict[str, float]], None]
 
 N = TypeVar("N", bound=nn.Module)
 D = TypeVar("D")
-R = TypeVar("R", bound="Recipe[Any, Any]")
+R = TypeVar("R", bound="TrainingTask[Any, Any]")
 
 
 #: Name of the network of a kind that trains one.
 NETWORK = "network"
 
 
-class Recipe(ABC, Generic[N, D]):
+class TrainingTask(ABC, Generic[N, D]):
     """What a kind of training does: by default the training of one network N on data D.
 
     A kind with several networks overrides `networks`, `optimisers`, `begin`, `step` and `figures`;
@@ -241,8 +241,8 @@ class Run(Generic[R]):
 
     Attributes
     ----------
-    recipe, settings : Recipe, TrainingSettings
-        Recipe and settings of the run.
+    task, settings : TrainingTask, TrainingSettings
+        TrainingTask and settings of the run.
     team : Team
         The processes that train together.
     networks, averages, optimisers : dict
@@ -250,7 +250,7 @@ class Run(Generic[R]):
     network, average, optimiser : torch.nn.Module, torch.nn.Module, torch.optim.Optimizer
         Those of a kind that trains one network.
     extra : dict of str to object
-        What else the kind holds between two steps, see `Recipe.extra`.
+        What else the kind holds between two steps, see `TrainingTask.extra`.
     steps, seconds : int, float
         Done so far.
     measured : dict of str to float
@@ -259,19 +259,19 @@ class Run(Generic[R]):
         Warning after resuming.
     """
 
-    def __init__(self, recipe: R, device: torch.device) -> None:
-        self.recipe, self.device = recipe, device
-        self.settings = settings = recipe.settings
+    def __init__(self, task: R, device: torch.device) -> None:
+        self.task, self.device = task, device
+        self.settings = settings = task.settings
         self.team = Team(device)
         torch.manual_seed(settings.seed)
-        self.networks: dict[str, Any] = {n: m.to(device) for n, m in recipe.networks().items()}
+        self.networks: dict[str, Any] = {n: m.to(device) for n, m in task.networks().items()}
         self._averaged = {
             name: averaged(self.networks[name], lambda: settings.memory(self.steps))
-            for name in recipe.averaged
+            for name in task.averaged
         }
         self.averages: dict[str, Any] = {n: a.module for n, a in self._averaged.items()}
-        self.optimisers = recipe.optimisers(self.networks)
-        self.extra = recipe.extra(device)
+        self.optimisers = task.optimisers(self.networks)
+        self.extra = task.extra(device)
         self.steps, self.seconds = 0, 0.0
         self.measured: dict[str, float] = {}
         self.note = ""
@@ -293,31 +293,31 @@ class Run(Generic[R]):
 
     def start(self, data: Any) -> None:
         """Prepare for the first step."""
-        self.recipe.begin(self, data)
+        self.task.begin(self, data)
         for name, average in self.averages.items():
             average.load_state_dict(self.networks[name].state_dict())
 
     def step(self, data: Any) -> dict[str, float]:
-        """Train one step; returns its figures, see `Recipe.step`."""
+        """Train one step; returns its figures, see `TrainingTask.step`."""
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = self.settings.rate(self.steps) * group.get("share", 1.0)
-        figures = self.recipe.step(self, data)
+        figures = self.task.step(self, data)
         self.steps += 1
         for name, average in self._averaged.items():
             average.update_parameters(self.networks[name])
         return figures
 
     def measure(self, data: Any, *, last: bool = True) -> dict[str, float]:
-        """Measure the averaged networks, see `Recipe.measure`."""
+        """Measure the averaged networks, see `TrainingTask.measure`."""
         with torch.no_grad():
-            return self.recipe.figures(self, data, last=last)
+            return self.task.figures(self, data, last=last)
 
     def data(self) -> Json:
         """All there is to know, as tensors and plain data."""
         parts = {n: getattr(self, n) for n in ("networks", "averages", "optimisers")}
-        return self.recipe.to_dict() | {
-            "kind": self.recipe.kind,
+        return self.task.to_dict() | {
+            "kind": self.task.kind,
             **{n: {k: v.state_dict() for k, v in part.items()} for n, part in parts.items()},
             "extra": self.extra,
             "counters": {"steps": self.steps, "seconds": self.seconds},
@@ -325,9 +325,9 @@ class Run(Generic[R]):
         }
 
     @classmethod
-    def of(cls, recipe: type[R], data: Json, device: torch.device, changes: Json) -> Run[R]:
+    def of(cls, task: type[R], data: Json, device: torch.device, changes: Json) -> Run[R]:
         """Inverse of `data`, with some settings changed."""
-        kind = recipe.from_dict(data)
+        kind = task.from_dict(data)
         if changes:
             kind = replace(kind, settings=replace(kind.settings, **changes))
         run = cls(kind, device)
@@ -345,14 +345,14 @@ class Run(Generic[R]):
 
 
 def load_run(
-    recipe: type[R], folder: Path, device: torch.device, changes: Json | None = None
+    task: type[R], folder: Path, device: torch.device, changes: Json | None = None
 ) -> Run[R]:
     """Load the run in a folder; if the last checkpoint is damaged, from the previous one.
 
     Parameters
     ----------
-    recipe : type
-        Class of its recipe.
+    task : type
+        Class of its task.
     folder : Path
         The run's folder.
     device : torch.device
@@ -375,10 +375,10 @@ def load_run(
                 f"'{folder}' holds a run of an earlier version, which this one cannot read; start "
                 "it anew."
             )
-        if data["kind"] != recipe.kind:
+        if data["kind"] != task.kind:
             kind = data["kind"]
             raise ModelError(f"'{folder}' holds a run of `train {kind}`; resume it with that.")
-        return Run.of(recipe, data, device, changes or {})
+        return Run.of(task, data, device, changes or {})
 
     run, note = load_checkpoint(folder, device, build)
     run.note = note
@@ -418,11 +418,11 @@ def train(
     Parameters
     ----------
     kind : type
-        The recipe's class.
+        The task's class.
     begin : callable
-        Creates the recipe of a new run.
+        Creates the task of a new run.
     source : object
-        Training data, see the recipe; held-out subjects are only used for measuring.
+        Training data, see the task; held-out subjects are only used for measuring.
     folder : Path
         Folder of the run with its checkpoint.
     resume : bool
@@ -460,8 +460,8 @@ def train(
         run = _opened(kind, begin, folder, resume, changes or {}, team, held)
         if run.note and tell:
             tell(run.note)
-        data = run.recipe.prepare(source, folder, preparing)
-        held.callback(run.recipe.close, data)
+        data = run.task.prepare(source, folder, preparing)
+        held.callback(run.task.close, data)
         if not resume:
             run.start(data)
         steps = RunSteps(run, data, folder, progress, tell, unsaved=not resume)
@@ -551,7 +551,7 @@ class RunSteps:
         row: Json = {"steps": run.steps, "seconds": round(run.seconds, 1)}
         means = {name: value / self.since_log for name, value in self.sums.items()}
         row |= {name: round(value, 5) for name, value in (means | run.measured).items()}
-        warning = run.recipe.warning(run.measured)
+        warning = run.task.warning(run.measured)
         if warning:
             row["warning"] = warning
             if self.tell:

@@ -44,7 +44,7 @@ from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.options import SegmentationSettings
-from stylegan3d.training.run import How, Recipe, Run, device_of, train
+from stylegan3d.training.run import How, Run, TrainingTask, device_of, train
 
 POSE_CHANCE = 0.4
 ROTATION = 0.12  # radians
@@ -402,7 +402,7 @@ LAST_DICE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentationRecipe(Recipe[TissueNetwork, TrainingBrains]):
+class SegmentationTask(TrainingTask[TissueNetwork, TrainingBrains]):
     """How such a network is trained.
 
     Attributes
@@ -491,7 +491,7 @@ class SegmentationRecipe(Recipe[TissueNetwork, TrainingBrains]):
         return mean_scores(validate(average, data))
 
 
-SegmentationRun = Run[SegmentationRecipe]
+SegmentationRun = Run[SegmentationTask]
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
@@ -552,7 +552,7 @@ def train_segmentation(
         See `stylegan3d.training.run.train`, also for what is raised.
     """
 
-    def begin() -> SegmentationRecipe:
-        return SegmentationRecipe(settings or SegmentationSettings(), begin_with)
+    def begin() -> SegmentationTask:
+        return SegmentationTask(settings or SegmentationSettings(), begin_with)
 
-    return train(SegmentationRecipe, begin, brains, folder, **how)
+    return train(SegmentationTask, begin, brains, folder, **how)

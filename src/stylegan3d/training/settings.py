@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.anatomy_config import kind_of
-from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.config import GeneratorConfig, kind_of
 from stylegan3d.plain import Json
 from stylegan3d.storage.jsontext import read_json
 

@@ -40,7 +40,7 @@ from stylegan3d.training.data import Batches, check_fit, check_mirror
 from stylegan3d.training.discriminator_augment import AugmentProbability, augmented
 from stylegan3d.training.draws import Purpose, generators_for, normal
 from stylegan3d.training.monitor import Board, Monitor, alarm
-from stylegan3d.training.run import How, Recipe, Run, train
+from stylegan3d.training.run import How, Run, TrainingTask, train
 from stylegan3d.training.settings import SETTINGS
 from stylegan3d.training.team import Team
 
@@ -136,7 +136,7 @@ class Subjects:
 
 
 @dataclass(frozen=True)
-class StyleGANRecipe(Recipe[SynthesisNetwork, Subjects]):
+class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
     """How a StyleGAN is trained.
 
     Attributes
@@ -270,7 +270,7 @@ class StyleGANRecipe(Recipe[SynthesisNetwork, Subjects]):
         return cls(StyleGANSettings.from_dict(data["config"]), data["labels"])
 
 
-StyleGANRun = Run[StyleGANRecipe]
+StyleGANRun = Run[StyleGANTask]
 
 
 def train_stylegan(
@@ -304,7 +304,7 @@ def train_stylegan(
     team = how.get("team") or Team(how.get("device") or torch.device("cpu"))
     how["team"] = team
 
-    def begin() -> StyleGANRecipe:
+    def begin() -> StyleGANTask:
         chosen = settings or stylegan_2mm()
         team.microbatches(chosen)
         check_fit(chosen.generator, pack)
@@ -316,9 +316,9 @@ def train_stylegan(
             generator=replace(chosen.generator, label_dim=dim),
             discriminator=replace(chosen.discriminator, label_dim=dim),
         )
-        return StyleGANRecipe(chosen, schema)
+        return StyleGANTask(chosen, schema)
 
-    return train(StyleGANRecipe, begin, (pack, team, tensorboard), folder, **how)
+    return train(StyleGANTask, begin, (pack, team, tensorboard), folder, **how)
 
 
 @dataclass(frozen=True)
@@ -349,7 +349,7 @@ class Step:
     Parameters
     ----------
     run : Run
-        A run of `StyleGANRecipe`.
+        A run of `StyleGANTask`.
     real : Tensor, shape (N, 1, X, Y, Z)
         This process's samples of the batch, values in [-1, 1].
     labels : Tensor, shape (N, label_dim), or None
@@ -366,10 +366,10 @@ class Step:
         people: Tensor | None = None,
     ) -> None:
         self.run, self.people = run, people
-        self.settings: StyleGANSettings = run.recipe.settings
+        self.settings: StyleGANSettings = run.task.settings
         self.mapping, self.synthesis = run.networks["mapping"], run.networks["synthesis"]
         self.discriminator = run.networks["discriminator"]
-        self.dtype = run.recipe.dtype(run.device)
+        self.dtype = run.task.dtype(run.device)
         self.augment = AugmentProbability(**run.extra["augment"])
         self.sums: dict[str, Tensor] = {}
         self.w = torch.zeros_like(run.extra["w_avg"])

@@ -37,7 +37,7 @@ from stylegan3d.training.autoencoder import Place, mean_ssim
 from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.options import TranslationSettings
-from stylegan3d.training.run import How, Recipe, Run, train
+from stylegan3d.training.run import How, Run, TrainingTask, train
 from stylegan3d.training.segmentation import read_map
 from stylegan3d.translation.card import RegionTable, read_regions, write_model
 from stylegan3d.translation.contrast import CONTRAST, contrast_of, filled
@@ -225,7 +225,7 @@ MEASURED = 6
 
 
 @dataclass(frozen=True)
-class TranslationRecipe(Recipe[TranslationNetwork, PaintedPeople]):
+class TranslationTask(TrainingTask[TranslationNetwork, PaintedPeople]):
     """How the network is trained; `shape` is the network's."""
 
     shape: TranslationConfig
@@ -286,7 +286,7 @@ class TranslationRecipe(Recipe[TranslationNetwork, PaintedPeople]):
         return measure(average, data, None if last else MEASURED)
 
 
-TranslationRun = Run[TranslationRecipe]
+TranslationRun = Run[TranslationTask]
 
 
 @torch.inference_mode()
@@ -328,12 +328,12 @@ def train_translation(
         See `stylegan3d.training.run.train`, also for what is raised.
     """
 
-    def begin() -> TranslationRecipe:
+    def begin() -> TranslationTask:
         grid, regions = people.pack.space.shape, len(people.regions.groups)
         chosen = shape or TranslationConfig(grid, regions=regions)
-        return TranslationRecipe(chosen, settings or TranslationSettings())
+        return TranslationTask(chosen, settings or TranslationSettings())
 
-    return train(TranslationRecipe, begin, people, folder, **how)
+    return train(TranslationTask, begin, people, folder, **how)
 
 
 #: Sigma of the baseline's blur, voxels: the best of 0, 0.5, 0.7, 1 by SSIM with the scans.

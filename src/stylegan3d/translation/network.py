@@ -10,7 +10,7 @@ head it knows by coordinates and by the mean brain, so that the thalamus is not 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.autoencoder import Convolution
-from stylegan3d.networks.config import Grid, known_fields
+from stylegan3d.networks.config import Config, Grid
 from stylegan3d.networks.resampling import haar, inverse_haar
-from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.translation.contrast import CONTRAST
 
@@ -35,7 +34,7 @@ _INPUTS = 8 * (len(CLASSES) - 1 + REGION_CHANNELS + 1) + 3
 
 
 @dataclass(frozen=True)
-class TranslationConfig:
+class TranslationConfig(Config):
     """Shape of the network.
 
     Attributes
@@ -69,21 +68,6 @@ class TranslationConfig:
     def multiple(self) -> int:
         """Every axis of a volume or a crop is a multiple of it."""
         return int(2 ** len(self.channels))
-
-    def to_dict(self) -> Json:
-        """As a card holds it."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, data: Json) -> TranslationConfig:
-        """Inverse of `to_dict`.
-
-        Raises
-        ------
-        TypeError, ValueError, ModelError
-            If an entry is not of its kind or out of its range.
-        """
-        return cls(**known_fields(cls, data))
 
 
 class FilmBlock(nn.Module):

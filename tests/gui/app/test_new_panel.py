@@ -13,8 +13,7 @@ from napari_stylegan3d.app import tabs
 from napari_stylegan3d.core.context import Context
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.widgets import controls
-from stylegan3d.recipe.parts import Source
-from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.recipe.recipe import Recipe, Source
 
 
 class ToyPanel(Panel):

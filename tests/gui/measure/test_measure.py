@@ -28,7 +28,7 @@ from stylegan3d.segmentation.classes import CLASSES, VOLUMES, volumes_ml
 from stylegan3d.segmentation.numbers import numbers_of
 from stylegan3d.segmentation.visits import Visits
 from stylegan3d.segmentation.words import ALL_MEASURES, value_text
-from stylegan3d.settings.export import ReportSettings
+from stylegan3d.settings.option import ReportSettings
 from stylegan3d.storage import places
 
 pytestmark = pytest.mark.usefixtures("segmenter")

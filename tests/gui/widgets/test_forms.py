@@ -5,9 +5,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSpinBox
 from napari_stylegan3d.widgets.controls import SliderRow
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.projection.settings import Choices
-from stylegan3d.settings.comparison import ComparisonSettings
-from stylegan3d.settings.film import FilmSettings
-from stylegan3d.settings.option import Sliding, options_of
+from stylegan3d.settings.option import ComparisonSettings, FilmSettings, Sliding, options_of
 
 
 def test_a_form_shows_the_defaults_and_gives_back_what_is_chosen(qapp):

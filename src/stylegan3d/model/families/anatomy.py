@@ -7,16 +7,13 @@ by their settings. Former models may hold layers of a StyleGAN without effect, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
-
-from torch import Tensor
 
 from stylegan3d.errors import ModelError
 from stylegan3d.model.families.stylegan import build_parts, check_networks, fill
-from stylegan3d.model.family import ANATOMY, Family, Parts
+from stylegan3d.model.family import ANATOMY, Family, Parts, Tensors
 from stylegan3d.networks.anatomy import FORMER, AnatomyNetwork, is_former_image
-from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
+from stylegan3d.networks.config import AnatomyConfig, config_of
 from stylegan3d.plain import JsonView
 
 if TYPE_CHECKING:
@@ -30,21 +27,11 @@ class AnatomyModel:
 
     name, title = ANATOMY, "anatomy model"
 
-    def check(
-        self,
-        card: JsonView,
-        tensors: Mapping[str, Tensor],
-        encoder: Mapping[str, Tensor] | None,
-    ) -> None:
+    def check(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> None:
         """Check that all settings are plausible and no network is larger than its weights."""
         check_networks(card, tensors, encoder)
 
-    def build(
-        self,
-        card: JsonView,
-        tensors: Mapping[str, Tensor],
-        encoder: Mapping[str, Tensor] | None,
-    ) -> Parts:
+    def build(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> Parts:
         """Build mapping, synthesis and, if saved, discriminator and encoder."""
         config = config_of(card["architecture"]["generator"])
         assert isinstance(config, AnatomyConfig)

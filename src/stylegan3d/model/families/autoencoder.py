@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
-
 from stylegan3d.checkpoints.card_checks import (
     check_numbers,
     far_larger,
@@ -17,7 +15,7 @@ from stylegan3d.checkpoints.card_checks import (
 )
 from stylegan3d.geometry.space import MAX_VOXELS
 from stylegan3d.model.families.stylegan import fill
-from stylegan3d.model.family import Family, OneRow, Parts
+from stylegan3d.model.family import Family, OneRow, Parts, Tensors
 from stylegan3d.networks.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
@@ -39,21 +37,11 @@ class VariationalAutoencoder:
 
     name, title = VAE, "variational autoencoder"
 
-    def check(
-        self,
-        card: JsonView,
-        tensors: Mapping[str, Tensor],
-        encoder: Mapping[str, Tensor] | None,
-    ) -> None:
+    def check(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> None:
         """Check that all settings are plausible and no network is larger than its weights."""
         check_autoencoder(card, tensors)
 
-    def build(
-        self,
-        card: JsonView,
-        tensors: Mapping[str, Tensor],
-        encoder: Mapping[str, Tensor] | None,
-    ) -> Parts:
+    def build(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> Parts:
         """Build decoder, prior and, if saved, encoder."""
         config = AutoencoderConfig.from_dict(card["architecture"]["autoencoder"])
         weights = {k: v.float() for k, v in tensors.items()}
@@ -81,9 +69,7 @@ class VariationalAutoencoder:
         )
 
 
-def synthesis_of(
-    card: JsonView, network: Autoencoder, weights: Mapping[str, Tensor]
-) -> LatentSynthesis:
+def synthesis_of(card: JsonView, network: Autoencoder, weights: Tensors) -> LatentSynthesis:
     """The decoder with its toe and its flow, if any."""
     plan, flow, steps = card["architecture"].get("flow"), None, 1
     if plan:
@@ -103,7 +89,7 @@ def no_noise(card: JsonView, why: str) -> dict[str, str]:
     return {} if card["architecture"].get("flow") else {"noise": why}
 
 
-def check_autoencoder(card: JsonView, tensors: Mapping[str, Tensor]) -> None:
+def check_autoencoder(card: JsonView, tensors: Tensors) -> None:
     """Raise ValueError or ModelError if a card's autoencoder does not fit the weights."""
     plan = card["architecture"]["autoencoder"]
     if not isinstance(plan, Mapping):
@@ -124,7 +110,7 @@ def check_autoencoder(card: JsonView, tensors: Mapping[str, Tensor]) -> None:
         _check_flow(flow, tensors)
 
 
-def _check_flow(plan: object, tensors: Mapping[str, Tensor]) -> None:
+def _check_flow(plan: object, tensors: Tensors) -> None:
     if not isinstance(plan, Mapping):
         raise ValueError("the architecture of the flow is not a table")
     check_numbers(plan)

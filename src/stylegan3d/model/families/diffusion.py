@@ -19,14 +19,13 @@ from stylegan3d.checkpoints.card_checks import (
 )
 from stylegan3d.model.families.autoencoder import check_autoencoder, no_noise, synthesis_of
 from stylegan3d.model.families.stylegan import fill
-from stylegan3d.model.family import Family, OneRow, Parts
+from stylegan3d.model.family import Family, OneRow, Parts, Tensors
 from stylegan3d.networks.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     LatentEncoder,
 )
-from stylegan3d.networks.diffusion_mapping import DiffusionMapping
-from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
+from stylegan3d.networks.latent_diffusion import DiffusionConfig, DiffusionMapping, LatentDiffusion
 from stylegan3d.plain import JsonView
 
 DIFFUSION = "diffusion"
@@ -38,12 +37,7 @@ class LatentDiffusionFamily:
 
     name, title = DIFFUSION, "latent diffusion"
 
-    def check(
-        self,
-        card: JsonView,
-        tensors: Mapping[str, Tensor],
-        encoder: Mapping[str, Tensor] | None,
-    ) -> None:
+    def check(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> None:
         """Check that all settings are plausible and no network is larger than its weights."""
         check_autoencoder(card, tensors)
         plan = card["architecture"]["diffusion"]
@@ -67,12 +61,7 @@ class LatentDiffusionFamily:
         if far_larger(needed, sum(v.numel() for v in tensors.values())):
             raise ValueError("the card asks for networks far larger than the weights there are")
 
-    def build(
-        self,
-        card: JsonView,
-        tensors: Mapping[str, Tensor],
-        encoder: Mapping[str, Tensor] | None,
-    ) -> Parts:
+    def build(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> Parts:
         """Build decoder, diffusion and, if saved, encoder."""
         architecture = card["architecture"]
         config = AutoencoderConfig.from_dict(architecture["autoencoder"])

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
 from stylegan3d.checkpoints.card_checks import (
     MOST_LEVELS,
@@ -16,12 +15,16 @@ from stylegan3d.checkpoints.card_checks import (
     whole_numbers,
 )
 from stylegan3d.geometry.space import MAX_VOXELS
-from stylegan3d.model.family import STYLEGAN, Family, Parts
+from stylegan3d.model.family import STYLEGAN, Family, Parts, Tensors
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.anatomy_config import config_of
-from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig
+from stylegan3d.networks.config import (
+    DiscriminatorConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    config_of,
+)
 from stylegan3d.networks.discriminator import Discriminator
-from stylegan3d.networks.fitting import build_encoder
+from stylegan3d.networks.encoder import build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.plain import JsonView
@@ -39,21 +42,11 @@ class StyleGAN:
 
     name, title = STYLEGAN, "StyleGAN"
 
-    def check(
-        self,
-        card: JsonView,
-        tensors: Mapping[str, Tensor],
-        encoder: Mapping[str, Tensor] | None,
-    ) -> None:
+    def check(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> None:
         """Check that all settings are plausible and no network is larger than its weights."""
         check_networks(card, tensors, encoder)
 
-    def build(
-        self,
-        card: JsonView,
-        tensors: Mapping[str, Tensor],
-        encoder: Mapping[str, Tensor] | None,
-    ) -> Parts:
+    def build(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> Parts:
         """Build mapping, synthesis and, if saved, discriminator and encoder."""
         config = config_of(card["architecture"]["generator"])
         synthesis = SynthesisNetwork(config)
@@ -64,9 +57,7 @@ class StyleGAN:
 FAMILY: Family = StyleGAN()
 
 
-def check_networks(
-    card: JsonView, tensors: Mapping[str, Tensor], encoder: Mapping[str, Tensor] | None
-) -> None:
+def check_networks(card: JsonView, tensors: Tensors, encoder: Tensors | None) -> None:
     """Raise ValueError or ModelError if a card's networks do not fit the weights."""
     sizes = {"generator": tensors, "discriminator": tensors, "encoder": encoder or {}}
     for part, weights in sizes.items():
@@ -85,8 +76,8 @@ def build_parts(
     config: GeneratorConfig,
     synthesis: SynthesisNetwork | AnatomyNetwork,
     card: JsonView,
-    tensors: Mapping[str, Tensor],
-    encoder: Mapping[str, Tensor] | None,
+    tensors: Tensors,
+    encoder: Tensors | None,
 ) -> Parts:
     """Add mapping and, if saved, discriminator and encoder to a synthesis."""
     judge, encode = (card["architecture"].get(k) for k in ("discriminator", "encoder"))
@@ -101,7 +92,7 @@ def build_parts(
     return parts
 
 
-def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
+def fill(module: torch.nn.Module, tensors: Tensors, prefix: str) -> None:
     """Load the tensors with this prefix; RuntimeError if any are missing or unexpected."""
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     module.load_state_dict(state, strict=True)
