@@ -75,6 +75,7 @@ class Window:
     def __init__(self, viewer: napari.Viewer, explorer: Explorer) -> None:
         self.viewer, self.explorer = viewer, explorer
         self.session, self.views = explorer.session, explorer.views
+        self._projected: dict[Path, tuple[Any, bytes]] = {}
 
     def find(self, name: str) -> Any:
         from qtpy.QtWidgets import QWidget
@@ -144,14 +145,29 @@ class Window:
         self.views.view("3D").follower.settle()
 
     def project(self, path: Path) -> Any:
-        """Open a scan and project it; its case."""
+        """Open a scan and project it; its case.
+
+        Through the controls the first time; after that what came of it is brought back.
+        """
         name = path.name.split("_")[0]
         self.explorer.open_scan(path)
         self.wait(lambda: self.find("project.name").text() == name)
         before = len(self.session.projected)
-        self.choose("project.budget", "draft")
-        self.click("project.start")
-        self.wait(lambda: len(self.session.projected) > before)
+        opened = self.session.case
+        if path in self._projected:
+            case, latent = self._projected[path]
+            # Where the session keeps latents that were not saved.
+            file = self.session.folder / Path(case.source.path).name
+            file.write_bytes(latent)
+            source = dataclasses.replace(case.source, path=str(file))
+            same = {"source": source, "key": opened.key, "layer": opened.layer}
+            self.session.add_projected(dataclasses.replace(case, **same))
+        else:
+            self.choose("project.budget", "draft")
+            self.click("project.start")
+            self.wait(lambda: len(self.session.projected) > before)
+            case = self.session.projected[-1]
+            self._projected[path] = case, Path(case.source.path).read_bytes()
         self.settle()
         return self.session.projected[-1]
 

@@ -89,7 +89,7 @@ def test_thorough_ends_with_it_where_the_scan_is_whole(generator, aligned, monke
     assert set(states) == {"search", "own noise"}
     asked = project(generator, aligned, space="w+noise", steps=1)
     assert thorough.delta.digest == asked.delta.digest
-    with pytest.raises(StyleGAN3DError, match="found from the whole scan"):
+    with pytest.raises(StyleGAN3DError, match="inverted from the whole scan"):
         project(generator, aligned, space="w+noise", steps=1, operator=Blur(3.0))
     whole, blurred = (
         finds_own_noise(SimpleNamespace(generator=generator, operator=operator))
@@ -170,8 +170,8 @@ def test_the_uncertainty_is_that_of_the_latent(generator, aligned, plain, monkey
     """With its own noise every result would be the scan."""
     spaces = []
 
-    def projected(*_, space, **__):
-        spaces.append(space)
+    def projected(_generator, _aligned, choices, **_):
+        spaces.append(choices.space)
         return plain
 
     monkeypatch.setattr(sys.modules[uncertainty.__module__], "project", projected)

@@ -19,12 +19,19 @@ from napari_stylegan3d.views.captions import KEY, Provenance
 SAMPLE = Path(napari_stylegan3d.__file__).parent / "samples" / "ucla-sub-04_T1w.nii.gz"
 
 
-@pytest.fixture
-def viewer(qapp: Any):
+@pytest.fixture(scope="module")
+def plain_viewer(qapp: Any):
     """A plain napari window, without the explorer."""
     made = napari.Viewer(show=False)
     yield made
     made.close()
+
+
+@pytest.fixture
+def viewer(plain_viewer: Any):
+    """The same without layers."""
+    plain_viewer.layers.clear()
+    return plain_viewer
 
 
 @pytest.fixture

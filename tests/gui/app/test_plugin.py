@@ -167,37 +167,40 @@ def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
     assert viewer.scene.camera.orientation == orientation
 
 
-@pytest.mark.parametrize("kind", ["labels", "points", "shapes"])
-def test_napari_own_tools_work_on_our_layers(make_napari_viewer, model, kind):
-    """A layer of each kind is added and drawn on; the views go on, and closing leaves it."""
+def test_napari_own_tools_work_on_our_layers(make_napari_viewer, model):
+    """A layer of each kind is added and drawn on; the views go on, and closing leaves them."""
     viewer = make_napari_viewer(show=True)
     explorer = Explorer(viewer, model)
     viewer.window.add_dock_widget(explorer, name="Explorer")
     wait_until(lambda: explorer.comparison.picture is not None and explorer.directions.rows)
     ours = explorer.stage.layer
     where = {"scale": ours.scale, "translate": ours.translate, "units": ours.units}
-    if kind == "labels":
-        added = viewer.add_labels(np.zeros(ours.data.shape, np.uint8), name="mine", **where)
+    square = np.array([[5, 5, 12], [5, 9, 12], [9, 9, 12], [9, 5, 12]])
+
+    def labels():
+        added = viewer.add_labels(np.zeros(ours.data.shape, np.uint8), name="labels", **where)
         added.mode = "paint"
         added.paint((10, 14, 12), 1)
-    elif kind == "points":
-        added = viewer.add_points(np.array([[10, 14, 12]]), name="mine", **where)
-        added.mode = "add"
-    else:
-        square = np.array([[5, 5, 12], [5, 9, 12], [9, 9, 12], [9, 5, 12]])
-        added = viewer.add_shapes(square, name="mine", **where)
-        added.mode = "select"
+
+    def points():
+        viewer.add_points(np.array([[10, 14, 12]]), name="points", **where).mode = "add"
+
+    def shapes():
+        viewer.add_shapes(square, name="shapes", **where).mode = "select"
+
     before = [view.labels.caption for view in explorer.views.views]
-    explorer.findChild(QWidget, "browse.next").click()
-    wait_until(lambda: explorer.comparison.recipe == explorer.session.recipe)
-    wait_until(lambda: not explorer.rendering.busy)
-    explorer.views.reset()
-    QTest.qWait(50)
-    assert [view.labels.caption for view in explorer.views.views] == before
-    assert explorer.message.text() == ""
-    assert added in viewer.layers
+    for add in (labels, points, shapes):
+        add()
+        explorer.findChild(QWidget, "browse.next").click()
+        wait_until(lambda: explorer.comparison.recipe == explorer.session.recipe)
+        wait_until(lambda: not explorer.rendering.busy)
+        explorer.views.reset()
+        QTest.qWait(50)
+        assert [view.labels.caption for view in explorer.views.views] == before
+        assert explorer.message.text() == ""
+        assert add.__name__ in viewer.layers
     viewer.window.remove_dock_widget(explorer)
-    assert [layer.name for layer in viewer.layers] == ["mine"]
+    assert [layer.name for layer in viewer.layers] == ["labels", "points", "shapes"]
 
 
 def test_commands_of_the_palette_work_the_open_explorer(make_napari_viewer, model, notifications):

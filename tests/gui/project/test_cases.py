@@ -57,17 +57,6 @@ def open_patient(window, path: Path) -> None:
     assert window.captions == {f"Scan: {name}"}
 
 
-def project(window, path: Path) -> Any:
-    """Open a scan and project it; its case."""
-    open_patient(window, path)
-    before = len(window.session.projected)
-    window.choose("project.budget", "draft")
-    window.click("project.start")
-    window.wait(lambda: len(window.session.projected) > before)
-    window.settle()
-    return window.session.projected[-1]
-
-
 def assert_is_about(window, case: Any) -> None:
     """All that the panel says is of this projected case, and so are its pictures."""
     assert text(window, "project.name") == case.name
@@ -124,7 +113,7 @@ class Gate:
 def test_project_waits_while_another_scan_is_read(window, patients, monkeypatch, projected):
     first, second, third = patients
     if projected:
-        case = project(window, first)
+        case = window.project(first)
     else:
         open_patient(window, first)
     gate = Gate(monkeypatch)
@@ -164,7 +153,7 @@ def test_project_waits_while_another_scan_is_read(window, patients, monkeypatch,
 
 
 def test_a_scan_that_cannot_be_read_leaves_the_patient_and_says_why(window, patients, tmp_path):
-    case = project(window, patients[0])
+    case = window.project(patients[0])
     broken = tmp_path / "sub-66_T1w.nii.gz"
     broken.write_bytes(b"this is no scan")
     window.explorer.open_scan(broken)
@@ -179,7 +168,7 @@ def test_a_scan_that_cannot_be_read_leaves_the_patient_and_says_why(window, pati
 
 @pytest.mark.parametrize("button", ["project.align", "project.start"])
 def test_a_refused_scan_stays_with_its_reason(window, patients, monkeypatch, button):
-    case = project(window, patients[0])
+    case = window.project(patients[0])
     open_patient(window, patients[1])
 
     def refuse(*_):
@@ -211,8 +200,8 @@ def test_a_refused_scan_stays_with_its_reason(window, patients, monkeypatch, but
 
 
 def test_the_history_brings_the_patient_of_that_time(window, patients):
-    first = project(window, patients[0])
-    second = project(window, patients[1])
+    first = window.project(patients[0])
+    second = window.project(patients[1])
     assert first.similarity != second.similarity
     assert_is_about(window, second)
     open_patient(window, patients[2])
@@ -233,7 +222,7 @@ def test_the_history_brings_the_patient_of_that_time(window, patients):
 
 
 def test_a_person_may_look_at_another_patient_while_one_is_projected(window, patients):
-    first = project(window, patients[0])
+    first = window.project(patients[0])
     open_patient(window, patients[1])
     window.choose("project.budget", "thorough")
     window.click("project.start")
@@ -299,7 +288,7 @@ def test_two_patients_whose_files_have_one_name_are_told_apart_without_their_fol
     for file, scan in zip(files, patients, strict=False):
         file.parent.mkdir(parents=True)
         file.write_bytes(scan.read_bytes())
-    first = project(window, files[0])
+    first = window.project(files[0])
     window.explorer.open_scan(files[1])
     window.wait(lambda: text(window, "project.name") == "sub-07 (2)")
     window.choose("project.budget", "draft")
@@ -409,7 +398,7 @@ def test_a_label_map_opened_after_a_scan_belongs_to_that_scan(
 
 
 def test_labels_stay_with_the_results_of_a_scan_that_is_read_again(window, patients, lesion):
-    case, labels = project(window, patients[0]), window.explorer.projecting.labels
+    case, labels = window.project(patients[0]), window.explorer.projecting.labels
     window.explorer.open_scan(lesion)
     window.wait(lambda: labels.paths == [lesion])
     window.explorer.open_scan(patients[0])
