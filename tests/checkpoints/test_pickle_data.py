@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import pickletools
 import random
 import struct
 import subprocess
@@ -133,6 +134,12 @@ def test_nothing_that_could_run_is_allowed():
         *("NEXT_BUFFER", "READONLY_BUFFER", "DUP", "POP", "POP_MARK", "STRING", "INT", "UNICODE"),
     }
     assert not dangerous & ALLOWED
+    codes = {opcode.name: opcode.code.encode("latin1") for opcode in pickletools.opcodes}
+    for name in dangerous:
+        # An argument that any of them can read, whether a line, a count or a number.
+        text = b"\x80\x04(" + codes[name] + b"0\n0\n\x00\x00\x00\x00."
+        with pytest.raises(Refused, match=f"instruction {name},"), nothing_runs():
+            read_pickle(text)
 
 
 class Runs:
