@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QPoint, QPropertyAnimation, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QPoint, QPropertyAnimation, Qt
 from qtpy.QtWidgets import QDialog, QLabel, QMainWindow, QWidget
 
 from napari_stylegan3d.app.walkthrough import StepCard
@@ -14,7 +14,7 @@ from napari_stylegan3d.views.canvases import RepaintPacer
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.settings import ViewSettings
-from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.controls import scaled, single_shot
 from napari_stylegan3d.widgets.theme import FocusRing, ThemedWidgets
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ class Toasts(QObject):
         self._views = views
         self._canvas = views.view("Axial").canvas.canvas.native
         self._told = ""
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self._take)
+        self._soon = single_shot(self, self._take)
         for widget in (self._canvas, views):
             widget.installEventFilter(self)
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication, QFrame, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.core.panel import bring_into_view
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import single_shot
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.tabs import Tabs
@@ -66,9 +67,7 @@ class StepCard(QFrame):
             spacing=8,
             margins=(20, 16, 20, 16),
         )
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self.place)
+        self._soon = single_shot(self, self.place)
         views.installEventFilter(self)
 
     def show_text(self, step: str, heading: str, text: str) -> None:

@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_stylegan3d.core.jobs import DisplayVolume, Loaded, RenderRequest, SharpenRequest
 from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
+from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.errors import ScanError
 from stylegan3d.memory import give_back, is_out_of_memory
 from stylegan3d.progress import Cancelled, Progress
@@ -107,10 +108,7 @@ class Rendering(QObject):
         self._warm = self.is_prepared = False
         self._last: tuple[Recipe, str] | None = None
         self._kept: OrderedDict[Recipe, DisplayVolume] = OrderedDict()
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(REST_MS)
-        self._rest.timeout.connect(self._submit_full)
+        self._rest = single_shot(self, self._submit_full, REST_MS)
         session.recipeChanged.connect(self._on_recipe)
         session.lookChanged.connect(self._on_look)
         session.caseChanged.connect(self._on_case)
@@ -310,9 +308,7 @@ class SharpenController(QObject):
         self._work = LatestWins(self._sharpen, self)
         self._work.ready.connect(self._on_ready)
         self._work.failed.connect(self._on_failed)
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.timeout.connect(self._begin)
+        self._rest = single_shot(self, self._begin)
         comparison.viewChanged.connect(self._on_view)
 
     @property

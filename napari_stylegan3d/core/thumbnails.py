@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from qtpy.QtCore import QObject, QPointF, QRectF, QSize, QSizeF, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import QToolButton
 
 from napari_stylegan3d.core.worker import LatestWins, on_cores
 from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.widgets.controls import single_shot
 from napari_stylegan3d.widgets.elided import elided
 from stylegan3d.progress import Cancelled, Progress
 
@@ -96,12 +97,8 @@ class Thumbnails(QObject):
         self._work = LatestWins(self._make, self)
         self._work.ready.connect(self._on_ready)
         self._work.failed.connect(self._on_failed)
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.timeout.connect(self._next)
-        self._idle = QTimer(self)
-        self._idle.setSingleShot(True)
-        self._idle.timeout.connect(self._sharpen)
+        self._rest = single_shot(self, self._next)
+        self._idle = single_shot(self, self._sharpen)
         session.recipeChanged.connect(self._give_way)
         session.modelChanged.connect(self._on_model)
         rendering.busyChanged.connect(self._give_way)

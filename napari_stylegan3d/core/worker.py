@@ -18,8 +18,9 @@ from functools import cache
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.progress import Cancelled, Progress
 
 
@@ -266,10 +267,7 @@ class LongJob(QObject):
         self._gui = _gui_thread()
         self._progress: JobStatus | None = None  # has come too soon after the last
         self._phase = ""
-        self._pace = QTimer(self)
-        self._pace.setSingleShot(True)
-        self._pace.setInterval(PROGRESS_MS)
-        self._pace.timeout.connect(self._show_progress)
+        self._pace = single_shot(self, self._show_progress, PROGRESS_MS)
 
     @property
     def running(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QObject, QPoint, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QEnterEvent, QHideEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QWidget
 
@@ -23,6 +23,7 @@ from napari_stylegan3d.directions.jobs import (
 )
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:
@@ -76,14 +77,8 @@ class Strip(QFrame):
         controls.stack(self.title, pictures, on=self, spacing=5, margins=(8, 6, 8, 8))
         controls.name_for_readers(self)
         self._anchor: QWidget | None = None
-        self._open, self._close = QTimer(self), QTimer(self)
-        for timer, interval, slot in (
-            (self._open, OPEN_MS, self.show_now),
-            (self._close, CLOSE_MS, self.hide),
-        ):
-            timer.setSingleShot(True)
-            timer.setInterval(interval)
-            timer.timeout.connect(slot)
+        self._open = single_shot(self, self.show_now, OPEN_MS)
+        self._close = single_shot(self, self.hide, CLOSE_MS)
 
     def look(self, anchor: QWidget, looking: bool) -> None:
         """The mouse came to, or left, the button of a row."""
@@ -179,14 +174,11 @@ class DirectionsController(QObject):
         self._overlaid = False
         # The average brain of compared people, their difference, and what it is.
         self._people: tuple[Recipe, DisplayArray, str] | None = None
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(REST_MS)
+        self._rest = single_shot(self, self._measure, REST_MS)
         self._connect()
 
     def _connect(self) -> None:
         panel = self.panel
-        self._rest.timeout.connect(self._measure)
         self.measuring.ready.connect(self._on_measured)
         self.measuring.failed.connect(self._on_failed)
         self.locating.ready.connect(self._on_located)

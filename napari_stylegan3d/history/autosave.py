@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFrame
 
 from napari_stylegan3d.core.worker import LatestWins, duration_in_words
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import single_shot
 from napari_stylegan3d.widgets.elided import WrappedLabel
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import Progress
@@ -84,10 +85,7 @@ class Autosave(QObject):
         self._work = LatestWins(self._write, self)
         self._work.failed.connect(lambda _, error: self._on_failed(error))
         self._work.ready.connect(lambda *_: self._on_written())
-        self._gather = QTimer(self)
-        self._gather.setSingleShot(True)
-        self._gather.setInterval(GATHER_MS)
-        self._gather.timeout.connect(self.now)
+        self._gather = single_shot(self, self.now, GATHER_MS)
 
     def soon(self) -> None:
         """Something changed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QModelIndex, Qt, QTimer, Signal
+from qtpy.QtCore import QModelIndex, Qt, Signal
 from qtpy.QtGui import QContextMenuEvent, QKeyEvent, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -28,6 +28,7 @@ from napari_stylegan3d.history.models import (
     cell_size,
 )
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import single_shot
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -76,14 +77,8 @@ class RecipeRow(QListView):
         self.setStyleSheet(LIST_STYLE)
         self.setFrameShape(QListView.Shape.NoFrame)
         self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(40)
-        self._soon.timeout.connect(self._want)
-        self._in_sight = QTimer(self)
-        self._in_sight.setSingleShot(True)
-        self._in_sight.setInterval(0)
-        self._in_sight.timeout.connect(self._show_current)
+        self._soon = single_shot(self, self._want, 40)
+        self._in_sight = single_shot(self, self._show_current)
         self.horizontalScrollBar().valueChanged.connect(lambda _: self._soon.start())
         model.dataChanged.connect(lambda *_: self._soon.start())
         model.rowsRemoved.connect(lambda *_: self._soon.start())

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import Several
@@ -25,6 +25,7 @@ from napari_stylegan3d.project.looks import LookBar, LookController
 from napari_stylegan3d.project.overlay import OverlayManager
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region, RegionPainter
 from napari_stylegan3d.project.result import FillController
+from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.errors import ScanError
 from stylegan3d.session.case import Case, Choice
 
@@ -57,10 +58,8 @@ class ProjectController(QObject):
         self.panel, self.comparison = panel, context.comparison
         rendering, comparison = self.rendering, self.comparison
         self.opening, self.job, self.estimating = LongJob(self), LongJob(self), LongJob(self)
-        self._tidying, self._rest = LongJob(self), QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(REST_MS)
-        self._rest.timeout.connect(lambda: self._tidying.start(give_memory_back))
+        self._tidying = LongJob(self)
+        self._rest = single_shot(self, lambda: self._tidying.start(give_memory_back), REST_MS)
         self._estimated: Loaded | None = None
         #: Scans and label maps queued for reading, each with the key of the case that a label map
         #: is for; empty for none. The last is that of the one being read.

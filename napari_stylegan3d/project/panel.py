@@ -7,7 +7,7 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from qtpy.QtCore import QSignalBlocker, QTimer, Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -29,7 +29,7 @@ from napari_stylegan3d.project.overlay import OverlayBox
 from napari_stylegan3d.project.regions import PaintBox
 from napari_stylegan3d.project.result import ResultBox
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import Chooser, DecimalBox, Fold
+from napari_stylegan3d.widgets.controls import Chooser, DecimalBox, Fold, single_shot
 from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.projection.settings import PHASES, TITLES, Choices
@@ -605,9 +605,7 @@ class ProjectPanel(Panel):
         self._offered: object = None
         #: Whether there is a result the user has not seen yet.
         self._has_news = False
-        self._news = QTimer(self)
-        self._news.setSingleShot(True)
-        self._news.timeout.connect(self._scroll_to_result)
+        self._news = single_shot(self, self._scroll_to_result)
         self.scan = ScanBox()
         self.second = OverlayBox()
         self.pose = PoseBox()

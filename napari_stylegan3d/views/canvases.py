@@ -12,12 +12,13 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.qt import QtViewer
 from napari.utils.action_manager import action_manager
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
 from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 from vispy import gloo
 from vispy.scene import SceneCanvas
 
 from napari_stylegan3d.views.look import ViewLook
+from napari_stylegan3d.widgets.controls import single_shot
 
 #: Minimum size: eight of them (with twins) and the dock fit a screen of 1024 pixels.
 SMALLEST = (120, 100)
@@ -212,10 +213,7 @@ class CameraTurner(QObject):
         #: What turns along with it.
         self.joined: list[CameraTurner] = []
         self._picture: tuple[tuple[int, int], gloo.FrameBuffer, gloo.Program] | None = None
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(REST_MS)
-        self._rest.timeout.connect(self.settle)
+        self._rest = single_shot(self, self.settle, REST_MS)
         model.mouse_drag_callbacks.append(self._on_drag)
         model.mouse_wheel_callbacks.append(self._on_wheel)
         self._scene.events.draw.connect(self._before, position="first")
@@ -334,10 +332,8 @@ class RepaintPacer(QObject):
         #: Whether Qt has requested a repaint, and whether the next one must not be delayed.
         self._owed = self._due = False
         self._moving_until = 0.0
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
+        self._patience = single_shot(self, self.release)
         self._patience.setTimerType(Qt.TimerType.PreciseTimer)
-        self._patience.timeout.connect(self.release)
         window.installEventFilter(self)
 
     @property

@@ -21,6 +21,7 @@ from napari_stylegan3d.views.display import in_3d, keeping_point, put
 from napari_stylegan3d.views.layers import SOLID, STEPS
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.orientation import VOLUME_ORDER, ViewPlane
+from napari_stylegan3d.widgets.controls import single_shot
 
 #: Synchronised tool settings.
 TOOLS = (
@@ -238,10 +239,7 @@ class Follower:
         #: Painted labels, and the crosshair when they were last drawn.
         self._strokes: set[Layer] = set()
         self._drawn_at: dict[Layer, tuple[float, ...]] = {}
-        self._settle = QTimer()
-        self._settle.setSingleShot(True)
-        self._settle.setInterval(SETTLE_MS)
-        self._settle.timeout.connect(self.settle)
+        self._settle = single_shot(None, self.settle, SETTLE_MS)
         if plane is None:
             self.model.dims.ndisplay = 3
         for layer in main.layers:

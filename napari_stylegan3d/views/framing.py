@@ -11,7 +11,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.qt import QtViewer
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.views.canvases import CameraTurner
 from napari_stylegan3d.views.captions import OVERLAY
@@ -27,6 +27,7 @@ from napari_stylegan3d.views.glass import (
 from napari_stylegan3d.views.marks import Marks, MarkSheet
 from napari_stylegan3d.views.navigation import nearest_voxel
 from napari_stylegan3d.views.orientation import ViewPlane, orient_volume
+from napari_stylegan3d.widgets.controls import single_shot
 
 #: Pictures are on black in any theme.
 BACKGROUND = "black"
@@ -235,12 +236,8 @@ class ViewFitter(QObject):
         self.views: Sequence[View] = ()
         self._fitted: list[tuple[float, ...]] = []
         self._reset_soon, self._snap_soon, self._fit_soon = self._timers = tuple(
-            QTimer(self) for _ in range(3)
+            single_shot(self, slot) for slot in (reset, self._snap, self.fit)
         )
-        slots = (reset, self._snap, self.fit)
-        for timer, slot in zip(self._timers, slots, strict=True):
-            timer.setSingleShot(True)
-            timer.timeout.connect(slot)
 
     @property
     def fitted(self) -> bool:

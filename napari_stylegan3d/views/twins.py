@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QLabel, QSplitter, QWidget
 
@@ -21,7 +21,7 @@ from napari_stylegan3d.views.follower import Follower, VolumeLook
 from napari_stylegan3d.views.framing import BACKGROUND, View
 from napari_stylegan3d.views.glass import Crosshair, Labels
 from napari_stylegan3d.views.orientation import orient, orient_volume
-from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.controls import scaled, single_shot
 from napari_stylegan3d.widgets.theme import HINT
 
 if TYPE_CHECKING:
@@ -160,13 +160,9 @@ class Twins(QObject):
         self._cameras: list[tuple[View, Any, float]] = []
         #: Whether the views showed the whole head when the twins were opened.
         self._was_fitted = True
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
         self._then: Callable[[], None] = self._fit
-        self._soon.timeout.connect(lambda: self._then())
-        self._next = QTimer(self)
-        self._next.setSingleShot(True)
-        self._next.timeout.connect(self._make_next)
+        self._soon = single_shot(self, lambda: self._then())
+        self._next = single_shot(self, self._make_next)
         views.looks.changed.connect(self._follow_look)
 
     @property

@@ -16,6 +16,7 @@ from qtpy.QtCore import (
     QSignalBlocker,
     QSize,
     Qt,
+    QTimer,
     Signal,
 )
 from qtpy.QtGui import QFont, QFontInfo, QValidator, QWheelEvent
@@ -53,6 +54,15 @@ from napari_stylegan3d.widgets.elided import InWords, WrappedLabel
 
 #: Wide enough to measure what is beside the text, and what a line edit leaves at its sides.
 WIDE_PX, TEXT_MARGIN_PX = 300, 4
+
+
+def single_shot(parent: QObject | None, slot: Callable[[], object], ms: int = 0) -> QTimer:
+    """A timer that calls a function once, `ms` milliseconds after it was last started."""
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(ms)
+    timer.timeout.connect(slot)
+    return timer
 
 
 class DecimalBox(QDoubleSpinBox):
