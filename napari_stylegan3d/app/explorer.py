@@ -36,7 +36,7 @@ from napari_stylegan3d.browse.controller import BrowseController
 from napari_stylegan3d.browse.panel import BrowsePanel
 from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
-from napari_stylegan3d.core.comparison import Comparison
+from napari_stylegan3d.core.comparison import DisplayController
 from napari_stylegan3d.core.context import Context, Messages, report_error
 from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.core.parking import Parking
@@ -381,7 +381,7 @@ class Explorer(Docked):
         self.stage = Stage(self.viewer)
         self.rendering = Rendering(self.session, self)
         self.thumbnails = Thumbnails(self.session, self.rendering, self)
-        self.comparison = Comparison(self.session, self.stage)
+        self.comparison = DisplayController(self.session, self.stage)
         self.sharpening = SharpenController(self.comparison, self.rendering, self)
         self.messages = Messages(self)
         self.context = Context(
@@ -523,8 +523,8 @@ class Explorer(Docked):
         session.modelChanged.connect(self._on_model)
         self.models.started.connect(self._on_loading)
         self.models.imported.connect(self._on_imported)
-        self.history.copyRequested.connect(self.opening.copy_link)
-        self.history.pasteRequested.connect(self.opening.paste)
+        self.history.link.clicked.connect(self.opening.copy_link)
+        self.history.paste.clicked.connect(self.opening.paste)
         self.opening.modelDropped.connect(self.open_model)
         self.sessions.modelWanted.connect(self.open_model)
         self.opening.sessionDropped.connect(self.sessions.open)

@@ -300,7 +300,7 @@ class Guidance(QObject):
         self._end_welcome()
         self._end_case()
         self.welcome = Welcome(self.views, self.tabs)
-        self.welcome.caseWanted.connect(self.show_case)
+        self.welcome.case.clicked.connect(self.show_case)
         self.done.connect(self.welcome.finished)
         self.welcome.finished.connect(self._end_welcome)
 

@@ -289,8 +289,8 @@ class SessionController(QObject):
         self.looking.finished.connect(self._on_kept)
         self.files.finished.connect(self._on_file)
         self.files.failed.connect(lambda error: self.messages.fail(error, "reading the session"))
-        self.bar.restoreRequested.connect(self._restore_last)
-        self.bar.startedAnew.connect(self.start_anew)
+        self.bar.restore.clicked.connect(self._restore_last)
+        self.bar.anew.clicked.connect(self.start_anew)
         self.menu.aboutToShow.connect(self._fill)
 
     def _on_model(self, generator: Any) -> None:

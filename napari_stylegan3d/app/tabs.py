@@ -22,7 +22,7 @@ from napari_stylegan3d.widgets import controls
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
-    from napari_stylegan3d.core.panel import Panel
+    from napari_stylegan3d.core.panel import ExplorerPanel
     from napari_stylegan3d.core.session import Session
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Controller(Protocol):
 
 
 #: The tabs from left to right with their controllers; a new feature is added here.
-FEATURES: tuple[tuple[type[Panel], type[Controller]], ...] = (
+FEATURES: tuple[tuple[type[ExplorerPanel], type[Controller]], ...] = (
     (BrowsePanel, BrowseController),
     (ProjectPanel, ProjectController),
     (MixPanel, MixController),
@@ -73,7 +73,7 @@ class Tabs(QTabWidget):
         pairs = zip(FEATURES, self.panels, strict=True)
         return tuple(controller(context, panel) for (_panel, controller), panel in pairs)
 
-    def bring(self, key: str) -> Panel:
+    def bring(self, key: str) -> ExplorerPanel:
         """Bring a panel to the front by its key, and return it."""
         index = [panel.key for panel in self.panels].index(key)
         self.setCurrentIndex(index)

@@ -18,7 +18,7 @@ from napari_stylegan3d.widgets.controls import scaled, single_shot
 from napari_stylegan3d.widgets.theme import FocusRing, ThemedWidgets
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.core.rendering import Rendering
 
 MARGIN_PX = 8
@@ -101,13 +101,15 @@ class ViewsController(QObject):
     ----------
     window : QMainWindow
         napari's window.
-    comparison : Comparison
+    comparison : DisplayController
         Provides the stage.
     explorer : QWidget
         The dock, which follows the theme too.
     """
 
-    def __init__(self, window: QMainWindow, comparison: Comparison, explorer: QWidget) -> None:
+    def __init__(
+        self, window: QMainWindow, comparison: DisplayController, explorer: QWidget
+    ) -> None:
         super().__init__(explorer)
         self.comparison = comparison
         #: The viewer's own title, without a patient.
@@ -125,9 +127,9 @@ class ViewsController(QObject):
         self.themed = ThemedWidgets(self.views.viewer, (explorer, self.views))
         self.focus_ring = FocusRing((explorer, self.views))
         self.views.viewer.events.theme.connect(self._show_theme)
-        self.views.readout.menuRequested.connect(self._open)
+        self.views.readout.menu.clicked.connect(self._open)
         self.settings.themeChosen.connect(self._choose_theme)
-        self.settings.levelsReset.connect(stage.reset_levels)
+        self.settings.levels_reset.clicked.connect(stage.reset_levels)
         self.views.looks.changed.connect(self._on_look)
         self._rendering: Rendering | None = None
         comparison.session.modelChanged.connect(self._outline)

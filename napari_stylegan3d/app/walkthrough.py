@@ -151,7 +151,6 @@ class Welcome(StepCard):
 
     finished = Signal()
     """Read to the end, skipped, or something was done."""
-    caseWanted = Signal()
 
     def __init__(self, views: FourViews, tabs: Tabs) -> None:
         self.case = controls.push_button(
@@ -163,7 +162,6 @@ class Welcome(StepCard):
         self.next = controls.push_button("Next", "welcome.next", "The next step.", "primary")
         super().__init__(views, "welcome", self.case, self.skip, self.next)
         self._tabs = tabs
-        self.case.clicked.connect(self.caseWanted)
         self.skip.clicked.connect(self.finished)
         self.next.clicked.connect(self._on_next)
         self._number = -1

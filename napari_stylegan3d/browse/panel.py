@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QWidg
 
 from napari_stylegan3d.browse.interpolation import InterpolationBox
 from napari_stylegan3d.browse.map import MapBox
-from napari_stylegan3d.core.panel import Panel, why_not
+from napari_stylegan3d.core.panel import ExplorerPanel, why_not
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import LARGEST_SEED, DecimalBox, Fold, SeedPicker
 from stylegan3d.directions.people import label_title
@@ -489,7 +489,7 @@ def truncation_in_words(psi: float) -> str:
     return "Beyond the training data: expect artefacts."
 
 
-class BrowsePanel(Panel):
+class BrowsePanel(ExplorerPanel):
     """Seed, label, truncation, noise and image channel of the current brain; the model."""
 
     key = "Browse"

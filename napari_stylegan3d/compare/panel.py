@@ -10,7 +10,7 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QToolButton, QWidget
 
 from napari_stylegan3d.compare.row import RowBox
-from napari_stylegan3d.core.panel import Panel
+from napari_stylegan3d.core.panel import ExplorerPanel
 from napari_stylegan3d.core.thumbnails import scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import WrappedLabel
@@ -127,7 +127,7 @@ PICTURE = 64
 NOTHING = "Nothing yet: pin the current brain, or choose one."
 
 
-class ComparePanel(Panel):
+class ComparePanel(ExplorerPanel):
     """A with its source, the way to compare, and how different they are."""
 
     key = "Compare"

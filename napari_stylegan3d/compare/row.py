@@ -14,7 +14,7 @@ from napari_stylegan3d.views.slices import NUMBERS, Pane
 from napari_stylegan3d.widgets import controls
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.views.four import FourViews
 
 #: Besides the brain that is shown.
@@ -64,7 +64,7 @@ class RowController(QObject):
     another patient is opened.
     """
 
-    def __init__(self, comparison: Comparison, box: RowBox, parent: QObject) -> None:
+    def __init__(self, comparison: DisplayController, box: RowBox, parent: QObject) -> None:
         super().__init__(parent)
         self.comparison, self.box = comparison, box
         self.views: FourViews | None = None

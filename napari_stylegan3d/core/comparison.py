@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SHARP_KEPT = 2
 
 
-class Comparison(QObject):
+class DisplayController(QObject):
     """Holds the newest picture, and draws it or the case's scan according to `Session.shown`.
 
     Views are those of `What`, except for the current recipe's own picture: "edited" with the detail

@@ -15,7 +15,7 @@ from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
-    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.core.rendering import Rendering
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.core.thumbnails import Thumbnails
@@ -76,7 +76,7 @@ class Context:
         Renders the recipe; `render.loaded` is the current model.
     thumbnails : Thumbnails
         Small pictures of recipes, rendered while the main view is idle.
-    comparison : Comparison
+    comparison : DisplayController
         What is on the screen.
     messages : Messages
         Where errors are reported.
@@ -86,5 +86,5 @@ class Context:
     session: Session
     render: Rendering
     thumbnails: Thumbnails
-    comparison: Comparison
+    comparison: DisplayController
     messages: Messages

@@ -34,7 +34,7 @@ def offer(box: QComboBox, entry: object, reason: str, instead: object) -> None:
         box.setCurrentIndex(box.findData(instead))
 
 
-class Panel(QWidget):
+class ExplorerPanel(QWidget):
     """A tab of the explorer, which reads and replaces the current recipe.
 
     Subclasses fill `self.column` and override `show_recipe` and `show_model`.

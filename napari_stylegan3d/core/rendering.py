@@ -23,7 +23,7 @@ from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.core.session import Session
     from stylegan3d.recipe.recipe import Recipe, Source
     from stylegan3d.render.editable import Original
@@ -301,7 +301,9 @@ class SharpenController(QObject):
 
     failed = Signal(object)
 
-    def __init__(self, comparison: Comparison, rendering: Rendering, parent: QObject) -> None:
+    def __init__(
+        self, comparison: DisplayController, rendering: Rendering, parent: QObject
+    ) -> None:
         super().__init__(parent)
         self._comparison, self._rendering = comparison, rendering
         self._fine: tuple[weakref.ref[AlignedScan], FineScan] | None = None

@@ -82,12 +82,6 @@ class DirectionRow(QWidget):
 
     valueChanged = Signal(float, bool)
     """(strength in sd, live)"""
-    pinToggled = Signal(bool)
-    looked = Signal(bool)
-    """Whether the mouse is on the button for previews."""
-    previewed = Signal()
-    """The button for previews was pressed."""
-    menuWanted = Signal()
 
     def __init__(self, index: int, entry: CatalogueEntry) -> None:
         super().__init__()
@@ -123,10 +117,6 @@ class DirectionRow(QWidget):
         column.addLayout(top)
         column.addWidget(self.row)
         self.row.valueChanged.connect(self.valueChanged)
-        self.pin.clicked.connect(self.pinToggled)
-        self.preview.looked.connect(self.looked)
-        self.preview.clicked.connect(self.previewed)
-        self.menu.clicked.connect(self.menuWanted)
         self._written = ("", "", False)
         self._beyond = False
 

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.panel import Panel
+from napari_stylegan3d.core.panel import ExplorerPanel
 from napari_stylegan3d.core.session import WHOLE
 from napari_stylegan3d.core.tissues import TOLD
 from napari_stylegan3d.directions.list import LIMITS_SD, DirectionList, DirectionRow, Range
@@ -556,7 +556,7 @@ def _change(before: float, after: float) -> str:
     return (f"{change:+.1f}" if abs(change) < 100 else f"{change:+.0f}") + share
 
 
-class DirectionsPanel(Panel):
+class DirectionsPanel(ExplorerPanel):
     """One slider per direction, in standard deviations; many may be used at once."""
 
     key = "Directions"
@@ -771,10 +771,10 @@ class DirectionsPanel(Panel):
         entries = [*self._own, *self._of_files]
         self._set_entries(entries)
         for row in self.list.show_entries(entries):
-            row.looked.connect(lambda on, r=row: self.looked.emit(r, on))
-            row.previewed.connect(lambda r=row: self.previewed.emit(r))
-            row.menuWanted.connect(lambda r=row: self.menus.open(r))
-            row.pinToggled.connect(
+            row.preview.looked.connect(lambda on, r=row: self.looked.emit(r, on))
+            row.preview.clicked.connect(lambda _=False, r=row: self.previewed.emit(r))
+            row.menu.clicked.connect(lambda _=False, r=row: self.menus.open(r))
+            row.pin.clicked.connect(
                 lambda on, r=row.entry.reference: self.noted.emit(self.notes.pin(r, on))
             )
         controls.name_for_readers(self.list)

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.jobs import latent_of, own_path
-from napari_stylegan3d.core.panel import Panel, offer
+from napari_stylegan3d.core.panel import ExplorerPanel, offer
 from napari_stylegan3d.core.provenance import scan_file_of
 from napari_stylegan3d.core.worker import JobStatus, duration_in_words
 from napari_stylegan3d.export.jobs import AsDicom, ExportTarget, SavedFiles
@@ -330,7 +330,7 @@ class RecipePart(QWidget):
         self.said.emit(f"Opened {path.name}")
 
 
-class ExportPanel(Panel):
+class ExportPanel(ExplorerPanel):
     """File names follow the recipe until the user types one."""
 
     key = "Export"

@@ -25,7 +25,7 @@ from stylegan3d.outputs.results import (
 from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.comparison import DisplayController
     from stylegan3d.model.generator import Generator
 
 
@@ -124,7 +124,7 @@ class Pictured:
         return {"Scan": self.second.name, "ScanSHA256": self.second.sha256}
 
 
-def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
+def pictured(comparison: DisplayController, *, alone: bool = False) -> Pictured:
     """What the views show now; `alone` leaves out what is compared with it or lies over it.
 
     Raises
@@ -172,7 +172,7 @@ def pictured(comparison: Comparison, *, alone: bool = False) -> Pictured:
     )
 
 
-def _over(comparison: Comparison) -> dict[str, Any] | None:
+def _over(comparison: DisplayController) -> dict[str, Any] | None:
     """The second image that lies over the picture, or in its place."""
     for layer in comparison.stage.viewer.layers:
         over, told = layer.metadata.get(OVER), layer.metadata.get(KEY)

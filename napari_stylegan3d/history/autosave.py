@@ -147,9 +147,6 @@ DAY_S = 86_400.0
 class RestoreBar(QFrame):
     """A sentence and two answers; hidden until there is something to offer."""
 
-    restoreRequested = Signal()
-    startedAnew = Signal()
-
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("explorer.restore_bar")
@@ -172,8 +169,6 @@ class RestoreBar(QFrame):
             on=self,
             margins=(14, 8, 14, 8),
         )
-        self.restore.clicked.connect(self.restoreRequested)
-        self.anew.clicked.connect(self.startedAnew)
         self.hide()
 
     def offer(self, state: SessionState) -> None:

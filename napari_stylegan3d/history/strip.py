@@ -170,8 +170,6 @@ QToolButton[role="choice"]:checked {{
 class HistoryStrip(QWidget):
     """History and favourites, one at a time, with their buttons."""
 
-    copyRequested = Signal()
-    pasteRequested = Signal()
     pinRequested = Signal(object)
     """Recipe to be compared with."""
 
@@ -275,8 +273,6 @@ class HistoryStrip(QWidget):
         self.star.clicked.connect(self._toggle_star)
         self.note.clicked.connect(self._edit_note)
         self.remove.clicked.connect(self._remove)
-        self.link.clicked.connect(self.copyRequested)
-        self.paste.clicked.connect(self.pasteRequested)
 
     def _go_to(self, row: int) -> None:
         """Return to a state, or report why the model cannot show it."""

@@ -18,7 +18,7 @@ from napari_stylegan3d.core.tissues import index_of, make_layer, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels.jobs import (
     Base,
-    Fitted,
+    EditedBrain,
     Wish,
     base_of,
     fit,
@@ -133,10 +133,10 @@ class LabelsController(QObject):
         self.messages, self.box = context.messages, box
         self.drawing = LabelDrawing(self.comparison.stage.viewer, self)
         self.base: Base | None = None
-        self.fitted: Fitted | None = None
+        self.fitted: EditedBrain | None = None
         self._steps: list[np.ndarray] = []
         #: Edited labels that were closed or replaced; they can be restored.
-        self._put_by: tuple[Base, Fitted, list[np.ndarray]] | None = None
+        self._put_by: tuple[Base, EditedBrain, list[np.ndarray]] | None = None
         self._reading, self._work = LatestWins(read_labels, self), LatestWins(fit, self)
         self._job = LongJob(self)
         self._asked: Wish | None = None
@@ -201,17 +201,17 @@ class LabelsController(QObject):
         self.box.take.setEnabled(True)
         assert base.labels is not None
         self._put_edited_by()
-        self._begin(base, Fitted(base.labels, base.volume), [base.labels])
+        self._begin(base, EditedBrain(base.labels, base.volume), [base.labels])
         self._show_size()
 
-    def take_up(self, base: Base, fitted: Fitted) -> None:
+    def take_up(self, base: Base, fitted: EditedBrain) -> None:
         """Continue with labels edited earlier, without showing them."""
         assert base.labels is not None
         self._begin(base, fitted, [base.labels, fitted.labels])
         self._wait()
         self.box.unfold()
 
-    def _begin(self, base: Base, fitted: Fitted, steps: list[np.ndarray]) -> None:
+    def _begin(self, base: Base, fitted: EditedBrain, steps: list[np.ndarray]) -> None:
         self.base, self.fitted, self._steps, self._asked = base, fitted, steps, None
         self.box.show_base(True)
         self.box.show_undo(len(steps) > 1)
@@ -316,7 +316,7 @@ class LabelsController(QObject):
         self._asked = wish
         self._work.submit(wish)
 
-    def _on_fitted(self, wish: Wish, fitted: Fitted) -> None:
+    def _on_fitted(self, wish: Wish, fitted: EditedBrain) -> None:
         asked = self._asked
         if wish.base is not self.base or asked is None:
             return
@@ -349,7 +349,7 @@ class LabelsController(QObject):
         self._on_view()
         self._show_size()
 
-    def _show_fitted(self, base: Base, fitted: Fitted) -> None:
+    def _show_fitted(self, base: Base, fitted: EditedBrain) -> None:
         self.comparison.show_painted(fitted.made(base))
 
     def _undo(self) -> None:

@@ -18,7 +18,7 @@ from napari_stylegan3d.views.captions import NOBODY, Provenance
 from stylegan3d.progress import Progress
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.core.session import Session
     from stylegan3d.geometry.space import Space
     from stylegan3d.recipe.recipe import Recipe
@@ -154,7 +154,7 @@ class Wish:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class EditedBrain:
     """Edited labels, uint8 (X, Y, Z), and the brain generated from them, float32 (X, Y, Z).
 
     `movement` is what was done to the brain, or to the scan that it shows, from its first edit on;
@@ -189,7 +189,7 @@ def read_labels(base: Base) -> Base:
     return base.with_labels(found.labels)
 
 
-def fit(wish: Wish) -> Fitted:
+def fit(wish: Wish) -> EditedBrain:
     """Move the border, and generate the brain for the new labels."""
     from stylegan3d.translation.painter import bundled_painter
 
@@ -202,7 +202,7 @@ def fit(wish: Wish) -> Fitted:
         if base.scan is not None and base.fading is not None:
             worn = base.provenance.kind == "worn"
             moved = made.on_scan(base.fading, base.scan.movement, worn=worn)
-    return Fitted(labels, made.volume, moved)
+    return EditedBrain(labels, made.volume, moved)
 
 
 def save_fitted(report: Progress, wish: Wish, path: Path) -> list[Path]:
@@ -235,7 +235,7 @@ UNREADY = "Wait for the full volume, then segment it."
 UNPLACED = "Align the scan first (Project): labels are edited on the model's grid."
 
 
-def base_of(comparison: Comparison, session: Session) -> tuple[Base | None, str]:
+def base_of(comparison: DisplayController, session: Session) -> tuple[Base | None, str]:
     """The brain or the aligned scan shown, or why its labels cannot be edited."""
     recipe, generator = comparison.recipe, session.generator
     if comparison.view == "scan":
@@ -270,7 +270,7 @@ def of_recipe(
     return Base(title, rendered.volume, rendered.space, provenance, origin=origin)
 
 
-def relabelled(base: Base, fitted: Fitted) -> Base:
+def relabelled(base: Base, fitted: EditedBrain) -> Base:
     """The generated brain as a base for further edits; its tissues have not been read yet."""
     origin = base.origin
     if origin is not None and base.labels is not None:

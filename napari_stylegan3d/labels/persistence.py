@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject
 from napari_stylegan3d.core.jobs import SharpenRequest
 from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.worker import LongJob
-from napari_stylegan3d.labels.jobs import Base, Fitted, Origin, Wish, fit
+from napari_stylegan3d.labels.jobs import Base, EditedBrain, Origin, Wish, fit
 from napari_stylegan3d.views.captions import NOBODY, Provenance
 from stylegan3d.errors import RecipeError, SessionError
 from stylegan3d.progress import Progress
@@ -157,7 +157,7 @@ def have_again(
     placed: tuple[str, AlignedScan] | None,
     provenance: Provenance,
     detailed: AlignedScan | None,
-) -> tuple[Base, Fitted]:
+) -> tuple[Base, EditedBrain]:
     """The brain before and the one that fits; of a scan from `placed` (name, scan).
 
     A scan that lies elsewhere by now is taken as it lay.
@@ -283,7 +283,7 @@ class LabelsRestorer(QObject):
     def _tell(self) -> None:
         self.context.messages.fail(SessionError(NOT_ALIGNED), "restoring labels")
 
-    def _on_done(self, result: tuple[Base, Fitted]) -> None:
+    def _on_done(self, result: tuple[Base, EditedBrain]) -> None:
         if self.relabelling.base is None:  # else the user has opened something else meanwhile
             self.waiting = None
             self.relabelling.take_up(*result)

@@ -24,7 +24,7 @@ class MixController(QObject):
         self.panel, self.session = panel, context.session
         self.gallery = Gallery(context.thumbnails, "mix", self)
         self.matrix = Matrix(panel, context.thumbnails, context.dock)
-        panel.matrixRequested.connect(lambda: self.matrix.open_beside(panel))
+        panel.matrix.clicked.connect(lambda: self.matrix.open_beside(panel))
         panel.seen.connect(self._on_seen)
         panel.pictures.first.clicked.connect(lambda: self._show_share(0.0))
         panel.pictures.second.clicked.connect(lambda: self._show_share(1.0))

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QWidget
 
 from napari_stylegan3d.core.context import report_error
-from napari_stylegan3d.core.panel import Panel, why_not
+from napari_stylegan3d.core.panel import ExplorerPanel, why_not
 from napari_stylegan3d.core.provenance import subject_of
 from napari_stylegan3d.core.session import WHOLE, LayerGroup
 from napari_stylegan3d.core.thumbnails import PictureButton
@@ -104,9 +104,6 @@ PERCENT = (0.0, 100.0, 1.0, 0.0)
 class GroupRow(QWidget):
     """One slider for a group of layers, which opens to one slider per layer."""
 
-    soloed = Signal()
-    """This group alone should come from the second brain."""
-
     def __init__(
         self,
         group: LayerGroup,
@@ -158,7 +155,6 @@ class GroupRow(QWidget):
             slider.valueChanged.connect(partial(set_layers, (index,), f"mix.layer.{index}"))
         self.all.valueChanged.connect(partial(set_layers, group.layers, key))
         self.more.toggled.connect(self._open)
-        self.solo.clicked.connect(self.soloed)
 
     def _lay_out(self, about: str) -> None:
         self.details = QWidget()
@@ -235,12 +231,11 @@ class MixPictures(QWidget):
         }
 
 
-class MixPanel(Panel):
+class MixPanel(ExplorerPanel):
     """The second source and its strength per layer."""
 
     key = "Mix"
     title = "Mix"
-    matrixRequested = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -293,7 +288,6 @@ class MixPanel(Panel):
         self.preset.activated.connect(self._on_preset)
         self.swap.clicked.connect(self._swap)
         self.reset.clicked.connect(self._reset)
-        self.matrix.clicked.connect(self.matrixRequested)
         session.projectedChanged.connect(lambda: self.show_recipe(session.recipe))
 
     def show_model(self, generator: Generator) -> None:
@@ -309,8 +303,10 @@ class MixPanel(Panel):
         for index, group_row in enumerate(self.groups):
             self._group_box.addWidget(group_row)
             controls.name_for_readers(group_row)
-            group_row.soloed.connect(
-                lambda k=index: self._take(solo(k, [row.group.layers for row in self.groups]))
+            group_row.solo.clicked.connect(
+                lambda _=False, k=index: self._take(
+                    solo(k, [row.group.layers for row in self.groups])
+                )
             )
         controls.join_tab_order(self.preset, *self.groups)
         self._list_presets()

@@ -18,7 +18,7 @@ from napari_stylegan3d.views.display import DisplayArray, put, upright
 from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.comparison import DisplayController
     from stylegan3d.scans.scan_data import ScanData
 
 #: Key of the `LabelMap` in a layer's metadata, until the user paints on it.
@@ -107,7 +107,7 @@ class LabelMaps(QObject):
     failed = Signal(object, str)
     """(exception, what was being done)"""
 
-    def __init__(self, comparison: Comparison, parent: QObject) -> None:
+    def __init__(self, comparison: DisplayController, parent: QObject) -> None:
         super().__init__(parent)
         self.comparison, self.viewer = comparison, comparison.stage.viewer
         self.placing = LatestWins(_placed, self)

@@ -30,7 +30,7 @@ from stylegan3d.session.case import Choice
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.project.label_maps import LabelMaps
     from stylegan3d.scans import Scan, SecondImage
     from stylegan3d.scans.second import How
@@ -101,7 +101,7 @@ class OverlayManager(QObject):
 
     Parameters
     ----------
-    comparison : Comparison
+    comparison : DisplayController
         Has the session and the stage.
     labels : LabelMaps
         Shows those that are maps of labels.
@@ -121,7 +121,7 @@ class OverlayManager(QObject):
     """(case before, choice): open that beside this."""
 
     def __init__(
-        self, comparison: Comparison, labels: LabelMaps, box: OverlayBox, parent: QObject
+        self, comparison: DisplayController, labels: LabelMaps, box: OverlayBox, parent: QObject
     ) -> None:
         super().__init__(parent)
         self.comparison, self.session = comparison, comparison.session

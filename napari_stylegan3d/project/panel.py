@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.panel import Panel, bring_into_view, offer, why_not
+from napari_stylegan3d.core.panel import ExplorerPanel, bring_into_view, offer, why_not
 from napari_stylegan3d.core.scans import SAMPLES, in_event, sample_path, sentence
 from napari_stylegan3d.core.worker import JobStatus, duration_in_words
 from napari_stylegan3d.project.overlay import OverlayBox
@@ -585,7 +585,7 @@ STARTS = "Find the synthetic brain most similar to this scan."
 WAITS = "A scan is being read. Wait until it is open, then project it."
 
 
-class ProjectPanel(Panel):
+class ProjectPanel(ExplorerPanel):
     """Opens a scan, runs the projection with progress and cancel, and compares.
 
     The work is requested by signals; see `ProjectController`.

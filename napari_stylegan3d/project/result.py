@@ -20,7 +20,7 @@ from stylegan3d.progress import Progress
 from stylegan3d.projection.words import SIMILARITY, VERDICTS, similarity_text
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.core.jobs import DisplayVolume, Loaded
     from napari_stylegan3d.core.rendering import Rendering
     from stylegan3d.geometry.space import Space
@@ -363,7 +363,7 @@ class FillController(QObject):
     """(exception, what was being done)"""
 
     def __init__(
-        self, rendering: Rendering, comparison: Comparison, box: ResultBox, parent: QObject
+        self, rendering: Rendering, comparison: DisplayController, box: ResultBox, parent: QObject
     ) -> None:
         super().__init__(parent)
         self.rendering, self.comparison, self.box = rendering, comparison, box

@@ -71,7 +71,7 @@ class StagedViews:
         stage.levelsChanged.connect(self.show_levels)
         stage.repainted.connect(self.redraw)
         stage.overlay.changed.connect(self.show_legend)
-        readout.whiteChanged.connect(stage.set_white)
+        readout.white.valueChanged.connect(stage.set_white)
         readout.presetChosen.connect(stage.take_preset)
         looks.changed.connect(self._follow_look)
         self._follow_look(looks.look)
@@ -113,7 +113,7 @@ class StagedViews:
         self.stage.levelsChanged.disconnect(self.show_levels)
         self.stage.repainted.disconnect(self.redraw)
         self.stage.overlay.changed.disconnect(self.show_legend)
-        self.readout.whiteChanged.disconnect(self.stage.set_white)
+        self.readout.white.valueChanged.disconnect(self.stage.set_white)
         self.readout.presetChosen.disconnect(self.stage.take_preset)
         self.looks.changed.disconnect(self._follow_look)
         for model in self._flat:
@@ -385,7 +385,7 @@ class FourViews(QWidget):
             view.model.mouse_double_click_callbacks[:] = [self._on_double_click]
         self.looks.changed.connect(self._follow_look)
         self._fitting.done.connect(self._on_fitted)
-        self.readout.resetRequested.connect(self.reset)
+        self.readout.reset.clicked.connect(self.reset)
         self.readout.offer_tools(self.marks, self.go_to)
         self.marks.toolChanged.connect(self._on_tool)
         for splitter in (self._grid, *self._grid.rows):

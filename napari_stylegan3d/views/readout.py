@@ -65,10 +65,7 @@ MUCH_CLIPPED = 0.05
 class ReadoutBar(QWidget):
     """Position in mm, intensity, window and level, and buttons for view settings."""
 
-    resetRequested = Signal()
-    whiteChanged = Signal(float)
     presetChosen = Signal(str)
-    menuRequested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -98,7 +95,6 @@ class ReadoutBar(QWidget):
         self.reset = _button(
             "Reset", "views.reset", "Centre the crosshair and fit the head into every view."
         )
-        self.reset.clicked.connect(self.resetRequested)
         self.menu = _button(
             "View ▾",
             "views.menu",
@@ -107,7 +103,6 @@ class ReadoutBar(QWidget):
                 "letters, scale bar, overlays, theme."
             ),
         )
-        self.menu.clicked.connect(self.menuRequested)
         self._lay_out()
 
     def _make_levels(self) -> QToolButton:
@@ -210,7 +205,6 @@ class ReadoutBar(QWidget):
         spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         spin.setFixedWidth(scaled(WHITE_WIDTH))
         spin.setKeyboardTracking(False)
-        spin.valueChanged.connect(self.whiteChanged)
         return spin
 
     def _lay_out(self) -> None:

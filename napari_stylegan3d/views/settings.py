@@ -103,7 +103,6 @@ class ViewSettings(QFrame):
     """Shows and changes the look; independent of viewers."""
 
     themeChosen = Signal(str)
-    levelsReset = Signal()
 
     def __init__(self, looks: LookModel, overlay: DifferenceOverlay, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
@@ -121,7 +120,6 @@ class ViewSettings(QFrame):
             "views.levels_reset",
             "Reset window and level.",
         )
-        self.levels_reset.clicked.connect(self.levelsReset)
         self.look_reset = controls.push_button(
             "Reset all", "views.look_reset", "Reset all view settings."
         )
@@ -221,4 +219,4 @@ class ViewSettings(QFrame):
 
     def _reset(self) -> None:
         self.looks.set(ViewLook())
-        self.levelsReset.emit()
+        self.levels_reset.click()

@@ -11,12 +11,12 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.app import tabs
 from napari_stylegan3d.core.context import Context
-from napari_stylegan3d.core.panel import Panel
+from napari_stylegan3d.core.panel import ExplorerPanel
 from napari_stylegan3d.widgets import controls
 from stylegan3d.recipe.recipe import Recipe, Source
 
 
-class ToyPanel(Panel):
+class ToyPanel(ExplorerPanel):
     """The file `toy/panel.py`: shows the seed, and asks for the one after it."""
 
     key = title = "Toy"
