@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.compare.row import RowController
+from napari_stylegan3d.compare.panel import RowController
 from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dtype
 from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.worker import LatestWins
