@@ -18,7 +18,7 @@ from tolerances import SUMS
 
 from napari_stylegan3d.core.scans import Dropped, what_are, what_is
 from napari_stylegan3d.history.autosave import FOLDER_VARIABLE, Autosave
-from napari_stylegan3d.history.models import ASIDE, CURRENT, FORK, STARRED, in_two_lines
+from napari_stylegan3d.history.strip import ASIDE, CURRENT, FORK, STARRED, in_two_lines
 from napari_stylegan3d.project.persistence import SavedScan
 from napari_stylegan3d.project.regions import Region
 from stylegan3d.outputs.results import save_rendered

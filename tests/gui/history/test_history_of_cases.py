@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import tiny_generator
 
-from napari_stylegan3d.history.models import ASIDE
+from napari_stylegan3d.history.strip import ASIDE
 from napari_stylegan3d.project import persistence as restoring
 from napari_stylegan3d.project.persistence import SavedScan, _again
 from stylegan3d.errors import ScanError
