@@ -2,40 +2,593 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QDialog,
+    QHeaderView,
+    QMenu,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
 
+from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.provenance import in_words, subject_of
+from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, in_event, read_choice
 from napari_stylegan3d.core.tissues import make_layer
-from napari_stylegan3d.core.worker import LatestWins, LongJob
+from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
 from napari_stylegan3d.measure.jobs import (
+    ComparedVisits,
+    MapRequest,
     MeasuredBrain,
     Measurer,
     MeasureRequest,
+    VisitPair,
+    compare_visits,
+    map_in_views,
     open_norms,
+    save_compared,
     start_of,
 )
 from napari_stylegan3d.measure.panel import as_table
-from napari_stylegan3d.measure.visits import VisitsController
 from napari_stylegan3d.views.display import put, upright
+from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.controls import Chooser, DecimalBox
+from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.segmentation.changes import cells_of, summary_of
+from stylegan3d.segmentation.repeats import repeats_names
 from stylegan3d.segmentation.words import Person
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from qtpy.QtWidgets import QPushButton
+
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.jobs import DerivedVolume
     from napari_stylegan3d.measure.panel import MeasureBox
-    from stylegan3d.scans import AlignedScan
+    from napari_stylegan3d.views.display import DisplayArray
+    from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
+
+NONE = "–"
+ABOUT = (
+    "Two T1-weighted scans of one person, best from one scanner and protocol: what changed, beside "
+    "the test-retest error and what the norms expect. You can drop the other scan here."
+)
+LONGEST_YEARS = 100.0
+#: Heads and tooltips of the columns of `cells_of`.
+COLUMNS = (
+    ("Measure", "Region or tissue."),
+    ("Baseline", "At the first visit."),
+    ("Follow-up", "At the second visit."),
+    ("Change", "Follow-up minus baseline; bold beyond the error."),
+    ("%", "The change in per cent of the mean of both visits."),
+    ("% a year", "The same for each year between the visits."),
+    ("Error", "95 % of repeated scans of an unchanged brain differ by less."),
+    (
+        "Expected",
+        "By how much the norms change in the same time at this age, sex and head size.",
+    ),
+)
+#: Maps that can lie over the patient's scan.
+MAPS = (
+    ("", "Nothing"),
+    ("volume", "Change of local volume, %"),
+    ("intensity", "Difference of intensity"),
+)
+
+
+class VisitsDialog(QDialog):
+    """The fields, the table and the buttons; says what the user wants, and does nothing."""
+
+    openRequested = Signal(object)
+    """Path of the other scan, or an entry of the chooser."""
+    mapChanged = Signal(str)
+    closed = Signal()
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("measure.visits_window")
+        self.setAcceptDrops(True)
+        button = controls.push_button
+        self.mine = controls.hint(name="measure.visits_mine")
+        self.mine.setToolTip("The patient's scan that is open.")
+        self.other = controls.combo(
+            "measure.visits_other",
+            "The other scan of this patient: the overlay, another open scan, or a file.",
+        )
+        self.open = button(
+            "Open…",
+            "measure.visits_open",
+            "Open the other scan of this patient: NIfTI, MGH or DICOM.",
+        )
+        menu = QMenu(self)
+        menu.addAction("A file…", self._ask_file)
+        menu.addAction("A DICOM folder…", self._ask_folder)
+        self.open.setMenu(menu)
+        self.chooser = Chooser("measure.visits")
+        self.order = controls.combo(
+            "measure.visits_order",
+            "Whether the other scan was taken before or after the open one.",
+            (("earlier visit", True), ("later visit", False)),
+        )
+        self.years = controls.named(
+            DecimalBox(),
+            "measure.visits_years",
+            "Years between both visits, for the rate and the expected change; 0: unknown, "
+            "unless both files give the age.",
+        )
+        self.years.setRange(0, LONGEST_YEARS)
+        self.years.setDecimals(2)
+        self.years.setSingleStep(0.5)
+        self.years.setSpecialValueText(NONE)
+        self.years.setSuffix(" years")
+        self.person = controls.hint(name="measure.visits_person")
+        self.person.setToolTip(
+            "Age and sex when the open scan was taken, as Measure has them; change them there."
+        )
+        self.site = controls.combo(
+            "measure.visits_site",
+            "Whose repeated scans give the test-retest error: simulated ones, or those of a "
+            "calibrated site\n(stylegan3d model site, with people who were scanned twice).",
+        )
+        self.start = button(
+            "Compare visits",
+            "measure.visits_start",
+            "Measure what changed; half a minute to a minute.",
+            "primary",
+        )
+        self.cancel = button("Cancel", "measure.visits_cancel", "Stop comparing.")
+        self.told = controls.hint(name="measure.visits_text")
+        self.told.setToolTip("Progress, warnings, and how many changes are beyond the error.")
+        self.table = controls.named(
+            QTableWidget(),
+            "measure.visits_table",
+            "What changed; bold: by more than repeated scans differ.",
+        )
+        self.maps = controls.combo(
+            "measure.visits_map",
+            "Show on the patient's scan, follow-up against baseline: blue smaller or darker, "
+            "orange larger or brighter.",
+            ((text, kind) for (kind, text) in MAPS),
+        )
+        self.save = button(
+            "Save…", "measure.visits_save", "Save table, maps and a page to a folder."
+        )
+        self._lay_out()
+        self._connect()
+        self.show_result(None)
+
+    def _lay_out(self) -> None:
+        column = controls.stack(controls.hint(ABOUT), on=self, spacing=9, margins=(14, 12, 14, 12))
+        fields = controls.form(("Open scan", self.mine), ("Other scan", self.other))
+        fields.addWidget(self.open, 1, 2)
+        controls.add_row(fields, "It is the", self.order)
+        controls.add_row(fields, "Between them", self.years)
+        controls.add_row(fields, "Person", self.person)
+        controls.add_row(fields, "Error of", self.site)
+        column.addLayout(fields)
+        column.addWidget(self.chooser)
+        buttons = controls.row(self.start, self.cancel)
+        buttons.insertStretch(0, 1)
+        column.addLayout(buttons)
+        column.addWidget(self.told)
+        column.addWidget(self.table, stretch=1)
+        last = controls.row(self.save)
+        last.insertLayout(0, controls.form(("In the views", self.maps)), 1)
+        column.addLayout(last)
+        for one in (self.open, self.start, self.cancel, self.save, self.chooser.open):
+            one.setAutoDefault(False)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setColumnCount(len(COLUMNS))
+        for k, (head, tip) in enumerate(COLUMNS):
+            item = QTableWidgetItem(head)
+            item.setToolTip(tip)
+            self.table.setHorizontalHeaderItem(k, item)
+        heads = self.table.horizontalHeader()
+        heads.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        heads.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.table.verticalHeader().hide()
+        self.table.verticalHeader().setDefaultSectionSize(controls.scaled(20))
+        controls.let_shrink(self)
+        self.resize(controls.scaled(640), controls.scaled(660))
+
+    def _connect(self) -> None:
+        self.maps.currentIndexChanged.connect(
+            lambda _index: self.mapChanged.emit(self.maps.currentData())
+        )
+        self.chooser.chosen.connect(self.openRequested)
+
+    def open_beside(self, widget: QWidget) -> None:
+        """Open left of a widget, over the views."""
+        sites = [("simulated repeats", ""), *((name, name) for name in repeats_names())]
+        controls.fill(self.site, sites, self.site.currentData())
+        dialogs.open_beside(self, widget, -self.height() // 2)
+
+    def show_pair(self, name: str, others: Sequence[str], at: int) -> None:
+        """Write whose scans they are, and select an entry of the others."""
+        self.setWindowTitle(f"Longitudinal comparison of {name or NONE}")
+        self.mine.setText(name or NONE)
+        with QSignalBlocker(self.other):
+            self.other.clear()
+            self.other.addItems(others)
+            self.other.setCurrentIndex(at)
+
+    def show_person(self, person: Person) -> None:
+        """Write age and sex at the open scan."""
+        age = "age unknown" if person.age is None else f"{person.age:g} years"
+        sex = {"F": "woman", "M": "man"}.get(person.sex or "", "sex unknown")
+        self.person.setText(f"{age}, {sex} (change them in Measure)")
+
+    def show_result(self, compared: ComparedVisits | None) -> None:
+        """Write what was found; None empties the table."""
+        visits = None if compared is None else compared.visits
+        changes = [] if visits is None else list(visits.changes.values())
+        years = None if visits is None else visits.years
+        self.table.setRowCount(len(changes))
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        for k, change in enumerate(changes):
+            for column, text in enumerate(cells_of(change, years)):
+                item = QTableWidgetItem(text)
+                font = item.font()
+                font.setBold(bool(change.beyond))
+                item.setFont(font)
+                if column:
+                    item.setTextAlignment(right)
+                else:
+                    item.setToolTip(text)  # long names are cut
+                self.table.setItem(k, column, item)
+        self.maps.setEnabled(visits is not None)
+        self.save.setEnabled(visits is not None)
+        if visits is not None:
+            lines = [*visits.warnings, summary_of(visits.changes)]
+            lines += [note.text for note in visits.notes if note.level == "info"]
+            self.told.setText("\n".join(lines))
+
+    def show_map(self, kind: str) -> None:
+        """Select a map, without a signal."""
+        controls.show_value(self.maps, kind)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """A scan may be dropped."""
+        if self._scan(event) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open the scan that was dropped."""
+        path = self._scan(event)
+        if path is not None:
+            event.acceptProposedAction()
+            self.openRequested.emit(path)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """The dialog was closed."""
+        self.closed.emit()
+        super().hideEvent(event)
+
+    @staticmethod
+    def _scan(event: QDropEvent) -> Path | None:
+        dropped = in_event(event)
+        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
+
+    def _ask_file(self) -> None:
+        path = dialogs.open_file(self, "Open the other scan of this patient", dialogs.scans())
+        if path is not None:
+            self.openRequested.emit(path)
+
+    def _ask_folder(self) -> None:
+        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
+        if path is not None:
+            self.openRequested.emit(path)
+
+
+class VisitsController(QObject):
+    """Brings the dialog of two visits together with what works behind it.
+
+    Parameters
+    ----------
+    context : Context
+    button : QPushButton
+        Opens the dialog.
+    """
+
+    mapWanted = Signal()
+    """A map is about to lie over the patient's scan."""
+
+    def __init__(self, context: Context, button: QPushButton) -> None:
+        super().__init__(context.dock)
+        self.session, self.comparison = context.session, context.comparison
+        self.button, self.dialog = button, VisitsDialog(context.dock)
+        #: The second image of a case, by its key; the window sets it.
+        self.second: Callable[[str], Scan | None] = lambda _key: None
+        self.found: dict[str, ComparedVisits] = {}
+        #: What was said of a patient last, the file opened for them, and the scan that was chosen.
+        self._written: dict[str, str] = {}
+        self._opened: dict[str, Scan] = {}
+        self._chosen: dict[str, str] = {}
+        self._others: list[Scan] = []
+        self._key = ""
+        #: Case keys of the running jobs.
+        self._reading = self._comparing = ""
+        self._map: tuple[MapRequest, DisplayArray] | None = None
+        self._asked: MapRequest | None = None
+        self._overlaid = False
+        self.reading, self.job, self.saving = LongJob(self), LongJob(self), LongJob(self)
+        self.placing = LatestWins(map_in_views, self)
+        self._connect()
+
+    def _connect(self) -> None:
+        dialog = self.dialog
+        self.button.clicked.connect(lambda: self.open(self.button))
+        dialog.openRequested.connect(self._open_other)
+        dialog.other.currentIndexChanged.connect(self._choose)
+        dialog.start.clicked.connect(self._start)
+        dialog.cancel.clicked.connect(self.job.cancel)
+        dialog.closed.connect(self._on_closed)
+        dialog.mapChanged.connect(self._on_map)
+        dialog.save.clicked.connect(self._save)
+        self.reading.finished.connect(self._on_read)
+        self.reading.failed.connect(self._on_unread)
+        self.job.progressed.connect(self._on_progress)
+        self.job.finished.connect(self._on_compared)
+        self.job.failed.connect(
+            lambda error: self._say(self._comparing, sentence(error, "comparing visits"))
+        )
+        self.job.cancelled.connect(lambda: self._say(self._comparing, "Cancelled."))
+        self.saving.finished.connect(lambda told: self._say(told[0], f"Saved: {told[1]}"))
+        self.saving.failed.connect(
+            lambda error: self._say(self._key, sentence(error, "saving what changed"))
+        )
+        for job in (self.reading, self.job, self.saving):
+            job.runningChanged.connect(lambda _running: self._enable())
+        self.placing.ready.connect(self._on_placed)
+        self.placing.failed.connect(
+            lambda request, error: self._say(
+                request.compared.pair.key, sentence(error, "showing what changed")
+            )
+        )
+        self.session.caseChanged.connect(self._on_case)
+        self.comparison.viewChanged.connect(lambda _view: self._overlay())
+        self.comparison.placedChanged.connect(self._overlay)
+        self._on_case()
+
+    def open(self, beside: QWidget) -> None:
+        """Open the dialog beside a button, for the patient whose scan is open."""
+        self._show()
+        self.dialog.open_beside(beside)
+
+    def shutdown(self) -> None:
+        """Close; results of running jobs are discarded."""
+        self.dialog.hide()
+        for job in (self.reading, self.job, self.saving, self.placing):
+            job.shutdown()
+
+    def _on_case(self) -> None:
+        case = self.session.case
+        self.button.setEnabled(case is not None and case.scan is not None)
+        key = "" if case is None or case.scan is None else case.key
+        if key != self._key:
+            self._key = key
+            self.dialog.chooser.hide()
+            self.dialog.show_map("")
+        if self.dialog.isVisible():
+            self._show()
+        self._overlay()
+
+    def _show(self) -> None:
+        """Write what is known of the current patient."""
+        case, dialog = self.session.case, self.dialog
+        self._others = self._candidates()
+        hashes = [scan.sha256 for scan in self._others]
+        chosen = self._chosen.get(self._key, "")
+        at = hashes.index(chosen) if chosen in hashes else 0 if hashes else -1
+        name = "" if case is None or not self._key else case.name
+        dialog.show_pair(name, [scan.path.name for scan in self._others], at)
+        self._choose(at)
+        self.show_person()
+        dialog.told.setText("")
+        dialog.show_result(self.found.get(self._key))
+        if self._key in self._written:
+            dialog.told.setText(self._written[self._key])
+
+    def show_person(self) -> None:
+        """Write age and sex of the person, as Measure has them of the open scan."""
+        case = self.session.case
+        if case is not None and case.scan is not None:
+            self.dialog.show_person(self.session.person_in(case.scan)[0])
+
+    def _candidates(self) -> list[Scan]:
+        """Scans that may be another visit of the current patient, the likeliest first."""
+        case = self.session.case
+        if case is None or case.scan is None:
+            return []
+        beside = self.second(self._key)
+        others = [other.scan for other in reversed(self.session.cases) if other.key != case.key]
+        every = [self._opened.get(self._key), beside, *others]
+        known = {scan.sha256: scan for scan in reversed(every) if scan is not None}
+        return [scan for sha256, scan in reversed(known.items()) if sha256 != case.scan.sha256]
+
+    def _choose(self, at: int) -> None:
+        """Another scan is to be compared: take order and years from the ages in both files."""
+        case = self.session.case
+        if not 0 <= at < len(self._others) or case is None or case.scan is None:
+            self._enable()
+            return
+        other = self._others[at]
+        again = self._chosen.get(self._key) == other.sha256
+        self._chosen[self._key] = other.sha256
+        pair = None if self._key not in self.found else self.found[self._key].pair
+        dialog, mine = self.dialog, case.scan.person.age
+        if pair is not None and pair.other.sha256 == other.sha256:
+            dialog.years.setValue(pair.years or 0)
+            dialog.order.setCurrentIndex(dialog.order.findData(pair.earlier))
+        elif not again or not dialog.isVisible():
+            age = other.person.age
+            known = mine is not None and age is not None and mine != age
+            dialog.years.setValue(abs((mine or 0) - (age or 0)) if known else 0)
+            earlier = not known or (age or 0) < (mine or 0)
+            dialog.order.setCurrentIndex(dialog.order.findData(earlier))
+        self._enable()
+
+    def _open_other(self, choice: Any) -> None:
+        if self._key and not self.reading.running:
+            self._reading = self._key
+            self.dialog.chooser.hide()
+            self._say(self._key, "Reading the scan")
+            self.reading.start(_read, choice)
+
+    def _on_read(self, result: Scan | Several) -> None:
+        key = self._reading
+        self._written.pop(key, None)
+        if isinstance(result, Several):
+            if key == self._key:
+                self.dialog.chooser.ask(result.question, result.entries)
+                self.dialog.told.setText("")
+            return
+        self._opened[key] = result
+        self._chosen[key] = result.sha256
+        if key == self._key:
+            self._show()
+
+    def _on_unread(self, error: Exception) -> None:
+        self._say(self._reading, sentence(error, "opening the scan"))
+
+    def _start(self) -> None:
+        case, at = self.session.case, self.dialog.other.currentIndex()
+        if case is None or case.scan is None or not 0 <= at < len(self._others):
+            return
+        self.dialog.show_map("")
+        self.found.pop(self._key, None)
+        self.dialog.show_result(None)
+        self._overlay()
+        self._comparing = self._key
+        pair = VisitPair(
+            self._key,
+            case.name,
+            case.scan,
+            self._others[at],
+            self.dialog.order.currentData(),
+            self.dialog.years.value() or None,
+            self.session.person_in(case.scan)[0],
+            self.dialog.site.currentData() or "",
+            self.session.norms,
+            self.session.folder / STEPS_FOLDER,
+        )
+        self.job.start(compare_visits, pair)
+
+    def _on_progress(self, progress: JobStatus) -> None:
+        self._say(self._comparing, f"{progress.text}: {round(100 * progress.fraction)} %")
+
+    def _on_compared(self, compared: ComparedVisits) -> None:
+        key = compared.pair.key
+        self.found[key] = compared
+        self._written.pop(key, None)
+        if key == self._key:
+            self.dialog.show_result(compared)
+            self._enable()
+
+    def _save(self) -> None:
+        compared = self.found.get(self._key)
+        folder = dialogs.choose_folder(self.dialog, "Save what changed to a folder", Path.home())
+        if compared is not None and folder is not None:
+            self.saving.start(_save, compared, folder)
+
+    def _say(self, key: str, words: str) -> None:
+        """Say something of a patient, now or when that patient is shown again."""
+        self._written[key] = words
+        if key == self._key:
+            self.dialog.told.setText(words)
+
+    def _enable(self) -> None:
+        dialog, busy = self.dialog, self.job.running
+        dialog.start.setEnabled(bool(self._others) and not busy and bool(self._key))
+        dialog.cancel.setEnabled(busy)
+        dialog.open.setEnabled(bool(self._key) and not self.reading.running)
+        found = self._key in self.found
+        dialog.maps.setEnabled(found)
+        dialog.save.setEnabled(found and not self.saving.running)
+        for one in (dialog.other, dialog.order, dialog.years, dialog.site):
+            one.setEnabled(bool(self._others) and not busy)
+
+    def _on_closed(self) -> None:
+        """Nobody waits for a comparison, and its map goes."""
+        self.job.cancel()
+        self.dialog.show_map("")
+        self._overlay()
+
+    def _on_map(self, kind: str) -> None:
+        """Show the scan that a map lies on."""
+        if kind:
+            self.mapWanted.emit()
+            if self.session.shown.what != "scan":
+                self.session.look("scan")
+        self._overlay()
+
+    def _overlay(self) -> None:
+        """Lay the chosen map over the views while they show the patient's scan."""
+        wanted = self._wanted_map()
+        if wanted is not None and self._map is not None and _same(self._map[0], wanted):
+            self._draw(*self._map)
+            return
+        # A map in an earlier place would keep the views where the scan no longer is.
+        if self._overlaid:
+            self._overlaid = False
+            self.comparison.stage.overlay.hide()
+        if wanted is not None and (self._asked is None or not _same(self._asked, wanted)):
+            self.placing.submit(wanted)
+        self._asked = wanted
+
+    def _wanted_map(self) -> MapRequest | None:
+        case, kind = self.session.case, self.dialog.maps.currentData()
+        compared = self.found.get(self._key)
+        scan_shown = self.session.shown.what == "scan" and self.comparison.view == "scan"
+        if case is None or compared is None or not kind or not scan_shown:
+            return None
+        placed = self.session.placed
+        return MapRequest(compared, kind, None if placed is None else placed.rigid)
+
+    def _on_placed(self, request: MapRequest, found: DisplayArray) -> None:
+        self._map = request, found
+        self._overlay()
+
+    def _draw(self, request: MapRequest, found: DisplayArray) -> None:
+        from stylegan3d.segmentation.visits import FULL_PERCENT
+
+        self._overlaid = True
+        if request.kind == "volume":
+            label, unit, limit = "Local volume since baseline", "%", FULL_PERCENT
+        else:
+            label, unit, limit = "Intensity since baseline", "", None
+        self.comparison.stage.overlay.show(found, label, unit, limit)
+
+
+def _same(a: MapRequest, b: MapRequest) -> bool:
+    return a.compared is b.compared and a.kind == b.kind and a.rigid is b.rigid
+
+
+def _read(report: Progress, choice: Any) -> Scan | Several:
+    """In a thread."""
+    report(0, 1, "Reading the scan")
+    return read_choice(choice)
+
+
+def _save(report: Progress, compared: ComparedVisits, folder: Path) -> tuple[str, Path]:
+    """In a thread; whose it is, and the page."""
+    return compared.pair.key, save_compared(report, compared, folder)
+
 
 UNPLACED = "Align the scan first (Project): volumes are measured on the model's grid."
 
