@@ -116,7 +116,7 @@ class ExportController(QObject):
 
     def _picture(self, settings: PictureSettings) -> QImage | Callable[[], Any]:
         """A picture of the window, or a function that draws a lightbox."""
-        from napari_stylegan3d.views.view_pictures import all_pictures, print_scale, view_picture
+        from napari_stylegan3d.views.canvases import all_pictures, print_scale, view_picture
 
         views = self.views
         assert views is not None
