@@ -24,8 +24,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.compare.panel import RowController
+from napari_stylegan3d.core.comparison import provenance_of
 from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dtype
-from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.captions import KEY, NOBODY, OVERLAY, ComparedPair, Provenance, Side
 from napari_stylegan3d.views.display import DisplayArray, upright

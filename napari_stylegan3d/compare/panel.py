@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.core.comparison import subject_of
 from napari_stylegan3d.core.panel import ExplorerPanel
-from napari_stylegan3d.core.provenance import subject_of
 from napari_stylegan3d.core.thumbnails import scaled
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.slices import NUMBERS, Pane

@@ -11,7 +11,7 @@ import numpy as np
 from qtpy.QtCore import QObject
 from qtpy.QtGui import QImage
 
-from napari_stylegan3d.core.provenance import scan_file_of
+from napari_stylegan3d.core.comparison import scan_file_of
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.export import jobs
 from napari_stylegan3d.views.captions import KEY

@@ -18,10 +18,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.core.comparison import scan_file_of
 from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.jobs import latent_of, own_path
 from napari_stylegan3d.core.panel import ExplorerPanel, offer
-from napari_stylegan3d.core.provenance import scan_file_of
 from napari_stylegan3d.core.worker import JobStatus, duration_in_words
 from napari_stylegan3d.export.jobs import AsDicom, ExportTarget, SavedFiles
 from napari_stylegan3d.widgets import controls, dialogs

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stylegan3d.core.provenance import scan_file_of
+from napari_stylegan3d.core.comparison import scan_file_of
 from napari_stylegan3d.views.captions import KEY, OVER, Over, Provenance
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.results import (

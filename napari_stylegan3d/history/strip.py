@@ -31,8 +31,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.core.comparison import provenance_of
 from napari_stylegan3d.core.context import report_done
-from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot

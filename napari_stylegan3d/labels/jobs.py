@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_stylegan3d.core.comparison import provenance_of
 from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest, screen_dtype
-from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.tissues import read_tissues
 from napari_stylegan3d.core.worker import beside_the_window
 from napari_stylegan3d.views.captions import NOBODY, Provenance

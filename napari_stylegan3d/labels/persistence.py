@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject
 
+from napari_stylegan3d.core.comparison import provenance_of
 from napari_stylegan3d.core.jobs import SharpenRequest
-from napari_stylegan3d.core.provenance import provenance_of
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.labels.jobs import Base, EditedBrain, Origin, Wish, fit
 from napari_stylegan3d.views.captions import NOBODY, Provenance

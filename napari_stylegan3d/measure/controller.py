@@ -22,8 +22,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.core.comparison import in_words, subject_of
 from napari_stylegan3d.core.context import sentence
-from napari_stylegan3d.core.provenance import in_words, subject_of
 from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, in_event, read_choice
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob

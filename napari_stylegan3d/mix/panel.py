@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QWidget
 
+from napari_stylegan3d.core.comparison import subject_of
 from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.panel import ExplorerPanel, why_not
-from napari_stylegan3d.core.provenance import subject_of
 from napari_stylegan3d.core.session import WHOLE, LayerGroup
 from napari_stylegan3d.core.thumbnails import PictureButton
 from napari_stylegan3d.widgets import controls, dialogs
