@@ -39,8 +39,8 @@ from napari_stylegan3d.compare.panel import ComparePanel
 from napari_stylegan3d.core.comparison import DisplayController, brain_of
 from napari_stylegan3d.core.context import Context, Messages, report_error
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.core.parking import Parking
 from napari_stylegan3d.core.rendering import Rendering, SharpenController
+from napari_stylegan3d.core.scans import Parking
 from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.directions.controller import DirectionsController

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_stylegan3d.core import parking
-from napari_stylegan3d.core.parking import Parking, park
+from napari_stylegan3d.core.scans import Parking, park
 from napari_stylegan3d.core.session import Session
 from stylegan3d.geometry.space import Space
 from stylegan3d.recipe.recipe import Source
