@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from napari.components import ViewerModel
+from napari.layers import Shapes
 from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt, QTimer, Signal
-from qtpy.QtGui import QHideEvent, QPainter, QPaintEvent, QPalette, QShowEvent
+from qtpy.QtGui import QHideEvent, QPainter, QPaintEvent, QPalette, QShortcut, QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
     QDockWidget,
@@ -21,26 +22,25 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QMenu,
     QProgressBar,
+    QTabWidget,
     QToolButton,
     QWidget,
 )
 
 from napari_stylegan3d.app.guidance import Guidance
 from napari_stylegan3d.app.models import ModelController
-from napari_stylegan3d.app.opening import OpenController
 from napari_stylegan3d.app.qt_binding import refuse_broken_binding
 from napari_stylegan3d.app.sessions import SessionController
-from napari_stylegan3d.app.tabs import Tabs, the
 from napari_stylegan3d.app.viewing import ViewsController
 from napari_stylegan3d.browse.controller import BrowseController
 from napari_stylegan3d.browse.panel import BrowsePanel
 from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
 from napari_stylegan3d.core.comparison import DisplayController, brain_of
-from napari_stylegan3d.core.context import Context, Messages, report_error
-from napari_stylegan3d.core.jobs import Loaded
+from napari_stylegan3d.core.context import Context, Messages, report_done, report_error
+from napari_stylegan3d.core.jobs import Loaded, latent_of
 from napari_stylegan3d.core.rendering import Rendering, SharpenController
-from napari_stylegan3d.core.scans import Parking
+from napari_stylegan3d.core.scans import Dropped, DropTarget, Parking
 from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.directions.controller import DirectionsController
@@ -62,6 +62,9 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Fold, take_turns
 from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
+from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Choice
 
 if TYPE_CHECKING:
@@ -69,10 +72,184 @@ if TYPE_CHECKING:
 
     import napari
 
+    from napari_stylegan3d.core.panel import ExplorerPanel
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.geometry.space import Frame
     from stylegan3d.model.generator import Generator
-    from stylegan3d.recipe.recipe import Recipe
+
+#: Command name of the paste shortcut.
+PASTE = "key.paste"
+
+
+class OpenController(QObject):
+    """Handles drops on explorer and views, and pasted recipes."""
+
+    modelDropped = Signal(object)
+    sessionDropped = Signal(object)
+    scanDropped = Signal(object)
+    """Path"""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context.dock)
+        self.session, self.messages = context.session, context.messages
+        self.viewer = context.comparison.stage.viewer
+        self._roots: list[QWidget] = [context.dock]
+        self._target = DropTarget(self.open, self._refuse, self)
+        context.dock.setAcceptDrops(True)
+        context.dock.installEventFilter(self._target)
+
+    def begin(self, views: FourViews) -> None:
+        """Also handle drops on the views."""
+        self._roots.append(views)
+        views.setAcceptDrops(True)
+        for widget in (views, *(view.canvas for view in views.views)):
+            widget.installEventFilter(self._target)
+        self.viewer.layers.selection.events.active.connect(self._on_active)
+
+    def let_go(self, views: FourViews) -> None:
+        """Disconnect from the views."""
+        self._roots.remove(views)
+        for view in views.views:
+            view.canvas.removeEventFilter(self._target)
+        self.viewer.layers.selection.events.active.disconnect(self._on_active)
+
+    def open(self, dropped: Dropped) -> None:
+        """Open a dropped item."""
+        path = dropped.path
+        if dropped.kind == "model":
+            self.modelDropped.emit(path)
+        elif dropped.kind == "session":
+            self.sessionDropped.emit(path)
+        elif dropped.kind == "recipe":
+            self.open_recipe(path)
+        elif dropped.kind == "latent":
+            self.open_latent(path)
+        else:
+            self.scanDropped.emit(path)
+
+    def _refuse(self, names: str) -> None:
+        problem = (
+            "{names} cannot be opened here: drop a T1-weighted scan (NIfTI, MGH or a DICOM "
+            "folder), a model, a latent, a recipe or a session. File > Open shows other images."
+        )
+        self.messages.fail(StyleGAN3DError(problem.format(names=names)), "opening the file")
+
+    def open_recipe(self, path: Path) -> None:
+        """Open the recipe in a file or sidecar."""
+        try:
+            recipe = read_recipe(path)
+        except StyleGAN3DError as error:
+            self.messages.fail(error, "opening the recipe")
+        else:
+            self._go_to(recipe, f"Opened the recipe of {path.name}")
+
+    def open_latent(self, path: Path) -> None:
+        """Show the brain of a latent file."""
+        try:
+            recipe = self.session.with_source(Source.from_file(path))
+            recipe = recipe.replace(mix=None, edits=(), model=None)
+        except StyleGAN3DError as error:
+            self.messages.fail(error, "opening the latent")
+        else:
+            self._go_to(recipe, f"Showing the brain of {path.name}")
+
+    def paste(self) -> None:
+        """Open a recipe from the clipboard: command, JSON or link."""
+        try:
+            recipe = from_text(QApplication.clipboard().text())
+        except StyleGAN3DError as error:
+            self.messages.fail(error, "pasting a recipe")
+        else:
+            self._go_to(recipe, "Pasted")
+
+    def copy_link(self) -> None:
+        """Copy a link to the current recipe."""
+        if self.session.generator is not None:
+            signed = self.session.recipe.signed(self.session.generator)
+            QApplication.clipboard().setText(to_link(signed))
+            report_done(f"Link copied: {describe_recipe(signed)}.")
+
+    def _go_to(self, recipe: Recipe, doing: str) -> None:
+        generator = self.session.generator
+        if generator is None:
+            return
+        try:
+            latent_of(recipe, generator, "rough")  # the picture is rendered later
+        except StyleGAN3DError as error:
+            self.messages.fail(error, "opening the recipe")
+            return
+        self.session.change(recipe)
+        report_done(f"{doing}: {describe_recipe(recipe)}.")
+
+    def _on_active(self, _: Any = None) -> None:
+        """napari's Shapes layers paste shapes with the same key."""
+        active = self.viewer.layers.selection.active
+        for shortcut in (
+            one for root in self._roots for one in root.findChildren(QShortcut, PASTE)
+        ):
+            shortcut.setEnabled(not isinstance(active, Shapes))
+
+
+T = TypeVar("T")
+
+
+class Controller(Protocol):
+    """Controller of a panel."""
+
+    def __init__(self, context: Context, panel: Any) -> None: ...
+
+    def shutdown(self) -> None:
+        """Stop all jobs."""
+
+
+#: The tabs from left to right with their controllers; a new feature is added here.
+FEATURES: tuple[tuple[type[ExplorerPanel], type[Controller]], ...] = (
+    (BrowsePanel, BrowseController),
+    (ProjectPanel, ProjectController),
+    (MixPanel, MixController),
+    (DirectionsPanel, DirectionsController),
+    (ComparePanel, CompareController),
+    (ExportPanel, ExportController),
+)
+
+
+class Tabs(QTabWidget):
+    """Creates the panels for a session; they are enabled once a model is loaded."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.setObjectName("explorer.tabs")
+        self.setDocumentMode(True)
+        self.tabBar().setDrawBase(False)
+        self.tabBar().setAccessibleName("Panels")
+        self.panels = tuple(panel(session) for panel, _controller in FEATURES)
+        for panel in self.panels:
+            self.addTab(panel.scrolled(), panel.title)
+        self.guide = controls.tool_button(
+            "?", "explorer.guide", "The user guide, at the page of this panel."
+        )
+        corner = QWidget()  # lines it up with the tabs, and with those beside headings
+        controls.stack(self.guide, on=corner, spacing=-1, margins=(0, 0, 14, 5))
+        self.setCornerWidget(corner)
+        self.setEnabled(False)
+
+    def open_rooms(self, context: Context) -> tuple[Controller, ...]:
+        """Create the panels' controllers."""
+        pairs = zip(FEATURES, self.panels, strict=True)
+        return tuple(controller(context, panel) for (_panel, controller), panel in pairs)
+
+    def bring(self, key: str) -> ExplorerPanel:
+        """Bring a panel to the front by its key, and return it."""
+        index = [panel.key for panel in self.panels].index(key)
+        self.setCurrentIndex(index)
+        return self.panels[index]
+
+
+def the(kind: type[T], among: tuple[object, ...]) -> T:
+    """The only object of a type."""
+    (found,) = (one for one in among if isinstance(one, kind))
+    return found
+
 
 DOCKS = ("layer list", "layer controls")
 

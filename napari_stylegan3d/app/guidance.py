@@ -42,8 +42,7 @@ from napari_stylegan3d.widgets.settings import settings
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Header
-    from napari_stylegan3d.app.tabs import Tabs
+    from napari_stylegan3d.app.explorer import Header, Tabs
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.widgets.controls import Fold

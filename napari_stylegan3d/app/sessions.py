@@ -37,7 +37,7 @@ from stylegan3d.storage.files import write_together
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QLineEdit
 
-    from napari_stylegan3d.app.tabs import Tabs
+    from napari_stylegan3d.app.explorer import Tabs
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.labels.controller import LabelsController
