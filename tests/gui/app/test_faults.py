@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from napari_stylegan3d.app.sessions import Autosave
 from napari_stylegan3d.core import rendering
-from napari_stylegan3d.history.autosave import Autosave
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.file import SessionState, read_session
 

@@ -9,7 +9,7 @@ import pytest
 from gui.conftest import open_window
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.app import tabs
+from napari_stylegan3d.app import explorer as dock
 from napari_stylegan3d.core.context import Context
 from napari_stylegan3d.core.panel import ExplorerPanel
 from napari_stylegan3d.widgets import controls
@@ -54,7 +54,7 @@ class Toying(QObject):
 def window(qapp: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import napari
 
-    monkeypatch.setattr(tabs, "FEATURES", (*tabs.FEATURES, (ToyPanel, Toying)))
+    monkeypatch.setattr(dock, "FEATURES", (*dock.FEATURES, (ToyPanel, Toying)))
     viewer = napari.Viewer(show_welcome_screen=False)
     window = open_window(viewer, model)
     yield window

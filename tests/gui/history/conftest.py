@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
+from napari_stylegan3d.app.sessions import FOLDER_VARIABLE
 
 
 @pytest.fixture(autouse=True, scope="module")

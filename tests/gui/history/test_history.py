@@ -16,8 +16,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit
 from tolerances import SUMS
 
+from napari_stylegan3d.app.sessions import FOLDER_VARIABLE, Autosave
 from napari_stylegan3d.core.scans import Dropped, what_are, what_is
-from napari_stylegan3d.history.autosave import FOLDER_VARIABLE, Autosave
 from napari_stylegan3d.history.strip import ASIDE, CURRENT, FORK, STARRED, in_two_lines
 from napari_stylegan3d.project.persistence import SavedScan
 from napari_stylegan3d.project.regions import Region

@@ -13,9 +13,9 @@ from scipy import ndimage
 from tiny import tiny_generator
 from tolerances import FLOAT32
 
+from napari_stylegan3d.app.sessions import FOLDER_VARIABLE
 from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core import tissues as network
-from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
 from napari_stylegan3d.labels import jobs as relabelled
 from napari_stylegan3d.labels.controller import NAME
 from napari_stylegan3d.labels.jobs import Origin

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import pytest
 
-from napari_stylegan3d.core import parking
+from napari_stylegan3d.core import scans
 from napari_stylegan3d.core.scans import Parking, park
 from napari_stylegan3d.core.session import Session
 from stylegan3d.geometry.space import Space
@@ -92,7 +92,7 @@ def test_without_room_on_the_disk_it_stays_in_memory(tmp_path, monkeypatch):
         def full(**_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(parking.tempfile, "TemporaryFile", full)
+        monkeypatch.setattr(scans.tempfile, "TemporaryFile", full)
 
 
 def test_all_of_a_scan_is_in_one_open_file(tmp_path):
