@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 
 from stylegan3d.errors import ModelError
 from stylegan3d.memory import keep_large_blocks
+from stylegan3d.progress import SILENT, Progress
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -162,3 +164,24 @@ def workers(device: torch.device | str = "cpu") -> Iterator[Callable[..., Iterab
             yield pool.map
         finally:
             torch.set_num_threads(threads)  # part of the setting is global to the process
+
+
+def computed(
+    function: Callable[[Any], Any],
+    items: Iterable[Any],
+    device: torch.device | str = "cpu",
+    progress: Progress = SILENT,
+) -> list[Any]:
+    """What a function makes of each of some volumes, in their order, by `workers`.
+
+    Parameters
+    ----------
+    progress : Progress
+        Called after each with how many are done and how many there are.
+    """
+    total, found = length_hint(items), []
+    with workers(device) as mapped:
+        for one in mapped(function, items):
+            found.append(one)
+            progress(len(found), total)
+    return found

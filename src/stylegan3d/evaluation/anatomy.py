@@ -17,7 +17,7 @@ from scipy.stats import wasserstein_distance
 from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.metrics.comparison import compare_with_halves, side_by_side
-from stylegan3d.metrics.intervals import bootstrap, wilson
+from stylegan3d.metrics.intervals import estimated, wilson
 from stylegan3d.metrics.two_sample import LEAST, Classification, classify_by_measures
 from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import MEASURES, VOLUMES
@@ -112,8 +112,7 @@ def _compare(made: np.ndarray, people: np.ndarray, drawn: dict[str, int]) -> Jso
         "real_sd": sd,
     }
     for name, figure in (("shift", shift), ("spread", spread)):
-        found[name] = figure(made, people)
-        found[f"{name}_interval"] = bootstrap(figure, made, people, draws=DRAWS, seed=drawn["seed"])
+        found |= estimated(name, figure, made, people, draws=DRAWS, seed=drawn["seed"])
     found["distance"] = compare_with_halves(distance, made, people, **drawn).to_dict()
     return found
 
@@ -304,7 +303,6 @@ def _compare_shape(made: np.ndarray, training: np.ndarray, held_out: np.ndarray,
         "synthetic_sd": float(made.std(ddof=1)),
         "real_mean": float(training.mean()),
         "real_sd": sd,
-        "shift": shift(made, training),
-        "shift_interval": bootstrap(shift, made, training, draws=DRAWS, seed=seed),
+        **estimated("shift", shift, made, training, draws=DRAWS, seed=seed),
         "held_out_shift": shift(held_out, training),
     }

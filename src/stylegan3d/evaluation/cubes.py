@@ -20,7 +20,7 @@ from scipy.special import logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 
-from stylegan3d.devices import workers
+from stylegan3d.devices import computed
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.material import Material
 from stylegan3d.geometry.space import Space
@@ -148,9 +148,7 @@ def classify_cubes(
         raise StyleGAN3DError("This grid is too small for cubes of 32 mm.")
     y = np.repeat([1, 0], counts)
     volumes = [*first, *second]
-    with workers() as mapped:
-        described = list(mapped(lambda volume: texture(volume, corners, side), volumes))
-    x = np.stack(described)
+    x = np.stack(computed(lambda volume: texture(volume, corners, side), volumes))
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(y, y, list(people))
     scores = np.zeros((len(x), len(corners)))
     for done, (known, held) in enumerate(folds, 1):

@@ -17,7 +17,7 @@ import torch
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
-from stylegan3d.devices import workers
+from stylegan3d.devices import computed
 from stylegan3d.directions.checks import LOGARITHMIC, name_of, scaled
 from stylegan3d.directions.edit_effects import ABOUT, share_outside, surroundings
 from stylegan3d.directions.people import as_numbers, deviations, group_numbers, key_of
@@ -35,7 +35,7 @@ from stylegan3d.evaluation.utility import (
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.attributes import MEASURES, measure_volume
 from stylegan3d.measures.tissue_volumes import BY_NETWORK, read_tissues
-from stylegan3d.metrics.intervals import bootstrap, wilson
+from stylegan3d.metrics.intervals import bootstrap, correlation, estimated, mean, wilson
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.plain import Json, JsonView
@@ -174,12 +174,11 @@ class Judges:
     def _rows(self, volumes: Volumes) -> Rows:
         """Millilitres of each tissue in each volume."""
         segmenter, space = bundled_segmenter(), self.material.pack.space
-        rows: list[dict[str, float]] = []
-        with workers(segmenter.device) as run:
-            for found in run(lambda volume: segmenter.segment(volume, space).volumes, volumes):
-                rows.append({f"{name}_ml": ml for name, ml in found.items()})
-                self.material.report(len(rows), len(volumes), "Tissues for edits")
-        return rows
+        progress = self.material.progress("Tissues for edits")
+        found = computed(
+            lambda volume: segmenter.segment(volume, space), volumes, segmenter.device, progress
+        )
+        return [{f"{name}_ml": ml for name, ml in one.volumes.items()} for one in found]
 
 
 def _columns(rows: Rows | None, features: np.ndarray) -> np.ndarray:
@@ -199,9 +198,8 @@ def _truths(material: Material, keys: Sequence[str]) -> dict[str, np.ndarray]:
         truths = {k: np.array([row[k] for row in material.real_tissues]) for k in BY_NETWORK}
     measured: list[dict[str, float]] = []
     if set(keys) & set(MEASURED) - set(truths):
-        with workers() as run:
-            space, volumes = material.pack.space, material.volumes(material.people)
-            measured = list(run(lambda volume: measure_volume(unit(volume), space), volumes))
+        space, volumes = material.pack.space, material.volumes(material.people)
+        measured = computed(lambda volume: measure_volume(unit(volume), space), volumes)
     for key in keys:
         if key in MEASURED and key not in truths:
             truths[key] = np.array([row[key] for row in measured])
@@ -298,20 +296,19 @@ def _direction(
         "unit": told["unit"],
         "held_fixed": told["held_fixed"],
         "per_unit": told["per_unit"],
-        "effect": float(effects.mean()),
-        "effect_interval": bootstrap(_mean, effects),
+        **estimated("effect", mean, effects),
         "effect_people": judges.shown(key, [key_of(name) for name in told["held_fixed"]]),
         "right_way": right / sizes.size,
         "right_way_interval": wilson(right, sizes.size),
         "drift": drift,
         "size": float(sizes.mean()) / spread,
-        "size_interval": bootstrap(_mean, sizes.mean(axis=0) / spread),
+        "size_interval": bootstrap(mean, sizes.mean(axis=0) / spread),
         "outside": _outside(material, key, before, after),
         "left": None,
     }
     if generator.encoder is not None:
         left = _left(generator, before, after, step)
-        result |= {"left": float(left.mean()), "left_interval": bootstrap(_mean, left)}
+        result |= estimated("left", mean, left)
     return result
 
 
@@ -339,13 +336,13 @@ def composition(material: Material) -> Json | None:
             assert seen is not None
             current = seen
             if cycle in errors:
-                errors[cycle].append(_mean(np.abs(current - truth)[inside]))
-        mean_brain.append(_mean(np.abs(material.pack.template - truth)[inside]))
+                errors[cycle].append(mean(np.abs(current - truth)[inside]))
+        mean_brain.append(mean(np.abs(material.pack.template - truth)[inside]))
     return {
         "people": len(rows),
         "cycles": CYCLES,
         "l1": [float(np.mean(errors[cycle])) for cycle in CYCLES],
-        "l1_interval": [bootstrap(_mean, np.array(errors[cycle])) for cycle in CYCLES],
+        "l1_interval": [bootstrap(mean, np.array(errors[cycle])) for cycle in CYCLES],
         "mean_brain": float(np.mean(mean_brain)),
     }
 
@@ -396,17 +393,13 @@ def _drawn(generator: Generator, w: Tensor) -> list[np.ndarray]:
 
 def _distances(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> np.ndarray:
     """Mean absolute differences [n]."""
-    return np.array([_mean(np.abs(unit(x) - unit(y))) for x, y in zip(a, b, strict=True)])
+    return np.array([mean(np.abs(unit(x) - unit(y))) for x, y in zip(a, b, strict=True)])
 
 
 def _mean_distance(volumes: Sequence[np.ndarray]) -> float:
     """Mean absolute difference between pairs of a set."""
     pairs = [(a, b) for i, a in enumerate(volumes) for b in volumes[:i]]
     return float(np.mean(_distances(*zip(*pairs, strict=True))))
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean())
 
 
 CONDITIONED_BRAINS = 60
@@ -478,8 +471,7 @@ def _label(material: Material, judges: Judges, schema: list[Any], entry: JsonVie
         "name": name,
         "asked": [asked[0], asked[-1]],
         "how": judge.how,
-        "r": _correlation(pairs),
-        "r_interval": bootstrap(_correlation, pairs),
+        **estimated("r", correlation, pairs),
         "r_people": judge.r,
         "n_people": judge.n_test,
         "slope": _slope(pairs) / judge.slope,
@@ -494,12 +486,6 @@ def _asked(entry: JsonView, people: np.ndarray) -> list[Any]:
         return [first, second] * (CONDITIONED_BRAINS // 2)
     low, high = np.nanquantile(people, QUANTILES)
     return [float(value) for value in np.linspace(low, high, CONDITIONED_BRAINS)]
-
-
-def _correlation(pairs: np.ndarray) -> float:
-    if not pairs.std(axis=0).all():
-        return 0.0
-    return float(np.corrcoef(pairs.T)[0, 1])
 
 
 def _slope(pairs: np.ndarray) -> float:

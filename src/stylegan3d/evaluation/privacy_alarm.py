@@ -21,7 +21,7 @@ from operator import length_hint
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.devices import workers
+from stylegan3d.devices import computed
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.privacy import least_by_person, same_person
 from stylegan3d.geometry.intensity import as_packed, unit
@@ -187,8 +187,7 @@ class CopyDetector:
 
     def closeness(self, brains: Iterable[np.ndarray]) -> Closeness:
         """Closeness of brains, each (X, Y, Z), uint8 or float."""
-        with workers() as run:
-            found = [self.people @ fine for fine in run(self.structure, brains)]
+        found = [self.people @ fine for fine in computed(self.structure, brains)]
         return Closeness.of(np.stack(found), self.person)
 
     def among_training(self) -> Closeness:

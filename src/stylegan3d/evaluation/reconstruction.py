@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from stylegan3d.devices import workers
+from stylegan3d.devices import computed
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import evenly
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.metrics.intervals import bootstrap
+from stylegan3d.metrics.intervals import bootstrap, median
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
@@ -43,7 +43,7 @@ def reconstruction(material: Material) -> Json:
         if isinstance(result.get(name), dict):
             result[name] |= {
                 f"{key}_interval": bootstrap(
-                    lambda values: float(np.median(values)),
+                    median,
                     np.array([person[name][key] for person in result["people"]]),
                 )
                 for key in ("ssim", "psnr")
@@ -85,11 +85,7 @@ def reconstruct(
     def one(volume: np.ndarray) -> dict[str, dict[str, float]]:
         return _one(generator, unit(volume), mean_brain, budget)
 
-    rows = []
-    with workers(generator.device) as mapped:
-        for done, row in enumerate(mapped(one, people), 1):
-            rows.append(row)
-            progress(done, len(people))
+    rows = computed(one, people, generator.device, progress)
     result: Json = {"n": len(rows), "budget": budget}
     for name in rows[0] if rows else ():
         measures = rows[0][name]

@@ -30,12 +30,12 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from stylegan3d.devices import workers
+from stylegan3d.devices import computed
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import evenly
 from stylegan3d.evaluation.reconstruction import latents
 from stylegan3d.geometry.intensity import unit
-from stylegan3d.metrics.intervals import bootstrap
+from stylegan3d.metrics.intervals import bootstrap, estimated, mean
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.plain import Json
@@ -199,8 +199,7 @@ def shape_statistics(material: Material) -> Json:
         },
         "variance": float(variances["model"].sum() / variances["voxels"].sum()),
         "generalisation": _beside(*errors),
-        "specificity": _beside(*distances)
-        | {"held_out": float(real.mean()), "held_out_interval": bootstrap(np.mean, real)},
+        "specificity": _beside(*distances) | estimated("held_out", mean, real),
     }
 
 
@@ -208,16 +207,12 @@ def _errors(
     material: Material, both: Mapping[str, ShapeModel], unseen: np.ndarray, counts: Sequence[int]
 ) -> np.ndarray:
     """Errors of unseen subjects, [models, subjects, counts]."""
-    found = np.empty((len(both), len(unseen), len(counts)))
-    with workers(material.device) as mapped:
 
-        def one(image: np.ndarray) -> list[list[float]]:
-            return [each.errors(image, counts) for each in both.values()]
+    def one(image: np.ndarray) -> list[list[float]]:
+        return [each.errors(image, counts) for each in both.values()]
 
-        for done, rows in enumerate(mapped(one, unseen)):
-            found[:, done] = rows
-            material.report(done + 1, len(unseen), "Generalisation")
-    return found
+    progress = material.progress("Generalisation")
+    return np.stack(computed(one, unseen, material.device, progress), axis=1)
 
 
 def _distances(

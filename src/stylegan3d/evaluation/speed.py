@@ -10,7 +10,7 @@ import torch
 
 from stylegan3d.evaluation.material import Material
 from stylegan3d.memory import keep_large_blocks
-from stylegan3d.metrics.intervals import bootstrap
+from stylegan3d.metrics.intervals import bootstrap, median
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
@@ -50,13 +50,9 @@ def measure_speed(generator: Generator, repeats: int = 15) -> Json:
         for dtype in (torch.bfloat16, torch.float32):
             name = str(dtype).removeprefix("torch.")
             found = _milliseconds(generator, w, dataclasses.replace(way, dtype=dtype))
-            result[quality][name] = None if found is None else float(np.median(found))
-            intervals[quality][name] = None if found is None else bootstrap(_median, found)
+            result[quality][name] = None if found is None else median(found)
+            intervals[quality][name] = None if found is None else bootstrap(median, found)
     return result | {"intervals": intervals}
-
-
-def _median(values: np.ndarray) -> float:
-    return float(np.median(values))
 
 
 def _milliseconds(generator: Generator, w: torch.Tensor, way: RenderMode) -> np.ndarray | None:

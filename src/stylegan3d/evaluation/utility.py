@@ -31,12 +31,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import Tensor
 
-from stylegan3d.devices import workers
+from stylegan3d.devices import computed
 from stylegan3d.directions.people import AGE, as_numbers
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.diversity import encoded
-from stylegan3d.metrics.intervals import bootstrap
+from stylegan3d.metrics.intervals import bootstrap, correlation, estimated, mean
 from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_scores
@@ -140,13 +140,10 @@ def tissue_utility(material: Material, settings: SegmentationSettings = SETTINGS
         result[name] = {
             "n": len(brains),
             "n_test": len(test),
-            "dice": float(scores[name].mean()),
-            "dice_interval": bootstrap(_mean, scores[name]),
+            **estimated("dice", mean, scores[name]),
             "tissues": mean_scores(people),
         }
-    change = scores["synthetic"] - scores["real"]
-    difference = {"value": _mean(change), "interval": bootstrap(_mean, change)}
-    return result | {"difference": difference}
+    return result | {"difference": paired_difference(scores["synthetic"], scores["real"])}
 
 
 def _labelled(
@@ -159,12 +156,7 @@ def _labelled(
         labels = torch.from_numpy(segmenter.segment(volume, space).labels)
         return halved(torch.from_numpy(unit(volume)), labels)
 
-    found: list[Labelled] = []
-    with workers(segmenter.device) as run:
-        for pair in run(one, volumes):
-            found.append(pair)
-            material.report(len(found), len(volumes), what)
-    return found
+    return computed(one, volumes, segmenter.device, material.progress(what))
 
 
 def halved(volume: Tensor, labels: Tensor) -> Labelled:
@@ -211,10 +203,6 @@ def _trained(
         run.step(_Brains(brains))
         material.report(step + 1, settings.steps, what)
     return run
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean())
 
 
 PENALTIES = np.logspace(-1, 5, 25)
@@ -326,31 +314,14 @@ def regression(tissues: int = 0) -> Pipeline:
 
 def agreement(guess: np.ndarray, truth: np.ndarray) -> Json:
     """ "mae" and "r" of predictions [n], each with an "_interval" of 95 % over subjects."""
-    measures = {"mae": _mae, "r": _r}
-    found: Json = {}
     both = np.stack([guess, truth], axis=1)
-    for name, measure in measures.items():
-        found[name] = measure(both)
-        found[f"{name}_interval"] = bootstrap(measure, both)
-    return found
+    return estimated("mae", _mae, both) | estimated("r", correlation, both)
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray) -> Json:
     """Mean of a - b over the same subjects [n], with its "interval" (bootstrap)."""
-    change = a - b
-    return {
-        "value": float(change.mean()),
-        "interval": bootstrap(lambda drawn: float(drawn.mean()), change),
-    }
+    return {"value": mean(a - b), "interval": bootstrap(mean, a - b)}
 
 
 def _mae(pairs: np.ndarray) -> float:
     return float(np.abs(pairs[:, 0] - pairs[:, 1]).mean())
-
-
-def _r(pairs: np.ndarray) -> float:
-    """Pearson's r of prediction and truth; 0 if either is constant."""
-    guess, truth = pairs.T
-    if np.ptp(guess) == 0 or np.ptp(truth) == 0:
-        return 0.0
-    return float(np.corrcoef(guess, truth)[0, 1])

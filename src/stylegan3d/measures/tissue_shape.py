@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.devices import workers
+from stylegan3d.devices import computed
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import region_masks
@@ -128,17 +128,13 @@ def tissue_shapes(
     StyleGAN3DError
         If the network does not know the grid.
     """
-    segmenter, volumes = bundled_segmenter(), list(volumes)
-    rows: list[list[float]] = []
+    segmenter = bundled_segmenter()
 
     def one(volume: np.ndarray) -> list[float]:
         labels = segmenter.segment(volume, space).labels
         return list(tissue_shape(volume, labels, space).values())
 
-    with workers(segmenter.device) as mapped:
-        for row in mapped(one, volumes):
-            rows.append(row)
-            progress(len(rows), len(volumes))
+    rows = computed(one, volumes, segmenter.device, progress)
     return np.array(rows).reshape(-1, len(TISSUE_SHAPE))
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
-from stylegan3d.devices import workers
+from stylegan3d.devices import computed
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import wilson
@@ -137,12 +137,9 @@ def pair_ms_ssim(
     pairs : sequence of tuple of int
         Such as `random_pairs` draws.
     """
-    values: list[float] = []
-    with workers() as mapped:
-        for value in mapped(lambda pair: ms_ssim(volumes[pair[0]], volumes[pair[1]]), pairs):
-            values.append(value)
-            progress(len(values), len(pairs))
-    return np.array(values)
+    return np.array(
+        computed(lambda pair: ms_ssim(*(volumes[k] for k in pair)), pairs, progress=progress)
+    )
 
 
 def pair_correlation(volumes: Iterable[np.ndarray], mask: np.ndarray) -> float:

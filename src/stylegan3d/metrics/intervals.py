@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from stylegan3d.plain import Json
+
 LEVEL = 0.95
 Z = 1.959964  # two-sided normal quantile at LEVEL
 DRAWS = 2000
@@ -73,6 +75,33 @@ def bootstrap(
         for _ in range(draws)
     ]
     return quantiles(np.array(found))
+
+
+def estimated(
+    name: str,
+    measure: Callable[..., float],
+    *samples: np.ndarray,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Json:
+    """A figure and the `bootstrap` interval of it, as `name` and `name_interval`."""
+    interval = bootstrap(measure, *samples, draws=draws, seed=seed)
+    return {name: measure(*samples), f"{name}_interval": interval}
+
+
+def mean(values: np.ndarray) -> float:
+    """The mean, as a plain number."""
+    return float(values.mean())
+
+
+def median(values: np.ndarray) -> float:
+    """The median, as a plain number."""
+    return float(np.median(values))
+
+
+def correlation(pairs: np.ndarray) -> float:
+    """Pearson's r of two columns; 0 if one of them does not vary."""
+    return float(np.corrcoef(pairs.T)[0, 1]) if np.ptp(pairs, axis=0).all() else 0.0
 
 
 def pairs_interval(

@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from operator import length_hint
 
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.devices import workers
+from stylegan3d.devices import computed
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
@@ -186,13 +185,7 @@ def measure_brains(
     volumes: Iterable[np.ndarray], space: Space, progress: Progress = SILENT
 ) -> list[BrainMeasures]:
     """`measure_brain` of each volume."""
-    total = length_hint(volumes)
-    rows: list[BrainMeasures] = []
-    with workers() as mapped:
-        for row in mapped(partial(measure_brain, space=space), volumes):
-            rows.append(row)
-            progress(len(rows), total)
-    return rows
+    return computed(partial(measure_brain, space=space), volumes, progress=progress)
 
 
 def pass_rate(brains: Sequence[BrainMeasures], limits: PlausibilityLimits) -> Json:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.ndimage import label
 
-from stylegan3d.devices import choose_device, workers
+from stylegan3d.devices import choose_device, computed
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
@@ -298,17 +298,11 @@ def measure(
     progress: Progress = SILENT,
 ) -> list[dict[str, float]]:
     """`MEASURES` and "confidence" of each volume (X, Y, Z), uint8 of a pack or float in [0, 1]."""
-    volumes = list(volumes)
-    rows: list[dict[str, float]] = []
 
     def one(volume: np.ndarray) -> dict[str, float]:
         return measures_of(segmenter.segment(volume, space, confidence=True))
 
-    with workers(segmenter.device) as mapped:
-        for row in mapped(one, volumes):
-            rows.append(row)
-            progress(len(rows), len(volumes))
-    return rows
+    return computed(one, volumes, segmenter.device, progress)
 
 
 def measures_of(found: Segmentation) -> dict[str, float]:
