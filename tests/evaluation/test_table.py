@@ -38,9 +38,9 @@ def brightness(material: Material) -> dict[str, Any]:
 
 TOY = table.Metric(
     "toy",
-    "Toy metric",
-    "own.measure:brightness",
-    question="Are they as bright?",
+    "Are they as bright?",
+    measure="own.measure:brightness",
+    title="Toy metric",
     answer=lambda found: f"They reach {found['mean_brightness']['synthetic']:.0f}.",
     warnings=lambda found: ["They glow."] if found["mean_brightness"]["synthetic"] > 1 else [],
 )

@@ -6,7 +6,9 @@ Format of the tissue and the translation network. Reading it executes no code.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -158,6 +160,36 @@ class NetworkFolder(Generic[Network]):
                 "folder again."
             ) from error
         return card
+
+
+class AtPrecisions(Generic[Network]):
+    """A network and its copies in other precisions, made when they are first asked for.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        float32; it is set to evaluation and moved to the device.
+    device : torch.device
+    """
+
+    def __init__(self, network: Network, device: torch.device) -> None:
+        network.eval().requires_grad_(False)
+        self._of = {torch.float32: network.to(device)}
+        self._lock = threading.Lock()
+
+    @property
+    def plain(self) -> Network:
+        """The network in float32."""
+        return self._of[torch.float32]
+
+    def at(self, dtype: torch.dtype, lower: Callable[[Network], object] | None = None) -> Network:
+        """The network in a precision; `lower` brings a copy to it, if not all of it goes there."""
+        with self._lock:
+            if dtype not in self._of:
+                copy = deepcopy(self.plain)
+                copy.to(dtype) if lower is None else lower(copy)
+                self._of[dtype] = copy
+            return self._of[dtype]
 
 
 def page_of(card: Json, about: Sequence[str], figures: Sequence[str]) -> str:

@@ -14,7 +14,8 @@ from stylegan3d.cli.common import emit, model_entry, progress
 from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
-    from stylegan3d.cli.common import Volumes
+    from stylegan3d.cli.common import Volumes, Written
+    from stylegan3d.cli.segment import ReadingOptions
     from stylegan3d.cohort import Item, Outcome
     from stylegan3d.cohort.run import Table, Work
     from stylegan3d.model.generator import Generator
@@ -25,17 +26,13 @@ if TYPE_CHECKING:
 
 def project_many(
     paths: list[Path],
-    out: Path,
+    written: Written,
     choices: Choices,
     open_generator: Callable[[], Generator],
-    model: str | None,
     cache: Path | None,
-    frame: str | None,
     *,
     jobs: int,
     scheduler: str | None,
-    overwrite: bool,
-    as_json: bool,
 ) -> None:
     """Project every scan; exit status 2 if one failed.
 
@@ -45,22 +42,22 @@ def project_many(
     from stylegan3d.cohort.project import project_item
     from stylegan3d.cohort.run import PROJECTIONS
 
-    items = _without_results(find_items(paths), out)
+    items = _without_results(find_items(paths), written.out)
     generator = open_generator()
-    _run(
-        "Projecting",
-        "projected",
-        items,
-        out,
-        partial(project_item, model=model, cache=cache),
-        {"choices": choices.to_dict(), "model": generator.hash, "frame": frame},
-        PROJECTIONS,
-        {"model": model_entry(generator)},
-        jobs=jobs,
-        scheduler=scheduler,
-        overwrite=overwrite,
-        as_json=as_json,
+    work = partial(
+        project_item,
+        model=_absolute(written.model),
+        cache=None if cache is None else cache.absolute(),
     )
+    settings = {"choices": choices.to_dict(), "model": generator.hash, "frame": written.frame}
+    about = {"model": model_entry(generator)}
+    words = "Projecting", "projected"
+    _run(words, items, written.out, work, settings, PROJECTIONS, about, written, jobs, scheduler)
+
+
+def _absolute(path: Path | None) -> str | None:
+    """A path that other processes understand."""
+    return None if path is None else os.path.abspath(path)
 
 
 def _without_results(items: list[Item], out: Path) -> list[Item]:
@@ -81,40 +78,30 @@ def _without_results(items: list[Item], out: Path) -> list[Item]:
 def segment_many(
     paths: list[Path],
     out: Path,
-    network: Path | None,
+    reading: ReadingOptions,
     norms: Norms | None,
     *,
     regions: bool,
-    skull: str,
-    orientation: str | None,
     jobs: int,
-    overwrite: bool,
-    as_json: bool,
 ) -> None:
     """Label the tissues of every scan; exit status 2 if one failed."""
     from stylegan3d.cohort import find_items
     from stylegan3d.cohort.segment import SEGMENTATIONS, segment_item
     from stylegan3d.segmentation.inference import load_segmenter
 
-    segmenter = load_segmenter(network)
-    settings: Json = {"skull": skull, "orientation": orientation, "network": segmenter.hash}
-    settings["regions"] = regions
+    segmenter = load_segmenter(reading.network)
+    settings: Json = {
+        "skull": reading.skull,
+        "orientation": reading.orientation,
+        "network": segmenter.hash,
+        "regions": regions,
+    }
     if norms is not None:
         settings["norms"] = norms.to_dict()
-    place = None if network is None else os.path.abspath(network)
-    _run(
-        "Segmenting",
-        "segmented",
-        find_items(paths),
-        out,
-        partial(segment_item, network=place, norms=norms),
-        settings,
-        SEGMENTATIONS,
-        {"network": {"name": segmenter.name, "sha256": segmenter.hash}},
-        jobs=jobs,
-        overwrite=overwrite,
-        as_json=as_json,
-    )
+    work = partial(segment_item, network=_absolute(reading.network), norms=norms)
+    about = {"network": {"name": segmenter.name, "sha256": segmenter.hash}}
+    words = "Segmenting", "segmented"
+    _run(words, find_items(paths), out, work, settings, SEGMENTATIONS, about, reading, jobs)
 
 
 def edit_many(
@@ -149,54 +136,40 @@ def edit_many(
         "model": generator.hash,
         "frame": written.frame,
     }
-    model = None if written.model is None else os.path.abspath(written.model)
-    _run(
-        "Editing",
-        "edited",
-        items,
-        written.out,
-        partial(edit_item, model=model),
-        settings,
-        EDITS,
-        {"model": model_entry(generator)},
-        jobs=jobs,
-        overwrite=written.overwrite,
-        as_json=written.as_json,
-    )
+    work = partial(edit_item, model=_absolute(written.model))
+    about = {"model": model_entry(generator)}
+    _run(("Editing", "edited"), items, written.out, work, settings, EDITS, about, written, jobs)
 
 
 def _run(
-    title: str,
-    done: str,
+    words: tuple[str, str],
     items: list[Item],
     out: Path,
     work: Work,
     settings: Json,
     table: Table,
     about: Json,
-    *,
+    options: Written | ReadingOptions,
     jobs: int,
-    overwrite: bool,
-    as_json: bool,
     scheduler: str | None = None,
 ) -> None:
     """Work on every item and say what became of it; exit status 2 if one failed."""
     from stylegan3d.cohort import run_cohort
     from stylegan3d.cohort.run import FAILED
 
-    with progress(title) as report:
+    with progress(words[0]) as report:
         outcome = run_cohort(
             items,
             out,
             work,
             settings,
             table=table,
-            overwrite=overwrite,
+            overwrite=options.overwrite,
             progress=report,
             jobs=jobs,
             scheduler=scheduler,
         )
-    _emit_many(outcome, out, table, done, about, as_json=as_json)
+    _emit_many(outcome, out, table, words[1], about, as_json=options.as_json)
     if outcome.count(FAILED):
         raise typer.Exit(2)
 

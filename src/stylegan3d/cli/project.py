@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,37 +62,32 @@ def project(
     parse_pose(choices.pose)
     if choices.operator is not None:
         parse(choices.operator)
-    out, overwrite, as_json = written.out, written.overwrite, written.as_json
     if len(scans) == 1 and not holds_scans(scans[0]):
         if scheduler is not None or jobs > 1:
             raise typer.BadParameter("--jobs and --scheduler are for many scans: give a folder.")
         with progress("Projecting") as report:
             result = project_file(
                 scans[0],
-                out,
+                written.out,
                 partial(_open, written, choices),
                 choices,
                 mask=mask,
                 cache=cache,
-                overwrite=overwrite,
+                overwrite=written.overwrite,
                 progress=report,
             )
-        _emit(result, out, as_json=as_json)
+        _emit(result, written.out, as_json=written.as_json)
         return
     if mask is not None:
         raise typer.BadParameter("--mask is for one scan: name masks in a list, after a tab.")
     project_many(
         scans,
-        out,
+        written,
         choices,
         partial(_open, written, choices),
-        None if written.model is None else os.path.abspath(written.model),
-        None if cache is None else cache.absolute(),
-        written.frame,
+        cache,
         jobs=jobs,
         scheduler=scheduler,
-        overwrite=overwrite,
-        as_json=as_json,
     )
 
 

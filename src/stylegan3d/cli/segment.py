@@ -167,18 +167,7 @@ def segment(
                 "table is segmentations.tsv in the folder --out, and age and sex are read from "
                 "participants.tsv."
             )
-        segment_many(
-            volumes,
-            out,
-            reading.network,
-            local,
-            regions=regions,
-            skull=reading.skull,
-            orientation=reading.orientation,
-            jobs=jobs,
-            overwrite=reading.overwrite,
-            as_json=reading.as_json,
-        )
+        segment_many(volumes, out, reading, local, regions=regions, jobs=jobs)
         return
     _segment_one(volumes[0], out, wanted, table, reading)
 

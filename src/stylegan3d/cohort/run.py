@@ -6,9 +6,7 @@ a Dask cluster.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import logging
 import multiprocessing
 import os
@@ -32,7 +30,7 @@ from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.words import VERDICTS
 from stylegan3d.storage import locks
-from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.storage.bounded import sha256_of, table_text
 from stylegan3d.storage.files import atomic_write_text, output_errors
 from stylegan3d.storage.formats import without_folders
 from stylegan3d.storage.jsontext import read_json, to_json
@@ -141,12 +139,8 @@ def write_record(
 
 def write_table(out: Path, table: Table, rows: Sequence[JsonView]) -> None:
     """Write the table with a row per scan; missing values are "n/a", as in BIDS."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(table.columns)
-    for row in rows:
-        writer.writerow([_cell(row.get(column)) for column in table.columns])
-    atomic_write_text(out / table.file, text.getvalue(), overwrite=True)
+    cells = ([_cell(row.get(column)) for column in table.columns] for row in rows)
+    atomic_write_text(out / table.file, table_text([table.columns, *cells], "\t"), overwrite=True)
 
 
 def _cell(value: Any) -> str:

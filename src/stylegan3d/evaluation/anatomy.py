@@ -7,9 +7,7 @@ affect both.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import wasserstein_distance
@@ -18,6 +16,7 @@ from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.metrics.comparison import compare_with_halves, side_by_side
 from stylegan3d.metrics.intervals import estimated, wilson
+from stylegan3d.metrics.plausibility import Limits
 from stylegan3d.metrics.two_sample import LEAST, Classification, classify_by_measures
 from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import MEASURES, VOLUMES
@@ -132,11 +131,8 @@ def _mean_distance(
     return compare_with_halves(distance, a, b, **drawn).to_dict()
 
 
-@dataclass(frozen=True)
-class SegmentationLimits:
-    """Limits of tissue volumes and confidence of a segmentable brain; None for no limit."""
-
-    bounds: dict[str, tuple[float, float | None]]
+class SegmentationLimits(Limits):
+    """Limits of tissue volumes and confidence of a segmentable brain."""
 
     @classmethod
     def of(cls, people: Sequence[dict[str, float]]) -> SegmentationLimits:
@@ -152,14 +148,6 @@ class SegmentationLimits:
         bounds["confidence"] = (float(sure.min()) - CONFIDENCE_MARGIN * float(np.ptp(sure)), None)
         return cls(bounds)
 
-    def failures(self, row: dict[str, float]) -> list[str]:
-        """Measures outside the limits."""
-        return [
-            name
-            for name, (low, high) in self.bounds.items()
-            if not low <= row[name] <= (np.inf if high is None else high)
-        ]
-
 
 def unsegmentable(rows: Sequence[dict[str, float]], limits: SegmentationLimits) -> Json:
     """Share of brains that cannot be segmented.
@@ -173,19 +161,14 @@ def unsegmentable(rows: Sequence[dict[str, float]], limits: SegmentationLimits) 
         "n", "count", "share" with its 95 % "interval" (Wilson), "reasons" (counts by measure),
         "failed" ("index" and measures of each).
     """
-    failures = [limits.failures(row) for row in rows]
-    count = sum(bool(reasons) for reasons in failures)
+    told = limits.failed(rows, {})
+    count = len(told["failed"])
     return {
         "n": len(rows),
         "count": count,
         "share": count / len(rows) if rows else None,
         "interval": wilson(count, len(rows)),
-        "reasons": dict(Counter(reason for reasons in failures for reason in reasons)),
-        "failed": [
-            {"index": index, "reasons": reasons, **{k: row[k] for k in limits.bounds}}
-            for index, (row, reasons) in enumerate(zip(rows, failures, strict=True))
-            if reasons
-        ],
+        **told,
     }
 
 

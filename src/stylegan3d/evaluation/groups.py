@@ -9,8 +9,6 @@ volumes on one grid can be compared instead, such as maps of another program.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
@@ -50,6 +48,7 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.segmentation.numbers import HEAD, label_brain
 from stylegan3d.segmentation.words import title_of
 from stylegan3d.settings.option import check_options
+from stylegan3d.storage.bounded import table_text
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import make_image, volume_files
@@ -558,15 +557,13 @@ def verdict_of(told: Json) -> str:
 
 def regions_csv(found: GroupComparison) -> str:
     """A row for each region."""
-    out = io.StringIO()
-    rows = csv.writer(out, lineterminator="\n")
     effects = [f"percent, {name}" for name in contrasts(found)]
-    rows.writerow(["region", "mean ml", *effects, "statistic", "p", "q"])
+    rows = [["region", "mean ml", *effects, "statistic", "p", "q"]]
     for row in found.regions:
         values = [f"{e:.3f}" for e in row["effect_percent"]]
         numbers = [f"{row['statistic']:.3f}", f"{row['p']:.4f}", f"{row['q']:.4f}"]
-        rows.writerow([row["region"], f"{row['ml']:.1f}", *values, *numbers])
-    return out.getvalue()
+        rows.append([row["region"], f"{row['ml']:.1f}", *values, *numbers])
+    return table_text(rows)
 
 
 def group_page(found: GroupComparison, generator: Generator | None, about: Json) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +32,7 @@ from stylegan3d.pages import page as pages
 from stylegan3d.pages.plots import Markup, curves, distributions, interval_bar
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.render.figures import SYNTHETIC
+from stylegan3d.storage.bounded import table_text
 from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.places import MONTAGE
@@ -258,14 +257,12 @@ def _real(figures: Sequence[Figure | None]) -> str:
 
 def comparison_csv(table: SideBySide) -> str:
     """The table as comma-separated values."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["part", "figure", *table.names, "real"])
+    rows = [["part", "figure", *table.names, "real"]]
     for part, lines in table.parts.items():
         for name, known in lines:
             told = [f.synthetic if f else "" for f in known]
-            rows.writerow([part, name.strip(), *told, _real(known)])
-    return text.getvalue()
+            rows.append([part, name.strip(), *told, _real(known)])
+    return table_text(rows)
 
 
 def comparison_json(table: SideBySide) -> Json:

@@ -82,6 +82,13 @@ def figure(
     return Figure(name, texts[0], texts[1], compared, aim, reached, **numbers)
 
 
+def bounds(
+    value: float, interval: Sequence[float], real: float | None = None
+) -> dict[str, float | None]:
+    """Fields of a `Figure` that its bar is drawn from."""
+    return {"value": value, "low": interval[0], "high": interval[1], "real_value": real}
+
+
 def with_interval(
     value: float, interval: Sequence[float] | None, digits: int, scale: float = 1.0
 ) -> str:
@@ -108,28 +115,23 @@ FULL_MS = {"bfloat16": 120.0, "float32": 300.0}
 PREVIEW_MS = {"bfloat16": 30.0, "float32": 70.0}
 # Numbers of components with a row of specificity and compactness.
 SHOWN = (1, 8, 64)
+#: Ends of keys: compared with all subjects, or with held-out ones.
+AGAINST = {"": "", "_validation": " to validation subjects"}
 
 
 def fidelity(part: Json) -> Iterator[Figure]:
     """Of `parts.fidelity`."""
-    names = {"fid": ("FID", FID_RATIO)}
-    if "fid_diagonal" in part:  # evaluations of before have none
-        names["fid_diagonal"] = ("  features taken as independent", DIAGONAL_RATIO)
+    names = {
+        "fid": ("FID", FID_RATIO),
+        "fid_diagonal": ("  features taken as independent", DIAGONAL_RATIO),
+    }
     for key, (name, most) in names.items():
-        for fid, against in (
-            (part[key], ""),
-            (part[f"{key}_validation"], " to validation subjects"),
-        ):
-            yield figure(
-                f"{name}{against} (n = {fid['n']})",
-                fid,
-                4,
-                compared=times(fid["ratio"], fid.get("ratio_interval")),
-                aim=f"<= {most} x",
-                reached=fid["ratio"] is not None and fid["ratio"] <= most,
-            )
-    for key, against in (("kid", ""), ("kid_validation", " to validation subjects")):
-        kid = part[key]
+        for end, against in AGAINST.items():
+            if key in part:  # older evaluations have no fid_diagonal
+                found = part[key + end]
+                yield _compared(f"{name}{against} (n = {found['n']})", found, 4, most)
+    for end, against in AGAINST.items():
+        kid = part[f"kid{end}"]
         # Unbiased: between real subjects its mean is 0, so there is no ratio.
         limit = FID_RATIO * kid["real_q95"]
         yield figure(
@@ -141,30 +143,30 @@ def fidelity(part: Json) -> Iterator[Figure]:
             reached=kid["synthetic"] <= limit,
         )
     yield from _shares(part)
-    for key, against in (("bmmd2", ""), ("bmmd2_validation", " to validation subjects")):
-        if key not in part:
-            continue
-        bmmd2 = part[key]
-        yield figure(
-            f"bMMD2{against} (batch {bmmd2['batch']})",
-            bmmd2,
-            0,
-            compared=times(bmmd2["ratio"], bmmd2.get("ratio_interval")),
-            aim=f"<= {BMMD2_RATIO} x",
-            reached=bmmd2["ratio"] <= BMMD2_RATIO,
-        )
+    for end, against in AGAINST.items():
+        if f"bmmd2{end}" in part:
+            found = part[f"bmmd2{end}"]
+            yield _compared(f"bMMD2{against} (batch {found['batch']})", found, 0, BMMD2_RATIO)
     # bMMD2 alone rewards a lack of variety: most of it is the variance of both sides.
     bmmd2 = part["bmmd2"]
     variances = times(bmmd2["variance_ratio"], bmmd2.get("variance_ratio_interval"))
     yield Figure("  variance over voxels", "", "", variances)
 
 
+def _compared(name: str, found: JsonView, digits: int, most: float | None = None) -> Figure:
+    """A figure beside its ratio to that of subjects, which is to be at most `most`."""
+    ratio = found["ratio"]
+    compared = times(ratio, found.get("ratio_interval"))
+    if most is None:
+        return figure(name, found, digits, compared=compared)
+    reached = ratio is not None and ratio <= most
+    return figure(name, found, digits, compared=compared, aim=f"<= {most} x", reached=reached)
+
+
 def _shares(part: Json) -> Iterator[Figure]:
     for name in ("precision", "density", "recall", "coverage"):
         if name in part:
-            share = part[name]
-            compared = times(share["ratio"], share.get("ratio_interval"))
-            yield figure(f"{name} (n = {share['n']})", share, 2, compared=compared)
+            yield _compared(f"{name} (n = {part[name]['n']})", part[name], 2)
 
 
 def two_sample(part: Json) -> Iterator[Figure]:
@@ -194,11 +196,8 @@ def diversity(part: Json) -> Iterator[Figure]:
     for kind in ("feature", "latent"):
         if f"{kind}_spread" in part:
             found = part[f"{kind}_spread"]
-            compared = times(found["ratio"], found["ratio_interval"])
-            yield figure(f"spread in {kind} space (n = {found['n']})", found, 2, compared=compared)
-            found = part[f"{kind}_dimensions"]
-            compared = times(found["ratio"], found["ratio_interval"])
-            yield figure("  dimensions of it", found, 1, compared=compared)
+            yield _compared(f"spread in {kind} space (n = {found['n']})", found, 2)
+            yield _compared("  dimensions of it", part[f"{kind}_dimensions"], 1)
     if "collapse" in part:
         found = part["collapse"]
         share = with_interval(found["twins_share"], found["twins_interval"], 1, 100)
@@ -325,12 +324,8 @@ LABEL_R = 0.7  # between requested and estimated age
 def anatomy(part: Json) -> Iterator[Figure]:
     """Tissue volumes, by `anatomy_volumes.tissue_volumes`."""
     distance = part["mean_distance"]
-    yield figure(
-        f"tissue volumes, mean Wasserstein distance in SD (n = {distance['n']})",
-        distance,
-        3,
-        compared=times(distance["ratio"], distance["ratio_interval"]),
-    )
+    name = f"tissue volumes, mean Wasserstein distance in SD (n = {distance['n']})"
+    yield _compared(name, distance, 3)
     for name, found in part["measures"].items():
         if not name.endswith("_ml"):
             continue
@@ -341,9 +336,7 @@ def anatomy(part: Json) -> Iterator[Figure]:
             f"{found['synthetic_mean']:.0f} ({found['synthetic_sd']:.0f})",
             f"{found['real_mean']:.0f} ({found['real_sd']:.0f})",
             f"shift {shift} SD, SD {spread}",
-            value=found["shift"],
-            low=found["shift_interval"][0],
-            high=found["shift_interval"][1],
+            **bounds(found["shift"], found["shift_interval"]),
         )
     failed = part["unsegmentable"]
     yield Figure("cannot be segmented", _count(failed["synthetic"]), _count(failed["validation"]))
@@ -357,8 +350,6 @@ def volume_name(key: str) -> str:
 
 def tissue_shape(part: Json) -> Iterator[Figure]:
     """By `tissue_shape.tissue_shape`."""
-    if "left_out" in part:
-        return
     for prefix, whom in (("", "real brains"), ("held_out_", "held-out subjects")):
         for key, (name, aim) in TOLD.items():
             found = part.get(f"{prefix}{key}")
@@ -382,16 +373,12 @@ def tissue_shape(part: Json) -> Iterator[Figure]:
             f"{found['synthetic_mean']:.3g} ({found['synthetic_sd']:.2g})",
             f"{found['real_mean']:.3g} ({found['real_sd']:.2g})",
             f"shift {shift} SD, held-out subjects {found['held_out_shift']:+.2f}",
-            value=found["shift"],
-            low=found["shift_interval"][0],
-            high=found["shift_interval"][1],
+            **bounds(found["shift"], found["shift_interval"]),
         )
 
 
 def cubes(part: Json) -> Iterator[Figure]:
     """By `cubes.cubes`."""
-    if "left_out" in part:
-        return
     yield figure(
         f"cubes of 32 mm distinguished from real ones, accuracy (n = {part['n']})",
         part["accuracy"],
@@ -457,10 +444,7 @@ def membership(part: Json) -> Iterator[Figure]:
             with_interval(found["auc"], found["interval"], 3),
             "0.5 by chance",
             f"{found['members']} members, {found['others']} others",
-            value=found["auc"],
-            low=found["interval"][0],
-            high=found["interval"][1],
-            real_value=0.5,
+            **bounds(found["auc"], found["interval"], 0.5),
         )
 
 
@@ -476,17 +460,13 @@ def utility(part: Json) -> Iterator[Figure]:
         found = part[task]
         change = found["difference"]
         text = with_interval(change["value"], change["interval"], digits)
-        yield figure(
-            f"{name}: trained on synthetic (n = {found['synthetic']['n']})",
-            {
-                "synthetic": found["synthetic"][key],
-                "synthetic_interval": found["synthetic"][f"{key}_interval"],
-                "real": found["real"][key],
-                "real_interval": found["real"][f"{key}_interval"],
-            },
-            digits,
-            compared=f"difference {text}",
-        )
+        both = {
+            f"{whose}{end}": found[whose][f"{key}{end}"]
+            for whose in ("synthetic", "real")
+            for end in ("", "_interval")
+        }
+        title = f"{name}: trained on synthetic (n = {found['synthetic']['n']})"
+        yield figure(title, both, digits, compared=f"difference {text}")
         both = with_interval(found["both"][key], found["both"][f"{key}_interval"], digits)
         yield Figure("  trained on both", both, "")
 
@@ -494,15 +474,11 @@ def utility(part: Json) -> Iterator[Figure]:
 def edits(part: Json) -> Iterator[Figure]:
     """Directions, by `edits.edits`."""
     for found in part["directions"]:
-        low, high = found["effect_interval"]
         yield Figure(
             f"direction {found['name']}: measured over expected change",
             with_interval(found["effect"], found["effect_interval"], 2),
             f"{found['effect_people']:.2f} of a true difference between subjects",
-            value=found["effect"],
-            low=low,
-            high=high,
-            real_value=found["effect_people"],
+            **bounds(found["effect"], found["effect_interval"], found["effect_people"]),
         )
         right = with_interval(found["right_way"], found["right_way_interval"], 0, 100)
         yield Figure("  in the intended direction, %", right, "")
@@ -517,17 +493,13 @@ def edits(part: Json) -> Iterator[Figure]:
 def conditions(part: Json) -> Iterator[Figure]:
     """Labels, by `conditions.conditions`."""
     for found in part["labels"]:
-        low, high = found["r_interval"]
         yield Figure(
             f"label {found['name']}: requested and estimated, r",
             with_interval(found["r"], found["r_interval"], 2),
             f"{found['r_people']:.2f} for subjects (n = {found['n_people']})",
             aim=f">= {LABEL_R:g}" if found["name"] == "age" else "",
             reached=found["r"] >= LABEL_R if found["name"] == "age" else None,
-            value=found["r"],
-            low=low,
-            high=high,
-            real_value=found["r_people"],
+            **bounds(found["r"], found["r_interval"], found["r_people"]),
         )
         slope = with_interval(found["slope"], found["slope_interval"], 2)
         yield Figure("  share of the difference between subjects", slope, "1")

@@ -240,21 +240,19 @@ def nothing(found: Found) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Metric:
-    """One part of an evaluation.
+    """One part of an evaluation; its rows in tables are made by the function `rows.KEY`.
 
     Attributes
     ----------
     key : str
         Key in reports, settings and on the command line.
-    title : str
-        Displayed name.
-    measure : str
-        "module:function" from the material to figures as plain data; imported on demand. Modules of
-        this package are given by their last name.
-    rows : callable
-        Figures -> rows of the table with their targets.
     question, answer : str, callable
         The question it answers, and figures -> the answer in plain words.
+    measure : str
+        "module:function" from the material to figures as plain data; imported on demand. Modules of
+        this package are given by their last name. Without a module or a function it is the key.
+    title : str
+        Displayed name; by default the key in words.
     warnings : callable
         Figures -> warnings, in sentences.
     plots : mapping
@@ -266,11 +264,10 @@ class Metric:
     """
 
     key: str
-    title: str
-    measure: str
-    rows: Callable[[Found], Iterable[Figure]] = plain_rows
     question: str = ""
     answer: Callable[[Found], str] | None = None
+    measure: str = ""
+    title: str = ""
     warnings: Callable[[Found], Iterable[str]] = nothing
     plots: Mapping[str, str] | None = None
     needs_generator: bool = False
@@ -278,66 +275,50 @@ class Metric:
 
     def function(self) -> Callable[[Any], Found]:
         """The function that measures it."""
-        module, name = self.measure.split(":")
+        module, _, name = self.measure.partition(":")
+        module = module or self.key
         place = module if "." in module else f"stylegan3d.evaluation.{module}"
-        return getattr(import_module(place), name)
+        return getattr(import_module(place), name or self.key)
+
+    def rows(self, found: Found) -> Iterable[Figure]:
+        """Rows of a table with their targets; without an own function one per figure."""
+        return getattr(rows, self.key, plain_rows)(found)
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric(
-        "fidelity",
-        "Fidelity",
-        "parts:fidelity",
-        rows.fidelity,
-        "Are they like real brains?",
-        faithful,
-    ),
+    Metric("fidelity", "Are they like real brains?", faithful, "parts"),
     Metric(
         "two_sample",
-        "Two-sample test",
-        "parts:two_sample_part",
-        rows.two_sample,
         "Can they be distinguished from real ones?",
         distinguished,
+        "parts:two_sample_part",
+        "Two-sample test",
     ),
     Metric(
         "tissue_shape",
-        "Tissue shape",
-        "anatomy:tissue_shape",
-        rows.tissue_shape,
         "Do cortex and white matter have the shape of real ones?",
         shaped,
+        "anatomy",
         plots={
             "holes": "holes and handles of white matter per ml",
             "fold_strength": "strength of folds, contrasts",
             "sulcal_depth": "mean depth of sulci, mm",
         },
     ),
-    Metric(
-        "cubes",
-        "Cubes",
-        "cubes:cubes",
-        rows.cubes,
-        "Where do they differ from real ones?",
-        cubes,
-    ),
+    Metric("cubes", "Where do they differ from real ones?", cubes),
     Metric(
         "diversity",
-        "Diversity",
-        "parts:diversity",
-        rows.diversity,
         "Are they as diverse?",
         diverse,
-        collapsed,
-        {"ms_ssim": "MS-SSIM of pairs"},
+        "parts",
+        warnings=collapsed,
+        plots={"ms_ssim": "MS-SSIM of pairs"},
     ),
     Metric(
         "plausibility",
-        "Plausibility",
-        "parts:plausibility",
-        rows.plausibility,
         "Are they anatomically plausible?",
         plausible,
+        "parts",
         plots={
             "brain_ml": "brain volume, ml",
             "asymmetry": "left-right asymmetry",
@@ -346,83 +327,33 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "anatomy",
-        "Anatomy",
-        "anatomy:tissue_volumes",
-        rows.anatomy,
         "Do their tissue volumes match those of subjects?",
         anatomical,
+        "anatomy:tissue_volumes",
         plots={f"{name}_ml": rows.volume_name(f"{name}_ml") for name in VOLUMES},
     ),
+    Metric("utility", "Are they useful as training data?", useful),
+    Metric("privacy", "Are they copies of training subjects?", private, warnings=copied),
     Metric(
-        "utility",
-        "Utility",
-        "utility:utility",
-        rows.utility,
-        "Are they useful as training data?",
-        useful,
+        "membership", "Can training subjects be identified?", members, title="Membership inference"
     ),
-    Metric(
-        "privacy",
-        "Privacy",
-        "privacy_part:privacy",
-        rows.privacy,
-        "Are they copies of training subjects?",
-        private,
-        copied,
-    ),
-    Metric(
-        "membership",
-        "Membership inference",
-        "membership:membership",
-        rows.membership,
-        "Can training subjects be identified?",
-        members,
-    ),
-    Metric(
-        "edits",
-        "Edits",
-        "edits:edits",
-        rows.edits,
-        "Do edits change what they should?",
-        edited,
-        needs_generator=True,
-    ),
+    Metric("edits", "Do edits change what they should?", edited, needs_generator=True),
     Metric(
         "conditions",
-        "Conditions",
-        "edits:conditions",
-        rows.conditions,
         "Do brains match the label they were drawn for?",
         conditioned,
+        "edits",
         needs_generator=True,
     ),
-    Metric(
-        "reconstruction",
-        "Reconstruction",
-        "reconstruction:reconstruction",
-        rows.reconstruction,
-        "Can it reconstruct unseen subjects?",
-        rebuilt,
-        needs_generator=True,
-    ),
+    Metric("reconstruction", "Can it reconstruct unseen subjects?", rebuilt, needs_generator=True),
     Metric(
         "shape_statistics",
-        "Shape statistics",
-        "shape_statistics:shape_statistics",
-        rows.shape_statistics,
         "Do its components describe brains better than those of voxels?",
         compared_with_voxels,
         needs_generator=True,
     ),
     # Not a property of the brains.
-    Metric(
-        "speed",
-        "Speed",
-        "speed:speed",
-        rows.speed,
-        needs_generator=True,
-        on_request=True,
-    ),
+    Metric("speed", needs_generator=True, on_request=True),
 )
 
 
@@ -438,7 +369,10 @@ def usual() -> tuple[str, ...]:
 
 def title_of(key: str) -> str:
     """Displayed name of a metric; the key if unknown."""
-    return next((metric.title for metric in METRICS if metric.key == key), key)
+    metric = next((metric for metric in METRICS if metric.key == key), None)
+    if metric is None:
+        return key
+    return metric.title or key.replace("_", " ").capitalize()
 
 
 def figures_by_part(report: JsonView) -> dict[str, list[Figure]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from stylegan3d.segmentation.changes import cells_of, row_of, summary_of
 from stylegan3d.segmentation.classes import REGIONS, region_title
 from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
 from stylegan3d.segmentation.words import title_of, unit_of
+from stylegan3d.storage import bounded
 from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.formats import scan_stem
@@ -101,14 +100,12 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
 
 def table_text(visits: Visits) -> str:
     """A row for each measure, as TSV; n/a where unknown."""
-    out = io.StringIO()
-    rows = csv.writer(out, delimiter="\t", lineterminator="\n")
-    rows.writerow(COLUMNS)
+    rows = [list(COLUMNS)]
     for name, change in visits.changes.items():
         row: Json = {"measure": name, "title": title_of(name), "unit": unit_of(name)}
         row |= row_of(change, visits.years)
-        rows.writerow(["n/a" if row[key] in (None, "") else row[key] for key in COLUMNS])
-    return out.getvalue()
+        rows.append(["n/a" if row[key] in (None, "") else row[key] for key in COLUMNS])
+    return bounded.table_text(rows, "\t")
 
 
 def visits_page(visits: Visits) -> str:

@@ -7,8 +7,6 @@ as such.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +17,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.measures.attributes import measure_volume, tissue_masks
 from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.storage import bounded
 
 if TYPE_CHECKING:
     import torch
@@ -85,13 +84,11 @@ class Tissues:
 
 def table_text(names: Sequence[str], found: Sequence[Tissues]) -> str:
     """Volumes of several brains as CSV, one row each, empty where unknown."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", *VOLUMES, "measured"])
+    rows = [["name", *VOLUMES, "measured"]]
     for name, tissues in zip(names, found, strict=True):
         lines = [f"{ml:.2f}" if np.isfinite(ml) else "" for ml in tissues.volumes.values()]
-        writer.writerow([name, *lines, tissues.how])
-    return text.getvalue()
+        rows.append([name, *lines, tissues.how])
+    return bounded.table_text(rows)
 
 
 def read_tissues(volume: np.ndarray, space: Space, *, dtype: torch.dtype | None = None) -> Tissues:

@@ -6,7 +6,7 @@ The limits come from the training subjects; held-out subjects show how often rea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -146,10 +146,34 @@ def fit_tissues(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class PlausibilityLimits:
-    """Minimum and maximum of each measure; None for no limit."""
+class Limits:
+    """Least and largest value of each of some measures; None is no limit."""
 
     bounds: dict[str, tuple[float, float | None]]
+
+    def beyond(self, measures: Mapping[str, float]) -> list[str]:
+        """Names of the measures that lie outside."""
+        return [
+            name
+            for name, (low, high) in self.bounds.items()
+            if not low <= measures[name] <= (np.inf if high is None else high)
+        ]
+
+    def failed(self, rows: Sequence[Mapping[str, float]], names: Mapping[str, str]) -> Json:
+        """How many rows lie outside for which "reasons", and which "failed"; names in words."""
+        failures = [[names.get(name, name) for name in self.beyond(row)] for row in rows]
+        return {
+            "reasons": dict(Counter(reason for reasons in failures for reason in reasons)),
+            "failed": [
+                {"index": index, "reasons": reasons, **{name: row[name] for name in self.bounds}}
+                for index, (row, reasons) in enumerate(zip(rows, failures, strict=True))
+                if reasons
+            ],
+        }
+
+
+class PlausibilityLimits(Limits):
+    """Minimum and maximum of each measure of a plausible brain."""
 
     @classmethod
     def of(cls, people: Sequence[BrainMeasures]) -> PlausibilityLimits:
@@ -174,11 +198,7 @@ class PlausibilityLimits:
 
     def failures(self, measures: BrainMeasures) -> list[str]:
         """Descriptions of the failures of a brain; empty if it passes."""
-        return [
-            CHECKS[name][0]
-            for name, (low, high) in self.bounds.items()
-            if not low <= getattr(measures, name) <= (np.inf if high is None else high)
-        ]
+        return [CHECKS[name][0] for name in self.beyond(asdict(measures))]
 
 
 def measure_brains(
@@ -197,18 +217,14 @@ def pass_rate(brains: Sequence[BrainMeasures], limits: PlausibilityLimits) -> Js
         "n", "passed", "rate", "reasons" (counts), "failed" (index and measures of each failing
         brain), "ranges" (minimum, median, maximum of each measure).
     """
-    failures = [limits.failures(brain) for brain in brains]
-    passed = sum(not reasons for reasons in failures)
+    words = {name: sentence for name, (sentence, _) in CHECKS.items()}
+    told = limits.failed([asdict(brain) for brain in brains], words)
+    passed = len(brains) - len(told["failed"])
     return {
         "n": len(brains),
         "passed": passed,
         "rate": passed / len(brains) if brains else None,
-        "reasons": dict(Counter(reason for reasons in failures for reason in reasons)),
-        "failed": [
-            {"index": index, "reasons": reasons, **asdict(brain)}
-            for index, (brain, reasons) in enumerate(zip(brains, failures, strict=True))
-            if reasons
-        ],
+        **told,
         "ranges": {
             name: [float(np.quantile([getattr(b, name) for b in brains], q)) for q in (0, 0.5, 1)]
             for name in CHECKS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
@@ -12,29 +12,18 @@ import numpy as np
 from stylegan3d.errors import ScanError
 from stylegan3d.measures.clusters import find
 from stylegan3d.measures.lesions import suspect_lesions
+from stylegan3d.plain import JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
-from stylegan3d.scans.intensity import contrast_agreement, to_unit
+from stylegan3d.scans.intensity import contrast_agreement
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
-from stylegan3d.segmentation.scans import NOTICE, is_synthetic, made_by, native_labels
-from stylegan3d.storage.about import PROGRAM
-from stylegan3d.storage.bids import OWN_GRID, source_uri
+from stylegan3d.segmentation.scans import OnGrid, map_files
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
-from stylegan3d.storage.volumes import make_image, volume_files
 
 if TYPE_CHECKING:
     from stylegan3d.scans.scan import Scan
-
-
-class Place(TypedDict):
-    """One lesion, as in `measures.clusters.Finding`."""
-
-    place: str
-    ml: float
-    center_mm: list[float]
-    unusual: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +34,7 @@ class LesionsOfScan:
     ----------
     image : nib.Nifti1Image
         uint8 mask on the scan's own grid, with its orientation and header codes: 1 is lesion.
-    places : list of Place
+    places : list of mapping
         The most unusual first; `center_mm` in the space of the bundled model.
     ml : float
         Volume of all, on the grid of the bundled model.
@@ -54,7 +43,7 @@ class LesionsOfScan:
     """
 
     image: nib.Nifti1Image
-    places: list[Place]
+    places: list[JsonView]
     ml: float
     steps: list[Note]
 
@@ -85,13 +74,9 @@ def lesions_of_scan(
     target = load_template(bundled_model_path() / TEMPLATE)
     network = network or bundled_lesions()
     network.check(target.space)
-    aligned = None
-    if scan.space.same_as(target.space):
-        volume = to_unit(scan)
-        brain = volume > 0
-    else:
-        aligned = scan.align(target, skull=skull, progress=progress)
-        volume, brain = aligned.volume, aligned.brain_mask
+    placed = OnGrid.of(scan, target, skull, progress)
+    volume = placed.volume
+    brain = volume > 0 if placed.aligned is None else placed.aligned.brain_mask
     if contrast_agreement(volume, target.template, brain) < EXPECTED_CONTRAST:
         raise ScanError(
             f"{scan.path.name} does not have the contrast of a T1-weighted scan, the only one in "
@@ -103,42 +88,19 @@ def lesions_of_scan(
     mask = np.zeros(target.space.shape, np.uint8)
     for cluster in large:
         mask.flat[cluster.index] = 1
-    image = make_image(mask, scan.affine) if aligned is None else native_labels(mask, aligned)
     findings = find([(found.limit, large)], found.probability, brain, target.space)
-    places: list[Place] = [
-        {
-            "place": finding["place"],
-            "ml": finding["ml"],
-            "center_mm": finding["center_mm"],
-            "unusual": finding["unusual"],
-        }
-        for finding in findings
-    ]
-    steps = list(scan.notes) if aligned is None else aligned.notes
+    kept = ("place", "ml", "center_mm", "unusual")
+    places: list[JsonView] = [{k: v for k, v in one.items() if k in kept} for one in findings]
     ml = round(float(mask.sum()) * target.space.voxel_ml, 2)
-    return LesionsOfScan(image, places, ml, steps)
+    return LesionsOfScan(placed.on_scan(mask), places, ml, placed.steps)
 
 
 def lesion_files(
     path: Path, found: LesionsOfScan, scan: Scan, network: Segmenter
 ) -> dict[Path, bytes]:
     """The mask and its sidecar, not yet written: name to content."""
-    sidecar = {
-        "Description": f"Possible lesions of {scan.path.name}. {NOTICE}",
-        "Labels": {"0": "Background", "1": "Lesion"},
-        "Sources": [source_uri(path.parent, scan.path)],
-        "SpatialReference": OWN_GRID,
-        "SourceSHA256": scan.sha256,
-        **made_by(network),
-        "Network": {"Name": network.name, "SHA256": network.hash},
-        "Lesions": found.places,
-        "Preparation": list(map(str, found.steps)),
-    }
-    description = f"{PROGRAM} {network.name} {network.hash[:8]}"
-    return volume_files(
-        path,
-        found.image,
-        description=description,
-        sidecar=sidecar,
-        synthetic=is_synthetic(scan.path),
+    titles = {0: "Background", 1: "Lesion"}
+    more = {"Lesions": found.places}
+    return map_files(
+        path, found.image, scan, network, "Possible lesions", titles, more, found.steps
     )

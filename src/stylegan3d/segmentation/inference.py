@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from scipy.ndimage import label
 
+from stylegan3d.checkpoints.network_folder import AtPrecisions
 from stylegan3d.devices import choose_device, computed
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
@@ -90,9 +90,7 @@ class Segmenter:
         self.scheme = scheme
         self.card, self.hash, self.device = card, hash, device
         self.name: str = card["name"]
-        network.eval().requires_grad_(False)
-        self._networks = {torch.float32: network.to(device)}
-        self._lock = threading.Lock()
+        self._networks = AtPrecisions(network, device)
 
     def fits(self, space: Space) -> bool:
         """Whether volumes on this grid can be labelled: its axes run RAS, its voxels fit."""
@@ -130,7 +128,7 @@ class Segmenter:
         """
         self.check(space)
         x = torch.from_numpy(unit(volume)).to(self.device, dtype)[None, None]
-        network = self._network(dtype)
+        network = self._networks.at(dtype)
         whole = padded(x, network.multiple)
         # Made first: between slabs of logits they would leave gaps in the memory.
         places = to_blocks(torch.zeros_like(whole[0], dtype=torch.uint8))
@@ -159,7 +157,7 @@ class Segmenter:
         """Probability of one class (X, Y, Z), float32 in [0, 1]; see `segment`."""
         self.check(space)
         x = torch.from_numpy(unit(volume)).to(self.device, torch.float32)[None, None]
-        network = self._network(torch.float32)
+        network = self.network
         whole = padded(x, network.multiple)
         index, votes = self.scheme.classes.index(name), 1 if self.scheme is TISSUES else 2
         found = to_blocks(torch.zeros_like(whole[0]))
@@ -172,7 +170,7 @@ class Segmenter:
     @property
     def network(self) -> TissueNetwork:
         """In full precision; its weights are fixed."""
-        return self._networks[torch.float32]
+        return self._networks.plain
 
     def chances(self, image: torch.Tensor) -> torch.Tensor:
         """Probabilities of all classes [classes, X, Y, Z], to be differentiated by the image.
@@ -215,16 +213,6 @@ class Segmenter:
                 mirrored = network.classified(turned[:, :, at]).flip(1)
                 logits += mirrored[:, :, :, :, list(self.scheme.mirrored)]
             yield at, logits
-
-    def _network(self, dtype: torch.dtype) -> TissueNetwork:
-        with self._lock:
-            if dtype not in self._networks:
-                known = self._networks[torch.float32]
-                copy = TissueNetwork(known.widths, known.classes)
-                copy.load_state_dict(known.state_dict())
-                copy.eval().requires_grad_(False)
-                self._networks[dtype] = copy.to(self.device, dtype)
-            return self._networks[dtype]
 
 
 def enclosed(labels: np.ndarray) -> np.ndarray:

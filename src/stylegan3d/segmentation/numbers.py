@@ -188,7 +188,11 @@ def label_brain(
 
 def region_measures_of(found: Segmentation) -> dict[str, float]:
     """`REGION_MEASURES` of one brain."""
-    volumes = found.volumes
+    return region_measures(found.volumes)
+
+
+def region_measures(volumes: Mapping[str, float]) -> dict[str, float]:
+    """Volumes and asymmetries, as `stylegan3d segment` names them, from ml of each region."""
     row = {f"{name}_ml": volumes[name] for name in REGION_VOLUMES}
     for name in PAIRED:
         left, right = (volumes[f"{side}_{name}"] for side in SIDES)

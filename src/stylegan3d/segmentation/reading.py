@@ -10,7 +10,7 @@ by some years; people of one's own site calibrate it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -185,7 +185,7 @@ def fit_reader(
     male = np.array([p.sex == "M" for p in people], np.float64)
     x = features_of(rows)
     part = np.random.default_rng(0).permutation(len(x)) % FOLDS
-    guesses = {p: _unseen(x, ages, part, p) for p in PENALTIES}
+    guesses = {p: _unseen(_ridge, x, ages, part, p) for p in PENALTIES}
     penalty = min(PENALTIES, key=lambda p: float(((guesses[p] - ages) ** 2).mean()))
     mean, scale = x.mean(axis=0), x.std(axis=0)
     z = (x - mean) / scale
@@ -201,27 +201,27 @@ def fit_reader(
     return Reader(networks, mean, scale, weights, sex, _within(read - ages)), read
 
 
-def _unseen(x: np.ndarray, y: np.ndarray, part: np.ndarray, penalty: float) -> np.ndarray:
-    """Each one's value by a regression on the others, [n]."""
+def _unseen(
+    fit: Callable[[np.ndarray, np.ndarray, float], np.ndarray],
+    x: np.ndarray,
+    y: np.ndarray,
+    part: np.ndarray,
+    penalty: float,
+) -> np.ndarray:
+    """What a regression says of each row, learned from the other folds."""
     found = np.empty(len(y))
     for k in range(FOLDS):
         here, rest = part == k, part != k
         mean, scale = x[rest].mean(axis=0), x[rest].std(axis=0)
-        weights = _ridge((x[rest] - mean) / scale, y[rest], penalty)
+        weights = fit((x[rest] - mean) / scale, y[rest], penalty)
         found[here] = ((x[here] - mean) / scale) @ weights[:-1] + weights[-1]
     return found
 
 
 def _surprise(x: np.ndarray, male: np.ndarray, part: np.ndarray, penalty: float) -> float:
-    """Mean negative log-likelihood of each one's sex by a regression on the others."""
-    total = 0.0
-    for k in range(FOLDS):
-        here, rest = part == k, part != k
-        mean, scale = x[rest].mean(axis=0), x[rest].std(axis=0)
-        weights = _logistic((x[rest] - mean) / scale, male[rest], penalty)
-        log_odds = ((x[here] - mean) / scale) @ weights[:-1] + weights[-1]
-        total += float(np.logaddexp(0, np.where(male[here] > 0, -log_odds, log_odds)).sum())
-    return total / len(x)
+    """Mean negative log likelihood of the sex in unseen folds."""
+    log_odds = _unseen(_logistic, x, male, part, penalty)
+    return float(np.logaddexp(0, np.where(male > 0, -log_odds, log_odds)).mean())
 
 
 def _ridge(z: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:

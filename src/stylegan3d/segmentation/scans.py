@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,19 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.plain import Json
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.notes import Note, checks
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
-from stylegan3d.scans.target import load_template
+from stylegan3d.scans.target import Target, load_template
 from stylegan3d.segmentation.classes import TISSUES, TITLES, Scheme, region_title
 from stylegan3d.segmentation.inference import Segmenter, bundled_regions
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain
+from stylegan3d.storage import bounded
 from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.jsontext import read_json, to_json
@@ -117,21 +117,36 @@ def segment_scan(
     """
     wanted = wanted or Wanted()
     target = load_template(bundled_model_path() / TEMPLATE)
-    if scan.space.same_as(target.space):
-        labelled = label_brain(to_unit(scan), scan.space, segmenter, confidence=True)
-        aligned, steps = None, list(scan.notes)
-    else:
-        aligned = scan.align(target, skull=skull, progress=progress)
-        labelled = label_brain(aligned.volume, aligned.space, segmenter, confidence=True)
-        steps = aligned.notes
+    placed = OnGrid.of(scan, target, skull, progress)
+    labelled = label_brain(placed.volume, target.space, segmenter, confidence=True)
     found = labelled.regions if wanted.regions else labelled.tissues
-    image = (
-        make_image(found.labels, scan.affine)
-        if aligned is None
-        else native_labels(found.labels, aligned)
-    )
     numbers = labelled.numbers(wanted.person(scan), wanted.norms)
-    return LabelledScan(image, labelled, numbers, steps, found.scheme)
+    image = placed.on_scan(found.labels)
+    return LabelledScan(image, labelled, numbers, placed.steps, found.scheme)
+
+
+@dataclass(frozen=True, eq=False)
+class OnGrid:
+    """A scan on the grid of the networks: as it is, or aligned to it."""
+
+    scan: Scan
+    volume: np.ndarray
+    aligned: AlignedScan | None
+    steps: list[Note]
+
+    @classmethod
+    def of(cls, scan: Scan, target: Target, skull: str, progress: Progress) -> OnGrid:
+        """Aligned unless it lies on the grid of the target already."""
+        if scan.space.same_as(target.space):
+            return cls(scan, to_unit(scan), None, list(scan.notes))
+        aligned = scan.align(target, skull=skull, progress=progress)
+        return cls(scan, aligned.volume, aligned, aligned.notes)
+
+    def on_scan(self, labels: np.ndarray) -> nib.Nifti1Image:
+        """Labels of the grid, on the scan's own."""
+        if self.aligned is None:
+            return make_image(labels, self.scan.affine)
+        return native_labels(labels, self.aligned)
 
 
 def native_labels(labels: np.ndarray, aligned: AlignedScan) -> nib.Nifti1Image:
@@ -172,20 +187,48 @@ def label_files(path: Path, labelled: LabelledScan, scan: Scan, segmenter: Segme
         for i, name in enumerate(labelled.scheme.classes)
         if i > 0
     }
+    more = {"Measures": labelled.numbers.measures}
+    what = f"{kind} labels"
+    return map_files(path, labelled.image, scan, network, what, titles, more, labelled.steps)
+
+
+def map_files(
+    path: Path,
+    image: nib.Nifti1Image,
+    scan: Scan,
+    network: Segmenter,
+    what: str,
+    titles: Mapping[int, str],
+    more: JsonView,
+    steps: Sequence[Note],
+) -> dict[Path, bytes]:
+    """A label map of a scan with its sidecar.
+
+    Parameters
+    ----------
+    what : str
+        First words of the description.
+    titles : mapping
+        Of each label.
+    more : mapping
+        Further entries of the sidecar.
+    steps : sequence of Note
+        How the scan was prepared.
+    """
     sidecar = {
-        "Description": f"{kind} labels of {scan.path.name}. {NOTICE}",
+        "Description": f"{what} of {scan.path.name}. {NOTICE}",
         "Labels": {str(i): title for i, title in titles.items()},
         "Sources": [source_uri(path.parent, scan.path)],
         "SpatialReference": OWN_GRID,
         "SourceSHA256": scan.sha256,
         **made_by(network),
         "Network": {"Name": network.name, "SHA256": network.hash},
-        "Measures": labelled.numbers.measures,
-        "Preparation": list(map(str, labelled.steps)),
+        **more,
+        "Preparation": list(map(str, steps)),
     }
     return volume_files(
         path,
-        labelled.image,
+        image,
         description=f"{PROGRAM} {network.name} {network.hash[:8]}",
         sidecar=sidecar,
         synthetic=is_synthetic(scan.path),
@@ -209,13 +252,9 @@ def table_text(path: Path, name: str, labelled: LabelledScan) -> str:
     """
     if path.suffix == ".json":
         return to_json(result_of(name, labelled))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["name", *COLUMNS, "warnings"])
     cells = labelled.numbers.cells()
-    values = ["" if cells.get(column) is None else cells[column] for column in COLUMNS]
-    writer.writerow([name, *values, " | ".join(labelled.warnings)])
-    return buffer.getvalue()
+    row = [name, *map(cells.get, COLUMNS), " | ".join(labelled.warnings)]
+    return bounded.table_text([["name", *COLUMNS, "warnings"], row])
 
 
 def is_synthetic(path: Path) -> bool:

@@ -32,12 +32,12 @@ from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.changes import Change, expected_changes, row_of, summary_of
-from stylegan3d.segmentation.classes import BRAIN, PAIRED, SIDES, asymmetry_percent
+from stylegan3d.segmentation.classes import BRAIN
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.norms import Norms
-from stylegan3d.segmentation.numbers import Labelled, label_brain
+from stylegan3d.segmentation.numbers import Labelled, label_brain, region_measures
 from stylegan3d.segmentation.repeats import Repeats, bundled_repeats
-from stylegan3d.segmentation.words import ALL_MEASURES, HEAD, REGION_VOLUMES
+from stylegan3d.segmentation.words import ALL_MEASURES, HEAD
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 #: Folds of two scans of one person agreed by 0.85 (slices of 3 mm) to 0.98, those of two persons by
@@ -338,11 +338,7 @@ def _measures(labels: Labelled, weight: np.ndarray) -> dict[str, float]:
     row["brain_ml"] = sum(tissues[name] for name in BRAIN)
     row[HEAD] = sum(tissues.values())
     row["grey_white_ratio"] = tissues["grey"] / tissues["white"] if tissues["white"] else 0.0
-    regions = _weighted(labels.regions, weight)
-    row |= {f"{name}_ml": regions[name] for name in REGION_VOLUMES}
-    for name in PAIRED:
-        left, right = (regions[f"{side}_{name}"] for side in SIDES)
-        row[f"{name}_asymmetry"] = asymmetry_percent(left, right)
+    row |= region_measures(_weighted(labels.regions, weight))
     return {name: round(row[name], 5) for name in ALL_MEASURES if name in row}
 
 

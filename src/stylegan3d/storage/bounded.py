@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from stylegan3d.errors import ScanError
@@ -93,6 +94,13 @@ def read_rows(path: Path) -> list[Json]:
         If it cannot be read, or is no such table.
     """
     return list(csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter="\t"))
+
+
+def table_text(rows: Iterable[Iterable[object]], separator: str = ",") -> str:
+    """A table as text: one line for each row, the first of which names the columns."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def separator_of(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from stylegan3d.checkpoints.network_folder import AtPrecisions
 from stylegan3d.devices import choose_device
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import BRIGHTEST
@@ -104,9 +104,7 @@ class Painter:
         mean, self._covariance = contrasts_of(card)
         self.usual = mean.astype(np.float32)
         self.template = inverse_haar(network.mean.detach().cpu())[0, 0].numpy()
-        network.eval().requires_grad_(False)
-        self._networks = {torch.float32: network.to(device)}
-        self._lock = threading.Lock()
+        self._networks = AtPrecisions(network, device)
 
     def paint(
         self,
@@ -273,7 +271,7 @@ class Painter:
         dtype: torch.dtype,
     ) -> np.ndarray:
         """What the network paints in a box of the grid, float32."""
-        network = self._network(dtype)
+        network = self._networks.at(dtype, lambda copy: copy.lower(dtype))
         labels, named = (
             torch.from_numpy(np.ascontiguousarray(m))[None].to(self.device)
             for m in (tissues, regions)
@@ -285,7 +283,7 @@ class Painter:
 
     def _box(self, mask: np.ndarray, margin: int) -> Box:
         """The smallest part of the grid around a mask that the network takes, and a margin."""
-        multiple = self._networks[torch.float32].config.multiple
+        multiple = self._networks.plain.config.multiple
         places = np.argwhere(mask)
         low = np.maximum(places.min(axis=0) - margin, 0) // multiple * multiple
         high = np.minimum(places.max(axis=0) + 1 + margin, mask.shape)
@@ -307,17 +305,6 @@ class Painter:
             )
         if not tissues.any():
             raise StyleGAN3DError("The label map is empty; label some tissue in it.")
-
-    def _network(self, dtype: torch.dtype) -> TranslationNetwork:
-        with self._lock:
-            if dtype not in self._networks:
-                plain = self._networks[torch.float32]
-                copy = TranslationNetwork(plain.config)
-                copy.load_state_dict(plain.state_dict())
-                copy.eval().requires_grad_(False).to(self.device)
-                copy.lower(dtype)
-                self._networks[dtype] = copy
-            return self._networks[dtype]
 
 
 def _read(image: np.ndarray, places: np.ndarray, where: np.ndarray) -> np.ndarray:
