@@ -253,7 +253,7 @@ def _evaluate(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.metrics import features
 
     features.FEATURE_MM = 5.0
-    with _slowed("stylegan3d.evaluation.store", slowly):
+    with _slowed("stylegan3d.evaluation.material", slowly):
         _program(
             *("evaluate", inputs / "pack", "--model", inputs / "model"),
             *("--out", mine / "out", "--overwrite"),
@@ -290,7 +290,7 @@ def _privacy(inputs: Path, mine: Path, slowly: float) -> None:
     features.FEATURE_MM, privacy_index.BLOCK = 5.0, 3
     if not (mine / "model" / "card.json").exists():
         shutil.copytree(inputs / "model", mine / "model", dirs_exist_ok=True)
-    with _slowed("stylegan3d.evaluation.store", slowly):
+    with _slowed("stylegan3d.evaluation.material", slowly):
         _program(
             "model", "privacy-index", inputs / "pack", "--model", mine / "model", "--overwrite"
         )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from stylegan3d.cli.evaluate import _parts
 from stylegan3d.dataset.pack import load_pack, write_pack
-from stylegan3d.evaluation.report import CELL, ROWS
+from stylegan3d.evaluation.evaluation import CELL, ROWS
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.geometry.slicing import BAR
 from stylegan3d.geometry.space import Space

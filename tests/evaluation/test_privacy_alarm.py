@@ -9,14 +9,14 @@ from scipy.ndimage import gaussian_filter
 from tolerances import SUMS
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.evaluation.privacy_alarm import (
+from stylegan3d.evaluation.privacy import (
     Closeness,
     CopyDetector,
     FineStructure,
     alarm_threshold,
+    copy_detector,
     disguises,
 )
-from stylegan3d.evaluation.privacy_part import copy_detector
 from stylegan3d.progress import SILENT
 
 SHAPE, MM = (40, 56, 48), (4.0, 4.0, 4.0)

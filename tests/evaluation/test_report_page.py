@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from stylegan3d.evaluation.report import bar, page
+from stylegan3d.evaluation.evaluation import bar, page
 from stylegan3d.evaluation.rows import Figure
 from stylegan3d.evaluation.table import plain_words, warnings
 from stylegan3d.pages.plots import distributions

@@ -11,9 +11,10 @@ import torch
 from tolerances import LAYERS
 
 from stylegan3d.evaluation import shape_statistics as module
-from stylegan3d.evaluation.report import _curves
+from stylegan3d.evaluation.evaluation import _curves
 from stylegan3d.evaluation.shape_statistics import LatentModel, VoxelModel, shape_statistics
 from stylegan3d.evaluation.table import figures, plain_words
+from stylegan3d.progress import SILENT
 
 PLACES = np.linspace(-1, 1, 80)
 
@@ -68,6 +69,7 @@ def test_the_three_measures_stand_beside_those_of_voxels(monkeypatch: pytest.Mon
         validation=np.arange(18, 24),
         settings=SimpleNamespace(seed=0),
         volumes=lambda rows: [volumes[row] for row in rows],
+        progress=lambda _: SILENT,
         report=lambda *_: None,
         device="cpu",
     )

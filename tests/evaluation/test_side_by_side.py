@@ -7,7 +7,7 @@ import json
 import pytest
 
 from stylegan3d.cli import main
-from stylegan3d.evaluation.store import MEASURES
+from stylegan3d.evaluation.material import MEASURES
 
 REPORT = {
     "model": {"name": "first", "hash": "a" * 64, "kind": "generator"},

@@ -10,7 +10,6 @@ from blobs import Stored
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import material as module
-from stylegan3d.evaluation import store
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
@@ -45,7 +44,7 @@ def test_measures_of_another_version_are_made_again(
 
     def found() -> Any:
         subject = Stored(blobs, pack.space)
-        work = store.Store(tmp_path / "work")
+        work = module.Store(tmp_path / "work")
         material = Material(subject, pack, settings, lambda *_: None, work)
         rows = getattr(material, f"{whose}_{kind}")
         return rows[0]["confidence"] if kind == "tissues" else rows[0, 0]
@@ -53,7 +52,7 @@ def test_measures_of_another_version_are_made_again(
     assert found() == 1
     figure = 2.0
     assert found() == 1
-    monkeypatch.setattr(store, "MEASURES", "of another formula")
+    monkeypatch.setattr(module, "VERSION", "of another formula")
     assert found() == 2
 
 

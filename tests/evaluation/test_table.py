@@ -16,15 +16,15 @@ from blobs import Stored
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import table
-from stylegan3d.evaluation.evaluation import evaluate_material
-from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.report import (
+from stylegan3d.evaluation.evaluation import (
     SideBySide,
     comparison_csv,
     comparison_json,
+    evaluate_material,
     page,
     read_evaluation,
 )
+from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.storage.jsontext import to_json
 

@@ -707,7 +707,7 @@ def npz_claims(sample: Files) -> list[Files]:
 
 
 def read_cache(folder: Path) -> None:
-    from stylegan3d.evaluation.store import Store, digest_of
+    from stylegan3d.evaluation.material import Store, digest_of
     from stylegan3d.scans.scan import StepCache
 
     StepCache(folder).get("k", {"mask": (100,), "rigid": (4, 4), "text": ()})

@@ -23,8 +23,8 @@ from stylegan3d.cohort.scans import Item
 from stylegan3d.dataset.pack import write_pack
 from stylegan3d.directions.catalogue import DirectionNotes, write_notes
 from stylegan3d.errors import OutputError
+from stylegan3d.evaluation.material import Store
 from stylegan3d.evaluation.privacy_index import PrivacyIndex, write_index
-from stylegan3d.evaluation.store import Store
 from stylegan3d.geometry.space import Space
 from stylegan3d.outputs.results import save_rendered, volume_name
 from stylegan3d.recipe.direction_file import save_directions

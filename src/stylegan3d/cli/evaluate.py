@@ -92,8 +92,15 @@ def evaluate(
         raise typer.BadParameter(
             "Give one data set, and the model with --model; or compare reports with --compare."
         )
-    from stylegan3d.evaluation.evaluation import evaluate_material, finish, open_material
-    from stylegan3d.evaluation.report import BESIDE, add_figures, pictures_of, report_files
+    from stylegan3d.evaluation.evaluation import (
+        BESIDE,
+        add_figures,
+        evaluate_material,
+        finish,
+        open_material,
+        pictures_of,
+        report_files,
+    )
     from stylegan3d.storage.files import atomic_write_bytes, write_together
     from stylegan3d.storage.locks import only_run
 
@@ -180,7 +187,7 @@ def _compare(
     """Write the figures of several evaluations side by side."""
     import json
 
-    from stylegan3d.evaluation.report import (
+    from stylegan3d.evaluation.evaluation import (
         SideBySide,
         comparison_csv,
         comparison_json,

@@ -1,27 +1,56 @@
-"""Evaluation of a generator or a set of volumes against real brains."""
+"""The evaluation of a generator or a folder of volumes, and its reports."""
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from stylegan3d.checkpoints.folder import add_to_card
 from stylegan3d.dataset.pack import Pack
+from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation import table
-from stylegan3d.evaluation.material import Material, Subject, volumes_id
+from stylegan3d.evaluation.cubes import surest_png
+from stylegan3d.evaluation.material import (
+    VERSION,
+    Material,
+    Store,
+    Subject,
+    measures_of,
+    volumes_id,
+)
+from stylegan3d.evaluation.privacy import closest_pairs_png
+from stylegan3d.evaluation.rows import Figure
 from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.evaluation.store import MEASURES, Store
+from stylegan3d.evaluation.table import (
+    figures,
+    figures_by_part,
+    keys,
+    plain_words,
+    title_of,
+    warnings,
+)
+from stylegan3d.geometry.slicing import draw_montage
+from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import Generator
-from stylegan3d.plain import Json
+from stylegan3d.pages import page as pages
+from stylegan3d.pages.plots import Markup, curves, distributions, interval_bar
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
+from stylegan3d.render.figures import SYNTHETIC
 from stylegan3d.storage.about import version
+from stylegan3d.storage.bounded import table_text
+from stylegan3d.storage.files import atomic_write_bytes
+from stylegan3d.storage.jsontext import read_json, to_json
+from stylegan3d.storage.places import MONTAGE
 
 # Subfolder of the output folder from which a stopped evaluation resumes.
 WORK = "work"
@@ -145,7 +174,7 @@ def _head(material: Material) -> Json:
         "random_brains": len(material.seeds(settings.samples)),
         "program": {
             "version": version(),
-            "measures": MEASURES,
+            "measures": VERSION,
             "date": datetime.now().astimezone().isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -178,3 +207,303 @@ def _has_learned(material: Material) -> bool:
 def _kept_settings(settings: EvaluationSettings) -> Json:
     """Settings that affect the results."""
     return {k: v for k, v in asdict(settings).items() if k not in ("cache", "parts")}
+
+
+#: Rows of the picture of the closest pairs.
+PAIRS = 5
+
+
+def page(report: JsonView, pictures: Mapping[str, bytes]) -> str:
+    """The page.
+
+    Parameters
+    ----------
+    report : mapping of str to object
+        Report of `evaluation.evaluate`.
+    pictures : mapping of str to bytes
+        Title to PNG, the montage first.
+    """
+    record = dict(report)
+    parts = figures_by_part(record)
+    left_out = [f"{title_of(part)}: {why}" for part, why in record["left_out"].items()]
+    return pages.page(
+        "evaluation",
+        report=record,
+        mark=SYNTHETIC,
+        warnings=warnings(record),
+        answers=dict(plain_words(record)),
+        pictures=[(title, png, _pairs(record)) for title, png in pictures.items()],
+        distributions=_distributions(record),
+        curves=_curves(record),
+        parts={title_of(k): [(row, bar(row)) for row in rows] for k, rows in parts.items()},
+        left_out=[*left_out, *record["notes"]],
+        origin=_origin(record),
+    )
+
+
+def bar(row: Figure) -> Markup:
+    """The intervals of a row, drawn."""
+    label = f"{row.name.strip()}: synthetic {row.synthetic}, real {row.real}"
+    real = row.real_low, row.real_value, row.real_high
+    return interval_bar(label, (row.low, row.value, row.high), real)
+
+
+def _pairs(report: Json) -> str:
+    """Caption of the closest pairs."""
+    nearest = report.get("privacy", {}).get("copies", {}).get("nearest", [])[:PAIRS]
+    rows = [
+        f"{pair['brain']} and {pair['person']}{', mirrored' * bool(pair['mirrored'])} "
+        f"({pair['ratio']:.2f})"
+        for pair in nearest
+    ]
+    return (
+        f"From top to bottom: {'; '.join(rows)}. In brackets the distance to this subject divided "
+        "by that to the fifth nearest person; 1 means no copy."
+        if rows
+        else ""
+    )
+
+
+def _distributions(report: Json) -> list[Markup]:
+    drawn = []
+    for metric in table.METRICS:
+        values = report.get(metric.key, {}).get("values", {})
+        for name, title in (metric.plots or {}).items():
+            if name in values:
+                both = values[name]
+                drawn.append(distributions(title, both["synthetic"], both["real"]))
+    return [plot for plot in drawn if plot]
+
+
+def _curves(report: Json) -> list[Markup]:
+    """The shape statistics against the number of components."""
+    part = report.get("shape_statistics")
+    titles = {
+        "generalisation": "error in held-out subjects",
+        "specificity": "distance of random ones to a subject",
+        "compactness": "share of variance",
+    }
+    return [
+        curves(title, part["components"], part[key]["model"], part[key]["voxels"])
+        for key, title in titles.items()
+        if part
+    ]
+
+
+def _origin(report: Json) -> dict[str, str]:
+    """Versions, hashes, seeds, settings."""
+    data, program = report["data"], report["program"]
+    grid = " x ".join(str(n) for n in data["shape"])
+    voxel = " x ".join(f"{size:g}" for size in data["voxel_mm"])
+    seconds = program.get("seconds", {})
+    each = ", ".join(f"{title_of(part).lower()} {s:.0f} s" for part, s in seconds.items())
+    time = {"Time": f"{sum(seconds.values()) / 60:.1f} min: {each}"} if seconds else {}
+    return {
+        "Model": f"{report['model']['name']}, SHA-256 {report['model']['hash']}",
+        "Real brains": f"{data['name']}, {data['volumes']}",
+        "Grid": f"{grid} voxels of {voxel} mm, axes {data['axes']}",
+        "Date": program["date"],
+        "Program": f"stylegan3d {program['version']}, measures {program['measures']}",
+        "Python": f"{program['python']}, numpy {program['numpy']}, torch {program['torch']}",
+        "Device": program["device"],
+        **time,
+        **{f"Setting {key}": str(value) for key, value in report["settings"].items()},
+        "Licence": "The figures may be quoted freely; the pictures show synthetic and real brains "
+        "under the terms of the model and of the data.",
+    }
+
+
+REPORT = "report.json"
+#: Maximum size of a report in bytes; one of a thousand brains has a fiftieth of this.
+LARGEST = 50_000_000
+# What must be equal for figures to be comparable, and the wording if it differs.
+ALIKE = {
+    "data": "real brains",
+    "measures": "versions of the measures",
+    "samples": "numbers of random brains",
+    "truncation": "truncations",
+    "budget": "budgets of the projection",
+}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Content of one report.
+
+    Attributes
+    ----------
+    name : str
+        Model name with family.
+    settings : dict of str to object
+        Settings that must be equal for a comparison, by the keys of `ALIKE`.
+    parts : dict of str to list of Figure
+        Part -> figures.
+    """
+
+    name: str
+    settings: Json
+    parts: dict[str, list[Figure]]
+
+
+def read_evaluation(path: Path) -> Evaluated:
+    """Read a report of `stylegan3d evaluate`, given as folder or file.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it is not a report.
+    """
+    file = path / REPORT if path.is_dir() else path
+    try:
+        report = read_json(file, LARGEST)
+        data = report["data"]
+        record = {
+            "data": f"{data['name']}, {data['volumes']}",
+            "measures": measures_of(report),
+            **{key: report["settings"][key] for key in ("samples", "truncation", "budget")},
+        }
+        return Evaluated(str(report["model"]["name"]), record, figures_by_part(report))
+    except OSError as error:
+        raise StyleGAN3DError(
+            f"'{file}' cannot be read ({type(error).__name__}); give the folder that `stylegan3d "
+            "evaluate --out` has written."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise StyleGAN3DError(
+            f"'{file}' is not a report of `stylegan3d evaluate`; evaluate the model again."
+        ) from error
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """A comparison of models.
+
+    Attributes
+    ----------
+    names : list of str
+        Names of the models.
+    notes : list of str
+        Reasons why figures are not comparable.
+    parts : dict of str to list
+        Part to rows: name of the figure and, for each model, the figure or None.
+    """
+
+    names: list[str]
+    notes: list[str]
+    parts: dict[str, list[tuple[str, list[Figure | None]]]]
+
+    @classmethod
+    def of(cls, models: Sequence[Evaluated]) -> SideBySide:
+        """Compare models; rows are in order of first occurrence."""
+        notes = []
+        for key, what in ALIKE.items():
+            values = {str(model.settings[key]) for model in models}
+            if len(values) > 1:
+                notes.append(f"The models were measured with different {what}: {_joined(values)}.")
+        parts: dict[str, list[tuple[str, list[Figure | None]]]] = {}
+        for part in keys():
+            found = [{f.name: f for f in model.parts.get(part, [])} for model in models]
+            names = dict.fromkeys(name for figures in found for name in figures)
+            if names:
+                parts[part] = [(name, [figures.get(name) for figures in found]) for name in names]
+        return cls([model.name for model in models], notes, parts)
+
+
+def _joined(values: set[str]) -> str:
+    return "; ".join(sorted(values))
+
+
+def comparison_page(table: SideBySide) -> str:
+    """The table as a self-contained HTML page."""
+    parts = {
+        title_of(part): [(name, figures, _real(figures)) for name, figures in rows]
+        for part, rows in table.parts.items()
+    }
+    return pages.page("comparison", table=table, parts=parts, mark=SYNTHETIC)
+
+
+def _real(figures: Sequence[Figure | None]) -> str:
+    """The reference value; a single text if it is the same for all models."""
+    return " / ".join(dict.fromkeys(f.real for f in figures if f and f.real))
+
+
+def comparison_csv(table: SideBySide) -> str:
+    """The table as comma-separated values."""
+    rows = [["part", "figure", *table.names, "real"]]
+    for part, lines in table.parts.items():
+        for name, known in lines:
+            told = [f.synthetic if f else "" for f in known]
+            rows.append([part, name.strip(), *told, _real(known)])
+    return table_text(rows)
+
+
+def comparison_json(table: SideBySide) -> Json:
+    """The table with numbers."""
+    parts: dict[str, list[Mapping[str, Any]]] = {
+        part: [
+            {"name": name.strip(), "models": [f and asdict(f) for f in figures]}
+            for name, figures in rows
+        ]
+        for part, rows in table.parts.items()
+    }
+    return {"models": table.names, "notes": table.notes, **parts}
+
+
+# Rows of the montage and pixels of each picture in it: thumbnails of any brain pass for real.
+ROWS, CELL = 12, 256
+BESIDE = "Synthetic brains beside real ones"
+CLOSEST = "Closest pairs"
+SUREST = "Cubes classified most surely, synthetic above, real below"
+
+
+def pictures_of(material: Material, report: JsonView) -> dict[str, bytes]:
+    """Title to PNG: a montage, and the closest pairs if privacy was measured."""
+    pictures = {BESIDE: montage_png(material)}
+    if "copies" in report.get("privacy", {}):
+        pictures[CLOSEST] = closest_pairs_png(material, dict(report["privacy"]))
+    if "surest" in report.get("cubes", {}):
+        pictures[SUREST] = surest_png(material, report["cubes"])
+    return pictures
+
+
+def montage_png(material: Material) -> bytes:
+    """Random brains on the left, validation subjects on the right, one of each per row; PNG."""
+    people = material.validation
+    seeds = material.seeds(min(ROWS, len(people)))
+    people = people[np.linspace(0, len(people) - 1, len(seeds)).round().astype(int)]
+    return draw_montage(
+        {
+            "synthetic - not for diagnosis": list(material.random_brains(seeds)),
+            "real (validation subjects)": material.volumes(people),
+        },
+        material.pack.space,
+        cell=CELL,
+    )
+
+
+def report_files(
+    paths: Sequence[Path], report: JsonView, pictures: Mapping[str, bytes]
+) -> dict[Path, bytes]:
+    """Content of a report's files by path (.json and .html), not written yet."""
+    kinds = {".json": lambda: to_json(report), ".html": lambda: page(report, pictures)}
+    return {path: kinds[path.suffix]().encode() for path in paths}
+
+
+def add_figures(generator: Generator, report: JsonView, picture: bytes) -> None:
+    """Write a report's figures and a montage to the model's card."""
+    assert generator.folder is not None
+    atomic_write_bytes(generator.folder / MONTAGE, picture, overwrite=True)
+    # Parts that were not measured this time are kept.
+    found = dict(generator.card.get("evaluation", {}))
+    for part in keys():
+        if part in report:
+            found[part] = [
+                {
+                    key: value
+                    for key, value in asdict(row).items()
+                    if value is not None or key == "reached"
+                }
+                for row in figures({part: report[part]})
+            ]
+    found = {part: found[part] for part in (*keys(), *found) if part in found}
+    add_to_card(generator.folder, {"evaluation": found, "montage": MONTAGE}, card_text)

@@ -1,8 +1,9 @@
-"""What an evaluation is of, a generator or volumes of another program, and its brains."""
+"""Volumes, features and measures of an evaluation, computed once and kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,6 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.volume_sets import VolumeSet
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.evaluation.store import Store
 from stylegan3d.evaluation.table import keys
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
@@ -22,10 +22,68 @@ from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import RandomBrains
+from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.settings import BUDGETS, TUNED
 from stylegan3d.segmentation.classes import MEASURES
 from stylegan3d.segmentation.inference import bundled_segmenter, measure
+from stylegan3d.storage.files import atomic_write_bytes
+from stylegan3d.storage.jsontext import read_json, to_json, to_plain
+from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
+
+#: Version of all measures: increase it when a figure of the same brains would now be another.
+VERSION = "1"
+#: Ids that reports carry from when the measures were identified by their source, by version.
+FORMER = {"7783fd69f5a284f8": "1"}
+
+
+class Store:
+    """Arrays and results by name and key; without a folder nothing is stored."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def array(self, name: str, key: object, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The stored array with this name and key; otherwise that of `make`, which is stored."""
+        if self.folder is None:
+            return make()
+        file = self.folder / f"{name}-{digest_of(key)}.z"
+        found = read_arrays(file, ["array"])
+        if found is not None:
+            return found["array"]
+        made = make()
+        atomic_write_bytes(file, packed_arrays({"array": made}), overwrite=True)
+        return made
+
+    def result(self, name: str, key: object, make: Callable[[], Json]) -> Json:
+        """The same for JSON data; returns the result of `make` as read back."""
+        if self.folder is None:
+            return dict(to_plain(make()))
+        file = self.folder / f"{name}-{digest_of(key)}.json"
+        try:
+            return dict(read_json(file, 100_000_000))
+        except (OSError, ValueError, TypeError):
+            pass
+        made = dict(to_plain(make()))
+        atomic_write_bytes(file, to_json(made).encode(), overwrite=True)
+        return made
+
+    def forget(self, name: str) -> None:
+        """Remove everything stored under a name."""
+        if self.folder is not None:
+            for file in self.folder.glob(f"{name}-*.z"):
+                file.unlink(missing_ok=True)
+
+
+def digest_of(key: object) -> str:
+    """Sixteen hexadecimal digits from an object's `repr` and from `VERSION`."""
+    return hashlib.sha256(repr((VERSION, key)).encode()).hexdigest()[:16]
+
+
+def measures_of(report: JsonView) -> str:
+    """Version of the measures that a report was made with."""
+    known = str(report["program"]["measures"])
+    return FORMER.get(known, known)
 
 
 class Brains(Protocol):

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.privacy_alarm import FineStructure
+from stylegan3d.evaluation.privacy import FineStructure
 from stylegan3d.evaluation.reconstruction import encode
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.plausibility import FOREGROUND
@@ -158,7 +158,7 @@ def by_random_brains(material: Material, rows: np.ndarray) -> Scores:
 
     Chen et al. 2020, eq. 3 (full black box), and Hilprecht et al. 2019, eq. 4, whose radius is the
     median over subjects of the distance to the nearest random brain; by features, and by fine
-    structure (`privacy_alarm`).
+    structure (`privacy`).
     """
     place = {row: k for k, row in enumerate(material.people)}
     people = material.real_features[[place[row] for row in rows]]

@@ -397,7 +397,7 @@ def _count(found: Json) -> str:
 
 
 def privacy(part: Json) -> Iterator[Figure]:
-    """Nearest training subjects, by `privacy_part.privacy`."""
+    """Nearest training subjects, by `privacy.privacy`."""
     if "copies" in part:
         yield from _copies(part["copies"])
     found = part["features"]

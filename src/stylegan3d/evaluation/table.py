@@ -133,7 +133,7 @@ def anatomical(part: Json) -> str:
 
 
 def private(part: Json) -> str:
-    """Of `privacy_part.privacy`."""
+    """Of `privacy.privacy`."""
     copies = part.get("copies", {})
     if copies.get("alarm") is None:
         return str(copies.get("why", "It is unknown whether any is a copy."))
