@@ -40,7 +40,7 @@ from torch import Tensor
 
 import stylegan3d
 from stylegan3d import load
-from stylegan3d.cohort.project import project_file
+from stylegan3d.cohort.work import project_file
 from stylegan3d.devices import fast_dtype, measured_dtype
 from stylegan3d.geometry.space import Space
 from stylegan3d.memory import keep_large_blocks

@@ -117,7 +117,7 @@ def _aged(
 
 
 def _holds_latents(path: Path) -> bool:
-    from stylegan3d.cohort.edit import holds_latents
+    from stylegan3d.cohort.work import holds_latents
 
     return holds_latents(path)
 

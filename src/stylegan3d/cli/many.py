@@ -39,8 +39,8 @@ def project_many(
     Workers open the generator by `model` and `frame`; for `cache` see `project_file`.
     """
     from stylegan3d.cohort import find_items
-    from stylegan3d.cohort.project import project_item
     from stylegan3d.cohort.run import PROJECTIONS
+    from stylegan3d.cohort.work import project_item
 
     items = _without_results(find_items(paths), written.out)
     generator = open_generator()
@@ -86,7 +86,7 @@ def segment_many(
 ) -> None:
     """Label the tissues of every scan; exit status 2 if one failed."""
     from stylegan3d.cohort import find_items
-    from stylegan3d.cohort.segment import SEGMENTATIONS, segment_item
+    from stylegan3d.cohort.work import SEGMENTATIONS, segment_item
     from stylegan3d.segmentation.inference import load_segmenter
 
     segmenter = load_segmenter(reading.network)
@@ -126,7 +126,7 @@ def edit_many(
         `written.scan` is the folder of the scans.
     jobs : int
     """
-    from stylegan3d.cohort.edit import EDITS, edit_item, find_latents
+    from stylegan3d.cohort.work import EDITS, edit_item, find_latents
 
     items = find_latents(latents, written.scan)
     recipe.check(generator)

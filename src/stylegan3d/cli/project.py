@@ -53,8 +53,8 @@ def project(
 
     Example: stylegan3d project sub-01_T1w.nii.gz --out projected
     """
-    from stylegan3d.cohort.project import project_file
     from stylegan3d.cohort.scans import holds_scans
+    from stylegan3d.cohort.work import project_file
     from stylegan3d.projection.operators import parse
     from stylegan3d.scans.pose import parse_pose
 

@@ -1,0 +1,329 @@
+"""What is done with each scan of a cohort: it is projected, edited or segmented."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylegan3d.cohort.run import FIRST, LAST, RECORDS, Table
+from stylegan3d.cohort.scans import LISTS, Item, lines_of, named
+from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.measures.tissue_volumes import TOLD
+from stylegan3d.outputs.edits import save_edit, scan_for
+from stylegan3d.outputs.projections import all_files, file_names, save_projection
+from stylegan3d.plain import Json, JsonView
+from stylegan3d.progress import SILENT, Progress
+from stylegan3d.projection.operators import Mask
+from stylegan3d.projection.pipeline import Choices, loss_of, place, search, search_again
+from stylegan3d.projection.words import VERDICTS
+from stylegan3d.scans.pose import parse_pose
+from stylegan3d.scans.reading import read_scan
+from stylegan3d.segmentation.numbers import COLUMNS
+from stylegan3d.storage.bids import describe
+from stylegan3d.storage.files import check_output, write_together
+from stylegan3d.storage.formats import scan_stem
+from stylegan3d.storage.volumes import sidecar_path
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.segmentation.inference import Segmenter
+    from stylegan3d.segmentation.norms import Norms
+
+
+def project_file(
+    path: Path,
+    out: Path,
+    open_generator: Callable[[], Generator],
+    choices: Choices,
+    *,
+    mask: Path | None = None,
+    cache: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+    root: Path | None = None,
+) -> Json:
+    """Read, align and project a scan, and write the results; all files or none.
+
+    Parameters
+    ----------
+    path : Path
+        The scan.
+    out : Path
+        Folder of the results.
+    open_generator : callable
+        Called after the scan was read and the output names were checked.
+    choices : Choices
+    mask : Path or None
+        NIfTI mask in the scan's space of the region to fill in.
+    cache : Path or None
+        Cache folder of the preparation, see `Scan.align`.
+    overwrite : bool
+        Replace files of these names.
+    progress : Progress
+    root : Path or None
+        Of the data set that the results belong to, see `save_projection`.
+
+    Returns
+    -------
+    dict
+        The report as written; "files" maps content to file names in `out`.
+    """
+    clock = [time.perf_counter()]
+    scan = read_scan(path, choices.volume, choices.series, choices.orientation)
+    operator = loss_of(choices.operator, None if mask is None else Mask(mask))
+    how, move = parse_pose(choices.pose)
+    spread = choices.uncertainty is not None
+    names = file_names(scan.path, out, operator, spread=spread, z=operator is None)
+    check_output(all_files(names), overwrite)
+    generator = open_generator()
+    clock.append(time.perf_counter())
+    found = scan.align(generator, skull=choices.skull, pose=how, cache=cache, progress=progress)
+    aligned = place(found, move, operator)
+    clock.append(time.perf_counter())
+    projected = search(generator, found, aligned, choices, operator=operator, progress=progress)
+    clock.append(time.perf_counter())
+    left_open = search_again(projected, choices, progress) if spread else None
+    parts = ("open", "align", "project")
+    seconds = {k: b - a for k, a, b in zip(parts, clock, clock[1:], strict=False)}
+    return save_projection(
+        out, projected, seconds=seconds, left_open=left_open, overwrite=overwrite, root=root
+    )
+
+
+def project_item(
+    settings: JsonView,
+    item: Item,
+    folder: Path,
+    overwrite: bool,
+    *,
+    model: str | None,
+    cache: Path | None = None,
+) -> tuple[list[Path], Json]:
+    """Process one scan of a cohort (`cohort.run.Work`).
+
+    `model` is the generator's path; for `cache` see `project_file`.
+    """
+    choices = Choices(**settings["choices"])
+
+    def opened() -> Generator:
+        return opened_generator(model, settings["frame"], settings["model"])
+
+    report = project_file(
+        item.path,
+        folder,
+        opened,
+        choices,
+        mask=item.mask,
+        cache=cache,
+        overwrite=overwrite,
+        root=item.root(folder),
+    )
+    files = [folder / name for name in report["files"].values()]
+    sidecars = [sidecar_path(path) for path in files if path.name.endswith(".nii.gz")]
+    return [*files, *sidecars], row_of(report, folder)
+
+
+def row_of(report: JsonView, folder: Path) -> Json:
+    """Row of the cohort's table for a report."""
+    trust = report["trust"]
+    return {
+        **{measure: report["similarity"][measure] for measure in ("ssim", "psnr", "ncc")},
+        "latent_distance": trust.get("latent_distance"),
+        "verdict": trust.get("verdict"),
+        **{name: trust.get("verdicts", {}).get(name, {}).get("level") for name in VERDICTS},
+        "headline": trust.get("headline"),
+        "findings": None if trust.get("findings") is None else len(trust["findings"]),
+        **{
+            f"{what}_{key}": report["tissues"].get(what, {}).get(key)
+            for what in ("scan", "reconstruction")
+            for key in TOLD
+        },
+        "volumes_measured": report["tissues"]["reconstruction"]["Measured"],
+        "warnings": list(report["warnings"]),
+        "report": folder / report["files"]["report"],
+    }
+
+
+@lru_cache(maxsize=1)
+def opened_generator(path: str | None, frame: str | None, sha256: str) -> Generator:
+    """Load once per process; ModelError if it is not the generator that the run started with."""
+    from stylegan3d.model.loading import load
+
+    generator = load(path, frame=frame)
+    if generator.hash != sha256:
+        raise ModelError(
+            f"The generator at {path or 'its bundled place'} is not the one this run began with; "
+            "give all workers the same files and run it again."
+        )
+    return generator
+
+
+LATENTS = "*_latent.safetensors"
+EDITS = Table(
+    "edits.tsv",
+    (
+        *FIRST,
+        "moved_median_mm",
+        "moved_p99_mm",
+        "least_jacobian",
+        *(f"{what}_{key}" for what in ("scan", "edited") for key in TOLD),
+        "volumes_measured",
+        *LAST,
+        "edited",
+    ),
+    f"{RECORDS}/edits",
+)
+
+
+def holds_latents(path: Path) -> bool:
+    """Whether a path is a folder or a list of latent files, not one of them."""
+    return path.is_dir() or path.suffix.lower() in LISTS
+
+
+def find_latents(path: Path, scans: Path | None = None) -> list[Item]:
+    """The latent files of a folder or of a list, in order.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, searched with those below it for names that end in _latent.safetensors; or a text
+        file with one latent file a line and, after a tab, its scan.
+    scans : Path, optional
+        Folder of the scans, where they do not lie beside their latent files.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If there is no latent file, or the list cannot be read.
+    """
+    if path.is_dir():
+        found = sorted(path.rglob(LATENTS))
+        items = [
+            Item(
+                file.relative_to(path).as_posix(),
+                file.absolute(),
+                str(file.parent.relative_to(path)),
+                original=scan_for(file, scans),
+            )
+            for file in found
+        ]
+    else:
+        items = named(
+            [
+                Item("", file, "", original=scan or scan_for(file, scans))
+                for file, scan in lines_of(path)
+            ]
+        )
+    if not items:
+        raise StyleGAN3DError(
+            f"There is no latent file in {path}: give a folder of projections, whose latent files "
+            "end in _latent.safetensors, or a list of latent files."
+        )
+    return items
+
+
+def edit_item(
+    settings: JsonView, item: Item, folder: Path, overwrite: bool, *, model: str | None
+) -> tuple[list[Path], Json]:
+    """The work of a cohort (`cohort.run.Work`) on one latent file; `model` is the generator's path.
+
+    `settings` holds the "recipe" as plain data, whose source each latent file takes, and the
+    "strength" of the detail.
+    """
+    generator = opened_generator(model, settings["frame"], settings["model"])
+    made = save_edit(
+        item.path,
+        settings["recipe"],
+        generator,
+        folder,
+        strength=settings["strength"],
+        scan=item.original,
+        overwrite=overwrite,
+        root=item.root(folder),
+    )
+    row = {
+        "moved_median_mm": made.figures["MedianMm"],
+        "moved_p99_mm": made.figures["Percentile99Mm"],
+        "least_jacobian": made.figures["LeastJacobian"],
+        **{
+            f"{what}_{key}": found.volumes.get(key)
+            for what, found in made.tissues.items()
+            for key in TOLD
+        },
+        "volumes_measured": made.tissues["edited"].how,
+        "edited": made.files[0],
+    }
+    return made.files, row
+
+
+SEGMENTATIONS = Table(
+    "segmentations.tsv",
+    (*FIRST, *COLUMNS, *LAST, "labels"),
+    f"{RECORDS}/segmentations",
+)
+
+
+def segment_item(
+    settings: JsonView,
+    item: Item,
+    folder: Path,
+    overwrite: bool,
+    *,
+    network: str | None,
+    norms: Norms | None,
+) -> tuple[list[Path], Json]:
+    """Label one scan of a cohort (`cohort.run.Work`).
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        "skull", as of `Scan.align`; "orientation", as of `read_scan`; "network", the
+        network's hash; "regions", whether these are labelled in the map.
+    item : Item
+    folder : Path
+        For `<name>_dseg.nii.gz` and its sidecar.
+    overwrite : bool
+    network : str or None
+        Folder of the network; the bundled one by default.
+    norms : Norms or None
+        The bundled ones by default.
+
+    Returns
+    -------
+    files : list of Path
+    row : dict
+        See `SEGMENTATIONS`.
+    """
+    from stylegan3d.segmentation.scans import Wanted, label_files, made_by, segment_scan
+
+    segmenter = _segmenter(network, settings["network"])
+    scan = read_scan(item.path, orientation=settings["orientation"])
+    labels = folder / f"{scan_stem(item.path)}_dseg.nii.gz"
+    check_output([labels, sidecar_path(labels)], overwrite)
+    wanted = Wanted(norms=norms, regions=settings["regions"])
+    found = segment_scan(segmenter, scan, wanted, skull=settings["skull"])
+    describe(item.root(folder), made_by(segmenter))
+    write_together(label_files(labels, found, scan, segmenter), overwrite=overwrite)
+    row = {
+        **found.numbers.cells(),
+        "warnings": found.warnings,
+        "labels": labels,
+    }
+    return [labels, sidecar_path(labels)], row
+
+
+@lru_cache(maxsize=1)
+def _segmenter(network: str | None, sha256: str) -> Segmenter:
+    """Opened once in a process; ModelError if it is not the network that the run began with."""
+    from stylegan3d.segmentation.inference import load_segmenter
+
+    segmenter = load_segmenter(network)
+    if segmenter.hash != sha256:
+        raise ModelError(
+            f"The network at {network or 'its bundled place'} is not the one this run began with: "
+            "give all workers the same files and run it again."
+        )
+    return segmenter
