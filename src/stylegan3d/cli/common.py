@@ -589,3 +589,16 @@ class LabelledOptions(Drawn):
     def recipe(self) -> Recipe:
         """See `Drawn.recipe`."""
         return super().recipe().replace(label=parse_label(self.label), channel=self.channel)
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How volumes are read, and labelled by which network."""
+
+    network: NetworkOption = None
+    skull: SkullOption = Choices.skull
+    index: VolumeOption = None
+    series: SeriesOption = None
+    orientation: OrientationOption = None
+    overwrite: OverwriteOption = False
+    as_json: JsonOption = False

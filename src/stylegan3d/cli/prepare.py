@@ -24,7 +24,7 @@ from stylegan3d.projection.settings import Choices
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
-    from stylegan3d.dataset.plan import Plan
+    from stylegan3d.dataset.preparation import Plan
     from stylegan3d.scans import Target
 
 
@@ -70,7 +70,7 @@ def prepare(
         **asdict(how),
     }
     if out is None or dry_run:
-        from stylegan3d.dataset.plan import make_plan
+        from stylegan3d.dataset.preparation import make_plan
 
         with progress("Reading the folder"):
             plan = make_plan(folder, out, **settings)
@@ -102,7 +102,7 @@ def _target(template: Path | None, choice: ModelChoice) -> Target | None:
 
 def _emit_plan(plan: Plan, *, as_json: bool) -> None:
     """Print the plan."""
-    from stylegan3d.dataset.plan import DONE, LEAVE_OUT, PREPARE
+    from stylegan3d.dataset.preparation import DONE, LEAVE_OUT, PREPARE
 
     rows = plan.rows()
     counts = Counter(row["action"] for row in rows)

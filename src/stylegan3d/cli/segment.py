@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,39 +10,19 @@ import typer
 from stylegan3d.cli.common import (
     AgeOption,
     JobsOption,
-    JsonOption,
-    NetworkOption,
     NormsOption,
-    OrientationOption,
-    OverwriteOption,
-    SeriesOption,
+    ReadingOptions,
     SexOption,
-    SkullOption,
-    VolumeOption,
     emit,
     grouped,
     progress,
 )
 from stylegan3d.cli.many import segment_many
-from stylegan3d.projection.settings import Choices
 
 NO_LESIONS = "No lesion was found; small or faint ones may be missed."
 
 if TYPE_CHECKING:
     from stylegan3d.segmentation.scans import Wanted
-
-
-@dataclass(frozen=True)
-class ReadingOptions:
-    """How volumes are read, and labelled by which network."""
-
-    network: NetworkOption = None
-    skull: SkullOption = Choices.skull
-    index: VolumeOption = None
-    series: SeriesOption = None
-    orientation: OrientationOption = None
-    overwrite: OverwriteOption = False
-    as_json: JsonOption = False
 
 
 @grouped

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.dataset.plan import HELD_OUT
+from stylegan3d.dataset.scan_preparation import HELD_OUT
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.pages.page import page

@@ -1,27 +1,24 @@
-"""Prepare a packed training data set from a folder of T1 scans.
-
-Scans that are already on the target grid (as written by this program) are used unchanged; all
-others are read, checked, brain-extracted, bias-corrected, aligned and normalised. Unusable files
-are refused with a reason, without stopping the run. Finished volumes are kept in `.parts` inside
-the pack, from which an interrupted run resumes.
-"""
+"""Prepare scans as a data set: the plan, and its work."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from stylegan3d.dataset.contact_sheet import write_contact_sheet
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack, write_pack
-from stylegan3d.dataset.plan import PARTS, Plan, make_plan, same_file
 from stylegan3d.dataset.quality import Inspector, refusal, warnings
-from stylegan3d.dataset.scan_preparation import PASSING, Job, prepare_all
+from stylegan3d.dataset.scan_preparation import HELD_OUT, PASSING, Job, prepare_all
 from stylegan3d.dataset.settings import PreparationSettings
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.label_maps import (
@@ -31,9 +28,262 @@ from stylegan3d.scans.label_maps import (
     tissue_columns,
     unnamed_note,
 )
-from stylegan3d.scans.target import Target
-from stylegan3d.storage.files import check_output
+from stylegan3d.scans.sources import TEST, ScanSource, find_sources, read_participants, split_of
+from stylegan3d.scans.target import Target, load_template
+from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.storage.files import check_output, output_errors
 from stylegan3d.storage.locks import LOCK, only_run
+from stylegan3d.storage.places import TEMPLATE, bundled_model_path
+
+# Version of the result: increase it when the same scan would now be prepared differently.
+PIPELINE = 2
+PARTS = ".parts"
+# Columns set by preparation, and all columns that participants.tsv cannot set.
+RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "checks", "measures")
+# "checks" are all warnings of a row; "scan_checks" those from preparing the scan.
+RESERVED_COLUMNS = {"name", "person", "file", "key", "sha256", "scan_checks", *RESULT_COLUMNS}
+PREPARE, DONE, LEAVE_OUT = "prepare", "done", "leave out"
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is to be prepared, and what is already done.
+
+    Attributes
+    ----------
+    folder, out : Path
+        Folders of the scans and of the pack.
+    target : Target
+    settings : dict
+        Everything besides the scans that determines the volumes.
+    sources : list of ScanSource
+    left_out : list of (str, str)
+        Images of the folder that are not sources, with reasons.
+    subjects : dict
+        participants.tsv, by participant id.
+    validation : float
+    hashes : dict
+        SHA-256 of each readable file.
+    keys : dict
+        Key of each file's result.
+    known : dict
+        Results by key: of earlier runs, and of test subjects.
+    old : Pack or None
+        Existing pack in `out`.
+    """
+
+    folder: Path
+    out: Path | None
+    target: Target
+    settings: Json
+    sources: list[ScanSource]
+    left_out: list[tuple[str, str]]
+    people: dict[str, Json]
+    validation: float
+    hashes: dict[str, str]
+    keys: dict[str, str]
+    known: dict[str, Json]
+    old: Pack | None
+
+    @property
+    def waiting(self) -> dict[str, Path]:
+        """Files to prepare, by key."""
+        keys = self.keys
+        files = {keys[source.file]: self.folder / source.file for source in self.sources}
+        return {key: path for key, path in files.items() if key not in self.known}
+
+    def personal(self, person: str) -> Json:
+        """The row of participants.tsv of a subject, and the split."""
+        known = _known(person, self.people)
+        columns = {name: value for name, value in known.items() if name not in RESERVED_COLUMNS}
+        split = split_of(person, known, self.validation)
+        return {"age": None, "sex": None, "licence": None} | columns | {"split": split}
+
+    def rows(self) -> list[Json]:
+        """One row per source: "name", "person", "file", "split", "action" and "reason" (or None).
+
+        The action is "prepare", "done" (in an earlier run), or "leave out".
+        """
+        rows = []
+        seen: dict[str, str] = {}
+        for source in self.sources:
+            key = self.keys[source.file]
+            reason = self.known.get(key, {}).get("reason")
+            if reason is None and key in seen:
+                reason = same_file(source.file, seen[key])
+            seen.setdefault(key, source.file)
+            action = LEAVE_OUT if reason else DONE if key in self.known else PREPARE
+            head = {"name": source.name, "person": source.person, "file": source.file}
+            split = self.personal(source.person)["split"]
+            rows.append(head | {"split": split, "action": action, "reason": reason})
+        return rows
+
+    def notes(self) -> list[str]:
+        """Notes on the data set: subjects with several scans, unknown subjects."""
+        return [*_several_scans(self.sources), *self._not_in_table(), *self._table_without_scan()]
+
+    def _not_in_table(self) -> list[str]:
+        if not self.people:
+            return []
+        persons = sorted({s.person for s in self.sources if not _known(s.person, self.people)})
+        if not persons:
+            return []
+        return [
+            f"participants.tsv has no row for {_few(persons)}; the split follows a "
+            "hash of their name."
+        ]
+
+    def _table_without_scan(self) -> list[str]:
+        persons = {s.person for s in self.sources}
+        persons |= {person.removeprefix("sub-") for person in persons}
+        missing = sorted(person for person in self.people if person not in persons)
+        return [f"No scan was found of {_few(missing)} in participants.tsv."] if missing else []
+
+
+def make_plan(
+    folder: Path,
+    out: Path | None,
+    *,
+    target: Target | None = None,
+    skull: str = "auto",
+    bias_correction: bool = True,
+    min_quality: float = 0.85,
+    validation: float = 0.1,
+) -> Plan:
+    """Inspect a folder and existing results in `out`; see `preparation.prepare`.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the folder contains no scan, its tables are invalid, or `out` contains other files.
+    """
+    old = None if out is None else _existing(out)
+    found = find_sources(folder)
+    people = read_participants(folder)
+    target = target or _target_of(folder)
+    settings = {
+        "pipeline": PIPELINE,
+        "skull": skull,
+        "bias_correction": bias_correction,
+        "min_quality": min_quality,
+        "target": _fingerprint(target),
+    }
+    hashes: dict[str, str] = {}
+    known = _results_of(old)
+    keys: dict[str, str] = {}
+    for source in found.sources:
+        try:
+            hashes[source.file] = sha256_of(folder / source.file)
+        except (OSError, ScanError) as error:
+            path = folder / source.file
+            reason = str(error).replace(str(path), path.name)
+            if isinstance(error, OSError):
+                reason = (
+                    f"{path.name} cannot be opened ({error.strerror}); check its permissions and "
+                    "its disk, or take it out of the folder."
+                )
+            keys[source.file] = _key(source.file, settings)
+            known[keys[source.file]] = {"reason": reason, PASSING: True}
+        else:
+            keys[source.file] = _key(hashes[source.file], settings)
+    held_out = [s for s in found.sources if _known(s.person, people).get("split") == TEST]
+    # Copies of a held-out image are held out, too.
+    known |= {keys[s.file]: {"reason": HELD_OUT, PASSING: True} for s in held_out}
+    return Plan(
+        folder,
+        out,
+        target,
+        settings,
+        found.sources,
+        found.left_out,
+        people,
+        validation,
+        hashes,
+        keys,
+        known,
+        old,
+    )
+
+
+def same_file(file: str, other: str) -> str:
+    """The reason to exclude a copy."""
+    return f"{file} is the same file as {other}."
+
+
+def _several_scans(sources: list[ScanSource]) -> list[str]:
+    counts = Counter(source.person for source in sources)
+    several = [f"{person} ({n})" for person, n in sorted(counts.items()) if n > 1]
+    if not several:
+        return []
+    who = "1 subject has" if len(several) == 1 else f"{len(several)} subjects have"
+    return [
+        f"{who} several scans: {_few(several)}; all are used, and those of one subject stay in the "
+        "same split."
+    ]
+
+
+def _few(names: list[str], limit: int = 5) -> str:
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _target_of(folder: Path) -> Target:
+    """The folder's own template, else that of the bundled generator."""
+    for path in sorted(folder.glob("template*.nii.gz")):
+        return load_template(path)
+    return load_template(bundled_model_path() / TEMPLATE)
+
+
+def _existing(out: Path) -> Pack | None:
+    """The existing pack; an error if the folder contains anything else."""
+    check_output([out / TABLE], overwrite=True)
+    if out.is_dir():
+        with output_errors(out):
+            content = {entry.name for entry in out.iterdir()}
+        if TABLE in content:
+            return load_pack(out)
+        # Parts without a table are from an interrupted first run.
+        if content - {PARTS, LOCK} and PARTS not in content:
+            raise StyleGAN3DError(
+                f"{out} contains other files; give a new folder for the prepared data set."
+            )
+    return None
+
+
+def _fingerprint(target: Target) -> str:
+    """Hash of a target's grid and mean brain."""
+    digest = hashlib.sha256(repr((target.space.shape, target.space.affine.tolist())).encode())
+    digest.update(np.rint(np.asarray(target.template) * 255).astype(np.uint8).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _key(sha256: str, settings: Json) -> str:
+    text = sha256 + json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _results_of(pack: Pack | None) -> dict[str, Json]:
+    """Results of an earlier run by key: volumes and refusals."""
+    if pack is None:
+        return {}
+    done = {
+        row["key"]: {name: row[name] for name in RESULT_COLUMNS if name in row}
+        # Packs of earlier versions contain only warnings of the scan.
+        | {"checks": row.get("scan_checks", row["checks"])}
+        for row in pack.table
+    }
+    refused = {
+        entry["key"]: {"reason": entry["reason"]}
+        for entry in pack.info["refused"]
+        if "key" in entry and entry["key"] not in done
+    }
+    return done | refused
+
+
+def _known(person: str, people: dict[str, Json]) -> Json:
+    """A subject's row of participants.tsv; empty if there is none."""
+    return people.get(person) or people.get(person.removeprefix("sub-")) or {}
+
 
 __all__ = ["Pack", "load_pack", "prepare"]
 

@@ -33,6 +33,7 @@ from stylegan3d.storage.jsontext import read_json
 
 # Marks a refusal that is not stored, so the next run tries again.
 PASSING = "passing"
+HELD_OUT = "participants.tsv holds it out for a test."
 AS_IT_WAS, ALIGNED = "as it was", "aligned"
 # Largest offset from the mean brain's centre; otherwise the generator would learn a shift.
 MAX_OFF_CENTER_MM = 15.0
