@@ -9,8 +9,8 @@ from tiny import tiny_generator
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM, connected_fluid
-from stylegan3d.measures.clusters import Cluster, find
 from stylegan3d.measures.lesions import lesion_clusters
+from stylegan3d.measures.regions import Cluster, find
 from stylegan3d.projection import residual, scanner, verdicts
 from stylegan3d.projection.residual import Seen, UsualResidual
 from stylegan3d.projection.scanner import Matched, simulate_scanner

@@ -26,7 +26,7 @@ from stylegan3d.training.translation import (
     train_translation,
 )
 from stylegan3d.translation.card import FOLDER, RegionTable, read_regions
-from stylegan3d.translation.contrast import CONTRAST, contrast_of
+from stylegan3d.translation.network import CONTRAST, contrast_of
 from stylegan3d.translation.painter import load_painter
 
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import connected_fluid, tissue_masks
-from stylegan3d.measures.clusters import Cluster, clusters
+from stylegan3d.measures.regions import Cluster, clusters
 from stylegan3d.segmentation.classes import LESION
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 

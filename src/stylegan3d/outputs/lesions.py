@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.errors import ScanError
-from stylegan3d.measures.clusters import find
 from stylegan3d.measures.lesions import suspect_lesions
+from stylegan3d.measures.regions import find
 from stylegan3d.plain import JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST

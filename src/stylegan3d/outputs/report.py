@@ -102,7 +102,7 @@ class ReportCase:
     verdicts : mapping of str to mapping of str to str
         Those on the scan (`projection.verdicts`), the decisive one first; may be empty.
     findings : sequence of mapping
-        What stands out in the scan (`measures.clusters.Finding`).
+        What stands out in the scan (`measures.regions.Finding`).
     model : sequence of str
         Lines about the generator and the programs.
     date : datetime.date

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.clusters import Finding, find
 from stylegan3d.measures.lesions import suspect_lesions
-from stylegan3d.measures.regions import region_masks
+from stylegan3d.measures.regions import Finding, find, region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import JsonView

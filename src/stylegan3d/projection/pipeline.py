@@ -3,7 +3,7 @@
     read_scan -> Scan.align -> place -> search (judge) -> save_projection
 
 Each step is a function of values: the window runs them one by one and keeps the results, the
-command line runs them in sequence (`cohort.project`). The result is a `ProjectionRun`, from which
+command line runs them in sequence (`cohort.work`). The result is a `ProjectionRun`, from which
 files are written (`outputs.projections`) and panels filled. The tissue network runs once on the
 scan and once on the reconstruction.
 """

@@ -27,7 +27,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import connected_fluid, tissue_masks
-from stylegan3d.measures.clusters import Cluster, clusters
+from stylegan3d.measures.regions import Cluster, clusters
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.projection.scanner import Matched, masked_blur, match_scanner
 from stylegan3d.projection.signs import Guess, first_guess

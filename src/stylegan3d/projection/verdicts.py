@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from stylegan3d.measures.attributes import measure_volume
-from stylegan3d.measures.clusters import Finding
+from stylegan3d.measures.regions import Finding
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.projection.residual import Seen

@@ -21,8 +21,8 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.clusters import TOUCHING, Cluster
 from stylegan3d.measures.lesions import fluid_of, lesion_clusters, lesion_probability
+from stylegan3d.measures.regions import TOUCHING, Cluster
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.projection.scanner import simulate_scanner

@@ -40,8 +40,13 @@ from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import How, Run, TrainingTask, train
 from stylegan3d.training.segmentation import read_map
 from stylegan3d.translation.card import RegionTable, read_regions, write_model
-from stylegan3d.translation.contrast import CONTRAST, contrast_of, filled
-from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
+from stylegan3d.translation.network import (
+    CONTRAST,
+    TranslationConfig,
+    TranslationNetwork,
+    contrast_of,
+    filled,
+)
 from stylegan3d.translation.painter import Painter
 
 

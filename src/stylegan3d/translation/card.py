@@ -22,8 +22,7 @@ from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.storage.bounded import read_rows
 from stylegan3d.storage.jsontext import finite_number, is_int
 from stylegan3d.storage.places import MONTAGE
-from stylegan3d.translation.contrast import CONTRAST
-from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
+from stylegan3d.translation.network import CONTRAST, TranslationConfig, TranslationNetwork
 
 #: Highest code of a region; the usual tables end at a few hundred, FreeSurfer's at 14,175.
 HIGHEST = 20_000

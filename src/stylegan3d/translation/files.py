@@ -42,7 +42,7 @@ from stylegan3d.storage.formats import scan_suffix
 from stylegan3d.storage.jsontext import from_json, read_json, to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, sidecar_path, volume_files
 from stylegan3d.translation.card import unknown_codes
-from stylegan3d.translation.contrast import CONTRAST
+from stylegan3d.translation.network import CONTRAST
 from stylegan3d.translation.painter import Painter, Repainted
 
 #: Millimetres over which the push falls to a third.

@@ -29,8 +29,7 @@ from stylegan3d.render.movement import (
 )
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.translation.card import FOLDER, RegionTable, contrasts_of, space_of
-from stylegan3d.translation.contrast import CONTRAST, contrast_of, filled
-from stylegan3d.translation.network import TranslationNetwork
+from stylegan3d.translation.network import CONTRAST, TranslationNetwork, contrast_of, filled
 
 # Scans show this much of the seam round the labels, in voxels; beyond is nothing.
 SEAM = 2

@@ -31,8 +31,7 @@ from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.storage.about import EDITED_SCAN
 from stylegan3d.translation import painter as painting
-from stylegan3d.translation.contrast import CONTRAST
-from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
+from stylegan3d.translation.network import CONTRAST, TranslationConfig, TranslationNetwork
 from stylegan3d.translation.painter import Painter
 
 VENTRICLE = 4
