@@ -90,7 +90,7 @@ def test_the_three_measures_stand_beside_those_of_voxels(monkeypatch: pytest.Mon
     assert first.real.startswith("PCA of voxels")
     [(_, answer)] = plain_words({"shape_statistics": found})
     assert f"{counts[-1]} components" in answer
-    assert _curves({"shape_statistics": found}).count("<svg") == 3
+    assert "".join(_curves({"shape_statistics": found})).count("<svg") == 3
 
     monkeypatch.setattr(module, "_drawing", lambda g, inside: lambda w: bump(0 * w))
     assert "alike" in shape_statistics(material)["left_out"]

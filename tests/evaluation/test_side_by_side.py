@@ -7,7 +7,7 @@ import json
 import pytest
 
 from stylegan3d.cli import main
-from stylegan3d.evaluation.material import MEASURES
+from stylegan3d.evaluation.material import VERSION
 
 REPORT = {
     "model": {"name": "first", "hash": "a" * 64, "kind": "generator"},
@@ -116,7 +116,7 @@ def test_what_cannot_be_compared_is_said(run, reports, tmp_path):
 
 
 def test_a_report_of_measures_identified_by_their_source_can_be_compared(run, reports, tmp_path):
-    for folder, measures in zip(reports, ("7783fd69f5a284f8", MEASURES), strict=True):
+    for folder, measures in zip(reports, ("7783fd69f5a284f8", VERSION), strict=True):
         report = json.loads((folder / "report.json").read_text())
         report["program"]["measures"] = measures
         (folder / "report.json").write_text(json.dumps(report))
