@@ -46,8 +46,8 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, DecimalBox
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.segmentation.changes import cells_of, summary_of
 from stylegan3d.segmentation.repeats import repeats_names
-from stylegan3d.segmentation.visits import cells_of, summary_of
 from stylegan3d.segmentation.words import Person
 
 if TYPE_CHECKING:
