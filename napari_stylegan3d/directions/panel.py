@@ -28,7 +28,6 @@ from napari_stylegan3d.core.session import WHOLE
 from napari_stylegan3d.core.tissues import TOLD
 from napari_stylegan3d.directions.list import LIMITS_SD, DirectionList, DirectionRow, Range
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import DecimalBox
 from napari_stylegan3d.widgets.theme import SliderRange
 from stylegan3d.directions.catalogue import CatalogueEntry, DirectionNotes, own_entries
 from stylegan3d.directions.trajectory import Trajectory
@@ -70,15 +69,12 @@ class AgeingBox(QWidget):
             ),
         )
         self.unknown = SliderRange(self.years)
-        self.age = controls.named(
-            DecimalBox(),
+        self.age = controls.number(
             "directions.age",
             "Age now, in years, 0 to 110: the apparent age until you enter it.",
+            (0, OLDEST_AGE),
+            " years",
         )
-        self.age.setRange(0, OLDEST_AGE)
-        self.age.setDecimals(0)
-        self.age.setSuffix(" years")
-        self.age.setKeyboardTracking(False)
         self.estimate = controls.tool_button(
             controls.RESET_GLYPH, "directions.age_estimate", "Use the apparent age."
         )

@@ -29,7 +29,7 @@ from napari_stylegan3d.project.overlay import OverlayBox
 from napari_stylegan3d.project.regions import PaintBox
 from napari_stylegan3d.project.result import ResultBox
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import Chooser, DecimalBox, Fold, single_shot
+from napari_stylegan3d.widgets.controls import Chooser, Fold, single_shot
 from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.projection.settings import PHASES, TITLES, Choices
@@ -476,11 +476,8 @@ class PoseBox(QWidget):
 
     @staticmethod
     def _spin(name: str, tip: str, unit: str, most: float) -> QDoubleSpinBox:
-        spin = controls.named(DecimalBox(), name, tip)
-        spin.setRange(-most, most)
+        spin = controls.number(name, tip, (-most, most), unit)
         spin.setDecimals(1)
-        spin.setSuffix(unit)
-        spin.setKeyboardTracking(False)
         # The three share the row; their size hint has room for numbers that never occur.
         spin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         return spin

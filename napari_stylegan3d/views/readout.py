@@ -27,7 +27,7 @@ from napari_stylegan3d.views.marks import NAMES, place_of
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
 from napari_stylegan3d.views.stage import PRESETS, WHITE_LIMITS
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import DecimalBox, scaled
+from napari_stylegan3d.widgets.controls import scaled
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.marks import Marks
@@ -191,20 +191,16 @@ class ReadoutBar(QWidget):
         self.tools.setText(f"{NAMES[tool]} ▾" if tool else "Tools ▾")
 
     def _make_white(self) -> QDoubleSpinBox:
-        spin = controls.named(
-            DecimalBox(),
+        spin = controls.number(
             "views.white",
             f"Intensity shown as white, as a multiple of the default ({WHITE_LIMITS[0]:g} to "
             f"{WHITE_LIMITS[1]:g}); lower values\n"
             "brighten the picture. Saved files are not affected.",
+            (*WHITE_LIMITS, 0.05),
+            value=1.0,
+            width=WHITE_WIDTH,
         )
-        spin.setRange(*WHITE_LIMITS)
-        spin.setSingleStep(0.05)
-        spin.setValue(1.0)
         spin.setPrefix("White ")
-        spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-        spin.setFixedWidth(scaled(WHITE_WIDTH))
-        spin.setKeyboardTracking(False)
         return spin
 
     def _lay_out(self) -> None:
