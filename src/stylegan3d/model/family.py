@@ -6,7 +6,7 @@ sentence, which the engine raises and the window shows at the control.
 
 Registry of generator families, by the name in a model's card.
 
-A built-in family is a module with a `FAMILY`, listed in `BUILT_IN`; others are added with
+A built-in family is listed in `BUILT_IN`; others are added with
 `register` before their models are loaded.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from stylegan3d.networks.config import Grid
     from stylegan3d.networks.memo import Memo
-    from stylegan3d.networks.noise import Noise
+    from stylegan3d.networks.noise import Maps, Noise
 
 
 #: Features that a generator may lack, with the default reasons.
@@ -90,7 +90,7 @@ class Synthesis(Protocol):
     def __call__(
         self,
         w: Tensor,
-        noise: Noise | list[Tensor | None] = "fixed",
+        noise: Noise | Maps = "fixed",
         level: int = -1,
         dtype: torch.dtype = ...,
         *,
@@ -134,7 +134,7 @@ class HasSynthesis(Protocol):
 class HasNoiseMaps(Protocol):
     """A synthesis with noise maps, which a projection can fit."""
 
-    def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
+    def noise_maps(self, noise: Noise, batch: int = 1) -> Maps:
         """The maps of a kind of noise, to be passed to the synthesis as noise."""
 
 
@@ -279,18 +279,18 @@ class Family(Protocol):
         """Build networks with these weights, float32 on the CPU; may raise like `check`."""
 
 
-def held(synthesis: object, noise: Noise) -> Noise | list[Tensor | None]:
+def held(synthesis: object, noise: Noise) -> Noise | Maps:
     """Noise for many calls of a synthesis: maps sampled once if it has any, else unchanged."""
     return synthesis.noise_maps(noise) if isinstance(synthesis, HasNoiseMaps) else noise
 
 
 STYLEGAN, ANATOMY = "stylegan", "anatomy"
-#: Modules of the built-in families, imported when a model is loaded.
+#: Module and name of each built-in family, imported when a model is loaded.
 BUILT_IN = {
-    STYLEGAN: "stylegan3d.model.families.stylegan",
-    ANATOMY: "stylegan3d.model.families.anatomy",
-    "vae": "stylegan3d.model.families.autoencoder",
-    "diffusion": "stylegan3d.model.families.diffusion",
+    STYLEGAN: "stylegan:FAMILY",
+    ANATOMY: "anatomy:FAMILY",
+    "vae": "autoencoder:FAMILY",
+    "diffusion": "autoencoder:DIFFUSION_FAMILY",
 }
 
 _registered: dict[str, Family] = {}
@@ -346,7 +346,8 @@ def family_name(card: JsonView) -> Any:
 def family_called(name: Any) -> Family:
     """The family with a name; ModelError if there is none."""
     if isinstance(name, str) and name in BUILT_IN:
-        return import_module(BUILT_IN[name]).FAMILY
+        module, _, attribute = BUILT_IN[name].partition(":")
+        return getattr(import_module(f"stylegan3d.model.families.{module}"), attribute)
     if isinstance(name, str) and name in _registered:
         return _registered[name]
     raise ModelError(

@@ -51,6 +51,10 @@ class Generator:
         Name of its family, see `model.family`.
     config : Shape
         Sizes of its latents and images.
+    z_dim, w_dim : int
+        Size of the input latent, and of one row of the intermediate latent.
+    num_layers, image_channels : int
+        Rows of w, and channels of a volume.
     space : Space
         The grid of a synthesised volume; also as `shape`, `affine`, `voxel_size`.
     w_avg : Tensor, shape (w_dim,)
@@ -95,6 +99,8 @@ class Generator:
                 f"The model's card says its volumes have {space.shape} voxels, but its network "
                 f"makes {self.config.image_grids[-1]}; the card is wrong."
             )
+        self.z_dim, self.w_dim = self.config.z_dim, self.config.w_dim
+        self.num_layers, self.image_channels = self.config.num_layers, self.config.image_channels
         self.device = torch.device(device)
         self.dtype = dtype
         self.mapping = parts.mapping.to(self.device).eval().requires_grad_(False)
@@ -125,16 +131,6 @@ class Generator:
         return str(self.card.get("name", "unnamed"))
 
     @property
-    def z_dim(self) -> int:
-        """Size of the input latent."""
-        return self.config.z_dim
-
-    @property
-    def w_dim(self) -> int:
-        """Size of one row of the intermediate latent."""
-        return self.config.w_dim
-
-    @property
     def label_dim(self) -> int:
         """Size of the label of random brains; 0 for a model without labels."""
         if isinstance(self.mapping, LabelledMapping):
@@ -142,19 +138,9 @@ class Generator:
         return self.config.label_dim
 
     @property
-    def num_layers(self) -> int:
-        """Rows of w."""
-        return self.config.num_layers
-
-    @property
     def rows_read(self) -> int:
         """Number of first rows of w that have an effect; usually all."""
         return int(getattr(self.synthesis, "rows_read", self.num_layers))
-
-    @property
-    def image_channels(self) -> int:
-        """Channels of a volume."""
-        return self.config.image_channels
 
     @property
     def shape(self) -> Grid:

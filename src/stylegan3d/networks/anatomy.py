@@ -27,7 +27,7 @@ from stylegan3d.networks.finish import DetailTexture, Toe
 from stylegan3d.networks.flow import Flow, details_between
 from stylegan3d.networks.layers import Fingerprint, is_frozen
 from stylegan3d.networks.memo import Memo, NoMemo
-from stylegan3d.networks.noise import Noise, drawn_noise
+from stylegan3d.networks.noise import Maps, Noise, drawn_noise
 from stylegan3d.networks.resampling import fine_bands, upsample_image
 from stylegan3d.networks.synthesis import LeveledSynthesis, sum_low
 
@@ -90,7 +90,7 @@ class AnatomyNetwork(LeveledSynthesis):
         """The flow that finishes random brains, if any."""
         return self.flow if self.config.flow_channels else None
 
-    def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
+    def noise_maps(self, noise: Noise, batch: int = 1) -> Maps:
         """The flow's noise map, drawn after maps that former networks had on each level.
 
         So a seed gives the texture that it has always given.
@@ -145,7 +145,7 @@ class AnatomyNetwork(LeveledSynthesis):
     def _canonical(
         self,
         w: Tensor,
-        maps: list[Tensor | None],
+        maps: Maps,
         stop: int,
         dtype: torch.dtype,
         *,
@@ -159,7 +159,7 @@ class AnatomyNetwork(LeveledSynthesis):
         self,
         image: Tensor,
         w: Tensor,
-        maps: list[Tensor | None],
+        maps: Maps,
         dtype: torch.dtype,
         *,
         full: bool,

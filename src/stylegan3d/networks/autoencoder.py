@@ -20,7 +20,7 @@ from stylegan3d.networks.config import LATENT_CHANNELS, LATENT_FACTOR, Config, G
 from stylegan3d.networks.finish import Toe
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.memo import Memo, NoMemo
-from stylegan3d.networks.noise import Noise, drawn_noise
+from stylegan3d.networks.noise import Maps, Noise, drawn_noise
 from stylegan3d.networks.resampling import CHANNELS_LAST, conv3d, haar, inverse_haar
 
 # Limits of the log variance, so that its exponential fits reduced precision.
@@ -208,7 +208,7 @@ class LatentSynthesis(nn.Module):
     def forward(
         self,
         w: Tensor,
-        noise: Noise | list[Tensor | None] = "fixed",
+        noise: Noise | Maps = "fixed",
         level: int = -1,
         dtype: torch.dtype = torch.float32,
         *,

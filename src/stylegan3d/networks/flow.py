@@ -15,7 +15,6 @@ omit, and is exactly the identity without them, unless it was opened for a scan'
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from stylegan3d.networks.config import FLOW_UNIT, Grid
 from stylegan3d.networks.finish import BandCurves, toed
+from stylegan3d.networks.memo import Check
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
 
 EMBEDDING = 64
@@ -80,7 +80,7 @@ class BandUNet(nn.Module):
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 
-    def answer(self, x: Tensor, time: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
+    def answer(self, x: Tensor, time: Tensor, check: Check = lambda: None) -> Tensor:
         """Output of the network for bands at a time.
 
         Parameters
@@ -187,11 +187,7 @@ class Flow(BandUNet):
         return None if noise is None else noise * (1 - self.opened).clamp(min=0).sqrt()
 
     def velocity(
-        self,
-        bands: Tensor,
-        time: Tensor,
-        places: Tensor,
-        check: Callable[[], None] = lambda: None,
+        self, bands: Tensor, time: Tensor, places: Tensor, check: Check = lambda: None
     ) -> Tensor:
         """Velocity at a time.
 
@@ -220,7 +216,7 @@ class Flow(BandUNet):
         noise: Tensor | None,
         steps: int,
         dtype: torch.dtype = torch.float32,
-        check: Callable[[], None] = lambda: None,
+        check: Check = lambda: None,
     ) -> Tensor:
         """Integrate the flow.
 
@@ -253,7 +249,7 @@ class Flow(BandUNet):
         noise: Tensor | None,
         steps: int,
         dtype: torch.dtype = torch.float32,
-        check: Callable[[], None] = lambda: None,
+        check: Check = lambda: None,
     ) -> tuple[Tensor, Tensor, tuple[slice, slice, slice]]:
         """Where the flow leads, before curves and outline; parameters as of `forward`.
 

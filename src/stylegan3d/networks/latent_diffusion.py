@@ -13,7 +13,6 @@ import hashlib
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +24,7 @@ from stylegan3d.devices import measured_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.autoencoder import Convolution
 from stylegan3d.networks.config import Config
+from stylegan3d.networks.memo import Check
 from stylegan3d.networks.resampling import conv3d
 from stylegan3d.progress import current_effort
 
@@ -145,7 +145,7 @@ class Correction(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, x: Tensor, estimate: Tensor, sigma: Tensor, check: Callable[[], None] = lambda: None
+        self, x: Tensor, estimate: Tensor, sigma: Tensor, check: Check = lambda: None
     ) -> Tensor:
         """[N, C, X, Y, Z] twice, sigma [N] -> [N, C, X, Y, Z], in units of the residual.
 
@@ -207,7 +207,7 @@ class LatentDiffusion(nn.Module):
         estimate: Tensor,
         sigma: Tensor,
         dtype: torch.dtype = torch.float32,
-        check: Callable[[], None] = lambda: None,
+        check: Check = lambda: None,
     ) -> Tensor:
         """What a Gaussian's estimate [N, D] of the latents beneath x [N, D] misses, [N, D].
 
@@ -226,11 +226,7 @@ class LatentDiffusion(nn.Module):
         return [*way, 0.0]
 
     def draw(
-        self,
-        z: Tensor,
-        steps: int,
-        dtype: torch.dtype = torch.float32,
-        check: Callable[[], None] = lambda: None,
+        self, z: Tensor, steps: int, dtype: torch.dtype = torch.float32, check: Check = lambda: None
     ) -> Tensor:
         """Standard normal z [N, D] -> latents w [N, D], float32.
 
@@ -253,7 +249,7 @@ class LatentDiffusion(nn.Module):
         sigma: float,
         steps: int,
         dtype: torch.dtype = torch.float32,
-        check: Callable[[], None] = lambda: None,
+        check: Check = lambda: None,
     ) -> Tensor:
         """Latents w [N, D] with noise z [N, D], standard normal, taken off again (Meng et al. 2022,
         SDEdit, arXiv 2108.01073): brains like them, made as random ones are.
@@ -270,9 +266,7 @@ class LatentDiffusion(nn.Module):
         x = (w - self.center) / self.scale + levels[first] * z
         return self._drawn(x, levels[first:], dtype, check)
 
-    def _drawn(
-        self, x: Tensor, levels: list[float], dtype: torch.dtype, check: Callable[[], None]
-    ) -> Tensor:
+    def _drawn(self, x: Tensor, levels: list[float], dtype: torch.dtype, check: Check) -> Tensor:
         """Latents w beneath x, which has noise of the first of the levels."""
         before: Tensor | None = None
         for number, (sigma, following) in enumerate(pairwise(levels)):
@@ -292,7 +286,7 @@ class LatentDiffusion(nn.Module):
         w: Tensor,
         steps: int,
         dtype: torch.dtype = torch.float32,
-        check: Callable[[], None] = lambda: None,
+        check: Check = lambda: None,
         rounds: int = 3,
     ) -> Tensor:
         """Latents w [N, D] -> the z [N, D] that `draw` makes them of, nearly.
@@ -312,13 +306,7 @@ class LatentDiffusion(nn.Module):
                 x = found + (sigma / following) * (arrived - found)
         return self.gaussian.to_normal(x, levels[0])
 
-    def _found(
-        self,
-        x: Tensor,
-        sigma: float,
-        dtype: torch.dtype,
-        check: Callable[[], None],
-    ) -> Tensor:
+    def _found(self, x: Tensor, sigma: float, dtype: torch.dtype, check: Check) -> Tensor:
         """The standardised latents beneath noisy ones; see `draw`."""
         noise = x.new_full((len(x),), sigma)
         linear = self.gaussian.denoise(x, noise)

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stylegan3d.networks.noise import Maps
+
+#: Called between the parts of a long computation; it raises to cancel.
+Check = Callable[[], None]
 #: Bytes that results may take; finer ones are computed again beyond that.
 BUDGET = 224 * 2**20
 
@@ -44,11 +48,11 @@ class Memo:
         self._entries: dict[Hashable, _Entry] = {}
         self._w = torch.empty(0)
         self._noise: Hashable = None
-        self._check: Callable[[], None] | None = None
-        self._maps: tuple[Hashable, list[Tensor | None]] | None = None
+        self._check: Check | None = None
+        self._maps: tuple[Hashable, Maps] | None = None
         self.computed = self.reused = 0
 
-    def begin(self, w: Tensor, noise: Hashable, check: Callable[[], None] | None = None) -> None:
+    def begin(self, w: Tensor, noise: Hashable, check: Check | None = None) -> None:
         """Start a synthesis.
 
         Parameters
@@ -92,7 +96,7 @@ class Memo:
         """Bytes cached now."""
         return sum(_bytes(entry.value) for entry in self._entries.values())
 
-    def maps(self, noise: Hashable, make: Callable[[], list[Tensor | None]]) -> list[Tensor | None]:
+    def maps(self, noise: Hashable, make: Callable[[], Maps]) -> Maps:
         """The noise maps of `noise`: drawn once for all syntheses with the same seed."""
         if self._maps is None or self._maps[0] != noise:
             self._maps = noise, make()

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 Noise = Literal["fixed", "none", "random"] | int
+#: Noise maps, one per layer; None without noise.
+Maps = list[Tensor | None]
 
 
-def drawn_noise(stored: list[Tensor], noise: Noise, batch: int = 1) -> list[Tensor | None]:
+def drawn_noise(stored: list[Tensor], noise: Noise, batch: int = 1) -> Maps:
     """The maps of a kind of noise, each [1 or N, ...] as those that are stored, [1, ...]."""
     if noise == "fixed":
         return list(stored)
@@ -23,6 +25,6 @@ def drawn_noise(stored: list[Tensor], noise: Noise, batch: int = 1) -> list[Tens
     return [torch.randn(n.shape, generator=generator).to(n) for n in stored]
 
 
-def of_sample(maps: list[Tensor | None], index: int) -> list[Tensor | None]:
+def of_sample(maps: Maps, index: int) -> Maps:
     """The noise maps of one sample of a batch."""
     return [m if m is None or len(m) == 1 else m[index : index + 1] for m in maps]

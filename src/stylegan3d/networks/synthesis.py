@@ -28,7 +28,7 @@ from stylegan3d.networks.layers import (
     is_inference,
 )
 from stylegan3d.networks.memo import Memo, NoMemo
-from stylegan3d.networks.noise import Noise, drawn_noise, of_sample
+from stylegan3d.networks.noise import Maps, Noise, drawn_noise, of_sample
 from stylegan3d.networks.resampling import CHANNELS_LAST, inverse_haar, upsample_image
 
 
@@ -49,7 +49,7 @@ class LeveledSynthesis(nn.Module):
     def _canonical(
         self,
         w: Tensor,
-        maps: list[Tensor | None],
+        maps: Maps,
         stop: int,
         dtype: torch.dtype,
         *,
@@ -66,7 +66,7 @@ class LeveledSynthesis(nn.Module):
         self,
         image: Tensor,
         w: Tensor,
-        maps: list[Tensor | None],
+        maps: Maps,
         dtype: torch.dtype,
         *,
         full: bool,
@@ -80,14 +80,14 @@ class LeveledSynthesis(nn.Module):
         """The noise maps stored with the network, in the order of `noise_maps`."""
         raise NotImplementedError
 
-    def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
+    def noise_maps(self, noise: Noise, batch: int = 1) -> Maps:
         """Noise maps, each [1 or N, 1, X, Y, Z]: stored, absent, fresh or drawn from a seed."""
         return drawn_noise(self.stored_noise, noise, batch)
 
     def forward(
         self,
         w: Tensor,
-        noise: Noise | list[Tensor | None] = "fixed",
+        noise: Noise | Maps = "fixed",
         level: int = -1,
         dtype: torch.dtype = torch.float32,
         *,
@@ -135,9 +135,7 @@ class LeveledSynthesis(nn.Module):
             image = image[:, : self.config.image_channels] if half else inverse_haar(image)
         return self._finish(image, w, maps, dtype, full=last and not half, memo=memo)
 
-    def _maps(
-        self, noise: Noise | list[Tensor | None], batch: int, memo: Memo | None = None
-    ) -> list[Tensor | None]:
+    def _maps(self, noise: Noise | Maps, batch: int, memo: Memo | None = None) -> Maps:
         if isinstance(noise, list):
             return noise
         if memo is None:
@@ -256,7 +254,7 @@ class Level(nn.Module):
         self,
         x: Tensor,
         w: Tensor,
-        noises: list[Tensor | None],
+        noises: Maps,
         memo: Memo | None = None,
     ) -> Tensor:
         """Features of this level from those of the one before.
@@ -368,7 +366,7 @@ class SynthesisNetwork(LeveledSynthesis):
     def last_features(
         self,
         w: Tensor,
-        noise: Noise | list[Tensor | None],
+        noise: Noise | Maps,
         dtype: torch.dtype = torch.float32,
         memo: Memo | None = None,
     ) -> Tensor:
@@ -380,7 +378,7 @@ class SynthesisNetwork(LeveledSynthesis):
     def _canonical(
         self,
         w: Tensor,
-        maps: list[Tensor | None],
+        maps: Maps,
         stop: int,
         dtype: torch.dtype,
         *,
@@ -394,7 +392,7 @@ class SynthesisNetwork(LeveledSynthesis):
     def _walk(
         self,
         w: Tensor,
-        maps: list[Tensor | None],
+        maps: Maps,
         stop: int,
         dtype: torch.dtype,
         *,

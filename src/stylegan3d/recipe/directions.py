@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,9 +64,7 @@ class Directions:
 
     def __post_init__(self) -> None:
         for part in ("vectors", "std", "explained_variance"):
-            values = np.array(getattr(self, part), dtype=np.float32)
-            values.setflags(write=False)
-            object.__setattr__(self, part, values)
+            object.__setattr__(self, part, frozen(getattr(self, part)))
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "descriptions", dict(self.descriptions))
         object.__setattr__(self, "checks", tuple(self.checks))
@@ -77,10 +75,9 @@ class Directions:
                 raise RecipeError(f"The {part} do not fit these directions.")
         object.__setattr__(self, "seen", dict(self.seen))
         if self.age_reading is not None:
-            reading = np.array(self.age_reading, dtype=np.float32)
+            reading = frozen(self.age_reading)
             if reading.shape != (self.vectors.shape[-1] + 1,) or not np.isfinite(reading).all():
                 raise RecipeError("The weights that predict the age do not fit these directions.")
-            reading.setflags(write=False)
             object.__setattr__(self, "age_reading", reading)
         count = len(self.names)
         shapes = (self.std.shape, self.explained_variance.shape, self.vectors.shape[:1])
@@ -157,6 +154,15 @@ class Directions:
         `layers` is the half-open range of layers that move; None moves all.
         """
         return move(w, self.step(name), strength, layers)
+
+
+def frozen(values: Any, dtype: type = np.float32) -> np.ndarray:
+    """A copy of numbers, a tensor's as well, that cannot be written."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().float().numpy()
+    array = np.array(values, dtype=dtype)
+    array.setflags(write=False)
+    return array
 
 
 def join(first: Directions, second: Directions) -> Directions:

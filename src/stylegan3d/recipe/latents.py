@@ -27,6 +27,7 @@ import numpy as np
 
 from stylegan3d.errors import LatentError, ModelError, RecipeError
 from stylegan3d.plain import Json
+from stylegan3d.recipe.directions import frozen
 from stylegan3d.recipe.model import Model, Noise, Truncation, check_seed
 from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import from_json, to_plain
@@ -67,11 +68,9 @@ class Delta:
             raise LatentError("A tuning changes at least one weight or noise map of its model.")
         kept = {}
         for name, values in sorted(self.tensors.items()):
-            array = np.array(values, dtype=np.float16)
-            if not np.isfinite(array).all():
+            kept[name] = frozen(values, np.float16)
+            if not np.isfinite(kept[name]).all():
                 raise LatentError("This tuning contains NaN or infinity: create it again.")
-            array.setflags(write=False)
-            kept[name] = array
         object.__setattr__(self, "tensors", kept)
 
     @classmethod
@@ -188,11 +187,7 @@ class Latent:
     delta: Delta | None = None
 
     def __post_init__(self) -> None:
-        values: Any = self.w
-        if hasattr(values, "detach"):
-            values = values.detach().cpu().float().numpy()
-        values = np.array(values, dtype=np.float32)
-        values.setflags(write=False)
+        values = frozen(self.w)
         object.__setattr__(self, "w", values)
         if self.space not in SPACES:
             raise LatentError(f"{self.space!r} is not a latent space: use Z, W or W+.")

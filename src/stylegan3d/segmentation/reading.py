@@ -10,7 +10,7 @@ by some years; people of one's own site calibrate it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -181,66 +181,41 @@ def fit_reader(
     read : ndarray, shape (n,)
         Age of each, read by a regression without them.
     """
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     ages = np.array([p.age for p in people], np.float64)
     male = np.array([p.sex == "M" for p in people], np.float64)
     x = features_of(rows)
-    part = np.random.default_rng(0).permutation(len(x)) % FOLDS
-    guesses = {p: _unseen(_ridge, x, ages, part, p) for p in PENALTIES}
+    folds = PredefinedSplit(np.random.default_rng(0).permutation(len(x)) % FOLDS)
+
+    def unseen(model: Any, y: np.ndarray, method: str = "predict") -> np.ndarray:
+        """Of each person, by a regression on the others."""
+        return cross_val_predict(
+            make_pipeline(StandardScaler(), model), x, y, cv=folds, method=method
+        )
+
+    def by_sex(penalty: float) -> LogisticRegression:
+        return LogisticRegression(C=1 / penalty, max_iter=1000, tol=1e-10)
+
+    def surprise(penalty: float) -> float:
+        return float(log_loss(male, unseen(by_sex(penalty), male, "predict_proba")))
+
+    guesses = {p: unseen(Ridge(p), ages) for p in PENALTIES}
     penalty = min(PENALTIES, key=lambda p: float(((guesses[p] - ages) ** 2).mean()))
     mean, scale = x.mean(axis=0), x.std(axis=0)
     z = (x - mean) / scale
-    weights = _ridge(z, ages, penalty)
     # A ridge reads the young too old and the old too young: taken off by its slope on people it
     # had not seen.
     slope, base = np.polyfit(ages, guesses[penalty], 1)
-    weights[-1] -= base
-    weights /= slope
+    age, sex = Ridge(penalty).fit(z, ages), by_sex(min(PENALTIES, key=surprise)).fit(z, male)
+    weights = np.append(age.coef_, age.intercept_ - base) / slope
     read = (guesses[penalty] - base) / slope
-    own = min(PENALTIES, key=lambda p: _surprise(x, male, part, p))
-    sex = _logistic(z, male, own)
-    return Reader(networks, mean, scale, weights, sex, _within(read - ages)), read
-
-
-def _unseen(
-    fit: Callable[[np.ndarray, np.ndarray, float], np.ndarray],
-    x: np.ndarray,
-    y: np.ndarray,
-    part: np.ndarray,
-    penalty: float,
-) -> np.ndarray:
-    """What a regression says of each row, learned from the other folds."""
-    found = np.empty(len(y))
-    for k in range(FOLDS):
-        here, rest = part == k, part != k
-        mean, scale = x[rest].mean(axis=0), x[rest].std(axis=0)
-        weights = fit((x[rest] - mean) / scale, y[rest], penalty)
-        found[here] = ((x[here] - mean) / scale) @ weights[:-1] + weights[-1]
-    return found
-
-
-def _surprise(x: np.ndarray, male: np.ndarray, part: np.ndarray, penalty: float) -> float:
-    """Mean negative log likelihood of the sex in unseen folds."""
-    log_odds = _unseen(_logistic, x, male, part, penalty)
-    return float(np.logaddexp(0, np.where(male > 0, -log_odds, log_odds)).mean())
-
-
-def _ridge(z: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
-    """Weights of standardised features and the intercept, [k + 1]."""
-    gram = z.T @ z + penalty * np.eye(z.shape[1])
-    return np.append(np.linalg.solve(gram, z.T @ (y - y.mean())), y.mean())
-
-
-def _logistic(z: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
-    """Likewise of a binary label, by Newton steps."""
-    x = np.column_stack([z, np.ones(len(z))])
-    ridge = penalty * np.eye(x.shape[1])
-    ridge[-1, -1] = 1e-6
-    weights = np.zeros(x.shape[1])
-    for _ in range(20):
-        chance = 1 / (1 + np.exp(-x @ weights))
-        hessian = x.T @ (x * (chance * (1 - chance))[:, None]) + ridge
-        weights = weights + np.linalg.solve(hessian, x.T @ (y - chance) - ridge @ weights)
-    return weights
+    odds = np.append(sex.coef_, sex.intercept_)
+    return Reader(networks, mean, scale, weights, odds, _within(read - ages)), read
 
 
 def _within(errors: np.ndarray) -> float:

@@ -25,8 +25,7 @@ from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import TEMPLATE, Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.model.families.autoencoder import VAE
-from stylegan3d.model.families.diffusion import DIFFUSION
+from stylegan3d.model.families.autoencoder import DIFFUSION, VAE
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion, LatentGaussian
