@@ -31,7 +31,7 @@ class Config:
 
     def to_dict(self) -> Json:
         """Plain data for JSON."""
-        return asdict(self)  # type: ignore[call-overload,no-any-return]
+        return asdict(self)  # type: ignore[call-overload]
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
