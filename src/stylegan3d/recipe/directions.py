@@ -160,7 +160,7 @@ def frozen(values: Any, dtype: type = np.float32) -> np.ndarray:
     """A copy of numbers, a tensor's as well, that cannot be written."""
     if hasattr(values, "detach"):
         values = values.detach().cpu().float().numpy()
-    array = np.array(values, dtype=dtype)
+    array: np.ndarray = np.array(values, dtype=dtype)
     array.setflags(write=False)
     return array
 
