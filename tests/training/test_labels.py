@@ -11,6 +11,7 @@ from small_anatomy import small_anatomy
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space
+from stylegan3d.model.family import Parts
 from stylegan3d.model.generator import Generator
 from stylegan3d.recipe.label import encode_labels, encode_rows, label_dim, schema_of
 from stylegan3d.training.anatomy_fit import fit_anatomy
@@ -113,9 +114,8 @@ def test_volumes_follow_the_labels_they_were_trained_with(sized, tmp_path):
     settings = replace(small_anatomy(detail_basis=0), conditions=("age", "sex"))
     fit = fit_anatomy(sized, folder, settings)
     assert fit.settings.generator.label_dim == 4
-    generator = Generator(
-        fit.mapping, fit.synthesis, fit.w_avg, sized.space, card={"labels": fit.schema}
-    )
+    parts = Parts(fit.settings.generator, fit.mapping, fit.synthesis, fit.w_avg)
+    generator = Generator(parts, sized.space, card={"labels": fit.schema})
     z = torch.randn(12, 16, generator=torch.Generator().manual_seed(5))
 
     def brightness(**values):
