@@ -121,6 +121,13 @@ class Kind:
         """Read the data and prepare the training; `settings` are of the class `settings`."""
         raise NotImplementedError
 
+    def outcome(self, settings: Any) -> tuple[Json, list[str]] | None:
+        """Train, export, and tell of it as a JSON object and in words; None beside a leader."""
+        plan = self.plan(settings)
+        with _how(self) as how:
+            run = plan.train(**how)
+        return _concluded(run, self, plan) if run.team.leads else None
+
     def check(self, ctx: typer.Context, *new_only: str) -> None:
         """Check, before anything is read, the folder of the export and what --resume excludes."""
         from stylegan3d.checkpoints.folder import check_target
@@ -234,11 +241,9 @@ def verb_of(kind: type[Kind]) -> Callable[..., None]:
 
     def verb(ctx: typer.Context, options: Kind, settings: Any) -> None:
         options.check(ctx)
-        plan = options.plan(settings)
-        with _how(options) as how:
-            run = plan.train(**how)
-        if run.team.leads:
-            _conclude(run, options, plan)
+        told = options.outcome(settings)
+        if told is not None:
+            emit(*told, as_json=options.as_json)
 
     verb.__annotations__ |= {"options": kind, "settings": kind.settings}
     return grouped(verb)
@@ -270,8 +275,8 @@ def _how(options: Kind) -> Iterator[How]:
         }
 
 
-def _conclude(run: Run[Any], options: Kind, plan: PreparedTraining) -> None:
-    """Export a finished run, and print the results."""
+def _concluded(run: Run[Any], options: Kind, plan: PreparedTraining) -> tuple[Json, list[str]]:
+    """Export a finished run; what it came to, as a JSON object and in words."""
     figures = {name: round(value, 4) for name, value in run.measured.items()}
     notes = [f"{options.out}: {run.steps} steps of training"]
     notes += plan.lines(figures) if figures else []
@@ -284,7 +289,7 @@ def _conclude(run: Run[Any], options: Kind, plan: PreparedTraining) -> None:
             plan.export(run, bar)
         result["export"] = str(options.export)
         notes.append(f"{options.export}: the trained model")
-    emit(result, notes, as_json=options.as_json)
+    return result, notes
 
 
 #: Default of an option that a preset sets.
@@ -343,22 +348,7 @@ def _given(flags: Json) -> Json:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitOptions(Named):
-    """A model that is fitted, on the CPU."""
-
-    device: str = "cpu"
-
-
-@grouped
-def fit(
-    ctx: typer.Context,
-    options: FitOptions,
-    preset: Annotated[str | None, _preset("anatomy")] = None,
-    config: Annotated[Path | None, ConfigOption] = None,
-    words: Annotated[list[str] | None, SetOption] = None,
-    seed: Annotated[int | None, described(AnatomySettings, "seed", PRESET)] = None,
-    mirror: Annotated[bool | None, described(AnatomySettings, "mirror", PRESET)] = None,
-) -> None:
+class FitAnatomy(Named):
     """Fit an anatomy model: a deformation of the mean brain, and its appearance.
 
     Subjects are registered to their mean. What is done is kept, so an interrupted fit goes on when
@@ -366,25 +356,35 @@ def fit(
 
     Example: stylegan3d train anatomy prepared --out runs/brains --export my-model
     """
-    from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.training.anatomy_fit import fit_anatomy
-    from stylegan3d.training.export import export_anatomy
 
-    options.check(ctx, "preset", "config", "words", "mirror")
-    pack, settings = load_pack(options.data), None
-    if not options.resume:
-        flags = {"seed": seed, "mirror": mirror}
-        settings = _chosen("anatomy", preset, config, words, flags)
-    with progress("Registering subjects") as bar:
-        found = fit_anatomy(pack, options.out, settings, progress=bar)
-    count = len(pack.indices("train"))
-    notes = [f"{options.out}: an anatomy model of {count} subjects"]
-    result: Json = {"run": str(options.out), "subjects": count, "export": None}
-    if options.export is not None:
-        made = export_anatomy(found, pack, **options.exporting())
-        result |= {"export": str(options.export), "quality": made.card["quality"]}
-        notes.append(f"{options.export}: the model '{made.name}'")
-    emit(result, notes, as_json=options.as_json)
+    new_only = ("preset", "config", "words", "mirror")
+    device: str = "cpu"  # no option: it is fitted there
+    preset: Annotated[str | None, _preset("anatomy")] = None
+    config: Annotated[Path | None, ConfigOption] = None
+    words: Annotated[list[str] | None, SetOption] = None
+    seed: Annotated[int | None, described(AnatomySettings, "seed", PRESET)] = None
+    mirror: Annotated[bool | None, described(AnatomySettings, "mirror", PRESET)] = None
+
+    def outcome(self, settings: Any) -> tuple[Json, list[str]]:
+        """See `Kind.outcome`."""
+        from stylegan3d.dataset.pack import load_pack
+        from stylegan3d.training.anatomy_fit import fit_anatomy
+        from stylegan3d.training.export import export_anatomy
+
+        pack, chosen = load_pack(self.data), None
+        if not self.resume:
+            flags = {"seed": self.seed, "mirror": self.mirror}
+            chosen = _chosen("anatomy", self.preset, self.config, self.words, flags)
+        with progress("Registering subjects") as bar:
+            found = fit_anatomy(pack, self.out, chosen, progress=bar)
+        count = len(pack.indices("train"))
+        notes = [f"{self.out}: an anatomy model of {count} subjects"]
+        result: Json = {"run": str(self.out), "subjects": count, "export": None}
+        if self.export is not None:
+            made = export_anatomy(found, pack, **self.exporting())
+            result |= {"export": str(self.export), "quality": made.card["quality"]}
+            notes.append(f"{self.export}: the model '{made.name}'")
+        return result, notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -673,56 +673,53 @@ class TrainFlow(Training, _WithModel):
         )
 
 
-@grouped
-def fit_statistics(
-    model: Annotated[
-        Path,
-        typer.Argument(help="Model folder, made by `train anatomy` or `train flow` with --export."),
-    ],
-    options: Kind,
-    settings: MatchSettings,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class FitStatistics(Kind, _WithModel):
     """Change a model's flow until its random brains have the tissue shapes of the subjects.
 
     It runs on the CPU.
 
     Example: stylegan3d train fit-statistics my-model prepared --out runs/fit --export fitted
     """
-    from stylegan3d.checkpoints.folder import check_target
-    from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.model.loading import load
-    from stylegan3d.training.flow_export import export_matched
-    from stylegan3d.training.shape_matching import match_flow
 
-    if options.export is not None:
-        check_target(options.export, options.overwrite)
-    pack, generator = load_pack(options.data), load(model, device="cpu")
-    found = match_flow(
-        generator,
-        pack,
-        options.out,
-        settings=settings,
-        resume=options.resume,
-        report=lambda sentence: typer.echo(sentence, err=True),
-    )
-    notes = [
-        f"{options.out}: {found.steps} {'step' if found.steps == 1 else 'steps'}; squared distance "
-        f"from subjects {found.after:.2f}, before {found.before:.2f}"
-    ]
-    result = {
-        "run": str(options.out),
-        "steps": found.steps,
-        "distance": {"before": found.before, "after": found.after},
-        "export": None,
-    }
-    if not found.finished:
-        notes.append(STOPPED)
-    elif options.export is not None:
-        export, share = options.export, settings.share
-        export_matched(found, model, pack, export, share=share, overwrite=options.overwrite)
-        result["export"] = str(export)
-        notes.append(f"{export}: the fitted model")
-    emit(result, notes, as_json=options.as_json)
+    settings = MatchSettings
+
+    def outcome(self, settings: Any) -> tuple[Json, list[str]]:
+        """See `Kind.outcome`."""
+        from stylegan3d.dataset.pack import load_pack
+        from stylegan3d.model.loading import load
+        from stylegan3d.training.flow_export import export_matched
+        from stylegan3d.training.shape_matching import match_flow
+
+        pack, generator = load_pack(self.data), load(self.model, device="cpu")
+        found = match_flow(
+            generator,
+            pack,
+            self.out,
+            settings=settings,
+            resume=self.resume,
+            report=lambda sentence: typer.echo(sentence, err=True),
+        )
+        notes = [
+            f"{self.out}: {found.steps} {'step' if found.steps == 1 else 'steps'}; squared "
+            f"distance from subjects {found.after:.2f}, before {found.before:.2f}"
+        ]
+        result = {
+            "run": str(self.out),
+            "steps": found.steps,
+            "distance": {"before": found.before, "after": found.after},
+            "export": None,
+        }
+        if not found.finished:
+            notes.append(STOPPED)
+        elif self.export is not None:
+            share = settings.share
+            export_matched(
+                found, self.model, pack, self.export, share=share, overwrite=self.overwrite
+            )
+            result["export"] = str(self.export)
+            notes.append(f"{self.export}: the fitted model")
+        return result, notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -829,17 +826,17 @@ class TrainTranslation(FromMaps):
         )
 
 
-#: Every kind on the runs of `stylegan3d.training.run`, by its name on the command line.
+#: Every kind, by its name on the command line.
 KINDS: dict[str, type[Kind]] = {
+    "anatomy": FitAnatomy,
     "stylegan": TrainStyleGAN,
     "vae": TrainAutoencoder,
     "diffusion": TrainDiffusion,
     "encoder": TrainEncoder,
     "flow": TrainFlow,
+    "fit-statistics": FitStatistics,
     "segmentation": TrainSegmentation,
     "translation": TrainTranslation,
 }
-app.command("anatomy")(fit)
 for _name, _kind in KINDS.items():
     app.command(_name, help=_kind.__doc__)(verb_of(_kind))
-app.command("fit-statistics")(fit_statistics)
