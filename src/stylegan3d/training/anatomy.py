@@ -31,6 +31,7 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import one_thread
 from stylegan3d.errors import ModelError
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensities, register
 from stylegan3d.plain import Json
@@ -292,7 +293,7 @@ class _Workers:
 
 
 def _register_one(task: _Task) -> Path:
-    volume = task.volume.astype(np.float32) / 255
+    volume = unit(task.volume)
     matched = match_intensities(volume, task.template)
     start = None if task.start is None else torch.from_numpy(task.start.astype(np.float32))[None]
     velocity = register(_batch(matched), _batch(task.template), task.settings, start)

@@ -39,7 +39,7 @@ from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.anatomy import Anatomy, find_anatomy, mirrored
 from stylegan3d.training.config import AnatomySettings, brain_2mm
-from stylegan3d.training.data import check_fit, check_mirror
+from stylegan3d.training.data import as_input, check_fit, check_mirror
 from stylegan3d.training.settings import SETTINGS, read_settings
 
 State = dict[str, Tensor]
@@ -305,7 +305,7 @@ def _set_details(fit: FittedAnatomy, anatomy: Anatomy) -> None:
     weight = basis.weight.flatten(1).cpu()
     places = basis.inside.flatten().cpu()
     for i, volume in enumerate(anatomy.canonical):
-        image = torch.from_numpy(np.array(volume)).float()[None, None] / 127.5 - 1
+        image = as_input(volume)[None]
         for k, x in enumerate((image, image.flip(2)) if mirror else (image,)):
             bands = haar(x) if config.head == "haar" else x
             rest = bands[0] - synthesis.image_const.cpu()
@@ -338,7 +338,7 @@ def images_of(fit: FittedAnatomy, anatomy: Anatomy) -> Tensor:
     const = resize(torch.from_numpy(anatomy.template)[None, None] * 2 - 1, grid)
     rows = []
     for volume in anatomy.canonical:
-        image = torch.from_numpy(np.array(volume)).float()[None, None] / 127.5 - 1
+        image = as_input(volume)[None]
         rows.append(resize(image, grid) - const)
     images = torch.cat(rows)
     return torch.cat([images, images.flip(2)]) if fit.settings.mirror else images
@@ -467,7 +467,7 @@ def _fit_encoder(fit: FittedAnatomy, pack: Pack, anatomy: Anatomy, codes: Tensor
     if fit.settings.mirror:
         volumes += [volume[::-1] for volume in volumes]
         people = np.tile(people, 2)
-    images = [torch.from_numpy(v.copy()).float()[None, None] / 127.5 - 1 for v in volumes]
+    images = [as_input(v)[None] for v in volumes]
     coarse = torch.cat([encoder.coarse(image) for image in images])
     encoder.start_mean = coarse.mean(dim=0)
     coarse -= encoder.start_mean

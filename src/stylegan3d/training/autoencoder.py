@@ -25,7 +25,7 @@ from stylegan3d.checkpoints.folder import check_target
 from stylegan3d.dataset.pack import TEMPLATE, Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import BRIGHTEST, to_display
+from stylegan3d.geometry.intensity import BRIGHTEST, to_display, unit
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.families.autoencoder import VAE
 from stylegan3d.model.generator import Generator
@@ -35,6 +35,7 @@ from stylegan3d.networks.resampling import haar
 from stylegan3d.progress import Progress
 from stylegan3d.training.augment import augment
 from stylegan3d.training.calibration import TOES, toed
+from stylegan3d.training.data import as_input
 from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns, learn_labels
@@ -130,7 +131,7 @@ def measure(network: Autoencoder, pack: Pack, count: int | None = None) -> dict[
     device = network.mean.device
     found = []
     for row in rows:
-        true = pack.volumes[row].astype(np.float32) / 255
+        true = unit(pack.volumes[row])
         volume = torch.from_numpy(true)[None, None].to(device) * 2 - 1
         made = (network.decode(network.encode(volume)[0]) + 1) / 2
         shown = made[0, 0].clamp(0, BRIGHTEST).cpu().numpy()
@@ -181,7 +182,7 @@ def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, 
         row = people[in_epoch(number, len(people), settings.seed)]
         rng = np.random.default_rng([settings.seed, 1, number])
         source = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
-        volume = torch.from_numpy(pack.volumes[row].astype(np.float32) / 255)
+        volume = torch.from_numpy(unit(pack.volumes[row]))
         stretch = settings.stretch if rng.random() < 0.5 else 0.0
         volume = augment(volume[None], source, stretch=stretch, gamma=0.1)
         for middle in rng.choice(inside, settings.crops):
@@ -309,10 +310,19 @@ def export_autoencoder(
     tensors, encoder = ({k: v.cpu() for k, v in part.items()} for part in (tensors, encoder))
     template = pack.path / TEMPLATE
     generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    return with_labels(generator, out, pack, labels, latents)
+
+
+def with_labels(
+    generator: Generator, out: Path, pack: Pack, labels: Sequence[str], latents: Tensor
+) -> Generator:
+    """An exported generator after learning `labels`, if any, from the latents of `people_latents`.
+
+    The latent of a subject is the mean over the original and its mirror image.
+    """
     if not labels:
         return generator
-    # The latent of a subject is the mean over the original and its mirror image.
-    people = latents.reshape(len(rows), 2, -1).mean(dim=1).cpu()
+    people = latents.reshape(len(latents) // 2, 2, -1).mean(dim=1).cpu()
     return learn_labels(out, pack, labels, latents=people, overwrite=True)
 
 
@@ -323,7 +333,7 @@ def toe_ends(network: Autoencoder, pack: Pack) -> Tensor:
     A decoder produces ripples in the dark background around a brain.
     """
     rows = pack.indices("train")[:: max(1, len(pack.indices("train")) // TOED)]
-    people = [pack.volumes[row].astype(np.float32) / 255 for row in rows]
+    people = [unit(pack.volumes[row]) for row in rows]
     made = []
     for person in people:
         volume = torch.from_numpy(person)[None, None].to(network.mean.device) * 2 - 1
@@ -343,7 +353,7 @@ def people_latents(encode: LatentEncoder, pack: Pack, progress: Progress | None 
     rows = pack.indices("train")
     found = []
     for done, row in enumerate(rows, 1):
-        volume = torch.from_numpy(pack.volumes[row].astype(np.float32) / 255)[None, None] * 2 - 1
+        volume = as_input(pack.volumes[row])[None]
         both = (volume, volume.flip(2))
         found += [encode(v.to(encode.mean.device))[0, 0].cpu() for v in both]
         if progress:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.training.augment import augment
 from stylegan3d.training.config import StyleGANSettings
@@ -61,7 +62,7 @@ class Batches:
         volumes = []
         for sample, row in zip(self.samples, self.indices(step), strict=True):
             generator = generator_for(settings.seed, step, Purpose.DATA, int(sample))
-            volume = torch.from_numpy(np.array(self.pack.volumes[row])).float()[None] / 255
+            volume = torch.from_numpy(unit(self.pack.volumes[row]))[None]
             volumes.append(
                 augment(volume, generator, mirror=settings.mirror, stretch=STRETCH, gamma=GAMMA)
             )
@@ -104,6 +105,11 @@ def check_mirror(pack: Pack, mirror: bool) -> None:
         )
 
 
+def as_input(volumes: np.ndarray) -> Tensor:
+    """Volumes of a data set, uint8 (..., X, Y, Z), as networks see them: [1, ...] in [-1, 1]."""
+    return torch.from_numpy(unit(volumes))[None] * 2 - 1
+
+
 def fixed_volumes(pack: Pack, split: str, limit: int | None = None) -> Tensor:
     """Volumes of a split without augmentation, [n, 1, X, Y, Z] in [-1, 1].
 
@@ -112,5 +118,4 @@ def fixed_volumes(pack: Pack, split: str, limit: int | None = None) -> Tensor:
     rows = pack.indices(split)
     if limit is not None and limit < len(rows):
         rows = rows[np.linspace(0, len(rows) - 1, limit).round().astype(int)]
-    data = torch.from_numpy(np.array(pack.volumes[rows])).float()
-    return data[:, None] / 127.5 - 1
+    return as_input(pack.volumes[rows]).transpose(0, 1)

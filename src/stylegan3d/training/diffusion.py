@@ -25,6 +25,7 @@ from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import TEMPLATE, Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.model.families.autoencoder import DIFFUSION, VAE
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder
@@ -33,10 +34,11 @@ from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.storage.files import atomic_file
 from stylegan3d.training.augment import augment
-from stylegan3d.training.autoencoder import people_latents
+from stylegan3d.training.autoencoder import people_latents, with_labels
+from stylegan3d.training.data import as_input
 from stylegan3d.training.draws import in_epoch
 from stylegan3d.training.export import card_of, finish
-from stylegan3d.training.labels import check_columns, learn_labels
+from stylegan3d.training.labels import check_columns
 from stylegan3d.training.options import DiffusionSettings
 from stylegan3d.training.run import (
     How,
@@ -172,7 +174,7 @@ def varied_latents(
             return np.asarray(kept)
     found = np.empty(size, np.float16)
     for done, row in enumerate(rows):
-        volume = torch.from_numpy(pack.volumes[row].astype(np.float32) / 255)[None]
+        volume = torch.from_numpy(unit(pack.volumes[row]))[None]
         variants = [volume, volume.flip(1)]
         for variant in range(STRETCHED):
             source = torch.Generator().manual_seed(seed * 1_000_003 + done * STRETCHED + variant)
@@ -391,10 +393,7 @@ def stage_key(stage: Generator, pack: Pack) -> str:
 @torch.inference_mode()
 def _held(encode: LatentEncoder, pack: Pack, people: SubjectLatents) -> Tensor:
     """Standardised latents of the held-out subjects, [N, D]; N may be 0."""
-    found = [
-        encode(torch.from_numpy(pack.volumes[row].astype(np.float32) / 255)[None, None] * 2 - 1)
-        for row in pack.indices("validation")
-    ]
+    found = [encode(as_input(pack.volumes[row])[None]) for row in pack.indices("validation")]
     if not found:
         return torch.empty(0, len(people.center))
     return ((torch.cat(found)[:, 0] - people.center) / people.scale).clone()
@@ -470,11 +469,7 @@ def export_diffusion(
     template = pack.path / TEMPLATE
     encoder: dict[str, Tensor] | None = files.encoder
     generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
-    if not labels:
-        return generator
-    # The latent of a subject is the mean over the original and its mirror image.
-    people = latents.reshape(len(latents) // 2, 2, -1).mean(dim=1)
-    return learn_labels(out, pack, labels, latents=people, overwrite=True)
+    return with_labels(generator, out, pack, labels, latents)
 
 
 def _architecture(run: DiffusionRun, stage: Generator) -> dict[str, object]:

@@ -34,7 +34,7 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import as_packed, to_display
+from stylegan3d.geometry.intensity import as_packed, to_display, unit
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
@@ -50,6 +50,7 @@ from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.files import atomic_write_text, output_errors
 from stylegan3d.storage.locks import only_run
+from stylegan3d.training.data import as_input
 from stylegan3d.training.options import STRAIGHT_RATE, STRAIGHT_STEPS, FlowSettings
 from stylegan3d.training.run import (
     How,
@@ -260,7 +261,7 @@ class Pairs:
     ) -> tuple[np.ndarray, np.ndarray]:
         """A cube of one of the brains and of the subject, float32 in [-1, 1]."""
         start, end = self.made[index, draw][place], self.person(index)[place]
-        return start.astype(np.float32) / 127.5 - 1, end.astype(np.float32) / 127.5 - 1
+        return unit(start) * 2 - 1, unit(end) * 2 - 1
 
     def person(self, index: int) -> np.ndarray:
         """The subject of a pair, uint8 (X, Y, Z)."""
@@ -317,8 +318,8 @@ def make_pairs(
 def _fill(pairs: Pairs, index: int, generator: Generator) -> None:
     assert generator.encoder is not None
     draws = pairs.draws
-    person = torch.from_numpy(pairs.person(index).astype(np.float32))
-    w = generator.encoder(person[None, None].to(generator.device) / 127.5 - 1).clone()
+    person = as_input(pairs.person(index))[None].to(generator.device)
+    w = generator.encoder(person).clone()
     first = PAIRS_SEED + index * draws
     autoencoder = isinstance(generator.synthesis, LatentSynthesis)
     alike = _variations if autoencoder else _with_details

@@ -207,7 +207,7 @@ def _rows(
     rows = [dict(pack.table[row]) for row in people]
     wanted = [name for name in labels if name in MEASURED]
     for done, row in enumerate(rows if wanted else [], 1):
-        intensity = np.asarray(pack.volumes[people[done - 1]], dtype=np.float32) / 255
+        intensity = unit(pack.volumes[people[done - 1]])
         found = measure_attributes(intensity, pack.space)
         row |= {name: found[name] if np.isfinite(found[name]) else None for name in wanted}
         if report:
@@ -224,7 +224,7 @@ def _encode(
     sideways = [code in "LR" for code in pack.space.axcodes].index(True)
     found = []
     for done, row in enumerate(people, 1):
-        intensity = np.asarray(pack.volumes[row], dtype=np.float32) / 255
+        intensity = unit(pack.volumes[row])
         both = (intensity, np.flip(intensity, sideways).copy())
         found.append(np.mean([encoded(generator, image) for image in both], axis=0))
         if report:

@@ -24,6 +24,7 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError, ScanError, StyleGAN3DError
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
 from stylegan3d.progress import Progress
 from stylegan3d.scans.checks import READ_ERRORS, open_image
@@ -252,7 +253,7 @@ class LabelledBrains:
 
     def volume(self, index: int) -> np.ndarray:
         """Intensities of one of them, float32 (X, Y, Z) in [0, 1]."""
-        return self.pack.volumes[self.rows[index]].astype(np.float32) / 255
+        return unit(self.pack.volumes[self.rows[index]])
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:
         """Intensities and labels of one of them."""

@@ -25,6 +25,7 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.resampling import haar
@@ -78,7 +79,7 @@ class PaintedPeople:
 
     def volume(self, row: int) -> np.ndarray:
         """Intensities of one subject, float32 (X, Y, Z) in [0, 1]."""
-        return self.pack.volumes[row].astype(np.float32) / 255
+        return unit(self.pack.volumes[row])
 
     def labelled(self, split: str) -> list[int]:
         """Rows of a split that have a label map."""
@@ -122,7 +123,7 @@ def load_painted(
             found = read_map(path, pack.space, codes)
             tissues[row], groups[row] = regions.tissue_of(found), regions.group_of(found)
         read.append(segmenter.segment(pack.volumes[row], pack.space).labels)
-        contrasts.append(contrast_of(pack.volumes[row].astype(np.float32) / 255, read[-1]))
+        contrasts.append(contrast_of(unit(pack.volumes[row]), read[-1]))
         if progress:
             progress(row + 1, len(pack))
     known = np.array(contrasts)
