@@ -7,8 +7,8 @@ import pytest
 import torch
 from tolerances import SUMS
 
-from stylegan3d.training import discriminator_augment as module
-from stylegan3d.training.discriminator_augment import (
+from stylegan3d.training import augment as module
+from stylegan3d.training.augment import (
     ADJUST_EVERY,
     LARGEST_P,
     AugmentProbability,

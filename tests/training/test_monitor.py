@@ -13,9 +13,8 @@ import torch
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.training.config import tiny
-from stylegan3d.training.monitor import FOLDER, Monitor, alarm
 from stylegan3d.training.run import LOG, load_run
-from stylegan3d.training.stylegan import StyleGANTask, train_stylegan
+from stylegan3d.training.stylegan import TENSORBOARD, Monitor, StyleGANTask, alarm, train_stylegan
 
 
 @pytest.fixture
@@ -105,7 +104,7 @@ def test_tensorboard_gets_curves_and_pictures(pack, tmp_path):
 
     config = replace(tiny(), steps=4, validate_every=2)
     train_stylegan(pack, tmp_path / "run", config, tensorboard=True)
-    events = EventAccumulator(str(tmp_path / "run" / FOLDER))
+    events = EventAccumulator(str(tmp_path / "run" / TENSORBOARD))
     events.Reload()
     tags = events.Tags()
     expected = {
@@ -122,7 +121,7 @@ def test_tensorboard_gets_curves_and_pictures(pack, tmp_path):
 
 
 def test_tensorboard_that_is_missing_is_said_at_once(pack, tmp_path, monkeypatch):
-    monkeypatch.setattr("stylegan3d.training.monitor.find_spec", lambda name: None)
+    monkeypatch.setattr("stylegan3d.training.stylegan.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"pip install .*\[train\]"):
         train_stylegan(pack, tmp_path / "run", tiny(), tensorboard=True)
     assert not (tmp_path / "run").exists()

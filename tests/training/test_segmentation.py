@@ -19,11 +19,11 @@ from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.segmentation import (
     SegmentationTask,
+    export_segmentation,
     load_labelled,
     segmentation_loss,
     train_segmentation,
 )
-from stylegan3d.training.segmentation_export import export_segmentation
 
 SMALL = {"widths": (16, 16), "warm_up": 5, "average_steps": 10.0, "learning_rate": 1e-2}
 

@@ -748,8 +748,7 @@ class TrainSegmentation(FromMaps):
         """See `Kind.plan`."""
         from stylegan3d.segmentation.card import read_network
         from stylegan3d.training.lesions import SimulatedLesions, export_lesions
-        from stylegan3d.training.segmentation import train_segmentation
-        from stylegan3d.training.segmentation_export import export_segmentation
+        from stylegan3d.training.segmentation import export_segmentation, train_segmentation
 
         writing = self.exporting()
         start = None if self.init_from is None else read_network(self.init_from)

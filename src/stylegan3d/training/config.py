@@ -50,7 +50,7 @@ class StyleGANSettings(TrainingSettings):
     path_length_weight : float
         Weight of StyleGAN2's regulariser (arXiv 1912.04958, eq. 4); 0 for none.
     d_augment : {"none", "fixed", "adaptive"}
-        Augmentation of the discriminator's inputs, see `discriminator_augment.py`: "none", "fixed"
+        Augmentation of the discriminator's inputs, see `augment.py`: "none", "fixed"
         (with probability `d_augment_p`) or "adaptive" (starting at it).
     d_augment_p : float
         Probability of each operation.

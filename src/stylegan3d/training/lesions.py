@@ -30,8 +30,12 @@ from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import CLASSES, LESION, LESIONS, Scheme
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.training.export import noted
-from stylegan3d.training.segmentation import LabelledBrains, SegmentationRun, other_tissues
-from stylegan3d.training.segmentation_export import begin_export
+from stylegan3d.training.segmentation import (
+    LabelledBrains,
+    SegmentationRun,
+    begin_export,
+    other_tissues,
+)
 
 #: Share of brains without a lesion; of the others, those with many small ones, with a seam along
 #: the ventricles, and with a large one.
@@ -305,7 +309,7 @@ def export_lesions(
 ) -> Segmenter:
     """Write the averaged network and its card, with the size from which a cluster is a finding.
 
-    Parameters and errors are those of `segmentation_export.export_segmentation`.
+    Parameters and errors are those of `segmentation.export_segmentation`.
     """
     network, segmenter = begin_export(run, brains, name or folder.name, licence, INTENDED_USE)
     card = segmenter.card
