@@ -48,6 +48,14 @@ def _is_finite(data: Any) -> bool:
     return not isinstance(data, list | tuple) or all(map(_is_finite, data))
 
 
+def check_new(folder: Path) -> None:
+    """Raise ModelError if a folder holds a run already."""
+    if (folder / CHECKPOINT).exists():
+        raise ModelError(
+            f"'{folder}' holds a run; continue with --resume, or choose another folder."
+        )
+
+
 def load_checkpoint(
     folder: Path, device: torch.device, build: Callable[[Json], T]
 ) -> tuple[T, str]:

@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
-from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from stylegan3d.storage.checkpoint import check_new, load_checkpoint, save_checkpoint
 from stylegan3d.storage.files import output_errors
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.options import RunSettings, TrainingSettings
@@ -488,11 +488,8 @@ def _opened(
         held.enter_context(only_run(folder))
         if resume:
             opened.append(load_run(kind, folder, team.device, changes))
-        elif (folder / CHECKPOINT).exists():
-            raise ModelError(
-                f"'{folder}' holds a run; continue with --resume, or choose another folder."
-            )
         else:
+            check_new(folder)
             opened.append(Run(begin(), team.device))
         if team.size == 1:
             return b""

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import GeneratorConfig, kind_of
 from stylegan3d.plain import Json
 from stylegan3d.storage.jsontext import read_json
 
-S = TypeVar("S")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
 #: Settings of a run, in its folder.
 SETTINGS = "settings.json"
 # What decides which volumes a step sees or what its networks are cannot change midway.

@@ -61,7 +61,7 @@ from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.inference import bundled_segmenter, load_regions
 from stylegan3d.segmentation.network import TissueNetwork, padded
-from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from stylegan3d.storage.checkpoint import check_new, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.flow import flow_and_steps, flow_noise, without_flow
 from stylegan3d.training.options import MatchSettings
@@ -541,11 +541,8 @@ def match_flow(
             )
             if warning:
                 report(warning)
-        elif (folder / CHECKPOINT).exists():
-            raise ModelError(
-                f"'{folder}' holds a run; continue with --resume, or choose another folder."
-            )
         else:
+            check_new(folder)
             report(
                 f"Measuring {settings.brains} random brains and {len(pack.indices('train'))} "
                 "subjects."
