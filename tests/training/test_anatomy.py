@@ -16,12 +16,13 @@ from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.registration import Demons, match_intensities, register
 from stylegan3d.networks.resampling import fine_bands, haar
 from stylegan3d.training import anatomy as module
-from stylegan3d.training.anatomy import find_anatomy, mirrored
-from stylegan3d.training.anatomy_fit import (
+from stylegan3d.training.anatomy import (
     VELOCITY_SPREAD,
     codes_of,
+    find_anatomy,
     fit_anatomy,
     latent_scales,
+    mirrored,
     scale_latent,
 )
 from stylegan3d.training.data import fixed_volumes

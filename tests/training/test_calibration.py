@@ -14,7 +14,7 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.model.loading import load
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.training.anatomy_fit import fit_anatomy
+from stylegan3d.training.anatomy import fit_anatomy
 from stylegan3d.training.calibration import calibrate, find_toe, fine_contrast, set_contrast
 from stylegan3d.training.export import calibrate_folder, export_anatomy
 

@@ -21,7 +21,7 @@ from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
 from stylegan3d.training import flow_export, shape_matching
-from stylegan3d.training.anatomy_fit import fit_anatomy
+from stylegan3d.training.anatomy import fit_anatomy
 from stylegan3d.training.config import tiny
 from stylegan3d.training.export import export_anatomy, export_stylegan
 from stylegan3d.training.flow import (

@@ -368,7 +368,7 @@ class FitAnatomy(Named):
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
         from stylegan3d.dataset.pack import load_pack
-        from stylegan3d.training.anatomy_fit import fit_anatomy
+        from stylegan3d.training.anatomy import fit_anatomy
         from stylegan3d.training.export import export_anatomy
 
         pack, chosen = load_pack(self.data), None

@@ -34,7 +34,7 @@ from stylegan3d.projection.residual import FILE as RESIDUAL
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
-from stylegan3d.training.anatomy_fit import FittedAnatomy, State, latent_scales, scale_latent
+from stylegan3d.training.anatomy import FittedAnatomy, State, latent_scales, scale_latent
 from stylegan3d.training.calibration import calibrate, can_be_calibrated
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.run import Run
