@@ -44,7 +44,12 @@ print("ASKED " + json.dumps([asked, [str(r) for r in remote]]))
 def run(program, folder, **environment):
     """What a program asked for, by the guard's list and the system's."""
     source = GUARD + textwrap.dedent(program) + ENDING
-    kept = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+    kept = {
+        "HOME": str(folder),
+        "PYTHONPATH": str(Path(__file__).parent),
+        "XDG_CONFIG_HOME": str(folder),
+        "XDG_CACHE_HOME": str(folder),
+    }
     kept |= {"XDG_DATA_HOME": str(folder), "XDG_STATE_HOME": str(folder)}
     ended = subprocess.run(
         [sys.executable, "-c", source],

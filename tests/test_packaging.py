@@ -252,7 +252,7 @@ def imported_packages(root: str) -> set[str]:
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 found.add(str(node.module).partition(".")[0])
-    found -= {"napari_stylegan3d", "stylegan3d"} | set(sys.stdlib_module_names)
+    found -= {"_typeshed", "napari_stylegan3d", "stylegan3d"} | set(sys.stdlib_module_names)
     provided = packages_distributions()
     return {canonicalize_name(provided.get(name, [name])[0]) for name in found}
 

@@ -29,8 +29,9 @@ def start(folder: Path, code: str, **environment: str) -> subprocess.CompletedPr
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 WINDOW = "import sys; from napari_stylegan3d.__main__ import main; sys.exit(main([]))"
-TOUR = "import sys; from tour import main; sys.exit(main(['--out', 'x']))"
+TOUR = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from tour import main; sys.exit(main(['--out', 'x']))"  # noqa: E501
 
 
 @pytest.mark.skipif(not DIES, reason="None is not counted from Python 3.12 on")
@@ -83,5 +84,5 @@ def test_the_plugin_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_qt_at_all_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in qt_binding.BINDINGS:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr(qt_binding, "find_spec", lambda name: None)
+    monkeypatch.setattr(qt_binding, "find_spec", lambda name: True if name == "napari" else None)
     assert qt_binding.broken_binding() == qt_binding.MISSING

@@ -43,9 +43,9 @@ def chosen_binding() -> str:
 
 def broken_binding() -> str:
     """Why the chosen binding cannot be used, in one sentence; empty if it can."""
-    if find_spec("napari") is None:
-        return NO_NAPARI
     binding = chosen_binding()
+    if not binding and find_spec("napari") is None:
+        return NO_NAPARI
     if not binding:
         return MISSING
     if sys.version_info >= (3, 12) or binding != "PySide6":

@@ -116,7 +116,10 @@ def given(model, tiny_generator, tmp_path_factory):
         "model convert": {"network": volume, **made},
         **{f"train {kind}": trained for kind in ("anatomy", "stylegan", "vae")},
         "train diffusion": {"--autoencoder": model, **trained},
-        **{f"train {kind}": {"model": model, **trained} for kind in ("flow", "fit-statistics")},
+        **{
+            f"train {kind}": {"model": model, **trained}
+            for kind in ("flow", "encoder", "fit-statistics")
+        },
         **{
             f"train {kind}": {"--maps": maps, **trained} for kind in ("segmentation", "translation")
         },

@@ -143,7 +143,7 @@ def test_the_way_of_a_scan_is_short_and_its_tissues_are_read_twice(
     def noting(function):
         def noted(*args, **kwargs):
             way = functions_on_the_stack()
-            on_the_way = {"on_grid", "Run.follow", "NativeTransform.carried"} & {*way}
+            on_the_way = {"on_grid", "SearchRun.follow", "NativeTransform.carried"} & {*way}
             if on_the_way and "_maps" not in way:
                 hops.update(dict.fromkeys(way[way.index("project_file") :]))
             return function(*args, **kwargs)

@@ -116,7 +116,7 @@ def test_names_are_found_in_any_letter_case(generator):
 
 
 def test_an_edit_says_former_or_nothing():
-    with pytest.raises(RecipeError, match="'former' of an edit"):
+    with pytest.raises(RecipeError, match="edit's former must be"):
         Recipe.from_json(
             '{"source": {"kind": "seed", "seed": 3}, '
             '"edits": [{"direction": "Age", "strength": 2, "former": 3}]}'

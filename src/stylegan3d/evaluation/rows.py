@@ -350,6 +350,8 @@ def volume_name(key: str) -> str:
 
 def tissue_shape(part: Json) -> Iterator[Figure]:
     """By `tissue_shape.tissue_shape`."""
+    if "measures" not in part:
+        return
     for prefix, whom in (("", "real brains"), ("held_out_", "held-out subjects")):
         for key, (name, aim) in TOLD.items():
             found = part.get(f"{prefix}{key}")
@@ -379,6 +381,8 @@ def tissue_shape(part: Json) -> Iterator[Figure]:
 
 def cubes(part: Json) -> Iterator[Figure]:
     """By `cubes.cubes`."""
+    if "n" not in part:
+        return
     yield figure(
         f"cubes of 32 mm distinguished from real ones, accuracy (n = {part['n']})",
         part["accuracy"],

@@ -313,7 +313,7 @@ def send(folder: Path, scan_file: Path, name: str, brighter: float) -> Path:
     data = np.asarray(image.dataobj).astype(np.float32)
     data = np.where(data > 0, data + brighter * np.sin(np.indices(data.shape)[1] / 4), 0)
     text = {"SyntheticImage": False}
-    scan = dicom.Saved(name, np.rint(data.clip(0)).astype(np.int16), image.affine, text)
+    scan = dicom.SavedFile(name, np.rint(data.clip(0)).astype(np.int16), image.affine, text)
     slices = dicom.series_of(scan, plane="coronal")
     for one in slices:
         one.PatientName, one.PatientID, one.ImageType = name, f"id-{name}", ["ORIGINAL", "PRIMARY"]
