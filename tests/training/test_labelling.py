@@ -171,7 +171,8 @@ def test_the_card_says_what_is_known(labelled):
     assert labelled.card["evaluation"] == {"fidelity": []}
     page = (labelled.folder / "README.md").read_text()
     assert "## Labels" in page
-    assert "| age | " in page
+    (row,) = (line for line in page.splitlines() if line.startswith("| age |"))
+    assert row.endswith(f" years | {100 * age['explained']:.0f} % of its variance, by latents |")
     assert (labelled.folder / "privacy.safetensors").read_bytes() == b"an index"
     assert set(json.loads((labelled.folder / CARD).read_text())["files"]) == {MODEL, LABELS}
 

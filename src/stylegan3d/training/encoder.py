@@ -21,9 +21,8 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.model.family import ANATOMY, STYLEGAN
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.config import EncoderConfig
+from stylegan3d.networks.config import EncoderConfig, GeneratorConfig
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
@@ -156,15 +155,15 @@ def train_encoder(
     how : Unpack
         See `stylegan3d.training.run.train`, also for what is raised.
     """
-    if generator.family not in (STYLEGAN, ANATOMY):
+    config = generator.config
+    if not isinstance(config, GeneratorConfig):
         raise ModelError(
             f"{generator.name} is made with an encoder of its own; StyleGANs and anatomy models "
             "can be given another."
         )
-    check_fit(generator.config, pack)
+    check_fit(config, pack)
 
     def begin() -> EncoderTask:
-        config = generator.config
         widths = [min(FINEST * 2**k, MOST) for k in range(config.num_levels)]
         shape = EncoderConfig(
             base=config.base,
@@ -212,7 +211,7 @@ def export_encoder(
     stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
     card = {k: v for k, v in files.card.items() if k not in stale}
     card["architecture"] = card["architecture"] | {"encoder": run.task.shape.to_dict()}
-    told = {"steps_done": run.steps, "batch": run.settings.batch, "measured": run.measured}
+    told = {"steps_done": run.steps, "batch": run.task.settings.batch, "measured": run.measured}
     card["training"] = card["training"] | {"encoder": told}
     encoder = halves({k: v.cpu() for k, v in run.average.state_dict().items()})
     return finish(

@@ -327,7 +327,7 @@ class Run(Generic[R]):
     @classmethod
     def of(cls, task: type[R], data: Json, device: torch.device, changes: Json) -> Run[R]:
         """Inverse of `data`, with some settings changed."""
-        kind = task.from_dict(data)
+        kind: Any = task.from_dict(data)
         if changes:
             kind = replace(kind, settings=replace(kind.settings, **changes))
         run = cls(kind, device)

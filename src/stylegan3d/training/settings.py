@@ -58,7 +58,7 @@ def change_settings(settings: S, words: Sequence[str], flags: Mapping[str, Any] 
     ModelError
         If a word is no `name=value`, the setting is unknown, or its value is of the wrong type.
     """
-    data = asdict(settings)  # type: ignore[call-overload]
+    data = asdict(settings)
     for name, value in _pairs(words):
         *path, last = name.split(".")
         place: Any = data

@@ -168,7 +168,8 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
 
     def optimisers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         """One for all that makes the volume, one for the discriminator."""
-        image, equalised = [], []
+        image: list[nn.Parameter] = []
+        equalised: list[nn.Parameter] = []
         for name, parameter in networks["synthesis"].named_parameters():
             direct = name == "image_const" or (name.startswith("to_rgb") and name.count(".") == 2)
             (image if direct else equalised).append(parameter)
@@ -640,7 +641,7 @@ class Monitor:
 
     def _samples(self, run: Run[Any], people: Tensor | None) -> np.ndarray:
         """Random brains of fixed latents, each with fixed noise of its own, uint8 [n, X, Y, Z]."""
-        generator = run.settings.generator
+        generator = run.task.settings.generator
         z = torch.randn(SAMPLES, generator.z_dim, generator=torch.Generator().manual_seed(0))
         labels = None
         if people is not None:
