@@ -25,13 +25,13 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 72_000,
-    "lines of the plugin": 26_000,
-    "files": 640,
-    "class names defined more than once": 46,
-    "modules with one importer": 175,
-    "untyped dictionaries": 620,
-    "words of documents": 32_000,
+    "lines of code": 64_550,
+    "lines of the plugin": 23_150,
+    "files": 360,
+    "class names defined more than once": 0,
+    "modules with one importer": 60,
+    "untyped dictionaries": 80,
+    "words of documents": 28_200,
 }
 UNTYPED = r"dict\[str, Any\]|Mapping\[str, Any\]"
 
