@@ -34,7 +34,7 @@ def chosen_binding() -> str:
     An already imported one; otherwise that of QT_API, or the next installed one.
     """
     for name in BINDINGS:
-        if name in sys.modules:
+        if sys.modules.get(name) is not None:
             return name
     asked = os.environ.get("QT_API", "").lower()
     first = next((at for at, name in enumerate(BINDINGS) if name.lower() == asked), 0)
@@ -43,9 +43,9 @@ def chosen_binding() -> str:
 
 def broken_binding() -> str:
     """Why the chosen binding cannot be used, in one sentence; empty if it can."""
-    binding = chosen_binding()
-    if not binding and find_spec("napari") is None:
+    if find_spec("napari") is None:
         return NO_NAPARI
+    binding = chosen_binding()
     if not binding:
         return MISSING
     if sys.version_info >= (3, 12) or binding != "PySide6":

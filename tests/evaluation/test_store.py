@@ -1,6 +1,5 @@
 """Stored results are used again only for the same data and the same version of the measures."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.metrics import features
 from stylegan3d.segmentation.classes import MEASURES
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.mark.parametrize("kind", ["features", "tissues", "shapes"])
@@ -54,20 +51,3 @@ def test_measures_of_another_version_are_made_again(
     assert found() == 1
     monkeypatch.setattr(module, "VERSION", "of another formula")
     assert found() == 2
-
-
-def test_shapes_of_a_benchmark_are_those_of_its_people(
-    pack: Pack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    shape = import_module("_shape")
-    keys = [shape.shape_key("train", "model", pack, 16)]
-    pack.info["id"] = "other people"
-    keys.append(shape.shape_key("train", "model", pack, 16))
-    pack.table[0]["split"], pack.table[-1]["split"] = "validation", "train"
-    keys.append(shape.shape_key("train", "model", pack, 16))
-    segmenter = type("Segmenter", (), {"hash": "another network"})
-    monkeypatch.setattr(shape, "bundled_segmenter", lambda: segmenter)
-    keys.append(shape.shape_key("train", "model", pack, 16))
-    assert len({repr(key) for key in keys}) == len(keys)
-    assert keys[0] != shape.shape_key("validation", "model", pack, 16)
