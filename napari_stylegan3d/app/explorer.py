@@ -164,7 +164,7 @@ class OpenController(QObject):
 
     def copy_link(self) -> None:
         """Copy a link to the current recipe."""
-        if self.session.generator is not None:
+        if self.session.generator is not None and self.session.recipe is not None:
             signed = self.session.recipe.signed(self.session.generator)
             QApplication.clipboard().setText(to_link(signed))
             report_done(f"Link copied: {describe_recipe(signed)}.")
@@ -741,7 +741,7 @@ class Explorer(Docked):
         if first:
             QTimer.singleShot(0, self._on_first_brain)
 
-    def _on_recipe(self, _recipe: Recipe, live: bool) -> None:
+    def _on_recipe(self, _recipe: Recipe | None, live: bool) -> None:
         self.say("")
         if self.views is not None:
             self.views.set_dragged(live)
@@ -759,7 +759,7 @@ class Explorer(Docked):
             self.ready.emit()
         self.stage.fit_white(self.comparison.share_above(1.0))
         if self.rendering.loaded is not None:
-            self.models.warm_up(self.rendering.loaded, self.session.recipe)
+            self.models.warm_up(self.rendering.loaded, self.session.brain)
 
     def _on_view(self, _view: str) -> None:
         if self.views is not None and self.viewing is not None:

@@ -55,7 +55,7 @@ def commands_of(
         "next": partial(press, "browse.next"),
         "previous": partial(press, "browse.previous"),
         "dice": partial(press, "browse.dice"),
-        "favourite": lambda: session.favourites.add(session.recipe),
+        "favourite": session.add_favourite,
         "save": save,
         "reset_views": partial(press, "views.reset"),
         "turn_second": partial(_press_next, roots, [f"second.show.{key}" for key, *_ in WAYS]),

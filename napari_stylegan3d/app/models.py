@@ -130,7 +130,7 @@ class ModelController(QObject):
             remember(path)
         self.context.messages.cleared.emit()
         self.projecting.forget_model()
-        self.context.comparison.forget_model()
+        self.context.comparison.forget()
         self.context.render.use(loaded)
         self.context.session.set_generator(loaded.generator)
 

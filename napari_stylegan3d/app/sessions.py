@@ -6,6 +6,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,19 @@ from stylegan3d.progress import Progress
 from stylegan3d.recipe.history import History, are_parents
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.session.case import FOLLOWING, Case, Choice, HistoryEntry, Shown, What
+from stylegan3d.scans.person import SEXES, Person
+from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.file import SUFFIX, SessionState, pack, unpack
+from stylegan3d.session.state import (
+    FOLLOWING,
+    NOBODY,
+    HistoryEntry,
+    Patient,
+    State,
+    Subject,
+    Synthetic,
+    What,
+)
 from stylegan3d.session.store import Kept, SessionFolder, kept_sessions, mark_closed, tidy
 from stylegan3d.storage.files import (
     atomic_write_bytes,
@@ -34,6 +46,7 @@ from stylegan3d.storage.files import (
     sweep_temporary,
     write_together,
 )
+from stylegan3d.storage.jsontext import finite_number
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QLineEdit
@@ -223,35 +236,42 @@ def _counted(count: int, noun: str) -> str:
 
 
 def of_session(session: Session, scans: ScanRestorer) -> dict[str, Any]:
-    """Plain data of a session besides its recipes; empty without scans and other models."""
+    """Plain data of a session besides its recipes: patients, histories, ages."""
     kept, places = scans.of_session()
-    states = session.history.states
-    models = list(dict.fromkeys(entry.model for entry in states if entry.model is not None))
-    parents = list(session.history.parents)
-    forked = parents != [None, *range(len(states) - 1)]
-    if not kept and len(models) < 2:
-        return {"parents": parents} if forked else {}
+    entries = [entry for history in session.histories.values() for entry in history.states]
+    models = list(dict.fromkeys(entry.model for entry in entries if entry.model is not None))
     steps = [
         {
-            "what": entry.shown.what,
+            "what": entry.state.what,
             "case": place,
             "model": None if entry.model is None else models.index(entry.model),
         }
-        for entry, place in zip(states, places, strict=True)
+        for entry, place in zip(entries, places, strict=True)
     ]
-    plain: dict[str, Any] = {
+    return {
         "cases": [one.to_plain() for one in kept],
         "models": [dataclasses.asdict(model) for model in models],
         "steps": steps,
-        "parents": parents,
+        "histories": [
+            {"length": len(one.states), "position": one.position, "parents": list(one.parents)}
+            for one in session.histories.values()
+        ],
+        "open": list(session.histories).index(session.key),
+        "persons": [
+            {"of": of, **dataclasses.asdict(person)}
+            for key, person in session.persons.items()
+            if (of := _plain_key(key)) is not None
+        ],
     }
-    if session.case is not None and kept:
-        plain["open"] = 0  # `ScanRestorer.of_session` puts the open case first
-    return plain
+
+
+def _plain_key(key: Any) -> Any:
+    """Of a scan its hash, of a random brain its source; None for a mix of two."""
+    return dataclasses.asdict(key) if isinstance(key, Source) else key if key else None
 
 
 def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None:
-    """Restore a session: history, projections, and the open scan."""
+    """Restore a session: patients with their histories, projections, ages."""
     assert session.generator is not None
     view, made = state.view, state.model or MadeWith.of(session.generator)
     kept = _kept(view, state.scan)
@@ -261,24 +281,75 @@ def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None
     for one, case in zip(kept, cases, strict=True):
         if one is not None and case is not None:
             projected += one.projected(case, sources, session.generator.space)
-            scans.know(case, one, first=one is kept[0])
+            scans.know(case, one)
     places = {source.sha256: place for place, source in enumerate(sources)}
     projected.sort(key=lambda case: places[case.source.sha256] if case.source else -1)
     entries = _entries(state.states, view, made, cases, projected)
-    parents = view.get("parents")
-    valid = isinstance(parents, list) and are_parents(parents, len(entries))
-    session.restore(History(entries, state.position, parents if valid else None), projected)
-    opened = cases[0] if cases else None
-    if opened is None or not (view.get("open") == 0 or "steps" not in view):
-        return
-    if session.case is None:
-        session.open_case(opened, show=False)
-    elif session.case.key != opened.key and "steps" not in view:
-        # An old session that showed one patient's brain with another's scan open.
-        at = session.history.position
-        session.history.append(HistoryEntry(Shown(session.recipe, "scan"), opened, made))
-        session.history.go_to(at)
-        session.historyChanged.emit()
+    told = view.get("histories")
+    histories = _histories(entries, told) if isinstance(told, list) else None
+    if histories is None:  # an earlier version, or not as it should be: by whose each state is
+        histories = _sorted_out(entries, view.get("parents"))
+        for case in filter(None, cases[:1]):
+            histories.setdefault(case.key, History([_scan_entry(case, made)]))
+        key = entries[state.position].state.key
+    else:
+        key = _at(list(histories), view.get("open")) or NOBODY
+    session.persons.update(_persons(view.get("persons")))
+    session.restore(histories, key, projected)
+
+
+def _histories(
+    entries: Sequence[HistoryEntry], told: Sequence[Any]
+) -> dict[str, History[HistoryEntry]] | None:
+    """The history of each subject; None if that is not what was told."""
+    found: dict[str, History[HistoryEntry]] = {}
+    rest = list(entries)
+    for plain in told:
+        try:
+            own, rest = rest[: plain["length"]], rest[plain["length"] :]
+            keys = {entry.state.key for entry in own}
+            parents, position = plain["parents"], plain["position"]
+            if len(keys) != 1 or not are_parents(parents, len(own)) or keys & found.keys():
+                return None
+            found[keys.pop()] = History(own, position, parents)
+        except (TypeError, KeyError):
+            return None
+    return None if rest else found
+
+
+def _sorted_out(entries: Sequence[HistoryEntry], told: Any) -> dict[str, History[HistoryEntry]]:
+    """One history of all subjects as one for each; each state follows the last of its own."""
+    linear = [None, *range(len(entries) - 1)]
+    parents = told if isinstance(told, list) and are_parents(told, len(entries)) else linear
+    own: dict[str, list[int]] = {}
+    for k, entry in enumerate(entries):
+        own.setdefault(entry.state.key, []).append(k)
+    found = {}
+    for key, indices in own.items():
+        ways: list[int | None] = []
+        for k in indices:
+            above = parents[k]
+            while above is not None and above not in indices:
+                above = parents[above]
+            ways.append(0 if above is None and ways else above and indices.index(above))
+        ways[0] = None
+        found[key] = History([entries[k] for k in indices], None, ways)
+    return found
+
+
+def _persons(plain: Any) -> dict[Any, Person]:
+    """Ages and sexes as typed; invalid ones are dropped, since files can be edited."""
+    found = {}
+    for one in plain if isinstance(plain, list) else ():
+        with suppress(KeyError, TypeError, ValueError, StyleGAN3DError):
+            key = Source(**one["of"]) if isinstance(one["of"], dict) else str(one["of"])
+            age = finite_number(one["age"])
+            found[key] = Person(age, one["sex"] if one["sex"] in SEXES else None)
+    return found
+
+
+def _scan_entry(case: Case, made: MadeWith) -> HistoryEntry:
+    return HistoryEntry(State(Patient(case), "scan"), made)
 
 
 def scans_of(state: SessionState) -> list[str]:
@@ -287,9 +358,9 @@ def scans_of(state: SessionState) -> list[str]:
     return [one.sha256 or str(one.choice.path) for one in kept]
 
 
-def projected_sources(recipes: Iterable[Recipe]) -> Iterable[Source]:
+def projected_sources(recipes: Iterable[Recipe | None]) -> Iterable[Source]:
     """Projected scans among the recipes' sources."""
-    for recipe in recipes:
+    for recipe in filter(None, recipes):
         for source in recipe.sources:
             if source.kind == "projected":
                 yield source
@@ -306,13 +377,13 @@ def _kept(view: Any, scan: str | None) -> list[SavedScan | None]:
 
 
 def _entries(
-    recipes: Sequence[Recipe],
+    recipes: Sequence[Recipe | None],
     view: Any,
     made: MadeWith,
     cases: list[Case | None],
     projected: list[Case],
 ) -> list[HistoryEntry]:
-    """The history; invalid parts are dropped, since files can be edited."""
+    """The states; invalid parts are dropped, since files can be edited."""
     steps = view.get("steps")
     if not isinstance(steps, list) or len(steps) != len(recipes):
         steps = [{}] * len(recipes)
@@ -321,14 +392,29 @@ def _entries(
     for recipe, step in zip(recipes, steps, strict=True):
         plain = step if isinstance(step, dict) else {}
         told = plain.get("what")
-        what: What = told if told in ("scan", *FOLLOWING) else "recipe"
+        what: What = told if told in ("scan", "painted", *FOLLOWING) else "recipe"
         model = _at(models, plain.get("model")) or made
         case = _at(cases, plain.get("case"))
-        result = next((p for p in projected if p.is_of(recipe.source)), None)
-        if result is not None and (case is None or result.key == case.key) and what != "scan":
-            case = result
-        entries.append(HistoryEntry(Shown(recipe, what), case, model))
+        entries.append(HistoryEntry(State(_subject(recipe, case, what, projected), what), model))
     return entries
+
+
+def _subject(
+    recipe: Recipe | None, case: Case | None, what: What, projected: Sequence[Case]
+) -> Subject:
+    """Whose a state is. In an earlier version a scan had the recipe of the brain before it."""
+    if recipe is None or (what == "scan" and case is not None):
+        own = recipe is not None and any(
+            p.is_of(recipe.source) and case is not None and p.key == case.key for p in projected
+        )
+        if case is not None and not own:
+            return Patient(case)
+    if recipe is None:
+        return Synthetic()
+    if recipe.source.kind != "projected":
+        return Synthetic(recipe)
+    result = next((p for p in projected if p.is_of(recipe.source)), None)
+    return Patient(result or Case.of_latent(recipe.source), recipe)
 
 
 def _models(view: Any) -> list[MadeWith | None]:
@@ -403,9 +489,10 @@ class SessionController(QObject):
 
         session, generator = self.session, self.session.generator
         path = None if generator is None else generator.path
+        entries = [entry for history in session.histories.values() for entry in history.states]
         return SessionState(
-            tuple(session.states),
-            session.history.position,
+            tuple(entry.recipe for entry in entries),
+            entries.index(session.history.current),
             None if generator is None else MadeWith.of(generator),
             None if path in (None, bundled_model_path()) else str(path),
             None if generator is None or generator.frame is None else str(generator.frame),

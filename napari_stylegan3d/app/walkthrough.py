@@ -238,13 +238,13 @@ def _curtain_drawn(context: Context, _button: Any) -> bool:
     """Whether the line was moved and released."""
     line: Any = context.dock.findChild(QWidget, "compare.curtain")
     away = abs(line.value() - line.default) >= MOVED_PERCENT
-    return context.session.shown.comparison == "curtain" and away and _is_released()
+    return context.session.state.comparison == "curtain" and away and _is_released()
 
 
 def _aged(context: Context, years: Any) -> bool:
     """Whether the slider was moved far enough and released; a model without it: any edit."""
     far = years.parentWidget().isHidden() or abs(years.value()) >= AGED_YEARS
-    edited = any(edit.strength for edit in context.session.recipe.edits)
+    edited = any(edit.strength for edit in context.session.brain.edits)
     return edited and far and _is_released()
 
 
@@ -264,7 +264,7 @@ STEPS = (
         "project.sample",
         "Open a patient's scan",
         "Press Samples and choose one of the two real brains.",
-        lambda context, _: context.session.case is not None and not context.session.reading,
+        lambda context, _: context.session.case is not None,
     ),
     GuideStep(
         "Project",
@@ -294,14 +294,14 @@ STEPS = (
             "Switch to Reconstruction: this is synthetic. What is missing in it, the model "
             "cannot show."
         ),
-        lambda context, _: context.session.shown.what == "model",
+        lambda context, _: context.session.state.what == "model",
     ),
     GuideStep(
         "Compare",
         "compare.choose",
         "Compare it with the scan",
         "Press Choose A and choose the scan.",
-        lambda context, _: context.session.shown.second is not None,
+        lambda context, _: context.session.state.second is not None,
     ),
     GuideStep(
         "Compare",
@@ -315,14 +315,14 @@ STEPS = (
         "compare.mode.off",
         "End the comparison",
         "Press Off.",
-        lambda context, _: context.session.shown.comparison == "off",
+        lambda context, _: context.session.state.comparison == "off",
     ),
     GuideStep(
         "",
         "project.show.edited",
         "Return to the patient",
         "Switch to Edited scan: from now on every slider moves the scan itself.",
-        lambda context, _: context.session.shown.what == "recipe",
+        lambda context, _: context.session.state.what == "recipe",
     ),
     GuideStep(
         "Directions",

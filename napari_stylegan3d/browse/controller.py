@@ -88,7 +88,7 @@ class PrivacyCheck(QObject):
             self.box.say(UNCHECKED)
 
     def _on_picture(self, recipe: Recipe, picture: DisplayVolume) -> None:
-        wanted = recipe == self.session.shown.drawn
+        wanted = recipe == self.session.state.drawn
         if self._waiting and picture.quality == "full" and wanted:
             self._submit(picture)
 
@@ -97,7 +97,8 @@ class PrivacyCheck(QObject):
 
     def _ask(self) -> None:
         """Check the brain of the recipe, now or as soon as it is there in full."""
-        if self.session.shown.drawn.worn_detail is not None:
+        drawn = self.session.state.drawn
+        if drawn is None or drawn.worn_detail is not None:
             self.box.say(OF_SCAN)
             return
         self.box.say(CHECKING)

@@ -341,12 +341,12 @@ class GalleryDialog(QDialog):
         self.thumbnails.ready.connect(self._on_ready)
         self.thumbnails.prepared.connect(self._show_progress)
         self.session.recipeChanged.connect(self._on_recipe)
-        self.session.modelChanged.connect(lambda _: self._on_recipe(self.session.recipe, False))
+        self.session.modelChanged.connect(lambda _: self.refresh())
         self.session.favourites.changed.connect(self._show_cells)
 
     def open_beside(self, widget: QWidget) -> None:
         """Open left of a widget, over the views, at the page with the current number."""
-        self.turn_to(self.session.recipe.source.seed or 0)
+        self.turn_to(self.session.synthetic.source.seed or 0)
         controls.fit_window(self)
         dialogs.open_beside(self, widget, 40)
         self.grid.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -390,10 +390,10 @@ class GalleryDialog(QDialog):
             )
             for recipe in self.recipes()
         ]
-        seed = self.session.recipe.source.seed
+        seed = self.session.synthetic.source.seed
         shown = seed is not None and self.first <= seed < self.first + len(cells)
         self.grid.show_cells(cells, seed - self.first if shown and seed is not None else None)
-        recipe = self.session.recipe
+        recipe = self.session.synthetic
         kept = recipe if self.session.keep_edits else recipe.replace(mix=None, edits=())
         self.common.setText(common_to_all(kept))
 
@@ -445,7 +445,7 @@ class GalleryDialog(QDialog):
 
     def _go_on(self, by: int) -> None:
         """The brain `by` numbers after the current one, on another page if need be."""
-        current = self.session.recipe.source.seed
+        current = self.session.synthetic.source.seed
         on_page = current is not None and self.first <= current < self.first + PAGE
         seed = min(max(current + by, 0), LARGEST_SEED) if on_page and current is not None else None
         seed = self.first if seed is None else seed

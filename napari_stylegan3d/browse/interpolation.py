@@ -96,7 +96,7 @@ class InterpolationBox(QWidget):
 
     def _connect(self) -> None:
         session = self.session
-        self.add.clicked.connect(lambda: self._set_stops((*self.stops, session.recipe)))
+        self.add.clicked.connect(lambda: self._set_stops((*self.stops, session.brain)))
         self.favourites.clicked.connect(self._add_favourites)
         self.clear.clicked.connect(lambda: self._set_stops(()))
         self.strip.picked.connect(self._go_to_stop)
@@ -177,7 +177,7 @@ class InterpolationBox(QWidget):
 
     def _current_stop(self) -> int | None:
         recipe = self.session.recipe
-        return self.stops.index(recipe) if recipe in self.stops else None
+        return self.stops.index(recipe) if recipe and recipe in self.stops else None
 
     def _words(self) -> str:
         """Current position of the interpolation."""

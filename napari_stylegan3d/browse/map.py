@@ -655,7 +655,7 @@ class MapBox(QWidget):
         """Show the current brain and the others, as far as their positions are known."""
         if self.plane is None or not self.isVisible():
             return
-        recipe = self.session.recipe
+        recipe = self.session.brain
         marked = self._marked(recipe)
         here = self.plot.here
         if not self.plot.dragging:
@@ -766,10 +766,10 @@ class MapBox(QWidget):
 
     def _travel(self, there: np.ndarray, live: bool) -> None:
         plane, generator = self.plane, self.session.generator
-        start = self._start_of(self.session.recipe)
+        start = self._start_of(self.session.brain)
         if plane is None or generator is None or start is None:
             return
-        arrived = plane.travel(self.session.recipe, start, np.round(there, 2))
+        arrived = plane.travel(self.session.brain, start, np.round(there, 2))
         self._start = arrived, start
         self.session.change(arrived, live=live, gesture="" if live else "browse.map")
 
@@ -789,7 +789,7 @@ class MapBox(QWidget):
 
     def _reset(self) -> None:
         if self.plane is not None:
-            recipe, names = self.session.recipe, self.plane.names
+            recipe, names = self.session.brain, self.plane.names
             kept = tuple(edit for edit in recipe.edits if edit.direction not in names)
             self.session.change(recipe.replace(edits=kept))
 

@@ -538,7 +538,7 @@ class BrowsePanel(ExplorerPanel):
         self.frame = FrameBox()
         self._lay_out()
         self._connect()
-        self.show_recipe(session.recipe)
+        self.show_recipe(session.brain)
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
@@ -653,7 +653,7 @@ class BrowsePanel(ExplorerPanel):
 
     def show_texture(self, generator: Generator) -> None:
         """Offer noise where it changes the image, not for scans that are shown without."""
-        recipe = self.session.recipe
+        recipe = self.session.brain
         reason = why_not(generator, "noise")
         if not reason and recipe.shown_noise(generator) != recipe.noise:
             reason = NO_TEXTURE
@@ -672,28 +672,28 @@ class BrowsePanel(ExplorerPanel):
         self.session.change(self.session.numbered(seed), gesture="browse.seed")
 
     def _on_truncation(self, psi: float, live: bool) -> None:
-        recipe = self.session.recipe
+        recipe = self.session.brain
         truncation = dataclasses.replace(recipe.truncation, psi=psi)
         self.session.change(
             recipe.replace(truncation=truncation), live=live, gesture="browse.truncation"
         )
 
     def _on_cutoff(self, _: int) -> None:
-        recipe = self.session.recipe
+        recipe = self.session.brain
         truncation = Truncation(recipe.truncation.psi, self.cutoff.currentData())
         self.session.change(recipe.replace(truncation=truncation))
 
     def _on_noise(self, _: int) -> None:
         kind = self.noise.currentData()
         noise = self.noise_seed.value() if kind == SEEDED else kind
-        self.session.change(self.session.recipe.replace(noise=noise), gesture="browse.noise")
+        self.session.change(self.session.brain.replace(noise=noise), gesture="browse.noise")
 
     def _on_label(self, label: Label | None) -> None:
-        recipe = self.session.recipe.replace(label=label)
+        recipe = self.session.brain.replace(label=label)
         self.session.change(recipe, gesture="browse.label")
 
     def _on_channel(self, _: int) -> None:
-        recipe = self.session.recipe.replace(channel=self.channel.currentData())
+        recipe = self.session.brain.replace(channel=self.channel.currentData())
         self.session.change(recipe, gesture="browse.channel")
 
 

@@ -32,6 +32,7 @@ from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.twins import SwipeLayer, SwipeLine, Twins
 from napari_stylegan3d.widgets.theme import is_outlined
 from stylegan3d.recipe.description import describe_recipe
+from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.compare.panel import ComparePanel
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.views.look import ViewLook
     from napari_stylegan3d.views.stage import Stage
-    from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.scans import AlignedScan
-    from stylegan3d.session.case import Case, How
+    from stylegan3d.session.case import Case
+    from stylegan3d.session.state import How
 
 #: The keys, in words; they do something while they are held.
 HELD, HELD_IN_VIEWS = "B", "Space"
@@ -379,7 +380,7 @@ class CompareController(QObject):
     @property
     def mode(self) -> How:
         """How A and B are compared."""
-        return self.session.shown.comparison
+        return self.session.state.comparison
 
     def begin(self, views: FourViews) -> None:
         """The views are there."""
@@ -409,7 +410,11 @@ class CompareController(QObject):
 
     def pin(self, recipe: Recipe | None = None) -> None:
         """Make a recipe A; by default the one that is shown."""
-        recipe = recipe or self.session.shown.drawn
+        recipe = recipe or self.session.state.drawn
+        if recipe is None:
+            if self.session.case is not None:
+                self.pin_scan(self.session.case)
+            return
         self.session.compare(self.mode, recipe)
         self._set(Pinned.of_recipe(recipe, provenance_of(self.session, recipe)))
         picture = self.comparison.picture
@@ -440,7 +445,7 @@ class CompareController(QObject):
     def swap(self) -> None:
         """Show A, and pin what was shown."""
         if self.pinned is not None and self.pinned.recipe is not None:
-            shown, recipe = self.session.shown.drawn, self.pinned.recipe
+            shown, recipe = self.session.state.drawn, self.pinned.recipe
             self.pin(shown)
             self.session.change(recipe)
 
@@ -448,7 +453,7 @@ class CompareController(QObject):
         """Compare in another way: "off", "side", "curtain", "flicker", "difference", "row"."""
         if self.pinned is None and mode != "row":
             mode = "off"
-        self.session.compare(mode, self.session.shown.second)
+        self.session.compare(mode, self.session.state.second)
         self.panel.show_mode(mode)
         self.row.show(mode == "row")
         if mode in ("off", "row") and self.shows is not None:
@@ -469,7 +474,7 @@ class CompareController(QObject):
             self.comparison.stage.show(a.shown, self._a(a).side)
             shows.views.refresh()
         else:
-            self.session.look(self.session.shown.what)
+            self.session.look(self.session.state.what)
 
     def fill(self) -> None:
         """Offer what there is to compare with."""
@@ -477,9 +482,10 @@ class CompareController(QObject):
         menu.clear()
         made_from = session.history.way[1:2]
         if made_from:
-            before = session.states[made_from[0]]
-            words = f"Previous state: {describe_recipe(before)}"
-            menu.addAction(words, partial(self.pin, before))
+            before = session.history.states[made_from[0]].recipe
+            if before is not None:
+                words = f"Previous state: {describe_recipe(before)}"
+                menu.addAction(words, partial(self.pin, before))
         case = session.case
         if case is not None and session.placed is not None:
             menu.addAction(f"The scan {case.name}", partial(self.pin_scan, case))
@@ -487,7 +493,7 @@ class CompareController(QObject):
             assert projected.source is not None
             if session.find_projected(projected.source) is None:
                 continue
-            plain = session.recipe.replace(source=projected.source, mix=None, edits=(), detail=None)
+            plain = Recipe(projected.source, noise=session.brain.noise)
             scan = partial(self.pin_scan, projected)
             menu.addAction(f"The scan {projected.name}, as projected", scan)
             menu.addAction(
@@ -540,14 +546,15 @@ class CompareController(QObject):
 
     def _on_view(self, _view: str) -> None:
         """Something is shown: B, or a scan, with which the comparison ends."""
-        if self.comparison.is_picture:
-            self.panel.show_b(self._in_words)
+        self.panel.show_b(self._in_words)
         if self._busy or self.held:
             return
         if self.comparison.is_picture:
             self._follow()
-        elif self.mode not in ("off", "row"):
-            self.session.compare("off", self.session.shown.second)
+            return
+        self.panel.figures.show_figures(None)
+        if self.mode not in ("off", "row"):
+            self.session.compare("off", self.session.state.second)
             self.panel.show_mode("off")
             if self.shows is not None:
                 self.shows.clear()
@@ -557,8 +564,8 @@ class CompareController(QObject):
         picture, a = self.comparison.picture, self.pinned
         if picture is None or a is None or a.shown is None or self.shows is None:
             return
-        # The figures of another B stay, dimmed, until there are new ones.
-        self.panel.figures.setEnabled(picture is self._measured)
+        if picture is not self._measured:
+            self.panel.figures.show_figures(None)
         if self.mode not in ("off", "row"):
             self.shows.show(self.mode, self._a(a), self._b(), picture.shown)
         if picture.quality == "full" and self.session.generator is not None:
@@ -584,13 +591,15 @@ class CompareController(QObject):
         return replace(self._side_of_b(), other=other)
 
     def _side_of_b(self) -> Side:
-        recipe = self.comparison.recipe or self.session.recipe
+        recipe = self.comparison.recipe or self.session.brain
         return side_of(recipe, "B", provenance_of(self.session, recipe))
 
     @property
     def _in_words(self) -> str:
         """What B is: whose brain, and whether it is the scan, edited, or the model's."""
-        recipe = self.comparison.recipe or self.session.recipe
+        case, recipe = self.session.case, self.comparison.recipe or self.session.brain
+        if case is not None and not self.comparison.is_picture:
+            return f"Scan {case.name}"
         told = provenance_of(self.session, recipe)
         return side_of(recipe, "B", told).title if told.kind != "scan" else told.caption
 
@@ -609,7 +618,6 @@ class CompareController(QObject):
         if a is self.pinned and picture is self.comparison.picture:
             self._measured = picture
             self.panel.figures.show_figures(figures)
-            self.panel.figures.setEnabled(True)
 
 
 def _measure(request: tuple[Any, ...]) -> Any:

@@ -162,7 +162,7 @@ class RowController(QObject):
         session = self.comparison.session
         if len(self._kept) >= MOST:
             return "Four brains fit: remove one to add another."
-        if session.shown.what == "scan" and session.placed is None:
+        if session.state.what == "scan" and session.placed is None:
             return "Align the scan first: until then it is not in the same space as the others."
         if self._current is None or self.comparison.is_preview:
             return "Wait for the full volume."

@@ -17,7 +17,7 @@ from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.layers import Outline
 from stylegan3d.recipe.description import describe_changes, describe_recipe
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.session.case import FOLLOWING
+from stylegan3d.session.state import FOLLOWING
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import DisplayVolume
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.views.stage import Stage
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.case import Case
+    from stylegan3d.session.workspace import Change
 
 #: What is subtracted in a difference.
 EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = "edited − scan", "model − scan"
@@ -84,12 +85,12 @@ def brain_of(session: Session) -> str:
 
     A scan that is not aligned lies elsewhere than its reconstruction, and is named for it.
     """
-    shown, case = session.shown, session.case
-    if shown.what == "scan" and case is not None:
-        if session.placed is not None:
-            return case.name
-        return f"{case.name} as acquired"
-    return name_of(session, shown.recipe.source) or describe_recipe(Recipe(shown.recipe.source))
+    shown, case = session.state, session.case
+    if case is not None and shown.what == "scan":
+        return case.name if session.placed is not None else f"{case.name} as acquired"
+    if case is not None:
+        return case.name
+    return describe_recipe(Recipe(session.synthetic.source))
 
 
 #: Sharp pictures that are kept, to go from the scan to the edited one and back at once.
@@ -128,13 +129,14 @@ class DisplayController(QObject):
         #: Changes the caption of the current brain, such as to mark it as B.
         self.mark: Callable[[Provenance], Provenance] = lambda provenance: provenance
         self.outline = Outline(stage.viewer)
+        session.changed.connect(self._on_change)
         session.caseChanged.connect(self._on_case)
         session.lookChanged.connect(self._draw)
 
     @property
     def view(self) -> str:
         """Which picture is shown."""
-        what = self.session.shown.what
+        what = self.session.state.what
         if what == "search":
             return "model"
         if what != "recipe" or self.recipe is None:
@@ -151,8 +153,8 @@ class DisplayController(QObject):
     @property
     def is_current(self) -> bool:
         """Whether the newest picture is the full volume of what is shown, wherever latents lie."""
-        drawn = self.session.shown.drawn
-        if self.recipe is None or self.is_preview:
+        drawn = self.session.state.drawn
+        if self.recipe is None or drawn is None or self.is_preview:
             return False
         return self.recipe.with_paths(_by_content) == drawn.with_paths(_by_content)
 
@@ -179,17 +181,31 @@ class DisplayController(QObject):
         return float(np.mean(self.picture.rendered.volume >= brightness))
 
     def set_picture(self, recipe: Recipe, picture: DisplayVolume) -> None:
-        """Take a rendered recipe; show it unless another view is open."""
+        """Take a rendered recipe; show it unless another view is open.
+
+        The picture of another subject, which comes late, is nothing to be seen.
+        """
+        wanted = self.session.recipe
+        whose = [None if r is None else self.session.case_of(r.source) for r in (wanted, recipe)]
+        if wanted is None or (whose[0] and whose[0].key) != (whose[1] and whose[1].key):
+            return
         self.recipe, self.picture = recipe, picture
-        if self.session.shown.what not in ("scan", "unusual", "painted", "search"):
+        if self.session.state.what not in ("scan", "unusual", "painted", "search"):
             self._draw(passing=True)
 
-    def forget_model(self) -> None:
-        """Another model was opened; its first picture is not rendered yet."""
+    def forget(self) -> None:
+        """Another model or subject: nothing is made of it yet."""
         self.outline.hide()
         self.picture, self.recipe = None, None
         self.painted = self.filled = None
         self._sharp.clear()
+
+    def _on_change(self, change: Change) -> None:
+        """Nothing of a subject stays on the screen when another one comes."""
+        if change.before.key != change.now.key:
+            self.forget()
+            self.stage.blank()
+            self.viewChanged.emit(self.view)
 
     def place(self, picture: DisplayVolume) -> None:
         """The current picture has the same voxels with another affine."""
@@ -198,7 +214,7 @@ class DisplayController(QObject):
 
     def show_brain(self) -> None:
         """Show the newest picture itself; draw it again if it is shown already."""
-        self.session.look(self.session.shown.what if self.is_picture else "recipe")
+        self.session.look(self.session.state.what if self.is_picture else "recipe")
 
     def show_painted(self, painted: DerivedVolume) -> None:
         """Show a brain generated from labels, the one before, or their difference."""
@@ -207,17 +223,16 @@ class DisplayController(QObject):
 
     def show_filled(self, case: Case, volume: np.ndarray) -> None:
         """Show the filled-in scan of a case, while that view is open."""
-        if case is self.session.result and self.session.shown.what == "filled":
+        if case is self.session.result and self.session.state.what == "filled":
             told = Provenance("edited", case.name, FILLED)
             self.filled = DerivedVolume("", told, volume, case.aligned)
             self._show_volume(told, volume)
 
     def show_search(self, case: Case, kind: Kind, volume: np.ndarray) -> None:
         """Show the intermediate result of a projection, unless another case is shown."""
-        now = self.session.case
-        if now is None or now.key != case.key:
+        if self.session.key != case.key or self.session.state.what not in ("scan", "search"):
             return
-        if self.session.shown.what != "search":
+        if self.session.state.what != "search":
             self.session.look("search")
         self._show_volume(Provenance(kind, case.name), volume)
 
@@ -228,7 +243,7 @@ class DisplayController(QObject):
         Brains that are compared stay on one grid.
         """
         found = self.of_a_scan
-        if found is None or self.session.shown.comparison != "off":
+        if found is None or self.session.state.comparison != "off":
             return None
         return None if self._sharp_of(found.picture) is not None else found
 
@@ -265,7 +280,7 @@ class DisplayController(QObject):
             self._draw()
 
     def _sharp_of(self, picture: object) -> DisplayArray | None:
-        if self.session.shown.comparison != "off":
+        if self.session.state.comparison != "off":
             return None
         return next((shown for known, shown in self._sharp if known is picture), None)
 
@@ -281,7 +296,7 @@ class DisplayController(QObject):
         A picture of another recipe is drawn only during a drag (`passing`), so that an earlier
         brain never reappears in between.
         """
-        what, result = self.session.shown.what, self._result
+        what, result = self.session.state.what, self._result
         if what == "search":
             return
         if what == "painted" and self.painted is not None:
@@ -297,9 +312,8 @@ class DisplayController(QObject):
             assert self.picture is not None
             case, aligned = result
             volume = self.picture.on_grid(aligned.volume.shape) - aligned.volume
-            told = (
-                MODEL_MINUS_SCAN if self.session.shown.drawn.detail is None else EDITED_MINUS_SCAN
-            )
+            drawn = self.session.state.drawn
+            told = EDITED_MINUS_SCAN if drawn and drawn.detail else MODEL_MINUS_SCAN
             self._show_volume(Provenance("difference", case.name, told), volume)
         elif result is not None and self._suits and what == "filled":
             self.filled = None
@@ -307,9 +321,12 @@ class DisplayController(QObject):
         elif what == "model" or (what in FOLLOWING and self.session.result and self.session.placed):
             if self._suits:  # else its picture is not rendered yet
                 self._show_picture()
-        elif what != "recipe":
+        elif what not in ("recipe", "scan"):
             self.session.look("recipe")
-        elif passing or self.recipe == self.session.shown.drawn:
+        elif what == "scan":  # it is being read again
+            self.stage.blank()
+            self._announce()
+        elif passing or self.recipe == self.session.state.drawn:
             self._show_picture()
 
     def _show_picture(self) -> None:
@@ -331,8 +348,10 @@ class DisplayController(QObject):
     @property
     def _suits(self) -> bool:
         """Whether the newest picture is of the same brain, with or without detail as requested."""
-        recipe, drawn = self.recipe, self.session.shown.drawn
-        if recipe is None or self.picture is None or recipe.source != drawn.source:
+        recipe, drawn = self.recipe, self.session.state.drawn
+        if recipe is None or drawn is None or self.picture is None:
+            return False
+        if recipe.source != drawn.source:
             return False
         return (recipe.detail is None) == (drawn.detail is None)
 
@@ -381,7 +400,7 @@ class DisplayController(QObject):
         if placed is self._placed and scan is self._scan:
             return
         self._placed, self._scan = placed, scan
-        if self.session.shown.what == "scan":
+        if self.session.state.what == "scan":
             self._draw()
         self.placedChanged.emit()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QCoreApplication, QEvent, Qt, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
 
@@ -34,6 +34,9 @@ def offer(box: QComboBox, entry: object, reason: str, instead: object) -> None:
         box.setCurrentIndex(box.findData(instead))
 
 
+UNPROJECTED = "Project this scan to edit it."
+
+
 class ExplorerPanel(QWidget):
     """A tab of the explorer, which reads and replaces the current recipe.
 
@@ -44,6 +47,8 @@ class ExplorerPanel(QWidget):
     key = ""
     #: Title of the tab.
     title = ""
+    #: Whether it edits the model's brain; a scan that was not projected has none.
+    edits = False
     seen = Signal(bool)
     """Whether the panel is in front."""
 
@@ -51,6 +56,7 @@ class ExplorerPanel(QWidget):
         super().__init__()
         self.session = session
         self.column: QVBoxLayout = controls.column(self)
+        self._pages = QStackedWidget()
         session.recipeChanged.connect(self._on_recipe)
         session.modelChanged.connect(self.show_model)
 
@@ -80,18 +86,31 @@ class ExplorerPanel(QWidget):
         area.setWidget(self)
         area.setAccessibleName(self.title)
         footer = self.footer()
-        if footer is None:
-            return area
-        whole = QWidget()
-        controls.stack(area, footer, on=whole, stretch=0, spacing=0)
-        return whole
+        whole: QWidget = area
+        if footer is not None:
+            whole = QWidget()
+            controls.stack(area, footer, on=whole, stretch=0, spacing=0)
+        if not self.edits:
+            return whole
+        unprojected = QWidget()
+        column = controls.stack(
+            controls.hint(UNPROJECTED, f"{self.key.lower()}.unprojected"),
+            on=unprojected,
+            margins=(14, 18, 14, 14),
+        )
+        column.addStretch(1)
+        for page in (whole, unprojected):
+            self._pages.addWidget(page)
+        return self._pages
 
     def footer(self) -> QWidget | None:
         """What stays visible below the part that scrolls; by default nothing."""
         return None
 
-    def _on_recipe(self, recipe: Recipe, _live: bool) -> None:
-        self.show_recipe(recipe)
+    def _on_recipe(self, recipe: Recipe | None, _live: bool) -> None:
+        if self.edits:
+            self._pages.setCurrentIndex(0 if recipe is not None else 1)
+        self.show_recipe(self.session.brain)
 
 
 def bring_into_view(panel: QWidget, *parts: QWidget) -> None:

@@ -178,11 +178,14 @@ class Rendering(QObject):
             return False
         return case.scan is None and case.choice is not None and not case.problem
 
-    def _on_recipe(self, _: Recipe, live: bool) -> None:
+    def _on_recipe(self, _: Recipe | None, live: bool) -> None:
         recipe = self._wanted
         if self.renders is None or self._last == (recipe, "full"):
             return
         self._rest.stop()
+        if recipe is None:  # a scan that was not projected: what is being drawn is not waited for
+            self._last = None
+            return
         self._waits = self._is_read(recipe)
         if self._waits:
             self._last = None
@@ -221,12 +224,14 @@ class Rendering(QObject):
             )
             return DisplayVolume.of(rendered, loaded.generator)
 
-    def _submit(self, recipe: Recipe, quality: Quality, live: bool = False) -> None:
+    def _submit(self, recipe: Recipe | None, quality: Quality, live: bool = False) -> None:
+        if recipe is None:
+            return
         if self._last != (recipe, quality) and self.renders is not None:
             self._last = (recipe, quality)
             if quality == "preview":
                 self.awaited.emit(live)
-            shown = self.session.shown
+            shown = self.session.state
             flat = live and shown.what == "recipe" and shown.comparison == "off"
             self.renders.submit(RenderRequest(recipe, quality, self.sliced_at() if flat else None))
 
@@ -251,9 +256,9 @@ class Rendering(QObject):
             self.shown.emit(recipe, self._kept[recipe])
 
     @property
-    def _wanted(self) -> Recipe:
-        """The recipe to render."""
-        return self.session.shown.drawn
+    def _wanted(self) -> Recipe | None:
+        """The recipe to render; None for a scan that was not projected."""
+        return self.session.state.drawn
 
     def _submit_full(self) -> None:
         self._submit(self._wanted, "full")
@@ -262,10 +267,13 @@ class Rendering(QObject):
         if picture.quality == "full":
             self._full_s = picture.rendered.seconds
             self._kept[request.recipe] = picture
-            if self._wanted in self._kept:  # it may be about to be shown: the last to be dropped
-                self._kept.move_to_end(self._wanted)
+            wanted = self._wanted
+            if wanted is not None and wanted in self._kept:  # it may be about to be shown: the last to be dropped
+                self._kept.move_to_end(wanted)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
+        if self._wanted is None:
+            return
         settled = request.recipe == self._wanted and not self._rest.isActive()
         if not settled and self._last == (self._wanted, "full") and self._wanted in self._kept:
             return  # a kept picture of the newest recipe is shown already

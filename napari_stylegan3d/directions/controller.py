@@ -222,7 +222,7 @@ class DirectionsController(QObject):
         generator, entries = self.session.generator, tuple(self.panel.entries.values())
         if generator is None or not entries or not self.panel.isVisible() or self.locating.closed:
             return
-        wanted = (self.session.recipe.replace(edits=()), generator, entries)
+        wanted = (self.session.brain.replace(edits=()), generator, entries)
         if wanted != self._located:
             self._located = wanted
             self.locating.submit(SeenRequest(*wanted))
@@ -235,10 +235,15 @@ class DirectionsController(QObject):
         self._let_go()
         self._locate()
 
-    def _on_recipe(self, _recipe: Recipe, live: bool) -> None:
+    @property
+    def _is_edited(self) -> bool:
+        recipe = self.session.recipe
+        return recipe is not None and bool(recipe.edits)
+
+    def _on_recipe(self, _recipe: Recipe | None, live: bool) -> None:
         self._forget()
         self._locate()
-        if self.session.recipe.edits:
+        if self._is_edited:
             self.panel.effect.show_waiting()
         if self.strip.isVisible() and not live:
             self._show_strip()
@@ -253,13 +258,13 @@ class DirectionsController(QObject):
 
     def _again(self) -> None:
         """Measure once the picture has rested, if there is anything to measure."""
-        if self.panel.isVisible() and self.session.recipe.edits and not self.measuring.closed:
+        if self.panel.isVisible() and self._is_edited and not self.measuring.closed:
             self._rest.start()
 
     def _measure(self) -> None:
         picture, loaded = self.comparison.picture, self.rendering.loaded
-        recipe, direction = self.session.shown.drawn, self.panel.effect.direction
-        if picture is None or loaded is None or self.rendering.busy:
+        recipe, direction = self.session.state.drawn, self.panel.effect.direction
+        if picture is None or loaded is None or recipe is None or self.rendering.busy:
             return  # the picture that is on its way starts the rest again
         if picture.quality != "full" or self.comparison.recipe != recipe:
             return
@@ -344,7 +349,7 @@ class DirectionsController(QObject):
         if row is None or row.entry.reference not in panel.entries:
             self._let_go()
             return
-        reference, recipe = row.entry.reference, self.session.recipe
+        reference, recipe = row.entry.reference, self.session.brain
         recipes = [panel.with_strength(recipe, reference, float(step)) for step in STEPS_SD]
         self.strip.show_recipes(panel.notes.label_of(row.entry), recipes, row.row.value())
 

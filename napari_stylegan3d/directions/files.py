@@ -494,7 +494,7 @@ class ValuesForm(QWidget):
             raise RecipeError(self.lacks())
         values = self.table.values(self.column.currentText())
         projected = {scan.name: scan.source for scan in session.projected if scan.source}
-        plain = session.recipe.replace(mix=None, edits=(), detail=None)
+        plain = session.brain.replace(mix=None, edits=(), detail=None)
         sources = self.table.sources(projected)
         return [plain.replace(source=s) for s in sources], values, self.table.subjects(sources)
 
@@ -824,9 +824,7 @@ class DirectionFiles(QObject):
             same = isinstance(part, Edit) and (part.file, part.sha256) == (file, sha256)
             return part.with_file(place, sha256) if same else part
 
-        recipe = self.session.recipe
-        if recipe.with_paths(follow) != recipe:
-            self.session.change(recipe.with_paths(follow))
+        self.session.edit(lambda recipe: recipe.with_paths(follow))
 
     def _save(self, entries: list[CatalogueEntry]) -> None:
         path = dialogs.save_file(self.panel, "Save directions as", dialogs.DIRECTIONS)

@@ -285,10 +285,12 @@ class DirectionMenus(QObject):
     def in_use(self) -> list[CatalogueEntry]:
         """Directions that are not at 0."""
         return [
-            self.entries[edit.direction]
-            for edit in self.session.recipe.edits
-            if edit.direction in self.entries
+            self.entries[edit.direction] for edit in self._edits() if edit.direction in self.entries
         ]
+
+    def _edits(self) -> tuple[Edit, ...]:
+        recipe = self.session.recipe
+        return recipe.edits if recipe else ()
 
     def others_in_use(self, entry: CatalogueEntry) -> list[CatalogueEntry]:
         """Directions that are not at 0, but for one."""
@@ -557,6 +559,7 @@ class DirectionsPanel(ExplorerPanel):
 
     key = "Directions"
     title = "Directions"
+    edits = True
     noted = Signal(object)
     """DirectionNotes: the user pinned or renamed a direction."""
     entriesChanged = Signal()
@@ -643,7 +646,7 @@ class DirectionsPanel(ExplorerPanel):
         self.menus.noted.connect(self.noted)
         self.menus.limited.connect(self.set_layers)
         self.reset.clicked.connect(
-            lambda: session.change(session.recipe.replace(edits=self._others(session.recipe)))
+            lambda: session.edit(lambda recipe: recipe.replace(edits=self._others(recipe)))
         )
 
     def show_model(self, generator: Generator) -> None:
@@ -683,7 +686,7 @@ class DirectionsPanel(ExplorerPanel):
         self._set_notes(notes)
         self.list.arrange(notes)
         self._filter()
-        self.show_recipe(self.session.recipe)
+        self.show_recipe(self.session.brain)
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Show the strength of every direction; those not in the recipe are at 0."""
@@ -728,7 +731,7 @@ class DirectionsPanel(ExplorerPanel):
         self.limits.own.pop(reference, None)
         if own:
             self.limits.own[reference] = span
-        recipe = self.session.recipe
+        recipe = self.session.brain
         edits = tuple(
             dataclasses.replace(edit, layers=self.limits.of(reference))
             if edit.direction == reference
@@ -776,11 +779,11 @@ class DirectionsPanel(ExplorerPanel):
         controls.name_for_readers(self.list)
         self.list.arrange(self.notes)
         self._filter()
-        self.show_recipe(self.session.recipe)
+        self.show_recipe(self.session.brain)
         self.entriesChanged.emit()
 
     def _filter(self, *_: object) -> None:
-        used = frozenset(edit.direction for edit in self.session.recipe.edits)
+        used = frozenset(edit.direction for edit in self.session.brain.edits)
         only = used if self.used.isChecked() else None
         self.list.filter(self.find_field.text(), dict(self.notes.labels), only)
 
@@ -789,15 +792,18 @@ class DirectionsPanel(ExplorerPanel):
         return tuple(edit for edit in recipe.edits if edit.direction not in self.entries)
 
     def _set(self, reference: str, strength: float, live: bool) -> None:
-        recipe = self.with_strength(self.session.recipe, reference, strength)
-        self.session.change(recipe, live=live, gesture=f"directions.{reference}")
+        self.session.edit(
+            lambda recipe: self.with_strength(recipe, reference, strength),
+            live=live,
+            gesture=f"directions.{reference}",
+        )
 
     def _age(self, strength: float, live: bool) -> None:
         if self.ageing.trajectory is not None:
             self._set(self.ageing.trajectory.name, strength, live)
 
     def _on_layers(self, _: int) -> None:
-        recipe, span = self.session.recipe, self.layers.currentData()
+        recipe, span = self.session.brain, self.layers.currentData()
         edits = tuple(
             dataclasses.replace(edit, layers=span)
             if edit.direction in self.entries and edit.direction not in self.limits.own

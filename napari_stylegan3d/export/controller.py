@@ -74,11 +74,18 @@ class ExportController(QObject):
         if picture.quality == "full":
             self.panel.film.set_seconds_each(picture.rendered.seconds)
 
+    @property
+    def _drawn(self) -> Any:
+        """What is saved; without it the buttons are disabled."""
+        drawn = self.session.state.drawn
+        assert drawn is not None
+        return drawn
+
     def _start(self, save: Callable[..., jobs.SavedFiles], name: str, *what: Any) -> None:
         self.job.start(save, self.render.loaded, self.panel.target(name), *what)
 
     def _save_volume(self) -> None:
-        panel, recipe = self.panel, self.session.shown.drawn
+        panel, recipe = self.panel, self._drawn
         typed = panel.name.text().strip()
         name = typed or panel.volume_name(recipe)
         if not name.endswith(SUFFIX):
@@ -90,13 +97,13 @@ class ExportController(QObject):
         self._start(jobs.save_volume, name, recipe, native)
 
     def _save_edited(self) -> None:
-        recipe = self.session.shown.drawn
+        recipe = self._drawn
         self._start(jobs.save_edited, self.panel.volume_name(recipe, native=True), recipe)
 
     def _save_latent(self) -> None:
         from stylegan3d.outputs.results import name_beside
 
-        recipe = self.session.recipe
+        recipe = self.session.brain
         scan = scan_file_of(self.session, recipe)
         self._start(jobs.save_latent, name_beside(recipe, "latent.safetensors", scan=scan), recipe)
 
@@ -191,7 +198,7 @@ class ExportController(QObject):
         from stylegan3d.outputs.report import report_name
 
         session = self.session
-        recipe, projected = session.shown.drawn, session.result
+        recipe, projected = self._drawn, session.result
         about: dict[str, Any] = {
             "name": "",
             "scan": None,

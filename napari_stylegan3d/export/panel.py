@@ -166,7 +166,9 @@ class FilmPart(QWidget):
         )
 
     def _connect(self) -> None:
-        self.add.clicked.connect(lambda: self.add_recipes(self.session.shown.drawn))
+        self.add.clicked.connect(
+            lambda: self.add_recipes(*filter(None, (self.session.state.drawn,)))
+        )
         self.favourites.clicked.connect(
             lambda: self.add_recipes(*(item.recipe for item in self.session.favourites.items))
         )
@@ -290,8 +292,8 @@ class RecipePart(QWidget):
 
     def _recipe(self) -> Recipe:
         """The recipe with the name of its model: in another one it would be another brain."""
-        generator = self.session.generator
-        return self.session.recipe if generator is None else self.session.recipe.signed(generator)
+        generator, recipe = self.session.generator, self.session.brain
+        return recipe if generator is None else recipe.signed(generator)
 
     def _model(self) -> tuple[str | None, str | None]:
         """Path and frame of the model for commands; None where they need no naming."""
@@ -304,10 +306,8 @@ class RecipePart(QWidget):
     def _copy(self, text: str, what: str) -> None:
         QApplication.clipboard().setText(text)
         note = ""
-        sources = [self.session.recipe.source]
-        if self.session.recipe.mix:
-            sources.append(self.session.recipe.mix.source)
         folder = str(self.session.folder)
+        sources = self.session.brain.sources
         if any(source.path and source.path.startswith(folder) for source in sources):
             note = " It needs the latent of the projected scan: save that too."
         self.said.emit(f"{what} copied.{note}")
@@ -451,9 +451,16 @@ class ExportPanel(ExplorerPanel):
         self.session.caseChanged.connect(self._show_study)
         self.recipe.said.connect(self.done.setText)
 
-    def show_recipe(self, recipe: Recipe) -> None:
+    def show_recipe(self, _recipe: Recipe | None) -> None:
         """Suggest a name, and offer the scan's own space where there is one."""
-        shown = self.session.shown.drawn
+        recipe, shown = self.session.recipe, self.session.state.drawn
+        self._enable()
+        if recipe is None or shown is None:
+            self.name.setPlaceholderText("Project this scan to save volumes of it")
+            self._show_study()
+            for widget in (self.save_edited, self.edited_name, self.unlabelled):
+                widget.hide()
+            return
         self.name.setPlaceholderText(self.volume_name(shown))
         edited = shown.is_edited_scan
         self._show_study()
@@ -467,7 +474,7 @@ class ExportPanel(ExplorerPanel):
         if edited:
             name = self.volume_name(shown, native=True)
             self.edited_name.setText(f"{name}, on the scan's own grid")
-        self.unlabelled.setVisible(self.session.shown.what == "painted")
+        self.unlabelled.setVisible(self.session.state.what == "painted")
         grid = "Save on the model's grid" if edited else "Save volume"
         self.save.setText(grid)
         self.save.setProperty("role", "" if edited else "primary")
@@ -508,9 +515,11 @@ class ExportPanel(ExplorerPanel):
 
     def _enable(self) -> None:
         ready = self.session.generator is not None and not self.running
-        every = (self.save, self.save_edited, self.save_latent, self.picture.save, self.report)
-        for widget in every:
-            widget.setEnabled(ready)
+        projected = ready and self.session.recipe is not None
+        self.picture.save.setEnabled(ready)
+        self.recipe.setEnabled(self.session.recipe is not None)
+        for widget in (self.save, self.save_edited, self.save_latent, self.report, self.film.add):
+            widget.setEnabled(projected)
         self.film.save.setEnabled(ready and self.film.can_save)
 
     def show_saved(self, saved: SavedFiles) -> None:
@@ -528,7 +537,9 @@ class ExportPanel(ExplorerPanel):
 
         What is mixed of several patients is nobody's.
         """
-        cases = [self.session.case_of(s) for s in self.session.shown.drawn.sources]
+        drawn = self.session.state.drawn
+        sources = () if drawn is None else drawn.sources
+        cases = [self.session.case_of(s) for s in sources] or [self.session.case]
         keys = {None if case is None else case.key for case in cases}
         case = cases[0]
         if len(keys) != 1 or case is None or case.choice is None or not case.is_dicom:

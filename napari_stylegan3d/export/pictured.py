@@ -136,7 +136,7 @@ def pictured(comparison: DisplayController, *, alone: bool = False) -> Pictured:
     told = None if layer is None else layer.metadata.get(KEY)
     if not isinstance(told, Provenance):
         raise OutputError("Nothing to save yet: wait for the first brain.")
-    view, shown = comparison.view, session.shown
+    view, shown = comparison.view, session.state
     over = None if alone else _over(comparison)
     case = {"scan": session.case, "unusual": session.result}.get(view)
     if case is not None:
@@ -152,6 +152,8 @@ def pictured(comparison: DisplayController, *, alone: bool = False) -> Pictured:
     elif shown.what == "search" or not comparison.is_current:
         raise OutputError("Wait for the full volume, then save the picture.")
     recipe = shown.drawn
+    if recipe is None:
+        raise OutputError("Wait until the scan is open, then save the picture.")
     how = "off" if alone else shown.comparison
     second: Recipe | OfScan | None = None
     if how not in ("off", "row") and shown.second is not None:

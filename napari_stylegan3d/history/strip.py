@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Favourites, Session
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.session.case import HistoryEntry
+    from stylegan3d.session.state import HistoryEntry
 
 RECIPE = Qt.ItemDataRole.UserRole
 #: Whether it is the current one; undone or on another branch; a favourite.
@@ -73,17 +73,17 @@ class RecipeList(QAbstractListModel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)  # goes with it, and what is connected to it
         self.session = session
-        self._recipes: list[Recipe] = []
+        self._recipes: list[Recipe | None] = []
 
     def rowCount(self, parent: QModelIndex = NO_INDEX) -> int:
         """How many there are."""
         return 0 if parent.isValid() else len(self._recipes)
 
-    def recipe(self, row: int) -> Recipe:
-        """The recipe of a row."""
+    def recipe(self, row: int) -> Recipe | None:
+        """The recipe of a row; None for a scan that was not projected."""
         return self._recipes[row]
 
-    def show_recipes(self, recipes: Sequence[Recipe]) -> None:
+    def show_recipes(self, recipes: Sequence[Recipe | None]) -> None:
         """Show these; rows at the beginning that are the same stay, and so does the scrolling."""
         same = 0
         for old, new in zip(self._recipes, recipes, strict=False):
@@ -140,7 +140,7 @@ class RecipeList(QAbstractListModel):
 
 
 class HistoryList(RecipeList):
-    """The states of the session, with what changed in each."""
+    """The states of the subject on the screen, with what changed in each."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -158,7 +158,7 @@ class HistoryList(RecipeList):
         """Show what the history is now."""
         self._entries = list(self.session.history.states)
         self._way = set(self.session.history.way)
-        self.show_recipes(self.session.states)
+        self.show_recipes([entry.recipe for entry in self._entries])
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """As in `RecipeList`; undone states and those of other models are dimmed."""
@@ -180,11 +180,13 @@ class HistoryList(RecipeList):
 
     def words(self, row: int) -> str:
         """What changed."""
-        entry, before = self._entries[row], self._entries[self.made_from(row)] if row else None
-        if entry.shown.what == "scan" and entry.case is not None:
-            return f"Scan {entry.case.name}"
-        if before is None or before.model != entry.model or before.recipe == entry.recipe:
+        entry = self._entries[row]
+        if entry.recipe is None:
+            return f"Scan {'' if entry.case is None else entry.case.name}"
+        before = self._entries[self.made_from(row)] if row else entry
+        if before.recipe in (None, entry.recipe) or before.model != entry.model:
             return describe_recipe(entry.recipe)
+        assert before.recipe is not None
         groups = {group.layers: group.name for group in self.session.layer_groups()}
         return describe_change(before.recipe, entry.recipe, groups)
 
@@ -201,14 +203,14 @@ class HistoryList(RecipeList):
             aside = " (undone)"
         elif row not in self._way:
             aside = " (another branch)"
-        change, whole = self.words(row), describe_recipe(entry.recipe)
+        change, recipe = self.words(row), entry.recipe
         lines = [f"{where}{aside}: {change}"]
         if self.session.history.is_fork(row):
             lines.append(f"Continues from state {self.made_from(row) + 1}.")
-        if entry.shown.what != "scan" and entry.recipe.worn_detail is not None:
-            lines.append(provenance_of(self.session, entry.recipe).one_line)
-        if whole != change and entry.shown.what != "scan":
-            lines.append(whole)
+        if recipe is not None and recipe.worn_detail is not None:
+            lines.append(provenance_of(self.session, recipe).one_line)
+        if recipe is not None and describe_recipe(recipe) != change:
+            lines.append(describe_recipe(recipe))
         if not self.can_be_shown(row):
             lines.append(self.why_not(row))
         return "\n".join(lines)
@@ -227,7 +229,7 @@ class HistoryList(RecipeList):
     def _picture(self, entry: HistoryEntry) -> QImage | None:
         """Of a step at which a scan was opened, its picture."""
         case = entry.case
-        if entry.shown.what != "scan" or case is None:
+        if entry.recipe is not None or case is None:
             return None
         if self._scans.get(case.key) is None:
             self._scans[case.key] = picture_of_scan(case)
@@ -267,11 +269,13 @@ class FavouriteList(RecipeList):
 
     def words(self, row: int) -> str:
         """The note, or what it shows."""
-        return self.favourites.items[row].note or describe_recipe(self._recipes[row])
+        item = self.favourites.items[row]
+        return item.note or describe_recipe(item.recipe)
 
     def tip(self, row: int) -> str:
         """The note and what it shows."""
-        note, shows = self.favourites.items[row].note, describe_recipe(self._recipes[row])
+        item = self.favourites.items[row]
+        note, shows = item.note, describe_recipe(item.recipe)
         return f"{note}\n{shows}" if note else shows
 
     def is_current(self, row: int) -> bool:
@@ -327,8 +331,9 @@ class RecipeDelegate(QStyledItemDelegate):
         painter.fillRect(place, Qt.GlobalColor.black)
         model = index.model()
         image = index.data(SCAN)
-        if image is None and model.can_be_shown(index.row()):
-            image = self._image(index.data(RECIPE))
+        recipe = index.data(RECIPE)
+        if image is None and recipe is not None and model.can_be_shown(index.row()):
+            image = self._image(recipe)
         if image is None:
             painter.setPen(QColor("#7d8590"))
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, "…")
@@ -508,8 +513,8 @@ class RecipeRow(QListView):
         if not self.isVisible():
             return
         rows = sorted(self.seen_rows(), key=lambda row: abs(row - self.currentIndex().row()))
-        wanted = [self._recipes.recipe(row) for row in rows if self._recipes.can_be_shown(row)]
-        self._thumbnails.want(self._owner, wanted)
+        recipes = [self._recipes.recipe(row) for row in rows if self._recipes.can_be_shown(row)]
+        self._thumbnails.want(self._owner, [one for one in recipes if one is not None])
 
     def _on_ready(self, recipe: Recipe, _image: Any) -> None:
         for row in self.seen_rows():
@@ -624,7 +629,9 @@ class HistoryStrip(QWidget):
         session.favourites.changed.connect(self._on_history)
         session.recipeChanged.connect(lambda *_: self._show_star())
         self.states.picked.connect(self._go_to)
-        self.favourites.picked.connect(lambda row: session.change(self.kept.recipe(row)))
+        self.favourites.picked.connect(
+            lambda row: session.change(session.favourites.items[row].recipe)
+        )
         self.states.menuRequested.connect(self._show_menu)
         self.favourites.menuRequested.connect(self._show_menu)
         self.fold.toggled.connect(self._on_fold)
@@ -668,6 +675,8 @@ class HistoryStrip(QWidget):
     def _show_star(self) -> None:
         favourite = self.session.favourites.index_of(self.session.recipe)
         self.star.setText("☆" if favourite is None else "★")
+        self.star.setEnabled(self.session.recipe is not None)
+        self.link.setEnabled(self.session.recipe is not None)
         if self.show_favourites.isChecked():
             self.favourites.go_to(favourite)
         for button in (self.note, self.remove):
@@ -676,10 +685,10 @@ class HistoryStrip(QWidget):
     def _toggle_star(self) -> None:
         favourites, recipe = self.session.favourites, self.session.recipe
         index = favourites.index_of(recipe)
-        if index is None:
-            favourites.add(recipe)
-        else:
+        if index is not None:
             favourites.remove(index)
+        elif recipe is not None:
+            favourites.add(recipe)
 
     def _edit_note(self) -> None:
         index = self.session.favourites.index_of(self.session.recipe)
@@ -706,8 +715,11 @@ class HistoryStrip(QWidget):
     def menu(self, index: QModelIndex) -> QMenu:
         """What can be done with an entry."""
         menu = QMenu(self)
-        recipe: Recipe = index.data(RECIPE)
+        recipe: Recipe | None = index.data(RECIPE)
         favourites = self.session.favourites
+        if recipe is None:
+            menu.addAction("A scan: project it to compare or keep it").setEnabled(False)
+            return menu
         kept = favourites.index_of(recipe)
         menu.addAction("Compare (pin as A)", lambda: self.pinRequested.emit(recipe))
         if kept is None:

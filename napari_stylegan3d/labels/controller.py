@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.render.movement import Movement
+    from stylegan3d.session.workspace import Change
 
 NAME = "Labels to edit"
 
@@ -121,6 +122,10 @@ UNMOVED = "No label was edited yet: nothing moves."
 MOST_STEPS = 30
 
 
+#: Labels, the brain that fits them, and the edits that can be undone.
+Kept = tuple[Base, EditedBrain, list[np.ndarray]]
+
+
 class LabelsController(QObject):
     """Owns the edited labels, the original labels, and the brain generated from the edited ones."""
 
@@ -135,8 +140,12 @@ class LabelsController(QObject):
         self.base: Base | None = None
         self.fitted: EditedBrain | None = None
         self._steps: list[np.ndarray] = []
-        #: Edited labels that were closed or replaced; they can be restored.
-        self._put_by: tuple[Base, EditedBrain, list[np.ndarray]] | None = None
+        #: Whose brain is being segmented.
+        self._reading_for = ""
+        #: Edited labels that were closed or replaced, by subject; they can be restored.
+        self._put_by: dict[str, Kept] = {}
+        #: Labels of subjects that are not on the screen: they come back with them.
+        self._away: dict[str, Kept] = {}
         self._reading, self._work = LatestWins(read_labels, self), LatestWins(fit, self)
         self._job = LongJob(self)
         self._asked: Wish | None = None
@@ -168,6 +177,7 @@ class LabelsController(QObject):
         box.header.toggled.connect(self._on_view)
         self.drawing.changed.connect(self._on_stroke)
         self.comparison.viewChanged.connect(self._on_view)
+        self.session.changed.connect(self._on_change)
         self.session.recipeChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(self._on_model)
         self._reading.ready.connect(self._on_read)
@@ -189,6 +199,7 @@ class LabelsController(QObject):
             return
         self.box.take.setEnabled(False)
         self.box.note.setText("Segmenting…")
+        self._reading_for = self.session.key
         self._reading.submit(base)
 
     def _shown(self) -> tuple[Base | None, str]:
@@ -199,6 +210,11 @@ class LabelsController(QObject):
 
     def _on_read(self, _request: Base, base: Base) -> None:
         self.box.take.setEnabled(True)
+        key = self._reading_for
+        if key != self.session.key:
+            assert base.labels is not None
+            self._away[key] = base, EditedBrain(base.labels, base.volume), [base.labels]
+            return
         assert base.labels is not None
         self._put_edited_by()
         self._begin(base, EditedBrain(base.labels, base.volume), [base.labels])
@@ -232,18 +248,36 @@ class LabelsController(QObject):
         labels = self.edited
         if self.base is not None and self.fitted is not None and labels is not None:
             self._settle()
-            self._put_by = self.base, dataclasses.replace(self.fitted, labels=labels), self._steps
+            fitted = dataclasses.replace(self.fitted, labels=labels)
+            self._put_by[self.session.key] = self.base, fitted, self._steps
 
     def _bring_back(self) -> None:
-        if self._put_by is not None:
-            (base, fitted, steps), self._put_by = self._put_by, None
+        kept = self._put_by.pop(self.session.key, None)
+        if kept is not None:
             self._put_edited_by()
-            self._begin(base, fitted, steps)
+            self._begin(*kept)
             self._fit()
+
+    def _on_change(self, change: Change) -> None:
+        """Labels belong to whose brain they are of: they leave the screen and return with it."""
+        before, now = change.before.key, change.now.key
+        if before == now:
+            return
+        labels = self.drawing.labels
+        if self.base is not None and self.fitted is not None and labels is not None:
+            self._settle()
+            fitted = dataclasses.replace(self.fitted, labels=labels)
+            self._away[before] = self.base, fitted, self._steps
+        self.box.take.setEnabled(True)
+        self._forget()
+        kept = self._away.pop(now, None)
+        if kept is not None:
+            self._begin(*kept)
+        self._show_back()
 
     def _show_back(self) -> None:
         """Offer to restore closed labels, if they are on this grid."""
-        generator, kept = self.session.generator, self._put_by
+        generator, kept = self.session.generator, self._put_by.get(self.session.key)
         fits = kept and generator and kept[0].space.same_as(generator.space)
         self.box.back.setVisible(bool(fits))
 

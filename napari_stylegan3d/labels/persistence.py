@@ -132,7 +132,7 @@ def _unpacked(plain: Any) -> np.ndarray:
     return labels.reshape(x, y, z).copy()
 
 
-def with_files_of(recipe: Recipe, states: Iterable[Recipe]) -> Recipe:
+def with_files_of(recipe: Recipe, states: Iterable[Recipe | None]) -> Recipe:
     """The recipe, with its files where other recipes have them; known by their sha256."""
     places: dict[str, str] = {}
 
@@ -145,7 +145,7 @@ def with_files_of(recipe: Recipe, states: Iterable[Recipe]) -> Recipe:
         path = None if part.sha256 is None else places.get(part.sha256)
         return part if path is None or part.file is None else part.with_file(path, part.sha256)
 
-    for state in states:
+    for state in filter(None, states):
         state.with_paths(note)
     return recipe.with_paths(place)
 
@@ -220,7 +220,7 @@ class LabelsRestorer(QObject):
         context.session.caseChanged.connect(self.go_on)
 
     def restore(
-        self, kept: SavedLabels | None, states: Iterable[Recipe], scans: Sequence[str]
+        self, kept: SavedLabels | None, states: Iterable[Recipe | None], scans: Sequence[str]
     ) -> None:
         """Begin; labels of a scan wait until it is aligned again.
 
@@ -271,8 +271,10 @@ class LabelsRestorer(QObject):
         detailed = None if case is None else case.aligned
         self.job.start(have_again, loaded, kept, placed, told, detailed)
 
-    def give_up(self) -> None:
-        """The session's open scan could not be restored to its place."""
+    def give_up(self, key: str) -> None:
+        """A patient's scan could not be restored to its place."""
+        if key != self.context.session.key:
+            return
         if self.waiting is not None and self.waiting.origin.recipe is None and self._at_once:
             self._tell()
 

@@ -533,7 +533,7 @@ class VisitsController(QObject):
         """Show the scan that a map lies on."""
         if kind:
             self.mapWanted.emit()
-            if self.session.shown.what != "scan":
+            if self.session.state.what != "scan":
                 self.session.look("scan")
         self._overlay()
 
@@ -554,7 +554,7 @@ class VisitsController(QObject):
     def _wanted_map(self) -> MapRequest | None:
         case, kind = self.session.case, self.dialog.maps.currentData()
         compared = self.found.get(self._key)
-        scan_shown = self.session.shown.what == "scan" and self.comparison.view == "scan"
+        scan_shown = self.session.state.what == "scan" and self.comparison.view == "scan"
         if case is None or compared is None or not kind or not scan_shown:
             return None
         placed = self.session.placed
@@ -671,7 +671,7 @@ class MeasureController(QObject):
     def _subject(self) -> MeasureRequest | None:
         """What is shown, ready to be measured; None while it is not."""
         comparison, recipe = self.comparison, self.comparison.recipe
-        if self.session.shown.what == "search":
+        if self.session.state.what == "search":
             self._show_nothing()
             return None
         if comparison.view == "scan":

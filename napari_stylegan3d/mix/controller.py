@@ -209,7 +209,7 @@ class Matrix(QDialog):
         """Mix the chosen brains and ask for their pictures."""
         if self.session.generator is None:
             return
-        recipe, mix = self.session.recipe, self.session.mix_or_none()
+        recipe, mix = self.session.brain, self.session.mix_or_none()
         strength = self.group.currentData() or mix.strength
         others = self._others()
         rows = around(recipe.source, self.rows.value(), others, [mix.source])
@@ -379,7 +379,7 @@ class MixController(QObject):
             self._show()
 
     def _show(self) -> None:
-        if self.session.generator is None:
+        if self.session.generator is None or self.session.recipe is None:
             return
         self.gallery.show(self.panel.pictures.recipes(self.session))
 
@@ -387,4 +387,4 @@ class MixController(QObject):
         """All layers of A, or all of B."""
         mix = self.session.mix_or_none()
         strength = (share,) * len(mix.strength)
-        self.session.change(self.session.recipe.replace(mix=Mix(mix.source, strength)))
+        self.session.edit(lambda recipe: recipe.replace(mix=Mix(mix.source, strength)))

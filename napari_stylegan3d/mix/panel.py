@@ -85,17 +85,20 @@ class DetailBox(QWidget):
         return next((known for known in sources if known.is_same(source)), source)
 
     def _on_source(self, index: int) -> None:
-        source, recipe = self.source.itemData(index), self.session.recipe
-        strength = 1.0 if recipe.worn_detail is None else recipe.worn_detail.strength
-        detail = None if source is None else Detail(source, strength)
-        self.session.change(recipe.replace(detail=detail))
+        source = self.source.itemData(index)
+
+        def worn(recipe: Recipe) -> Recipe:
+            strength = 1.0 if recipe.worn_detail is None else recipe.worn_detail.strength
+            return recipe.replace(detail=None if source is None else Detail(source, strength))
+
+        self.session.edit(worn)
 
     def _on_strength(self, percent: float, live: bool) -> None:
-        recipe = self.session.recipe
-        if recipe.detail is not None:
-            detail = Detail(recipe.detail.source, percent / 100)
-            changed = recipe.replace(detail=detail)
-            self.session.change(changed, live=live, gesture="mix.detail_strength")
+        def worn(recipe: Recipe) -> Recipe:
+            detail = recipe.detail and Detail(recipe.detail.source, percent / 100)
+            return recipe.replace(detail=detail)
+
+        self.session.edit(worn, live=live, gesture="mix.detail_strength")
 
 
 PERCENT = (0.0, 100.0, 1.0, 0.0)
@@ -225,8 +228,8 @@ class MixPictures(QWidget):
         """What each picture shows: A and B unmixed and unedited, and the mix as it is."""
         second = session.with_source(session.mix_or_none().source)
         return {
-            self.result: session.recipe,
-            self.first: session.recipe.replace(mix=None, edits=()),
+            self.result: session.brain,
+            self.first: session.brain.replace(mix=None, edits=()),
             self.second: second.replace(mix=None, edits=()),
         }
 
@@ -236,6 +239,7 @@ class MixPanel(ExplorerPanel):
 
     key = "Mix"
     title = "Mix"
+    edits = True
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -258,7 +262,7 @@ class MixPanel(ExplorerPanel):
         )
         self._lay_out()
         self._connect()
-        self.show_recipe(session.recipe)
+        self.show_recipe(session.brain)
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
@@ -288,7 +292,7 @@ class MixPanel(ExplorerPanel):
         self.preset.activated.connect(self._on_preset)
         self.swap.clicked.connect(self._swap)
         self.reset.clicked.connect(self._reset)
-        session.projectedChanged.connect(lambda: self.show_recipe(session.recipe))
+        session.projectedChanged.connect(lambda: self.show_recipe(session.brain))
 
     def show_model(self, generator: Generator) -> None:
         """One group of sliders for each size of structures the model has, or one for all."""
@@ -375,7 +379,7 @@ class MixPanel(ExplorerPanel):
         if isinstance(choice, Source):
             self._set_second(choice)
         else:
-            self.show_recipe(self.session.recipe)
+            self.show_recipe(self.session.brain)
 
     def _ask_for_latent(self) -> Source | None:
         path = dialogs.open_file(self, "Second brain from a latent file", dialogs.LATENTS)
@@ -390,12 +394,12 @@ class MixPanel(ExplorerPanel):
     def _set_second(self, source: Source) -> None:
         self.session.second = source
         mix = self.session.mix_or_none()
-        recipe = self.session.recipe.replace(mix=Mix(source, mix.strength))
-        self.session.change(recipe, gesture="mix.seed")
+        changed = Mix(source, mix.strength)
+        self.session.edit(lambda recipe: recipe.replace(mix=changed), gesture="mix.seed")
 
     def _take(self, strength: tuple[float, ...]) -> None:
         mix = Mix(self.session.mix_or_none().source, strength)
-        self.session.change(self.session.recipe.replace(mix=mix))
+        self.session.edit(lambda recipe: recipe.replace(mix=mix))
 
     def _set_layers(
         self, layers: tuple[int, ...], gesture: str, percent: float, live: bool
@@ -404,15 +408,15 @@ class MixPanel(ExplorerPanel):
         strength = tuple(
             percent / 100 if index in layers else value for index, value in enumerate(mix.strength)
         )
-        recipe = self.session.recipe.replace(mix=Mix(mix.source, strength))
-        self.session.change(recipe, live=live, gesture=gesture)
+        changed = Mix(mix.source, strength)
+        self.session.edit(lambda recipe: recipe.replace(mix=changed), live=live, gesture=gesture)
 
     def _swap(self) -> None:
-        recipe, mix = self.session.recipe, self.session.mix_or_none()
+        recipe, mix = self.session.brain, self.session.mix_or_none()
         self.session.second = recipe.source
         swapped = self.session.with_source(mix.source)
         self.session.change(swapped.replace(mix=Mix(recipe.source, mix.strength)))
 
     def _reset(self) -> None:
         self.session.second = self.session.mix_or_none().source
-        self.session.change(self.session.recipe.replace(mix=None))
+        self.session.edit(lambda recipe: recipe.replace(mix=None))

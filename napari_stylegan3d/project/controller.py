@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_stylegan3d.core.context import sentence
+from napari_stylegan3d.core.context import report_done, sentence
 from napari_stylegan3d.core.scans import Several
-from napari_stylegan3d.core.worker import LatestWins, LongJob
+from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
 from napari_stylegan3d.project.jobs import (
     ProjectionRequest,
     align_scan,
@@ -27,6 +28,7 @@ from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region,
 from napari_stylegan3d.project.result import FillController
 from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.errors import ScanError
+from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.case import Case, Choice
 
 if TYPE_CHECKING:
@@ -37,7 +39,24 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.scans import AlignedScan
     from stylegan3d.scans.pose import Pose
-    from stylegan3d.session.case import Shown
+    from stylegan3d.session.state import State
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A scan to be read, and what was on the screen when it was asked for."""
+
+    case: Case
+    asked: State
+
+
+@dataclass(frozen=True, eq=False)
+class CaseTask:
+    """Work for one case: the function for a `LongJob` and its arguments."""
+
+    case: Case
+    work: Callable[..., Any]
+    args: tuple[Any, ...]
 
 
 #: Delay after which the memory of a projection is released.
@@ -51,6 +70,8 @@ class ProjectController(QObject):
     """(exception, what was being done)"""
     wentWell = Signal()
     """A scan was opened, or a projection started: an earlier error is over."""
+    progressed = Signal()
+    """What runs or waits for a patient is another, or further."""
 
     def __init__(self, context: Context, panel: ProjectPanel) -> None:
         super().__init__(context.dock)
@@ -61,14 +82,12 @@ class ProjectController(QObject):
         self._tidying = LongJob(self)
         self._rest = single_shot(self, lambda: self._tidying.start(give_memory_back), REST_MS)
         self._estimated: Loaded | None = None
-        #: Scans and label maps queued for reading, each with the key of the case that a label map
-        #: is for; empty for none. The last is that of the one being read.
-        self._to_open: list[tuple[Choice, str]] = []
-        self._opening_for = ""
-        #: Case of the running job; another case may be shown meanwhile.
-        self._at_work: Case | None = None
-        #: View that was shown when the running job began.
-        self._before: Shown = self.session.shown
+        #: What is to be read, the first of them now.
+        self._to_open: list[Opening] = []
+        #: What is to be done, the first of them now, for its own case whoever is on the screen.
+        self._tasks: list[CaseTask] = []
+        #: How far the first of them is, 0 to 1.
+        self._done = 0.0
         #: The case whose region is painted.
         self._painted: Case | None = None
         #: Painted regions of other cases, by key, with the model's grid.
@@ -120,38 +139,33 @@ class ProjectController(QObject):
         self.session.caseChanged.connect(self._on_case)
         rendering.failed.connect(self._on_no_picture)
         panel.cancel.clicked.connect(self._cancel)
-        self.opening.finished.connect(lambda opened: self.take_opened(opened, self._opening_for))
+        self.opening.finished.connect(self._on_opened)
         self.opening.failed.connect(self._on_unread)
         self.opening.runningChanged.connect(self._read_next, Qt.ConnectionType.QueuedConnection)
-        self.job.progressed.connect(panel.show_progress)
-        self.job.runningChanged.connect(lambda on: panel.show_running(on, self._at_work))
+        self.job.progressed.connect(self._on_progress)
         self.job.runningChanged.connect(self._on_running)
+        self.job.runningChanged.connect(self._begin_next, Qt.ConnectionType.QueuedConnection)
         self.job.finished.connect(self._on_done)
         self.job.failed.connect(self._on_failed)
-        self.job.cancelled.connect(self._come_back)
+        self.job.cancelled.connect(self._on_cancelled)
         self.job.came.connect(self._show_on_the_way)
 
     def open(self, choice: Choice) -> None:
-        """Read a scan and show it, after any that are queued; not during a projection."""
-        if self.job.running:
-            busy = "A scan is being projected. Wait or cancel, then open another one."
-            self.failed.emit(ScanError(busy), "opening the scan")
-            return
-        case = self.session.case
-        self._to_open.append((choice, "" if case is None else case.key))
+        """Read a scan, after any that are queued; it is shown unless something else was done."""
+        case = Case(choice.path.name, choice)
+        self._to_open.append(Opening(case, self.session.state))
+        self.session.expect(case)
         self._read_next()
 
     def _read_next(self) -> None:
         if self._to_open and not self.opening.running:
-            choice, self._opening_for = self._to_open.pop(0)
-            self.session.expect(Case(choice.path.name, choice))
-            self.opening.start(open_scan, choice)
+            self.opening.start(open_scan, self._to_open[0].case.choice)
 
     def start(
         self, space: Literal["w", "w+", "w+noise"], budget: str, loss: str, site: str = ""
     ) -> None:
-        """Project the case's scan; see `ProjectionRequest`. Not while a scan is being read."""
-        case, recipe = self._ready, self.session.recipe
+        """Project the case's scan, after what else waits; see `ProjectionRequest`."""
+        case, recipe = self._ready, self.session.recipe or Recipe()
         if case is None:
             return
         lies = self.session.placed is not None
@@ -169,33 +183,71 @@ class ProjectController(QObject):
             site,
         )
         self.painting.end()
-        self._begin(case, project_scan, self.rendering.loaded, request)
+        self._queue(case, project_scan, self.rendering.loaded, request)
 
     def align(self, pose: str = "auto") -> None:
         """Align the case's scan to the model's grid; for `pose` see `Scan.align`."""
         case = self._ready
         if case is not None:
             folder = self.session.folder
-            self._begin(case, align_scan, self.rendering.loaded, case.scan, folder, pose)
+            self._queue(case, align_scan, self.rendering.loaded, case.scan, folder, pose)
 
     def fit(self) -> None:
         """Refine the alignment from the user's pose."""
         case = self._ready
         if case is not None and self.session.placed is not None:
-            self._begin(case, fit_scan, case.found, self.panel.pose.pose)
+            self._queue(case, fit_scan, case.found, self.panel.pose.pose)
 
     @property
     def _ready(self) -> Case | None:
         """The case, if its scan is ready for a job."""
         case, loaded = self.session.case, self.rendering.loaded
-        busy = self.job.running or self.session.reading
-        return None if busy or case is None or case.scan is None or loaded is None else case
+        if case is None or case.scan is None or loaded is None or self.task_of(case.key):
+            return None
+        return case
 
-    def _begin(self, case: Case, work: Callable[..., Any], *args: Any) -> None:
-        self._at_work, self._before = case, self.session.shown
-        self.session.expect(None)  # nothing is being read; at most a refusal was still shown
+    def task_of(self, key: str) -> str:
+        """What is being done for a patient, in words: "", "waiting" or such as "45 %"."""
+        at = next((k for k, task in enumerate(self._tasks) if task.case.key == key), None)
+        if at is None:
+            return ""
+        return f"{round(100 * self._done)} %" if at == 0 else "waiting"
+
+    def _queue(self, case: Case, work: Callable[..., Any], *args: Any) -> None:
+        self._tasks.append(CaseTask(case, work, args))
         self.wentWell.emit()
-        self.job.start(work, *args)
+        self._begin_next()
+        self._show_task()
+
+    def _begin_next(self, _running: bool = False) -> None:
+        if self._tasks and not self.job.running:
+            self._done = 0.0
+            self.job.start(self._tasks[0].work, *self._tasks[0].args)
+
+    def _show_task(self) -> None:
+        """Show what runs or waits for the patient on the screen, and in the list."""
+        first = self._tasks[0].case if self._tasks else None
+        key = self.session.key
+        running = first is not None and first.key == key
+        waits = "" if running or not self.task_of(key) or first is None else first.name
+        self.panel.show_task(running, waits)
+        self.progressed.emit()
+
+    def _on_progress(self, progress: JobStatus) -> None:
+        self._done = progress.fraction
+        if self._at_work is not None and self._at_work.key == self.session.key:
+            self.panel.show_progress(progress)
+        self.progressed.emit()
+
+    @property
+    def _at_work(self) -> Case | None:
+        """The case of the running job; another one may be on the screen."""
+        return self._tasks[0].case if self._tasks and self.job.running else None
+
+    def _end_task(self) -> Case:
+        case = self._tasks.pop(0).case
+        self._show_task()
+        return case
 
     @property
     def rested(self) -> bool:
@@ -215,19 +267,22 @@ class ProjectController(QObject):
         self._tidying.shutdown()
         self.estimating.shutdown()
         self._to_open.clear()
+        self._tasks.clear()
         self.opening.shutdown()
         self.job.shutdown()
 
     def forget_model(self) -> None:
         """Stop running jobs after a change of model or affine."""
+        del self._tasks[1:]
         if self.job.running:
-            self._cancel()
+            self.job.cancel()
         self._estimated = None
         self.estimating.cancel()
         self.panel.search.show_estimates({})
 
     def _on_case(self) -> None:
         """Switch to the painted region of another case."""
+        self._show_task()
         case, before = self.session.case, self._painted
         same = case is before or (case and before and case.key == before.key)
         if same and self.session.placed is not None:
@@ -332,64 +387,69 @@ class ProjectController(QObject):
             self._rest.start()
 
     def _cancel(self) -> None:
-        self.panel.show_cancelling()
-        self.job.cancel()
+        """Cancel what runs, or no longer wait, for the patient on the screen."""
+        key = self.session.key
+        if self._at_work is not None and self._at_work.key == key:
+            self.panel.show_cancelling()
+            self.job.cancel()
+            return
+        self._tasks = [task for k, task in enumerate(self._tasks) if k == 0 or task.case.key != key]
+        self._show_task()
 
-    def _come_back(self) -> None:
+    def _on_cancelled(self) -> None:
+        self._come_back(self._end_task())
+
+    def _come_back(self, case: Case) -> None:
         """After a failed or cancelled job, restore the previous view unless it was changed."""
-        if self.session.shown.what == "search":
-            self.session.look(self._before.what)
+        if self.session.key == case.key and self.session.state.what == "search":
+            self.session.look(self.session.history.current.state.what)
 
-    def take_opened(self, opened: Case | Several | LabelMap, key: str) -> None:
+    def _on_opened(self, opened: Case | Several | LabelMap) -> None:
+        request = self._to_open.pop(0)
+        self.session.expect_no_longer(request.case)
+        self.take_opened(opened, request.asked)
+
+    def take_opened(self, opened: Case | Several | LabelMap, asked: State) -> None:
         """Handle a scan or label map that was read, or ask which scan to read.
 
-        A label map belongs to the case with this key; empty for none.
+        A scan is shown if nothing else was done since it was `asked` for; else it is in the list. A
+        label map belongs to the patient that was on the screen then.
         """
         self.wentWell.emit()
         if isinstance(opened, Case):
             before = self.session.case
-            self.session.open_case(opened)
-            # Label maps that were asked for after this scan belong to it.
-            self._to_open = [(choice, opened.key) for choice, _key in self._to_open]
-            self._hand_over(before, opened)
-            self.second.opened(before)
+            here = self.session.state
+            opened = self.session.open_case(opened, show=here == asked)
+            if self.session.key == opened.key:
+                # What was asked for after this scan belongs to it, and follows it.
+                now = self.session.state
+                self._to_open = [dataclasses.replace(o, asked=now) for o in self._to_open]
+                self.second.opened(before)
+            else:
+                report_done(f"{opened.name} is open: choose it in the list of patients to see it.")
             self._estimate()
-            return
-        self.session.expect(None)
-        if isinstance(opened, LabelMap):
-            self.labels.add(opened, key or None)
+        elif isinstance(opened, LabelMap):
+            self.labels.add(opened, asked.key or None)
         else:
             self.panel.scan.chooser.ask(opened.question, opened.entries)
 
-    def _hand_over(self, before: Case | None, now: Case) -> None:
-        """Let what lies over a scan follow, if it was read again, say with its sides swapped."""
-        if before is None or not now.is_same_scan_as(before):
-            return
-        # Where the scan as it was is still in the history, it keeps what lies over it.
-        stays = any(case.key == before.key for case in self.session.cases)
-        if not stays or now.choice != before.choice:
-            self.labels.hand_over(before.key, now.key, copy=stays)
-            self.second.hand_over(before.key, now.key, copy=stays)
-
     def _join(self, before: Case, choice: Choice) -> None:
         """Go back to a patient, and lay the scan that was opened over that one's."""
-        cases = [entry.case for entry in self.session.history.states]
-        mine = [k for k, case in enumerate(cases) if case is not None and case.key == before.key]
-        if mine and self.session.go_to(mine[-1]):
+        opened = self.session.key
+        self.session.show(before.key)
+        if self.session.key == before.key:
+            self.session.close_patient(opened)
             self.second.open(choice)
 
     def _on_unread(self, error: Exception) -> None:
-        doing = "opening the scan"
+        doing, request = "opening the scan", self._to_open.pop(0)
         self.failed.emit(error, doing)
-        if self.session.arriving is not None:
-            self.session.expect(self.session.arriving.refused(sentence(error, doing)))
+        self.session.expect_no_longer(request.case, sentence(error, doing))
 
     def _on_no_picture(self, _error: Exception) -> None:
         """Rendering failed: do not leave another patient's picture beside this name."""
-        case, recipe = self.session.case, self.comparison.recipe
-        if case is None or case.layer is None:
-            return
-        if recipe is None or not case.is_of(recipe.source):
+        case = self.session.case
+        if case is not None and case.layer is not None and self.comparison.recipe is None:
             self.session.look("scan")
 
     def _estimate(self) -> None:
@@ -403,25 +463,28 @@ class ProjectController(QObject):
         self.estimating.start(estimate, loaded)
 
     def _on_done(self, result: AlignedScan | Case) -> None:
-        case, loaded = self._at_work, self.rendering.loaded
-        assert case is not None
+        task, loaded = self._tasks[0], self.rendering.loaded
+        case = self._end_task()
+        if case.key not in self.session.histories:
+            return  # its patient was closed
         if isinstance(result, Case):
-            self.session.add_projected(result)
-            self.panel.bring_result()
+            request: ProjectionRequest = task.args[1]
+            wanted = Recipe(noise=request.noise, channel=request.channel)
+            if self.session.add_projected(result, wanted):
+                self.panel.bring_result()
+            else:
+                report_done(f"{result.name} is projected: choose it in the list of patients.")
         elif loaded is not None and result.scan is case.scan:
             self.session.update_case(case.lying(result, result, model=loaded.generator.hash))
-            now = self.session.case
-            if now is not None and now.key == case.key:
-                self.session.look("scan")
 
     def _on_failed(self, error: Exception) -> None:
-        doing, case = "projecting the scan", self._at_work
-        if case is not None and isinstance(error, ScanError):
+        doing, case = "projecting the scan", self._end_task()
+        if isinstance(error, ScanError):
             if case.aligned is None:
                 self.session.update_case(case.refused(sentence(error, doing)))
             error = ScanError(f"{case.name}: {sentence(error, doing)}")
         self.failed.emit(error, doing)
-        self._come_back()
+        self._come_back(case)
 
     def _show_on_the_way(self, picture: tuple[Kind, Any]) -> None:
         kind, volume = picture

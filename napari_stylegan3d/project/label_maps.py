@@ -118,6 +118,8 @@ class LabelMaps(QObject):
         comparison.placedChanged.connect(self._place)
         comparison.session.caseChanged.connect(self._on_case)
         self._setting = False
+        #: The orientation of the scan that each layer was put beside.
+        self._sides: weakref.WeakKeyDictionary[Labels, str | None] = weakref.WeakKeyDictionary()
         #: Case keys of layers, and layers that are hidden while another patient is shown.
         self._owners: weakref.WeakKeyDictionary[Labels, str] = weakref.WeakKeyDictionary()
         self._hidden: weakref.WeakSet[Labels] = weakref.WeakSet()
@@ -136,6 +138,7 @@ class LabelMaps(QObject):
         self.viewer.layers.append(layer)
         if key:
             self._owners[layer] = key
+            self._sides[layer] = self._side
         if len(point) == self.viewer.dims.ndim:
             self.viewer.dims.point = point
         self._on_case()
@@ -144,23 +147,31 @@ class LabelMaps(QObject):
             self._place()
         self.added.emit(layer, key)
 
-    def hand_over(self, before: str, key: str, *, copy: bool = False) -> None:
-        """Let the label maps of a case follow its scan, which was read again under another key.
+    @property
+    def _side(self) -> str | None:
+        """The orientation that was said of the current scan."""
+        case = self.comparison.session.case
+        return None if case is None or case.choice is None else case.choice.orientation
 
-        With `copy` the case before keeps its own. What was painted on stays hidden: nobody knows
-        on which side it was meant.
+    def _turn(self) -> None:
+        """Let label maps follow their scan, if it was read again with its sides swapped.
+
+        What was painted on is hidden: nobody knows on which side it was meant.
         """
-        for layer in [layer for layer in self.viewer.layers if self._owners.get(layer) == before]:
+        case, side = self.comparison.session.case, self._side
+        if case is None or case.scan is None:
+            return
+        for layer in [layer for layer in self.viewer.layers if layer in self._sides]:
+            if self._owners.get(layer) != case.key or self._sides[layer] == side:
+                continue
+            self._sides[layer] = side
             labels = layer.metadata.get(KEY)
-            if labels is None:
-                text = "{name} was painted on and stays hidden, as the scan was read again."
-                report_done(text.format(name=layer.name))
-            elif copy:
-                self.add(labels, key)
-            else:
-                layer.metadata[KEY] = self._beside(labels, key)
-                self._owners[layer] = key
-        self._on_case()
+            if labels is not None:
+                layer.metadata[KEY] = labels.beside(case.scan)
+                continue
+            layer.visible = False
+            text = "{name} was painted on and is hidden, as the scan was read again."
+            report_done(text.format(name=layer.name))
         self._place()
 
     def _beside(self, labels: LabelMap, key: str) -> LabelMap:
@@ -226,6 +237,7 @@ class LabelMaps(QObject):
 
     def _on_case(self) -> None:
         """Hide other patients' labels, painted on or not."""
+        self._turn()
         for layer in [layer for layer in self.viewer.layers if layer in self._owners]:
             ours = self.is_of_case(layer)
             if ours and layer in self._hidden:

@@ -160,8 +160,8 @@ class LookBar(QWidget):
     def refresh(self) -> None:
         """Offer what there is of the patient."""
         session, case, result = self.session, self.session.case, self.session.result
-        # A recipe may still be another patient's than the scan that was opened.
-        detail = session.recipe.worn_detail
+        recipe = session.recipe
+        detail = None if recipe is None else recipe.worn_detail
         worn = detail is not None and case is not None and case.is_of(detail.source)
         compared = result is not None and result.aligned is not None
         filled = result.filled if result is not None and compared else None
@@ -180,9 +180,7 @@ class LookBar(QWidget):
         self.segments["filled"].setVisible(there["filled"])
         if filled is not None:
             self.segments["filled"].setText(filled.word)
-        # It has nothing to say of a random brain, even while a patient's scan is open.
-        ours = case is not None and case.is_of(session.recipe.source)
-        self.setVisible(case is not None and (ours or worn or session.shown.what != "recipe"))
+        self.setVisible(case is not None)  # it has nothing to say of a random brain
 
 
 UNUSUAL = "Residual z"
@@ -214,8 +212,9 @@ class LookController(QObject):
             session.look(key)  # type: ignore[arg-type]
             return
         result = session.result
-        if session.recipe.worn_detail is None and result is not None and result.source is not None:
-            session.change(session.recipe.replace(detail=Detail(result.source)))
+        if result is not None and result.source is not None:
+            own = Detail(result.source)
+            session.edit(lambda r: r if r.worn_detail else r.replace(detail=own))
         session.look("recipe")
 
     def _on_view(self, view: str) -> None:

@@ -59,6 +59,8 @@ class Overlay:
         Hash of the image of an earlier session; empty for any.
     problem : str
         Why it could not be read, as a sentence.
+    side : str or None
+        The orientation that was said of the patient's scan when it was read.
     """
 
     choice: Choice
@@ -68,6 +70,7 @@ class Overlay:
     sha256: str = ""
     image: SecondImage | None = None
     problem: str = ""
+    side: str | None = None
 
     @property
     def name(self) -> str:
@@ -222,23 +225,6 @@ class OverlayManager(QObject):
             self._maps[key] = layer
             self._refresh()
 
-    def hand_over(self, before: str, now: str, *, copy: bool = False) -> None:
-        """A scan was read again under another key: so will be its second image.
-
-        With `copy` the case before keeps its own.
-        """
-        beside = self._beside.get(before)
-        if beside is not None:
-            self._beside[now] = dataclasses.replace(beside, image=None, problem="")
-        if copy:
-            return
-        self._beside.pop(before, None)
-        if before in self._maps:
-            self._maps[now] = self._maps.pop(before)
-        if self._reading is not None and self._reading[0] == before:
-            self._reading = now, self._reading[1]
-            self.job.cancel()  # and then read beside the scan as it is now
-
     def opened(self, before: Case | None) -> None:
         """A new patient's scan was opened while another one's was there: offer to join them."""
         now, self._before = self.session.case, None
@@ -257,7 +243,8 @@ class OverlayManager(QObject):
 
     def _begin(self, case: Case, wanted: Overlay) -> None:
         self._refused.pop(case.key, None)
-        self._reading = case.key, wanted
+        side = None if case.choice is None else case.choice.orientation
+        self._reading = case.key, dataclasses.replace(wanted, side=side)
         if self.job.running:
             self.job.cancel()  # and then the newest
         else:
@@ -344,6 +331,10 @@ class OverlayManager(QObject):
     def _refresh(self) -> None:
         """Show the current case's second image in the panel and the views."""
         case, now = self.session.case, self.current
+        choice = None if case is None else case.choice
+        if case and choice and now and now.image and now.side != choice.orientation:
+            # The scan was read again, say with its sides swapped: so is this.
+            now = self._beside[case.key] = dataclasses.replace(now, image=None, problem="")
         self.box.setEnabled(case is not None and case.scan is not None)
         self.box.chooser.setVisible(self.box.chooser.isVisible() and self._reading is None)
         before, words = self._before, ""
@@ -424,7 +415,7 @@ class OverlayManager(QObject):
     @property
     def _of_patient(self) -> bool:
         """Whether the picture is the current case's, in the place where its scan lies."""
-        if self.session.shown.what in ("scan", "search"):
+        if self.session.state.what in ("scan", "search"):
             return True
         return self.session.result is not None and self.session.placed is not None
 

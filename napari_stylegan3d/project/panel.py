@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import permutations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -156,22 +156,14 @@ class ScanBox(QWidget):
         self.name.setToolTip("" if case is None or case.path is None else str(case.path))
         self._show_doubts(case)
 
-    def show_arriving(self, case: Case | None, now: Case | None) -> None:
-        """Show the scan that is being read or failed to be read, beside the open one.
-
-        Either may be None.
-        """
+    def show_arriving(self, cases: Sequence[Case]) -> None:
+        """Show the scan that is being read or failed to be read last, beside the open one."""
+        case = cases[-1] if cases else None
         if case is not None:
             self.chooser.hide()
-        refused = case is not None and bool(case.problem)
-        self.arriving.setText("" if case is None else " ".join(_of_arriving(case, now)))
-        controls.set_role(self.arriving, "error" if refused else "caution")
+        self.arriving.setText("" if case is None else _of_arriving(case))
+        controls.set_role(self.arriving, "error" if case and case.problem else "caution")
         self.arriving.setVisible(case is not None)
-
-    def set_enabled(self, enabled: bool) -> None:
-        """Whether another scan may be opened now."""
-        for widget in (self.open, self.sample, self.chooser, self.orientation):
-            widget.setEnabled(enabled)
 
     def _show_doubts(self, case: Case | None) -> None:
         doubts = doubts_of(case)
@@ -202,15 +194,11 @@ class ScanBox(QWidget):
             self._request(path)
 
 
-def _of_arriving(case: Case, now: Case | None) -> list[str]:
-    """Sentences about a scan that is being read or failed to be read."""
+def _of_arriving(case: Case) -> str:
+    """A sentence about a scan that is being read or failed to be read."""
     if case.problem:
-        lines = [f"{case.name} was not opened: {case.problem}"]
-    else:
-        lines = [f"Reading {case.name}… Project waits until it is read."]
-    if now is not None:
-        lines.append(f"Panel and views still show {now.name}.")
-    return lines
+        return f"{case.name} was not opened: {case.problem}"
+    return f"Reading {case.name}…"
 
 
 def asked_of(case: Case | None) -> tuple[str, ...]:
@@ -579,7 +567,6 @@ def step_in_words(step: PreparationStep) -> str:
 
 
 STARTS = "Find the synthetic brain most similar to this scan."
-WAITS = "A scan is being read. Wait until it is open, then project it."
 
 
 class ProjectPanel(ExplorerPanel):
@@ -595,9 +582,8 @@ class ProjectPanel(ExplorerPanel):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._running = False
-        #: The case of the running projection or alignment.
-        self._at_work: Case | None = None
+        #: Whether a projection or alignment of the case runs, or waits for that of another.
+        self._running = self._waiting = False
         #: The scan whose degradations are offered.
         self._offered: object = None
         #: Whether there is a result the user has not seen yet.
@@ -680,9 +666,9 @@ class ProjectPanel(ExplorerPanel):
 
     def show_case(self) -> None:
         """Show the session's case: name, alignment, verdict."""
-        case, arriving = self.session.case, self.session.arriving
+        case = self.session.case
         self.scan.show_case(case)
-        self.scan.show_arriving(arriving, case)
+        self.scan.show_arriving(self.session.arriving)
         placed = self.session.placed
         if case is None:
             self.pose.show_aligned(None)
@@ -702,32 +688,28 @@ class ProjectPanel(ExplorerPanel):
         for widget in (self.result_line, self.result_title):
             widget.setVisible(result is not None)
 
-    def show_running(self, running: bool, case: Case | None = None) -> None:
-        """A projection or alignment of a case started or ended."""
-        self._running, self._at_work = running, case
-        self.bar.setValue(0)
-        self.estimate.setText("Starting…" if running else "")
-        controls.show_value(self.pause, False)
-        self.pause.setText("Pause")
-        self.pause.setEnabled(False)
+    def show_task(self, running: bool, waits_for: str = "") -> None:
+        """Whether a projection or alignment of the case runs, or waits for that of another."""
+        if running != self._running:
+            self.bar.setValue(0)
+            self.estimate.setText("Starting…" if running else "")
+            controls.show_value(self.pause, False)
+            self.pause.setText("Pause")
+            self.pause.setEnabled(False)
+        self._running, self._waiting = running, bool(waits_for)
+        self.waits.setText(f"Waiting: {waits_for} is being worked on first." if waits_for else "")
         self._refresh()
 
     def show_progress(self, progress: JobStatus) -> None:
         """Update the progress bar and the remaining time."""
         self.bar.setRange(0, 1000)
         self.bar.setValue(round(1000 * progress.fraction))
-        text = ", ".join(filter(None, (self._at_work_in_words, progress.text, progress.detail)))
+        text = ", ".join(filter(None, (progress.text, progress.detail)))
         if progress.remaining_s is not None and progress.done < progress.total:
             text += f", about {duration_in_words(progress.remaining_s)} left"
         self.pause.setEnabled(progress.text in PHASES.values())
         if not self.pause.isChecked():
             self.estimate.setText(text)
-
-    @property
-    def _at_work_in_words(self) -> str:
-        """Name of the case being processed, if it is not the current one."""
-        now, work = self.session.case, self._at_work
-        return "" if work is None or (now and now.key == work.key) else work.name
 
     def _on_pause(self, paused: bool) -> None:
         self.pause.setText("Continue" if paused else "Pause")
@@ -756,21 +738,16 @@ class ProjectPanel(ExplorerPanel):
 
     def _refresh(self) -> None:
         session, case = self.session, self.session.case
-        reading = session.reading
         ready = case is not None and case.scan is not None and session.generator is not None
-        ready = ready and not reading
-        self.start.setEnabled(ready and not self._running)
-        self.start.setToolTip(WAITS if reading else STARTS)
-        if session.arriving is not None:
-            words = "Waiting: {name} is being read."
-            self.waits.setText(words.format(name=session.arriving.name))
-        self.waits.setVisible(reading)
+        busy = self._running or self._waiting
+        self.start.setEnabled(ready and not busy)
+        self.waits.setVisible(self._waiting)
         for box in (self.pose, self.paint):
-            box.setEnabled(ready and not self._running)
-        self.scan.set_enabled(not self._running)
-        for widget in (self.pause, self.cancel, self.bar):
+            box.setEnabled(ready and not busy)
+        for widget in (self.pause, self.bar):
             widget.setVisible(self._running)
-        self.cancel.setEnabled(self._running)
+        self.cancel.setVisible(busy)
+        self.cancel.setEnabled(busy)
         self.estimate.setVisible(self._running)
 
     def show_recipe(self, _recipe: Any) -> None:

@@ -167,9 +167,9 @@ def _projected(
 class ScanRestorer(QObject):
     """Reads and aligns the scans of a restored session in the background."""
 
-    aligned = Signal()
-    """The scan that was open lies where it lay."""
-    failed = Signal()
+    aligned = Signal(str)
+    """The scan of the case with this key lies where it lay."""
+    failed = Signal(str)
     """It could not be brought there."""
 
     def __init__(self, projecting: ProjectController, parent: QObject) -> None:
@@ -180,8 +180,7 @@ class ScanRestorer(QObject):
         self._kept: dict[str, SavedScan] = {}
         #: Files of label maps that could not be read again, by case key.
         self._unread: dict[str, tuple[Path, ...]] = {}
-        self._key = self._first = ""
-        self._arriving: Case | None = None
+        self._key = ""
         self.job.finished.connect(self._on_done)
         self.job.failed.connect(self._on_failed)
         self.job.runningChanged.connect(self._look, Qt.ConnectionType.QueuedConnection)
@@ -215,20 +214,18 @@ class ScanRestorer(QObject):
         place(session.case)
         for case in session.all_projected:
             place(case)
-        return kept, [place(entry.case) for entry in session.history.states]
+        entries = [entry for history in session.histories.values() for entry in history.states]
+        return kept, [place(entry.case) for entry in entries]
 
     def forget(self) -> None:
         """Forget all, before another session is restored."""
         self.job.cancel()
         self._kept.clear()
         self._unread.clear()
-        self._first = ""
 
-    def know(self, case: Case, kept: SavedScan, *, first: bool = False) -> None:
-        """Register a stored case; `first` is the one that was open."""
+    def know(self, case: Case, kept: SavedScan) -> None:
+        """Register a stored case."""
         self._kept[case.key] = kept
-        if first:
-            self._first = case.key
 
     def shutdown(self) -> None:
         """Stop."""
@@ -240,47 +237,38 @@ class ScanRestorer(QObject):
         if case is None or case.scan is not None or case.problem or self.job.running:
             return
         kept = self._kept.get(case.key)
-        if kept is None or loaded is None or self.session.reading:
+        if kept is None or loaded is None:
             return
         self._key = case.key
-        self._arriving = Case(case.name, case.choice)
-        self.session.expect(self._arriving)
         self.job.start(_again, loaded, case.key, kept, self.session.folder)
-
-    def _arrived(self) -> None:
-        if self.session.arriving is self._arriving:
-            self.session.expect(None)
 
     def _on_failed(self, error: Exception) -> None:
         key = self._key
         problem = sentence(error, "opening the scan")
-        for case in self.session.cases:
-            if case.key == key:
-                self.session.swap(case, case.refused(problem))
-        self._arrived()
-        self.session.caseChanged.emit()
-        if key == self._first:
-            self.failed.emit()
+        with self.session.changing("patients"):
+            for case in self.session.cases:
+                if case.key == key:
+                    self.session.swap(case, case.refused(problem))
+        self.failed.emit(key)
 
     def _on_done(self, result: ReloadedScan) -> None:
         # The result names its case: another patient's scan may be current by now.
         kept = self._kept.pop(result.key, None)
         if kept is None:
-            self._arrived()
             return
         if not isinstance(result.read, Case):  # the user must choose which scan
-            self._arrived()
-            self.projecting.take_opened(result.read, result.key)
+            self.projecting.take_opened(result.read, self.session.state)
             return
         session, loaded = self.session, self.projecting.rendering.loaded
         there = loaded is not None and any(
             loaded.generator.space.same_as(one.space) for one in result.aligned.values()
         )
         name = kept.name or result.read.name  # the stored one may have a number
-        for case in session.cases:
-            if case.key == result.key and case.scan is None:
-                session.swap(case, _filled_in(dataclasses.replace(case, name=name), result, there))
-        self._arrived()
+        with session.changing("projected", "patients"):
+            for case in session.cases:
+                if case.key == result.key and case.scan is None:
+                    full = _filled_in(dataclasses.replace(case, name=name), result, there)
+                    session.swap(case, full)
         for labels in result.labels:
             self.projecting.labels.add(labels, result.key)
         self._unread[result.key] = tuple(result.unread)
@@ -291,10 +279,7 @@ class ScanRestorer(QObject):
         mine = loaded is not None and kept.model in ("", loaded.generator.hash)
         if kept.painted is not None and loaded is not None and mine:
             self.projecting.restore_region(result.key, kept.painted, loaded.generator.space)
-        session.projectedChanged.emit()
-        session.caseChanged.emit()
-        if result.key == self._first:
-            (self.aligned if there else self.failed).emit()
+        (self.aligned if there else self.failed).emit(result.key)
 
 
 def _filled_in(case: Case, result: ReloadedScan, there: bool) -> Case:

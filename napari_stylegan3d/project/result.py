@@ -404,7 +404,7 @@ class FillController(QObject):
             return
         folder = dialogs.choose_folder(self.box, "Save the filled scan to", Path.home())
         if folder is not None:
-            recipe = self.rendering.session.recipe.replace(detail=None)
+            recipe = self.rendering.session.brain.replace(detail=None)
             self.job.start(save_filled, loaded, projected, recipe, folder)
 
 

@@ -345,6 +345,14 @@ class Stage(QObject):
         self._levels[False] = Levels(white=self._usual_white)
         self._set_limits()
 
+    def blank(self) -> None:
+        """Show nothing until the next picture: the last one is of somebody else."""
+        self._scan = self._faceless = None
+        self.overlay.hide()
+        if self.layer is not None and self.layer in self.viewer.layers:
+            self.layer.metadata = {}
+            self.layer.visible = False
+
     def clear(self) -> None:
         """Remove the layers from the viewer."""
         self._scan = self._faceless = None

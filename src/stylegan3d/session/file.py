@@ -36,7 +36,9 @@ from stylegan3d.storage.jsontext import from_json, without_none
 from stylegan3d.storage.tensorfiles import read_bytes
 
 FILE = "session.json"
-FORMAT, VERSION = "stylegan3d session", 1
+FORMAT, VERSION = "stylegan3d session", 2
+#: The first had one history for all patients.
+VERSIONS = (1, VERSION)
 #: A history of a hundred thousand states has half of this.
 LARGEST_JSON = 100_000_000
 
@@ -55,7 +57,7 @@ class SessionState:
 
     Attributes
     ----------
-    states, position : tuple of Recipe, int
+    states, position : tuple of Recipe or None, int
         The history, and the index of the current entry.
     model : MadeWith or None
         Whose recipes they are.
@@ -79,7 +81,7 @@ class SessionState:
         If there is no state, or the position is none of them.
     """
 
-    states: tuple[Recipe, ...]
+    states: tuple[Recipe | None, ...]
     position: Whole
     model: MadeWith | None = None
     model_path: str | None = None
@@ -121,7 +123,7 @@ class SessionState:
             model: tuple(Favourite(i.recipe.with_paths(change), i.note) for i in items)
             for model, items in self.favourites.items()
         }
-        states = tuple(recipe.with_paths(change) for recipe in self.states)
+        states = tuple(recipe and recipe.with_paths(change) for recipe in self.states)
         return dataclasses.replace(self, states=states, favourites=favourites)
 
 
@@ -153,7 +155,9 @@ def encode(state: SessionState, folder: Path) -> bytes:
 
 
 @lru_cache(maxsize=50_000)
-def _text(recipe: Recipe, folder: str) -> str:
+def _text(recipe: Recipe | None, folder: str) -> str:
+    if recipe is None:
+        return "null"
     return recipe.with_paths(lambda part: _named_in(part, Path(folder))).to_json()
 
 
@@ -179,7 +183,7 @@ def decode(data: bytes, folder: Path, called: str) -> SessionState:
         raise SessionError(f"{called} is damaged or not a session: choose another one.") from None
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise SessionError(f"{called} is not a session of stylegan3d: choose another one.")
-    if plain.get("version") != VERSION:
+    if plain.get("version") not in VERSIONS:
         raise SessionError(
             f"{called} was saved by a later version of this program: update it to open it."
         )
@@ -201,7 +205,7 @@ def _state(plain: Json, folder: Path) -> SessionState:
     return from_plain(
         SessionState,
         {name: plain[name] for name in names}
-        | {"states": list(map(recipe, plain["states"])), "favourites": favourites}
+        | {"states": [one and recipe(one) for one in plain["states"]], "favourites": favourites}
         | {"closed": plain["closed"] is True},
     )
 

@@ -146,7 +146,7 @@ def test_the_movement_map_has_units_and_goes_away(window, case):
     show(window, "movement")
     assert "nothing moves" in window.find("project.movement").text()
     edit(window, 3.0)
-    assert window.session.shown.what == "movement", "it follows edits"
+    assert window.session.state.what == "movement", "it follows edits"
     overlay: DifferenceOverlay = window.explorer.stage.overlay
     assert (overlay.legend.label, overlay.legend.unit) == ("Volume change", "%")
     moved = window.explorer.comparison.picture.rendered.movement

@@ -114,7 +114,7 @@ def test_the_difference_follows_previews(projected):
     window.click("project.show.residual")
     window.settle()
     loaded = window.explorer.rendering.loaded
-    edited = window.session.shown.drawn.replace(edits=(Edit("PC 1", 3.0),))
+    edited = window.session.state.drawn.replace(edits=(Edit("PC 1", 3.0),))
     preview = DisplayVolume.of(render_recipe(loaded.renderer, edited, "preview"), loaded.generator)
     assert preview.rendered.volume.shape != result.aligned.volume.shape
     comparison.set_picture(edited, preview)

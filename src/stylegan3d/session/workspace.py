@@ -1,0 +1,717 @@
+"""The open patients, each with a history, and the one state that the window shows.
+
+Without Qt, so that every rule can be tested without a window. A change is told once, after all of
+it is there; what a long task brings for a patient goes to that patient, never to the screen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.recipe.history import History
+from stylegan3d.recipe.model import MadeWith
+from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
+from stylegan3d.scans.person import SEXES, Person
+from stylegan3d.session.case import Case
+from stylegan3d.session.state import (
+    NOBODY,
+    HistoryEntry,
+    How,
+    Patient,
+    State,
+    Subject,
+    Synthetic,
+    What,
+)
+from stylegan3d.storage.jsontext import finite_number
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.scans import AlignedScan, Scan
+    from stylegan3d.scans.scan_data import ScanData
+
+#: Changes of one control within this time are one undo step.
+SAME_GESTURE_S = 0.8
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened: the states before and now, and which parts of the workspace changed.
+
+    Attributes
+    ----------
+    before, now : State
+    parts : frozenset of str
+        "recipe", "look", "case" (of the patient on the screen), "patients" (of the list),
+        "history", "projected", "model".
+    live : bool
+        Whether a control is being dragged.
+    """
+
+    before: State
+    now: State
+    parts: frozenset[str]
+    live: bool = False
+
+
+class Workspace:
+    """What is shown and of whom, with undo and redo; the generator; the patients."""
+
+    def __init__(self) -> None:
+        self.generator: Generator | None = None
+        self._state = State()
+        self._histories: dict[str, History[HistoryEntry]] = {NOBODY: History([HistoryEntry()])}
+        #: Scans that are being read, or could not be read; oldest first.
+        self.arriving: tuple[Case, ...] = ()
+        self._projected: list[Case] = []
+        #: Projections that ended while an earlier one of the same patient was edited, by key.
+        self._ready: dict[str, HistoryEntry] = {}
+        #: Default second brain in Mix, by model.
+        self._seconds: dict[str, Source] = {}
+        #: Age and sex as typed, by the key of `person_of` and `person_in`.
+        self.persons: dict[Hashable, Person] = {}
+        #: Whether edits and mix go along to the next seed; else each seed has its own.
+        self.keep_edits = False
+        self._own: dict[Source, tuple[Mix | None, tuple[Edit, ...]]] = {}
+        #: Last state of a subject with a model before another was opened.
+        self._left: dict[tuple[str, str], HistoryEntry] = {}
+        self._last_gesture: tuple[str, float] = ("", 0.0)
+        self._told: set[str] | None = None
+
+    # What there is
+
+    @property
+    def state(self) -> State:
+        """What is on the screen."""
+        return self._state
+
+    @property
+    def key(self) -> str:
+        """Whose brain is on the screen: `Case.key`, or `NOBODY`."""
+        return self._state.key
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The brain of the model; None for a patient who was not projected."""
+        return self._state.recipe
+
+    @property
+    def synthetic(self) -> Recipe:
+        """The synthetic brain: that on the screen, or the last one that was."""
+        recipe = self._state.recipe if self.key == NOBODY else None
+        recipe = recipe or self._histories[NOBODY].current.recipe
+        assert recipe is not None
+        return recipe
+
+    @property
+    def brain(self) -> Recipe:
+        """The brain that browsing starts from: that on the screen, else the synthetic one."""
+        return self.recipe or self.synthetic
+
+    @property
+    def case(self) -> Case | None:
+        """The patient on the screen; None for a synthetic brain."""
+        return self._state.case
+
+    @property
+    def result(self) -> Case | None:
+        """The case, if the current brain is made from its projection and in its space.
+
+        In a restored session the scan itself may not be read yet.
+        """
+        case, recipe = self.case, self.recipe
+        if case is None or recipe is None or not case.is_of(recipe.source):
+            return None
+        if not self._is_mine(case.model):
+            return None
+        there = bool(case.assessment) if case.aligned is None else self._fits(case)
+        return case if there else None
+
+    @property
+    def placed(self) -> AlignedScan | None:
+        """The case's scan on the model's grid; None if not aligned to this model."""
+        case = self.case
+        return case.aligned if case and self._fits(case) else None
+
+    @property
+    def patients(self) -> list[Case]:
+        """The open patients as they are now, in the order in which they were opened."""
+        current = {key: history.current.case for key, history in self._histories.items()}
+        if self.case is not None:
+            current[self.key] = self.case
+        return [case for case in current.values() if case is not None]
+
+    @property
+    def ready(self) -> frozenset[str]:
+        """Keys of patients of whom a projection has ended that was not looked at."""
+        return frozenset(self._ready)
+
+    @property
+    def histories(self) -> Mapping[str, History[HistoryEntry]]:
+        """The history of each subject, by key."""
+        return self._histories
+
+    @property
+    def history(self) -> History[HistoryEntry]:
+        """The history of the subject on the screen."""
+        return self._histories[self.key]
+
+    @property
+    def cases(self) -> list[Case]:
+        """All cases of all histories."""
+        entries = [entry.case for entry in self._entries()]
+        every = [case for case in (*self._projected, *entries, self.case) if case is not None]
+        return list({id(case): case for case in every}.values())
+
+    @property
+    def projected(self) -> list[Case]:
+        """Projections of this session that the current model can show, oldest first."""
+        return [case for case in self._projected if self._is_mine(case.model)]
+
+    @property
+    def all_projected(self) -> list[Case]:
+        """Projections of this session with any model."""
+        return list(self._projected)
+
+    @property
+    def second(self) -> Source:
+        """Default second brain in Mix."""
+        return self._seconds.get(self._hash, Source("seed", 1))
+
+    @second.setter
+    def second(self, source: Source) -> None:
+        self._seconds[self._hash] = source
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an earlier state of this subject and model."""
+        return self._neighbour(-1) is not None
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an undone state of this subject and model can be redone."""
+        return self._neighbour(1) is not None
+
+    def scan_of(self, key: str) -> Scan | None:
+        """The scan of the case with this key; None while it is not read, or without such a case."""
+        scans = (case.scan for case in self.cases if case.key == key)
+        return next((scan for scan in scans if scan is not None), None)
+
+    def case_of(self, source: Source) -> Case | None:
+        """The case of a recipe's source; None for a synthetic brain."""
+        if source.kind != "projected":
+            return None
+        if self.case is not None and self.case.is_of(source):
+            return self.case
+        known = next((c for c in reversed(self._projected) if c.is_of(source)), None)
+        return known or Case.of_latent(source)
+
+    def find_projected(self, source: Source) -> Case | None:
+        """The projection of a source, if made in this session with the same affine."""
+        found = next((case for case in self.projected if case.is_of(source)), None)
+        return found if found is not None and self._fits(found) else None
+
+    def person_of(self, recipe: Recipe) -> tuple[Person, Hashable]:
+        """Whose brain a recipe shows, and a key that is the same for all pictures of them.
+
+        Age and sex as typed, else from the scan's files, else from the label of a random brain.
+        """
+        mix = recipe.mix
+        if mix is not None and any(mix.strength):
+            key = (recipe.source, mix.source)  # of two people, so nobody's
+            return self.persons.get(key, Person()), key
+        case, label = self.case_of(recipe.source), recipe.label
+        if case is not None and case.scan is not None:
+            return self.person_in(case.scan)
+        source, person = recipe.source, Person()
+        if case is None and label is not None and recipe.source.kind == "seed":
+            values = dict(label.values)
+            sex = values.get("sex")
+            known = str(sex) if sex in SEXES else None
+            person = Person(finite_number(values.get("age")), known)
+        return self.persons.get(source, person), source
+
+    def person_in(self, scan: ScanData) -> tuple[Person, Hashable]:
+        """Who is in a scan, and the key of the scan."""
+        key = scan.sha256
+        return self.persons.get(key, scan.person), key
+
+    def with_source(self, source: Source) -> Recipe:
+        """The current recipe of another brain: of a projected scan with its own detail.
+
+        Detail that was the brain's own is left behind; that of another scan stays. Labels are of
+        random brains.
+        """
+        recipe = self.brain
+        detail = recipe.detail
+        if source.is_same(recipe.source):
+            return recipe.replace(source=source)
+        if detail is None or detail.source.is_same(recipe.source):
+            found = self.find_projected(source)
+            detail = None if found is None else Detail(source)
+        label = recipe.label if source.kind == "seed" else None
+        return recipe.replace(source=source, detail=detail, label=label)
+
+    def numbered(self, seed: int) -> Recipe:
+        """The recipe of another brain number.
+
+        Edits and mix belong to the brain they were made for: they wait for it, unless they are told
+        to go along. Those of a patient never do.
+        """
+        source, recipe = Source("seed", seed), self.synthetic
+        if source.is_same(recipe.source):
+            return recipe.replace(source=source)
+        detail = recipe.detail
+        if detail is not None and detail.source.is_same(recipe.source):
+            detail = None
+        recipe = recipe.replace(source=source, detail=detail)
+        if self.keep_edits:
+            return recipe
+        mix, edits = self._own.get(source, (None, ()))
+        return recipe.replace(mix=mix, edits=edits)
+
+    def mix_or_none(self) -> Mix:
+        """The recipe's mix, or one with all strengths 0."""
+        count = self.generator.num_layers if self.generator else 1
+        recipe = self.recipe
+        return (recipe.mix if recipe else None) or Mix(self.second, (0.0,) * count)
+
+    # What a person does
+
+    def change(
+        self, recipe: Recipe, *, live: bool = False, gesture: str = "", case: Case | None = None
+    ) -> None:
+        """Show a recipe: it is of the patient whose projection it starts from, or of nobody.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            The new one.
+        live : bool
+            During a drag: shown, but no undo step.
+        gesture : str
+            Name of the control; quick changes of the same control are one undo step.
+        case : Case or None
+            By default the case of the recipe's projection.
+        """
+        case = case or self.case_of(recipe.source)
+        subject: Subject = Synthetic(recipe) if case is None else Patient(case, recipe)
+        with self.changing("recipe", live=live):
+            self._own[recipe.source] = recipe.mix, recipe.edits
+            if subject.key != self.key:
+                self._commit("")
+            self._state = self._state.of(subject)
+            if subject.key not in self._histories:
+                self._histories[subject.key] = History([self._entry()])
+                self._also("history", "patients")
+            elif not live:
+                self._commit(gesture)
+
+    def edit(
+        self, change: Callable[[Recipe], Recipe], *, live: bool = False, gesture: str = ""
+    ) -> None:
+        """Change the recipe on the screen; does nothing if a scan is there that has none."""
+        if self.recipe is not None:
+            self.change(change(self.recipe), live=live, gesture=gesture)
+
+    def look(self, what: What) -> None:
+        """Show another view of the subject; not an undo step."""
+        with self.changing("look"):
+            self._state = self._state.looking_at(what)
+
+    def compare(self, how: How, second: Recipe | Case | None) -> None:
+        """Compare with a second picture; not an undo step."""
+        with self.changing():
+            self._state = dataclasses.replace(self._state, comparison=how, second=second)
+
+    def show(self, key: str) -> None:
+        """Go to a patient, or to the synthetic brains, as they were left.
+
+        A projection that has ended meanwhile is shown.
+        """
+        history = self._histories.get(key)
+        if history is None or (key == self.key and key not in self._ready):
+            return
+        with self.changing("look", "recipe"):
+            self._commit("")
+            if key in self._ready:
+                history.append(self._ready.pop(key))
+                self._also("history", "patients")
+            self._bring_to_model(key)
+            self._set_current(key)
+
+    def close_patient(self, key: str) -> None:
+        """Take a patient out of the session, or a scan that could not be read from the list."""
+        with self.changing("patients"):
+            self.arriving = tuple(case for case in self.arriving if case.key != key)
+            if key == NOBODY or key not in self._histories:
+                return
+            if self.key == key:
+                self.show(NOBODY)
+            del self._histories[key]
+            self._ready.pop(key, None)
+            self._left = {k: entry for k, entry in self._left.items() if k[0] != key}
+            self._projected = [case for case in self._projected if case.key != key]
+            second = self._state.second
+            if isinstance(second, Case) and second.key == key:
+                self._state = dataclasses.replace(self._state, comparison="off", second=None)
+            self._also("history", "projected")
+
+    def undo(self) -> None:
+        """Go back one step of this subject."""
+        self._go_by(-1)
+
+    def redo(self) -> None:
+        """Redo one step of this subject."""
+        self._go_by(1)
+
+    def go_to(self, index: int) -> bool:
+        """Go to a state of this subject's history.
+
+        Returns
+        -------
+        bool
+            Whether the model can show that state; if not, nothing is done.
+        """
+        states = self.history.states
+        if not 0 <= index < len(states):
+            return True
+        entry = states[index]
+        if not entry.is_for(self._hash):
+            return False
+        moved = self.history.go_to(index)
+        if moved or entry.state.what != self._state.what or entry.case is not self.case:
+            with self.changing("history", "recipe", "look"):
+                self._set_current(self.key)
+        return True
+
+    # What is opened and what long tasks bring
+
+    def expect(self, case: Case) -> None:
+        """A scan is being read."""
+        with self.changing("patients"):
+            mine = [c for c in self.arriving if not (c.problem and c.is_same_scan_as(case))]
+            self.arriving = (*mine, case)
+
+    def expect_no_longer(self, case: Case, problem: str = "") -> None:
+        """Reading has ended: well, or with a problem, which stays in the list."""
+        with self.changing("patients"):
+            rest = tuple(c for c in self.arriving if c.key != case.key)
+            self.arriving = (*rest, case.refused(problem)) if problem else rest
+
+    def open_case(self, case: Case, *, show: bool = True) -> Case:
+        """Open a scan that was read; the case as it is in the list.
+
+        If it is open already, it is shown as it was left; if it was read again, such as with left
+        and right swapped, that is a step of the same patient.
+        """
+        known = next((c for c in self.patients if self._is_again(c, case)), None)
+        with self.changing("patients", "projected"):
+            if known is None:
+                case = self._distinguished(case)
+                self._histories[case.key] = History([HistoryEntry(_scan(case), self._made)])
+            else:
+                case = dataclasses.replace(case, key=known.key, name=known.name)
+                if known.scan is None or known.choice != case.choice:
+                    self._step(case)
+                else:
+                    case = known
+            if show:
+                self.show(case.key)
+        return case
+
+    def update_case(self, case: Case) -> None:
+        """Update a scan after it was aligned, moved or refused, whoever is on the screen.
+
+        Earlier results with another pose keep their steps in the history.
+        """
+        if case.key in self._histories:
+            with self.changing("patients"):
+                self._step(case)
+
+    def add_projected(self, case: Case, recipe: Recipe | None = None) -> bool:
+        """Add a projection to its patient, and offer it as a source.
+
+        Parameters
+        ----------
+        case : Case
+        recipe : Recipe or None
+            With its noise and image channel; by default the fixed ones.
+
+        Returns
+        -------
+        bool
+            Whether it is shown: only if its patient is on the screen without another projection.
+        """
+        assert case.source is not None
+        made = (recipe or Recipe()).replace(source=case.source, detail=Detail(case.source))
+        state = State(Patient(case, made))
+        entry = HistoryEntry(state, self._made)
+        with self.changing("projected", "patients"):
+            self._projected.append(case)
+            history = self._histories.get(case.key)
+            if history is None:
+                self._histories[case.key] = History([entry])
+                return False
+            here = case.key == self.key
+            if here and self.recipe is not None:
+                self._ready[case.key] = entry
+                return False
+            history.append(entry)
+            if here:
+                self._also("recipe", "look", "history")
+                self._set_current(case.key)
+            return here
+
+    def replace_source(self, old: Source, new: Source) -> None:
+        """Replace a source everywhere, after its latent was saved elsewhere."""
+
+        def moved(recipe: Recipe) -> Recipe:
+            return recipe.with_paths(lambda part: new if part == old else part)
+
+        with self.changing("projected", "history", "recipe"):
+            for case in self.cases:
+                if case.source == old:
+                    self.swap(case, dataclasses.replace(case, source=new))
+            self._map(lambda state: _with_recipe(state, moved))
+
+    def swap(self, old: Case, new: Case) -> None:
+        """Replace a case by an equivalent one, such as with its voxels on disk."""
+        with self.changing():
+            self._projected = [new if case is old else case for case in self._projected]
+            self._map(lambda state: _with_case(state, old, new))
+
+    # Models, and other sessions
+
+    def set_generator(self, generator: Generator) -> None:
+        """Switch to another model. Histories and projections stay; scans must be aligned again.
+
+        A model that was open before resumes at its last state.
+        """
+        with self.changing("model", "projected", "history", "recipe", "look", "case"):
+            before, self.generator = self.generator, generator
+            if before is None:
+                start = State(Synthetic(fitting(self.synthetic, generator)))
+                self._histories[NOBODY] = History([HistoryEntry(start, self._made)])
+            elif before.hash != generator.hash:
+                self._own.clear()
+                for key, history in self._histories.items():
+                    self._left[key, before.hash] = history.current
+            self._bring_to_model(NOBODY)
+            self._bring_to_model(self.key)
+            here = self._histories[self.key].current.is_for(generator.hash)
+            self._set_current(self.key if here else NOBODY)
+
+    def place(self, generator: Generator) -> None:
+        """The same model with another affine: recipe and history stay."""
+        with self.changing("model", "projected", "case", "recipe"):
+            self.generator = generator
+
+    def restore(
+        self, histories: Mapping[str, History[HistoryEntry]], key: str, projected: list[Case]
+    ) -> None:
+        """Replace everything by an earlier session; `key` is on the screen."""
+        with self.changing("projected", "patients", "history", "case", "recipe", "look"):
+            self._histories = dict(histories)
+            if NOBODY not in self._histories:
+                first = Recipe() if self.generator is None else fitting(Recipe(), self.generator)
+                self._histories[NOBODY] = History(
+                    [HistoryEntry(State(Synthetic(first)), self._made)]
+                )
+            self._projected = list(projected)
+            self._ready.clear()
+            self._left.clear()
+            self._own.clear()
+            self._seconds.clear()
+            self.arriving = ()
+            self._state = State()
+            key = key if key in self._histories else NOBODY
+            self._bring_to_model(NOBODY)
+            self._bring_to_model(key)
+            self._set_current(key)
+
+    def tell(self, change: Change) -> None:
+        """Hear of a change once all of it is there; to be overridden."""
+
+    # How
+
+    @contextmanager
+    def changing(self, *parts: str, live: bool = False) -> Iterator[None]:
+        """Tell of what changes inside, together, when the outermost of these ends."""
+        if self._told is not None:
+            self._told.update(parts)
+            yield
+            return
+        before, self._told = self._state, set(parts)
+        try:
+            yield
+        finally:
+            told, self._told = self._told, None
+            now = self._state
+            told |= {"case", "patients"} if before.case is not now.case else set()
+            told |= {"recipe"} if before.recipe != now.recipe else set()
+            told |= {"history"} if before.key != now.key else set()
+            told |= {"look"} if (before.key, before.what) != (now.key, now.what) else set()
+            told |= {"case"} if "patients" in told else set()
+            if told or before != now:
+                self.tell(Change(before, now, frozenset(told), live))
+
+    def _also(self, *parts: str) -> None:
+        assert self._told is not None
+        self._told.update(parts)
+
+    @property
+    def _hash(self) -> str:
+        return "" if self.generator is None else self.generator.hash
+
+    @property
+    def _made(self) -> MadeWith | None:
+        return None if self.generator is None else MadeWith.of(self.generator)
+
+    def _is_mine(self, model: str) -> bool:
+        """Whether something was made with the current model."""
+        return not (model and self._hash) or model == self._hash
+
+    def _fits(self, case: Case) -> bool:
+        """Whether a case is in the space of the current model."""
+        if case.aligned is None or self.generator is None:
+            return case.aligned is not None
+        return self._is_mine(case.model) and self.generator.space.same_as(case.aligned.space)
+
+    def _is_again(self, known: Case, case: Case) -> bool:
+        """Whether a scan that was read is that of a patient who is open."""
+        return known.is_same_scan_as(case) and known.sha256 in ("", case.sha256)
+
+    def _distinguished(self, case: Case) -> Case:
+        """Number a name that another file has; its folder may name a patient."""
+        known = {other.name for other in self.cases if other.sha256 != case.sha256}
+        name, number = case.name, 1
+        while case.sha256 and name in known:
+            number += 1
+            name = f"{case.name} ({number})"
+        return dataclasses.replace(case, name=name)
+
+    def _entry(self) -> HistoryEntry:
+        """What is on the screen, as a step of its history."""
+        alone = dataclasses.replace(self._state, comparison="off", second=None)
+        if alone.what == "search":
+            alone = alone.looking_at("scan")
+        return HistoryEntry(alone, self._made)
+
+    def _step(self, case: Case) -> None:
+        """A scan lies elsewhere, or was read again: a step of its patient, shown if that one is."""
+        history = self._histories[case.key]
+        now = history.current
+        entry = HistoryEntry(_scan(case), now.model or self._made)
+        if now.recipe is None:
+            history.amend(entry)
+        else:
+            history.append(entry)
+        self._also("history")
+        if self.key == case.key:
+            self._set_current(case.key)
+
+    def _commit(self, gesture: str) -> None:
+        """Make what is shown a step; before another subject is shown, what a drag has left too."""
+        now = time.monotonic()
+        name, when = self._last_gesture
+        self._last_gesture = (gesture, now)
+        follows = bool(gesture) and gesture == name and now - when < SAME_GESTURE_S
+        entry = self._entry()
+        if not entry.same_as(self.history.current):
+            self.history.commit(entry, merge=follows)
+            self._also("history")
+        elif entry.state.what != self.history.current.state.what:
+            self.history.amend(entry)
+
+    def _bring_to_model(self, key: str) -> None:
+        """Go to a subject's last state with this model, or begin one."""
+        history, made = self._histories[key], self._made
+        if made is None or history.current.is_for(made.sha256):
+            return
+        states, left = history.states, self._left.get((key, made.sha256))
+        known = [k for k, entry in enumerate(states) if entry.is_for(made.sha256)]
+        if known:
+            history.go_to(next((k for k in known if states[k] is left), known[-1]))
+            return
+        last = history.current
+        if key == NOBODY:
+            assert last.recipe is not None
+            assert self.generator is not None
+            state = State(Synthetic(fitting(last.recipe, self.generator)))
+        elif last.case is not None and last.case.choice is not None:
+            state = _scan(last.case.as_read())
+        else:
+            return  # only a latent of another model is known
+        history.append(HistoryEntry(state, made))
+
+    def _neighbour(self, step: int) -> int | None:
+        """The state of this subject and model that undo (-1) or redo (1) leads to."""
+        history = self.history
+        path = history.way[1:] if step < 0 else history.ahead
+        return next((i for i in path if history.states[i].is_for(self._hash)), None)
+
+    def _go_by(self, step: int) -> None:
+        index = self._neighbour(step)
+        if index is not None:
+            self.go_to(index)
+
+    def _set_current(self, key: str) -> None:
+        """Show the current step of a subject; comparison, window and level stay."""
+        self._state = self._histories[key].current.state.comparing_as(self._state)
+        self._last_gesture = ("", 0.0)
+
+    def _entries(self) -> Iterator[HistoryEntry]:
+        for history in self._histories.values():
+            yield from history.states
+        yield from self._ready.values()
+
+    def _map(self, change: Callable[[State], State]) -> None:
+        """Change the states of all histories, and that on the screen."""
+
+        def changed(entry: HistoryEntry) -> HistoryEntry:
+            state = change(entry.state)
+            return entry if state is entry.state else dataclasses.replace(entry, state=state)
+
+        for history in self._histories.values():
+            history.map(changed)
+        self._ready = {key: changed(entry) for key, entry in self._ready.items()}
+        self._left = {key: changed(entry) for key, entry in self._left.items()}
+        self._state = change(self._state)
+
+
+def _scan(case: Case) -> State:
+    return State(Patient(case), "scan")
+
+
+def _with_recipe(state: State, change: Callable[[Recipe], Recipe]) -> State:
+    second: Any = state.second
+    if isinstance(second, Recipe):
+        state = dataclasses.replace(state, second=change(second))
+    if state.recipe is None:
+        return state
+    return dataclasses.replace(
+        state, subject=dataclasses.replace(state.subject, recipe=change(state.recipe))
+    )
+
+
+def _with_case(state: State, old: Case, new: Case) -> State:
+    if state.second is old:
+        state = dataclasses.replace(state, second=new)
+    if state.case is not old:
+        return state
+    return dataclasses.replace(state, subject=Patient(new, state.recipe))
+
+
+def fitting(recipe: Recipe, generator: Generator) -> Recipe:
+    """The parts of a recipe that apply to another model: seed, truncation and noise."""
+    source = recipe.source if recipe.source.kind == "seed" else Source("seed", 0)
+    truncation = recipe.truncation
+    if truncation.cutoff is not None and truncation.cutoff > generator.num_layers:
+        truncation = dataclasses.replace(truncation, cutoff=None)
+    return Recipe(source, truncation, noise=recipe.noise)
