@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.app.guidance import Guidance
 from napari_stylegan3d.app.models import ModelController
+from napari_stylegan3d.app.patients import PatientList
 from napari_stylegan3d.app.qt_binding import refuse_broken_binding
 from napari_stylegan3d.app.sessions import SessionController
 from napari_stylegan3d.app.viewing import ViewsController
@@ -577,6 +578,7 @@ class Explorer(Docked):
         self.models = ModelController(self.context, self.browsing, self.directions, self.projecting)
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
+        self.patients = PatientList(self.session, self.projecting.task_of)
         self.sessions = SessionController(
             self.context,
             self.tabs,
@@ -641,6 +643,7 @@ class Explorer(Docked):
         self.sharpening.shutdown()
         self.sessions.shutdown()
         self.history.shutdown()
+        self.patients.shutdown()
         for controller in self.controllers:
             controller.shutdown()
         self.measuring.shutdown()
@@ -710,6 +713,8 @@ class Explorer(Docked):
         self.comparison.viewChanged.connect(self._on_view)
         self.projecting.wentWell.connect(self.messages.cleared)
         self.history.pinRequested.connect(self._pin)
+        self.patients.failed.connect(self.messages.failed)
+        self.projecting.progressed.connect(self.patients.refresh)
         for part in (self.projecting, self.models, self.comparing):
             part.failed.connect(self.messages.failed)
         self.viewer.layers.events.inserted.connect(self._on_layer)
@@ -724,7 +729,9 @@ class Explorer(Docked):
         self.views.layout().insertWidget(0, self.projecting.looks)
         self.views.layout().insertWidget(1, self.projecting.second.bar)
         self.projecting.second.drawn.connect(self.views.refresh)
-        self.views.layout().addWidget(self.history)
+        below = QWidget()
+        controls.stack(controls.row(self.patients, self.history, stretch=1), on=below, spacing=0)
+        self.views.layout().addWidget(below)
         self.opening.begin(self.views)
         self.exporting.views = self.sessions.views = self.views
         self.comparing.begin(self.views)

@@ -268,7 +268,9 @@ class Rendering(QObject):
             self._full_s = picture.rendered.seconds
             self._kept[request.recipe] = picture
             wanted = self._wanted
-            if wanted is not None and wanted in self._kept:  # it may be about to be shown: the last to be dropped
+            if (
+                wanted is not None and wanted in self._kept
+            ):  # it may be about to be shown: the last to be dropped
                 self._kept.move_to_end(wanted)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)

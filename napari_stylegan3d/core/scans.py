@@ -59,9 +59,10 @@ class Parking(QObject):
     def _look(self) -> None:
         """Park the next patient, if there is one."""
         now = self.session.case
-        if self.job.running or now is None:
+        if self.job.running:
             return
-        others = [c for c in self.session.cases if c.scan is not None and c.scan is not now.scan]
+        here = None if now is None else now.scan
+        others = [c for c in self.session.cases if c.scan is not None and c.scan is not here]
         waiting = [case for case in others if case not in self._done]
         if waiting:
             first = waiting[0]

@@ -115,12 +115,7 @@ class Window:
 
     def begin_anew(self) -> None:
         """Brain number 0 of the model that is loaded; nothing was done before."""
-        from stylegan3d.recipe.history import History
-        from stylegan3d.recipe.model import MadeWith
-        from stylegan3d.session.case import HistoryEntry
-
-        made = MadeWith.of(self.session.generator)
-        self.session.restore(History([HistoryEntry(model=made)]))
+        self.session.restore({}, "", [])
 
     def open_scan(self, path: Path) -> None:
         """Open the scan that `scan_file` made, and wait until it is shown."""
@@ -141,7 +136,8 @@ class Window:
     def settle(self) -> None:
         """Wait until the full volume of the current recipe is there."""
         shown = self.explorer.comparison
-        self.wait(lambda: not self.explorer.rendering.busy and shown.is_current)
+        there = lambda: shown.is_current or self.session.recipe is None  # noqa: E731
+        self.wait(lambda: not self.explorer.rendering.busy and there())
         self.views.view("3D").follower.settle()
 
     def project(self, path: Path) -> Any:

@@ -1,6 +1,6 @@
 """Whose brain is on the screen can never go wrong, whatever is done in whatever order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Scan:
     """As much of a scan."""
 
     sha256: str
-    person: Person = Person()
+    person: Person = field(default_factory=Person)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ def projected(case: Case, number: int = 0) -> Case:
     import dataclasses
 
     found = aligned(case)
-    source = Source("projected", path=f"{case.name}-{number}.safetensors", sha256=f"{case.key}{number}")
+    source = Source(
+        "projected", path=f"{case.name}-{number}.safetensors", sha256=f"{case.key}{number}"
+    )
     return dataclasses.replace(found, source=source, assessment={"level": "good"})
 
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import checks
-from stylegan3d.scans.dicom_decoder import pixels_of, warm_up
+from stylegan3d.scans.dicom_decoder import header_of, pixels_of, warm_up
 from stylegan3d.scans.dicom_headers import SECONDARY_CAPTURE, DicomSlice, slices_of
 from stylegan3d.scans.dicom_lengths import Budget
-from stylegan3d.scans.series import Series
+from stylegan3d.scans.series import Series, choose_series
 from stylegan3d.scans.stacks import Stack, regridded, stacked
 from stylegan3d.storage.formats import looks_like_dicom
 
@@ -66,6 +66,30 @@ def list_series(path: str | Path) -> list[Series]:
         series,
         key=lambda s: (not s.usable, ranks.index(s.kind), s.number is None, s.number or 0, s.uid),
     )
+
+
+#: What a header says of the patient: shown on demand, written nowhere.
+IDENTITY = {
+    "Name": "0010|0010",
+    "ID": "0010|0020",
+    "Date of birth": "0010|0030",
+    "Study date": "0008|0020",
+    "Study": "0008|1030",
+}
+
+
+def identity_of(path: Path, uid: str | None = None) -> dict[str, str]:
+    """Who a DICOM series says that the patient is: `IDENTITY` with what it gives, or "".
+
+    Raises
+    ------
+    ScanError
+        If there is no such series.
+    """
+    found = choose_series(path, list_series(path), uid)
+    first = found.stack.slices[0][0]
+    header = header_of(first.path, tuple(IDENTITY.values()))["header"]
+    return {word: str(header.get(tag, "")).strip() for word, tag in IDENTITY.items()}
 
 
 def _files(path: Path) -> list[Path]:

@@ -162,6 +162,11 @@ class Workspace:
         return self._histories[self.key]
 
     @property
+    def states(self) -> list[Recipe | None]:
+        """The recipes of the history of the subject on the screen."""
+        return [entry.recipe for entry in self.history.states]
+
+    @property
     def cases(self) -> list[Case]:
         """All cases of all histories."""
         entries = [entry.case for entry in self._entries()]

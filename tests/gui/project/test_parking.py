@@ -48,15 +48,21 @@ def session(qtbot, tmp_path):
     session.parking.shutdown()
 
 
+def project(session, case):
+    """Open a scan and project it."""
+    session.open_case(case.as_read())
+    session.add_projected(case)
+
+
 def test_all_but_the_scan_projected_last_leave_the_memory(session, qtbot, tmp_path):
     first = projected(1)
     kept = first.aligned.scan.data.copy(), first.aligned.volume.copy()
     gone = weakref.ref(first.aligned.scan)
-    session.add_projected(first)
+    project(session, first)
     del first
-    session.add_projected(projected(2))
+    project(session, projected(2))
     last = projected(3)
-    session.add_projected(last)
+    project(session, last)
     qtbot.waitUntil(lambda: isinstance(session.projected[1].aligned.volume, np.memmap))
     qtbot.waitUntil(lambda: not session.parking.job.running)
     assert gone() is None
@@ -77,8 +83,8 @@ def test_all_but_the_scan_projected_last_leave_the_memory(session, qtbot, tmp_pa
 
 def test_a_scan_projected_again_stays_in_memory(session, qtbot):
     first = projected(1)
-    session.add_projected(first)
-    session.add_projected(projected(2, first.aligned.scan))
+    project(session, first)
+    project(session, projected(2, first.aligned.scan))
     assert not session.parking.job.running
     assert session.projected[0] is first
 
