@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, QPoint, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QAbstractButton,
-    QComboBox,
     QGridLayout,
     QInputDialog,
     QLabel,
@@ -576,7 +575,10 @@ class DirectionsPanel(ExplorerPanel):
         self._of_files: list[CatalogueEntry] = []
         self._seen: Mapping[str, Range] = {}
         self.find_field = QLineEdit()
-        self.layers = QComboBox()
+        self.layers = controls.combo(
+            "directions.layers",
+            "Sizes of structures that the directions change; a direction's menu can override it.",
+        )
         self.limits = EditLayers(session, self.layers.currentData)
         self.used = controls.push_button(
             "In use", "directions.used", "Show only the directions that are not at 0 sd."
@@ -616,10 +618,6 @@ class DirectionsPanel(ExplorerPanel):
         self.find_field.setClearButtonEnabled(True)
         self.find_field.setToolTip("Search names and descriptions of directions.")
         self.used.setCheckable(True)
-        self.layers.setObjectName("directions.layers")
-        self.layers.setToolTip(
-            "Sizes of structures that the directions change; each direction's menu can override it."
-        )
         self.column.setContentsMargins(0, 12, 0, 0)
         self.column.setSpacing(7)
         top = controls.row(self.find_field, self.used, self.new, self.more, stretch=0)

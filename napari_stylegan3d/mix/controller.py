@@ -169,10 +169,8 @@ class Matrix(QDialog):
         self.session.modelChanged.connect(lambda _: self.hide())
 
     def _list(self, name: str, tip: str) -> QComboBox:
-        box = QComboBox()
+        box = controls.combo(name, tip)
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        box.setObjectName(name)
-        box.setToolTip(tip)
         return box
 
     def _count(self, name: str, tip: str, value: int) -> QSpinBox:

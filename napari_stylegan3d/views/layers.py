@@ -12,8 +12,8 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from napari.utils import Colormap
-from qtpy.QtCore import QObject, QSignalBlocker, Signal
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QLabel, QSlider, QWidget
 
 from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, UNIT, Over
 from napari_stylegan3d.views.display import (
@@ -471,7 +471,9 @@ class OverlayBar(QWidget):
         for button in self.ways.values():
             button.setMinimumWidth(0)
         self.opacity = controls.named(
-            controls.CalmSlider(), "second.opacity", "Opacity of the overlay, 0 to 100 %."
+            QSlider(Qt.Orientation.Horizontal),
+            "second.opacity",
+            "Opacity of the overlay, 0 to 100 %.",
         )
         self.opacity.setRange(0, 100)
         self.opacity.setMinimumWidth(controls.scaled(48))

@@ -19,7 +19,7 @@ from qtpy.QtCore import (
     QTimer,
     Signal,
 )
-from qtpy.QtGui import QFont, QFontInfo, QValidator, QWheelEvent
+from qtpy.QtGui import QFont, QFontInfo, QValidator
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
@@ -172,21 +172,6 @@ def fit_window(window: QWidget) -> None:
     window.resize(wanted.expandedTo(QSize(0, height)).boundedTo(room))
 
 
-class CalmSlider(QSlider):
-    """A slider that the wheel moves only once it was clicked: panels scroll past it otherwise."""
-
-    def __init__(self) -> None:
-        super().__init__(Qt.Orientation.Horizontal)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        """Leave the wheel to the scroll area unless the slider has the focus."""
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
-
-
 class SliderRow(QWidget):
     """A label, a slider, its number with unit, and a reset.
 
@@ -221,9 +206,8 @@ class SliderRow(QWidget):
         self._low, self._high, self._step, self.default = limits
         self.label = QLabel(label, self)
         self.label.setHidden(not label)
-        self.slider = CalmSlider()
+        self.slider = named(QSlider(Qt.Orientation.Horizontal), f"{name}.slider")
         self.slider.setRange(0, round((self._high - self._low) / self._step))
-        self.slider.setObjectName(f"{name}.slider")
         self.spin = number(f"{name}.value", "", limits[:3], unit, width=58)
         self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.reset = tool_button(RESET_GLYPH, f"{name}.reset", "Reset this value.")
@@ -326,10 +310,28 @@ def let_shrink(root: QWidget) -> None:
             InWords(box)
 
 
+class WheelGuard(QObject):
+    """Leaves the wheel to the panel that scrolls: a value changes by it only with the focus."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Pass the wheel on, unless the control has the focus."""
+        wheel = event is not None and event.type() == QEvent.Type.Wheel
+        if event is None or not wheel or not isinstance(watched, QWidget) or watched.hasFocus():
+            return False
+        event.ignore()
+        return True
+
+
+_GUARD = WheelGuard()
+
+
 def named(widget: AnyWidget, name: str, tip: str = "") -> AnyWidget:
-    """A widget with its Qt object name and its tooltip."""
+    """A widget with its Qt object name and its tooltip; no value slips by the wheel."""
     widget.setObjectName(name)
     widget.setToolTip(tip)
+    if isinstance(widget, QComboBox | QAbstractSpinBox | QAbstractSlider):
+        widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the wheel gives none
+        widget.installEventFilter(_GUARD)
     return widget
 
 

@@ -107,7 +107,7 @@ class Form(QObject):
         for name, described in self._options.items():
             called = f"{prefix}{(names or {}).get(name, name)}"
             field = _field(described, called)
-            field.native.setObjectName(called)
+            controls.named(field.native, called, field.native.toolTip())
             field.changed.connect(lambda _value: self.changed.emit())
             self.fields[name] = field
 

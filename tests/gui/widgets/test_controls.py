@@ -6,10 +6,13 @@ import re
 import runpy
 from pathlib import Path
 
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
     QLineEdit,
     QWidget,
@@ -86,3 +89,33 @@ def test_every_slider_has_a_reset_that_works(window):
     ):
         window.click(f"{name}.reset")
         assert window.find(name).value() == default
+
+
+def test_the_wheel_changes_no_value_without_the_focus(window):
+    for name, widget in controls(window).items():
+        if not isinstance(widget, QAbstractSlider | QAbstractSpinBox | QComboBox):
+            continue
+        if widget.hasFocus():
+            continue
+        before = value_of(widget)
+        for angle in (120, -120):
+            QApplication.sendEvent(widget, wheel(widget, angle))
+            assert value_of(widget) == before, f"{name} changed by the wheel"
+
+
+def value_of(widget: QWidget) -> object:
+    return widget.currentIndex() if isinstance(widget, QComboBox) else widget.value()
+
+
+def wheel(widget: QWidget, angle: int) -> QWheelEvent:
+    at = QPointF(widget.rect().center())
+    return QWheelEvent(
+        at,
+        QPointF(widget.mapToGlobal(widget.rect().center())),
+        QPoint(),
+        QPoint(0, angle),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
