@@ -165,7 +165,7 @@ def write_image(path: str, data: np.ndarray, meta: dict[str, Any]) -> list[str]:
         description=str(meta.get("name", "")),
         sidecar={"Description": provenance.one_line if known else "Saved from napari."},
         overwrite=True,
-        synthetic=known and provenance.kind != "scan",
+        synthetic=known and provenance.made_as != "scan",
     )
     return [path]
 

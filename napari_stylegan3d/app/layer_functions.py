@@ -16,10 +16,11 @@ from napari.types import LayerDataTuple
 from napari_stylegan3d.app.files import layer_affine
 from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.tissues import make_layer
-from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.captions import KEY, Kind, Provenance
 from napari_stylegan3d.views.display import upright
 from stylegan3d.errors import ScanError
 from stylegan3d.projection.settings import Budget, Skull
+from stylegan3d.storage.about import Origin
 
 #: Metadata key of the `AlignedScan` of a layer in model space.
 ALIGNED = "stylegan3d-aligned"
@@ -124,15 +125,23 @@ def _start(
     return worker
 
 
+#: What the scan of a layer of this kind is; of any other it is synthetic.
+ORIGINS: dict[Kind, Origin] = {"scan": "acquired", "second": "acquired", "edited": "edited"}
+
+
 def _scan_of(layer: Image | None) -> Any:
     """The scan of a layer."""
+    from stylegan3d.scans.origin import Told
     from stylegan3d.scans.reading import scan_of_array
 
     if not isinstance(layer, Image) or layer.rgb or layer.ndim != 3 or layer.multiscale:
         raise ScanError("Choose an image layer with three axes: a T1-weighted scan.")
     attributes = {n: getattr(layer, n) for n in ("scale", "translate", "rotate", "shear")}
     affine = layer_affine({**attributes, "affine": layer.affine.affine_matrix})
-    return scan_of_array(np.asarray(layer.data), affine, layer.name)
+    told = layer.metadata.get(KEY)
+    kind = told.made_as if isinstance(told, Provenance) else "scan"
+    known = Told(ORIGINS.get(kind, "synthetic"), "its layer says so")
+    return scan_of_array(np.asarray(layer.data), affine, layer.name, known)
 
 
 def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
@@ -167,7 +176,8 @@ def _aligned(scan: Image, skull: str) -> list[LayerDataTuple]:
 
     aligned = _scan_of(scan).align(stylegan3d.load(), skull=skull)
     name = f"{scan.name}: model space"
-    metadata = {KEY: Provenance("scan", scan.name), ALIGNED: aligned}
+    origin = aligned.scan.origin
+    metadata = {KEY: Provenance("scan", scan.name, origin=origin), ALIGNED: aligned}
     return [_image(aligned.volume, aligned.space.affine, name, metadata, (0.0, 1.0))]
 
 

@@ -26,6 +26,7 @@ from stylegan3d.progress import Progress
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.state import NOBODY
+from stylegan3d.storage.about import ORIGIN_NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,11 +150,13 @@ class PatientList(QWidget):
             return "another projection is ready: show"
         if case.problem:
             return case.problem
+        done = "aligned" if case.aligned is not None else ""
         if any(one.key == case.key for one in self.session.projected):
-            return "projected"
-        if case.scan is None and case.choice is not None:
-            return "read when it is shown"
-        return "aligned" if case.aligned is not None else "scan"
+            done = "projected"
+        elif case.scan is None and case.choice is not None:
+            done = "read when it is shown"
+        made = "" if case.origin == "acquired" else ORIGIN_NAMES[case.origin].lower()
+        return ", ".join(filter(None, (made, done))) or "scan"
 
     def menu(self, key: str) -> QMenu:
         """What can be done with a patient."""

@@ -267,7 +267,9 @@ def of_session(session: Session, scans: ScanRestorer) -> dict[str, Any]:
 
 def _plain_key(key: Any) -> Any:
     """Of a scan its hash, of a random brain its source; None for a mix of two."""
-    return dataclasses.asdict(key) if isinstance(key, Source) else key if key else None
+    if isinstance(key, Source):
+        return dataclasses.asdict(key)
+    return key or None if isinstance(key, str) else None
 
 
 def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None:
@@ -294,8 +296,7 @@ def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None
         key = entries[state.position].state.key
     else:
         key = _at(list(histories), view.get("open")) or NOBODY
-    session.persons.update(_persons(view.get("persons")))
-    session.restore(histories, key, projected)
+    session.restore(histories, key, projected, _persons(view.get("persons")))
 
 
 def _histories(
@@ -537,7 +538,12 @@ class SessionController(QObject):
 
     def _connect(self) -> None:
         session = self.session
-        for changed in (session.historyChanged, session.projectedChanged, session.caseChanged):
+        for changed in (
+            session.historyChanged,
+            session.projectedChanged,
+            session.caseChanged,
+            session.personChanged,
+        ):
             changed.connect(self.autosave.soon)
         session.favourites.changed.connect(self.autosave.soon)
         session.modelChanged.connect(self._on_model)
@@ -652,10 +658,11 @@ class SessionController(QObject):
             restored(state, session, self.scans)
         self._show_view(state.view)
         stored = state.view.get("labels")
-        labels = SavedLabels.from_plain(stored)
-        if stored is not None and labels is None:
+        told = stored if isinstance(stored, list) else [] if stored is None else [stored]
+        labels = [SavedLabels.from_plain(one) for one in told]
+        if None in labels:
             self.messages.fail(SessionError(DAMAGED), "restoring labels")
-        self.edits.restore(labels, state.states, scans_of(state))
+        self.edits.restore([one for one in labels if one], state.states, scans_of(state))
         self._look(offer=False)  # the previous session is now an earlier one
         self.autosave.soon()
         self.restored.emit()
@@ -669,10 +676,10 @@ class SessionController(QObject):
         view: dict[str, Any] = {"tab": self.tabs.panels[self.tabs.currentIndex()].key}
         view.update(of_session(self.session, self.scans))
         generator = self.session.generator
-        labels = SavedLabels.of(self.relabelling, "" if generator is None else generator.hash)
-        labels = labels or self.edits.waiting
-        if labels is not None:
-            view["labels"] = labels.to_plain()
+        labels = SavedLabels.of_all(self.relabelling, "" if generator is None else generator.hash)
+        labels += self.edits.waiting
+        if labels:
+            view["labels"] = [one.to_plain() for one in labels]
         if views is not None and len(views.viewer.dims.point) == 3:
             view["point_mm"] = [float(value) for value in views.viewer.dims.point]
             view["convention"] = views.convention

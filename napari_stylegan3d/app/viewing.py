@@ -17,6 +17,7 @@ from napari_stylegan3d.views.layers import DifferenceOverlay
 from napari_stylegan3d.views.look import CUT_LIMITS, LookModel, ViewLook, look_form, show_in
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import scaled, single_shot
+from napari_stylegan3d.widgets.settings import THEME, settings
 from napari_stylegan3d.widgets.theme import FocusRing, ThemedWidgets
 
 if TYPE_CHECKING:
@@ -336,6 +337,9 @@ class ViewsController(QObject):
         self.settings = ViewSettings(self.views.looks, stage.overlay, self.views)
         self.themed = ThemedWidgets(self.views.viewer, (explorer, self.views))
         self.focus_ring = FocusRing((explorer, self.views))
+        chosen = str(settings().value(THEME, ""))
+        if chosen in {key for key, *_words in THEMES}:
+            self.views.viewer.theme = chosen
         self.views.viewer.events.theme.connect(self._show_theme)
         self.views.readout.menu.clicked.connect(self._open)
         self.settings.themeChosen.connect(self._choose_theme)
@@ -389,6 +393,7 @@ class ViewsController(QObject):
 
     def _choose_theme(self, name: str) -> None:
         self.views.viewer.theme = name
+        settings().setValue(THEME, name)
         self._show_theme()
 
     def _show_theme(self, _: Any = None) -> None:

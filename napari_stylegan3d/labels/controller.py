@@ -220,10 +220,22 @@ class LabelsController(QObject):
         self._begin(base, EditedBrain(base.labels, base.volume), [base.labels])
         self._show_size()
 
-    def take_up(self, base: Base, fitted: EditedBrain) -> None:
-        """Continue with labels edited earlier, without showing them."""
+    def edited_of_all(self) -> list[tuple[Base, np.ndarray]]:
+        """The brains of all subjects whose labels were edited, with these labels."""
+        found = [] if self.base is None or self.edited is None else [(self.base, self.edited)]
+        for base, fitted, _steps in self._away.values():
+            if base.labels is not None and not np.array_equal(fitted.labels, base.labels):
+                found.append((base, fitted.labels))
+        return found
+
+    def take_up(self, key: str, base: Base, fitted: EditedBrain) -> None:
+        """Continue with labels edited earlier, of the subject with this key; do not show them."""
         assert base.labels is not None
-        self._begin(base, fitted, [base.labels, fitted.labels])
+        kept = base, fitted, [base.labels, fitted.labels]
+        if key != self.session.key:
+            self._away[key] = kept
+            return
+        self._begin(*kept)
         self._wait()
         self.box.unfold()
 
@@ -500,6 +512,11 @@ class LabelsController(QObject):
         self._put_edited_by()
         self._forget()
         self._show_back()
+
+    def close_all(self) -> None:
+        """Close those of every subject: another session has its own."""
+        self._away.clear()
+        self.close_labels()
 
     def _forget(self) -> None:
         self.base = self.fitted = self._asked = None

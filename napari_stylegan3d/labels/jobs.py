@@ -252,8 +252,8 @@ def base_of(comparison: DisplayController, session: Session) -> tuple[Base | Non
 
 def of_scan(name: str, aligned: AlignedScan) -> Base:
     """A scan on the model's grid."""
-    title = f"Scan {name}"
-    provenance = Provenance("scan", name)
+    provenance = Provenance("scan", name, origin=aligned.scan.origin)
+    title = f"{provenance.scan_words} {name}"
     scan = SharpenRequest(aligned, aligned)
     origin = Origin(None, scan=aligned.scan.sha256, rigid=aligned.rigid)
     return Base(title, aligned.volume, aligned.space, provenance, origin=origin, scan=scan)

@@ -1,4 +1,4 @@
-"""None"""
+"""Edited labels of a session, of every subject: as plain data, and restored."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class SavedLabels:
     edited: np.ndarray
 
     @classmethod
-    def of(cls, relabelling: LabelsController, model: str) -> SavedLabels | None:
-        """Those of the window; None without an edit, or for a brain of another model than this."""
-        base, edited = relabelling.base, relabelling.edited
-        if base is None or base.labels is None or base.origin is None or edited is None:
-            return None
-        origin = base.origin
-        return None if origin.model not in ("", model) else cls(origin, base.labels, edited)
+    def of_all(cls, relabelling: LabelsController, model: str) -> list[SavedLabels]:
+        """Those of every subject, without those of another model's brain."""
+        return [
+            cls(base.origin, base.labels, edited)
+            for base, edited in relabelling.edited_of_all()
+            if base.labels is not None and base.origin and base.origin.model in ("", model)
+        ]
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -210,72 +210,85 @@ class LabelsRestorer(QObject):
         self.context, self.relabelling = context, relabelling
         self.job = LongJob(self)
         #: Labels that are not restored yet, and remain part of the session.
-        self.waiting: SavedLabels | None = None
-        #: The scan that they belong to, as in `restore`, and whether that is read at once.
-        self._scan, self._at_once = "", False
+        self.waiting: list[SavedLabels] = []
+        #: The first of those that are being restored, and whose they are.
+        self._now: tuple[SavedLabels, str] | None = None
         self._model = ""
         self.job.finished.connect(self._on_done)
         self.job.failed.connect(self._on_failed)
         self.job.cancelled.connect(self.go_on)
         context.session.caseChanged.connect(self.go_on)
+        context.session.recipeChanged.connect(lambda *_: self.go_on())
 
     def restore(
-        self, kept: SavedLabels | None, states: Iterable[Recipe | None], scans: Sequence[str]
+        self,
+        kept: Sequence[SavedLabels],
+        states: Iterable[Recipe | None],
+        scans: Sequence[str],
     ) -> None:
-        """Begin; labels of a scan wait until it is aligned again.
+        """Begin; labels wait until their subject is on the screen, and its scan aligned again.
 
-        Files that the brain is made from are where `states`, of the same session, have them.
-        `scans` are those of the session, the open one first: their sha256, or path in old sessions.
+        Files that a brain is made from are where `states`, of the same session, have them. `scans`
+        are those of the session: their sha256, or path in old sessions.
         """
         self.job.cancel()
-        self.waiting = None
-        self.relabelling.close_labels()
+        self.waiting = []
+        self.relabelling.close_all()
         generator = self.context.session.generator
-        if kept is None or generator is None or kept.origin.model not in ("", generator.hash):
+        if generator is None:
             return
         self._model = generator.hash
-        origin = kept.origin
-        if origin.recipe is not None:
-            recipe = with_files_of(origin.recipe, states)
-            kept = dataclasses.replace(kept, origin=dataclasses.replace(origin, recipe=recipe))
-        else:
-            only = scans[0] if len(set(scans)) == 1 else ""
-            self._scan = origin.scan or only
-            if not self._scan:
+        known = list(states)
+        for one in kept:
+            origin = one.origin
+            if origin.model not in ("", generator.hash):
+                continue
+            if origin.recipe is not None:
+                origin = dataclasses.replace(origin, recipe=with_files_of(origin.recipe, known))
+            elif not origin.scan and len(set(scans)) == 1:
+                origin = dataclasses.replace(origin, scan=scans[0])
+            elif not origin.scan:
                 self.context.messages.fail(SessionError(UNKNOWN_SCAN), "restoring labels")
-                return
-            self._at_once = self._scan in scans[:1]
-        self.waiting = kept
-        if origin.recipe is None and self._scan not in scans:
-            self._tell()
+                continue
+            if origin.recipe is None and origin.scan not in scans:
+                self._tell()
+            self.waiting.append(dataclasses.replace(one, origin=origin))
         self.go_on()
 
-    def go_on(self) -> None:
-        """Restore the labels that wait, if what they belong to is there."""
-        kept, loaded = self.waiting, self.context.render.loaded
-        if kept is None or loaded is None or loaded.generator.hash != self._model:
+    def go_on(self, _key: str = "") -> None:
+        """Restore the labels that wait for the subject on the screen, if it is ready."""
+        loaded, session = self.context.render.loaded, self.context.session
+        if loaded is None or loaded.generator.hash != self._model or self.job.running:
             return
         # Labels that the user has opened meanwhile stay.
-        if self.job.running or self.relabelling.base is not None:
+        kept = next(filter(self._is_of_subject, self.waiting), None)
+        if kept is None or self.relabelling.base is not None:
             return
-        session, recipe, placed = self.context.session, kept.origin.recipe, None
-        if recipe is None:
-            placed = self.context.comparison.placed
-            if placed is None or session.case is None:
-                return
-            if self._scan not in (placed[1].scan.sha256, str(session.case.path)):
-                return
+        recipe = kept.origin.recipe
         told = NOBODY if recipe is None else provenance_of(session, recipe)
         detail = None if recipe is None else recipe.worn_detail
         case = None if detail is None else session.find_projected(detail.source)
         detailed = None if case is None else case.aligned
+        self._now = kept, session.key
+        placed = self.context.comparison.placed
         self.job.start(have_again, loaded, kept, placed, told, detailed)
+
+    def _is_of_subject(self, kept: SavedLabels) -> bool:
+        """Whether labels are of the subject on the screen, and can be put on it."""
+        session, recipe = self.context.session, kept.origin.recipe
+        if recipe is not None:
+            case = session.case_of(recipe.source)
+            return session.key == ("" if case is None else case.key)
+        placed = self.context.comparison.placed
+        if placed is None or session.case is None:
+            return False
+        return kept.origin.scan in (placed[1].scan.sha256, str(session.case.path))
 
     def give_up(self, key: str) -> None:
         """A patient's scan could not be restored to its place."""
-        if key != self.context.session.key:
-            return
-        if self.waiting is not None and self.waiting.origin.recipe is None and self._at_once:
+        case = next((c for c in self.context.session.patients if c.key == key), None)
+        mine = () if case is None else (case.sha256, str(case.path))
+        if any(one.origin.recipe is None and one.origin.scan in mine for one in self.waiting):
             self._tell()
 
     def shutdown(self) -> None:
@@ -286,10 +299,16 @@ class LabelsRestorer(QObject):
         self.context.messages.fail(SessionError(NOT_ALIGNED), "restoring labels")
 
     def _on_done(self, result: tuple[Base, EditedBrain]) -> None:
-        if self.relabelling.base is None:  # else the user has opened something else meanwhile
-            self.waiting = None
-            self.relabelling.take_up(*result)
+        if self._now is None:
+            return
+        (kept, key), self._now = self._now, None
+        if key != self.context.session.key or self.relabelling.base is None:
+            self.waiting = [one for one in self.waiting if one is not kept]
+            self.relabelling.take_up(key, *result)
+        self.go_on()
 
     def _on_failed(self, error: Exception) -> None:
-        self.waiting = None
+        if self._now is not None:
+            self.waiting = [one for one in self.waiting if one is not self._now[0]]
+            self._now = None
         self.context.messages.fail(error, "restoring labels")

@@ -1,4 +1,4 @@
-"""None"""
+"""An overlay: a second image of the patient, laid over the scan."""
 
 from __future__ import annotations
 
@@ -330,6 +330,12 @@ class OverlayManager(QObject):
 
     def _refresh(self) -> None:
         """Show the current case's second image in the panel and the views."""
+        there = self.session.histories
+        for kept in (self._beside, self._refused):
+            for key in kept.keys() - there.keys():
+                del kept[key]  # its patient was closed
+        if self._before is not None and self._before.key not in there:
+            self._before = None
         case, now = self.session.case, self.current
         choice = None if case is None else case.choice
         if case and choice and now and now.image and now.side != choice.orientation:

@@ -1,4 +1,4 @@
-"""None"""
+"""The scans of a session: as plain data, and read and aligned again."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import QSettings
 from stylegan3d.settings.option import ReportSettings, options_of
 
 WIDTH, LOOK, FOLDER, SAVE_FOLDER = "dock_width", "look", "last_folder", "save_folder"
-MEASURE, UNUSUAL_Z = "measure_unfolded", "measure_unusual_z"
+MEASURE, UNUSUAL_Z, THEME = "measure_unfolded", "measure_unusual_z", "theme"
 
 
 def settings() -> QSettings:

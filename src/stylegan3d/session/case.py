@@ -20,6 +20,7 @@ from stylegan3d.storage.formats import is_dicom, scan_stem
 if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Source
     from stylegan3d.scans import AlignedScan, Scan
+    from stylegan3d.storage.about import Origin
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,12 @@ class Case:
     def sha256(self) -> str:
         """Hash of the scan; until it was read the stored one, which may be empty."""
         return self.stored_sha256 if self.scan is None else self.scan.sha256
+
+    @property
+    def origin(self) -> Origin:
+        """Whether the scan was acquired, or is synthetic or edited, as its files say."""
+        scan = self.scan or (None if self.aligned is None else self.aligned.scan)
+        return "acquired" if scan is None else scan.origin
 
     def is_of(self, source: Source) -> bool:
         """Whether this is the case whose projection gave the latent of a recipe."""

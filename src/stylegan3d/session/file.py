@@ -100,7 +100,7 @@ class SessionState:
     def worth_keeping(self) -> bool:
         """Whether anything was done in it."""
         edited = bool(self.view.get("labels"))
-        kept = edited or self.scan is not None
+        kept = edited or self.scan is not None or bool(self.view.get("cases"))
         return kept or len(self.states) > 1 or any(self.favourites.values())
 
     @property

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
@@ -48,7 +49,7 @@ class Change:
     before, now : State
     parts : frozenset of str
         "recipe", "look", "case" (of the patient on the screen), "patients" (of the list),
-        "history", "projected", "model".
+        "history", "projected", "person" (an age or sex as typed), "model".
     live : bool
         Whether a control is being dragged.
     """
@@ -73,7 +74,7 @@ class Workspace:
         self._ready: dict[str, HistoryEntry] = {}
         #: Default second brain in Mix, by model.
         self._seconds: dict[str, Source] = {}
-        #: Age and sex as typed, by the key of `person_of` and `person_in`.
+        #: Age and sex as typed, by the key that `person` has.
         self.persons: dict[Hashable, Person] = {}
         #: Whether edits and mix go along to the next seed; else each seed has its own.
         self.keep_edits = False
@@ -231,8 +232,8 @@ class Workspace:
             key = (recipe.source, mix.source)  # of two people, so nobody's
             return self.persons.get(key, Person()), key
         case, label = self.case_of(recipe.source), recipe.label
-        if case is not None and case.scan is not None:
-            return self.person_in(case.scan)
+        if case is not None and case.sha256:
+            return self._person_in_case(case)
         source, person = recipe.source, Person()
         if case is None and label is not None and recipe.source.kind == "seed":
             values = dict(label.values)
@@ -242,9 +243,44 @@ class Workspace:
         return self.persons.get(source, person), source
 
     def person_in(self, scan: ScanData) -> tuple[Person, Hashable]:
-        """Who is in a scan, and the key of the scan."""
+        """Who is in a scan, as typed, else from its files, and the key of the scan."""
         key = scan.sha256
         return self.persons.get(key, scan.person), key
+
+    def _person_in_case(self, case: Case) -> tuple[Person, Hashable]:
+        """The same of a patient, whose scan a restored session may not have read yet."""
+        if case.scan is not None:
+            return self.person_in(case.scan)
+        key = case.sha256 or case.key
+        return self.persons.get(key, Person()), key
+
+    @property
+    def person(self) -> tuple[Person, Hashable]:
+        """Age and sex of whom the screen shows, and the key to type others by."""
+        case, recipe = self.case, self.recipe
+        if case is not None and (recipe is None or self._state.what in ("scan", "unusual")):
+            return self._person_in_case(case)
+        assert recipe is not None
+        return self.person_of(recipe)
+
+    def know(self, key: Hashable, person: Person) -> None:
+        """Age and sex were typed; they hold wherever this brain is measured or told of."""
+        if self.persons.get(key) != person:
+            with self.changing("person"):
+                self.persons[key] = person
+
+    @property
+    def unsuitable(self) -> str:
+        """Why nothing can be measured in the patient on the screen; empty if it can be.
+
+        What a projection has found holds for the scan before it, too.
+        """
+        case = self.case
+        if case is None:
+            return ""
+        known = [one for one in self.projected if one.key == case.key]
+        found = [case, *reversed(known)]
+        return unsuitable(next((one.assessment for one in found if one.assessment), {}))
 
     def with_source(self, source: Source) -> Recipe:
         """The current recipe of another brain: of a projected scan with its own detail.
@@ -518,10 +554,15 @@ class Workspace:
             self.generator = generator
 
     def restore(
-        self, histories: Mapping[str, History[HistoryEntry]], key: str, projected: list[Case]
+        self,
+        histories: Mapping[str, History[HistoryEntry]],
+        key: str,
+        projected: list[Case],
+        persons: Mapping[Hashable, Person] | None = None,
     ) -> None:
         """Replace everything by an earlier session; `key` is on the screen."""
-        with self.changing("projected", "patients", "history", "case", "recipe", "look"):
+        with self.changing("projected", "patients", "history", "case", "recipe", "look", "person"):
+            self.persons = dict(persons or {})
             self._histories = dict(histories)
             if NOBODY not in self._histories:
                 first = Recipe() if self.generator is None else fitting(Recipe(), self.generator)

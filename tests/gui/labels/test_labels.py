@@ -103,7 +103,7 @@ def part(window):
     window.wait(lambda: part.base is not None)
     yield part
     part._close()
-    part._put_by = None
+    part._put_by.clear()
     part._show_back()
     part.box.unfold(False)
 
@@ -374,9 +374,9 @@ def ended(window, tmp_path, monkeypatch):
         return next(k for k in kept_sessions(tmp_path / "sessions") if k.folder == kept.path)
 
     yield end
-    edits.waiting = None
+    edits.waiting = []
     part._close()
-    part._put_by = None
+    part._put_by.clear()
     part.box.unfold(False)
 
 
@@ -395,7 +395,7 @@ def test_edited_labels_are_restored_with_their_session(window, part, ended):
     window.wait(lambda: sessions.autosave.folder.exists)
     kept = ended()
     window.click("labels.close")
-    part._put_by = None
+    part._put_by.clear()
     window.set("browse.seed", 5)
     window.settle()
     part.box.unfold(False)
@@ -469,7 +469,7 @@ def test_edited_labels_move_a_projected_scan_itself(window, scan_file, tmp_path,
     moved = nib.load(tmp_path / "sub-07_desc-editedMovement_T1w.nii.gz")
     assert moved.shape[3:] == (1, 3)
     part._close()
-    part._put_by = None
+    part._put_by.clear()
     part.box.unfold(False)
 
 
@@ -503,7 +503,7 @@ def test_age_and_sex_stay_with_the_patient_whose_labels_are_edited(window, scan_
         assert window.session.persons[sha256].age == age
         part._close()
         assert window.find("measure.age").value() == age, "the scan is of the same patient"
-        part._put_by = None
+        part._put_by.clear()
     assert len(window.session.persons) == 2
     window.session.persons.clear()
     measuring.box.unfold(False)
@@ -541,7 +541,7 @@ def align(window, scan_file):
 def begin_again(window, kept):
     """Restore a session after everything of it was closed."""
     window.click("labels.close")
-    window.explorer.relabelling._put_by = None
+    window.explorer.relabelling._put_by.clear()
     window.explorer.projecting.forget_model()
     window.begin_anew()
     window.explorer.sessions.restore(kept)

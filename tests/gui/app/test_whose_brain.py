@@ -1,0 +1,207 @@
+"""Whatever is done in whatever order: each name and figure in the window is of the subject on it."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QWidget
+
+NAMES = ("alpha", "beta", "gamma")
+#: What speaks of several patients, or of what was done: lists, offers and messages.
+OF_SEVERAL = (
+    "patients",
+    "explorer.message",
+    "project.arriving",
+    "project.waits",
+    "mix.",
+    "compare.",
+    "second.join",
+    "export.done",
+    "directions.people",
+    "browse.map",
+)
+
+
+@pytest.fixture
+def files(window, scan_file, tmp_path):
+    image = nib.load(scan_file)
+    draw = np.random.default_rng(0)
+    found = {}
+    for name in NAMES:
+        data = np.asarray(image.dataobj, np.float32)
+        data = data * (1 + 0.02 * draw.standard_normal(data.shape).astype(np.float32))
+        found[name] = tmp_path / f"sub-{name}_T1w.nii.gz"
+        nib.save(nib.Nifti1Image(data, image.affine), found[name])
+    yield found
+    window.explorer.projecting.job.cancel()
+    window.wait(lambda: not window.explorer.projecting.job.running)
+    window.begin_anew()
+
+
+def texts(window) -> list[tuple[str, str]]:
+    """Every text that is seen, with the name of its control or of the nearest that has one."""
+    found = []
+    for root in (window.explorer, window.explorer.views):
+        for widget in root.findChildren(QWidget):
+            if not widget.isVisible():
+                continue
+            text = ""
+            if isinstance(widget, QLabel | QAbstractButton | QLineEdit):
+                text = widget.text()
+                if isinstance(widget, QLineEdit):
+                    text += widget.placeholderText()
+            elif isinstance(widget, QComboBox):
+                text = widget.currentText()
+            if text:
+                named: Any = widget
+                while named is not None and not named.objectName():
+                    named = named.parentWidget()
+                found.append((named.objectName() if named else "", text))
+    return found
+
+
+def check(window) -> None:
+    """Nobody else is named anywhere, and the subject is where it must be."""
+    session, case = window.session, window.session.case
+    own = "" if case is None else case.name.removeprefix("sub-")
+    others = [name for name in NAMES if name != own]
+    captions = [("caption", caption) for caption in window.captions]
+    title = [("title", window.viewer.title)]
+    for where, text in (*texts(window), *captions, *title):
+        if where.startswith(OF_SEVERAL):
+            continue
+        for other in others:
+            assert other not in text, f"{where} names {other} beside {own or 'nobody'}: {text!r}"
+    listed = window.explorer.patients.list
+    assert listed.currentItem().text() == ("Synthetic brains" if case is None else case.name)
+    if case is not None:
+        assert case.name in window.find("project.name").text()
+    export = window.explorer.export
+    drawn = session.state.drawn
+    if drawn is not None:
+        proposed = export.volume_name(drawn)
+        assert not any(other in proposed for other in others)
+        assert not own or own in proposed
+    if session.recipe is not None and case is not None:
+        assert session.recipe.label is None
+
+
+class Doctor:
+    """What a person does, at random."""
+
+    def __init__(self, window, files, seed: int) -> None:
+        self.window, self.files, self.draw = window, files, random.Random(seed)
+        self.actions = [
+            self.open,
+            self.open,
+            self.show,
+            self.show,
+            self.nobody,
+            self.project,
+            self.project,
+            self.edit,
+            self.edit,
+            self.seed,
+            self.undo,
+            self.redo,
+            self.look,
+            self.tab,
+            self.pin,
+            self.wait,
+            self.measure,
+            self.labels,
+        ]
+
+    def step(self) -> str:
+        action = self.draw.choice(self.actions)
+        action()
+        QTest.qWait(self.draw.choice((0, 0, 20, 150)))
+        check(self.window)
+        return action.__name__
+
+    def open(self) -> None:
+        self.window.explorer.open_scan(self.files[self.draw.choice(NAMES)])
+
+    def show(self) -> None:
+        cases = self.window.session.patients
+        if cases:
+            self.window.explorer.patients._show(self.draw.choice(cases).key)
+
+    def nobody(self) -> None:
+        self.window.explorer.patients._show("")
+
+    def project(self) -> None:
+        self.window.choose("project.budget", "draft")
+        button = self.window.find("project.start")
+        if button.isEnabled():
+            button.click()
+
+    def edit(self) -> None:
+        panel = self.window.explorer.directions
+        rows = list(panel.rows)
+        if rows:
+            live = self.draw.random() < 0.3
+            panel._set(self.draw.choice(rows), self.draw.uniform(-1, 1), live)
+
+    def seed(self) -> None:
+        self.window.set("browse.seed", self.draw.randrange(3))
+
+    def undo(self) -> None:
+        self.window.session.undo()
+
+    def redo(self) -> None:
+        self.window.session.redo()
+
+    def look(self) -> None:
+        segments = self.window.explorer.projecting.looks.segments
+        can = [key for key, button in segments.items() if button.isEnabled()]
+        if can and self.window.session.case is not None:
+            segments[self.draw.choice(can)].click()
+
+    def tab(self) -> None:
+        keys = [panel.key for panel in self.window.explorer.panels]
+        self.window.explorer.panel(self.draw.choice(keys))
+
+    def pin(self) -> None:
+        if self.window.session.recipe is not None:
+            self.window.explorer.comparing.pin()
+            self.window.explorer.comparing.set_mode(self.draw.choice(("off", "curtain")))
+
+    def wait(self) -> None:
+        QTest.qWait(600)
+
+    def measure(self) -> None:
+        header = self.window.explorer.measuring.box.header
+        header.setChecked(not header.isChecked())
+
+    def labels(self) -> None:
+        part = self.window.explorer.relabelling
+        if part.base is None and self.window.find("labels.take").isEnabled():
+            part._take()
+        elif part.base is not None:
+            part.box.resize_row.change_to(self.draw.choice((-4.0, 0.0, 4.0)))
+
+
+def drive(window, files, seed: int, steps: int) -> None:
+    doctor, done = Doctor(window, files, seed), []
+    for _ in range(steps):
+        try:
+            done.append(doctor.step())
+        except AssertionError as error:
+            raise AssertionError(f"after {', '.join(done[-12:])}: {error}") from error
+
+
+def test_each_name_is_that_of_the_subject(window, files):
+    drive(window, files, 0, 30)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(1, 3))
+def test_each_name_is_that_of_the_subject_for_long(window, files, seed):
+    drive(window, files, seed, 200)
