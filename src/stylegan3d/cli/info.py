@@ -121,15 +121,35 @@ def _describe_recipe(path: Path) -> Json:
     from stylegan3d.recipe.description import read_recipe
     from stylegan3d.storage.volumes import sidecar_path
 
-    recipe = read_recipe(sidecar_path(path) if path.name.endswith(".nii.gz") else path)
-    return {"type": "recipe", **recipe.to_dict(), "command": recipe.command()}
+    volume = path.name.endswith(".nii.gz")
+    recipe = read_recipe(sidecar_path(path) if volume else path)
+    told = _origin_of(path) if volume and path.is_file() else {}
+    return {"type": "recipe", **told, **recipe.to_dict(), "command": recipe.command()}
+
+
+def _origin_of(path: Path) -> Json:
+    """What a saved volume is, and the sentence on how that is known."""
+    from stylegan3d.scans.checks import open_image
+    from stylegan3d.scans.origin import origin_of_file
+
+    told = origin_of_file(path, open_image(path).header)
+    return {"origin": told.origin, "notes": list(map(str, told.notes))}
 
 
 def _is_raw(path: Path) -> bool:
     """Whether a volume has no sidecar with a recipe, like one from a scanner."""
+    from stylegan3d.storage.jsontext import read_json
     from stylegan3d.storage.volumes import sidecar_path
 
-    return path.name.endswith(".nii.gz") and path.is_file() and not sidecar_path(path).is_file()
+    if not (path.name.endswith(".nii.gz") and path.is_file()):
+        return False
+    try:
+        record = read_json(sidecar_path(path))
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False  # what is wrong with it is told where it is read
+    return isinstance(record, dict) and "Recipe" not in record
 
 
 def _describe_scan(path: Path) -> Json:
@@ -155,6 +175,7 @@ def _describe_scan(path: Path) -> Json:
         "voxel_size_mm": [round(size, 4) for size in scan.space.voxel_size],
         "axes": "".join(scan.space.axcodes),
         "contrast": scan.contrast,
+        "origin": scan.origin,
         "sha256": scan.sha256,
         "notes": list(map(str, scan.notes)),
         "doubts": scan.doubts,

@@ -25,6 +25,7 @@ from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.orientation import orientation_checks
+from stylegan3d.scans.origin import origin_of_file
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import geometry_of
 from stylegan3d.scans.target import Target, Template
@@ -164,7 +165,8 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
     if volume is not None:
         quality = correlation(volume, job.target)
         how, measures = AS_IT_WAS, inspector.measure(volume)
-        found = orientation_checks(geometry_of(open_image(path).header))
+        header = open_image(path).header
+        found = [*origin_of_file(path, header).notes, *orientation_checks(geometry_of(header))]
     else:
         _refuse_series(path)
         aligned = read_scan(path).align(

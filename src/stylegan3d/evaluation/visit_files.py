@@ -62,6 +62,8 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
         "GeneratedBy": [{"Name": PROGRAM, "Version": version()}],
     }
     first, second = visits.pair.volumes
+    scans = (visits.pair.first.scan, visits.pair.second.scan)
+    synthetic = any(scan.origin != "acquired" for scan in scans)
     unit = "display units, 1 is the 99.5th percentile of a brain"
     volumes = {
         "desc-first_T1w": (first, f"{visits.names[0]} half-way to the second visit; {unit}"),
@@ -81,7 +83,7 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
             make_image(data, affine),
             description=name.split("_")[0].removeprefix("desc-"),
             sidecar={"Description": text, **about},
-            synthetic=False,
+            synthetic=synthetic,
         )
     titles = {k: region_title(n) for k, n in enumerate(REGIONS.classes) if k > 0}
     files |= volume_files(
@@ -89,7 +91,7 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
         make_image(visits.labels.regions.labels, affine),
         description="regions",
         sidecar={"Description": "Regions of the mean of both brains", "Labels": titles, **about},
-        synthetic=False,
+        synthetic=synthetic,
     )
     files[folder / f"{stem}_desc-change_volumes.tsv"] = table_text(visits).encode()
     record = about | {"Columns": COLUMNS} | visits.to_dict()

@@ -31,7 +31,7 @@ from stylegan3d.outputs.dicom import (
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.settings.option import USUAL_DICOM, DicomSettings, check_options
-from stylegan3d.storage.about import PROGRAM, version
+from stylegan3d.storage.about import ORIGIN_NAMES, PROGRAM, version
 from stylegan3d.storage.bids import file_of
 
 if TYPE_CHECKING:
@@ -550,7 +550,12 @@ def _image(path: Path) -> SavedFile:
         from stylegan3d.scans import read_scan
 
         scan = read_scan(path)
-        text = {"SyntheticImage": False, "Description": "A scan, as it was read."}
+        made = scan.origin != "acquired"
+        name = ORIGIN_NAMES[scan.origin]
+        text = {
+            "SyntheticImage": made,
+            "Description": f"{name}, as it was read." if made else "A scan, as it was read.",
+        }
         return SavedFile(
             path.name.partition(".")[0], scan.data, scan.affine, text, scan.sha256.encode()
         )

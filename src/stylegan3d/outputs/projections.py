@@ -32,7 +32,7 @@ from stylegan3d.scans import native_image
 from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.resampling import NativeTransform, resample, with_geometry
 from stylegan3d.storage import volumes
-from stylegan3d.storage.about import PROGRAM
+from stylegan3d.storage.about import ORIGIN_NAMES, PROGRAM
 from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE, source_uri
 from stylegan3d.storage.files import check_output, write_together
 from stylegan3d.storage.formats import Name, scan_stem, scan_suffix
@@ -135,9 +135,10 @@ def restored_files(
     }
     first, second = names.values()
     image = volumes.make_image(brain, generator.affine)
-    text = f"{PROGRAM} {generator.name} {generator.hash[:8]} {bound.describe()['Name']}"
+    text = f"{generator.name} {generator.hash[:8]} {bound.describe()['Name']}"
+    text, said = f"{PROGRAM} {text}", f"{PROGRAM} {'' if brain_alone else 'edited scan '}{text}"
     return {
-        **volumes.volume_files(first, own, description=text, sidecar=native),
+        **volumes.volume_files(first, own, description=said, sidecar=native),
         **volumes.volume_files(second, image, description=text, sidecar=model),
     }
 
@@ -378,6 +379,7 @@ def projection_report(projected: ProjectionRun, volume: np.ndarray) -> Json:
         "scan": {
             "path": scan.path.name,
             "sha256": scan.sha256,
+            "origin": scan.origin,
             "shape": list(scan.data.shape),
             "voxel_size_mm": list(scan.space.voxel_size),
             "axes": "".join(scan.space.axcodes),
@@ -446,15 +448,16 @@ def _maps(
 ) -> dict[Path, bytes]:
     """The aligned scan, and what the reconstruction `made` (X, Y, Z) leaves open."""
     aligned, name = projected.aligned, projected.generator.name
+    origin = aligned.scan.origin
     files = _map_files(
         names["aligned"],
         volumes.make_image(aligned.volume, aligned.space.affine),
         projected,
-        "aligned scan",
+        f"aligned {ORIGIN_NAMES[origin].lower()}",
         "A scan on the model's grid: brain alone, bias-corrected, rigidly aligned.",
         intensity=INSIDE,
         space="the model's grid",
-        synthetic=False,
+        synthetic=origin != "acquired",
     )
     difference = np.where(aligned.brain_mask, aligned.volume - made, 0).astype(np.float32)
     files |= _map_files(

@@ -18,7 +18,7 @@ from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
 from stylegan3d.storage import volumes
-from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
+from stylegan3d.storage.about import INTENDED_USE, NOT_ACQUIRED, PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, describe, root_of, source_uri
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.formats import Name, portable, scan_stem, scan_suffix
@@ -326,13 +326,21 @@ def picture_sidecar(
     }
 
 
-def scan_picture_sidecar(scan: Path | None, sha256: str, folder: Path, *, kind: str = "") -> Json:
+def scan_picture_sidecar(
+    scan: Path | None,
+    sha256: str,
+    folder: Path,
+    *,
+    kind: str = "",
+    origin: Origin = "acquired",
+) -> Json:
     """Content of the JSON sidecar of a picture in `folder` of a scan; `kind` as for its name."""
     described = {"unusual": UNUSUAL, "painted": PAINTED}.get(kind, RECORDED)
+    made = kind == "painted" or origin != "acquired"
     return {
-        "Description": described,
-        "IntendedUse": INTENDED_USE if kind == "painted" else OF_A_SCAN,
-        "SyntheticImage": kind == "painted",
+        "Description": described.replace("a real scan", NOT_ACQUIRED.get(origin, "a real scan")),
+        "IntendedUse": INTENDED_USE if made else OF_A_SCAN,
+        "SyntheticImage": made,
         "GeneratedBy": [{"Name": PROGRAM, "Version": version()}],
         "Sources": [] if scan is None else [source_uri(folder, scan)],
         "SourceSHA256": sha256,

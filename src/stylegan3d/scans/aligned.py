@@ -218,8 +218,10 @@ class AlignedScan:
     def describe(self) -> Json:
         """Everything `native_image` needs, without the scan's file; plain values for JSON.
 
-        Only the file name of the path is kept: folder names may identify patients.
+        Only the file name of the path is kept: folder names may identify patients. `origin` is
+        there unless the scan was acquired.
         """
+        made = {} if self.scan.origin == "acquired" else {"origin": self.scan.origin}
         return {
             "path": self.scan.path.name,
             "sha256": self.scan.sha256,
@@ -233,6 +235,7 @@ class AlignedScan:
             "brain_mask": pack_mask(self.brain_mask),
             "steps": list(map(str, self.steps)),
             "notes": list(map(str, self.scan.notes)),
+            **made,
         }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from stylegan3d.scans.dicom_decoder import NotDecoded, header_of
 from stylegan3d.scans.dicom_lengths import Budget, lengths_of
+from stylegan3d.scans.origin import ACQUIRED, DICOM_TAGS, Told, origin_of_dicom
 from stylegan3d.scans.person import Person, person_of_dicom
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -50,7 +51,7 @@ ORDER = ("0020|0100", "0018|0086", "0018|1060", "0020|0012", "0020|0013")
 _PLACE = (BITS, "0028|0030", "0020|0037", "0020|0032", "0028|0008", "0020|000e", "0008|0018")
 # Age, birth date, date of the study, sex: only age and sex are kept.
 _PERSON = ("0010|1010", "0010|0030", "0008|0020", "0010|0040")
-TAGS = (*ABOUT.values(), *ORDER, *_PLACE, *_PERSON)
+TAGS = tuple(dict.fromkeys((*ABOUT.values(), *ORDER, *_PLACE, *_PERSON, *DICOM_TAGS.values())))
 
 
 class _Geometry(NamedTuple):
@@ -88,6 +89,8 @@ class DicomSlice:
         Plain words of the series: number, description, modality, image type, SOP class, timing.
     person : Person
         Age and sex.
+    told : Told
+        Whether it was acquired.
     problem : str
         Why it is no slice of a volume, as the end of a sentence; empty if it can be one.
     """
@@ -104,6 +107,7 @@ class DicomSlice:
     order: tuple[float, ...]
     about: dict[str, str]
     person: Person = field(default_factory=Person)
+    told: Told = ACQUIRED
     problem: str = ""
 
     @property
@@ -159,6 +163,7 @@ def slices_of(path: Path, budget: Budget | None = None) -> list[DicomSlice]:
     lies = _frame_geometry(path, frames, lengths.header) if frames > 1 else [_geometry(header)]
     about = _about(header, told["components"])
     person = person_of_dicom(*(header.get(tag, "") for tag in _PERSON))
+    origin = origin_of_dicom(header)
     voxels = columns * rows * frames * told["components"]
     wrong = _wrong_size(lengths.pixels, voxels, _number(header.get(BITS), 16))
     order = tuple(_number(header.get(tag), 0) for tag in ORDER)
@@ -176,6 +181,7 @@ def slices_of(path: Path, budget: Budget | None = None) -> list[DicomSlice]:
             order=(*order, frame),
             about=about,
             person=person,
+            told=origin,
             problem=wrong or _wrong_place(at),
         )
         for frame, at in enumerate(lies)

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stylegan3d.scans.origin import sidecar_of
 from stylegan3d.storage.bounded import read_rows
 from stylegan3d.storage.jsontext import read_json
 
 TABLE = "participants.tsv"
 #: Folders above a scan in which its data set's table is looked for: anat, session, subject, set.
 HIGHEST = 4
-SEXES = {"F": "woman", "M": "man"}
+#: What each is called everywhere.
+SEXES = {"F": "female", "M": "male"}
 OLDEST = 120.0
 
 
@@ -36,8 +38,7 @@ def person_of_file(path: Path) -> Person:
 
     Both are hints that a user can correct: what cannot be read counts as unknown.
     """
-    beside = path.with_name(re.sub(r"\.(nii(\.gz)?|mgz|mgh|hdr|img)$", "", path.name) + ".json")
-    found = _of_sidecar(beside)
+    found = _of_sidecar(sidecar_of(path))
     if found.is_known:
         return found
     subjects = re.findall(r"sub-[A-Za-z0-9]+", path.as_posix())

@@ -35,6 +35,7 @@ from stylegan3d.scans.orientation import (
     oriented_affine,
     scanner_geometry,
 )
+from stylegan3d.scans.origin import ACQUIRED, Told, origin_of_file
 from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.resampling import geometry_of
 from stylegan3d.scans.scan import Scan
@@ -147,11 +148,13 @@ def read_scan(
         notes += info(f"Volume {volume} of {count} (counted from 0).")
     notes.extend(intensity_notes(data, contrast, enhanced_by_name(path.name)))
     doubts = [warning.text for warning in warnings]
-    person = person_of_file(path)
-    return Scan(data, affine, geometry, path, sha256_of(path), notes, doubts, contrast, person)
+    person, digest = person_of_file(path), sha256_of(path)
+    told = origin_of_file(path, image.header)
+    notes = [*told.notes, *notes]
+    return Scan(data, affine, geometry, path, digest, notes, doubts, contrast, person, told.origin)
 
 
-def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
+def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str, told: Told = ACQUIRED) -> Scan:
     """A scan from an array, such as a napari layer, with the checks of `read_scan`.
 
     Parameters
@@ -162,6 +165,8 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
         (4, 4), voxel indices to RAS+ millimetres.
     name : str
         Name for messages and files.
+    told : Told
+        Whether it was acquired, if that is known.
 
     Raises
     ------
@@ -177,13 +182,17 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
     contrast = CT if looks_like_ct(values) else contrast_by_name(name)
     values, shifted = _from_zero(values, contrast)
     notes = [
+        *told.notes,
         *grid_notes(affine, values.shape, f"of type {data.dtype}"),
         *unknown,
         *shifted,
         *intensity_notes(values, contrast, enhanced_by_name(name)),
     ]
     digest = hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
-    return Scan(values, affine, geometry_of(image.header), path, digest, notes, [], contrast)
+    geometry = geometry_of(image.header)
+    return Scan(
+        values, affine, geometry, path, digest, notes, contrast=contrast, origin=told.origin
+    )
 
 
 #: What names of a series end with, so that its results are named after its contrast.
@@ -200,18 +209,18 @@ def _read_dicom(
     affine = oriented_affine(path, series.stack.affine, {}, orientation)
     data = dicom.read_series(path, series, volume or 0)
     checks.check_values(path, data)
-    about = series.stack.slices[0][0].about
+    about, told = series.stack.slices[0][0].about, series.stack.slices[0][0].told
     contrast = CT if looks_like_ct(data) else contrast_by_name(series.description)
     contrast = contrast or contrast_by_timing(about)
     # Without its description, which may contain a name.
     number = "?" if series.number is None else series.number
-    notes = info(f"DICOM series {number}: {series.summary}.")
+    notes = [*told.notes, *info(f"DICOM series {number}: {series.summary}.")]
     others = len(found) - 1
     if wanted is None and others:
         notes += info(f"{others} other series in the folder were ignored ({_kinds(found)}).")
     notes.extend(grid_notes(affine, series.shape, f"modality {series.modality}"))
     notes.extend(series.stack.notes)
-    if series.kind != "volume":
+    if series.kind != "volume" and told.origin == "acquired":
         text = f"the series is marked as {series.kind}, not as an original acquisition."
         notes.append(Note("check", text))
     if series.volumes > 1:
@@ -225,7 +234,7 @@ def _read_dicom(
     place = (path.parent if path.is_file() else path) / name
     person = series.stack.slices[0][0].person
     geometry = scanner_geometry(affine)
-    return Scan(data, affine, geometry, place, sha256, notes, [], contrast, person)
+    return Scan(data, affine, geometry, place, sha256, notes, [], contrast, person, told.origin)
 
 
 def _kinds(found: list[Series]) -> str:

@@ -13,6 +13,7 @@ from stylegan3d.plain import Json
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.orientation import FORMS, orientation_checks
 from stylegan3d.scans.person import Person
+from stylegan3d.storage.about import Origin
 
 #: Affines that differ by less are one: headers hold float32, and a quaternion.
 SAME_MM = 1e-3
@@ -43,6 +44,8 @@ class ScanData:
         if unknown.
     person : Person
         Age and sex, from the DICOM header, the sidecar or participants.tsv.
+    origin : {"acquired", "synthetic", "edited"}
+        What its files say that it is; a note of level "check" says how that is known.
     """
 
     data: np.ndarray
@@ -54,6 +57,7 @@ class ScanData:
     doubts: list[str] = field(default_factory=list)
     contrast: str = ""
     person: Person = field(default_factory=Person)
+    origin: Origin = "acquired"
 
     def beside(self, scan: ScanData) -> Self:
         """The same image where it lies beside a scan; see `affine_beside`.

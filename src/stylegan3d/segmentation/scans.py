@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -23,11 +22,11 @@ from stylegan3d.segmentation.inference import Segmenter, bundled_regions
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain
 from stylegan3d.storage import bounded
-from stylegan3d.storage.about import PROGRAM, version
+from stylegan3d.storage.about import PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
-from stylegan3d.storage.jsontext import read_json, to_json
+from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
-from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
+from stylegan3d.storage.volumes import make_image, volume_files
 
 NOTICE = "Labels by a network; not a medical device, not for diagnosis."
 
@@ -49,6 +48,8 @@ class LabelledScan:
         What was done to the scan.
     scheme : Scheme
         What the labels of `image` mean.
+    origin : {"acquired", "synthetic", "edited"}
+        What the files of the scan say that it is.
     """
 
     image: nib.Nifti1Image
@@ -56,6 +57,7 @@ class LabelledScan:
     numbers: Numbers
     steps: list[Note]
     scheme: Scheme
+    origin: Origin = "acquired"
 
     @property
     def warnings(self) -> list[str]:
@@ -122,7 +124,7 @@ def segment_scan(
     found = labelled.regions if wanted.regions else labelled.tissues
     numbers = labelled.numbers(wanted.person(scan), wanted.norms)
     image = placed.on_scan(found.labels)
-    return LabelledScan(image, labelled, numbers, placed.steps, found.scheme)
+    return LabelledScan(image, labelled, numbers, placed.steps, found.scheme, scan.origin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +233,7 @@ def map_files(
         image,
         description=f"{PROGRAM} {network.name} {network.hash[:8]}",
         sidecar=sidecar,
-        synthetic=is_synthetic(scan.path),
+        synthetic=scan.origin != "acquired",
     )
 
 
@@ -239,6 +241,7 @@ def result_of(name: str, labelled: LabelledScan) -> Json:
     """What is known of a labelled scan, for JSON."""
     return {
         "name": name,
+        "origin": labelled.origin,
         **labelled.numbers.to_dict(),
         "networks": list(labelled.labelled.networks),
         "checks": labelled.warnings,
@@ -255,12 +258,3 @@ def table_text(path: Path, name: str, labelled: LabelledScan) -> str:
     cells = labelled.numbers.cells()
     row = [name, *map(cells.get, COLUMNS), " | ".join(labelled.warnings)]
     return bounded.table_text([["name", *COLUMNS, "warnings"], row])
-
-
-def is_synthetic(path: Path) -> bool:
-    """Whether the sidecar of a volume marks it as synthetic."""
-    try:
-        about: Any = read_json(sidecar_path(path))
-    except (OSError, ValueError):
-        return False
-    return isinstance(about, dict) and about.get("SyntheticImage") is True

@@ -1,0 +1,131 @@
+"""Whether a scan was acquired, or made or edited by a program, as far as its files say so.
+
+What this program writes says it three times: in the header (the description of NIfTI, Synthetic
+Data of DICOM), in the sidecar beside it, and in the words of both. Any one of them is enough, so an
+image stays what it is when its sidecar is lost or another program copies it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stylegan3d.scans.notes import Note
+from stylegan3d.storage.about import EDITED_SCAN, NOT_ACQUIRED, PROGRAM, Origin
+from stylegan3d.storage.jsontext import read_json
+
+#: Elements of a DICOM header that tell, by their meaning.
+DICOM_TAGS = {
+    "synthetic": "0008|001c",
+    "manufacturer": "0008|0070",
+    "series": "0008|103e",
+    "derivation": "0008|2111",
+    "name": "0010|0010",
+}
+_SYNTHETIC = re.compile(r"\bsynthetic\b", re.IGNORECASE)
+#: In the words of an edited scan: its header, its sidecar, the name of its series.
+_EDITED = re.compile(
+    rf"{EDITED_SCAN}|\bedited scan\b|{PROGRAM} edit by|_desc-[a-z]+Scan_|"
+    r"\ba scan (restored|whose masked)\b",
+    re.IGNORECASE,
+)
+#: Series of this program; scanners call contrasts that they calculate "SYNTHETIC T1" too.
+_SERIES = re.compile(r"SYNTHETIC[ _]\S*(_desc-|\.\.)\S*")
+HEADER, SIDECAR = "its header says so", "its sidecar says so"
+_ENDING = re.compile(r"\.(nii(\.gz)?|mgz|mgh|hdr|img)$", re.IGNORECASE)
+
+
+class Told(NamedTuple):
+    """What a scan is, and by what that is known, as in "its header says so"."""
+
+    origin: Origin = "acquired"
+    by: str = ""
+
+    @property
+    def notes(self) -> list[Note]:
+        """The warning about an image that was not acquired."""
+        if self.origin == "acquired":
+            return []
+        return [Note("check", f"this is {NOT_ACQUIRED[self.origin]} ({self.by}).")]
+
+
+ACQUIRED = Told()
+
+
+def sidecar_of(path: Path) -> Path:
+    """The JSON file beside a NIfTI, MGH or Analyze file."""
+    return path.with_name(_ENDING.sub("", path.name) + ".json")
+
+
+def origin_of_file(path: Path, header: Any) -> Told:
+    """What a NIfTI, MGH or Analyze file is, by its header and its sidecar.
+
+    Parameters
+    ----------
+    path : Path
+    header : mapping
+        nibabel's; its `descrip` counts where it has one.
+
+    Returns
+    -------
+    Told
+        What cannot be read says nothing.
+    """
+    found = [_of_header(header), _of_sidecar(sidecar_of(path))]
+    made = [told for told in found if told.origin != "acquired"]
+    # An edited scan is synthetic too: the word that says more counts.
+    return min(made, key=lambda told: told.origin != "edited", default=ACQUIRED)
+
+
+def origin_of_dicom(header: Mapping[str, str]) -> Told:
+    """What a DICOM image is, by its elements: `DICOM_TAGS`, tag to text."""
+    told = {name: header.get(tag, "").strip() for name, tag in DICOM_TAGS.items()}
+    origin: Origin = (
+        "edited" if _EDITED.search(told["series"] + told["derivation"]) else "synthetic"
+    )
+    if told["synthetic"].upper() == "YES":
+        return Told(origin, "Synthetic Data (0008,001C) is YES")
+    named = told["name"].startswith("SYNTHETIC^")
+    if named or _is_ours(told["series"], told["manufacturer"]):
+        return Told(origin, HEADER)
+    return ACQUIRED
+
+
+def _is_ours(series: str, maker: str) -> bool:
+    """Whether the name of a series, and what made it, are as this program writes them."""
+    return bool(_SERIES.fullmatch(series)) or (maker == PROGRAM and series.startswith("SYNTHETIC"))
+
+
+def _of_header(header: Any) -> Told:
+    try:
+        words = bytes(np.asarray(header["descrip"])).decode("latin-1").strip("\0 ")
+    except (KeyError, ValueError, TypeError, IndexError):
+        return ACQUIRED  # MGH has no description
+    return _of_words(words, HEADER)
+
+
+def _of_sidecar(path: Path) -> Told:
+    try:
+        record = read_json(path) if path.is_file() else {}
+    except (OSError, ValueError):
+        return ACQUIRED
+    if not isinstance(record, Mapping) or record.get("SyntheticImage") is False:
+        return ACQUIRED
+    # A series of this program that another one converted keeps its name and maker.
+    words = [str(record.get(key) or "") for key in ("Description", "SeriesDescription")]
+    ours = _is_ours(words[1], str(record.get("ManufacturersModelName")))
+    told = _of_words(words[0], SIDECAR)
+    if told.origin == "acquired" and (ours or record.get("SyntheticImage") is True):
+        return Told("edited" if _EDITED.search(words[1]) else "synthetic", SIDECAR)
+    return told
+
+
+def _of_words(words: str, by: str) -> Told:
+    """What the words of a header or a sidecar say."""
+    if _EDITED.search(words):
+        return Told("edited", by)
+    return Told("synthetic", by) if _SYNTHETIC.search(words) else ACQUIRED
