@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.compare.panel import RowController
-from napari_stylegan3d.core.comparison import provenance_of
+from napari_stylegan3d.core.comparison import in_words, provenance_of, provenance_of_scan
 from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dtype
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.captions import KEY, NOBODY, OVERLAY, ComparedPair, Provenance, Side
@@ -153,7 +153,8 @@ class Pinned:
     @property
     def title(self) -> str:
         """What it is, in words."""
-        return f"Scan: {self.side.name}" if self.side.kind == "scan" else self.side.title
+        side = self.side
+        return f"{side.scan_words}: {side.name}" if side.kind == "scan" else side.title
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, provenance: Provenance) -> Pinned:
@@ -164,7 +165,8 @@ class Pinned:
     def of_scan(cls, name: str, aligned: AlignedScan) -> Pinned:
         """A scan on the generator's grid."""
         shown = upright(aligned.volume, aligned.space.affine)
-        return cls(Side("scan", name, letter="A", title=name), None, aligned.volume, shown)
+        side = Side("scan", name, origin=aligned.scan.origin, letter="A", title=name)
+        return cls(side, None, aligned.volume, shown)
 
     def with_picture(self, picture: DisplayVolume) -> Pinned:
         """The same brain, rendered."""
@@ -175,7 +177,7 @@ def side_of(recipe: Recipe, letter: str, provenance: Provenance = NOBODY) -> Sid
     """What is said on the picture of a recipe that is one of two."""
     kind, name, what = provenance.kind, provenance.name, provenance.what
     if kind == "scan":
-        return Side("scan", name, letter=letter, title=name)
+        return Side("scan", name, origin=provenance.origin, letter=letter, title=name)
     if kind == "edited":
         return Side("edited", name, letter=letter, title=f"{name}, {what}")
     if kind == "reconstruction":
@@ -599,7 +601,7 @@ class CompareController(QObject):
         """What B is: whose brain, and whether it is the scan, edited, or the model's."""
         case, recipe = self.session.case, self.comparison.recipe or self.session.brain
         if case is not None and not self.comparison.is_picture:
-            return f"Scan {case.name}"
+            return in_words(provenance_of_scan(case))
         told = provenance_of(self.session, recipe)
         return side_of(recipe, "B", told).title if told.kind != "scan" else told.caption
 

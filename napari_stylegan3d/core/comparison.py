@@ -53,13 +53,18 @@ def subject_of(session: Session, recipe: Recipe) -> str:
 def in_words(told: Provenance) -> str:
     """What a picture of this provenance shows; empty for a random brain."""
     if told.kind == "scan":
-        return f"Scan {told.name}"
+        return f"{told.scan_words} {told.name}"
     if told.kind == "edited":
         return f"Edited scan {told.name}: {told.what}"
     if told.kind == "reconstruction":
         words = f"Reconstruction of {told.name}"
         return ", ".join(filter(None, (words, told.what)))
     return told.subject if told.kind == "worn" else told.what
+
+
+def provenance_of_scan(case: Case) -> Provenance:
+    """A patient's scan: as recorded, or synthetic or edited for ever, as its files say."""
+    return Provenance("scan", case.name, origin=case.origin)
 
 
 def provenance_of(session: Session, recipe: Recipe, *, amounts: bool = True) -> Provenance:
@@ -77,7 +82,10 @@ def provenance_of(session: Session, recipe: Recipe, *, amounts: bool = True) -> 
         whose = name_of(session, detail.source)
         return Provenance("worn", whose, ", ".join(filter(None, (brain, changes))))
     changes = describe_changes(recipe, amounts=amounts)
-    return Provenance("edited", name, changes) if changes else Provenance("scan", name)
+    if changes:
+        return Provenance("edited", name, changes)
+    case = session.case_of(recipe.source)
+    return Provenance("scan", name) if case is None else provenance_of_scan(case)
 
 
 def brain_of(session: Session) -> str:
@@ -156,7 +164,7 @@ class DisplayController(QObject):
         drawn = self.session.state.drawn
         if self.recipe is None or drawn is None or self.is_preview:
             return False
-        return self.recipe.with_paths(_by_content) == drawn.with_paths(_by_content)
+        return self.recipe.with_paths(by_content) == drawn.with_paths(by_content)
 
     @property
     def is_preview(self) -> bool:
@@ -366,14 +374,14 @@ class DisplayController(QObject):
         else:
             data, meta, _kind = case.layer
             shown = DisplayArray(data, meta["scale"], meta["translate"])
-            self.stage.show(shown, Provenance("scan", case.name), meta["contrast_limits"])
+            self.stage.show(shown, provenance_of_scan(case), meta["contrast_limits"])
             self._announce()
         return True
 
     def _show_aligned(self, case: Case, aligned: AlignedScan) -> None:
         """The aligned scan of a case, sharp if it has been made so."""
         shown, sharp = upright(aligned.volume, aligned.space.affine), self._sharp_of(aligned)
-        provenance = Provenance("scan", case.name)
+        provenance = provenance_of_scan(case)
         self.stage.show(sharp or shown, provenance, coarse=None if sharp is None else shown)
 
     def _show_volume(
@@ -413,7 +421,7 @@ class DisplayController(QObject):
         return (case, case.aligned) if case.is_of(self.recipe.source) else None
 
 
-def _by_content(part: Any) -> Any:
+def by_content(part: Any) -> Any:
     """A source named by its hash: saving moves latents; anything else as it is."""
     known = isinstance(part, Source) and part.sha256 is not None
     return dataclasses.replace(part, path=part.sha256) if known else part

@@ -391,6 +391,6 @@ def scan_layer(scan: Any) -> LayerTuple:
         "contrast_limits": (float(low), float(max(high, low + 1e-6))),
         "interpolation2d": "linear",
         "rendering": "attenuated_mip",
-        "metadata": {KEY: Provenance("scan", name), "path": str(scan.path)},
+        "metadata": {KEY: Provenance("scan", name, origin=scan.origin), "path": str(scan.path)},
     }
     return shown.data, meta, "image"

@@ -23,6 +23,7 @@ from stylegan3d.outputs.results import (
     scan_picture_sidecar,
 )
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.storage.about import Origin
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import DisplayController
@@ -41,11 +42,14 @@ class OfScan:
         Its file or folder.
     sha256 : str
         Its hash.
+    origin : {"acquired", "synthetic", "edited"}
+        What its files say that it is.
     """
 
     name: str
     path: Path | None
     sha256: str
+    origin: Origin = "acquired"
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,13 @@ class Pictured:
         """The JSON sidecar of the picture in `folder`."""
         if self.recipe is None:
             assert self.scan is not None
-            told = scan_picture_sidecar(self.scan.path, self.scan.sha256, folder, kind=self.kind)
+            told = scan_picture_sidecar(
+                self.scan.path,
+                self.scan.sha256,
+                folder,
+                kind=self.kind,
+                origin=self.scan.origin,
+            )
         else:
             told = picture_sidecar(self.recipe, generator, folder)
             if self.painted:
@@ -142,12 +152,14 @@ def pictured(comparison: DisplayController, *, alone: bool = False) -> Pictured:
     if case is not None:
         kind = "" if view == "scan" else view
         aligned = view == "unusual" or session.placed is not None
-        recorded = OfScan(case.name, case.path, case.sha256)
-        return Pictured(None, None, recorded, kind, aligned=aligned, synthetic=False, over=over)
+        made = case.origin != "acquired"
+        recorded = OfScan(case.name, case.path, case.sha256, case.origin)
+        return Pictured(None, None, recorded, kind, aligned=aligned, synthetic=made, over=over)
     if view == "painted" and comparison.painted is not None:
         scan = comparison.painted.scan
         if scan is not None:
-            found = OfScan(told.name, scan.aligned.scan.path, scan.aligned.scan.sha256)
+            of = scan.aligned.scan
+            found = OfScan(told.name, of.path, of.sha256, of.origin)
             return Pictured(None, None, found, view, over=over)
     elif shown.what == "search" or not comparison.is_current:
         raise OutputError("Wait for the full volume, then save the picture.")
@@ -161,8 +173,8 @@ def pictured(comparison: DisplayController, *, alone: bool = False) -> Pictured:
         if isinstance(beside, Recipe):
             second = beside
         else:
-            second = OfScan(beside.name, beside.path, beside.sha256)
-    scans = told.kind == "scan" and (how == "off" or isinstance(second, OfScan))
+            second = OfScan(beside.name, beside.path, beside.sha256, beside.origin)
+    scans = told.made_as == "scan" and (how == "off" or isinstance(second, OfScan))
     return Pictured(
         recipe,
         scan_file_of(session, recipe),

@@ -38,6 +38,7 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
 from napari_stylegan3d.widgets.elided import in_words
 from stylegan3d.recipe.description import describe_change, describe_recipe
+from stylegan3d.storage.about import ORIGIN_NAMES
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Favourites, Session
@@ -182,7 +183,8 @@ class HistoryList(RecipeList):
         """What changed."""
         entry = self._entries[row]
         if entry.recipe is None:
-            return f"Scan {'' if entry.case is None else entry.case.name}"
+            case = entry.case
+            return "Scan " if case is None else f"{ORIGIN_NAMES[case.origin]} {case.name}"
         before = self._entries[self.made_from(row)] if row else entry
         if before.recipe in (None, entry.recipe) or before.model != entry.model:
             return describe_recipe(entry.recipe)

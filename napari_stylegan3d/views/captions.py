@@ -12,7 +12,7 @@ from typing import Literal
 from napari.components import ViewerModel
 
 from napari_stylegan3d.widgets.elided import in_words
-from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL
+from stylegan3d.storage.about import EDITED_SCAN, ORIGIN_NAMES, WORN_DETAIL, Origin
 
 KEY = "stylegan3d"
 #: Metadata key of overlays.
@@ -46,6 +46,8 @@ CAPTION_COLORS = {
     "scan": RECORDED_COLOR,
     "second": RECORDED_COLOR,
 }
+#: What a scan warns of that was not acquired: as on the day when it was made.
+MADE_AS: dict[Origin, Kind] = {"acquired": "scan", "synthetic": "generated", "edited": "edited"}
 #: Maximum length of names and of edits, for narrow views.
 NAME_LENGTH, WHAT_LENGTH = 24, 44
 
@@ -106,12 +108,30 @@ class Provenance:
         second image the patient.
     over : Over or None
         The second image that lies over it.
+    origin : {"acquired", "synthetic", "edited"}
+        Of a scan: what its files say that it is.
     """
 
     kind: Kind
     name: str = ""
     what: str = ""
     over: Over | None = None
+    origin: Origin = "acquired"
+
+    @property
+    def made_as(self) -> Kind:
+        """Its kind; of a scan that was not acquired, that of what it was when it was made."""
+        return MADE_AS[self.origin] if self.kind == "scan" else self.kind
+
+    @property
+    def color(self) -> str:
+        """Of its caption."""
+        return CAPTION_COLORS[self.made_as]
+
+    @property
+    def scan_words(self) -> str:
+        """What a scan is called before its name."""
+        return ORIGIN_NAMES[self.origin]
 
     @property
     def caption(self) -> str:
@@ -125,7 +145,7 @@ class Provenance:
 
     def _text(self, name: str, what: str) -> str:
         if self.kind == "scan":
-            line = f"Scan: {name}"
+            line = f"{self.scan_words}: {name}"
         elif self.kind == "second":
             line = "\n".join((f"Overlay only: {name}", self.what))
         elif self.kind == "reconstruction" and name:
@@ -143,8 +163,10 @@ class Provenance:
         """The patient, for the window's title; empty for a random brain."""
         if self.kind == "reconstruction" and self.name:
             return f"Reconstruction of {self.name}"
-        if self.kind == "edited":
+        if self.made_as == "edited":
             return f"{self.name}, edited"
+        if self.kind == "scan" and self.origin == "synthetic":
+            return f"{self.name}, synthetic"
         if self.kind == "worn":
             return f"Detail of {self.name} on {self.what}"
         return self.name or self.what
@@ -154,7 +176,7 @@ class Provenance:
         """Warning in the caption; empty for a scan as recorded."""
         recorded = {"scan": "", "second": ""}
         marks = {"edited": EDITED_SCAN, "worn": WORN_DETAIL, "difference": DIFFERENCE, **recorded}
-        return marks.get(self.kind, SYNTHETIC)
+        return marks.get(self.made_as, SYNTHETIC)
 
     @property
     def one_line(self) -> str:
@@ -224,12 +246,12 @@ class Side(Provenance):
         """Such as "A: Seed 12"; real scans are marked as such."""
         name = self._named
         if self.kind == "scan" and len(name) > NAME_LENGTH:  # the scan is named in the panel
-            name = "Scan"
+            name = self.scan_words
         return f"{self.letter}: {distinct_title(name, self.other)}"
 
     @property
     def _named(self) -> str:
-        return f"Scan: {self.name}" if self.kind == "scan" else self.title
+        return f"{self.scan_words}: {self.name}" if self.kind == "scan" else self.title
 
     @property
     def whole(self) -> str:
@@ -240,7 +262,8 @@ class Side(Provenance):
     def caption(self) -> str:
         """Caption with the letter and the warning."""
         if self.kind == "scan":  # in two lines, beside the scale bar of a narrow view
-            return f"{self.letter}: Scan\n{shortened(self.name, NAME_LENGTH)}"
+            line = f"{self.letter}: {self.scan_words}\n{shortened(self.name, NAME_LENGTH)}"
+            return "\n".join(filter(None, (line, self.warning)))
         return f"{self.line}\n{self.warning}"
 
 
@@ -263,7 +286,7 @@ class ComparedPair(Provenance):
     @classmethod
     def of(cls, a: Side, b: Side, how: tuple[str, str]) -> ComparedPair:
         """Combine both; a pair has the strongest warning of its sides."""
-        kinds = {a.kind, b.kind}
+        kinds = {a.made_as, b.made_as}
         kind: Kind = "generated" if kinds - {"scan", "edited"} else "scan"
         if kinds == {"scan", "edited"} or kinds == {"edited"}:
             kind = "edited"

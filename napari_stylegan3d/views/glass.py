@@ -23,7 +23,7 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QApplication, QToolTip, QWidget
 
-from napari_stylegan3d.views.captions import CAPTION_COLORS, LETTER_COLOR, WARNINGS, Provenance
+from napari_stylegan3d.views.captions import LETTER_COLOR, WARNINGS, Provenance
 from napari_stylegan3d.views.layers import ColorScale
 from napari_stylegan3d.views.orientation import (
     Facing,
@@ -505,7 +505,7 @@ class Labels(Glass):
         if self._provenance is None:
             return
         painter.setFont(_caption_font())
-        color = QColor(CAPTION_COLORS[self._provenance.kind])
+        color = QColor(self._provenance.color)
         write_outlined(painter, room, BOTTOM | LEFT, self.written, color, OUTLINE_PX)
 
     def _paint_scale_bar(self, painter: QPainter, room: QRectF) -> None:

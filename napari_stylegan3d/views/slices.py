@@ -24,7 +24,6 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views.captions import (
-    CAPTION_COLORS,
     LETTER_COLOR,
     OVERLAY,
     Provenance,
@@ -389,7 +388,7 @@ class Films(QWidget):
         font = painter.font()
         font.setPixelSize(FILM_TEXT_PX + 2)
         painter.setFont(font)
-        painter.setPen(QColor(CAPTION_COLORS[provenance.kind]))
+        painter.setPen(QColor(provenance.color))
         below = QRectF(8, self.height() - CAPTION_PX, self.width() - 16, CAPTION_PX)
         words = " · ".join(filter(None, (provenance.one_line, in_words(self.looks.look))))
         painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, words)
@@ -693,7 +692,7 @@ class Panes(QWidget):
         first = self.height() - max(map(len, captions), default=0) * line
         for column, (pane, lines) in enumerate(zip(self.panes, captions, strict=True)):
             width = self.width() / len(self.panes)
-            painter.setPen(QColor(CAPTION_COLORS[pane.provenance.kind]))
+            painter.setPen(QColor(pane.provenance.color))
             for number, text in enumerate(lines):
                 top = first + number * line
                 room = QRectF(column * width + MARGIN_PX, top, width - 2 * MARGIN_PX, line)
