@@ -121,6 +121,8 @@ class Session(QObject, Workspace):
     caseChanged = Signal()
     """The case, or the list of patients, is another, or more is known of one."""
     historyChanged = Signal()
+    personChanged = Signal()
+    """An age or sex was typed."""
     modelChanged = Signal(object)
     projectedChanged = Signal()
 
@@ -145,6 +147,8 @@ class Session(QObject, Workspace):
             self.caseChanged.emit()
         if "projected" in parts:
             self.projectedChanged.emit()
+        if "person" in parts:
+            self.personChanged.emit()
         if "history" in parts:
             self.historyChanged.emit()
         if "recipe" in parts:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QEnterEvent, QHideEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QWidget
 
+from napari_stylegan3d.core.comparison import by_content
 from napari_stylegan3d.core.context import report_error, sentence
 from napari_stylegan3d.core.thumbnails import Gallery, PictureButton
 from napari_stylegan3d.core.worker import LatestWins
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from stylegan3d.directions.catalogue import CatalogueEntry
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.session.workspace import Change
 
 STEPS_SD = (-2, -1, 0, 1, 2)
 SIDE = 96
@@ -79,6 +83,12 @@ class Strip(QFrame):
         self._anchor: QWidget | None = None
         self._open = single_shot(self, self.show_now, OPEN_MS)
         self._close = single_shot(self, self.hide, CLOSE_MS)
+
+    def blank(self) -> None:
+        """What is drawn, or is to be, is of another brain."""
+        self.gallery.stop()
+        for button in self.buttons:
+            button.show_picture(None)
 
     def look(self, anchor: QWidget, looking: bool) -> None:
         """The mouse came to, or left, the button of a row."""
@@ -154,6 +164,8 @@ class Strip(QFrame):
 #: How long the picture must have rested before its change is measured, which takes a second.
 REST_MS = 500
 CHANGE = "Change by the edit"
+#: Effects that are kept, with their difference of two volumes.
+KEPT = 4
 
 
 class DirectionsController(QObject):
@@ -170,6 +182,8 @@ class DirectionsController(QObject):
         self._request: EffectRequest | None = None
         self.locating = LatestWins(seen_from, self)
         self._located: tuple[Recipe, Generator, tuple[CatalogueEntry, ...]] | None = None
+        #: What was measured, by what it was measured of.
+        self._kept: OrderedDict[Hashable, MeasuredEffect] = OrderedDict()
         self._measured: MeasuredEffect | None = None
         self._overlaid = False
         # The average brain of compared people, their difference, and what it is.
@@ -186,11 +200,12 @@ class DirectionsController(QObject):
         panel.looked.connect(self._look)
         panel.previewed.connect(self._keep_open)
         panel.seen.connect(self._on_seen)
-        panel.effect.chosen.connect(self._again)
+        panel.effect.chosen.connect(self._on_chosen)
         panel.effect.shownInViews.connect(lambda _: self._overlay())
         self.files.people.wanted.connect(self._show_people)
         self.strip.wanted.connect(self._show_strip)
         self.strip.picked.connect(self._pick)
+        self.session.changed.connect(self._on_change)
         self.session.recipeChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(lambda _: self._forget())
         panel.entriesChanged.connect(self._on_entries)
@@ -225,6 +240,7 @@ class DirectionsController(QObject):
         wanted = (self.session.brain.replace(edits=()), generator, entries)
         if wanted != self._located:
             self._located = wanted
+            self.panel.show_seen({})
             self.locating.submit(SeenRequest(*wanted))
 
     def _on_located(self, request: SeenRequest, seen: dict[str, Range]) -> None:
@@ -240,16 +256,49 @@ class DirectionsController(QObject):
         recipe = self.session.recipe
         return recipe is not None and bool(recipe.edits)
 
+    def _on_change(self, change: Change) -> None:
+        """Nothing of another brain stays."""
+        if change.before.key != change.now.key:
+            self._let_go()
+        if change.before.recipe != change.now.recipe or change.before.key != change.now.key:
+            self._forget()
+
     def _on_recipe(self, _recipe: Recipe | None, live: bool) -> None:
-        self._forget()
         self._locate()
-        if self._is_edited:
-            self.panel.effect.show_waiting()
+        self._show_known()
         if self.strip.isVisible() and not live:
             self._show_strip()
+        elif self.strip.isVisible() and self._steps() != [b.recipe for b in self.strip.buttons]:
+            self.strip.blank()
+
+    def _on_chosen(self) -> None:
+        """Another edit is to be told apart."""
+        self._forget()
+        self._show_known()
+        self._again()
+
+    def _show_known(self) -> None:
+        """Show what was measured of this very brain before, if anything was."""
+        if not self._is_edited:
+            return
+        self._measured = self._kept.get(self._made_of)
+        if self._measured is None:
+            self.panel.effect.show_waiting()
+        else:
+            self.panel.effect.show_effect(self._measured.effect, self._measured.back)
+        self._overlay()
+
+    @property
+    def _made_of(self) -> Hashable:
+        """What an effect is measured of: the brain, the edit and the model."""
+        recipe, generator = self.session.state.drawn, self.session.generator
+        model = None if generator is None else (generator.hash, generator.affine.tobytes())
+        known = recipe and recipe.with_paths(by_content)
+        return known, self.panel.effect.direction, model
 
     def _forget(self) -> None:
         """What was measured, or is being measured, is of another brain."""
+        self.panel.effect.show_waiting()
         self._rest.stop()
         if self._request is not None:
             self._request.stop.set()
@@ -258,7 +307,8 @@ class DirectionsController(QObject):
 
     def _again(self) -> None:
         """Measure once the picture has rested, if there is anything to measure."""
-        if self.panel.isVisible() and self._is_edited and not self.measuring.closed:
+        known = self._measured is not None
+        if self.panel.isVisible() and self._is_edited and not known and not self.measuring.closed:
             self._rest.start()
 
     def _measure(self) -> None:
@@ -277,17 +327,23 @@ class DirectionsController(QObject):
         attribute = entry.attribute if entry is not None else ""
         self._measured = None
         self._request = EffectRequest(
-            recipe, picture.rendered.volume, loaded, direction, attribute, threading.Event()
+            recipe,
+            picture.rendered.volume,
+            loaded,
+            direction,
+            attribute,
+            threading.Event(),
+            self._made_of,
         )
         self.panel.effect.show_waiting(at_work=True)
         self.measuring.submit(self._request)
 
     def _on_measured(self, request: EffectRequest, measured: MeasuredEffect) -> None:
-        if request is not self._request:
-            return
-        self._measured = measured
-        self.panel.effect.show_effect(measured.effect, measured.back)
-        self._overlay()
+        self._kept[request.made_of] = measured
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        if request is self._request:
+            self._show_known()
 
     def _on_failed(self, request: EffectRequest, error: Exception) -> None:
         from stylegan3d.progress import Cancelled
@@ -349,9 +405,14 @@ class DirectionsController(QObject):
         if row is None or row.entry.reference not in panel.entries:
             self._let_go()
             return
-        reference, recipe = row.entry.reference, self.session.brain
-        recipes = [panel.with_strength(recipe, reference, float(step)) for step in STEPS_SD]
-        self.strip.show_recipes(panel.notes.label_of(row.entry), recipes, row.row.value())
+        self.strip.show_recipes(panel.notes.label_of(row.entry), self._steps(), row.row.value())
+
+    def _steps(self) -> list[Recipe]:
+        """This brain at each of `STEPS_SD` along the direction that the strip is open for."""
+        if self._row is None:
+            return []
+        reference, panel, recipe = self._row.entry.reference, self.panel, self.session.brain
+        return [panel.with_strength(recipe, reference, float(step)) for step in STEPS_SD]
 
     def _let_go(self) -> None:
         """Rows may be removed: forget the one the strip belongs to."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -49,6 +49,8 @@ class EffectRequest:
         What that edit is about, see `edit_effects.ABOUT`.
     stop : threading.Event
         Set when the result is no longer needed.
+    made_of : Hashable
+        Equal for all requests that would find the same.
     """
 
     recipe: Recipe
@@ -57,6 +59,7 @@ class EffectRequest:
     direction: str | None
     attribute: str
     stop: threading.Event
+    made_of: Hashable = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,7 @@ from stylegan3d.directions.catalogue import CatalogueEntry, DirectionNotes, own_
 from stylegan3d.directions.trajectory import Trajectory
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.recipe import Edit, Recipe
+from stylegan3d.scans.person import OLDEST
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 #: (lowest, highest, step, default) of the slider, in years.
 YEARS = (-40.0, 40.0, 1.0, 0.0)
-#: Of the age now.
-OLDEST_AGE = 110.0
 
 
 class AgeingBox(QWidget):
@@ -49,12 +48,14 @@ class AgeingBox(QWidget):
 
     changed = Signal(float, bool)
     """(strength along the direction of age, live)"""
+    aged = Signal(object)
+    """The age now, as typed; None for no longer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("directions.ageing")
         self.trajectory: Trajectory | None = None
-        self._of: object = None  # whose age it is
+        self._of: object = None  # what the age was estimated of
         self._given = False
         self._read: float | None = None
         self.years = controls.SliderRow(
@@ -70,12 +71,16 @@ class AgeingBox(QWidget):
         self.unknown = SliderRange(self.years)
         self.age = controls.number(
             "directions.age",
-            "Age now, in years, 0 to 110: the apparent age until you enter it.",
-            (0, OLDEST_AGE),
+            "Age now, in years: as typed here or in Measure, or as in the scan's files; else "
+            "estimated from\nthe latent, less surely than Measure's apparent age by volumes.",
+            (0, OLDEST),
             " years",
         )
+        self.age.setDecimals(1)
         self.estimate = controls.tool_button(
-            controls.RESET_GLYPH, "directions.age_estimate", "Use the apparent age."
+            controls.RESET_GLYPH,
+            "directions.age_estimate",
+            "Forget the age, in Measure too, and estimate it from the latent.",
         )
         self.told = controls.hint(name="directions.age_text")
         self._lay_out()
@@ -97,29 +102,30 @@ class AgeingBox(QWidget):
 
     def set_trajectory(self, trajectory: Trajectory | None) -> None:
         """Of a model; None hides the box."""
-        self.trajectory, self._of, self._given = trajectory, None, False
+        self.trajectory, self._of = trajectory, None
         self.setVisible(trajectory is not None)
 
-    def show_recipe(self, recipe: Recipe, generator: Generator | None) -> None:
-        """Show the age of a brain and by how many years its edits age it."""
+    def show_recipe(
+        self, recipe: Recipe, generator: Generator | None, age: float | None = None
+    ) -> None:
+        """Show the age of a brain, if known, and by how many years its edits age it."""
         if self.trajectory is None or generator is None:
             return
         whose = (recipe.source, recipe.mix, recipe.truncation, recipe.label)
-        if whose != self._of:  # another brain: an age that was entered is not its own
-            self._of, self._given = whose, False
+        if whose != self._of:
+            self._of = whose
             try:
                 plain = recipe.replace(edits=()).latent(generator)
                 self._read = self.trajectory.apparent_age(plain)
             except StyleGAN3DError:  # the views say why it cannot be shown
                 self._read = None
-            self._show_age(self._read)
+        self._given = age is not None
+        now = age if age is not None else round(self._read or 0)
+        if abs(self.age.value() - now) >= 0.1:  # what is being typed stays as it is
+            controls.show_value(self.age, now)
         strength = sum(e.strength for e in recipe.edits if e.direction == self.trajectory.name)
         self.years.set_value(self.trajectory.years(strength))
         self.setEnabled(self._read is not None)
-        self._show_expected()
-
-    def _show_age(self, age: float | None) -> None:
-        controls.show_value(self.age, round(age or 0))
         self._show_expected()
 
     def _show_expected(self) -> None:
@@ -129,11 +135,11 @@ class AgeingBox(QWidget):
             return
         now, years = self.age.value(), self.years.value()
         self.unknown.show_known(trajectory.youngest - now, trajectory.oldest - now)
-        how = "as entered"
+        how = "as in Measure"
         if not self._given:
-            how = "apparent age"
+            how = "estimated from the latent"
             if trajectory.error is not None:
-                how = f"apparent age, ±\u00a0{trajectory.error:.0f}\u00a0years"
+                how += f", ±\u00a0{trajectory.error:.0f}\u00a0years"
         self.how.setText(how)
         self.estimate.setEnabled(self._given)
         lines = trajectory.lines(now, now + years) if years else []
@@ -144,13 +150,11 @@ class AgeingBox(QWidget):
         if self.trajectory is not None:
             self.changed.emit(self.trajectory.edit(years).strength, live)
 
-    def _on_age(self, _age: float) -> None:
-        self._given = True
-        self._show_expected()
+    def _on_age(self, age: float) -> None:
+        self.aged.emit(age or None)
 
     def _on_estimate(self) -> None:
-        self._given = False
-        self._show_age(self._read)
+        self.aged.emit(None)
 
 
 #: Half-open range of layers; None for all.
@@ -496,14 +500,18 @@ class EffectBox(QWidget):
         self.setVisible(bool(edits))
 
     def show_waiting(self, *, at_work: bool = False) -> None:
-        """What is written is of an earlier brain; whether this one is being measured."""
-        for cells in self.cells:
-            for cell in cells:
-                cell.setEnabled(False)
-        self.told.setEnabled(False)
-        if not self._lines:
-            rests = "Measuring when the slider stops…"
-            self.told.setText("Measuring…" if at_work else rests)
+        """Nothing is known of this brain yet; whether it is being measured."""
+        if self._lines:
+            self._clear()
+            self._lines = ()
+            self._write()
+        self.told.setText("Measuring…" if at_work else "Measuring when the slider stops…")
+
+    def _clear(self) -> None:
+        for name, *values in self.cells:
+            name.setText("")
+            for cell in values:
+                cell.setText("…")
 
     def show_effect(self, effect: EditEffect, back: WayBack) -> None:
         """Write what was found."""
@@ -513,10 +521,8 @@ class EffectBox(QWidget):
             texts = (name, _ml(before), _ml(after), _change(before, after))
             for cell, text in zip(cells, texts, strict=True):
                 cell.setText(text)
-                cell.setEnabled(True)
         self._lines = tuple(effect_lines(effect, back))
         self._write()
-        self.told.setEnabled(True)
 
     def _write(self) -> None:
         """The sentences, or the first of them."""
@@ -527,12 +533,9 @@ class EffectBox(QWidget):
 
     def show_failure(self, sentence: str) -> None:
         """Say why nothing could be measured."""
-        for cells in self.cells:
-            for cell in cells:
-                cell.clear()
+        self._clear()
         self._lines = (sentence,)
         self._write()
-        self.told.setEnabled(True)
 
 
 def _ml(value: float) -> str:
@@ -641,6 +644,8 @@ class DirectionsPanel(ExplorerPanel):
         self.used.toggled.connect(self._filter)
         self.list.changed.connect(self._set)
         self.ageing.changed.connect(self._age)
+        self.ageing.aged.connect(self._on_aged)
+        session.personChanged.connect(self._show_person)
         self.menus.noted.connect(self.noted)
         self.menus.limited.connect(self.set_layers)
         self.reset.clicked.connect(
@@ -701,7 +706,7 @@ class DirectionsPanel(ExplorerPanel):
             if reference in used and used[reference].former and reference in was:
                 label = f"{label}, as in an earlier version"
             row.show_name(label, self.limits.in_words(reference), active=reference in used)
-        self.ageing.show_recipe(recipe, self.session.generator)
+        self.ageing.show_recipe(recipe, self.session.generator, self._age_of(recipe))
         self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])
         self.reset.setEnabled(bool(used))
         if self.used.isChecked():
@@ -737,7 +742,7 @@ class DirectionsPanel(ExplorerPanel):
             for edit in recipe.edits
         )
         if edits != recipe.edits:
-            self.session.change(recipe.replace(edits=edits))
+            self.session.edit(lambda recipe: recipe.replace(edits=edits))
         else:
             self.show_recipe(recipe)
 
@@ -800,12 +805,25 @@ class DirectionsPanel(ExplorerPanel):
         if self.ageing.trajectory is not None:
             self._set(self.ageing.trajectory.name, strength, live)
 
+    def _age_of(self, recipe: Recipe) -> float | None:
+        return self.session.person_of(recipe)[0].age
+
+    def _show_person(self) -> None:
+        """An age was typed, here or elsewhere."""
+        recipe = self.session.brain
+        self.ageing.show_recipe(recipe, self.session.generator, self._age_of(recipe))
+
+    def _on_aged(self, age: float | None) -> None:
+        if self.session.recipe is not None:
+            person, key = self.session.person_of(self.session.recipe)
+            self.session.know(key, dataclasses.replace(person, age=age))
+        self._show_person()
+
     def _on_layers(self, _: int) -> None:
-        recipe, span = self.session.brain, self.layers.currentData()
-        edits = tuple(
-            dataclasses.replace(edit, layers=span)
-            if edit.direction in self.entries and edit.direction not in self.limits.own
-            else edit
-            for edit in recipe.edits
-        )
-        self.session.change(recipe.replace(edits=edits))
+        span = self.layers.currentData()
+
+        def limited(edit: Edit) -> Edit:
+            follows = edit.direction in self.entries and edit.direction not in self.limits.own
+            return dataclasses.replace(edit, layers=span) if follows else edit
+
+        self.session.edit(lambda recipe: recipe.replace(edits=tuple(map(limited, recipe.edits))))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.comparison import in_words, subject_of
+from napari_stylegan3d.core.comparison import by_content, in_words, subject_of
 from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, in_event, read_choice
 from napari_stylegan3d.core.tissues import make_layer
@@ -46,9 +49,12 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, DecimalBox
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.scans.person import SEXES
 from stylegan3d.segmentation.changes import cells_of, summary_of
 from stylegan3d.segmentation.repeats import repeats_names
 from stylegan3d.segmentation.words import Person
+from stylegan3d.storage.about import ORIGIN_NAMES
+from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -59,9 +65,11 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import DerivedVolume
     from napari_stylegan3d.measure.panel import MeasureBox
     from napari_stylegan3d.views.display import DisplayArray
+    from stylegan3d.model.generator import Generator
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
+    from stylegan3d.session.workspace import Change
 
 NONE = "–"
 ABOUT = (
@@ -110,6 +118,7 @@ class VisitsDialog(QDialog):
             "measure.visits_other",
             "The other scan of this patient: the overlay, another open scan, or a file.",
         )
+        self.other.setPlaceholderText("Choose the scan of the same patient")
         self.open = button(
             "Open…",
             "measure.visits_open",
@@ -154,6 +163,8 @@ class VisitsDialog(QDialog):
         self.cancel = button("Cancel", "measure.visits_cancel", "Stop comparing.")
         self.told = controls.hint(name="measure.visits_text")
         self.told.setToolTip("Progress, warnings, and how many changes are beyond the error.")
+        self.files = controls.hint(name="measure.visits_files")
+        self.files.setToolTip("The files that the table compares.")
         self.table = controls.named(
             QTableWidget(),
             "measure.visits_table",
@@ -186,6 +197,7 @@ class VisitsDialog(QDialog):
         buttons.insertStretch(0, 1)
         column.addLayout(buttons)
         column.addWidget(self.told)
+        column.addWidget(self.files)
         column.addWidget(self.table, stretch=1)
         last = controls.row(self.save)
         last.insertLayout(0, controls.form(("In the views", self.maps)), 1)
@@ -230,7 +242,7 @@ class VisitsDialog(QDialog):
     def show_person(self, person: Person) -> None:
         """Write age and sex at the open scan."""
         age = "age unknown" if person.age is None else f"{person.age:g} years"
-        sex = {"F": "woman", "M": "man"}.get(person.sex or "", "sex unknown")
+        sex = SEXES.get(person.sex or "", "sex unknown")
         self.person.setText(f"{age}, {sex} (change them in Measure)")
 
     def show_result(self, compared: ComparedVisits | None) -> None:
@@ -253,6 +265,11 @@ class VisitsDialog(QDialog):
                 self.table.setItem(k, column, item)
         self.maps.setEnabled(visits is not None)
         self.save.setEnabled(visits is not None)
+        text = ""
+        if visits is not None:
+            scans = visits.pair.first.scan, visits.pair.second.scan
+            text = "Baseline: {}\nFollow-up: {}".format(*told_apart(s.path for s in scans))
+        controls.show_text(self.files, text)
         if visits is not None:
             lines = [*visits.warnings, summary_of(visits.changes)]
             lines += [note.text for note in visits.notes if note.level == "info"]
@@ -361,6 +378,7 @@ class VisitsController(QObject):
             )
         )
         self.session.caseChanged.connect(self._on_case)
+        self.session.personChanged.connect(self.show_person)
         self.comparison.viewChanged.connect(lambda _view: self._overlay())
         self.comparison.placedChanged.connect(self._overlay)
         self._on_case()
@@ -394,9 +412,9 @@ class VisitsController(QObject):
         self._others = self._candidates()
         hashes = [scan.sha256 for scan in self._others]
         chosen = self._chosen.get(self._key, "")
-        at = hashes.index(chosen) if chosen in hashes else 0 if hashes else -1
+        at = hashes.index(chosen) if chosen in hashes else self._likely()
         name = "" if case is None or not self._key else case.name
-        dialog.show_pair(name, [scan.path.name for scan in self._others], at)
+        dialog.show_pair(name, told_apart(scan.path for scan in self._others), at)
         self._choose(at)
         self.show_person()
         dialog.told.setText("")
@@ -420,6 +438,17 @@ class VisitsController(QObject):
         every = [self._opened.get(self._key), beside, *others]
         known = {scan.sha256: scan for scan in reversed(every) if scan is not None}
         return [scan for sha256, scan in reversed(known.items()) if sha256 != case.scan.sha256]
+
+    def _likely(self) -> int:
+        """Which candidate is of this patient: the overlay, or one of the same name; else -1."""
+        case, beside = self.session.case, self.second(self._key)
+        if case is None or case.scan is None:
+            return -1
+        mine = subject_named(case.scan.path)
+        for at, scan in enumerate(self._others):
+            if scan is beside or subject_named(scan.path) == mine:
+                return at
+        return -1
 
     def _choose(self, at: int) -> None:
         """Another scan is to be compared: take order and years from the ages in both files."""
@@ -514,7 +543,8 @@ class VisitsController(QObject):
 
     def _enable(self) -> None:
         dialog, busy = self.dialog, self.job.running
-        dialog.start.setEnabled(bool(self._others) and not busy and bool(self._key))
+        chosen = 0 <= dialog.other.currentIndex() < len(self._others)
+        dialog.start.setEnabled(chosen and not busy and bool(self._key))
         dialog.cancel.setEnabled(busy)
         dialog.open.setEnabled(bool(self._key) and not self.reading.running)
         found = self._key in self.found
@@ -575,6 +605,22 @@ class VisitsController(QObject):
         self.comparison.stage.overlay.show(found, label, unit, limit)
 
 
+def subject_named(path: Path) -> str:
+    """Who a scan's file is named after: its subject in BIDS, else all of its name."""
+    found = re.search(r"(?<![A-Za-z0-9])sub-[A-Za-z0-9]+", path.name)
+    return found[0] if found else scan_stem(path)
+
+
+def told_apart(paths: Iterable[Path]) -> list[str]:
+    """The names of files, with their folder where others have the same."""
+    paths = list(paths)
+    names = [path.name for path in paths]
+    return [
+        path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"
+        for path in paths
+    ]
+
+
 def _same(a: MapRequest, b: MapRequest) -> bool:
     return a.compared is b.compared and a.kind == b.kind and a.rigid is b.rigid
 
@@ -590,11 +636,18 @@ def _save(report: Progress, compared: ComparedVisits, folder: Path) -> tuple[str
     return compared.pair.key, save_compared(report, compared, folder)
 
 
+#: Brains whose figures are kept, with their labels.
+KEPT = 16
+#: Of `What`: the picture of a recipe.
+PICTURES = ("recipe", "model")
 UNPLACED = "Align the scan first (Project): volumes are measured on the model's grid."
 
 
 class MeasureController(QObject):
-    """Keeps the Measure box up to date while it is unfolded, but never during a drag."""
+    """Keeps the Measure box up to date while it is unfolded, but never during a drag.
+
+    What was measured is kept under what it was made from, and shown beside that alone.
+    """
 
     def __init__(self, context: Context, box: MeasureBox) -> None:
         super().__init__(context.dock)
@@ -602,27 +655,25 @@ class MeasureController(QObject):
         self.rendering, self.messages = context.render, context.messages
         self.box = box
         self.layer = TissueLayer(self.comparison.stage.viewer)
+        #: Of what is shown; None until it is measured.
         self.measured: MeasuredBrain | None = None
-        #: What `measured` is of; another subject has none until it is measured.
-        self._of: MeasureRequest | None = None
+        self._kept: OrderedDict[Hashable, MeasuredBrain] = OrderedDict()
+        #: What is shown, once its picture is there.
+        self._asked: MeasureRequest | None = None
         self._dragged = False
         self._work = LatestWins(Measurer(), self)
         self._work.ready.connect(self._on_measured)
         self._work.failed.connect(self._on_failed)
-        #: The last request; results of others are out of date.
-        self._asked: MeasureRequest | None = None
-        #: Whose age and sex the fields have, as `Session.person_of`; None for nobody's.
-        self._whose: Hashable | None = None
         self.box.header.toggled.connect(self._update)
         self.box.labels.toggled.connect(self._show_labels)
         self.box.copy.clicked.connect(self._copy)
         self.box.personChanged.connect(self._on_person)
-        self.box.unusualChanged.connect(self._on_unusual)
+        self.box.unusualChanged.connect(self._show_numbers)
         self.box.normsChanged.connect(self._on_norms)
         self._norms = LongJob(self)
         self._norms.finished.connect(self._take_norms)
         self._norms.failed.connect(lambda error: self.messages.fail(error, "opening norms"))
-        self.session.recipeChanged.connect(self._on_recipe)
+        self.session.changed.connect(self._on_change)
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
         self.session.modelChanged.connect(self._forget)
@@ -635,131 +686,150 @@ class MeasureController(QObject):
         self._norms.shutdown()
         self.layer.remove()
 
-    def _on_recipe(self, _: Recipe, live: bool) -> None:
-        self._dragged = live
-        self._outdated()
+    def _on_change(self, change: Change) -> None:
+        """Nothing of another brain stays."""
+        self._dragged = change.live
         self._update()
+        if "person" in change.parts:
+            self._show_numbers()
 
     def _forget(self, _: object = None) -> None:
-        self.measured = self._of = self._asked = self._whose = None
+        """Of another model, nothing is known of what is shown."""
+        self.measured = self._asked = None
         self.layer.hide()
-        self.box.show_measured(None, None)
-
-    def _outdated(self) -> None:
-        """What is written is no longer what is shown."""
-        self._asked = None
-        self.layer.hide()
-        self.box.set_stale(True)
+        self.box.show_waiting()
 
     def _update(self, _: Any = None) -> None:
-        """Measure what is shown, if anybody looks and it is more than a preview."""
-        if not self.box.open or self._dragged:
-            self.layer.hide()
+        """Show what is known of what is shown, or measure it, if anybody looks."""
+        self._show_person()
+        if self._dragged or not self.box.open:
+            self._forget()
+            return
+        why = self._why_nothing()
+        if why is not None:
+            self._forget()
+            self.box.show_measured(None, None, why)
             return
         subject = self._subject()
-        if subject is None:
+        if subject is None:  # its picture is not there yet, but it may have been before
+            self._forget()
+            recipe = self.session.state.drawn
+            if recipe is not None and self.session.state.what in PICTURES:
+                self.measured = self._known(self._made_of(recipe, self.session.generator))
+            self._show_numbers()
             return
-        if self._asked is not None and self._asked.volume is subject.volume:
+        asked, self._asked = self._asked, subject
+        if asked is not None and asked.made_of == subject.made_of:
             self._show_labels()
             return
-        self._outdated()
-        self._asked = subject
-        self._show_person(subject.person, subject.key)
-        self.box.show_working()
-        self._work.submit(subject)
+        self.measured = self._known(subject.made_of)
+        if self.measured is None:
+            self.box.show_waiting(at_work=True)
+            self._work.submit(subject)
+        self._show_numbers()
+        self._show_labels()
+
+    def _why_nothing(self) -> str | None:
+        """Why nothing can be measured of what is shown; None if it can be."""
+        session, view = self.session, self.comparison.view
+        if session.state.what == "search":
+            return ""
+        if session.unsuitable:
+            return session.unsuitable
+        case = session.result
+        unplaced = view == "unusual" and case is not None and case.aligned is None
+        return UNPLACED if unplaced or (view == "scan" and session.placed is None) else None
 
     def _subject(self) -> MeasureRequest | None:
         """What is shown, ready to be measured; None while it is not."""
         comparison, recipe = self.comparison, self.comparison.recipe
-        if self.session.state.what == "search":
-            self._show_nothing()
-            return None
-        if comparison.view == "scan":
-            return self._scan(comparison.placed)
+        if comparison.view == "scan" and comparison.placed is not None:
+            return self._scan(*comparison.placed)
         if comparison.view == "unusual" and (case := self.session.result) is not None:
-            return self._scan(None if case.aligned is None else (case.name, case.aligned))
+            return None if case.aligned is None else self._scan(case.name, case.aligned)
         if comparison.view == "painted":
             return self._made(comparison.painted)
         picture, loaded = comparison.picture, self.rendering.loaded
-        if picture is None or recipe is None or not comparison.is_current:
+        if picture is None or loaded is None or recipe is None or not comparison.is_current:
             return None
         if comparison.view == "filled":
             return self._made(comparison.filled)
-        rendered = picture.rendered
+        rendered, made_of = picture.rendered, self._made_of(recipe, loaded.generator)
+        title, against = made_of[:2]
         start = start_of(recipe)
-        against = "" if start is None else subject_of(self.session, start)
-        title = subject_of(self.session, recipe)
-        person, key = self.session.person_of(recipe)
         return MeasureRequest(
-            title, rendered.volume, rendered.space, person, key, start, loaded, against
+            title, rendered.volume, rendered.space, made_of, start, loaded, against
         )
+
+    def _made_of(self, recipe: Recipe, generator: Generator | None) -> tuple[Hashable, ...]:
+        """What a picture of a recipe is made from, after its title and what it is compared with."""
+        start, session = start_of(recipe), self.session
+        against = "" if start is None else subject_of(session, start)
+        title = subject_of(session, recipe)
+        model = None if generator is None else (generator.hash, generator.affine.tobytes())
+        return title, against, recipe.with_paths(by_content), model
 
     def _made(self, made: DerivedVolume | None) -> MeasureRequest | None:
         """A brain with edited labels, the one before, or a filled scan; None for a difference."""
         generator = self.session.generator
         if made is None or generator is None or made.provenance.kind == "difference":
             return None
-        person, key = self._person_of(made)
         before = made.before
         against = "" if before is None else in_words(before.provenance) or before.title
         title = in_words(made.provenance) or made.title
-        return MeasureRequest(
-            title, made.volume, generator.space, person, key, before, against=against
-        )
+        made_of = title, against, weakref.ref(made)
+        return MeasureRequest(title, made.volume, generator.space, made_of, before, against=against)
 
-    def _person_of(self, made: DerivedVolume) -> tuple[Person, Hashable | None]:
-        """Who it is, as for the scan or the brain that it was made from."""
+    def _scan(self, name: str, aligned: AlignedScan) -> MeasureRequest:
+        """A scan with its name, on the model's grid; on disk or not, it is the same."""
+        scan = aligned.scan
+        title = f"{ORIGIN_NAMES[scan.origin]} {name}"
+        lies = aligned.rigid.tobytes(), aligned.space.affine.tobytes(), aligned.space.shape
+        made_of = title, scan.sha256, scan.affine.tobytes(), lies, repr(aligned.record)
+        return MeasureRequest(title, aligned.volume, aligned.space, made_of)
+
+    def _who(self) -> tuple[Person, Hashable | None]:
+        """Who is shown, and the key to type age and sex by; None for nobody."""
+        view, comparison = self.comparison.view, self.comparison
+        made = {"painted": comparison.painted, "filled": comparison.filled}.get(view)
+        if made is None:
+            return self.session.person
         if isinstance(made.of, Recipe):
             return self.session.person_of(made.of)
         return (Person(), None) if made.of is None else self.session.person_in(made.of.scan)
 
-    def _scan(self, placed: tuple[str, AlignedScan] | None) -> MeasureRequest | None:
-        """A scan with its name, on the model's grid."""
-        if placed is None:
-            self._show_nothing(UNPLACED)
-            return None
-        name, aligned = placed
-        title = f"Scan {name}"
-        return MeasureRequest(
-            title, aligned.volume, aligned.space, *self.session.person_in(aligned.scan)
-        )
-
-    def _show_nothing(self, why: str = "") -> None:
-        """Nothing can be measured of the open scan yet; age and sex can be typed."""
-        self._forget()
-        self.box.show_measured(None, None, why)
-        case = self.session.case
-        if case is not None and case.scan is not None:
-            self._show_person(*self.session.person_in(case.scan))
-
-    @property
-    def _fresh(self) -> MeasuredBrain | None:
-        """What was measured, if it is of what is shown."""
-        return self.measured if self._of is self._asked else None
-
-    def _on_measured(self, subject: MeasureRequest, measured: MeasuredBrain) -> None:
-        if subject is not self._asked:
-            return
-        self.measured, self._of = measured, subject
-        self.box.set_stale(False)
-        self._show_numbers()
-        self._show_labels()
-
-    def _show_person(self, person: Person, key: Hashable | None) -> None:
-        """Write age and sex of a person: as typed, else as known."""
-        self._whose = key
-        self.box.set_person(self.session.persons.get(key, person))
+    def _show_person(self) -> None:
+        """Write age and sex of who is shown, and what a scan's files say of them instead."""
+        (person, key), case = self._who(), self.session.case
+        header, called = Person(), ""
+        if case is not None and case.scan is not None and case.sha256 == key:
+            header = case.scan.person
+            called = "The header says" if case.is_dicom else "The scan's files say"
+        self.box.show_person(person, header, called)
 
     def _on_person(self) -> None:
         """Age or sex was typed: they stay with this person."""
-        if self._whose is not None:
-            self.session.persons[self._whose] = self.box.person
-            self.visiting.show_person()
-            self._on_unusual()
-
-    def _on_unusual(self) -> None:
-        if self._fresh is not None:
+        (known, key), typed = self._who(), self.box.person
+        if key is None:
             self._show_numbers()
+            return
+        # An age may have more decimals than the field shows.
+        same = known.age is not None and typed.age is not None and abs(known.age - typed.age) < 0.1
+        self.session.know(key, Person(known.age if same else typed.age, typed.sex))
+
+    def _known(self, made_of: Hashable) -> MeasuredBrain | None:
+        if made_of in self._kept:
+            self._kept.move_to_end(made_of)
+        return self._kept.get(made_of)
+
+    def _on_measured(self, subject: MeasureRequest, measured: MeasuredBrain) -> None:
+        self._kept[subject.made_of] = measured
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        if self._asked is not None and subject.made_of == self._asked.made_of:
+            self.measured = measured
+            self._show_numbers()
+            self._show_labels()
 
     def _on_norms(self, wanted: Norms | Path | None) -> None:
         """Norms were chosen; those of a file are used once they are read."""
@@ -771,25 +841,25 @@ class MeasureController(QObject):
     def _take_norms(self, norms: Norms | None) -> None:
         self.session.norms = norms
         self.box.show_norms(norms)
-        self._on_unusual()
+        self._show_numbers()
 
     def _numbers(self, measured: MeasuredBrain) -> Numbers:
         from stylegan3d.segmentation.numbers import numbers_of
 
-        person, norms = self.box.person, self.session.norms
-        return numbers_of(measured.measures, person, norms, measured.networks)
+        person, key = self._who()
+        if key is None:
+            person = self.box.person
+        return numbers_of(measured.measures, person, self.session.norms, measured.networks)
 
-    def _show_numbers(self) -> None:
-        assert self.measured is not None
-        self.box.show_measured(self.measured, self._numbers(self.measured))
+    def _show_numbers(self, _: object = None) -> None:
+        if self.measured is not None:
+            self.box.show_measured(self.measured, self._numbers(self.measured))
 
     def _on_failed(self, subject: MeasureRequest, error: Exception) -> None:
         from stylegan3d.errors import StyleGAN3DError
 
         if subject is not self._asked:
             return
-        self.measured = self._of = None
-        self.box.set_stale(False)
         known = isinstance(error, StyleGAN3DError)
         self.box.show_measured(None, None, str(error) if known else "")
         if not known:
@@ -797,7 +867,7 @@ class MeasureController(QObject):
 
     def _show_labels(self, _: object = None) -> None:
         """Draw the labels of what is shown, if they are wanted and there are any."""
-        fresh = self._fresh
+        fresh = self.measured if self._asked is not None else None
         wanted = self.box.open and self.box.labels.isChecked()
         if wanted and fresh is not None and self.comparison.view != "difference":
             self.layer.show(fresh)
@@ -806,8 +876,8 @@ class MeasureController(QObject):
 
     def _copy(self) -> None:
         clipboard = QApplication.clipboard()
-        if (fresh := self._fresh) is not None and clipboard is not None:
-            clipboard.setText(as_table(fresh, self._numbers(fresh)))
+        if self.measured is not None and clipboard is not None:
+            clipboard.setText(as_table(self.measured, self._numbers(self.measured)))
 
 
 class TissueLayer:

@@ -38,10 +38,8 @@ class MeasureRequest:
         Intensities.
     space : Space
         Its grid.
-    person : Person
-        Whose brain it is, as far as the scan's files or the recipe tell.
-    key : Hashable or None
-        The same for all pictures of one person; None for nobody, of whom nothing is kept.
+    made_of : Hashable
+        What the volume was made from: equal for equal volumes with equal titles.
     start : Recipe or DerivedVolume or None
         The brain that its changes are counted from; None if there is none.
     loaded : Loaded or None
@@ -53,8 +51,7 @@ class MeasureRequest:
     title: str
     volume: np.ndarray
     space: Space
-    person: Person
-    key: Hashable | None
+    made_of: Hashable
     start: Recipe | DerivedVolume | None = None
     loaded: Loaded | None = None
     against: str = ""

@@ -13,6 +13,7 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import DecimalBox, Fold, scaled
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
+from stylegan3d.scans.person import SEXES
 from stylegan3d.segmentation.classes import MIDLINE, PAIRED
 from stylegan3d.segmentation.curves import AgeCurve, curve_of
 from stylegan3d.segmentation.words import (
@@ -89,7 +90,7 @@ class CurvePlot(QWidget):
 #: Regions across the midline that are no tissue.
 ACROSS = tuple(name for name in MIDLINE if name not in AS_TISSUES)
 
-NONE, MEASURING = "–", "Measuring…"
+NONE, WAITING, MEASURING = "–", "…", "Measuring…"
 #: Stands for a file of norms that is to be chosen.
 OPEN = "open"
 COLUMNS = (
@@ -127,6 +128,7 @@ REGION_COLUMNS = (
     ),
     ("asymmetry_z", "z", COLUMNS[3][1]),
 )
+AGE_DECIMALS = 1
 SWATCH = 10
 NUMBER_PX = 34
 
@@ -161,6 +163,8 @@ class MeasureBox(Fold):
         self.column.addWidget(self.of)
         self._make_person()
         self.cells: dict[str, QLabel] = {}
+        #: Tooltips of the cells without a number.
+        self._tips: dict[str, str] = {}
         self.column.addLayout(self._make_table())
         self.column.addLayout(self._make_unusual())
         self.among = controls.hint("", "measure.among")
@@ -169,7 +173,8 @@ class MeasureBox(Fold):
         self.reading = controls.hint("", "measure.reading")
         self.reading.setToolTip(
             "Age and sex that the volumes suggest. Nine of ten people lie within the "
-            "interval, at the sites it was made with; another scanner shifts it by some years."
+            "interval, at the sites it was made with;\nanother scanner shifts it by some years. "
+            "Directions estimates the age from the latent instead, less surely."
         )
         self.column.addWidget(self.reading)
         self.regions = Fold("Regions", "measure.regions", "Volumes of regions, left and right.")
@@ -205,29 +210,23 @@ class MeasureBox(Fold):
         age = self.age.value()
         return Person(age if age > 0 else None, self.sex.currentData())
 
-    def set_person(self, person: Person) -> None:
-        """Write age and sex, without a signal."""
-        for widget in (self.age, self.sex):
-            widget.blockSignals(True)
-        self.age.setValue(person.age or 0)
-        self.sex.setCurrentIndex(self.sex.findData(person.sex))
-        for widget in (self.age, self.sex):
-            widget.blockSignals(False)
-
     def show_measured(
-        self, measured: MeasuredBrain | None, numbers: Numbers | None, note: str = ""
+        self,
+        measured: MeasuredBrain | None,
+        numbers: Numbers | None,
+        note: str = "",
+        text: str = NONE,
     ) -> None:
-        """Write the numbers; None while there are none, and why in `note`."""
+        """Write the numbers; None while there are none, why in `note`, and `text` for each."""
         self.numbers = numbers
         beyond = self.unusual.value()
-        for key, (text, tip, unusual) in in_words(measured, numbers, beyond).items():
-            self.cells[key].setText(text)
+        for key, (written, tip, unusual) in in_words(measured, numbers, beyond, text).items():
+            self.cells[key].setText(written)
             self.cells[key].setProperty("unusual", unusual)
             font = self.cells[key].font()
             font.setBold(unusual)
             self.cells[key].setFont(font)
-            if tip:
-                self.cells[key].setToolTip(tip)
+            self.cells[key].setToolTip(tip or self._tips[key])
         self.of.setText("" if measured is None else subject_in_words(measured))
         self.of.setVisible(measured is not None)
         self.among.setText("" if numbers is None else numbers.among)
@@ -239,39 +238,44 @@ class MeasureBox(Fold):
         self.copy.setEnabled(measured is not None)
         self._draw()
 
-    def show_working(self) -> None:
-        """Say that the volumes are on their way, instead of those that there are not."""
-        if self.numbers is None:
-            for cell in self.cells.values():
-                cell.clear()
-        self.of.setText(MEASURING)
-        self.of.setEnabled(True)
+    def show_waiting(self, *, at_work: bool = False) -> None:
+        """Nothing is known of what is shown yet; whether it is being measured."""
+        if self.numbers is not None or self.cells["grey.ml"].text() != WAITING:
+            self.show_measured(None, None, text=WAITING)
+        self.of.setText(MEASURING if at_work else WAITING)
         self.of.show()
 
-    def set_stale(self, stale: bool) -> None:
-        """Mark the values as outdated: the new brain has not been measured yet."""
-        for cell in (self.of, self.among, self.reading, self.plot, *self.cells.values()):
-            cell.setEnabled(not stale)
-        if stale:
-            self.copy.setEnabled(False)
-        if stale and self.of.text() == MEASURING:
-            self.of.hide()
+    def show_person(self, person: Person, header: Person, called: str) -> None:
+        """Write age and sex, without a signal, and remark what the scan's files say instead."""
+        for widget in (self.age, self.sex):
+            widget.blockSignals(True)
+        if self.person.age != person.age:  # what is being typed stays as it is
+            self.age.setValue(person.age or 0)
+        self.sex.setCurrentIndex(self.sex.findData(person.sex))
+        for widget in (self.age, self.sex):
+            widget.blockSignals(False)
+        told = []
+        if header.age is not None and _rounded(header.age) != _rounded(person.age):
+            told.append(f"{_rounded(header.age):g} years")
+        if header.sex is not None and header.sex != person.sex:
+            told.append(SEXES[header.sex])
+        controls.show_text(self.header_says, f"{called} {', '.join(told)}." if told else "")
 
     def _make_person(self) -> None:
         self.age = controls.named(
             DecimalBox(),
             "measure.age",
-            "Age of the person in years, for z and percentiles (18 to 80); from the scan's "
-            "files if given there. 0: unknown.",
+            "Age of the person in years, for z and percentiles (18 to 80), for Ageing "
+            "(Directions) and for\nreports; from the scan's files if given there. 0: unknown.",
         )
         self.age.setRange(0, OLDEST)
-        self.age.setDecimals(1)
+        self.age.setDecimals(AGE_DECIMALS)
         self.age.setSpecialValueText(NONE)
         self.age.setSuffix(" years")
         self.sex = controls.combo(
             "measure.sex",
             "Sex of the person, for z and percentiles; from the scan's files if given there.",
-            ((NONE, None), ("Woman", "F"), ("Man", "M")),
+            ((NONE, None), *((name.capitalize(), sex) for sex, name in SEXES.items())),
         )
         self.norms = controls.combo(
             "measure.norms",
@@ -284,6 +288,10 @@ class MeasureBox(Fold):
         self.norms.activated.connect(self._on_norms)
         fields = (("Age", self.age), ("Sex", self.sex), ("Norms", self.norms))
         self.column.addLayout(controls.form(*fields))
+        self.header_says = controls.hint("", "measure.header")
+        self.header_says.setToolTip("Age and sex in the scan's files, where others were typed.")
+        self.header_says.hide()
+        self.column.addWidget(self.header_says)
         self.age.valueChanged.connect(self.personChanged)
         self.sex.currentIndexChanged.connect(self.personChanged)
 
@@ -352,7 +360,7 @@ class MeasureBox(Fold):
         if key.endswith((".ml", ".left", ".right")):
             cell.setProperty("role", "figure")
         grid.addWidget(cell, row, column, Qt.AlignmentFlag.AlignRight)
-        self.cells[key] = cell
+        self.cells[key], self._tips[key] = cell, tip
 
     def _make_curve(self) -> None:
         self.curve_of = controls.combo(
@@ -389,6 +397,11 @@ def _grid(named: int) -> QGridLayout:
     return grid
 
 
+def _rounded(age: float | None) -> float | None:
+    """As it can be typed."""
+    return None if age is None else round(age, AGE_DECIMALS)
+
+
 def _head(text: str, tip: str) -> QLabel:
     head = controls.hint(text)
     head.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom)
@@ -421,16 +434,9 @@ def subject_in_words(measured: MeasuredBrain) -> str:
 def reading_in_words(read: Reading) -> str:
     """Apparent age with its interval, sex, and how the site counts."""
     sex, chance = read.sex
-    text = {
-        "male": "Apparent age {age} ({low} to {high}), male ({chance} %); {site}.",
-        "female": "Apparent age {age} ({low} to {high}), female ({chance} %); {site}.",
-    }[sex]
-    return text.format(
-        age=f"{read.age:.0f}",
-        low=f"{read.low:.0f}",
-        high=f"{read.high:.0f}",
-        chance=f"{100 * chance:.0f}",
-        site=read.site,
+    return (
+        f"Apparent age by volumes {read.age:.0f} ({max(read.low, 0):.0f} to {read.high:.0f}), "
+        f"{sex} ({100 * chance:.0f} %); {read.site}."
     )
 
 
@@ -438,11 +444,16 @@ def in_words(
     measured: MeasuredBrain | None,
     numbers: Numbers | None,
     beyond: float = ReportSettings.unusual_z,
+    without: str = NONE,
 ) -> dict[str, tuple[str, str, bool]]:
-    """Each cell of the tables: its text, its tooltip, and whether its z is `beyond` the limit."""
-    words = {f"{tissue}.{key}": (NONE, "", False) for tissue, *_rest in ROWS for key, _h in COLUMNS}
-    words |= {f"{r}.{key}": (NONE, "", False) for r in PAIRED for key, *_rest in REGION_COLUMNS}
-    words |= {f"{region}.{key}": (NONE, "", False) for region in ACROSS for key in ("ml", "z")}
+    """Each cell of the tables: its text, its tooltip, and whether its z is `beyond` the limit.
+
+    `without` is the text of those without a number.
+    """
+    empty = (without, "", False)
+    words = {f"{tissue}.{key}": empty for tissue, *_rest in ROWS for key, _h in COLUMNS}
+    words |= {f"{r}.{key}": empty for r in PAIRED for key, *_rest in REGION_COLUMNS}
+    words |= {f"{region}.{key}": empty for region in ACROSS for key in ("ml", "z")}
     if measured is None or numbers is None:
         return words
     for tissue, *_rest in ROWS:

@@ -17,7 +17,12 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import Progress
-from stylegan3d.projection.words import SIMILARITY, VERDICTS, similarity_text
+from stylegan3d.projection.words import (
+    SIMILARITY,
+    VERDICTS,
+    listed_findings,
+    similarity_text,
+)
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import DisplayController
@@ -138,7 +143,7 @@ class ResultBox(QWidget):
         self.saved.show()
 
     def _show_verdict(self, verdict: str) -> None:
-        self.verdict.setText(verdict[:1].upper() + verdict[1:])
+        self.verdict.setText(f"Reconstruction: {verdict}")
         self.verdict.setVisible(bool(verdict))
         controls.set_role(self.verdict, ROLES.get(verdict, "figure"))
 
@@ -198,7 +203,7 @@ class VerdictRows(QWidget):
             self.rows[name].show_verdict(verdict)
             self.column.insertWidget(number, self.rows[name])
         # Below their verdict, which may stand before others.
-        findings = (assessment.get("findings") or ())[:LISTED]
+        findings = listed_findings(assessment)[:LISTED]
         self._places = [finding["center_mm"] for finding in findings]
         for button, finding in zip(self.findings, findings, strict=False):
             button.setText(finding_in_words(finding))

@@ -227,7 +227,7 @@ def _encoded(volume: np.ndarray, generator: Generator) -> np.ndarray:
 
 def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
     """The results in sentences."""
-    lines = [f"{effect.changed_mm3:,.0f} mm³ differ by more than {100 * effect.threshold:.0f} %."]
+    lines = [_differ(effect)]
     if effect.outside is not None:
         lines[0] = lines[0][:-1] + (
             f"; {100 * effect.outside:.0f} % of the total change is outside the {effect.region}."
@@ -239,6 +239,12 @@ def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
     if back is not None:
         lines.append(_way_in_words(back))
     return lines
+
+
+def _differ(effect: EditEffect) -> str:
+    ml = effect.changed_mm3 / 1000
+    size = f"{ml:.1f}" if ml < 100 else f"{ml:.0f}"
+    return f"{size} ml differ by more than {100 * effect.threshold:.0f} %."
 
 
 def _way_in_words(back: WayBack) -> str:

@@ -19,7 +19,13 @@ from stylegan3d.geometry.slicing import Upright
 from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES, read_tissues
 from stylegan3d.outputs.results import name_beside
 from stylegan3d.plain import JsonView
-from stylegan3d.projection.words import SIMILARITY, VERDICTS, similarity_text
+from stylegan3d.projection.words import (
+    SIMILARITY,
+    VERDICTS,
+    listed_findings,
+    similarity_text,
+    unsuitable,
+)
 from stylegan3d.recipe.description import describe_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
@@ -36,7 +42,14 @@ from stylegan3d.segmentation.words import (
     value_text,
 )
 from stylegan3d.settings.option import ReportSettings
-from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL, version
+from stylegan3d.storage.about import (
+    EDITED_SCAN,
+    NOT_ACQUIRED,
+    ORIGIN_NAMES,
+    WORN_DETAIL,
+    Origin,
+    version,
+)
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
@@ -56,6 +69,8 @@ JPEG_QUALITY = 92
 SCAN, EDITED, WORN = "Scan", "Edited scan", "With a scan's detail"
 #: On the pictures of volumes by their titles; on all others that they are synthetic.
 CAPTIONS = {SCAN: "Real scan", EDITED: EDITED_SCAN, WORN: WORN_DETAIL}
+#: On those of a scan by what its files say that it is.
+OF_ORIGIN = {"acquired": CAPTIONS[SCAN], "synthetic": SYNTHETIC, "edited": EDITED_SCAN}
 DIFFERENCE_LIMIT = 0.3
 WARNING = (
     "SYNTHETIC - NOT FOR DIAGNOSIS. For research and teaching. A generated brain belongs to no "
@@ -112,10 +127,14 @@ class ReportCase:
         the grid.
     scan : str
         File, grid and hash of the scan, without its folder; empty for a brain of nobody.
+    origin : {"acquired", "synthetic", "edited"}
+        What the files of the scan say that it is.
     person : Person
         Age and sex, as far as known.
     unusual_z : float
         A z beyond this is marked.
+    withheld : str
+        Why there are no measures, in a sentence; empty if there are.
     """
 
     name: str
@@ -134,6 +153,8 @@ class ReportCase:
     scan: str = ""
     person: Person = field(default_factory=Person)
     unusual_z: float = ReportSettings.unusual_z
+    withheld: str = ""
+    origin: Origin = "acquired"
 
     @property
     def steps(self) -> list[str]:
@@ -204,26 +225,32 @@ def build_case(
         volumes = volumes | {SCAN: scan} if recipe.is_edited_scan else {SCAN: scan} | volumes
     if plain != recipe:
         volumes[_changed(recipe)] = render_recipe(renderer, recipe).volume
-    told = trust or {}
-    tissues = {title: read_tissues(volume, generator.space) for title, volume in volumes.items()}
+    told, origin = trust or {}, _origin(recipe)
+    why = unsuitable(told)
+    measured = {} if why else volumes
+    tissues = {title: read_tissues(volume, generator.space) for title, volume in measured.items()}
     return ReportCase(
         name or _name(recipe),
         recipe,
-        _pictures(volumes, generator.space, look),
+        _pictures(volumes, generator.space, look, origin),
         {title: found.volumes for title, found in tissues.items()},
-        tissues[whole].how,
+        "" if why else tissues[whole].how,
         dict(told.get("similarity", {})),
         str(told.get("verdict", "")),
         str(told.get("sentence", "")),
         told.get("verdicts", {}),
-        told.get("findings") or (),
+        listed_findings(told),
         about_model(generator),
-        numbers=_numbers(
+        numbers=None
+        if why
+        else _numbers(
             volumes.get(SCAN, volumes[whole]), generator.space, person or Person(), norms
         ),
         scan=_scan(recipe),
         person=person or Person(),
         unusual_z=unusual_z,
+        withheld=why,
+        origin=origin,
     )
 
 
@@ -231,6 +258,17 @@ def _name(recipe: Recipe) -> str:
     """Whose brain it is: the scan's name, or the recipe in words."""
     path = str((recipe.scan() or {}).get("path", ""))
     return scan_stem(path) if path and recipe.mix is None else describe_recipe(recipe)
+
+
+def _origin(recipe: Recipe) -> Origin:
+    """What the scan that a recipe starts from was; projections tell it unless it was acquired."""
+    told = (recipe.scan() or {}).get("origin")
+    return next((origin for origin in ORIGIN_NAMES if origin == told), "acquired")
+
+
+def _titled(title: str, origin: Origin) -> str:
+    """The title of a volume; a scan that was not acquired never stands as a scan alone."""
+    return f"{SCAN} ({origin})" if title == SCAN and origin != "acquired" else title
 
 
 def _scan(recipe: Recipe) -> str:
@@ -291,23 +329,24 @@ def report_name(recipe: Recipe, *, scan: str | Path | None = None) -> str:
 
 
 def _pictures(
-    volumes: Mapping[str, np.ndarray], space: Space, look: Look
+    volumes: Mapping[str, np.ndarray], space: Space, look: Look, origin: Origin
 ) -> list[list[ReportPicture]]:
     """Each volume, what the last one differs in from the one before it, and more slices of it."""
     turned = {title: Upright.of(volume, space) for title, volume in volumes.items()}
     alone = len(turned) == 1
     if not alone:
         look = replace(look, pixels_per_mm=HALF * look.pixels_per_mm)
-    shown = []
+    captions, shown = CAPTIONS | {SCAN: OF_ORIGIN[origin]}, []
     for title, volume in turned.items():
-        drawn_as = replace(look, caption=CAPTIONS.get(title, SYNTHETIC))
-        shown.append(ReportPicture(title, draw_planes(volume, drawn_as, crop=True)))
+        drawn_as = replace(look, caption=captions.get(title, SYNTHETIC))
+        drawn = draw_planes(volume, drawn_as, crop=True)
+        shown.append(ReportPicture(_titled(title, origin), drawn))
     one = SCAN if SCAN in turned else list(turned)[-1]
     letter_mm = LIGHTBOX_LETTER_MM if alone else HALF_LETTER_MM
-    many = replace(look, letter_mm=letter_mm, caption=CAPTIONS.get(one, SYNTHETIC))
+    many = replace(look, letter_mm=letter_mm, caption=captions.get(one, SYNTHETIC))
     count, columns = (18, 9) if alone else (12, 6)
     slices = lightbox(turned[one], "axial", many, slices=count, columns=columns)
-    below = ReportPicture(f"{one}, from bottom to top", slices)
+    below = ReportPicture(f"{_titled(one, origin)}, from bottom to top", slices)
     if alone:
         return [shown, [below]]
     change = _difference(volumes, space, look)
@@ -362,7 +401,9 @@ Table = list[list[Cell]]
 
 def identity(case: ReportCase) -> list[str]:
     """Which scan this is, and of whom; empty for a brain of nobody."""
-    lines = [f"Scan {case.scan}."] if case.scan else []
+    lines = [f"{ORIGIN_NAMES[case.origin]} {case.scan}."] if case.scan else []
+    if lines and case.origin != "acquired":
+        lines.append(f"This is {NOT_ACQUIRED[case.origin]}.")
     person = case.person
     if not case.scan and person.age is None and person.sex is None:
         return lines
@@ -414,12 +455,18 @@ def curves(case: ReportCase) -> list[AgeCurve]:
 
 
 def whole_table(case: ReportCase) -> Table:
-    """Volumes of the whole brain, first of what was compared with people, then of the others."""
+    """Volumes of the whole brain, first of what was compared with people, then of the others.
+
+    Empty where they are withheld.
+    """
+    if not case.measures:
+        return []
     scores = {} if case.numbers is None else case.numbers.scores
     first = SCAN if SCAN in case.measures else next(iter(case.measures))
     others = [title for title in case.measures if title != first]
     scored = ["z", "Pctl."] if scores else []
-    rows = [[Cell(text) for text in ("Volume (ml)", first, *scored, *others)]]
+    heads = [_titled(title, case.origin) for title in (first, *others)]
+    rows = [[Cell(text) for text in ("Volume (ml)", heads[0], *scored, *heads[1:])]]
     measures = dict(case.measures[first])
     if case.numbers is not None:
         measures |= case.numbers.measures
@@ -455,6 +502,8 @@ def sides_table(case: ReportCase) -> Table:
 
 def notes(case: ReportCase) -> list[str]:
     """What is marked, whom z compares with, what was read, and how it was measured."""
+    if case.withheld:
+        return [case.withheld]
     lines = list(_marked(case))
     if case.numbers is not None:
         lines.append(case.numbers.among)

@@ -81,6 +81,7 @@ def report_files(
         **picture_sidecar(case.recipe, generator, path.parent, "Report"),
         "Case": case.name,
         "Scan": case.scan,
+        **({} if case.origin == "acquired" else {"ScanOrigin": case.origin}),
         "Date": case.date.isoformat(),
         "Measures": case.measures,
         "MeasuredBy": case.measured,
@@ -339,7 +340,8 @@ def _figures(case: ReportCase) -> list[Flowable]:
     sides = content.sides_table(case)
     left = WHOLE_SHARE * INNER if sides else INNER
     notes = [_text(words, 6.3) for words in content.notes(case)]
-    whole = [_table(content.whole_table(case), left, 0.36 * left), *notes]
+    table = content.whole_table(case)
+    whole = [_table(table, left, 0.36 * left), *notes] if table else notes
     if not sides:
         return whole
     right = INNER - left - BETWEEN

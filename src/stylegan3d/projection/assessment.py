@@ -53,6 +53,7 @@ from stylegan3d.projection.verdicts import (
     judge_anatomy,
     judge_focal,
     measure_anatomy,
+    unreadable,
 )
 
 # Percentile of subjects from which a brain is reported as far from average.
@@ -298,15 +299,16 @@ def judge_scan(
         return judged, z
     template = generator.template
     acquisition = judge_acquisition(figures, volume, template, mask, yardstick.site)
-    readable = acquisition["level"] != "red"
+    where = unreadable(acquisition)
     if is_complete:
         z = residual_z(seen, usual)
-        judged["findings"] = _findings(seen, usual, z, volume, mask, generator.space, known)
+        found = _findings(seen, usual, z, volume, mask, generator.space, known)
+        judged["findings"] = None if where else found
     judged["verdicts"] = decisive_first(
         {
             "acquisition": acquisition,
-            "anatomy": judge_anatomy(quantities, readable, is_complete),
-            "focal": judge_focal(judged["findings"], readable),
+            "anatomy": judge_anatomy(quantities, where, is_complete),
+            "focal": judge_focal(judged["findings"], where),
         }
     )
     judged["headline"] = headline(judged["verdicts"])

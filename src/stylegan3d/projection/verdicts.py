@@ -49,6 +49,7 @@ QUANTITIES = {
 #: the scanner's own offset is not known; coverage from which a scan is cut.
 UNUSUAL, EXTREME, WIDER = 3.5, 8.0, 1.5
 LEAST_COVERAGE = 0.9
+COVERS = "The scan covers only"
 # Times the limit from which a finding is large.
 LARGE = 5.0
 NAMED = 3
@@ -129,7 +130,7 @@ def judge_acquisition(
     words = scanner_in_words(figures)
     if figures["coverage"]["value"] < LEAST_COVERAGE:
         share = f"{100 * figures['coverage']['value']:.0f} %"
-        return {"level": "red", "sentence": f"The scan covers only {share} of the brain."}
+        return {"level": "red", "sentence": f"{COVERS} {share} of the brain."}
     known = f"those of the site '{site}'" if site else "the training scans"
     if words:
         advice = "" if site else " The site is not calibrated, so ranges are wider."
@@ -142,11 +143,11 @@ def judge_acquisition(
 
 
 def judge_anatomy(
-    rows: Mapping[str, Mapping[str, float]], readable: bool, is_complete: bool = True
+    rows: Mapping[str, Mapping[str, float]], unreadable: str = "", is_complete: bool = True
 ) -> Verdict:
-    """Where size, ventricles and shape lie among people; unknown if the contrast is."""
-    if not readable or not is_complete:
-        return _unknown(readable)
+    """Where size, ventricles and shape lie among people; unknown in a scan that is unreadable."""
+    if unreadable or not is_complete:
+        return _unknown(unreadable)
     odd = sorted(
         (name for name, row in rows.items() if _away(name, row) >= UNUSUAL),
         key=lambda name: -_away(name, rows[name]),
@@ -172,16 +173,25 @@ def judge_anatomy(
     }
 
 
-def _unknown(readable: bool) -> Verdict:
-    """What cannot be judged in a scan of unknown contrast, or in an incomplete one."""
-    why = "in an incomplete scan" if readable else "in this contrast"
+def unreadable(acquisition: Verdict) -> str:
+    """Where nothing else can be judged, as the end of a sentence; empty if it can be."""
+    if acquisition["level"] != "red":
+        return ""
+    if acquisition["sentence"].startswith(COVERS):
+        return "in a scan that covers only a part of the brain"
+    return "in this contrast"
+
+
+def _unknown(unreadable: str) -> Verdict:
+    """What cannot be judged in an unreadable scan, or in an incomplete one."""
+    why = unreadable or "in an incomplete scan"
     return {"level": "amber", "sentence": f"It cannot be judged {why}."}
 
 
-def judge_focal(findings: Sequence[Finding] | None, readable: bool) -> Verdict:
+def judge_focal(findings: Sequence[Finding] | None, unreadable: str = "") -> Verdict:
     """What is in the scan and not in the model's brain, and how large it is."""
-    if findings is None or not readable:
-        return _unknown(readable)
+    if findings is None or unreadable:
+        return _unknown(unreadable)
     if not findings:
         return {
             "level": "green",

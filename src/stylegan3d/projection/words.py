@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from stylegan3d.plain import JsonView
+
 #: The verdicts on a scan and their titles.
 VERDICTS = {"acquisition": "Acquisition", "anatomy": "Anatomy", "focal": "Focal"}
 #: Figures of similarity (`measures.similarity`): name, how the number is written, meaning.
@@ -19,6 +23,21 @@ SIMILARITY = {
         "Peak signal-to-noise ratio inside the brain, in decibels; higher is more similar.",
     ),
 }
+
+
+def unsuitable(assessment: JsonView) -> str:
+    """Why nothing is measured in a scan or judged of it, in a sentence; empty if it can be."""
+    told = assessment.get("verdicts", {}).get("acquisition", {})
+    if told.get("level") != "red":
+        return ""
+    why = str(told["sentence"]).partition(":")[0].rstrip(".")
+    why = f"{why[:1].lower()}{why[1:]}"
+    return f"Volumes, z and apparent age are withheld: the acquisition is unsuitable ({why})."
+
+
+def listed_findings(assessment: JsonView) -> Sequence[JsonView]:
+    """What stands out in a scan; nothing where that cannot be judged."""
+    return () if unsuitable(assessment) else assessment.get("findings") or ()
 
 
 def similarity_text(key: str, value: float) -> str:

@@ -237,7 +237,7 @@ def numbers_of(
     }
     sex = SEXES[person.sex or ""]
     size = "with this head size" if norms.for_head else "of any head size"
-    among = f"Among {norms.name}, for a {sex} of {person.age:g} {size}."
+    among = f"Among {norms.name}: {sex}, {person.age:g} years, {size}."
     return Numbers(measures, person, scores, among, norms, read)
 
 

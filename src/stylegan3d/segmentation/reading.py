@@ -70,7 +70,8 @@ class Reading:
         """Such as "apparent age 47, 39 to 55 (nine of ten people); male (91 %); site not …"."""
         sex, chance = self.sex
         return (
-            f"apparent age {self.age:.0f}, {self.low:.0f} to {self.high:.0f} (nine of ten people); "
+            f"apparent age {self.age:.0f}, {max(self.low, 0):.0f} to {self.high:.0f} (nine of ten "
+            "people); "
             f"{sex} ({100 * chance:.0f} %); {self.site}"
         )
 

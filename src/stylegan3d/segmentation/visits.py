@@ -280,7 +280,7 @@ def check_pair(first: ScanData, second: ScanData) -> None:
     sexes = first.person.sex, second.person.sex
     if all(sexes) and sexes[0] != sexes[1]:
         raise ScanError(
-            f"{one} and {two} are of a man and a woman, by their files; give two scans of one "
+            f"{one} and {two} are of a male and a female person, by their files; give two scans of one "
             "person, or correct the files."
         )
     if first.contrast and second.contrast and first.contrast != second.contrast:

@@ -3,12 +3,14 @@
 import pytest
 
 from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.scans.person import Person
 
 
 def test_years_are_an_edit_along_age(window, ageing):
     assert ageing.isVisible()
     assert window.find("directions.age").value() == 50
-    assert "±\u00a09\u00a0years" in window.find("directions.age_how").text()
+    how = "estimated from the latent, ±\u00a09\u00a0years"
+    assert window.find("directions.age_how").text() == how
     window.find("directions.years").change_to(15)
     window.settle()
     (edit,) = window.session.recipe.edits
@@ -48,7 +50,7 @@ def test_ages_that_are_not_known_are_orange(window, ageing):
 def test_an_age_that_was_entered_is_that_of_this_brain_alone(window, ageing):
     age = window.find("directions.age")
     age.setValue(65)
-    assert window.find("directions.age_how").text() == "as entered"
+    assert window.find("directions.age_how").text() == "as in Measure"
     assert ageing.unknown.known == (-45, 5)
     window.find("directions.years").change_to(-10)
     window.settle()
@@ -56,7 +58,60 @@ def test_an_age_that_was_entered_is_that_of_this_brain_alone(window, ageing):
     window.session.change(Recipe(Source("seed", 77)))
     window.settle()
     assert age.value() == 50
-    assert "apparent age" in window.find("directions.age_how").text()
+    assert "estimated" in window.find("directions.age_how").text()
+
+
+def test_the_age_typed_in_measure_is_the_age_now_and_the_other_way_round(window, ageing):
+    measuring, now = window.explorer.measuring.box, window.find("directions.age")
+    window.choose("measure.sex", "F")
+    assert now.value() == 50
+    window.set("measure.age", 62.5)
+    assert now.value() == 62.5
+    assert ageing.unknown.known == (-42.5, 7.5)
+    now.setValue(30)
+    assert measuring.person == Person(30, "F")
+    window.find("directions.years").change_to(10)
+    window.settle()
+    assert "Ventricles at 40 years" in window.find("directions.age_text").text()
+    assert measuring.person == Person(30, "F"), "it is of the brain before the edit"
+    assert window.session.person_of(window.recipe)[0] == Person(30, "F"), "reports take it"
+    window.click("directions.age_estimate")
+    assert now.value() == 50
+    assert measuring.person == Person(None, "F")
+
+
+def test_the_age_of_a_patient_is_one_everywhere_and_a_differing_header_is_remarked(
+    window, ageing, scan_file, second_file, monkeypatch
+):
+    beside = scan_file.with_name("sub-07_T1w.json")
+    beside.write_text('{"PatientAge": "042Y", "PatientSex": "F"}')
+    try:
+        window.explorer.open_scan(scan_file)
+        window.wait(lambda: window.session.case is not None)
+        window.explorer.measuring.box.unfold()
+        mine, says = window.session.key, window.find("measure.header")
+        assert window.explorer.measuring.box.person == Person(42, "F")
+        assert says.isHidden()
+        window.set("measure.age", 47.5)
+        assert says.text() == "The scan's files say 42 years."
+        window.choose("measure.sex", "M")
+        assert says.text() == "The scan's files say 42 years, female."
+        window.explorer.open_scan(second_file)
+        window.wait(lambda: window.session.key not in ("", mine))
+        assert window.explorer.measuring.box.person == Person()
+        assert says.isHidden()
+        window.session.show(mine)
+        assert window.explorer.measuring.box.person == Person(47.5, "M")
+        window.project(scan_file)
+        assert window.find("directions.age").value() == 47.5
+        saved = []
+        monkeypatch.setattr(window.explorer.exporting.job, "start", lambda *a: saved.append(a))
+        window.explorer.exporting._save_report()
+        assert saved[0][-1]["person"] == Person(47.5, "M")
+    finally:
+        beside.unlink()
+        window.explorer.measuring.box.unfold(False)
+        window.session.show("")
 
 
 def test_a_model_that_knows_no_ages_has_no_such_slider(window):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from tolerances import FLOAT32, SUMS
 
 from napari_stylegan3d.directions import files as direction_files
 from napari_stylegan3d.directions import panel as directions_panel
+from napari_stylegan3d.directions.jobs import EffectMeasurer
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.recipe.direction_file import load_directions, save_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
@@ -231,7 +233,7 @@ def test_what_an_edit_changed_is_measured_and_laid_over_the_views(window, panel)
     # Voxels at the very threshold.
     assert directing.measured.effect.changed_mm3 == pytest.approx(expected, rel=0.01)
     told = window.find("directions.effect_text").text()
-    assert f"{expected:,.0f} mm³"[:3] in told
+    assert f"{expected / 1000:.0f} ml differ by more than 10 %" in told
     assert len(told.splitlines()) == 2, "the list of directions needs the room"
     window.click("directions.effect_more")
     told = window.find("directions.effect_text").text()
@@ -245,6 +247,75 @@ def test_what_an_edit_changed_is_measured_and_laid_over_the_views(window, panel)
     assert overlay.layer is None
     assert not box.isVisible()
     window.find("directions.show_change").setChecked(False)
+
+
+def written(window):
+    """The sentences and figures under What changed, but for names."""
+    box = window.explorer.directions.effect
+    return [cell.text() for row in box.cells for cell in row[1:]], box.told.text()
+
+
+def test_what_an_edit_changed_goes_with_its_brain_and_is_back_with_it(window, panel, monkeypatch):
+    directing = window.explorer.directing
+    window.set("directions.strength.0", 2.0)
+    window.wait(lambda: directing.measured is not None)
+    told, edited = written(window), window.recipe
+    assert " ml differ" in told[1]
+    asked = []
+    monkeypatch.setattr(directing.measuring, "submit", asked.append)
+    slider = window.find("directions.strength.0").slider
+    slider.setSliderDown(True)
+    slider.setValue(slider.value() + 5)
+    assert directing.measured is None
+    assert written(window) == (["…"] * len(told[0]), "Measuring when the slider stops…")
+    slider.setSliderDown(False)
+    other = Recipe(Source("seed", 9), edits=edited.edits)
+    window.session.change(other)
+    assert written(window) == (["…"] * len(told[0]), "Measuring when the slider stops…")
+    window.settle()
+    window.wait(lambda: asked)
+    assert window.find("directions.effect_text").text() == "Measuring…"
+    window.session.change(edited)
+    assert written(window) == told, "at once"
+    assert directing.measured is not None
+    # What comes late is of the other brain.
+    late = dataclasses.replace(asked[-1], stop=threading.Event())
+    directing.measuring.ready.emit(late, EffectMeasurer()(late))
+    assert written(window) == told
+    window.session.change(other)
+    assert written(window)[1] not in (told[1], "Measuring when the slider stops…")
+
+
+def test_previews_go_with_their_brain(window, panel, scan_file):
+    window.click("directions.preview.0")
+    strip = window.explorer.directing.strip
+    window.wait(lambda: all(button.has_picture for button in strip.buttons))
+    window.session.change(window.recipe.replace(edits=(Edit("PC 2", 1.0),)), live=True)
+    assert not any(button.has_picture for button in strip.buttons)
+    window.session.change(window.recipe)
+    window.wait(lambda: all(button.has_picture for button in strip.buttons))
+    window.session.change(window.recipe.replace(edits=(Edit("PC 1", 1.0),)), live=True)
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: window.session.case is not None)
+    assert not strip.isVisible()
+    window.session.show("")
+
+
+def test_the_range_of_the_training_subjects_is_not_that_of_another_brain(
+    window, panel, monkeypatch
+):
+    generator = window.session.generator
+    reaching = dataclasses.replace(generator.directions, seen={"PC 1": (-0.5, 0.5)})
+    monkeypatch.setattr(generator, "directions", reaching)
+    panel.show_directions(generator)
+    row = panel.rows["PC 1"]
+    window.wait(lambda: row.seen is not None)
+    window.session.change(Recipe(Source("seed", 12)))
+    assert row.seen is None
+    window.wait(lambda: row.seen is not None)
+    monkeypatch.undo()
+    panel.show_directions(generator)
+    window.wait(lambda: row.seen is None)
 
 
 def test_each_of_several_edits_can_be_told_apart(window, panel):

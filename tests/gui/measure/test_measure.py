@@ -1,5 +1,6 @@
 """The Measure box: volumes of what is shown, once it is shown in full, their labels, visits."""
 
+import dataclasses
 import threading
 from types import SimpleNamespace
 from typing import Any, cast
@@ -53,7 +54,7 @@ def is_fresh(window):
         not part._work.busy
         and part._asked is not None
         and part._asked.volume is picture.rendered.volume
-        and part.box.cells["grey.ml"].isEnabled()
+        and part.measured is not None
     )
 
 
@@ -92,40 +93,82 @@ def test_it_says_the_volumes_of_what_is_shown(window, box, segmenter):
             assert window.find(f"measure.{name}.change").text() == "–"
 
 
-def test_until_the_next_brain_is_measured_nothing_of_the_one_before_is_drawn_or_copied(
+def nothing_is_written(box):
+    """Whether no figure stands in the box, nor in a tooltip, a curve, a layer or the clipboard."""
+    cells = [*box.box.cells.values(), box.box.of, box.box.among, box.box.reading]
+    clipboard = QApplication.clipboard()
+    clipboard.setText("before")
+    box._copy()
+    return (
+        box.measured is None
+        and not any(sign.isdigit() for cell in cells for sign in cell.text())
+        and not any("95 % of people" in cell.toolTip() for cell in cells)
+        and box.box.plot.curve is None
+        and (box.layer.layer is None or not box.layer.layer.visible)
+        and not box.box.copy.isEnabled()
+        and clipboard.text() == "before"
+    )
+
+
+def test_nothing_of_a_brain_stays_when_another_comes_and_all_of_it_is_back_with_it(
     window, box, monkeypatch
 ):
+    window.session.know(window.session.person[1], Person(50, "F"))
     box.box.labels.setChecked(True)
     assert box.layer.layer.visible
-    monkeypatch.setattr(box._work, "submit", lambda _subject: None)
-    window.set("browse.seed", 7)
+    written = {name: cell.text() for name, cell in box.box.cells.items()}
+    assert written["grey.z"] not in ("–", "…")
+    here = window.recipe
+    asked = []
+    monkeypatch.setattr(box._work, "submit", asked.append)
+    window.session.change(Recipe(Source("seed", 7)))
+    assert nothing_is_written(box), "in the same turn"
+    assert window.find("measure.grey.ml").text() == "…"
+    assert box.box.person == Person()
     window.settle()
     window.wait(lambda: box._asked is not None)
-    # As a sharper picture of the same brain does, and the age of another patient.
+    # As a sharper picture of the same brain does, and another limit.
     window.explorer.comparison.viewChanged.emit("")
-    box._on_unusual()
-    assert not box.layer.layer.visible
-    assert not window.find("measure.grey.ml").isEnabled()
-    assert not window.find("measure.copy").isEnabled()
-    QApplication.clipboard().setText("before")
-    box._copy()
-    assert QApplication.clipboard().text() == "before"
-    monkeypatch.undo()
-    box._forget()
-    box._update()
-    window.wait(lambda: is_fresh(window))
-    assert box.layer.layer.visible
+    window.set("measure.unusual", 3)
+    assert nothing_is_written(box)
+    assert window.find("measure.of").text() == "Measuring…"
+    window.set("measure.unusual", ReportSettings.unusual_z)
+    window.session.change(here)
+    assert {name: cell.text() for name, cell in box.box.cells.items()} == written, "at once"
+    assert box.box.person == Person(50, "F")
+    window.settle()
+    window.wait(lambda: box.layer.layer.visible)
     assert window.find("measure.copy").isEnabled()
+    assert len(asked) == 1
+    monkeypatch.undo()
+
+
+def test_figures_that_come_late_are_kept_for_their_own_brain(window, box, monkeypatch):
+    late = []
+    monkeypatch.setattr(box._work, "submit", late.append)
+    window.session.change(Recipe(Source("seed", 31)))
+    window.settle()
+    window.wait(lambda: late)
+    window.session.change(Recipe(Source("seed", 32)))
+    window.settle()
+    window.wait(lambda: len(late) == 2)
+    box._on_measured(late[0], box._work._function(late[0]))
+    assert nothing_is_written(box)
+    window.session.change(Recipe(Source("seed", 31)))
+    assert window.find("measure.of").text().startswith("Seed 31")
+    assert any(sign.isdigit() for sign in window.find("measure.grey.ml").text())
+    monkeypatch.undo()
 
 
 def test_it_says_that_it_works_and_the_worked_case_waits_for_a_volume(window, box):
     step = next(step for step in walkthrough.STEPS if step.target == "measure.fold")
     context, header = SimpleNamespace(dock=window.explorer), window.find("measure.fold")
     assert step.done(context, header)
+    box._kept.clear()
     box._forget()
     box._update()
     assert window.find("measure.of").text() == "Measuring…"
-    assert window.find("measure.grey.ml").text() == ""
+    assert window.find("measure.grey.ml").text() == "…"
     assert not step.done(context, header)
     window.wait(lambda: is_fresh(window))
     assert window.find("measure.of").text() != "Measuring…"
@@ -226,7 +269,7 @@ def test_nothing_is_measured_while_a_hand_drags(window, box):
     slider = window.find("browse.truncation").slider
     slider.setSliderDown(True)
     slider.setValue(slider.value() - 12)
-    assert not window.find("measure.grey.ml").isEnabled()
+    assert nothing_is_written(box)
     window.settle()
     assert box._asked is None
     slider.setSliderDown(False)
@@ -283,6 +326,49 @@ def test_a_scan_is_measured_once_it_is_aligned(window, box, scan_file):
     window.wait(lambda: window.find("measure.note").text().startswith("Align the scan"))
     assert not window.find("measure.copy").isEnabled()
     assert window.find("measure.grey.ml").text() == "–"
+
+
+def judged(case, level, sentence):
+    """The case with a verdict on its acquisition, and a finding."""
+    verdicts = {"acquisition": {"level": level, "sentence": sentence}}
+    finding = {"place": "left frontal lobe", "ml": 2.0, "peak_z": 1.4, "center_mm": [0, 0, 0]}
+    told = {**case.assessment, "verdicts": verdicts, "findings": [finding]}
+    return dataclasses.replace(case, assessment=told)
+
+
+def test_nothing_is_measured_in_a_scan_whose_acquisition_is_unsuitable(window, box, scan_file):
+    case = window.project(scan_file)
+    window.wait(lambda: is_fresh(window))
+    for sentence, why in (
+        ("The scan covers only 88 % of the brain.", "the scan covers only 88 % of the brain"),
+        (
+            "The model was not trained on this contrast: do not interpret the reconstruction.",
+            "the model was not trained on this contrast",
+        ),
+    ):
+        red = judged(case, "red", sentence)
+        window.session.swap(case, red)
+        case = red
+        for what in ("recipe", "scan", "model"):
+            window.session.look(what)
+            assert nothing_is_written(box)
+            told = window.find("measure.note").text()
+            assert told.endswith(f"withheld: the acquisition is unsuitable ({why}).")
+            window.settle()
+            assert nothing_is_written(box)
+    window.explorer.panel("Project")
+    window.session.projectedChanged.emit()
+    assert window.find("project.finding.0").isHidden(), "it cannot be judged"
+    window.session.go_to(0)  # before it was projected, the scan was as unsuitable
+    assert window.find("measure.note").text() == told
+    assert nothing_is_written(box)
+    amber = judged(case, "amber", "Sharper.")
+    window.session.swap(case, amber)
+    window.session.go_to(len(window.session.history.states) - 1)
+    window.session.look("recipe")
+    window.settle()
+    window.wait(lambda: box.measured is not None)
+    assert not window.find("measure.note").text()
 
 
 def test_a_grid_the_network_does_not_know_is_told(window, box, segmenter):
@@ -380,7 +466,7 @@ def test_what_changed_is_shown_for_its_patient_alone(
     monkeypatch.setattr(places, "sites_folder", lambda: tmp_path)
     repeats.save_site_repeats("ward", repeats.Repeats("the ward's", {"ventricle_ml": 2.0}))
     window.open_scan(scan_file)
-    mine = len(window.session.history.states) - 1
+    mine = window.session.key
     box = window.explorer.measuring.box
     box.unfold()
     window.set("measure.age", 62)
@@ -392,12 +478,13 @@ def test_what_changed_is_shown_for_its_patient_alone(
     assert not dialog.start.isEnabled(), "there is no other scan"
     dialog.openRequested.emit(second_file)
     window.wait(lambda: dialog.start.isEnabled())
+    assert dialog.other.currentText() == second_file.name, "it was chosen"
     window.click("measure.visits_start")
     window.wait(lambda: "two different people, by their names" in dialog.told.text())
 
     dialog.openRequested.emit(earlier)
     window.wait(lambda: dialog.other.currentText() == earlier.name and dialog.start.isEnabled())
-    assert "62 years, woman" in dialog.person.text()
+    assert "62 years, female" in dialog.person.text()
     window.set("measure.visits_years", 2)
     window.choose("measure.visits_site", "ward")
     window.click("measure.visits_start")
@@ -410,8 +497,9 @@ def test_what_changed_is_shown_for_its_patient_alone(
     window.wait(lambda: dialog.windowTitle() == "Longitudinal comparison of sub-08")
     engine.go.set()
     window.wait(lambda: not visiting.job.running)
-    first, second, options = engine.asked[-1]
-    assert (first, second) == (earlier.name, scan_file.name)
+    second = window.session.key
+    *names, options = engine.asked[-1]
+    assert tuple(names) == (earlier.name, scan_file.name)
     assert (options["person"], options["years"]) == (Person(60.0, "F"), 2.0)
     assert options["repeats"].name == "the ward's"
     (compared,) = visiting.found.values()
@@ -420,19 +508,22 @@ def test_what_changed_is_shown_for_its_patient_alone(
     assert not dialog.maps.isEnabled()
     assert box.person == Person()
 
-    window.session.go_to(mine)
+    window.session.show(mine)
     assert box.person == Person(62.0, "F")
     row = [dialog.table.item(0, column).text() for column in range(8)]
     assert row == ["Ventricles (ml)", "20.0", "24.0", "+4.00", "+18.2", "+9.1", "±2.00", "+0.40"]
     assert dialog.table.item(0, 0).font().bold()
     assert "look at the borders" in dialog.told.text()
+    files = f"Baseline: {earlier.name}\nFollow-up: {scan_file.name}"
+    assert window.find("measure.visits_files").text() == files
     for kind, unit in (("volume", "%"), ("intensity", "")):
         window.choose("measure.visits_map", kind)
         window.wait(lambda unit=unit: overlay.legend is not None and overlay.legend.unit == unit)
         assert np.abs(overlay.layer.data).max() > 1
-    window.session.go_to(len(window.session.history.states) - 1)
+    window.session.show(second)
     assert overlay.legend is None
-    window.session.go_to(mine)
+    assert window.find("measure.visits_files").isHidden()
+    window.session.show(mine)
     window.choose("measure.visits_map", "volume")
     window.wait(lambda: overlay.legend is not None)
 
