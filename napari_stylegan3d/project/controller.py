@@ -86,8 +86,9 @@ class ProjectController(QObject):
         self._to_open: list[Opening] = []
         #: What is to be done, the first of them now, for its own case whoever is on the screen.
         self._tasks: list[CaseTask] = []
-        #: How far the first of them is, 0 to 1.
-        self._done = 0.0
+        #: How far the first of them is, and whether it is paused.
+        self._progress: JobStatus | None = None
+        self._paused = False
         #: The case whose region is painted.
         self._painted: Case | None = None
         #: Painted regions of other cases, by key, with the model's grid.
@@ -131,12 +132,13 @@ class ProjectController(QObject):
         self.looking = LookController(context, self.looks)
         panel.result.findingPicked.connect(self.looking.go_to)
         comparison.viewChanged.connect(self._show_region)
-        panel.pause.toggled.connect(self.job.pause)
+        panel.pause.toggled.connect(self._pause)
         self.estimating.finished.connect(panel.search.show_estimates)
         self.estimating.cancelled.connect(self._estimate)
         self.estimating.failed.connect(lambda error: self.failed.emit(error, "timing the search"))
         self.session.modelChanged.connect(lambda _: self._estimate())
         self.session.caseChanged.connect(self._on_case)
+        self.session.caseChanged.connect(self._leave_closed)
         rendering.failed.connect(self._on_no_picture)
         panel.cancel.clicked.connect(self._cancel)
         self.opening.finished.connect(self._on_opened)
@@ -211,7 +213,8 @@ class ProjectController(QObject):
         at = next((k for k, task in enumerate(self._tasks) if task.case.key == key), None)
         if at is None:
             return ""
-        return f"{round(100 * self._done)} %" if at == 0 else "waiting"
+        done = 0.0 if self._progress is None else self._progress.fraction
+        return f"{round(100 * done)} %" if at == 0 else "waiting"
 
     def _queue(self, case: Case, work: Callable[..., Any], *args: Any) -> None:
         self._tasks.append(CaseTask(case, work, args))
@@ -221,7 +224,7 @@ class ProjectController(QObject):
 
     def _begin_next(self, _running: bool = False) -> None:
         if self._tasks and not self.job.running:
-            self._done = 0.0
+            self._progress, self._paused = None, False
             self.job.start(self._tasks[0].work, *self._tasks[0].args)
 
     def _show_task(self) -> None:
@@ -230,14 +233,20 @@ class ProjectController(QObject):
         key = self.session.key
         running = first is not None and first.key == key
         waits = "" if running or not self.task_of(key) or first is None else first.name
-        self.panel.show_task(running, waits)
+        self.panel.show_task(running, waits, self._paused)
+        if running and self._progress is not None:
+            self.panel.show_progress(self._progress)
         self.progressed.emit()
 
     def _on_progress(self, progress: JobStatus) -> None:
-        self._done = progress.fraction
+        self._progress = progress
         if self._at_work is not None and self._at_work.key == self.session.key:
             self.panel.show_progress(progress)
         self.progressed.emit()
+
+    def _pause(self, paused: bool) -> None:
+        self._paused = paused
+        self.job.pause(paused)
 
     @property
     def _at_work(self) -> Case | None:
@@ -273,9 +282,8 @@ class ProjectController(QObject):
 
     def forget_model(self) -> None:
         """Stop running jobs after a change of model or affine."""
-        del self._tasks[1:]
-        if self.job.running:
-            self.job.cancel()
+        self._tasks = self._tasks[: self.job.running]
+        self.job.cancel()
         self._estimated = None
         self.estimating.cancel()
         self.panel.search.show_estimates({})
@@ -301,6 +309,16 @@ class ProjectController(QObject):
         self.panel.paint.uncheck()
         self._offer_regions()
         self._bring_region()
+
+    def _leave_closed(self) -> None:
+        """Stop work for patients that were closed, and forget what was painted on them."""
+        there = self.session.histories
+        if self._at_work is not None and self._at_work.key not in there:
+            self.job.cancel()
+        first = self._tasks[: self.job.running]
+        rest = [task for task in self._tasks[len(first) :] if task.case.key in there]
+        self._tasks = [*first, *rest]
+        self._regions = {key: kept for key, kept in self._regions.items() if key in there}
 
     def _offer_regions(self) -> None:
         """Offer the labels of the current patient as a region."""

@@ -127,9 +127,11 @@ class LabelMaps(QObject):
     def add(self, labels: LabelMap, key: str | None = None) -> None:
         """Add a label map to the case with this key, by default the current one; notify.
 
-        It is hidden while another case is shown.
+        It is hidden while another case is shown, and left out if its own was closed.
         """
         key = self._current if key is None else key
+        if key and key not in self.comparison.session.histories:
+            return
         point = self.viewer.dims.point
         labels = self._beside(labels, key)
         layer = labels.layer()
@@ -200,17 +202,15 @@ class LabelMaps(QObject):
         return [layer.metadata[KEY].path for layer in layers]
 
     def _report(self, labels: LabelMap, key: str) -> None:
-        """Notify that a label map was added; not for a case that is no longer in the session."""
+        """Notify that a label map was added."""
         doubts = [OPEN_SIDES] if labels.doubtful else []
         if key == self._current:
             text = "Label map {labels}; shown over the views and in the layer list."
             report_done(" ".join([text.format(labels=labels.in_words), *doubts]))
             return
-        names = [case.name for case in self.comparison.session.cases if case.key == key]
-        if names:
-            text = "Label map {labels}; it belongs to {name} and is shown with that scan."
-            told = text.format(labels=labels.in_words, name=names[-1])
-            report_done(" ".join([told, *doubts]))
+        name = next(case.name for case in self.comparison.session.patients if case.key == key)
+        told = f"Label map {labels.in_words}; it belongs to {name} and is shown with that scan."
+        report_done(" ".join([told, *doubts]))
 
     @property
     def _layers(self) -> list[Labels]:
@@ -236,9 +236,13 @@ class LabelMaps(QObject):
         return self._owner_of(layer) == self._current
 
     def _on_case(self) -> None:
-        """Hide other patients' labels, painted on or not."""
+        """Hide other patients' labels, painted on or not; those of closed ones go."""
         self._turn()
+        there = self.comparison.session.histories
         for layer in [layer for layer in self.viewer.layers if layer in self._owners]:
+            if self._owners[layer] not in there:
+                self.viewer.layers.remove(layer)
+                continue
             ours = self.is_of_case(layer)
             if ours and layer in self._hidden:
                 self._hidden.discard(layer)

@@ -688,13 +688,13 @@ class ProjectPanel(ExplorerPanel):
         for widget in (self.result_line, self.result_title):
             widget.setVisible(result is not None)
 
-    def show_task(self, running: bool, waits_for: str = "") -> None:
+    def show_task(self, running: bool, waits_for: str = "", paused: bool = False) -> None:
         """Whether a projection or alignment of the case runs, or waits for that of another."""
         if running != self._running:
             self.bar.setValue(0)
-            self.estimate.setText("Starting…" if running else "")
-            controls.show_value(self.pause, False)
-            self.pause.setText("Pause")
+            self.estimate.setText("Paused" if paused else "Starting…" if running else "")
+            controls.show_value(self.pause, paused)
+            self.pause.setText("Continue" if paused else "Pause")
             self.pause.setEnabled(False)
         self._running, self._waiting = running, bool(waits_for)
         self.waits.setText(f"Waiting: {waits_for} is being worked on first." if waits_for else "")

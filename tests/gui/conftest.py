@@ -124,6 +124,25 @@ class Window:
         assert self.find("project.name").text() == "sub-07"
         assert self.find("project.start").isEnabled()
 
+    def show(self, name: str) -> None:
+        """Click a patient, or "Synthetic brains", in the list."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        patients = self.find("patients.list")
+        (item,) = patients.findItems(name, Qt.MatchFlag.MatchExactly)
+        patients.scrollToItem(item)
+        place = patients.visualItemRect(item).center()
+        QTest.mouseClick(patients.viewport(), Qt.MouseButton.LeftButton, pos=place)
+
+    def patients(self) -> dict[str, str]:
+        """What the list says of each patient, by name."""
+        from napari_stylegan3d.app.patients import STATUS
+
+        patients = self.find("patients.list")
+        items = [patients.item(row) for row in range(1, patients.count())]
+        return {item.text(): item.data(STATUS) for item in items}
+
     def wait_for_model(self) -> None:
         """Wait until the model that is being opened is there and ready."""
         self.wait(lambda: not self.explorer.models.loading.running)

@@ -88,12 +88,6 @@ def assert_has_no_result(window) -> None:
         assert not window.find(f"project.show.{key}").isEnabled()
 
 
-def entry_of(window, case: Any) -> int:
-    """The step of the history that shows a projection."""
-    states = window.session.history.states
-    return next(k for k, entry in enumerate(states) if case.is_of(entry.recipe.source))
-
-
 class Gate:
     """Scans are read only once it is opened."""
 
@@ -110,7 +104,9 @@ class Gate:
 
 
 @pytest.mark.parametrize("projected", [False, True])
-def test_project_waits_while_another_scan_is_read(window, patients, monkeypatch, projected):
+def test_a_patient_is_worked_on_while_other_scans_are_read(
+    window, patients, monkeypatch, notifications, projected
+):
     first, second, third = patients
     if projected:
         case = window.project(first)
@@ -119,37 +115,43 @@ def test_project_waits_while_another_scan_is_read(window, patients, monkeypatch,
     gate = Gate(monkeypatch)
     window.explorer.open_scan(second)
     window.explorer.open_scan(third)
-    for name in ("project.start", "project.align"):
-        assert not window.find(name).isEnabled()
-    told = text(window, "project.arriving")
     assert window.find("project.arriving").isVisibleTo(window.explorer.project)
-    assert "Reading sub-08" in told
-    assert "Project waits until it is read" in told
-    assert "still show sub-07" in told
-    assert "sub-08" in text(window, "project.waits")
-    assert "being read" in window.find("project.start").toolTip()
-    window.explorer.projecting.start("w+", "draft", "")
-    window.explorer.projecting.align()
-    assert not window.explorer.projecting.job.running, "not by another way either"
+    assert text(window, "project.arriving") == "Reading sub-09_T1w.nii.gz…"
+    told = window.patients()
+    assert told["sub-08_T1w.nii.gz"] == told["sub-09_T1w.nii.gz"] == "being read…"
+    for name in ("project.start", "project.align"):
+        assert window.find(name).isEnabled()
     assert text(window, "project.name") == "sub-07"
     if projected:
         assert_is_about(window, case)
     else:
+        window.click("project.align")
+        window.wait(lambda: window.session.placed is not None)
         assert window.captions == {"Scan: sub-07"}
     gate.open()
-    window.wait(lambda: text(window, "project.name") == "sub-09")
-    assert window.captions == {"Scan: sub-09"}
-    assert_has_no_result(window)
+    window.wait(lambda: not window.session.arriving)
     assert window.find("project.arriving").isHidden()
-    assert window.find("project.start").isEnabled()
-    window.click("explorer.undo")
-    assert text(window, "project.name") == "sub-08"
-    assert window.captions == {"Scan: sub-08"}
-    window.click("explorer.undo")
+    assert list(window.patients()) == list(NAMES)
+    if projected:
+        assert text(window, "project.name") == "sub-09", "nothing was done since it was asked for"
+    else:
+        assert text(window, "project.name") == "sub-07", "its work is not interrupted"
+        assert window.captions == {"Scan: sub-07"}
+        for told, name in zip(notifications[-2:], NAMES[1:], strict=True):
+            assert told == f"{name} is open: choose it in the list of patients to see it."
+    for name in ("sub-08", "sub-09"):
+        window.show(name)
+        assert text(window, "project.name") == name
+        assert window.captions == {f"Scan: {name}"}
+        assert_has_no_result(window)
+        assert window.find("project.start").isEnabled()
+        assert not window.find("explorer.undo").isEnabled(), "undo never leads to another patient"
+    window.show("sub-07")
     window.settle()
-    assert text(window, "project.name") == "sub-07"
     if projected:
         assert_is_about(window, case)
+    else:
+        assert text(window, "project.quality")
 
 
 def test_a_scan_that_cannot_be_read_leaves_the_patient_and_says_why(window, patients, tmp_path):
@@ -159,11 +161,20 @@ def test_a_scan_that_cannot_be_read_leaves_the_patient_and_says_why(window, pati
     window.explorer.open_scan(broken)
     window.wait(lambda: "was not opened" in text(window, "project.arriving"))
     assert "sub-66" in text(window, "project.arriving")
-    assert "still show sub-07" in text(window, "project.arriving")
+    told = window.patients()
+    assert list(told) == ["sub-07", broken.name]
+    assert told[broken.name].startswith("not opened: ")
+    window.show(broken.name)
     assert window.find("project.start").isEnabled(), "nothing is read any more"
     assert_is_about(window, case)
     open_patient(window, patients[1])
+    assert broken.name in window.patients()
+    (refused,) = window.session.arriving
+    (*_, close) = window.explorer.patients.menu(refused.key).actions()
+    close.trigger()
+    assert list(window.patients()) == ["sub-07", "sub-08"]
     assert window.find("project.arriving").isHidden()
+    assert window.captions == {"Scan: sub-08"}
 
 
 @pytest.mark.parametrize("button", ["project.align", "project.start"])
@@ -183,23 +194,26 @@ def test_a_refused_scan_stays_with_its_reason(window, patients, monkeypatch, but
     assert window.captions == {"Scan: sub-08"}
     assert window.find("project.show.scan").isChecked()
     assert_has_no_result(window)
+    assert "looks like CT" in window.patients()["sub-08"]
     window.click("browse.next")
     window.settle()
     assert window.captions == {"Synthetic – not for diagnosis"}
-    window.click("project.show.scan")
+    assert text(window, "project.name") == "No scan yet"
+    assert "CT" not in text(window, "project.quality")
+    window.show("sub-08")
     assert window.captions == {"Scan: sub-08"}, "it can be shown again"
     assert window.volume.max() > 500, "in its own units, as it was not aligned"
-    assert window.session.go_to(entry_of(window, case))
+    window.show("sub-07")
     window.settle()
     assert_is_about(window, case)
     assert "CT" not in text(window, "project.quality")
-    window.click("explorer.redo")
+    window.show("sub-08")
     assert text(window, "project.name") == "sub-08"
     assert "looks like CT" in text(window, "project.quality"), "with its reason"
     assert window.captions == {"Scan: sub-08"}
 
 
-def test_the_history_brings_the_patient_of_that_time(window, patients):
+def test_the_list_brings_each_patient_as_it_was_left(window, patients):
     first = window.project(patients[0])
     second = window.project(patients[1])
     assert first.similarity != second.similarity
@@ -208,58 +222,126 @@ def test_the_history_brings_the_patient_of_that_time(window, patients):
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
     assert_has_no_result(window)
-    third = len(window.session.states) - 1
+    told = window.patients()
+    assert told == {"sub-07": "projected", "sub-08": "projected", "sub-09": "aligned"}
     for case in (first, second, first):
-        assert window.session.go_to(entry_of(window, case))
+        window.show(case.name)
         window.settle()
         assert window.captions == {f"Scan: {case.name}"}
         assert_is_about(window, case)
-    window.session.go_to(third)
+        while window.find("explorer.undo").isEnabled():
+            window.click("explorer.undo")
+            assert text(window, "project.name") == case.name
+        assert_has_no_result(window)
+        window.click("explorer.redo")
+        window.settle()
+        assert_is_about(window, case)
+    window.show("sub-09")
     assert text(window, "project.name") == "sub-09"
     assert window.captions == {"Scan: sub-09"}
     assert window.find("project.quality").text(), "it is still aligned"
     assert_has_no_result(window)
 
 
-def test_a_person_may_look_at_another_patient_while_one_is_projected(window, patients):
+def test_a_person_may_look_at_another_patient_while_one_is_projected(
+    window, patients, notifications
+):
     first = window.project(patients[0])
     open_patient(window, patients[1])
     window.choose("project.budget", "thorough")
     window.click("project.start")
-    window.wait(lambda: window.find("project.progress").value() > 0)
-    assert window.session.go_to(entry_of(window, first))
+    window.wait(lambda: window.find("project.pause").isEnabled())
+    window.show("sub-07")
     window.settle()
-    brain = window.volume
+    brain, seen = window.volume, []
     assert_is_about(window, first)
-    seen = []
-    window.wait(lambda: seen.append(text(window, "project.estimate")) or len(set(seen[-400:])) > 3)
-    assert any("sub-08" in words for words in seen), "whose projection goes on is said"
+    for name in ("project.cancel", "project.progress", "project.estimate"):
+        assert window.find(name).isHidden(), "nothing is done for this patient"
+    window.wait(lambda: seen.append(window.patients()["sub-08"]) or len(set(seen)) > 2)
+    assert all(words.startswith("at work: ") for words in seen), "how far it is, is said"
     np.testing.assert_array_equal(window.volume, brain, "no picture of it comes in between")
     assert text(window, "project.name") == "sub-07"
+    window.show("sub-08")
+    assert window.find("project.progress").value() > 0, "as far as it is, at once"
+    window.click("project.pause")
+    window.show("sub-07")
+    assert_is_about(window, first)
+    window.show("sub-08")
+    assert text(window, "project.pause") == "Continue"
+    assert text(window, "project.estimate") == "Paused"
+    assert window.find("project.pause").isEnabled()
+    window.click("project.pause")
+    assert text(window, "project.estimate") == "Continuing…"
     window.click("project.cancel")
     window.wait(lambda: not window.explorer.projecting.job.running)
-    assert_is_about(window, first)
-    window.click("explorer.redo")
-    assert text(window, "project.name") == "sub-08"
+    assert window.captions == {"Scan: sub-08"}
+    assert window.patients()["sub-08"] == "scan"
     window.choose("project.budget", "draft")
     window.click("project.start")
-    assert window.session.go_to(entry_of(window, first))
+    window.show("sub-07")
     window.wait(lambda: len(window.session.projected) == 2)
+    assert notifications[-1] == "sub-08 is projected: choose it in the list of patients."
+    window.settle()
+    assert_is_about(window, first)
+    assert window.patients()["sub-08"] == "projected"
+    window.show("sub-08")
     window.settle()
     assert_is_about(window, window.session.projected[-1])
     assert text(window, "project.name") == "sub-08"
 
 
-def test_a_scan_dropped_during_a_projection_changes_nothing(window, patients, notifications):
+def test_a_scan_opened_during_a_projection_is_shown_and_its_work_waits(window, patients):
+    projecting = window.explorer.projecting
     open_patient(window, patients[0])
-    window.choose("project.budget", "draft")
+    window.choose("project.budget", "thorough")
     window.click("project.start")
+    window.wait(lambda: window.session.state.what == "search")
     window.explorer.open_scan(patients[1])
-    assert "Wait or cancel" in notifications[-1]
-    window.wait(lambda: window.session.projected)
-    window.settle()
-    assert_is_about(window, window.session.projected[0])
+    window.wait(lambda: text(window, "project.name") == "sub-08")
+    assert window.captions == {"Scan: sub-08"}
+    assert projecting.job.running, "that of sub-07"
+    window.click("project.align")
+    assert text(window, "project.waits") == "Waiting: sub-07 is being worked on first."
+    assert window.find("project.waits").isVisibleTo(window.explorer.project)
+    assert window.patients()["sub-08"] == "waiting"
+    assert not window.find("project.start").isEnabled()
+    window.click("project.cancel")
+    assert window.find("project.waits").isHidden()
+    assert window.patients()["sub-08"] == "scan"
+    assert projecting.job.running, "nobody cancelled that of sub-07"
+    window.click("project.align")
+    window.show("sub-07")
+    window.click("project.cancel")
+    window.wait(lambda: window.patients() == {"sub-07": "scan", "sub-08": "aligned"})
+    assert window.captions == {"Scan: sub-07"}
     assert text(window, "project.name") == "sub-07"
+    assert text(window, "project.quality") == ""
+    window.show("sub-08")
+    assert window.session.placed is not None
+    assert window.captions == {"Scan: sub-08"}
+
+
+def test_closing_a_patient_ends_its_work_and_takes_all_of_it_away(window, patients, lesion):
+    projecting, session = window.explorer.projecting, window.session
+    open_patient(window, patients[1])
+    open_patient(window, patients[0])
+    key = session.key
+    window.explorer.open_scan(lesion)
+    window.wait(lambda: projecting.labels.paths == [lesion])
+    window.choose("project.budget", "thorough")
+    window.click("project.start")
+    window.wait(lambda: session.state.what == "search")
+    window.show("sub-08")
+    window.click("project.align")
+    (*_, close) = window.explorer.patients.menu(key).actions()
+    close.trigger()
+    assert list(window.patients()) == ["sub-08"]
+    assert "lesion" not in window.viewer.layers
+    window.wait(lambda: session.placed is not None)
+    assert not session.projected
+    assert key not in session.histories
+    assert list(window.patients()) == ["sub-08"], "it does not come back when its work ends"
+    assert window.captions == {"Scan: sub-08"}
 
 
 def hand_on(window, out: Path) -> None:
@@ -304,7 +386,7 @@ def test_two_patients_whose_files_have_one_name_are_told_apart_without_their_fol
     names = sorted(path.name for path in out.iterdir())
     assert len([name for name in names if "_run-" in name]) >= 5, " ".join(names)
     assert private_in(out) == set()
-    window.session.go_to(entry_of(window, first))
+    window.show("sub-07")
     window.settle()
     assert_is_about(window, first)
 
@@ -341,17 +423,17 @@ def test_labels_of_one_patient_are_not_seen_over_another(window, patients, lesio
     assert not layer.visible
     assert window.explorer.projecting.labels.paths == []
     assert offered_regions(window) == []
-    window.click("explorer.undo")
+    window.show("sub-07")
     assert layer.visible
     assert window.explorer.projecting.labels.paths == [lesion]
     assert offered_regions(window) == ["lesion"]
     # Painted on, it is no file any more, and still that patient's.
     layer.paint((0, 0, 0), 3)
     assert window.explorer.projecting.labels.paths == []
-    window.click("explorer.redo")
+    window.show("sub-08")
     assert not layer.visible
     assert offered_regions(window) == []
-    window.click("explorer.undo")
+    window.show("sub-07")
     assert layer.visible
     assert len(offered_regions(window)) == 2
 
@@ -362,13 +444,13 @@ def test_a_label_map_belongs_to_the_patient_it_was_opened_for(
 ):
     open_patient(window, patients[0])
     open_patient(window, patients[1])
-    window.click("explorer.undo")
+    window.show("sub-07")
     gate, projecting = Gate(monkeypatch), window.explorer.projecting
     if beside:
         projecting.second.open(Choice(lesion))
     else:
         window.explorer.open_scan(lesion)
-    window.click("explorer.redo")
+    window.show("sub-08")
     assert text(window, "project.name") == "sub-08"
     gate.open()
     window.wait(lambda: "lesion" in window.viewer.layers)
@@ -377,7 +459,7 @@ def test_a_label_map_belongs_to_the_patient_it_was_opened_for(
     assert projecting.labels.paths == []
     assert not is_offered_as_mask(window)
     assert "it belongs to sub-07" in notifications[-1]
-    window.click("explorer.undo")
+    window.show("sub-07")
     assert layer.visible
     assert projecting.labels.paths == [lesion]
     assert is_offered_as_mask(window)
@@ -397,17 +479,26 @@ def test_a_label_map_opened_after_a_scan_belongs_to_that_scan(
     assert window.explorer.projecting.labels.paths == [lesion]
 
 
-def test_labels_stay_with_the_results_of_a_scan_that_is_read_again(window, patients, lesion):
+def test_a_scan_that_is_opened_again_is_shown_as_it_was_left(window, patients, lesion):
     case, labels = window.project(patients[0]), window.explorer.projecting.labels
     window.explorer.open_scan(lesion)
     window.wait(lambda: labels.paths == [lesion])
-    window.explorer.open_scan(patients[0])
-    window.wait(lambda: window.session.case.key != case.key)
-    assert labels.paths == []
-    window.click("explorer.undo")
-    assert window.session.case.key == case.key
-    assert labels.paths == [lesion]
-    assert window.viewer.layers["lesion"].visible
+    steps = window.session.states
+    for other in (False, True):
+        if other:
+            open_patient(window, patients[1])
+            assert labels.paths == []
+        window.explorer.open_scan(patients[0])
+        assert window.session.arriving
+        window.wait(lambda: not window.session.arriving)
+        window.settle()
+        assert window.session.case.key == case.key
+        assert window.session.case.source == case.source
+        assert window.session.states == steps, "no new step"
+        assert_is_about(window, case)
+        assert labels.paths == [lesion]
+        assert window.viewer.layers["lesion"].visible
+    assert list(window.patients()) == ["sub-07", "sub-08"]
 
 
 def test_a_region_that_was_cleared_does_not_come_back_with_its_patient(window, patients):
@@ -420,10 +511,10 @@ def test_a_region_that_was_cleared_does_not_come_back_with_its_patient(window, p
     painting.layer.paint(tuple(n // 2 for n in painting.layer.data.shape), 1)
 
     def look_at_the_other() -> None:
-        window.click("explorer.undo")
+        window.show("sub-08")
         assert text(window, "project.name") == "sub-08"
         assert painting.region() is None
-        window.click("explorer.redo")
+        window.show("sub-07")
 
     look_at_the_other()
     assert painting.region() is not None
