@@ -61,6 +61,8 @@ def test_a_recipe_and_a_saved_volume(run, model, tmp_path):
     assert named["sha256"] == load(model).hash
     assert named["sha256"] in found.pop("command"), "who pastes it elsewhere is told"
     told.pop("command")
+    (sentence,) = found.pop("notes")
+    assert (found.pop("origin"), "not an acquired one" in sentence) == ("synthetic", True)
     assert found == told
 
 

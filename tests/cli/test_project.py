@@ -1,6 +1,7 @@
 """`project` from a scan in an odd orientation to files in its own space and back to a recipe."""
 
 import csv
+import gzip
 import json
 import shutil
 
@@ -15,9 +16,11 @@ from tolerances import SFORM_MM
 
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import load_latent
-from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.recipe.recipe import Edit, Recipe, Source
+from stylegan3d.scans import read_scan
 from stylegan3d.session.file import SUFFIX, SessionState, pack, unpack
 from stylegan3d.storage.places import TEMPLATE
+from stylegan3d.storage.volumes import sidecar_path
 
 CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view
 PREFIX = "sub-01"
@@ -403,6 +406,78 @@ def test_a_random_brain_wears_the_detail_of_a_scan(run, brain_model, projected, 
     assert told["Description"].startswith("Synthetic brain with the detail of a scan")
     result = run(*words, "--native", "--model", brain_model, "--out", tmp_path / "native")
     assert result.status == 2
+
+
+def test_what_the_program_wrote_is_known_when_it_comes_back(
+    run, brain_model, projected, scan, tmp_path
+):
+    """With its sidecar, without it, unpacked, and as DICOM."""
+    lost, latent = tmp_path / "lost", projected / FILES[3]
+    hole = np.zeros(nib.load(scan).shape, np.uint8)
+    hole[14:20, 22:28, 18:24] = 1
+    nib.save(nib.Nifti1Image(hole, nib.load(scan).affine), tmp_path / "hole_mask.nii.gz")
+    recipe = Recipe(Source("seed", 4), edits=(Edit("PC 1", 1.0),))
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    for words in (
+        ("generate", "--seeds", 3),
+        ("generate", "--recipe", tmp_path / "recipe.json"),
+        ("mix", "--a", 3, "--b", latent),
+        ("edit", "--latent", latent, "--edit", "PC 1=3", "--scan", scan),
+        ("project", scan, "--steps", 1, "--skull", "keep", "--mask", tmp_path / "hole_mask.nii.gz"),
+    ):
+        told = run(*words, "--model", brain_model, "--out", tmp_path)
+        assert told.status == 0, told.err
+    lost.mkdir()
+    found = {}
+    for path in tmp_path.glob("*_T1w.nii.gz"):
+        if "Movement" in path.name:  # vectors
+            continue
+        stem = path.name.removesuffix(".nii.gz")
+        found[stem] = read_scan(path).origin
+        (lost / f"{stem}.nii").write_bytes(gzip.decompress(path.read_bytes()))
+        copied = shutil.copy(path, lost)
+        assert {read_scan(way).origin for way in (copied, lost / f"{stem}.nii")} == {found[stem]}
+    edited = {f"{PREFIX}_desc-{what}_T1w" for what in ("editedScan", "editedChange", "filled")}
+    acquired = {f"{PREFIX}_space-model_desc-aligned_T1w"}
+    assert {stem for stem, origin in found.items() if origin == "edited"} == edited
+    assert {stem for stem, origin in found.items() if origin == "acquired"} == acquired
+    assert len(found) > 10
+    for stem in (f"{PREFIX}_desc-filled_T1w", "seed-0003_desc-synthetic_T1w", *acquired):
+        done = run("render", "dicom", tmp_path / f"{stem}.nii.gz", "--out", tmp_path / "dicom")
+        assert done.status == 0, done.err
+        assert read_scan(tmp_path / "dicom" / stem).origin == found[stem]
+
+
+def test_what_is_made_of_an_edited_scan_is_no_acquired_one(
+    run, brain_model, projected, scan, tmp_path
+):
+    words = ("edit", "--latent", projected / FILES[3], "--edit", "PC 1=3", "--scan", scan)
+    assert run(*words, "--model", brain_model, "--out", tmp_path).status == 0
+    file, again = tmp_path / f"{PREFIX}_desc-editedScan_T1w.nii.gz", tmp_path / "again"
+    file.with_name(file.name.replace(".nii.gz", ".json")).unlink()
+    words = ("--steps", 1, "--skull", "keep", "--model", brain_model, "--out", again, "--json")
+    told = run("project", file, *words)
+    sentence = "this is an edited scan, not an acquired image (its header says so)."
+    assert sentence in told.json["warnings"]
+    assert sentence in " ".join(told.err.split())
+    assert told.json["scan"]["origin"] == "edited"
+    aligned = next(again.glob("*aligned*.nii.gz"))
+    assert read_scan(aligned).origin == "edited"
+    assert json.loads(sidecar_path(aligned).read_text())["SyntheticImage"] is True
+    assert load_latent(next(again.glob("*.safetensors"))).scan["origin"] == "edited"
+    assert "origin" not in load_latent(projected / FILES[3]).scan
+    recipe = next(again.glob("*_space-model*projected_T1w.json"))
+    words = ("render", "report", recipe, "--html", "--model", brain_model, "--out", again)
+    assert run(*words).status == 0
+    page = next(again.glob("*.html")).read_text()
+    assert f"Edited scan {file.name}" in page
+    assert "This is an edited scan, not an acquired image." in page
+    assert ">Scan (edited)<" in page
+    assert ">Scan<" not in page
+    for path, origin in ((file, "edited"), (scan, "acquired")):
+        told = run("info", path, "--json").json
+        assert told["origin"] == origin
+        assert any(sentence in note for note in told["notes"]) == (origin == "edited")
 
 
 def test_the_same_edit_of_many_scans(run, brain_model, projected, scan, tmp_path, listing):

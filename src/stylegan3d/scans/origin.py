@@ -84,9 +84,8 @@ def origin_of_file(path: Path, header: Any) -> Told:
 def origin_of_dicom(header: Mapping[str, str]) -> Told:
     """What a DICOM image is, by its elements: `DICOM_TAGS`, tag to text."""
     told = {name: header.get(tag, "").strip() for name, tag in DICOM_TAGS.items()}
-    origin: Origin = (
-        "edited" if _EDITED.search(told["series"] + told["derivation"]) else "synthetic"
-    )
+    edited = _EDITED.search(f"{told['series']} {told['derivation']}")
+    origin: Origin = "edited" if edited else "synthetic"
     if told["synthetic"].upper() == "YES":
         return Told(origin, "Synthetic Data (0008,001C) is YES")
     named = told["name"].startswith("SYNTHETIC^")

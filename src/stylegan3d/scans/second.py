@@ -76,8 +76,12 @@ class SecondImage:
 
     @property
     def name(self) -> str:
-        """Name of the file without its extension, with the contrast that it names."""
-        return without_suffix(self.image.path.name)
+        """Name of the file without its extension, with the contrast that it names.
+
+        What was not acquired says so; for labels that a program made that is nothing unusual.
+        """
+        name, origin = without_suffix(self.image.path.name), self.image.origin
+        return name if self.labels or origin == "acquired" else f"{name} ({origin})"
 
     def on(self, space: Space, rigid: np.ndarray | None = None) -> np.ndarray:
         """The image on another grid: linear interpolation, or the nearest voxel for labels.
