@@ -16,6 +16,7 @@ NAMES = ("alpha", "beta", "gamma")
 OF_SEVERAL = (
     "patients",
     "explorer.message",
+    "views.toast",
     "project.arriving",
     "project.waits",
     "mix.",

@@ -402,20 +402,27 @@ def test_a_session_that_ended_unexpectedly_is_offered_and_restored(window, sessi
     window.wait(lambda: read_session(mine.path).states[-1] == seed(54))
 
 
-def test_the_scan_of_a_session_is_opened_behind_what_is_shown(window, sessions_folder, scan_file):
+def test_the_scan_of_an_earlier_session_is_a_patient_of_its_own(window, sessions_folder, scan_file):
     kept = SessionFolder(sessions_folder)
     model = MadeWith.of(window.session.generator)
     kept.write(SessionState((seed(1), seed(2)), 1, model, scan=str(scan_file)).stamped())
     (kept.path / OWNER).unlink()
     [session] = [k for k in kept_sessions(sessions_folder) if k.folder == kept.path]
     window.explorer.sessions.restore(session)
-    comparison = window.explorer.comparison
-    window.wait(lambda: comparison.scan_path == scan_file)
-    window.wait(lambda: comparison.view != "scan")
     window.settle()
     assert window.captions == {"Synthetic – not for diagnosis"}
     assert window.recipe == seed(2)
-    assert window.find("project.name").text() == "sub-07"
+    assert window.find("project.name").text() == "No scan yet"
+    assert window.patients() == {"sub-07": "read when it is shown"}
+    window.show("sub-07")
+    assert window.recipe is None
+    window.wait(lambda: window.captions == {"Scan: sub-07"})
+    assert window.explorer.comparison.scan_path == scan_file
+    assert window.patients() == {"sub-07": "scan"}
+    window.show("Synthetic brains")
+    window.settle()
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.recipe == seed(2)
 
 
 def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file, tmp_path):
@@ -446,7 +453,7 @@ def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file
     projecting.forget_model()
     window.begin_anew()
     walk(window, 99)  # else this window's session is not worth its latents
-    window.viewer.layers.remove("lesion")
+    assert "lesion" not in window.viewer.layers, "it went with its patient"
     window.settle()
     assert not session.projected
     assert projecting.painting.region() is None

@@ -1,4 +1,4 @@
-"""The history belongs to the session: other models, and other windows, keep every patient."""
+"""Each patient has a history: other models, and other windows, keep every one of them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def texts(menu) -> list[str]:
 def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_file, model):
     session = window.session
     session.change(seed(3))
+    window.settle()
     session.favourites.add(seed(3), "mine")
     case = window.project(scan_file)
     session.second = case.source
@@ -45,16 +46,18 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     assert "Projected sub-07" in mix_sources(window)
 
     heard = []
-    hear = lambda _: heard.append(session.recipe.source.kind)  # noqa: E731
+    hear = lambda _: heard.append(session.recipe)  # noqa: E731
     session.modelChanged.connect(hear)
     window.open(tiny_generator(seed=3))
     session.modelChanged.disconnect(hear)
-    assert heard == ["seed"], "nobody is asked to draw with it what belongs to the one before"
+    assert heard == [None], "nobody is asked to draw with it what belongs to the one before"
     assert window.explorer.message.text() == ""
     assert session.states[: len(states)] == states, "nothing is gone"
     assert not session.can_undo, "what this model cannot show is no step of undo"
-    assert session.recipe.source.kind == "seed"
+    assert session.recipe is None
     assert window.find("project.name").text() == "sub-07", "the scan stays open"
+    assert window.captions == {"Scan: sub-07"}
+    assert window.patients() == {"sub-07": "scan"}
     assert window.find("project.verdict").isHidden(), "it was not projected into this model"
     assert not window.find("project.show.model").isEnabled()
     assert "Projected sub-07" not in mix_sources(window)
@@ -66,19 +69,25 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     at = len(states) - 1
     assert strip.index(at, 0).data(ASIDE), "it is drawn dimmed"
     assert f"Made with the model {model.name}" in strip.tip(at)
-    before = session.recipe
+    before = session.state
     window.find("history.list").picked.emit(at)
-    assert session.recipe == before, "the same latent is another brain here"
+    assert session.state == before, "the same latent is another brain here"
+    patient = session.states
+    window.show("Synthetic brains")
     session.change(seed(9))
-    assert session.states[: len(states)] == states
     session.undo()
     session.change(seed(10))
-    assert session.states[: len(states)] == states
-    assert seed(9) in session.states, "nor what was undone"
+    own = session.states
+    assert own[:2] == [seed(0), seed(3)]
+    assert own[-2:] == [seed(9), seed(10)], "what was undone is kept, too"
 
     window.open(model)
+    assert session.recipe == seed(3), "where this model was left"
+    assert session.states == own, "what the other model made is kept, too"
+    window.show("sub-07")
+    window.settle()
     assert session.recipe == recipe
-    assert seed(10) in session.states, "what the other model made is kept, too"
+    assert session.states == patient
     np.testing.assert_array_equal(window.volume, shown)
     assert session.projected == [case]
     assert session.second == case.source
@@ -143,11 +152,11 @@ def test_every_patient_of_a_session_comes_back(window, scan_file, second_file, t
     window.settle()
     window.wait(lambda: session.placed is not None)
     assert session.history.position == position
-    states = session.states
+    assert session.states == states
     assert [case.name for case in session.projected] == ["sub-07", "sub-08"]
     for case in (first, second):
-        at = next(k for k, recipe in enumerate(states) if case.is_of(recipe.source))
-        session.go_to(at)
+        window.show(case.name)
+        assert case.is_of(window.recipe.source)
         assert window.find("project.name").text() == case.name
         assert window.find("project.ssim").text() == f"{case.similarity['ssim']:.3f}"
         window.settle()
@@ -189,10 +198,8 @@ def restore(window, folder, state):
 
 
 def go_to_patient(window, name: str) -> None:
-    """Click a patient's scan in the history."""
-    entries = window.session.history.states
-    at = next(k for k, e in enumerate(entries) if e.case is not None and e.case.name == name)
-    window.find("history.list").picked.emit(at)
+    """Click a patient in the list."""
+    window.show(name)
     assert window.find("project.name").text() == name
 
 
@@ -315,15 +322,29 @@ def test_restored_patients_whose_files_have_one_name_are_still_told_apart(
     window.settle()
 
 
-def test_the_strip_tells_of_scans(window, scan_file):
+def test_the_strip_is_that_of_the_subject_on_the_screen(window, scan_file):
+    def steps() -> list[str]:
+        strip = window.find("history.list").model()
+        return [strip.index(row, 0).data() for row in range(strip.rowCount())]
+
+    window.session.change(seed(4))
+    assert steps() == ["Seed 0", "Seed 4"]
     window.open_scan(scan_file)
-    strip = window.find("history.list").model()
-    assert strip.index(strip.rowCount() - 1, 0).data() == "Scan sub-07"
-    window.click("explorer.undo")
+    assert steps() == ["Scan sub-07"]
+    for name in ("explorer.undo", "explorer.redo"):
+        assert not window.find(name).isEnabled()
+    window.show("Synthetic brains")
     window.settle()
     assert window.captions == {"Synthetic – not for diagnosis"}
-    window.click("explorer.redo")
+    assert steps() == ["Seed 0", "Seed 4"]
+    window.click("explorer.undo")
+    assert window.recipe == seed(0)
+    assert not window.find("explorer.undo").isEnabled()
+    window.show("sub-07")
     assert window.captions == {"Scan: sub-07"}
+    assert steps() == ["Scan sub-07"]
+    window.show("Synthetic brains")
+    assert window.recipe == seed(0), "as it was left"
 
 
 def test_another_patients_file_of_the_same_name_is_not_taken_for_the_scan(scan_file, tmp_path):

@@ -527,6 +527,7 @@ def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
 
 
 def as_before_scans_were_named(view):
+    (view["labels"],) = view["labels"]
     del view["labels"]["scan"], view["labels"]["rigid"]
 
 
@@ -569,8 +570,7 @@ def test_edited_labels_never_come_back_on_another_patients_scan(
     begin_again(window, ended())
     restored_case(window, "sub-08")
     assert part.base is None
-    first = [i for i, e in enumerate(session.history.states) if e.case and e.case.name == "sub-07"]
-    session.go_to(first[-1])
+    session.show(next(case.key for case in session.patients if case.name == "sub-07"))
     restored_case(window, "sub-07")
     window.wait(lambda: part.base is not None)
     assert part.base.title == "Scan sub-07"
@@ -683,7 +683,7 @@ def test_damaged_labels_of_a_session_are_left_aside(damage):
 def test_damaged_labels_of_a_session_are_told(window, scan_file, ended):
     part, explorer = window.explorer.relabelling, window.explorer
     edit_labels_of_scan(window, scan_file)
-    begin_again(window, ended(lambda view: view["labels"].update(edits=[])))
+    begin_again(window, ended(lambda view: view["labels"][0].update(edits=[])))
     window.wait(lambda: "are damaged and were not restored" in explorer.message.text())
     restored_case(window, "sub-07")
     assert part.base is None

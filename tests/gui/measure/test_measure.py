@@ -11,6 +11,7 @@ import pytest
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.app import walkthrough
+from napari_stylegan3d.app.sessions import FOLDER_VARIABLE
 from napari_stylegan3d.core.tissues import NAME
 from napari_stylegan3d.measure.jobs import start_of
 from napari_stylegan3d.measure.panel import signed
@@ -29,6 +30,7 @@ from stylegan3d.segmentation.classes import CLASSES, VOLUMES, volumes_ml
 from stylegan3d.segmentation.numbers import numbers_of
 from stylegan3d.segmentation.visits import Visits
 from stylegan3d.segmentation.words import ALL_MEASURES, value_text
+from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.settings.option import ReportSettings
 from stylegan3d.storage import places
 
@@ -458,6 +460,67 @@ def engine(window, monkeypatch):
 
     monkeypatch.setattr(visits, "visits_of_scans", found)
     return SimpleNamespace(asked=asked, go=go)
+
+
+def test_another_patient_is_never_chosen_as_the_second_visit(
+    window, scan_file, second_file, earlier
+):
+    window.explorer.open_scan(second_file)
+    window.wait(lambda: window.session.case is not None)
+    window.open_scan(scan_file)
+    mine = window.session.key
+    window.click("measure.visits")
+    visiting = window.explorer.measuring.visiting
+    dialog = visiting.dialog
+    assert [dialog.other.itemText(k) for k in range(dialog.other.count())] == [second_file.name]
+    assert dialog.other.currentIndex() == -1
+    assert not dialog.start.isEnabled()
+    window.explorer.open_scan(earlier)
+    window.wait(lambda: window.session.key not in ("", mine) and len(window.session.patients) == 3)
+    window.session.show(mine)
+    assert dialog.other.currentText() == earlier.name, "of the same name"
+    assert dialog.start.isEnabled()
+    dialog.hide()
+    beside = window.session.patients[0].scan
+    visiting.second = lambda _key: beside
+    visiting._chosen.clear()
+    dialog.show()
+    visiting._show()
+    assert dialog.other.currentText() == second_file.name, "the overlay is of the same patient"
+    dialog.hide()
+    visiting.second = window.explorer.projecting.second.scan_of
+
+
+@pytest.mark.parametrize("how", ["killed", "closed"])
+def test_ages_are_there_again_after_a_restart(window, scan_file, tmp_path, monkeypatch, how):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "sessions"))
+    sessions, measuring = window.explorer.sessions, window.explorer.measuring.box
+    window.project(scan_file)
+    mine, soon = window.session.key, []
+    monkeypatch.setattr(sessions.autosave, "soon", lambda *_: soon.append(1))
+    window.set("measure.age", 61)
+    window.choose("measure.sex", "M")
+    assert soon, "it is saved at once"
+    window.session.change(Recipe(Source("seed", 3)))
+    window.set("measure.age", 34)
+    mixed = Recipe(Source("seed", 3), mix=Mix(Source("seed", 4), (0.5,) * 10))
+    window.session.know(window.session.person_of(mixed)[1], Person(20, "F"))
+    kept = SessionFolder(tmp_path / "sessions")
+    kept.write(sessions.state().stamped())
+    if how == "killed":
+        (kept.path / OWNER).unlink()
+    else:
+        kept.leave()
+    (found,) = [k for k in kept_sessions(tmp_path / "sessions") if k.folder == kept.path]
+    window.explorer.projecting.forget_model()
+    window.begin_anew()
+    assert measuring.person == Person()
+    sessions.restore(found)
+    window.wait(lambda: window.recipe == Recipe(Source("seed", 3)))
+    assert measuring.person == Person(34)
+    window.session.show(mine)
+    assert measuring.person == Person(61, "M")
+    assert window.session.person_of(window.recipe)[0] == Person(61, "M"), "reports take it"
 
 
 def test_what_changed_is_shown_for_its_patient_alone(

@@ -22,6 +22,7 @@ from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 
 from napari_stylegan3d.core.jobs import DisplayVolume
 from napari_stylegan3d.core.scans import STEPS_FOLDER
+from napari_stylegan3d.project import controller
 from napari_stylegan3d.project import jobs as scan_jobs
 from napari_stylegan3d.project.regions import RegionPainter
 from napari_stylegan3d.project.result import VerdictRow
@@ -76,7 +77,7 @@ def test_projection_shows_and_compares(projected):
     assert window.find("project.ssim").text() == f"{result.similarity['ssim']:.3f}"
     assert window.find("project.mean.ncc").text() == f"{result.mean_brain['ncc']:.3f}"
     assert -1 <= result.similarity["ncc"] <= 1
-    assert window.find("project.verdict").text() == "Not calibrated for this model"
+    assert window.find("project.verdict").text() == "Reconstruction: not calibrated for this model"
     assert window.find("project.sentence").text() == result.assessment["sentence"]
     worst = max(result.assessment["regions"].items(), key=lambda item: item[1]["rms"])
     first = window.find("project.regions").text().splitlines()[1]
@@ -124,7 +125,7 @@ def test_the_difference_follows_previews(projected):
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_the_verdict_comes_into_sight(projected, elsewhere, request):
+def test_the_verdict_comes_into_sight(projected, elsewhere, request, monkeypatch):
     window, (result,) = projected, projected.session.projected
     verdict = window.find("project.verdict")
     window.explorer.panel("Project")
@@ -137,11 +138,14 @@ def test_the_verdict_comes_into_sight(projected, elsewhere, request):
     request.addfinalizer(partial(main.resize, main.size()))
     main.resize(1280, 720)
     QTest.qWait(50)
+    window.session.undo()
+    monkeypatch.setattr(controller, "project_scan", lambda *_: result)
+    window.click("project.start")
     area.verticalScrollBar().setValue(0)
     assert verdict.visibleRegion().isEmpty()
     if elsewhere:
         window.explorer.panel("Export")
-    window.explorer.projecting.job.finished.emit(result)
+    window.wait(lambda: len(window.session.projected) == 2)
     QTest.qWait(50)
     window.explorer.panel("Project")
     window.wait(lambda: verdict.visibleRegion().boundingRect() == verdict.rect())
@@ -229,8 +233,10 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
     told = window.find("project.steps").text()
     assert told.startswith("Extraction: The brain was extracted already and was kept as it is.")
     assert " s)" in told, "how long it took is said"
-    window.explorer.open_scan(scan_file)
-    window.wait(lambda: not window.find("project.quality").text())
+    window.session.close_patient(window.session.key)
+    assert not window.find("project.quality").text()
+    window.open_scan(scan_file)
+    assert not window.find("project.quality").text()
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
     assert "(from the cache)" in window.find("project.steps").text(), "ready at once"
@@ -380,8 +386,8 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     assert str(layer.mode) == "pan_zoom"
     window.click("project.paint_clear")
     assert "Nothing" in window.find("project.painted").text()
-    window.explorer.open_scan(scan_file)
-    window.wait(lambda: layer not in window.viewer.layers)
+    window.show("Synthetic brains")
+    assert layer not in window.viewer.layers, "at once"
     assert not window.find("project.fill").isChecked()
 
 
@@ -591,13 +597,16 @@ def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):
     assert window.captions == {"Scan: sub-07"}, "it was looked at"
     assert window.find("project.show.scan").isChecked()
     assert window.find("project.start").isEnabled()
+    assert window.recipe is None, "no brain of anybody else stands behind it"
+    window.show("Synthetic brains")
+    window.settle()
     assert window.recipe.source.seed == 2
-    window.session.look("recipe")
     np.testing.assert_array_equal(window.volume, before)
+    window.show("sub-07")
     window.click("project.start")
     window.click("project.cancel")
     window.wait(lambda: not window.explorer.projecting.job.running)
-    assert window.captions == {"Synthetic – not for diagnosis"}, "the brain was looked at now"
+    assert window.captions == {"Scan: sub-07"}
     window.wait(lambda: window.explorer.projecting.rested)
 
 

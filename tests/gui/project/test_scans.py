@@ -122,15 +122,14 @@ def two_volumes(scan_file, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["two_series", "two_volumes"])
-def test_another_series_or_volume_of_a_file_leaves_the_first_in_the_history(window, request, kind):
+def test_another_series_or_volume_of_a_file_is_another_in_the_list(window, request, kind):
     first, second = request.getfixturevalue(kind)
 
     def read(choice) -> list:
         window.explorer.projecting.open(choice)
-        before = window.session.case
-        window.wait(lambda: window.session.case is not before)
-        states = window.session.history.states
-        return [entry.case.choice for entry in states if entry.case is not None]
+        window.wait(lambda: not window.session.arriving)
+        assert window.session.case.choice == choice
+        return [case.choice for case in window.session.patients]
 
     def joins() -> bool:
         return window.find("second.join").isVisibleTo(window.explorer.project)
@@ -141,14 +140,16 @@ def test_another_series_or_volume_of_a_file_leaves_the_first_in_the_history(wind
     assert read(second) == [first, second]
     assert window.find("project.name").text() != name
     assert joins()
-    assert read(second) == [first, second], "the same one again replaces its step"
+    assert read(second) == [first, second], "the same one again is shown as it was left"
     assert not joins()
-    window.click("explorer.undo")
+    window.show(name)
     assert window.session.case.choice == first
+    assert not joins()
     read(second)
     window.click("second.join")
     window.wait(lambda: window.find("second.note").text()[:7] not in ("", "Reading"))
     assert window.session.case.choice == first
+    assert list(window.patients()) == [name], "it is an overlay now, and no patient"
     assert "the scan itself" not in window.find("second.note").text()
     window.explorer.projecting.second.remove()
 
@@ -180,21 +181,20 @@ def test_what_lies_over_a_scan_turns_with_it(window, scan_file, tmp_path):
     np.testing.assert_array_equal(layer.data, drawn[::-1])
     scan = window.session.case.scan
     assert projecting.second.current.image.image.space.same_as(scan.space)
-    # The scan as it was stays in the history, with its labels; those of the other answer turn.
-    window.set("browse.seed", 3)
-    window.settle()
+    # And back, while it is not on the screen when it was read.
     window.pick("project.orientation", None)
-    window.wait(lambda: "RAS, as chosen" not in window.find("project.details").text())
-    window.wait(lambda: len(projecting.labels._layers) == 2)
-    (copy,) = (one for one in projecting.labels._layers if one is not layer)
-    window.wait(lambda: np.array_equal(copy.data, drawn))
-    assert (layer.visible, copy.visible) == (False, True)
-    np.testing.assert_array_equal(layer.data, drawn[::-1])
+    window.set("browse.seed", 3)
+    window.wait(lambda: not window.session.arriving)
+    assert window.session.recipe.source.seed == 3, "it does not take the screen"
+    assert not layer.visible
+    window.show("nowhere")
+    assert "RAS, as chosen" not in window.find("project.details").text()
+    window.wait(lambda: np.array_equal(layer.data, drawn))
+    window.wait(lambda: projecting.second.current and projecting.second.current.image)
+    assert layer.visible
+    assert projecting.labels.paths == [tmp_path / "lesion.nii.gz"]
+    assert list(window.patients()) == ["nowhere"]
     projecting.second.remove()
-    for one in (layer, copy):
-        window.viewer.layers.remove(one)
-    window.explorer.open_scan(scan_file)
-    window.wait(lambda: window.find("project.name").text() == "sub-07")
 
 
 def test_a_label_map_with_open_sides_is_told(window, scan_file, tmp_path, notifications):
@@ -305,15 +305,18 @@ def test_what_is_dropped_while_a_scan_is_read_comes_after_it(
     window.viewer.layers.remove("sub-07_dseg")
 
 
-def test_what_is_dropped_during_a_projection_is_refused_in_a_sentence(
-    window, scan_file, tmp_path, notifications
-):
-    dicom_slices(tmp_path, 7)
+def test_what_is_dropped_during_a_projection_is_opened(window, scan_file, tmp_path):
+    name = dicom_slices(tmp_path, 7)
     window.open_scan(scan_file)
+    window.choose("project.budget", "thorough")
     window.click("project.start")
+    window.wait(lambda: window.session.state.what == "search")
     drop(window.find("project.drop"), tmp_path)
-    assert "Wait or cancel" in notifications[-1]
-    assert window.find("explorer.message").text() == notifications[-1]
+    window.wait(lambda: window.find("project.name").text().startswith(name))
+    assert window.explorer.message.text() == ""
+    assert window.patients()["sub-07"].startswith("at work: ")
+    assert window.captions == {f"Scan: {window.session.case.name}"}
+    window.show("sub-07")
     window.click("project.cancel")
     window.wait(lambda: not window.explorer.projecting.job.running)
     assert window.find("project.name").text() == "sub-07"

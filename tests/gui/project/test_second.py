@@ -99,14 +99,14 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     assert "gone.nii.gz does not exist" in window.find("second.note").text()
     assert seconds.current.name == "sub-07_FLAIR"
 
-    # Another patient has none; the history brings it back with its patient.
+    # Another patient has none; the list brings it back with its patient.
     window.explorer.open_scan(second_file)
     window.wait(lambda: window.find("project.name").text() == "sub-08")
     assert seconds.current is None
     assert lain_over(window) is None
     assert window.find("second.name").text() == "No overlay"
     assert not window.find("second.bar").isVisible()
-    window.session.undo()
+    window.show("sub-07")
     window.wait(lambda: lain_over(window) is not None)
     assert window.find("second.name").text() == "sub-07_FLAIR"
     kept = seconds.of(window.session.case)
@@ -118,6 +118,7 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     window.wait(lambda: window.find("second.name").text() == "sub-08_T1w")
     window.wait(lambda: lain_over(window) is not None)
     assert window.find("project.name").text() == "sub-07"
+    assert list(window.patients()) == ["sub-07"], "it is an overlay now, and no patient"
     assert "Scan: sub-07\nOverlay: sub-08_T1w\n" + UNCONFIRMED in window.captions
     window.click("second.remove")
     assert lain_over(window) is None
