@@ -23,6 +23,7 @@ PARTS = {
     "explorer": "Header",
     "views": "Views",
     "history": "History",
+    "patients": "Patients",
     "browse": "Browse",
     "project": "Project",
     "mix": "Mix",

@@ -23,7 +23,7 @@ from napari_stylegan3d.directions.panel import MissingFiles
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "site" / "controls.py"
 NAME = re.compile(
-    r"(explorer|measure|labels|views|history|browse|project|mix|directions|compare|export)\.[a-z_.0-9N]+"
+    r"(explorer|measure|labels|views|history|patients|browse|project|mix|directions|compare|export)\.[a-z_.0-9N]+"
 )
 INTERACTIVE = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit)
 
