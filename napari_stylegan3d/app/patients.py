@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.core.worker import LongJob
+from napari_stylegan3d.history.strip import row_height
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
 from stylegan3d.progress import Progress
@@ -98,7 +99,7 @@ class PatientList(QWidget):
         self.list.setFrameShape(QListWidget.Shape.NoFrame)
         self.list.setUniformItemSizes(True)
         self.identity = LongJob(self)
-        self.setFixedWidth(controls.scaled(WIDTH))
+        self.setFixedSize(controls.scaled(WIDTH), row_height())
         title = QLabel("Patients")
         title.setProperty("role", "hint")
         controls.stack(title, self.list, on=self, spacing=0, margins=(6, 2, 0, 2))
@@ -145,7 +146,7 @@ class PatientList(QWidget):
     def status_of(self, case: Case) -> str:
         """What is done and what runs, in words."""
         if task := self._task_of(case.key):
-            return task if task == "waiting" else f"at work: {task}"
+            return task
         if case.key in self.session.ready:
             return "another projection is ready: show"
         if case.problem:
