@@ -186,7 +186,9 @@ class HistoryList(RecipeList):
             case = entry.case
             return "Scan " if case is None else f"{ORIGIN_NAMES[case.origin]} {case.name}"
         before = self._entries[self.made_from(row)] if row else entry
-        if before.recipe in (None, entry.recipe) or before.model != entry.model:
+        if before.recipe is None and entry.case is not None:
+            return f"Projected {entry.case.name}"
+        if before.recipe == entry.recipe or before.model != entry.model:
             return describe_recipe(entry.recipe)
         assert before.recipe is not None
         groups = {group.layers: group.name for group in self.session.layer_groups()}

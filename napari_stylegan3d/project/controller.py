@@ -209,12 +209,15 @@ class ProjectController(QObject):
         return case
 
     def task_of(self, key: str) -> str:
-        """What is being done for a patient, in words: "", "waiting" or such as "45 %"."""
+        """What is being done for a patient, in words: such as "waiting", "projecting, 45 %"."""
         at = next((k for k, task in enumerate(self._tasks) if task.case.key == key), None)
         if at is None:
             return ""
+        if at:
+            return "waiting"
         done = 0.0 if self._progress is None else self._progress.fraction
-        return f"{round(100 * done)} %" if at == 0 else "waiting"
+        doing = "projecting" if self._tasks[0].work is project_scan else "aligning"
+        return f"{doing}, {round(100 * done)} %"
 
     def _queue(self, case: Case, work: Callable[..., Any], *args: Any) -> None:
         self._tasks.append(CaseTask(case, work, args))
