@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -277,7 +277,7 @@ def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None
     assert session.generator is not None
     view, made = state.view, state.model or MadeWith.of(session.generator)
     kept = _kept(view, state.scan)
-    cases = [None if one is None else one.case() for one in kept]
+    cases = _of_patients([None if one is None else one.case() for one in kept])
     sources = list({s.sha256: s for s in projected_sources(state.states)}.values())
     projected: list[Case] = []
     for one, case in zip(kept, cases, strict=True):
@@ -297,6 +297,18 @@ def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None
     else:
         key = _at(list(histories), view.get("open")) or NOBODY
     session.restore(histories, key, projected, _persons(view.get("persons")))
+
+
+def _of_patients(cases: Sequence[Case | None]) -> list[Case | None]:
+    """All that is saved of one scan, such as before and after its alignment, as one patient."""
+    keys: dict[Hashable, str] = {}
+    found: list[Case | None] = []
+    for case in cases:
+        if case is not None and case.choice is not None:
+            key = keys.setdefault((case.choice.part, case.sha256), case.key)
+            case = dataclasses.replace(case, key=key)
+        found.append(case)
+    return found
 
 
 def _histories(

@@ -444,11 +444,11 @@ class VisitsController(QObject):
         case, beside = self.session.case, self.second(self._key)
         if case is None or case.scan is None:
             return -1
-        mine = subject_named(case.scan.path)
-        for at, scan in enumerate(self._others):
-            if scan is beside or subject_named(scan.path) == mine:
-                return at
-        return -1
+        mine, hashes = subject_named(case.scan.path), [scan.sha256 for scan in self._others]
+        if beside is not None and beside.sha256 in hashes:
+            return hashes.index(beside.sha256)
+        named = [at for at, s in enumerate(self._others) if subject_named(s.path) == mine]
+        return named[0] if named else -1
 
     def _choose(self, at: int) -> None:
         """Another scan is to be compared: take order and years from the ages in both files."""

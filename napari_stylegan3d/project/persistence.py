@@ -224,8 +224,10 @@ class ScanRestorer(QObject):
         self._unread.clear()
 
     def know(self, case: Case, kept: SavedScan) -> None:
-        """Register a stored case."""
-        self._kept[case.key] = kept
+        """Register a stored case; of a patient that of the scan as it was aligned."""
+        known = self._kept.get(case.key)
+        if known is None or known.rigid is None:
+            self._kept[case.key] = kept
 
     def shutdown(self) -> None:
         """Stop."""

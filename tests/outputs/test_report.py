@@ -139,6 +139,27 @@ def test_the_json_beside_it_holds_recipe_and_measures(tiny_generator, renderer, 
     assert str(folder) not in files[json_path(path)].decode()
 
 
+def test_of_an_unsuitable_acquisition_the_reason_stands_in_place_of_figures(
+    tiny_generator, renderer, projected, tmp_path
+):
+    why = "The scan covers only 88 % of the brain."
+    finding = {"place": "left frontal lobe", "ml": 2.0, "peak_z": 9.0, "center_mm": [0, 0, 0]}
+    trust = {
+        **TRUST,
+        "verdicts": {"acquisition": {"level": "red", "sentence": why}},
+        "findings": [finding],
+    }
+    case = build_case(projected, tiny_generator, renderer, trust=trust, look=LOOK)
+    assert (case.measures, case.numbers, list(case.findings)) == ({}, None, [])
+    (told,) = content.notes(case)
+    assert told.endswith("is unsuitable (the scan covers only 88 % of the brain).")
+    html = html_report(case, tmp_path)
+    assert told in html
+    assert "Brain tissue" not in html
+    assert "left frontal lobe" not in html
+    assert draw_page(case, tmp_path).startswith(b"%PDF")
+
+
 def test_a_report_is_a_pdf(tiny_generator, tmp_path):
     with pytest.raises(OutputError, match=r"must end in \.pdf"):
         report_files(tmp_path / "x.txt", small_case(), tiny_generator)

@@ -11,7 +11,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM, connected_fluid
 from stylegan3d.measures.lesions import lesion_clusters
 from stylegan3d.measures.regions import Cluster, find
-from stylegan3d.projection import residual, scanner, verdicts
+from stylegan3d.projection import residual, scanner, verdicts, words
 from stylegan3d.projection.residual import Seen, UsualResidual
 from stylegan3d.projection.scanner import Matched, simulate_scanner
 
@@ -199,21 +199,38 @@ def row(unusual, value=50.0):
 
 def test_the_decisive_verdict_comes_first_and_each_has_its_own_reason():
     rows = {"ventricle_ml": row(4.0), "shape": row(-9.0), "brain_ml": row(0.0, 1400)}
-    anatomy = verdicts.judge_anatomy(rows, True)
+    anatomy = verdicts.judge_anatomy(rows)
     assert anatomy["level"] == "amber"
     assert anatomy["sentence"].endswith("large ventricles (50 ml, usually 10 to 40 ml).")
-    assert verdicts.judge_anatomy({"brain_ml": row(20.0)}, True)["level"] == "red"
-    cut = verdicts.judge_anatomy(rows, True, is_complete=False)
+    assert verdicts.judge_anatomy({"brain_ml": row(20.0)})["level"] == "red"
+    cut = verdicts.judge_anatomy(rows, is_complete=False)
     assert cut["sentence"] == "It cannot be judged in an incomplete scan."
-    assert (
-        verdicts.judge_anatomy(rows, False)["sentence"] == "It cannot be judged in this contrast."
-    )
+    for red, where in (
+        ("The model was not trained on this contrast: …", "in this contrast"),
+        (
+            "The scan covers only 88 % of the brain.",
+            "in a scan that covers only a part of the brain",
+        ),
+    ):
+        acquisition = {"level": "red", "sentence": red}
+        unreadable = verdicts.unreadable(acquisition)
+        for told in (
+            verdicts.judge_anatomy(rows, unreadable),
+            verdicts.judge_focal([], unreadable),
+        ):
+            assert told == {"level": "amber", "sentence": f"It cannot be judged {where}."}
+        found = {"verdicts": {"acquisition": acquisition}, "findings": [{"ml": 2.0}]}
+        assert words.listed_findings(found) == ()
+        assert words.unsuitable(found).startswith("Volumes, z and apparent age are withheld: ")
+    assert verdicts.unreadable({"level": "amber", "sentence": ""}) == ""
+    assert words.unsuitable({"verdicts": {"acquisition": {"level": "amber", "sentence": ""}}}) == ""
+    assert words.listed_findings({"findings": [1]}) == [1]
     finding = {"place": "left frontal lobe", "ml": 2.04, "peak_z": -6.0, "unusual": 2.0}
-    focal = verdicts.judge_focal([finding] * 5, True)
+    focal = verdicts.judge_focal([finding] * 5)
     assert focal["level"] == "amber"
     assert "left frontal lobe (2.0 ml, darker than expected)" in focal["sentence"]
     assert "and 2 more" in focal["sentence"]
-    assert verdicts.judge_focal([{**finding, "unusual": 5.0}], True)["level"] == "red"
+    assert verdicts.judge_focal([{**finding, "unusual": 5.0}])["level"] == "red"
     green = {"level": "green", "sentence": ""}
     all_three = {"acquisition": green, "anatomy": anatomy, "focal": focal}
     ordered = verdicts.decisive_first(all_three)

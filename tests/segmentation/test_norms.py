@@ -107,7 +107,7 @@ def test_published_curves_are_norms_at_their_ages(tmp_path):
     path.write_text("\n".join(lines))
     norms, measures = read_norms(path), {"ventricle_ml": 45.0, "grey_ml": 600.0, HEAD: 1400.0}
     found = numbers_of(measures, Person(50, "F"), norms)
-    assert found.among == "Among Doe 2020 (CC BY 4.0), for a woman of 50 of any head size."
+    assert found.among == "Among Doe 2020 (CC BY 4.0): female, 50 years, of any head size."
     assert set(found.scores) == {"ventricle_ml"}
     score = found.scores["ventricle_ml"]
     assert (score.low, score.expected, score.high) == (9, 18, 45)

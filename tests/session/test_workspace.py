@@ -1,5 +1,6 @@
 """Whose brain is on the screen can never go wrong, whatever is done in whatever order."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from stylegan3d.recipe.history import History
 from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import Person
 from stylegan3d.session.case import Case, Choice
-from stylegan3d.session.state import NOBODY, WITHOUT_RECIPE, Patient, Synthetic
+from stylegan3d.session.state import (
+    NOBODY,
+    WITHOUT_RECIPE,
+    HistoryEntry,
+    Patient,
+    State,
+    Synthetic,
+)
 from stylegan3d.session.workspace import Change, Workspace
 
 LAYERS = 4
@@ -69,8 +78,6 @@ def aligned(case: Case, model: str = "model") -> Case:
 
 def projected(case: Case, number: int = 0) -> Case:
     """The case with a projection."""
-    import dataclasses
-
     found = aligned(case)
     source = Source(
         "projected", path=f"{case.name}-{number}.safetensors", sha256=f"{case.key}{number}"
@@ -179,8 +186,6 @@ def test_the_same_file_is_the_same_patient_and_another_of_its_name_is_not(sessio
 
 
 def test_a_scan_read_again_keeps_its_patient_and_its_projection(session: Watched) -> None:
-    import dataclasses
-
     a = session.open_case(scan_of("A"))
     session.add_projected(projected(a))
     again = scan_of("A")
@@ -356,3 +361,44 @@ class Doctor(RuleBasedStateMachine):
 
 TestDoctor = Doctor.TestCase
 TestDoctor.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_one_age_and_sex_for_all_that_is_shown_of_a_patient(session: Watched) -> None:
+    case = scan_of("A")
+    known: Any = Scan("sha of A", Person(42, "F"))
+    case = session.open_case(dataclasses.replace(case, scan=known))
+    person, key = session.person
+    assert person == Person(42, "F")
+    session.know(key, Person(47, "F"))
+    assert session.told[-1].parts == {"person"}
+    count = len(session.told)
+    session.know(key, Person(47, "F"))
+    assert len(session.told) == count, "it is known"
+    session.add_projected(projected(case))
+    for what in ("recipe", "scan", "model"):
+        session.look(what)
+        assert session.person == (Person(47, "F"), key)
+    assert session.person_of(session.recipe) == (Person(47, "F"), key)
+    session.open_case(scan_of("B"))
+    assert session.person[0] == Person()
+    # A restored session has not read the scan yet.
+    unread = dataclasses.replace(projected(case), scan=None, stored_sha256="sha of A", aligned=None)
+    entry = HistoryEntry(State(Patient(unread, Recipe(unread.source))))
+    histories = {unread.key: History([entry])}
+    session.restore(histories, unread.key, [unread], {"sha of A": Person(47, "F")})
+    assert session.person_of(session.recipe) == (Person(47, "F"), "sha of A")
+    session.restore({}, NOBODY, [])
+    assert session.persons == {}
+
+
+def test_what_was_judged_of_a_scan_holds_before_it_was_projected_too(session: Watched) -> None:
+    verdicts = {"acquisition": {"level": "red", "sentence": "The scan covers only 88 %."}}
+    a = session.open_case(scan_of("A"))
+    assert session.unsuitable == ""
+    session.add_projected(dataclasses.replace(projected(a), assessment={"verdicts": verdicts}))
+    assert session.unsuitable.endswith("unsuitable (the scan covers only 88 %).")
+    session.undo()
+    assert session.recipe is None
+    assert session.unsuitable
+    session.open_case(scan_of("B"))
+    assert session.unsuitable == ""

@@ -467,7 +467,9 @@ def test_another_patient_is_never_chosen_as_the_second_visit(
 ):
     window.explorer.open_scan(second_file)
     window.wait(lambda: window.session.case is not None)
-    window.open_scan(scan_file)
+    other = window.session.key
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: window.session.key not in ("", other))
     mine = window.session.key
     window.click("measure.visits")
     visiting = window.explorer.measuring.visiting
@@ -496,29 +498,39 @@ def test_ages_are_there_again_after_a_restart(window, scan_file, tmp_path, monke
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "sessions"))
     sessions, measuring = window.explorer.sessions, window.explorer.measuring.box
     window.project(scan_file)
-    mine, soon = window.session.key, []
-    monkeypatch.setattr(sessions.autosave, "soon", lambda *_: soon.append(1))
+    saved, state = [], sessions.autosave._state
+    window.wait(lambda: not sessions.autosave._gather.isActive())
+
+    def noted():
+        saved.append(state())
+        return saved[-1]
+
+    monkeypatch.setattr(sessions.autosave, "_state", noted)
     window.set("measure.age", 61)
     window.choose("measure.sex", "M")
-    assert soon, "it is saved at once"
+    window.wait(lambda: saved)
+    assert {"of": window.session.case.sha256, "age": 61.0, "sex": "M"} in saved[-1].view["persons"]
     window.session.change(Recipe(Source("seed", 3)))
     window.set("measure.age", 34)
     mixed = Recipe(Source("seed", 3), mix=Mix(Source("seed", 4), (0.5,) * 10))
     window.session.know(window.session.person_of(mixed)[1], Person(20, "F"))
     kept = SessionFolder(tmp_path / "sessions")
-    kept.write(sessions.state().stamped())
+    kept.write(sessions.state().stamped(closed=how == "closed"))
+    path = kept.path
     if how == "killed":
-        (kept.path / OWNER).unlink()
+        (path / OWNER).unlink()
     else:
         kept.leave()
-    (found,) = [k for k in kept_sessions(tmp_path / "sessions") if k.folder == kept.path]
+    (found,) = [k for k in kept_sessions(tmp_path / "sessions") if k.folder == path]
     window.explorer.projecting.forget_model()
     window.begin_anew()
     assert measuring.person == Person()
     sessions.restore(found)
     window.wait(lambda: window.recipe == Recipe(Source("seed", 3)))
     assert measuring.person == Person(34)
-    window.session.show(mine)
+    (case,) = window.session.patients  # the scan and its projection are one patient's
+    window.session.show(case.key)
+    window.wait(lambda: window.session.placed is not None)
     assert measuring.person == Person(61, "M")
     assert window.session.person_of(window.recipe)[0] == Person(61, "M"), "reports take it"
 
