@@ -95,7 +95,8 @@ def brain_of(session: Session) -> str:
     """
     shown, case = session.state, session.case
     if case is not None and shown.what == "scan":
-        return case.name if session.placed is not None else f"{case.name} as acquired"
+        where = "as acquired" if case.origin == "acquired" else "as opened"
+        return case.name if session.placed is not None else f"{case.name} {where}"
     if case is not None:
         return case.name
     return describe_recipe(Recipe(session.synthetic.source))

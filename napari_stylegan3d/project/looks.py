@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Key, words, tooltip and shortcut of each picture; the first ones are brains, the others maps.
 SEGMENTS = (
-    ("scan", "Scan", "The scan as acquired, aligned to the model.", "Ctrl+1"),
+    ("scan", "Scan", "The scan as it was opened, aligned to the model.", "Ctrl+1"),
     (
         "edited",
         "Edited scan",

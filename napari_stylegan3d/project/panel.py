@@ -35,6 +35,7 @@ from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.projection.settings import PHASES, TITLES, Choices
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 from stylegan3d.session.case import Case, Choice
+from stylegan3d.storage.about import ORIGIN_NAMES
 from stylegan3d.storage.places import site_names
 
 if TYPE_CHECKING:
@@ -151,7 +152,10 @@ class ScanBox(QWidget):
     def show_case(self, case: Case | None) -> None:
         """Show the name of the case and notes from reading its scan."""
         self._choice = None if case is None else case.choice
-        self.name.setText("No scan yet" if case is None else case.name)
+        name = "No scan yet" if case is None else case.name
+        if case is not None and case.origin != "acquired":
+            name = f"{ORIGIN_NAMES[case.origin]} {name}"
+        self.name.setText(name)
         self.details.setText("\n".join(notes_of(case)))
         self.name.setToolTip("" if case is None or case.path is None else str(case.path))
         self._show_doubts(case)

@@ -23,6 +23,7 @@ from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Source
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.session.case import Case, Choice
+from stylegan3d.storage.about import ORIGIN_NAMES, Origin
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import to_plain
 
@@ -63,6 +64,8 @@ class SavedScan:
     sha256 : str
         Hash of the scan, so that another patient's file of the same name is not taken for it; empty
         in old sessions.
+    origin : {"acquired", "synthetic", "edited"}
+        What the scan's files said that it is.
     """
 
     choice: Choice
@@ -76,6 +79,7 @@ class SavedScan:
     name: str = ""
     model: str = ""
     sha256: str = ""
+    origin: Origin = "acquired"
 
     @classmethod
     def of(cls, case: Case, projected: Sequence[Case]) -> SavedScan | None:
@@ -97,7 +101,7 @@ class SavedScan:
         }
         how = "" if found is None else "centre" if found.by_hand else "auto"
         rigid = None if found is None else found.rigid
-        told = case.name, case.model, case.sha256
+        told = case.name, case.model, case.sha256, case.origin
         return cls(case.choice, how, rigid, case.pose, results, None, (), None, *told)
 
     def to_plain(self) -> dict[str, Any]:
@@ -118,9 +122,12 @@ class SavedScan:
             # Old sessions lack these.
             painted = Region.from_plain(plain["painted"]) if plain.get("painted") else None
             labels = tuple(Path(path) for path in plain.get("labels", ()))
-            words = [str(plain.get(key, "")) for key in ("name", "model", "sha256")]
+            name, model, sha256 = (str(plain.get(key, "")) for key in ("name", "model", "sha256"))
             how, second = str(plain["how"]), plain.get("second")
-            kept = cls(choice, how, rigid, pose, results, painted, labels, second, *words)
+            kinds = (one for one in ORIGIN_NAMES if one == plain.get("origin"))
+            origin: Origin = next(kinds, "acquired")
+            more = name, model, sha256, origin
+            kept = cls(choice, how, rigid, pose, results, painted, labels, second, *more)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
         aligned = kept.how in ("auto", "centre") and rigid is not None
@@ -130,7 +137,13 @@ class SavedScan:
     def case(self) -> Case:
         """The case before its scan is read again."""
         name = self.name or scan_stem(self.choice.path)
-        return Case(name, self.choice, pose=self.pose, stored_sha256=self.sha256)
+        return Case(
+            name,
+            self.choice,
+            pose=self.pose,
+            stored_sha256=self.sha256,
+            stored_origin=self.origin,
+        )
 
     def projected(self, case: Case, sources: Sequence[Source], space: Space) -> list[Case]:
         """Its projections that occur in `sources`, without voxels."""

@@ -43,6 +43,8 @@ def test_it_writes_labels_a_table_and_says_the_volumes(run, volume, tmp_path):
     (row,) = list(csv.DictReader(table.open()))
     assert row["name"] == "seed-0001_desc-synthetic"
     assert (row["age"], row["sex"], told.json["age"]) == ("40.0", "F", 40)
+    assert told.json["origin"] == "synthetic"
+    assert any("not an acquired one" in check for check in told.json["checks"])
     for name in ALL_MEASURES:
         assert float(row[name]) == told.json["measures"][name]
         assert float(row[f"{name}_z"]) == told.json["scores"][name]["z"]
@@ -82,7 +84,7 @@ def test_regions_and_norms_of_ones_own(run, volume, tmp_path):
     words = ["--regions", "--out", out, "--norms", table, "--age", "50", "--sex", "F"]
     told = run("segment", volume[0], *words)
     assert told.status == 0, told.err
-    assert "Among 60 people of local.tsv, for a woman of 50" in told.out
+    assert "Among 60 people of local.tsv: female, 50 years" in told.out
     (line,) = [line for line in told.out.splitlines() if line.startswith("Hippocampus, left")]
     assert "z " in line
     labels = json.loads((tmp_path / "regions.json").read_text())["Labels"]

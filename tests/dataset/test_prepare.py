@@ -144,6 +144,19 @@ def test_a_side_left_open_is_told_in_the_table(folder, target, tmp_path, raw):
     assert pack.table[1]["checks"] == []
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_scan_that_was_not_acquired_is_told_in_the_table(folder, target, tmp_path, raw):
+    path = folder / "sub-01_T1w.nii.gz"
+    (save_raw if raw else save_prepared)(path, target, 1)
+    image = nib.load(path)
+    image.header["descrip"] = b"SYNTHETIC not for diagnosis"
+    nib.save(image, tmp_path / "new.nii.gz")
+    (tmp_path / "new.nii.gz").replace(path)
+    pack = prepare(folder, tmp_path / "pack")
+    assert any("not an acquired one" in check for check in pack.table[0]["checks"])
+    assert pack.table[1]["checks"] == []
+
+
 def test_a_poor_brain_is_refused(folder, target, tmp_path):
     poor = np.roll(prepared(target, 5), 2, axis=1)  # lies 8 mm too far to the front
     nib.save(nib.Nifti1Image(poor, target.space.affine), folder / "sub-05_T1w.nii.gz")

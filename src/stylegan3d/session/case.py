@@ -103,8 +103,9 @@ class Case:
         What the projection left to the model.
     residual_z : ndarray or None
         What stands out in the aligned scan, see `stylegan3d.projection.ProjectionResult`.
-    stored_sha256 : str
-        Hash of the scan as a restored session has stored it; empty if it has none.
+    stored_sha256, stored_origin : str
+        Hash and origin of the scan as a restored session has stored them; empty, and "acquired",
+        if it has none.
     key : str
         The same for all cases that one reading of a scan led to.
     """
@@ -127,6 +128,7 @@ class Case:
     filled: Any = None
     residual_z: Any = None
     stored_sha256: str = ""
+    stored_origin: Origin = "acquired"
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @classmethod
@@ -160,7 +162,7 @@ class Case:
     def origin(self) -> Origin:
         """Whether the scan was acquired, or is synthetic or edited, as its files say."""
         scan = self.scan or (None if self.aligned is None else self.aligned.scan)
-        return "acquired" if scan is None else scan.origin
+        return self.stored_origin if scan is None else scan.origin
 
     def is_of(self, source: Source) -> bool:
         """Whether this is the case whose projection gave the latent of a recipe."""

@@ -25,11 +25,6 @@ NOT_ACQUIRED: dict[Origin, str] = {
     "synthetic": "a synthetic image, not an acquired one",
     "edited": "an edited scan, not an acquired image",
 }
-#: What such an image is, in a sentence.
-NOT_ACQUIRED: dict[Origin, str] = {
-    "synthetic": "a synthetic image, not an acquired one",
-    "edited": "an edited scan, not an acquired image",
-}
 
 
 def version() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from napari_stylegan3d.project.persistence import SavedScan
 from napari_stylegan3d.views.captions import MADE_COLOR, RECORDED_COLOR
 from stylegan3d.recipe.recipe import Edit
 from stylegan3d.storage.about import EDITED_SCAN
@@ -44,7 +45,7 @@ def saved(window, scan_file, tmp_path) -> Path:
     return Path(shutil.copy(tmp_path / "saved" / name, back / name))
 
 
-def test_an_edited_scan_stays_one_when_it_is_opened_again(window, scan_file, saved, tmp_path):
+def test_an_edited_scan_stays_one_when_it_is_opened_again(window, saved, tmp_path):
     opened(window, saved)
     assert window.captions == {CAPTION}
     assert {view.labels._provenance.color for view in window.views.views} == {MADE_COLOR}
@@ -52,6 +53,9 @@ def test_an_edited_scan_stays_one_when_it_is_opened_again(window, scan_file, sav
     assert window.find("project.name").text() == f"Edited scan {NAME}"
     assert EDITED_SCAN[1:] in window.find("project.details").text()
     assert window.patients()[NAME].startswith("edited scan")
+    kept = SavedScan.of(window.session.case, [])
+    again = SavedScan.from_plain(json.loads(json.dumps(kept.to_plain(), default=str)))
+    assert again.case().origin == "edited", "before its file is read again"
     window.find("export.folder").setText(str(tmp_path / "out"))
     window.click("export.screenshot")
     pictures = tmp_path / "out"
@@ -59,21 +63,6 @@ def test_an_edited_scan_stays_one_when_it_is_opened_again(window, scan_file, sav
     told = json.loads(next(pictures.glob("*.png.json")).read_text())
     assert told["SyntheticImage"] is True
     assert told["Description"] == "Picture of an edited scan, not an acquired image."
-
-    # Projected and pinned beside the one that was acquired.
-    window.choose("project.budget", "draft")
-    window.click("project.start")
-    window.wait(lambda: window.session.result is not None and window.session.result.name == NAME)
-    window.settle()
-    assert window.captions == {CAPTION}
-    assert window.patients()[NAME] == "edited scan, projected"
-    window.find("export.report_html").setChecked(True)
-    window.settle()
-    save(window, "export.report")
-    page = next(pictures.glob("*.html")).read_text()
-    assert f"Edited scan {saved.name}" in page
-    assert ">Scan (edited)<" in page
-    assert ">Scan<" not in page
     window.show("sub-07")
     window.settle()
     window.click("explorer.undo")
@@ -82,3 +71,19 @@ def test_an_edited_scan_stays_one_when_it_is_opened_again(window, scan_file, sav
     assert {view.labels._provenance.color for view in window.views.views} == {RECORDED_COLOR}
     assert window.viewer.title.startswith("sub-07 – ")
     assert window.patients()["sub-07"] == "projected"
+
+
+def test_the_report_of_an_edited_scan_says_so(window, saved, tmp_path):
+    opened(window, saved)
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: window.session.result is not None and window.session.result.name == NAME)
+    window.settle()
+    assert window.captions == {CAPTION}
+    assert window.patients()[NAME] == "edited scan, projected"
+    window.find("export.folder").setText(str(tmp_path / "out"))
+    save(window, "export.report")
+    page = next((tmp_path / "out").glob("*.html")).read_text()
+    assert f"Edited scan {saved.name}" in page
+    assert ">Scan (edited)<" in page
+    assert ">Scan<" not in page
