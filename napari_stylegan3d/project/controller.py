@@ -439,8 +439,8 @@ class ProjectController(QObject):
         self.wentWell.emit()
         if isinstance(opened, Case):
             before = self.session.case
-            here = self.session.state
-            opened = self.session.open_case(opened, show=here == asked)
+            show = _done_so_far(self.session.state) == _done_so_far(asked)
+            opened = self.session.open_case(opened, show=show)
             if self.session.key == opened.key:
                 # What was asked for after this scan belongs to it, and follows it.
                 now = self.session.state
@@ -511,6 +511,18 @@ class ProjectController(QObject):
         kind, volume = picture
         if self._at_work is not None:
             self.comparison.show_search(self._at_work, kind, volume)
+
+
+def _done_so_far(state: State) -> tuple[Any, ...]:
+    """What a person has done; that the voxels of a scan were moved to disk is nothing."""
+    case, second = state.case, state.second
+    done: tuple[Any, ...] = ()
+    if case is not None:
+        rigid = None if case.aligned is None else case.aligned.rigid.tobytes()
+        done = (case.key, case.choice, case.problem, case.pose, case.source, rigid)
+    if isinstance(second, Case):
+        second = second.key
+    return state.recipe, state.what, state.comparison, second, done
 
 
 def _move(request: tuple[Case, Pose]) -> AlignedScan:

@@ -8,7 +8,6 @@ import re
 import shutil
 import threading
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -37,29 +36,10 @@ from stylegan3d.render.recipes import render_recipe
 from stylegan3d.session.case import Case
 
 
-@pytest.fixture(scope="module")
-def kept() -> list:
-    """The projection, once it was made."""
-    return []
-
-
 @pytest.fixture
-def projected(window, scan_file, kept):
-    """The small scan, projected; through the controls the first time, remembered after."""
-    window.open_scan(scan_file)
-    if kept:
-        # Where the session keeps latents that were not saved.
-        latent = window.session.folder / Path(kept[0].source.path).name
-        latent.write_bytes(kept[1])
-        source = dataclasses.replace(kept[0].source, path=str(latent))
-        window.session.add_projected(dataclasses.replace(kept[0], source=source))
-    else:
-        window.choose("project.budget", "draft")
-        window.click("project.start")
-        window.wait(lambda: window.session.projected)
-        kept.append(window.session.projected[0])
-        kept.append(Path(kept[0].source.path).read_bytes())
-    window.settle()
+def projected(window, scan_file):
+    """The small scan, projected."""
+    window.project(scan_file)
     return window
 
 
@@ -365,7 +345,7 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     subject = window.explorer.measuring._subject()
     np.testing.assert_array_equal(subject.volume, window.volume)
     assert subject.title == "Edited scan sub-07: filled in by the model"
-    assert subject.key == result.sha256
+    assert window.explorer.measuring._who()[1] == result.sha256
     monkeypatch.setattr(dialogs, "choose_folder", lambda *_: tmp_path / "out")
     window.click("project.save_filled")
     window.wait(lambda: not window.find("project.saved").isHidden())
