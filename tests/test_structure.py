@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tokenize
 from collections import Counter, defaultdict
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -36,11 +37,16 @@ MOST = {
 UNTYPED = r"dict\[str, Any\]|Mapping\[str, Any\]"
 
 
-def trees(package: str) -> dict[Path, ast.Module]:
-    return {f: ast.parse(f.read_text("utf-8")) for f in sorted(FOLDERS[package].rglob("*.py"))}
+@cache
+def nodes(package: str) -> dict[Path, list[ast.AST]]:
+    """All that is written in each file of a package, read once."""
+    return {
+        file: list(ast.walk(ast.parse(file.read_text("utf-8"))))
+        for file in sorted(FOLDERS[package].rglob("*.py"))
+    }
 
 
-def code_lines(path: Path, tree: ast.Module) -> int:
+def code_lines(path: Path, written: list[ast.AST]) -> int:
     """Lines of code, without blanks, comments and docstrings."""
     idle = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
     lines: set[int] = set()
@@ -48,7 +54,7 @@ def code_lines(path: Path, tree: ast.Module) -> int:
         for token in tokenize.generate_tokens(file.readline):
             if token.type not in idle | {tokenize.ENDMARKER}:
                 lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(tree):
+    for node in written:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if first is not None and ast.get_docstring(node, clean=False) is not None:
@@ -56,7 +62,7 @@ def code_lines(path: Path, tree: ast.Module) -> int:
     return len(lines)
 
 
-def importers(files: dict[Path, ast.Module]) -> dict[str, set[str]]:
+def importers(files: dict[Path, list[ast.AST]]) -> dict[str, set[str]]:
     """Who imports each module of ours."""
     names = {}
     for path in files:
@@ -64,8 +70,8 @@ def importers(files: dict[Path, ast.Module]) -> dict[str, set[str]]:
         parts = path.relative_to(FOLDERS[package].parent).with_suffix("").parts
         names[path] = ".".join(parts).removesuffix(".__init__")
     known, found = set(names.values()), defaultdict(set)
-    for path, tree in files.items():
-        for node in ast.walk(tree):
+    for path, written in files.items():
+        for node in written:
             if isinstance(node, ast.ImportFrom) and node.module:
                 for alias in node.names:
                     full = f"{node.module}.{alias.name}"
@@ -78,13 +84,13 @@ def importers(files: dict[Path, ast.Module]) -> dict[str, set[str]]:
 
 def test_the_house_stays_as_small_as_it_is():
     """A change that adds also takes away; raise no figure without a reason in the commit."""
-    read = {package: trees(package) for package in FOLDERS}
+    read = {package: nodes(package) for package in FOLDERS}
     files = read[ENGINE] | read[PLUGIN]
     lines = {name: sum(code_lines(*one) for one in read[name].items()) for name in read}
     classes = Counter(
         node.name
-        for tree in files.values()
-        for node in ast.walk(tree)
+        for written in files.values()
+        for node in written
         if isinstance(node, ast.ClassDef)
     )
     text = [path.read_text("utf-8") for path in files]
@@ -118,8 +124,8 @@ def test_torch_is_loaded_when_it_is_needed():
 
 def test_privates_of_others_are_used_in_one_file():
     found = set()
-    for file in (FOLDERS[PLUGIN]).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for file, written in nodes(PLUGIN).items():
+        for node in written:
             if not isinstance(node, ast.Attribute) or not node.attr.startswith("_"):
                 continue
             of = node.value

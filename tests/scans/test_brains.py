@@ -70,6 +70,7 @@ def test_extraction_finds_the_brain_in_any_orientation(head, codes):
 CENTER_OF_HEAD = (1.2, -18.2, -3.0)
 
 
+@pytest.mark.soak
 def test_a_whole_head_arrives_in_the_models_space(head, target):
     heard = []
     aligned = head.align(target, progress=Progress(lambda done, *_: heard.append(done)))

@@ -88,6 +88,7 @@ def set_words(*words):
     return [part for word in (*WORDS, *words) for part in ("--set", word)]
 
 
+@pytest.mark.soak
 def test_two_processes_train_as_one_and_one_goes_on_where_they_stopped(pack, tmp_path, whole):
     pytest.importorskip("lightning_fabric")
     out = tmp_path / "two"
