@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import sys
-import tokenize
 from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
@@ -48,12 +47,11 @@ def nodes(package: str) -> dict[Path, list[ast.AST]]:
 
 def code_lines(path: Path, written: list[ast.AST]) -> int:
     """Lines of code, without blanks, comments and docstrings."""
-    idle = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-    lines: set[int] = set()
-    with tokenize.open(path) as file:
-        for token in tokenize.generate_tokens(file.readline):
-            if token.type not in idle | {tokenize.ENDMARKER}:
-                lines.update(range(token.start[0], token.end[0] + 1))
+    text = path.read_text("utf-8").splitlines()
+    lines = {n for n, line in enumerate(text, 1) if line.strip() and line.lstrip()[0] != "#"}
+    for node in written:
+        if isinstance(node, ast.JoinedStr | ast.Constant) and node.end_lineno > node.lineno:
+            lines.update(range(node.lineno, node.end_lineno + 1))  # as it is in a string
     for node in written:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
