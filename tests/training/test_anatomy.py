@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -40,10 +41,20 @@ def anatomy(pack, tmp_path_factory):
     return find_anatomy(pack, tmp_path_factory.mktemp("anatomy"), rounds=QUICK, jobs=1)
 
 
-def test_processes_are_started_once_and_give_the_same(pack, tmp_path, anatomy, monkeypatch):
+class Threads(ThreadPoolExecutor):
+    """Stand in for processes, which take seconds to start."""
+
+    def __init__(self, jobs, *, mp_context, initializer, initargs):
+        super().__init__(jobs, initializer=initializer, initargs=initargs)
+
+
+@pytest.mark.parametrize(
+    "workers", [Threads, pytest.param(ProcessPoolExecutor, marks=pytest.mark.soak)]
+)
+def test_workers_are_started_once_and_give_the_same(pack, tmp_path, anatomy, monkeypatch, workers):
     started = []
 
-    class Counted(module.ProcessPoolExecutor):
+    class Counted(workers):
         def __init__(self, *args, **kwargs):
             started.append(args)
             super().__init__(*args, **kwargs)
