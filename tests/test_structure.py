@@ -120,6 +120,15 @@ def test_torch_is_loaded_when_it_is_needed():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_model_loads_before_napari_is_imported():
+    # The window loads the model with these functions, in a thread beside the import of napari.
+    code = (
+        f"import sys, {PLUGIN}.core.jobs\n"
+        "assert not sys.modules.keys() & {'napari', 'qtpy', 'torch'}"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_privates_of_others_are_used_in_one_file():
     found = set()
     for file, written in nodes(PLUGIN).items():

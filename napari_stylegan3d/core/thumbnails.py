@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QToolButton
 from napari_stylegan3d.core.worker import LatestWins, on_cores
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.controls import single_shot
-from napari_stylegan3d.widgets.elided import elided
+from napari_stylegan3d.widgets.shortening import elided
 from stylegan3d.progress import Cancelled, Progress
 
 if TYPE_CHECKING:

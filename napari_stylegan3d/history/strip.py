@@ -36,7 +36,7 @@ from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
-from napari_stylegan3d.widgets.elided import in_words
+from napari_stylegan3d.widgets.shortening import in_words
 from stylegan3d.recipe.description import describe_change, describe_recipe
 
 if TYPE_CHECKING:

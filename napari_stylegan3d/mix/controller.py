@@ -16,7 +16,7 @@ from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.session import WHOLE
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Gallery, PictureButton
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.elided import elided
+from napari_stylegan3d.widgets.shortening import elided
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.recipe.mixing import around, mixing_matrix, solo
 from stylegan3d.recipe.recipe import Mix, Source

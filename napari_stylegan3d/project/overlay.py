@@ -16,12 +16,13 @@ from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import Several, in_event, read_choice
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.label_maps import LabelMap
-from napari_stylegan3d.views.captions import NAME_LENGTH, Over, shortened
+from napari_stylegan3d.views.captions import NAME_LENGTH, Over
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.layers import OverlayBar, OverlayLayer, OverlayLook
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser
 from napari_stylegan3d.widgets.elided import ElidedLabel
+from napari_stylegan3d.widgets.shortening import shortened
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.progress import Progress

@@ -32,7 +32,7 @@ from napari_stylegan3d.views.orientation import (
     position_in_words,
 )
 from napari_stylegan3d.widgets.controls import scaled
-from napari_stylegan3d.widgets.elided import elided, wrapped
+from napari_stylegan3d.widgets.shortening import elided, wrapped
 
 #: Dark outline of text: a box behind it would hide tissue, or dim it like a change of signal.
 OUTLINE = QColor(0, 0, 0)
