@@ -60,7 +60,7 @@ from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Fold, take_turns
-from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
+from napari_stylegan3d.widgets.elided import ElidedLabel, WrappedLabel
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
@@ -463,8 +463,7 @@ class Header(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = controls.named(NameLabel("Loading the model…"), "explorer.model")
-        self.model.setProperty("role", "model")
+        self.model = ElidedLabel("Loading the model…", "explorer.model", "model")
         self.open = controls.tool_button(
             "Open ▾",
             "explorer.open_model",

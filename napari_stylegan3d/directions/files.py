@@ -397,7 +397,7 @@ class FavouriteGroups(QWidget):
                 lambda _=False, b=box: b.setCurrentIndex((b.currentIndex() + 1) % 3)
             )
             self.choices.append((recipe, box))
-            text = ElidedLabel(favourite.note or _text_of(recipe), role="")
+            text = ElidedLabel(favourite.note or _text_of(recipe))
             column.addLayout(controls.row(picture, text, box, stretch=1))
         column.addStretch(1)
         self._area.setWidget(inner)

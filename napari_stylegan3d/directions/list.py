@@ -87,7 +87,7 @@ class DirectionRow(QWidget):
         super().__init__()
         self.entry = entry
         self.name = controls.named(QLabel(), f"directions.name.{index}")
-        self.meaning = ElidedLabel(entry.summary)
+        self.meaning = ElidedLabel(entry.summary, role="hint")
         if entry.summary:
             self.meaning.setObjectName(f"directions.meaning.{index}")
         self.pin = controls.tool_button(

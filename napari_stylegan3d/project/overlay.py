@@ -556,7 +556,6 @@ class OverlayBox(QWidget):
             Whether the note is a refusal or a warning.
         """
         self.name.setText(name or NONE)
-        self.name.setToolTip(name)
         self.note.setText(note)
         controls.set_role(self.note, "caution" if bad else "hint")
         self.note.setVisible(bool(note))

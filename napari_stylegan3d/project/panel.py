@@ -30,7 +30,7 @@ from napari_stylegan3d.project.regions import PaintBox
 from napari_stylegan3d.project.result import ResultBox
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, Fold, single_shot
-from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
+from napari_stylegan3d.widgets.elided import ElidedLabel, WrappedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.projection.settings import PHASES, TITLES, Choices
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
@@ -97,8 +97,7 @@ class ScanBox(QWidget):
         super().__init__()
         self._choice: Choice | None = None
         self.drop = DropArea()
-        self.name = controls.named(NameLabel("No scan yet"), "project.name")
-        self.name.setProperty("role", "figure")
+        self.name = ElidedLabel("No scan yet", "project.name", "figure")
         self.details = controls.hint(NO_SCAN, "project.details")
         self.open = controls.push_button(
             "Open scan…",

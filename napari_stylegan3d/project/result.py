@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.regions import Region
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
+from napari_stylegan3d.widgets.elided import ElidedLabel, WrappedLabel
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import Progress
 from stylegan3d.projection.words import SIMILARITY, VERDICTS, similarity_text
@@ -57,10 +57,8 @@ class ResultBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patient = controls.named(
-            NameLabel(), "project.patient", "The patient whose scan was projected."
-        )
-        self.patient.setProperty("role", "figure")
+        self.patient = ElidedLabel(name="project.patient", role="figure")
+        self.patient.setToolTip("The patient whose scan was projected.")
         self.verdict = controls.named(
             WrappedLabel(),
             "project.verdict",

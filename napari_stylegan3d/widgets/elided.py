@@ -6,7 +6,7 @@ An `ElidedLabel` is a line that ends in an ellipsis where there is no room for a
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize
 from qtpy.QtGui import QHelpEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QStyleOptionComboBox,
     QStylePainter,
     QToolTip,
+    QWidget,
 )
 
 from napari_stylegan3d.widgets.shortening import breakable, elided, in_words
@@ -48,37 +49,6 @@ class WrappedLabel(QLabel):
         """Narrow: a word that is too long is cut off, and the panel does not scroll sideways."""
         wanted = super().minimumSizeHint()
         return QSize(min(wanted.width(), NARROWEST_PX), wanted.height())
-
-
-class NameLabel(QLabel):
-    """A name in one line; its middle is left out if there is no room, and a tooltip shows it."""
-
-    def __init__(self, text: str = "") -> None:
-        super().__init__(text)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-
-    def minimumSizeHint(self) -> QSize:
-        """No wider than an ellipsis."""
-        return QSize(self.fontMetrics().horizontalAdvance("…"), super().minimumSizeHint().height())
-
-    def shown(self) -> str:
-        """What there is room for."""
-        elide = Qt.TextElideMode.ElideMiddle
-        return self.fontMetrics().elidedText(self.text(), elide, self.contentsRect().width())
-
-    def event(self, event: QEvent) -> bool:
-        """Show the whole name as a tooltip where it is cut."""
-        if isinstance(event, QHelpEvent) and self.shown() != self.text():
-            tip = "\n".join(filter(None, (self.text(), self.toolTip())))
-            QToolTip.showText(event.globalPos(), tip, self)
-            return True
-        return super().event(event)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw what fits."""
-        painter = QPainter(self)
-        _draw(self, painter, self.shown())
-        painter.end()
 
 
 class InWords(QObject):
@@ -117,11 +87,7 @@ class InWords(QObject):
         if event.type() == QEvent.Type.Paint:
             self._paint()
             return True
-        if isinstance(event, QHelpEvent) and self.shown() != self.box.currentText():
-            tip = "\n".join(filter(None, (self.box.currentText(), self.box.toolTip())))
-            QToolTip.showText(event.globalPos(), tip, self.box)
-            return True
-        return False
+        return _tell_whole(self.box, event, self.shown(), self.box.currentText())
 
     def _paint(self) -> None:
         painter, option = QStylePainter(self.box), self._option()
@@ -137,9 +103,12 @@ class InWords(QObject):
 
 
 class ElidedLabel(QLabel):
-    """Shows as much of its text as fits; `text()` is all of it."""
+    """Shows as much of its text as fits into one line, and a tooltip with all of it.
 
-    def __init__(self, text: str = "", name: str = "", role: str = "hint") -> None:
+    `text()` is the whole text.
+    """
+
+    def __init__(self, text: str = "", name: str = "", role: str = "") -> None:
         super().__init__(text)
         self.setObjectName(name)
         self.setProperty("role", role)
@@ -149,26 +118,37 @@ class ElidedLabel(QLabel):
         """No wider than an ellipsis."""
         return QSize(self.fontMetrics().horizontalAdvance("…"), super().minimumSizeHint().height())
 
+    def shown(self) -> str:
+        """What there is room for."""
+        return elided(self.text(), self.fontMetrics(), self.contentsRect().width())
+
+    def event(self, event: QEvent) -> bool:
+        """Show the whole text as a tooltip where it is cut."""
+        return _tell_whole(self, event, self.shown(), self.text()) or super().event(event)
+
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw what fits."""
-        painter = QPainter(self)
-        _draw(self, painter, elided(self.text(), self.fontMetrics(), self.contentsRect().width()))
+        """Draw what fits, in the style of a label."""
+        painter, option, style = QPainter(self), QStyleOption(), self.style()
+        option.initFrom(self)
+        assert style is not None
+        style.drawPrimitive(QStyle.PrimitiveElement.PE_Widget, option, painter, self)
+        style.drawItemText(
+            painter,
+            self.contentsRect(),
+            int(self.alignment()),
+            option.palette,
+            self.isEnabled(),
+            self.shown(),
+            self.foregroundRole(),
+        )
         painter.end()
 
 
-def _draw(label: QLabel, painter: QPainter, text: str) -> None:
-    """Draw a text in the style of a label."""
-    option = QStyleOption()
-    option.initFrom(label)
-    style = label.style()
-    assert style is not None
-    style.drawPrimitive(QStyle.PrimitiveElement.PE_Widget, option, painter, label)
-    style.drawItemText(
-        painter,
-        label.contentsRect(),
-        int(label.alignment()),
-        option.palette,
-        label.isEnabled(),
-        text,
-        label.foregroundRole(),
-    )
+def _tell_whole(widget: QWidget, event: QEvent, shown: str, text: str) -> bool:
+    """Show the whole of a text that is cut before the tooltip, if that is asked for."""
+    if not isinstance(event, QHelpEvent) or shown == text:
+        return False
+    tip = widget.toolTip()
+    tip = tip if text in tip else f"{text}\n{tip}".strip()
+    QToolTip.showText(event.globalPos(), tip, widget)
+    return True
