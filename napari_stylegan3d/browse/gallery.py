@@ -318,8 +318,6 @@ class GalleryDialog(QDialog):
         for button, key in ((self.previous, "PgUp"), (self.following, "PgDown")):
             button.setFixedWidth(controls.scaled(36))
             button.setShortcut(key)
-        for button in (self.previous, self.following, self.dice):
-            button.setAutoDefault(False)  # Enter is the grid's
         column = controls.stack(on=self, spacing=9, margins=(14, 12, 14, 12))
         buttons = self.previous, self.following, self.dice
         head = controls.row(self.numbers, self.progress, *buttons, stretch=0)

@@ -160,8 +160,6 @@ class PeopleDialog(QDialog):
         last = controls.row(self.show_it, self.keep, self.save)
         last.insertStretch(0, 1)
         column.addLayout(last)
-        for one in (self.open, self.start, self.cancel, self.show_it, self.keep, self.save):
-            one.setAutoDefault(False)
         self.regions.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.regions.verticalHeader().hide()
         self.regions.verticalHeader().setDefaultSectionSize(controls.scaled(20))
@@ -461,7 +459,6 @@ class ValuesForm(QWidget):
         self.open = controls.push_button(
             "Open a table…", "directions.new_table", "Choose a CSV or TSV file of values."
         )
-        self.open.setAutoDefault(False)
         self.path = controls.hint(name="directions.new_path")
         self.column = controls.combo(
             "directions.new_column", "Column that the direction is fitted to."
@@ -569,8 +566,6 @@ class NewDirection(QDialog):
         buttons = controls.row(self.find, self.keep)
         buttons.insertStretch(0, 1)
         column.addLayout(buttons)
-        for button in (self.find, self.keep):
-            button.setAutoDefault(False)
         self.setMinimumSize(controls.scaled(460), controls.scaled(460))
 
     def _connect(self) -> None:

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QApplication,
     QDialog,
     QHeaderView,
-    QMenu,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
@@ -115,10 +114,9 @@ class VisitsDialog(QDialog):
             "measure.visits_open",
             "Open the other scan of this patient: NIfTI, MGH or DICOM.",
         )
-        menu = QMenu(self)
-        menu.addAction("A file…", self._ask_file)
-        menu.addAction("A DICOM folder…", self._ask_folder)
-        self.open.setMenu(menu)
+        dialogs.offer_scans(
+            self.open, "Open the other scan of this patient", self.openRequested.emit
+        )
         self.chooser = Chooser("measure.visits")
         self.order = controls.combo(
             "measure.visits_order",
@@ -190,8 +188,6 @@ class VisitsDialog(QDialog):
         last = controls.row(self.save)
         last.insertLayout(0, controls.form(("In the views", self.maps)), 1)
         column.addLayout(last)
-        for one in (self.open, self.start, self.cancel, self.save, self.chooser.open):
-            one.setAutoDefault(False)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setColumnCount(len(COLUMNS))
         for k, (head, tip) in enumerate(COLUMNS):
@@ -283,16 +279,6 @@ class VisitsDialog(QDialog):
     def _scan(event: QDropEvent) -> Path | None:
         dropped = in_event(event)
         return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
-
-    def _ask_file(self) -> None:
-        path = dialogs.open_file(self, "Open the other scan of this patient", dialogs.scans())
-        if path is not None:
-            self.openRequested.emit(path)
-
-    def _ask_folder(self) -> None:
-        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
-        if path is not None:
-            self.openRequested.emit(path)
 
 
 class VisitsController(QObject):

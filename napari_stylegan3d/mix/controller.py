@@ -154,7 +154,6 @@ class Matrix(QDialog):
         self.save = controls.push_button(
             "Save picture…", "mix.matrix_save", "Save the matrix as a PNG, with its caption."
         )
-        self.save.setAutoDefault(False)
         self.cells: list[list[PictureButton]] = []
         self.heads: list[PictureButton] = []
         self._table: MixTable | None = None

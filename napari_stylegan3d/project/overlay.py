@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QMenu, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import Several, in_event, read_choice
@@ -486,10 +486,9 @@ class OverlayBox(QWidget):
                 "label map\n(NIfTI, MGH or DICOM). It is aligned to the scan."
             ),
         )
-        menu = QMenu(self)
-        menu.addAction("A file…", self._ask_file)
-        menu.addAction("A DICOM folder…", self._ask_folder)
-        self.open.setMenu(menu)
+        dialogs.offer_scans(
+            self.open, "Open an overlay", lambda path: self.openRequested.emit(Choice(path))
+        )
         self.name = ElidedLabel(NONE, "second.name", "figure")
         self.remove = controls.tool_button("×", "second.remove", "Remove the overlay.")
         self.how = controls.combo(
@@ -590,13 +589,3 @@ class OverlayBox(QWidget):
     def _image(event: QDropEvent) -> Path | None:
         dropped = in_event(event)
         return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
-
-    def _ask_file(self) -> None:
-        path = dialogs.open_file(self, "Open an overlay", dialogs.scans())
-        if path is not None:
-            self.openRequested.emit(Choice(path))
-
-    def _ask_folder(self) -> None:
-        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
-        if path is not None:
-            self.openRequested.emit(Choice(path))

@@ -136,10 +136,7 @@ class ScanBox(QWidget):
 
     def _connect(self) -> None:
         self.drop.dropped.connect(self._request)
-        menu = QMenu(self)
-        menu.addAction("A file…", self._ask_file)
-        menu.addAction("A DICOM folder…", self._ask_folder)
-        self.open.setMenu(menu)
+        dialogs.offer_scans(self.open, "Open a T1-weighted scan", self._request)
         menu = QMenu(self)
         for key, text in SAMPLES.items():
             menu.addAction(text, lambda k=key: self._request(sample_path(k)))
@@ -189,16 +186,6 @@ class ScanBox(QWidget):
 
     def _request(self, path: Path) -> None:
         self.openRequested.emit(Choice(Path(path)))
-
-    def _ask_file(self) -> None:
-        path = dialogs.open_file(self, "Open a T1-weighted scan", dialogs.scans())
-        if path is not None:
-            self._request(path)
-
-    def _ask_folder(self) -> None:
-        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
-        if path is not None:
-            self._request(path)
 
 
 def _of_arriving(case: Case, now: Case | None) -> list[str]:
