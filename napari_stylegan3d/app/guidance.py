@@ -21,6 +21,7 @@ from qtpy.QtGui import (
     QTextOption,
 )
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QApplication,
     QDialog,
     QGridLayout,
@@ -42,8 +43,8 @@ from napari_stylegan3d.widgets.settings import settings
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Header, Tabs
     from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.panel import Tabs
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.widgets.controls import Fold
 
@@ -196,8 +197,10 @@ class Guidance(QObject):
     ----------
     context : Context
         The window's services.
-    tabs, header : Tabs, Header
+    tabs : Tabs
         Targets of the first steps and keys.
+    button : QAbstractButton
+        Opens the list of keys.
     paste : callable
         Action of the paste key.
     folds : sequence of Fold
@@ -211,7 +214,7 @@ class Guidance(QObject):
         self,
         context: Context,
         tabs: Tabs,
-        header: Header,
+        button: QAbstractButton,
         paste: Callable[[], object],
         folds: Sequence[Fold] = (),
     ) -> None:
@@ -226,7 +229,7 @@ class Guidance(QObject):
         self.guide: GuideWindow | None = None
         self._actions: list[QAction] = []
         self._menu: QMenu | None = None
-        header.help.clicked.connect(self.show_help)
+        button.clicked.connect(self.show_help)
         tabs.guide.clicked.connect(self.show_guide)
         for fold in folds:
             fold.guideRequested.connect(self.open_guide)

@@ -38,8 +38,8 @@ from stylegan3d.storage.files import (
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QLineEdit
 
-    from napari_stylegan3d.app.explorer import Tabs
     from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.panel import Tabs
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.labels.controller import LabelsController
     from napari_stylegan3d.project.controller import ProjectController

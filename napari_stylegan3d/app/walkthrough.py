@@ -15,8 +15,8 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Tabs
     from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.panel import Tabs
     from napari_stylegan3d.views.four import FourViews
 
 WIDTH, NARROWEST = 360, 250

@@ -28,7 +28,6 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import DecimalBox
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.views.glass import Field
     from stylegan3d.geometry.space import Space
 
 #: Colours from the limits to zero, for less and more.
@@ -50,6 +49,37 @@ OPACITY = 0.8
 ROUNDED = 0.01
 #: Opacity just above the threshold; it is 1 at the limit.
 FAINT = 0.5
+
+
+#: Spacing of the arrows; shorter movements are not drawn.
+SPACING_MM, LEAST_MM = 8.0, 0.8
+#: Length of an arrow relative to the movement, which is a few millimetres at most.
+TIMES = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Movement of tissue on a grid.
+
+    Attributes
+    ----------
+    moved : ndarray, shape (3, X, Y, Z)
+        Millimetres to the right, anterior and superior that the tissue shown at a voxel has moved.
+    affine : ndarray, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+    """
+
+    moved: np.ndarray
+    affine: np.ndarray
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Movement at points (3, N) in mm, of the nearest voxels; 0 outside the grid."""
+        back = np.linalg.inv(self.affine)
+        index = np.rint(back[:3, :3] @ points_mm + back[:3, 3:]).astype(int)
+        last = np.array(self.moved.shape[1:])[:, None] - 1
+        inside = ((index >= 0) & (index <= last)).all(axis=0)
+        found = self.moved[(slice(None), *np.clip(index, 0, last))]
+        return np.where(inside, found, 0.0)
 
 
 @dataclass(frozen=True)
