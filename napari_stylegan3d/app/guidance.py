@@ -35,7 +35,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.app import keys
-from napari_stylegan3d.app.walkthrough import GuidedExample, Welcome
+from napari_stylegan3d.app.walkthrough import GuidedExample, StepCard, Welcome
 from napari_stylegan3d.views.marks import NAMES
 from napari_stylegan3d.views.stage import PRESETS
 from napari_stylegan3d.widgets import controls
@@ -224,8 +224,7 @@ class Guidance(QObject):
         self.views: FourViews | None = None
         self.commands: keys.Commands = {}
         self.help: QDialog | None = None
-        self.welcome: Welcome | None = None
-        self.case: GuidedExample | None = None
+        self.card: StepCard | None = None
         self.guide: GuideWindow | None = None
         self._actions: list[QAction] = []
         self._menu: QMenu | None = None
@@ -275,16 +274,12 @@ class Guidance(QObject):
                 self._menu.removeAction(action)
         self._actions.clear()
         self._menu = None
-        if self.help is not None:
-            self.help.close()
-            self.help.deleteLater()
-            self.help = None
-        if self.guide is not None:
-            self.guide.close()
-            self.guide.deleteLater()
-            self.guide = None
-        self._end_welcome()
-        self._end_case()
+        for dialog in (self.help, self.guide):
+            if dialog is not None:
+                dialog.close()
+                dialog.deleteLater()
+        self.help = self.guide = None
+        self._end_card()
         self.views = None
 
     def show_help(self) -> None:
@@ -299,21 +294,19 @@ class Guidance(QObject):
         """Show the first steps on the picture."""
         if self.views is None:
             return
-        self._end_welcome()
-        self._end_case()
-        self.welcome = Welcome(self.views, self.tabs)
-        self.welcome.case.clicked.connect(self.show_case)
-        self.done.connect(self.welcome.finished)
-        self.welcome.finished.connect(self._end_welcome)
+        self._end_card()
+        self.card = card = Welcome(self.views, self.tabs)
+        card.case.clicked.connect(self.show_case)
+        self.done.connect(card.finished)
+        card.finished.connect(self._end_card)
 
     def show_case(self) -> None:
         """Begin the guided example."""
         if self.views is None:
             return
-        self._end_welcome()
-        self._end_case()
-        self.case = GuidedExample(self.context, self.tabs, self.views)
-        self.case.finished.connect(self._end_case)
+        self._end_card()
+        self.card = GuidedExample(self.context, self.tabs, self.views)
+        self.card.finished.connect(self._end_card)
 
     def show_guide(self) -> None:
         """Open the guide at the section of the panel in front."""
@@ -343,23 +336,17 @@ class Guidance(QObject):
         """Keys work in the panels and views only while something in them has the focus."""
         self.tabs.tabBar().setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def _end_case(self) -> None:
-        if self.case is not None:
-            case, self.case = self.case, None
-            had_focus = self._has_focus(case.card)
-            case.close()
-            if had_focus:
-                self._focus_tabs()
-
-    def _end_welcome(self) -> None:
-        if self.welcome is not None:
+    def _end_card(self) -> None:
+        if self.card is None:
+            return
+        card, self.card = self.card, None
+        if isinstance(card, Welcome):
             settings().setValue(SEEN, True)
-            welcome, self.welcome = self.welcome, None
-            self.done.disconnect(welcome.finished)
-            had_focus = self._has_focus(welcome)
-            welcome.dismiss()
-            if had_focus:
-                self._focus_tabs()
+            self.done.disconnect(card.finished)
+        had_focus = self._has_focus(card)
+        card.dismiss()
+        if had_focus:
+            self._focus_tabs()
 
 
 def help_dialog(parent: QWidget) -> QDialog:
