@@ -106,12 +106,10 @@ class _Fields(QWidget):
         return box
 
     def _number(self, index: int, limits: tuple[float, float], tip: str) -> QDoubleSpinBox:
-        spin = controls.named(DecimalBox(), f"browse.label_value.{index}")
-        low, high = limits
-        spin.setDecimals(0 if high - low >= 40 else 2)
-        spin.setRange(round(low, spin.decimals()), round(high, spin.decimals()))
-        spin.setKeyboardTracking(False)
-        spin.setToolTip(f"{tip} ({spin.minimum():g} to {spin.maximum():g}).")
+        decimals = 0 if limits[1] - limits[0] >= 40 else 2
+        low, high = (round(limit, decimals) for limit in limits)
+        tip = f"{tip} ({low:g} to {high:g})."
+        spin = controls.number(f"browse.label_value.{index}", tip, (low, high), decimals=decimals)
         spin.valueChanged.connect(self._on_number)
         return spin
 

@@ -42,7 +42,7 @@ from napari_stylegan3d.measure.jobs import (
 from napari_stylegan3d.measure.panel import as_table
 from napari_stylegan3d.views.display import put, upright
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import Chooser, DecimalBox
+from napari_stylegan3d.widgets.controls import Chooser
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.segmentation.changes import cells_of, summary_of
@@ -123,17 +123,15 @@ class VisitsDialog(QDialog):
             "Whether the other scan was taken before or after the open one.",
             (("earlier visit", True), ("later visit", False)),
         )
-        self.years = controls.named(
-            DecimalBox(),
+        self.years = controls.number(
             "measure.visits_years",
             "Years between both visits, for the rate and the expected change; 0: unknown, "
             "unless both files give the age.",
+            (0, LONGEST_YEARS, 0.5),
+            " years",
+            decimals=2,
         )
-        self.years.setRange(0, LONGEST_YEARS)
-        self.years.setDecimals(2)
-        self.years.setSingleStep(0.5)
         self.years.setSpecialValueText(NONE)
-        self.years.setSuffix(" years")
         self.person = controls.hint(name="measure.visits_person")
         self.person.setToolTip(
             "Age and sex when the open scan was taken, as Measure has them; change them there."

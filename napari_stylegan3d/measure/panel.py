@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import DecimalBox, Fold, scaled
+from napari_stylegan3d.widgets.controls import Fold, scaled
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
 from stylegan3d.segmentation.classes import MIDLINE, PAIRED
@@ -258,16 +258,15 @@ class MeasureBox(Fold):
             self.of.hide()
 
     def _make_person(self) -> None:
-        self.age = controls.named(
-            DecimalBox(),
+        self.age = controls.number(
             "measure.age",
             "Age of the person in years, for z and percentiles (18 to 80); from the scan's "
             "files if given there. 0: unknown.",
+            (0, OLDEST),
+            " years",
+            decimals=1,
         )
-        self.age.setRange(0, OLDEST)
-        self.age.setDecimals(1)
         self.age.setSpecialValueText(NONE)
-        self.age.setSuffix(" years")
         self.sex = controls.combo(
             "measure.sex",
             "Sex of the person, for z and percentiles; from the scan's files if given there.",

@@ -462,8 +462,7 @@ class PoseBox(QWidget):
 
     @staticmethod
     def _spin(name: str, tip: str, unit: str, most: float) -> QDoubleSpinBox:
-        spin = controls.number(name, tip, (-most, most), unit)
-        spin.setDecimals(1)
+        spin = controls.number(name, tip, (-most, most), unit, decimals=1)
         # The three share the row; their size hint has room for numbers that never occur.
         spin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         return spin

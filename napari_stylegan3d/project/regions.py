@@ -19,7 +19,6 @@ from napari_stylegan3d.project.label_maps import KEY
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import DecimalBox
 from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
@@ -344,7 +343,6 @@ class RegionPainter(QObject):
 
 
 #: Diameter in mm: minimum, maximum, default.
-BRUSH_MM = (2.0, 60.0, 10.0)
 
 
 PAINTED = "Painted region"
@@ -378,13 +376,9 @@ class PaintBox(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.source.addItem(PAINTED, None)
-        self.brush = controls.named(
-            DecimalBox(), "project.brush", "Diameter of the spherical brush, in mm."
+        self.brush = controls.number(
+            "project.brush", "Diameter of the spherical brush, in mm.", (2, 60), " mm", value=10
         )
-        self.brush.setRange(*BRUSH_MM[:2])
-        self.brush.setDecimals(0)
-        self.brush.setSuffix(" mm")
-        self.brush.setValue(BRUSH_MM[2])
         self.erase = controls.push_button(
             "Erase", "project.erase", "Use the brush as an eraser.", checkable=True
         )

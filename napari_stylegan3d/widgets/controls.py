@@ -385,6 +385,7 @@ def number(
     *,
     value: float | None = None,
     width: int = 0,
+    decimals: int | None = None,
 ) -> DecimalBox:
     """A box for a number.
 
@@ -393,18 +394,20 @@ def number(
     name, tip : str
         Qt object name and tooltip.
     limits : tuple of float
-        (lowest, highest) or (lowest, highest, step); the step, 1 if not given, decides on the
-        decimals.
+        (lowest, highest) or (lowest, highest, step); the step is 1 if not given.
     unit : str
         Written after the number.
     value : float, optional
         The number at first; the lowest if None.
     width : int
         In pixels for the usual letters, without buttons then; 0 for Qt's own.
+    decimals : int, optional
+        As many as the step needs if None.
     """
     box = named(DecimalBox(), name, tip)
     low, high, step = limits if len(limits) == 3 else (*limits, 1.0)
-    box.setDecimals(0 if step >= 1 else 2 if step < 0.1 else 1)
+    needed = 0 if step >= 1 else 2 if step < 0.1 else 1
+    box.setDecimals(needed if decimals is None else decimals)
     return _limited(box, low, high, step, unit, value, width)
 
 
