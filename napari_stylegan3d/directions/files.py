@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +11,12 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QComboBox,
     QDialog,
-    QHeaderView,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QScrollArea,
-    QTableWidget,
-    QTableWidgetItem,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -115,8 +111,7 @@ class PeopleDialog(QDialog):
         self.contrast = controls.combo(
             "directions.people_contrast", "Groups whose difference is shown."
         )
-        self.regions = controls.named(
-            QTableWidget(),
+        self.regions = controls.ResultTable(
             "directions.people_regions",
             "Mean volume, difference in %, p and false discovery rate q; bold: q at most 0.05.",
         )
@@ -160,9 +155,6 @@ class PeopleDialog(QDialog):
         last = controls.row(self.show_it, self.keep, self.save)
         last.insertStretch(0, 1)
         column.addLayout(last)
-        self.regions.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.regions.verticalHeader().hide()
-        self.regions.verticalHeader().setDefaultSectionSize(controls.scaled(20))
         controls.let_shrink(self)
         self.resize(controls.scaled(560), controls.scaled(660))
 
@@ -319,21 +311,14 @@ class PeopleDialog(QDialog):
         rows = compared.found.regions if compared is not None else []
         names = compared.contrasts if compared is not None else []
         heads = ["difference, %"] if len(names) == 1 else [f"{name}, %" for name in names]
-        self.regions.setColumnCount(4 + len(heads))
-        self.regions.setHorizontalHeaderLabels(["Region", "ml", *heads, "p", "q"])
-        self.regions.setRowCount(len(rows))
-        for k, row in enumerate(rows):
-            effects = [f"{effect:+.1f}" for effect in row["effect_percent"]]
-            cells = [row["region"], f"{row['ml']:.1f}", *effects]
-            for column, text in enumerate([*cells, _chance(row["p"]), _chance(row["q"])]):
-                item = QTableWidgetItem(text)
-                font = item.font()
-                font.setBold(row["q"] <= RATE)
-                item.setFont(font)
-                self.regions.setItem(k, column, item)
-        columns = self.regions.horizontalHeader()
-        columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        columns = [(head, "") for head in ("Region", "ml", *heads, "p", "q")]
+        self.regions.show_rows(columns, [(_cells(row), row["q"] <= RATE) for row in rows])
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """What is written of a region."""
+    effects = [f"{effect:+.1f}" for effect in row["effect_percent"]]
+    return [row["region"], f"{row['ml']:.1f}", *effects, _chance(row["p"]), _chance(row["q"])]
 
 
 def _chance(value: float) -> str:

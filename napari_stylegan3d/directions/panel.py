@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -482,16 +482,9 @@ class EffectBox(QWidget):
         entries = [("All edits", None), *((label, reference) for reference, label in edits)]
         if len(edits) == 1:
             entries = entries[1:]
-        before = self.direction
-        if [data for _text, data in entries] != [
-            self.what.itemData(k) for k in range(self.what.count())
-        ]:
-            with QSignalBlocker(self.what):
-                self.what.clear()
-                for text, data in entries:
-                    self.what.addItem(text, data)
-                known = [data for _text, data in entries]
-                self.what.setCurrentIndex(known.index(before) if before in known else 0)
+        known = [self.what.itemData(k) for k in range(self.what.count())]
+        if [data for _text, data in entries] != known:
+            controls.fill(self.what, entries, self.direction)
         self.setVisible(bool(edits))
 
     def show_waiting(self, *, at_work: bool = False) -> None:
@@ -661,10 +654,7 @@ class DirectionsPanel(ExplorerPanel):
     def show_directions(self, generator: Generator) -> None:
         """One row for each direction of the model, once they are computed."""
         self.waiting.hide()
-        with QSignalBlocker(self.layers):
-            self.layers.clear()
-            for text, span in self.limits.spans():
-                self.layers.addItem(text, span)
+        controls.fill(self.layers, self.limits.spans())
         for part in (self.change, self.layers):
             part.setVisible(generator.can("layers"))
         self._own = own_entries(generator.directions)

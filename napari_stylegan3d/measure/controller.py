@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QApplication,
     QDialog,
-    QHeaderView,
-    QTableWidget,
-    QTableWidgetItem,
     QWidget,
 )
 
@@ -150,10 +146,8 @@ class VisitsDialog(QDialog):
         self.cancel = button("Cancel", "measure.visits_cancel", "Stop comparing.")
         self.told = controls.hint(name="measure.visits_text")
         self.told.setToolTip("Progress, warnings, and how many changes are beyond the error.")
-        self.table = controls.named(
-            QTableWidget(),
-            "measure.visits_table",
-            "What changed; bold: by more than repeated scans differ.",
+        self.table = controls.ResultTable(
+            "measure.visits_table", "What changed; bold: by more than repeated scans differ."
         )
         self.maps = controls.combo(
             "measure.visits_map",
@@ -186,17 +180,6 @@ class VisitsDialog(QDialog):
         last = controls.row(self.save)
         last.insertLayout(0, controls.form(("In the views", self.maps)), 1)
         column.addLayout(last)
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setColumnCount(len(COLUMNS))
-        for k, (head, tip) in enumerate(COLUMNS):
-            item = QTableWidgetItem(head)
-            item.setToolTip(tip)
-            self.table.setHorizontalHeaderItem(k, item)
-        heads = self.table.horizontalHeader()
-        heads.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        heads.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(controls.scaled(20))
         controls.let_shrink(self)
         self.resize(controls.scaled(640), controls.scaled(660))
 
@@ -216,10 +199,7 @@ class VisitsDialog(QDialog):
         """Write whose scans they are, and select an entry of the others."""
         self.setWindowTitle(f"Longitudinal comparison of {name or NONE}")
         self.mine.setText(name or NONE)
-        with QSignalBlocker(self.other):
-            self.other.clear()
-            self.other.addItems(others)
-            self.other.setCurrentIndex(at)
+        controls.fill(self.other, ((other, k) for k, other in enumerate(others)), at)
 
     def show_person(self, person: Person) -> None:
         """Write age and sex at the open scan."""
@@ -232,19 +212,8 @@ class VisitsDialog(QDialog):
         visits = None if compared is None else compared.visits
         changes = [] if visits is None else list(visits.changes.values())
         years = None if visits is None else visits.years
-        self.table.setRowCount(len(changes))
-        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        for k, change in enumerate(changes):
-            for column, text in enumerate(cells_of(change, years)):
-                item = QTableWidgetItem(text)
-                font = item.font()
-                font.setBold(bool(change.beyond))
-                item.setFont(font)
-                if column:
-                    item.setTextAlignment(right)
-                else:
-                    item.setToolTip(text)  # long names are cut
-                self.table.setItem(k, column, item)
+        rows = [(cells_of(change, years), bool(change.beyond)) for change in changes]
+        self.table.show_rows(COLUMNS, rows)
         self.maps.setEnabled(visits is not None)
         self.save.setEnabled(visits is not None)
         if visits is not None:

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import QObject, QSignalBlocker, QTimer, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_stylegan3d.project.label_maps import KEY
@@ -403,13 +403,8 @@ class PaintBox(QWidget):
 
     def offer(self, entries: Sequence[tuple[str, object]]) -> None:
         """Set the layers to choose from: text and data of each entry."""
-        with QSignalBlocker(self.source):
-            before = self.source.currentText()
-            self.source.clear()
-            self.source.addItem(PAINTED, None)
-            for text, choice in entries:
-                self.source.addItem(text, choice)
-            self.source.setCurrentIndex(max(self.source.findText(before), 0))
+        before = self.source.currentText()
+        controls.fill(self.source, [(PAINTED, None), *entries], dict(entries).get(before))
         if self.source.currentText() != before:
             self.regionChanged.emit()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QGridLayout,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
     QLayout,
     QLineEdit,
@@ -44,6 +45,8 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QStyle,
     QStyleOptionSpinBox,
+    QTableWidget,
+    QTableWidgetItem,
     QToolButton,
     QToolTip,
     QVBoxLayout,
@@ -789,6 +792,57 @@ def _make_room(column: QWidget, growing: Fold, folds: tuple[Fold, ...], pixels: 
                 fold.unfold(False)
         # The room they took is free only after this.
         QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
+
+
+class ResultTable(QTableWidget):
+    """Rows of a name and numbers to read; the name takes the room that is left.
+
+    Parameters
+    ----------
+    name, tip : str
+        Qt object name and tooltip.
+    """
+
+    def __init__(self, name: str, tip: str) -> None:
+        super().__init__()
+        named(self, name, tip)
+        self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(scaled(20))
+
+    def show_rows(
+        self, columns: Sequence[tuple[str, str]], rows: Sequence[tuple[Sequence[str], bool]]
+    ) -> None:
+        """Show rows instead of those before.
+
+        Parameters
+        ----------
+        columns : sequence of (str, str)
+            Head and tooltip of each.
+        rows : sequence of (sequence of str, bool)
+            The texts of each, and whether they are bold.
+        """
+        self.setColumnCount(len(columns))
+        self.setHorizontalHeaderLabels([head for head, _tip in columns])
+        for column, (_head, tip) in enumerate(columns):
+            self.horizontalHeaderItem(column).setToolTip(tip)
+        self.setRowCount(len(rows))
+        for row, (texts, bold) in enumerate(rows):
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                font = item.font()
+                font.setBold(bold)
+                item.setFont(font)
+                if column:
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                else:
+                    item.setToolTip(text)  # long names are cut
+                self.setItem(row, column, item)
+        heads = self.horizontalHeader()
+        heads.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        heads.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
 
 #: Visible rows of the list of series or volumes.
