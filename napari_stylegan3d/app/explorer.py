@@ -60,7 +60,7 @@ from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Fold, take_turns
-from napari_stylegan3d.widgets.elided import ElidedLabel, WrappedLabel
+from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
@@ -636,8 +636,7 @@ class Explorer(Docked):
         self.setMinimumWidth(controls.scaled(MIN_WIDTH))
         self.header = Header()
         self.header.set_menu(self.models.menu(self))
-        self.message = controls.named(WrappedLabel(), "explorer.message")
-        self.message.setProperty("role", "error")
+        self.message = controls.hint(name="explorer.message", role="error")
         self.message.setContentsMargins(14, 4, 14, 8)
         self.message.hide()
         column = controls.stack(

@@ -364,8 +364,7 @@ def help_dialog(parent: QWidget) -> QDialog:
         grid.setVerticalSpacing(5)
         grid.setContentsMargins(0, 0, 0, 14)
         for number, row in enumerate(rows):
-            key = QLabel(row.keys)
-            key.setProperty("role", "figure")
+            key = controls.label(row.keys, "figure")
             grid.addWidget(key, number, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(QLabel(row.does), number, 1)
         grid.setColumnStretch(1, 1)

@@ -19,7 +19,6 @@ from napari_stylegan3d.labels.persistence import DAMAGED, LabelsRestorer, SavedL
 from napari_stylegan3d.project.persistence import SavedScan, ScanRestorer
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import single_shot
-from napari_stylegan3d.widgets.elided import WrappedLabel
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.history import History, are_parents
@@ -176,7 +175,7 @@ class RestoreBar(QFrame):
         super().__init__()
         self.setObjectName("explorer.restore_bar")
         self.setProperty("role", "notice")
-        self.text = controls.named(WrappedLabel(), "explorer.restore_text")
+        self.text = controls.hint(name="explorer.restore_text", role="")
         self.restore = controls.push_button(
             "Restore the last session",
             "explorer.restore",

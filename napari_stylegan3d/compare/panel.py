@@ -24,7 +24,6 @@ from napari_stylegan3d.core.thumbnails import scaled
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.slices import NUMBERS, Pane
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.elided import WrappedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
 from stylegan3d.projection.words import SIMILARITY
@@ -314,10 +313,8 @@ class ComparePanel(ExplorerPanel):
         self.picture = controls.named(QLabel(), "compare.picture")
         self.picture.setFixedSize(PICTURE, PICTURE)
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.a = controls.named(WrappedLabel(), "compare.a", "What B is compared with.")
-        self.b = controls.named(
-            WrappedLabel(), "compare.b", "The current brain; change it as you like."
-        )
+        self.a = controls.hint("", "compare.a", "What B is compared with.", "")
+        self.b = controls.hint("", "compare.b", "The current brain; change it as you like.", "")
         self.pin = controls.push_button(
             "Pin as A", "compare.pin", "Keep the current brain as A.", "primary"
         )

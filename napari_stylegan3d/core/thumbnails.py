@@ -111,10 +111,6 @@ class Thumbnails(QObject):
             self._images.move_to_end(recipe)
         return self._images.get(recipe)
 
-    def has(self, recipe: Recipe) -> bool:
-        """Whether the picture of a recipe is cached."""
-        return recipe in self._images
-
     @property
     def is_prepared(self) -> bool:
         """Whether the model is ready for thumbnails."""

@@ -134,7 +134,7 @@ class PeopleDialog(QDialog):
         self._offer_start()
 
     def _lay_out(self) -> None:
-        column = controls.stack(
+        controls.stack(
             controls.hint(ABOUT),
             controls.row(self.open, self.path, stretch=1),
             controls.form(
@@ -142,19 +142,16 @@ class PeopleDialog(QDialog):
                 ("Adjust for", self.fixed),
                 self.form.row("permutations"),
             ),
+            controls.row(QWidget(), self.start, self.cancel, stretch=0),
+            self.told,
+            controls.form(("Difference", self.contrast)),
+            self.regions,
+            controls.row(QWidget(), self.show_it, self.keep, self.save, stretch=0),
             on=self,
+            stretch=6,
             spacing=9,
             margins=(14, 12, 14, 12),
         )
-        buttons = controls.row(self.start, self.cancel)
-        buttons.insertStretch(0, 1)
-        column.addLayout(buttons)
-        column.addWidget(self.told)
-        column.addLayout(controls.form(("Difference", self.contrast)))
-        column.addWidget(self.regions, stretch=1)
-        last = controls.row(self.show_it, self.keep, self.save)
-        last.insertStretch(0, 1)
-        column.addLayout(last)
         controls.let_shrink(self)
         self.resize(controls.scaled(560), controls.scaled(660))
 
@@ -539,18 +536,16 @@ class NewDirection(QDialog):
         self._offer()
 
     def _lay_out(self) -> None:
-        column = controls.stack(
+        controls.stack(
             controls.form(("Name", self.name)),
             self.tabs,
             self.told,
+            controls.row(QWidget(), self.find, self.keep, stretch=0),
             on=self,
             stretch=1,
             spacing=9,
             margins=(14, 12, 14, 12),
         )
-        buttons = controls.row(self.find, self.keep)
-        buttons.insertStretch(0, 1)
-        column.addLayout(buttons)
         self.setMinimumSize(controls.scaled(460), controls.scaled(460))
 
     def _connect(self) -> None:

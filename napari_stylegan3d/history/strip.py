@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListView,
     QMenu,
@@ -588,10 +587,10 @@ class HistoryStrip(QWidget):
             "history.paste",
             "Show the recipe on the clipboard: a command, JSON or a link (Ctrl+V).",
         )
-        self.count = QLabel()
-        self.count.setProperty("role", "hint")
-        self.count.setToolTip(
-            "Position in the history; favourites of other models reappear with their model."
+        self.count = controls.label(
+            "",
+            "hint",
+            tip="Position in the history; favourites of other models reappear with their model.",
         )
 
     def _lay_out(self) -> None:

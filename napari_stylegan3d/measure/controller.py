@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.comparison import in_words, subject_of
 from napari_stylegan3d.core.context import sentence
-from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, in_event, read_choice
+from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_in
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
 from napari_stylegan3d.measure.jobs import (
@@ -99,8 +99,7 @@ class VisitsDialog(QDialog):
         self.setObjectName("measure.visits_window")
         self.setAcceptDrops(True)
         button = controls.push_button
-        self.mine = controls.hint(name="measure.visits_mine")
-        self.mine.setToolTip("The patient's scan that is open.")
+        self.mine = controls.hint("", "measure.visits_mine", "The patient's scan that is open.")
         self.other = controls.combo(
             "measure.visits_other",
             "The other scan of this patient: the overlay, another open scan, or a file.",
@@ -163,23 +162,25 @@ class VisitsDialog(QDialog):
         self.show_result(None)
 
     def _lay_out(self) -> None:
-        column = controls.stack(controls.hint(ABOUT), on=self, spacing=9, margins=(14, 12, 14, 12))
         fields = controls.form(("Open scan", self.mine), ("Other scan", self.other))
         fields.addWidget(self.open, 1, 2)
         controls.add_row(fields, "It is the", self.order)
         controls.add_row(fields, "Between them", self.years)
         controls.add_row(fields, "Person", self.person)
         controls.add_row(fields, "Error of", self.site)
-        column.addLayout(fields)
-        column.addWidget(self.chooser)
-        buttons = controls.row(self.start, self.cancel)
-        buttons.insertStretch(0, 1)
-        column.addLayout(buttons)
-        column.addWidget(self.told)
-        column.addWidget(self.table, stretch=1)
-        last = controls.row(self.save)
-        last.insertLayout(0, controls.form(("In the views", self.maps)), 1)
-        column.addLayout(last)
+        controls.stack(
+            controls.hint(ABOUT),
+            fields,
+            self.chooser,
+            controls.row(QWidget(), self.start, self.cancel, stretch=0),
+            self.told,
+            self.table,
+            controls.row(controls.form(("In the views", self.maps)), self.save, stretch=0),
+            on=self,
+            stretch=5,
+            spacing=9,
+            margins=(14, 12, 14, 12),
+        )
         controls.let_shrink(self)
         self.resize(controls.scaled(640), controls.scaled(660))
 
@@ -227,13 +228,12 @@ class VisitsDialog(QDialog):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """A scan may be dropped."""
-        if self._scan(event) is not None:
+        if scan_in(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open the scan that was dropped."""
-        path = self._scan(event)
-        if path is not None:
+        if path := scan_in(event):
             event.acceptProposedAction()
             self.openRequested.emit(path)
 
@@ -241,11 +241,6 @@ class VisitsDialog(QDialog):
         """The dialog was closed."""
         self.closed.emit()
         super().hideEvent(event)
-
-    @staticmethod
-    def _scan(event: QDropEvent) -> Path | None:
-        dropped = in_event(event)
-        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
 
 
 class VisitsController(QObject):

@@ -187,8 +187,7 @@ class Matrix(QDialog):
         column.addWidget(controls.hint(ABOUT))
         self._grid_box = QWidget()
         column.addWidget(self._grid_box, alignment=Qt.AlignmentFlag.AlignHCenter)
-        caption = QLabel(SYNTHETIC)
-        caption.setProperty("role", "caution")
+        caption = controls.label(SYNTHETIC, "caution")
         foot = controls.row(caption, self.progress, self.save, stretch=1)
         column.addLayout(foot)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.core.context import sentence
-from napari_stylegan3d.core.scans import Several, in_event, read_choice
+from napari_stylegan3d.core.scans import Several, read_choice, scan_in
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.captions import NAME_LENGTH, Over
@@ -575,17 +574,11 @@ class OverlayBox(QWidget):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept images."""
-        if self._image(event) is not None:
+        if scan_in(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open an image beside the scan."""
-        path = self._image(event)
-        if path is not None:
+        if path := scan_in(event):
             event.acceptProposedAction()
             self.openRequested.emit(Choice(path))
-
-    @staticmethod
-    def _image(event: QDropEvent) -> Path | None:
-        dropped = in_event(event)
-        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None

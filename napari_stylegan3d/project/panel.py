@@ -23,14 +23,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.core.panel import ExplorerPanel, bring_into_view, offer, why_not
-from napari_stylegan3d.core.scans import SAMPLES, in_event, sample_path, sentence
+from napari_stylegan3d.core.scans import SAMPLES, sample_path, scan_in, sentence
 from napari_stylegan3d.core.worker import JobStatus, duration_in_words
 from napari_stylegan3d.project.overlay import OverlayBox
 from napari_stylegan3d.project.regions import PaintBox
 from napari_stylegan3d.project.result import ResultBox
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, Fold, single_shot
-from napari_stylegan3d.widgets.elided import ElidedLabel, WrappedLabel
+from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.projection.settings import PHASES, TITLES, Choices
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
@@ -60,7 +60,7 @@ class DropArea(QFrame):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept scans; other files are left to the explorer."""
-        if self._scan(event):
+        if scan_in(event):
             event.acceptProposedAction()
             self._highlight(True)
 
@@ -71,15 +71,9 @@ class DropArea(QFrame):
     def dropEvent(self, event: QDropEvent) -> None:
         """Open a file, a folder, or the slices of a DICOM folder."""
         self._highlight(False)
-        path = self._scan(event)
-        if path:
+        if path := scan_in(event):
             event.acceptProposedAction()
             self.dropped.emit(path)
-
-    @staticmethod
-    def _scan(event: QDropEvent) -> Path | None:
-        dropped = in_event(event)
-        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
 
     def _highlight(self, over: bool) -> None:
         self.setProperty("over", over)
@@ -108,10 +102,9 @@ class ScanBox(QWidget):
             "Samples", "project.sample", "Open one of the two bundled real brains."
         )
         self.chooser = Chooser()
-        self.arriving = controls.named(WrappedLabel(), "project.arriving")
+        self.arriving = controls.hint(name="project.arriving", role="")
         self.arriving.hide()
-        self.doubts = controls.named(WrappedLabel(), "project.doubts")
-        self.doubts.setProperty("role", "caution")
+        self.doubts = controls.hint(name="project.doubts", role="caution")
         self.orientation = controls.combo(
             "project.orientation",
             "Set the orientation, if you know it; the scan is then read again.",
@@ -417,13 +410,13 @@ class PoseBox(QWidget):
             "project.fit",
             "Refine the alignment from the current pose.",
         )
-        self.quality = controls.named(
-            WrappedLabel(),
-            "project.quality",
-            "Correlation of the aligned scan with the model's mean brain, and what it means.",
+        self.quality = controls.hint(name="project.quality", role="")
+        self.quality.setToolTip(
+            "Correlation of the aligned scan with the model's mean brain, and what it means."
         )
-        self.steps = controls.hint(name="project.steps")
-        self.steps.setToolTip("Preparation steps of the scan, with their duration.")
+        self.steps = controls.hint(
+            "", "project.steps", "Preparation steps of the scan, with their duration."
+        )
         self.shifts = [
             self._spin(
                 f"project.shift.{axis}",
@@ -512,7 +505,6 @@ class PoseBox(QWidget):
         """Show the quality of the alignment; None if not aligned yet, or refused."""
         if aligned is None:
             self.quality.setText(REFUSED.format(problem=problem) if problem else "")
-            self.quality.setProperty("role", "caution" if problem else "")
             self.steps.clear()
         else:
             words = aligned.quality_in_words
@@ -527,10 +519,7 @@ class PoseBox(QWidget):
             del self._asked[: self._asked.index(pose) + 1]
         else:
             self.set_pose(pose)
-        if aligned is not None:
-            self.quality.setProperty("role", "")
-        self.quality.style().unpolish(self.quality)
-        self.quality.style().polish(self.quality)
+        controls.set_role(self.quality, "caution" if aligned is None and problem else "")
         self.quality.setVisible(bool(self.quality.text()))
         for widget in (self.record, self.hand):
             widget.setVisible(aligned is not None)
@@ -701,9 +690,7 @@ class ProjectPanel(ExplorerPanel):
         """Update the progress bar and the remaining time."""
         self.bar.setRange(0, 1000)
         self.bar.setValue(round(1000 * progress.fraction))
-        text = ", ".join(filter(None, (self._at_work_in_words, progress.text, progress.detail)))
-        if progress.remaining_s is not None and progress.done < progress.total:
-            text += f", about {duration_in_words(progress.remaining_s)} left"
+        text = ", ".join(filter(None, (self._at_work_in_words, progress.in_words)))
         self.pause.setEnabled(progress.text in PHASES.values())
         if not self.pause.isChecked():
             self.estimate.setText(text)

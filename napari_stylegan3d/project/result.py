@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.regions import Region
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.elided import ElidedLabel, WrappedLabel
+from napari_stylegan3d.widgets.elided import ElidedLabel
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import Progress
 from stylegan3d.projection.words import SIMILARITY, VERDICTS, similarity_text
@@ -59,10 +59,9 @@ class ResultBox(QWidget):
         super().__init__()
         self.patient = ElidedLabel(name="project.patient", role="figure")
         self.patient.setToolTip("The patient whose scan was projected.")
-        self.verdict = controls.named(
-            WrappedLabel(),
-            "project.verdict",
-            "How far the reconstruction can be trusted, relative to held-out subjects.",
+        self.verdict = controls.hint(name="project.verdict", role="")
+        self.verdict.setToolTip(
+            "How far the reconstruction can be trusted, relative to held-out subjects."
         )
         self.lights = VerdictRows(self.findingPicked)
         self.sentence = controls.hint(name="project.sentence")

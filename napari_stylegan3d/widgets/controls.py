@@ -515,19 +515,23 @@ def segments(
     return buttons
 
 
+def label(text: str, role: str, name: str = "", tip: str = "") -> QLabel:
+    """A text in one line, in the style of a role."""
+    shown = named(QLabel(text), name, tip)
+    shown.setProperty("role", role)
+    return shown
+
+
 def heading(text: str) -> QLabel:
     """The title of a part of a panel."""
-    label = QLabel(text)
-    label.setProperty("role", "heading")
-    return label
+    return label(text, "heading")
 
 
-def hint(text: str = "", name: str = "") -> QLabel:
-    """An explanation, in smaller voice."""
-    label = WrappedLabel(text)
-    label.setProperty("role", "hint")
-    label.setObjectName(name)
-    return label
+def hint(text: str = "", name: str = "", tip: str = "", role: str = "hint") -> QLabel:
+    """An explanation, in smaller voice, or a longer text in another role; it is wrapped."""
+    shown = named(WrappedLabel(text), name, tip)
+    shown.setProperty("role", role)
+    return shown
 
 
 def line() -> QFrame:
@@ -600,11 +604,10 @@ def form(*pairs: tuple[str, QWidget]) -> QGridLayout:
 def add_row(grid: QGridLayout, text: str, widget: QWidget) -> None:
     """One more field of a form."""
     index = grid.rowCount() if grid.count() else 0
-    label = QLabel(text)
-    label.setToolTip(widget.toolTip())
-    label.setBuddy(widget)
+    name = named(QLabel(text), "", widget.toolTip())
+    name.setBuddy(widget)
     widget.setAccessibleName(text)
-    grid.addWidget(label, index, 0)
+    grid.addWidget(name, index, 0)
     grid.addWidget(widget, index, 1)
 
 
