@@ -198,7 +198,8 @@ class NumberLabels(_Fields):
         self._class = self._choice(0, "Generate for one class, or without a label.")
         self._class.addItem("Without a label", ())
         for index in range(size):
-            self._class.addItem(f"Class {index}", self._one(index))
+            one = tuple(float(i == index) for i in range(size))
+            self._class.addItem(f"Class {index}", one)
         if size > 1:
             self._add("Class", self._class)
         shown = size if size <= MOST_NUMBERS else 0
@@ -208,9 +209,6 @@ class NumberLabels(_Fields):
         for index, spin in enumerate(self._spins):
             spin.setSingleStep(0.1)
             self._add(f"Component {index}" if size > 1 else "Label", spin)
-
-    def _one(self, index: int) -> tuple[float, ...]:
-        return tuple(float(i == index) for i in range(self._size))
 
     def show_label(self, label: Label | None) -> None:
         """Show a recipe's label without emitting signals."""

@@ -37,6 +37,7 @@ from napari_stylegan3d.measure.jobs import (
 )
 from napari_stylegan3d.measure.panel import as_table
 from napari_stylegan3d.views.display import put, upright
+from napari_stylegan3d.views.layers import keeping_active
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser
 from stylegan3d.progress import Progress
@@ -774,10 +775,8 @@ class TissueLayer:
             self.layer.visible = True
             return
         self.layer = make_layer(data, shown.layer_kwargs())
-        active = self.viewer.layers.selection.active
-        self.viewer.layers.append(self.layer)
-        # It is not meant to be painted on.
-        self.viewer.layers.selection.active = active
+        with keeping_active(self.viewer):  # it is not meant to be painted on
+            self.viewer.layers.append(self.layer)
 
     def hide(self) -> None:
         """Draw it no longer; it comes back with what is measured next."""

@@ -342,9 +342,6 @@ class RegionPainter(QObject):
             self.changed.emit(float(np.count_nonzero(self.layer.data)) * voxel_ml)
 
 
-#: Diameter in mm: minimum, maximum, default.
-
-
 PAINTED = "Painted region"
 
 

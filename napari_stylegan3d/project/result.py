@@ -366,7 +366,9 @@ class FillController(QObject):
         self.rendering, self.comparison, self.box = rendering, comparison, box
         self.working, self.job = LatestWins(_fill, self), LongJob(self)
         comparison.pictured.connect(self._again)
-        self.working.ready.connect(self._on_filled)
+        self.working.ready.connect(
+            lambda request, volume: self.comparison.show_filled(request[0], volume)
+        )
         self.working.failed.connect(
             lambda _request, error: self.failed.emit(error, "filling in the region")
         )
@@ -391,9 +393,6 @@ class FillController(QObject):
         projected, picture = self._projected, self.comparison.picture
         if projected is not None and picture is not None:
             self.working.submit((projected, picture))
-
-    def _on_filled(self, request: tuple[Case, DisplayVolume], volume: np.ndarray) -> None:
-        self.comparison.show_filled(request[0], volume)
 
     def _ask(self) -> None:
         loaded, projected = self.rendering.loaded, self._projected

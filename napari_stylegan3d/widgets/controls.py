@@ -248,8 +248,8 @@ class SliderRow(QWidget):
         row.addWidget(self.reset)
         self.set_value(self.default)
         self.slider.valueChanged.connect(self._on_slider)
-        self.slider.sliderReleased.connect(self._on_released)
-        self.spin.valueChanged.connect(self._on_spin)
+        self.slider.sliderReleased.connect(lambda: self.valueChanged.emit(self.value(), False))
+        self.spin.valueChanged.connect(self.change_to)
         self.reset.clicked.connect(lambda: self.change_to(self.default))
 
     def value(self) -> float:
@@ -287,12 +287,6 @@ class SliderRow(QWidget):
     def _on_slider(self, tick: int) -> None:
         self.set_value(self._low + tick * self._step)
         self.valueChanged.emit(self.value(), self.slider.isSliderDown())
-
-    def _on_released(self) -> None:
-        self.valueChanged.emit(self.value(), False)
-
-    def _on_spin(self, value: float) -> None:
-        self.change_to(value)
 
 
 def name_for_readers(root: QWidget) -> None:
