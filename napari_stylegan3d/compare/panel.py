@@ -214,8 +214,7 @@ class FiguresBox(QWidget):
         for row, (text, key, tip) in enumerate(ALIKE):
             self._put(grid, row, text, tip, key, 3)
         for column, text in enumerate(("ml", "A", "B", "B − A")):
-            head = QLabel(text)
-            head.setProperty("role", "hint")
+            head = controls.label(text, "hint")
             side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
             grid.addWidget(head, len(ALIKE), column, side)
         for row, key in enumerate(TOLD, len(ALIKE) + 1):
@@ -231,11 +230,8 @@ class FiguresBox(QWidget):
 
     def _put(self, grid: QGridLayout, row: int, text: str, tip: str, key: str, column: int) -> None:
         if text:
-            name = QLabel(text)
-            name.setToolTip(tip)
-            grid.addWidget(name, row, 0)
-        label = controls.named(QLabel(), f"compare.{key}", tip)
-        label.setProperty("role", "figure")
+            grid.addWidget(controls.label(text, "", tip=tip), row, 0)
+        label = controls.label("", "figure", f"compare.{key}", tip)
         grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)
         self.labels[key] = label
 

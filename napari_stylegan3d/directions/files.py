@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QScrollArea,
     QTabWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -358,9 +357,7 @@ class FavouriteGroups(QWidget):
         """List the favourites; those that were there keep their group."""
         before = {recipe: box.currentData() for recipe, box in self.choices}
         inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(0, 0, 6, 0)
-        column.setSpacing(4)
+        column = controls.stack(on=inner, spacing=4, margins=(0, 0, 6, 0))
         self.choices, pictures = [], {}
         for index, favourite in enumerate(self.session.favourites.items):
             recipe = favourite.recipe

@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QMenu,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -86,9 +85,7 @@ class AgeingBox(QWidget):
         self.hide()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(14, 0, 14, 0)
-        column.setSpacing(3)
+        column = controls.stack(on=self, spacing=3, margins=(14, 0, 14, 0))
         label = QLabel("Age now")
         label.setBuddy(self.age)
         self.how = controls.hint(name="directions.age_how")
@@ -346,9 +343,7 @@ class MissingFiles(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._rows: list[QWidget] = []
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(14, 0, 14, 0)
-        self._column.setSpacing(6)
+        self._column = controls.stack(on=self, margins=(14, 0, 14, 0))
         self.hide()
 
     def show_files(self, problems: Mapping[str, str]) -> None:
@@ -363,11 +358,8 @@ class MissingFiles(QWidget):
 
     def _make(self, index: int, file: tuple[str, str]) -> QWidget:
         path, problem = file
-        told = controls.named(
-            QLabel(f"{Path(path).name} is not available."), f"directions.missing.{index}", problem
-        )
-        told.setProperty("role", "caution")
-        told.setWordWrap(True)
+        words = f"{Path(path).name} is not available."
+        told = controls.hint(words, f"directions.missing.{index}", problem, "caution")
         find = controls.push_button(
             "Locate…",
             f"directions.find.{index}",
@@ -428,9 +420,9 @@ class EffectBox(QWidget):
             "More",
             "directions.effect_more",
             "How it was measured, and whether the edit can be reversed.",
+            "link",
             checkable=True,
         )
-        self.more.setProperty("role", "link")
         self._lay_out()
         self.more.toggled.connect(self._write)
         self.fold.toggled.connect(self._open)
@@ -444,9 +436,7 @@ class EffectBox(QWidget):
         head = controls.row(self.fold, title, self.what, self.show_in_views, stretch=2)
         column.addLayout(head)
         self.details = QWidget()
-        inner = QVBoxLayout(self.details)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.setSpacing(5)
+        inner = controls.stack(on=self.details, spacing=5)
         column.addWidget(self.details)
         grid = QGridLayout()
         grid.setHorizontalSpacing(10)

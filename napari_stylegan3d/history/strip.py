@@ -561,8 +561,8 @@ class HistoryStrip(QWidget):
 
     def _make_buttons(self) -> None:
         tool = controls.tool_button
-        self.fold = tool("▾", "history.fold", "Collapse or expand the history.")
-        self.fold.setCheckable(True)
+        folds = "Collapse or expand the history."
+        self.fold = tool("▾", "history.fold", folds, checkable=True)
         self.show_history = tool("History", "history.show_history", "Show every state so far.")
         self.show_favourites = tool("Favourites", "history.show_favourites", "Show the favourites.")
         self._which = QButtonGroup(self)

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QMenu,
     QProgressBar,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -284,8 +283,7 @@ class SearchBox(QWidget):
             "by\n"
             "stylegan3d model site. Without it, the verdicts' ranges are wider.",
         )
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = controls.stack(on=self, spacing=-1)
         for box in (self.budget, self.space, self.loss, self.site):  # as narrow as the panel
             box.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.regions import Region
@@ -168,9 +168,7 @@ class VerdictRows(QWidget):
         super().__init__()
         self._picked = picked
         self.setObjectName("project.verdicts")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(5)
+        column = controls.stack(on=self, spacing=5)
         self.column = column
         self.rows = {name: VerdictRow(name) for name in VERDICTS}
         for row in self.rows.values():

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QImage, QPainter, QPixmap, QResizeEvent, QWindow
-from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_stylegan3d.views import marks, navigation
 from napari_stylegan3d.views.canvases import (
@@ -46,6 +46,7 @@ from napari_stylegan3d.views.orientation import (
 )
 from napari_stylegan3d.views.readout import ReadoutBar, value_at
 from napari_stylegan3d.views.slices import Lightbox, Pane, Panes
+from napari_stylegan3d.widgets import controls
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -349,9 +350,7 @@ class FourViews(QWidget):
         self.deleteLater()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
+        column = controls.stack(on=self, spacing=0)
         for widget in (self._grid, self.lightbox, self.panes):
             column.addWidget(widget, stretch=1)
         column.addWidget(self.readout)

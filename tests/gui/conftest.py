@@ -52,7 +52,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def make_napari_viewer(make_napari_viewer: Any) -> Iterator[Callable[..., napari.Viewer]]:
+def _others_collected(qapp: Any) -> None:
+    """Collect the closed windows of other files, which napari's own fixture takes for leaks.
+
+    It looks for views before the test, but collects the youngest objects only.
+    """
+    delete_later()
+    gc.collect()
+
+
+@pytest.fixture
+def make_napari_viewer(
+    _others_collected: None, make_napari_viewer: Any
+) -> Iterator[Callable[..., napari.Viewer]]:
     """napari's own, which fails if a view is left over.
 
     It does not wait until Qt has deleted what was closed, and PySide6 lets go of it only then.
