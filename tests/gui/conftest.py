@@ -53,12 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def _others_collected(qapp: Any) -> None:
-    """Collect the closed windows of other files, which napari's own fixture takes for leaks.
-
-    It looks for views before the test, but collects the youngest objects only.
-    """
-    delete_later()
-    gc.collect()
+    """Collect the closed windows of other files, which napari's own fixture takes for leaks."""
+    collect_closed()
 
 
 @pytest.fixture
@@ -67,7 +63,7 @@ def make_napari_viewer(
 ) -> Iterator[Callable[..., napari.Viewer]]:
     """napari's own, which fails if a view is left over.
 
-    It does not wait until Qt has deleted what was closed, and PySide6 lets go of it only then.
+    It does not wait until Qt has deleted what was closed, and collects but once.
     """
     made: list[napari.Viewer] = []
 
@@ -78,7 +74,7 @@ def make_napari_viewer(
     yield make
     while made:
         made.pop().close()
-    delete_later()
+    collect_closed()
 
 
 class Window:
@@ -212,6 +208,16 @@ def delete_later() -> None:
     from qtpy.QtCore import QCoreApplication, QEvent
 
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def collect_closed() -> None:
+    """Collect closed windows: parts of them go only when Qt has deleted what was collected."""
+    from qtpy.QtTest import QTest
+
+    for _ in range(3):
+        QTest.qWait(20)
+        delete_later()
+        gc.collect()
 
 
 def wait_until(condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -> None:
