@@ -264,7 +264,7 @@ def test_scaling_w_changes_no_volume_and_orders_the_components(pack, fit):
     fit, _ = fit
     parts = {"mapping": fit.mapping, "synthesis": fit.synthesis, "encoder": fit.encoder}
     parts = {name: copy.deepcopy(network) for name, network in parts.items()}
-    parts["encoder"].belong_to(parts["synthesis"])
+    parts["encoder"]._synthesis = (parts["synthesis"],)
     volume, z = fixed_volumes(pack, "validation"), torch.randn(500, 16)
 
     def outputs():

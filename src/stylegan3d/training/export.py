@@ -1,7 +1,6 @@
 """Export of a training run to a model folder: averaged weights, card, template, directions.
 
-A generator that can be calibrated (`calibration.py`) is calibrated last, after loading;
-`calibrate_folder` calibrates an existing folder.
+A generator that can be calibrated (`calibration.py`) is calibrated last, after loading.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpoints.folder import check_target, read_folder, write_folder
+from stylegan3d.checkpoints.folder import check_target, write_folder
 from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
@@ -153,37 +152,6 @@ def _tensors(mapping: State, synthesis: State) -> State:
     """
     tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
     return tensors | halves({f"synthesis.{k}": v for k, v in synthesis.items()})
-
-
-def calibrate_folder(
-    folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
-) -> Generator:
-    """Calibrate a generator in a folder, recompute its directions and evaluate it again.
-
-    Parameters
-    ----------
-    folder : path-like
-        A generator exported without calibration.
-    pack : Pack
-        The data set that it was trained on.
-    out : path-like
-        Output folder; may be the same.
-
-    Returns
-    -------
-    Generator
-        The calibrated generator. Its hash differs: latents of the old one do not fit.
-    """
-    out = Path(out)
-    check_target(out, overwrite)
-    files = read_folder(Path(folder))
-    card = card_anew(files.card)
-    tensors = dict(files.tensors)
-    _calibrate(load(folder, device="cpu"), pack, card, tensors)
-    template = pack.path / PACK_TEMPLATE
-    return finish(
-        out, card, tensors, files.encoder, template, pack, overwrite=overwrite, labels=files.labels
-    )
 
 
 def _calibrate(generator: Generator, pack: Pack, card: Json, tensors: dict[str, Tensor]) -> None:

@@ -231,17 +231,8 @@ def calibrate_flow(generator: Generator, pack: Pack) -> AnatomyNetwork:
         An anatomy model with a flow; curves that it has already are fitted anew.
     pack : Pack
         The data set that it was trained on.
-
-    Raises
-    ------
-    ModelError
-        If it has no flow.
     """
     before = anatomy_network(generator)
-    if not before.config.flow_channels:
-        raise ModelError(
-            f"'{generator.name}' has no flow to calibrate: train one with `train flow`."
-        )
     network = AnatomyNetwork(replace(before.config, flow_curves=True))
     network.load_state_dict(before.state_dict(), strict=False)
     network = network.to(generator.device).eval().requires_grad_(False)
@@ -419,11 +410,6 @@ class _Model:
         #: What its card says of the training of the flow.
         self.learned: Json | None = self.files.card["training"].get("flow")
 
-    def flow_tensors(self) -> dict[str, Tensor]:
-        """The tensors of its flow as they are stored, by their names there."""
-        known = self.files.tensors.items()
-        return {k.removeprefix(self.prefix): v for k, v in known if k.startswith(self.prefix)}
-
     def write(
         self, plan: Json, learned: Json | None, flow: dict[str, Tensor], sizes: dict[str, Tensor]
     ) -> Generator:
@@ -503,7 +489,8 @@ def export_with_flow(
     sizes: dict[str, Tensor] = {}
     if isinstance(generator.synthesis, LatentSynthesis):
         plan: Json = {"flow": {"channels": settings.channels, "steps": steps, "curves": True}}
-        state |= _latent_curves(generator, flow, steps, pack)
+        outline = outline_latent_flow(generator, flow, steps, pack).state_dict()
+        state |= {f"curves.{k}": v.cpu() for k, v in outline.items()}
         del state["noise"]  # sampled from a seed there
     else:
         before = anatomy_network(generator).config
@@ -519,53 +506,6 @@ def export_with_flow(
         state |= curves
         plan = {"generator": config.to_dict()}
     return model.write(plan, learned(run), state, sizes)
-
-
-def export_calibrated(
-    folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
-) -> Generator:
-    """Export a generator whose flow is calibrated (anew), see `export_with_flow`.
-
-    Parameters
-    ----------
-    folder : path-like
-        Folder of the generator: an anatomy model, an autoencoder or a diffusion.
-    pack : Pack
-        The data set it was trained on.
-    out : path-like
-        Output folder; may be the same.
-
-    Returns
-    -------
-    Generator
-        The new generator. Its hash differs: latents of the old one do not fit.
-
-    Raises
-    ------
-    ModelError
-        If it has no flow.
-    """
-    model = _Model(folder, pack, out, overwrite)
-    generator = model.generator
-    sizes: dict[str, Tensor] = {}
-    if isinstance(generator.synthesis, LatentSynthesis):
-        if generator.synthesis.flow is None:
-            raise ModelError(
-                f"'{generator.name}' has no flow to calibrate: train one with `train flow`."
-            )
-        steps = generator.synthesis.flow_steps
-        curves = _latent_curves(generator, generator.synthesis.flow, steps, pack)
-        plan: Json = {"flow": model.files.card["architecture"]["flow"] | {"curves": True}}
-    else:
-        config, curves, sizes = _calibrated(generator, pack)
-        plan = {"generator": config.to_dict()}
-    return model.write(plan, model.learned, model.flow_tensors() | curves, sizes)
-
-
-def _latent_curves(generator: Generator, flow: Flow, steps: int, pack: Pack) -> dict[str, Tensor]:
-    """Tensors of the outline of the flow behind a decoder, by their names in the flow."""
-    curves = outline_latent_flow(generator, flow, steps, pack)
-    return {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
 
 
 def export_matched(

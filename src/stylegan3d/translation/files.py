@@ -141,7 +141,6 @@ def _source(distance: np.ndarray, mm: float) -> np.ndarray:
 
 #: What the numbers in a map may be.
 KINDS = ("auto", "tissues", "regions")
-POSES = ("auto", "keep")
 # Where less than this of a voxel is labelled it counts as outside.
 _LEAST_SHARE = 0.5
 
