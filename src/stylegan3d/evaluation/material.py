@@ -318,6 +318,18 @@ class Material:
         """Rows of the data set of `one_each`."""
         return self.people[self.one_each]
 
+    @property
+    def names(self) -> np.ndarray:
+        """Whose brain each of the `subjects` is, an array of str."""
+        return np.array([str(self.pack.table[row]["person"]) for row in self.subjects])
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Groups of one size, at random: places of random brains, of subjects and of others."""
+        rng = np.random.default_rng(self.settings.seed)
+        order = rng.permutation(len(self.subjects))
+        n = min(len(self.synthetic), len(order) // 2)
+        return rng.permutation(len(self.synthetic))[:n], order[:n], order[n : 2 * n]
+
     def progress(self, what: str) -> Progress:
         """Progress of a part with this title."""
         return Progress(lambda done, total, *_: self.report(done, total, what))

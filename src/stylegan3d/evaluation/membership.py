@@ -27,6 +27,7 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.metrics.two_sample import stratified_auc
 from stylegan3d.plain import Json
+from stylegan3d.progress import followed
 from stylegan3d.projection.projector import project
 
 # Training subjects per held-out subject; more hardly narrow the interval.
@@ -103,54 +104,61 @@ def sources(material: Material) -> list[str]:
 
 def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
     """PSNR (dB) inside the brain and similarity of detail for each subject via the encoder."""
-    if not material.has_generator:
-        return f"{material.subject.name} is a folder of volumes, not a generator."
-    generator = material.generator
-    if generator.encoder is None:
-        return f"{generator.name} has no encoder."
+    if material.has_generator and material.generator.encoder is None:
+        return f"{material.generator.name} has no encoder."
     structure = FineStructure(material.pack.template, material.pack.space.voxel_size)
-    errors, likeness = [], []
-    for done, volume in enumerate(material.volumes(rows), 1):
-        made = encode(generator, unit(volume))
+
+    def errors(volume: np.ndarray) -> tuple[float, float]:
+        made = encode(material.generator, unit(volume))
         assert made is not None
-        errors.append(_psnr(made, unit(volume)))
-        likeness.append(float(structure(made) @ structure(volume)))
-        material.report(done, len(rows), "Membership by the encoder")
+        return _psnr(made, unit(volume)), float(structure(made) @ structure(volume))
+
+    found = _scored(material, rows, "by the encoder", errors)
+    if isinstance(found, str):
+        return found
     needs = "the model's encoder"
     return {
-        "encoder": (np.array(errors), "dB", needs),
-        "encoder, fine structure": (np.array(likeness), "correlation", needs),
+        "encoder": (found[:, 0], "dB", needs),
+        "encoder, fine structure": (found[:, 1], "correlation", needs),
     }
 
 
 def by_projection(material: Material, rows: np.ndarray, budget: str) -> Scores | str:
     """The same by projection in w+, without noise."""
-    if not material.has_generator:
-        return f"{material.subject.name} is a folder of volumes, not a generator."
-    scores = []
-    for done, volume in enumerate(material.volumes(rows), 1):
-        made = project(
-            material.generator, unit(volume), space="w+", budget=budget, noise="none"
-        ).volume
-        scores.append(_psnr(unit(made), unit(volume)))
-        material.report(done, len(rows), "Membership by projection")
-    return {f"projection ({budget})": (np.array(scores), "dB", "the model")}
+
+    def error(volume: np.ndarray) -> float:
+        how = {"space": "w+", "budget": budget, "noise": "none"}
+        return _psnr(unit(project(material.generator, unit(volume), **how).volume), unit(volume))
+
+    found = _scored(material, rows, "by projection", error)
+    if isinstance(found, str):
+        return found
+    return {f"projection ({budget})": (found, "dB", "the model")}
 
 
 @torch.no_grad()
 def by_discriminator(material: Material, rows: np.ndarray) -> Scores | str:
     """Logit of the discriminator for each subject alone."""
+    if material.has_generator and material.generator.discriminator is None:
+        return f"{material.generator.name} was saved without its discriminator."
+
+    def logit(volume: np.ndarray) -> float:
+        return float(material.generator.score(torch.from_numpy(unit(volume))[None, None] * 2 - 1))
+
+    found = _scored(material, rows, "by the discriminator", logit)
+    if isinstance(found, str):
+        return found
+    return {"discriminator": (found, "logit", "the model's discriminator")}
+
+
+def _scored(
+    material: Material, rows: np.ndarray, how: str, score: Callable[[np.ndarray], object]
+) -> np.ndarray | str:
+    """Scores of the subjects' volumes by the generator, or why there are none."""
     if not material.has_generator:
         return f"{material.subject.name} is a folder of volumes, not a generator."
-    generator = material.generator
-    if generator.discriminator is None:
-        return f"{generator.name} was saved without its discriminator."
-    scores = []
-    for done, volume in enumerate(material.volumes(rows), 1):
-        image = torch.from_numpy(unit(volume))[None, None] * 2 - 1
-        scores.append(float(generator.score(image)))
-        material.report(done, len(rows), "Membership by the discriminator")
-    return {"discriminator": (np.array(scores), "logit", "the model's discriminator")}
+    volumes = followed(material.volumes(rows), material.report, f"Membership {how}")
+    return np.array([score(volume) for volume in volumes])
 
 
 def by_random_brains(material: Material, rows: np.ndarray) -> Scores:

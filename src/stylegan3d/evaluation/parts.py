@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -116,35 +117,25 @@ def _bmmd2_beside(
 
 def two_sample_part(material: Material) -> Json:
     """Classifier two-sample test of synthetic, and of real brains, against half of the subjects."""
-    rng = np.random.default_rng(material.settings.seed)
-    people = material.subjects[rng.permutation(len(material.subjects))]
-    n = min(len(material.synthetic), len(people) // 2)
+    drawn, half, other = material.groups()
+    n, names = len(drawn), material.names
     if n < LEAST:
         return {"left_out": f"The two-sample test needs {LEAST} volumes of each kind."}
-    half, other = (np.stack(material.volumes(rows)) for rows in (people[:n], people[n : 2 * n]))
-    names = [str(material.pack.table[row]["person"]) for row in people[: 2 * n]]
-    made = [f"synthetic {i}" for i in range(n)]
-    drawn = material.synthetic[rng.permutation(len(material.synthetic))[:n]]
-    seed = material.settings.seed
-    found = {
-        "synthetic": two_sample(
-            drawn,
-            half,
-            made + names[:n],
-            seed=seed,
-            progress=material.progress("Comparing synthetic with real"),
-        ),
-        "real": two_sample(
-            other,
-            half,
-            names[n:] + names[:n],
-            seed=seed,
-            progress=material.progress("Comparing real with real"),
-        ),
-    }
+    people = np.stack(material.volumes(material.subjects[half]))
+
+    def told(first: np.ndarray, whose: Iterable[str], what: str) -> Json:
+        progress = material.progress(f"Comparing {what} with real")
+        seed = material.settings.seed
+        return two_sample(first, people, [*whose, *names[half]], seed=seed, progress=progress)
+
+    nobody = [f"synthetic {i}" for i in range(n)]
+    real = np.stack(material.volumes(material.subjects[other]))
+    found = [
+        told(material.synthetic[drawn], nobody, "synthetic"),
+        told(real, names[other], "real"),
+    ]
     return {"n": n} | {
-        name: {"n": n}
-        | side_by_side(*((told[name], told[f"{name}_interval"]) for told in found.values()))
+        name: {"n": n} | side_by_side(*((told[name], told[f"{name}_interval"]) for told in found))
         for name in ("accuracy", "auc")
     }
 

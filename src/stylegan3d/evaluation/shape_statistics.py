@@ -39,6 +39,7 @@ from stylegan3d.metrics.intervals import bootstrap, estimated, mean
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.plain import Json
+from stylegan3d.progress import followed
 
 # Training subjects at most, for memory; steps of a fit; random members for each number.
 MOST, STEPS, SAMPLES = 400, 3, 40
@@ -226,11 +227,11 @@ def _distances(
     nearest = _to_nearest(training)
     found = np.empty((len(both), SAMPLES, len(counts)))
     rng = np.random.default_rng(material.settings.seed)
-    for done, normal in enumerate(rng.standard_normal((SAMPLES, counts[-1]))):
+    drawn = rng.standard_normal((SAMPLES, counts[-1]))
+    for done, normal in enumerate(followed(drawn, material.report, "Specificity")):
         for each, row in zip(both.values(), found, strict=True):
             coordinates = normal * np.sqrt(each.components.variances[: counts[-1]])
             row[done] = [nearest(each.drawn(coordinates[:k])) for k in counts]
-        material.report(done + 1, SAMPLES, "Specificity")
     return found, np.array([nearest(image) for image in unseen])
 
 

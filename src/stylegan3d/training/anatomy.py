@@ -48,7 +48,7 @@ from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensitie
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, output_errors
 from stylegan3d.storage.locks import only_run
@@ -100,7 +100,7 @@ def find_anatomy(
     symmetric: bool = True,
     rounds: tuple[Demons, ...] = ROUNDS,
     jobs: int | None = None,
-    report: Progress | None = None,
+    report: Progress = SILENT,
 ) -> Anatomy:
     """Register the training volumes of a pack to their common anatomy.
 
@@ -158,7 +158,7 @@ def _rounds(
     symmetric: bool,
     rounds: tuple[Demons, ...],
     workers: _Workers,
-    report: Progress | None,
+    report: Progress,
 ) -> None:
     template = _symmetrised(pack.template.astype(np.float32), symmetric)
     velocities: np.ndarray | None = None
@@ -180,8 +180,7 @@ def _rounds(
                 for i, row in enumerate(rows)
             ]
             for count, _ in enumerate(workers.work(tasks)):
-                if report:
-                    report(number * len(rows) + count + 1, len(rounds) * len(rows))
+                report(number * len(rows) + count + 1, len(rounds) * len(rows))
             _finish_round(folder, parts, rows, symmetric, last)
         with np.load(done) as data:
             template, velocities = data["template"], data["velocities"]
@@ -510,7 +509,7 @@ def fit_anatomy(
     folder: Path,
     settings: AnatomySettings | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> FittedAnatomy:
     """Fit an anatomy model to the training subjects of a data set.
 

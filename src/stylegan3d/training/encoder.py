@@ -81,7 +81,7 @@ class EncoderTask(TrainingTask[Encoder, EncoderData]):
         return Encoder(self.shape)
 
     def prepare(
-        self, source: tuple[Generator, Pack], folder: Path, progress: Progress | None
+        self, source: tuple[Generator, Pack], folder: Path, progress: Progress
     ) -> EncoderData:
         """The generator, checked to be that of the run."""
         generator, pack = source

@@ -53,7 +53,6 @@ from stylegan3d.networks.mapping import KNOTS, MappingNetwork, SizeCurves
 from stylegan3d.networks.noise import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.calibration import toed
@@ -78,9 +77,7 @@ SLOPES = (0.25, 4.0)
 FEWEST = 50
 
 
-def fit_sizes(
-    generator: Generator, pack: Pack, report: Progress | None = None
-) -> SizeCurves | None:
+def fit_sizes(generator: Generator, pack: Pack) -> SizeCurves | None:
     """Curves after which random brains are distributed as the training subjects are.
 
     Parameters
@@ -89,8 +86,6 @@ def fit_sizes(
         A generator with the same w for all layers.
     pack : Pack
         The data set that it was trained on.
-    report : callable or None
-        Called with how many brains are measured, of how many.
 
     Returns
     -------
@@ -101,17 +96,12 @@ def fit_sizes(
     if len(rows) < FEWEST:
         return None
     seeds = range(SIZES_SEED, SIZES_SEED + SIZES_BRAINS)
-    people: list[list[float]] = []
-    made: list[list[float]] = []
-    latents: list[torch.Tensor] = []
-    for row in rows:
-        people.append(sizes_of(pack.volumes[row], generator.space))
-        _report(report, len(people), len(rows) + SIZES_BRAINS)
+    people = [sizes_of(pack.volumes[row], generator.space) for row in rows]
+    latents, made = [], []
     for seed in seeds:
         w = seed_latents(generator, [seed])
         latents.append(w[0, 0])
         made.append(sizes_of(packed_synthesis(generator, w, seed), generator.space))
-        _report(report, len(rows) + len(made), len(rows) + SIZES_BRAINS)
     drawn = torch.stack(latents).double().cpu().numpy()
     return match_sizes(drawn, np.array(made), np.array(people), random_w(generator, SPREAD_OF, 0))
 
@@ -120,11 +110,6 @@ def sizes_of(volume: np.ndarray, space: Space) -> list[float]:
     """`MATCHED_SIZES` of a volume of a pack, NaN where unknown."""
     found = measure_attributes(unit(volume), space)
     return [found[name] for name in MATCHED_SIZES]
-
-
-def _report(report: Progress | None, done: int, total: int) -> None:
-    if report:
-        report(done, total)
 
 
 def match_sizes(

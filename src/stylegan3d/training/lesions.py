@@ -24,7 +24,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.lesions import fluid_of, lesion_clusters, lesion_probability
 from stylegan3d.measures.regions import TOUCHING, Cluster
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.projection.scanner import simulate_scanner
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import CLASSES, LESION, LESIONS, Scheme
@@ -81,7 +81,7 @@ class SimulatedLesions(LabelledBrains):
 
 
 def simulated_lesions(
-    pack: Pack, segmenter: Segmenter, progress: Progress | None = None
+    pack: Pack, segmenter: Segmenter, progress: Progress = SILENT
 ) -> SimulatedLesions:
     """The subjects of a pack, with their tissues labelled by a network.
 
@@ -98,10 +98,8 @@ def simulated_lesions(
         )
     rows = np.concatenate([training, validation])
     tissues = np.empty((len(rows), *pack.space.shape), np.uint8)
-    for number, row in enumerate(rows):
+    for number, row in enumerate(followed(rows, progress)):
         tissues[number] = segmenter.segment(pack.volumes[row], pack.space).labels
-        if progress is not None:
-            progress(number + 1, len(rows))
     return SimulatedLesions(pack, rows, tissues, len(training))
 
 
@@ -305,7 +303,7 @@ def export_lesions(
     licence: str | None = None,
     notes: Json | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Segmenter:
     """Write the averaged network and its card, with the size from which a cluster is a finding.
 
@@ -319,7 +317,7 @@ def export_lesions(
 
 
 def measure_finding(
-    segmenter: Segmenter, brains: SimulatedLesions, progress: Progress | None = None
+    segmenter: Segmenter, brains: SimulatedLesions, progress: Progress = SILENT
 ) -> Json:
     """How often healthy held-out subjects have findings, and how many simulated lesions are found.
 
@@ -333,7 +331,7 @@ def measure_finding(
     largest: list[float] = []
     dice: list[float] = []
     found: list[tuple[float, float]] = []
-    for done, index in enumerate(brains.validation, 1):
+    for index in followed(brains.validation, progress):
         healthy = brains.volume(index)
         mask = healthy > 0
         views = [(healthy, mask)]
@@ -356,8 +354,6 @@ def measure_finding(
                 dice.append(both / (truth.sum() + np.count_nonzero(probability > 0.5)))
             seen = lesion_clusters(probability, fluid_of(image, mask, space), space)
             found += _overlaps(truth, seen, space)
-        if progress is not None:
-            progress(done, len(brains.validation))
     limit = max(LEAST_ML, TIMES * float(np.quantile(largest, QUIET)))
     return {
         "people": len(brains.validation),

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.storage.checkpoint import check_new, load_checkpoint, save_checkpoint
 from stylegan3d.storage.files import output_errors
 from stylegan3d.storage.locks import only_run
@@ -163,7 +163,7 @@ class TrainingTask(ABC, Generic[N, D]):
         """What else a run of this kind holds at its first step: tensors and plain data by name."""
         return {}
 
-    def prepare(self, source: Any, folder: Path, progress: Progress | None) -> D:
+    def prepare(self, source: Any, folder: Path, progress: Progress) -> D:
         """Prepare the training data from the source given to `train`.
 
         Raises
@@ -393,7 +393,7 @@ class How(TypedDict, total=False):
     team: Team | None
     changes: Json | None
     progress: FiguresProgress | None
-    preparing: Progress | None
+    preparing: Progress
     tell: Callable[[str], None] | None
     should_stop: Callable[[], bool] | None
 
@@ -409,7 +409,7 @@ def train(
     team: Team | None = None,
     changes: Json | None = None,
     progress: FiguresProgress | None = None,
-    preparing: Progress | None = None,
+    preparing: Progress = SILENT,
     tell: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Run[R]:
@@ -435,7 +435,7 @@ def train(
         Settings of a resumed run to change.
     progress : FiguresProgress or None
         Called after each step.
-    preparing : Progress or None
+    preparing : Progress
         Called with pieces of data prepared and total, if that takes long.
     tell : callable or None
         Called with a sentence if the last checkpoint was damaged and the previous one is used, or

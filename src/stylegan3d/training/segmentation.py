@@ -431,7 +431,7 @@ class SegmentationTask(TrainingTask[TissueNetwork, TrainingBrains]):
         """A new network."""
         return TissueNetwork(self.settings.widths, len(SCHEMES[self.settings.scheme].classes))
 
-    def prepare(self, source: Any, folder: Path, progress: Progress | None) -> TrainingBrains:
+    def prepare(self, source: Any, folder: Path, progress: Progress) -> TrainingBrains:
         """The labelled brains as they are.
 
         Raises

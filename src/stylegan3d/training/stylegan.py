@@ -192,7 +192,7 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         }
 
     def prepare(
-        self, source: tuple[Pack, Team, bool], folder: Path, progress: Progress | None
+        self, source: tuple[Pack, Team, bool], folder: Path, progress: Progress
     ) -> Subjects:
         """Batches of a data set for a process of a team; the leader also measures the run."""
         pack, team, tensorboard = source
