@@ -7,14 +7,15 @@ from typing import Annotated, Any, Literal, Self
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import (
+    STRICT,
     AnatomyConfig,
     DiscriminatorConfig,
     EncoderConfig,
     GeneratorConfig,
     Grid,
-    config_of,
-    known_fields,
+    check_known,
     seen_grid,
+    typed,
 )
 from stylegan3d.plain import Json
 from stylegan3d.settings.option import Option
@@ -58,6 +59,7 @@ class StyleGANSettings(TrainingSettings):
         For "adaptive": number of volumes in which the probability can go from 0 to 1.
     """
 
+    __pydantic_config__ = STRICT
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     conditions: tuple[str, ...] = ()
@@ -121,10 +123,6 @@ class StyleGANSettings(TrainingSettings):
                 f"The discriminator sees {_by(seen)} voxels, but the generator makes {_by(image)}: "
                 "make discriminator.base, channels and head fit."
             )
-        if self.d_augment not in ("none", "fixed", "adaptive"):
-            raise ModelError(
-                f"The setting d_augment is '{self.d_augment}'; choose none, fixed or adaptive."
-            )
         if not 0 <= self.d_augment_p <= 1 or self.d_augment_images < 1:
             raise ModelError(
                 "The setting d_augment_p is a probability from 0 to 1, d_augment_images a positive "
@@ -148,12 +146,8 @@ class StyleGANSettings(TrainingSettings):
     @classmethod
     def from_dict(cls, data: Any) -> Self:
         """Inverse of `asdict`; ModelError if a setting is unknown."""
-        values = known_fields(cls, data)
-        parts: Json = {
-            "generator": config_of(values["generator"]),
-            "discriminator": DiscriminatorConfig.from_dict(values["discriminator"]),
-        }
-        return cls(**(values | parts))
+        check_known(cls, data)
+        return typed(cls, data)
 
 
 @dataclass(frozen=True)
@@ -172,6 +166,7 @@ class AnatomySettings:
         Whether an exported generator with detail images is calibrated, see `calibration.py`.
     """
 
+    __pydantic_config__ = STRICT
     generator: AnatomyConfig
     encoder: EncoderConfig
     conditions: tuple[str, ...] = ()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from difflib import get_close_matches
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.config import GeneratorConfig, kind_of
+from stylegan3d.networks.config import typed, unknown_setting
 from stylegan3d.plain import Json
 from stylegan3d.storage.jsontext import read_json
 
@@ -45,7 +44,7 @@ def read_settings(kind: type[S], path: str | Path) -> S:
         raise ModelError(
             f"The settings '{path}' are not JSON ({str(error).splitlines()[0]}); correct the file."
         ) from error
-    return typed(kind, data, "")
+    return typed(kind, data)
 
 
 def change_settings(settings: S, words: Sequence[str], flags: Mapping[str, Any] | None = None) -> S:
@@ -64,11 +63,11 @@ def change_settings(settings: S, words: Sequence[str], flags: Mapping[str, Any] 
         place: Any = data
         for i, step in enumerate([*path, last]):
             if not isinstance(place, dict) or step not in place:
-                raise _unknown(".".join([*path, last][: i + 1]), step, place)
+                raise unknown_setting(".".join([*path, last][: i + 1]), step, place)
             if i < len(path):
                 place = place[step]
         place[last] = value
-    return typed(type(settings), data | dict(flags or {}), "")
+    return typed(type(settings), data | dict(flags or {}))
 
 
 def changed_settings(kind: type, words: Sequence[str]) -> Json:
@@ -87,7 +86,7 @@ def changed_settings(kind: type, words: Sequence[str]) -> Json:
                 f"The setting {name} of a resumed run cannot change; start a new run for it."
             )
         if name not in hints:
-            raise _unknown(name, name, hints)
+            raise unknown_setting(name, name, hints)
         changes[name] = typed(hints[name], value, name)
     return changes
 
@@ -101,73 +100,3 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
             yield name, json.loads(text)
         except ValueError:
             yield name, text
-
-
-def typed(kind: Any, value: Any, name: str) -> Any:
-    """`value`, which came from JSON, as what the annotation `kind` asks for.
-
-    Raises
-    ------
-    ModelError
-        If it is something else; `name` is the setting's, for the message.
-    """
-    if is_dataclass(kind):
-        return _typed_fields(kind, value, name)
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        if value not in parts:
-            raise _wrong(name, value, "one of " + ", ".join(map(str, parts)))
-        return value
-    if origin is tuple:
-        return _typed_tuple(parts, value, name)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    # Python's True is an int, a setting's is not.
-    if kind in _KINDS and (type(value) is not kind):
-        raise _wrong(name, value, _KINDS[kind])
-    if kind is float and value - value != 0:
-        raise _wrong(name, value, "a finite number")
-    return value
-
-
-_KINDS: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-}
-
-
-def _typed_fields(kind: Any, value: Any, name: str) -> Any:
-    if not isinstance(value, dict):
-        raise _wrong(name or "settings", value, "an object of settings")
-    if kind is GeneratorConfig:
-        kind, value = kind_of(value)
-    hints = get_type_hints(kind)
-    given = {}
-    for key, inner in value.items():
-        full = f"{name}.{key}" if name else key
-        if key not in hints:
-            raise _unknown(full, key, hints)
-        given[key] = typed(hints[key], inner, full)
-    return kind(**given)
-
-
-def _typed_tuple(parts: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise _wrong(name, value, "a list, such as " + ("[5,7,6]" if int in parts else '["age"]'))
-    if parts[-1] is Ellipsis:
-        return tuple(typed(parts[0], v, name) for v in value)
-    if len(value) != len(parts):
-        raise _wrong(name, value, f"a list of {len(parts)}")
-    return tuple(typed(p, v, name) for p, v in zip(parts, value, strict=True))
-
-
-def _wrong(name: str, value: Any, expected: str) -> ModelError:
-    return ModelError(f"The setting {name} is {json.dumps(value)}, but it must be {expected}.")
-
-
-def _unknown(full: str, name: str, known: object) -> ModelError:
-    near = get_close_matches(name, [*known] if isinstance(known, Mapping) else [], 1)
-    hint = f"did you mean {near[0]}?" if near else "docs/howto/train.md says where they are listed."
-    return ModelError(f"There is no setting '{full}'; {hint}")
