@@ -43,8 +43,8 @@ from napari_stylegan3d.widgets.controls import Chooser
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.segmentation.changes import cells_of, summary_of
+from stylegan3d.segmentation.classes import Person
 from stylegan3d.segmentation.repeats import repeats_names
-from stylegan3d.segmentation.words import Person
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

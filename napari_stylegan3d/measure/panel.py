@@ -13,17 +13,18 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Fold, scaled
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
-from stylegan3d.segmentation.classes import MIDLINE, PAIRED
-from stylegan3d.segmentation.curves import AgeCurve, curve_of
-from stylegan3d.segmentation.words import (
+from stylegan3d.segmentation.classes import (
     ALL_MEASURES,
     AS_TISSUES,
+    MIDLINE,
     OLDEST,
+    PAIRED,
     Person,
     title_of,
     unit_of,
     value_text,
 )
+from stylegan3d.segmentation.curves import AgeCurve, curve_of
 from stylegan3d.settings.option import ReportSettings
 
 if TYPE_CHECKING:

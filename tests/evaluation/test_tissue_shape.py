@@ -9,7 +9,7 @@ import pytest
 from stylegan3d.evaluation import anatomy as module
 from stylegan3d.evaluation import rows, table
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
-from stylegan3d.pages.plots import distributions
+from stylegan3d.pages.page import distributions
 from stylegan3d.storage.jsontext import to_plain
 
 COUNT = len(TISSUE_SHAPE)

@@ -455,10 +455,9 @@ def segmenter() -> Iterator[Any]:
     from napari_stylegan3d.core import tissues
     from stylegan3d.scans.person import Person
     from stylegan3d.segmentation import inference, norms
-    from stylegan3d.segmentation.classes import REGIONS
+    from stylegan3d.segmentation.classes import ALL_MEASURES, REGIONS
     from stylegan3d.segmentation.inference import Segmenter
     from stylegan3d.segmentation.network import TissueNetwork
-    from stylegan3d.segmentation.words import ALL_MEASURES
 
     torch.manual_seed(0)
     network = TissueNetwork((8, 8))

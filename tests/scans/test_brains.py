@@ -12,11 +12,11 @@ from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.progress import Progress
 from stylegan3d.scans import Scan, Template, extraction, load_template, read_scan
-from stylegan3d.scans.bias import field_on, log_bias_field, working_grid
 from stylegan3d.scans.extraction import extract_brain, extracted_mask
 from stylegan3d.scans.intensity import normalise
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.scan import field_on, log_bias_field, working_grid
 
 
 @pytest.fixture(scope="session")

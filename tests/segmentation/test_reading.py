@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from stylegan3d.scans.person import Person
+from stylegan3d.segmentation.classes import ALL_MEASURES
 from stylegan3d.segmentation.reading import UNCALIBRATED, Reading, reader_from
-from stylegan3d.segmentation.words import ALL_MEASURES
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

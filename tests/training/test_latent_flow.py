@@ -15,8 +15,7 @@ from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model.loading import load
-from stylegan3d.networks.finish import BandCurves
-from stylegan3d.networks.flow import FLOOR, within
+from stylegan3d.networks.flow import FLOOR, BandCurves, within
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.outputs.projections import save_projection
 from stylegan3d.projection import project

@@ -14,8 +14,7 @@ from scipy.stats import wasserstein_distance
 
 from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
-from stylegan3d.metrics.comparison import compare_with_halves, side_by_side
-from stylegan3d.metrics.intervals import estimated, wilson
+from stylegan3d.metrics.comparison import compare_with_halves, estimated, side_by_side, wilson
 from stylegan3d.metrics.plausibility import Limits
 from stylegan3d.metrics.two_sample import LEAST, Classification, classify_by_measures
 from stylegan3d.plain import Json

@@ -25,8 +25,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.material import Material
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import NAMES, region_masks
-from stylegan3d.metrics.comparison import side_by_side
-from stylegan3d.metrics.intervals import Interval, bootstrap
+from stylegan3d.metrics.comparison import Interval, bootstrap, side_by_side
 from stylegan3d.metrics.two_sample import LEAST, areas
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress

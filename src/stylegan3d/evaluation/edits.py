@@ -18,11 +18,18 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from stylegan3d.devices import computed
-from stylegan3d.directions.checks import LOGARITHMIC, name_of, scaled
 from stylegan3d.directions.edit_effects import ABOUT, share_outside, surroundings
-from stylegan3d.directions.people import as_numbers, deviations, group_numbers, key_of
+from stylegan3d.directions.people import (
+    LOGARITHMIC,
+    as_numbers,
+    deviations,
+    group_numbers,
+    key_of,
+    name_of,
+    scaled,
+)
 from stylegan3d.evaluation.material import Material, Volumes
-from stylegan3d.evaluation.reconstruction import encode, latents
+from stylegan3d.evaluation.parts import encode, latents
 from stylegan3d.evaluation.utility import (
     COLUMNS,
     FEWEST_TO_FIT,
@@ -35,9 +42,8 @@ from stylegan3d.evaluation.utility import (
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.attributes import MEASURES, measure_volume
 from stylegan3d.measures.tissue_volumes import BY_NETWORK, read_tissues
-from stylegan3d.metrics.intervals import bootstrap, correlation, estimated, mean, wilson
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.metrics.comparison import bootstrap, correlation, estimated, mean, wilson
+from stylegan3d.model.generator import Generator, packed_synthesis
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import followed
 from stylegan3d.recipe.label import encode_labels

@@ -45,8 +45,8 @@ from stylegan3d.render.figures import (
 )
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.segmentation.classes import title_of
 from stylegan3d.segmentation.numbers import HEAD, label_brain
-from stylegan3d.segmentation.words import title_of
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.bounded import table_text
 from stylegan3d.storage.files import write_together

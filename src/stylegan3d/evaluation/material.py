@@ -20,8 +20,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.sampling import RandomBrains
+from stylegan3d.model.generator import Generator, RandomBrains
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.settings import BUDGETS, TUNED

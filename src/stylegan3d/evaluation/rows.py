@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.segmentation.words import title_of
+from stylegan3d.segmentation.classes import title_of
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,10 @@ import torch
 
 from stylegan3d.devices import computed
 from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.parts import evenly
-from stylegan3d.evaluation.reconstruction import latents
+from stylegan3d.evaluation.parts import evenly, latents
 from stylegan3d.geometry.intensity import unit
-from stylegan3d.metrics.intervals import bootstrap, estimated, mean
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.metrics.comparison import bootstrap, estimated, mean
+from stylegan3d.model.generator import Generator, packed_synthesis
 from stylegan3d.plain import Json
 from stylegan3d.progress import followed
 

@@ -15,7 +15,7 @@ from sklearn.metrics import pairwise_distances
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
-from stylegan3d.metrics.intervals import DRAWS, Interval, jackknife_error, normal, quantiles
+from stylegan3d.metrics.comparison import DRAWS, Interval, jackknife_error, normal, quantiles
 
 BATCH = 8
 #: Volumes a side for an interval by leaving out one at a time.

@@ -23,8 +23,7 @@ from stylegan3d.networks.deformation import (
     read_at,
     resize,
 )
-from stylegan3d.networks.finish import DetailTexture, Toe
-from stylegan3d.networks.flow import Flow, details_between
+from stylegan3d.networks.flow import DetailTexture, Flow, Toe, details_between
 from stylegan3d.networks.layers import Fingerprint, is_frozen
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.noise import Maps, Noise, drawn_noise

@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stylegan3d.scans.dicom_decoder import NotDecoded, header_of
-from stylegan3d.scans.dicom_lengths import Budget, lengths_of
+from stylegan3d.scans.dicom_decoder import Budget, NotDecoded, header_of, lengths_of
 from stylegan3d.scans.person import Person, person_of_dicom
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"

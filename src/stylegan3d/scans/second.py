@@ -19,10 +19,10 @@ from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS, Space
-from stylegan3d.scans.bias import to_sitk
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.resampling import isotropic_space, resample
+from stylegan3d.scans.scan import to_sitk
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.formats import without_suffix
 

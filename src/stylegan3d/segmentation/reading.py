@@ -20,7 +20,7 @@ import numpy as np
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.plain import Json
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation.words import ALL_MEASURES, HEAD
+from stylegan3d.segmentation.classes import ALL_MEASURES, HEAD
 from stylegan3d.storage.jsontext import read_json
 from stylegan3d.storage.places import bundled_model_path
 

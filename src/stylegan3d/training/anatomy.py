@@ -52,9 +52,8 @@ from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, output_errors
 from stylegan3d.storage.locks import only_run
-from stylegan3d.training.config import AnatomySettings, brain_2mm
+from stylegan3d.training.config import SETTINGS, AnatomySettings, brain_2mm, read_settings
 from stylegan3d.training.data import as_input, check_fit, check_mirror
-from stylegan3d.training.settings import SETTINGS, read_settings
 
 ROUNDS = (
     Demons(coarse_steps=40, fine_steps=0, elastic=0.6),

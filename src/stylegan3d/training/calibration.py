@@ -30,7 +30,7 @@ from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import AnatomyConfig, GeneratorConfig
-from stylegan3d.networks.finish import DetailTexture
+from stylegan3d.networks.flow import DetailTexture
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.recipe.model import seed_latents
 

@@ -35,8 +35,7 @@ from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.storage.files import atomic_file
 from stylegan3d.training.augment import augment
 from stylegan3d.training.autoencoder import people_latents, with_labels
-from stylegan3d.training.data import as_input
-from stylegan3d.training.draws import in_epoch
+from stylegan3d.training.data import as_input, in_epoch
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns
 from stylegan3d.training.options import DiffusionSettings

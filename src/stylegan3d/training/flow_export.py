@@ -39,16 +39,14 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_volumes import measure_attributes
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
-from stylegan3d.model.generator import Generator
+from stylegan3d.model.generator import Generator, packed_synthesis
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.loading import load
 from stylegan3d.model.random_latents import random_w
-from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import AnatomyConfig
-from stylegan3d.networks.finish import BandCurves
-from stylegan3d.networks.flow import FLOOR, Flow, within
+from stylegan3d.networks.flow import FLOOR, BandCurves, Flow, within
 from stylegan3d.networks.mapping import KNOTS, MappingNetwork, SizeCurves
 from stylegan3d.networks.noise import drawn_noise
 from stylegan3d.networks.resampling import haar

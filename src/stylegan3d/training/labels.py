@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.directions.checks import LOGARITHMIC
-from stylegan3d.directions.people import UNITS, encoded, group_numbers
+from stylegan3d.directions.people import LOGARITHMIC, UNITS, encoded, group_numbers
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.attributes import MEASURES
@@ -236,7 +235,7 @@ def _measured(
     """Tissue volumes of subjects and random brains; None if there are too few."""
     import torch
 
-    from stylegan3d.model.sampling import packed_synthesis
+    from stylegan3d.model.generator import packed_synthesis
     from stylegan3d.networks.linear_prior import Measured
 
     if brains < FEWEST_BRAINS:

@@ -48,7 +48,7 @@ from stylegan3d.segmentation.classes import (
 from stylegan3d.segmentation.inference import Segmenter, measure
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.storage.formats import label_map_of
-from stylegan3d.training.draws import in_epoch
+from stylegan3d.training.data import in_epoch
 from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import How, Run, TrainingTask, device_of, train

@@ -35,7 +35,7 @@ from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.autoencoder import Place, mean_ssim
-from stylegan3d.training.draws import in_epoch
+from stylegan3d.training.data import in_epoch
 from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import How, Run, TrainingTask, train

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpoints.card_checks import (
+from stylegan3d.checkpoints.folder import (
     check_numbers,
     far_larger,
     whole_numbers,
