@@ -97,9 +97,10 @@ def test_contrast_follows_people(pack, exported):
     assert np.corrcoef(logs, told)[0, 1] > 0.3
 
 
-def test_a_folder_is_calibrated_once_and_says_so(pack, exported):
+def test_a_model_is_calibrated_once_and_says_so(pack, anatomy_folder, exported):
     plain, folder = exported
-    fit = fit_anatomy(pack, folder / "run", small_anatomy())
+    shutil.copytree(anatomy_folder, folder / "other" / "anatomy")
+    fit = fit_anatomy(pack, folder / "other", small_anatomy())
     made = export_anatomy(fit, pack, folder / "made", "phantoms")
     assert made.config.detail_slope > 0
     assert made.config.toe
