@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from studies import MEAN_BRAIN, make_study, prepared, save_prepared, save_raw, write_splits
 
+from stylegan3d import devices
 from stylegan3d.dataset import scan_preparation as preparing
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.dataset.preparation import prepare
@@ -369,7 +370,7 @@ def test_several_scans_of_a_person_and_strangers_are_told(folder, target, tmp_pa
 
 def test_a_process_that_was_killed_is_told_in_a_sentence(folder, tmp_path, monkeypatch):
     class Killed(ThreadPoolExecutor):
-        def __init__(self, jobs, **options):
+        def __init__(self, jobs, *options):
             super().__init__(jobs)
 
         def submit(self, *work):
@@ -377,6 +378,6 @@ def test_a_process_that_was_killed_is_told_in_a_sentence(folder, tmp_path, monke
             future.set_exception(BrokenProcessPool("terminated abruptly"))
             return future
 
-    monkeypatch.setattr(preparing, "ProcessPoolExecutor", Killed)
+    monkeypatch.setattr(devices, "ProcessPoolExecutor", Killed)
     with pytest.raises(StyleGAN3DError, match="fewer --jobs"):
         prepare(folder, tmp_path / "pack", jobs=2)
