@@ -125,7 +125,7 @@ class Rendering(QObject):
 
     def use(self, loaded: Loaded) -> None:
         """Switch to another model."""
-        from stylegan3d.render.carried import Details
+        from stylegan3d.render.editable import Details
 
         if self.renders is not None:
             self.renders.shutdown()

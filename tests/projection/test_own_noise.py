@@ -15,16 +15,15 @@ import stylegan3d
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.progress import Progress
-from stylegan3d.projection import own_noise, project, uncertainty
+from stylegan3d.projection import pivotal, project, uncertainty
 from stylegan3d.projection.assessment import WITHOUT_NOISE
 from stylegan3d.projection.operators import Blur, Identity
-from stylegan3d.projection.own_noise import RATE, _Steps, finds_own_noise
+from stylegan3d.projection.pivotal import RATE, _Steps, finds_own_noise
 from stylegan3d.projection.projector import estimate_seconds
 from stylegan3d.recipe.latents import CONSTANT, OPENED, Delta, mixed, save_latent
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
-from stylegan3d.render.carried import CarriedDetail
-from stylegan3d.render.editable import Original
+from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.renderer import Renderer
 
 #: float16 rounds at 5e-4 of a number; some are above 1, and added to another.
@@ -53,7 +52,7 @@ def plain(generator, aligned):
 def found(generator, aligned):
     """With a noise that is half found: as sharp as the scan, and in a fraction of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_noise, "ITERATIONS", 2)
+        patch.setattr(pivotal, "NOISE_ITERATIONS", 2)
         return project(generator, aligned, space="w+noise", steps=1)
 
 
@@ -93,7 +92,7 @@ def test_how_far_the_model_knows_the_scan_is_judged_without(found, plain):
 
 
 def test_thorough_ends_with_it_where_the_scan_is_whole(generator, aligned, found, monkeypatch):
-    monkeypatch.setattr(own_noise, "ITERATIONS", 2)
+    monkeypatch.setattr(pivotal, "NOISE_ITERATIONS", 2)
     states = []
     thorough = project(
         generator,

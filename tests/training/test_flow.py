@@ -19,7 +19,6 @@ from stylegan3d.model.loading import load
 from stylegan3d.networks.flow import within
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
 from stylegan3d.training import flow_export, shape_matching
 from stylegan3d.training.anatomy import fit_anatomy
 from stylegan3d.training.config import tiny
@@ -40,7 +39,7 @@ from stylegan3d.training.flow_export import (
     uncurved,
 )
 from stylegan3d.training.options import FlowSettings, MatchSettings
-from stylegan3d.training.run import Run, load_run
+from stylegan3d.training.run import CHECKPOINT, PREVIOUS, Run, load_run
 from stylegan3d.training.shape_matching import match_flow
 from stylegan3d.training.stylegan import train_stylegan
 

@@ -1,18 +1,30 @@
-"""Recipes from options, and volumes from recipes, for `generate`, `mix`, `edit`, `render`."""
+"""Brains from recipes: the commands that make, mix and render them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.cli.common import Volumes, emit, model_entry, parse_numbers, progress, refuse
+from stylegan3d.cli.common import (
+    LabelledOptions,
+    SeedsOption,
+    Volumes,
+    emit,
+    grouped,
+    model_entry,
+    parse_numbers,
+    parse_source,
+    parse_strengths,
+    progress,
+    refuse,
+)
 from stylegan3d.errors import RecipeError
 from stylegan3d.plain import Json
 from stylegan3d.recipe.description import read_recipe
-from stylegan3d.recipe.recipe import Detail, Recipe, Source
+from stylegan3d.recipe.recipe import Detail, Mix, Recipe, Source, Truncation
 
 if TYPE_CHECKING:
     from stylegan3d.measures.tissue_volumes import Tissues
@@ -139,3 +151,74 @@ def _detailed(recipe: Recipe, written: Volumes) -> Recipe:
             "There is no edit to apply to the scan: give an edit or a mix, or omit --scan."
         )
     return found
+
+
+@grouped
+def generate(
+    ctx: typer.Context,
+    drawn: LabelledOptions,
+    written: Volumes,
+    seeds: SeedsOption = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            help="Instead, a recipe: JSON text, a link, a JSON file, or a volume's sidecar.",
+        ),
+    ] = None,
+    truncation_layers: Annotated[
+        int | None,
+        typer.Option(
+            "--truncation-layers",
+            help="Truncate only this many of the coarsest layers.",
+            show_default="all",
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", help="Also write the tissue volumes (ml) of all brains, .csv."),
+    ] = None,
+) -> None:
+    """Write synthetic brains as NIfTI files, with recipes and tissue volumes beside them.
+
+    Example: stylegan3d generate --seeds 0-3 --truncation 0.7 --out brains
+    """
+    if table is not None and table.suffix != ".csv":
+        raise typer.BadParameter("The name of the --table must end in .csv.")
+    given = None if recipe is None else [recipe]
+    plain = drawn.recipe().replace(truncation=Truncation(drawn.truncation, truncation_layers))
+    recipes = chosen_recipes(ctx, given, seeds, plain)
+    render_to_files(written.open(), recipes, written, table)
+
+
+@grouped
+def mix(
+    a: Annotated[str, typer.Option("--a", help="First brain: a seed or a latent file.")],
+    b: Annotated[str, typer.Option("--b", help="Second brain: a seed or a latent file.")],
+    drawn: LabelledOptions,
+    written: Volumes,
+    strength: Annotated[
+        str | None,
+        typer.Option(
+            "--strength",
+            help="Share of the second brain, 0 to 1; or one per layer, such as 1,1,0.5,0.",
+            show_default="0.5, or 1 with --layers",
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option("--layers", help="Mix only these layers, such as 0-3; 0 is the coarsest."),
+    ] = None,
+) -> None:
+    """Mix two brains layer by layer: coarse layers hold shape, fine layers texture.
+
+    Example: stylegan3d mix --a projected/sub-01_desc-projected_latent.safetensors --b 7
+    --layers 0-3 --out mixed
+    """
+    first, second = parse_source(a), parse_source(b)
+    generator = written.open()
+    if layers is not None or "," in (strength or ""):
+        generator.require("layers")
+    strengths = parse_strengths(strength, layers, generator.num_layers)
+    recipe = drawn.recipe().replace(source=first, mix=Mix(second, strengths))
+    render_to_files(generator, [recipe], written)

@@ -19,14 +19,15 @@ from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.assessment import Assessment, Yardstick, assess
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.operators import Identity
-from stylegan3d.projection.own_noise import (
+from stylegan3d.projection.pivotal import (
     COST,
     OwnNoise,
+    Tuning,
     asks_own_noise,
     finds_own_noise,
     fits_layer_noise,
+    tuning_cost,
 )
-from stylegan3d.projection.pivotal import Tuning, tuning_cost
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import (
     ORIGINAL_STEPS,
@@ -51,8 +52,7 @@ from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Delta, Latent
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.render.carried import CarriedDetail
-from stylegan3d.render.editable import Original
+from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.recipes import EditedScan, edited_moment
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan

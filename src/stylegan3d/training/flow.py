@@ -47,12 +47,12 @@ from stylegan3d.networks.resampling import haar
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.files import atomic_write_text, output_errors
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.data import as_input
 from stylegan3d.training.options import STRAIGHT_RATE, STRAIGHT_STEPS, FlowSettings
 from stylegan3d.training.run import (
+    CHECKPOINT,
     How,
     Run,
     TrainingTask,
