@@ -105,7 +105,7 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     reconstructions, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
     from stylegan3d.outputs.projections import output_names, projected_latent
-    from stylegan3d.projection.pipeline import loss_of, place, search
+    from stylegan3d.projection.projector import loss_of, place, search
     from stylegan3d.projection.settings import Choices
     from stylegan3d.recipe.latents import save_latent
     from stylegan3d.recipe.recipe import Source

@@ -294,7 +294,7 @@ class Filled:
         """Inverse of `to_plain`, for a model's grid; None if empty."""
         if not isinstance(plain, Mapping):
             return None
-        from stylegan3d.projection.pipeline import loss_of
+        from stylegan3d.projection.projector import loss_of
 
         region = None if plain.get("region") is None else Region.from_plain(plain["region"])
         loss = str(plain.get("loss", ""))

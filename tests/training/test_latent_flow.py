@@ -19,7 +19,7 @@ from stylegan3d.networks.flow import FLOOR, BandCurves, within
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.outputs.projections import save_projection
 from stylegan3d.projection import project
-from stylegan3d.projection.pipeline import ProjectionRun
+from stylegan3d.projection.projector import ProjectionRun
 from stylegan3d.recipe.latents import Latent, load_latent, save_latent
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Mix, Recipe, Source, Truncation

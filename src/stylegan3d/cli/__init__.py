@@ -18,7 +18,6 @@ from typer.main import get_command
 from stylegan3d.cli import (
     compare,
     directions,
-    edit,
     evaluate,
     info,
     model,
@@ -67,7 +66,7 @@ def _options(
 
 
 for _panel, _verbs in {
-    "Brains": (recipes.generate, recipes.mix, edit.edit, directions.directions, compare.compare),
+    "Brains": (recipes.generate, recipes.mix, recipes.edit, directions.directions, compare.compare),
     "Scans": (project.project, segment.segment, synthesize.synthesize),
     "Models": (prepare.prepare, evaluate.evaluate, info.info),
 }.items():
