@@ -158,7 +158,7 @@ def test_the_way_of_a_scan_is_short_and_its_tissues_are_read_twice(
         return read_tissues(volume, space, **options)
 
     read_tissues = projector.read_tissues
-    for module in (pipeline, results):
+    for module in (projector, results):
         monkeypatch.setattr(module, "read_tissues", counting)
     words = ["--steps", "2", "--skull", "keep", "--model", brain_model, "--out", tmp_path]
     assert run("project", scan, *words).status == 0
