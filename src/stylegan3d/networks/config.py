@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -278,11 +279,15 @@ def typed(kind: Any, value: Any, name: str = "") -> Any:
     """
     if isinstance(value, dict) and isinstance(value.get("generator"), dict):
         value = value | {"generator": kind_of(value["generator"])[1]}
-    adapter = TypeAdapter(kind, config=None if is_dataclass(kind) else STRICT)
     try:
-        return adapter.validate_json(json.dumps(value))
+        return _adapter(kind).validate_json(json.dumps(value))
     except ValidationError as reason:
         raise _refused(kind, reason.errors(include_url=False)[0], name) from None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind, config=None if is_dataclass(kind) else STRICT)
 
 
 def _refused(kind: Any, error: ErrorDetails, name: str) -> ModelError:
