@@ -22,7 +22,7 @@ from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from napari_stylegan3d.project.regions import Region
-    from stylegan3d.projection.operators import Mask
+    from stylegan3d.projection.masks import Mask
     from stylegan3d.projection.search import ProjectionState
     from stylegan3d.recipe.model import Noise
     from stylegan3d.scans import AlignedScan, Scan

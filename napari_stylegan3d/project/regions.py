@@ -23,7 +23,7 @@ from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
-    from stylegan3d.projection.operators import Mask
+    from stylegan3d.projection.masks import Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,7 @@ class Region:
         """As an operator, for a model whose grid is `space`."""
         from stylegan3d.errors import ScanError
         from stylegan3d.geometry.space import Space
-        from stylegan3d.projection.masks import mask_on
-        from stylegan3d.projection.operators import Mask
+        from stylegan3d.projection.masks import Mask, mask_on
 
         if self.affine is None:
             return Mask(self.data)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import DisplayVolume, Loaded
     from napari_stylegan3d.core.rendering import Rendering
     from stylegan3d.geometry.space import Space
-    from stylegan3d.projection.operators import Operator
+    from stylegan3d.projection.forward import Operator
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.case import Case
@@ -308,7 +308,7 @@ class Filled:
     @property
     def word(self) -> str:
         """What was done to the scan."""
-        from stylegan3d.projection.operators import Mask
+        from stylegan3d.projection.masks import Mask
 
         if isinstance(self.operator, Mask):
             return "Inpainted"

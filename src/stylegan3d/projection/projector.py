@@ -29,7 +29,8 @@ from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.assessment import Assessment, Yardstick, assess
 from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.operators import Identity, Mask, Masked, parse
+from stylegan3d.projection.masks import Mask, Masked
+from stylegan3d.projection.operators import Identity, parse
 from stylegan3d.projection.pivotal import (
     COST,
     OwnNoise,

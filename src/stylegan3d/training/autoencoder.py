@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.checkpoints.folder import check_target
-from stylegan3d.dataset.pack import TEMPLATE, Pack
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import BRIGHTEST, to_display, unit
@@ -307,8 +307,7 @@ def export_autoencoder(
     }
     card = card_of(pack, name, licence, architecture, training, attribution)
     tensors, encoder = ({k: v.cpu() for k, v in part.items()} for part in (tensors, encoder))
-    template = pack.path / TEMPLATE
-    generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    generator = finish(out, card, tensors, encoder, pack, overwrite=overwrite)
     return with_labels(generator, out, pack, labels, latents)
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.checkpoints.folder import check_target, read_folder
-from stylegan3d.dataset.pack import TEMPLATE, Pack
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import unit
@@ -461,9 +461,7 @@ def export_diffusion(
     card = card_of(
         pack, name, licence, _architecture(run, stage), _training(run, stage), attribution
     )
-    template = pack.path / TEMPLATE
-    encoder: dict[str, Tensor] | None = files.encoder
-    generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    generator = finish(out, card, tensors, files.encoder, pack, overwrite=overwrite)
     return with_labels(generator, out, pack, labels, latents)
 
 

@@ -52,7 +52,6 @@ from stylegan3d.networks.noise import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.calibration import toed
 from stylegan3d.training.export import card_anew, finish, halves
 from stylegan3d.training.flow import FlowRun, flow_and_steps, learned, without_flow
@@ -405,25 +404,20 @@ class _Model:
         flow, sizes : dict of str to Tensor
             Tensors of the flow by their names there, and of curves of sizes by their full names.
         """
-        card = card_anew(self.files.card)
+        files = self.files
+        card = card_anew(files.card)
         card["architecture"] = card["architecture"] | plan
         kept = {k: v for k, v in card["training"].items() if k != "flow"}
         card["training"] = kept | {"flow": learned}
         gone = [FLOW, LATENT_FLOW]
         if not plan.get("generator", {}).get("size_curves"):
             gone.append(SIZES)
-        known = {k: v for k, v in self.files.tensors.items() if not k.startswith(tuple(gone))}
+        known = {k: v for k, v in files.tensors.items() if not k.startswith(tuple(gone))}
         # The curves of sizes belong to the mapping, which stays in float32.
         tensors = known | halves({f"{self.prefix}{k}": v for k, v in flow.items()}) | sizes
+        pack, overwrite = self.pack, self.overwrite
         return finish(
-            self.out,
-            card,
-            tensors,
-            self.files.encoder,
-            self.folder / TEMPLATE,
-            self.pack,
-            overwrite=self.overwrite,
-            labels=self.files.labels,
+            self.out, card, tensors, files.encoder, pack, overwrite=overwrite, before=files
         )
 
 
