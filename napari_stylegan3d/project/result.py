@@ -276,7 +276,7 @@ class Filled:
         The aligned scan, filled in from the reconstruction, values in [0, 1]; None until shown in a
         restored session.
     region, loss : Region or None, str
-        Masked region, and other degradation as text for `pipeline.loss_of`.
+        Masked region, and other degradation as text for `projector.loss_of`.
     """
 
     operator: Operator

@@ -441,7 +441,7 @@ def _copies(found: Json) -> Iterator[Figure]:
 
 
 def membership(part: Json) -> Iterator[Figure]:
-    """Attacks, by `membership.membership`."""
+    """Attacks, by `privacy.membership`."""
     for found in part["attacks"]:
         yield Figure(
             f"membership inference by {found['attack']}: AUC",

@@ -146,7 +146,7 @@ def private(part: Json) -> str:
 
 
 def members(part: Json) -> str:
-    """Of `membership.membership`."""
+    """Of `privacy.membership`."""
     if not part["attacks"]:
         return "No attack was possible."
     worst = max(part["attacks"], key=lambda attack: attack["auc"])

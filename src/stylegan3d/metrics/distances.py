@@ -107,7 +107,7 @@ def discrepancy_interval(
     """`kernel_distance` of all of `a` to `b`, and its interval.
 
     The interval reflects replacing the volumes of `a`, with `b` fixed. Bayesian bootstrap over
-    volumes (like `intervals.pairs_interval`). A normal approximation would be too narrow near 0,
+    volumes (like `comparison.pairs_interval`). A normal approximation would be too narrow near 0,
     where the figure is skewed; random halves would waste most pairs of volumes.
 
     Parameters

@@ -325,7 +325,7 @@ def project(
     choices : Choices
         What is searched and how long: `space` "w" (one latent for all layers: most typical of the
         generator), "w+" (one per layer: follows the scan more closely), or "w+noise" (also fits the
-        noise maps, or finds the scan's own noise where a flow draws the folds, see `own_noise.py`);
+        noise maps, or finds the scan's own noise where a flow draws the folds, see `pivotal.py`);
         `budget` "draft", "standard" or "thorough", which also finds the scan's own noise, or tunes
         the generator to the scan (`pivotal.py`) where it has no flow or the scan is degraded;
         `steps`, an exact number of search steps in place of the budget and early stopping;

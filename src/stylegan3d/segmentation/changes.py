@@ -25,7 +25,7 @@ class Change:
     Attributes
     ----------
     name : str
-        Of `words.ALL_MEASURES`.
+        Of `classes.ALL_MEASURES`.
     first, second : float
         In the measure's unit.
     error : float or None

@@ -1,7 +1,7 @@
 """Calibration of an anatomy model's output without training.
 
 Three properties of the training brains are measured and applied by the finished generator, see
-`networks/finish.py`:
+`networks/flow.py`:
 
 - *Saturation*: the detail images are scaled to unit variance at each voxel, passed through a
 sigmoid,

@@ -7,7 +7,7 @@ women and men together have short tails. Both sizes are measured in random brain
 line in w is fitted to the logarithm of each, and random brains are moved along it so that the
 quantiles of the logarithm become those of the subjects (`networks/mapping.py SizeCurves`).
 
-*What the flow draws* is calibrated without training (`calibrate_flow`, `finish.BandCurves`).
+*What the flow draws* is calibrated without training (`calibrate_flow`, `flow.BandCurves`).
 Trained by least squares, a flow draws the finest bands too weakly and too evenly, and a faint
 margin around the brain. What is measured of random brains and of training subjects, and made equal:
 
