@@ -230,7 +230,7 @@ def compare_with_halves(
     Each repeat takes a random half of the synthetic brains and splits the real subjects in two.
     Both are divided into groups of n, the size of the smaller half; synthetic groups and groups of
     one half of the subjects are compared with groups of the other half, and averaged. The spread
-    over repeats is the error for the whole sets (see the top of this file), even if their sizes differ.
+    over repeats is the error for the whole sets (see above), even if their sizes differ.
 
     Parameters
     ----------
