@@ -137,15 +137,15 @@ def test_a_finished_pack_takes_in_only_what_is_new(folder, finished, target, tmp
 class Threads(ThreadPoolExecutor):
     """Stand in for processes, which take seconds to start."""
 
-    def __init__(self, jobs, *, mp_context, initializer):
-        super().__init__(jobs, initializer=initializer)
+    def __init__(self, jobs, context, initializer, initargs):
+        super().__init__(jobs, initializer=initializer, initargs=initargs)
 
 
 @pytest.mark.parametrize(
     "workers", [Threads, pytest.param(ProcessPoolExecutor, marks=pytest.mark.soak)]
 )
 def test_several_workers_give_the_same_pack(folder, finished, tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(preparing, "ProcessPoolExecutor", workers)
+    monkeypatch.setattr(devices, "ProcessPoolExecutor", workers)
     prepare(folder, tmp_path / "two", jobs=2)
     assert digest(tmp_path / "two") == digest(finished)
 
