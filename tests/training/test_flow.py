@@ -359,6 +359,8 @@ def test_a_search_that_is_stopped_goes_on_from_the_command_line(
     texture = Texture()
     monkeypatch.setattr(shape_matching, "TissueShapes", lambda _: texture)
     monkeypatch.setattr(shape_matching, "RegionFeatures", lambda _: texture)
+    few = (*MatchSettings.__init__.__defaults__[:2], 20, 3, 6)
+    monkeypatch.setattr(MatchSettings.__init__, "__defaults__", few)
     out = ("--out", tmp_path / "match", "--rounds", 2)
     words = ("train", "fit-statistics", plain.folder, pack.path, *out)
     export = ("--export", tmp_path / "made", "--share", 0.5)
