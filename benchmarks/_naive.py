@@ -15,7 +15,7 @@ from torch import Tensor
 from stylegan3d.networks import flow as flows
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, warp
-from stylegan3d.networks.finish import toed
+from stylegan3d.networks.flow import toed
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import LeveledSynthesis, SynthesisLayer, SynthesisNetwork, ToRGB
 

@@ -43,8 +43,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.deformation import exponential
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.latents import Delta
-from stylegan3d.render.carried import CarriedDetail
-from stylegan3d.render.editable import Original
+from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.movement import composed, deformed_anatomy
 from stylegan3d.scans import Scan
 from stylegan3d.segmentation.classes import CLASSES, volumes_ml

@@ -42,8 +42,9 @@ from stylegan3d.model.loading import load
 from stylegan3d.outputs.projections import restored_brain, restored_scan
 from stylegan3d.projection import project
 from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.operators import Blur, Contrast, Mask, ThickSlices, parse
-from stylegan3d.projection.pipeline import search
+from stylegan3d.projection.masks import Mask
+from stylegan3d.projection.operators import Blur, Contrast, ThickSlices, parse
+from stylegan3d.projection.projector import search
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.projection.settings import Choices
 from stylegan3d.scans.reading import read_scan

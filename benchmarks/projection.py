@@ -57,8 +57,7 @@ from stylegan3d.projection.settings import BUDGETS, METHODS
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.latents import Delta, mixed
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.render.carried import CarriedDetail
-from stylegan3d.render.editable import Original
+from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import AlignedScan
 from stylegan3d.scans.extraction import largest_piece

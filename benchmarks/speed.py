@@ -44,13 +44,12 @@ from stylegan3d.cohort.work import project_file
 from stylegan3d.devices import fast_dtype, measured_dtype
 from stylegan3d.geometry.space import Space
 from stylegan3d.memory import keep_large_blocks
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.sampling import RandomBrains, packed_synthesis
+from stylegan3d.model.generator import Generator, RandomBrains, packed_synthesis
 from stylegan3d.networks import resampling
 from stylegan3d.networks.config import AnatomyConfig, GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
-from stylegan3d.projection.objective import multiscale_mse
+from stylegan3d.projection.problem import multiscale_mse
 from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import seed_latents, seed_z
 from stylegan3d.render.renderer import Renderer

@@ -59,7 +59,7 @@ from stylegan3d.projection.calibration import (
     calibrate,
     left_out_scores,
 )
-from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.residual import Seen, residual_z, see
 from stylegan3d.projection.scanner import cortical_detail, match_sharpness
 from stylegan3d.projection.signs import first_guess

@@ -28,6 +28,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.scans import AlignedScan, read_scan
 from stylegan3d.scans.resampling import isotropic_space
 from stylegan3d.scans.target import load_template
+from stylegan3d.segmentation.classes import ALL_MEASURES, unit_of
 from stylegan3d.segmentation.numbers import label_brain
 from stylegan3d.segmentation.repeats import (
     ALLOWANCE,
@@ -38,7 +39,6 @@ from stylegan3d.segmentation.repeats import (
     difference,
 )
 from stylegan3d.segmentation.visits import measures_of, visits_of
-from stylegan3d.segmentation.words import ALL_MEASURES, unit_of
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 

@@ -80,7 +80,7 @@ def film(tour: Tour, path: Path) -> None:
 
     explorer, shots = tour.explorer, Film(tour)
     tour.wait_for(lambda: explorer.comparison.picture is not None, "the first brain")
-    tour.wait_for(lambda: explorer.guidance.welcome, "the first steps")
+    tour.wait_for(lambda: explorer.guidance.card, "the first steps")
     tour.click("welcome.skip")
     tour.wait_for_thumbnails()
     shots.take(1.0)

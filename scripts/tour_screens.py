@@ -120,7 +120,7 @@ def _start(tour: Screens) -> None:
     tour.rest(0.1)
     tour.take("loading")
     tour.wait_for(lambda: explorer.comparison.picture is not None, "the brain", errors=False)
-    tour.wait_for(lambda: explorer.guidance.welcome, "the first steps", errors=False)
+    tour.wait_for(lambda: explorer.guidance.card, "the first steps", errors=False)
     tour.wait_for_thumbnails()
     tour.at_rest("welcome")
     tour.click("welcome.skip")

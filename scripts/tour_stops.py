@@ -129,7 +129,7 @@ class Tour:
 def first_steps(tour: Tour) -> None:
     """The window with its first brain and the welcome text."""
     tour.wait_for(lambda: tour.explorer.comparison.picture is not None, "the first brain")
-    tour.wait_for(lambda: tour.explorer.guidance.welcome, "the first steps")
+    tour.wait_for(lambda: tour.explorer.guidance.card, "the first steps")
     tour.shoot("welcome", "The explorer opens with a synthetic brain and the first steps.")
     tour.click("welcome.skip")
     tour.wait_for_thumbnails()

@@ -98,6 +98,14 @@ def tiny_generator() -> "Generator":
     return tiny_generator(seed=0)
 
 
+@pytest.fixture
+def few_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Directions of components are described with 12 random brains instead of 200."""
+    from stylegan3d.directions.attributes import measured_brains
+
+    monkeypatch.setattr(measured_brains, "__defaults__", (12, *measured_brains.__defaults__[1:]))
+
+
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory):
     """(pack, folder with the label maps) of phantoms."""

@@ -13,7 +13,7 @@ from stylegan3d.errors import OutputError
 from stylegan3d.storage.files import sweep
 from stylegan3d.storage.locks import LOCK, only_run
 
-#: `test_stylegan.py` kills a training. `make test` kills one of these; `make soak` all, many times.
+#: `make test` kills one of these; `make soak` all, many times, and a training (`test_stylegan.py`).
 KINDS = ("prepare", "evaluate", "cohort", "privacy")
 
 

@@ -84,18 +84,10 @@ def test_the_engine_asks_nobody(tmp_path):
     scan = Path(__file__).parent / "scans/mean-brain-4mm.nii.gz"
     asked = run(
         f"""
-        import numpy as np
-        import stylegan3d as s3
         from stylegan3d.cli import main
-        from stylegan3d.model.loading import load
-        from stylegan3d.recipe.recipe import Edit, Recipe
-        from stylegan3d.render.renderer import Renderer
-        from stylegan3d.scans import read_scan
 
-        generator = load()
-        Renderer(generator).render(Recipe(edits=(Edit("PC 1", 1.0),)).latent(generator))
         for words in (
-            ["generate", "--seeds", "1", "--out", "made"],
+            ["edit", "--seed", "1", "--edit", "PC 1=1", "--out", "made"],
             ["project", {str(scan)!r}, "--steps", "2", "--out", "projected"],
             ["info"],
         ):

@@ -22,7 +22,6 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QMenu,
     QProgressBar,
-    QTabWidget,
     QToolButton,
     QWidget,
 )
@@ -40,6 +39,7 @@ from napari_stylegan3d.compare.panel import ComparePanel
 from napari_stylegan3d.core.comparison import DisplayController, brain_of
 from napari_stylegan3d.core.context import Context, Messages, report_done, report_error
 from napari_stylegan3d.core.jobs import Loaded, latent_of
+from napari_stylegan3d.core.panel import ExplorerPanel, Tabs
 from napari_stylegan3d.core.rendering import Rendering, SharpenController
 from napari_stylegan3d.core.scans import Dropped, DropTarget, Parking
 from napari_stylegan3d.core.session import Session
@@ -61,7 +61,7 @@ from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Fold, take_turns
-from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
+from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
@@ -73,7 +73,6 @@ if TYPE_CHECKING:
 
     import napari
 
-    from napari_stylegan3d.core.panel import ExplorerPanel
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.geometry.space import Frame
     from stylegan3d.model.generator import Generator
@@ -212,38 +211,6 @@ FEATURES: tuple[tuple[type[ExplorerPanel], type[Controller]], ...] = (
     (ComparePanel, CompareController),
     (ExportPanel, ExportController),
 )
-
-
-class Tabs(QTabWidget):
-    """Creates the panels for a session; they are enabled once a model is loaded."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.setObjectName("explorer.tabs")
-        self.setDocumentMode(True)
-        self.tabBar().setDrawBase(False)
-        self.tabBar().setAccessibleName("Panels")
-        self.panels = tuple(panel(session) for panel, _controller in FEATURES)
-        for panel in self.panels:
-            self.addTab(panel.scrolled(), panel.title)
-        self.guide = controls.tool_button(
-            "?", "explorer.guide", "The user guide, at the page of this panel."
-        )
-        corner = QWidget()  # lines it up with the tabs, and with those beside headings
-        controls.stack(self.guide, on=corner, spacing=-1, margins=(0, 0, 14, 5))
-        self.setCornerWidget(corner)
-        self.setEnabled(False)
-
-    def open_rooms(self, context: Context) -> tuple[Controller, ...]:
-        """Create the panels' controllers."""
-        pairs = zip(FEATURES, self.panels, strict=True)
-        return tuple(controller(context, panel) for (_panel, controller), panel in pairs)
-
-    def bring(self, key: str) -> ExplorerPanel:
-        """Bring a panel to the front by its key, and return it."""
-        index = [panel.key for panel in self.panels].index(key)
-        self.setCurrentIndex(index)
-        return self.panels[index]
 
 
 def the(kind: type[T], among: tuple[object, ...]) -> T:
@@ -464,8 +431,7 @@ class Header(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = controls.named(NameLabel("Loading the model…"), "explorer.model")
-        self.model.setProperty("role", "model")
+        self.model = ElidedLabel("Loading the model…", "explorer.model", "model")
         self.open = controls.tool_button(
             "Open ▾",
             "explorer.open_model",
@@ -569,7 +535,7 @@ class Explorer(Docked):
             self.comparison,
             self.messages,
         )
-        self.tabs = Tabs(self.session)
+        self.tabs = Tabs([panel(self.session) for panel, _controller in FEATURES])
         self.panels = self.tabs.panels
         self.browse, self.project = the(BrowsePanel, self.panels), the(ProjectPanel, self.panels)
         self.mix, self.directions = the(MixPanel, self.panels), the(DirectionsPanel, self.panels)
@@ -590,14 +556,17 @@ class Explorer(Docked):
         self.layout().insertWidget(1, self.sessions.bar)
         self.opening = OpenController(self.context)
         folds = (self.measuring.box, self.relabelling.box)
-        self.guidance = Guidance(self.context, self.tabs, self.header, self.opening.paste, folds)
+        self.guidance = Guidance(
+            self.context, self.tabs, self.header.help, self.opening.paste, folds
+        )
         self.memory = Memory(self, self.export.folder, self.measuring.box)
         self._connect()
 
     def _open_rooms(self) -> None:
         """Create the panels' controllers."""
         context = self.context
-        self.controllers = self.tabs.open_rooms(context)
+        pairs = zip(FEATURES, self.panels, strict=True)
+        self.controllers = tuple(made(context, panel) for (_panel, made), panel in pairs)
         self.browsing, self.mixing = (
             the(BrowseController, self.controllers),
             the(MixController, self.controllers),
@@ -670,8 +639,7 @@ class Explorer(Docked):
         self.setMinimumWidth(controls.scaled(MIN_WIDTH))
         self.header = Header()
         self.header.set_menu(self.models.menu(self))
-        self.message = controls.named(WrappedLabel(), "explorer.message")
-        self.message.setProperty("role", "error")
+        self.message = controls.hint(name="explorer.message", role="error")
         self.message.setContentsMargins(14, 4, 14, 8)
         self.message.hide()
         column = controls.stack(

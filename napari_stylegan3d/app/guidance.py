@@ -21,6 +21,7 @@ from qtpy.QtGui import (
     QTextOption,
 )
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QApplication,
     QDialog,
     QGridLayout,
@@ -34,7 +35,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.app import keys
-from napari_stylegan3d.app.walkthrough import GuidedExample, Welcome
+from napari_stylegan3d.app.walkthrough import GuidedExample, StepCard, Welcome
 from napari_stylegan3d.views.marks import NAMES
 from napari_stylegan3d.views.stage import PRESETS
 from napari_stylegan3d.widgets import controls
@@ -42,8 +43,8 @@ from napari_stylegan3d.widgets.settings import settings
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Header, Tabs
     from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.panel import Tabs
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.widgets.controls import Fold
 
@@ -196,8 +197,10 @@ class Guidance(QObject):
     ----------
     context : Context
         The window's services.
-    tabs, header : Tabs, Header
+    tabs : Tabs
         Targets of the first steps and keys.
+    button : QAbstractButton
+        Opens the list of keys.
     paste : callable
         Action of the paste key.
     folds : sequence of Fold
@@ -211,7 +214,7 @@ class Guidance(QObject):
         self,
         context: Context,
         tabs: Tabs,
-        header: Header,
+        button: QAbstractButton,
         paste: Callable[[], object],
         folds: Sequence[Fold] = (),
     ) -> None:
@@ -221,12 +224,11 @@ class Guidance(QObject):
         self.views: FourViews | None = None
         self.commands: keys.Commands = {}
         self.help: QDialog | None = None
-        self.welcome: Welcome | None = None
-        self.case: GuidedExample | None = None
+        self.card: StepCard | None = None
         self.guide: GuideWindow | None = None
         self._actions: list[QAction] = []
         self._menu: QMenu | None = None
-        header.help.clicked.connect(self.show_help)
+        button.clicked.connect(self.show_help)
         tabs.guide.clicked.connect(self.show_guide)
         for fold in folds:
             fold.guideRequested.connect(self.open_guide)
@@ -272,16 +274,12 @@ class Guidance(QObject):
                 self._menu.removeAction(action)
         self._actions.clear()
         self._menu = None
-        if self.help is not None:
-            self.help.close()
-            self.help.deleteLater()
-            self.help = None
-        if self.guide is not None:
-            self.guide.close()
-            self.guide.deleteLater()
-            self.guide = None
-        self._end_welcome()
-        self._end_case()
+        for dialog in (self.help, self.guide):
+            if dialog is not None:
+                dialog.close()
+                dialog.deleteLater()
+        self.help = self.guide = None
+        self._end_card()
         self.views = None
 
     def show_help(self) -> None:
@@ -296,21 +294,19 @@ class Guidance(QObject):
         """Show the first steps on the picture."""
         if self.views is None:
             return
-        self._end_welcome()
-        self._end_case()
-        self.welcome = Welcome(self.views, self.tabs)
-        self.welcome.case.clicked.connect(self.show_case)
-        self.done.connect(self.welcome.finished)
-        self.welcome.finished.connect(self._end_welcome)
+        self._end_card()
+        self.card = card = Welcome(self.views, self.tabs)
+        card.case.clicked.connect(self.show_case)
+        self.done.connect(card.finished)
+        card.finished.connect(self._end_card)
 
     def show_case(self) -> None:
         """Begin the guided example."""
         if self.views is None:
             return
-        self._end_welcome()
-        self._end_case()
-        self.case = GuidedExample(self.context, self.tabs, self.views)
-        self.case.finished.connect(self._end_case)
+        self._end_card()
+        self.card = GuidedExample(self.context, self.tabs, self.views)
+        self.card.finished.connect(self._end_card)
 
     def show_guide(self) -> None:
         """Open the guide at the section of the panel in front."""
@@ -340,23 +336,17 @@ class Guidance(QObject):
         """Keys work in the panels and views only while something in them has the focus."""
         self.tabs.tabBar().setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def _end_case(self) -> None:
-        if self.case is not None:
-            case, self.case = self.case, None
-            had_focus = self._has_focus(case.card)
-            case.close()
-            if had_focus:
-                self._focus_tabs()
-
-    def _end_welcome(self) -> None:
-        if self.welcome is not None:
+    def _end_card(self) -> None:
+        if self.card is None:
+            return
+        card, self.card = self.card, None
+        if isinstance(card, Welcome):
             settings().setValue(SEEN, True)
-            welcome, self.welcome = self.welcome, None
-            self.done.disconnect(welcome.finished)
-            had_focus = self._has_focus(welcome)
-            welcome.dismiss()
-            if had_focus:
-                self._focus_tabs()
+            self.done.disconnect(card.finished)
+        had_focus = self._has_focus(card)
+        card.dismiss()
+        if had_focus:
+            self._focus_tabs()
 
 
 def help_dialog(parent: QWidget) -> QDialog:
@@ -374,8 +364,7 @@ def help_dialog(parent: QWidget) -> QDialog:
         grid.setVerticalSpacing(5)
         grid.setContentsMargins(0, 0, 0, 14)
         for number, row in enumerate(rows):
-            key = QLabel(row.keys)
-            key.setProperty("role", "figure")
+            key = controls.label(row.keys, "figure")
             grid.addWidget(key, number, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(QLabel(row.does), number, 1)
         grid.setColumnStretch(1, 1)

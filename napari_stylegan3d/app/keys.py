@@ -20,7 +20,7 @@ from napari_stylegan3d.project.looks import SEGMENTS
 from napari_stylegan3d.views.layers import KEYS, WAYS
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Tabs
+    from napari_stylegan3d.core.panel import Tabs
     from napari_stylegan3d.core.session import Session
 
 Commands = Mapping[str, Callable[[], object]]

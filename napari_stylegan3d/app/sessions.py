@@ -20,7 +20,6 @@ from napari_stylegan3d.labels.persistence import DAMAGED, LabelsRestorer, SavedL
 from napari_stylegan3d.project.persistence import SavedScan, ScanRestorer
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import single_shot
-from napari_stylegan3d.widgets.elided import WrappedLabel
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.history import History, are_parents
@@ -51,8 +50,8 @@ from stylegan3d.storage.jsontext import finite_number
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QLineEdit
 
-    from napari_stylegan3d.app.explorer import Tabs
     from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.panel import Tabs
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.labels.controller import LabelsController
     from napari_stylegan3d.project.controller import ProjectController
@@ -189,7 +188,7 @@ class RestoreBar(QFrame):
         super().__init__()
         self.setObjectName("explorer.restore_bar")
         self.setProperty("role", "notice")
-        self.text = controls.named(WrappedLabel(), "explorer.restore_text")
+        self.text = controls.hint(name="explorer.restore_text", role="")
         self.restore = controls.push_button(
             "Restore the last session",
             "explorer.restore",

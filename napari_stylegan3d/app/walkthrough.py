@@ -15,8 +15,8 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Tabs
     from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.panel import Tabs
     from napari_stylegan3d.views.four import FourViews
 
 WIDTH, NARROWEST = 360, 250
@@ -30,28 +30,71 @@ QFrame[role="card"] QLabel[role="title"] { font-size: %dpx; font-weight: 600; }
 """
 
 
+@dataclass(frozen=True)
+class GuideStep:
+    """One thing to read or do.
+
+    Attributes
+    ----------
+    tab : str
+        Key of the panel it is about; empty for none.
+    target : str
+        Object name of the control that is pointed to; empty for none.
+    heading, text : str
+        What to do, and what for.
+    done : callable
+        Whether it was done, from the context and the control.
+    """
+
+    tab: str
+    target: str
+    heading: str
+    text: str
+    done: Callable[[Context, Any], bool] = lambda _context, _control: False
+
+
 class StepCard(QFrame):
-    """GuideStep, heading, text and buttons; over the 3D view, so that no plane is covered.
+    """Leads through steps, one at a time; over the 3D view, so that no plane is covered.
 
     Parameters
     ----------
     views : FourViews
         The views it lies on.
-    name : str
-        Object name; labels are `name.step`, `name.heading` and `name.text`.
+    tabs : Tabs
+        The panels.
+    name, title : str
+        Object name, whose labels are `name.step`, `name.heading` and `name.text`, and what it is.
+    steps : tuple of GuideStep
     buttons : QPushButton
         From left to right.
+
+    Attributes
+    ----------
+    number : int
+        Of the current step, from 0.
     """
 
-    def __init__(self, views: FourViews, name: str, *buttons: QPushButton) -> None:
+    finished = Signal()
+    """All steps were read or done, or it was left."""
+
+    def __init__(
+        self,
+        views: FourViews,
+        tabs: Tabs,
+        name: str,
+        title: str,
+        steps: tuple[GuideStep, ...],
+        *buttons: QPushButton,
+    ) -> None:
         super().__init__(views)
-        self._views = views
+        self.views, self.tabs, self.title, self.steps = views, tabs, title, steps
+        self.number = -1
         self.setObjectName(name)
         self.setProperty("role", "card")
         self.setStyleSheet(STYLE % controls.scaled(17))
-        self.step, self.heading, self.text = QLabel(), QLabel(), QLabel()
+        self.place_of, self.heading, self.text = QLabel(), QLabel(), QLabel()
         for part, label, role in (
-            ("step", self.step, "step"),
+            ("step", self.place_of, "step"),
             ("heading", self.heading, "title"),
             ("text", self.text, ""),
         ):
@@ -59,7 +102,7 @@ class StepCard(QFrame):
             label.setProperty("role", role)
             label.setWordWrap(True)
         controls.stack(
-            self.step,
+            self.place_of,
             self.heading,
             self.text,
             controls.row(QLabel(), *buttons, stretch=0),
@@ -70,10 +113,20 @@ class StepCard(QFrame):
         self._soon = single_shot(self, self.place)
         views.installEventFilter(self)
 
-    def show_text(self, step: str, heading: str, text: str) -> None:
-        """Show a step."""
-        for label, words in ((self.step, step), (self.heading, heading), (self.text, text)):
-            label.setText(words)
+    def show_step(self, number: int) -> None:
+        """Show a step, and its panel."""
+        self.number = number
+        step = self.steps[number]
+        if step.tab:
+            self.tabs.bring(step.tab)
+        place = f"{self.title}, {number + 1} of {len(self.steps)}"
+        self.show_text(place, step.heading, step.text)
+
+    def show_text(self, place: str, heading: str, text: str) -> None:
+        """Write which step it is, its heading and its text."""
+        self.place_of.setText(place)
+        self.heading.setText(heading)
+        self.text.setText(text)
         self.place()
         self.show()
         self.raise_()
@@ -82,7 +135,7 @@ class StepCard(QFrame):
     def dismiss(self) -> None:
         """Close it."""
         self._soon.stop()
-        self._views.removeEventFilter(self)
+        self.views.removeEventFilter(self)
         self.hide()
         self.setParent(None)
         self.deleteLater()
@@ -95,11 +148,11 @@ class StepCard(QFrame):
 
     def place(self) -> None:
         """At the lower right of the views, as tall as its text."""
-        views = self._views
+        views = self.views
         room = views.width() // 2 - MARGIN
         width = max(min(controls.scaled(WIDTH), room), controls.scaled(NARROWEST))
         layout = self.layout()
-        for label in (self.step, self.heading, self.text):
+        for label in (self.place_of, self.heading, self.text):
             label.ensurePolished()  # before that its letters have another size
         layout.invalidate()
         self.setFixedSize(width, layout.totalHeightForWidth(width))
@@ -108,18 +161,19 @@ class StepCard(QFrame):
         self.move(views.width() - width - MARGIN, max(low - self.height() - MARGIN, 0))
 
 
-#: (panel to show, heading, text)
 FIRST_STEPS = (
-    (
+    GuideStep(
         "Browse",
+        "",
         "Browse by seed",
         (
             "Each seed is a new synthetic brain. Use ◀ ▶ and Random on the right, "
             "or open the gallery."
         ),
     ),
-    (
+    GuideStep(
         "Project",
+        "",
         "Drop a scan",
         (
             "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or open a "
@@ -127,8 +181,9 @@ FIRST_STEPS = (
             "synthetic brain."
         ),
     ),
-    (
+    GuideStep(
         "Directions",
+        "",
         "Move a slider",
         (
             "Make the brain older, enlarge its ventricles, change its folding. Ctrl+Z "
@@ -139,18 +194,13 @@ FIRST_STEPS = (
 
 
 class Welcome(StepCard):
-    """Three steps, one at a time, non-modal.
+    """The first steps, non-modal; over, too, once another panel is opened.
 
     Parameters
     ----------
-    views : FourViews
-        The views it is placed on.
-    tabs : Tabs
-        Tabs of the steps.
+    views, tabs : FourViews, Tabs
+        As of `StepCard`.
     """
-
-    finished = Signal()
-    """Read to the end, skipped, or something was done."""
 
     def __init__(self, views: FourViews, tabs: Tabs) -> None:
         self.case = controls.push_button(
@@ -160,47 +210,38 @@ class Welcome(StepCard):
         )
         self.skip = controls.push_button("Skip", "welcome.skip", "Close this; Help shows it again.")
         self.next = controls.push_button("Next", "welcome.next", "The next step.", "primary")
-        super().__init__(views, "welcome", self.case, self.skip, self.next)
-        self._tabs = tabs
+        buttons = self.case, self.skip, self.next
+        super().__init__(views, tabs, "welcome", "First steps", FIRST_STEPS, *buttons)
         self.skip.clicked.connect(self.finished)
         self.next.clicked.connect(self._on_next)
-        self._number = -1
-        self._on_next()
+        self.show_step(0)
         tabs.currentChanged.connect(self._on_tab)
-
-    @property
-    def number(self) -> int:
-        """Current step, from 0."""
-        return self._number
 
     def dismiss(self) -> None:
         """Close it."""
-        self._tabs.currentChanged.disconnect(self._on_tab)
+        self.tabs.currentChanged.disconnect(self._on_tab)
         super().dismiss()
 
+    def show_step(self, number: int) -> None:
+        """Show a step, and its panel."""
+        self.next.setText("Next" if number + 1 < len(self.steps) else "Done")
+        super().show_step(number)
+        self.next.setFocus(Qt.FocusReason.OtherFocusReason)
+
     def _on_next(self) -> None:
-        if self._number + 1 == len(FIRST_STEPS):
+        if self.number + 1 == len(self.steps):
             self.finished.emit()
         else:
-            self._show_step(self._number + 1)
-
-    def _show_step(self, number: int) -> None:
-        self._number = number
-        tab, heading, text = FIRST_STEPS[number]
-        self._tabs.bring(tab)
-        step = f"First steps, {number + 1} of {len(FIRST_STEPS)}"
-        self.next.setText("Next" if self._number + 1 < len(FIRST_STEPS) else "Done")
-        self.show_text(step, heading, text)
-        self.next.setFocus(Qt.FocusReason.OtherFocusReason)
+            self.show_step(self.number + 1)
 
     def _on_tab(self, index: int) -> None:
         """Show the step of the opened tab; close if there is none."""
-        key = self._tabs.panels[index].key
-        steps = [tab for tab, _heading, _text in FIRST_STEPS]
-        if key not in steps:
+        key = self.tabs.panels[index].key
+        tabs = [step.tab for step in self.steps]
+        if key not in tabs:
             self.finished.emit()
-        elif key != steps[self._number]:
-            self._show_step(steps.index(key))
+        elif key != tabs[self.number]:
+            self.show_step(tabs.index(key))
 
 
 #: How often it looks whether a step was done, and where the control is.
@@ -209,29 +250,6 @@ MARK = QColor("#ffb74d")
 #: How far the line and the slider are moved at least.
 MOVED_PERCENT, AGED_YEARS = 5, 10
 AROUND_PX, ARROW_PX = 4, 14
-
-
-@dataclass(frozen=True)
-class GuideStep:
-    """One thing to do.
-
-    Attributes
-    ----------
-    tab : str
-        Key of its panel; empty if the control is in none.
-    target : str
-        Object name of the control that is pointed to.
-    heading, text : str
-        What to do, and what for.
-    done : callable
-        Whether it was done, from the context and the control.
-    """
-
-    tab: str
-    target: str
-    heading: str
-    text: str
-    done: Callable[[Context, Any], bool]
 
 
 def _curtain_drawn(context: Context, _button: Any) -> bool:
@@ -394,43 +412,37 @@ class ControlMark(QWidget):
         painter.end()
 
 
-class GuidedExample(QObject):
-    """Leads through the steps; `finished` when done or left.
+class GuidedExample(StepCard):
+    """Leads through a case: goes on once a step was done, and points to its control.
 
     Parameters
     ----------
     context : Context
         The window's services.
-    tabs : Tabs
-        The panels.
-    views : FourViews
-        The card lies on them.
+    views, tabs : FourViews, Tabs
+        As of `StepCard`.
     """
 
-    finished = Signal()
-
     def __init__(self, context: Context, tabs: Tabs, views: FourViews) -> None:
-        super().__init__(context.dock)
-        self.context, self.tabs, self.views = context, tabs, views
         self.leave = controls.push_button(
             "Leave", "case.leave", "End the guided example; Help starts it again."
         )
         self.skip = controls.push_button("Skip step", "case.skip", "Go on without doing this step.")
-        self.card = StepCard(views, "case", self.leave, self.skip)
+        super().__init__(views, tabs, "case", "Guided example", STEPS, self.leave, self.skip)
+        self.context = context
         self.mark = ControlMark(views.window())
         self.leave.clicked.connect(self.finished)
         self.skip.clicked.connect(self._go_on)
         self._look = QTimer(self)
         self._look.setInterval(LOOK_MS)
         self._look.timeout.connect(self.look)
-        self.number = -1
-        self._go_on()
+        self.show_step(0)
         self._look.start()
 
     @property
     def step(self) -> GuideStep | None:
         """What is to be done; None at the end."""
-        return STEPS[self.number] if self.number < len(STEPS) else None
+        return self.steps[self.number] if self.number < len(self.steps) else None
 
     def control(self) -> QWidget | None:
         """The control of the current step."""
@@ -450,30 +462,28 @@ class GuidedExample(QObject):
         # A list or a menu of the control is open: nothing lies over it.
         self.mark.point_at(None if QApplication.activePopupWidget() else control)
 
-    def close(self) -> None:
+    def show_step(self, number: int) -> None:
+        """Show a step, its panel and its control."""
+        super().show_step(number)
+        control, panel = self.control(), self.tabs.panels[self.tabs.currentIndex()]
+        if control is not None and panel.isAncestorOf(control):
+            bring_into_view(panel, control)
+
+    def dismiss(self) -> None:
         """Remove card and mark."""
         self._look.stop()
-        self.card.dismiss()
         self.mark.hide()
         self.mark.setParent(None)
         self.mark.deleteLater()
-        self.deleteLater()
+        super().dismiss()
 
     def _go_on(self) -> None:
-        if self.number >= len(STEPS):
+        if self.step is None:
             self.finished.emit()
-            return
-        self.number += 1
-        step, count = self.step, len(STEPS)
-        if step is None:
+        elif self.number + 1 < len(self.steps):
+            self.show_step(self.number + 1)
+        else:
+            self.number += 1
             self.leave.hide()
             self.skip.setText("Done")
-            self.card.show_text("Guided example", "Finished", END)
-            return
-        if step.tab:
-            panel = self.tabs.bring(step.tab)
-            control = self.control()
-            if control is not None and panel.isAncestorOf(control):
-                bring_into_view(panel, control)
-        text = f"Guided example, {self.number + 1} of {count}"
-        self.card.show_text(text, step.heading, step.text)
+            self.show_text(self.title, "Finished", END)

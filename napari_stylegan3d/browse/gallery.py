@@ -22,7 +22,7 @@ from qtpy.QtGui import (
     QResizeEvent,
     QShowEvent,
 )
-from qtpy.QtWidgets import QDialog, QLabel, QSizePolicy, QToolTip, QWidget
+from qtpy.QtWidgets import QDialog, QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, scaled
 from napari_stylegan3d.core.worker import duration_in_words
@@ -289,8 +289,7 @@ class GalleryDialog(QDialog):
         self.setWindowTitle("Gallery of brains")
         self.grid = ThumbnailGrid("browse.wall_grid", COLUMNS, ROWS, thumbnails.image, grows=True)
         self.grid.setAccessibleName("Gallery of brains")
-        self.numbers = controls.named(QLabel(), "browse.wall_numbers")
-        self.numbers.setProperty("role", "heading")
+        self.numbers = controls.label("", "heading", "browse.wall_numbers")
         self.common = controls.hint(name="browse.wall_common")
         self.progress = controls.hint(name="browse.wall_progress")
         self.progress.setWordWrap(False)
@@ -318,15 +317,12 @@ class GalleryDialog(QDialog):
         for button, key in ((self.previous, "PgUp"), (self.following, "PgDown")):
             button.setFixedWidth(controls.scaled(36))
             button.setShortcut(key)
-        for button in (self.previous, self.following, self.dice):
-            button.setAutoDefault(False)  # Enter is the grid's
         column = controls.stack(on=self, spacing=9, margins=(14, 12, 14, 12))
         buttons = self.previous, self.following, self.dice
         head = controls.row(self.numbers, self.progress, *buttons, stretch=0)
         column.addLayout(head)
         column.addWidget(self.grid, stretch=1)
-        caption = QLabel(SYNTHETIC)
-        caption.setProperty("role", "caution")
+        caption = controls.label(SYNTHETIC, "caution")
         column.addLayout(controls.row(self.common, caption, stretch=0))
         column.addWidget(controls.hint(HELP))
 
@@ -417,7 +413,8 @@ class GalleryDialog(QDialog):
     def _show_progress(self, _prepared: object = None) -> None:
         """How many of the pictures are there, and when the others will be."""
         cells = self.grid.cells
-        there, of = sum(self.thumbnails.has(cell.recipe) for cell in cells), len(cells)
+        of = len(cells)
+        there = of - sum(self.thumbnails.image(cell.recipe) is None for cell in cells)
         if not self.thumbnails.is_prepared:
             self._asked = None
             self.progress.setText("Preparing the model…")

@@ -31,7 +31,9 @@ from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QToolTip, QWidget
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.shortening import shortened
 from stylegan3d.progress import Cancelled, Progress, effort
+from stylegan3d.recipe.description import describe_recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -682,7 +684,7 @@ class MapBox(QWidget):
             if p.source is not None
         ]
         return scans + [
-            ("favourite", f.note or _short(f.recipe), f.recipe)
+            ("favourite", f.note or shortened(describe_recipe(f.recipe), TITLE_LENGTH), f.recipe)
             for f in self.session.favourites.items
         ]
 
@@ -841,13 +843,6 @@ def place_in_words(plane: Plane, at: np.ndarray, labelled: bool) -> str:
         usual = "farther out than nearly all random brains: expect artefacts"
     words = f"{x}, {y}: {usual}."
     return f"{words} Random brains have labels as in the training data." if labelled else words
-
-
-def _short(recipe: Recipe) -> str:
-    from stylegan3d.recipe.description import describe_recipe
-
-    words = describe_recipe(recipe)
-    return words if len(words) <= TITLE_LENGTH else f"{words[: TITLE_LENGTH - 1]}…"
 
 
 def _axis_box(name: str, tip: str) -> QComboBox:

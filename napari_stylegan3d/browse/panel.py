@@ -106,12 +106,10 @@ class _Fields(QWidget):
         return box
 
     def _number(self, index: int, limits: tuple[float, float], tip: str) -> QDoubleSpinBox:
-        spin = controls.named(DecimalBox(), f"browse.label_value.{index}")
-        low, high = limits
-        spin.setDecimals(0 if high - low >= 40 else 2)
-        spin.setRange(round(low, spin.decimals()), round(high, spin.decimals()))
-        spin.setKeyboardTracking(False)
-        spin.setToolTip(f"{tip} ({spin.minimum():g} to {spin.maximum():g}).")
+        decimals = 0 if limits[1] - limits[0] >= 40 else 2
+        low, high = (round(limit, decimals) for limit in limits)
+        tip = f"{tip} ({low:g} to {high:g})."
+        spin = controls.number(f"browse.label_value.{index}", tip, (low, high), decimals=decimals)
         spin.valueChanged.connect(self._on_number)
         return spin
 
@@ -200,7 +198,8 @@ class NumberLabels(_Fields):
         self._class = self._choice(0, "Generate for one class, or without a label.")
         self._class.addItem("Without a label", ())
         for index in range(size):
-            self._class.addItem(f"Class {index}", self._one(index))
+            one = tuple(float(i == index) for i in range(size))
+            self._class.addItem(f"Class {index}", one)
         if size > 1:
             self._add("Class", self._class)
         shown = size if size <= MOST_NUMBERS else 0
@@ -210,9 +209,6 @@ class NumberLabels(_Fields):
         for index, spin in enumerate(self._spins):
             spin.setSingleStep(0.1)
             self._add(f"Component {index}" if size > 1 else "Label", spin)
-
-    def _one(self, index: int) -> tuple[float, ...]:
-        return tuple(float(i == index) for i in range(self._size))
 
     def show_label(self, label: Label | None) -> None:
         """Show a recipe's label without emitting signals."""

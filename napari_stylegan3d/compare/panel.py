@@ -24,7 +24,6 @@ from napari_stylegan3d.core.thumbnails import scaled
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.slices import NUMBERS, Pane
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.elided import WrappedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
 from stylegan3d.projection.words import SIMILARITY
@@ -215,8 +214,7 @@ class FiguresBox(QWidget):
         for row, (text, key, tip) in enumerate(ALIKE):
             self._put(grid, row, text, tip, key, 3)
         for column, text in enumerate(("ml", "A", "B", "B − A")):
-            head = QLabel(text)
-            head.setProperty("role", "hint")
+            head = controls.label(text, "hint")
             side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
             grid.addWidget(head, len(ALIKE), column, side)
         for row, key in enumerate(TOLD, len(ALIKE) + 1):
@@ -232,11 +230,8 @@ class FiguresBox(QWidget):
 
     def _put(self, grid: QGridLayout, row: int, text: str, tip: str, key: str, column: int) -> None:
         if text:
-            name = QLabel(text)
-            name.setToolTip(tip)
-            grid.addWidget(name, row, 0)
-        label = controls.named(QLabel(), f"compare.{key}", tip)
-        label.setProperty("role", "figure")
+            grid.addWidget(controls.label(text, "", tip=tip), row, 0)
+        label = controls.label("", "figure", f"compare.{key}", tip)
         grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)
         self.labels[key] = label
 
@@ -314,10 +309,8 @@ class ComparePanel(ExplorerPanel):
         self.picture = controls.named(QLabel(), "compare.picture")
         self.picture.setFixedSize(PICTURE, PICTURE)
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.a = controls.named(WrappedLabel(), "compare.a", "What B is compared with.")
-        self.b = controls.named(
-            WrappedLabel(), "compare.b", "The current brain; change it as you like."
-        )
+        self.a = controls.hint("", "compare.a", "What B is compared with.", "")
+        self.b = controls.hint("", "compare.b", "The current brain; change it as you like.", "")
         self.pin = controls.push_button(
             "Pin as A", "compare.pin", "Keep the current brain as A.", "primary"
         )

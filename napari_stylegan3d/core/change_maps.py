@@ -12,8 +12,7 @@ from qtpy.QtCore import QObject
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.display import in_3d, upright
-from napari_stylegan3d.views.glass import LEAST_MM, SPACING_MM, TIMES, Field
-from napari_stylegan3d.views.layers import ColorScale
+from napari_stylegan3d.views.layers import LEAST_MM, SPACING_MM, TIMES, ColorScale, Field
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
 
 if TYPE_CHECKING:

@@ -1,12 +1,20 @@
-"""Base class of the panels."""
+"""Base class of the panels, and the tabs they are in."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QCoreApplication, QEvent, Qt, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QComboBox, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QScrollArea,
+    QStackedWidget,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_stylegan3d.widgets import controls
 
@@ -111,6 +119,33 @@ class ExplorerPanel(QWidget):
         if self.edits:
             self._pages.setCurrentIndex(0 if recipe is not None else 1)
         self.show_recipe(self.session.brain)
+
+
+class Tabs(QTabWidget):
+    """The panels from left to right; they are enabled once a model is loaded."""
+
+    def __init__(self, panels: Sequence[ExplorerPanel]) -> None:
+        super().__init__()
+        self.setObjectName("explorer.tabs")
+        self.setDocumentMode(True)
+        self.tabBar().setDrawBase(False)
+        self.tabBar().setAccessibleName("Panels")
+        self.panels = tuple(panels)
+        for panel in self.panels:
+            self.addTab(panel.scrolled(), panel.title)
+        self.guide = controls.tool_button(
+            "?", "explorer.guide", "The user guide, at the page of this panel."
+        )
+        corner = QWidget()  # lines it up with the tabs, and with those beside headings
+        controls.stack(self.guide, on=corner, spacing=-1, margins=(0, 0, 14, 5))
+        self.setCornerWidget(corner)
+        self.setEnabled(False)
+
+    def bring(self, key: str) -> ExplorerPanel:
+        """Bring a panel to the front by its key, and return it."""
+        index = [panel.key for panel in self.panels].index(key)
+        self.setCurrentIndex(index)
+        return self.panels[index]
 
 
 def bring_into_view(panel: QWidget, *parts: QWidget) -> None:

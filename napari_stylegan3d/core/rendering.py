@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.core.session import Session
     from stylegan3d.recipe.recipe import Recipe, Source
-    from stylegan3d.render.editable import Original
-    from stylegan3d.render.fine import FineScan
+    from stylegan3d.render.editable import FineScan, Original
     from stylegan3d.render.renderer import Quality
     from stylegan3d.scans import AlignedScan
 
@@ -125,7 +124,7 @@ class Rendering(QObject):
 
     def use(self, loaded: Loaded) -> None:
         """Switch to another model."""
-        from stylegan3d.render.carried import Details
+        from stylegan3d.render.editable import Details
 
         if self.renders is not None:
             self.renders.shutdown()
@@ -347,7 +346,7 @@ class SharpenController(QObject):
 
     def _sharpen(self, unsharp: SharpenRequest) -> DisplayArray | None:
         """In the thread."""
-        from stylegan3d.render.fine import FineScan
+        from stylegan3d.render.editable import FineScan
 
         known = None if self._fine is None else self._fine[0]()
         if self._fine is None or known is not unsharp.aligned:

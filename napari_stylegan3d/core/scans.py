@@ -221,9 +221,10 @@ def what_are(paths: Sequence[str | Path]) -> Dropped | None:
     return None
 
 
-def in_event(event: QDropEvent) -> Dropped | None:
-    """Identify what is being dragged or dropped."""
-    return what_are(files) if (files := files_in(event)) else None
+def scan_in(event: QDropEvent) -> Path | None:
+    """The scan that is being dragged or dropped; None if it is anything else."""
+    dropped = what_are(files) if (files := files_in(event)) else None
+    return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
 
 
 def files_in(event: QDropEvent) -> list[str]:

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QToolButton
 from napari_stylegan3d.core.worker import LatestWins, on_cores
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.controls import single_shot
-from napari_stylegan3d.widgets.elided import elided
+from napari_stylegan3d.widgets.shortening import elided
 from stylegan3d.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
@@ -110,10 +110,6 @@ class Thumbnails(QObject):
         if recipe in self._images:
             self._images.move_to_end(recipe)
         return self._images.get(recipe)
-
-    def has(self, recipe: Recipe) -> bool:
-        """Whether the picture of a recipe is cached."""
-        return recipe in self._images
 
     @property
     def is_prepared(self) -> bool:

@@ -191,6 +191,13 @@ class JobStatus:
         """0 to 1."""
         return self.done / self.total if self.total else 0.0
 
+    @property
+    def in_words(self) -> str:
+        """What is done, and how long it will take."""
+        known = self.remaining_s is not None and self.done < self.total
+        left = f"about {duration_in_words(self.remaining_s or 0)} left" if known else ""
+        return ", ".join(filter(None, (self.text, self.detail, left)))
+
 
 class JobProgress(Progress):
     """Progress of a job: estimates what remains; a report after the job was cancelled raises."""

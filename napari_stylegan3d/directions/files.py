@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +11,13 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QComboBox,
     QDialog,
-    QHeaderView,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QScrollArea,
-    QTableWidget,
-    QTableWidgetItem,
     QTabWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -115,8 +110,7 @@ class PeopleDialog(QDialog):
         self.contrast = controls.combo(
             "directions.people_contrast", "Groups whose difference is shown."
         )
-        self.regions = controls.named(
-            QTableWidget(),
+        self.regions = controls.ResultTable(
             "directions.people_regions",
             "Mean volume, difference in %, p and false discovery rate q; bold: q at most 0.05.",
         )
@@ -139,7 +133,7 @@ class PeopleDialog(QDialog):
         self._offer_start()
 
     def _lay_out(self) -> None:
-        column = controls.stack(
+        controls.stack(
             controls.hint(ABOUT),
             controls.row(self.open, self.path, stretch=1),
             controls.form(
@@ -147,24 +141,16 @@ class PeopleDialog(QDialog):
                 ("Adjust for", self.fixed),
                 self.form.row("permutations"),
             ),
+            controls.row(QWidget(), self.start, self.cancel, stretch=0),
+            self.told,
+            controls.form(("Difference", self.contrast)),
+            self.regions,
+            controls.row(QWidget(), self.show_it, self.keep, self.save, stretch=0),
             on=self,
+            stretch=6,
             spacing=9,
             margins=(14, 12, 14, 12),
         )
-        buttons = controls.row(self.start, self.cancel)
-        buttons.insertStretch(0, 1)
-        column.addLayout(buttons)
-        column.addWidget(self.told)
-        column.addLayout(controls.form(("Difference", self.contrast)))
-        column.addWidget(self.regions, stretch=1)
-        last = controls.row(self.show_it, self.keep, self.save)
-        last.insertStretch(0, 1)
-        column.addLayout(last)
-        for one in (self.open, self.start, self.cancel, self.show_it, self.keep, self.save):
-            one.setAutoDefault(False)
-        self.regions.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.regions.verticalHeader().hide()
-        self.regions.verticalHeader().setDefaultSectionSize(controls.scaled(20))
         controls.let_shrink(self)
         self.resize(controls.scaled(560), controls.scaled(660))
 
@@ -321,21 +307,14 @@ class PeopleDialog(QDialog):
         rows = compared.found.regions if compared is not None else []
         names = compared.contrasts if compared is not None else []
         heads = ["difference, %"] if len(names) == 1 else [f"{name}, %" for name in names]
-        self.regions.setColumnCount(4 + len(heads))
-        self.regions.setHorizontalHeaderLabels(["Region", "ml", *heads, "p", "q"])
-        self.regions.setRowCount(len(rows))
-        for k, row in enumerate(rows):
-            effects = [f"{effect:+.1f}" for effect in row["effect_percent"]]
-            cells = [row["region"], f"{row['ml']:.1f}", *effects]
-            for column, text in enumerate([*cells, _chance(row["p"]), _chance(row["q"])]):
-                item = QTableWidgetItem(text)
-                font = item.font()
-                font.setBold(row["q"] <= RATE)
-                item.setFont(font)
-                self.regions.setItem(k, column, item)
-        columns = self.regions.horizontalHeader()
-        columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        columns = [(head, "") for head in ("Region", "ml", *heads, "p", "q")]
+        self.regions.show_rows(columns, [(_cells(row), row["q"] <= RATE) for row in rows])
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """What is written of a region."""
+    effects = [f"{effect:+.1f}" for effect in row["effect_percent"]]
+    return [row["region"], f"{row['ml']:.1f}", *effects, _chance(row["p"]), _chance(row["q"])]
 
 
 def _chance(value: float) -> str:
@@ -378,9 +357,7 @@ class FavouriteGroups(QWidget):
         """List the favourites; those that were there keep their group."""
         before = {recipe: box.currentData() for recipe, box in self.choices}
         inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(0, 0, 6, 0)
-        column.setSpacing(4)
+        column = controls.stack(on=inner, spacing=4, margins=(0, 0, 6, 0))
         self.choices, pictures = [], {}
         for index, favourite in enumerate(self.session.favourites.items):
             recipe = favourite.recipe
@@ -397,7 +374,7 @@ class FavouriteGroups(QWidget):
                 lambda _=False, b=box: b.setCurrentIndex((b.currentIndex() + 1) % 3)
             )
             self.choices.append((recipe, box))
-            text = ElidedLabel(favourite.note or _text_of(recipe), role="")
+            text = ElidedLabel(favourite.note or _text_of(recipe))
             column.addLayout(controls.row(picture, text, box, stretch=1))
         column.addStretch(1)
         self._area.setWidget(inner)
@@ -461,7 +438,6 @@ class ValuesForm(QWidget):
         self.open = controls.push_button(
             "Open a table…", "directions.new_table", "Choose a CSV or TSV file of values."
         )
-        self.open.setAutoDefault(False)
         self.path = controls.hint(name="directions.new_path")
         self.column = controls.combo(
             "directions.new_column", "Column that the direction is fitted to."
@@ -557,20 +533,16 @@ class NewDirection(QDialog):
         self._offer()
 
     def _lay_out(self) -> None:
-        column = controls.stack(
+        controls.stack(
             controls.form(("Name", self.name)),
             self.tabs,
             self.told,
+            controls.row(QWidget(), self.find, self.keep, stretch=0),
             on=self,
             stretch=1,
             spacing=9,
             margins=(14, 12, 14, 12),
         )
-        buttons = controls.row(self.find, self.keep)
-        buttons.insertStretch(0, 1)
-        column.addLayout(buttons)
-        for button in (self.find, self.keep):
-            button.setAutoDefault(False)
         self.setMinimumSize(controls.scaled(460), controls.scaled(460))
 
     def _connect(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import QEvent, Signal
 from qtpy.QtGui import QEnterEvent
-from qtpy.QtWidgets import QLabel, QScrollArea, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QScrollArea, QToolButton, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
@@ -87,7 +87,7 @@ class DirectionRow(QWidget):
         super().__init__()
         self.entry = entry
         self.name = controls.named(QLabel(), f"directions.name.{index}")
-        self.meaning = ElidedLabel(entry.summary)
+        self.meaning = ElidedLabel(entry.summary, role="hint")
         if entry.summary:
             self.meaning.setObjectName(f"directions.meaning.{index}")
         self.pin = controls.tool_button(
@@ -109,9 +109,7 @@ class DirectionRow(QWidget):
         self.row.spin.setRange(-MOST_SD, MOST_SD)
         self.seen: Range | None = None
         self.range = SliderRange(self.row, mark=0.0)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
+        column = controls.stack(on=self, spacing=0)
         top = controls.row(self.name, self.meaning, self.pin, self.preview, self.menu, stretch=1)
         top.setSpacing(4)
         column.addLayout(top)
@@ -223,9 +221,7 @@ class DirectionList(QScrollArea):
         self.setWidgetResizable(True)
         self.setAccessibleName("Directions")
         inner = QWidget()
-        self._box = QVBoxLayout(inner)
-        self._box.setContentsMargins(14, 8, 14, 10)
-        self._box.setSpacing(7)
+        self._box = controls.stack(on=inner, spacing=7, margins=(14, 8, 14, 10))
         self._box.addStretch(1)
         self.setWidget(inner)
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QMenu,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -90,9 +89,7 @@ class AgeingBox(QWidget):
         self.hide()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(14, 0, 14, 0)
-        column.setSpacing(3)
+        column = controls.stack(on=self, spacing=3, margins=(14, 0, 14, 0))
         label = QLabel("Age now")
         label.setBuddy(self.age)
         self.how = controls.hint(name="directions.age_how")
@@ -351,9 +348,7 @@ class MissingFiles(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._rows: list[QWidget] = []
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(14, 0, 14, 0)
-        self._column.setSpacing(6)
+        self._column = controls.stack(on=self, margins=(14, 0, 14, 0))
         self.hide()
 
     def show_files(self, problems: Mapping[str, str]) -> None:
@@ -368,11 +363,8 @@ class MissingFiles(QWidget):
 
     def _make(self, index: int, file: tuple[str, str]) -> QWidget:
         path, problem = file
-        told = controls.named(
-            QLabel(f"{Path(path).name} is not available."), f"directions.missing.{index}", problem
-        )
-        told.setProperty("role", "caution")
-        told.setWordWrap(True)
+        words = f"{Path(path).name} is not available."
+        told = controls.hint(words, f"directions.missing.{index}", problem, "caution")
         find = controls.push_button(
             "Locate…",
             f"directions.find.{index}",
@@ -433,9 +425,9 @@ class EffectBox(QWidget):
             "More",
             "directions.effect_more",
             "How it was measured, and whether the edit can be reversed.",
+            "link",
             checkable=True,
         )
-        self.more.setProperty("role", "link")
         self._lay_out()
         self.more.toggled.connect(self._write)
         self.fold.toggled.connect(self._open)
@@ -449,9 +441,7 @@ class EffectBox(QWidget):
         head = controls.row(self.fold, title, self.what, self.show_in_views, stretch=2)
         column.addLayout(head)
         self.details = QWidget()
-        inner = QVBoxLayout(self.details)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.setSpacing(5)
+        inner = controls.stack(on=self.details, spacing=5)
         column.addWidget(self.details)
         grid = QGridLayout()
         grid.setHorizontalSpacing(10)
@@ -487,16 +477,9 @@ class EffectBox(QWidget):
         entries = [("All edits", None), *((label, reference) for reference, label in edits)]
         if len(edits) == 1:
             entries = entries[1:]
-        before = self.direction
-        if [data for _text, data in entries] != [
-            self.what.itemData(k) for k in range(self.what.count())
-        ]:
-            with QSignalBlocker(self.what):
-                self.what.clear()
-                for text, data in entries:
-                    self.what.addItem(text, data)
-                known = [data for _text, data in entries]
-                self.what.setCurrentIndex(known.index(before) if before in known else 0)
+        known = [self.what.itemData(k) for k in range(self.what.count())]
+        if [data for _text, data in entries] != known:
+            controls.fill(self.what, entries, self.direction)
         self.setVisible(bool(edits))
 
     def show_waiting(self, *, at_work: bool = False) -> None:
@@ -667,10 +650,7 @@ class DirectionsPanel(ExplorerPanel):
     def show_directions(self, generator: Generator) -> None:
         """One row for each direction of the model, once they are computed."""
         self.waiting.hide()
-        with QSignalBlocker(self.layers):
-            self.layers.clear()
-            for text, span in self.limits.spans():
-                self.layers.addItem(text, span)
+        controls.fill(self.layers, self.limits.spans())
         for part in (self.change, self.layers):
             part.setVisible(generator.can("layers"))
         self._own = own_entries(generator.directions)

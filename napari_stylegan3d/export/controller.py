@@ -123,7 +123,8 @@ class ExportController(QObject):
 
     def _picture(self, settings: PictureSettings) -> QImage | Callable[[], Any]:
         """A picture of the window, or a function that draws a lightbox."""
-        from napari_stylegan3d.views.canvases import all_pictures, print_scale, view_picture
+        from napari_stylegan3d.views.canvases import print_scale, view_picture
+        from napari_stylegan3d.views.four import all_pictures
 
         views = self.views
         assert views is not None
@@ -137,7 +138,7 @@ class ExportController(QObject):
             )
         widget = views if view is None else view.canvas.canvas.native
         scale = {"screen": 1.0, "double": 2.0, "print": print_scale(widget.width())}[settings.size]
-        return all_pictures(views, scale) if view is None else view_picture(view, scale)
+        return all_pictures(views, scale) if view is None else view_picture(view.canvas, scale)
 
     def _lightbox(self, settings: PictureSettings) -> Callable[[], Any]:
         """What draws a lightbox of the volume on the stage, as bright as it is shown."""

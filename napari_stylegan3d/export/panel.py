@@ -477,9 +477,7 @@ class ExportPanel(ExplorerPanel):
         self.unlabelled.setVisible(self.session.state.what == "painted")
         grid = "Save on the model's grid" if edited else "Save volume"
         self.save.setText(grid)
-        self.save.setProperty("role", "" if edited else "primary")
-        self.save.style().unpolish(self.save)
-        self.save.style().polish(self.save)
+        controls.set_role(self.save, "" if edited else "primary")
 
     def show_model(self, generator: Generator) -> None:
         """Saving needs a model, and key frames are of one."""
@@ -504,10 +502,7 @@ class ExportPanel(ExplorerPanel):
         """Show the progress and the remaining time."""
         self.progress.setRange(0, 1000)
         self.progress.setValue(round(1000 * progress.fraction))
-        text = progress.text + (f", {progress.detail}" if progress.detail else "")
-        if progress.remaining_s is not None:
-            text += f", about {duration_in_words(progress.remaining_s)} left"
-        self.progress_text.setText(text)
+        self.progress_text.setText(progress.in_words)
 
     def show_done(self, paths: list[Path]) -> None:
         """Show the written files."""

@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListView,
     QMenu,
@@ -36,7 +35,7 @@ from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
-from napari_stylegan3d.widgets.elided import in_words
+from napari_stylegan3d.widgets.shortening import in_words
 from stylegan3d.recipe.description import describe_change, describe_recipe
 from stylegan3d.storage.about import ORIGIN_NAMES
 
@@ -571,8 +570,8 @@ class HistoryStrip(QWidget):
 
     def _make_buttons(self) -> None:
         tool = controls.tool_button
-        self.fold = tool("▾", "history.fold", "Collapse or expand the history.")
-        self.fold.setCheckable(True)
+        folds = "Collapse or expand the history."
+        self.fold = tool("▾", "history.fold", folds, checkable=True)
         self.show_history = tool("History", "history.show_history", "Show every state so far.")
         self.show_favourites = tool("Favourites", "history.show_favourites", "Show the favourites.")
         self._which = QButtonGroup(self)
@@ -597,10 +596,10 @@ class HistoryStrip(QWidget):
             "history.paste",
             "Show the recipe on the clipboard: a command, JSON or a link (Ctrl+V).",
         )
-        self.count = QLabel()
-        self.count.setProperty("role", "hint")
-        self.count.setToolTip(
-            "Position in the history; favourites of other models reappear with their model."
+        self.count = controls.label(
+            "",
+            "hint",
+            tip="Position in the history; favourites of other models reappear with their model.",
         )
 
     def _lay_out(self) -> None:

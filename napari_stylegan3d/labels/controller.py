@@ -28,6 +28,7 @@ from napari_stylegan3d.labels.jobs import (
 )
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.layers import keeping_active
 from napari_stylegan3d.widgets import dialogs
 
 if TYPE_CHECKING:
@@ -102,9 +103,8 @@ class LabelDrawing(QObject):
         self.layer = make_layer(labels.copy(), place)
         self.layer.name = NAME
         self.layer.editable = True
-        active = self.viewer.layers.selection.active
-        self.viewer.layers.append(self.layer)
-        self.viewer.layers.selection.active = active
+        with keeping_active(self.viewer):
+            self.viewer.layers.append(self.layer)
         # napari emits the event before it has drawn the stroke.
         for event in (self.layer.events.paint, self.layer.events.labels_update):
             event.connect(lambda _: QTimer.singleShot(0, self._look))

@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QApplication,
     QDialog,
-    QHeaderView,
-    QMenu,
-    QTableWidget,
-    QTableWidgetItem,
     QWidget,
 )
 
 from napari_stylegan3d.core.comparison import by_content, in_words, subject_of
 from napari_stylegan3d.core.context import sentence
-from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, in_event, read_choice
+from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_in
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
 from napari_stylegan3d.measure.jobs import (
@@ -45,14 +40,15 @@ from napari_stylegan3d.measure.jobs import (
 )
 from napari_stylegan3d.measure.panel import as_table
 from napari_stylegan3d.views.display import put, upright
+from napari_stylegan3d.views.layers import keeping_active
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import Chooser, DecimalBox
+from napari_stylegan3d.widgets.controls import Chooser
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.person import SEXES
 from stylegan3d.segmentation.changes import cells_of, summary_of
+from stylegan3d.segmentation.classes import Person
 from stylegan3d.segmentation.repeats import repeats_names
-from stylegan3d.segmentation.words import Person
 from stylegan3d.storage.about import ORIGIN_NAMES
 from stylegan3d.storage.formats import scan_stem
 
@@ -112,8 +108,7 @@ class VisitsDialog(QDialog):
         self.setObjectName("measure.visits_window")
         self.setAcceptDrops(True)
         button = controls.push_button
-        self.mine = controls.hint(name="measure.visits_mine")
-        self.mine.setToolTip("The patient's scan that is open.")
+        self.mine = controls.hint("", "measure.visits_mine", "The patient's scan that is open.")
         self.other = controls.combo(
             "measure.visits_other",
             "The other scan of this patient: the overlay, another open scan, or a file.",
@@ -124,27 +119,24 @@ class VisitsDialog(QDialog):
             "measure.visits_open",
             "Open the other scan of this patient: NIfTI, MGH or DICOM.",
         )
-        menu = QMenu(self)
-        menu.addAction("A file…", self._ask_file)
-        menu.addAction("A DICOM folder…", self._ask_folder)
-        self.open.setMenu(menu)
+        dialogs.offer_scans(
+            self.open, "Open the other scan of this patient", self.openRequested.emit
+        )
         self.chooser = Chooser("measure.visits")
         self.order = controls.combo(
             "measure.visits_order",
             "Whether the other scan was taken before or after the open one.",
             (("earlier visit", True), ("later visit", False)),
         )
-        self.years = controls.named(
-            DecimalBox(),
+        self.years = controls.number(
             "measure.visits_years",
             "Years between both visits, for the rate and the expected change; 0: unknown, "
             "unless both files give the age.",
+            (0, LONGEST_YEARS, 0.5),
+            " years",
+            decimals=2,
         )
-        self.years.setRange(0, LONGEST_YEARS)
-        self.years.setDecimals(2)
-        self.years.setSingleStep(0.5)
         self.years.setSpecialValueText(NONE)
-        self.years.setSuffix(" years")
         self.person = controls.hint(name="measure.visits_person")
         self.person.setToolTip(
             "Age and sex when the open scan was taken, as Measure has them; change them there."
@@ -165,10 +157,8 @@ class VisitsDialog(QDialog):
         self.told.setToolTip("Progress, warnings, and how many changes are beyond the error.")
         self.files = controls.hint(name="measure.visits_files")
         self.files.setToolTip("The files that the table compares.")
-        self.table = controls.named(
-            QTableWidget(),
-            "measure.visits_table",
-            "What changed; bold: by more than repeated scans differ.",
+        self.table = controls.ResultTable(
+            "measure.visits_table", "What changed; bold: by more than repeated scans differ."
         )
         self.maps = controls.combo(
             "measure.visits_map",
@@ -184,37 +174,26 @@ class VisitsDialog(QDialog):
         self.show_result(None)
 
     def _lay_out(self) -> None:
-        column = controls.stack(controls.hint(ABOUT), on=self, spacing=9, margins=(14, 12, 14, 12))
         fields = controls.form(("Open scan", self.mine), ("Other scan", self.other))
         fields.addWidget(self.open, 1, 2)
         controls.add_row(fields, "It is the", self.order)
         controls.add_row(fields, "Between them", self.years)
         controls.add_row(fields, "Person", self.person)
         controls.add_row(fields, "Error of", self.site)
-        column.addLayout(fields)
-        column.addWidget(self.chooser)
-        buttons = controls.row(self.start, self.cancel)
-        buttons.insertStretch(0, 1)
-        column.addLayout(buttons)
-        column.addWidget(self.told)
-        column.addWidget(self.files)
-        column.addWidget(self.table, stretch=1)
-        last = controls.row(self.save)
-        last.insertLayout(0, controls.form(("In the views", self.maps)), 1)
-        column.addLayout(last)
-        for one in (self.open, self.start, self.cancel, self.save, self.chooser.open):
-            one.setAutoDefault(False)
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setColumnCount(len(COLUMNS))
-        for k, (head, tip) in enumerate(COLUMNS):
-            item = QTableWidgetItem(head)
-            item.setToolTip(tip)
-            self.table.setHorizontalHeaderItem(k, item)
-        heads = self.table.horizontalHeader()
-        heads.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        heads.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(controls.scaled(20))
+        controls.stack(
+            controls.hint(ABOUT),
+            fields,
+            self.chooser,
+            controls.row(QWidget(), self.start, self.cancel, stretch=0),
+            self.told,
+            self.files,
+            self.table,
+            controls.row(controls.form(("In the views", self.maps)), self.save, stretch=0),
+            on=self,
+            stretch=6,
+            spacing=9,
+            margins=(14, 12, 14, 12),
+        )
         controls.let_shrink(self)
         self.resize(controls.scaled(640), controls.scaled(660))
 
@@ -234,10 +213,7 @@ class VisitsDialog(QDialog):
         """Write whose scans they are, and select an entry of the others."""
         self.setWindowTitle(f"Longitudinal comparison of {name or NONE}")
         self.mine.setText(name or NONE)
-        with QSignalBlocker(self.other):
-            self.other.clear()
-            self.other.addItems(others)
-            self.other.setCurrentIndex(at)
+        controls.fill(self.other, ((other, k) for k, other in enumerate(others)), at)
 
     def show_person(self, person: Person) -> None:
         """Write age and sex at the open scan."""
@@ -250,19 +226,8 @@ class VisitsDialog(QDialog):
         visits = None if compared is None else compared.visits
         changes = [] if visits is None else list(visits.changes.values())
         years = None if visits is None else visits.years
-        self.table.setRowCount(len(changes))
-        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        for k, change in enumerate(changes):
-            for column, text in enumerate(cells_of(change, years)):
-                item = QTableWidgetItem(text)
-                font = item.font()
-                font.setBold(bool(change.beyond))
-                item.setFont(font)
-                if column:
-                    item.setTextAlignment(right)
-                else:
-                    item.setToolTip(text)  # long names are cut
-                self.table.setItem(k, column, item)
+        rows = [(cells_of(change, years), bool(change.beyond)) for change in changes]
+        self.table.show_rows(COLUMNS, rows)
         self.maps.setEnabled(visits is not None)
         self.save.setEnabled(visits is not None)
         text = ""
@@ -281,13 +246,12 @@ class VisitsDialog(QDialog):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """A scan may be dropped."""
-        if self._scan(event) is not None:
+        if scan_in(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open the scan that was dropped."""
-        path = self._scan(event)
-        if path is not None:
+        if path := scan_in(event):
             event.acceptProposedAction()
             self.openRequested.emit(path)
 
@@ -295,21 +259,6 @@ class VisitsDialog(QDialog):
         """The dialog was closed."""
         self.closed.emit()
         super().hideEvent(event)
-
-    @staticmethod
-    def _scan(event: QDropEvent) -> Path | None:
-        dropped = in_event(event)
-        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
-
-    def _ask_file(self) -> None:
-        path = dialogs.open_file(self, "Open the other scan of this patient", dialogs.scans())
-        if path is not None:
-            self.openRequested.emit(path)
-
-    def _ask_folder(self) -> None:
-        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
-        if path is not None:
-            self.openRequested.emit(path)
 
 
 class VisitsController(QObject):
@@ -896,10 +845,8 @@ class TissueLayer:
             self.layer.visible = True
             return
         self.layer = make_layer(data, shown.layer_kwargs())
-        active = self.viewer.layers.selection.active
-        self.viewer.layers.append(self.layer)
-        # It is not meant to be painted on.
-        self.viewer.layers.selection.active = active
+        with keeping_active(self.viewer):  # it is not meant to be painted on
+            self.viewer.layers.append(self.layer)
 
     def hide(self) -> None:
         """Draw it no longer; it comes back with what is measured next."""

@@ -13,7 +13,7 @@ from napari_stylegan3d.core.worker import beside_the_window
 from napari_stylegan3d.views.display import DisplayArray, upright
 from stylegan3d.memory import give_back
 from stylegan3d.progress import Progress
-from stylegan3d.segmentation.words import Person
+from stylegan3d.segmentation.classes import Person
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

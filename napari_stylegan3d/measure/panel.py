@@ -10,21 +10,22 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import DecimalBox, Fold, scaled
+from napari_stylegan3d.widgets.controls import Fold, scaled
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
 from stylegan3d.scans.person import SEXES
-from stylegan3d.segmentation.classes import MIDLINE, PAIRED
-from stylegan3d.segmentation.curves import AgeCurve, curve_of
-from stylegan3d.segmentation.words import (
+from stylegan3d.segmentation.classes import (
     ALL_MEASURES,
     AS_TISSUES,
+    MIDLINE,
     OLDEST,
+    PAIRED,
     Person,
     title_of,
     unit_of,
     value_text,
 )
+from stylegan3d.segmentation.curves import AgeCurve, curve_of
 from stylegan3d.settings.option import ReportSettings
 
 if TYPE_CHECKING:
@@ -262,16 +263,15 @@ class MeasureBox(Fold):
         controls.show_text(self.header_says, f"{called} {', '.join(told)}." if told else "")
 
     def _make_person(self) -> None:
-        self.age = controls.named(
-            DecimalBox(),
+        self.age = controls.number(
             "measure.age",
             "Age of the person in years, for z and percentiles (18 to 80), for Ageing "
             "(Directions) and for\nreports; from the scan's files if given there. 0: unknown.",
+            (0, OLDEST),
+            " years",
+            decimals=AGE_DECIMALS,
         )
-        self.age.setRange(0, OLDEST)
-        self.age.setDecimals(AGE_DECIMALS)
         self.age.setSpecialValueText(NONE)
-        self.age.setSuffix(" years")
         self.sex = controls.combo(
             "measure.sex",
             "Sex of the person, for z and percentiles; from the scan's files if given there.",

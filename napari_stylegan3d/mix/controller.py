@@ -16,7 +16,7 @@ from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.session import WHOLE
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Gallery, PictureButton
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.elided import elided
+from napari_stylegan3d.widgets.shortening import elided
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.recipe.mixing import around, mixing_matrix, solo
 from stylegan3d.recipe.recipe import Mix, Source
@@ -154,7 +154,6 @@ class Matrix(QDialog):
         self.save = controls.push_button(
             "Save picture…", "mix.matrix_save", "Save the matrix as a PNG, with its caption."
         )
-        self.save.setAutoDefault(False)
         self.cells: list[list[PictureButton]] = []
         self.heads: list[PictureButton] = []
         self._table: MixTable | None = None
@@ -186,8 +185,7 @@ class Matrix(QDialog):
         column.addWidget(controls.hint(ABOUT))
         self._grid_box = QWidget()
         column.addWidget(self._grid_box, alignment=Qt.AlignmentFlag.AlignHCenter)
-        caption = QLabel(SYNTHETIC)
-        caption.setProperty("role", "caution")
+        caption = controls.label(SYNTHETIC, "caution")
         foot = controls.row(caption, self.progress, self.save, stretch=1)
         column.addLayout(foot)
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QWidget
+from qtpy.QtWidgets import QGridLayout, QToolButton, QWidget
 
 from napari_stylegan3d.core.comparison import subject_of
 from napari_stylegan3d.core.context import report_error
@@ -211,8 +211,7 @@ class MixPictures(QWidget):
             name.setFixedWidth(controls.scaled(SIDE + 4))
             grid.addWidget(name, 1, 2 * column, Qt.AlignmentFlag.AlignTop)
         for column, sign in ((1, "+"), (3, "→")):
-            label = QLabel(sign)
-            label.setProperty("role", "heading")
+            label = controls.heading(sign)
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             grid.addWidget(label, 0, column)
         grid.setColumnStretch(1, 1)

@@ -22,7 +22,7 @@ from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from napari_stylegan3d.project.regions import Region
-    from stylegan3d.projection.operators import Mask
+    from stylegan3d.projection.masks import Mask
     from stylegan3d.projection.search import ProjectionState
     from stylegan3d.recipe.model import Noise
     from stylegan3d.scans import AlignedScan, Scan
@@ -105,7 +105,7 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     reconstructions, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
     from stylegan3d.outputs.projections import output_names, projected_latent
-    from stylegan3d.projection.pipeline import loss_of, place, search
+    from stylegan3d.projection.projector import loss_of, place, search
     from stylegan3d.projection.settings import Choices
     from stylegan3d.recipe.latents import save_latent
     from stylegan3d.recipe.recipe import Source

@@ -261,7 +261,7 @@ class LabelMaps(QObject):
         try:
             for layer, shown in zip(request[0], found, strict=True):
                 if layer in self.viewer.layers and KEY in layer.metadata:
-                    _move(layer, shown)
+                    put(layer, np.ascontiguousarray(shown.data), shown.scale, shown.translate)
         finally:
             self._setting = False
 
@@ -274,7 +274,3 @@ class LabelMaps(QObject):
 def _placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[DisplayArray]:
     """In a thread."""
     return [labels.placed(request[2]) for labels in request[1]]
-
-
-def _move(layer: Labels, shown: DisplayArray) -> None:
-    put(layer, np.ascontiguousarray(shown.data), shown.scale, shown.translate)

@@ -18,7 +18,7 @@ from stylegan3d.recipe.recipe import Detail
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.session import Session
-    from napari_stylegan3d.views.glass import Field
+    from napari_stylegan3d.views.layers import Field
 
 #: Key, words, tooltip and shortcut of each picture; the first ones are brains, the others maps.
 SEGMENTS = (

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QMenu, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.core.context import sentence
-from napari_stylegan3d.core.scans import Several, in_event, read_choice
+from napari_stylegan3d.core.scans import Several, read_choice, scan_in
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.label_maps import LabelMap
-from napari_stylegan3d.views.captions import NAME_LENGTH, Over, shortened
+from napari_stylegan3d.views.captions import NAME_LENGTH, Over
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.layers import OverlayBar, OverlayLayer, OverlayLook
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser
 from napari_stylegan3d.widgets.elided import ElidedLabel
+from napari_stylegan3d.widgets.shortening import shortened
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.progress import Progress
@@ -482,10 +482,9 @@ class OverlayBox(QWidget):
                 "label map\n(NIfTI, MGH or DICOM). It is aligned to the scan."
             ),
         )
-        menu = QMenu(self)
-        menu.addAction("A file…", self._ask_file)
-        menu.addAction("A DICOM folder…", self._ask_folder)
-        self.open.setMenu(menu)
+        dialogs.offer_scans(
+            self.open, "Open an overlay", lambda path: self.openRequested.emit(Choice(path))
+        )
         self.name = ElidedLabel(NONE, "second.name", "figure")
         self.remove = controls.tool_button("×", "second.remove", "Remove the overlay.")
         self.how = controls.combo(
@@ -552,7 +551,6 @@ class OverlayBox(QWidget):
             Whether the note is a refusal or a warning.
         """
         self.name.setText(name or NONE)
-        self.name.setToolTip(name)
         self.note.setText(note)
         controls.set_role(self.note, "caution" if bad else "hint")
         self.note.setVisible(bool(note))
@@ -573,27 +571,11 @@ class OverlayBox(QWidget):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept images."""
-        if self._image(event) is not None:
+        if scan_in(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open an image beside the scan."""
-        path = self._image(event)
-        if path is not None:
+        if path := scan_in(event):
             event.acceptProposedAction()
-            self.openRequested.emit(Choice(path))
-
-    @staticmethod
-    def _image(event: QDropEvent) -> Path | None:
-        dropped = in_event(event)
-        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
-
-    def _ask_file(self) -> None:
-        path = dialogs.open_file(self, "Open an overlay", dialogs.scans())
-        if path is not None:
-            self.openRequested.emit(Choice(path))
-
-    def _ask_folder(self) -> None:
-        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
-        if path is not None:
             self.openRequested.emit(Choice(path))

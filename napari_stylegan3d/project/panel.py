@@ -18,19 +18,18 @@ from qtpy.QtWidgets import (
     QMenu,
     QProgressBar,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_stylegan3d.core.panel import ExplorerPanel, bring_into_view, offer, why_not
-from napari_stylegan3d.core.scans import SAMPLES, in_event, sample_path, sentence
+from napari_stylegan3d.core.scans import SAMPLES, sample_path, scan_in, sentence
 from napari_stylegan3d.core.worker import JobStatus, duration_in_words
 from napari_stylegan3d.project.overlay import OverlayBox
 from napari_stylegan3d.project.regions import PaintBox
 from napari_stylegan3d.project.result import ResultBox
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, Fold, single_shot
-from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
+from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.projection.settings import PHASES, TITLES, Choices
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
@@ -61,7 +60,7 @@ class DropArea(QFrame):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept scans; other files are left to the explorer."""
-        if self._scan(event):
+        if scan_in(event):
             event.acceptProposedAction()
             self._highlight(True)
 
@@ -72,15 +71,9 @@ class DropArea(QFrame):
     def dropEvent(self, event: QDropEvent) -> None:
         """Open a file, a folder, or the slices of a DICOM folder."""
         self._highlight(False)
-        path = self._scan(event)
-        if path:
+        if path := scan_in(event):
             event.acceptProposedAction()
             self.dropped.emit(path)
-
-    @staticmethod
-    def _scan(event: QDropEvent) -> Path | None:
-        dropped = in_event(event)
-        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
 
     def _highlight(self, over: bool) -> None:
         self.setProperty("over", over)
@@ -98,8 +91,7 @@ class ScanBox(QWidget):
         super().__init__()
         self._choice: Choice | None = None
         self.drop = DropArea()
-        self.name = controls.named(NameLabel("No scan yet"), "project.name")
-        self.name.setProperty("role", "figure")
+        self.name = ElidedLabel("No scan yet", "project.name", "figure")
         self.details = controls.hint(NO_SCAN, "project.details")
         self.open = controls.push_button(
             "Open scan…",
@@ -110,10 +102,9 @@ class ScanBox(QWidget):
             "Samples", "project.sample", "Open one of the two bundled real brains."
         )
         self.chooser = Chooser()
-        self.arriving = controls.named(WrappedLabel(), "project.arriving")
+        self.arriving = controls.hint(name="project.arriving", role="")
         self.arriving.hide()
-        self.doubts = controls.named(WrappedLabel(), "project.doubts")
-        self.doubts.setProperty("role", "caution")
+        self.doubts = controls.hint(name="project.doubts", role="caution")
         self.orientation = controls.combo(
             "project.orientation",
             "Set the orientation, if you know it; the scan is then read again.",
@@ -138,10 +129,7 @@ class ScanBox(QWidget):
 
     def _connect(self) -> None:
         self.drop.dropped.connect(self._request)
-        menu = QMenu(self)
-        menu.addAction("A file…", self._ask_file)
-        menu.addAction("A DICOM folder…", self._ask_folder)
-        self.open.setMenu(menu)
+        dialogs.offer_scans(self.open, "Open a T1-weighted scan", self._request)
         menu = QMenu(self)
         for key, text in SAMPLES.items():
             menu.addAction(text, lambda k=key: self._request(sample_path(k)))
@@ -186,16 +174,6 @@ class ScanBox(QWidget):
 
     def _request(self, path: Path) -> None:
         self.openRequested.emit(Choice(Path(path)))
-
-    def _ask_file(self) -> None:
-        path = dialogs.open_file(self, "Open a T1-weighted scan", dialogs.scans())
-        if path is not None:
-            self._request(path)
-
-    def _ask_folder(self) -> None:
-        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
-        if path is not None:
-            self._request(path)
 
 
 def _of_arriving(case: Case) -> str:
@@ -297,8 +275,7 @@ class SearchBox(QWidget):
             "by\n"
             "stylegan3d model site. Without it, the verdicts' ranges are wider.",
         )
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = controls.stack(on=self, spacing=-1)
         for box in (self.budget, self.space, self.loss, self.site):  # as narrow as the panel
             box.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -423,13 +400,13 @@ class PoseBox(QWidget):
             "project.fit",
             "Refine the alignment from the current pose.",
         )
-        self.quality = controls.named(
-            WrappedLabel(),
-            "project.quality",
-            "Correlation of the aligned scan with the model's mean brain, and what it means.",
+        self.quality = controls.hint(name="project.quality", role="")
+        self.quality.setToolTip(
+            "Correlation of the aligned scan with the model's mean brain, and what it means."
         )
-        self.steps = controls.hint(name="project.steps")
-        self.steps.setToolTip("Preparation steps of the scan, with their duration.")
+        self.steps = controls.hint(
+            "", "project.steps", "Preparation steps of the scan, with their duration."
+        )
         self.shifts = [
             self._spin(
                 f"project.shift.{axis}",
@@ -468,8 +445,7 @@ class PoseBox(QWidget):
 
     @staticmethod
     def _spin(name: str, tip: str, unit: str, most: float) -> QDoubleSpinBox:
-        spin = controls.number(name, tip, (-most, most), unit)
-        spin.setDecimals(1)
+        spin = controls.number(name, tip, (-most, most), unit, decimals=1)
         # The three share the row; their size hint has room for numbers that never occur.
         spin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         return spin
@@ -519,7 +495,6 @@ class PoseBox(QWidget):
         """Show the quality of the alignment; None if not aligned yet, or refused."""
         if aligned is None:
             self.quality.setText(REFUSED.format(problem=problem) if problem else "")
-            self.quality.setProperty("role", "caution" if problem else "")
             self.steps.clear()
         else:
             words = aligned.quality_in_words
@@ -534,10 +509,7 @@ class PoseBox(QWidget):
             del self._asked[: self._asked.index(pose) + 1]
         else:
             self.set_pose(pose)
-        if aligned is not None:
-            self.quality.setProperty("role", "")
-        self.quality.style().unpolish(self.quality)
-        self.quality.style().polish(self.quality)
+        controls.set_role(self.quality, "caution" if aligned is None and problem else "")
         self.quality.setVisible(bool(self.quality.text()))
         for widget in (self.record, self.hand):
             widget.setVisible(aligned is not None)
@@ -708,9 +680,7 @@ class ProjectPanel(ExplorerPanel):
         """Update the progress bar and the remaining time."""
         self.bar.setRange(0, 1000)
         self.bar.setValue(round(1000 * progress.fraction))
-        text = ", ".join(filter(None, (progress.text, progress.detail)))
-        if progress.remaining_s is not None and progress.done < progress.total:
-            text += f", about {duration_in_words(progress.remaining_s)} left"
+        text = progress.in_words
         self.pause.setEnabled(progress.text in PHASES.values())
         if not self.pause.isChecked():
             self.estimate.setText(text)

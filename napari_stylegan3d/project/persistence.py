@@ -299,7 +299,7 @@ class ScanRestorer(QObject):
 
 def _filled_in(case: Case, result: ReloadedScan, there: bool) -> Case:
     """A case completed with its scan and pose."""
-    from stylegan3d.projection.pipeline import place
+    from stylegan3d.projection.projector import place
 
     read = result.read
     assert isinstance(read, Case)

@@ -12,19 +12,18 @@ import nibabel as nib
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import QObject, QSignalBlocker, QTimer, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_stylegan3d.project.label_maps import KEY
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import DecimalBox
 from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
-    from stylegan3d.projection.operators import Mask
+    from stylegan3d.projection.masks import Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +81,7 @@ class Region:
         """As an operator, for a model whose grid is `space`."""
         from stylegan3d.errors import ScanError
         from stylegan3d.geometry.space import Space
-        from stylegan3d.projection.masks import mask_on
-        from stylegan3d.projection.operators import Mask
+        from stylegan3d.projection.masks import Mask, mask_on
 
         if self.affine is None:
             return Mask(self.data)
@@ -343,10 +341,6 @@ class RegionPainter(QObject):
             self.changed.emit(float(np.count_nonzero(self.layer.data)) * voxel_ml)
 
 
-#: Diameter in mm: minimum, maximum, default.
-BRUSH_MM = (2.0, 60.0, 10.0)
-
-
 PAINTED = "Painted region"
 
 
@@ -378,13 +372,9 @@ class PaintBox(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.source.addItem(PAINTED, None)
-        self.brush = controls.named(
-            DecimalBox(), "project.brush", "Diameter of the spherical brush, in mm."
+        self.brush = controls.number(
+            "project.brush", "Diameter of the spherical brush, in mm.", (2, 60), " mm", value=10
         )
-        self.brush.setRange(*BRUSH_MM[:2])
-        self.brush.setDecimals(0)
-        self.brush.setSuffix(" mm")
-        self.brush.setValue(BRUSH_MM[2])
         self.erase = controls.push_button(
             "Erase", "project.erase", "Use the brush as an eraser.", checkable=True
         )
@@ -409,13 +399,8 @@ class PaintBox(QWidget):
 
     def offer(self, entries: Sequence[tuple[str, object]]) -> None:
         """Set the layers to choose from: text and data of each entry."""
-        with QSignalBlocker(self.source):
-            before = self.source.currentText()
-            self.source.clear()
-            self.source.addItem(PAINTED, None)
-            for text, choice in entries:
-                self.source.addItem(text, choice)
-            self.source.setCurrentIndex(max(self.source.findText(before), 0))
+        before = self.source.currentText()
+        controls.fill(self.source, [(PAINTED, None), *entries], dict(entries).get(before))
         if self.source.currentText() != before:
             self.regionChanged.emit()
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.regions import Region
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.elided import NameLabel, WrappedLabel
+from napari_stylegan3d.widgets.elided import ElidedLabel
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import Progress
 from stylegan3d.projection.words import (
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import DisplayVolume, Loaded
     from napari_stylegan3d.core.rendering import Rendering
     from stylegan3d.geometry.space import Space
-    from stylegan3d.projection.operators import Operator
+    from stylegan3d.projection.forward import Operator
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.case import Case
@@ -62,14 +62,11 @@ class ResultBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patient = controls.named(
-            NameLabel(), "project.patient", "The patient whose scan was projected."
-        )
-        self.patient.setProperty("role", "figure")
-        self.verdict = controls.named(
-            WrappedLabel(),
-            "project.verdict",
-            "How far the reconstruction can be trusted, relative to held-out subjects.",
+        self.patient = ElidedLabel(name="project.patient", role="figure")
+        self.patient.setToolTip("The patient whose scan was projected.")
+        self.verdict = controls.hint(name="project.verdict", role="")
+        self.verdict.setToolTip(
+            "How far the reconstruction can be trusted, relative to held-out subjects."
         )
         self.lights = VerdictRows(self.findingPicked)
         self.sentence = controls.hint(name="project.sentence")
@@ -176,9 +173,7 @@ class VerdictRows(QWidget):
         super().__init__()
         self._picked = picked
         self.setObjectName("project.verdicts")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(5)
+        column = controls.stack(on=self, spacing=5)
         self.column = column
         self.rows = {name: VerdictRow(name) for name in VERDICTS}
         for row in self.rows.values():
@@ -286,7 +281,7 @@ class Filled:
         The aligned scan, filled in from the reconstruction, values in [0, 1]; None until shown in a
         restored session.
     region, loss : Region or None, str
-        Masked region, and other degradation as text for `pipeline.loss_of`.
+        Masked region, and other degradation as text for `projector.loss_of`.
     """
 
     operator: Operator
@@ -304,7 +299,7 @@ class Filled:
         """Inverse of `to_plain`, for a model's grid; None if empty."""
         if not isinstance(plain, Mapping):
             return None
-        from stylegan3d.projection.pipeline import loss_of
+        from stylegan3d.projection.projector import loss_of
 
         region = None if plain.get("region") is None else Region.from_plain(plain["region"])
         loss = str(plain.get("loss", ""))
@@ -318,7 +313,7 @@ class Filled:
     @property
     def word(self) -> str:
         """What was done to the scan."""
-        from stylegan3d.projection.operators import Mask
+        from stylegan3d.projection.masks import Mask
 
         if isinstance(self.operator, Mask):
             return "Inpainted"
@@ -374,7 +369,9 @@ class FillController(QObject):
         self.rendering, self.comparison, self.box = rendering, comparison, box
         self.working, self.job = LatestWins(_fill, self), LongJob(self)
         comparison.pictured.connect(self._again)
-        self.working.ready.connect(self._on_filled)
+        self.working.ready.connect(
+            lambda request, volume: self.comparison.show_filled(request[0], volume)
+        )
         self.working.failed.connect(
             lambda _request, error: self.failed.emit(error, "filling in the region")
         )
@@ -399,9 +396,6 @@ class FillController(QObject):
         projected, picture = self._projected, self.comparison.picture
         if projected is not None and picture is not None:
             self.working.submit((projected, picture))
-
-    def _on_filled(self, request: tuple[Case, DisplayVolume], volume: np.ndarray) -> None:
-        self.comparison.show_filled(request[0], volume)
 
     def _ask(self) -> None:
         loaded, projected = self.rendering.loaded, self._projected

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.qt import QtViewer
 from napari.utils.action_manager import action_manager
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, QPoint, Qt
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
 from qtpy.QtGui import QImage, QPainter, QRegion
 from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 from vispy import gloo
@@ -20,10 +20,6 @@ from vispy.scene import SceneCanvas
 
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.widgets.controls import single_shot
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.views.four import FourViews
-    from napari_stylegan3d.views.framing import View
 
 #: Minimum size: eight of them (with twins) and the dock fit a screen of 1024 pixels.
 SMALLEST = (120, 100)
@@ -399,39 +395,13 @@ def print_scale(width: int) -> float:
     return PRINT_MM / MM_PER_INCH * PRINT_DPI / max(width, 1)
 
 
-def view_picture(view: View, scale: float = 1.0) -> QImage:
+def view_picture(view: QtViewer, scale: float = 1.0) -> QImage:
     """One view as on the screen, `scale` times as large."""
-    canvas = view.canvas.canvas.native
-    scale = _possible(canvas.width(), canvas.height(), scale)
-    image = _drawn(view.canvas, round(canvas.width() * scale), round(canvas.height() * scale))
+    canvas = view.canvas.native
+    scale = possible_scale(canvas.width(), canvas.height(), scale)
+    image = _drawn(view, round(canvas.width() * scale), round(canvas.height() * scale))
     _paint_sheets(canvas, image, scale)
     return image
-
-
-def all_pictures(views: FourViews, scale: float = 1.0) -> QImage:
-    """The visible views, arranged as on the screen, `scale` times as large."""
-    shown = [view for view in views.views if view.canvas.isVisible()]
-    if not shown:
-        picture = views.picture().toImage()
-        return picture.scaledToWidth(
-            round(picture.width() * scale), Qt.TransformationMode.SmoothTransformation
-        )
-    places = {view.name: _place(view, views) for view in shown}
-    left = min(place.x() for place in places.values())
-    top = min(place.y() for place in places.values())
-    sizes = {view.name: view.canvas.canvas.native.size() for view in shown}
-    width = max(places[name].x() + size.width() for name, size in sizes.items()) - left
-    height = max(places[name].y() + size.height() for name, size in sizes.items()) - top
-    scale = _possible(width, height, scale)
-    whole = QImage(round(width * scale), round(height * scale), QImage.Format.Format_RGB32)
-    whole.fill(Qt.GlobalColor.darkGray)
-    painter = QPainter(whole)
-    for view in shown:
-        place = places[view.name] - QPoint(left, top)
-        target = QPoint(round(place.x() * scale), round(place.y() * scale))
-        painter.drawImage(target, view_picture(view, scale))
-    painter.end()
-    return whole
 
 
 def _paint_sheets(canvas: QWidget, image: QImage, scale: float) -> None:
@@ -446,11 +416,8 @@ def _paint_sheets(canvas: QWidget, image: QImage, scale: float) -> None:
     painter.end()
 
 
-def _place(view: View, views: FourViews) -> QPoint:
-    return view.canvas.canvas.native.mapTo(views, QPoint(0, 0))
-
-
-def _possible(width: int, height: int, scale: float) -> float:
+def possible_scale(width: int, height: int, scale: float) -> float:
+    """The scale, no larger than graphics cards can draw a picture of so many pixels."""
     return min(scale, MOST_PIXELS / max(width, height, 1))
 
 

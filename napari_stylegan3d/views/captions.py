@@ -7,12 +7,13 @@ layer cannot forget the caption.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from napari.components import ViewerModel
-
-from napari_stylegan3d.widgets.elided import in_words
+from napari_stylegan3d.widgets.shortening import shortened
 from stylegan3d.storage.about import EDITED_SCAN, ORIGIN_NAMES, WORN_DETAIL, Origin
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
 
 KEY = "stylegan3d"
 #: Metadata key of overlays.
@@ -50,11 +51,6 @@ CAPTION_COLORS = {
 MADE_AS: dict[Origin, Kind] = {"acquired": "scan", "synthetic": "generated", "edited": "edited"}
 #: Maximum length of names and of edits, for narrow views.
 NAME_LENGTH, WHAT_LENGTH = 24, 44
-
-
-def shortened(text: str, length: int) -> str:
-    """At most `length` characters of a text; its middle is left out."""
-    return in_words(text, lambda shown: len(shown) <= length)
 
 
 @dataclass(frozen=True)

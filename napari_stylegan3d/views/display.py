@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import nibabel as nib
 import numpy as np
-from napari.components import ViewerModel
-from napari.layers import Image, Layer
 from nibabel.spaces import vox2out_vox
 
 from napari_stylegan3d.views.captions import COARSE, KEY, OVERLAY
@@ -23,6 +21,8 @@ from stylegan3d.geometry.space import to_ras
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
 
     from napari_stylegan3d.views.look import ViewLook
     from stylegan3d.geometry import slicing
@@ -197,6 +197,8 @@ def thicken(look: ViewLook, models: Iterable[ViewerModel], layers: Iterable[Laye
 
     Overlays keep their single slice: a difference or an outline has no maximum that means anything.
     """
+    from napari.layers import Image
+
     half = 0.0 if look.slab == "none" else look.slab_mm / 2
     for model in models:
         if model.dims.ndim != 3:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QPixmap, QResizeEvent, QWindow
-from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QImage, QPainter, QPixmap, QResizeEvent, QWindow
+from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_stylegan3d.views import marks, navigation
 from napari_stylegan3d.views.canvases import (
@@ -19,6 +19,8 @@ from napari_stylegan3d.views.canvases import (
     ViewGrid,
     finish_in_own_context,
     make_canvas,
+    possible_scale,
+    view_picture,
 )
 from napari_stylegan3d.views.captions import shown
 from napari_stylegan3d.views.display import in_words, thicken
@@ -44,6 +46,7 @@ from napari_stylegan3d.views.orientation import (
 )
 from napari_stylegan3d.views.readout import ReadoutBar, value_at
 from napari_stylegan3d.views.slices import Lightbox, Pane, Panes
+from napari_stylegan3d.widgets import controls
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -347,9 +350,7 @@ class FourViews(QWidget):
         self.deleteLater()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
+        column = controls.stack(on=self, spacing=0)
         for widget in (self._grid, self.lightbox, self.panes):
             column.addWidget(widget, stretch=1)
         column.addWidget(self.readout)
@@ -507,3 +508,29 @@ class FourViews(QWidget):
         else:
             self.looks.change(layout="one", alone=clicked.name)
         return None
+
+
+def all_pictures(views: FourViews, scale: float = 1.0) -> QImage:
+    """The visible views, arranged as on the screen, `scale` times as large."""
+    shown = [view for view in views.views if view.canvas.isVisible()]
+    if not shown:
+        picture = views.picture().toImage()
+        return picture.scaledToWidth(
+            round(picture.width() * scale), Qt.TransformationMode.SmoothTransformation
+        )
+    places = {view.name: view.canvas.canvas.native.mapTo(views, QPoint(0, 0)) for view in shown}
+    left = min(place.x() for place in places.values())
+    top = min(place.y() for place in places.values())
+    sizes = {view.name: view.canvas.canvas.native.size() for view in shown}
+    width = max(places[name].x() + size.width() for name, size in sizes.items()) - left
+    height = max(places[name].y() + size.height() for name, size in sizes.items()) - top
+    scale = possible_scale(width, height, scale)
+    whole = QImage(round(width * scale), round(height * scale), QImage.Format.Format_RGB32)
+    whole.fill(Qt.GlobalColor.darkGray)
+    painter = QPainter(whole)
+    for view in shown:
+        place = places[view.name] - QPoint(left, top)
+        target = QPoint(round(place.x() * scale), round(place.y() * scale))
+        painter.drawImage(target, view_picture(view.canvas, scale))
+    painter.end()
+    return whole

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QApplication, QToolTip, QWidget
 
 from napari_stylegan3d.views.captions import LETTER_COLOR, WARNINGS, Provenance
-from napari_stylegan3d.views.layers import ColorScale
+from napari_stylegan3d.views.layers import LEAST_MM, SPACING_MM, TIMES, ColorScale, Field
 from napari_stylegan3d.views.orientation import (
     Facing,
     ViewPlane,
@@ -32,7 +31,7 @@ from napari_stylegan3d.views.orientation import (
     position_in_words,
 )
 from napari_stylegan3d.widgets.controls import scaled
-from napari_stylegan3d.widgets.elided import elided, wrapped
+from napari_stylegan3d.widgets.shortening import elided, wrapped
 
 #: Dark outline of text: a box behind it would hide tissue, or dim it like a change of signal.
 OUTLINE = QColor(0, 0, 0)
@@ -585,36 +584,7 @@ def _write(
 
 
 ARROW_COLOR, ARROW_SHADOW = QColor(255, 255, 255, 235), QColor(0, 0, 0, 190)
-#: Spacing of the arrows; shorter movements are not drawn.
-SPACING_MM, LEAST_MM = 8.0, 0.8
-#: Length of an arrow relative to the movement, which is a few millimetres at most.
-TIMES = 3.0
 HEAD_PX, HEAD_WIDTH_PX = 4.0, 1.8
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """Movement of tissue on a grid.
-
-    Attributes
-    ----------
-    moved : ndarray, shape (3, X, Y, Z)
-        Millimetres to the right, anterior and superior that the tissue shown at a voxel has moved.
-    affine : ndarray, shape (4, 4)
-        Voxel indices to RAS+ millimetres.
-    """
-
-    moved: np.ndarray
-    affine: np.ndarray
-
-    def at(self, points_mm: np.ndarray) -> np.ndarray:
-        """Movement at points (3, N) in mm, of the nearest voxels; 0 outside the grid."""
-        back = np.linalg.inv(self.affine)
-        index = np.rint(back[:3, :3] @ points_mm + back[:3, 3:]).astype(int)
-        last = np.array(self.moved.shape[1:])[:, None] - 1
-        inside = ((index >= 0) & (index <= last)).all(axis=0)
-        found = self.moved[(slice(None), *np.clip(index, 0, last))]
-        return np.where(inside, found, 0.0)
 
 
 class Arrows(Glass):

@@ -12,7 +12,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from napari.utils import Colormap
-from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QLabel, QSlider, QWidget
 
 from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, UNIT, Over
@@ -25,10 +25,8 @@ from napari_stylegan3d.views.display import (
     upright,
 )
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import DecimalBox
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.views.glass import Field
     from stylegan3d.geometry.space import Space
 
 #: Colours from the limits to zero, for less and more.
@@ -50,6 +48,37 @@ OPACITY = 0.8
 ROUNDED = 0.01
 #: Opacity just above the threshold; it is 1 at the limit.
 FAINT = 0.5
+
+
+#: Spacing of the arrows; shorter movements are not drawn.
+SPACING_MM, LEAST_MM = 8.0, 0.8
+#: Length of an arrow relative to the movement, which is a few millimetres at most.
+TIMES = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Movement of tissue on a grid.
+
+    Attributes
+    ----------
+    moved : ndarray, shape (3, X, Y, Z)
+        Millimetres to the right, anterior and superior that the tissue shown at a voxel has moved.
+    affine : ndarray, shape (4, 4)
+        Voxel indices to RAS+ millimetres.
+    """
+
+    moved: np.ndarray
+    affine: np.ndarray
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Movement at points (3, N) in mm, of the nearest voxels; 0 outside the grid."""
+        back = np.linalg.inv(self.affine)
+        index = np.rint(back[:3, :3] @ points_mm + back[:3, 3:]).astype(int)
+        last = np.array(self.moved.shape[1:])[:, None] - 1
+        inside = ((index >= 0) & (index <= last)).all(axis=0)
+        found = self.moved[(slice(None), *np.clip(index, 0, last))]
+        return np.where(inside, found, 0.0)
 
 
 @dataclass(frozen=True)
@@ -486,14 +515,20 @@ class OverlayBar(QWidget):
         self.colors.currentIndexChanged.connect(
             lambda _: self._change(colors=self.colors.currentData())
         )
-        self.black = self._level(
-            "black", "Intensity shown black, 0 to 95 % of the overlay's brightest tissue."
+        self.black = controls.number(
+            "second.black",
+            "Intensity shown black, 0 to 95 % of the overlay's brightest tissue.",
+            (0, 100 - NARROWEST, 5),
+            " %",
+            width=54,
         )
-        self.white = self._level(
-            "white", "Intensity shown white, 5 to 100 % of the overlay's brightest tissue."
+        self.white = controls.number(
+            "second.white",
+            "Intensity shown white, 5 to 100 % of the overlay's brightest tissue.",
+            (NARROWEST, 100, 5),
+            " %",
+            width=54,
         )
-        self.black.setRange(0, 100 - NARROWEST)
-        self.white.setRange(NARROWEST, 100)
         self.black.valueChanged.connect(
             lambda value: self._change(black=value, white=max(self.look.white, value + NARROWEST))
         )
@@ -512,26 +547,14 @@ class OverlayBar(QWidget):
         self.show_look(self.look)
         self.hide()
 
-    def _level(self, name: str, tip: str) -> DecimalBox:
-        box = controls.named(DecimalBox(), f"second.{name}", tip)
-        box.setDecimals(0)
-        box.setSingleStep(5)
-        box.setSuffix(" %")
-        box.setButtonSymbols(DecimalBox.ButtonSymbols.NoButtons)
-        box.setFixedWidth(controls.scaled(54))
-        return box
-
     def show_look(self, look: OverlayLook) -> None:
         """Show how the second image is shown, without emitting signals."""
         self.look = look
         self.ways[look.way].setChecked(True)
-        widgets = (self.opacity, self.colors, self.black, self.white)
-        blocked = [QSignalBlocker(widget) for widget in widgets]
-        self.opacity.setValue(round(look.opacity))
-        self.colors.setCurrentIndex(self.colors.findData(look.colors))
-        self.black.setValue(look.black)
-        self.white.setValue(look.white)
-        del blocked
+        controls.show_value(self.opacity, round(look.opacity))
+        controls.show_value(self.colors, look.colors)
+        controls.show_value(self.black, look.black)
+        controls.show_value(self.white, look.white)
         for widget in (self.opacity, self.colors):
             widget.setEnabled(look.way == "overlay")
         for level in (self.black, self.white):

@@ -219,11 +219,8 @@ def is_sensible(name: str, value: Any) -> bool:
         low, high = CUT_LIMITS
         return len(value) == 3 and all(low <= cut.position_mm <= high for cut in value)
     option = OPTIONS[name]
-    if option.choices is not None:
-        return value in option.choices
-    if option.low is not None and option.high is not None:
-        return option.low <= float(value) <= option.high
-    return isinstance(value, bool)
+    is_switch = option.choices is None and option.low is None
+    return isinstance(value, bool) if is_switch else value is not None and not option.problem(value)
 
 
 class LookModel(QObject):

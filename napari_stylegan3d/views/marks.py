@@ -371,7 +371,7 @@ class Marks(QObject):
         yield
         while event.type == "mouse_move":
             now = _point(event.position)
-            new = mark.with_end(end, now) if end else mark.moved(_between(at, now))
+            new = mark.with_end(end, now) if end else mark.moved(_point(np.subtract(now, at)))
             assert self.chosen is not None
             self.replace(self.chosen, new)
             event.handled = True
@@ -522,12 +522,6 @@ def install(marks: Marks, models: list[ViewerModel]) -> Callable[[], None]:
 def _point(position: Any) -> tuple[float, float, float]:
     right, anterior, superior = (float(value) for value in position)
     return right, anterior, superior
-
-
-def _between(
-    start: tuple[float, float, float], end: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    return _point(np.subtract(end, start))
 
 
 def _off_line(mark: Mark, axis: int, at: tuple[float, float, float]) -> float:

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QMenu,
-    QPushButton,
     QToolButton,
     QWidget,
 )
@@ -74,7 +73,9 @@ class ReadoutBar(QWidget):
         self._words: tuple[str, ...] = ("", "", "")
         self._letters: tuple[str, ...] = ("", "", "")
         self._named = self._was_roomy = False
-        self.intensity = _label(
+        self.intensity = controls.label(
+            "",
+            "",
             "views.intensity",
             (
                 "Intensity at the crosshair. For synthetic brains 0 is background and 1 "
@@ -83,19 +84,21 @@ class ReadoutBar(QWidget):
             ),
         )
         self.levels = self._make_levels()
-        self.tools = _button(
+        self.tools = controls.push_button(
             "Tools ▾",
             "views.tools",
             "Measure on the picture: lengths in mm; mean, sd and size of regions.",
         )
-        self.quality = _label("views.quality", "Preview; the full volume follows.", "hint")
-        self.clipped = _label("views.clipped", "", "error")
+        self.quality = controls.label(
+            "", "hint", "views.quality", "Preview; the full volume follows."
+        )
+        self.clipped = controls.label("", "error", "views.clipped")
         self.clipped.hide()
         self.white = self._make_white()
-        self.reset = _button(
+        self.reset = controls.push_button(
             "Reset", "views.reset", "Centre the crosshair and fit the head into every view."
         )
-        self.menu = _button(
+        self.menu = controls.push_button(
             "View ▾",
             "views.menu",
             (
@@ -278,17 +281,6 @@ class ReadoutBar(QWidget):
         ):
             label.setText(text)
         self.intensity.setText(intensity_in_words(model, point, self.roomy))
-
-
-def _label(name: str, tip: str, role: str = "") -> QLabel:
-    label = controls.named(QLabel(), name, tip)
-    label.setProperty("role", role)
-    return label
-
-
-def _button(text: str, name: str, tip: str) -> QPushButton:
-    button = controls.named(QPushButton(text), name, tip)
-    return button
 
 
 def brightness(value: float) -> str:

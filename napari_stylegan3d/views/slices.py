@@ -46,7 +46,7 @@ from napari_stylegan3d.views.orientation import (
 )
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import scaled
-from napari_stylegan3d.widgets.elided import elided, wrapped
+from napari_stylegan3d.widgets.shortening import elided, wrapped
 
 TABLE = 256
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QGridLayout,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
     QLayout,
     QLineEdit,
@@ -44,6 +45,8 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QStyle,
     QStyleOptionSpinBox,
+    QTableWidget,
+    QTableWidgetItem,
     QToolButton,
     QToolTip,
     QVBoxLayout,
@@ -229,8 +232,8 @@ class SliderRow(QWidget):
         row.addWidget(self.reset)
         self.set_value(self.default)
         self.slider.valueChanged.connect(self._on_slider)
-        self.slider.sliderReleased.connect(self._on_released)
-        self.spin.valueChanged.connect(self._on_spin)
+        self.slider.sliderReleased.connect(lambda: self.valueChanged.emit(self.value(), False))
+        self.spin.valueChanged.connect(self.change_to)
         self.reset.clicked.connect(lambda: self.change_to(self.default))
 
     def value(self) -> float:
@@ -268,12 +271,6 @@ class SliderRow(QWidget):
     def _on_slider(self, tick: int) -> None:
         self.set_value(self._low + tick * self._step)
         self.valueChanged.emit(self.value(), self.slider.isSliderDown())
-
-    def _on_released(self) -> None:
-        self.valueChanged.emit(self.value(), False)
-
-    def _on_spin(self, value: float) -> None:
-        self.change_to(value)
 
 
 def name_for_readers(root: QWidget) -> None:
@@ -387,6 +384,7 @@ def number(
     *,
     value: float | None = None,
     width: int = 0,
+    decimals: int | None = None,
 ) -> DecimalBox:
     """A box for a number.
 
@@ -395,18 +393,20 @@ def number(
     name, tip : str
         Qt object name and tooltip.
     limits : tuple of float
-        (lowest, highest) or (lowest, highest, step); the step, 1 if not given, decides on the
-        decimals.
+        (lowest, highest) or (lowest, highest, step); the step is 1 if not given.
     unit : str
         Written after the number.
     value : float, optional
         The number at first; the lowest if None.
     width : int
         In pixels for the usual letters, without buttons then; 0 for Qt's own.
+    decimals : int, optional
+        As many as the step needs if None.
     """
     box = named(DecimalBox(), name, tip)
     low, high, step = limits if len(limits) == 3 else (*limits, 1.0)
-    box.setDecimals(0 if step >= 1 else 2 if step < 0.1 else 1)
+    needed = 0 if step >= 1 else 2 if step < 0.1 else 1
+    box.setDecimals(needed if decimals is None else decimals)
     return _limited(box, low, high, step, unit, value, width)
 
 
@@ -511,19 +511,23 @@ def segments(
     return buttons
 
 
+def label(text: str, role: str, name: str = "", tip: str = "") -> QLabel:
+    """A text in one line, in the style of a role."""
+    shown = named(QLabel(text), name, tip)
+    shown.setProperty("role", role)
+    return shown
+
+
 def heading(text: str) -> QLabel:
     """The title of a part of a panel."""
-    label = QLabel(text)
-    label.setProperty("role", "heading")
-    return label
+    return label(text, "heading")
 
 
-def hint(text: str = "", name: str = "") -> QLabel:
-    """An explanation, in smaller voice."""
-    label = WrappedLabel(text)
-    label.setProperty("role", "hint")
-    label.setObjectName(name)
-    return label
+def hint(text: str = "", name: str = "", tip: str = "", role: str = "hint") -> QLabel:
+    """An explanation, in smaller voice, or a longer text in another role; it is wrapped."""
+    shown = named(WrappedLabel(text), name, tip)
+    shown.setProperty("role", role)
+    return shown
 
 
 def line() -> QFrame:
@@ -596,11 +600,10 @@ def form(*pairs: tuple[str, QWidget]) -> QGridLayout:
 def add_row(grid: QGridLayout, text: str, widget: QWidget) -> None:
     """One more field of a form."""
     index = grid.rowCount() if grid.count() else 0
-    label = QLabel(text)
-    label.setToolTip(widget.toolTip())
-    label.setBuddy(widget)
+    name = named(QLabel(text), "", widget.toolTip())
+    name.setBuddy(widget)
     widget.setAccessibleName(text)
-    grid.addWidget(label, index, 0)
+    grid.addWidget(name, index, 0)
     grid.addWidget(widget, index, 1)
 
 
@@ -788,6 +791,57 @@ def _make_room(column: QWidget, growing: Fold, folds: tuple[Fold, ...], pixels: 
                 fold.unfold(False)
         # The room they took is free only after this.
         QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
+
+
+class ResultTable(QTableWidget):
+    """Rows of a name and numbers to read; the name takes the room that is left.
+
+    Parameters
+    ----------
+    name, tip : str
+        Qt object name and tooltip.
+    """
+
+    def __init__(self, name: str, tip: str) -> None:
+        super().__init__()
+        named(self, name, tip)
+        self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(scaled(20))
+
+    def show_rows(
+        self, columns: Sequence[tuple[str, str]], rows: Sequence[tuple[Sequence[str], bool]]
+    ) -> None:
+        """Show rows instead of those before.
+
+        Parameters
+        ----------
+        columns : sequence of (str, str)
+            Head and tooltip of each.
+        rows : sequence of (sequence of str, bool)
+            The texts of each, and whether they are bold.
+        """
+        self.setColumnCount(len(columns))
+        self.setHorizontalHeaderLabels([head for head, _tip in columns])
+        for column, (_head, tip) in enumerate(columns):
+            self.horizontalHeaderItem(column).setToolTip(tip)
+        self.setRowCount(len(rows))
+        for row, (texts, bold) in enumerate(rows):
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                font = item.font()
+                font.setBold(bold)
+                item.setFont(font)
+                if column:
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                else:
+                    item.setToolTip(text)  # long names are cut
+                self.setItem(row, column, item)
+        heads = self.horizontalHeader()
+        heads.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        heads.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
 
 #: Visible rows of the list of series or volumes.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtCore import QPoint
-from qtpy.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QDialog, QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
 
 from napari_stylegan3d.widgets.controls import name_for_readers
 from napari_stylegan3d.widgets.settings import last_folder, note_folder
@@ -41,6 +42,24 @@ def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:
     return _noted(path)
 
 
+def offer_scans(button: QPushButton, title: str, opened: Callable[[Path], object]) -> None:
+    """Give a button a menu to open a scan: a file, or a folder of DICOM files."""
+
+    def ask(folder: bool) -> None:
+        path = (
+            choose_folder(button, "Open a folder of DICOM files", Path.home())
+            if folder
+            else open_file(button, title, scans())
+        )
+        if path is not None:
+            opened(path)
+
+    menu = QMenu(button)
+    menu.addAction("A file…", lambda: ask(False))
+    menu.addAction("A DICOM folder…", lambda: ask(True))
+    button.setMenu(menu)
+
+
 def choose_folder(parent: QWidget, title: str, start: Path) -> Path | None:
     """A folder, or None."""
     path = QFileDialog.getExistingDirectory(parent, title, str(start))
@@ -60,7 +79,12 @@ def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
 
 
 def open_beside(dialog: QDialog, widget: QWidget, down: int = 0) -> None:
-    """Open a dialog left of a widget, over the views, so many pixels below its upper edge."""
+    """Open a dialog left of a widget, over the views, so many pixels below its upper edge.
+
+    Enter is not the buttons': a person who types a number or goes through pictures presses it too.
+    """
+    for button in dialog.findChildren(QPushButton):
+        button.setAutoDefault(False)
     corner = widget.mapToGlobal(QPoint(0, 0))
     left = corner.x() - dialog.frameGeometry().width() - 12
     dialog.move(max(left, 0), max(corner.y() + down, 0))

@@ -1,17 +1,13 @@
-"""Texts that fit into a narrow panel, whatever the names in them.
+"""Labels whose texts fit into a narrow panel, whatever the names in them.
 
-An `ElidedLabel` is a line that ends in an ellipsis where there is no room for all of it. Clauses
-that are set off by commas are left out as a whole: half a clause says nothing, and may say
-something else than the whole. A `WrappedLabel` breaks inside long names.
+An `ElidedLabel` is a line that ends in an ellipsis where there is no room for all of it
+(`shortening.in_words`). A `WrappedLabel` breaks inside long names.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtGui import QFontMetrics, QHelpEvent, QPainter, QPaintEvent
+from qtpy.QtCore import QEvent, QObject, QSize
+from qtpy.QtGui import QHelpEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QLabel,
@@ -21,91 +17,15 @@ from qtpy.QtWidgets import (
     QStyleOptionComboBox,
     QStylePainter,
     QToolTip,
+    QWidget,
 )
 
-#: A place where a line may break, of no width.
-BREAK = "\u200b"
-#: Words that may be broken, and where.
-LONG_WORD = re.compile(r"\S{18,}")
+from napari_stylegan3d.widgets.shortening import breakable, elided, in_words
+
 #: A wrapped text may be made as narrow as this.
 NARROWEST_PX = 110
 #: Between the edge of a combo box's field and its text.
 FIELD_PX = 2
-#: Between words; a number keeps its unit.
-WORD_GAP = re.compile(r" (?!(?:sd|mm|ml|years|%)(?:\s|$))")
-JOINTS = re.compile(r"([_\-./\\])")
-
-
-def in_words(text: str, fits: Callable[[str], bool], *, keep_end: bool = True) -> str:
-    """As much of a text as fits, in whole clauses, else in whole words, else in letters.
-
-    Parameters
-    ----------
-    text : str
-        Clauses, set off by commas.
-    fits : callable
-        Whether there is room for a text.
-    keep_end : bool
-        Leave out the middle instead of the end: similar names differ at the beginning or the end,
-        and an amount is at the end.
-    """
-    if fits(text):
-        return text
-    clauses = text.split(", ")
-    several, words = len(clauses) > 1, WORD_GAP.split(clauses[0])
-    shorter = list(_fewer(clauses, ", ", 1, keep_end))
-    last = WORD_GAP.split(clauses[-1])
-    if several and keep_end and any(sign.isdigit() for sign in last[-1]):
-        # Two clauses, the last of which ends in an amount, before the first alone.
-        head = clauses[0] + (", …, " if len(clauses) > 2 else ", ")
-        shorter[-1:-1] = [head + end for end in _fewer(last, " ", 2, True)]
-    longest = max(words, key=len)
-    # The first word alone stands for others, but not for a long name.
-    alone = several or (not keep_end and words[-1] != longest)
-    shorter += _fewer(words, " ", 1 if alone else 2, keep_end and not several)
-    for shown in shorter:
-        if fits(shown):
-            return shown
-    for whole in (longest, clauses[0]):
-        for kept in range(len(whole) - 1, 1, -1):
-            end = kept // 2
-            shown = clauses[0].replace(whole, f"{whole[: kept - end]}…{whole[-end:]}", 1)
-            if fits(shown):
-                return shown
-    return "…"
-
-
-def _fewer(parts: list[str], joint: str, fewest: int, keep_end: bool) -> Iterator[str]:
-    """The parts without one, without two, and so on, with an ellipsis instead."""
-    for count in range(len(parts) - 1, fewest - 1, -1):
-        end = count // 2 if keep_end else 0
-        yield joint.join([*parts[: count - end], "…", *parts[len(parts) - end :]])
-
-
-def elided(text: str, metrics: QFontMetrics, width: int) -> str:
-    """As much of a text as fits into so many pixels; see `in_words`."""
-    return in_words(text, lambda shown: metrics.horizontalAdvance(shown) <= width)
-
-
-def wrapped(text: str, metrics: QFontMetrics, width: int) -> list[str]:
-    """Lines of whole words that are at most so many pixels long; of a longer word, longer."""
-    lines: list[str] = []
-    for word in WORD_GAP.split(" ".join(text.split())):
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and metrics.horizontalAdvance(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
-
-
-def breakable(text: str) -> str:
-    """A text whose long words may be broken after the signs that join the parts of file names."""
-
-    def broken(word: re.Match[str]) -> str:
-        return JOINTS.sub(rf"\1{BREAK}", word[0])
-
-    return LONG_WORD.sub(broken, text)
 
 
 class WrappedLabel(QLabel):
@@ -129,37 +49,6 @@ class WrappedLabel(QLabel):
         """Narrow: a word that is too long is cut off, and the panel does not scroll sideways."""
         wanted = super().minimumSizeHint()
         return QSize(min(wanted.width(), NARROWEST_PX), wanted.height())
-
-
-class NameLabel(QLabel):
-    """A name in one line; its middle is left out if there is no room, and a tooltip shows it."""
-
-    def __init__(self, text: str = "") -> None:
-        super().__init__(text)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-
-    def minimumSizeHint(self) -> QSize:
-        """No wider than an ellipsis."""
-        return QSize(self.fontMetrics().horizontalAdvance("…"), super().minimumSizeHint().height())
-
-    def shown(self) -> str:
-        """What there is room for."""
-        elide = Qt.TextElideMode.ElideMiddle
-        return self.fontMetrics().elidedText(self.text(), elide, self.contentsRect().width())
-
-    def event(self, event: QEvent) -> bool:
-        """Show the whole name as a tooltip where it is cut."""
-        if isinstance(event, QHelpEvent) and self.shown() != self.text():
-            tip = "\n".join(filter(None, (self.text(), self.toolTip())))
-            QToolTip.showText(event.globalPos(), tip, self)
-            return True
-        return super().event(event)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw what fits."""
-        painter = QPainter(self)
-        _draw(self, painter, self.shown())
-        painter.end()
 
 
 class InWords(QObject):
@@ -198,11 +87,7 @@ class InWords(QObject):
         if event.type() == QEvent.Type.Paint:
             self._paint()
             return True
-        if isinstance(event, QHelpEvent) and self.shown() != self.box.currentText():
-            tip = "\n".join(filter(None, (self.box.currentText(), self.box.toolTip())))
-            QToolTip.showText(event.globalPos(), tip, self.box)
-            return True
-        return False
+        return _tell_whole(self.box, event, self.shown(), self.box.currentText())
 
     def _paint(self) -> None:
         painter, option = QStylePainter(self.box), self._option()
@@ -218,9 +103,12 @@ class InWords(QObject):
 
 
 class ElidedLabel(QLabel):
-    """Shows as much of its text as fits; `text()` is all of it."""
+    """Shows as much of its text as fits into one line, and a tooltip with all of it.
 
-    def __init__(self, text: str = "", name: str = "", role: str = "hint") -> None:
+    `text()` is the whole text.
+    """
+
+    def __init__(self, text: str = "", name: str = "", role: str = "") -> None:
         super().__init__(text)
         self.setObjectName(name)
         self.setProperty("role", role)
@@ -230,26 +118,37 @@ class ElidedLabel(QLabel):
         """No wider than an ellipsis."""
         return QSize(self.fontMetrics().horizontalAdvance("…"), super().minimumSizeHint().height())
 
+    def shown(self) -> str:
+        """What there is room for."""
+        return elided(self.text(), self.fontMetrics(), self.contentsRect().width())
+
+    def event(self, event: QEvent) -> bool:
+        """Show the whole text as a tooltip where it is cut."""
+        return _tell_whole(self, event, self.shown(), self.text()) or super().event(event)
+
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw what fits."""
-        painter = QPainter(self)
-        _draw(self, painter, elided(self.text(), self.fontMetrics(), self.contentsRect().width()))
+        """Draw what fits, in the style of a label."""
+        painter, option, style = QPainter(self), QStyleOption(), self.style()
+        option.initFrom(self)
+        assert style is not None
+        style.drawPrimitive(QStyle.PrimitiveElement.PE_Widget, option, painter, self)
+        style.drawItemText(
+            painter,
+            self.contentsRect(),
+            int(self.alignment()),
+            option.palette,
+            self.isEnabled(),
+            self.shown(),
+            self.foregroundRole(),
+        )
         painter.end()
 
 
-def _draw(label: QLabel, painter: QPainter, text: str) -> None:
-    """Draw a text in the style of a label."""
-    option = QStyleOption()
-    option.initFrom(label)
-    style = label.style()
-    assert style is not None
-    style.drawPrimitive(QStyle.PrimitiveElement.PE_Widget, option, painter, label)
-    style.drawItemText(
-        painter,
-        label.contentsRect(),
-        int(label.alignment()),
-        option.palette,
-        label.isEnabled(),
-        text,
-        label.foregroundRole(),
-    )
+def _tell_whole(widget: QWidget, event: QEvent, shown: str, text: str) -> bool:
+    """Show the whole of a text that is cut before the tooltip, if that is asked for."""
+    if not isinstance(event, QHelpEvent) or shown == text:
+        return False
+    tip = widget.toolTip()
+    tip = tip if text in tip else f"{text}\n{tip}".strip()
+    QToolTip.showText(event.globalPos(), tip, widget)
+    return True

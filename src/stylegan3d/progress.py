@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 #: "full" for saving and measuring; "preview" may differ slightly; "rough" only needs about the
 #: right distribution, for statistics over thousands.
@@ -95,6 +95,14 @@ class Progress:
 
 #: Tells nobody; the work is wanted to its end.
 SILENT = Progress()
+T = TypeVar("T")
+
+
+def followed(items: Collection[T], progress: Progress, *words: str) -> Iterator[T]:
+    """The items one by one; of each, once it is done with, `progress` is told."""
+    for done, item in enumerate(items, 1):
+        yield item
+        progress(done, len(items), *words)
 
 
 @dataclass(frozen=True)

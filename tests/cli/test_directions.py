@@ -63,6 +63,7 @@ def test_a_sidecar_tells_the_directions_file_without_its_folder(run, model, tmp_
     assert "no.safetensors does not exist" in run("edit", *missing, "--model", model).err
 
 
+@pytest.mark.usefixtures("few_measured")
 def test_attributes_are_fitted_to_a_pack_and_checked(run, tmp_path, monkeypatch):
     generator = encoding_generator()
     monkeypatch.setattr("stylegan3d.cli.common.open_model", lambda *_: generator)

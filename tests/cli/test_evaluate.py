@@ -18,8 +18,8 @@ from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.geometry.slicing import BAR
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
+from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load
-from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.scans import checks
 
 PEOPLE, SET_ASIDE = 8, 3
@@ -95,7 +95,7 @@ def test_every_figure_with_numbers_has_an_interval(run, model, data) -> None:
 def test_a_stopped_evaluation_is_taken_up_again(run, model, data, tmp_path, monkeypatch) -> None:
     """The second part fails; the next run makes neither brains nor the first part again."""
     from stylegan3d.evaluation import parts
-    from stylegan3d.model.sampling import RandomBrains
+    from stylegan3d.model.generator import RandomBrains
 
     out = tmp_path / "out"
     words = ("--only", "fidelity,diversity", "--out", out, "--json", *SMALL)

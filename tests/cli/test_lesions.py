@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from stylegan3d.dataset.pack import write_pack
 from stylegan3d.measures.lesions import suspect_lesions
+from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load
-from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter, load_lesions
 from stylegan3d.training import lesions
@@ -63,14 +63,12 @@ def test_lesions_of_a_scan_are_listed_and_marked_on_its_own_grid(run, tmp_path):
     nib.Nifti1Image(hole, generator.affine).as_reoriented(turned).to_filename(
         tmp_path / "scan.nii.gz"
     )
-    for name in ("healthy.nii.gz", "moved.nii.gz"):  # on the model's grid, and elsewhere
-        image.to_filename(tmp_path / name)
-        image = image.as_reoriented(turned)
-        none = tmp_path / f"none-{name}"
-        healthy = run("segment", tmp_path / name, "--lesions", "--out", none, "--json")
-        assert healthy.status == 0, healthy.err
-        assert healthy.json["lesions"] == []
-        assert not np.asarray(nib.load(none).dataobj).any()
+    image.to_filename(tmp_path / "healthy.nii.gz")
+    none = tmp_path / "none.nii.gz"
+    healthy = run("segment", tmp_path / "healthy.nii.gz", "--lesions", "--out", none, "--json")
+    assert healthy.status == 0, healthy.err
+    assert healthy.json["lesions"] == []
+    assert not np.asarray(nib.load(none).dataobj).any()
     out = tmp_path / "mask.nii.gz"
     told = run("segment", tmp_path / "scan.nii.gz", "--lesions", "--out", out, "--json")
     assert told.status == 0, told.err

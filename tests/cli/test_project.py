@@ -139,7 +139,7 @@ def test_the_way_of_a_scan_is_short_and_its_tissues_are_read_twice(
     from scipy import ndimage
 
     from stylegan3d.outputs import results
-    from stylegan3d.projection import pipeline
+    from stylegan3d.projection import projector
 
     counted, hops = [], {"read_scan": None}
 
@@ -160,8 +160,8 @@ def test_the_way_of_a_scan_is_short_and_its_tissues_are_read_twice(
         counted.append(volume)
         return read_tissues(volume, space, **options)
 
-    read_tissues = pipeline.read_tissues
-    for module in (pipeline, results):
+    read_tissues = projector.read_tissues
+    for module in (projector, results):
         monkeypatch.setattr(module, "read_tissues", counting)
     words = ["--steps", "2", "--skull", "keep", "--model", brain_model, "--out", tmp_path]
     assert run("project", scan, *words).status == 0

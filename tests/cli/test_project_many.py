@@ -182,7 +182,8 @@ def world_middle(path):
     return nib.affines.apply_affine(image.affine, inside.mean(axis=0))
 
 
-@pytest.mark.parametrize("where", ["processes", pytest.param("cluster", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("where", ["processes", "cluster"])
 def test_many_scans_are_really_projected_by_workers(run, brain_model, tmp_path, where):
     """No stand-in: the workers open the generator, align, search and write; as one alone does."""
     scans = [write_scan(tmp_path / "in" / f"sub-0{i}_T1w.nii.gz") for i in (1, 2)]

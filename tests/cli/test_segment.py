@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from labelled_phantoms import write_labelled
 
+from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load
-from stylegan3d.model.sampling import RandomBrains
+from stylegan3d.segmentation.classes import ALL_MEASURES
 from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.segmentation.words import ALL_MEASURES
 from stylegan3d.storage.volumes import write_volume
 
 

@@ -4,7 +4,8 @@ import errno
 import hashlib
 import json
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+import shutil
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from studies import MEAN_BRAIN, make_study, prepared, save_prepared, save_raw, write_splits
 
+from stylegan3d import devices
 from stylegan3d.dataset import scan_preparation as preparing
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.dataset.preparation import prepare
@@ -26,9 +28,28 @@ def target():
     return load_template(MEAN_BRAIN)
 
 
+@pytest.fixture(scope="module")
+def study(target, tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("made") / "study", target)
+
+
 @pytest.fixture
-def folder(tmp_path, target):
-    return make_study(tmp_path / "study", target)
+def folder(study, tmp_path):
+    return shutil.copytree(study, tmp_path / "study")
+
+
+@pytest.fixture(scope="module")
+def finished(study, tmp_path_factory):
+    """The pack of that study; do not change it."""
+    out = tmp_path_factory.mktemp("finished") / "pack"
+    prepare(study, out)
+    return out
+
+
+@pytest.fixture
+def known(finished, tmp_path):
+    """A copy of it in the test's folder, so that only what is new has to be prepared."""
+    return shutil.copytree(finished, tmp_path / "pack")
 
 
 def digest(pack):
@@ -65,10 +86,9 @@ def test_prepare(folder, target, tmp_path):
     assert not (tmp_path / "pack" / ".parts").exists()
 
 
-def test_the_same_folder_gives_the_same_bytes(folder, tmp_path):
-    prepare(folder, tmp_path / "a")
-    prepare(folder, tmp_path / "b")
-    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+def test_the_same_folder_gives_the_same_bytes(folder, finished, tmp_path):
+    prepare(folder, tmp_path / "again")
+    assert digest(tmp_path / "again") == digest(finished)
 
 
 def count_work(monkeypatch):
@@ -83,7 +103,7 @@ def count_work(monkeypatch):
     return worked
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(folder, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_where_it_stopped(folder, finished, tmp_path, monkeypatch):
     def interrupt(done, total, name):
         if done == 2:
             raise KeyboardInterrupt
@@ -95,12 +115,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(folder, tmp_path, monkeypat
     worked = count_work(monkeypatch)
     prepare(folder, tmp_path / "pack")
     assert worked == ["sub-03_T1w.nii.gz", "sub-04_T1w.nii.gz"]
-    prepare(folder, tmp_path / "whole")
-    assert digest(tmp_path / "pack") == digest(tmp_path / "whole")
+    assert digest(tmp_path / "pack") == digest(finished)
 
 
-def test_a_finished_pack_takes_in_only_what_is_new(folder, target, tmp_path, monkeypatch):
-    prepare(folder, tmp_path / "pack")
+def test_a_finished_pack_takes_in_only_what_is_new(folder, finished, target, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "pack")
     before = digest(tmp_path / "pack")
     worked = count_work(monkeypatch)
     prepare(folder, tmp_path / "pack")
@@ -115,12 +134,23 @@ def test_a_finished_pack_takes_in_only_what_is_new(folder, target, tmp_path, mon
     assert len(worked) == 6  # other settings: everything anew
 
 
-def test_several_processes_give_the_same_pack(folder, tmp_path):
-    prepare(folder, tmp_path / "one", jobs=1)
+class Threads(ThreadPoolExecutor):
+    """Stand in for processes, which take seconds to start."""
+
+    def __init__(self, jobs, context, initializer, initargs):
+        super().__init__(jobs, initializer=initializer, initargs=initargs)
+
+
+@pytest.mark.parametrize(
+    "workers", [Threads, pytest.param(ProcessPoolExecutor, marks=pytest.mark.soak)]
+)
+def test_several_workers_give_the_same_pack(folder, finished, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(devices, "ProcessPoolExecutor", workers)
     prepare(folder, tmp_path / "two", jobs=2)
-    assert digest(tmp_path / "one") == digest(tmp_path / "two")
+    assert digest(tmp_path / "two") == digest(finished)
 
 
+@pytest.mark.usefixtures("known")
 def test_the_same_image_counts_once(folder, tmp_path):
     content = (folder / "sub-01_T1w.nii.gz").read_bytes()
     (folder / "sub-09_T1w.nii.gz").write_bytes(content)
@@ -129,6 +159,7 @@ def test_the_same_image_counts_once(folder, tmp_path):
     assert any("is the same file as sub-01" in r["reason"] for r in pack.info["refused"])
 
 
+@pytest.mark.usefixtures("known")
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_side_left_open_is_told_in_the_table(folder, target, tmp_path, raw):
     path = folder / "sub-01_T1w.nii.gz"
@@ -256,6 +287,7 @@ def test_folders_that_cannot_be_used(folder, tmp_path, target):
         prepare(folder, tmp_path / "full" / "thesis.txt")
 
 
+@pytest.mark.usefixtures("known")
 def test_people_held_out_are_in_no_pack(folder, tmp_path):
     copy = (folder / "sub-02_T1w.nii.gz").read_bytes()
     (folder / "sub-09_T1w.nii.gz").write_bytes(copy)  # by another name it is as much of a leak
@@ -281,8 +313,8 @@ def test_a_split_that_is_not_known_is_refused(folder, tmp_path, value):
     assert not (tmp_path / "pack").exists()
 
 
+@pytest.mark.usefixtures("known")
 def test_a_pack_of_an_earlier_version_opens_and_is_brought_up_to_date(folder, target, tmp_path):
-    prepare(folder, tmp_path / "pack")
     before = digest(tmp_path / "pack")
     (file,) = (tmp_path / "pack").glob("volumes-*.npy")
     file.rename(tmp_path / "pack" / "volumes.npy")
@@ -294,6 +326,7 @@ def test_a_pack_of_an_earlier_version_opens_and_is_brought_up_to_date(folder, ta
     assert digest(tmp_path / "pack") == before
 
 
+@pytest.mark.usefixtures("known")
 def test_a_pack_made_before_there_were_checks_is_judged_anew(folder, tmp_path, target, monkeypatch):
     """Without preparing again: what passed then and would not now is refused."""
     inverted = np.where(prepared(target, 6) > 0, 290.0 - prepared(target, 6), 0).clip(0, 255)
@@ -318,6 +351,7 @@ def test_a_pack_made_before_there_were_checks_is_judged_anew(folder, tmp_path, t
     assert again.info["refused"] == load_pack(tmp_path / "fresh").info["refused"]
 
 
+@pytest.mark.usefixtures("known")
 def test_a_series_is_refused_with_what_can_be_done_here(folder, target, tmp_path):
     series = np.stack([target.template, target.template], -1)
     nib.save(nib.Nifti1Image(series, target.space.affine), folder / "sub-07_T1w.nii.gz")
@@ -325,6 +359,7 @@ def test_a_series_is_refused_with_what_can_be_done_here(folder, target, tmp_path
     assert "save the T1-weighted one" in pack.info["refused"][-1]["reason"]
 
 
+@pytest.mark.usefixtures("known")
 def test_what_cannot_be_opened_costs_one_file(folder, tmp_path):
     (folder / "sub-08_T1w.nii.gz").symlink_to(folder / "gone.nii.gz")
     pack = prepare(folder, tmp_path / "pack")
@@ -334,6 +369,7 @@ def test_what_cannot_be_opened_costs_one_file(folder, tmp_path):
     assert len(prepare(folder, tmp_path / "pack")) == 4
 
 
+@pytest.mark.usefixtures("known")
 def test_several_scans_of_a_person_and_strangers_are_told(folder, target, tmp_path):
     save_prepared(folder / "sub-02_ses-2_T1w.nii.gz", target, 8)
     notes = prepare(folder, tmp_path / "pack").info["notes"]
@@ -347,7 +383,7 @@ def test_several_scans_of_a_person_and_strangers_are_told(folder, target, tmp_pa
 
 def test_a_process_that_was_killed_is_told_in_a_sentence(folder, tmp_path, monkeypatch):
     class Killed(ThreadPoolExecutor):
-        def __init__(self, jobs, **options):
+        def __init__(self, jobs, *options):
             super().__init__(jobs)
 
         def submit(self, *work):
@@ -355,6 +391,6 @@ def test_a_process_that_was_killed_is_told_in_a_sentence(folder, tmp_path, monke
             future.set_exception(BrokenProcessPool("terminated abruptly"))
             return future
 
-    monkeypatch.setattr(preparing, "ProcessPoolExecutor", Killed)
+    monkeypatch.setattr(devices, "ProcessPoolExecutor", Killed)
     with pytest.raises(StyleGAN3DError, match="fewer --jobs"):
         prepare(folder, tmp_path / "pack", jobs=2)

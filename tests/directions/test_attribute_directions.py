@@ -225,6 +225,7 @@ def test_edits_are_measured_in_volumes(generator, people, monkeypatch):
     assert told["change"]["brain_ml"] == 0
 
 
+@pytest.mark.usefixtures("few_measured")
 def test_a_pack_without_encoder_or_attributes_leaves_components(generator, pack):
     directions = build_directions(generator, None)
     assert directions.names[0] == "PC 1"
@@ -234,6 +235,7 @@ def test_a_pack_without_encoder_or_attributes_leaves_components(generator, pack)
         build_directions(generator, pack, attributes=["age"])
 
 
+@pytest.mark.usefixtures("few_measured")
 def test_a_pack_gives_attributes_and_files_keep_what_is_told(pack, tmp_path):
     G = encoding_generator()
     directions = build_directions(G, pack)

@@ -60,7 +60,9 @@ def test_rows_tell_how_an_edit_moves_the_contour(generator):
     assert np.corrcoef(told, exact)[0, 1] > 0.97
 
 
-@pytest.mark.parametrize("name", VOLUMES)
+@pytest.mark.parametrize(
+    "name", [*VOLUMES[:2], *(pytest.param(name, marks=pytest.mark.soak) for name in VOLUMES[2:])]
+)
 def test_the_bundled_directions_leave_the_contour(generator, name):
     (w,) = random_w(generator, 1, seed=5)
     now, before = (2 * generator.directions.step(name, former=former) for former in (False, True))

@@ -14,7 +14,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import edits
 from stylegan3d.evaluation import utility as module
 from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.membership import MEMBERS_EACH, compared_people, membership
+from stylegan3d.evaluation.privacy import MEMBERS_EACH, compared_people, membership
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.utility import (
     SETTINGS,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from stylegan3d.evaluation.reconstruction import reconstruct
+from stylegan3d.evaluation.parts import reconstruct
 from stylegan3d.geometry.intensity import as_packed, unit
-from stylegan3d.model.sampling import RandomBrains
+from stylegan3d.model.generator import RandomBrains
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from stylegan3d.evaluation.evaluation import bar, page
 from stylegan3d.evaluation.rows import Figure
 from stylegan3d.evaluation.table import plain_words, warnings
-from stylegan3d.pages.plots import distributions
+from stylegan3d.pages.page import distributions
 
 COPIES = {
     "alarm": True,

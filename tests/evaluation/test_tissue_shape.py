@@ -8,8 +8,9 @@ import pytest
 
 from stylegan3d.evaluation import anatomy as module
 from stylegan3d.evaluation import rows, table
+from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
-from stylegan3d.pages.plots import distributions
+from stylegan3d.pages.page import distributions
 from stylegan3d.storage.jsontext import to_plain
 
 COUNT = len(TISSUE_SHAPE)
@@ -27,7 +28,9 @@ def compared(
         subjects=np.arange(len(people)),
         one_each=np.arange(len(people)),
         known=len(people) - held_out,
-        pack=SimpleNamespace(table=[{"person": f"p{k}"} for k in range(len(people))]),
+        synthetic=made,
+        names=np.array([f"p{k}" for k in range(len(people))]),
+        groups=lambda: Material.groups(material),
         settings=SimpleNamespace(seed=0),
     )
     return module.tissue_shape(material)

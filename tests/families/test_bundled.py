@@ -3,7 +3,6 @@
 import json
 
 import nibabel as nib
-import numpy as np
 import pytest
 import torch
 
@@ -54,10 +53,9 @@ def test_older_people_have_larger_ventricles(generator):
     for age in (25, 75):
         label = encode_labels(schema, {"age": age})
         with torch.no_grad():
-            made = generator.synthesize(seed_latents(generator, range(2), 0.7, label=label))
-        shown = ((made[:, 0] + 1) / 2).clamp(0, 1).numpy()
-        found = [read_tissues(volume, generator.space).volumes["ventricle_ml"] for volume in shown]
-        volumes.append(np.mean(found))
+            made = generator.synthesize(seed_latents(generator, [0], 0.7, label=label))
+        shown = ((made[0, 0] + 1) / 2).clamp(0, 1).numpy()
+        volumes.append(read_tissues(shown, generator.space).volumes["ventricle_ml"])
     assert volumes[1] > 1.15 * volumes[0]
 
 

@@ -13,13 +13,13 @@ from stylegan3d.directions.custom import direction_between, direction_of_values
 from stylegan3d.directions.edit_effects import way_back
 from stylegan3d.directions.latent_map import Survey
 from stylegan3d.errors import LatentError, ModelError, StyleGAN3DError
-from stylegan3d.evaluation.speed import measure_speed
+from stylegan3d.evaluation.parts import measure_speed
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model import family as families
 from stylegan3d.model.family import LACKS, OneRow, Parts
 from stylegan3d.model.loading import load
 from stylegan3d.model.random_latents import COMPONENTS, Spread, random_blocks, random_w
-from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.projector import estimate_seconds
 from stylegan3d.recipe import keyframes
 from stylegan3d.recipe.latents import Delta, mix
@@ -203,36 +203,36 @@ def test_spread_is_that_of_all_brains_at_once(generator, tiny_generator):
         np.testing.assert_allclose(w[-3:], expected.numpy(), atol=SUMS)
 
 
-def test_long_latents_take_no_square_of_their_length(tmp_path):
+@pytest.mark.parametrize("known", [False, pytest.param(True, marks=pytest.mark.soak)])
+def test_long_latents_take_no_square_of_their_length(tmp_path, known):
     """Of 20,000 numbers a covariance would take 3 GB: nothing of that size is even asked for."""
     import resource
 
     folder = toy.save(tmp_path / "long", w_dim=20_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for known in (True, False):
-        generator = load(folder, device="cpu")
-        if not known:  # a family that says nothing of the spread
-            generator.deviations = generator.components = None
-        w = seed_latents(generator, [5], 0.8)[0]
-        scan = np.clip(to_display(generator.synthesize(w[None]))[0], 0, 1)
-        prior = LatentPrior.of(generator)
-        assert prior.root.shape == (20_000,)
-        assert 0.7 < prior.distance(seed_latents(generator, range(50))) < 1.3
-        found = stylegan3d.project(generator, scan, steps=2, budget="draft")
-        guess = generator.encoder(torch.from_numpy(scan)[None, None] * 2 - 1)
-        guessed = to_display(generator.synthesize(guess))[0]
-        assert np.square(found.volume - scan).sum() <= np.square(guessed - scan).sum() * 1.001
-        directions = stylegan3d.pca_directions(generator, 3)
-        truth = np.linspace(3, 1, toy.COMPONENTS)[:3]
-        # Rounding where the family knows its components, otherwise random brains.
-        np.testing.assert_allclose(directions.std, truth, rtol=1e-4 if known else 0.2)
-        w = random_w(generator, 40, 2)
-        value = w @ directions.vectors[0]
-        half = value > np.median(value)
-        direction_between(generator, w[~half], w[half], "First")
-        direction_of_values(generator, w, value, "Value")
-        vars(generator)["directions"] = directions
-        Survey.of(generator)
+    generator = load(folder, device="cpu")
+    if not known:  # a family that says nothing of the spread
+        generator.deviations = generator.components = None
+    w = seed_latents(generator, [5], 0.8)[0]
+    scan = np.clip(to_display(generator.synthesize(w[None]))[0], 0, 1)
+    prior = LatentPrior.of(generator)
+    assert prior.root.shape == (20_000,)
+    assert 0.7 < prior.distance(seed_latents(generator, range(50))) < 1.3
+    found = stylegan3d.project(generator, scan, steps=2, budget="draft")
+    guess = generator.encoder(torch.from_numpy(scan)[None, None] * 2 - 1)
+    guessed = to_display(generator.synthesize(guess))[0]
+    assert np.square(found.volume - scan).sum() <= np.square(guessed - scan).sum() * 1.001
+    directions = stylegan3d.pca_directions(generator, 3)
+    truth = np.linspace(3, 1, toy.COMPONENTS)[:3]
+    # Rounding where the family knows its components, otherwise random brains.
+    np.testing.assert_allclose(directions.std, truth, rtol=1e-4 if known else 0.2)
+    w = random_w(generator, 40, 2)
+    value = w @ directions.vectors[0]
+    half = value > np.median(value)
+    direction_between(generator, w[~half], w[half], "First")
+    direction_of_values(generator, w, value, "Value")
+    vars(generator)["directions"] = directions
+    Survey.of(generator)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 1.5e6  # kB
 

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stylegan3d.checkpoints.card_checks import check_numbers
-from stylegan3d.checkpoints.folder import write_folder
+from stylegan3d.checkpoints.folder import check_numbers, write_folder
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.family import OneRow, Parts
 

@@ -52,10 +52,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def make_napari_viewer(make_napari_viewer: Any) -> Iterator[Callable[..., napari.Viewer]]:
+def _others_collected(qapp: Any) -> None:
+    """Collect the closed windows of other files, which napari's own fixture takes for leaks."""
+    collect_closed()
+
+
+@pytest.fixture
+def make_napari_viewer(
+    _others_collected: None, make_napari_viewer: Any
+) -> Iterator[Callable[..., napari.Viewer]]:
     """napari's own, which fails if a view is left over.
 
-    It does not wait until Qt has deleted what was closed, and PySide6 lets go of it only then.
+    It does not wait until Qt has deleted what was closed, and collects but once.
     """
     made: list[napari.Viewer] = []
 
@@ -66,7 +74,7 @@ def make_napari_viewer(make_napari_viewer: Any) -> Iterator[Callable[..., napari
     yield make
     while made:
         made.pop().close()
-    delete_later()
+    collect_closed()
 
 
 class Window:
@@ -215,6 +223,16 @@ def delete_later() -> None:
     from qtpy.QtCore import QCoreApplication, QEvent
 
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def collect_closed() -> None:
+    """Collect closed windows: parts of them go only when Qt has deleted what was collected."""
+    from qtpy.QtTest import QTest
+
+    for _ in range(3):
+        QTest.qWait(20)
+        delete_later()
+        gc.collect()
 
 
 def wait_until(condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -> None:
@@ -452,10 +470,9 @@ def segmenter() -> Iterator[Any]:
     from napari_stylegan3d.core import tissues
     from stylegan3d.scans.person import Person
     from stylegan3d.segmentation import inference, norms
-    from stylegan3d.segmentation.classes import REGIONS
+    from stylegan3d.segmentation.classes import ALL_MEASURES, REGIONS
     from stylegan3d.segmentation.inference import Segmenter
     from stylegan3d.segmentation.network import TissueNetwork
-    from stylegan3d.segmentation.words import ALL_MEASURES
 
     torch.manual_seed(0)
     network = TissueNetwork((8, 8))

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from stylegan3d.metrics import intervals
+from stylegan3d.metrics import comparison
 from stylegan3d.metrics.comparison import compare_with_halves
 from stylegan3d.metrics.distances import (
     discrepancy_interval,
@@ -25,14 +25,14 @@ def test_wilson_is_scipys() -> None:
 
     for hits, n in ((0, 20), (7, 20), (20, 20)):
         expected = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-        assert intervals.wilson(hits, n) == pytest.approx(
+        assert comparison.wilson(hits, n) == pytest.approx(
             (expected.low, expected.high), abs=1e-6
         )  # 1.959964 for the quantile
 
 
 def test_bootstrap_of_a_median_holds_it() -> None:
     drawn = [np.random.default_rng(i).normal(3, 1, 40) for i in range(RUNS)]
-    found = [intervals.bootstrap(lambda x: float(np.median(x)), x, draws=200) for x in drawn]
+    found = [comparison.bootstrap(lambda x: float(np.median(x)), x, draws=200) for x in drawn]
     assert share_that_hold(found, 3) > 0.88
 
 
@@ -46,10 +46,10 @@ def test_means_over_pairs_hold_the_truth(way: str) -> None:
         values = np.abs(x[first] - x[second])
         if way == "pairs":
             pairs = list(zip(first, second, strict=True))
-            found.append(intervals.pairs_interval(values, pairs, draws=200))
+            found.append(comparison.pairs_interval(values, pairs, draws=200))
         else:
             members = np.abs(x[:, None] - x).sum(axis=1) / 29
-            found.append(intervals.members_interval(members))
+            found.append(comparison.members_interval(members))
             assert members.mean() == pytest.approx(values.mean())
     # The values are skewed and 30 are few: a little less than 95 %.
     assert share_that_hold(found, 2 / np.sqrt(np.pi)) > 0.84
@@ -109,9 +109,9 @@ def test_kernel_distances_to_the_same_people_hold_the_truth(n: int, shift: float
     assert np.mean(meet) > 0.97
     # Neither is it so wide that it says nothing.
     width = np.mean([high - low for low, high in found])
-    assert width < 3 * 2 * intervals.Z * np.std(figures)
+    assert width < 3 * 2 * comparison.Z * np.std(figures)
 
 
 def test_difference_adds_errors_in_squares() -> None:
-    low, high = intervals.difference((0.7, 0.9), 0.8, (0.45, 0.55), 0.5)
+    low, high = comparison.difference((0.7, 0.9), 0.8, (0.45, 0.55), 0.5)
     assert (low, high) == pytest.approx((0.3 - np.hypot(0.1, 0.05), 0.3 + np.hypot(0.1, 0.05)))

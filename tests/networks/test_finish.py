@@ -6,7 +6,7 @@ import torch
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import AnatomyConfig
-from stylegan3d.networks.finish import (
+from stylegan3d.networks.flow import (
     LARGEST_GAIN,
     LARGEST_SIZE,
     BandCurves,

@@ -255,12 +255,13 @@ def test_encoder_gives_one_row_per_layer():
         ({"wiring": "mesh"}, "wiring"),
         ({"head": "fourier"}, "head"),
         ({"channels": ()}, "incomplete"),
-        ({"base": (4, 4)}, "incomplete"),
+        ({"base": (4, 4, 0)}, "incomplete"),
+        ({"base": (4, 4)}, "a list of 3"),
     ],
 )
 def test_impossible_architectures_are_refused(settings, word):
     with pytest.raises(ModelError, match=word):
-        GeneratorConfig(**settings)
+        GeneratorConfig.from_dict(settings)
     with pytest.raises(ModelError, match="colour"):
         GeneratorConfig.from_dict({"colour": 1})
 

@@ -30,10 +30,9 @@ from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.render.figures import Look
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation.classes import PAIRED
+from stylegan3d.segmentation.classes import ALL_MEASURES, PAIRED
 from stylegan3d.segmentation.norms import fit_norms
 from stylegan3d.segmentation.numbers import numbers_of
-from stylegan3d.segmentation.words import ALL_MEASURES
 
 LOOK = Look(pixels_per_mm=0.5)
 TRUST = {

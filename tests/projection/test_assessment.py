@@ -29,7 +29,7 @@ from stylegan3d.projection.calibration import (
     left_out_scores,
     strange_kinds,
 )
-from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.residual import FILE
 from stylegan3d.projection.signs import Usual, first_guess
 

@@ -6,7 +6,7 @@ import torch
 from tolerances import LAYERS, SUMS
 
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.projection.objective import MaskedSSIM
+from stylegan3d.projection.problem import MaskedSSIM
 from stylegan3d.projection.search import original_loss
 
 

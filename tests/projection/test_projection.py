@@ -11,7 +11,7 @@ from tolerances import LAYERS, SUMS
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import Progress
 from stylegan3d.projection import BUDGETS, project
-from stylegan3d.projection.objective import LatentPrior, multiscale_mse
+from stylegan3d.projection.problem import LatentPrior, multiscale_mse
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 

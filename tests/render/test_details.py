@@ -22,8 +22,7 @@ from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.keyframes import stills
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
-from stylegan3d.render.carried import Details
-from stylegan3d.render.editable import Original
+from stylegan3d.render.editable import Details, Original
 from stylegan3d.render.movement import deforms, movement_between
 from stylegan3d.render.recipes import carried_detail, edited_scan, render_moment, render_recipe
 from stylegan3d.render.renderer import Renderer

@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.progress import Cancelled, Progress
-from stylegan3d.render import fine as module
-from stylegan3d.render.fine import FineScan, fine_space
+from stylegan3d.render import editable as module
+from stylegan3d.render.editable import FineScan, fine_space
 from stylegan3d.render.movement import Movement, nothing_moves
 from stylegan3d.scans.resampling import pack_mask
 

@@ -28,9 +28,8 @@ from stylegan3d.scans import (
     read_scan,
 )
 from stylegan3d.scans.dicom import read_series
-from stylegan3d.scans.dicom_decoder import NotDecoded, header_of
+from stylegan3d.scans.dicom_decoder import Budget, NotDecoded, header_of, lengths_of
 from stylegan3d.scans.dicom_headers import TAGS, slices_of
-from stylegan3d.scans.dicom_lengths import Budget, lengths_of
 
 SHAPE = (26, 24, 20)
 

@@ -9,6 +9,7 @@ from tolerances import LAYERS
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans.person import Person, person_of_dicom, person_of_file
 from stylegan3d.segmentation.changes import Change, cells_of, expected_changes
+from stylegan3d.segmentation.classes import ALL_MEASURES, HEAD
 from stylegan3d.segmentation.curves import curve_of
 from stylegan3d.segmentation.norms import (
     _spread_terms,
@@ -18,7 +19,6 @@ from stylegan3d.segmentation.norms import (
     read_norms,
 )
 from stylegan3d.segmentation.numbers import numbers_of
-from stylegan3d.segmentation.words import ALL_MEASURES, HEAD
 
 
 def truth(age, male, head):

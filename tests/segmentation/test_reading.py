@@ -1,11 +1,15 @@
 """Apparent age: from volumes that follow it, with an interval that holds, calibrated by a site."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation.reading import UNCALIBRATED, Reading, fit_reader, reader_from
-from stylegan3d.segmentation.words import ALL_MEASURES
+from stylegan3d.segmentation.classes import ALL_MEASURES
+from stylegan3d.segmentation.reading import UNCALIBRATED, Reading, reader_from
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 def people(count, seed, shift=0.0):
@@ -30,7 +34,11 @@ def people(count, seed, shift=0.0):
 
 @pytest.fixture(scope="module")
 def reader():
-    return fit_reader(*people(200, 0))[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPTS)
+        from fit_norms import fit_reader
+
+        return fit_reader(*people(200, 0))[0]
 
 
 def test_the_interval_holds_nine_of_ten_people_it_has_not_seen(reader):

@@ -37,7 +37,6 @@ from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.session.file import SessionState
 from stylegan3d.session.store import SessionFolder
 from stylegan3d.storage import files
-from stylegan3d.storage.checkpoint import save_checkpoint
 from stylegan3d.storage.files import (
     atomic_file,
     atomic_write_bytes,
@@ -46,6 +45,7 @@ from stylegan3d.storage.files import (
     sweep,
     temporary_folder,
 )
+from stylegan3d.training.run import save_checkpoint
 
 ROOT = Path(__file__).parents[2]
 #: Methods that write to a file by its path, and functions of modules that do.
@@ -261,7 +261,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 import torch
-from stylegan3d.storage.checkpoint import load_checkpoint, save_checkpoint
+from stylegan3d.training.run import load_checkpoint, save_checkpoint
 from stylegan3d.errors import OutputError
 from stylegan3d.storage.files import atomic_write_bytes
 
@@ -298,7 +298,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import torch
-from stylegan3d.storage.checkpoint import load_checkpoint, save_checkpoint
+from stylegan3d.training.run import load_checkpoint, save_checkpoint
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.dataset.pack import load_pack, write_pack

@@ -12,7 +12,7 @@ from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.directions.attributes import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
-from stylegan3d.training import flow_export
+from stylegan3d.training import export, flow_export
 from stylegan3d.training.anatomy import find_anatomy
 from stylegan3d.training.autoencoder import AutoencoderTask, export_autoencoder, train_autoencoder
 from stylegan3d.training.labels import learn_labels
@@ -49,7 +49,7 @@ def autoencoder_run(even_pack, tmp_path_factory):
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "autoencoder"
     shape = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
     settings = AutoencoderSettings(
-        steps=400, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
+        steps=300, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
     )
     with FileLock(f"{folder}.lock"):
         if folder.is_dir():
@@ -74,15 +74,16 @@ def few_brains():
 
 @contextmanager
 def measuring_few_brains():
-    """Exports measure 30 random brains, or 24 for curves, where they would measure hundreds.
+    """Exports measure 6 to 30 random brains where they would measure up to hundreds.
 
     How well directions, labels and curves are learned is tested where they are, on as many as it
     takes.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(learn_labels.__kwdefaults__, "brains", 30)
-        patch.setattr(measured_brains, "__defaults__", (30, *measured_brains.__defaults__[1:]))
-        patch.setattr(flow_export, "BRAINS", 24)
+        patch.setattr(measured_brains, "__defaults__", (12, *measured_brains.__defaults__[1:]))
+        patch.setattr(flow_export, "BRAINS", 12)
+        patch.setattr(export.measure.__wrapped__, "__defaults__", (6,))
         yield
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from small_anatomy import small_anatomy
 from tolerances import FLOAT32, LAYERS, SUMS
 
+from stylegan3d import devices
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load
@@ -40,18 +42,28 @@ def anatomy(pack, tmp_path_factory):
     return find_anatomy(pack, tmp_path_factory.mktemp("anatomy"), rounds=QUICK, jobs=1)
 
 
-def test_processes_are_started_once_and_give_the_same(pack, tmp_path, anatomy, monkeypatch):
+class Threads(ThreadPoolExecutor):
+    """Stand in for processes, which take seconds to start."""
+
+    def __init__(self, jobs, context, initializer, initargs):
+        super().__init__(jobs, initializer=initializer, initargs=initargs)
+
+
+@pytest.mark.parametrize(
+    "workers", [Threads, pytest.param(ProcessPoolExecutor, marks=pytest.mark.soak)]
+)
+def test_workers_give_the_same(pack, tmp_path, anatomy, monkeypatch, workers):
     started = []
 
-    class Counted(module.ProcessPoolExecutor):
+    class Counted(workers):
         def __init__(self, *args, **kwargs):
-            started.append(args)
+            started.append(args[0])
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr(module, "ProcessPoolExecutor", Counted)
+    monkeypatch.setattr(devices, "ProcessPoolExecutor", Counted)
     monkeypatch.setattr(module, "STARTING_S", 0.0)
     found = find_anatomy(pack, tmp_path, rounds=QUICK, jobs=2)
-    assert started == [(2,)]
+    assert started == [2, 2], "once in each round"
     assert np.array_equal(found.velocities, anatomy.velocities)
 
 
@@ -253,7 +265,7 @@ def test_scaling_w_changes_no_volume_and_orders_the_components(pack, fit):
     fit, _ = fit
     parts = {"mapping": fit.mapping, "synthesis": fit.synthesis, "encoder": fit.encoder}
     parts = {name: copy.deepcopy(network) for name, network in parts.items()}
-    parts["encoder"].belong_to(parts["synthesis"])
+    parts["encoder"]._synthesis = (parts["synthesis"],)
     volume, z = fixed_volumes(pack, "validation"), torch.randn(500, 16)
 
     def outputs():

@@ -16,7 +16,6 @@ from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig, Late
 from stylegan3d.projection import project
 from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.places import CARD
 from stylegan3d.training.autoencoder import (
     AutoencoderTask,
@@ -27,7 +26,7 @@ from stylegan3d.training.autoencoder import (
     train_autoencoder,
 )
 from stylegan3d.training.options import AutoencoderSettings
-from stylegan3d.training.run import Run
+from stylegan3d.training.run import CHECKPOINT, Run
 
 SMALL = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
 SHORT = {"people": 2, "crops": 1, "side": 24, "warm_up": 5, "learning_rate": 4e-3, "decay": 0.95}

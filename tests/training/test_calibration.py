@@ -16,7 +16,7 @@ from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.anatomy import fit_anatomy
 from stylegan3d.training.calibration import calibrate, find_toe, fine_contrast, set_contrast
-from stylegan3d.training.export import calibrate_folder, export_anatomy
+from stylegan3d.training.export import export_anatomy
 
 
 def ball(radius=8.0, blur=0.0):
@@ -97,9 +97,11 @@ def test_contrast_follows_people(pack, exported):
     assert np.corrcoef(logs, told)[0, 1] > 0.3
 
 
-def test_a_folder_is_calibrated_once_and_says_so(pack, exported):
+def test_a_model_is_calibrated_once_and_says_so(pack, anatomy_folder, exported):
     plain, folder = exported
-    made = calibrate_folder(folder / "plain", pack, folder / "made")
+    shutil.copytree(anatomy_folder, folder / "other" / "anatomy")
+    fit = fit_anatomy(pack, folder / "other", small_anatomy())
+    made = export_anatomy(fit, pack, folder / "made", "phantoms")
     assert made.config.detail_slope > 0
     assert made.config.toe
     assert made.hash != plain.hash

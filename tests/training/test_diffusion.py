@@ -21,7 +21,6 @@ from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.model import seed_latents, seed_z
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.places import CARD
 from stylegan3d.training.diffusion import (
     DiffusionTask,
@@ -33,7 +32,7 @@ from stylegan3d.training.diffusion import (
     train_diffusion,
 )
 from stylegan3d.training.options import DiffusionSettings
-from stylegan3d.training.run import Run, load_run
+from stylegan3d.training.run import CHECKPOINT, Run, load_run
 
 SHAPE = DiffusionConfig((4, 3, 4, 3), (16, 16), 1, directions=8)
 SHORT = {"people": 4, "warm_up": 5, "learning_rate": 3e-3, "decay": 0.95}

@@ -19,7 +19,7 @@ from stylegan3d.training.augment import (
     rotation,
     translate,
 )
-from stylegan3d.training.draws import Purpose, generators_for
+from stylegan3d.training.data import Purpose, generators_for
 
 
 def generators(n, step=0):

@@ -16,11 +16,12 @@ from stylegan3d.training.options import EncoderSettings
 from stylegan3d.training.run import load_run
 from stylegan3d.training.stylegan import train_stylegan
 
+pytestmark = pytest.mark.usefixtures("few_brains")
 SETTINGS = EncoderSettings(steps=150, batch=4, warm_up=5, decay=0.9, validate_every=150)
 
 
 @pytest.fixture(scope="module")
-def generator(pack, tmp_path_factory):
+def generator(pack, few_brains, tmp_path_factory):
     """A StyleGAN that has learned little, without an encoder."""
     folder = tmp_path_factory.mktemp("gan")
     run = train_stylegan(pack, folder / "run", replace(tiny(), steps=2))

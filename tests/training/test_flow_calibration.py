@@ -5,7 +5,7 @@ import pytest
 import torch
 from tolerances import SUMS
 
-from stylegan3d.networks.finish import BandCurves
+from stylegan3d.networks.flow import BandCurves
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.flow_export import DARKEST, BandFigures, find_outline, fit_curves
 

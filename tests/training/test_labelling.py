@@ -198,7 +198,7 @@ def test_labels_are_learned_again_only_if_asked(labelled, pack, latents, tmp_pat
 )
 def test_what_cannot_be_learned_is_refused(folder, pack, latents, labels, sentence, tmp_path):
     with pytest.raises(ModelError, match=sentence):
-        learn_labels(folder, pack, labels, tmp_path / "out", latents=latents)
+        learn_labels(folder, pack, labels, tmp_path / "out", latents=latents, brains=40)
     assert not (tmp_path / "out").exists()
 
 

@@ -13,8 +13,9 @@ from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.family import Parts
 from stylegan3d.model.generator import Generator
+from stylegan3d.networks.registration import Demons
 from stylegan3d.recipe.label import encode_labels, encode_rows, label_dim, schema_of
-from stylegan3d.training.anatomy import fit_anatomy
+from stylegan3d.training.anatomy import find_anatomy, fit_anatomy
 from stylegan3d.training.config import tiny
 from stylegan3d.training.stylegan import train_stylegan
 
@@ -109,7 +110,10 @@ def sized(pack, tmp_path_factory):
     return load_pack(folder)
 
 
-def test_volumes_follow_the_labels_they_were_trained_with(sized, tmp_path):
+def test_volumes_follow_the_labels_they_were_trained_with(sized, tmp_path, monkeypatch):
+    # Balls need no fine registration, and a process takes longer to start than they do.
+    monkeypatch.setitem(find_anatomy.__kwdefaults__, "rounds", (Demons(12, 0), Demons(6, 4)))
+    monkeypatch.setitem(find_anatomy.__kwdefaults__, "jobs", 1)
     folder = tmp_path / "anatomy"
     settings = replace(small_anatomy(detail_basis=0), conditions=("age", "sex"))
     fit = fit_anatomy(sized, folder, settings)

@@ -15,12 +15,11 @@ from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model.loading import load
-from stylegan3d.networks.finish import BandCurves
-from stylegan3d.networks.flow import FLOOR, within
+from stylegan3d.networks.flow import FLOOR, BandCurves, within
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.outputs.projections import save_projection
 from stylegan3d.projection import project
-from stylegan3d.projection.pipeline import ProjectionRun
+from stylegan3d.projection.projector import ProjectionRun
 from stylegan3d.recipe.latents import Latent, load_latent, save_latent
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Mix, Recipe, Source, Truncation
@@ -30,7 +29,7 @@ from stylegan3d.scans.resampling import geometry_of
 from stylegan3d.training import flow_export, shape_matching
 from stylegan3d.training.diffusion import export_diffusion, train_diffusion
 from stylegan3d.training.flow import flow_of, make_pairs, start_of, train_flow
-from stylegan3d.training.flow_export import export_calibrated, export_matched, export_with_flow
+from stylegan3d.training.flow_export import export_matched, export_with_flow
 from stylegan3d.training.options import DiffusionSettings, FlowSettings, MatchSettings
 from stylegan3d.training.shape_matching import match_flow
 
@@ -145,24 +144,14 @@ def test_the_folder_holds_no_noise_and_says_what_was_learned(model, tmp_path):
     assert torch.equal(once, twice)
 
 
-def test_brains_end_like_subjects_and_the_outline_can_be_fitted_anew(
-    model, stage, even_pack, tmp_path
-):
+def test_brains_end_like_subjects(model):
     curves = model.synthesis.flow.curves
     assert model.card["architecture"]["flow"]["curves"] is True
     # Phantoms end sharply: what is darker than all of their tissue is nothing.
     assert 0 < float(curves.ends[0]) < float(curves.ends[1])
     assert torch.equal(curves.gain, torch.ones(7))
     assert torch.equal(curves.tail, torch.zeros(7))
-    again = export_calibrated(model.folder, even_pack, tmp_path / "again")
-    torch.testing.assert_close(
-        again.synthesis.flow.curves.state_dict(), curves.state_dict(), rtol=ROUNDED, atol=ROUNDED
-    )
-    assert again.card["training"]["flow"] == model.card["training"]["flow"]
-    assert flow_of(again).state.keys() == flow_of(model).state.keys()
     assert not any("curves" in name for name in flow_of(model).state)
-    with pytest.raises(ModelError, match="has no flow to calibrate"):
-        export_calibrated(stage.folder, even_pack, tmp_path / "none")
 
 
 def test_it_is_matched_to_what_is_measured_of_people(model, stage, even_pack, tmp_path):

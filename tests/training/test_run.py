@@ -11,9 +11,18 @@ import torch
 from torch import nn
 
 from stylegan3d.errors import ModelError
-from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS, save_checkpoint
 from stylegan3d.training.options import RunSettings
-from stylegan3d.training.run import LOG, NETWORK, Run, TrainingTask, load_run, train
+from stylegan3d.training.run import (
+    CHECKPOINT,
+    LOG,
+    NETWORK,
+    PREVIOUS,
+    Run,
+    TrainingTask,
+    load_run,
+    save_checkpoint,
+    train,
+)
 
 CPU = torch.device("cpu")
 

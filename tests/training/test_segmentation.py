@@ -14,9 +14,8 @@ from stylegan3d.segmentation.card import FOLDER
 from stylegan3d.segmentation.classes import CLASSES, REGIONS, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import load_regions, load_segmenter
 from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
-from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.options import SegmentationSettings
-from stylegan3d.training.run import Run, load_run
+from stylegan3d.training.run import CHECKPOINT, Run, load_run
 from stylegan3d.training.segmentation import (
     SegmentationTask,
     export_segmentation,

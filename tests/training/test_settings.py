@@ -7,8 +7,15 @@ from functools import partial
 import pytest
 
 from stylegan3d.errors import ModelError
-from stylegan3d.training.config import PRESETS, StyleGANSettings, brain_2mm, tiny
-from stylegan3d.training.settings import change_settings, changed_settings, read_settings
+from stylegan3d.training.config import (
+    PRESETS,
+    StyleGANSettings,
+    brain_2mm,
+    change_settings,
+    changed_settings,
+    read_settings,
+    tiny,
+)
 
 
 @pytest.mark.parametrize("preset", [p for kind in PRESETS.values() for p in kind.values()])

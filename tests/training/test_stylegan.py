@@ -21,14 +21,14 @@ from stylegan3d.model.loading import load
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork, set_gaussian
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
 from stylegan3d.training import stylegan as module
 from stylegan3d.training.config import StyleGANSettings, brain_2mm, stylegan_2mm, stylegan_4mm, tiny
 from stylegan3d.training.data import Batches, fixed_volumes
 from stylegan3d.training.export import export_stylegan
-from stylegan3d.training.run import LOG, load_run
+from stylegan3d.training.run import CHECKPOINT, LOG, PREVIOUS, load_run
 from stylegan3d.training.stylegan import Step, StyleGANTask, at_once, train_stylegan
 
+pytestmark = pytest.mark.usefixtures("few_brains")
 SHAPE = (20, 28, 24)
 PLAIN = GeneratorConfig(channels=(8, 6), z_dim=8, w_dim=8, head="haar", mapping_linear_output=True)
 ALONE = replace(tiny().discriminator, mbstd_group=1)
@@ -102,6 +102,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(pack, tmp_path):
     assert whole.extra["augment"] == resumed.extra["augment"]
 
 
+@pytest.mark.soak
 def test_run_survives_kill_9(pack, tmp_path):
     """Killed without warning, the run goes on from its last checkpoint."""
     program = (

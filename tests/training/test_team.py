@@ -16,9 +16,8 @@ import torch
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
-from stylegan3d.training.config import stylegan_4mm, tiny
+from stylegan3d.training.config import change_settings, stylegan_4mm, tiny
 from stylegan3d.training.run import LOG, Run, load_run
-from stylegan3d.training.settings import change_settings
 from stylegan3d.training.stylegan import Step, StyleGANTask, _group_order, train_stylegan
 from stylegan3d.training.team import Team, join_team, started_processes
 
@@ -88,6 +87,7 @@ def set_words(*words):
     return [part for word in (*WORDS, *words) for part in ("--set", word)]
 
 
+@pytest.mark.soak
 def test_two_processes_train_as_one_and_one_goes_on_where_they_stopped(pack, tmp_path, whole):
     pytest.importorskip("lightning_fabric")
     out = tmp_path / "two"

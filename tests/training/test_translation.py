@@ -13,10 +13,9 @@ from tolerances import FLOAT32, LAYERS, SUMS
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.segmentation.classes import dice_scores
-from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.places import MODEL, bundled_models
 from stylegan3d.training.options import TranslationSettings
-from stylegan3d.training.run import load_run
+from stylegan3d.training.run import CHECKPOINT, load_run
 from stylegan3d.training.translation import (
     TranslationTask,
     draw,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load
-from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.storage.places import bundled_model_path, bundled_models
@@ -44,7 +44,7 @@ def test_its_card_tells_that_it_reaches_its_aim_and_beats_what_little_work_does(
     assert FOLDER.bundled not in bundled_models()
 
 
-@pytest.mark.parametrize("seed", [None, 0, 1])
+@pytest.mark.parametrize("seed", [None, 0, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_painted_brain_has_the_tissues_asked_for_in_any_contrast(brain, seed):
     painter, (_, labels) = bundled_painter(), brain
     contrast = None if seed is None else painter.random_contrast(seed)

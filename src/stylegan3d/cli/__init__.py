@@ -1,4 +1,4 @@
-"""The program `stylegan3d`: one command per module."""
+"""The program `stylegan3d`: its commands."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from typer.main import get_command
 from stylegan3d.cli import (
     compare,
     directions,
-    edit,
     evaluate,
-    generate,
     info,
-    mix,
     model,
     prepare,
     project,
+    recipes,
     render,
     segment,
     synthesize,
@@ -68,7 +66,7 @@ def _options(
 
 
 for _panel, _verbs in {
-    "Brains": (generate.generate, mix.mix, edit.edit, directions.directions, compare.compare),
+    "Brains": (recipes.generate, recipes.mix, recipes.edit, directions.directions, compare.compare),
     "Scans": (project.project, segment.segment, synthesize.synthesize),
     "Models": (prepare.prepare, evaluate.evaluate, info.info),
 }.items():

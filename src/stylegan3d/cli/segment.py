@@ -161,10 +161,10 @@ def _segment_one(
         _check_map(out)
 
     from stylegan3d.scans import read_scan
+    from stylegan3d.segmentation.classes import REGION_MEASURES
     from stylegan3d.segmentation.inference import load_segmenter
     from stylegan3d.segmentation.numbers import lines_of
     from stylegan3d.segmentation.scans import label_files, result_of, segment_scan, table_text
-    from stylegan3d.segmentation.words import REGION_MEASURES
     from stylegan3d.storage.files import check_output, write_together
     from stylegan3d.storage.formats import scan_stem
     from stylegan3d.storage.volumes import sidecar_path

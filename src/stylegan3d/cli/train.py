@@ -48,7 +48,7 @@ from stylegan3d.training.options import (
 
 if TYPE_CHECKING:
     from stylegan3d.training.run import How, Run
-    from stylegan3d.training.segmentation import TrainingBrains
+    from stylegan3d.training.segmentation import LabelledBrains
     from stylegan3d.training.team import Team
 
 NEW_ONLY = "is for new runs, not --resume"
@@ -333,7 +333,7 @@ def _chosen(
     kind: str, preset: str | None, config: Path | None, words: list[str] | None, flags: Json
 ) -> Any:
     """Settings of a new run of a kind: those of a preset or file, with changes."""
-    from stylegan3d.training.settings import change_settings, read_settings
+    from stylegan3d.training.config import change_settings, read_settings
 
     if preset is not None and config is not None:
         raise typer.BadParameter("--config holds the networks too: leave out --preset")
@@ -415,8 +415,8 @@ class TrainStyleGAN(Named):
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
+        from stylegan3d.training.config import changed_settings
         from stylegan3d.training.export import export_stylegan
-        from stylegan3d.training.settings import changed_settings
         from stylegan3d.training.stylegan import train_stylegan
         from stylegan3d.training.team import join_team
 
@@ -747,17 +747,14 @@ class TrainSegmentation(FromMaps):
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.segmentation.card import read_network
-        from stylegan3d.training.lesions import SimulatedLesions, export_lesions
         from stylegan3d.training.segmentation import export_segmentation, train_segmentation
 
         writing = self.exporting()
         start = None if self.init_from is None else read_network(self.init_from)
         brains = self._brains(settings.scheme)
-        lesions = isinstance(brains, SimulatedLesions)
-        write: Any = export_lesions if lesions else export_segmentation
         return PreparedTraining(
             partial(train_segmentation, brains, self.out, settings, start),
-            lambda run, bar: write(run, brains, **writing, progress=bar),
+            lambda run, bar: export_segmentation(run, brains, **writing, progress=bar),
             lambda figures: [
                 f"  {brains.training} training subjects",
                 *(f"  Dice of {name}: {value:.3f}" for name, value in figures.items()),
@@ -765,7 +762,7 @@ class TrainSegmentation(FromMaps):
             {"training": brains.training},
         )
 
-    def _brains(self, scheme: str) -> TrainingBrains:
+    def _brains(self, scheme: str) -> LabelledBrains:
         """The subjects with their labels."""
         from stylegan3d.dataset.pack import load_pack
         from stylegan3d.segmentation.classes import LESIONS, SCHEMES

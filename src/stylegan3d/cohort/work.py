@@ -16,8 +16,8 @@ from stylegan3d.outputs.edits import save_edit, scan_for
 from stylegan3d.outputs.projections import all_files, file_names, save_projection
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
-from stylegan3d.projection.operators import Mask
-from stylegan3d.projection.pipeline import Choices, loss_of, place, search, search_again
+from stylegan3d.projection.masks import Mask
+from stylegan3d.projection.projector import Choices, loss_of, place, search, search_again
 from stylegan3d.projection.words import VERDICTS
 from stylegan3d.scans.pose import parse_pose
 from stylegan3d.scans.reading import read_scan

@@ -19,8 +19,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.scan_preparation import HELD_OUT
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.pages.page import page
-from stylegan3d.pages.plots import Markup, histogram
+from stylegan3d.pages.page import Markup, histogram, page
 from stylegan3d.plain import Json
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.notes import Note

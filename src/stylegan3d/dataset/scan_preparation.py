@@ -6,16 +6,15 @@ import io
 import json
 import logging
 import math
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
+from stylegan3d.devices import in_processes
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.memory import is_out_of_memory
@@ -99,25 +98,13 @@ def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str
         job.min_quality,
         job.parts,
     )
-    context = multiprocessing.get_context("spawn")  # forking a process with torch may hang
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
-        futures = {pool.submit(prepare_part, slim, k, path): k for k, path in waiting.items()}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise StyleGAN3DError(
-                "A process that prepared scans was ended, most likely for lack of memory; run "
-                "again with fewer --jobs, what is done is kept."
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+    lost = StyleGAN3DError(
+        "A process that prepared scans was ended, most likely for lack of memory; run again with "
+        "fewer --jobs, what is done is kept."
+    )
+    work = partial(prepare_part, slim)
+    for (key, _), result in in_processes(work, waiting.items(), jobs, lost):
+        yield key, result
 
 
 def prepare_part(job: Job, key: str, path: Path) -> Json:

@@ -18,7 +18,7 @@ from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.intensity import as_packed
 from stylegan3d.geometry.space import Space
 from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
+from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.reading import read_scan
@@ -156,7 +156,7 @@ def read_set(
     volumes: list[np.ndarray] = []
     done: dict[str, int] = {}
     content = hashlib.sha256()
-    for number, source in enumerate(sources):
+    for source in followed(sources, progress):
         scan = read_scan(path / source.file)
         content.update(scan.sha256.encode())
         if space is None:
@@ -167,7 +167,6 @@ def read_set(
         if note:
             done[note] = done.get(note, 0) + 1
         volumes.append(as_packed(unit))
-        progress(number + 1, len(sources))
     assert space is not None
     notes = [f"{path.name}: {count} {note}" for note, count in done.items()]
     people = [source.person for source in sources]

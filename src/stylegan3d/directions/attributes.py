@@ -35,25 +35,23 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from stylegan3d.directions.checks import (
-    FEWEST_TO_FIT,
-    LOGARITHMIC,
-    check,
-    describe,
-    name_of,
-    regress,
-    scaled,
-)
 from stylegan3d.directions.people import (
     AGE,
+    FEWEST_TO_FIT,
     HEAD_SIZE,
+    LOGARITHMIC,
     SEX,
     STANDARD,
     VENTRICLES,
     People,
+    check,
+    describe,
     deviations,
     encode_people,
     group_numbers,
+    name_of,
+    regress,
+    scaled,
 )
 from stylegan3d.directions.trajectory import age_reading, ageing
 from stylegan3d.errors import RecipeError

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from stylegan3d.directions.attributes import attribute_directions
-from stylegan3d.directions.checks import check, describe, regress, scaled
+from stylegan3d.directions.people import check, describe, regress, scaled
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import Spread, diagonal, is_long, random_w
 from stylegan3d.plain import Json

@@ -7,15 +7,14 @@ affect both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy.stats import wasserstein_distance
 
 from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
-from stylegan3d.metrics.comparison import compare_with_halves, side_by_side
-from stylegan3d.metrics.intervals import estimated, wilson
+from stylegan3d.metrics.comparison import compare_with_halves, estimated, side_by_side, wilson
 from stylegan3d.metrics.plausibility import Limits
 from stylegan3d.metrics.two_sample import LEAST, Classification, classify_by_measures
 from stylegan3d.plain import Json
@@ -198,7 +197,8 @@ def tissue_shape(material: Material) -> Json:
     if not material.has_tissues:
         return {"left_out": "The tissue network does not know volumes on this grid."}
     made, people = material.synthetic_shapes, material.real_shapes[material.one_each]
-    n = min(len(made), len(people) // 2)
+    drawn, half, other = material.groups()
+    n, names = len(drawn), material.names
     if n < LEAST:
         return {"left_out": f"Tissue shape needs {LEAST} synthetic and {2 * LEAST} real volumes."}
     seed, known = material.settings.seed, material.known
@@ -214,22 +214,15 @@ def tissue_shape(material: Material) -> Json:
                 "left_out": f"Tissue shape cannot be measured in {missing} of {len(rows)} {who}: "
                 "grey or white matter is missing."
             }
-    rng = np.random.default_rng(seed)
-    names = [str(material.pack.table[row]["person"]) for row in material.subjects]
-    order = rng.permutation(len(people))
-    half, other = order[:n], order[n : 2 * n]
-    drawn = made[rng.permutation(len(made))[:n]]
 
-    def told(first: np.ndarray, whose: list[str], rows: np.ndarray) -> Classification:
-        return classify_by_measures(
-            first, people[rows], [*whose, *(names[row] for row in rows)], seed=seed
-        )
+    def told(first: np.ndarray, whose: Iterable[str], rows: np.ndarray) -> Classification:
+        return classify_by_measures(first, people[rows], [*whose, *names[rows]], seed=seed)
 
     nobody = [f"synthetic {i}" for i in range(len(made))]
     result = _beside_shape(
         "",
-        told(drawn, nobody[:n], half),
-        told(people[other], [names[row] for row in other], half),
+        told(made[drawn], nobody[:n], half),
+        told(people[other], names[other], half),
         (n, n),
     )
     held_out = np.arange(known, len(people))

@@ -10,7 +10,7 @@ cubes.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.material import Material
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import NAMES, region_masks
-from stylegan3d.metrics.comparison import side_by_side
-from stylegan3d.metrics.intervals import Interval, bootstrap
+from stylegan3d.metrics.comparison import Interval, bootstrap, side_by_side
 from stylegan3d.metrics.two_sample import LEAST, areas
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
@@ -229,32 +228,27 @@ def cubes(material: Material) -> Json:
         "seed" or "row" of the data set, "corner", "side" and "region". "left_out" alone, a
         sentence, where it cannot be measured.
     """
-    rng = np.random.default_rng(material.settings.seed)
-    order = material.subjects[rng.permutation(len(material.subjects))]
-    n = min(len(material.synthetic), len(order) // 2)
+    drawn, half, other = material.groups()
+    n, names = len(drawn), material.names
     if n < LEAST:
         return {"left_out": f"Cubes need {LEAST} synthetic and {2 * LEAST} real volumes."}
-    numbers = rng.permutation(len(material.synthetic))[:n]
-    half, other = (np.stack(material.volumes(rows)) for rows in (order[:n], order[n : 2 * n]))
-    names = [str(material.pack.table[row]["person"]) for row in order]
+    people = np.stack(material.volumes(material.subjects[half]))
     seeds = material.seeds(material.settings.samples)
 
-    def told(first: np.ndarray, whose: list[str], what: str) -> CubeClassification:
+    def told(first: np.ndarray, whose: Iterable[str], what: str) -> CubeClassification:
         return classify_cubes(
             first,
-            half,
-            [*whose, *names[:n]],
+            people,
+            [*whose, *names[half]],
             material.mask,
             material.pack.space,
             seed=material.settings.seed,
-            progress=material.progress(what),
+            progress=material.progress(f"Cubes of {what} brains"),
         )
 
-    made = told(
-        material.synthetic[numbers], [f"synthetic {k}" for k in numbers], "Cubes of random brains"
-    )
-    real = told(other, names[n : 2 * n], "Cubes of real brains")
-    synthetic, people = made.surest(SHOWN)
+    made = told(material.synthetic[drawn], [f"synthetic {k}" for k in drawn], "random")
+    real = told(np.stack(material.volumes(material.subjects[other])), names[other], "real")
+    synthetic, surest = made.surest(SHOWN)
     return {
         "n": n,
         "accuracy": side_by_side(made.accuracy(), real.accuracy()),
@@ -265,9 +259,12 @@ def cubes(material: Material) -> Json:
         },
         "surest": {
             "synthetic": [
-                {"seed": int(seeds[numbers[row]])} | _place(made, cube) for row, cube in synthetic
+                {"seed": int(seeds[drawn[row]])} | _place(made, cube) for row, cube in synthetic
             ],
-            "real": [{"row": int(order[row - n])} | _place(made, cube) for row, cube in people],
+            "real": [
+                {"row": int(material.subjects[half[row - n]])} | _place(made, cube)
+                for row, cube in surest
+            ],
         },
     }
 

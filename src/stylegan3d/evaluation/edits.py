@@ -18,11 +18,18 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from stylegan3d.devices import computed
-from stylegan3d.directions.checks import LOGARITHMIC, name_of, scaled
 from stylegan3d.directions.edit_effects import ABOUT, share_outside, surroundings
-from stylegan3d.directions.people import as_numbers, deviations, group_numbers, key_of
+from stylegan3d.directions.people import (
+    LOGARITHMIC,
+    as_numbers,
+    deviations,
+    group_numbers,
+    key_of,
+    name_of,
+    scaled,
+)
 from stylegan3d.evaluation.material import Material, Volumes
-from stylegan3d.evaluation.reconstruction import encode, latents
+from stylegan3d.evaluation.parts import encode, latents
 from stylegan3d.evaluation.utility import (
     COLUMNS,
     FEWEST_TO_FIT,
@@ -35,10 +42,10 @@ from stylegan3d.evaluation.utility import (
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.attributes import MEASURES, measure_volume
 from stylegan3d.measures.tissue_volumes import BY_NETWORK, read_tissues
-from stylegan3d.metrics.intervals import bootstrap, correlation, estimated, mean, wilson
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.metrics.comparison import bootstrap, correlation, estimated, mean, wilson
+from stylegan3d.model.generator import Generator, packed_synthesis
 from stylegan3d.plain import Json, JsonView
+from stylegan3d.progress import followed
 from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.inference import bundled_segmenter
@@ -246,10 +253,9 @@ def edits(material: Material) -> Json:
     spread = _mean_distance(before)
     read = judges.readings(before)
     found = []
-    for done, told in enumerate(checks, 1):
+    for told in followed(checks, material.report, "Directions"):
         if told["attribute"] in judges.of:
             found.append(_direction(material, judges, told, start, before, read, spread))
-        material.report(done, len(checks), "Directions")
     return {
         "brains": len(before),
         "strengths": STRENGTHS,
@@ -436,7 +442,7 @@ def conditions(material: Material) -> Json:
             usable.append(entry)
     judges = Judges(material, [entry["name"] for entry in usable])
     found = []
-    for done, entry in enumerate(usable, 1):
+    for entry in followed(usable, material.report, "Labels"):
         name = entry["name"]
         if name in judges.of and _blind(judges.of[name]):
             missing[name] = (
@@ -445,7 +451,6 @@ def conditions(material: Material) -> Json:
             )
         elif name in judges.of:
             found.append(_label(material, judges, schema, entry))
-        material.report(done, len(usable), "Labels")
     return {"brains": CONDITIONED_BRAINS, "labels": found, "missing": missing | judges.missing}
 
 

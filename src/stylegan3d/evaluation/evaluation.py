@@ -42,7 +42,7 @@ from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import Generator
 from stylegan3d.pages import page as pages
-from stylegan3d.pages.plots import Markup, curves, distributions, interval_bar
+from stylegan3d.pages.page import Markup, curves, distributions, interval_bar
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.render.figures import SYNTHETIC

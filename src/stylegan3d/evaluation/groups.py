@@ -29,7 +29,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.permutation import Tested, permuted
 from stylegan3d.pages.page import page
 from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
+from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.recipe.recipe import Source, Truncation
@@ -45,8 +45,8 @@ from stylegan3d.render.figures import (
 )
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.segmentation.classes import title_of
 from stylegan3d.segmentation.numbers import HEAD, label_brain
-from stylegan3d.segmentation.words import title_of
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.bounded import table_text
 from stylegan3d.storage.files import write_together
@@ -285,12 +285,11 @@ def compare_latents(
     renderer = Renderer(generator)
     average = renderer.render(mean, noise="none").volume
     logs, measured = [], []
-    for k, one in enumerate(w):
+    for one in followed(w, report):
         movement = deformation_between(generator, one, mean)
         logs.append(np.log(np.maximum(movement.jacobian, LEAST_SHARE)))
         volume = renderer.render(one, noise="none").volume
         measured.append(label_brain(volume, generator.space).measures)
-        report(k + 1, len(w))
     space = movement.space
     brain = torch.from_numpy((average > BRAIN).astype(np.float32))[None, None]
     inside = (torch.nn.functional.interpolate(brain, space.shape, mode="area")[0, 0] > 0.5).numpy()

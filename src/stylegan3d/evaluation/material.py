@@ -20,8 +20,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.sampling import RandomBrains
+from stylegan3d.model.generator import Generator, RandomBrains
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.settings import BUDGETS, TUNED
@@ -317,6 +316,18 @@ class Material:
     def subjects(self) -> np.ndarray:
         """Rows of the data set of `one_each`."""
         return self.people[self.one_each]
+
+    @property
+    def names(self) -> np.ndarray:
+        """Whose brain each of the `subjects` is, an array of str."""
+        return np.array([str(self.pack.table[row]["person"]) for row in self.subjects])
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Groups of one size, at random: places of random brains, of subjects and of others."""
+        rng = np.random.default_rng(self.settings.seed)
+        order = rng.permutation(len(self.subjects))
+        n = min(len(self.synthetic), len(order) // 2)
+        return rng.permutation(len(self.synthetic))[:n], order[:n], order[n : 2 * n]
 
     def progress(self, what: str) -> Progress:
         """Progress of a part with this title."""

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
 
+from stylegan3d.devices import computed
 from stylegan3d.evaluation.material import Material, Volumes
+from stylegan3d.geometry.intensity import unit
+from stylegan3d.measures.similarity import similarity
+from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.comparison import (
     Measure,
     beside_real,
+    bootstrap,
     compare_with_halves,
     compare_with_validation,
+    difference,
     group_size,
+    median,
+    members_interval,
+    pairs_interval,
     side_by_side,
+    wilson,
 )
 from stylegan3d.metrics.distances import (
     BATCH,
@@ -43,15 +58,123 @@ from stylegan3d.metrics.diversity import (
     spread,
 )
 from stylegan3d.metrics.features import FEATURE_MM
-from stylegan3d.metrics.intervals import (
-    difference,
-    members_interval,
-    pairs_interval,
-    wilson,
+from stylegan3d.metrics.plausibility import (
+    CHECKS,
+    FOREGROUND,
+    PlausibilityLimits,
+    measure_brains,
+    pass_rate,
 )
-from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_brains, pass_rate
 from stylegan3d.metrics.two_sample import LEAST, two_sample
+from stylegan3d.model.generator import Generator, packed_synthesis
 from stylegan3d.plain import Json
+from stylegan3d.progress import SILENT, Progress
+from stylegan3d.projection.projector import project
+from stylegan3d.projection.settings import Choices
+from stylegan3d.recipe.model import seed_latents
+from stylegan3d.render.renderer import EXACT, Renderer, RenderMode
+
+BLUR_VOXELS = 1.0
+
+
+def reconstruction(material: Material) -> Json:
+    """Reconstruct validation subjects by encoder and projection, with baselines."""
+    rows, limit = material.validation, material.settings.limit_validation
+    if limit is not None and limit < len(rows):  # evenly over sources
+        rows = rows[evenly(len(rows), limit)]
+    result = reconstruct(
+        material.generator,
+        material.volumes(rows),
+        material.pack.template,
+        budget=material.settings.budget,
+        progress=material.progress("Reconstruction"),
+    )
+    for row, person in zip(rows, result["people"], strict=True):
+        person["name"] = material.pack.table[row]["name"]
+    for name in result["people"][0]:
+        if isinstance(result.get(name), dict):
+            result[name] |= {
+                f"{key}_interval": bootstrap(
+                    median,
+                    np.array([person[name][key] for person in result["people"]]),
+                )
+                for key in ("ssim", "psnr")
+            }
+    return result
+
+
+def reconstruct(
+    generator: Generator,
+    people: Sequence[np.ndarray],
+    mean_brain: np.ndarray,
+    *,
+    budget: str | None = Choices.budget,
+    progress: Progress = SILENT,
+) -> Json:
+    """Reconstruct real brains, and compare inside the brain (above 0.05) in [0, 1].
+
+    Parameters
+    ----------
+    people : sequence of ndarray
+        Each (X, Y, Z) on the generator's grid, uint8 of a pack or float in [0, 1], of held-out
+        subjects.
+    mean_brain : ndarray, shape (X, Y, Z)
+        Mean of the training subjects, values in [0, 1].
+    budget : str or None
+        Budget of the projection in w+ (`stylegan3d.project`), or None to leave it out.
+    progress : Progress
+        Called with subjects done and total.
+
+    Returns
+    -------
+    dict
+        For "encoder" (one pass, no optimisation; missing if the model has none), "projected" (in
+        w+, without noise), and the baselines "mean_brain" and "blurred" (the scan blurred by one
+        voxel): medians of "psnr" (dB), "ssim", "ncc" and "mae". "people" are the individual rows,
+        "n" their number.
+    """
+
+    def one(volume: np.ndarray) -> dict[str, dict[str, float]]:
+        return _one(generator, unit(volume), mean_brain, budget)
+
+    rows = computed(one, people, generator.device, progress)
+    result: Json = {"n": len(rows), "budget": budget}
+    for name in rows[0] if rows else ():
+        measures = rows[0][name]
+        result[name] = {k: float(np.median([row[name][k] for row in rows])) for k in measures}
+    return result | {"people": rows}
+
+
+def encode(generator: Generator, volume: np.ndarray) -> np.ndarray | None:
+    """A brain (X, Y, Z) through encoder and synthesis without noise; None without an encoder."""
+    if generator.encoder is None:
+        return None
+    return unit(packed_synthesis(generator, latents(generator, [volume]), "none"))
+
+
+@torch.no_grad()
+def latents(generator: Generator, volumes: Sequence[np.ndarray]) -> torch.Tensor:
+    """Brains (X, Y, Z), uint8 or in [0, 1], through the encoder: [n, num_layers, w_dim]."""
+    assert generator.encoder is not None
+    images = (torch.from_numpy(unit(v))[None, None].to(generator.device) * 2 - 1 for v in volumes)
+    return torch.cat([generator.encoder(image) for image in images])
+
+
+def _one(
+    generator: Generator, volume: np.ndarray, mean_brain: np.ndarray, budget: str | None
+) -> dict[str, dict[str, float]]:
+    made = {}
+    encoded = encode(generator, volume)
+    if encoded is not None:
+        made["encoder"] = encoded
+    if budget is not None:
+        projection = project(generator, volume, space="w+", budget=budget, noise="none")
+        made["projected"] = unit(projection.volume)
+    made["mean_brain"] = unit(mean_brain)
+    made["blurred"] = gaussian_filter(volume, BLUR_VOXELS)
+    mask = volume > FOREGROUND
+    return {name: similarity(image, volume, mask) for name, image in made.items()}
+
 
 # Number of subjects whose latents are compared with random brains.
 ENCODED = 100
@@ -116,35 +239,25 @@ def _bmmd2_beside(
 
 def two_sample_part(material: Material) -> Json:
     """Classifier two-sample test of synthetic, and of real brains, against half of the subjects."""
-    rng = np.random.default_rng(material.settings.seed)
-    people = material.subjects[rng.permutation(len(material.subjects))]
-    n = min(len(material.synthetic), len(people) // 2)
+    drawn, half, other = material.groups()
+    n, names = len(drawn), material.names
     if n < LEAST:
         return {"left_out": f"The two-sample test needs {LEAST} volumes of each kind."}
-    half, other = (np.stack(material.volumes(rows)) for rows in (people[:n], people[n : 2 * n]))
-    names = [str(material.pack.table[row]["person"]) for row in people[: 2 * n]]
-    made = [f"synthetic {i}" for i in range(n)]
-    drawn = material.synthetic[rng.permutation(len(material.synthetic))[:n]]
-    seed = material.settings.seed
-    found = {
-        "synthetic": two_sample(
-            drawn,
-            half,
-            made + names[:n],
-            seed=seed,
-            progress=material.progress("Comparing synthetic with real"),
-        ),
-        "real": two_sample(
-            other,
-            half,
-            names[n:] + names[:n],
-            seed=seed,
-            progress=material.progress("Comparing real with real"),
-        ),
-    }
+    people = np.stack(material.volumes(material.subjects[half]))
+
+    def told(first: np.ndarray, whose: Iterable[str], what: str) -> Json:
+        progress = material.progress(f"Comparing {what} with real")
+        seed = material.settings.seed
+        return two_sample(first, people, [*whose, *names[half]], seed=seed, progress=progress)
+
+    nobody = [f"synthetic {i}" for i in range(n)]
+    real = np.stack(material.volumes(material.subjects[other]))
+    found = [
+        told(material.synthetic[drawn], nobody, "synthetic"),
+        told(real, names[other], "real"),
+    ]
     return {"n": n} | {
-        name: {"n": n}
-        | side_by_side(*((told[name], told[f"{name}_interval"]) for told in found.values()))
+        name: {"n": n} | side_by_side(*((told[name], told[f"{name}_interval"]) for told in found))
         for name in ("accuracy", "auc")
     }
 
@@ -268,3 +381,60 @@ def plausibility(material: Material) -> Json:
         for name in CHECKS
     }
     return {"limits": limits.bounds, "validation": real, "synthetic": made, "values": values}
+
+
+def speed(material: Material) -> Json:
+    """Milliseconds per volume."""
+    material.report(0, 1, "Speed")
+    return measure_speed(material.generator)
+
+
+@torch.no_grad()
+def measure_speed(generator: Generator, repeats: int = 15) -> Json:
+    """Median time of a full volume and of a half-resolution preview, in two precisions.
+
+    Time of the synthesis network from w to image with stored noise, one volume at a time, after two
+    warm-up runs; previews as made by the renderer. Affected by other load on the machine.
+
+    Returns
+    -------
+    dict
+        "full" and "preview": milliseconds by precision, "bfloat16" and "float32" (None if not
+        supported); "intervals" of these medians; "device", "threads", "repeats".
+    """
+    keep_large_blocks()
+    renderer = Renderer(generator)
+    w = seed_latents(generator, range(repeats + 2))
+    intervals: dict[str, Json] = {}
+    result: Json = {
+        "device": str(generator.device),
+        "threads": torch.get_num_threads(),
+        "repeats": repeats,
+    }
+    for quality, way in (("full", EXACT), ("preview", renderer.preview_way(w[:1]))):
+        result[quality], intervals[quality] = {}, {}
+        for dtype in (torch.bfloat16, torch.float32):
+            name = str(dtype).removeprefix("torch.")
+            found = _milliseconds(generator, w, dataclasses.replace(way, dtype=dtype))
+            result[quality][name] = None if found is None else median(found)
+            intervals[quality][name] = None if found is None else bootstrap(median, found)
+    return result | {"intervals": intervals}
+
+
+def _milliseconds(generator: Generator, w: torch.Tensor, way: RenderMode) -> np.ndarray | None:
+    seconds = []
+    try:
+        for row in w:
+            _wait(generator)
+            started = time.perf_counter()
+            generator.synthesis(row[None], "fixed", way.level, way.dtype, draft=way.draft)
+            _wait(generator)
+            seconds.append(time.perf_counter() - started)
+    except RuntimeError:  # an operation is not supported in this precision
+        return None
+    return 1000 * np.array(seconds[2:])
+
+
+def _wait(generator: Generator) -> None:
+    if generator.device.type == "cuda":
+        torch.cuda.synchronize(generator.device)

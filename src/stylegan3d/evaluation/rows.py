@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.segmentation.words import title_of
+from stylegan3d.segmentation.classes import title_of
 
 
 @dataclass(frozen=True)
@@ -441,7 +441,7 @@ def _copies(found: Json) -> Iterator[Figure]:
 
 
 def membership(part: Json) -> Iterator[Figure]:
-    """Attacks, by `membership.membership`."""
+    """Attacks, by `privacy.membership`."""
     for found in part["attacks"]:
         yield Figure(
             f"membership inference by {found['attack']}: AUC",

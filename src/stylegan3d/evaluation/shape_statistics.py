@@ -32,13 +32,12 @@ import torch
 
 from stylegan3d.devices import computed
 from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.parts import evenly
-from stylegan3d.evaluation.reconstruction import latents
+from stylegan3d.evaluation.parts import evenly, latents
 from stylegan3d.geometry.intensity import unit
-from stylegan3d.metrics.intervals import bootstrap, estimated, mean
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.metrics.comparison import bootstrap, estimated, mean
+from stylegan3d.model.generator import Generator, packed_synthesis
 from stylegan3d.plain import Json
+from stylegan3d.progress import followed
 
 # Training subjects at most, for memory; steps of a fit; random members for each number.
 MOST, STEPS, SAMPLES = 400, 3, 40
@@ -226,11 +225,11 @@ def _distances(
     nearest = _to_nearest(training)
     found = np.empty((len(both), SAMPLES, len(counts)))
     rng = np.random.default_rng(material.settings.seed)
-    for done, normal in enumerate(rng.standard_normal((SAMPLES, counts[-1]))):
+    drawn = rng.standard_normal((SAMPLES, counts[-1]))
+    for done, normal in enumerate(followed(drawn, material.report, "Specificity")):
         for each, row in zip(both.values(), found, strict=True):
             coordinates = normal * np.sqrt(each.components.variances[: counts[-1]])
             row[done] = [nearest(each.drawn(coordinates[:k])) for k in counts]
-        material.report(done + 1, SAMPLES, "Specificity")
     return found, np.array([nearest(image) for image in unseen])
 
 

@@ -146,7 +146,7 @@ def private(part: Json) -> str:
 
 
 def members(part: Json) -> str:
-    """Of `membership.membership`."""
+    """Of `privacy.membership`."""
     if not part["attacks"]:
         return "No attack was possible."
     worst = max(part["attacks"], key=lambda attack: attack["auc"])
@@ -335,7 +335,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("utility", "Are they useful as training data?", useful),
     Metric("privacy", "Are they copies of training subjects?", private, warnings=copied),
     Metric(
-        "membership", "Can training subjects be identified?", members, title="Membership inference"
+        "membership",
+        "Can training subjects be identified?",
+        members,
+        "privacy",
+        "Membership inference",
     ),
     Metric("edits", "Do edits change what they should?", edited, needs_generator=True),
     Metric(
@@ -345,7 +349,13 @@ METRICS: tuple[Metric, ...] = (
         "edits",
         needs_generator=True,
     ),
-    Metric("reconstruction", "Can it reconstruct unseen subjects?", rebuilt, needs_generator=True),
+    Metric(
+        "reconstruction",
+        "Can it reconstruct unseen subjects?",
+        rebuilt,
+        "parts",
+        needs_generator=True,
+    ),
     Metric(
         "shape_statistics",
         "Do its components describe brains better than those of voxels?",
@@ -353,7 +363,7 @@ METRICS: tuple[Metric, ...] = (
         needs_generator=True,
     ),
     # Not a property of the brains.
-    Metric("speed", needs_generator=True, on_request=True),
+    Metric("speed", measure="parts", needs_generator=True, on_request=True),
 )
 
 

@@ -35,8 +35,8 @@ from stylegan3d.devices import computed
 from stylegan3d.directions.people import AGE, as_numbers
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.geometry.intensity import unit
+from stylegan3d.metrics.comparison import bootstrap, correlation, estimated, mean
 from stylegan3d.metrics.diversity import encoded
-from stylegan3d.metrics.intervals import bootstrap, correlation, estimated, mean
 from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_scores

@@ -9,9 +9,8 @@ from stylegan3d.evaluation.groups import coloured_slices
 from stylegan3d.pages.page import page
 from stylegan3d.plain import Json
 from stylegan3d.segmentation.changes import cells_of, row_of, summary_of
-from stylegan3d.segmentation.classes import REGIONS, region_title
+from stylegan3d.segmentation.classes import REGIONS, region_title, title_of, unit_of
 from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
-from stylegan3d.segmentation.words import title_of, unit_of
 from stylegan3d.storage import bounded
 from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.files import write_together

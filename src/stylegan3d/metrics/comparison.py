@@ -1,15 +1,160 @@
-"""A figure between synthetic and real brains compared with that between real brains."""
+"""A figure between synthetic and real brains compared with that between real brains.
+
+95 % confidence intervals of evaluation figures.
+
+They reflect sampling of brains from the same generator and of subjects from the same population.
+The method depends on the figure:
+
+- Distances of sets and nearest-neighbour shares cannot be bootstrapped, since duplicates change
+  them. They are measured on random halves, whose spread is the standard error of the whole (the
+  delete-d jackknife with d = n / 2, Shao and Wu 1989, "A general theory for jackknife variance
+  estimation", eq. 3.1).
+- Means over pairs: pairs share brains, so brains are resampled, not pairs (`pairs_interval`).
+- Medians, areas under a curve: the percentile bootstrap over brains.
+- Shares: Wilson's score interval.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics.intervals import Interval, halves_interval, quantiles
 from stylegan3d.plain import Json
+
+LEVEL = 0.95
+Z = 1.959964  # two-sided normal quantile at LEVEL
+DRAWS = 2000
+
+Interval = tuple[float, float]
+
+
+def quantiles(values: np.ndarray) -> Interval:
+    """Interval that contains 95 % of the values."""
+    low, high = np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return float(low), float(high)
+
+
+def normal(value: float, error: float) -> Interval:
+    """Normal interval around a value with this standard error."""
+    return value - Z * error, value + Z * error
+
+
+def halves_interval(values: np.ndarray) -> Interval:
+    """Interval of the mean of a figure over random halves, [repeats] values.
+
+    The delete-half jackknife: the standard deviation over halves is the standard error of the
+    whole. Intervals are not clipped: that of a share may slightly exceed 1.
+    """
+    return normal(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
+
+
+def wilson(hits: int, n: int) -> Interval:
+    """Interval of a proportion (Wilson 1927, "Probable inference"), valid also for 0 and n hits."""
+    if not n:
+        return 0.0, 1.0
+    share = hits / n
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
+    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
+
+
+def bootstrap(
+    measure: Callable[..., float], *samples: np.ndarray, draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """Percentile bootstrap of a figure of one or several independent samples.
+
+    Parameters
+    ----------
+    measure : callable
+        Maps samples of the same lengths to a number.
+    samples : ndarray, shape (n, ...)
+        Each is resampled with replacement along the first axis.
+    """
+    rng = np.random.default_rng(seed)
+    found = [
+        measure(*(sample[rng.integers(0, len(sample), len(sample))] for sample in samples))
+        for _ in range(draws)
+    ]
+    return quantiles(np.array(found))
+
+
+def estimated(
+    name: str,
+    measure: Callable[..., float],
+    *samples: np.ndarray,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Json:
+    """A figure and the `bootstrap` interval of it, as `name` and `name_interval`."""
+    interval = bootstrap(measure, *samples, draws=draws, seed=seed)
+    return {name: measure(*samples), f"{name}_interval": interval}
+
+
+def mean(values: np.ndarray) -> float:
+    """The mean, as a plain number."""
+    return float(values.mean())
+
+
+def median(values: np.ndarray) -> float:
+    """The median, as a plain number."""
+    return float(np.median(values))
+
+
+def correlation(pairs: np.ndarray) -> float:
+    """Pearson's r of two columns; 0 if one of them does not vary."""
+    return float(np.corrcoef(pairs.T)[0, 1]) if np.ptp(pairs, axis=0).all() else 0.0
+
+
+def pairs_interval(
+    values: np.ndarray, pairs: Sequence[tuple[int, int]], draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """Interval of the mean over pairs of brains that share brains.
+
+    Bayesian bootstrap over brains (Rubin 1981): each brain has an exponentially distributed random
+    weight, and a pair the product of both. Unlike with resampling, no brain is paired with itself.
+
+    Parameters
+    ----------
+    values : ndarray, shape (pairs,)
+    pairs : sequence of tuple of int
+        The two brains of each.
+    """
+    first, second = np.array(pairs).T
+    rng = np.random.default_rng(seed)
+    weights = rng.standard_exponential((draws, int(max(first.max(), second.max())) + 1))
+    product = weights[:, first] * weights[:, second]
+    return quantiles(product @ values / product.sum(axis=1))
+
+
+def members_interval(members: np.ndarray) -> Interval:
+    """Interval of the mean over all pairs, from the mean of each member with all others [n].
+
+    Up to terms in 1 / n^2, the variance of a pair statistic is four times that of its members'
+    means divided by n (Hoeffding 1948).
+    """
+    return normal(float(members.mean()), 2 * float(members.std(ddof=1)) / np.sqrt(len(members)))
+
+
+def jackknife_error(left_out: np.ndarray) -> float:
+    """Standard error from the figure with each member left out [n] (Efron and Stein 1981)."""
+    n = len(left_out)
+    return float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
+
+
+def difference(a: Interval, a_mean: float, b: Interval, b_mean: float) -> Interval:
+    """Interval of the difference a - b of two independent figures, from their own intervals.
+
+    Newcombe 1998, "Interval estimation for the difference between independent proportions",
+    method 10: the squared distances to each bound are added.
+    """
+    value = a_mean - b_mean
+    low = value - np.hypot(a_mean - a[0], b[1] - b_mean)
+    high = value + np.hypot(a[1] - a_mean, b_mean - b[0])
+    return float(low), float(high)
+
 
 REPEATS = 50
 Measure = Callable[[np.ndarray, np.ndarray], float]
@@ -85,7 +230,7 @@ def compare_with_halves(
     Each repeat takes a random half of the synthetic brains and splits the real subjects in two.
     Both are divided into groups of n, the size of the smaller half; synthetic groups and groups of
     one half of the subjects are compared with groups of the other half, and averaged. The spread
-    over repeats is the error for the whole sets (see `intervals`), even if their sizes differ.
+    over repeats is the error for the whole sets (see above), even if their sizes differ.
 
     Parameters
     ----------

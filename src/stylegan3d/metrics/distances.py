@@ -15,7 +15,7 @@ from sklearn.metrics import pairwise_distances
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
-from stylegan3d.metrics.intervals import DRAWS, Interval, jackknife_error, normal, quantiles
+from stylegan3d.metrics.comparison import DRAWS, Interval, jackknife_error, normal, quantiles
 
 BATCH = 8
 #: Volumes a side for an interval by leaving out one at a time.
@@ -107,7 +107,7 @@ def discrepancy_interval(
     """`kernel_distance` of all of `a` to `b`, and its interval.
 
     The interval reflects replacing the volumes of `a`, with `b` fixed. Bayesian bootstrap over
-    volumes (like `intervals.pairs_interval`). A normal approximation would be too narrow near 0,
+    volumes (like `comparison.pairs_interval`). A normal approximation would be too narrow near 0,
     where the figure is skewed; random halves would waste most pairs of volumes.
 
     Parameters

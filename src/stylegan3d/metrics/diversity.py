@@ -18,9 +18,9 @@ from torch import Tensor
 from stylegan3d.devices import computed
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
-from stylegan3d.metrics.intervals import wilson
+from stylegan3d.metrics.comparison import wilson
 from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
+from stylegan3d.progress import SILENT, Progress, followed
 
 # Wang et al. 2003, section 3: a Gaussian window of 11 samples, exponents of five scales.
 SIGMA, WINDOW = 1.5, 11
@@ -241,11 +241,9 @@ def encoded(
     """
     assert generator.encoder is not None
     rows = []
-    volumes = list(volumes)
-    for done, volume in enumerate(volumes, 1):
+    for volume in followed(list(volumes), progress):
         image = torch.from_numpy(unit(volume))[None, None].to(generator.device) * 2 - 1
         rows.append(generator.encoder(image)[0].mean(0).double().cpu().numpy())
-        progress(done, len(volumes))
     return np.stack(rows)
 
 

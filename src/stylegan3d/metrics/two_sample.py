@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics.intervals import Interval, Z, bootstrap, wilson
+from stylegan3d.metrics.comparison import Interval, Z, bootstrap, wilson
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 

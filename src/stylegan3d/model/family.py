@@ -266,7 +266,7 @@ class Family(Protocol):
         """Check that a card fits the weights, before any network is built.
 
         A card is text that anybody can edit: sizes in it are compared with the weights beside it.
-        See `checkpoints.card_checks` for helpers; entries common to all cards (space, labels,
+        See `checkpoints.folder` for helpers; entries common to all cards (space, labels,
         tables) are already checked.
 
         Raises

@@ -1,20 +1,23 @@
-"""`Generator`: mapping and synthesis networks with their grid and model card."""
+"""`Generator`: mapping and synthesis networks with their grid and model card.
+
+Also its random brains, in the format of a data set.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stylegan3d.checkpoints.official import frame_entry
-from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import to_display
+from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.geometry.intensity import as_packed, to_display
 from stylegan3d.geometry.space import Frame, Space
 from stylegan3d.model.family import (
     LACKS,
@@ -39,6 +42,7 @@ from stylegan3d.recipe.direction_file import load_directions
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.latents import NOISE, OPENED, Delta, mix
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 
 
@@ -578,3 +582,64 @@ def _copy(module: nn.Module, changed: Mapping[str, Tensor]) -> nn.Module:
     if hasattr(new, "_prepared"):
         new._prepared = None  # of the other weight
     return new
+
+
+class RandomBrains:
+    """Random brains of a generator by seed, generated on demand.
+
+    Every iteration generates the same brains again, so that a thousand of them need no memory. They
+    are generated one at a time in float32 at full resolution and rounded to 8 bits like the real
+    ones, for a fair comparison.
+
+    Parameters
+    ----------
+    seeds : sequence of int
+        One brain each (`seed_latents`).
+    truncation : float
+        Psi; 1 for no truncation.
+    noise : Noise or {"seeded"}
+        Layer noise; "seeded" uses each brain's own seed, so that no two share their texture.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        seeds: Sequence[int],
+        *,
+        truncation: float = 1.0,
+        noise: Noise | Literal["seeded"] = "seeded",
+    ) -> None:
+        self.generator, self.seeds = generator, list(seeds)
+        self.truncation, self.noise = truncation, noise
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for seed in self.seeds:
+            w = seed_latents(self.generator, [seed], self.truncation)
+            noise: Noise = seed if self.noise == "seeded" else self.noise
+            yield packed_synthesis(self.generator, w, noise)
+
+    def stack(self) -> np.ndarray:
+        """All of them, uint8 [n, X, Y, Z]."""
+        return np.stack(list(self))
+
+
+@torch.no_grad()
+def packed_synthesis(generator: Generator, w: Tensor, noise: Noise = "fixed") -> np.ndarray:
+    """The volume of one latent [1, num_layers, w_dim], uint8 (X, Y, Z).
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the volume is not finite.
+    """
+    with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+        volume = to_display(generator.synthesis(w, noise, -1, torch.float32))[0]
+    if not np.isfinite(volume).all():
+        raise StyleGAN3DError(
+            f"{generator.name} made a volume with NaN or infinity, so it cannot be measured; "
+            "train it again."
+        )
+    return as_packed(volume)

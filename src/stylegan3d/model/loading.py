@@ -12,8 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpoints.card_checks import check_card
-from stylegan3d.checkpoints.folder import ModelFiles, check_target, read_folder, write_folder
+from stylegan3d.checkpoints.folder import (
+    ModelFiles,
+    check_card,
+    check_target,
+    read_folder,
+    write_folder,
+)
 from stylegan3d.checkpoints.official import frame_entry, is_official, read_official
 from stylegan3d.devices import choose_device, choose_dtype
 from stylegan3d.errors import ModelError

@@ -23,13 +23,12 @@ from stylegan3d.networks.deformation import (
     read_at,
     resize,
 )
-from stylegan3d.networks.finish import DetailTexture, Toe
-from stylegan3d.networks.flow import Flow, details_between
+from stylegan3d.networks.flow import DetailTexture, Flow, Toe, details_between
 from stylegan3d.networks.layers import Fingerprint, is_frozen
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.noise import Maps, Noise, drawn_noise
 from stylegan3d.networks.resampling import fine_bands, upsample_image
-from stylegan3d.networks.synthesis import LeveledSynthesis, sum_low
+from stylegan3d.networks.synthesis import Inputs, LeveledSynthesis, sum_low
 
 #: Names of tensors of former layers of a StyleGAN begin with these.
 FORMER = ("const", "base_dense.", "levels.", "to_rgb.")
@@ -142,33 +141,15 @@ class AnatomyNetwork(LeveledSynthesis):
         kernel = self.config.resample_kernel
         return add_identity(enlarge_smoothly(displacement, (x, y, z), kernel))
 
-    def _canonical(
-        self,
-        w: Tensor,
-        maps: Maps,
-        stop: int,
-        dtype: torch.dtype,
-        *,
-        draft: bool,
-        memo: Memo | None,
-    ) -> Tensor:
-        *_, image = self._walk(w, stop, draft=draft, memo=memo)
+    def _canonical(self, inputs: Inputs, stop: int, *, draft: bool) -> Tensor:
+        *_, image = self._walk(inputs.w, stop, draft=draft, memo=inputs.memo)
         return self._with_constant(image, stop)
 
-    def _finish(
-        self,
-        image: Tensor,
-        w: Tensor,
-        maps: Maps,
-        dtype: torch.dtype,
-        *,
-        full: bool,
-        memo: Memo | None,
-    ) -> Tensor:
-        image = self.moved(image, w, memo)
+    def _finish(self, image: Tensor, inputs: Inputs, *, full: bool) -> Tensor:
+        image = self.moved(image, inputs.w, inputs.memo)
         if not full or self.last_flow is None:
             return image
-        return self.flowed(image, w, maps[-1], dtype, memo)
+        return self.flowed(image, inputs.w, inputs.maps[-1], inputs.dtype, inputs.memo)
 
     def _walk(
         self, w: Tensor, stop: int, *, draft: bool = False, memo: Memo | None = None

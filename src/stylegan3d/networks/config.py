@@ -6,12 +6,20 @@ recognises them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Wiring = Literal["orig", "skip", "resnet"]
 Head = Literal["image", "haar"]
@@ -26,8 +34,14 @@ FLOW_UNIT = 4
 LATENT_FACTOR, LATENT_CHANNELS = 8, 16
 
 
+#: How settings from files and words are checked: nothing is converted but 5 to 5.0.
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
 class Config:
     """A frozen dataclass of sizes and choices that a card holds."""
+
+    __pydantic_config__ = STRICT
 
     def to_dict(self) -> Json:
         """Plain data for JSON."""
@@ -39,10 +53,11 @@ class Config:
 
         Raises
         ------
-        TypeError, ValueError, ModelError
+        ModelError
             If an entry is not of its kind or out of its range.
         """
-        return cls(**known_fields(cls, data))
+        check_known(cls, data)
+        return typed(cls, data)
 
 
 @dataclass(frozen=True)
@@ -114,18 +129,6 @@ class GeneratorConfig(Config):
     image_upsampling: ImageUpsampling = "zeros"
 
     def __post_init__(self) -> None:
-        choices = {
-            "wiring": ("orig", "skip", "resnet"),
-            "base_input": ("const", "dense"),
-            "head": ("image", "haar"),
-            "image_upsampling": ("zeros", "nearest"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ModelError(
-                    f"The architecture's {name} '{getattr(self, name)}' is unknown; "
-                    f"choose one of {', '.join(known)}."
-                )
         sizes = (*self.base, *self.channels, self.z_dim, self.w_dim, self.image_channels)
         counts = (*sizes, self.num_levels, self.mapping_layers)
         if len(self.base) != 3 or min(counts) < 1:
@@ -239,41 +242,82 @@ def seen_grid(network: DiscriminatorConfig | EncoderConfig) -> Grid:
     return a, b, c
 
 
-def known_fields(cls: type, data: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments for the dataclass `cls`; lists become tuples, unknown fields are refused.
+def check_known(cls: type, data: Mapping[str, Any]) -> None:
+    """Refuse settings of a model or run that the dataclass `cls` does not have.
 
     Raises
     ------
     ModelError
-        If `data` has an unknown field or a value of the wrong type.
+        If there is one.
     """
-    kinds = {f.name: str(f.type) for f in fields(cls)}
-    strangers = sorted(set(data) - set(kinds))
+    strangers = sorted(set(data) - {f.name for f in fields(cls)})
     if strangers:
         raise ModelError(
             f"The setting '{strangers[0]}' of the model or run is unknown: it was written by a "
             "newer version, so update this program to open it."
         )
-    known = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-    for name, value in known.items():
-        if not _is_of(kinds[name], value):
-            raise ModelError(f"The setting '{name}' of the model or run is no {kinds[name]}.")
-    return known
 
 
-def _is_of(kind: str, value: object) -> bool:
-    """Whether a value from a file has the annotated type."""
-    if kind == "bool":
-        return isinstance(value, bool)
-    whole = kind == "int" or kind == "Grid" or kind.startswith("tuple[int")
-    if not whole and kind != "float" and not kind.startswith("tuple[float"):
-        return True
-    many = kind not in ("int", "float")
-    if many and not isinstance(value, tuple):
-        return False
-    numbers = value if isinstance(value, tuple) and many else (value,)
-    allowed = int if whole else (int, float)
-    return all(isinstance(n, allowed) and not isinstance(n, bool) for n in numbers)
+#: What a setting must be, by the beginning of the kind of pydantic's error.
+EXPECTED = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "string": "a text",
+    "dataclass": "an object of settings",
+}
+
+
+def typed(kind: Any, value: Any, name: str = "") -> Any:
+    """`value`, which came from JSON, as what the annotation `kind` asks for.
+
+    Raises
+    ------
+    ModelError
+        If it is something else; `name` is the setting's, for the message.
+    """
+    if isinstance(value, dict) and isinstance(value.get("generator"), dict):
+        value = value | {"generator": kind_of(value["generator"])[1]}
+    try:
+        return _adapter(kind).validate_json(json.dumps(value))
+    except ValidationError as reason:
+        raise _refused(kind, reason.errors(include_url=False)[0], name) from None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind, config=None if is_dataclass(kind) else STRICT)
+
+
+def _refused(kind: Any, error: ErrorDetails, name: str) -> ModelError:
+    """What is wrong with a setting, as a sentence."""
+    names = [part for part in error["loc"] if isinstance(part, str)]
+    full = ".".join(filter(None, [name, *names])) or "settings"
+    for part in names:
+        holder, kind = kind, get_type_hints(kind).get(part)
+    what, parts = error["type"], get_args(kind)
+    if what == "unexpected_keyword_argument":
+        return unknown_setting(full, names[-1], get_type_hints(holder))
+    if what == "literal_error":
+        expected = "one of " + ", ".join(map(str, parts))
+    elif what == "tuple_type":
+        expected = "a list, such as " + ("[5,7,6]" if int in parts else '["age"]')
+    elif what in ("missing", "too_long") and parts:
+        expected = f"a list of {len(parts)}"
+    elif what == "missing":
+        return ModelError(f"The setting {full} is missing: add it.")
+    else:
+        expected = EXPECTED.get(what.partition("_")[0], error["msg"])
+    given = json.dumps(error["input"])
+    return ModelError(f"The setting {full} is {given}, but it must be {expected}.")
+
+
+def unknown_setting(full: str, name: str, known: object) -> ModelError:
+    """There is no setting of this name among the known ones; `full` is its whole name."""
+    near = get_close_matches(name, [*known] if isinstance(known, Mapping) else [], 1)
+    hint = f"did you mean {near[0]}?" if near else "docs/howto/train.md says where they are listed."
+    return ModelError(f"There is no setting '{full}'; {hint}")
 
 
 @dataclass(frozen=True)

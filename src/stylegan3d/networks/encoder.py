@@ -154,10 +154,6 @@ class FittingEncoder(nn.Module):
         """The generator's synthesis network."""
         return self._synthesis[0]
 
-    def belong_to(self, synthesis: AnatomyNetwork) -> None:
-        """Use another synthesis network."""
-        self._synthesis = (synthesis,)
-
     def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """[N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim]; `dtype` is ignored."""
         weights = self.start(self.coarse(image))

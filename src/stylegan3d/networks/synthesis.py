@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,26 @@ from stylegan3d.networks.noise import Maps, Noise, drawn_noise, of_sample
 from stylegan3d.networks.resampling import CHANNELS_LAST, inverse_haar, upsample_image
 
 
+class Inputs(NamedTuple):
+    """What an image is synthesised from.
+
+    Attributes
+    ----------
+    w : Tensor, shape (N, num_layers, w_dim)
+    maps : list of Tensor or None
+        Noise maps.
+    dtype : torch.dtype
+        Precision of the feature maps.
+    memo : Memo
+        Results of earlier calls to use again.
+    """
+
+    w: Tensor
+    maps: Maps
+    dtype: torch.dtype
+    memo: Memo
+
+
 class LeveledSynthesis(nn.Module):
     """w -> volume, full or coarser. `_canonical` makes the image and `_finish` completes it."""
 
@@ -46,32 +66,14 @@ class LeveledSynthesis(nn.Module):
             shape = (config.image_channels * bands, *config.grid(config.num_levels - 1))
             self.image_const = nn.Parameter(torch.zeros(shape))
 
-    def _canonical(
-        self,
-        w: Tensor,
-        maps: Maps,
-        stop: int,
-        dtype: torch.dtype,
-        *,
-        draft: bool,
-        memo: Memo | None,
-    ) -> Tensor:
+    def _canonical(self, inputs: Inputs, stop: int, *, draft: bool) -> Tensor:
         """The image of level `stop`; of the last one with a Haar head the bands.
 
         With `draft` the last level of a Haar head may give its low band only.
         """
         raise NotImplementedError
 
-    def _finish(
-        self,
-        image: Tensor,
-        w: Tensor,
-        maps: Maps,
-        dtype: torch.dtype,
-        *,
-        full: bool,
-        memo: Memo | None,
-    ) -> Tensor:
+    def _finish(self, image: Tensor, inputs: Inputs, *, full: bool) -> Tensor:
         """The image of a level as it is returned; `full` at full resolution."""
         return image
 
@@ -128,12 +130,12 @@ class LeveledSynthesis(nn.Module):
                 ]
             )
         stop, half = self._plan(level)
-        maps = self._maps(noise, len(w), memo)
-        image = self._canonical(w, maps, stop, dtype, draft=draft and half, memo=memo)
+        inputs = Inputs(w, self._maps(noise, len(w), memo), dtype, memo or NoMemo())
+        image = self._canonical(inputs, stop, draft=draft and half)
         last = stop == self.config.num_levels - 1
         if self.config.head == "haar" and last:
             image = image[:, : self.config.image_channels] if half else inverse_haar(image)
-        return self._finish(image, w, maps, dtype, full=last and not half, memo=memo)
+        return self._finish(image, inputs, full=last and not half)
 
     def _maps(self, noise: Noise | Maps, batch: int, memo: Memo | None = None) -> Maps:
         if isinstance(noise, list):
@@ -250,13 +252,7 @@ class Level(nn.Module):
                 self.shortcut = Conv3d(inputs, outputs, 1, bias=False, activate=False)
         self.plain = SynthesisLayer(outputs, outputs, grid, config, up=False)
 
-    def forward(
-        self,
-        x: Tensor,
-        w: Tensor,
-        noises: Maps,
-        memo: Memo | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, noises: Maps, memo: Memo | None = None) -> Tensor:
         """Features of this level from those of the one before.
 
         Parameters
@@ -371,36 +367,20 @@ class SynthesisNetwork(LeveledSynthesis):
         memo: Memo | None = None,
     ) -> Tensor:
         """Feature maps before the last level, [N, channels, X, Y, Z] on half its grid."""
-        maps = self._maps(noise, len(w), memo)
-        *_, (x, _) = self._walk(w, maps, self.config.num_levels - 2, dtype, memo=memo)
+        inputs = Inputs(w, self._maps(noise, len(w), memo), dtype, memo or NoMemo())
+        *_, (x, _) = self._walk(inputs, self.config.num_levels - 2)
         return x
 
-    def _canonical(
-        self,
-        w: Tensor,
-        maps: Maps,
-        stop: int,
-        dtype: torch.dtype,
-        *,
-        draft: bool,
-        memo: Memo | None,
-    ) -> Tensor:
-        *_, (_, image) = self._walk(w, maps, stop, dtype, draft=draft, memo=memo)
+    def _canonical(self, inputs: Inputs, stop: int, *, draft: bool) -> Tensor:
+        *_, (_, image) = self._walk(inputs, stop, draft=draft)
         assert image is not None
         return self._with_constant(image, stop)
 
     def _walk(
-        self,
-        w: Tensor,
-        maps: Maps,
-        stop: int,
-        dtype: torch.dtype,
-        *,
-        draft: bool = False,
-        memo: Memo | None = None,
+        self, inputs: Inputs, stop: int, *, draft: bool = False
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Features and image of each level up to `stop`, coarse to fine."""
-        memo = memo or NoMemo()
+        w, maps, dtype, memo = inputs
         x, noises = self.base(w, dtype), iter(maps)
         image: Tensor | None = None
         for i, level in enumerate(self.typed_levels[: stop + 1]):

@@ -23,8 +23,7 @@ from stylegan3d.outputs.results import (
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.recipe import Detail, Recipe, Source
-from stylegan3d.render.carried import Details
-from stylegan3d.render.editable import ABOUT, Original, edited_scan_files
+from stylegan3d.render.editable import ABOUT, Details, Original, edited_scan_files
 from stylegan3d.render.recipes import EditedScan, edited_scan, render_recipe
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan, second_image

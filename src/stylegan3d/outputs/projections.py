@@ -21,13 +21,15 @@ from stylegan3d.outputs.results import (
     write_dataset_description,
 )
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.projection.operators import Identity, KSpace, Mask, Masked, Operator, ThickSlices
-from stylegan3d.projection.pipeline import ProjectionRun, tissues_of
+from stylegan3d.projection.forward import Operator
+from stylegan3d.projection.masks import Mask, Masked
+from stylegan3d.projection.operators import Identity, KSpace, ThickSlices
+from stylegan3d.projection.projector import ProjectionRun, tissues_of
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.render.fine import scale_of
+from stylegan3d.render.editable import scale_of
 from stylegan3d.scans import native_image
 from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.resampling import NativeTransform, resample, with_geometry

@@ -31,16 +31,17 @@ from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import carried_detail, render_recipe
 from stylegan3d.scans.person import SEXES, Person
-from stylegan3d.segmentation.classes import MIDLINE, PAIRED
-from stylegan3d.segmentation.curves import AgeCurve, curve_of
-from stylegan3d.segmentation.norms import UNKNOWN_SHIFT
-from stylegan3d.segmentation.words import (
+from stylegan3d.segmentation.classes import (
     AS_TISSUES,
     HEAD,
+    MIDLINE,
+    PAIRED,
     title_of,
     unit_of,
     value_text,
 )
+from stylegan3d.segmentation.curves import AgeCurve, curve_of
+from stylegan3d.segmentation.norms import UNKNOWN_SHIFT
 from stylegan3d.settings.option import ReportSettings
 from stylegan3d.storage.about import (
     EDITED_SCAN,

@@ -27,7 +27,7 @@ from stylegan3d.measures.regions import Finding, find, region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.plain import JsonView
-from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.residual import (
     Seen,
     UsualResidual,

@@ -22,7 +22,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.assessment import compare_signs, residuals_by_region
-from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.residual import (
     FILE,
     Seen,

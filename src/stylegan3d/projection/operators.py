@@ -25,7 +25,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.networks.resampling import along_axes
 from stylegan3d.plain import Json
 from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.masks import Mask, Masked
+from stylegan3d.projection.masks import Mask
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
@@ -547,19 +547,6 @@ def _side_by_side(space: Space, direction: str, thickness_mm: float) -> Space:
     own_middle = (np.asarray(shape) - 1) / 2
     affine[:3, 3] = (space.affine @ middle)[:3] - affine[:3, :3] @ own_middle
     return Space((shape[0], shape[1], shape[2]), affine)
-
-
-__all__ = [
-    "Blur",
-    "Contrast",
-    "Identity",
-    "KSpace",
-    "Mask",
-    "Masked",
-    "Operator",
-    "ThickSlices",
-    "parse",
-]
 
 
 class Identity(Operator):

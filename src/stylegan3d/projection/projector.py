@@ -1,10 +1,20 @@
-"""Projection: find the latent whose volume is most similar to a scan."""
+"""Projection: find the latent whose volume is most similar to a scan.
+
+The projection pipeline, from scan to reconstruction, for window, command line and cohort.
+
+    read_scan -> Scan.align -> place -> search (judge) -> save_projection
+
+Each step is a function of values: the window runs them one by one and keeps the results, the
+command line runs them in sequence (`cohort.work`). The result is a `ProjectionRun`, from which
+files are written (`outputs.projections`) and panels filled. The tissue network runs once on the
+scan and once on the reconstruction.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,21 +22,24 @@ import torch
 from torch import Tensor
 
 from stylegan3d.errors import RecipeError, StyleGAN3DError
+from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.assessment import Assessment, Yardstick, assess
 from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.operators import Identity
-from stylegan3d.projection.own_noise import (
+from stylegan3d.projection.masks import Mask, Masked
+from stylegan3d.projection.operators import Identity, parse
+from stylegan3d.projection.pivotal import (
     COST,
     OwnNoise,
+    Tuning,
     asks_own_noise,
     finds_own_noise,
     fits_layer_noise,
+    tuning_cost,
 )
-from stylegan3d.projection.pivotal import Tuning, tuning_cost
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import (
     ORIGINAL_STEPS,
@@ -51,11 +64,17 @@ from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Delta, Latent
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.render.carried import CarriedDetail
-from stylegan3d.render.editable import Original
+from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.recipes import EditedScan, edited_moment
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.scans.notes import checks
+from stylegan3d.scans.pose import NO_POSE, Pose
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.networks.noise import Noise
+    from stylegan3d.scans.aligned import AlignedScan
 
 # Budgets of a projection and its estimated duration.
 
@@ -306,7 +325,7 @@ def project(
     choices : Choices
         What is searched and how long: `space` "w" (one latent for all layers: most typical of the
         generator), "w+" (one per layer: follows the scan more closely), or "w+noise" (also fits the
-        noise maps, or finds the scan's own noise where a flow draws the folds, see `own_noise.py`);
+        noise maps, or finds the scan's own noise where a flow draws the folds, see `pivotal.py`);
         `budget` "draft", "standard" or "thorough", which also finds the scan's own noise, or tunes
         the generator to the scan (`pivotal.py`) where it has no flow or the scan is degraded;
         `steps`, an exact number of search steps in place of the budget and early stopping;
@@ -553,3 +572,101 @@ def _starts(
         guess = first_guess(generator, volume, generator.template).w
     begin = generator.w_avg.expand(generator.num_layers, -1) if guess is None else guess
     return list(torch.lerp(begin, random, away))
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectionRun:
+    """A projected scan with all intermediate results.
+
+    Attributes
+    ----------
+    generator : Generator
+    found : AlignedScan
+        The scan as aligned automatically.
+    aligned : AlignedScan
+        The scan as projected: with manual pose, and masked parts counted as brain.
+    result : ProjectionResult
+    operator : Operator or None
+        The degradation passed to `project`.
+    seconds : dict of str to float
+        Duration of each step.
+    """
+
+    generator: Generator
+    found: AlignedScan
+    aligned: AlignedScan
+    result: ProjectionResult
+    operator: Operator | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings about alignment and reconstruction, in sentences."""
+        found = [note.text for note in checks(self.aligned.steps)]
+        return [*found, *self.result.assessment["remarks"]]
+
+
+def loss_of(words: str | None, mask: Mask | None = None) -> Operator | None:
+    """One operator from `words` (see `operators.parse`) and a mask; None for no degradation."""
+    operator = parse(words) if words else None
+    if mask is None:
+        return operator
+    return mask if operator is None else Masked(mask, operator)
+
+
+def place(
+    found: AlignedScan, pose: Pose = NO_POSE, operator: Operator | None = None
+) -> AlignedScan:
+    """The scan as it will be projected: with manual pose, and masked parts counted as brain.
+
+    A masked part belongs to the brain even if brain extraction excluded it.
+    """
+    aligned = pose.of(found)
+    mask = operator.mask if isinstance(operator, Masked) else operator
+    if not isinstance(mask, Mask):
+        return aligned
+    bound = mask.on(aligned.space, aligned)
+    assert bound.mask is not None
+    return replace(aligned, brain_mask=aligned.brain_mask | bound.mask)
+
+
+def search(
+    generator: Generator,
+    found: AlignedScan,
+    aligned: AlignedScan,
+    choices: Choices,
+    *,
+    operator: Operator | None = None,
+    noise: Noise = "fixed",
+    progress: Progress = SILENT,
+) -> ProjectionRun:
+    """Find the latent of a placed scan, and assess the result."""
+    started = time.perf_counter()
+    result = project(generator, aligned, choices, operator=operator, noise=noise, progress=progress)
+    seconds = {"project": time.perf_counter() - started}
+    return ProjectionRun(generator, found, aligned, result, operator, seconds)
+
+
+def search_again(
+    projected: ProjectionRun, choices: Choices, progress: Progress = SILENT
+) -> Uncertainty:
+    """Uncertainty from `choices.uncertainty` more searches with other starting points."""
+    return uncertainty(
+        projected.generator,
+        projected.aligned,
+        Choices(space=choices.space, budget=QUICK, steps=choices.steps, channel=choices.channel),
+        restarts=choices.uncertainty or 2,
+        operator=projected.operator,
+        progress=progress.part(0, 1, text=lambda _: "Searching again"),
+    )
+
+
+def tissues_of(projected: ProjectionRun, made: np.ndarray) -> dict[str, Tissues]:
+    """Tissues of "scan" and "reconstruction"; `made` (X, Y, Z) is the volume that is written.
+
+    A partial scan has no volumes.
+    """
+    volumes = {"scan": projected.aligned.volume, "reconstruction": made}
+    if projected.operator is not None:
+        del volumes["scan"]
+    return {name: read_tissues(v, projected.generator.space) for name, v in volumes.items()}

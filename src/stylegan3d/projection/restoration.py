@@ -20,7 +20,8 @@ from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from stylegan3d.projection.forward import Operator, conjugate_gradients
-from stylegan3d.projection.operators import Identity, KSpace, Mask, Masked
+from stylegan3d.projection.masks import Mask, Masked
+from stylegan3d.projection.operators import Identity, KSpace
 
 SMOOTHNESS = 1e-3
 ITERATIONS = 200

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model.generator import Generator
-from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.scans.intensity import contrast_agreement, correlation
 
 #: Signs of an out-of-distribution scan: whether more or less is unusual, and what that means.

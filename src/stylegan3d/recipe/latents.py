@@ -8,7 +8,7 @@ Delta: what pivotal tuning changes in a generator so that it reproduces one scan
 
 Pivotal tuning (Roich et al. 2021, arXiv 2106.05744) fits a few weights, and layer noise can be
 fitted likewise. Both are stored with the latent, as float16 differences to the model's weights; the
-model's own file is never changed. So is a scan's own noise (`projection/own_noise.py`), as what it
+model's own file is never changed. So is a scan's own noise (`projection/pivotal.py`), as what it
 adds to the constant image.
 """
 

@@ -6,36 +6,258 @@ units, with one interpolation; or on the model's grid, for the screen and for wh
     S'(x) = (1 - p(x)) S(psi(x)) + s(x) c(x)    S the scan, s its units and its bias field
 
 p is the share that is painted over, where labels ask for tissue that no movement brings.
+
+An edit of a scan itself: its own detail moves with the anatomy, at its own resolution.
+
+A reconstruction leaves out what is finer than the generator knows. An edit of its latent is a
+movement psi and a slow change of intensity c (`movement.py`), and both can be put on the scan:
+
+    S'(x) = S(psi(x)) + s(x) c(x)            S the scan, s its units and its bias field
+
+The scan is interpolated once. Outside the brain the movement fades to none. Where another brain
+wears the detail it is the same: with r(y) = S(phi_w^-1(y)) - A_w(y) the detail in the common
+anatomy, A_w''(phi_w''(x)) + r(phi_w''(x)) = S(psi(x)) + c(x); only nothing fades then, for the
+other brain has another outline.
+
+A scan, and its edits, in the model's space with voxels as small as the scan's own.
+
+The aligned scan lies on the model's grid, which may be twice as coarse. For the screen the scan is
+interpolated once, from its own voxels, on an upright grid of the model's field of view: sharp, and
+where the synthetic brains and the measures lie.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import map_coordinates, spline_filter
+from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spline_filter
 
-from stylegan3d.errors import ScanError
-from stylegan3d.geometry.intensity import BRIGHTEST
+from stylegan3d.errors import RecipeError, ScanError
+from stylegan3d.geometry.intensity import BRIGHTEST, to_display
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import add_identity, read_at
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.render.fine import box_around, fluid_of, in_threads, scale_of
-from stylegan3d.render.movement import Fading, Movement, repainted, turned
+from stylegan3d.progress import SILENT, Progress
+from stylegan3d.render.movement import Fading, Movement, Mover, repainted, turned
 from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.resampling import NativeTransform, with_geometry
 from stylegan3d.storage.about import EDITED_SCAN
 from stylegan3d.storage.volumes import volume_files
 
 if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.latents import Delta
+    from stylegan3d.recipe.recipe import Source
     from stylegan3d.scans import AlignedScan
+
+#: More voxels than that are slow to draw without a graphics card, and no sharper on most screens.
+MOST_VOXELS = 12_000_000
+#: Between brightness of scan and brain, slower than any structure of a brain.
+BRIGHTNESS_MM = 20.0
+#: Fluid is the darkest share of what lies deeper than so many voxels of the model's grid.
+DARKEST, DEEP = 0.01, 4
+#: Voxels of the model's grid around a brain from where an edit may bring tissue.
+AROUND = 8
+#: Grids that are hardly finer than the model's gain nothing.
+FINER = 1.2
+
+
+def fine_space(own: Space, space: Space) -> Space:
+    """The field of view of a model's grid `space` with voxels of the size of a scan's, `own`.
+
+    At most `MOST_VOXELS`; `space` itself if the scan is hardly finer.
+    """
+    size = float(min(own.voxel_size))
+    finer = min(voxel / size for voxel in space.voxel_size)
+    finer = min(finer, (MOST_VOXELS / np.prod(space.shape)) ** (1 / 3))
+    if finer < FINER:
+        return space
+    x, y, z = (round(n * finer) for n in space.shape)
+    return space.resized((x, y, z))
+
+
+def in_threads(work: Callable[[int], None], parts: Iterable[int]) -> None:
+    """Do the work for each part, on all cores: more threads would take more memory at a time."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(work, parts))
+
+
+def box_around(
+    where: np.ndarray, margin: int, to_scan: np.ndarray, shape: tuple[int, ...]
+) -> tuple[slice, slice, slice]:
+    """The part of a scan's grid that holds voxels of the model's grid, and room around them.
+
+    Parameters
+    ----------
+    where : ndarray, shape (X, Y, Z), bool
+        At least one voxel.
+    margin : int
+        Voxels of the model's grid around them.
+    to_scan : ndarray (4, 4)
+        Voxels of the model's grid to those of the scan.
+    shape : tuple of int
+        Of the scan.
+    """
+    voxels = np.argwhere(where)
+    low, high = voxels.min(axis=0) - margin, voxels.max(axis=0) + margin
+    ends = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1)
+    own = to_scan[:3, :3] @ ends + to_scan[:3, 3:]
+    first = np.clip(np.floor(own.min(axis=1)).astype(int), 0, shape)
+    last = np.clip(np.ceil(own.max(axis=1)).astype(int) + 1, 0, shape)
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+    return x, y, z
+
+
+def fluid_of(aligned: np.ndarray, mask: np.ndarray) -> float:
+    """How dark a scan's fluid is: the darkest share of what lies deep in its brain."""
+    inner = binary_erosion(mask, iterations=DEEP)
+    inner = inner if inner.any() else mask
+    return float(np.percentile(aligned[inner], 100 * DARKEST))
+
+
+def scale_of(scan: np.ndarray, brain: np.ndarray, way: NativeTransform) -> np.ndarray:
+    """What 1 stands for in a scan's units, its bias field included, float32 (X, Y, Z).
+
+    Parameters
+    ----------
+    scan : ndarray, shape (X, Y, Z)
+        On the model's grid, in its own units.
+    brain : ndarray, shape (X, Y, Z)
+        The same in display units: its reconstruction, or the aligned scan.
+    way : NativeTransform
+        From the model's grid to the scan's.
+    """
+    sigma = BRIGHTNESS_MM / np.array(way.space.voxel_size)
+    slow_scan, slow_made = (
+        gaussian_filter(np.where(way.mask, image, np.float32(0)), sigma, truncate=2.5)
+        for image in (scan, brain * np.float32(way.scale))
+    )
+    known = slow_made > 0.05 * float(slow_made.max())
+    ratio = np.divide(slow_scan, slow_made, out=np.ones_like(slow_scan), where=known)
+    return np.asarray(np.clip(ratio, 0.5, 2.0) * way.scale, np.float32)
+
+
+class FineScan:
+    """An aligned scan on a fine upright grid in display units, ready to be edited.
+
+    Parameters
+    ----------
+    aligned : AlignedScan
+    """
+
+    def __init__(self, aligned: AlignedScan) -> None:
+        way = NativeTransform.of(aligned.describe(), aligned.space)
+        data, space = aligned.scan.data, aligned.space
+        self.space = fine_space(way.own, space)
+        own, rigid, mask = way.own, way.rigid, way.mask
+        self._own, self._rigid = own, rigid
+        self._fluid = fluid_of(aligned.volume, mask)
+        scale = scale_of(way.on_model_grid(np.asarray(data, np.float32)), aligned.volume, way)
+        # From voxels of the fine grid to those of the scan.
+        to_own = np.linalg.inv(own.affine) @ np.linalg.inv(rigid) @ self.space.affine
+        to_scan = np.linalg.inv(own.affine) @ np.linalg.inv(rigid) @ space.affine
+        box = box_around(mask, AROUND, to_scan, data.shape)
+        to_own[:3, 3] -= [part.start for part in box]
+        self._matrix, self._origin = to_own[:3, :3].astype(np.float32), to_own[:3, 3]
+        self._box, self._data = box, data
+        # The mask as a share, and the reciprocal of the scale, to be read at any place at once.
+        known = np.stack([mask.astype(np.float32), 1 / np.maximum(scale, np.finfo(np.float32).eps)])
+        self._known = torch.from_numpy(known.astype(np.float32))[None]
+
+    @cached_property
+    def _spline(self) -> np.ndarray:
+        part = np.asarray(self._data[self._box], np.float32)
+        return np.asarray(spline_filter(part, order=3, output=np.float32))
+
+    @cached_property
+    def unedited(self) -> np.ndarray:
+        """The scan's brain, float32 in display units on the grid of `space`."""
+        near = F.interpolate(self._known[:, :1], self.space.shape, mode="trilinear")[0, 0].numpy()
+        return self._filled(np.zeros(self.space.shape, np.float32), near > 0, None)
+
+    def edited(self, moved: Movement, progress: Progress = SILENT) -> np.ndarray:
+        """The edited scan, as `CarriedDetail.frame` but on the fine grid.
+
+        Returns
+        -------
+        ndarray
+            Float32 in display units; without an edit `unedited`, bit for bit.
+
+        Raises
+        ------
+        Cancelled
+            If it was cancelled.
+        """
+        result = self.unedited.copy()
+        if moved.is_nothing:
+            return result
+        near = F.max_pool3d(
+            torch.from_numpy(moved.touched)[None, None].float(), 3, stride=1, padding=1
+        )
+        reached = F.interpolate(near, self.space.shape, mode="nearest")[0, 0].numpy() > 0
+        found = self._filled(result, reached, moved, progress)
+        progress.check()
+        return found
+
+    def _filled(
+        self,
+        result: np.ndarray,
+        where: np.ndarray,
+        moved: Movement | None,
+        progress: Progress = SILENT,
+    ) -> np.ndarray:
+        """Compute the voxels `where`, a plane at a time."""
+        shape = self.space.shape
+        fields = None if moved is None else self._fields(moved)
+        j, k = np.indices(shape[1:], np.float32)
+        plane = self._matrix[:, 1, None, None] * j + self._matrix[:, 2, None, None] * k
+        halves = (np.array(shape, np.float32) / 2).reshape(3, 1)
+
+        def slab(i: int) -> None:
+            there = where[i]
+            if not there.any() or progress.cancelled:
+                return
+            count = int(there.sum())
+            voxel = np.stack([np.full(count, i, np.float32), j[there], k[there]])
+            at = torch.from_numpy(np.ascontiguousarray(((voxel + 0.5) / halves - 1)[::-1]))
+            read = (
+                plane[:, there]
+                + (self._origin + self._matrix[:, 0] * i).astype(np.float32)[:, None]
+            )
+            greys, still = np.zeros((1, 1), np.float32), None
+            if fields is not None:
+                values = read_at(fields, at[None, :, None, None])[0, :, 0, 0]
+                steps, greys = values[:3].numpy(), values[6:].numpy()
+                read = read + steps
+                at = at + values[3:6]
+                still = (steps == 0).all(axis=0) & (greys == 0).all(axis=0)
+            known = read_at(self._known, at[None, :, None, None])[0, :, 0, 0].numpy()
+            value = map_coordinates(self._spline, read, np.float32, 3, "nearest", prefilter=False)
+            value = np.where(known[0] > 0.5, np.clip(value * known[1], 0, BRIGHTEST), 0)
+            made = np.maximum(repainted(value, greys), np.minimum(value, self._fluid))
+            made = np.clip(made, 0, BRIGHTEST).astype(np.float32)
+            result[i][there] = made if still is None else np.where(still, result[i][there], made)
+
+        _ = self._spline
+        in_threads(slab, range(shape[0]))
+        return result
+
+    def _fields(self, moved: Movement) -> torch.Tensor:
+        """Displacement in voxels of the scan, normalised offsets, then `Movement.greys`."""
+        turn = np.linalg.inv(self._own.affine[:3, :3]) @ self._rigid[:3, :3].T
+        steps = torch.from_numpy(turned(turn, moved.displacement))[None]
+        return torch.cat([steps, moved.offsets, moved.greys], dim=1).float()
 
 
 #: Voxels that a thread interpolates at a time.
@@ -359,3 +581,174 @@ def edited_scan_files(
             text["Grid"] = "the model's field of view in the scan's space"
         files |= volume_files(names[what], image, description=description, sidecar=text)
     return files
+
+
+#: Scans that are kept ready at once.
+KEPT = 2
+#: A pose that differs by less, in mm and in directions, is the same.
+SAME_POSE = 1e-3
+
+
+class CarriedDetail(EditableScan):
+    """A scan's own detail, ready to be put on brains: what no edit changes is computed once.
+
+    Parameters
+    ----------
+    original : Original
+    generator : Generator
+    w : Tensor [num_layers, w_dim]
+        Of the projection.
+    delta : Delta, optional
+        What the projection tuned in the generator.
+    channel : int
+        Of the images.
+
+    Raises
+    ------
+    ScanError
+        If the description of the scan lacks something or belongs to another.
+    """
+
+    def __init__(
+        self,
+        original: Original,
+        generator: Generator,
+        w: torch.Tensor,
+        delta: Delta | None = None,
+        channel: int = 0,
+    ) -> None:
+        super().__init__(original, generator.space)
+        delta = _moving(delta)
+        self.generator = generator
+        self._tuned = (_digest(delta), generator if delta is None else generator.tuned(delta))
+        self._other = self._tuned
+        self._mover = Mover(self._tuned[1], w, channel)
+        self._channel = channel
+
+    def prepare(self) -> None:
+        """Find all that no edit changes now, so that the first edit need not wait for it."""
+        self._mover.prepare()
+        self.frame(self.movement(self._mover.w[0]))
+        _ = self._aligned_spline, self._spline, self._scale
+
+    def movement(
+        self,
+        w: torch.Tensor,
+        delta: Delta | None = None,
+        *,
+        quick: bool = False,
+        worn: bool = False,
+    ) -> Movement:
+        """What an edit does, as it is put on the scan.
+
+        Parameters
+        ----------
+        w : Tensor [num_layers, w_dim]
+            Of the edited brain.
+        delta : Delta, optional
+            What projections tuned in the generator for the edited brain (`Recipe.delta`).
+        quick : bool
+            It may be rougher, for a slider that moves; only generators without a deformation need
+            that.
+        worn : bool
+            The brain is another one, which wears the detail.
+        """
+        near = None if worn else self._near
+        moved = self._mover.to(w, self._generator_of(delta), quick=quick, near=near)
+        return self.placed(moved, worn=worn)
+
+    def _generator_of(self, delta: Delta | None) -> Generator:
+        """The generator with this delta; that of the projection is always the same one."""
+        delta = _moving(delta)
+        digest = _digest(delta)
+        if digest == self._tuned[0]:
+            return self._tuned[1]
+        if digest != self._other[0]:
+            self._other = (digest, self.generator if delta is None else self.generator.tuned(delta))
+        return self._other[1]
+
+    def _like(self) -> np.ndarray:
+        with torch.no_grad():
+            made = self._tuned[1].synthesize(self._mover.w, noise="none")
+        return np.asarray(to_display(made, self._channel)[0])
+
+
+class Details:
+    """The scans whose detail can be shown; each is made ready once.
+
+    Parameters
+    ----------
+    find : callable
+        From the source of a detail to its `Original`; raises if it is not at hand.
+    """
+
+    def __init__(self, find: Callable[[Source], Original]) -> None:
+        self._find = find
+        self._lock = RLock()
+        self._ready: dict[tuple[object, ...], CarriedDetail] = {}
+
+    def of(self, generator: Generator, source: Source, channel: int = 0) -> CarriedDetail:
+        """The detail of a projected scan, ready to be put on brains of its generator.
+
+        Raises
+        ------
+        RecipeError, LatentError
+            If the source is not what it was, or is no projection of a scan.
+        ScanError
+            If another scan was found for it.
+        """
+        latent = source.latent(generator)
+        if latent.scan is None:
+            raise RecipeError(
+                f"{source.path} does not say which scan it was projected from, so it has no "
+                "detail to show: project the scan again."
+            )
+        with self._lock:
+            original = self._find(source)
+            _check_same(original, latent.scan)
+            key = (
+                latent.w.tobytes(),
+                _digest(latent.delta),
+                channel,
+                id(generator),
+                id(original.data),
+            )
+            known = self._ready.pop(key, None)
+            if known is None:
+                while len(self._ready) >= KEPT:
+                    del self._ready[next(iter(self._ready))]
+                w = latent.to_w(generator)
+                known = CarriedDetail(original, generator, w, latent.delta, channel)
+            self._ready[key] = known  # the latest is the last to go
+            return known
+
+
+def _digest(delta: Delta | None) -> str | None:
+    return None if delta is None else delta.digest
+
+
+def _moving(delta: Delta | None) -> Delta | None:
+    """The delta that matters for how an edit moves tissue.
+
+    A scan's own noise does not: the flow draws its folds again after an edit, now and then others.
+    """
+    return None if delta is not None and delta.has_own_noise else delta
+
+
+def _check_same(original: Original, described: JsonView) -> None:
+    """ScanError if an original is not the scan that a latent was projected from."""
+    found = original.described
+    if found.get("sha256") != described.get("sha256"):
+        raise ScanError(
+            f"The latent belongs to another scan ({described.get('path')}) than the one given "
+            f"({found.get('path')}): give the scan that was projected."
+        )
+    try:
+        apart = np.abs(np.subtract(found["rigid"], described["rigid"], dtype=np.float64)).max()
+    except (KeyError, TypeError, ValueError):
+        apart = np.inf
+    if not apart <= SAME_POSE:
+        raise ScanError(
+            f"{described.get('path')} was not projected in the pose that it has now: project "
+            "it again, or undo the change of its pose."
+        )

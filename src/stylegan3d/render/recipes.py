@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import nibabel as nib
 
     from stylegan3d.recipe.recipe import Detail, Recipe
-    from stylegan3d.render.carried import CarriedDetail
+    from stylegan3d.render.editable import CarriedDetail
     from stylegan3d.render.movement import Movement
     from stylegan3d.render.renderer import Quality, Rendered, Renderer
 

@@ -29,7 +29,7 @@ from stylegan3d.networks.noise import Noise
 from stylegan3d.progress import SILENT, Progress, effort
 from stylegan3d.recipe.latents import Delta
 from stylegan3d.recipe.model import TRUNCATION, seed_latents
-from stylegan3d.render.carried import Details
+from stylegan3d.render.editable import Details
 from stylegan3d.render.movement import Movement
 
 # Synthesis as a CUDA graph: recorded once, replayed with one call instead of many kernels.

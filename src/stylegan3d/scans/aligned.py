@@ -9,7 +9,6 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 from scipy.linalg import expm, logm
-from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
@@ -24,7 +23,7 @@ from stylegan3d.scans.intensity import (
     rising,
 )
 from stylegan3d.scans.notes import T1, Note
-from stylegan3d.scans.resampling import native_image, pack_mask, resample
+from stylegan3d.scans.resampling import native_image, nearest, pack_mask, resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Template
 
@@ -209,11 +208,7 @@ class AlignedScan:
 
     def labels_to_native(self, labels: np.ndarray) -> np.ndarray:
         """Resample model-space labels (X, Y, Z) to the scan's own grid, by nearest neighbour."""
-        voxels = np.linalg.inv(self.space.affine) @ self.rigid @ self.scan.affine
-        found: np.ndarray = affine_transform(
-            labels, voxels[:3, :3], voxels[:3, 3], self.scan.data.shape, order=0
-        )
-        return found
+        return nearest(labels, self.space, self.scan.space, self.rigid)
 
     def describe(self) -> Json:
         """Everything `native_image` needs, without the scan's file; plain values for JSON.

@@ -12,11 +12,9 @@ import numpy as np
 
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import checks
-from stylegan3d.scans.dicom_decoder import header_of, pixels_of, warm_up
+from stylegan3d.scans.dicom_decoder import Budget, header_of, pixels_of, warm_up
 from stylegan3d.scans.dicom_headers import SECONDARY_CAPTURE, DicomSlice, slices_of
-from stylegan3d.scans.dicom_lengths import Budget
-from stylegan3d.scans.series import Series, choose_series
-from stylegan3d.scans.stacks import Stack, regridded, stacked
+from stylegan3d.scans.series import Series, Stack, choose_series, regridded, stacked
 from stylegan3d.storage.formats import looks_like_dicom
 
 # A folder of one examination holds some thousand files.

@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stylegan3d.scans.dicom_decoder import NotDecoded, header_of
-from stylegan3d.scans.dicom_lengths import Budget, lengths_of
+from stylegan3d.scans.dicom_decoder import Budget, NotDecoded, header_of, lengths_of
 from stylegan3d.scans.origin import ACQUIRED, DICOM_TAGS, Told, origin_of_dicom
 from stylegan3d.scans.person import Person, person_of_dicom
 

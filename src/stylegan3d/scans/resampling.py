@@ -51,6 +51,13 @@ def resample(
     )
 
 
+def nearest(labels: np.ndarray, source: Space, target: Space, to_source: np.ndarray) -> np.ndarray:
+    """Labels on another grid by nearest neighbour, of their type; see `resample`."""
+    voxels = np.linalg.inv(source.affine) @ to_source @ target.affine
+    matrix, offset = voxels[:3, :3], voxels[:3, 3]
+    return np.asarray(ndimage.affine_transform(labels, matrix, offset, target.shape, order=0))
+
+
 def footprint_sigma(step: np.ndarray) -> np.ndarray:
     """Sigma (3,) in source voxels of the anti-aliasing Gaussian.
 

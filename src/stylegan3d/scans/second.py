@@ -19,10 +19,10 @@ from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS, Space
-from stylegan3d.scans.bias import to_sitk
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.notes import Note
-from stylegan3d.scans.resampling import isotropic_space, resample
+from stylegan3d.scans.resampling import isotropic_space, nearest, resample
+from stylegan3d.scans.scan import to_sitk
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.formats import without_suffix
 
@@ -102,11 +102,7 @@ class SecondImage:
         back = np.linalg.inv(self.rigid if rigid is None else rigid @ self.rigid)
         if not self.labels:
             return resample(self.image.data, self.image.space, space, back)
-        voxels = np.linalg.inv(self.image.affine) @ back @ space.affine
-        found: np.ndarray = ndimage.affine_transform(
-            self.image.data.astype(np.int32), voxels[:3, :3], voxels[:3, 3], space.shape, order=0
-        )
-        return found
+        return nearest(self.image.data.astype(np.int32), self.image.space, space, back)
 
 
 def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondImage:

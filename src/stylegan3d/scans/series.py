@@ -1,4 +1,11 @@
-"""Series of a DICOM folder, and choosing one."""
+"""Series of a DICOM folder, and choosing one.
+
+Assemble a volume from slices with individual positions.
+
+The grid follows the line of the slices' positions, which need not be perpendicular to them (a
+tilted gantry). Small irregularities and gaps are interpolated between neighbouring slices, larger
+ones refused.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +14,168 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from stylegan3d.errors import ScanError
-from stylegan3d.scans.stacks import Stack
+from stylegan3d.geometry.space import RAS_TO_LPS
+from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
+from stylegan3d.scans.dicom_headers import DicomSlice
+from stylegan3d.scans.notes import Note
+
+# Tolerance for equal positions.
+SAME_MM = 0.01
+# Tolerated deviation from the even grid, as a share of the spacing.
+EVEN_SHARE = 0.05
+# Largest gap in mm that is interpolated, and largest deviation from the line.
+LARGEST_GAP_MM, OFF_LINE_MM = 10.0, 1.0
+TILTED_DEGREES = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Sorted slices of one orientation.
+
+    Attributes
+    ----------
+    slices : list of list of DicomSlice
+        One list per volume (time point, echo …), along the normal.
+    depth : ndarray, shape (slices,)
+        Distance of each slice from the first along the normal, mm.
+    affine : ndarray
+        (4, 4), column, row and slice of the even grid to RAS+ mm.
+    count : int
+        Slices of the even grid.
+    problem : str
+        Why it is not a volume, as the end of a sentence; else empty.
+    notes : list of Note
+        Notes on irregularities.
+    """
+
+    slices: list[list[DicomSlice]]
+    depth: np.ndarray
+    affine: np.ndarray
+    count: int
+    problem: str = ""
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def even(self) -> bool:
+        """Whether the slices are on the even grid."""
+        grid = np.arange(self.count) * self.step
+        return self.count == len(self.depth) and bool(
+            np.allclose(self.depth, grid, atol=EVEN_SHARE * self.step)
+        )
+
+    @property
+    def step(self) -> float:
+        """Slice spacing of the grid along the normal in mm."""
+        return float(self.depth[-1] / max(self.count - 1, 1))
+
+
+def stacked(slices: list[DicomSlice]) -> Stack:
+    """Sort slices with the same size, spacing and orientation."""
+    nowhere = Stack([slices], np.arange(len(slices), dtype=float), np.eye(4), len(slices))
+    first = slices[0]
+    if problem := next((s.problem for s in slices if s.problem), ""):
+        return _with(nowhere, problem)
+    if first.axes is None or any(s.position is None for s in slices):
+        return _with(nowhere, "its files do not give the positions of the slices")
+    normal = np.cross(first.axes[:, 0], first.axes[:, 1])
+    positions = np.array([s.position for s in slices])
+    along = positions @ normal
+    ordered = sorted(range(len(slices)), key=lambda i: (along[i], slices[i].order))
+    starts = [0]
+    for place in range(1, len(ordered)):
+        if along[ordered[place]] - along[ordered[starts[-1]]] > SAME_MM:
+            starts.append(place)
+    groups = [ordered[a:b] for a, b in zip(starts, [*starts[1:], len(ordered)], strict=True)]
+    depth = np.array([along[group[0]] for group in groups])
+    depth -= depth[0]
+    volumes = min(len(group) for group in groups)
+    series = [[slices[group[k]] for group in groups] for k in range(volumes)]
+    stack = Stack(series, depth, np.eye(4), len(groups))
+    if len(groups) < MIN_VOXELS_PER_AXIS:
+        words = "only 1 slice" if len(groups) == 1 else f"only {len(groups)} slices"
+        return _with(stack, f"it has {words}, but a volume needs at least {MIN_VOXELS_PER_AXIS}")
+    repeats = max(len(group) for group in groups)
+    if repeats > volumes:
+        return _with(
+            stack,
+            f"some positions have {repeats} slices and others {volumes}, so part of a volume is "
+            "missing or two scans are mixed",
+        )
+    return _on_grid(stack, positions[[group[0] for group in groups]], normal)
+
+
+def _on_grid(stack: Stack, positions: np.ndarray, normal: np.ndarray) -> Stack:
+    """Fit the even grid to the slices, and note deviations."""
+    depth = stack.depth
+    steps = np.diff(depth)
+    usual = float(np.median(steps))
+    count = round(depth[-1] / usual) + 1
+    grid = Stack(stack.slices, depth, _affine(stack, positions, normal, count), count)
+    line = positions[0] + np.outer(depth / depth[-1], positions[-1] - positions[0])
+    off = float(np.linalg.norm(positions - line, axis=1).max())
+    if off > OFF_LINE_MM:
+        return _with(grid, f"its slices are up to {off:.1f} mm off one line")
+    if steps.max() > max(LARGEST_GAP_MM, 1.5 * usual):
+        return _with(
+            grid, f"there is a gap of {steps.max():.1f} mm between slices of {usual:.2g} mm"
+        )
+    return _with(grid, "", _unusual(grid, steps, usual, positions, normal))
+
+
+def _unusual(
+    grid: Stack, steps: np.ndarray, usual: float, positions: np.ndarray, normal: np.ndarray
+) -> list[Note]:
+    notes = []
+    missing = grid.count - len(grid.depth)
+    if missing > 0 and np.abs(steps / usual - np.rint(steps / usual)).max() < EVEN_SHARE:
+        words = "1 slice is" if missing == 1 else f"{missing} slices are"
+        text = (
+            f"{words} missing of {grid.count} and interpolated from the neighbours; check that "
+            "all files were copied."
+        )
+        notes.append(Note("check", text))
+    elif not grid.even:
+        apart = f"{steps.min():.3g} to {steps.max():.3g} mm apart"
+        text = f"the slices are {apart}; they were interpolated to one every {grid.step:.3g} mm."
+        notes.append(Note("check", text))
+    course = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
+    tilt = float(np.degrees(np.arccos(np.clip(course @ normal, -1, 1))))
+    if tilt > TILTED_DEGREES:
+        text = f"The gantry was tilted by {tilt:.1f} degrees; slices are placed accordingly."
+        notes.append(Note("info", text))
+    return notes
+
+
+def _affine(stack: Stack, positions: np.ndarray, normal: np.ndarray, count: int) -> np.ndarray:
+    """(4, 4) column, row, slice to RAS+ mm."""
+    first = stack.slices[0][0]
+    assert first.axes is not None
+    lps = np.eye(4)
+    lps[:3, :2] = first.axes * first.spacing
+    lps[:3, 2] = (positions[-1] - positions[0]) / (count - 1)
+    lps[:3, 3] = positions[0]
+    return RAS_TO_LPS @ lps
+
+
+def _with(stack: Stack, problem: str, notes: list[Note] | None = None) -> Stack:
+    return Stack(stack.slices, stack.depth, stack.affine, stack.count, problem, notes or [])
+
+
+def regridded(data: np.ndarray, stack: Stack) -> np.ndarray:
+    """Interpolate slices (I, J, n) to the even grid: (I, J, count), float32."""
+    if stack.even:
+        return data
+    where = np.interp(np.arange(stack.count) * stack.step, stack.depth, np.arange(len(stack.depth)))
+    low = np.minimum(where.astype(int), len(stack.depth) - 2)
+    share = (where - low).astype(np.float32)
+    even = np.empty((*data.shape[:2], stack.count), np.float32, order="F")
+    for place, (below, part) in enumerate(zip(low, share, strict=True)):
+        even[..., place] = data[..., below] * (1 - part) + data[..., below + 1] * part
+    return even
+
 
 LISTED = 12
 

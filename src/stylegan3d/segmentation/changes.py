@@ -14,8 +14,8 @@ import numpy as np
 
 from stylegan3d.plain import Json
 from stylegan3d.scans.person import Person
+from stylegan3d.segmentation.classes import HEAD, title_of, unit_of, value_text
 from stylegan3d.segmentation.norms import AGES, Norms, bundled_norms
-from stylegan3d.segmentation.words import HEAD, title_of, unit_of, value_text
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Change:
     Attributes
     ----------
     name : str
-        Of `words.ALL_MEASURES`.
+        Of `classes.ALL_MEASURES`.
     first, second : float
         In the measure's unit.
     error : float or None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.segmentation.words import HEAD, title_of, unit_of
+from stylegan3d.segmentation.classes import HEAD, title_of, unit_of
 
 if TYPE_CHECKING:
     from stylegan3d.segmentation.numbers import Numbers

@@ -28,7 +28,7 @@ from scipy.special import ndtr
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.plain import Json
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation.words import AGES, ALL_MEASURES, HEAD, score_text
+from stylegan3d.segmentation.classes import AGES, ALL_MEASURES, HEAD, score_text
 from stylegan3d.storage.bounded import read_text, separator_of
 from stylegan3d.storage.jsontext import finite_number, read_json
 from stylegan3d.storage.places import bundled_model_path

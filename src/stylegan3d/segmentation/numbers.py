@@ -18,17 +18,19 @@ from stylegan3d.plain import Json
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation import norms as norms_of_people
-from stylegan3d.segmentation.classes import PAIRED, SIDES, asymmetry_percent
-from stylegan3d.segmentation.inference import measures_of
-from stylegan3d.segmentation.reading import Reading, bundled_reader
-from stylegan3d.segmentation.words import (
+from stylegan3d.segmentation.classes import (
     ALL_MEASURES,
     HEAD,
+    PAIRED,
     REGION_VOLUMES,
+    SIDES,
+    asymmetry_percent,
     title_of,
     unit_of,
     value_text,
 )
+from stylegan3d.segmentation.inference import measures_of
+from stylegan3d.segmentation.reading import Reading, bundled_reader
 
 if TYPE_CHECKING:
     from stylegan3d.segmentation.inference import Segmentation, Segmenter

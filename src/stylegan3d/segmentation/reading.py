@@ -20,7 +20,7 @@ import numpy as np
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.plain import Json
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation.words import ALL_MEASURES, HEAD
+from stylegan3d.segmentation.classes import ALL_MEASURES, HEAD
 from stylegan3d.storage.jsontext import read_json
 from stylegan3d.storage.places import bundled_model_path
 
@@ -32,7 +32,6 @@ FEATURES = tuple(name for name in ALL_MEASURES if name.endswith("_ml"))
 #: Share of people within the interval.
 WITHIN = 0.9
 FOLDS = 10
-PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 #: Fewer people of a site do not calibrate it.
 FEWEST_TO_CALIBRATE = 5
 UNCALIBRATED = "site not calibrated"
@@ -133,7 +132,7 @@ class Reader:
         offset = float(errors.mean())
         # Each against the offset of the others.
         left = (errors - offset) * len(errors) / (len(errors) - 1)
-        half = max(_within(left), self.half_width if len(errors) < FOLDS else 0.0)
+        half = max(interval_of(left), self.half_width if len(errors) < FOLDS else 0.0)
         site = f"calibrated with {len(errors)} people of {name}"
         return replace(self, offset=offset, half_width=half, site=site)
 
@@ -162,64 +161,7 @@ def features_of(rows: Sequence[Mapping[str, float]]) -> np.ndarray:
     return relative
 
 
-def fit_reader(
-    rows: Sequence[Mapping[str, float]],
-    people: Sequence[Person],
-    networks: tuple[str, ...] = (),
-) -> tuple[Reader, np.ndarray]:
-    """Fit the regressions.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        The measures of each.
-    people : sequence of Person
-        Both age and sex known; each person once.
-
-    Returns
-    -------
-    reader : Reader
-    read : ndarray, shape (n,)
-        Age of each, read by a regression without them.
-    """
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.metrics import log_loss
-    from sklearn.model_selection import PredefinedSplit, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    ages = np.array([p.age for p in people], np.float64)
-    male = np.array([p.sex == "M" for p in people], np.float64)
-    x = features_of(rows)
-    folds = PredefinedSplit(np.random.default_rng(0).permutation(len(x)) % FOLDS)
-
-    def unseen(model: Any, y: np.ndarray, method: str = "predict") -> np.ndarray:
-        """Of each person, by a regression on the others."""
-        return cross_val_predict(
-            make_pipeline(StandardScaler(), model), x, y, cv=folds, method=method
-        )
-
-    def by_sex(penalty: float) -> LogisticRegression:
-        return LogisticRegression(C=1 / penalty, max_iter=1000, tol=1e-10)
-
-    def surprise(penalty: float) -> float:
-        return float(log_loss(male, unseen(by_sex(penalty), male, "predict_proba")))
-
-    guesses = {p: unseen(Ridge(p), ages) for p in PENALTIES}
-    penalty = min(PENALTIES, key=lambda p: float(((guesses[p] - ages) ** 2).mean()))
-    mean, scale = x.mean(axis=0), x.std(axis=0)
-    z = (x - mean) / scale
-    # A ridge reads the young too old and the old too young: taken off by its slope on people it
-    # had not seen.
-    slope, base = np.polyfit(ages, guesses[penalty], 1)
-    age, sex = Ridge(penalty).fit(z, ages), by_sex(min(PENALTIES, key=surprise)).fit(z, male)
-    weights = np.append(age.coef_, age.intercept_ - base) / slope
-    read = (guesses[penalty] - base) / slope
-    odds = np.append(sex.coef_, sex.intercept_)
-    return Reader(networks, mean, scale, weights, odds, _within(read - ages)), read
-
-
-def _within(errors: np.ndarray) -> float:
+def interval_of(errors: np.ndarray) -> float:
     """Half-width of the conformal interval."""
     rank = math.ceil((len(errors) + 1) * WITHIN)
     return float(np.sort(np.abs(errors))[min(rank, len(errors)) - 1])

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.segmentation.classes import unit_of
 from stylegan3d.segmentation.norms import BUNDLED
-from stylegan3d.segmentation.words import unit_of
 from stylegan3d.storage.bounded import reason
 from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import finite_number, read_json, to_json

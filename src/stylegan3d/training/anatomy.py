@@ -18,13 +18,10 @@ import hashlib
 import io
 import json
 import math
-import multiprocessing
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -36,7 +33,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.devices import one_thread
+from stylegan3d.devices import in_processes, one_thread
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.networks.anatomy import AnatomyNetwork
@@ -48,13 +45,12 @@ from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensitie
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, output_errors
 from stylegan3d.storage.locks import only_run
-from stylegan3d.training.config import AnatomySettings, brain_2mm
+from stylegan3d.training.config import SETTINGS, AnatomySettings, brain_2mm, read_settings
 from stylegan3d.training.data import as_input, check_fit, check_mirror
-from stylegan3d.training.settings import SETTINGS, read_settings
 
 ROUNDS = (
     Demons(coarse_steps=40, fine_steps=0, elastic=0.6),
@@ -100,7 +96,7 @@ def find_anatomy(
     symmetric: bool = True,
     rounds: tuple[Demons, ...] = ROUNDS,
     jobs: int | None = None,
-    report: Progress | None = None,
+    report: Progress = SILENT,
 ) -> Anatomy:
     """Register the training volumes of a pack to their common anatomy.
 
@@ -130,8 +126,7 @@ def find_anatomy(
         folder.mkdir(parents=True, exist_ok=True)
     _check_key(folder, key)
     if not (folder / CANONICAL).exists():
-        with _Workers(jobs or os.cpu_count() or 1) as workers:
-            _rounds(pack, folder, rows, symmetric, rounds, workers, report)
+        _rounds(pack, folder, rows, symmetric, rounds, jobs or os.cpu_count() or 1, report)
     return Anatomy(
         rows,
         np.load(folder / TEMPLATE),
@@ -157,8 +152,8 @@ def _rounds(
     rows: np.ndarray,
     symmetric: bool,
     rounds: tuple[Demons, ...],
-    workers: _Workers,
-    report: Progress | None,
+    jobs: int,
+    report: Progress,
 ) -> None:
     template = _symmetrised(pack.template.astype(np.float32), symmetric)
     velocities: np.ndarray | None = None
@@ -179,9 +174,8 @@ def _rounds(
                 )
                 for i, row in enumerate(rows)
             ]
-            for count, _ in enumerate(workers.work(tasks)):
-                if report:
-                    report(number * len(rows) + count + 1, len(rounds) * len(rows))
+            for count, _ in enumerate(_registered(tasks, jobs)):
+                report(number * len(rows) + count + 1, len(rounds) * len(rows))
             _finish_round(folder, parts, rows, symmetric, last)
         with np.load(done) as data:
             template, velocities = data["template"], data["velocities"]
@@ -254,60 +248,29 @@ class _Task:
     last: bool
 
 
-class _Workers:
-    """Processes that register brains, started once there is enough to do for them.
-
-    Parameters
-    ----------
-    jobs : int
-        Number of processes; 1 for none.
-    """
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-        self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> _Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def work(self, tasks: list[_Task]) -> Iterator[Path]:
-        """Run tasks without a result; yields result files."""
-        waiting = []
-        for task in tasks:
-            if task.path.exists():
-                yield task.path
-            else:
-                waiting.append(task)
-        while waiting and self._pool is None:
-            begun = time.perf_counter()
-            # With one thread, as in a process: the result is the same to the last bit.
-            with one_thread():
-                done = _register_one(waiting.pop(0))
-            took = time.perf_counter() - begun
-            if self.jobs > 1 and took * len(waiting) > STARTING_S:
-                context = multiprocessing.get_context("spawn")  # a fork with torch may hang
-                self._pool = ProcessPoolExecutor(
-                    self.jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-                )
-            yield done
-        if self._pool is not None:
-            yield from self._in_processes(self._pool, waiting)
-
-    @staticmethod
-    def _in_processes(pool: ProcessPoolExecutor, tasks: list[_Task]) -> Iterator[Path]:
-        futures = [pool.submit(_register_one, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise ModelError(
-                "A process that registered brains was ended, most likely for lack of memory; train "
-                "again, what is done is kept."
-            ) from error
+def _registered(tasks: list[_Task], jobs: int) -> Iterator[Path]:
+    """Run tasks without a result, in processes if there is enough to do; yields result files."""
+    waiting = []
+    for task in tasks:
+        if task.path.exists():
+            yield task.path
+        else:
+            waiting.append(task)
+    took = 0.0
+    while waiting and not (jobs > 1 and took * len(waiting) > STARTING_S):
+        begun = time.perf_counter()
+        # With one thread, as in a process: the result is the same to the last bit.
+        with one_thread():
+            done = _register_one(waiting.pop(0))
+        took = time.perf_counter() - begun
+        yield done
+    lost = ModelError(
+        "A process that registered brains was ended, most likely for lack of memory; train again, "
+        "what is done is kept."
+    )
+    if waiting:
+        tasks_left = [(task,) for task in waiting]
+        yield from (path for _, path in in_processes(_register_one, tasks_left, jobs, lost))
 
 
 def _register_one(task: _Task) -> Path:
@@ -510,7 +473,7 @@ def fit_anatomy(
     folder: Path,
     settings: AnatomySettings | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> FittedAnatomy:
     """Fit an anatomy model to the training subjects of a data set.
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.checkpoints.folder import check_target
-from stylegan3d.dataset.pack import TEMPLATE, Pack
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import BRIGHTEST, to_display, unit
@@ -32,11 +32,10 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig, LatentEncoder
 from stylegan3d.networks.config import LATENT_FACTOR
 from stylegan3d.networks.resampling import haar
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.training.augment import augment
 from stylegan3d.training.calibration import TOES, toed
-from stylegan3d.training.data import as_input
-from stylegan3d.training.draws import in_epoch
+from stylegan3d.training.data import as_input, in_epoch
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns, learn_labels
 from stylegan3d.training.options import WINDOW, AutoencoderSettings
@@ -63,7 +62,7 @@ class AutoencoderTask(TrainingTask[Autoencoder, Pack]):
         """A new autoencoder."""
         return Autoencoder(self.shape)
 
-    def prepare(self, source: Pack, folder: Path, progress: Progress | None) -> Pack:
+    def prepare(self, source: Pack, folder: Path, progress: Progress) -> Pack:
         """The data set, checked to have the run's grid."""
         if tuple(self.shape.shape) != tuple(source.space.shape):
             raise ModelError(
@@ -221,7 +220,7 @@ def export_autoencoder(
     licence: str | None = None,
     attribution: str | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Generator:
     """Export the averaged networks of a run to a model folder, and load it.
 
@@ -308,8 +307,7 @@ def export_autoencoder(
     }
     card = card_of(pack, name, licence, architecture, training, attribution)
     tensors, encoder = ({k: v.cpu() for k, v in part.items()} for part in (tensors, encoder))
-    template = pack.path / TEMPLATE
-    generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    generator = finish(out, card, tensors, encoder, pack, overwrite=overwrite)
     return with_labels(generator, out, pack, labels, latents)
 
 
@@ -348,14 +346,12 @@ def toe_ends(network: Autoencoder, pack: Pack) -> Tensor:
 
 
 @torch.inference_mode()
-def people_latents(encode: LatentEncoder, pack: Pack, progress: Progress | None = None) -> Tensor:
+def people_latents(encode: LatentEncoder, pack: Pack, progress: Progress = SILENT) -> Tensor:
     """Latents of the training subjects and their mirror images, float32 [2 N, w_dim]."""
     rows = pack.indices("train")
     found = []
-    for done, row in enumerate(rows, 1):
+    for row in followed(rows, progress):
         volume = as_input(pack.volumes[row])[None]
         both = (volume, volume.flip(2))
         found += [encode(v.to(encode.mean.device))[0, 0].cpu() for v in both]
-        if progress:
-            progress(done, len(rows))
     return torch.stack(found)

@@ -1,7 +1,7 @@
 """Calibration of an anatomy model's output without training.
 
 Three properties of the training brains are measured and applied by the finished generator, see
-`networks/finish.py`:
+`networks/flow.py`:
 
 - *Saturation*: the detail images are scaled to unit variance at each voxel, passed through a
 sigmoid,
@@ -30,7 +30,7 @@ from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import AnatomyConfig, GeneratorConfig
-from stylegan3d.networks.finish import DetailTexture
+from stylegan3d.networks.flow import DetailTexture
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.recipe.model import seed_latents
 

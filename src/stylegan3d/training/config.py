@@ -1,24 +1,36 @@
-"""Settings of the training of a StyleGAN and of the fit of an anatomy model, and their presets."""
+"""Settings of the training of a StyleGAN and of the fit of an anatomy model, and their presets.
+
+The user sets them by a JSON file, and `name=value` on the command line.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_type_hints
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import (
+    STRICT,
     AnatomyConfig,
     DiscriminatorConfig,
     EncoderConfig,
     GeneratorConfig,
     Grid,
-    config_of,
-    known_fields,
+    check_known,
     seen_grid,
+    typed,
+    unknown_setting,
 )
 from stylegan3d.plain import Json
 from stylegan3d.settings.option import Option
+from stylegan3d.storage.jsontext import read_json
 from stylegan3d.training.options import Seed, TrainingSettings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Least-squares fit over the canonical brains of the bundled model's 222 subjects, all axes
 # together: the low band explains 0.42 to 0.48 of the variance of bands that are fine along one
@@ -58,6 +70,7 @@ class StyleGANSettings(TrainingSettings):
         For "adaptive": number of volumes in which the probability can go from 0 to 1.
     """
 
+    __pydantic_config__ = STRICT
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     conditions: tuple[str, ...] = ()
@@ -121,10 +134,6 @@ class StyleGANSettings(TrainingSettings):
                 f"The discriminator sees {_by(seen)} voxels, but the generator makes {_by(image)}: "
                 "make discriminator.base, channels and head fit."
             )
-        if self.d_augment not in ("none", "fixed", "adaptive"):
-            raise ModelError(
-                f"The setting d_augment is '{self.d_augment}'; choose none, fixed or adaptive."
-            )
         if not 0 <= self.d_augment_p <= 1 or self.d_augment_images < 1:
             raise ModelError(
                 "The setting d_augment_p is a probability from 0 to 1, d_augment_images a positive "
@@ -148,12 +157,8 @@ class StyleGANSettings(TrainingSettings):
     @classmethod
     def from_dict(cls, data: Any) -> Self:
         """Inverse of `asdict`; ModelError if a setting is unknown."""
-        values = known_fields(cls, data)
-        parts: Json = {
-            "generator": config_of(values["generator"]),
-            "discriminator": DiscriminatorConfig.from_dict(values["discriminator"]),
-        }
-        return cls(**(values | parts))
+        check_known(cls, data)
+        return typed(cls, data)
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,7 @@ class AnatomySettings:
         Whether an exported generator with detail images is calibrated, see `calibration.py`.
     """
 
+    __pydantic_config__ = STRICT
     generator: AnatomyConfig
     encoder: EncoderConfig
     conditions: tuple[str, ...] = ()
@@ -296,3 +302,89 @@ PRESETS: dict[str, dict[str, Any]] = {
     "anatomy": {"brain-2mm": brain_2mm, "brain-4mm": brain_4mm, "brain-1mm": brain_1mm},
     "stylegan": {"stylegan-2mm": stylegan_2mm, "stylegan-4mm": stylegan_4mm, "tiny": tiny},
 }
+
+
+S = TypeVar("S", bound="DataclassInstance")
+#: Settings of a run, in its folder.
+SETTINGS = "settings.json"
+# What decides which volumes a step sees or what its networks are cannot change midway.
+FIXED = ("generator", "discriminator", "batch", "seed", "mirror", "conditions")
+
+
+def read_settings(kind: type[S], path: str | Path) -> S:
+    """Settings of a kind of training from a JSON file, such as the `settings.json` of a run.
+
+    Settings missing in the file have their defaults.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, or a setting is unknown or of the wrong type.
+    """
+    path = Path(path)
+    try:
+        data = read_json(path)
+    except OSError as error:
+        raise ModelError(
+            f"The settings '{path}' cannot be read ({error.strerror}); check the path."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(
+            f"The settings '{path}' are not JSON ({str(error).splitlines()[0]}); correct the file."
+        ) from error
+    return typed(kind, data)
+
+
+def change_settings(settings: S, words: Sequence[str], flags: Mapping[str, Any] | None = None) -> S:
+    """Settings changed by words such as "r1_gamma=5" or "generator.channels=[64,32]".
+
+    Values are JSON; what is no JSON is text. `flags` are further changes, by name, and count more.
+
+    Raises
+    ------
+    ModelError
+        If a word is no `name=value`, the setting is unknown, or its value is of the wrong type.
+    """
+    data = asdict(settings)
+    for name, value in _pairs(words):
+        *path, last = name.split(".")
+        place: Any = data
+        for i, step in enumerate([*path, last]):
+            if not isinstance(place, dict) or step not in place:
+                raise unknown_setting(".".join([*path, last][: i + 1]), step, place)
+            if i < len(path):
+                place = place[step]
+        place[last] = value
+    return typed(type(settings), data | dict(flags or {}))
+
+
+def changed_settings(kind: type, words: Sequence[str]) -> Json:
+    """Changes to the settings of a resumed run from such words, by name.
+
+    Raises
+    ------
+    ModelError
+        As `change_settings`, or if a setting cannot change midway.
+    """
+    hints = get_type_hints(kind)
+    changes = {}
+    for name, value in _pairs(words):
+        if name.split(".")[0] in FIXED:
+            raise ModelError(
+                f"The setting {name} of a resumed run cannot change; start a new run for it."
+            )
+        if name not in hints:
+            raise unknown_setting(name, name, hints)
+        changes[name] = typed(hints[name], value, name)
+    return changes
+
+
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for word in words:
+        name, equals, text = (part.strip() for part in word.partition("="))
+        if not equals or not name:
+            raise ModelError(f"'{word}' is not a setting: write name=value, such as r1_gamma=5.")
+        try:
+            yield name, json.loads(text)
+        except ValueError:
+            yield name, text

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.checkpoints.folder import check_target, read_folder
-from stylegan3d.dataset.pack import TEMPLATE, Pack
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import unit
@@ -31,12 +31,11 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion, LatentGaussian
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.storage.files import atomic_file
 from stylegan3d.training.augment import augment
 from stylegan3d.training.autoencoder import people_latents, with_labels
-from stylegan3d.training.data import as_input
-from stylegan3d.training.draws import in_epoch
+from stylegan3d.training.data import as_input, in_epoch
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns
 from stylegan3d.training.options import DiffusionSettings
@@ -157,7 +156,7 @@ def varied_latents(
     pack: Pack,
     path: Path,
     seed: int,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> np.ndarray:
     """Latents of the training subjects and their variants, float16 [subjects, variants, D].
 
@@ -173,7 +172,7 @@ def varied_latents(
         if kept is not None and kept.shape == size:
             return np.asarray(kept)
     found = np.empty(size, np.float16)
-    for done, row in enumerate(rows):
+    for done, row in enumerate(followed(rows, progress)):
         volume = torch.from_numpy(unit(pack.volumes[row]))[None]
         variants = [volume, volume.flip(1)]
         for variant in range(STRETCHED):
@@ -181,8 +180,6 @@ def varied_latents(
             variants.append(augment(volume, source, stretch=1.0, gamma=0.06))
         for place, one in enumerate(variants):
             found[done, place] = encode(one[None] * 2 - 1)[0, 0].numpy()
-        if progress:
-            progress(done + 1, len(rows))
     with atomic_file(path) as file:
         np.save(file, found)
     return found
@@ -245,9 +242,7 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
         """A new network."""
         return LatentDiffusion(self.shape)
 
-    def prepare(
-        self, source: tuple[Pack, Generator], folder: Path, progress: Progress | None
-    ) -> Latents:
+    def prepare(self, source: tuple[Pack, Generator], folder: Path, progress: Progress) -> Latents:
         """Latents of a data set from an autoencoder, cached in the run's folder."""
         pack, stage = source
         self.check_stage(stage, pack)
@@ -414,7 +409,7 @@ def export_diffusion(
     licence: str | None = None,
     attribution: str | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Generator:
     """Export the averaged network of a run with its autoencoder to a model folder, and load it.
 
@@ -466,9 +461,7 @@ def export_diffusion(
     card = card_of(
         pack, name, licence, _architecture(run, stage), _training(run, stage), attribution
     )
-    template = pack.path / TEMPLATE
-    encoder: dict[str, Tensor] | None = files.encoder
-    generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    generator = finish(out, card, tensors, files.encoder, pack, overwrite=overwrite)
     return with_labels(generator, out, pack, labels, latents)
 
 

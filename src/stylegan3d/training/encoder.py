@@ -27,9 +27,8 @@ from stylegan3d.networks.encoder import Encoder
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.data import check_fit, fixed_volumes
-from stylegan3d.training.export import finish, halves
+from stylegan3d.training.export import card_anew, finish, halves
 from stylegan3d.training.options import EncoderSettings
 from stylegan3d.training.run import How, Run, TrainingTask, train
 
@@ -81,7 +80,7 @@ class EncoderTask(TrainingTask[Encoder, EncoderData]):
         return Encoder(self.shape)
 
     def prepare(
-        self, source: tuple[Generator, Pack], folder: Path, progress: Progress | None
+        self, source: tuple[Generator, Pack], folder: Path, progress: Progress
     ) -> EncoderData:
         """The generator, checked to be that of the run."""
         generator, pack = source
@@ -208,19 +207,9 @@ def export_encoder(
     check_target(out, overwrite)
     files = read_folder(model)
     # Earlier figures and files belong to the old encoder.
-    stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
-    card = {k: v for k, v in files.card.items() if k not in stale}
+    card = card_anew(files.card)
     card["architecture"] = card["architecture"] | {"encoder": run.task.shape.to_dict()}
     told = {"steps_done": run.steps, "batch": run.task.settings.batch, "measured": run.measured}
     card["training"] = card["training"] | {"encoder": told}
     encoder = halves({k: v.cpu() for k, v in run.average.state_dict().items()})
-    return finish(
-        out,
-        card,
-        files.tensors,
-        encoder,
-        model / TEMPLATE,
-        pack,
-        overwrite=overwrite,
-        labels=files.labels,
-    )
+    return finish(out, card, files.tensors, encoder, pack, overwrite=overwrite, before=files)

@@ -1,7 +1,6 @@
 """Export of a training run to a model folder: averaged weights, card, template, directions.
 
-A generator that can be calibrated (`calibration.py`) is calibrated last, after loading;
-`calibrate_folder` calibrates an existing folder.
+A generator that can be calibrated (`calibration.py`) is calibrated last, after loading.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpoints.folder import check_target, read_folder, write_folder
+from stylegan3d.checkpoints.folder import ModelFiles, check_target, write_folder
 from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
@@ -96,7 +95,7 @@ def export_stylegan(
         "settings": {k: v for k, v in told.items() if k not in architecture},
     }
     card = card_of(pack, name, licence, architecture, training, attribution, labels=run.task.schema)
-    return finish(out, card, tensors, None, pack.path / PACK_TEMPLATE, pack, overwrite=overwrite)
+    return finish(out, card, tensors, None, pack, overwrite=overwrite)
 
 
 def export_anatomy(
@@ -138,12 +137,12 @@ def export_anatomy(
     card = card_of(
         pack, name, licence, architecture, {"settings": told}, attribution, labels=fit.schema
     )
-    template = pack.path / PACK_TEMPLATE
     if settings.calibrate and can_be_calibrated(network):
-        write_folder(out, card, tensors, encoding, {TEMPLATE: template}, overwrite=overwrite)
+        extra = {TEMPLATE: pack.path / PACK_TEMPLATE}
+        write_folder(out, card, tensors, encoding, extra, overwrite=overwrite)
         _calibrate(load(out, device="cpu"), pack, card, tensors)
         overwrite = True
-    return finish(out, card, tensors, encoding, template, pack, overwrite=overwrite)
+    return finish(out, card, tensors, encoding, pack, overwrite=overwrite)
 
 
 def _tensors(mapping: State, synthesis: State) -> State:
@@ -153,37 +152,6 @@ def _tensors(mapping: State, synthesis: State) -> State:
     """
     tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
     return tensors | halves({f"synthesis.{k}": v for k, v in synthesis.items()})
-
-
-def calibrate_folder(
-    folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
-) -> Generator:
-    """Calibrate a generator in a folder, recompute its directions and evaluate it again.
-
-    Parameters
-    ----------
-    folder : path-like
-        A generator exported without calibration.
-    pack : Pack
-        The data set that it was trained on.
-    out : path-like
-        Output folder; may be the same.
-
-    Returns
-    -------
-    Generator
-        The calibrated generator. Its hash differs: latents of the old one do not fit.
-    """
-    out = Path(out)
-    check_target(out, overwrite)
-    files = read_folder(Path(folder))
-    card = card_anew(files.card)
-    tensors = dict(files.tensors)
-    _calibrate(load(folder, device="cpu"), pack, card, tensors)
-    template = pack.path / PACK_TEMPLATE
-    return finish(
-        out, card, tensors, files.encoder, template, pack, overwrite=overwrite, labels=files.labels
-    )
 
 
 def _calibrate(generator: Generator, pack: Pack, card: Json, tensors: dict[str, Tensor]) -> None:
@@ -209,18 +177,20 @@ def finish(
     card: Json,
     tensors: dict[str, Tensor],
     encoder: dict[str, Tensor] | None,
-    template: Path,
     pack: Pack,
     *,
     overwrite: bool,
-    labels: dict[str, Tensor] | None = None,
+    before: ModelFiles | None = None,
 ) -> Generator:
     """Write a model folder with directions, figures and the card's page.
 
-    `labels` are tensors of labels learned after training by a model with the same latents.
+    `before` is a model with the same latents that is changed: its template and labels are kept.
     """
+    labels = None if before is None else before.labels
+    folder, name = (pack.path, PACK_TEMPLATE) if before is None else (before.folder, TEMPLATE)
     card = {k: v for k, v in card.items() if k not in ("quality", "directions")}
-    extra = {TEMPLATE: template}
+    assert folder is not None  # a file of another program cannot be changed
+    extra = {TEMPLATE: folder / name}
     write_folder(out, card, tensors, encoder, extra, overwrite=overwrite, labels=labels)
     (out / DIRECTIONS).unlink(missing_ok=True)
     generator = load(out, device="cpu")

@@ -45,14 +45,14 @@ from stylegan3d.networks.flow import VELOCITY_GAIN, Flow, places_on
 from stylegan3d.networks.noise import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.storage.files import atomic_write_text, output_errors
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.data import as_input
 from stylegan3d.training.options import STRAIGHT_RATE, STRAIGHT_STEPS, FlowSettings
 from stylegan3d.training.run import (
+    CHECKPOINT,
     How,
     Run,
     TrainingTask,
@@ -83,7 +83,7 @@ def fill_files(
     key: Json,
     files: list[FilledFile],
     fill: Callable[[list[np.ndarray], int], None],
-    report: Progress | None = None,
+    report: Progress = SILENT,
 ) -> list[np.ndarray]:
     """Fill arrays with the same number of items, resuming if interrupted.
 
@@ -121,8 +121,7 @@ def fill_files(
                         array.flush()  # type: ignore[attr-defined]
                 told = json.dumps(key | {"done": index + 1})
                 atomic_write_text(folder / info, told, overwrite=True)
-            if report:
-                report(index + 1, count)
+            report(index + 1, count)
     return arrays
 
 
@@ -275,7 +274,7 @@ def make_pairs(
     folder: Path,
     *,
     draws: int = DRAWS,
-    report: Progress | None = None,
+    report: Progress = SILENT,
 ) -> Pairs:
     """Make the pairs of a data set, resuming if interrupted.
 
@@ -495,7 +494,7 @@ class FlowTask(TrainingTask[Flow, Cubes]):
         """A new flow."""
         return Flow(self.settings.channels, self.grid)
 
-    def prepare(self, source: FlowSource, folder: Path, progress: Progress | None) -> Cubes:
+    def prepare(self, source: FlowSource, folder: Path, progress: Progress) -> Cubes:
         """Cubes of pairs from `make_pairs` or `make_trajectories`."""
         if self.settings.side > 2 * min(self.grid):
             raise ModelError(f"Cubes of {self.settings.side} voxels do not fit into these volumes.")
@@ -683,7 +682,7 @@ def make_trajectories(
     *,
     count: int = TRAJECTORIES,
     steps: int = TEACHER_STEPS,
-    report: Progress | None = None,
+    report: Progress = SILENT,
 ) -> Trajectories:
     """Run a trained flow from random brains, resuming if interrupted.
 

@@ -7,7 +7,7 @@ women and men together have short tails. Both sizes are measured in random brain
 line in w is fitted to the logarithm of each, and random brains are moved along it so that the
 quantiles of the logarithm become those of the subjects (`networks/mapping.py SizeCurves`).
 
-*What the flow draws* is calibrated without training (`calibrate_flow`, `finish.BandCurves`).
+*What the flow draws* is calibrated without training (`calibrate_flow`, `flow.BandCurves`).
 Trained by least squares, a flow draws the finest bands too weakly and too evenly, and a faint
 margin around the brain. What is measured of random brains and of training subjects, and made equal:
 
@@ -39,23 +39,19 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_volumes import measure_attributes
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
-from stylegan3d.model.generator import Generator
+from stylegan3d.model.generator import Generator, packed_synthesis
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.loading import load
 from stylegan3d.model.random_latents import random_w
-from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import AnatomyConfig
-from stylegan3d.networks.finish import BandCurves
-from stylegan3d.networks.flow import FLOOR, Flow, within
+from stylegan3d.networks.flow import FLOOR, BandCurves, Flow, within
 from stylegan3d.networks.mapping import KNOTS, MappingNetwork, SizeCurves
 from stylegan3d.networks.noise import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.storage.places import TEMPLATE
 from stylegan3d.training.calibration import toed
 from stylegan3d.training.export import card_anew, finish, halves
 from stylegan3d.training.flow import FlowRun, flow_and_steps, learned, without_flow
@@ -78,9 +74,7 @@ SLOPES = (0.25, 4.0)
 FEWEST = 50
 
 
-def fit_sizes(
-    generator: Generator, pack: Pack, report: Progress | None = None
-) -> SizeCurves | None:
+def fit_sizes(generator: Generator, pack: Pack) -> SizeCurves | None:
     """Curves after which random brains are distributed as the training subjects are.
 
     Parameters
@@ -89,8 +83,6 @@ def fit_sizes(
         A generator with the same w for all layers.
     pack : Pack
         The data set that it was trained on.
-    report : callable or None
-        Called with how many brains are measured, of how many.
 
     Returns
     -------
@@ -101,17 +93,12 @@ def fit_sizes(
     if len(rows) < FEWEST:
         return None
     seeds = range(SIZES_SEED, SIZES_SEED + SIZES_BRAINS)
-    people: list[list[float]] = []
-    made: list[list[float]] = []
-    latents: list[torch.Tensor] = []
-    for row in rows:
-        people.append(sizes_of(pack.volumes[row], generator.space))
-        _report(report, len(people), len(rows) + SIZES_BRAINS)
+    people = [sizes_of(pack.volumes[row], generator.space) for row in rows]
+    latents, made = [], []
     for seed in seeds:
         w = seed_latents(generator, [seed])
         latents.append(w[0, 0])
         made.append(sizes_of(packed_synthesis(generator, w, seed), generator.space))
-        _report(report, len(rows) + len(made), len(rows) + SIZES_BRAINS)
     drawn = torch.stack(latents).double().cpu().numpy()
     return match_sizes(drawn, np.array(made), np.array(people), random_w(generator, SPREAD_OF, 0))
 
@@ -120,11 +107,6 @@ def sizes_of(volume: np.ndarray, space: Space) -> list[float]:
     """`MATCHED_SIZES` of a volume of a pack, NaN where unknown."""
     found = measure_attributes(unit(volume), space)
     return [found[name] for name in MATCHED_SIZES]
-
-
-def _report(report: Progress | None, done: int, total: int) -> None:
-    if report:
-        report(done, total)
 
 
 def match_sizes(
@@ -231,17 +213,8 @@ def calibrate_flow(generator: Generator, pack: Pack) -> AnatomyNetwork:
         An anatomy model with a flow; curves that it has already are fitted anew.
     pack : Pack
         The data set that it was trained on.
-
-    Raises
-    ------
-    ModelError
-        If it has no flow.
     """
     before = anatomy_network(generator)
-    if not before.config.flow_channels:
-        raise ModelError(
-            f"'{generator.name}' has no flow to calibrate: train one with `train flow`."
-        )
     network = AnatomyNetwork(replace(before.config, flow_curves=True))
     network.load_state_dict(before.state_dict(), strict=False)
     network = network.to(generator.device).eval().requires_grad_(False)
@@ -419,11 +392,6 @@ class _Model:
         #: What its card says of the training of the flow.
         self.learned: Json | None = self.files.card["training"].get("flow")
 
-    def flow_tensors(self) -> dict[str, Tensor]:
-        """The tensors of its flow as they are stored, by their names there."""
-        known = self.files.tensors.items()
-        return {k.removeprefix(self.prefix): v for k, v in known if k.startswith(self.prefix)}
-
     def write(
         self, plan: Json, learned: Json | None, flow: dict[str, Tensor], sizes: dict[str, Tensor]
     ) -> Generator:
@@ -436,25 +404,20 @@ class _Model:
         flow, sizes : dict of str to Tensor
             Tensors of the flow by their names there, and of curves of sizes by their full names.
         """
-        card = card_anew(self.files.card)
+        files = self.files
+        card = card_anew(files.card)
         card["architecture"] = card["architecture"] | plan
         kept = {k: v for k, v in card["training"].items() if k != "flow"}
         card["training"] = kept | {"flow": learned}
         gone = [FLOW, LATENT_FLOW]
         if not plan.get("generator", {}).get("size_curves"):
             gone.append(SIZES)
-        known = {k: v for k, v in self.files.tensors.items() if not k.startswith(tuple(gone))}
+        known = {k: v for k, v in files.tensors.items() if not k.startswith(tuple(gone))}
         # The curves of sizes belong to the mapping, which stays in float32.
         tensors = known | halves({f"{self.prefix}{k}": v for k, v in flow.items()}) | sizes
+        pack, overwrite = self.pack, self.overwrite
         return finish(
-            self.out,
-            card,
-            tensors,
-            self.files.encoder,
-            self.folder / TEMPLATE,
-            self.pack,
-            overwrite=self.overwrite,
-            labels=self.files.labels,
+            self.out, card, tensors, files.encoder, pack, overwrite=overwrite, before=files
         )
 
 
@@ -503,7 +466,8 @@ def export_with_flow(
     sizes: dict[str, Tensor] = {}
     if isinstance(generator.synthesis, LatentSynthesis):
         plan: Json = {"flow": {"channels": settings.channels, "steps": steps, "curves": True}}
-        state |= _latent_curves(generator, flow, steps, pack)
+        outline = outline_latent_flow(generator, flow, steps, pack).state_dict()
+        state |= {f"curves.{k}": v.cpu() for k, v in outline.items()}
         del state["noise"]  # sampled from a seed there
     else:
         before = anatomy_network(generator).config
@@ -519,53 +483,6 @@ def export_with_flow(
         state |= curves
         plan = {"generator": config.to_dict()}
     return model.write(plan, learned(run), state, sizes)
-
-
-def export_calibrated(
-    folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
-) -> Generator:
-    """Export a generator whose flow is calibrated (anew), see `export_with_flow`.
-
-    Parameters
-    ----------
-    folder : path-like
-        Folder of the generator: an anatomy model, an autoencoder or a diffusion.
-    pack : Pack
-        The data set it was trained on.
-    out : path-like
-        Output folder; may be the same.
-
-    Returns
-    -------
-    Generator
-        The new generator. Its hash differs: latents of the old one do not fit.
-
-    Raises
-    ------
-    ModelError
-        If it has no flow.
-    """
-    model = _Model(folder, pack, out, overwrite)
-    generator = model.generator
-    sizes: dict[str, Tensor] = {}
-    if isinstance(generator.synthesis, LatentSynthesis):
-        if generator.synthesis.flow is None:
-            raise ModelError(
-                f"'{generator.name}' has no flow to calibrate: train one with `train flow`."
-            )
-        steps = generator.synthesis.flow_steps
-        curves = _latent_curves(generator, generator.synthesis.flow, steps, pack)
-        plan: Json = {"flow": model.files.card["architecture"]["flow"] | {"curves": True}}
-    else:
-        config, curves, sizes = _calibrated(generator, pack)
-        plan = {"generator": config.to_dict()}
-    return model.write(plan, model.learned, model.flow_tensors() | curves, sizes)
-
-
-def _latent_curves(generator: Generator, flow: Flow, steps: int, pack: Pack) -> dict[str, Tensor]:
-    """Tensors of the outline of the flow behind a decoder, by their names in the flow."""
-    curves = outline_latent_flow(generator, flow, steps, pack)
-    return {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
 
 
 def export_matched(

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.directions.checks import LOGARITHMIC
-from stylegan3d.directions.people import UNITS, encoded, group_numbers
+from stylegan3d.directions.people import LOGARITHMIC, UNITS, encoded, group_numbers
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.attributes import MEASURES
@@ -24,7 +23,7 @@ from stylegan3d.measures.tissue_volumes import measure_attributes, read_tissues
 from stylegan3d.model.card import card_text
 from stylegan3d.model.random_latents import LONGEST, random_w
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.recipe.label import encode_known, encode_labels, known_schema
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
@@ -66,7 +65,7 @@ def learn_labels(
     latents: Tensor | None = None,
     brains: int = LabelSettings.brains,
     overwrite: bool = False,
-    report: Progress | None = None,
+    report: Progress = SILENT,
 ) -> Generator:
     """Add labels to a trained model.
 
@@ -88,7 +87,7 @@ def learn_labels(
         Number of random brains whose tissues are measured; 0 to use latents only.
     overwrite : bool
         Replace a model in `out`, or existing labels of the model.
-    report : Progress or None
+    report : Progress
         Called with brains done and total.
 
     Returns
@@ -200,35 +199,27 @@ def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
         )
 
 
-def _rows(
-    pack: Pack, people: np.ndarray, labels: Sequence[str], report: Progress | None
-) -> list[Json]:
+def _rows(pack: Pack, people: np.ndarray, labels: Sequence[str], report: Progress) -> list[Json]:
     """Rows of the subjects, with volumes measured in their scans."""
     rows = [dict(pack.table[row]) for row in people]
     wanted = [name for name in labels if name in MEASURED]
-    for done, row in enumerate(rows if wanted else [], 1):
-        intensity = unit(pack.volumes[people[done - 1]])
+    for number, row in enumerate(followed(rows if wanted else [], report)):
+        intensity = unit(pack.volumes[people[number]])
         found = measure_attributes(intensity, pack.space)
         row |= {name: found[name] if np.isfinite(found[name]) else None for name in wanted}
-        if report:
-            report(done, len(rows))
     return rows
 
 
-def _encode(
-    generator: Generator, pack: Pack, people: np.ndarray, report: Progress | None
-) -> Tensor:
+def _encode(generator: Generator, pack: Pack, people: np.ndarray, report: Progress) -> Tensor:
     """w of subjects [n, w_dim], averaged over each and its mirror image."""
     import torch
 
     sideways = [code in "LR" for code in pack.space.axcodes].index(True)
     found = []
-    for done, row in enumerate(people, 1):
+    for row in followed(people, report):
         intensity = unit(pack.volumes[row])
         both = (intensity, np.flip(intensity, sideways).copy())
         found.append(np.mean([encoded(generator, image) for image in both], axis=0))
-        if report:
-            report(done, len(people))
     return torch.from_numpy(np.stack(found))
 
 
@@ -239,29 +230,23 @@ def _measured(
     centre: Tensor,
     components: Tensor,
     brains: int,
-    report: Progress | None,
+    report: Progress,
 ) -> Measured | None:
     """Tissue volumes of subjects and random brains; None if there are too few."""
     import torch
 
-    from stylegan3d.model.sampling import packed_synthesis
+    from stylegan3d.model.generator import packed_synthesis
     from stylegan3d.networks.linear_prior import Measured
 
     if brains < FEWEST_BRAINS:
         return None
-    found = []
-    for done, row in enumerate(people, 1):
-        found.append(_log_volumes(unit(pack.volumes[row]), generator))
-        if report:
-            report(done, len(people))
-    of_people = torch.tensor(np.stack(found))
+    volumes = (unit(pack.volumes[row]) for row in followed(people, report))
+    of_people = torch.tensor(np.stack([_log_volumes(volume, generator) for volume in volumes]))
     latents, found = [], []
-    for seed in range(FIRST_SEED, FIRST_SEED + brains):
+    for seed in followed(range(FIRST_SEED, FIRST_SEED + brains), report):
         w = seed_latents(generator, [seed])
         latents.append(w[0, 0].cpu())
         found.append(_log_volumes(unit(packed_synthesis(generator, w, seed)), generator))
-        if report:
-            report(len(found), brains)
     of_brains = torch.tensor(np.stack(found))
     usable = of_people.isfinite().any(dim=0) & (of_brains.isfinite().sum(dim=0) > brains // 2)
     if not usable.any():

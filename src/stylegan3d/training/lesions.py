@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,16 +23,12 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.lesions import fluid_of, lesion_clusters, lesion_probability
 from stylegan3d.measures.regions import TOUCHING, Cluster
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.projection.scanner import simulate_scanner
-from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import CLASSES, LESION, LESIONS, Scheme
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.training.export import noted
 from stylegan3d.training.segmentation import (
     LabelledBrains,
-    SegmentationRun,
-    begin_export,
     other_tissues,
 )
 
@@ -55,11 +50,18 @@ LEAST_CHANGE = 0.04
 WHITE, VENTRICLE = CLASSES.index("white"), CLASSES.index("ventricle")
 
 
+INTENDED_USE = (
+    "Research, teaching and software development: to point at places of a scan that deserve a "
+    "look. Not a medical device; not for diagnosis."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class SimulatedLesions(LabelledBrains):
     """Subjects of a pack, healthy, with lesions drawn into them; `labels` are their tissues."""
 
     scheme: Scheme = LESIONS
+    intended_use = INTENDED_USE
 
     def example(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """One of them with random lesions, and labels of `LESIONS`."""
@@ -79,9 +81,13 @@ class SimulatedLesions(LabelledBrains):
         """The same with lesions that depend on the subject alone."""
         return self.example(index, torch.Generator().manual_seed(index))
 
+    def measured(self, segmenter: Segmenter, progress: Progress) -> Json:
+        """How well lesions are found, with the size from which a cluster is a finding."""
+        return {"validation": measure_finding(segmenter, self, progress)}
+
 
 def simulated_lesions(
-    pack: Pack, segmenter: Segmenter, progress: Progress | None = None
+    pack: Pack, segmenter: Segmenter, progress: Progress = SILENT
 ) -> SimulatedLesions:
     """The subjects of a pack, with their tissues labelled by a network.
 
@@ -98,10 +104,8 @@ def simulated_lesions(
         )
     rows = np.concatenate([training, validation])
     tissues = np.empty((len(rows), *pack.space.shape), np.uint8)
-    for number, row in enumerate(rows):
+    for number, row in enumerate(followed(rows, progress)):
         tissues[number] = segmenter.segment(pack.volumes[row], pack.space).labels
-        if progress is not None:
-            progress(number + 1, len(rows))
     return SimulatedLesions(pack, rows, tissues, len(training))
 
 
@@ -283,10 +287,6 @@ def _blob(
     return box, share
 
 
-INTENDED_USE = (
-    "Research, teaching and software development: to point at places of a scan that deserve a "
-    "look. Not a medical device; not for diagnosis."
-)
 # Of each held-out subject: simulated scanners without lesions, and draws of lesions.
 SCANNERS, DRAWS = 7, 4
 #: A finding is this many times as large as the largest cluster in this share of the healthy scans
@@ -296,30 +296,8 @@ TIMES, QUIET, LEAST_ML = 2.0, 0.975, 0.1
 SIZES = ((0.1, 0.5), (0.5, 2.0), (2.0, 8.0), (8.0, 100.0))
 
 
-def export_lesions(
-    run: SegmentationRun,
-    brains: SimulatedLesions,
-    folder: Path,
-    *,
-    name: str | None = None,
-    licence: str | None = None,
-    notes: Json | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> Segmenter:
-    """Write the averaged network and its card, with the size from which a cluster is a finding.
-
-    Parameters and errors are those of `segmentation.export_segmentation`.
-    """
-    network, segmenter = begin_export(run, brains, name or folder.name, licence, INTENDED_USE)
-    card = segmenter.card
-    card["validation"] = measure_finding(segmenter, brains, progress)
-    write_model(folder, network, noted(card, notes), LESIONS, overwrite=overwrite)
-    return segmenter
-
-
 def measure_finding(
-    segmenter: Segmenter, brains: SimulatedLesions, progress: Progress | None = None
+    segmenter: Segmenter, brains: SimulatedLesions, progress: Progress = SILENT
 ) -> Json:
     """How often healthy held-out subjects have findings, and how many simulated lesions are found.
 
@@ -333,7 +311,7 @@ def measure_finding(
     largest: list[float] = []
     dice: list[float] = []
     found: list[tuple[float, float]] = []
-    for done, index in enumerate(brains.validation, 1):
+    for index in followed(brains.validation, progress):
         healthy = brains.volume(index)
         mask = healthy > 0
         views = [(healthy, mask)]
@@ -356,8 +334,6 @@ def measure_finding(
                 dice.append(both / (truth.sum() + np.count_nonzero(probability > 0.5)))
             seen = lesion_clusters(probability, fluid_of(image, mask, space), space)
             found += _overlaps(truth, seen, space)
-        if progress is not None:
-            progress(done, len(brains.validation))
     limit = max(LEAST_ML, TIMES * float(np.quantile(largest, QUIET)))
     return {
         "people": len(brains.validation),

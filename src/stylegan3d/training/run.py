@@ -11,6 +11,7 @@ import io
 import json
 import signal
 import time
+import zipfile
 from abc import ABC
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,12 +25,108 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
-from stylegan3d.storage.checkpoint import check_new, load_checkpoint, save_checkpoint
-from stylegan3d.storage.files import output_errors
+from stylegan3d.progress import SILENT, Progress
+from stylegan3d.storage.files import atomic_file, output_errors
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.options import RunSettings, TrainingSettings
 from stylegan3d.training.team import Team
+
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+T = TypeVar("T")
+
+
+def save_checkpoint(folder: Path, data: dict[str, Any]) -> None:
+    """Write the checkpoint atomically: a kill at any moment leaves the old or the new one.
+
+    The existing one is kept as the previous checkpoint.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the old one is left as it was.
+    ModelError
+        If the training diverged; likewise.
+    """
+    if not _is_finite(data):
+        raise ModelError(
+            "The training diverged: its networks hold values that are not numbers. The last "
+            f"checkpoint in '{folder}' is from before; resume from it, or start anew with a lower "
+            "learning rate or another seed."
+        )
+    with atomic_file(folder / CHECKPOINT, previous=folder / PREVIOUS) as file:
+        torch.save(data, file)
+
+
+def _is_finite(data: Any) -> bool:
+    """Whether all tensors in a nest of dictionaries and lists hold numbers only."""
+    if isinstance(data, torch.Tensor):
+        return not data.is_floating_point() or bool(data.isfinite().all())
+    if isinstance(data, dict):
+        return all(map(_is_finite, data.values()))
+    return not isinstance(data, list | tuple) or all(map(_is_finite, data))
+
+
+def check_new(folder: Path) -> None:
+    """Raise ModelError if a folder holds a run already."""
+    if (folder / CHECKPOINT).exists():
+        raise ModelError(
+            f"'{folder}' holds a run; continue with --resume, or choose another folder."
+        )
+
+
+def load_checkpoint(
+    folder: Path, device: torch.device, build: Callable[[Json], T]
+) -> tuple[T, str]:
+    """The last checkpoint of a run, or the one before it if the last is damaged.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    device : torch.device
+        Device of its tensors.
+    build : callable
+        Builds the result from the checkpoint's content; fails if that is damaged.
+
+    Returns
+    -------
+    tuple of (T, str)
+        The result, and a warning if it comes from the previous checkpoint, else "".
+
+    Raises
+    ------
+    ModelError
+        If there is none, or none is readable.
+    """
+    path, before = folder / CHECKPOINT, folder / PREVIOUS
+    if not path.is_file() and not before.is_file():
+        raise ModelError(f"There is no training run to resume in '{folder}'.")
+    try:
+        return build(_read(path, device)), ""
+    except ModelError:  # intact, but unsuitable for this request
+        raise
+    except Exception as error:
+        kind = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+        reason, cause = f"{kind} ({type(error).__name__})", error
+    try:
+        return build(_read(before, device)), (
+            f"The checkpoint '{path}' is {reason}: going on from the one before it, "
+            f"{PREVIOUS}; what was learned since is learned again."
+        )
+    except ModelError:
+        raise
+    except Exception:
+        raise ModelError(f"The checkpoint '{path}' is {reason}; start the run anew.") from cause
+
+
+def _read(path: Path, device: torch.device) -> Json:
+    """The content of a checkpoint. Verifies its checksums, which torch does not."""
+    with zipfile.ZipFile(path) as archive:
+        wrong = archive.testzip()
+    if wrong is not None:
+        raise zipfile.BadZipFile(wrong)
+    return torch.load(path, map_location=device, weights_only=True)
+
 
 #: Log file in the run's folder.
 LOG = "log.jsonl"
@@ -163,7 +260,7 @@ class TrainingTask(ABC, Generic[N, D]):
         """What else a run of this kind holds at its first step: tensors and plain data by name."""
         return {}
 
-    def prepare(self, source: Any, folder: Path, progress: Progress | None) -> D:
+    def prepare(self, source: Any, folder: Path, progress: Progress) -> D:
         """Prepare the training data from the source given to `train`.
 
         Raises
@@ -393,7 +490,7 @@ class How(TypedDict, total=False):
     team: Team | None
     changes: Json | None
     progress: FiguresProgress | None
-    preparing: Progress | None
+    preparing: Progress
     tell: Callable[[str], None] | None
     should_stop: Callable[[], bool] | None
 
@@ -409,7 +506,7 @@ def train(
     team: Team | None = None,
     changes: Json | None = None,
     progress: FiguresProgress | None = None,
-    preparing: Progress | None = None,
+    preparing: Progress = SILENT,
     tell: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Run[R]:
@@ -435,7 +532,7 @@ def train(
         Settings of a resumed run to change.
     progress : FiguresProgress or None
         Called after each step.
-    preparing : Progress or None
+    preparing : Progress
         Called with pieces of data prepared and total, if that takes long.
     tell : callable or None
         Called with a sentence if the last checkpoint was damaged and the previous one is used, or

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Unpack
+from typing import Any, ClassVar, Protocol, Unpack
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ from stylegan3d.segmentation.classes import (
 from stylegan3d.segmentation.inference import Segmenter, measure
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.storage.formats import label_map_of
-from stylegan3d.training.draws import in_epoch
+from stylegan3d.training.data import in_epoch
 from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import How, Run, TrainingTask, device_of, train
@@ -234,6 +234,12 @@ class TrainingBrains(HeldOut, Protocol):
         """A pair to learn from, which may be another each time."""
 
 
+INTENDED_USE = (
+    "Research, teaching and software development: volumes in brains a generator makes, and "
+    "of scans prepared in the same way. Not a medical device; not for diagnosis."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledBrains:
     """Subjects of a pack with label maps on its grid.
@@ -256,6 +262,7 @@ class LabelledBrains:
     labels: np.ndarray
     training: int
     scheme: Scheme = TISSUES
+    intended_use: ClassVar[str] = INTENDED_USE
 
     def volume(self, index: int) -> np.ndarray:
         """Intensities of one of them, float32 (X, Y, Z) in [0, 1]."""
@@ -273,6 +280,11 @@ class LabelledBrains:
     def validation(self) -> range:
         """Indices of the held-out subjects."""
         return range(self.training, len(self.rows))
+
+    def measured(self, segmenter: Segmenter, progress: Progress) -> Json:
+        """What a network's card says of its accuracy, and of what it finds in people."""
+        found = {"validation": _validation(segmenter, self)}
+        return found | _people(segmenter, self, progress)
 
 
 def draw(brains: TrainingBrains, seed: int, step: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
@@ -431,7 +443,7 @@ class SegmentationTask(TrainingTask[TissueNetwork, TrainingBrains]):
         """A new network."""
         return TissueNetwork(self.settings.widths, len(SCHEMES[self.settings.scheme].classes))
 
-    def prepare(self, source: Any, folder: Path, progress: Progress | None) -> TrainingBrains:
+    def prepare(self, source: Any, folder: Path, progress: Progress) -> TrainingBrains:
         """The labelled brains as they are.
 
         Raises
@@ -565,27 +577,7 @@ def train_segmentation(
     return train(SegmentationTask, begin, brains, folder, **how)
 
 
-INTENDED_USE = (
-    "Research, teaching and software development: volumes in brains a generator makes, and "
-    "of scans prepared in the same way. Not a medical device; not for diagnosis."
-)
 PERCENTS = (0, 1, 2.5, *range(5, 100, 5), 97.5, 99, 100)
-
-
-def begin_export(
-    run: SegmentationRun,
-    brains: LabelledBrains,
-    name: str,
-    licence: str | None,
-    intended_use: str,
-) -> tuple[TissueNetwork, Segmenter]:
-    """The averaged network as it is stored, and a segmenter of it with the start of its card."""
-    network, pack = rounded(run), brains.pack
-    card: Json = {"name": name, "version": "0.1"}
-    card["space"] = {"voxel_mm": list(pack.space.voxel_size), "axes": "RAS"}
-    rows = brains.rows[: brains.training]
-    card |= about(run, pack, rows, licence=licence, intended_use=intended_use, training={})
-    return network, Segmenter(network, card, "", run.device, brains.scheme)
 
 
 def export_segmentation(
@@ -619,12 +611,14 @@ def export_segmentation(
     OutputError
         If the folder holds such files and `overwrite` is false, or cannot be written.
     """
-    network, segmenter = begin_export(run, brains, name or folder.name, licence, INTENDED_USE)
-    card, scheme = segmenter.card, brains.scheme
-    card["validation"] = _validation(segmenter, brains)
-    if scheme is TISSUES:
-        card["people"] = _people(segmenter, brains, progress)
-    write_model(folder, network, noted(card, notes), scheme, overwrite=overwrite)
+    network, pack, use = rounded(run), brains.pack, brains.intended_use
+    card: Json = {"name": name or folder.name, "version": "0.1"}
+    card["space"] = {"voxel_mm": list(pack.space.voxel_size), "axes": "RAS"}
+    rows = brains.rows[: brains.training]
+    card |= about(run, pack, rows, licence=licence, intended_use=use, training={})
+    segmenter = Segmenter(network, card, "", run.device, brains.scheme)
+    card |= brains.measured(segmenter, progress)
+    write_model(folder, network, noted(card, notes), brains.scheme, overwrite=overwrite)
     return segmenter
 
 
@@ -661,7 +655,9 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _people(segmenter: Segmenter, brains: LabelledBrains, progress: Progress) -> Json:
-    """Quantiles of what the network finds in all training subjects, labelled or not."""
+    """Quantiles of tissues that the network finds in all training subjects, labelled or not."""
+    if brains.scheme is not TISSUES:
+        return {}
     pack = brains.pack
     rows = pack.indices("train")
     measured = measure(segmenter, [pack.volumes[row] for row in rows], pack.space, progress)
@@ -669,4 +665,5 @@ def _people(segmenter: Segmenter, brains: LabelledBrains, progress: Progress) ->
         name: [round(float(q), 4) for q in np.percentile([row[name] for row in measured], PERCENTS)]
         for name in (*MEASURES, "confidence")
     }
-    return {"n": len(rows), "percents": list(PERCENTS), "quantiles": quantiles}
+    people = {"n": len(rows), "percents": list(PERCENTS), "quantiles": quantiles}
+    return {"people": people}

@@ -61,11 +61,10 @@ from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.inference import bundled_segmenter, load_regions
 from stylegan3d.segmentation.network import TissueNetwork, padded
-from stylegan3d.storage.checkpoint import check_new, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.flow import flow_and_steps, flow_noise, without_flow
 from stylegan3d.training.options import MatchSettings
-from stylegan3d.training.run import stop_signals
+from stylegan3d.training.run import check_new, load_checkpoint, save_checkpoint, stop_signals
 
 # Width of the soft border in contrasts: of faces, of holes, and of voxels that may become islands.
 FACES, HOLES, ISLANDS = 0.08, 0.028, 0.03

@@ -44,11 +44,16 @@ from stylegan3d.progress import Progress
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.training.augment import AugmentProbability, augmented
-from stylegan3d.training.config import StyleGANSettings, stylegan_2mm
-from stylegan3d.training.data import Batches, check_fit, check_mirror
-from stylegan3d.training.draws import Purpose, generators_for, normal
+from stylegan3d.training.config import SETTINGS, StyleGANSettings, stylegan_2mm
+from stylegan3d.training.data import (
+    Batches,
+    Purpose,
+    check_fit,
+    check_mirror,
+    generators_for,
+    normal,
+)
 from stylegan3d.training.run import How, Run, TrainingTask, train
-from stylegan3d.training.settings import SETTINGS
 from stylegan3d.training.team import Team
 
 
@@ -192,7 +197,7 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         }
 
     def prepare(
-        self, source: tuple[Pack, Team, bool], folder: Path, progress: Progress | None
+        self, source: tuple[Pack, Team, bool], folder: Path, progress: Progress
     ) -> Subjects:
         """Batches of a data set for a process of a team; the leader also measures the run."""
         pack, team, tensorboard = source

@@ -65,14 +65,6 @@ class Team:
             raise outcome
         return outcome
 
-    @torch.no_grad()
-    def spread_(self, tensors: Sequence[Tensor]) -> None:
-        """Set tensors to the leader's, on all processes."""
-        if not self.leads:
-            for tensor in tensors:
-                tensor.zero_()
-        self.sum_(tensors)
-
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Sum the gradients of all processes; those that are None are so everywhere."""
         self.sum_([p.grad for p in parameters if p.grad is not None])

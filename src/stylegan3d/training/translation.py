@@ -30,12 +30,12 @@ from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.resampling import haar
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
+from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.autoencoder import Place, mean_ssim
-from stylegan3d.training.draws import in_epoch
+from stylegan3d.training.data import in_epoch
 from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import How, Run, TrainingTask, train
@@ -91,7 +91,7 @@ class PaintedPeople:
 
 
 def load_painted(
-    pack: Pack, folder: Path, segmenter: Segmenter, progress: Progress | None = None
+    pack: Pack, folder: Path, segmenter: Segmenter, progress: Progress = SILENT
 ) -> PaintedPeople:
     """Read the label maps of a folder, and the tissues of every picture of a pack.
 
@@ -117,15 +117,13 @@ def load_painted(
             f"{folder} names label {max(codes)}; number the regions to learn from up to 255."
         )
     tissues, groups, read, contrasts = {}, {}, [], []
-    for row, entry in enumerate(pack.table):
+    for row, entry in enumerate(followed(pack.table, progress)):
         path = label_map_of(Path(entry["file"]), folder)
         if path is not None:
             found = read_map(path, pack.space, codes)
             tissues[row], groups[row] = regions.tissue_of(found), regions.group_of(found)
         read.append(segmenter.segment(pack.volumes[row], pack.space).labels)
         contrasts.append(contrast_of(unit(pack.volumes[row]), read[-1]))
-        if progress:
-            progress(row + 1, len(pack))
     known = np.array(contrasts)
     usual = np.nanmean(known, axis=0)
     filled_in = np.array([filled(contrast, usual) for contrast in known])
@@ -250,9 +248,7 @@ class TranslationTask(TrainingTask[TranslationNetwork, PaintedPeople]):
         """A new network."""
         return TranslationNetwork(self.shape)
 
-    def prepare(
-        self, source: PaintedPeople, folder: Path, progress: Progress | None
-    ) -> PaintedPeople:
+    def prepare(self, source: PaintedPeople, folder: Path, progress: Progress) -> PaintedPeople:
         """The subjects, if they have the run's grid and regions."""
         grid, regions = source.pack.space.shape, len(source.regions.groups)
         if tuple(self.shape.shape) != tuple(grid) or self.shape.regions != regions:
@@ -352,7 +348,7 @@ def evaluate(
     painter: Painter,
     people: PaintedPeople,
     segmenter: Segmenter,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Json:
     """Measure a painter on the held-out subjects who have a label map.
 
@@ -374,11 +370,9 @@ def evaluate(
     """
     rows = people.labelled("validation")
     found: Rows = {}
-    for done, row in enumerate(rows, 1):
+    for row in followed(rows, progress):
         for way, figures in _subject_measured(painter, people, row, segmenter).items():
             found.setdefault(way, []).append(figures)
-        if progress:
-            progress(done, len(rows))
     return {"people": len(rows), "ways": {way: _together(part) for way, part in found.items()}}
 
 
@@ -445,7 +439,7 @@ def export_translation(
     licence: str | None = None,
     notes: Json | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Painter:
     """Write the averaged network and its card, and measure the card's figures.
 

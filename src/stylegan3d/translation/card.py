@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
+from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS
 from stylegan3d.checkpoints.network_folder import NetworkFolder
 from stylegan3d.checkpoints.network_folder import page_of as page_with
 from stylegan3d.errors import StyleGAN3DError

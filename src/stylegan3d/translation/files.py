@@ -28,7 +28,7 @@ from stylegan3d.render.movement import Movement
 from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan
 from stylegan3d.scans.alignment import align_rigid
 from stylegan3d.scans.intensity import correlation, to_unit
-from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.resampling import nearest, resample
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.segmentation.classes import CLASSES, TITLES
@@ -141,9 +141,6 @@ def _source(distance: np.ndarray, mm: float) -> np.ndarray:
 
 #: What the numbers in a map may be.
 KINDS = ("auto", "tissues", "regions")
-POSES = ("auto", "keep")
-# Where less than this of a voxel is labelled it counts as outside.
-_LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +177,8 @@ class PlacedMap:
         """Tissues (X, Y, Z) of the painter's on the map's own grid, uint8."""
         if self.space.same_as(painter.space) and np.array_equal(self.rigid, np.eye(4)):
             return tissues
-        return _nearest(tissues, painter.space, self.space, np.linalg.inv(self.rigid))
+        back = np.linalg.inv(np.linalg.inv(self.rigid))
+        return nearest(tissues, painter.space, self.space, back)
 
 
 def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "auto") -> PlacedMap:
@@ -210,7 +208,8 @@ def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "
         return PlacedMap(tissues, groups, np.eye(4), scan.space, notes)
     rigid, found = _pose(tissues, scan.space, painter, pose)
     notes += found
-    placed = _carried(tissues, scan.space, painter.space, rigid)
+    back = np.linalg.inv(rigid)
+    placed = _carried(tissues, scan.space, painter.space, back)
     if not placed.any():
         raise ScanError(
             f"The labels of {scan.path.name} are entirely outside the model's grid; omit "
@@ -218,9 +217,9 @@ def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "
         )
     if groups is None:
         return PlacedMap(placed, None, rigid, scan.space, notes)
-    regions = _nearest(groups, scan.space, painter.space, rigid)
+    regions = nearest(groups, scan.space, painter.space, back)
     # At a border the nearest region may be of another tissue than most of the voxel.
-    same = _nearest(tissues, scan.space, painter.space, rigid) == placed
+    same = nearest(tissues, scan.space, painter.space, back) == placed
     return PlacedMap(placed, np.where(same, regions, 0), rigid, scan.space, notes)
 
 
@@ -275,9 +274,8 @@ def _pose(
     return rigid, ["Turned onto the mean brain.", *texts]
 
 
-def _carried(tissues: np.ndarray, space: Space, target: Space, rigid: np.ndarray) -> np.ndarray:
+def _carried(tissues: np.ndarray, space: Space, target: Space, back: np.ndarray) -> np.ndarray:
     """Tissues on another grid: each voxel that of which it holds most, uint8."""
-    back = np.linalg.inv(rigid)
     found = np.zeros(target.shape, np.uint8)
     most, total = (np.zeros(target.shape, np.float32) for _ in range(2))
     for index in range(1, len(CLASSES)):
@@ -285,18 +283,8 @@ def _carried(tissues: np.ndarray, space: Space, target: Space, rigid: np.ndarray
         found[share > most] = index
         np.maximum(most, share, out=most)
         total += share
-    found[total < _LEAST_SHARE] = 0
+    found[total < 0.5] = 0
     return found
-
-
-def _nearest(labels: np.ndarray, space: Space, target: Space, rigid: np.ndarray) -> np.ndarray:
-    """Labels on another grid by nearest neighbour, of their type."""
-    voxels = np.linalg.inv(space.affine) @ np.linalg.inv(rigid) @ target.affine
-    return np.asarray(
-        ndimage.affine_transform(
-            labels, voxels[:3, :3], offset=voxels[:3, 3], output_shape=target.shape, order=0
-        )
-    )
 
 
 #: What the numbers in a map of tissues are, for its sidecar.

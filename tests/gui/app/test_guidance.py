@@ -86,10 +86,10 @@ def test_the_first_steps_lead_through_the_tabs_and_do_not_come_again(window):
         seen.append(tabs.tabText(tabs.currentIndex()))
         window.click("welcome.next")
     assert seen == ["Browse", "Project", "Directions"]
-    assert guidance.welcome is None
+    assert guidance.card is None
     assert settings().value(SEEN, type=bool)
     guidance.greet()
-    assert guidance.welcome is None
+    assert guidance.card is None
 
 
 @pytest.mark.parametrize("how", ["welcome.skip", "browse.next"])
@@ -98,28 +98,28 @@ def test_the_first_steps_go_away_by_skip_or_by_anything_done(window, how):
     box = window.views.findChild(QWidget, "welcome")
     assert box.isVisible()
     window.click(how)
-    assert window.explorer.guidance.welcome is None
+    assert window.explorer.guidance.card is None
     assert window.views.findChild(QWidget, "welcome") is None
 
 
 def test_the_first_steps_leave_the_window_usable_and_lie_within_it(window):
     window.explorer.guidance.show_welcome()
-    box = window.explorer.guidance.welcome
+    box = window.explorer.guidance.card
     assert window.views.rect().contains(box.geometry())
     window.explorer.panel("Directions")
-    assert window.explorer.guidance.welcome is box
+    assert window.explorer.guidance.card is box
     window.click("welcome.skip")
 
 
 def test_the_first_steps_are_about_the_tab_in_front(window):
     window.explorer.guidance.show_welcome()
-    box = window.explorer.guidance.welcome
+    box = window.explorer.guidance.card
     for tab, number in (("Directions", 2), ("Browse", 0), ("Project", 1)):
         window.explorer.panel(tab)
         assert box.number == number
-        assert box.heading.text() == FIRST_STEPS[number][1]
+        assert box.heading.text() == FIRST_STEPS[number].heading
     window.explorer.panel("Compare")
-    assert window.explorer.guidance.welcome is None
+    assert window.explorer.guidance.card is None
     assert window.explorer.tabs.currentIndex() == 4
     window.explorer.panel("Directions")
     assert window.views.findChild(QWidget, "welcome") is None
@@ -131,7 +131,7 @@ def test_the_first_steps_cover_no_plane_and_show_all_their_text(window, request)
     main.resize(1280, 800)
     QTest.qWait(30)
     window.explorer.guidance.show_welcome()
-    box = window.explorer.guidance.welcome
+    box = window.explorer.guidance.card
     for _ in FIRST_STEPS:
         QTest.qWait(30)
         place = QRect(box.mapTo(window.views, QPoint(0, 0)), box.size())
@@ -182,8 +182,8 @@ def test_the_worked_case_is_done_by_keys_alone_and_each_step_is_noticed(
     guidance.show_welcome()
     tab_to("welcome.case", "Shift+Tab")
     type_("Space")
-    assert guidance.welcome is None
-    case = guidance.case
+    case = guidance.card
+    assert isinstance(case, walkthrough.GuidedExample)
 
     def open_sample():
         tab_to("project.sample")
@@ -248,7 +248,7 @@ def test_the_worked_case_is_done_by_keys_alone_and_each_step_is_noticed(
     assert not window.explorer.measuring.box.open
     tab_to("case.skip", "Shift+Tab")
     type_("Space")
-    assert guidance.case is None
+    assert guidance.card is None
     type_("Alt+2")
     assert window.explorer.tabs.currentIndex() == 1, "keys work when the card is gone"
 
@@ -294,7 +294,7 @@ def test_napari_help_menu_leads_to_both(window):
     )
     entries = {action.text(): action for action in menu.actions()}
     entries["Explorer: first steps"].trigger()
-    assert window.explorer.guidance.welcome is not None
+    assert window.explorer.guidance.card is not None
     window.click("welcome.skip")
     entries["Explorer: keys and mouse"].trigger()
     assert window.explorer.guidance.help.isVisible()

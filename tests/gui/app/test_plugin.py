@@ -126,8 +126,6 @@ def test_without_a_display_the_command_points_to_the_tour():
     assert done.stderr.count("\n") == 1
 
 
-# The first to ask for napari's own viewer, whose fixture takes windows of other files for leaks.
-@pytest.mark.xfail(raises=AssertionError, strict=False, reason="windows of other files are open")
 def test_a_missing_model_is_a_sentence_and_the_window_stays(
     make_napari_viewer, tmp_path, notifications
 ):

@@ -68,7 +68,7 @@ def test_a_notification_hides_no_caption(window, told, text, folded):
 def test_a_notification_hides_no_button_of_the_first_steps(window, told):
     guidance = window.explorer.guidance
     guidance.show_welcome()
-    card = guidance.welcome
+    card = guidance.card
     window.wait(card.isVisible)
     QTest.qWait(50)
     place = told(LONG)

@@ -116,7 +116,7 @@ def test_the_wall_says_how_far_it_is(window, wall):
     assert said.text() == "0 of 24 rendered"
     window.wait(lambda: said.text().startswith("5 of 24 rendered, about "))
     window.wait(lambda: said.text() == "")
-    assert all(window.explorer.thumbnails.has(recipe) for recipe in wall.recipes())
+    assert all(window.explorer.thumbnails.image(recipe) for recipe in wall.recipes())
 
 
 def test_a_model_that_cannot_be_prepared_has_a_wall_too(window, wall, model, monkeypatch):
@@ -131,7 +131,7 @@ def test_a_model_that_cannot_be_prepared_has_a_wall_too(window, wall, model, mon
     window.explorer.open_model(tiny_generator(seed=3))
     window.wait(lambda: said.text() == "Preparing the model…")
     gate.set()
-    window.wait(lambda: all(window.explorer.thumbnails.has(recipe) for recipe in wall.recipes()))
+    window.wait(lambda: all(map(window.explorer.thumbnails.image, wall.recipes())))
     assert said.text() == ""
     assert "not enough memory" in window.find("explorer.message").text()
     monkeypatch.undo()

@@ -23,7 +23,7 @@ from napari_stylegan3d.labels.persistence import SavedLabels
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import ScanError
 from stylegan3d.recipe.recipe import Edit, Recipe
-from stylegan3d.render.fine import FineScan
+from stylegan3d.render.editable import FineScan
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.classes import REGIONS
 from stylegan3d.segmentation.inference import Segmentation, Segmenter

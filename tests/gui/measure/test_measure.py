@@ -26,10 +26,9 @@ from stylegan3d.scans.notes import Note
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation import norms, repeats, visits
 from stylegan3d.segmentation.changes import Change
-from stylegan3d.segmentation.classes import CLASSES, VOLUMES, volumes_ml
+from stylegan3d.segmentation.classes import ALL_MEASURES, CLASSES, VOLUMES, value_text, volumes_ml
 from stylegan3d.segmentation.numbers import numbers_of
 from stylegan3d.segmentation.visits import Visits
-from stylegan3d.segmentation.words import ALL_MEASURES, value_text
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.settings.option import ReportSettings
 from stylegan3d.storage import places

@@ -24,8 +24,8 @@ from stylegan3d import scans
 from stylegan3d.geometry.slicing import Upright
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
+from stylegan3d.render.editable import FineScan
 from stylegan3d.render.figures import Look, draw_planes
-from stylegan3d.render.fine import FineScan
 from stylegan3d.scans import read_scan
 from stylegan3d.storage.about import WORN_DETAIL
 

@@ -28,7 +28,8 @@ from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.orientation import AXIAL
 from napari_stylegan3d.views.slices import Pane, Panes
 from napari_stylegan3d.widgets.controls import DecimalBox
-from napari_stylegan3d.widgets.elided import FIELD_PX, InWords, elided
+from napari_stylegan3d.widgets.elided import FIELD_PX, InWords
+from napari_stylegan3d.widgets.shortening import elided
 from napari_stylegan3d.widgets.theme import DARK, LIGHT, style
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpoints.card_checks import (
+from stylegan3d.checkpoints.folder import (
     check_numbers,
     far_larger,
     whole_numbers,
@@ -110,6 +110,8 @@ def check_autoencoder(card: JsonView, tensors: Tensors) -> None:
     blocks = plan.get("blocks", [])
     if not isinstance(blocks, list) or any(n > MOST_BLOCKS for n in blocks):
         raise ValueError("the autoencoder has more blocks than any that was trained")
+    if blocks and len(blocks) != len(widths):
+        raise ValueError("the autoencoder has other numbers of blocks and channels")
     if len(shape) != 3 or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
         raise ValueError("the autoencoder's volumes have more voxels than any head scan")
     needed = 27 * sum(a * a * (1 + n) for a, n in zip(widths, blocks, strict=False))

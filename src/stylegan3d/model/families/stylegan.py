@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 
-from stylegan3d.checkpoints.card_checks import (
+from stylegan3d.checkpoints.folder import (
     MOST_LEVELS,
     check_numbers,
     far_larger,
