@@ -289,7 +289,7 @@ def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None
     told = view.get("histories")
     histories = _histories(entries, told) if isinstance(told, list) else None
     if histories is None:  # an earlier version, or not as it should be: by whose each state is
-        histories = _sorted_out(entries, view.get("parents"))
+        histories = _sorted_out(entries, view.get("parents"), state.position)
         for case in filter(None, cases[:1]):
             histories.setdefault(case.key, History([_scan_entry(case, made)]))
         key = entries[state.position].state.key
@@ -329,8 +329,13 @@ def _histories(
     return None if rest else found
 
 
-def _sorted_out(entries: Sequence[HistoryEntry], told: Any) -> dict[str, History[HistoryEntry]]:
-    """One history of all subjects as one for each; each state follows the last of its own."""
+def _sorted_out(
+    entries: Sequence[HistoryEntry], told: Any, position: int
+) -> dict[str, History[HistoryEntry]]:
+    """One history of all subjects as one for each; each state follows the last of its own.
+
+    That at `position` is on the screen; of the others the last state is current.
+    """
     linear = [None, *range(len(entries) - 1)]
     parents = told if isinstance(told, list) and are_parents(told, len(entries)) else linear
     own: dict[str, list[int]] = {}
@@ -345,7 +350,8 @@ def _sorted_out(entries: Sequence[HistoryEntry], told: Any) -> dict[str, History
                 above = parents[above]
             ways.append(0 if above is None and ways else above and indices.index(above))
         ways[0] = None
-        found[key] = History([entries[k] for k in indices], None, ways)
+        at = indices.index(position) if position in indices else None
+        found[key] = History([entries[k] for k in indices], at, ways)
     return found
 
 
