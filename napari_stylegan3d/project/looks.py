@@ -211,10 +211,9 @@ class LookController(QObject):
         if key != "edited":
             session.look(key)  # type: ignore[arg-type]
             return
-        result = session.result
-        if result is not None and result.source is not None:
-            own = Detail(result.source)
-            session.edit(lambda r: r if r.worn_detail else r.replace(detail=own))
+        result, recipe = session.result, session.recipe
+        if result and result.source and recipe and not recipe.worn_detail:
+            session.change(recipe.replace(detail=Detail(result.source)))
         session.look("recipe")
 
     def _on_view(self, view: str) -> None:

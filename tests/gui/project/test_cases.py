@@ -258,7 +258,7 @@ def test_a_person_may_look_at_another_patient_while_one_is_projected(
     for name in ("project.cancel", "project.progress", "project.estimate"):
         assert window.find(name).isHidden(), "nothing is done for this patient"
     window.wait(lambda: seen.append(window.patients()["sub-08"]) or len(set(seen)) > 2)
-    assert all(words.startswith("at work: ") for words in seen), "how far it is, is said"
+    assert all(words.startswith("projecting, ") for words in seen), "how far it is, is said"
     np.testing.assert_array_equal(window.volume, brain, "no picture of it comes in between")
     assert text(window, "project.name") == "sub-07"
     window.show("sub-08")

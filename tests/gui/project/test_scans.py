@@ -314,7 +314,7 @@ def test_what_is_dropped_during_a_projection_is_opened(window, scan_file, tmp_pa
     drop(window.find("project.drop"), tmp_path)
     window.wait(lambda: window.find("project.name").text().startswith(name))
     assert window.explorer.message.text() == ""
-    assert window.patients()["sub-07"].startswith("at work: ")
+    assert window.patients()["sub-07"].startswith("projecting, ")
     assert window.captions == {f"Scan: {window.session.case.name}"}
     window.show("sub-07")
     window.click("project.cancel")
