@@ -703,9 +703,9 @@ class MeasureController(QObject):
             return None
         if comparison.view == "filled":
             return self._made(comparison.filled)
-        rendered, made_of = picture.rendered, self._made_of(recipe, loaded.generator)
-        title, against = made_of[:2]
-        start = start_of(recipe)
+        rendered, start = picture.rendered, start_of(recipe)
+        made_of = self._made_of(recipe, loaded.generator)
+        title, against = map(str, made_of[:2])
         return MeasureRequest(
             title, rendered.volume, rendered.space, made_of, start, loaded, against
         )

@@ -520,9 +520,8 @@ def _done_so_far(state: State) -> tuple[Any, ...]:
     if case is not None:
         rigid = None if case.aligned is None else case.aligned.rigid.tobytes()
         done = (case.key, case.choice, case.problem, case.pose, case.source, rigid)
-    if isinstance(second, Case):
-        second = second.key
-    return state.recipe, state.what, state.comparison, second, done
+    compared = second.key if isinstance(second, Case) else second
+    return state.recipe, state.what, state.comparison, compared, done
 
 
 def _move(request: tuple[Case, Pose]) -> AlignedScan:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from stylegan3d.geometry.space import Space
+
 
 class Sizes(Protocol):
     """Sizes of a generator's latents and images."""
@@ -74,6 +76,10 @@ class Model(Sizes, Protocol):
     @property
     def directions(self) -> Directions:
         """Directions that ship with it."""
+
+    @property
+    def space(self) -> Space:
+        """Its grid."""
 
     hash: str
     labels_hash: str

@@ -279,8 +279,8 @@ def check_pair(first: ScanData, second: ScanData) -> None:
     sexes = first.person.sex, second.person.sex
     if all(sexes) and sexes[0] != sexes[1]:
         raise ScanError(
-            f"{one} and {two} are of a male and a female person, by their files; give two scans of one "
-            "person, or correct the files."
+            f"{one} and {two} are of a male and a female person, by their files; give two scans of "
+            "one person, or correct the files."
         )
     if first.contrast and second.contrast and first.contrast != second.contrast:
         raise ScanError(

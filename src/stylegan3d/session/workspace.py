@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.history import History
-from stylegan3d.recipe.model import MadeWith
+from stylegan3d.recipe.model import MadeWith, Model
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.session.case import Case
@@ -32,7 +31,6 @@ from stylegan3d.session.state import (
 from stylegan3d.storage.jsontext import finite_number
 
 if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.scan_data import ScanData
 
@@ -64,7 +62,7 @@ class Workspace:
     """What is shown and of whom, with undo and redo; the generator; the patients."""
 
     def __init__(self) -> None:
-        self.generator: Generator | None = None
+        self.generator: Model | None = None
         self._state = State()
         self._histories: dict[str, History[HistoryEntry]] = {NOBODY: History([HistoryEntry()])}
         #: Scans that are being read, or could not be read; oldest first.
@@ -268,19 +266,6 @@ class Workspace:
         if self.persons.get(key) != person:
             with self.changing("person"):
                 self.persons[key] = person
-
-    @property
-    def unsuitable(self) -> str:
-        """Why nothing can be measured in the patient on the screen; empty if it can be.
-
-        What a projection has found holds for the scan before it, too.
-        """
-        case = self.case
-        if case is None:
-            return ""
-        known = [one for one in self.projected if one.key == case.key]
-        found = [case, *reversed(known)]
-        return unsuitable(next((one.assessment for one in found if one.assessment), {}))
 
     def with_source(self, source: Source) -> Recipe:
         """The current recipe of another brain: of a projected scan with its own detail.
@@ -529,7 +514,7 @@ class Workspace:
 
     # Models, and other sessions
 
-    def set_generator(self, generator: Generator) -> None:
+    def set_generator(self, generator: Model) -> None:
         """Switch to another model. Histories and projections stay; scans must be aligned again.
 
         A model that was open before resumes at its last state.
@@ -548,7 +533,7 @@ class Workspace:
             here = self._histories[self.key].current.is_for(generator.hash)
             self._set_current(self.key if here else NOBODY)
 
-    def place(self, generator: Generator) -> None:
+    def place(self, generator: Model) -> None:
         """The same model with another affine: recipe and history stay."""
         with self.changing("model", "projected", "case", "recipe"):
             self.generator = generator
@@ -754,7 +739,7 @@ def _with_case(state: State, old: Case, new: Case) -> State:
     return dataclasses.replace(state, subject=Patient(new, state.recipe))
 
 
-def fitting(recipe: Recipe, generator: Generator) -> Recipe:
+def fitting(recipe: Recipe, generator: Model) -> Recipe:
     """The parts of a recipe that apply to another model: seed, truncation and noise."""
     source = recipe.source if recipe.source.kind == "seed" else Source("seed", 0)
     truncation = recipe.truncation

@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order: each name and figure in the window is of the subject on it."""
+"""Whatever is done in whatever order, each name in the window is that of its subject."""
 
 from __future__ import annotations
 
