@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.views.stage import Stage
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.case import Case
-    from stylegan3d.session.workspace import Change
+    from stylegan3d.session.workspace import StateChange
 
 #: What is subtracted in a difference.
 EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = "edited − scan", "model − scan"
@@ -209,7 +209,7 @@ class DisplayController(QObject):
         self.painted = self.filled = None
         self._sharp.clear()
 
-    def _on_change(self, change: Change) -> None:
+    def _on_change(self, change: StateChange) -> None:
         """Nothing of a subject stays on the screen when another one comes."""
         if change.before.key != change.now.key:
             self.forget()

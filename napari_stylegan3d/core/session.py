@@ -17,7 +17,7 @@ from stylegan3d.errors import OutputError
 from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.file import Favourite
-from stylegan3d.session.workspace import Change, Workspace
+from stylegan3d.session.workspace import StateChange, Workspace
 from stylegan3d.storage.files import new_temporary_folder
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Session(QObject, Workspace):
 
     generator: Generator | None
     changed = Signal(object)
-    """`Change`"""
+    """`StateChange`"""
     recipeChanged = Signal(object, bool)
     """(recipe or None, live): `live` while a slider is being dragged."""
     lookChanged = Signal()
@@ -138,7 +138,7 @@ class Session(QObject, Workspace):
         self.make_folder: Callable[[], Path] | None = None
         self._folder: Path | None = None
 
-    def tell(self, change: Change) -> None:
+    def tell(self, change: StateChange) -> None:
         """Emit what changed; everybody who hears of it sees the whole new state."""
         parts = change.parts
         if "model" in parts and self.generator is not None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from stylegan3d.directions.catalogue import CatalogueEntry
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.session.workspace import Change
+    from stylegan3d.session.workspace import StateChange
 
 STEPS_SD = (-2, -1, 0, 1, 2)
 SIDE = 96
@@ -256,7 +256,7 @@ class DirectionsController(QObject):
         recipe = self.session.recipe
         return recipe is not None and bool(recipe.edits)
 
-    def _on_change(self, change: Change) -> None:
+    def _on_change(self, change: StateChange) -> None:
         """Nothing of another brain stays."""
         if change.before.key != change.now.key:
             self._let_go()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.render.movement import Movement
-    from stylegan3d.session.workspace import Change
+    from stylegan3d.session.workspace import StateChange
 
 NAME = "Labels to edit"
 
@@ -270,7 +270,7 @@ class LabelsController(QObject):
             self._begin(*kept)
             self._fit()
 
-    def _on_change(self, change: Change) -> None:
+    def _on_change(self, change: StateChange) -> None:
         """Labels belong to whose brain they are of: they leave the screen and return with it."""
         before, now = change.before.key, change.now.key
         if before == now:

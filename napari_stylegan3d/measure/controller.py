@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
-    from stylegan3d.session.workspace import Change
+    from stylegan3d.session.workspace import StateChange
 
 NONE = "–"
 ABOUT = (
@@ -635,7 +635,7 @@ class MeasureController(QObject):
         self._norms.shutdown()
         self.layer.remove()
 
-    def _on_change(self, change: Change) -> None:
+    def _on_change(self, change: StateChange) -> None:
         """Nothing of another brain stays."""
         self._dragged = change.live
         self._update()

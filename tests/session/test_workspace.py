@@ -23,7 +23,7 @@ from stylegan3d.session.state import (
     State,
     Synthetic,
 )
-from stylegan3d.session.workspace import Change, Workspace
+from stylegan3d.session.workspace import StateChange, Workspace
 
 LAYERS = 4
 
@@ -90,9 +90,9 @@ class Watched(Workspace):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Change] = []
+        self.told: list[StateChange] = []
 
-    def tell(self, change: Change) -> None:
+    def tell(self, change: StateChange) -> None:
         assert change.now is self.state
         check(self)
         self.told.append(change)

@@ -39,7 +39,7 @@ SAME_GESTURE_S = 0.8
 
 
 @dataclass(frozen=True)
-class Change:
+class StateChange:
     """What happened: the states before and now, and which parts of the workspace changed.
 
     Attributes
@@ -566,7 +566,7 @@ class Workspace:
             self._bring_to_model(key)
             self._set_current(key)
 
-    def tell(self, change: Change) -> None:
+    def tell(self, change: StateChange) -> None:
         """Hear of a change once all of it is there; to be overridden."""
 
     # How
@@ -590,7 +590,7 @@ class Workspace:
             told |= {"look"} if (before.key, before.what) != (now.key, now.what) else set()
             told |= {"case"} if "patients" in told else set()
             if told or before != now:
-                self.tell(Change(before, now, frozenset(told), live))
+                self.tell(StateChange(before, now, frozenset(told), live))
 
     def _also(self, *parts: str) -> None:
         assert self._told is not None
