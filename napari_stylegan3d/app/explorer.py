@@ -517,6 +517,8 @@ class Explorer(Docked):
         self._model = model
         self._frame: Frame | str | None = frame
         self._is_ready = False
+        #: What renders the model whose first brain was seen.
+        self._seen_of: object = None
         self.viewing: ViewsController | None = None
         self.views: FourViews | None = None
         self._calm: CalmWindow | None = None
@@ -711,9 +713,9 @@ class Explorer(Docked):
         self.models.open(self._model, self._frame)
 
     def _on_picture(self, recipe: Any, picture: Any) -> None:
-        first = self.comparison.picture is None
         self.comparison.set_picture(recipe, picture)
-        if first:
+        if self._seen_of is not self.rendering.renders:
+            self._seen_of = self.rendering.renders
             QTimer.singleShot(0, self._on_first_brain)
 
     def _on_recipe(self, _recipe: Recipe | None, live: bool) -> None:
@@ -766,6 +768,9 @@ class Explorer(Docked):
     def _on_model(self, generator: Generator) -> None:
         self.header.set_model(generator)
         self.tabs.setEnabled(True)
+        # A scan that was not projected has no picture of the model to wait for.
+        if self.session.recipe is None and self.rendering.loaded is not None:
+            self.models.warm_up(self.rendering.loaded, self.session.brain)
 
     def _on_loading(self, name: str) -> None:
         self.say("")

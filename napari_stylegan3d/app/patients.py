@@ -21,7 +21,9 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.strip import row_height
+from napari_stylegan3d.views.captions import NAME_LENGTH
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.shortening import told_apart
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.description import describe_recipe
@@ -130,8 +132,9 @@ class PatientList(QWidget):
         self._fit(len(rows))
         for row, (key, name, status, tip) in enumerate(rows):
             item = self._item(row)
+            shown = told_apart(name, [other for _key, other, *_rest in rows], NAME_LENGTH)
             for role, value in (
-                (Qt.ItemDataRole.DisplayRole, name),
+                (Qt.ItemDataRole.DisplayRole, shown),
                 (KEY, key),
                 (STATUS, status),
                 (BAD, key in refused),

@@ -585,7 +585,8 @@ class CompareController(QObject):
 
     def _a(self, pinned: Pinned) -> Pinned:
         """A, which says on its picture what B is not."""
-        return replace(pinned, side=replace(pinned.side, other=self._side_of_b().title))
+        side = replace(pinned.side, other=self._side_of_b().title)
+        return replace(pinned, side=self.comparison.named(side))
 
     def _b(self) -> Side:
         """What is said on B's picture: first what A is not."""

@@ -6,15 +6,16 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest
-from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.views.captions import NAME_LENGTH, Provenance
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.layers import Outline
+from napari_stylegan3d.widgets.shortening import told_apart
 from stylegan3d.recipe.description import describe_changes, describe_recipe
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.state import FOLLOWING
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.case import Case
     from stylegan3d.session.workspace import StateChange
+
+P = TypeVar("P", bound=Provenance)
 
 #: What is subtracted in a difference.
 EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = "edited − scan", "model − scan"
@@ -347,7 +350,7 @@ class DisplayController(QObject):
             sharp = self._sharp_of(self.picture)
             self.stage.show(
                 sharp or self.picture.shown,
-                self.mark(provenance),
+                self.named(self.mark(provenance)),
                 passing=self.is_preview,
                 flat=self.picture.rendered.through is not None,
                 coarse=None if sharp is None else self.picture.shown,
@@ -375,14 +378,21 @@ class DisplayController(QObject):
         else:
             data, meta, _kind = case.layer
             shown = DisplayArray(data, meta["scale"], meta["translate"])
-            self.stage.show(shown, provenance_of_scan(case), meta["contrast_limits"])
+            self.stage.show(shown, self.named(provenance_of_scan(case)), meta["contrast_limits"])
             self._announce()
         return True
+
+    def named(self, provenance: P) -> P:
+        """With a name short enough for captions, which no other patient's is."""
+        names = [case.name for case in self.session.patients]
+        short = told_apart(provenance.name, names, NAME_LENGTH)
+        return dataclasses.replace(provenance, short=short)
 
     def _show_aligned(self, case: Case, aligned: AlignedScan) -> None:
         """The aligned scan of a case, sharp if it has been made so."""
         shown, sharp = upright(aligned.volume, aligned.space.affine), self._sharp_of(aligned)
         provenance = provenance_of_scan(case)
+        provenance = self.named(provenance)
         self.stage.show(sharp or shown, provenance, coarse=None if sharp is None else shown)
 
     def _show_volume(
@@ -392,7 +402,8 @@ class DisplayController(QObject):
         if self.session.generator is not None:
             shown = upright(volume, self.session.generator.affine)
             sharp = None if picture is None else self._sharp_of(picture)
-            self.stage.show(sharp or shown, provenance, coarse=None if sharp is None else shown)
+            told = self.named(provenance)
+            self.stage.show(sharp or shown, told, coarse=None if sharp is None else shown)
             self._announce()
 
     def _announce(self, *, outlined: bool = False) -> None:

@@ -106,6 +106,8 @@ class Provenance:
         The second image that lies over it.
     origin : {"acquired", "synthetic", "edited"}
         Of a scan: what its files say that it is.
+    short : str
+        The name as captions have it; empty for as much as fits.
     """
 
     kind: Kind
@@ -113,6 +115,7 @@ class Provenance:
     what: str = ""
     over: Over | None = None
     origin: Origin = "acquired"
+    short: str = ""
 
     @property
     def made_as(self) -> Kind:
@@ -132,7 +135,8 @@ class Provenance:
     @property
     def caption(self) -> str:
         """Caption on every view: the patient and the edits, what lies over it, then a warning."""
-        return self._text(shortened(self.name, NAME_LENGTH), shortened(self.what, WHAT_LENGTH))
+        name = self.short or shortened(self.name, NAME_LENGTH)
+        return self._text(name, shortened(self.what, WHAT_LENGTH))
 
     @property
     def whole(self) -> str:
@@ -258,7 +262,8 @@ class Side(Provenance):
     def caption(self) -> str:
         """Caption with the letter and the warning."""
         if self.kind == "scan":  # in two lines, beside the scale bar of a narrow view
-            line = f"{self.letter}: {self.scan_words}\n{shortened(self.name, NAME_LENGTH)}"
+            name = self.short or shortened(self.name, NAME_LENGTH)
+            line = f"{self.letter}: {self.scan_words}\n{name}"
             return "\n".join(filter(None, (line, self.warning)))
         return f"{self.line}\n{self.warning}"
 

@@ -7,7 +7,8 @@ something else than the whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,6 +72,35 @@ def _fewer(parts: list[str], joint: str, fewest: int, keep_end: bool) -> Iterato
 def shortened(text: str, length: int) -> str:
     """At most `length` characters of a text; its middle is left out."""
     return in_words(text, lambda shown: len(shown) <= length)
+
+
+def told_apart(name: str, others: Iterable[str], length: int) -> str:
+    """At most `length` characters of a name, among them those that other names lack."""
+    rest = [other for other in others if other != name]
+    if len(name) <= length or not rest:
+        return shortened(name, length)
+    start = min(_common(name, other) for other in rest)
+    end = min(_common(name[:start:-1], other[:start:-1]) for other in rest)
+    first, last = start, max(len(name) - end, start + 1)
+    while first and name[first - 1].isdigit():  # a number says nothing without its beginning
+        first -= 1
+    while last < len(name) and name[last].isdigit():
+        last += 1
+    room = length - (last - first) - 2
+    if room < 0:
+        return f"…{name[first : first + length - 1]}"
+    head = min(first, room // 2)
+    tail = min(len(name) - last, room - head)
+    head = min(first, room - tail)
+    before = name[:first] if head == first else f"{name[:head]}…"
+    after = name[last:] if tail == len(name) - last else f"…{name[len(name) - tail :]}"
+    return f"{before}{name[first:last]}{after}"
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts begin with together."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def elided(text: str, metrics: QFontMetrics, width: int) -> str:

@@ -90,7 +90,7 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     assert session.recipe == recipe
     assert session.states == patient
     np.testing.assert_array_equal(window.volume, shown)
-    assert session.projected == [case]
+    assert [one.source for one in session.projected] == [case.source]
     assert session.second == case.source
     assert "Projected sub-07" in mix_sources(window)
     assert window.find("project.name").text() == "sub-07"
