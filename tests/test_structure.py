@@ -25,9 +25,9 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 64_550,
-    "lines of the plugin": 23_150,
-    "files": 360,
+    "lines of code": 65_150,
+    "lines of the plugin": 23_400,
+    "files": 345,
     "class names defined more than once": 0,
     "modules with one importer": 60,
     "untyped dictionaries": 80,

@@ -14,7 +14,6 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from stylegan3d.errors import OutputError
-from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.file import Favourite
 from stylegan3d.session.workspace import StateChange, Workspace
@@ -170,19 +169,6 @@ class Session(QObject, Workspace):
         if self._folder is None:
             self._folder = new_temporary_folder()
         return self._folder
-
-    @property
-    def unsuitable(self) -> str:
-        """Why nothing can be measured in the patient on the screen; empty if it can be.
-
-        What a projection has found holds for the scan before it, too.
-        """
-        case = self.case
-        if case is None:
-            return ""
-        known = [one for one in self.projected if one.key == case.key]
-        found = [case, *reversed(known)]
-        return unsuitable(next((one.assessment for one in found if one.assessment), {}))
 
     def add_favourite(self) -> None:
         """Keep the brain on the screen; a scan that was not projected has none."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QSignalBlocker, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
 from qtpy.QtWidgets import (
     QApplication,
@@ -44,6 +44,7 @@ from napari_stylegan3d.views.layers import keeping_active
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser
 from stylegan3d.progress import Progress
+from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.person import SEXES
 from stylegan3d.segmentation.changes import cells_of, summary_of
@@ -214,6 +215,9 @@ class VisitsDialog(QDialog):
         self.setWindowTitle(f"Longitudinal comparison of {name or NONE}")
         self.mine.setText(name or NONE)
         controls.fill(self.other, ((other, k) for k, other in enumerate(others)), at)
+        if at < 0:  # the user is to choose
+            with QSignalBlocker(self.other):
+                self.other.setCurrentIndex(-1)
 
     def show_person(self, person: Person) -> None:
         """Write age and sex at the open scan."""
@@ -683,8 +687,8 @@ class MeasureController(QObject):
         session, view = self.session, self.comparison.view
         if session.state.what == "search":
             return ""
-        if session.unsuitable:
-            return session.unsuitable
+        if why := unsuitable(session.judged):
+            return why
         case = session.result
         unplaced = view == "unusual" and case is not None and case.aligned is None
         return UNPLACED if unplaced or (view == "scan" and session.placed is None) else None

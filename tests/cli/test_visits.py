@@ -182,7 +182,7 @@ def test_the_command_writes_table_maps_and_page(found, tmp_path, monkeypatch, ru
     [
         ({"sha256": "a"}, "the same scan"),
         ({"path": Path("sub-02_T1w.nii")}, "two different people"),
-        ({"person": Person(61.0, "M")}, "a man and a woman"),
+        ({"person": Person(61.0, "M")}, "of a male and a female person"),
         ({"person": Person(59.0, "F")}, "give the earlier scan first"),
         ({"contrast": "FLAIR"}, "is T1-weighted and .* is FLAIR"),
     ],

@@ -202,6 +202,7 @@ def test_name_id_and_dates_of_a_dicom_are_told(hospital):
 def test_the_age_in_a_header_counts_before_its_dates(hospital):
     assert read_scan(hospital).person == Person(42.0, "F")  # by the dates it would be 47.5
     without(hospital, "PatientAge")
+    # years, days of a year: from dates.
     assert read_scan(hospital).person == Person(pytest.approx(47.45, abs=0.01), "F")
 
 

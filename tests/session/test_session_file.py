@@ -137,7 +137,7 @@ def broken(**changes):
         b"[" * 200_000,
         encode(state_with(), Path("/x"))[:-20],
         broken(format="other"),
-        broken(version=2),
+        broken(version=3),
         broken(states="GONE"),
         broken(states=[]),
         broken(states=[{"source": {"seed": -1}}]),

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
@@ -394,11 +395,11 @@ def test_one_age_and_sex_for_all_that_is_shown_of_a_patient(session: Watched) ->
 def test_what_was_judged_of_a_scan_holds_before_it_was_projected_too(session: Watched) -> None:
     verdicts = {"acquisition": {"level": "red", "sentence": "The scan covers only 88 %."}}
     a = session.open_case(scan_of("A"))
-    assert session.unsuitable == ""
+    assert unsuitable(session.judged) == ""
     session.add_projected(dataclasses.replace(projected(a), assessment={"verdicts": verdicts}))
-    assert session.unsuitable.endswith("unsuitable (the scan covers only 88 %).")
+    assert unsuitable(session.judged).endswith("unsuitable (the scan covers only 88 %).")
     session.undo()
     assert session.recipe is None
-    assert session.unsuitable
+    assert unsuitable(session.judged)
     session.open_case(scan_of("B"))
-    assert session.unsuitable == ""
+    assert unsuitable(session.judged) == ""

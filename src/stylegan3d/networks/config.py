@@ -11,15 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_type_hints
+from typing import Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 Wiring = Literal["orig", "skip", "resnet"]
 Head = Literal["image", "haar"]
@@ -290,7 +287,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind, config=None if is_dataclass(kind) else STRICT)
 
 
-def _refused(kind: Any, error: ErrorDetails, name: str) -> ModelError:
+def _refused(kind: Any, error: Mapping[str, Any], name: str) -> ModelError:
     """What is wrong with a setting, as a sentence."""
     names = [part for part in error["loc"] if isinstance(part, str)]
     full = ".".join(filter(None, [name, *names])) or "settings"

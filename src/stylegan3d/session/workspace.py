@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stylegan3d.plain import JsonView
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith, Model
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
@@ -266,6 +267,19 @@ class Workspace:
         if self.persons.get(key) != person:
             with self.changing("person"):
                 self.persons[key] = person
+
+    @property
+    def judged(self) -> JsonView:
+        """The assessment of the patient on the screen; empty if there is none.
+
+        What a projection has found holds for the scan before it, too.
+        """
+        case = self.case
+        if case is None:
+            return {}
+        known = [one for one in self.projected if one.key == case.key]
+        found = [case, *reversed(known)]
+        return next((one.assessment for one in found if one.assessment), {})
 
     def with_source(self, source: Source) -> Recipe:
         """The current recipe of another brain: of a projected scan with its own detail.

@@ -784,15 +784,16 @@ def test_measure_tells_of_the_brain_that_fits(window, part):
     explorer.measuring.box.unfold()
     asked = explorer.measuring._asked
     assert (asked.title, asked.against) == ("Seed 0, edited labels", "Seed 0")
-    assert asked.key == window.recipe.source
-    window.wait(lambda: explorer.measuring.measured.against == "Seed 0")
+    assert window.explorer.measuring._who()[1] == window.recipe.source
+    window.wait(lambda: explorer.measuring.measured is not None)
+    assert explorer.measuring.measured.against == "Seed 0"
     told = window.find("export.unlabelled")
     assert not told.isHidden(), "volume and report of a synthetic brain lack them, too"
     changed = explorer.measuring.measured
     assert np.array_equal(asked.volume, window.volume)
     window.click("labels.show.before")
     assert np.array_equal(explorer.measuring._asked.volume, part.base.volume)
-    window.wait(lambda: explorer.measuring.measured is not changed)
+    window.wait(lambda: explorer.measuring.measured is not None)
     assert changed.before == explorer.measuring.measured.measures != changed.measures
     window.session.look("recipe")
     assert told.isHidden()
