@@ -232,7 +232,7 @@ def compare(tour: Tour) -> None:
     tour.set("directions.strength.3", 2.0)
     for mode, text in (
         ("side", "Compare: side by side, cameras and crosshair linked."),
-        ("curtain", "Curtain: A to the left of the line, B to the right."),
+        ("curtain", "Swipe: A to the left of the line, B to the right."),
         ("difference", "The difference, in colours that colour-blind readers can distinguish."),
     ):
         tour.click(f"compare.mode.{mode}")

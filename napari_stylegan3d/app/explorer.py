@@ -660,7 +660,8 @@ class Explorer(Docked):
         session = self.session
         session.historyChanged.connect(self._show_history)
         session.recipeChanged.connect(self._on_recipe)
-        self.header.undo.clicked.connect(session.undo)
+        self.header.undo.clicked.connect(self._undo)
+        self.relabelling.changed.connect(self._show_history)
         self.header.redo.clicked.connect(session.redo)
         self.rendering.busyChanged.connect(self.header.set_busy)
         self.rendering.shown.connect(self._on_picture)
@@ -740,6 +741,7 @@ class Explorer(Docked):
 
     def _on_view(self, _view: str) -> None:
         if self.views is not None and self.viewing is not None:
+            self._show_history()
             self.viewing.show_title()
             self.views.marks.set_whose(brain_of(self.session))
             self.views.refresh()
@@ -751,8 +753,15 @@ class Explorer(Docked):
             clipped = self.comparison.share_above(BRIGHTEST) if ours else 0.0
             self.views.readout.show_clipped(clipped)
 
+    def _undo(self) -> None:
+        """Undo an edit of labels while its brain is shown, else the last change."""
+        if self.relabelling.can_undo:
+            self.relabelling.undo()
+        else:
+            self.session.undo()
+
     def _show_history(self) -> None:
-        self.header.undo.setEnabled(self.session.can_undo)
+        self.header.undo.setEnabled(self.session.can_undo or self.relabelling.can_undo)
         self.header.redo.setEnabled(self.session.can_redo)
 
     def _on_layer(self, event: Any) -> None:

@@ -50,7 +50,7 @@ def commands_of(
         press("export.save")
 
     named: dict[str, Callable[[], object]] = {
-        "undo": partial(_step, viewer, Labels.undo, session.undo),
+        "undo": partial(_step, viewer, Labels.undo, partial(press, "explorer.undo")),
         "redo": partial(_step, viewer, Labels.redo, session.redo),
         "next": partial(press, "browse.next"),
         "previous": partial(press, "browse.previous"),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=Provenance)
 
 #: What is subtracted in a difference.
-EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = "edited − scan", "model − scan"
+EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = "edited − scan", "reconstruction − scan"
 FILLED = "filled in by the model"
 
 

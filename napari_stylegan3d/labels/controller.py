@@ -170,7 +170,7 @@ class LabelsController(QObject):
         box.fit.clicked.connect(self._generate)
         box.live.toggled.connect(lambda on: self._generate() if on else None)
         box.lookChanged.connect(self._look)
-        box.undo.clicked.connect(self._undo)
+        box.undo.clicked.connect(self.undo)
         box.save.clicked.connect(self._save)
         box.close_labels.clicked.connect(self._close)
         box.back.clicked.connect(self._bring_back)
@@ -398,7 +398,12 @@ class LabelsController(QObject):
     def _show_fitted(self, base: Base, fitted: EditedBrain) -> None:
         self.comparison.show_painted(fitted.made(base))
 
-    def _undo(self) -> None:
+    @property
+    def can_undo(self) -> bool:
+        """Whether the brain that fits edited labels is shown, and there is an edit to undo."""
+        return self.comparison.view == VIEW and self.box.undo.isEnabled()
+
+    def undo(self) -> None:
         """Back to the labels before the last edit."""
         if self.base is None or not self._steps:
             return

@@ -60,7 +60,7 @@ SEGMENTS = (
     ("difference", "Edited − scan", "What the edits changed, in intensity.", "Ctrl+4"),
     (
         "residual",
-        "Model − scan",
+        "Reconstruction − scan",
         "Where the reconstruction differs from the scan, in intensity.",
         "Ctrl+5",
     ),
@@ -91,6 +91,7 @@ class LookBar(QWidget):
         self.setObjectName("project.looks")
         self.session = session
         self.segments: dict[str, QPushButton] = {}
+        self._tips: dict[str, str] = {}
         self._group = QButtonGroup(self)
         self.told = controls.hint(name="project.movement")
         self.told.setToolTip(
@@ -140,7 +141,7 @@ class LookBar(QWidget):
             button.clicked.connect(lambda _=False, k=key: self.viewRequested.emit(k))
             self._group.addButton(button)
             (maps if key in MAPS else brains).addWidget(button)
-            self.segments[key] = button
+            self.segments[key], self._tips[key] = button, hint
         for row in self._rows:
             row.setAlignment(Qt.AlignmentFlag.AlignLeft)
         return self._segments
@@ -177,12 +178,16 @@ class LookBar(QWidget):
         }
         for key, button in self.segments.items():
             button.setEnabled(there[key])
+        lost = compared and not there["unusual"]
+        self.segments["unusual"].setToolTip(LOST if lost else self._tips["unusual"])
         self.segments["filled"].setVisible(there["filled"])
         if filled is not None:
             self.segments["filled"].setText(filled.word)
         self.setVisible(case is not None)  # it has nothing to say of a random brain
 
 
+#: Of a restored session.
+LOST = "Sessions do not keep the deviation map: project the scan again to see it."
 UNUSUAL = "Residual z"
 #: The colours end at this residual z.
 LIMIT_Z = 10.0

@@ -468,8 +468,14 @@ class OverlayLayer:
                 metadata=meta,
                 **volume.layer_kwargs(),
             )
-            with keeping_active(self.viewer):
-                self.viewer.layers.append(layer)
+            layers = self.viewer.layers
+            pictures = [
+                k
+                for k, one in enumerate(layers)
+                if isinstance(one, Image) and OVERLAY not in one.metadata
+            ]
+            with keeping_active(self.viewer):  # below label maps, such as a lesion's
+                layers.insert(max(pictures, default=-1) + 1, layer)
         elif layer.data is not volume.data:
             place(layer, volume)
         layer.metadata, layer.name = meta, told.name

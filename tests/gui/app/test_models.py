@@ -200,7 +200,9 @@ def test_a_scan_is_projected_and_goes_back_unless_the_axes_are_changed(window, t
     assert projected.similarity["psnr"] > projected.mean_brain["psnr"]
     window.click("project.show.residual")
     window.settle()
-    assert window.captions == {"mean-brain-4mm: model − scan\nDifference – not for diagnosis"}
+    assert window.captions == {
+        "mean-brain-4mm: reconstruction − scan\nDifference – not for diagnosis"
+    }
     window.find("export.folder").setText(str(tmp_path))
     window.click("project.show.model")
     window.find("export.native").setChecked(True)

@@ -101,7 +101,7 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     window.settle()
     window.click("project.show.residual")
     window.settle()
-    assert window.captions == {"sub-07: model − scan\nDifference – not for diagnosis"}
+    assert window.captions == {"sub-07: reconstruction − scan\nDifference – not for diagnosis"}
     session.favourites.restore({})
 
 
@@ -168,7 +168,7 @@ def test_every_patient_of_a_session_comes_back(window, scan_file, second_file, t
         np.testing.assert_array_equal(window.volume, case.aligned.volume)
         window.click("project.show.residual")
         window.settle()
-        told = f"{case.name}: model − scan\nDifference – not for diagnosis"
+        told = f"{case.name}: reconstruction − scan\nDifference – not for diagnosis"
         assert window.captions == {told}
 
 

@@ -76,7 +76,7 @@ def test_projection_shows_and_compares(projected):
     window.click("project.show.residual")
     window.settle()
     np.testing.assert_allclose(window.volume, reconstruction - result.aligned.volume, atol=FLOAT32)
-    assert window.captions == {"sub-07: model − scan\nDifference – not for diagnosis"}
+    assert window.captions == {"sub-07: reconstruction − scan\nDifference – not for diagnosis"}
     window.views.view("3D").follower.settle()
     in_3d = window.views.view("3D").model.layers[0]
     np.testing.assert_array_equal(in_3d.data, window.volume)
@@ -99,7 +99,7 @@ def test_the_difference_follows_previews(projected):
     preview = DisplayVolume.of(render_recipe(loaded.renderer, edited, "preview"), loaded.generator)
     assert preview.rendered.volume.shape != result.aligned.volume.shape
     comparison.set_picture(edited, preview)
-    assert window.captions == {"sub-07: model − scan\nDifference – not for diagnosis"}
+    assert window.captions == {"sub-07: reconstruction − scan\nDifference – not for diagnosis"}
     made = enlarge(preview.rendered.volume, result.aligned.volume.shape)
     np.testing.assert_allclose(window.volume, made - result.aligned.volume, atol=FLOAT32)
 
