@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.geometry.space import Frame
     from stylegan3d.model.generator import Generator
+    from stylegan3d.session.workspace import StateChange
 
 #: Command name of the paste shortcut.
 PASTE = "key.paste"
@@ -658,6 +659,7 @@ class Explorer(Docked):
 
     def _connect(self) -> None:
         session = self.session
+        session.changed.connect(self._on_change)
         session.historyChanged.connect(self._show_history)
         session.recipeChanged.connect(self._on_recipe)
         self.header.undo.clicked.connect(self._undo)
@@ -718,6 +720,13 @@ class Explorer(Docked):
         if self._seen_of is not self.rendering.renders:
             self._seen_of = self.rendering.renders
             QTimer.singleShot(0, self._on_first_brain)
+
+    def _on_change(self, change: StateChange) -> None:
+        """Say in the views whose picture is to come, until it is there."""
+        case = change.now.case
+        if self.views is not None and change.before.key != change.now.key:
+            doing = "Reading" if case is not None and case.scan is None else "Rendering"
+            self.views.set_message(f"{doing} {'a brain' if case is None else case.name}…")
 
     def _on_recipe(self, _recipe: Recipe | None, live: bool) -> None:
         self.say("")
