@@ -32,6 +32,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.comparison import provenance_of
 from napari_stylegan3d.core.context import report_done
+from napari_stylegan3d.core.panel import UNPROJECTED
 from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
@@ -721,7 +722,7 @@ class HistoryStrip(QWidget):
         recipe: Recipe | None = index.data(RECIPE)
         favourites = self.session.favourites
         if recipe is None:
-            menu.addAction("A scan: project it to compare or keep it").setEnabled(False)
+            menu.addAction(UNPROJECTED).setEnabled(False)
             return menu
         kept = favourites.index_of(recipe)
         menu.addAction("Compare (pin as A)", lambda: self.pinRequested.emit(recipe))
