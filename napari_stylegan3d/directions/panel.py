@@ -93,6 +93,10 @@ class AgeingBox(QWidget):
         label = QLabel("Age now")
         label.setBuddy(self.age)
         self.how = controls.hint(name="directions.age_how")
+        self.how.setToolTip(
+            "Estimated from the latent of this brain, with the mean error in years; the apparent "
+            "age in\nMeasure is from its volumes. An age typed here or there counts in both."
+        )
         column.addLayout(controls.row(label, self.age, self.estimate, self.how, stretch=3))
         column.addWidget(self.years)
         column.addWidget(self.told)
@@ -134,9 +138,9 @@ class AgeingBox(QWidget):
         self.unknown.show_known(trajectory.youngest - now, trajectory.oldest - now)
         how = "as in Measure"
         if not self._given:
-            how = "estimated from the latent"
+            how = "estimated"
             if trajectory.error is not None:
-                how += f", ±\u00a0{trajectory.error:.0f}\u00a0years"
+                how += f", ±\u00a0{trajectory.error:.0f}"
         self.how.setText(how)
         self.estimate.setEnabled(self._given)
         lines = trajectory.lines(now, now + years) if years else []
