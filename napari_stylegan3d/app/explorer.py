@@ -687,6 +687,7 @@ class Explorer(Docked):
         self.projecting.wentWell.connect(self.messages.cleared)
         self.history.pinRequested.connect(self._pin)
         self.patients.failed.connect(self.messages.failed)
+        self.history.fold.toggled.connect(self.patients.fold)
         self.projecting.progressed.connect(self.patients.refresh)
         for part in (self.projecting, self.models, self.comparing):
             part.failed.connect(self.messages.failed)

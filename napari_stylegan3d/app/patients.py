@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.session.case import Case
 
-WIDTH = 216
+WIDTH, FOLDED = 216, 54
 KEY, STATUS, BAD = (Qt.ItemDataRole.UserRole + k for k in range(3))
 MARGIN = 4
 NO_IDENTITY = "Its files name no patient: NIfTI, MGH and Analyze hold none."
@@ -101,7 +101,7 @@ class PatientList(QWidget):
         self.list.setFrameShape(QListWidget.Shape.NoFrame)
         self.list.setUniformItemSizes(True)
         self.identity = LongJob(self)
-        self.setFixedSize(controls.scaled(WIDTH), row_height())
+        self.fold(False)
         title = QLabel("Patients")
         title.setProperty("role", "hint")
         controls.stack(title, self.list, on=self, spacing=0, margins=(6, 2, 0, 2))
@@ -114,6 +114,12 @@ class PatientList(QWidget):
         )
         session.changed.connect(lambda _: self.refresh())
         self.refresh()
+
+    def fold(self, folded: bool) -> None:
+        """As high as the history, or one patient high while that is folded."""
+        height = controls.scaled(FOLDED) if folded else row_height()
+        self.setFixedSize(controls.scaled(WIDTH), height)
+        self.list.scrollToItem(self.list.currentItem())
 
     def shutdown(self) -> None:
         """Stop reading."""

@@ -249,6 +249,8 @@ class Toasts(QObject):
         self._canvas = views.view("Axial").canvas.canvas.native
         self._told = ""
         self._soon = single_shot(self, self._take)
+        # napari moves a notification whenever its canvas changes its size.
+        self._moved = single_shot(self, self._place_all)
         for widget in (self._canvas, views):
             widget.installEventFilter(self)
 
@@ -257,6 +259,7 @@ class Toasts(QObject):
         self._soon.stop()
         for toast in self._taken():
             toast.close()
+        self._moved.stop()
         for widget in (self._canvas, self._views):
             widget.removeEventFilter(self)
 
@@ -269,10 +272,13 @@ class Toasts(QObject):
         kind = event.type()
         if watched is self._canvas and kind == QEvent.Type.ChildAdded:
             self._soon.start(0)  # not created yet
-        elif watched is self._views and kind == QEvent.Type.Resize:
-            for toast in self._taken():
-                self._place(toast)
+        elif kind == QEvent.Type.Resize:
+            self._moved.start(0)
         return False
+
+    def _place_all(self) -> None:
+        for toast in self._taken():
+            self._place(toast)
 
     def _taken(self) -> list[QDialog]:
         return self._views.findChildren(QDialog, NAME, HERE)

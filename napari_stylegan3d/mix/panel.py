@@ -407,8 +407,8 @@ class MixPanel(ExplorerPanel):
         strength = tuple(
             percent / 100 if index in layers else value for index, value in enumerate(mix.strength)
         )
-        changed = Mix(mix.source, strength)
-        self.session.edit(lambda recipe: recipe.replace(mix=changed), live=live, gesture=gesture)
+        recipe = self.session.brain.replace(mix=Mix(mix.source, strength))
+        self.session.change(recipe, live=live, gesture=gesture)
 
     def _swap(self) -> None:
         recipe, mix = self.session.brain, self.session.mix_or_none()

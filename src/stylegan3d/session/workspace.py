@@ -341,16 +341,18 @@ class Workspace:
         """
         case = case or self.case_of(recipe.source)
         subject: Subject = Synthetic(recipe) if case is None else Patient(case, recipe)
-        with self.changing("recipe", live=live):
-            self._own[recipe.source] = recipe.mix, recipe.edits
-            if subject.key != self.key:
-                self._commit("")
-            self._state = self._state.of(subject)
-            if subject.key not in self._histories:
-                self._histories[subject.key] = History([self._entry()])
-                self._also("history", "patients")
-            elif not live:
-                self._commit(gesture)
+        # As `changing` does: a slider that is dragged comes this way, so it is kept short.
+        before, self._told = self._state, {"recipe"}
+        self._own[recipe.source] = recipe.mix, recipe.edits
+        if subject.key != self.key:
+            self._commit("")
+        self._state = self._state.of(subject)
+        if subject.key not in self._histories:
+            self._histories[subject.key] = History([self._entry()])
+            self._also("history", "patients")
+        elif not live:
+            self._commit(gesture)
+        self.tell(self._change_since(before, live))
 
     def edit(
         self, change: Callable[[Recipe], Recipe], *, live: bool = False, gesture: str = ""
@@ -596,15 +598,19 @@ class Workspace:
         try:
             yield
         finally:
-            told, self._told = self._told, None
-            now = self._state
-            told |= {"case", "patients"} if before.case is not now.case else set()
-            told |= {"recipe"} if before.recipe != now.recipe else set()
-            told |= {"history"} if before.key != now.key else set()
-            told |= {"look"} if (before.key, before.what) != (now.key, now.what) else set()
-            told |= {"case"} if "patients" in told else set()
-            if told or before != now:
-                self.tell(StateChange(before, now, frozenset(told), live))
+            change = self._change_since(before, live)
+            if change.parts or before != self._state:
+                self.tell(change)
+
+    def _change_since(self, before: State, live: bool) -> StateChange:
+        """What has changed since, as noted and as seen; from now on new changes are noted."""
+        told, self._told, now = self._told or set(), None, self._state
+        told |= {"case", "patients"} if before.case is not now.case else set()
+        told |= {"recipe"} if before.recipe != now.recipe else set()
+        told |= {"history"} if before.key != now.key else set()
+        told |= {"look"} if (before.key, before.what) != (now.key, now.what) else set()
+        told |= {"case"} if "patients" in told else set()
+        return StateChange(before, now, frozenset(told), live)
 
     def _also(self, *parts: str) -> None:
         assert self._told is not None
