@@ -26,7 +26,7 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 #: The budget: what was reached, with little to spare.
 MOST = {
     "lines of code": 65_150,
-    "lines of the plugin": 23_400,
+    "lines of the plugin": 23_450,
     "files": 345,
     "class names defined more than once": 0,
     "modules with one importer": 60,
