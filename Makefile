@@ -65,7 +65,8 @@ docs: $(READY)  ## Pictures and notebooks of the documents anew, then their site
 	rm -rf $(TOUR) && mkdir $(TOUR)
 	$(BIN)/python scripts/tour.py --virtual --out $(TOUR) $(ARGS)
 	@for picture in $$(grep -roh 'images/[a-z0-9-]*\.png' README.md docs --include '*.md' | sort -u); do \
-		name=$${picture##*/}; made=$$(ls $(TOUR)/$$name $(TOUR)/[0-9][0-9]-$$name 2>/dev/null) && cp $$made docs/images/$$name; \
+		name=$${picture##*/}; made=$$(ls $(TOUR)/$$name $(TOUR)/[0-9][0-9]-$$name 2>/dev/null); \
+		[ -z "$$made" ] || cp $$made docs/images/$$name; \
 	done
 	$(BIN)/python scripts/tour.py --virtual --out $(TOUR) --gif docs/images/tour.gif
 	cp docs/notebooks/*.ipynb $(TOUR)
