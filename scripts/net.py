@@ -60,7 +60,7 @@ COMMANDS = {
     "train-vae": "train vae {prepare}/pack --steps 10 {trained}",
     "train-diffusion": "train diffusion {prepare}/pack --autoencoder vae-t1-2mm --steps 10 {trained}",
     "train-flow": "train flow {weights}/brain-t1-2mm {prepare}/pack --steps 10 {trained}",
-    "train-match": "train match {weights}/brain-t1-2mm {prepare}/pack --rounds 1 {trained}",
+    "train-match": "train fit-statistics {weights}/brain-t1-2mm {prepare}/pack --rounds 1 {trained}",
     "train-segmentation": "train segmentation {prepare}/pack --maps {few} --steps 10 {trained}",
     "train-lesions": "train segmentation {prepare}/pack --scheme lesions --steps 10 {trained}",
     "train-translation": "train translation {prepare}/pack --maps {few} --steps 10 {trained}",
