@@ -80,6 +80,17 @@ def _threads() -> None:
     torch.set_num_threads(int(_THREADS))
 
 
+PRIORITY = os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else 0
+
+
+@pytest.fixture(autouse=True)
+def _same_priority() -> Iterator[None]:
+    """What lowers the priority of its thread is not run in that of the tests: all others wait."""
+    yield
+    if hasattr(os, "getpriority"):
+        assert os.getpriority(os.PRIO_PROCESS, 0) == PRIORITY
+
+
 @pytest.fixture
 def two_threads() -> Iterator[None]:
     """For what shares work among cores."""
