@@ -661,6 +661,7 @@ class Explorer(Docked):
         session = self.session
         session.changed.connect(self._on_change)
         session.historyChanged.connect(self._show_history)
+        session.lookChanged.connect(self._show_history)
         session.recipeChanged.connect(self._on_recipe)
         self.header.undo.clicked.connect(self._undo)
         self.relabelling.changed.connect(self._show_history)
@@ -725,7 +726,7 @@ class Explorer(Docked):
     def _on_change(self, change: StateChange) -> None:
         """Say in the views whose picture is to come, until it is there."""
         case = change.now.case
-        if self.views is not None and change.before.key != change.now.key:
+        if self.views is not None and change.another_subject:
             doing = "Reading" if case is not None and case.scan is None else "Rendering"
             self.views.set_message(f"{doing} {'a brain' if case is None else case.name}…")
 
@@ -751,7 +752,6 @@ class Explorer(Docked):
 
     def _on_view(self, _view: str) -> None:
         if self.views is not None and self.viewing is not None:
-            self._show_history()
             self.viewing.show_title()
             self.views.marks.set_whose(brain_of(self.session))
             self.views.refresh()

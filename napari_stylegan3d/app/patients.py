@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from napari_stylegan3d.core.session import Session
     from stylegan3d.session.case import Case
+    from stylegan3d.session.workspace import StateChange
 
 WIDTH, FOLDED = 216, 54
 KEY, STATUS, BAD = (Qt.ItemDataRole.UserRole + k for k in range(3))
@@ -112,7 +113,7 @@ class PatientList(QWidget):
         self.identity.failed.connect(
             lambda error: self.failed.emit(error, "reading the patient's name")
         )
-        session.changed.connect(lambda _: self.refresh())
+        session.changed.connect(self._on_change)
         self.refresh()
 
     def fold(self, folded: bool) -> None:
@@ -151,6 +152,11 @@ class PatientList(QWidget):
                     item.setData(role, value)
             if key == session.key and self.list.currentRow() != row:
                 self.list.setCurrentRow(row)
+
+    def _on_change(self, change: StateChange) -> None:
+        """A slider that is dragged changes nothing in the list, but for whom it shows."""
+        if change.another_subject or not change.live:
+            self.refresh()
 
     def status_of(self, case: Case) -> str:
         """What is done and what runs, in words."""

@@ -237,7 +237,7 @@ def _counted(count: int, noun: str) -> str:
 def of_session(session: Session, scans: ScanRestorer) -> dict[str, Any]:
     """Plain data of a session besides its recipes: patients, histories, ages."""
     kept, places = scans.of_session()
-    entries = [entry for history in session.histories.values() for entry in history.states]
+    entries = session.entries
     models = list(dict.fromkeys(entry.model for entry in entries if entry.model is not None))
     steps = [
         {
@@ -291,7 +291,7 @@ def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None
     if histories is None:  # an earlier version, or not as it should be: by whose each state is
         histories = _sorted_out(entries, view.get("parents"), state.position)
         for case in filter(None, cases[:1]):
-            histories.setdefault(case.key, History([_scan_entry(case, made)]))
+            histories.setdefault(case.key, History([HistoryEntry(State.of_scan(case), made)]))
         key = entries[state.position].state.key
     else:
         key = _at(list(histories), view.get("open")) or NOBODY
@@ -364,10 +364,6 @@ def _persons(plain: Any) -> dict[Any, Person]:
             age = finite_number(one["age"])
             found[key] = Person(age, one["sex"] if one["sex"] in SEXES else None)
     return found
-
-
-def _scan_entry(case: Case, made: MadeWith) -> HistoryEntry:
-    return HistoryEntry(State(Patient(case), "scan"), made)
 
 
 def scans_of(state: SessionState) -> list[str]:
@@ -507,7 +503,7 @@ class SessionController(QObject):
 
         session, generator = self.session, self.session.generator
         path = None if generator is None else generator.path
-        entries = [entry for history in session.histories.values() for entry in history.states]
+        entries = session.entries
         return SessionState(
             tuple(entry.recipe for entry in entries),
             entries.index(session.history.current),

@@ -197,9 +197,8 @@ class DisplayController(QObject):
 
         The picture of another subject, which comes late, is nothing to be seen.
         """
-        wanted = self.session.recipe
-        whose = [None if r is None else self.session.case_of(r.source) for r in (wanted, recipe)]
-        if wanted is None or (whose[0] and whose[0].key) != (whose[1] and whose[1].key):
+        session = self.session
+        if session.recipe is None or session.key_of(recipe) != session.key:
             return
         self.recipe, self.picture = recipe, picture
         if self.session.state.what not in ("scan", "unusual", "painted", "search"):
@@ -214,7 +213,7 @@ class DisplayController(QObject):
 
     def _on_change(self, change: StateChange) -> None:
         """Nothing of a subject stays on the screen when another one comes."""
-        if change.before.key != change.now.key:
+        if change.another_subject:
             self.forget()
             self.stage.blank()
             self.viewChanged.emit(self.view)

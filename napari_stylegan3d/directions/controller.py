@@ -258,9 +258,9 @@ class DirectionsController(QObject):
 
     def _on_change(self, change: StateChange) -> None:
         """Nothing of another brain stays."""
-        if change.before.key != change.now.key:
+        if change.another_subject:
             self._let_go()
-        if change.before.recipe != change.now.recipe or change.before.key != change.now.key:
+        if change.another_subject or change.before.recipe != change.now.recipe:
             self._forget()
 
     def _on_recipe(self, _recipe: Recipe | None, live: bool) -> None:

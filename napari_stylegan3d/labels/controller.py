@@ -272,9 +272,9 @@ class LabelsController(QObject):
 
     def _on_change(self, change: StateChange) -> None:
         """Labels belong to whose brain they are of: they leave the screen and return with it."""
-        before, now = change.before.key, change.now.key
-        if before == now:
+        if not change.another_subject:
             return
+        before, now = change.before.key, change.now.key
         labels = self.drawing.labels
         if self.base is not None and self.fitted is not None and labels is not None:
             self._settle()

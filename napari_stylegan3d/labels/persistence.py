@@ -277,8 +277,7 @@ class LabelsRestorer(QObject):
         """Whether labels are of the subject on the screen, and can be put on it."""
         session, recipe = self.context.session, kept.origin.recipe
         if recipe is not None:
-            case = session.case_of(recipe.source)
-            return session.key == ("" if case is None else case.key)
+            return session.key == session.key_of(recipe)
         placed = self.context.comparison.placed
         if placed is None or session.case is None:
             return False

@@ -237,7 +237,7 @@ class VisitsDialog(QDialog):
         text = ""
         if visits is not None:
             scans = visits.pair.first.scan, visits.pair.second.scan
-            text = "Baseline: {}\nFollow-up: {}".format(*told_apart(s.path for s in scans))
+            text = "Baseline: {}\nFollow-up: {}".format(*file_names(s.path for s in scans))
         controls.show_text(self.files, text)
         if visits is not None:
             lines = [*visits.warnings, summary_of(visits.changes)]
@@ -367,7 +367,7 @@ class VisitsController(QObject):
         chosen = self._chosen.get(self._key, "")
         at = hashes.index(chosen) if chosen in hashes else self._likely()
         name = "" if case is None or not self._key else case.name
-        dialog.show_pair(name, told_apart(scan.path for scan in self._others), at)
+        dialog.show_pair(name, file_names(scan.path for scan in self._others), at)
         self._choose(at)
         self.show_person()
         dialog.told.setText("")
@@ -564,7 +564,7 @@ def subject_named(path: Path) -> str:
     return found[0] if found else scan_stem(path)
 
 
-def told_apart(paths: Iterable[Path]) -> list[str]:
+def file_names(paths: Iterable[Path]) -> list[str]:
     """The names of files, with their folder where others have the same."""
     paths = list(paths)
     names = [path.name for path in paths]

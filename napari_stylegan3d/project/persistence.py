@@ -227,8 +227,7 @@ class ScanRestorer(QObject):
         place(session.case)
         for case in session.all_projected:
             place(case)
-        entries = [entry for history in session.histories.values() for entry in history.states]
-        return kept, [place(entry.case) for entry in entries]
+        return kept, [place(entry.case) for entry in session.entries]
 
     def forget(self) -> None:
         """Forget all, before another session is restored."""

@@ -98,6 +98,11 @@ class State:
     comparison: How = "off"
     second: Recipe | Case | None = None
 
+    @classmethod
+    def of_scan(cls, case: Case) -> State:
+        """A patient's scan, not projected or as it was before."""
+        return cls(Patient(case), "scan")
+
     def __post_init__(self) -> None:
         if self.subject.recipe is None and self.what not in WITHOUT_RECIPE:
             object.__setattr__(self, "what", "scan")

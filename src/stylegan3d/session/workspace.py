@@ -58,6 +58,11 @@ class StateChange:
     parts: frozenset[str]
     live: bool = False
 
+    @property
+    def another_subject(self) -> bool:
+        """Whether somebody else is on the screen now."""
+        return self.before.key != self.now.key
+
 
 class Workspace:
     """What is shown and of whom, with undo and redo; the generator; the patients."""
@@ -167,9 +172,14 @@ class Workspace:
         return [entry.recipe for entry in self.history.states]
 
     @property
+    def entries(self) -> list[HistoryEntry]:
+        """The steps of all subjects, one history after the other."""
+        return [entry for history in self._histories.values() for entry in history.states]
+
+    @property
     def cases(self) -> list[Case]:
         """All cases of all histories."""
-        entries = [entry.case for entry in self._entries()]
+        entries = [entry.case for entry in (*self.entries, *self._ready.values())]
         every = [case for case in (*self._projected, *entries, self.case) if case is not None]
         return list({id(case): case for case in every}.values())
 
@@ -215,6 +225,11 @@ class Workspace:
             return self.case
         known = next((c for c in reversed(self._projected) if c.is_of(source)), None)
         return known or Case.of_latent(source)
+
+    def key_of(self, recipe: Recipe) -> str:
+        """Whose brain a recipe shows: `Case.key`, or `NOBODY`."""
+        case = self.case_of(recipe.source)
+        return NOBODY if case is None else case.key
 
     def find_projected(self, source: Source) -> Case | None:
         """The projection of a source, if made in this session with the same affine."""
@@ -343,16 +358,19 @@ class Workspace:
         subject: Subject = Synthetic(recipe) if case is None else Patient(case, recipe)
         # As `changing` does: a slider that is dragged comes this way, so it is kept short.
         before, self._told = self._state, {"recipe"}
-        self._own[recipe.source] = recipe.mix, recipe.edits
-        if subject.key != self.key:
-            self._commit("")
-        self._state = self._state.of(subject)
-        if subject.key not in self._histories:
-            self._histories[subject.key] = History([self._entry()])
-            self._also("history", "patients")
-        elif not live:
-            self._commit(gesture)
-        self.tell(self._change_since(before, live))
+        try:
+            self._own[recipe.source] = recipe.mix, recipe.edits
+            if subject.key != self.key:
+                self._commit("")
+            self._state = self._state.of(subject)
+            if subject.key not in self._histories:
+                self._histories[subject.key] = History([self._entry()])
+                self._also("history", "patients")
+            elif not live:
+                self._commit(gesture)
+        finally:
+            change = self._change_since(before, live)
+        self.tell(change)
 
     def edit(
         self, change: Callable[[Recipe], Recipe], *, live: bool = False, gesture: str = ""
@@ -456,7 +474,7 @@ class Workspace:
         with self.changing("patients", "projected"):
             if known is None:
                 case = self._distinguished(case)
-                self._histories[case.key] = History([HistoryEntry(_scan(case), self._made)])
+                self._histories[case.key] = History([HistoryEntry(State.of_scan(case), self._made)])
             else:
                 case = dataclasses.replace(case, key=known.key, name=known.name)
                 if known.scan is None or known.choice != case.choice:
@@ -658,7 +676,7 @@ class Workspace:
         """A scan lies elsewhere, or was read again: a step of its patient, shown if that one is."""
         history = self._histories[case.key]
         now = history.current
-        entry = HistoryEntry(_scan(case), now.model or self._made)
+        entry = HistoryEntry(State.of_scan(case), now.model or self._made)
         if now.recipe is None:
             history.amend(entry)
         else:
@@ -696,7 +714,7 @@ class Workspace:
             assert self.generator is not None
             state = State(Synthetic(fitting(last.recipe, self.generator)))
         elif last.case is not None and last.case.choice is not None:
-            state = _scan(last.case.as_read())
+            state = State.of_scan(last.case.as_read())
         else:
             return  # only a latent of another model is known
         history.append(HistoryEntry(state, made))
@@ -717,11 +735,6 @@ class Workspace:
         self._state = self._histories[key].current.state.comparing_as(self._state)
         self._last_gesture = ("", 0.0)
 
-    def _entries(self) -> Iterator[HistoryEntry]:
-        for history in self._histories.values():
-            yield from history.states
-        yield from self._ready.values()
-
     def _map(self, change: Callable[[State], State]) -> None:
         """Change the states of all histories, and that on the screen."""
 
@@ -734,10 +747,6 @@ class Workspace:
         self._ready = {key: changed(entry) for key, entry in self._ready.items()}
         self._left = {key: changed(entry) for key, entry in self._left.items()}
         self._state = change(self._state)
-
-
-def _scan(case: Case) -> State:
-    return State(Patient(case), "scan")
 
 
 def _with_recipe(state: State, change: Callable[[Recipe], Recipe]) -> State:
