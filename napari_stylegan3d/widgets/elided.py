@@ -62,6 +62,11 @@ class InWords(QObject):
         self.box = box
         box.installEventFilter(self)
 
+    def text(self) -> str:
+        """The chosen entry, or what is asked for while none is."""
+        box = self.box
+        return box.currentText() if box.currentIndex() >= 0 else box.placeholderText()
+
     def shown(self) -> str:
         """What there is room for."""
         option = self._option()
@@ -75,7 +80,7 @@ class InWords(QObject):
         )
         metrics, room = self.box.fontMetrics(), field.width() - 2 * FIELD_PX
         return in_words(
-            self.box.currentText(),
+            self.text(),
             lambda shown: metrics.horizontalAdvance(shown) <= room,
             keep_end=False,
         )
@@ -87,7 +92,7 @@ class InWords(QObject):
         if event.type() == QEvent.Type.Paint:
             self._paint()
             return True
-        return _tell_whole(self.box, event, self.shown(), self.box.currentText())
+        return _tell_whole(self.box, event, self)
 
     def _paint(self) -> None:
         painter, option = QStylePainter(self.box), self._option()
@@ -124,7 +129,7 @@ class ElidedLabel(QLabel):
 
     def event(self, event: QEvent) -> bool:
         """Show the whole text as a tooltip where it is cut."""
-        return _tell_whole(self, event, self.shown(), self.text()) or super().event(event)
+        return _tell_whole(self, event, self) or super().event(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw what fits, in the style of a label."""
@@ -144,11 +149,11 @@ class ElidedLabel(QLabel):
         painter.end()
 
 
-def _tell_whole(widget: QWidget, event: QEvent, shown: str, text: str) -> bool:
+def _tell_whole(widget: QWidget, event: QEvent, cut: InWords | ElidedLabel) -> bool:
     """Show the whole of a text that is cut before the tooltip, if that is asked for."""
-    if not isinstance(event, QHelpEvent) or shown == text:
+    if not isinstance(event, QHelpEvent) or cut.shown() == cut.text():
         return False
-    tip = widget.toolTip()
+    text, tip = cut.text(), widget.toolTip()
     tip = tip if text in tip else f"{text}\n{tip}".strip()
     QToolTip.showText(event.globalPos(), tip, widget)
     return True

@@ -17,6 +17,7 @@ from napari_stylegan3d.measure.jobs import start_of
 from napari_stylegan3d.measure.panel import signed
 from napari_stylegan3d.views.captions import NAMES
 from napari_stylegan3d.widgets import dialogs
+from napari_stylegan3d.widgets.elided import InWords
 from napari_stylegan3d.widgets.settings import unusual_z
 from stylegan3d.evaluation import visit_files
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
@@ -475,6 +476,7 @@ def test_another_patient_is_never_chosen_as_the_second_visit(
     dialog = visiting.dialog
     assert [dialog.other.itemText(k) for k in range(dialog.other.count())] == [second_file.name]
     assert dialog.other.currentIndex() == -1
+    assert dialog.other.findChild(InWords).shown().startswith("Choose the scan"), "what is asked"
     assert not dialog.start.isEnabled()
     window.explorer.open_scan(earlier)
     window.wait(lambda: window.session.key not in ("", mine) and len(window.session.patients) == 3)
