@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtGui import QKeyEvent, QKeySequence, QWindow
 from qtpy.QtWidgets import (
@@ -29,7 +30,8 @@ from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dty
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.captions import KEY, NOBODY, OVERLAY, ComparedPair, Provenance, Side
 from napari_stylegan3d.views.display import DisplayArray, upright
-from napari_stylegan3d.views.twins import SwipeLayer, SwipeLine, Twins
+from napari_stylegan3d.views.slices import Pane
+from napari_stylegan3d.views.swipe import SwipeLayer, SwipeLine
 from napari_stylegan3d.widgets.theme import is_outlined
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
@@ -211,7 +213,9 @@ class ComparedViews(QObject):
         super().__init__(views)
         self.views, self.stage = views, stage
         self.mode = "off"
-        self.veil, self.twins = SwipeLayer(views.viewer, views.views), Twins(views)
+        self.veil = SwipeLayer(views.viewer, views.views)
+        #: A's picture beside B's.
+        self._beside: Image | None = None
         self.threshold, self._rate_hz, self._at = THRESHOLD, RATE_HZ, CURTAIN_AT
         self._lines: list[SwipeLine] = []
         self._curtain: dict[int, float] = {}
@@ -228,7 +232,7 @@ class ComparedViews(QObject):
             self.clear(for_good=False)
             self.mode = mode
         if mode == "side":
-            self.twins.show(a.shown, a.side, self.stage.limits)
+            self._show_beside(a.shown, a.side)
         elif mode == "curtain":
             self._show_curtain(a, b)
         elif mode == "flicker":
@@ -252,7 +256,8 @@ class ComparedViews(QObject):
             line.close_links()
         self._lines.clear()
         self.veil.hide() if for_good else self.veil.put_aside()
-        self.twins.hide()
+        if self.mode == "side":
+            self.views.show_row([])
         legend = self.stage.overlay.legend
         if self.mode == "difference" and legend is not None and legend.label == DIFFERENCE_LABEL:
             self.stage.overlay.hide()
@@ -261,7 +266,6 @@ class ComparedViews(QObject):
     def close(self) -> None:
         """Disconnect everything before the views are closed."""
         self.clear()
-        self.twins.close()
         self.stage.levelsChanged.disconnect(self._follow_levels)
         self.views.looks.changed.disconnect(self._on_look)
 
@@ -297,6 +301,15 @@ class ComparedViews(QObject):
             share_of_axis = 1 - share if line.is_mirrored else share
             self._curtain[line.axis] = low + share_of_axis * (high - low)
         self._hang()
+
+    def _show_beside(self, volume: DisplayArray, a: Side) -> None:
+        if self._beside is None or self._beside.data is not volume.data:
+            self._beside = Image(volume.data, **volume.layer_kwargs())
+        self._beside.contrast_limits = self.stage.limits
+        self._beside.metadata = {KEY: a}
+        if self.stage.layer is not None:
+            b = Pane(self.stage.layer, layers=self.views.viewer.layers)
+            self.views.show_row([Pane(self._beside), b])
 
     def _show_curtain(self, a: Pinned, b: Side) -> None:
         assert a.shown is not None
@@ -343,8 +356,9 @@ class ComparedViews(QObject):
     def _follow_levels(self) -> None:
         if self.mode in ("curtain", "flicker"):
             self.veil.set_limits(self.stage.limits)
-        elif self.mode == "side":
-            self.twins.set_limits(self.stage.limits)
+        elif self.mode == "side" and self._beside is not None:
+            self._beside.contrast_limits = self.stage.limits
+            self.views.panes.update()
 
     def _on_look(self, look: ViewLook, before: ViewLook) -> None:
         """Left is another side now."""
@@ -457,9 +471,9 @@ class CompareController(QObject):
             mode = "off"
         self.session.compare(mode, self.session.state.second)
         self.panel.show_mode(mode)
-        self.row.show(mode == "row")
         if mode in ("off", "row") and self.shows is not None:
             self.shows.clear()
+        self.row.show(mode == "row")
         if mode == "row":
             return
         # B's picture says which it is; a scan or a difference gives way to the brain.

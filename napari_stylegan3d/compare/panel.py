@@ -101,6 +101,8 @@ class RowController(QObject):
 
     def show(self, shown: bool) -> None:
         """Show the columns instead of the four views, or end that."""
+        if self.views is not None and self.shown and not shown:
+            self.views.show_row([])
         self.shown = shown
         self._follow()
 
@@ -118,8 +120,8 @@ class RowController(QObject):
                     translate=layer.translate,
                     colormap=layer.colormap,
                     contrast_limits=layer.contrast_limits,
+                    metadata={KEY: current.provenance},
                 ),
-                current.provenance,
                 current.title,
             )
         )
@@ -154,7 +156,7 @@ class RowController(QObject):
         title = told.caption.split("\n")[0]
         if shown.is_picture and shown.recipe is not None:
             title = subject_of(shown.session, shown.recipe)
-        return Pane(layer, told, title)
+        return Pane(layer, title)
 
     def _why_not(self) -> str:
         """Why the current picture cannot be a column beside others; empty if it can."""
@@ -171,9 +173,8 @@ class RowController(QObject):
         names = [pane.title for pane in self._kept]
         self.box.show_row(names, self._why_not())
         current = self._current
-        if self.views is not None:
-            panes = [*self._kept, current] if self.shown and current is not None else []
-            self.views.show_row(panes)
+        if self.views is not None and self.shown:
+            self.views.show_row([] if current is None else [*self._kept, current])
 
     def _on_levels(self) -> None:
         if self.shown and self.views is not None:
@@ -185,7 +186,7 @@ class RowController(QObject):
 
 def is_difference(pane: Pane) -> bool:
     """Whether a column shows a difference, which has colours of its own."""
-    return pane.provenance.kind == "difference"
+    return pane.provenance is not None and pane.provenance.kind == "difference"
 
 
 ALIKE = (
@@ -267,7 +268,7 @@ MODES = (
     (
         "side",
         "Side by side",
-        "A to the left of B in every view; cameras and crosshair are linked.",
+        "A to the left of B in every plane; zoom, pan and crosshair are linked.",
     ),
     ("curtain", "Swipe", "A to the left of the line, B to the right; drag the line."),
     ("flicker", "Flicker", "A and B alternately, in the planes."),

@@ -21,7 +21,7 @@ from vispy.scene import SceneCanvas
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.widgets.controls import single_shot
 
-#: Minimum size: eight of them (with twins) and the dock fit a screen of 1024 pixels.
+#: Minimum size: four of them and the dock fit a screen of 1024 pixels.
 SMALLEST = (120, 100)
 
 
@@ -212,7 +212,6 @@ class CameraTurner(QObject):
         self._is_software: bool | None = None
         self._moving = self._drawing = False
         #: What turns along with it.
-        self.joined: list[CameraTurner] = []
         self._picture: tuple[tuple[int, int], gloo.FrameBuffer, gloo.Program] | None = None
         self._rest = single_shot(self, self.settle, REST_MS)
         model.mouse_drag_callbacks.append(self._on_drag)
@@ -225,11 +224,6 @@ class CameraTurner(QObject):
         """Whether it is drawn with fewer pixels."""
         return self._moving
 
-    def join(self, other: CameraTurner) -> None:
-        """Another canvas whose camera follows this one's, and the other way round."""
-        self.joined.append(other)
-        other.joined.append(self)
-
     def set_moving(self, moving: bool) -> None:
         """Draw it with fewer pixels from now on, or in full again."""
         if self._moving and not moving:
@@ -237,17 +231,14 @@ class CameraTurner(QObject):
         self._moving = moving and self.enabled
 
     def settle(self) -> None:
-        """Draw it, and what is joined to it, in full again."""
+        """Draw it in full again."""
         self._rest.stop()
-        for turning in (self, *self.joined):
-            turning.set_moving(False)
+        self.set_moving(False)
 
     def close(self) -> None:
-        """Disconnect from canvas, model and what is joined to it."""
+        """Disconnect from canvas and model."""
         self._rest.stop()
         self._moving = False
-        for other in self.joined:
-            other.joined.remove(self)
         self._model.mouse_drag_callbacks.remove(self._on_drag)
         self._model.mouse_wheel_callbacks.remove(self._on_wheel)
         self._scene.events.draw.disconnect(self._before)
@@ -264,8 +255,7 @@ class CameraTurner(QObject):
         self._move()
 
     def _move(self) -> None:
-        for turning in (self, *self.joined):
-            turning.set_moving(True)
+        self.set_moving(True)
         self._rest.start()
 
     def _before(self, _event: Any) -> None:

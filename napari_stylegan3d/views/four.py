@@ -170,6 +170,7 @@ class FourViews(QWidget):
         self._grid, self.readout = ViewGrid(), ReadoutBar()
         self.lightbox = Lightbox(self.viewer, self.looks)
         self.panes = Panes(self.viewer, self.looks)
+        self.lightbox.films.marked.connect(self.panes.update)
         self.marks = marks.Marks(self.viewer, self.looks, self)
         self._slice_keys: navigation.SliceKeys | None = None
         #: When the mouse was last pressed in a plane, and where the crosshair was before.
@@ -201,12 +202,13 @@ class FourViews(QWidget):
     def watch(self, stage: Stage) -> None:
         """Connect this stage's window and level to the mouse, and show its colour bar."""
         self._staged = StagedViews(stage, self.views, self.looks, self.readout, self.lightbox)
+        self.panes.stage = stage
         stage.settled.connect(self._on_settled)
 
     def watch_keys(self, window: QWindow) -> None:
         """Let Page Up and Down, Home and End scroll the view under the mouse."""
         flat = [(view.canvas.canvas.native, view.model) for view in self.views if view.plane]
-        self._slice_keys = navigation.SliceKeys(window, flat)
+        self._slice_keys = navigation.SliceKeys(window, flat, self.panes)
 
     def set_message(self, text: str) -> None:
         """Set the text in empty views, such as what is being loaded."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QKeyEvent, QWindow
+from qtpy.QtCore import QEvent, QObject, QPointF, Qt
+from qtpy.QtGui import QCursor, QKeyEvent, QWindow
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d.views.captions import OVERLAY
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.views.slices import Panes
     from napari_stylegan3d.views.stage import Stage
 
 ZOOM_PER_NOTCH = 1.15
@@ -129,12 +130,11 @@ def scroll_slices(model: ViewerModel, event: Any) -> None:
     if "Control" in event.modifiers:
         _zoom_about(model, event.position, ZOOM_PER_NOTCH**notches)
         return
-    turn_slices(model, notches)
+    turn_slices(model, notches, model.dims.order[0])
 
 
-def turn_slices(model: ViewerModel, count: float) -> None:
+def turn_slices(model: ViewerModel, count: float, axis: int) -> None:
     """Move by slices, towards the patient's right, anterior or superior side."""
-    axis = model.dims.order[0]
     point = list(nearest_voxel(model, model.dims.point))
     point[axis] += count * grid_mm(model)[2, axis]
     model.dims.point = nearest_voxel(model, point)
@@ -147,10 +147,12 @@ class SliceKeys(QObject):
     none, the view that Tab leads to.
     """
 
-    def __init__(self, window: QWindow, canvases: Sequence[tuple[QWidget, ViewerModel]]) -> None:
+    def __init__(
+        self, window: QWindow, canvases: Sequence[tuple[QWidget, ViewerModel]], panes: Panes
+    ) -> None:
         super().__init__()
         self._window: QWindow | None = window
-        self._canvases = list(canvases)
+        self._canvases, self._panes = list(canvases), panes
         window.installEventFilter(self)
 
     def close(self) -> None:
@@ -171,12 +173,15 @@ class SliceKeys(QObject):
         )
         if count is None or not without or isinstance(QApplication.focusWidget(), TEXT_FIELDS):
             return False
+        if self._panes.panes and self._panes.underMouse():
+            self._panes.turn_slices(QPointF(self._panes.mapFromGlobal(QCursor.pos())), count)
+            return True
         pointed = (model for canvas, model in self._canvases if canvas.underMouse())
         focused = (model for canvas, model in self._canvases if canvas.hasFocus())
         over = next(chain(pointed, focused), None)
         if over is None or over.dims.ndisplay != 2 or over.dims.ndim != 3:
             return False
-        turn_slices(over, count)
+        turn_slices(over, count, over.dims.order[0])
         return True
 
 

@@ -1,15 +1,15 @@
-"""Slices that Qt paints: the lightbox, and brains in columns."""
+"""Slices that Qt paints: the lightbox, and brains side by side in columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from qtpy.QtGui import (
     QColor,
     QFont,
@@ -24,9 +24,11 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views.captions import (
+    KEY,
     LETTER_COLOR,
     OVERLAY,
     Provenance,
+    Side,
     shown,
 )
 from napari_stylegan3d.views.display import in_words, planes_of, projected
@@ -34,7 +36,7 @@ from napari_stylegan3d.views.framing import head_box, head_extent
 from napari_stylegan3d.views.glass import paint_legend
 from napari_stylegan3d.views.layers import ColorScale
 from napari_stylegan3d.views.look import LookModel, ViewLook, look_form, show_in
-from napari_stylegan3d.views.navigation import ZOOM_PER_NOTCH, grid_mm, nearest_voxel
+from napari_stylegan3d.views.navigation import ZOOM_PER_NOTCH, nearest_voxel, turn_slices
 from napari_stylegan3d.views.orientation import (
     AXIAL,
     CORONAL,
@@ -47,6 +49,9 @@ from napari_stylegan3d.views.orientation import (
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.shortening import elided, wrapped
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.views.stage import Levels, Stage
 
 TABLE = 256
 
@@ -216,6 +221,9 @@ class Films(QWidget):
         ViewPlane, spacing, convention and letters.
     """
 
+    marked = Signal()
+    """A layer or the colour bar is another: what paints them must be painted again."""
+
     def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
         super().__init__()
         self.setObjectName("views.lightbox.slices")
@@ -298,6 +306,7 @@ class Films(QWidget):
         """Redraw the slices at the next paint event."""
         self._image = None
         self.update()
+        self.marked.emit()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the slices, cached unless they have changed, and the crosshair."""
@@ -490,15 +499,39 @@ TITLE = QColor("#e8eaed")
 
 @dataclass(frozen=True, eq=False)
 class Pane:
-    """One brain: a picture along the world axes, whose it is, and that in words."""
+    """One brain.
+
+    Attributes
+    ----------
+    layer : Image
+        Picture along the world axes with its provenance; nothing is shown while it is hidden.
+    title : str
+        Whose it is; A and B say so themselves.
+    layers : iterable of Layer
+        All that is painted, from below; empty for the picture alone.
+    """
 
     layer: Image
-    provenance: Provenance
-    title: str
+    title: str = ""
+    layers: Iterable[Layer] = ()
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """Whose it is, while it is shown."""
+        return self.layer.metadata.get(KEY) if self.layer.visible else None
+
+    def words(self, number: str) -> tuple[str, str]:
+        """Whose it is, with its letter or the number of its column, and the warning."""
+        told = self.provenance
+        if told is None:
+            return "", ""
+        if not isinstance(told, Side):
+            return f"{number}: {self.title}", told.warning
+        return told.caption.removesuffix(told.warning).strip().replace("\n", ": "), told.warning
 
 
 class Panes(QWidget):
-    """Paints the brains; click, wheel and drag act on all of them.
+    """Paints the brains in three planes, or in the enlarged one; the mouse acts on all of them.
 
     Parameters
     ----------
@@ -513,13 +546,20 @@ class Panes(QWidget):
         self.setObjectName("views.row")
         self.setToolTip(
             "Click to move the crosshair of all brains; turn the wheel for the slices, with "
-            "Ctrl to zoom;\ndrag with the middle button to pan."
+            "Ctrl to zoom;\ndrag with the middle button to pan, with the right one for window "
+            "and level; double-click to enlarge a plane."
         )
         self.viewer, self.looks = viewer, looks
         self.panes: tuple[Pane, ...] = ()
+        #: Has window and level, and the colour bar.
+        self.stage: Stage | None = None
         self._zoom, self._middle = 1.0, np.zeros(3)
         self._size = np.ones(3)
         self._held: tuple[ViewPlane, QPointF] | None = None
+        #: Where the right button was pressed, and window and level then.
+        self._pressed: tuple[QPointF, Levels] | None = None
+        #: The crosshair before the last click: a double click does not move it.
+        self._point: tuple[float, ...] = ()
         viewer.dims.events.point.connect(self._on_change)
         looks.changed.connect(self._on_change)
 
@@ -544,7 +584,14 @@ class Panes(QWidget):
         """Disconnect from the viewer."""
         self.viewer.dims.events.point.disconnect(self._on_change)
         self.looks.changed.disconnect(self._on_change)
-        self.panes = ()
+        self.panes, self.stage = (), None
+
+    @property
+    def planes(self) -> tuple[ViewPlane, ...]:
+        """From top to bottom."""
+        look = self.looks.look
+        alone = look.layout == "one" and look.alone in PLANES
+        return (PLANES[look.alone],) if alone else PANE_PLANES
 
     def sizeHint(self) -> QSize:
         """All available space."""
@@ -556,13 +603,13 @@ class Panes(QWidget):
             return
         caption = max(map(len, self.captions())) * scaled(TEXT_PX + 4)
         width = self.width() / len(self.panes)
-        height = (self.height() - caption) / len(PANE_PLANES)
+        height = (self.height() - caption) / len(self.planes)
         scale = self._zoom * min(
             min(width / self._size[plane.order[2]], height / self._size[plane.order[1]])
-            for plane in PANE_PLANES
+            for plane in self.planes
         )
         for column in range(len(self.panes)):
-            for row, plane in enumerate(PANE_PLANES):
+            for row, plane in enumerate(self.planes):
                 on = QRectF(column * width, row * height, width - GAP_PX, height - GAP_PX)
                 half = np.zeros(3)
                 half[plane.order[2]], half[plane.order[1]] = on.width() / 2, on.height() / 2
@@ -578,26 +625,36 @@ class Panes(QWidget):
         slab_mm = 0.0 if look.slab == "none" else look.slab_mm
         if len(point) == 3:
             for column, cell, on in self.cells():
-                place = float(point[cell.plane.order[0]])
-                paint_slice(painter, [self.panes[column].layer], cell, place, on, slab_mm)
+                pane, place = self.panes[column], float(point[cell.plane.order[0]])
+                if pane.layer.visible:
+                    paint_slice(painter, pane.layers or [pane.layer], cell, place, on, slab_mm)
                 self._paint_marks(painter, cell, on, point)
         self._paint_captions(painter)
+        if self.stage is not None and self.stage.legend is not None:
+            paint_legend(painter, self.stage.legend, QPointF(self.width() - 6, 22), 100)
         painter.end()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Move the crosshair, or begin to pan."""
+        """Move the crosshair, or begin to pan or to set window and level."""
         found = self._cell_at(event.position())
         if found is None:
             return
         if event.button() == Qt.MouseButton.LeftButton:
+            self._point = tuple(self.viewer.dims.point)
             self._go(event.position())
         elif event.button() == Qt.MouseButton.MiddleButton:
             self._held = found[0].plane, event.position()
+        elif event.button() == Qt.MouseButton.RightButton and self.stage is not None:
+            self._pressed = event.position(), self.stage.levels
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Follow the mouse while a button is held."""
         if event.buttons() & Qt.MouseButton.LeftButton:
             self._go(event.position())
+        elif self._pressed is not None and self.stage is not None:
+            where, levels = self._pressed
+            moved = event.position() - where
+            self.stage.drag_levels(levels, moved.x(), -moved.y())
         elif self._held is not None:
             plane, before = self._held
             cell, on = next((cell, on) for _, cell, on in self.cells() if cell.plane is plane)
@@ -612,7 +669,18 @@ class Panes(QWidget):
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Stop panning."""
-        self._held = None
+        self._held = self._pressed = None
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Enlarge a plane or return; with the right button, reset window and level."""
+        found = self._cell_at(event.position())
+        if event.button() == Qt.MouseButton.RightButton and self.stage is not None:
+            self.stage.reset_levels()
+        elif event.button() == Qt.MouseButton.LeftButton and found is not None:
+            if len(self._point) == self.viewer.dims.ndim:
+                self.viewer.dims.point = self._point
+            one = self.looks.look.layout == "one"
+            self.looks.change(layout="four" if one else "one", alone=found[0].plane.name)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Scroll the slices of a plane, or zoom all."""
@@ -621,12 +689,13 @@ class Panes(QWidget):
             self._zoom = float(np.clip(self._zoom * ZOOM_PER_NOTCH**notches, *ZOOMS))
             self.update()
             return
-        found = self._cell_at(event.position())
+        self.turn_slices(event.position(), notches)
+
+    def turn_slices(self, where: QPointF, count: float) -> None:
+        """Move by slices of the plane that is there."""
+        found = self._cell_at(where)
         if found is not None and self.viewer.dims.ndim == 3:
-            axis = found[0].plane.order[0]
-            point = list(nearest_voxel(self.viewer, self.viewer.dims.point))
-            point[axis] += notches * grid_mm(self.viewer)[2, axis]
-            self.viewer.dims.point = nearest_voxel(self.viewer, point)
+            turn_slices(self.viewer, count, found[0].plane.order[0])
 
     def _cell_at(self, where: QPointF) -> tuple[SliceCell, QRectF] | None:
         return next(((cell, on) for _, cell, on in self.cells() if on.contains(where)), None)
@@ -655,6 +724,7 @@ class Panes(QWidget):
         inner = on.adjusted(6, 3, -6, -3)
         painter.setPen(TITLE)
         where = f"{position_in_letters(tuple(point), cell.plane.order[0])} mm"
+        where = " · ".join(filter(None, (in_words(look), where)))
         corner = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
         painter.drawText(inner, corner, where)
         if look.letters:
@@ -673,12 +743,10 @@ class Panes(QWidget):
             return []
         metrics = QFontMetrics(self._font)
         room = self.width() // len(self.panes) - 2 * MARGIN_PX
+        words = [pane.words(number) for number, pane in zip(NUMBERS, self.panes, strict=False)]
         return [
-            [
-                elided(f"{number}: {pane.title}", metrics, room),
-                *wrapped(pane.provenance.warning, metrics, room),
-            ]
-            for number, pane in zip(NUMBERS, self.panes, strict=False)
+            [elided(title, metrics, room), *wrapped(warning, metrics, room)]
+            for title, warning in words
         ]
 
     @property
@@ -692,7 +760,7 @@ class Panes(QWidget):
         first = self.height() - max(map(len, captions), default=0) * line
         for column, (pane, lines) in enumerate(zip(self.panes, captions, strict=True)):
             width = self.width() / len(self.panes)
-            painter.setPen(QColor(pane.provenance.color))
+            painter.setPen(TITLE if pane.provenance is None else QColor(pane.provenance.color))
             for number, text in enumerate(lines):
                 top = first + number * line
                 room = QRectF(column * width + MARGIN_PX, top, width - 2 * MARGIN_PX, line)

@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, QPoint, Qt, QTimer
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QKeyEvent, QMouseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.compare.controller import side_of
 from napari_stylegan3d.compare.panel import in_words
 from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.views.captions import ComparedPair, Provenance, Side, distinct_title
 from napari_stylegan3d.views.display import DisplayArray
-from napari_stylegan3d.views.twins import SWIPE_NAME, Twins, left_part
+from napari_stylegan3d.views.slices import Panes
+from napari_stylegan3d.views.swipe import SWIPE_NAME, left_part
 from stylegan3d.measures.similarity import PairFigures
 from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.recipe.description import describe_recipe
@@ -84,8 +85,8 @@ def test_a_mode_that_is_left_leaves_nothing_behind(pair, mode):
 def all_captions(window: Any) -> list[str]:
     shows = window.explorer.comparing.shows
     texts = [view.labels.caption for view in window.views.views]
-    if shows.twins.shown:
-        texts += [twin.labels.caption for twin in shows.twins.twins]
+    if shows.mode == "side":
+        return ["\n".join(lines) for lines in window.views.panes.captions()]
     if shows.mode == "flicker":  # one after the other
         shows._turn()
         texts += [view.labels.caption for view in window.views.views]
@@ -93,105 +94,96 @@ def all_captions(window: Any) -> list[str]:
 
 
 def test_side_by_side_shows_both_from_the_same_side(pair):
-    twins = side_by_side(pair)
-    QTest.qWait(100)
-    a = pair.explorer.comparing.pinned.shown.data
-    assert [twin.view.name for twin in twins.twins] == [view.name for view in pair.views.views]
-    assert all(twin.canvas.isVisible() for twin in twins.twins)
-    np.testing.assert_array_equal(twins.twins[0].model.layers[0].data, a)
-    axial = pair.views.view("Axial")
-    twin = twins.twins[0]
-    axial.model.scene.camera.zoom *= 1.5
-    assert twin.model.scene.camera.zoom == axial.model.scene.camera.zoom
-    twin.model.scene.camera.center = (0.0, 5.0, -7.0)
-    assert axial.model.scene.camera.center == (0.0, 5.0, -7.0)
-    pair.viewer.dims.point = (4.0, 8.0, 12.0)
-    assert tuple(twin.model.dims.point) == tuple(pair.viewer.dims.point)
-    assert twin.labels.slice == axial.labels.slice != ""
-    turned = pair.views.view("3D").model.scene.camera
-    turned.angles = (5.0, 40.0, 10.0)
-    assert np.allclose(twins.twins[-1].model.scene.camera.angles, turned.angles)
-    pair.views.looks.change(layout="one", alone="Coronal")
-    QTest.qWait(50)
-    visible = [twin.view.name for twin in twins.twins if twin.canvas.isVisible()]
-    assert visible == ["Coronal"]
-    pair.views.looks.change(layout="four")
+    panes = side_by_side(pair)
+    a, b = panes.panes
+    np.testing.assert_array_equal(a.layer.data, pair.explorer.comparing.pinned.shown.data)
+    np.testing.assert_array_equal(b.layer.data, pair.volume)
+    assert panes.isVisible()
+    assert not pair.views.view("Axial").canvas.isVisible()
+    assert len(list(panes.cells())) == 2 * 3
+    before = tuple(pair.viewer.dims.point)
+    _column, _cell, on = next(panes.cells())
+    place = (on.center() * 1.1).toPoint()
+    QTest.mouseClick(panes, Qt.MouseButton.LeftButton, pos=place)
+    clicked = tuple(pair.viewer.dims.point)
+    assert clicked != before
+    assert clicked[2] == before[2]
     pair.views.reset()
 
 
-def side_by_side(window: Any) -> Twins:
-    """Choose the mode and wait for all canvases."""
+def side_by_side(window: Any) -> Panes:
     window.click("compare.mode.side")
-    twins = window.explorer.comparing.shows.twins
-    window.wait(lambda: twins.is_complete)
-    return twins
+    return window.views.panes
 
 
-@pytest.fixture
-def new_twins(pair):
-    """Twins of which none was made yet."""
-    twins = pair.explorer.comparing.shows.twins
-    for twin in twins.twins:
-        twin.close()
-    for seat in twins._seats.values():
-        seat.leave()
-    twins._twins.clear()
-    twins._seats.clear()
-    yield twins
-    pair.views.looks.change(layout="four")
+def test_a_double_click_enlarges_a_plane_side_by_side(pair):
+    panes = side_by_side(pair)
+    before = tuple(pair.viewer.dims.point)
+    _, _cell, on = next(found for found in panes.cells() if found[1].plane.name == "Coronal")
+    place = (on.center() * 1.05).toPoint()
+    QTest.mouseClick(panes, Qt.MouseButton.LeftButton, pos=place)
+    assert tuple(pair.viewer.dims.point) != before
+    QTest.mouseDClick(panes, Qt.MouseButton.LeftButton, pos=place)
+    assert [cell.plane.name for _, cell, _ in panes.cells()] == ["Coronal"] * 2
+    place = next(panes.cells())[2].center().toPoint()
+    QTest.mouseDClick(panes, Qt.MouseButton.LeftButton, pos=place)
+    assert len(list(panes.cells())) == 2 * 3
+    assert pair.views.looks.look.layout == "four"
+    pair.views.reset()
 
 
-def test_canvases_of_a_are_made_one_by_one(pair, new_twins, monkeypatch):
-    made, turns = [], [0]
-    make, beat = Twins._make_next, QTimer()
-
-    def note(twins: Twins) -> None:
-        before = len(twins.twins)
-        make(twins)
-        if len(twins.twins) > before:
-            made.append((turns[0], len(twins.twins) - before))
-
-    def count() -> None:
-        turns[0] += 1
-
-    new_twins._next.timeout.disconnect()
-    monkeypatch.setattr(Twins, "_make_next", note)
-    new_twins._next.timeout.connect(lambda: new_twins._make_next())
-    beat.timeout.connect(count)
-    beat.start(0)
-    pair.click("compare.mode.side")
-    seats = new_twins._missing()
-    assert [seat.view.name for seat in seats] == [view.name for view in pair.views.views]
-    assert all(seat.isVisible() and seat.text() == "Preparing A…" for seat in seats)
-    assert new_twins.twins == ()
-    pair.wait(lambda: new_twins.is_complete)
-    beat.stop()
-    assert [count for _, count in made] == [1, 1, 1, 1]
-    assert len({turn for turn, _ in made}) == 4, "the window has gone on between them"
-    assert all(twin.labels.caption.startswith("A: Seed 3") for twin in new_twins.twins)
+def test_the_right_button_sets_window_and_level_of_both(pair):
+    panes, stage = side_by_side(pair), pair.explorer.comparison.stage
+    before = stage.limits
+    where = next(panes.cells())[2].center().toPoint()
+    QTest.mousePress(panes, Qt.MouseButton.RightButton, pos=where)
+    drag(panes, where + QPoint(60, 30), Qt.MouseButton.RightButton)
+    QTest.mouseRelease(panes, Qt.MouseButton.RightButton, pos=where + QPoint(60, 30))
+    a, b = (pane.layer for pane in panes.panes)
+    assert tuple(a.contrast_limits) == tuple(b.contrast_limits) == stage.limits != before
+    QTest.mouseDClick(panes, Qt.MouseButton.RightButton, pos=where)
+    assert tuple(a.contrast_limits) == tuple(b.contrast_limits) == before
 
 
-def test_only_what_is_looked_at_gets_a_canvas(pair, new_twins):
-    pair.views.looks.change(layout="one", alone="Coronal")
-    pair.click("compare.mode.side")
-    pair.wait(lambda: new_twins.is_complete)
-    assert [twin.view.name for twin in new_twins.twins] == ["Coronal"]
-    pair.views.looks.change(layout="four")
-    pair.wait(lambda: new_twins.is_complete)
-    assert len(new_twins.twins) == 4
+def drag(widget: QWidget, to: QPoint, button: Qt.MouseButton) -> None:
+    """Move with a button held, which QTest does not."""
+    event = QMouseEvent(
+        QEvent.Type.MouseMove,
+        QPointF(to),
+        QPointF(widget.mapToGlobal(to)),
+        Qt.MouseButton.NoButton,
+        button,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    QApplication.sendEvent(widget, event)
 
 
-def test_another_mode_stops_the_making(pair, new_twins):
-    pair.click("compare.mode.side")
-    pair.wait(lambda: new_twins.twins)
-    pair.click("compare.mode.curtain")
-    there = new_twins.twins
-    QTest.qWait(100)
-    assert new_twins.twins == there
-    assert not any(room.isVisible() for room in new_twins._rooms())
-    pair.click("compare.mode.side")
-    pair.wait(lambda: new_twins.is_complete)
-    assert new_twins.twins[: len(there)] == there
+def test_what_lies_over_b_is_painted_and_what_changes_is_painted_again(pair):
+    panes = side_by_side(pair)
+    before = panes.grab().toImage()
+    labels = np.zeros(pair.volume.shape, np.uint8)
+    labels[12:20, 12:20, 12:20] = 1
+    b = pair.explorer.comparison.stage.layer
+    over = pair.viewer.add_labels(labels, scale=b.scale, translate=b.translate)
+    assert panes.grab().toImage() != before
+    over.visible = False
+    assert panes.grab().toImage() == before
+    pair.viewer.layers.remove(over)
+
+
+def test_while_a_is_held_side_by_side_nothing_says_b(pair):
+    panes = side_by_side(pair)
+    pair.explorer.comparing.hold(True)
+    assert [lines[0] for lines in panes.captions()] == ["A: Seed 3", "A: Seed 3"]
+    pair.explorer.comparing.hold(False)
+    pair.settle()
+    assert [lines[0] for lines in panes.captions()] == ["A: Seed 3", "B: Seed 8"]
+
+
+def test_a_blank_picture_has_no_caption_side_by_side(pair):
+    panes = side_by_side(pair)
+    pair.explorer.comparison.stage.blank()
+    assert [lines[0] if lines else "" for lines in panes.captions()] == ["A: Seed 3", ""]
 
 
 def test_the_curtain_shows_a_on_the_left_and_b_on_the_right(pair):
@@ -370,9 +362,9 @@ def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
     opened = open_scan(SILENT, Choice(scan_file))
     aligned = align_scan(SILENT, pair.explorer.rendering.loaded, opened.scan, tmp_path)
     pair.explorer.comparing.pin_scan(opened.lying(aligned, aligned))
-    twin = side_by_side(pair).twins[0]
+    captions = side_by_side(pair).captions()
     assert pair.find("compare.a").text() == "Scan: sub-07"
-    assert twin.labels.caption == "A: Scan\nsub-07"
+    assert captions[0] == ["A: Scan: sub-07", ""]
     assert caption(pair, "Axial").startswith("B: Seed 8")
     assert "not for diagnosis" in caption(pair, "Axial")
     pair.click("compare.mode.curtain")
@@ -504,7 +496,6 @@ def test_the_line_position_follows_a_drag(pair):
 def test_views_are_fitted_again_after_side_by_side(pair):
     pair.views.fit()
     pair.click("compare.mode.side")
-    pair.wait(lambda: pair.explorer.comparing.shows.twins.is_complete)
     pair.click("compare.mode.off")
     QTest.qWait(100)
     assert pair.views.is_fitted

@@ -210,7 +210,7 @@ def side_by_side(explorer: Explorer, _scan_file: Any) -> None:
     click(explorer, "compare.pin")
     wait(lambda: explorer.comparing._a_is_there)
     click(explorer, "compare.mode.side")
-    wait(lambda: explorer.comparing.shows.twins.twins)
+    wait(lambda: len(explorer.views.panes.panes) == 2)
 
 
 #: What can be at work at the same time; opening a window takes too long for one each.

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 from napari_stylegan3d.compare.controller import side_of
 from napari_stylegan3d.views.captions import (
     EDITED_SCAN,
+    KEY,
     SYNTHETIC,
     UNCONFIRMED,
     UNEDITED,
@@ -251,9 +252,10 @@ def test_a_long_warning_is_broken_and_never_cut(labels):
 
 def test_columns_say_their_whole_warning(qapp):
     row = Panes(ViewerModel(), LookModel())
-    picture = Image(np.ones((4, 4, 4), np.float32))
+    told = {KEY: Provenance("generated")}
+    picture = Image(np.ones((4, 4, 4), np.float32), metadata=told)
     row.resize(480, 300)
-    row.show_panes([Pane(picture, Provenance("generated"), EDITS)] * 4)
+    row.show_panes([Pane(picture, EDITS)] * 4)
     metrics = QFontMetrics(row._font)
     for name, *warning in row.captions():
         assert "…" in name
