@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
+from qtpy.QtGui import QDropEvent, QHideEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
@@ -17,7 +16,6 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QScrollArea,
-    QTabWidget,
     QWidget,
 )
 
@@ -31,15 +29,15 @@ from napari_stylegan3d.directions.jobs import (
     keep,
     make_between,
     make_free,
-    make_of_values,
     save_compared,
     save_entries,
+    verdict,
 )
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.directions.catalogue import CatalogueEntry, DirectionNotes
-from stylegan3d.errors import RecipeError, StyleGAN3DError
+from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.recipe import Edit, Recipe
@@ -82,7 +80,7 @@ class PeopleDialog(QDialog):
         self.session = session
         self.setObjectName("directions.people_window")
         self.setWindowTitle("Compare groups of subjects")
-        self.setAcceptDrops(True)
+        dialogs.DropOn(self, _table_in, self.open_table)
         self.job = LongJob(self)
         self.table: ValueTable | None = None
         self.compared: Compared | None = None
@@ -207,18 +205,6 @@ class PeopleDialog(QDialog):
         ticked = [item.text() for item in items if item.checkState() == Qt.CheckState.Checked]
         return [name for name in ticked if name != self.by.currentText()]
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """A table may be dropped."""
-        if any(Path(file).suffix.lower() in TABLES for file in files_in(event)):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """Open the table that was dropped."""
-        tables = [Path(f) for f in files_in(event) if Path(f).suffix.lower() in TABLES]
-        if tables:
-            event.acceptProposedAction()
-            self.open_table(tables[0])
-
     def hideEvent(self, event: QHideEvent) -> None:
         """The dialog was closed: cancel the job."""
         self.job.cancel()
@@ -311,6 +297,12 @@ class PeopleDialog(QDialog):
         self.regions.show_rows(columns, [(_cells(row), row["q"] <= RATE) for row in rows])
 
 
+def _table_in(event: QDropEvent) -> Path | None:
+    """The table that is dragged or dropped."""
+    files = map(Path, files_in(event))
+    return next((file for file in files if file.suffix.lower() in TABLES), None)
+
+
 def _cells(row: Mapping[str, Any]) -> list[str]:
     """What is written of a region."""
     effects = [f"{effect:+.1f}" for effect in row["effect_percent"]]
@@ -326,177 +318,14 @@ SIDE = 56
 NEITHER, LESS, MORE = "neither", "less", "more"
 ABOUT_GROUPS = (
     "The direction leads from the mean of group A to the mean of group B. Each group needs "
-    "at least three brains; with fewer than ten the result is unreliable."
+    "at least three brains; with fewer than ten the result is unreliable. From a table of "
+    "brains: ⋯, Compare groups of subjects…"
 )
-
-
-class FavouriteGroups(QWidget):
-    """All favourites, each with a choice of group."""
-
-    changed = Signal()
-
-    def __init__(self, session: Session, thumbnails: Thumbnails, parent: QObject) -> None:
-        super().__init__()
-        self.session = session
-        self.gallery = Gallery(thumbnails, "directions.groups", parent)
-        self.choices: list[tuple[Recipe, QComboBox]] = []
-        self.count = controls.hint(name="directions.new_count")
-        self._area = QScrollArea()
-        self._area.setWidgetResizable(True)
-        controls.stack(
-            controls.hint(ABOUT_GROUPS),
-            self._area,
-            self.count,
-            on=self,
-            stretch=1,
-            spacing=-1,
-            margins=(2, 8, 2, 2),
-        )
-
-    def refresh(self) -> None:
-        """List the favourites; those that were there keep their group."""
-        before = {recipe: box.currentData() for recipe, box in self.choices}
-        inner = QWidget()
-        column = controls.stack(on=inner, spacing=4, margins=(0, 0, 6, 0))
-        self.choices, pictures = [], {}
-        for index, favourite in enumerate(self.session.favourites.items):
-            recipe = favourite.recipe
-            picture = PictureButton(f"directions.new_picture.{index}", "A favourite.", SIDE)
-            pictures[picture] = recipe
-            box = controls.combo(
-                f"directions.new_group.{index}",
-                "Group of this brain.",
-                (("Neither", NEITHER), ("Group A", LESS), ("Group B", MORE)),
-            )
-            box.setCurrentIndex(max(box.findData(before.get(recipe, NEITHER)), 0))
-            box.currentIndexChanged.connect(self._on_changed)
-            picture.clicked.connect(
-                lambda _=False, b=box: b.setCurrentIndex((b.currentIndex() + 1) % 3)
-            )
-            self.choices.append((recipe, box))
-            text = ElidedLabel(favourite.note or _text_of(recipe))
-            column.addLayout(controls.row(picture, text, box, stretch=1))
-        column.addStretch(1)
-        self._area.setWidget(inner)
-        self.gallery.show(pictures)
-        self._count()
-
-    def lacks(self) -> str:
-        """What is missing for a direction; empty for nothing."""
-        if self.choices:
-            return ""
-        return (
-            "No favourites yet: add brains with the star below the views, or open a table of "
-            "values."
-        )
-
-    def stop(self) -> None:
-        """Cancel the pictures; they are hidden."""
-        self.gallery.stop()
-
-    def recipes(self) -> tuple[list[Recipe], list[Recipe]]:
-        """Those of group A and of group B."""
-        chosen = [(recipe, box.currentData()) for recipe, box in self.choices]
-        less, more = ([r for r, group in chosen if group == kind] for kind in (LESS, MORE))
-        return less, more
-
-    def _on_changed(self, _: int) -> None:
-        self._count()
-        self.changed.emit()
-
-    def _count(self) -> None:
-        less, more = self.recipes()
-        self.count.setText(f"{len(less)} in group A, {len(more)} in group B")
-
-
-def _text_of(recipe: Recipe) -> str:
-    parts = ["mixed"] if recipe.mix is not None and any(recipe.mix.strength) else []
-    parts += ["edited"] if recipe.edits else []
-    return ", ".join([describe_source(recipe.source), *parts])
-
-
-ABOUT_TABLE = (
-    "A CSV or TSV file with a header. The first column names the brains: a number, a "
-    "latent file (.safetensors, in the folder of the table), or a scan projected in this "
-    "session. The other columns contain values; empty cells and n/a are missing. Numbers "
-    "are brains at the current truncation. At least 24 subjects are needed; a column "
-    "participant_id says which scans are of the same one."
-)
-
-
-class ValuesForm(QWidget):
-    """Opens a table and chooses one of its columns."""
-
-    changed = Signal()
-    named = Signal(str)
-    """Name of the column that was chosen."""
-    failed = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table: ValueTable | None = None
-        self.open = controls.push_button(
-            "Open a table…", "directions.new_table", "Choose a CSV or TSV file of values."
-        )
-        self.path = controls.hint(name="directions.new_path")
-        self.column = controls.combo(
-            "directions.new_column", "Column that the direction is fitted to."
-        )
-        column = controls.stack(
-            controls.hint(ABOUT_TABLE),
-            controls.row(self.open, self.path, stretch=1),
-            controls.form(("Values", self.column)),
-            on=self,
-            spacing=9,
-            margins=(2, 8, 2, 2),
-        )
-        column.addStretch(1)
-        self.open.clicked.connect(self._open)
-        self.column.activated.connect(self._on_column)
-
-    def lacks(self) -> str:
-        """What is missing for a direction; empty for nothing."""
-        return "" if self.table is not None else "Open a table of values first."
-
-    def recipes(self, session: Session) -> tuple[list[Recipe], np.ndarray, list[str]]:
-        """The brains of the table as they are shown now, their values and their subjects.
-
-        Raises
-        ------
-        RecipeError, LatentError
-            If there is no table, or a brain or value in it is none.
-        """
-        if self.table is None:
-            raise RecipeError(self.lacks())
-        values = self.table.values(self.column.currentText())
-        projected = {scan.name: scan.source for scan in session.projected if scan.source}
-        plain = session.brain.replace(mix=None, edits=(), detail=None)
-        sources = self.table.sources(projected)
-        return [plain.replace(source=s) for s in sources], values, self.table.subjects(sources)
-
-    def _open(self) -> None:
-        from stylegan3d.directions.value_table import read_value_table
-
-        path = dialogs.open_file(self, "Open a table of values", dialogs.TABLES)
-        if path is None:
-            return
-        try:
-            self.table = read_value_table(path)
-        except StyleGAN3DError as error:
-            self.failed.emit(error)
-            return
-        self.path.setText(f"{path.name}: {len(self.table.brains)} brains")
-        self.column.clear()
-        self.column.addItems(list(self.table.columns))
-        self._on_column()
-
-    def _on_column(self, _: int = 0) -> None:
-        self.changed.emit()
-        self.named.emit(self.column.currentText())
+NO_FAVOURITES = "No favourites yet: add brains with the star below the views."
 
 
 class NewDirection(QDialog):
-    """A window beside the panel: choose, find, read how well it holds, keep.
+    """A window beside the panel: assign favourites to two groups, find, read its check, keep.
 
     Parameters
     ----------
@@ -518,11 +347,12 @@ class NewDirection(QDialog):
             QLineEdit(), "directions.new_name", "Name of the new direction; 1 to 120 characters."
         )
         self.name.setPlaceholderText("e.g. Cortical atrophy")
-        self.groups = FavouriteGroups(session, thumbnails, self)
-        self.values = ValuesForm()
-        self.tabs = controls.named(QTabWidget(), "directions.new_tabs")
-        self.tabs.addTab(self.groups, "From favourites")
-        self.tabs.addTab(self.values, "From a table")
+        self.gallery = Gallery(thumbnails, "directions.groups", self)
+        #: Each favourite and the group it is in.
+        self.choices: list[tuple[Recipe, QComboBox]] = []
+        self.count = controls.hint(name="directions.new_count")
+        self._area = QScrollArea()
+        self._area.setWidgetResizable(True)
         self.told = controls.hint(name="directions.new_text")
         self.find = controls.push_button("Compute", "directions.new_find", "", "primary")
         self.keep = controls.push_button(
@@ -535,11 +365,13 @@ class NewDirection(QDialog):
     def _lay_out(self) -> None:
         controls.stack(
             controls.form(("Name", self.name)),
-            self.tabs,
+            controls.hint(ABOUT_GROUPS),
+            self._area,
+            self.count,
             self.told,
             controls.row(QWidget(), self.find, self.keep, stretch=0),
             on=self,
-            stretch=1,
+            stretch=2,
             spacing=9,
             margins=(14, 12, 14, 12),
         )
@@ -551,27 +383,21 @@ class NewDirection(QDialog):
         self.job.finished.connect(self._on_found)
         self.job.failed.connect(self._on_failed)
         self.job.runningChanged.connect(lambda _running: self._offer())
-        self.tabs.currentChanged.connect(lambda _: self._forget())
-        self.groups.changed.connect(self._forget)
-        self.values.changed.connect(self._forget)
-        self.values.failed.connect(lambda error: self._on_failed(error))
-        self.values.named.connect(self._suggest)
         self.session.modelChanged.connect(lambda _: self.hide())
 
     def open_beside(self, widget: QWidget) -> None:
         """Open left of a widget, over the views."""
         self._forget()
-        self.groups.refresh()
+        self._show_favourites()
         self._offer()
-        if self.values.table is None:
-            self.told.setText(self.groups.lacks())
+        self.told.setText("" if self.choices else NO_FAVOURITES)
         self.resize(controls.scaled(480), controls.scaled(520))
         dialogs.open_beside(self, widget)
 
     def hideEvent(self, event: QHideEvent) -> None:
         """The dialog was closed: cancel the job."""
         self.job.cancel()
-        self.groups.stop()
+        self.gallery.stop()
         super().hideEvent(event)
 
     def shutdown(self) -> None:
@@ -579,9 +405,38 @@ class NewDirection(QDialog):
         self.hide()
         self.job.shutdown()
 
-    def _suggest(self, name: str) -> None:
-        if not self.name.text():
-            self.name.setText(name.replace("_", " ").capitalize())
+    def groups(self) -> tuple[list[Recipe], list[Recipe]]:
+        """The brains of group A and of group B."""
+        chosen = [(recipe, box.currentData()) for recipe, box in self.choices]
+        less, more = ([r for r, group in chosen if group == kind] for kind in (LESS, MORE))
+        return less, more
+
+    def _show_favourites(self) -> None:
+        """Show the favourites, each in the group it was in before."""
+        before = {recipe: box.currentData() for recipe, box in self.choices}
+        inner = QWidget()
+        column = controls.stack(on=inner, spacing=4, margins=(0, 0, 6, 0))
+        self.choices, pictures = [], {}
+        for index, favourite in enumerate(self.session.favourites.items):
+            recipe = favourite.recipe
+            picture = PictureButton(f"directions.new_picture.{index}", "A favourite.", SIDE)
+            pictures[picture] = recipe
+            box = controls.combo(
+                f"directions.new_group.{index}",
+                "Group of this brain.",
+                (("Neither", NEITHER), ("Group A", LESS), ("Group B", MORE)),
+            )
+            box.setCurrentIndex(max(box.findData(before.get(recipe, NEITHER)), 0))
+            box.currentIndexChanged.connect(lambda _: self._forget())
+            picture.clicked.connect(
+                lambda _=False, b=box: b.setCurrentIndex((b.currentIndex() + 1) % 3)
+            )
+            self.choices.append((recipe, box))
+            text = ElidedLabel(favourite.note or _text_of(recipe))
+            column.addLayout(controls.row(picture, text, box, stretch=1))
+        column.addStretch(1)
+        self._area.setWidget(inner)
+        self.gallery.show(pictures)
 
     def _forget(self) -> None:
         self._directions = None
@@ -591,9 +446,12 @@ class NewDirection(QDialog):
 
     def _offer(self) -> None:
         """A direction needs brains."""
-        source = self.groups if self.tabs.currentWidget() is self.groups else self.values
-        self.find.setEnabled(not source.lacks() and not self.job.running)
-        self.find.setToolTip(source.lacks() or "Compute and validate the direction.")
+        less, more = self.groups()
+        self.count.setText(f"{len(less)} in group A, {len(more)} in group B")
+        self.find.setEnabled(bool(self.choices) and not self.job.running)
+        self.find.setToolTip(
+            "Compute and validate the direction." if self.choices else NO_FAVOURITES
+        )
 
     def _find(self) -> None:
         from stylegan3d.directions.custom import checked_name
@@ -602,18 +460,13 @@ class NewDirection(QDialog):
         generator = self.session.generator
         if generator is None:
             return
-        work: tuple[Any, ...]
         try:
             name = checked_name(self.name.text())
-            if self.tabs.currentWidget() is self.groups:
-                work = (make_between, generator, *self.groups.recipes(), name)
-            else:
-                work = (make_of_values, generator, *self.values.recipes(self.session), name)
         except StyleGAN3DError as error:
             self._on_failed(error)
             return
         self.told.setText("Computing the direction…")
-        self.job.start(*work)
+        self.job.start(make_between, generator, *self.groups(), name)
 
     def _on_found(self, directions: Directions) -> None:
         self._directions = directions
@@ -633,16 +486,10 @@ class NewDirection(QDialog):
             self.hide()
 
 
-def verdict(told: dict[str, Any]) -> str:
-    """What the check means, in a sentence."""
-    figure, chance = told.get("auc", told.get("r")), told.get("chance")
-    if figure is None or chance is None:
-        return "Not validated."
-    if "auc" in told and "r" in told:
-        figure = told["r"]
-    if figure <= chance:
-        return "Not better than chance: the direction may be meaningless. More brains are needed."
-    return f"Better than chance ({chance:.2f}) in brains not used for the fit."
+def _text_of(recipe: Recipe) -> str:
+    parts = ["mixed"] if recipe.mix is not None and any(recipe.mix.strength) else []
+    parts += ["edited"] if recipe.edits else []
+    return ", ".join([describe_source(recipe.source), *parts])
 
 
 #: Heading of the directions that were made here.

@@ -176,6 +176,8 @@ def compare_people(
     model = {"name": generator.name, "sha256": generator.hash}
     about = {"Table": table.path.name, "Model": model}
     text = " ".join([verdict_of(summarised(found)), *found.notes])
+    if found.direction is not None:
+        text += f" The direction: {verdict(found.direction.checks[0]).lower()}"
     return Compared(found, generator, about, text, names, changes)
 
 
@@ -251,22 +253,16 @@ def make_between(
     return direction_between(generator, w_less, w_more, name, (less_of, more_of))
 
 
-def make_of_values(
-    report: Progress,
-    generator: Generator,
-    recipes: Sequence[Recipe],
-    values: np.ndarray,
-    subjects: Sequence[str],
-    name: str,
-) -> Directions:
-    """The direction along which values of brains grow."""
-    from stylegan3d.directions.custom import direction_of_values
-    from stylegan3d.directions.value_table import latents_of_recipes
-
-    report(0, 2, "Computing the direction")
-    latents = latents_of_recipes(generator, recipes)
-    report(1, 2, "Computing the direction")
-    return direction_of_values(generator, latents, values, name, subjects=subjects)
+def verdict(told: dict[str, Any]) -> str:
+    """What the check means, in a sentence."""
+    figure, chance = told.get("auc", told.get("r")), told.get("chance")
+    if figure is None or chance is None:
+        return "Not validated."
+    if "auc" in told and "r" in told:
+        figure = told["r"]
+    if figure <= chance:
+        return "Not better than chance: the direction may be meaningless. More brains are needed."
+    return f"Better than chance ({chance:.2f}) in brains not used for the fit."
 
 
 def make_free(

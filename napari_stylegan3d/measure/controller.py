@@ -13,7 +13,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QSignalBlocker, Signal
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent
+from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import (
     QApplication,
     QDialog,
@@ -107,7 +107,7 @@ class VisitsDialog(QDialog):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("measure.visits_window")
-        self.setAcceptDrops(True)
+        dialogs.DropOn(self, scan_in, self.openRequested.emit)
         button = controls.push_button
         self.mine = controls.hint("", "measure.visits_mine", "The patient's scan that is open.")
         self.other = controls.combo(
@@ -247,17 +247,6 @@ class VisitsDialog(QDialog):
     def show_map(self, kind: str) -> None:
         """Select a map, without a signal."""
         controls.show_value(self.maps, kind)
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """A scan may be dropped."""
-        if scan_in(event):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """Open the scan that was dropped."""
-        if path := scan_in(event):
-            event.acceptProposedAction()
-            self.openRequested.emit(path)
 
     def hideEvent(self, event: QHideEvent) -> None:
         """The dialog was closed."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.core.context import sentence
@@ -470,7 +469,7 @@ class OverlayBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("second.box")
-        self.setAcceptDrops(True)
+        dialogs.DropOn(self, scan_in, lambda path: self.openRequested.emit(Choice(path)))
         self.setToolTip(
             "FLAIR, T2, an earlier T1 or a label map, shown over the patient's scan. Drop it here."
         )
@@ -568,14 +567,3 @@ class OverlayBox(QWidget):
     def offer_joining(self, words: str) -> None:
         """Offer to make the newest scan a second image; nothing for empty words."""
         controls.show_text(self.join, words)
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Accept images."""
-        if scan_in(event):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """Open an image beside the scan."""
-        if path := scan_in(event):
-            event.acceptProposedAction()
-            self.openRequested.emit(Choice(path))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from qtpy.QtCore import QPoint
+from qtpy.QtCore import QEvent, QObject, QPoint
+from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QDialog, QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
 
 from napari_stylegan3d.widgets.controls import name_for_readers
@@ -105,3 +106,41 @@ def _noted(path: str) -> Path | None:
         return None
     note_folder(Path(path))
     return Path(path)
+
+
+class DropOn(QObject):
+    """Event filter that lets files be dropped on a widget.
+
+    Parameters
+    ----------
+    widget : QWidget
+        Owns the filter.
+    find : callable
+        Finds in a drag what can be opened here; None if there is nothing, which is left to others.
+    take : callable
+        Called with what was dropped.
+    """
+
+    def __init__(
+        self,
+        widget: QWidget,
+        find: Callable[[QDropEvent], Path | None],
+        take: Callable[[Path], object],
+    ) -> None:
+        super().__init__(widget)
+        self._find, self._take = find, take
+        widget.setAcceptDrops(True)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
+        """Take drags and drops of what can be opened."""
+        entering = isinstance(event, QDropEvent) and event.type() == QEvent.Type.DragEnter
+        if not isinstance(event, QDropEvent) or not (entering or event.type() == QEvent.Type.Drop):
+            return False
+        path = self._find(event)
+        if path is None:
+            return False
+        event.acceptProposedAction()
+        if not entering:
+            self._take(path)
+        return True

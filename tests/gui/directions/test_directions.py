@@ -466,31 +466,3 @@ def test_too_small_groups_are_refused_in_a_sentence(window, panel):
     window.wait(lambda: "0 brains" in told.text())
     window.session.favourites.remove(0)
     assert not window.find("directions.new_keep").isEnabled()
-
-
-def test_a_table_of_values_makes_a_direction(window, panel, tmp_path, monkeypatch):
-    generator = window.session.generator
-    step = generator.directions.step("PC 1")
-    rows = ["brain\tegg_size"]
-    for seed in range(40):
-        w = Recipe(Source("seed", seed)).latent(generator)[0].numpy()
-        rows.append(f"{seed}\t{100 + 20 * float(w @ step / (step @ step)):.3f}")
-    path = tmp_path / "values.tsv"
-    path.write_text("\n".join(rows))
-    monkeypatch.setattr(dialogs, "open_file", lambda *_: path)
-    window.click("directions.new")
-    window.find("directions.new_name").clear()
-    window.find("directions.new_tabs").setCurrentIndex(1)
-    window.click("directions.new_table")
-    assert window.find("directions.new_path").text() == "values.tsv: 40 brains"
-    assert window.find("directions.new_name").text() == "Egg size"
-    window.click("directions.new_find")
-    keep, told = window.find("directions.new_keep"), window.find("directions.new_text")
-    window.wait(keep.isEnabled)
-    assert "10-fold cross-validation, n = 40" in told.text()
-    assert "Better than chance" in told.text()
-    path.write_text("brain\tegg_size\nnobody\t3\n")
-    window.click("directions.new_table")
-    window.click("directions.new_find")
-    window.wait(lambda: "'nobody' is not a brain" in told.text())
-    assert not keep.isEnabled()

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.evaluation import groups
@@ -53,7 +54,11 @@ def test_a_dropped_table_is_compared_and_its_difference_shown(
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(tmp_path / "people.csv"))])
     action, none = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
-    people.dropEvent(QDropEvent(QPointF(5, 5), action, data, Qt.MouseButton.LeftButton, none))
+    held = action, data, Qt.MouseButton.LeftButton, none
+    QApplication.sendEvent(people, QDragEnterEvent(QPoint(5, 5), *held))
+    drop = QDropEvent(QPointF(5, 5), *held)
+    QApplication.sendEvent(people, drop)
+    assert drop.isAccepted()
     assert people.path.text() == "people.csv: 8 brains"
     assert [people.by.itemText(k) for k in range(people.by.count())] == ["group", "age"]
     people.fixed.item(1).setCheckState(Qt.CheckState.Checked)
@@ -63,6 +68,7 @@ def test_a_dropped_table_is_compared_and_its_difference_shown(
     assert people.compared.found.design.levels == ("a", "b")
     assert people.regions.item(0, 0).text()
     assert people.contrast.currentText() == "b minus a"
+    assert "The direction: " in people.told.text()
 
     overlay = window.explorer.comparison.stage.overlay
     window.click("directions.people_show")
