@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
 
@@ -537,22 +538,14 @@ class BrowsePanel(ExplorerPanel):
         self.show_recipe(session.brain)
 
     def _lay_out(self) -> None:
-        add = self.column.addWidget
-        add(controls.heading("Seed"))
-        add(self.seed)
+        section = partial(controls.section, self.column)
         told = controls.hint("A seed always gives the same brain.")
-        self.column.addLayout(controls.row(told, self.wall, stretch=0))
-        add(self.keep_edits)
-        add(self.label)
-        add(controls.line())
-        add(controls.heading("Truncation"))
-        add(self.truncation)
-        add(self.meaning)
-        self.column.addLayout(controls.form(("Applies to", self.cutoff)))
-        add(self.channels)
+        beside = controls.row(told, self.wall, stretch=0)
+        section("Seed", self.seed, beside, self.keep_edits, self.label)
+        cutoff = controls.form(("Applies to", self.cutoff))
+        section("Truncation", self.truncation, self.meaning, cutoff, self.channels)
         for fold in self._make_folds():
-            add(controls.line())
-            add(fold)
+            section("", fold)
         self.column.addStretch(1)
 
     def _make_folds(self) -> tuple[Fold, ...]:

@@ -341,7 +341,7 @@ class ComparePanel(ExplorerPanel):
         }
 
     def _lay_out(self) -> None:
-        add, row = self.column.addWidget, controls.row
+        row = controls.row
         self._a_box = QWidget()
         controls.stack(
             controls.heading("A · pinned"),
@@ -351,16 +351,12 @@ class ComparePanel(ExplorerPanel):
             on=self._a_box,
             spacing=self.column.spacing(),
         )
-        add(self._a_box)
-        add(controls.heading("B · current"))
-        add(self.b)
-        add(controls.line())
-        add(controls.heading("Mode"))
+        self.column.addWidget(self._a_box)
+        self.column.addWidget(controls.heading("B · current"))
+        self.column.addWidget(self.b)
         buttons = list(self.modes.values())
-        for some in (buttons[:3], buttons[3:]):
-            self.column.addLayout(row(*some, spacing=1))
-        for option in self._options.values():
-            add(option)
+        rows = (row(*some, spacing=1) for some in (buttons[:3], buttons[3:]))
+        controls.section(self.column, "Mode", *rows, *self._options.values())
         #: What says something of A.
         self._with_a = (
             controls.hint("Hold B, or the space bar over the views, to see A.", "compare.hint"),
@@ -369,7 +365,7 @@ class ComparePanel(ExplorerPanel):
             self.figures,
         )
         for widget in self._with_a:
-            add(widget)
+            self.column.addWidget(widget)
         self.column.addStretch(1)
 
     def show_curtain(self, share: float) -> None:

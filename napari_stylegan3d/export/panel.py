@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -402,30 +402,18 @@ class ExportPanel(ExplorerPanel):
         self.show_recipe(session.recipe)
 
     def _lay_out(self) -> None:
-        add = self.column.addWidget
-        add(controls.heading("Save to"))
-        self.column.addLayout(controls.row(self.folder, self.browse, stretch=0))
-        add(self.overwrite)
-        add(self.dicom)
-        add(self.joins)
-        add(controls.line())
-        add(controls.heading("Volume"))
-        add(self.save_edited)
-        add(self.edited_name)
-        self.column.addLayout(controls.form(("Name", self.name)))
-        add(self.native)
-        self.column.addLayout(controls.row(self.save, self.save_latent, stretch=0))
-        add(self.unlabelled)
-        add(controls.line())
-        add(self.picture)
-        add(controls.line())
-        add(controls.heading("Report"))
-        add(self.report_form.native("html"))
-        add(self.report)
-        add(controls.line())
-        add(self.film)
-        add(controls.line())
-        add(self.recipe)
+        section = partial(controls.section, self.column)
+        folder = controls.row(self.folder, self.browse, stretch=0)
+        section("Save to", folder, self.overwrite, self.dicom, self.joins)
+        name = controls.form(("Name", self.name))
+        save = controls.row(self.save, self.save_latent, stretch=0)
+        section(
+            "Volume", self.save_edited, self.edited_name, name, self.native, save, self.unlabelled
+        )
+        section("", self.picture)
+        section("Report", self.report_form.native("html"), self.report)
+        section("", self.film)
+        section("", self.recipe)
         self.column.addStretch(1)
 
     def footer(self) -> QWidget:

@@ -264,24 +264,14 @@ class MixPanel(ExplorerPanel):
         self.show_recipe(session.brain)
 
     def _lay_out(self) -> None:
-        add = self.column.addWidget
-        add(self.pictures)
-        add(controls.line())
-        add(controls.heading("Second brain, B"))
-        add(self.source)
-        add(self.seed)
-        add(controls.line())
-        add(controls.heading("Take from B"))
-        add(self.preset)
-        add(self.layers_note)
-        self.column.addLayout(self._group_box)
-        add(controls.line())
-        add(controls.heading("Detail of a scan"))
-        add(self.detail)
-        add(controls.line())
+        section = partial(controls.section, self.column)
+        section("", self.pictures)
+        section("Second brain, B", self.source, self.seed)
+        section("Take from B", self.preset, self.layers_note, self._group_box)
+        section("Detail of a scan", self.detail)
         buttons = controls.row(self.swap, self.reset, self.matrix)
         buttons.addStretch(1)
-        self.column.addLayout(buttons)
+        section("", buttons)
         self.column.addStretch(1)
 
     def _connect(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import permutations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -598,22 +599,11 @@ class ProjectPanel(ExplorerPanel):
         self.show_case()
 
     def _lay_out(self) -> None:
-        add = self.column.addWidget
-        add(controls.heading("Scan"))
-        add(self.scan)
-        add(controls.line())
-        add(controls.heading("Overlay"))
-        add(self.second)
-        add(controls.line())
-        add(controls.heading("Alignment"))
-        add(self.pose)
-        add(self.paint)
-        add(controls.line())
-        add(controls.heading("Projection"))
-        add(self.search)
-        add(self.result_line)
-        add(self.result_title)
-        add(self.result)
+        section = partial(controls.section, self.column)
+        section("Scan", self.scan)
+        section("Overlay", self.second)
+        section("Alignment", self.pose, self.paint)
+        section("Projection", self.search, self.result_line, self.result_title, self.result)
         self.column.addStretch(1)
 
     def footer(self) -> QWidget:

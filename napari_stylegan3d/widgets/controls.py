@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
     QApplication,
+    QBoxLayout,
     QButtonGroup,
     QCheckBox,
     QComboBox,
@@ -577,12 +578,24 @@ def _put(
 ) -> AnyBox:
     layout.setContentsMargins(*margins)
     layout.setSpacing(spacing)
+    _add(layout, parts, stretch)
+    return layout
+
+
+def _add(
+    layout: QBoxLayout, parts: Iterable[QWidget | QLayout], stretch: int | None = None
+) -> None:
     for index, part in enumerate(parts):
         if isinstance(part, QLayout):
             layout.addLayout(part, int(index == stretch))
         else:
             layout.addWidget(part, int(index == stretch))
-    return layout
+
+
+def section(column: QBoxLayout, title: str, *parts: QWidget | QLayout) -> None:
+    """Add parts to a column, below a heading if there is one, and below a line unless first."""
+    above = [line()] if column.count() else []
+    _add(column, [*above, *([heading(title)] if title else []), *parts])
 
 
 def form(*pairs: tuple[str, QWidget]) -> QGridLayout:
