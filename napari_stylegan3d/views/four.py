@@ -208,7 +208,7 @@ class FourViews(QWidget):
     def watch_keys(self, window: QWindow) -> None:
         """Let Page Up and Down, Home and End scroll the view under the mouse."""
         flat = [(view.canvas.canvas.native, view.model) for view in self.views if view.plane]
-        self._slice_keys = navigation.SliceKeys(window, flat, self.panes)
+        self._slice_keys = navigation.SliceKeys(window, flat, self.panes, self.panes.turn_slices)
 
     def set_message(self, text: str) -> None:
         """Set the text in empty views, such as what is being loaded."""

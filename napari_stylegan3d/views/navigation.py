@@ -8,7 +8,7 @@ layer is painted or edited, left and right button belong to napari's tools.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d.views.captions import OVERLAY
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.views.slices import Panes
     from napari_stylegan3d.views.stage import Stage
 
 ZOOM_PER_NOTCH = 1.15
@@ -148,11 +147,15 @@ class SliceKeys(QObject):
     """
 
     def __init__(
-        self, window: QWindow, canvases: Sequence[tuple[QWidget, ViewerModel]], panes: Panes
+        self,
+        window: QWindow,
+        canvases: Sequence[tuple[QWidget, ViewerModel]],
+        panes: QWidget,
+        turn: Callable[[QPointF, float], bool],
     ) -> None:
         super().__init__()
         self._window: QWindow | None = window
-        self._canvases, self._panes = list(canvases), panes
+        self._canvases, self._panes, self._turn = list(canvases), panes, turn
         window.installEventFilter(self)
 
     def close(self) -> None:
@@ -161,6 +164,7 @@ class SliceKeys(QObject):
             self._window.removeEventFilter(self)
         self._window = None
         self._canvases.clear()
+        del self._panes, self._turn
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """Take these keys while the mouse is over a 2D view, or one has the focus."""
@@ -173,9 +177,8 @@ class SliceKeys(QObject):
         )
         if count is None or not without or isinstance(QApplication.focusWidget(), TEXT_FIELDS):
             return False
-        if self._panes.panes and self._panes.underMouse():
-            self._panes.turn_slices(QPointF(self._panes.mapFromGlobal(QCursor.pos())), count)
-            return True
+        if self._panes.underMouse():
+            return self._turn(QPointF(self._panes.mapFromGlobal(QCursor.pos())), count)
         pointed = (model for canvas, model in self._canvases if canvas.underMouse())
         focused = (model for canvas, model in self._canvases if canvas.hasFocus())
         over = next(chain(pointed, focused), None)

@@ -691,11 +691,13 @@ class Panes(QWidget):
             return
         self.turn_slices(event.position(), notches)
 
-    def turn_slices(self, where: QPointF, count: float) -> None:
-        """Move by slices of the plane that is there."""
+    def turn_slices(self, where: QPointF, count: float) -> bool:
+        """Move by slices of the plane that is there; whether there is one."""
         found = self._cell_at(where)
-        if found is not None and self.viewer.dims.ndim == 3:
-            turn_slices(self.viewer, count, found[0].plane.order[0])
+        if found is None or self.viewer.dims.ndim != 3:
+            return False
+        turn_slices(self.viewer, count, found[0].plane.order[0])
+        return True
 
     def _cell_at(self, where: QPointF) -> tuple[SliceCell, QRectF] | None:
         return next(((cell, on) for _, cell, on in self.cells() if on.contains(where)), None)
