@@ -41,7 +41,7 @@ from napari_stylegan3d.core.context import Context, Messages, report_done, repor
 from napari_stylegan3d.core.jobs import Loaded, latent_of
 from napari_stylegan3d.core.panel import ExplorerPanel, Tabs
 from napari_stylegan3d.core.rendering import Rendering, SharpenController
-from napari_stylegan3d.core.scans import Dropped, DropTarget, Parking
+from napari_stylegan3d.core.scans import Dropped, Parking, files_in, what_are
 from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.directions.controller import DirectionsController
@@ -59,7 +59,7 @@ from napari_stylegan3d.project.controller import ProjectController
 from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.stage import Stage
-from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Fold, take_turns
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
@@ -95,24 +95,28 @@ class OpenController(QObject):
         self.session, self.messages = context.session, context.messages
         self.viewer = context.comparison.stage.viewer
         self._roots: list[QWidget] = [context.dock]
-        self._target = DropTarget(self.open, self._refuse, self)
-        context.dock.setAcceptDrops(True)
-        context.dock.installEventFilter(self._target)
+        dialogs.DropOn(context.dock, files_in, self.drop)
 
     def begin(self, views: FourViews) -> None:
         """Also handle drops on the views."""
         self._roots.append(views)
-        views.setAcceptDrops(True)
-        for widget in (views, *(view.canvas for view in views.views)):
-            widget.installEventFilter(self._target)
+        canvases = [view.canvas for view in views.views]
+        self._on_views = dialogs.DropOn(views, files_in, self.drop, *canvases)
         self.viewer.layers.selection.events.active.connect(self._on_active)
 
     def let_go(self, views: FourViews) -> None:
         """Disconnect from the views."""
         self._roots.remove(views)
-        for view in views.views:
-            view.canvas.removeEventFilter(self._target)
+        self._on_views.leave()
         self.viewer.layers.selection.events.active.disconnect(self._on_active)
+
+    def drop(self, files: list[str]) -> None:
+        """Open what was dropped, or say that it cannot be opened."""
+        dropped = what_are(files)
+        if dropped is None:
+            self._refuse(", ".join(Path(file).name for file in files))
+        else:
+            self.open(dropped)
 
     def open(self, dropped: Dropped) -> None:
         """Open a dropped item."""
@@ -547,7 +551,7 @@ class Explorer(Docked):
         self.models = ModelController(self.context, self.browsing, self.directions, self.projecting)
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
-        self.patients = PatientList(self.session, self.projecting.task_of)
+        self.patients = PatientList(self.session, self._task_of)
         self.sessions = SessionController(
             self.context,
             self.tabs,
@@ -631,6 +635,7 @@ class Explorer(Docked):
         if self.views is not None:
             self.opening.let_go(self.views)
             self.views = self.exporting.views = self.sessions.views = None
+            self.projecting.second.views = None
         if self.viewing is not None:
             self.viewing.close()
             self.viewing = None
@@ -651,7 +656,6 @@ class Explorer(Docked):
             self.measuring.box,
             self.relabelling.box,
             on=self,
-            stretch=1,
             spacing=0,
         )
         take_turns(self, self.measuring.box, self.relabelling.box)
@@ -690,6 +694,9 @@ class Explorer(Docked):
         self.patients.failed.connect(self.messages.failed)
         self.history.fold.toggled.connect(self.patients.fold)
         self.projecting.progressed.connect(self.patients.refresh)
+        overlay = self.projecting.second.job.runningChanged
+        for busy in (self.measuring.busyChanged, self.relabelling.busyChanged, overlay):
+            busy.connect(self.patients.refresh, Qt.ConnectionType.QueuedConnection)
         for part in (self.projecting, self.models, self.comparing):
             part.failed.connect(self.messages.failed)
         self.viewer.layers.events.inserted.connect(self._on_layer)
@@ -710,6 +717,7 @@ class Explorer(Docked):
         self.opening.begin(self.views)
         self.exporting.views = self.sessions.views = self.views
         self.comparing.begin(self.views)
+        self.projecting.second.views = self.views
         self.guidance.begin(window, self.views)
         self.memory.begin(window, self.views.looks)
         for part in (self, self.views):
@@ -734,6 +742,11 @@ class Explorer(Docked):
         self.say("")
         if self.views is not None:
             self.views.set_dragged(live)
+
+    def _task_of(self, key: str) -> str:
+        """What is being done for a patient, in words."""
+        parts = self.projecting, self.relabelling, self.measuring
+        return next(filter(None, (part.task_of(key) for part in parts)), "")
 
     def _pin(self, recipe: Recipe) -> None:
         """Compare with an entry of the history."""

@@ -247,6 +247,7 @@ TABLE = (
     Row(FLAT, "F6", "window: deep grey", "preset_deep_grey"),
     Row(FLAT, "F7", "window: full range", "preset_full"),
     Row(FLAT, "Alt+D", "measure a length", "tool_length"),
+    Row(FLAT, "Alt+A", "measure an angle", "tool_angle"),
     Row(FLAT, "Alt+E", "measure an ellipse", "tool_ellipse"),
     Row(FLAT, "Alt+T", "measure a rectangle", "tool_rectangle"),
     Row(FLAT, "Alt+B", "measure a sphere", "tool_sphere"),

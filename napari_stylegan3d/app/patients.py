@@ -133,7 +133,7 @@ class PatientList(QWidget):
         for case in session.patients:
             rows.append((case.key, case.name, self.status_of(case), self._place(case)))
         for case in session.arriving:
-            told = f"not opened: {case.problem}" if case.problem else "being read…"
+            told = f"not opened: {case.problem}" if case.problem else self._task_of(case.key)
             rows.append((case.key, case.name, told, case.problem or self._place(case)))
         refused = {case.key for case in session.arriving if case.problem}
         self._fit(len(rows))

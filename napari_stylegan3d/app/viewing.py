@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QPropertyAnimation, Qt, Signal
+from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QDialog, QFrame, QHBoxLayout, QLabel, QMainWindow, QWidget
 
 from napari_stylegan3d.app.walkthrough import StepCard
@@ -299,6 +301,17 @@ class Toasts(QObject):
             self._place(toast)
             toast.setVisible(not hidden)  # not `show`, which restarts napari's animation
             toast.raise_()
+            # A mouse that rests where it appears, or a later one, would keep it for ever.
+            toast.timer_stop()
+            ending = single_shot(toast, partial(self._end, toast, QCursor.pos()))
+            ending.start(toast.DISMISS_AFTER)
+
+    def _end(self, toast: QDialog, pointer: QPoint) -> None:
+        """Close it, unless the mouse was moved over it to read or expand it."""
+        if toast.underMouse() and QCursor.pos() != pointer:
+            single_shot(toast, partial(self._end, toast, pointer)).start(toast.DISMISS_AFTER)
+        else:
+            toast.close_with_fade()
 
     def _place(self, toast: QDialog) -> None:
         """Place it where it hides no caption, no card and nothing of the strips below."""

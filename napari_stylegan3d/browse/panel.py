@@ -21,6 +21,7 @@ from stylegan3d.model.family import family_called
 from stylegan3d.recipe.label import middle_of, number_range
 from stylegan3d.recipe.model import TRUNCATION
 from stylegan3d.recipe.recipe import Label, Recipe, Truncation
+from stylegan3d.scans.person import SEXES
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -154,7 +155,7 @@ class NamedLabels(_Fields):
                 controls.show_value(spin, middle_of(entry))
                 fields.append(spin)
             for value in entry.get("values", []):
-                box.addItem(str(value), str(value))
+                box.addItem(SEXES.get(str(value), str(value)).capitalize(), str(value))
             if entry["missing"]:
                 box.addItem("Unknown", UNKNOWN)
             self._add(told, *fields)

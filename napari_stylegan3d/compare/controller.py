@@ -33,6 +33,7 @@ from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.views.swipe import SwipeLayer, SwipeLine
 from napari_stylegan3d.widgets.theme import is_outlined
+from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 
@@ -634,7 +635,16 @@ class CompareController(QObject):
         a, picture = request[0], request[1]
         if a is self.pinned and picture is self.comparison.picture:
             self._measured = picture
-            self.panel.figures.show_figures(figures)
+            self.panel.figures.show_figures(figures, self._withheld)
+
+    @property
+    def _withheld(self) -> str:
+        """Why the volumes of A or of B are not shown; empty if they are."""
+        session, second = self.session, self.session.state.second
+        if isinstance(second, Recipe):
+            second = session.find_projected(second.source)
+        judged = session.judged, {} if second is None else second.assessment
+        return next(filter(None, map(unsuitable, judged)), "")
 
 
 def _measure(request: tuple[Any, ...]) -> Any:

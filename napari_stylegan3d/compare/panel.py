@@ -236,15 +236,15 @@ class FiguresBox(QWidget):
         grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)
         self.labels[key] = label
 
-    def show_figures(self, figures: PairFigures | None) -> None:
-        """Write them; None while there are none."""
-        for key, text in in_words(figures).items():
+    def show_figures(self, figures: PairFigures | None, withheld: str = "") -> None:
+        """Write them; None while there are none. Volumes may be `withheld`, with the reason."""
+        for key, text in in_words(figures, withheld).items():
             self.labels[key].setText(text)
-        self.how.setText("" if figures is None else f"Volumes {figures.how}.")
+        self.how.setText("" if figures is None else withheld or f"Volumes {figures.how}.")
         self.how.setVisible(figures is not None)
 
 
-def in_words(figures: PairFigures | None) -> dict[str, str]:
+def in_words(figures: PairFigures | None, withheld: str = "") -> dict[str, str]:
     """Each figure as it is written, by its key."""
     keys = [key for _, key, _ in ALIKE]
     keys += [f"{key}.{which}" for key in TOLD for which in ("a", "b", "change")]
@@ -254,7 +254,7 @@ def in_words(figures: PairFigures | None) -> dict[str, str]:
     words["mean_difference"] = f"{100 * figures.mean_difference:.1f} %"
     words["ssim"] = f"{figures.ssim:.3f}"
     words["psnr_db"] = "identical" if math.isinf(figures.psnr_db) else f"{figures.psnr_db:.1f} dB"
-    for key in TOLD:
+    for key in () if withheld else TOLD:
         a, b = figures.a[key], figures.b[key]
         decimals = 1 if key in SMALL else 0
         for which, value, sign in (("a", a, ""), ("b", b, ""), ("change", b - a, "+")):

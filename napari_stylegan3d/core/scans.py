@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QObject
 from qtpy.QtGui import QDropEvent
 
 from napari_stylegan3d.core.worker import LongJob
@@ -238,43 +238,6 @@ def is_model(path: str | Path) -> bool:
     """Whether a path looks like a model: an official checkpoint, or a folder with a card."""
     path = Path(path)
     return is_kind(path, "checkpoint") or (path / CARD).is_file()
-
-
-class DropTarget(QObject):
-    """Event filter that handles drops of files.
-
-    Parameters
-    ----------
-    take : callable
-        Called with a dropped item that can be opened.
-    refuse : callable
-        Called with the names of files that cannot.
-    parent : QObject
-        Owns the target.
-    """
-
-    def __init__(
-        self, take: Callable[[Dropped], None], refuse: Callable[[str], None], parent: QObject
-    ) -> None:
-        super().__init__(parent)
-        self._take, self._refuse = take, refuse
-
-    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-        """Handle drag and drop events."""
-        kinds = (QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop)
-        if event.type() not in kinds or not isinstance(event, QDropEvent):
-            return False
-        files = files_in(event)
-        if not files:
-            return False
-        event.acceptProposedAction()
-        if event.type() == QEvent.Type.Drop:
-            dropped = what_are(files)
-            if dropped is None:
-                self._refuse(", ".join(Path(file).name for file in files))
-            else:
-                self._take(dropped)
-        return True
 
 
 def _tensors(path: Path) -> Dropped | None:

@@ -36,7 +36,7 @@ from napari_stylegan3d.core.panel import UNPROJECTED
 from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
-from napari_stylegan3d.widgets.shortening import in_words
+from napari_stylegan3d.widgets.shortening import WORD_GAP, in_words
 from stylegan3d.recipe.description import describe_change, describe_recipe
 from stylegan3d.storage.about import ORIGIN_NAMES
 
@@ -388,7 +388,7 @@ def in_two_lines(words: str, metrics: QFontMetrics, width: int) -> str:
     """Words in at most two lines; where they end in an amount, it stays."""
 
     def lines(text: str) -> list[str]:
-        parts = text.split(" ")
+        parts = WORD_GAP.split(text)
         first = next(
             n
             for n in range(len(parts), 0, -1)
@@ -406,7 +406,9 @@ def in_two_lines(words: str, metrics: QFontMetrics, width: int) -> str:
 SCROLL_BAR = 8
 LIST_STYLE = f"""
 QListView {{ background: transparent; }}
-QScrollBar:horizontal {{ height: {SCROLL_BAR}px; margin: 0; }}
+QScrollBar:horizontal {{
+    min-height: {SCROLL_BAR}px; max-height: {SCROLL_BAR}px; border: none; margin: 0;
+}}
 QScrollBar::add-line:horizontal, QScrollBar::sub-line:horizontal {{ width: 0; }}
 """
 #: So many thumbnails beyond the edges are made too.

@@ -147,6 +147,7 @@ class LabelsController(QObject):
         #: Labels of subjects that are not on the screen: they come back with them.
         self._away: dict[str, Kept] = {}
         self._reading, self._work = LatestWins(read_labels, self), LatestWins(fit, self)
+        self.busyChanged = self._reading.busyChanged
         self._job = LongJob(self)
         self._asked: Wish | None = None
         #: The movement that is mapped over the brain.
@@ -190,6 +191,10 @@ class LabelsController(QObject):
         self._job.finished.connect(self._on_saved)
         self._job.failed.connect(lambda error: self._fail(error, "saving the generated brain"))
         self._job.runningChanged.connect(lambda on: box.save.setEnabled(not on))
+
+    def task_of(self, key: str) -> str:
+        """What is being done for a patient, in words."""
+        return "segmenting…" if self._reading.busy and self._reading_for == key else ""
 
     def _take(self) -> None:
         """Segment the brain or scan shown."""

@@ -604,6 +604,9 @@ class MeasureController(QObject):
         self._asked: MeasureRequest | None = None
         self._dragged = False
         self._work = LatestWins(Measurer(), self)
+        #: Of whom the newest measurement is, and what tells that one begins or ends.
+        self._of = ""
+        self.busyChanged = self._work.busyChanged
         self._work.ready.connect(self._on_measured)
         self._work.failed.connect(self._on_failed)
         self.box.header.toggled.connect(self._update)
@@ -627,6 +630,10 @@ class MeasureController(QObject):
         self._work.shutdown()
         self._norms.shutdown()
         self.layer.remove()
+
+    def task_of(self, key: str) -> str:
+        """What is being done for a patient, in words."""
+        return "measuring…" if self._work.busy and self._of == key else ""
 
     def _on_change(self, change: StateChange) -> None:
         """Nothing of another brain stays."""
@@ -667,6 +674,7 @@ class MeasureController(QObject):
         self.measured = self._known(subject.made_of)
         if self.measured is None:
             self.box.show_waiting(at_work=True)
+            self._of = self.session.key
             self._work.submit(subject)
         self._show_numbers()
         self._show_labels()

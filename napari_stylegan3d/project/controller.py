@@ -204,12 +204,19 @@ class ProjectController(QObject):
     def _ready(self) -> Case | None:
         """The case, if its scan is ready for a job."""
         case, loaded = self.session.case, self.rendering.loaded
-        if case is None or case.scan is None or loaded is None or self.task_of(case.key):
+        if case is None or case.scan is None or loaded is None:
+            return None
+        if any(task.case.key == case.key for task in self._tasks):
             return None
         return case
 
     def task_of(self, key: str) -> str:
         """What is being done for a patient, in words: such as "waiting", "projecting, 45 %"."""
+        for place, opening in enumerate(self._to_open):
+            if opening.case.key == key:
+                return "waiting to be read" if place else "being read…"
+        if self.second.reads_for(key):
+            return "overlay being read…"
         at = next((k for k, task in enumerate(self._tasks) if task.case.key == key), None)
         if at is None:
             return ""
@@ -235,7 +242,8 @@ class ProjectController(QObject):
         first = self._tasks[0].case if self._tasks else None
         key = self.session.key
         running = first is not None and first.key == key
-        waits = "" if running or not self.task_of(key) or first is None else first.name
+        mine = any(task.case.key == key for task in self._tasks)
+        waits = first.name if first is not None and mine and not running else ""
         self.panel.show_task(running, waits, self._paused)
         if running and self._progress is not None:
             self.panel.show_progress(self._progress)

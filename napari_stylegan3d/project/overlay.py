@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
@@ -14,9 +15,10 @@ from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import Several, read_choice, scan_in
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.label_maps import LabelMap
-from napari_stylegan3d.views.captions import NAME_LENGTH, Over
+from napari_stylegan3d.views.captions import KEY, NAME_LENGTH, Over
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.layers import OverlayBar, OverlayLayer, OverlayLook
+from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser
 from napari_stylegan3d.widgets.elided import ElidedLabel
@@ -31,10 +33,13 @@ if TYPE_CHECKING:
 
     from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.project.label_maps import LabelMaps
+    from napari_stylegan3d.views.four import FourViews
     from stylegan3d.scans import Scan, SecondImage
     from stylegan3d.scans.second import How
     from stylegan3d.session.case import Case
 
+#: Ways to compare that show columns instead of the views.
+COLUMNS = ("side", "row")
 #: Voxels of the overlay in model space are at most this large.
 LARGEST_MM = 1.25
 
@@ -129,6 +134,9 @@ class OverlayManager(QObject):
         self.comparison, self.session = comparison, comparison.session
         self.labels, self.box, self.bar = labels, box, OverlayBar()
         self.layer = OverlayLayer(comparison.stage.viewer)
+        #: Can show it beside the patient's picture; the window sets them.
+        self.views: FourViews | None = None
+        self._beside_picture: Image | None = None
         #: By case key.
         self._beside: dict[str, Overlay] = {}
         #: Map of labels opened last, and why a file was refused, by case key.
@@ -182,6 +190,10 @@ class OverlayManager(QObject):
         found = self._beside.get(key)
         image = None if found is None or found.image is None else found.image.image
         return image if isinstance(image, Scan) else None
+
+    def reads_for(self, key: str) -> bool:
+        """Whether an image is being read for the case with this key."""
+        return self._reading is not None and self._reading[0] == key
 
     def show_patient(self) -> None:
         """Show the patient's picture alone, so that something else can lie over it."""
@@ -239,6 +251,7 @@ class OverlayManager(QObject):
         self.comparison.viewChanged.disconnect(self._draw)
         self.comparison.stage.viewer.layers.events.removed.disconnect(self._on_removed)
         self.layer.hide()
+        self.views = None
 
     def _begin(self, case: Case, wanted: Overlay) -> None:
         self._refused.pop(case.key, None)
@@ -355,7 +368,7 @@ class OverlayManager(QObject):
 
     def _show_text(self, case: Case | None, now: Overlay | None) -> None:
         key = "" if case is None else case.key
-        reading = self._reading is not None and self._reading[0] == key
+        reading = self.reads_for(key)
         labels = self._maps.get(key)
         name, note, bad = "", self._refused.get(key, ""), True
         if now is not None:
@@ -409,9 +422,33 @@ class OverlayManager(QObject):
             or not self._lies(now, placed)
         ):
             self.layer.hide()
+            self._hide_beside()
+        elif now.look.way == "side":
+            self.layer.hide()
+            self._show_beside(placed[2], now, case.name)
         else:
+            self._hide_beside()
             self.layer.show(placed[2], now.look, Over(now.name, case.name, now.same))
         self.drawn.emit()
+
+    def _show_beside(self, volume: DisplayArray, now: Overlay, name: str) -> None:
+        """Show it on the left of the patient's picture, unless Compare has columns there."""
+        picture = self.comparison.stage.layer
+        if self.views is None or picture is None or self.session.state.comparison in COLUMNS:
+            return
+        image = self._beside_picture
+        if image is None or image.data is not volume.data:
+            image = self._beside_picture = Image(volume.data, **volume.layer_kwargs())
+        image.contrast_limits = self.layer.limits(volume, now.look)
+        image.metadata = {KEY: Over(now.name, name, now.same).alone}
+        patient = Pane(picture, name, self.comparison.stage.viewer.layers)
+        self.views.show_row([Pane(image, now.name), patient])
+
+    def _hide_beside(self) -> None:
+        if self.views is not None and self._beside_picture is not None:
+            self._beside_picture = None
+            if self.session.state.comparison not in COLUMNS:
+                self.views.show_row([])
 
     def _lies(self, now: Overlay, placed: tuple[SecondImage, bool, DisplayArray]) -> bool:
         """Whether it was placed in the space of the picture, and not an earlier image."""

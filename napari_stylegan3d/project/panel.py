@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QShowEvent
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -47,41 +47,6 @@ NO_SCAN = "Drop a T1-weighted scan here, or"
 NOT_OPEN = "Its scan is not open in this session: open it to compare."
 
 
-class DropArea(QFrame):
-    """Drop area for scans."""
-
-    dropped = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setObjectName("project.drop")
-        self.setProperty("role", "drop")
-        self.setAcceptDrops(True)
-        self.setToolTip("Drop a T1-weighted scan here: NIfTI, MGH, or a DICOM file or folder.")
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Accept scans; other files are left to the explorer."""
-        if scan_in(event):
-            event.acceptProposedAction()
-            self._highlight(True)
-
-    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        """Remove the highlight."""
-        self._highlight(False)
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """Open a file, a folder, or the slices of a DICOM folder."""
-        self._highlight(False)
-        if path := scan_in(event):
-            event.acceptProposedAction()
-            self.dropped.emit(path)
-
-    def _highlight(self, over: bool) -> None:
-        self.setProperty("over", over)
-        self.style().unpolish(self)
-        self.style().polish(self)
-
-
 class ScanBox(QWidget):
     """The open scan, buttons to open another, and questions about it."""
 
@@ -91,7 +56,12 @@ class ScanBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._choice: Choice | None = None
-        self.drop = DropArea()
+        self.drop = controls.named(
+            QFrame(),
+            "project.drop",
+            "Drop a T1-weighted scan here: NIfTI, MGH, or a DICOM file or folder.",
+        )
+        self.drop.setProperty("role", "drop")
         self.name = ElidedLabel("No scan yet", "project.name", "figure")
         self.details = controls.hint(NO_SCAN, "project.details")
         self.open = controls.push_button(
@@ -103,7 +73,7 @@ class ScanBox(QWidget):
             "Samples", "project.sample", "Open one of the two bundled real brains."
         )
         self.chooser = Chooser()
-        self.arriving = controls.hint(name="project.arriving", role="")
+        self.arriving = controls.hint(name="project.arriving", role="caution")
         self.arriving.hide()
         self.doubts = controls.hint(name="project.doubts", role="caution")
         self.orientation = controls.combo(
@@ -129,7 +99,7 @@ class ScanBox(QWidget):
         controls.stack(self.drop, on=self, spacing=-1)
 
     def _connect(self) -> None:
-        self.drop.dropped.connect(self._request)
+        dialogs.DropOn(self.drop, scan_in, self._request)
         dialogs.offer_scans(self.open, "Open a T1-weighted scan", self._request)
         menu = QMenu(self)
         for key, text in SAMPLES.items():
@@ -150,13 +120,11 @@ class ScanBox(QWidget):
         self._show_doubts(case)
 
     def show_arriving(self, cases: Sequence[Case]) -> None:
-        """Show the scan that is being read or failed to be read last, beside the open one."""
-        case = cases[-1] if cases else None
-        if case is not None:
+        """Show the scan that is being read last, beside the open one."""
+        names = [case.name for case in cases if not case.problem]
+        if names:
             self.chooser.hide()
-        self.arriving.setText("" if case is None else _of_arriving(case))
-        controls.set_role(self.arriving, "error" if case and case.problem else "caution")
-        self.arriving.setVisible(case is not None)
+        controls.show_text(self.arriving, f"Reading {names[-1]}…" if names else "")
 
     def _show_doubts(self, case: Case | None) -> None:
         doubts = doubts_of(case)
@@ -175,13 +143,6 @@ class ScanBox(QWidget):
 
     def _request(self, path: Path) -> None:
         self.openRequested.emit(Choice(Path(path)))
-
-
-def _of_arriving(case: Case) -> str:
-    """A sentence about a scan that is being read or failed to be read."""
-    if case.problem:
-        return f"{case.name} was not opened: {case.problem}"
-    return f"Reading {case.name}…"
 
 
 def asked_of(case: Case | None) -> tuple[str, ...]:
@@ -697,13 +658,19 @@ class ProjectPanel(ExplorerPanel):
 
     def _scroll_to_result(self) -> None:
         self._has_news = not self.isVisible()
-        if not self._has_news:
-            bring_into_view(self, self.result, self.result.verdict)
+        if self._has_news:
+            return
+        bring_into_view(self, self.result, self.result_title)
+        first = self.result.lights.findings[0]
+        if self.start.hasFocus() and first.isVisible():
+            first.setFocus()
 
     def _refresh(self) -> None:
         session, case = self.session, self.session.case
         ready = case is not None and case.scan is not None and session.generator is not None
         busy = self._running or self._waiting
+        buttons = self.start, self.pause, self.cancel
+        at_work = any(button.hasFocus() for button in buttons)
         self.start.setEnabled(ready and not busy)
         self.waits.setVisible(self._waiting)
         for box in (self.pose, self.paint):
@@ -713,6 +680,8 @@ class ProjectPanel(ExplorerPanel):
         self.cancel.setVisible(busy)
         self.cancel.setEnabled(busy)
         self.estimate.setVisible(self._running)
+        if at_work and not any(button.hasFocus() for button in buttons):
+            (self.cancel if busy else self.start).setFocus()
 
     def show_recipe(self, _recipe: Any) -> None:
         """Enable the comparison if the recipe starts from the case's projection."""

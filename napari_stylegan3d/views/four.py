@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QImage, QPainter, QPixmap, QResizeEvent, QWindow
-from qtpy.QtWidgets import QMainWindow, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from napari_stylegan3d.views import marks, navigation
 from napari_stylegan3d.views.canvases import (
@@ -303,11 +303,13 @@ class FourViews(QWidget):
     def setFocus(
         self, reason: Qt.FocusReason = Qt.FocusReason.OtherFocusReason
     ) -> None:  # napari calls it when a notification over the views closes
-        """Give the keys to the axial view.
+        """Give the keys to the axial view, unless a control outside the views has them.
 
         A focus proxy would do this too, but then the Tab key leaves out what is below the views.
         """
-        self.view("Axial").canvas.canvas.native.setFocus(reason)
+        now = QApplication.focusWidget()
+        if now is None or self.isAncestorOf(now):
+            self.view("Axial").canvas.canvas.native.setFocus(reason)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Fit again, unless the user has zoomed."""

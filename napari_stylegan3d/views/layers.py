@@ -359,6 +359,7 @@ WAYS = (
     ("patient", "Patient", "The patient's picture alone."),
     ("overlay", "Overlay", "The overlay over the patient's picture."),
     ("second", "Overlay only", "The overlay alone, in the three planes."),
+    ("side", "Side by side", "The overlay on the left of the patient's picture, linked with it."),
 )
 KEYS = "Ctrl+8"
 #: Colours from black to white, of each name.
@@ -449,13 +450,8 @@ class OverlayLayer:
         told : Over
             For captions.
         """
-        over = look.way == "overlay"
-        if self._volume is not volume:
-            self._volume = volume
-            inside = volume.data[volume.data > 0]
-            self._bright = float(np.percentile(inside[::7], BRIGHT)) if inside.size > 7 else 1.0
+        over, limits = look.way == "overlay", self.limits(volume, look)
         colormap = TABLES[look.colors] if over else "gray"
-        limits = look.black / 100 * self._bright, look.white / 100 * self._bright
         meta = {OVERLAY: True, **({OVER: told} if over else {KEY: told.alone})}
         layer: Any = self.layer
         if layer is None or layer not in self.viewer.layers:
@@ -484,14 +480,22 @@ class OverlayLayer:
         set_limits(layer, limits)
         layer.opacity = look.opacity / 100 if over else 1.0
 
+    def limits(self, volume: DisplayArray, look: OverlayLook) -> tuple[float, float]:
+        """The intensities of a volume that are black and white in a look."""
+        if self._volume is not volume:
+            self._volume = volume
+            inside = volume.data[volume.data > 0]
+            self._bright = float(np.percentile(inside[::7], BRIGHT)) if inside.size > 7 else 1.0
+        return look.black / 100 * self._bright, look.white / 100 * self._bright
+
     def hide(self) -> None:
         """Remove it."""
         remove_finer(self.viewer, self.layer)
-        self.layer = self._volume = None
+        self.layer = None
 
 
 class OverlayBar(QWidget):
-    """Patient, overlay or second image; opacity, colours and window of the overlay."""
+    """Patient, overlay, second image or both; opacity, colours and window of the overlay."""
 
     lookChanged = Signal(object)
     """SecondLook"""
@@ -500,7 +504,7 @@ class OverlayBar(QWidget):
         super().__init__()
         self.setObjectName("second.bar")
         self.look = OverlayLook()
-        hint = f"\n{KEYS}: the next of the three."
+        hint = f"\n{KEYS}: the next of the four."
         ways = ((key, text, tip + hint) for key, text, tip in WAYS)
         self.ways = controls.segments("second.show", ways, lambda way: self._change(way=way))
         for button in self.ways.values():

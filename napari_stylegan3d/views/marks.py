@@ -1,4 +1,4 @@
-"""Measurements drawn on the pictures: lengths in mm, and regions with their figures."""
+"""Measurements drawn on the pictures: lengths, angles, and regions with their figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, QPointF, QRectF, Qt, Signal
-from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.views import navigation
@@ -23,9 +23,10 @@ from napari_stylegan3d.widgets.controls import scaled
 if TYPE_CHECKING:
     from napari_stylegan3d.views.look import LookModel
 
-Kind = Literal["length", "ellipse", "rectangle", "sphere"]
+Kind = Literal["length", "angle", "ellipse", "rectangle", "sphere"]
 NAMES: dict[str, str] = {
     "length": "Length",
+    "angle": "Angle",
     "ellipse": "Ellipse",
     "rectangle": "Rectangle",
     "sphere": "Sphere",
@@ -40,14 +41,16 @@ class Mark:
     Attributes
     ----------
     kind : Kind
-        A length or ellipse or rectangle in a slice, or a sphere.
+        A length, angle, ellipse or rectangle in a slice, or a sphere.
     axis : int
         World axis across the slice that it was drawn in.
     start, end : tuple of float
-        RAS+ mm: the ends of a length, opposite corners of the box around an ellipse or rectangle,
-        or the centre of a sphere and a point on it.
+        RAS+ mm: the ends of a length or of both sides of an angle, opposite corners of the box
+        around an ellipse or rectangle, or the centre of a sphere and a point on it.
     whose : str
         The brain that it was drawn on.
+    corner : tuple of float or None
+        Of an angle, where its sides meet.
     """
 
     kind: Kind
@@ -55,20 +58,53 @@ class Mark:
     start: Point
     end: Point
     whose: str = ""
+    corner: Point | None = None
+
+    @property
+    def lines(self) -> list[tuple[Point, Point]]:
+        """The straight lines that it consists of; none of a region."""
+        if self.corner is not None:
+            return [(self.start, self.corner), (self.corner, self.end)]
+        return [(self.start, self.end)] if self.kind == "length" else []
+
+    @property
+    def handles(self) -> dict[str, Point]:
+        """Its ends that can be dragged."""
+        ends = {"start": self.start, "end": self.end}
+        if self.corner is not None:
+            ends["corner"] = self.corner
+        return {"end": self.end} if self.kind == "sphere" else ends
+
+    @property
+    def angle_deg(self) -> float | None:
+        """Between both sides of an angle, 0 to 180 degrees; None for what is none."""
+        if self.corner is None:
+            return None
+        a, b = (np.subtract(point, self.corner) for point in (self.start, self.end))
+        share = np.dot(a, b) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-9)
+        return float(np.degrees(np.arccos(np.clip(share, -1, 1))))
 
     @property
     def length_mm(self) -> float:
         """Distance of both ends: the length, or the radius of a sphere."""
         return float(np.linalg.norm(np.subtract(self.end, self.start)))
 
-    def with_end(self, name: str, place: Point) -> Mark:
-        """With its "start" or its "end" elsewhere."""
-        return replace(self, start=place) if name == "start" else replace(self, end=place)
+    def drawn_to(self, place: Point) -> Mark:
+        """With the end of the drag that draws it; an angle is a right one at first."""
+        if self.kind != "angle":
+            return replace(self, end=place)
+        across = [axis for axis in range(3) if axis != self.axis]
+        end = list(place)
+        first, second = (self.start[axis] - place[axis] for axis in across)
+        end[across[0]] -= second
+        end[across[1]] += first
+        return replace(self, corner=place, end=(end[0], end[1], end[2]))
 
     def moved(self, by: Point) -> Mark:
         """Somewhere else."""
-        start, end = (np.add(point, by).tolist() for point in (self.start, self.end))
-        return replace(self, start=tuple(start), end=tuple(end))
+        places: Any = {name: _point(np.add(place, by)) for name, place in self.handles.items()}
+        places["start"] = _point(np.add(self.start, by))  # of a sphere, no handle
+        return replace(self, **places)
 
     def radius_in(self, axis: int, position_mm: float) -> float:
         """Radius in mm of the circle that a slice cuts out of a sphere; 0 for none."""
@@ -115,7 +151,7 @@ def picture_of(model: ViewerModel) -> Image | None:
 def figures_of(
     mark: Mark, layer: Image, slab: str = "none", slab_mm: float = 0.0
 ) -> RegionFigures | None:
-    """Figures of a region; None for a length, or where the picture does not reach.
+    """Figures of a region; None for a length or an angle, or where the picture does not reach.
 
     Parameters
     ----------
@@ -126,7 +162,7 @@ def figures_of(
     slab, slab_mm : str, float
         The projection that is shown, whose values a region in a slice is measured in.
     """
-    if mark.kind == "length":
+    if mark.lines:
         return None
     if mark.kind == "sphere":
         values, volume = _in_sphere(mark, layer)
@@ -140,7 +176,9 @@ def figures_of(
 
 
 def text_of(mark: Mark, figures: RegionFigures | None) -> str:
-    """Such as "42.3 mm" or "0.81 ± 0.04, 214 mm²"."""
+    """Such as "42.3 mm", "31.5°" or "0.81 ± 0.04, 214 mm²"."""
+    if mark.angle_deg is not None:
+        return f"{mark.angle_deg:.1f}°"
     if mark.kind == "length":
         return f"{mark.length_mm:.1f} mm"
     if figures is None:
@@ -234,6 +272,7 @@ COLUMNS = (
     "start_mm",
     "end_mm",
     "length_mm",
+    "angle_deg",
     "mean",
     "sd",
     "area_mm2",
@@ -326,6 +365,7 @@ class Marks(QObject):
             figures = self.figures(mark)
             numbers = (
                 mark.length_mm if mark.kind == "length" else None,
+                mark.angle_deg,
                 figures and figures.mean,
                 figures and figures.sd,
                 figures and figures.area_mm2,
@@ -371,7 +411,9 @@ class Marks(QObject):
         yield
         while event.type == "mouse_move":
             now = _point(event.position)
-            new = mark.with_end(end, now) if end else mark.moved(_point(np.subtract(now, at)))
+            by = _point(np.subtract(now, at))
+            place: Any = {end: now}
+            new = replace(mark, **place) if end else mark.moved(by)
             assert self.chosen is not None
             self.replace(self.chosen, new)
             event.handled = True
@@ -385,7 +427,7 @@ class Marks(QObject):
         yield
         while event.type == "mouse_move":
             event.handled = True
-            new = replace(mark, end=_point(event.position))
+            new = mark.drawn_to(_point(event.position))
             if drawn and self.chosen is not None:
                 self.replace(self.chosen, replace(new, whose=self.whose))
             elif new.length_mm * scale >= LEAST_PX:
@@ -394,8 +436,8 @@ class Marks(QObject):
             yield
         event.handled = True
         if drawn and self.chosen is not None:  # moves may be dropped, the release is not
-            end = _point(event.position)
-            self.replace(self.chosen, replace(mark, end=end, whose=self.whose))
+            new = mark.drawn_to(_point(event.position))
+            self.replace(self.chosen, replace(new, whose=self.whose))
             self.take("")
 
     def _grabbed(
@@ -408,12 +450,7 @@ class Marks(QObject):
         for mark in reversed(self.shown):
             if not mark.is_on(axis, at[axis], step):
                 continue
-            ends = (
-                {"end": mark.end}
-                if mark.kind == "sphere"
-                else {"start": mark.start, "end": mark.end}
-            )
-            for name, place in ends.items():
+            for name, place in mark.handles.items():
                 if np.linalg.norm(np.subtract(place, at)) <= reach:
                     return mark, name
             if _off_line(mark, axis, at) <= reach:
@@ -460,27 +497,26 @@ class MarkSheet(Glass):
             self._write(painter, mark, color)
         painter.end()
 
-    def _ends_px(self, mark: Mark) -> tuple[QPointF, QPointF]:
+    def _px(self, place: Point) -> QPointF:
         rows, columns = self.model.dims.order[1:]
-        start, end = (self.to_px(p[rows], p[columns]) for p in (mark.start, mark.end))
-        return start, end
+        return self.to_px(place[rows], place[columns])
 
     def _box_px(self, mark: Mark) -> QRectF:
-        """Rectangle around a region, in pixels."""
-        start, end = self._ends_px(mark)
+        """Rectangle around it, in pixels."""
         if mark.kind != "sphere":
-            return QRectF(start, end).normalized()
+            return QPolygonF([self._px(place) for place in mark.handles.values()]).boundingRect()
+        start = self._px(mark.start)
         axis = self.model.dims.order[0]
         radius = mark.radius_in(axis, self.model.dims.point[axis]) * self.model.scene.camera.zoom
         return QRectF(start.x() - radius, start.y() - radius, 2 * radius, 2 * radius)
 
     def _outline(self, painter: QPainter, mark: Mark) -> None:
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        if mark.kind == "length":
-            ends = self._ends_px(mark)
-            painter.drawLine(*ends)
-            for end in ends:
-                painter.drawEllipse(end, HANDLE_PX, HANDLE_PX)
+        if mark.lines:
+            for ends in mark.lines:
+                painter.drawLine(*map(self._px, ends))
+            for place in mark.handles.values():
+                painter.drawEllipse(self._px(place), HANDLE_PX, HANDLE_PX)
         elif mark.kind == "rectangle":
             painter.drawRect(self._box_px(mark))
         else:
@@ -492,8 +528,7 @@ class MarkSheet(Glass):
         font.setPixelSize(scaled(TEXT_PX))
         painter.setFont(font)
         metrics, text = QFontMetrics(font), self.marks.text_of(mark)
-        box = QRectF(*self._ends_px(mark)).normalized()
-        box = box if mark.kind == "length" else self._box_px(mark)
+        box = self._box_px(mark)
         width, height = metrics.horizontalAdvance(text) + 8, metrics.height() + 2
         left = min(max(box.center().x() - width / 2, 2), max(self.width() - width - 2, 2))
         top = box.bottom() + 6
@@ -528,10 +563,13 @@ def _off_line(mark: Mark, axis: int, at: tuple[float, float, float]) -> float:
     """Distance in mm of a point of the slice from the drawn line."""
     across = [other for other in range(3) if other != axis]
     start, end, here = (np.array(p)[across] for p in (mark.start, mark.end, at))
-    if mark.kind == "length":
-        along = end - start
-        share = np.clip(np.dot(here - start, along) / max(np.dot(along, along), 1e-9), 0, 1)
-        return float(np.linalg.norm(here - start - share * along))
+    if mark.lines:
+        off = []
+        for first, last in mark.lines:
+            begin, along = np.array(first)[across], np.subtract(last, first)[across]
+            share = np.clip(np.dot(here - begin, along) / max(np.dot(along, along), 1e-9), 0, 1)
+            off.append(float(np.linalg.norm(here - begin - share * along)))
+        return min(off)
     if mark.kind == "sphere":
         return abs(float(np.linalg.norm(here - start)) - mark.radius_in(axis, at[axis]))
     low, high = np.minimum(start, end), np.maximum(start, end)

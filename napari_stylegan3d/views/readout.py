@@ -53,6 +53,7 @@ PRESET_WORDS = {
 #: Tools: tooltip, key.
 TOOLS = {
     "length": ("Drag in a plane: its length in mm.", "Alt+D"),
+    "angle": ("Drag along its first side, then drag the end of the other: degrees.", "Alt+A"),
     "ellipse": ("Drag in a plane: mean, sd and area in mm² inside.", "Alt+E"),
     "rectangle": ("Drag in a plane: mean, sd and area in mm² inside.", "Alt+T"),
     "sphere": ("Drag from its centre: mean, sd and volume in ml inside.", "Alt+B"),

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QDialog, QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QMenu,
+    QMessageBox,
+    QPushButton,
+    QRubberBand,
+    QWidget,
+)
 
 from napari_stylegan3d.widgets.controls import name_for_readers
 from napari_stylegan3d.widgets.settings import last_folder, note_folder
@@ -108,39 +117,58 @@ def _noted(path: str) -> Path | None:
     return Path(path)
 
 
+#: Events of files that are over a widget.
+DRAGGED = QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop
+
+
 class DropOn(QObject):
-    """Event filter that lets files be dropped on a widget.
+    """Event filter that lets files be dropped on a widget, and marks it while they are over it.
 
     Parameters
     ----------
     widget : QWidget
         Owns the filter.
     find : callable
-        Finds in a drag what can be opened here; None if there is nothing, which is left to others.
+        Finds in a drag what can be opened here; nothing is left to others.
     take : callable
-        Called with what was dropped.
+        Called with what was found, when it is dropped.
+    parts : QWidget
+        Parts of the widget on which it is dropped as well.
     """
 
     def __init__(
         self,
         widget: QWidget,
-        find: Callable[[QDropEvent], Path | None],
-        take: Callable[[Path], object],
+        find: Callable[[QDropEvent], Any],
+        take: Callable[[Any], object],
+        *parts: QWidget,
     ) -> None:
         super().__init__(widget)
-        self._find, self._take = find, take
-        widget.setAcceptDrops(True)
-        widget.installEventFilter(self)
+        self._find, self._take, self._widgets = find, take, (widget, *parts)
+        self.mark = QRubberBand(QRubberBand.Shape.Rectangle, widget)
+        for one in self._widgets:
+            one.setAcceptDrops(True)
+            one.installEventFilter(self)
+
+    def leave(self) -> None:
+        """Let nothing be dropped any longer."""
+        for widget in self._widgets:
+            widget.removeEventFilter(self)
 
     def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
         """Take drags and drops of what can be opened."""
-        entering = isinstance(event, QDropEvent) and event.type() == QEvent.Type.DragEnter
-        if not isinstance(event, QDropEvent) or not (entering or event.type() == QEvent.Type.Drop):
+        kind = None if event is None else event.type()
+        if kind == QEvent.Type.DragLeave:
+            self.mark.hide()
+        if not isinstance(event, QDropEvent) or kind not in DRAGGED:
             return False
-        path = self._find(event)
-        if path is None:
+        # What is moved over it was looked at when it came.
+        found = self.mark.isVisible() if kind == QEvent.Type.DragMove else self._find(event)
+        if not found:
             return False
         event.acceptProposedAction()
-        if not entering:
-            self._take(path)
+        self.mark.setGeometry(self._widgets[0].rect())
+        self.mark.setVisible(kind != QEvent.Type.Drop)
+        if kind == QEvent.Type.Drop:
+            self._take(found)
         return True

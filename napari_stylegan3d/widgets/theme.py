@@ -115,7 +115,6 @@ QFrame[role="line"] {{ background: {c.line}; border: none; }}
 QFrame[role="drop"] {{
     border: 1px dashed {c.drop_line}; border-radius: 6px; background: transparent;
 }}
-QFrame[role="drop"][over="true"] {{ border: 1px solid {c.accent}; background: {c.drop}; }}
 QFrame#views\\.settings {{ border: 1px solid {c.drop_line}; }}
 QDialog#views\\.toast {{
     border: 1px solid {c.drop_line}; border-radius: 4px; background: {c.drop};

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import json
 import re
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from stylegan3d.outputs.results import json_path
 from stylegan3d.projection.words import VERDICTS
 from stylegan3d.recipe.description import from_link
 from stylegan3d.recipe.latents import Latent, save_latent
-from stylegan3d.recipe.recipe import Edit, Recipe, Source
+from stylegan3d.recipe.recipe import Detail, Edit, Recipe, Source
 from stylegan3d.render.figures import Look
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.person import Person
@@ -121,6 +122,18 @@ def test_an_edit_of_a_scan_is_shown_beside_scan_and_reconstruction(
     assert case.verdict == TRUST["verdict"]
     assert case.similarity == TRUST["similarity"]
     assert "+2 sd" in case.steps[0]
+
+
+def test_of_a_scan_without_an_edit_nothing_is_called_edited(
+    tiny_generator, renderer, projected, monkeypatch
+):
+    aligned = types.SimpleNamespace(aligned=np.ones(tiny_generator.shape, np.float32))
+    monkeypatch.setattr(content, "carried_detail", lambda *_args: aligned)
+    recipe = projected.replace(detail=Detail(projected.source))
+    case = build_case(recipe, tiny_generator, renderer, look=LOOK)
+    assert list(case.measures) == ["Scan", "Reconstruction"]
+    titles = [picture.title for row in case.pictures for picture in row]
+    assert not any("Edited" in title for title in titles)
 
 
 def test_the_json_beside_it_holds_recipe_and_measures(tiny_generator, renderer, projected):

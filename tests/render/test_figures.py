@@ -122,6 +122,16 @@ def test_three_planes_meet_in_one_point(dot):
     assert missed[30:].max() == 0
 
 
+def test_caption_and_scale_bar_stand_below_slices_without_room(dot):
+    volume = turned(dot, "RAS")
+    bare = draw_planes(volume, Look(caption="", scale_bar=False), crop=True)
+    told = draw_planes(volume, Look(), crop=True)
+    assert told.crop((0, 0, *bare.size)) == bare, "they cover neither the brain nor a letter"
+    below = np.asarray(told.crop((0, bare.height, *told.size)))
+    assert below[:, : told.width // 2].max() > 100
+    assert below[:, told.width // 2 :].max() > 100
+
+
 def test_a_second_image_colours_its_own_place_and_nothing_else(dot):
     grey = Upright.of(np.full(SPACE.shape, 0.5, np.float32), SPACE)
     look = Look(4.0, letters=False, scale_bar=False, caption="")

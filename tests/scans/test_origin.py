@@ -62,10 +62,11 @@ def without(folder, *keywords):
         ("", {"SyntheticImage": False, "Description": "As a synthetic one."}, "acquired", ""),
         ("", {"GeneratedBy": [{"Name": "fMRIPrep"}]}, "acquired", ""),
         ("SYNTHETIC - not for diagnosis", None, "synthetic", "header"),
-        ("A synthetic brain of another program", None, "synthetic", "header"),
+        ("SYNTHETIC not for diagnosis; seed 3", None, "synthetic", "header"),
+        ("3D T1, synthetic contrast", None, "acquired", ""),  # of any scanner
         ("SYNTHETIC - not for diagnosis", {"SyntheticImage": False}, "synthetic", "header"),
         ("", {"SyntheticImage": True}, "synthetic", "sidecar"),
-        ("", {"Description": "Synthetic brain"}, "synthetic", "sidecar"),
+        ("", {"Description": "Synthetic T1 of a map"}, "acquired", ""),
         # As dcm2niix converts the program's own DICOM.
         (
             "TE=0;Time=0.0",

@@ -221,10 +221,12 @@ def build_case(
     volumes = {whole: render_recipe(renderer, plain).volume}
     if recipe.worn_detail is not None and recipe.is_edited_scan:
         scan = carried_detail(renderer, recipe.worn_detail, recipe.channel).aligned
+    unedited = recipe.is_edited_scan and not recipe.changes
     if scan is not None:
         # What is edited stands beside what it is compared with.
-        volumes = volumes | {SCAN: scan} if recipe.is_edited_scan else {SCAN: scan} | volumes
-    if plain != recipe:
+        edited = recipe.is_edited_scan and not unedited
+        volumes = volumes | {SCAN: scan} if edited else {SCAN: scan} | volumes
+    if plain != recipe and not (unedited and scan is not None):  # it is the scan itself
         volumes[_changed(recipe)] = render_recipe(renderer, recipe).volume
     told, origin = trust or {}, _origin(recipe)
     why = unsuitable(told)

@@ -100,7 +100,7 @@ def draw_planes(
     over : Upright or None
         A second image on the volume's grid, drawn over it in colours; 0 is clear, 1 yellow.
     crop : bool
-        Remove the empty space around the brain.
+        Remove the empty space around the brain; caption and scale bar stand below all slices then.
     at_mm : tuple of float or None
         Point (RAS+) that all slices go through; None for the centre, see `cut`.
     """
@@ -116,12 +116,17 @@ def draw_planes(
 
     below = pieces(volume)
     above = [None] * len(below) if over is None else [piece.picture for piece in pieces(over)]
-    return beside(
+    each = replace(look, caption="", scale_bar=False) if crop else look
+    sheet = beside(
         [
-            draw_slice(piece, look, piece.place, laid)
+            draw_slice(piece, each, piece.place, laid)
             for piece, laid in zip(below, above, strict=True)
         ]
     )
+    if not crop or each == look:
+        return sheet
+    size = _font_size(look)
+    return _with_strip(sheet, look.caption, look, size, 2 * size)
 
 
 def picture(
@@ -202,7 +207,11 @@ def lightbox(
     sheet = Image.new("RGB", (columns * width, -(-len(cells) // columns) * height), PAPER)
     for number, cell in enumerate(cells):
         sheet.paste(cell, (number % columns * width, number // columns * height))
-    return _with_strip(sheet, pieces[0], look)
+    left, right, _, _ = pieces[0].letters
+    words = f"{left} left, {right} right of each picture" if look.letters else ""
+    text = "   ".join(part for part in (look.caption, words) if part)
+    size = 3 * _font_size(look) // 2
+    return _with_strip(sheet, text, look, size, 3 * size)
 
 
 def beside(pictures: Sequence[Image.Image]) -> Image.Image:
@@ -301,21 +310,15 @@ def _scale_bar(
     pen.text((middle, bottom - thick - 3), words, fill=TITLE, font=font(size), anchor="mb")
 
 
-def _with_strip(sheet: Image.Image, piece: Slice, look: Look) -> Image.Image:
-    """A lightbox over a strip with sides, scale bar and caption."""
-    size = 3 * _font_size(look) // 2
-    strip = Image.new("RGB", (sheet.width, 3 * size), PAPER)
-    pen, middle, edge = ImageDraw.Draw(strip), 3 * size / 2, size // 2
-    left, right, _, _ = piece.letters
-    words = f"{left} left, {right} right of each picture" if look.letters else ""
-    text = "   ".join(part for part in (look.caption, words) if part)
-    pen.text((edge, middle), text, fill=CAPTION, font=font(size), anchor="lm")
-    if look.scale_bar:
-        corner = (sheet.width - edge, 3 * size - edge)
-        _scale_bar(pen, corner, look, sheet.width, size)
-    whole = Image.new("RGB", (sheet.width, sheet.height + strip.height), PAPER)
+def _with_strip(sheet: Image.Image, text: str, look: Look, size: int, height: int) -> Image.Image:
+    """Slices over a strip with a text and the scale bar, in letters of `size` pixels."""
+    whole = Image.new("RGB", (sheet.width, sheet.height + height), PAPER)
     whole.paste(sheet, (0, 0))
-    whole.paste(strip, (0, sheet.height))
+    pen, edge = ImageDraw.Draw(whole), size // 2
+    pen.text((edge, sheet.height + height / 2), text, fill=CAPTION, font=font(size), anchor="lm")
+    if look.scale_bar:
+        corner = (sheet.width - edge, sheet.height + height - edge)
+        _scale_bar(pen, corner, look, sheet.width, size)
     return whole
 
 

@@ -26,7 +26,8 @@ DICOM_TAGS = {
     "derivation": "0008|2111",
     "name": "0010|0010",
 }
-_SYNTHETIC = re.compile(r"\bsynthetic\b", re.IGNORECASE)
+#: How the header of a synthetic image begins; "synthetic" alone may be any scanner's word.
+_SYNTHETIC = re.compile(r"SYNTHETIC( -)? not for diagnosis")
 #: In the words of an edited scan: its header, its sidecar, the name of its series.
 _EDITED = re.compile(
     rf"{EDITED_SCAN}|\bedited scan\b|{PROGRAM} edit by|_desc-[a-z]+Scan_|"
@@ -127,4 +128,4 @@ def _of_words(words: str, by: str) -> Told:
     """What the words of a header or a sidecar say."""
     if _EDITED.search(words):
         return Told("edited", by)
-    return Told("synthetic", by) if _SYNTHETIC.search(words) else ACQUIRED
+    return Told("synthetic", by) if _SYNTHETIC.match(words) else ACQUIRED

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QPoint, QRect
+from qtpy.QtCore import QPoint, QPointF, QRect
+from qtpy.QtGui import QEnterEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QDialog, QLabel
+from qtpy.QtWidgets import QApplication, QDialog, QLabel
 
 from napari_stylegan3d.app.viewing import NAME
 from napari_stylegan3d.views.look import ViewLook
@@ -92,3 +94,21 @@ def test_an_error_below_the_tabs_is_not_told_again_over_the_views(window, told):
     assert "Of another plugin." in {label.text() for label in left.findChildren(QLabel)}
     window.click("browse.next")
     assert not window.find("explorer.message").isVisible()
+
+
+def test_notifications_under_a_resting_mouse_go_and_leave_the_keys_where_they_are(
+    window, told, monkeypatch
+):
+    monkeypatch.setattr(NapariQtNotification, "DISMISS_AFTER", 2000)
+    field = window.find("browse.seed")
+    QApplication.setActiveWindow(window.explorer.window())
+    field.setFocus()
+    had = QApplication.focusWidget()
+    told("One.")
+    told("Another, which stops the time of the one before.")
+    for toast in window.views.findChildren(QDialog, NAME):
+        inside = QPointF(toast.rect().center())
+        QApplication.sendEvent(toast, QEnterEvent(inside, inside, inside))
+    window.wait(lambda: not window.views.findChildren(QDialog, NAME))
+    assert had is not None
+    assert QApplication.focusWidget() is had

@@ -479,6 +479,19 @@ def test_figures_in_words():
     assert set(in_words(None).values()) == {"–"}
 
 
+def test_volumes_are_withheld_where_the_acquisition_is_unsuitable(pair, monkeypatch):
+    red = {"level": "red", "sentence": "Contrast is not T1-weighted: it is another."}
+    judged = property(lambda _session: {"verdicts": {"acquisition": red}})
+    part, volumes = pair.explorer.comparing, dict.fromkeys(VOLUMES, 500.0)
+    monkeypatch.setattr(type(pair.session), "judged", judged)
+    figures = PairFigures(0.01, 0.98, 30.0, volumes, volumes, "by eye")
+    part._on_measured((part.pinned, pair.explorer.comparison.picture), figures)
+    told = {key: label.text() for key, label in part.panel.figures.labels.items()}
+    assert told["ssim"] == "0.980"
+    assert {text for key, text in told.items() if "_ml" in key} == {"–"}
+    assert "contrast is not T1-weighted" in pair.find("compare.volumes_by").text()
+
+
 def test_the_line_position_follows_a_drag(pair):
     pair.click("compare.mode.curtain")
     line = pair.find("compare.curtain_line.0")

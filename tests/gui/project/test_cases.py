@@ -118,7 +118,8 @@ def test_a_patient_is_worked_on_while_other_scans_are_read(
     assert window.find("project.arriving").isVisibleTo(window.explorer.project)
     assert text(window, "project.arriving") == "Reading sub-09_T1w.nii.gz…"
     told = window.patients()
-    assert told["sub-08_T1w.nii.gz"] == told["sub-09_T1w.nii.gz"] == "being read…"
+    assert told["sub-08_T1w.nii.gz"] == "being read…"
+    assert told["sub-09_T1w.nii.gz"] == "waiting to be read"
     for name in ("project.start", "project.align"):
         assert window.find(name).isEnabled()
     assert text(window, "project.name") == "sub-07"
@@ -159,8 +160,8 @@ def test_a_scan_that_cannot_be_read_leaves_the_patient_and_says_why(window, pati
     broken = tmp_path / "sub-66_T1w.nii.gz"
     broken.write_bytes(b"this is no scan")
     window.explorer.open_scan(broken)
-    window.wait(lambda: "was not opened" in text(window, "project.arriving"))
-    assert "sub-66" in text(window, "project.arriving")
+    window.wait(lambda: "sub-66" in text(window, "explorer.message"))
+    assert window.find("project.arriving").isHidden(), "it is told once, until the next action"
     told = window.patients()
     assert list(told) == ["sub-07", broken.name]
     assert told[broken.name].startswith("not opened: ")
@@ -169,11 +170,11 @@ def test_a_scan_that_cannot_be_read_leaves_the_patient_and_says_why(window, pati
     assert_is_about(window, case)
     open_patient(window, patients[1])
     assert broken.name in window.patients()
+    assert not text(window, "explorer.message")
     (refused,) = window.session.arriving
     (*_, close) = window.explorer.patients.menu(refused.key).actions()
     close.trigger()
     assert list(window.patients()) == ["sub-07", "sub-08"]
-    assert window.find("project.arriving").isHidden()
     assert window.captions == {"Scan: sub-08"}
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QComboBox
+from qtpy.QtWidgets import QApplication, QComboBox, QRubberBand
 
 from napari_stylegan3d.core.scans import SAMPLES, STEPS_FOLDER, sample_path
 from napari_stylegan3d.views.layers import OUTLINE_NAME
@@ -250,6 +250,24 @@ def drop(widget, *paths):
     assert enter.isAccepted()
     event = QDropEvent(QPointF(5, 5), *held, Qt.KeyboardModifier.NoModifier)
     QApplication.sendEvent(widget, event)
+
+
+def test_what_a_file_is_dragged_over_is_marked_until_it_leaves(window, scan_file):
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(scan_file))])
+    held = Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton
+    window.explorer.panel("Project")
+    QTest.qWait(100)
+    for widget in (window.views.view("Axial").canvas, window.find("project.drop")):
+        enter = QDragEnterEvent(QPoint(5, 5), *held, Qt.KeyboardModifier.NoModifier)
+        frame = window.views if widget is not window.find("project.drop") else widget
+        (mark,) = frame.findChildren(QRubberBand, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        QApplication.sendEvent(widget, enter)
+        assert enter.isAccepted()
+        assert mark.isVisible()
+        assert mark.geometry() == frame.rect()
+        QApplication.sendEvent(widget, QDragLeaveEvent())
+        assert not mark.isVisible()
 
 
 def dicom_slices(folder, number):

@@ -62,7 +62,22 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     assert not any(UNCONFIRMED in caption for caption in window.captions)
     window.click("second.show.second")
     assert window.views.views[0].labels.caption == "Overlay only: sub-07_FLAIR\nPatient: sub-07"
+
+    # Beside the scan, with its own window; what lies over it is not there then.
+    window.click("second.show.side")
+    panes = window.views.panes
+    flair, patient = panes.panes
+    assert panes.isVisible()
+    assert [lines[0] for lines in panes.captions()] == ["1: sub-07_FLAIR", "2: sub-07"]
+    assert patient.layer is window.explorer.stage.layer
+    assert lain_over(window) is None
+    assert flair.layer.contrast_limits != patient.layer.contrast_limits
+    window.show("Synthetic brains")
+    assert not panes.panes, "it goes with its patient"
+    window.show("sub-07")
+    window.wait(lambda: len(panes.panes) == 2)
     window.click("second.show.overlay")
+    assert not panes.panes
 
     # It is the first that is offered as another visit, and makes way for a map of what changed.
     window.click("second.visits")

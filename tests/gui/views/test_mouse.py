@@ -174,6 +174,22 @@ def test_a_measurement_is_moved_by_its_end_and_deleted(four, marks):
     assert marks.shown == []
 
 
+def test_an_angle_is_a_right_one_when_drawn_and_changes_by_its_ends(four, marks):
+    marks.take("angle")
+    drag(native(four, "Axial"), LEFT, 80, 0)
+    (mark,) = marks.shown
+    assert marks.text_of(mark) == "90.0°"
+    assert len({point[2] for point in (mark.start, mark.corner, mark.end)}) == 1, "in its slice"
+    moved = mark.moved((5.0, -3.0, 0.0))
+    assert moved.angle_deg == pytest.approx(90)
+    assert np.subtract(moved.corner, mark.corner) == pytest.approx((5, -3, 0))
+    drag(native(four, "Axial"), LEFT, 0, 80)  # its first side, by the end in the middle
+    (mark,) = marks.shown
+    assert min(mark.angle_deg, 180 - mark.angle_deg) == pytest.approx(45, abs=2)
+    marks.copy()
+    assert "\tangle\tAxial" in QApplication.clipboard().text()
+
+
 def test_a_measurement_belongs_to_the_brain_it_was_drawn_on(four, marks):
     marks.add(Mark("length", 2, (0, 0, 0), (10, 0, 0)))
     marks.copy()
