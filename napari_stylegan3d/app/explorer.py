@@ -658,6 +658,8 @@ class Explorer(Docked):
             on=self,
             spacing=0,
         )
+        for part in (self.tabs, self.measuring.box, self.relabelling.box):
+            column.setStretchFactor(part, 1)  # a part that is open takes no more than its share
         take_turns(self, self.measuring.box, self.relabelling.box)
         column.addWidget(self.message)
 

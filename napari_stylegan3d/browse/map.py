@@ -847,7 +847,5 @@ def place_in_words(plane: Plane, at: np.ndarray, labelled: bool) -> str:
 
 def _axis_box(name: str, tip: str) -> QComboBox:
     box = controls.combo(name, f"{tip} The percentage is the share of the total variation.")
-    box.setMinimumContentsLength(4)
     box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     return box

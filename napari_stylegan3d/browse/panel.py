@@ -104,6 +104,7 @@ class _Fields(QWidget):
 
     def _choice(self, index: int, tip: str) -> QComboBox:
         box = controls.combo(f"browse.label.{index}", tip)
+        box.setMinimumContentsLength(3)  # beside a number
         box.activated.connect(self._on_chosen)
         return box
 
@@ -297,10 +298,6 @@ class FrameBox(QWidget):
             "Directions of the three array axes in the patient.\n"
             "If the head lies on its side or faces the wrong way, choose others.",
             ((axes_in_words(code), code) for code in axis_codes()),
-        )
-        self.axes.setMinimumContentsLength(12)
-        self.axes.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.sizes = [self._make_size(axis) for axis in range(3)]
         self.cubic = controls.check(

@@ -78,7 +78,6 @@ class ExplorerPanel(QWidget):
         """Emit that the panel is visible."""
         super().showEvent(event)
         controls.name_for_readers(self)
-        controls.let_shrink(self)
         self.seen.emit(True)
 
     def hideEvent(self, event: QHideEvent) -> None:

@@ -149,7 +149,6 @@ class PeopleDialog(QDialog):
             spacing=9,
             margins=(14, 12, 14, 12),
         )
-        controls.let_shrink(self)
         self.resize(controls.scaled(560), controls.scaled(660))
 
     def _connect(self) -> None:

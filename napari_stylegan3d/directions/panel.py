@@ -611,7 +611,6 @@ class DirectionsPanel(ExplorerPanel):
         self.column.setContentsMargins(0, 12, 0, 0)
         self.column.setSpacing(7)
         top = controls.row(self.find_field, self.used, self.new, self.more, stretch=0)
-        self.layers.setMinimumContentsLength(10)
         self.change = QLabel("Applies to")
         change = controls.row(self.change, self.layers, self.reset, stretch=1)
         self.waiting.setContentsMargins(14, 4, 14, 0)

@@ -195,7 +195,6 @@ class VisitsDialog(QDialog):
             spacing=9,
             margins=(14, 12, 14, 12),
         )
-        controls.let_shrink(self)
         self.resize(controls.scaled(640), controls.scaled(660))
 
     def _connect(self) -> None:

@@ -182,7 +182,6 @@ class MeasureBox(Fold):
         self.regions.column.addLayout(self._make_regions())
         self.column.addWidget(self.regions)
         self._make_curve()
-        controls.let_shrink(self)
         self.note = controls.hint("", "measure.note")
         self.column.addWidget(self.note)
         self.labels = controls.check(

@@ -16,6 +16,7 @@ from napari_stylegan3d.core.session import WHOLE, LayerGroup
 from napari_stylegan3d.core.thumbnails import PictureButton
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import SeedPicker
+from napari_stylegan3d.widgets.shortening import shortened
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.mixing import PRESETS, solo, strengths
@@ -187,6 +188,8 @@ class GroupRow(QWidget):
 
 FILE = "file"
 SIDE = 88
+#: Letters of a word under a picture, such as the name of a patient: two lines.
+WORD_LENGTH = 22
 
 
 class MixPictures(QWidget):
@@ -220,7 +223,7 @@ class MixPictures(QWidget):
     def name(self, first: str, second: str) -> None:
         """Describe A and B."""
         for label, text in zip(self.names, (f"A: {first}", f"B: {second}", "Mix"), strict=True):
-            label.setText(text)
+            label.setText(" ".join(shortened(word, WORD_LENGTH) for word in text.split()))
             label.setToolTip(text)
 
     def recipes(self, session: Session) -> dict[PictureButton, Recipe]:

@@ -357,7 +357,7 @@ class OverlayManager(QObject):
         self.box.chooser.setVisible(self.box.chooser.isVisible() and self._reading is None)
         before, words = self._before, ""
         if before is not None and case is not None and case.key != before.key:
-            words = f"Open as overlay of {before.name}"
+            words = f"Open as overlay of {shortened(before.name, NAME_LENGTH)}"
         self.box.offer_joining(words)
         self._show_text(case, now)
         if now is not None:

@@ -238,10 +238,6 @@ class SearchBox(QWidget):
             "stylegan3d model site. Without it, the verdicts' ranges are wider.",
         )
         column = controls.stack(on=self, spacing=-1)
-        for box in (self.budget, self.space, self.loss, self.site):  # as narrow as the panel
-            box.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
         rows = self.form.layout()
         controls.add_row(rows, "Scan degradation", self.loss)
         controls.add_row(rows, "Site", self.site)
@@ -641,8 +637,7 @@ class ProjectPanel(ExplorerPanel):
         self.estimate.setText("Paused" if paused else "Continuing…")
 
     def show_cancelling(self) -> None:
-        """Cancel was pressed; the job stops at its next step."""
-        self.cancel.setEnabled(False)
+        """Cancel was pressed, which keeps the focus; the job stops at its next step."""
         self.pause.setEnabled(False)
         self.estimate.setText("Stopping…")
 
@@ -662,7 +657,7 @@ class ProjectPanel(ExplorerPanel):
             return
         bring_into_view(self, self.result, self.result_title)
         first = self.result.lights.findings[0]
-        if self.start.hasFocus() and first.isVisible():
+        if self.window().focusWidget() is self.start and first.isVisible():
             first.setFocus()
 
     def _refresh(self) -> None:
@@ -670,7 +665,7 @@ class ProjectPanel(ExplorerPanel):
         ready = case is not None and case.scan is not None and session.generator is not None
         busy = self._running or self._waiting
         buttons = self.start, self.pause, self.cancel
-        at_work = any(button.hasFocus() for button in buttons)
+        at_work = self.window().focusWidget() in buttons
         self.start.setEnabled(ready and not busy)
         self.waits.setVisible(self._waiting)
         for box in (self.pose, self.paint):
@@ -680,7 +675,7 @@ class ProjectPanel(ExplorerPanel):
         self.cancel.setVisible(busy)
         self.cancel.setEnabled(busy)
         self.estimate.setVisible(self._running)
-        if at_work and not any(button.hasFocus() for button in buttons):
+        if at_work and self.window().focusWidget() not in buttons:
             (self.cancel if busy else self.start).setFocus()
 
     def show_recipe(self, _recipe: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.project.label_maps import KEY
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
@@ -367,9 +367,6 @@ class PaintBox(QWidget):
             "alignment first, if necessary. Or use a Labels layer: all of its labels "
             "count. Choose\n"
             "whether it was drawn on the aligned or on the original scan.",
-        )
-        self.source.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.source.addItem(PAINTED, None)
         self.brush = controls.number(

@@ -296,18 +296,6 @@ def join_tab_order(before: QWidget, *roots: QWidget) -> None:
                 before = widget
 
 
-def let_shrink(root: QWidget) -> None:
-    """Let lists be narrower than their longest entry, such as the name of a file.
-
-    Where there is no room for an entry, whole words are left out.
-    """
-    for box in root.findChildren(QComboBox):
-        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        box.setMinimumContentsLength(SHORTEST_ENTRY)
-        if box.findChild(InWords) is None:
-            InWords(box)
-
-
 class WheelGuard(QObject):
     """Leaves the wheel to the panel that scrolls: a value changes by it only with the focus."""
 
@@ -324,12 +312,21 @@ _GUARD = WheelGuard()
 
 
 def named(widget: AnyWidget, name: str, tip: str = "") -> AnyWidget:
-    """A widget with its Qt object name and its tooltip; no value slips by the wheel."""
+    """A widget with its Qt object name and its tooltip.
+
+    No value slips by the wheel, and a list may be narrower than its longest entry, such as the name
+    of a file: where there is no room for an entry, whole words are left out.
+    """
     widget.setObjectName(name)
     widget.setToolTip(tip)
     if isinstance(widget, QComboBox | QAbstractSpinBox | QAbstractSlider):
         widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the wheel gives none
         widget.installEventFilter(_GUARD)
+    if isinstance(widget, QComboBox):
+        policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        widget.setSizeAdjustPolicy(policy)  # at once: Qt keeps the width of the first entries
+        widget.setMinimumContentsLength(SHORTEST_ENTRY)
+        InWords(widget)
     return widget
 
 
@@ -704,6 +701,7 @@ class Fold(QWidget):
         scrolls: bool = False,
     ) -> None:
         super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.header = QToolButton()
         self.header.setText(title)
         self.header.setObjectName(name)

@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from private import private_in
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from tolerances import FLOAT32, SUMS
 
@@ -522,3 +523,46 @@ def test_a_region_that_was_cleared_does_not_come_back_with_its_patient(window, p
     painting.clear()
     look_at_the_other()
     assert painting.region() is None
+
+
+def test_the_focus_stays_at_the_projection(window, patients):
+    open_patient(window, patients[0])
+    window.choose("project.budget", "draft")
+    main, start = window.explorer.window(), window.find("project.start")
+    start.setFocus()
+    window.click("project.start")
+    assert main.focusWidget() is window.find("project.cancel")
+    window.click("project.cancel")
+    window.wait(start.isEnabled)
+    assert main.focusWidget() is start
+    panel = window.explorer.project
+    finding = panel.result.lights.findings[0]
+    panel.result.show()
+    for widget in (panel.result.lights, finding):
+        widget.setVisible(True)
+    panel._scroll_to_result()
+    assert main.focusWidget() is finding, "the next key leads through the result"
+
+
+def test_long_names_push_nothing_out_of_a_panel(window, patients, tmp_path):
+    for number, path in enumerate(patients[:2]):
+        name = f"sub-{number}{'0123456789' * 9}_T1w.nii.gz"
+        (tmp_path / name).write_bytes(path.read_bytes())
+        window.project(tmp_path / name)
+    for panel in window.explorer.panels:
+        window.explorer.panel(panel.key)
+        QTest.qWait(50)
+        viewport = panel.parentWidget()
+        assert panel.width() <= viewport.width(), panel.key
+        assert panel.minimumSizeHint().width() <= window.explorer.minimumWidth(), panel.key
+
+
+def test_measure_leaves_the_panels_their_share(window):
+    explorer = window.explorer
+    before = explorer.tabs.height()
+    explorer.measuring.box.unfold()
+    QTest.qWait(50)
+    assert explorer.tabs.height() >= explorer.measuring.box.height() - 1
+    explorer.measuring.box.unfold(False)
+    QTest.qWait(50)
+    assert explorer.tabs.height() == before
