@@ -15,7 +15,7 @@ from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import Several, read_choice, scan_in
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.label_maps import LabelMap
-from napari_stylegan3d.views.captions import KEY, NAME_LENGTH, Over
+from napari_stylegan3d.views.captions import KEY, NAME_LENGTH, UNCONFIRMED, Over
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.layers import OverlayBar, OverlayLayer, OverlayLook
 from napari_stylegan3d.views.slices import Pane
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from stylegan3d.scans.second import How
     from stylegan3d.session.case import Case
 
+#: Letters of a name on the button that joins two scans.
+JOINED_LENGTH = 20
 #: Ways to compare that show columns instead of the views.
 COLUMNS = ("side", "row")
 #: Voxels of the overlay in model space are at most this large.
@@ -357,7 +359,7 @@ class OverlayManager(QObject):
         self.box.chooser.setVisible(self.box.chooser.isVisible() and self._reading is None)
         before, words = self._before, ""
         if before is not None and case is not None and case.key != before.key:
-            words = f"Open as overlay of {shortened(before.name, NAME_LENGTH)}"
+            words = f"Open as overlay of {shortened(before.name, JOINED_LENGTH)}"
         self.box.offer_joining(words)
         self._show_text(case, now)
         if now is not None:
@@ -442,7 +444,8 @@ class OverlayManager(QObject):
         image.contrast_limits = self.layer.limits(volume, now.look)
         image.metadata = {KEY: Over(now.name, name, now.same).alone}
         patient = Pane(picture, name, self.comparison.stage.viewer.layers)
-        self.views.show_row([Pane(image, now.name), patient])
+        title = now.name if now.same else f"{now.name}, {UNCONFIRMED}"
+        self.views.show_row([Pane(image, title), patient])
 
     def _hide_beside(self) -> None:
         if self.views is not None and self._beside_picture is not None:

@@ -10,7 +10,14 @@ from napari.components import ViewerModel
 from napari.utils.theme import get_system_theme, get_theme
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt
 from qtpy.QtGui import QColor, QGuiApplication, QKeyEvent, QPainter, QPaintEvent, QPen, QWindow
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QSlider,
+    QStyle,
+    QStyleOptionSlider,
+    QWidget,
+)
 
 from napari_stylegan3d.widgets.controls import SliderRow, scaled
 
@@ -263,6 +270,8 @@ class _Outline(QWidget):
         self.setStyleSheet("background: transparent")
         self._control = control
         control.installEventFilter(self)
+        if isinstance(control, QSlider):
+            control.valueChanged.connect(self.update)
         self.setGeometry(control.rect())
         self.raise_()
         self.show()
@@ -277,10 +286,18 @@ class _Outline(QWidget):
         """Blue outside, white inside."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        edge = QRectF(self.rect())
+        edge, radius = QRectF(self.rect()), 3.0
+        if isinstance(self._control, QSlider):  # its handle, which a frame would cover
+            option, style = QStyleOptionSlider(), self._control.style()
+            self._control.initStyleOption(option)
+            assert style is not None
+            kind, part = QStyle.ComplexControl.CC_Slider, QStyle.SubControl.SC_SliderHandle
+            edge = QRectF(style.subControlRect(kind, option, part, self._control))
+            radius = edge.height() / 2
         for color, inset, width in ((RING, 1.0, 2.0), (INNER, 2.5, 1.0)):
             painter.setPen(QPen(color, width))
-            painter.drawRoundedRect(edge.adjusted(inset, inset, -inset, -inset), 3, 3)
+            frame = edge.adjusted(inset, inset, -inset, -inset)
+            painter.drawRoundedRect(frame, radius, radius)
         painter.end()
 
 
