@@ -150,6 +150,14 @@ def test_the_control_that_tab_leads_to_is_outlined_until_a_click(window):
     QTest.keyClick(handle, Qt.Key.Key_Tab)
     for name in ("browse.seed", "browse.truncation.slider", "views.menu", "history.list"):
         assert outlined(window.find(name)) == [window.find(name)]
+    slider = window.find("browse.truncation.slider")
+    bare = slider.grab().toImage()
+    outlined(slider)
+    ringed = slider.grab().toImage()
+    width, height = bare.width(), bare.height()
+    points = [(x, y) for x in range(width) for y in range(height)]
+    changed = [x for x, y in points if bare.pixelColor(x, y) != ringed.pixelColor(x, y)]
+    assert 0 < max(changed) - min(changed) <= height + 2, "at its handle, which stays to be seen"
     assert outlined(main) == [], "what is napari's is left as it is"
     outlined(seed)
     QTest.mouseClick(handle, Qt.MouseButton.LeftButton, pos=QPoint(2, 2))

@@ -257,6 +257,12 @@ def test_what_cannot_be_pasted_is_told_in_a_sentence(window, notifications, text
     assert window.recipe == seed(0)
 
 
+def test_captions_end_above_the_scroll_bar(window):
+    shown = window.find("history.list")
+    bar = shown.horizontalScrollBar()
+    assert shown.height() - bar.sizeHint().height() >= shown.sizeHintForRow(0)
+
+
 def drop(widget: Any, *paths: Path) -> QDropEvent:
     """Drag files onto a widget, and let go."""
     data = QMimeData()

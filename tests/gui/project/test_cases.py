@@ -566,8 +566,8 @@ def test_measure_leaves_the_panels_their_share(window):
     explorer = window.explorer
     before = explorer.tabs.height()
     explorer.measuring.box.unfold()
+    window.wait(lambda: explorer.tabs.height() < before)
     QTest.qWait(50)
     assert explorer.tabs.height() >= explorer.measuring.box.height() - 1
     explorer.measuring.box.unfold(False)
-    QTest.qWait(50)
-    assert explorer.tabs.height() == before
+    window.wait(lambda: explorer.tabs.height() == before)
