@@ -185,6 +185,7 @@ def test_an_angle_is_a_right_one_when_drawn_and_changes_by_its_ends(four, marks)
     assert np.subtract(moved.corner, mark.corner) == pytest.approx((5, -3, 0))
     drag(native(four, "Axial"), LEFT, 0, 80)  # its first side, by the end in the middle
     (mark,) = marks.shown
+    # Whole pixels at both ends.
     assert min(mark.angle_deg, 180 - mark.angle_deg) == pytest.approx(45, abs=2)
     marks.copy()
     assert "\tangle\tAxial" in QApplication.clipboard().text()
