@@ -49,6 +49,7 @@ from stylegan3d.training.options import (
 if TYPE_CHECKING:
     from stylegan3d.training.run import How, Run
     from stylegan3d.training.segmentation import LabelledBrains
+    from stylegan3d.training.synthetic import SyntheticBrains
     from stylegan3d.training.team import Team
 
 NEW_ONLY = "is for new runs, not --resume"
@@ -728,6 +729,9 @@ class TrainSegmentation(FromMaps):
 
     With --scheme lesions, train the network that finds lesions: on simulated ones, without maps.
 
+    With --scheme structures, train a network for images of any contrast on images made from a
+    folder of label maps (SynthSeg, Billot et al. 2023).
+
     Example: stylegan3d train segmentation prepared --maps brains --out runs/tissues
     """
 
@@ -751,6 +755,8 @@ class TrainSegmentation(FromMaps):
 
         writing = self.exporting()
         start = None if self.init_from is None else read_network(self.init_from)
+        if start is not None:
+            settings = replace(settings, widths=start.widths)
         brains = self._brains(settings.scheme)
         return PreparedTraining(
             partial(train_segmentation, brains, self.out, settings, start),
@@ -762,14 +768,17 @@ class TrainSegmentation(FromMaps):
             {"training": brains.training},
         )
 
-    def _brains(self, scheme: str) -> LabelledBrains:
+    def _brains(self, scheme: str) -> LabelledBrains | SyntheticBrains:
         """The subjects with their labels."""
         from stylegan3d.dataset.pack import load_pack
-        from stylegan3d.segmentation.classes import LESIONS, SCHEMES
+        from stylegan3d.segmentation.classes import LESIONS, SCHEMES, STRUCTURES
         from stylegan3d.segmentation.inference import load_segmenter
         from stylegan3d.training.lesions import simulated_lesions
         from stylegan3d.training.segmentation import load_labelled
+        from stylegan3d.training.synthetic import synthetic_brains
 
+        if scheme == STRUCTURES.name:
+            return synthetic_brains(self.data, self.out / "heads")
         if scheme == LESIONS.name:
             with progress("Labelling tissues") as bar:
                 return simulated_lesions(load_pack(self.data), load_segmenter(), bar)

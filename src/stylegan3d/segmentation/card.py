@@ -15,6 +15,7 @@ from stylegan3d.segmentation.classes import (
     CLASSES,
     LESIONS,
     REGIONS,
+    STRUCTURES,
     TISSUES,
     TITLES,
     Scheme,
@@ -43,8 +44,12 @@ def page_of(card: Json) -> str:
         about = "Finds what does not belong into a brain, such as lesions, in T1-weighted MR."
         return page_with(card, [about], figures)
     figures = _figures(card["validation"]) if "validation" in card else []
-    what = "regions" if card.get("format") == REGION_FOLDER.format else "tissues"
-    return page_with(card, [f"Labels the {what} of brains in T1-weighted MR."], figures)
+    about = {
+        FOLDER.format: "Labels the tissues of brains in T1-weighted MR.",
+        REGION_FOLDER.format: "Labels the regions of brains in T1-weighted MR.",
+        STRUCTURE_FOLDER.format: "Labels the structures of brains in images of any contrast.",
+    }[card["format"]]
+    return page_with(card, [about], figures)
 
 
 def _lesion_figures(validation: Json) -> list[str]:
@@ -72,16 +77,16 @@ def _lesion_figures(validation: Json) -> list[str]:
 
 def _figures(validation: Json) -> list[str]:
     """Dice and volume errors as a table."""
-    regions = REGIONS.name in validation
+    scheme = next(name for name in FOLDERS if name in validation)
+    regions = scheme != TISSUES.name
     lines = [
         f"On {validation['people']} held-out subjects, compared with the reference labels:",
         "",
-        f"| {'region' if regions else 'tissue'} | Dice | volume, ml | mean error, ml "
-        "| bias, ml | r of volumes |",
+        f"| {scheme[:-1]} | Dice | volume, ml | mean error, ml | bias, ml | r of volumes |",
         "|---|---|---|---|---|---|",
     ]
     decimals = 2 if regions else 1
-    for name, row in validation[REGIONS.name if regions else TISSUES.name].items():
+    for name, row in validation[scheme].items():
         cells = (
             f"{row['dice']:.3f}",
             f"{row['volume_ml']:.{decimals - 1}f}",
@@ -203,5 +208,21 @@ LESION_FOLDER = NetworkFolder(
     build=_build(LESIONS),
     architecture=_shape,
 )
+STRUCTURE_FOLDER = NetworkFolder(
+    kind="structure network",
+    bundled="structures",
+    command="train segmentation --scheme structures",
+    format="stylegan3d-structures",
+    version=1,
+    classes=STRUCTURES.classes,
+    check=_check,
+    build=_build(STRUCTURES),
+    architecture=_shape,
+)
 #: By the name of the scheme.
-FOLDERS = {TISSUES.name: FOLDER, REGIONS.name: REGION_FOLDER, LESIONS.name: LESION_FOLDER}
+FOLDERS = {
+    TISSUES.name: FOLDER,
+    REGIONS.name: REGION_FOLDER,
+    LESIONS.name: LESION_FOLDER,
+    STRUCTURES.name: STRUCTURE_FOLDER,
+}

@@ -250,9 +250,9 @@ def region_title(name: str) -> str:
     """Such as "Hippocampus, left" for "left_hippocampus"."""
     side, _, rest = name.partition("_")
     if side in SIDES:
-        title = PAIRED[rest][0]
+        title = PAIRED[rest][0] if rest in PAIRED else rest.replace("_", " ")
         return f"{title[0].upper()}{title[1:]}, {side}"
-    title = MIDLINE[name][0]
+    title = MIDLINE[name][0] if name in MIDLINE else name
     return title[0].upper() + title[1:]
 
 
@@ -264,8 +264,67 @@ LESIONS = Scheme(
     (0, CLASSES.index("white"), CLASSES.index("white")),
 )
 
+#: Structures with one on each side, and those across the midline, with FreeSurfer's codes (left
+#: and right), as the Harvard-Oxford Atlas 2.0 draws them (Rushmore et al. 2022,
+#: doi:10.3389/fnana.2022.894606). A lesion or hole is labelled as such.
+_STRUCTURE_PAIRS = {
+    "cerebral_white": (2, 41),
+    "cerebral_cortex": (3, 42),
+    "lateral_ventricle": (4, 43),
+    "temporal_horn": (5, 44),
+    "cerebellar_white": (7, 46),
+    "cerebellar_cortex": (8, 47),
+    "thalamus": (10, 49),
+    "caudate": (11, 50),
+    "putamen": (12, 51),
+    "pallidum": (13, 52),
+    "hippocampus": (17, 53),
+    "amygdala": (18, 54),
+    "accumbens": (26, 58),
+    "ventral": (28, 60),
+}
+_STRUCTURE_MIDLINE = {
+    "csf": 24,
+    "third_ventricle": 14,
+    "fourth_ventricle": 15,
+    "brain_stem": 16,
+    "chiasm": 85,
+    "lesion": 77,
+}
+_WHITE, _GREY = CLASSES.index("white"), CLASSES.index("grey")
+_VENTRICLE, _OTHER = CLASSES.index("ventricle"), CLASSES.index("other")
+_TISSUE_OF = dict.fromkeys(("cerebral_white", "cerebellar_white", "ventral", LESION), _WHITE) | {
+    "csf": CLASSES.index("csf"),
+    "brain_stem": _OTHER,
+    "chiasm": _OTHER,
+    **dict.fromkeys(
+        ("lateral_ventricle", "temporal_horn", "third_ventricle", "fourth_ventricle"), _VENTRICLE
+    ),
+}
+#: What a network learns from label maps of structures.
+STRUCTURES = Scheme(
+    "structures",
+    (
+        "background",
+        *_STRUCTURE_MIDLINE,
+        *(f"{side}_{name}" for name in _STRUCTURE_PAIRS for side in SIDES),
+    ),
+    (
+        0,
+        *(_TISSUE_OF[name] for name in _STRUCTURE_MIDLINE),
+        *(_TISSUE_OF.get(name, _GREY) for name in _STRUCTURE_PAIRS for _ in SIDES),
+    ),
+)
+#: Class of each of FreeSurfer's codes; the fifth ventricle, which few people have, is the third.
+FREESURFER = {0: 0, 72: STRUCTURES.classes.index("third_ventricle")} | {
+    code: index
+    for index, code in enumerate(
+        (*_STRUCTURE_MIDLINE.values(), *(c for pair in _STRUCTURE_PAIRS.values() for c in pair)), 1
+    )
+}
 
-SCHEMES = {scheme.name: scheme for scheme in (TISSUES, REGIONS, LESIONS)}
+
+SCHEMES = {scheme.name: scheme for scheme in (TISSUES, REGIONS, LESIONS, STRUCTURES)}
 
 
 #: The brain with its fluid.

@@ -23,6 +23,7 @@ from stylegan3d.segmentation.classes import (
     ASYMMETRIES,
     LESIONS,
     REGIONS,
+    STRUCTURES,
     TISSUES,
     Scheme,
     asymmetry_percent,
@@ -94,9 +95,13 @@ class Segmenter:
 
     def fits(self, space: Space) -> bool:
         """Whether volumes on this grid can be labelled: its axes run RAS, its voxels fit."""
-        expected = np.array(self.card["space"]["voxel_mm"])
-        ratio = np.array(space.voxel_size) / expected
-        return space.axcodes == ("R", "A", "S") and bool((abs(ratio - 1) < SIZE_TOLERANCE).all())
+        known = [
+            self.card["space"]["voxel_mm"],
+            *([[2.0] * 3] if self.scheme is STRUCTURES else []),
+        ]
+        ratios = np.array(space.voxel_size) / np.array(known)
+        fitting = (abs(ratios - 1) < SIZE_TOLERANCE).all(axis=1).any()
+        return space.axcodes == ("R", "A", "S") and bool(fitting)
 
     @torch.inference_mode()
     def segment(

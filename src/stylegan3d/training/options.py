@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Self
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import LATENT_FACTOR
 from stylegan3d.plain import Json
-from stylegan3d.segmentation.classes import LESIONS, REGIONS, TISSUES
+from stylegan3d.segmentation.classes import LESIONS, REGIONS, STRUCTURES, TISSUES
 from stylegan3d.settings.option import Option
 
 #: Edge in voxels of the window of the structural similarity.
@@ -276,6 +276,12 @@ class MatchSettings:
             raise ModelError(f"The share of a change is above 0 and at most 1, not {self.share:g}.")
 
 
+#: Channels of the networks that label, by what they label.
+WIDTHS = dict.fromkeys((TISSUES.name, REGIONS.name, LESIONS.name), (32, 48, 64, 64)) | {
+    STRUCTURES.name: (64, 96, 128, 128, 128)
+}
+
+
 @dataclass(frozen=True)
 class SegmentationSettings(RunSettings):
     """Settings of one run.
@@ -283,12 +289,12 @@ class SegmentationSettings(RunSettings):
     Attributes
     ----------
     widths : tuple of int
-        Channels of the network, see `TissueNetwork`.
+        Channels of the network, see `TissueNetwork`; those of `WIDTHS` by default.
     average_steps : float
         Half-life, in steps, of the averaged weights; it takes the place of `decay`.
     """
 
-    widths: tuple[int, ...] = (32, 48, 64, 64)
+    widths: tuple[int, ...] = ()
     scheme: Annotated[
         str,
         Option(
@@ -298,6 +304,8 @@ class SegmentationSettings(RunSettings):
                 TISSUES.name: "tissues, as labels.tsv assigns them",
                 REGIONS.name: "regions, from maps with the numbers of the Neuromorphometrics "
                 "protocol (as MUSE has them)",
+                STRUCTURES.name: "structures in images of any contrast, made from label maps with "
+                "FreeSurfer's codes: give their folder in place of a data set",
                 LESIONS.name: "lesions, simulated in healthy subjects; without maps",
             },
         ),
@@ -307,6 +315,11 @@ class SegmentationSettings(RunSettings):
     average_steps: float = 100.0
     save_seconds: float = 60.0
     last_rate: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.widths:
+            object.__setattr__(self, "widths", WIDTHS[self.scheme])
 
     def memory(self, steps: int) -> float:
         """Decay of the weight average after a number of steps."""

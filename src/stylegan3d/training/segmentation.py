@@ -37,6 +37,7 @@ from stylegan3d.segmentation.classes import (
     REGIONS,
     SCHEMES,
     SIDES,
+    STRUCTURES,
     TISSUES,
     Scheme,
     asymmetry_percent,
@@ -234,6 +235,19 @@ class TrainingBrains(HeldOut, Protocol):
         """A pair to learn from, which may be another each time."""
 
 
+class DescribedBrains(HeldOut, Protocol):
+    """Labelled brains that a card can be written of."""
+
+    def space(self, index: int) -> Space:
+        """Grid of one of them."""
+
+    def card(self, run: SegmentationRun, licence: str | None) -> Json:
+        """What a network's card says of the data and the training."""
+
+    def measured(self, segmenter: Segmenter, progress: Progress) -> Json:
+        """What a network's card says of its accuracy, and of what it finds in people."""
+
+
 INTENDED_USE = (
     "Research, teaching and software development: volumes in brains a generator makes, and "
     "of scans prepared in the same way. Not a medical device; not for diagnosis."
@@ -281,10 +295,23 @@ class LabelledBrains:
         """Indices of the held-out subjects."""
         return range(self.training, len(self.rows))
 
+    def space(self, index: int) -> Space:
+        """See `DescribedBrains.space`."""
+        return self.pack.space
+
     def measured(self, segmenter: Segmenter, progress: Progress) -> Json:
-        """What a network's card says of its accuracy, and of what it finds in people."""
-        found = {"validation": _validation(segmenter, self)}
+        """See `DescribedBrains.measured`."""
+        found = {"validation": validation_figures(segmenter, self)}
         return found | _people(segmenter, self, progress)
+
+    def card(self, run: SegmentationRun, licence: str | None) -> Json:
+        """See `DescribedBrains.card`."""
+        rows = self.rows[: self.training]
+        space = {"voxel_mm": list(self.pack.space.voxel_size), "axes": "RAS"}
+        of_data = about(
+            run, self.pack, rows, licence=licence, intended_use=self.intended_use, training={}
+        )
+        return {"space": space} | of_data
 
 
 def draw(brains: TrainingBrains, seed: int, step: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
@@ -295,6 +322,8 @@ def draw(brains: TrainingBrains, seed: int, step: int, multiple: int = 1) -> tup
     index = in_epoch(step, brains.training, seed)
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     volume, labels = brains.example(index, generator)
+    if brains.scheme is STRUCTURES:  # an image that was made, as varied as it has to be
+        return volume, labels
     window = _window(volume, multiple, generator)
     return augment_labelled(volume[window], labels[window], generator, brains.scheme)
 
@@ -582,7 +611,7 @@ PERCENTS = (0, 1, 2.5, *range(5, 100, 5), 97.5, 99, 100)
 
 def export_segmentation(
     run: SegmentationRun,
-    brains: LabelledBrains,
+    brains: DescribedBrains,
     folder: Path,
     *,
     name: str | None = None,
@@ -597,7 +626,7 @@ def export_segmentation(
     ----------
     run : SegmentationRun
         The run; the weights are rounded to float16 before anything is measured.
-    brains : LabelledBrains
+    brains : DescribedBrains
         What it learned from and is validated on.
     licence : str or None
         Licence of the weights; those of the labelled data by default.
@@ -611,26 +640,25 @@ def export_segmentation(
     OutputError
         If the folder holds such files and `overwrite` is false, or cannot be written.
     """
-    network, pack, use = rounded(run), brains.pack, brains.intended_use
-    card: Json = {"name": name or folder.name, "version": "0.1"}
-    card["space"] = {"voxel_mm": list(pack.space.voxel_size), "axes": "RAS"}
-    rows = brains.rows[: brains.training]
-    card |= about(run, pack, rows, licence=licence, intended_use=use, training={})
+    network = rounded(run)
+    card: Json = {"name": name or folder.name, "version": "0.1"} | brains.card(run, licence)
     segmenter = Segmenter(network, card, "", run.device, brains.scheme)
     card |= brains.measured(segmenter, progress)
     write_model(folder, network, noted(card, notes), brains.scheme, overwrite=overwrite)
     return segmenter
 
 
-def _validation(segmenter: Segmenter, brains: LabelledBrains) -> Json:
+def validation_figures(segmenter: Segmenter, brains: DescribedBrains) -> Json:
     """Dice and volume errors on the held-out subjects."""
-    space, scheme = brains.pack.space, brains.scheme
+    scheme = brains.scheme
     scores, found, truth = [], [], []
     for index in brains.validation:
-        labels = segmenter.segment(brains.volume(index), space).labels
-        scores.append(dice_scores(labels, brains.labels[index], scheme.classes))
+        volume, true = (x.numpy() for x in brains.pair(index))
+        space = brains.space(index)
+        labels = segmenter.segment(volume, space).labels
+        scores.append(dice_scores(labels, true, scheme.classes))
         found.append(volumes_ml(labels, space, scheme))
-        truth.append(volumes_ml(brains.labels[index], space, scheme))
+        truth.append(volumes_ml(true, space, scheme))
     figures: Json = {}
     for name in scheme.classes[1:]:
         dice = np.array([row[name] for row in scores])
