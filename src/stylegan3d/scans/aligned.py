@@ -283,7 +283,7 @@ def _judged(
     if quality < EXPECTED_QUALITY:
         texts.append(
             f"it is less similar to the mean brain than usual (correlation {quality:.2f}); if a "
-            "large lesion is the reason, mark it (--mask, or by painting) to leave it out."
+            "large lesion is the reason, mask it to leave it out."
         )
     return tuple(Note("check", text) for text in texts)
 

@@ -100,6 +100,7 @@ def part(window):
     part.box.unfold()
     window.find("labels.live").setChecked(True)
     window.click("labels.take")
+    assert window.explorer._task_of(window.session.key) == "segmenting…", "of the list of patients"
     window.wait(lambda: part.base is not None)
     yield part
     part._close()

@@ -171,6 +171,9 @@ def test_it_says_that_it_works_and_the_worked_case_waits_for_a_volume(window, bo
     box._update()
     assert window.find("measure.of").text() == "Measuring…"
     assert window.find("measure.grey.ml").text() == "…"
+    told = window.explorer._task_of
+    assert told(window.session.key) == "measuring…", "as the list of patients says"
+    assert not told("another patient")
     assert not step.done(context, header)
     window.wait(lambda: is_fresh(window))
     assert window.find("measure.of").text() != "Measuring…"

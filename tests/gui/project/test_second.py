@@ -37,6 +37,8 @@ def lay(window, path):
     """Open a second image, and wait until it was placed or refused."""
     seconds = window.explorer.projecting.second
     seconds.open(Choice(path))
+    told = window.explorer._task_of(window.session.key)
+    assert told == "overlay being read…", "as the list of patients says"
     done = lambda: not (seconds.job.running or seconds.placing.busy)  # noqa: E731
     window.wait(lambda: done() and window.find("second.note").text()[:7] != "Reading")
     return seconds
