@@ -331,7 +331,6 @@ HOW = {"cached": "from the cache"}
 class PoseBox(QWidget):
     """Aligns on demand, shows the quality, and moves the scan by millimetres and degrees."""
 
-    """How: "auto", or "centre" to leave the rest to a person."""
     poseChanged = Signal(object)
     """Pose"""
 
