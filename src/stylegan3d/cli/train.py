@@ -771,6 +771,7 @@ class TrainSegmentation(FromMaps):
     def _brains(self, scheme: str) -> LabelledBrains | SyntheticBrains:
         """The subjects with their labels."""
         from stylegan3d.dataset.pack import load_pack
+        from stylegan3d.devices import choose_device
         from stylegan3d.segmentation.classes import LESIONS, SCHEMES, STRUCTURES
         from stylegan3d.segmentation.inference import load_segmenter
         from stylegan3d.training.lesions import simulated_lesions
@@ -778,7 +779,7 @@ class TrainSegmentation(FromMaps):
         from stylegan3d.training.synthetic import synthetic_brains
 
         if scheme == STRUCTURES.name:
-            return synthetic_brains(self.data, self.out / "heads")
+            return synthetic_brains(self.data, self.out / "heads", choose_device(self.device))
         if scheme == LESIONS.name:
             with progress("Labelling tissues") as bar:
                 return simulated_lesions(load_pack(self.data), load_segmenter(), bar)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,6 +46,7 @@ WHITE, CORTEX = _of("cerebral_white"), _of("cerebral_cortex")
 LATERAL = _of("lateral_ventricle", "temporal_horn")
 FLUID = [CSF, *LATERAL, *_of("third_ventricle", "fourth_ventricle")]
 
+CPU = torch.device("cpu")
 #: Distances are kept on every second voxel, in tenths of a millimetre, up to this one.
 FARTHEST_MM = 25.0
 #: A gap between structures narrower than twice this is fluid of a sulcus.
@@ -169,13 +170,17 @@ class SyntheticBrains:
         How many of them are learned from.
     licence : str
         Of the maps.
+    device : torch.device
+        Where images are made; another one than the CPU keeps the heads, of some 30 MB each.
     """
 
     paths: tuple[Path, ...]
     store: Path
     training: int
     licence: str = ""
+    device: torch.device = CPU
     scheme: ClassVar[Scheme] = STRUCTURES
+    _kept: dict[int, Head] = field(default_factory=dict, repr=False)
 
     @property
     def validation(self) -> range:
@@ -184,6 +189,8 @@ class SyntheticBrains:
 
     def head(self, index: int) -> Head:
         """One of the heads, prepared when it is first asked for."""
+        if index in self._kept:
+            return self._kept[index]
         path = self.paths[index]
         kept = self.store / f"{path.name.partition('.')[0]}.npz"
         if not kept.exists():
@@ -194,17 +201,23 @@ class SyntheticBrains:
                     file, labels=head.labels, distances=head.distances, voxel_mm=head.voxel_mm
                 )
         with np.load(kept) as z:
-            labels, distances = (torch.from_numpy(z[name]) for name in ("labels", "distances"))
-            return Head(labels, distances, float(z["voxel_mm"]))
+            labels, distances = (
+                torch.from_numpy(z[name]).to(self.device) for name in ("labels", "distances")
+            )
+            head = Head(labels, distances, float(z["voxel_mm"]))
+        if self.device.type != "cpu":
+            self._kept[index] = head
+        return head
 
     def example(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `TrainingBrains`: a whole head at 2 mm or a part of one at 1 mm."""
         seed = int(torch.randint(2**62, (), generator=generator))
-        return ImageMaker(seed).make(self.head(index), *IMAGES[seed % 2])
+        return ImageMaker(seed, self.device).make(self.head(index), *IMAGES[seed % 2])
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:
         """See `HeldOut`: always the same image of one of them."""
-        return ImageMaker(index).make(self.head(index), *IMAGES[index % 2])
+        made = ImageMaker(index, self.device).make(self.head(index), *IMAGES[index % 2])
+        return made[0].cpu(), made[1].cpu()
 
     def space(self, index: int) -> Space:
         """See `DescribedBrains`."""
@@ -237,7 +250,7 @@ IMAGES = (((80, 112, 96), 2.0), ((96, 128, 96), 1.0))
 HELD_OUT = 6
 
 
-def synthetic_brains(folder: Path, store: Path) -> SyntheticBrains:
+def synthetic_brains(folder: Path, store: Path, device: torch.device = CPU) -> SyntheticBrains:
     """The label maps `*_dseg.nii.gz` of a folder, one file per person; the last sixth is held out.
 
     Raises
@@ -253,7 +266,8 @@ def synthetic_brains(folder: Path, store: Path) -> SyntheticBrains:
         )
     texts = sorted(folder.glob("LICENSE*"))
     licence = texts[0].read_text(encoding="utf-8") if texts else ""
-    return SyntheticBrains(paths, store, len(paths) - -(-len(paths) // HELD_OUT), licence)
+    training = len(paths) - -(-len(paths) // HELD_OUT)
+    return SyntheticBrains(paths, store, training, licence, device)
 
 
 class ImageMaker:
@@ -331,8 +345,8 @@ class ImageMaker:
 
     def _places(self, head: Head, shape: Sequence[int], spacing: float) -> Tensor:
         """Where each voxel lies in the head, [X, Y, Z, 3], from -1 to 1, the last axis first."""
-        half = torch.tensor(head.labels.shape, dtype=torch.float32) * head.voxel_mm / 2
-        room = np.maximum(half.numpy() - MARGIN_MM / 2 - np.array(shape) * spacing / 2, 0)
+        extent = np.array(head.labels.shape) * head.voxel_mm / 2
+        room = np.maximum(extent - MARGIN_MM / 2 - np.array(shape) * spacing / 2, 0)
         angles = np.deg2rad(self._scalars.uniform(-18, 18, 3)) * (1 if self._chance(0.7) else 0.3)
         turn = np.eye(3)
         for (i, j), angle in zip(((0, 1), (0, 2), (1, 2)), angles, strict=True):
@@ -351,7 +365,7 @@ class ImageMaker:
         bend = bend + self._draw(0, 1) * self._smooth(shape, 16 / spacing, 3)
         if self._chance(0.4):
             bend = bend + self._draw(0, 0.5) * self._smooth(shape, 8 / spacing, 3)
-        half = half.to(self.device)
+        half = torch.tensor(extent, dtype=torch.float32, device=self.device)
         places = ((places + bend.movedim(0, -1)) / half).flip(-1)
         if self._chance(0.5):
             # What lies around the ventricles is taken from nearer to them: they grow as a whole.
@@ -442,7 +456,7 @@ class ImageMaker:
             away = axes[0][:, None, None] + axes[1][:, None] * self._draw(0.5, 2) + axes[2]
             away = away.sqrt() + 0.25 * self._smooth(shape, 8 / spacing)
             hole = (away < 1) & (labels > 0) & (labels != CSF)
-            rim = self._draw(0, 1.2) if self._chance(0.3) else float(means[LESION])
+            rim = self._draw(0, 1.2) if self._chance(0.3) else means[LESION]
             tone = torch.where(away < 0.7, means[LESION], rim)
             image = torch.where(hole, tone, image)
             labels = torch.where(hole, LESION, labels).to(torch.uint8)
