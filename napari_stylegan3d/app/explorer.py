@@ -5,6 +5,7 @@ Panels read and replace the session's recipe; this module connects them with ren
 
 from __future__ import annotations
 
+import gc
 import json
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ from napari_stylegan3d.browse.controller import BrowseController
 from napari_stylegan3d.browse.panel import BrowsePanel
 from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
-from napari_stylegan3d.core.comparison import DisplayController, brain_of
+from napari_stylegan3d.core.comparison import DisplayController
 from napari_stylegan3d.core.context import Context, Messages, report_done, report_error
 from napari_stylegan3d.core.jobs import Loaded, latent_of
 from napari_stylegan3d.core.panel import ExplorerPanel, Tabs
@@ -44,6 +45,7 @@ from napari_stylegan3d.core.rendering import Rendering, SharpenController
 from napari_stylegan3d.core.scans import Dropped, Parking, files_in, what_are
 from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.core.thumbnails import Thumbnails
+from napari_stylegan3d.core.worker import end_work
 from napari_stylegan3d.directions.controller import DirectionsController
 from napari_stylegan3d.directions.panel import DirectionsPanel
 from napari_stylegan3d.export.controller import ExportController
@@ -60,13 +62,14 @@ from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import Fold, take_turns
+from napari_stylegan3d.widgets.controls import Fold, Links, take_turns
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Choice
+from stylegan3d.session.provenance import brain_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -97,18 +100,13 @@ class OpenController(QObject):
         self._roots: list[QWidget] = [context.dock]
         dialogs.DropOn(context.dock, files_in, self.drop)
 
-    def begin(self, views: FourViews) -> None:
+    def begin(self, views: FourViews, links: Links) -> None:
         """Also handle drops on the views."""
         self._roots.append(views)
+        links.callback(self._roots.remove, views)
         canvases = [view.canvas for view in views.views]
-        self._on_views = dialogs.DropOn(views, files_in, self.drop, *canvases)
-        self.viewer.layers.selection.events.active.connect(self._on_active)
-
-    def let_go(self, views: FourViews) -> None:
-        """Disconnect from the views."""
-        self._roots.remove(views)
-        self._on_views.leave()
-        self.viewer.layers.selection.events.active.disconnect(self._on_active)
+        links.callback(dialogs.DropOn(views, files_in, self.drop, *canvases).leave)
+        links.connect(self.viewer.layers.selection.events.active, self._on_active)
 
     def drop(self, files: list[str]) -> None:
         """Open what was dropped, or say that it cannot be opened."""
@@ -203,9 +201,6 @@ class Controller(Protocol):
 
     def __init__(self, context: Context, panel: Any) -> None: ...
 
-    def shutdown(self) -> None:
-        """Stop all jobs."""
-
 
 #: The tabs from left to right with their controllers; a new feature is added here.
 FEATURES: tuple[tuple[type[ExplorerPanel], type[Controller]], ...] = (
@@ -284,32 +279,18 @@ class Docked(QWidget):
         self.begin(window)
 
 
-class CalmWindow:
-    """Hides napari's layer docks and status bar; `restore` shows them again.
+def calm_down(window: QMainWindow, viewer: ViewerModel, links: Links) -> None:
+    """Hide napari's layer docks and status bar, until `links` close.
 
     They stay in the Window menu. Viewers that already have layers are not changed.
     """
-
-    def __init__(self, window: QMainWindow, viewer: ViewerModel) -> None:
-        self._hidden: list[QDockWidget] = []
-        self._bar = None
-        if len(viewer.layers):
-            return
-        for dock in window.findChildren(QDockWidget):
-            if dock.objectName() in DOCKS and not dock.isHidden():
-                dock.hide()
-                self._hidden.append(dock)
-        self._bar = window.statusBar()
-        self._bar.hide()
-
-    def restore(self) -> None:
-        """Restore visibility."""
-        for dock in self._hidden:
-            dock.show()
-        self._hidden.clear()
-        if self._bar is not None:
-            self._bar.show()
-            self._bar = None
+    if len(viewer.layers):
+        return
+    docks = [dock for dock in window.findChildren(QDockWidget) if dock.objectName() in DOCKS]
+    for part in (*docks, window.statusBar()):
+        if not part.isHidden():
+            part.hide()
+            links.callback(part.show)
 
 
 #: Maximum width of the dock.
@@ -350,8 +331,8 @@ class Memory(QObject):
         if look is not None:
             looks.set(look)
 
-    def close(self) -> None:
-        """Save the settings."""
+    def save(self) -> None:
+        """Save the settings, once."""
         if self._looks is None:
             return
         kept = settings()
@@ -526,7 +507,6 @@ class Explorer(Docked):
         self._seen_of: object = None
         self.viewing: ViewsController | None = None
         self.views: FourViews | None = None
-        self._calm: CalmWindow | None = None
         self.session = Session(self)
         self.stage = Stage(self.viewer)
         self.rendering = Rendering(self.session, self)
@@ -542,6 +522,11 @@ class Explorer(Docked):
             self.comparison,
             self.messages,
         )
+        links = self.context.links
+        links.enter_context(self.session.links)
+        # Late: napari collects garbage for every layer that goes.
+        links.callback(gc.unfreeze)
+        links.callback(self.stage.clear)
         self.tabs = Tabs([panel(self.session) for panel, _controller in FEATURES])
         self.panels = self.tabs.panels
         self.browse, self.project = the(BrowsePanel, self.panels), the(ProjectPanel, self.panels)
@@ -614,34 +599,14 @@ class Explorer(Docked):
         if self._closed:
             return
         self._closed = True
-        self.memory.close()
-        self.guidance.close()
-        self.sharpening.shutdown()
-        self.sessions.shutdown()
-        self.history.shutdown()
-        self.patients.shutdown()
-        for controller in self.controllers:
-            controller.shutdown()
-        self.measuring.shutdown()
-        self.relabelling.shutdown()
-        self.parking.shutdown()
-        self.rendering.shutdown()
+        self.memory.save()
+        self.sessions.autosave.shutdown()
+        end_work(self, *([] if self.views is None else [self.views]))
         self.header.set_busy(False)
-        self.thumbnails.shutdown()
-        self.models.shutdown()
-        self.viewer.layers.events.inserted.disconnect(self._on_layer)
+        self.context.links.close()
+        self.viewing = self.views = self.exporting.views = self.sessions.views = None
         self.let_go()
-        self.stage.clear()
-        if self.views is not None:
-            self.opening.let_go(self.views)
-            self.views = self.exporting.views = self.sessions.views = None
-            self.projecting.second.views = None
-        if self.viewing is not None:
-            self.viewing.close()
-            self.viewing = None
-        if self._calm is not None:
-            self._calm.restore()
-        self.session.close()
+        self.projecting.second.views = None
 
     def _lay_out(self) -> None:
         self.setMinimumWidth(controls.scaled(MIN_WIDTH))
@@ -701,12 +666,13 @@ class Explorer(Docked):
             busy.connect(self.patients.refresh, Qt.ConnectionType.QueuedConnection)
         for part in (self.projecting, self.models, self.comparing):
             part.failed.connect(self.messages.failed)
-        self.viewer.layers.events.inserted.connect(self._on_layer)
+        self.context.links.connect(self.viewer.layers.events.inserted, self._on_layer)
 
     def begin(self, window: QMainWindow) -> None:
         """Install the views and load the model."""
-        self._calm = CalmWindow(window, self.viewer)
-        self.viewing = ViewsController(window, self.comparison, self)
+        links = self.context.links
+        calm_down(window, self.viewer, links)
+        self.viewing = ViewsController(window, self.comparison, self, links)
         self.viewing.pace(self.rendering)
         self.views = self.viewing.views
         self.views.set_message("Loading the model…")
@@ -716,7 +682,7 @@ class Explorer(Docked):
         below = QWidget()
         controls.stack(controls.row(self.patients, self.history, stretch=1), on=below, spacing=0)
         self.views.layout().addWidget(below)
-        self.opening.begin(self.views)
+        self.opening.begin(self.views, links)
         self.exporting.views = self.sessions.views = self.views
         self.comparing.begin(self.views)
         self.projecting.second.views = self.views

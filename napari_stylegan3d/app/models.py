@@ -86,12 +86,6 @@ class ModelController(QObject):
         else:
             self._warm_next()
 
-    def shutdown(self) -> None:
-        """Stop; results of running jobs are discarded."""
-        self._to_warm = None
-        self.loading.shutdown()
-        self.warming.shutdown()
-
     def menu(self, parent: QWidget) -> QMenu:
         """Menu of models, including recent ones."""
         menu = QMenu(parent)

@@ -21,13 +21,13 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.strip import row_height
-from napari_stylegan3d.views.captions import NAME_LENGTH
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.shortening import told_apart
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
+from stylegan3d.pages.shortening import told_apart
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.session.provenance import NAME_LENGTH
 from stylegan3d.session.state import NOBODY
 from stylegan3d.storage.about import ORIGIN_NAMES
 
@@ -122,10 +122,6 @@ class PatientList(QWidget):
         self.setFixedSize(controls.scaled(WIDTH), height)
         self.list.scrollToItem(self.list.currentItem())
 
-    def shutdown(self) -> None:
-        """Stop reading."""
-        self.identity.shutdown()
-
     def refresh(self) -> None:
         """Show who is open, and what runs."""
         session = self.session
@@ -155,7 +151,8 @@ class PatientList(QWidget):
 
     def _on_change(self, change: StateChange) -> None:
         """A slider that is dragged changes nothing in the list, but for whom it shows."""
-        if change.another_subject or not change.live:
+        told = not change.live and change.parts - {"annotations"}
+        if change.another_subject or told:
             self.refresh()
 
     def status_of(self, case: Case) -> str:

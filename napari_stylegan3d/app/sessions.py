@@ -5,57 +5,331 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
+import numpy as np
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QFrame, QMenu
 
-from napari_stylegan3d.core.context import report_done
+from napari_stylegan3d.core.context import report_done, sentence
+from napari_stylegan3d.core.jobs import SharpenRequest
 from napari_stylegan3d.core.worker import LatestWins, LongJob, duration_in_words
-from napari_stylegan3d.labels.persistence import DAMAGED, LabelsRestorer, SavedLabels
-from napari_stylegan3d.project.persistence import SavedScan, ScanRestorer
+from napari_stylegan3d.labels.jobs import Base, EditedBrain, Wish, fit
+from napari_stylegan3d.project.jobs import align_scan, open_scan
+from napari_stylegan3d.project.label_maps import LabelMap
+from napari_stylegan3d.project.result import operator_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import single_shot
-from stylegan3d.errors import SessionError, StyleGAN3DError
+from stylegan3d.errors import ScanError, SessionError, StyleGAN3DError
 from stylegan3d.progress import Progress
-from stylegan3d.recipe.history import History, are_parents
 from stylegan3d.recipe.model import MadeWith
-from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.scans.person import SEXES, Person
-from stylegan3d.session.case import Case, Choice
+from stylegan3d.scans.pose import Pose
+from stylegan3d.session.case import Alignment, Case
 from stylegan3d.session.file import SUFFIX, SessionState, pack, unpack
-from stylegan3d.session.state import (
-    FOLLOWING,
-    NOBODY,
-    HistoryEntry,
-    Patient,
-    State,
-    Subject,
-    Synthetic,
-    What,
-)
+from stylegan3d.session.provenance import GENERATED, Provenance, provenance_of
+from stylegan3d.session.snapshot import DAMAGED, NOT_ALIGNED, entries_of, of_session, to_view
 from stylegan3d.session.store import Kept, SessionFolder, kept_sessions, mark_closed, tidy
+from stylegan3d.session.workspace import StateChange
 from stylegan3d.storage.files import (
     atomic_write_bytes,
     sweep,
     sweep_temporary,
     write_together,
 )
-from stylegan3d.storage.jsontext import finite_number
+from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QLineEdit
 
     from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.jobs import Loaded
     from napari_stylegan3d.core.panel import Tabs
-    from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.labels.controller import LabelsController
     from napari_stylegan3d.project.controller import ProjectController
     from napari_stylegan3d.views.four import FourViews
+    from stylegan3d.scans import AlignedScan
+    from stylegan3d.session.annotations import EditedLabels
+
+
+#: Bytes of layers kept while the brain before is rendered.
+LAYERS_KEPT = 32 * 2**20
+#: Tolerance for equal poses, in mm and rotation-matrix entries.
+SAME_POSE = 1e-6
+
+
+def have_again(
+    report: Progress,
+    loaded: Loaded,
+    kept: EditedLabels,
+    placed: tuple[str, AlignedScan] | None,
+    provenance: Provenance,
+    detailed: AlignedScan | None,
+) -> tuple[Base, EditedBrain]:
+    """The brain before and the one that fits; of a scan from `placed` (name, scan).
+
+    A scan that lies elsewhere by now is taken as it lay.
+    `provenance` is that of the recipe's brain, `detailed` the scan whose detail it shows.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the brain before cannot be had any more, or is on another grid.
+    """
+    from napari_stylegan3d.labels.jobs import of_recipe, of_scan, relabelled
+    from stylegan3d.render.recipes import render_recipe
+    from stylegan3d.segmentation.classes import CLASSES
+
+    report(0, 1, "Restoring edited labels")
+    *edits, (labels, edited) = kept.edits
+    if max(int(one.max()) for pair in kept.edits for one in pair) >= len(CLASSES):
+        raise SessionError(DAMAGED)
+    origin = dataclasses.replace(kept, edits=())
+    if origin.recipe is not None:
+        renderer = loaded.renderer.companion(LAYERS_KEPT)
+        rendered = render_recipe(renderer, origin.recipe, "full", report)
+        base = of_recipe(origin.recipe, rendered, loaded.generator.hash, provenance)
+        detail = origin.recipe.worn_detail
+        if detail is not None and detailed is not None:
+            volume, moved = rendered.volume, rendered.movement
+            scan = SharpenRequest(rendered, detailed, moved, detail.strength, volume)
+            base = dataclasses.replace(base, scan=scan)
+    else:
+        assert placed is not None
+        name, aligned = placed
+        if origin.rigid is not None and np.abs(aligned.rigid - origin.rigid).max() > SAME_POSE:
+            aligned = aligned.posed(origin.rigid)
+        base = of_scan(name, aligned)
+    if base.volume.shape != labels.shape:
+        raise SessionError(
+            "The edited labels of this session have a different grid and were not restored."
+        )
+    for before, after in edits:
+        base = base.with_labels(before)
+        base = relabelled(base, fit(Wish(base, after)))
+    base = base.with_labels(labels)
+    return base, fit(Wish(base, edited))
+
+
+class LabelsRestorer(QObject):
+    """Restores a session's edited labels, without showing them.
+
+    Those of a scan are put on that scan only, known by its sha256, once it is open and aligned.
+    """
+
+    def __init__(self, context: Context, relabelling: LabelsController) -> None:
+        super().__init__(context.dock)
+        self.context, self.relabelling = context, relabelling
+        self.job = LongJob(self)
+        #: Whose labels are being restored.
+        self._key = ""
+        self.job.finished.connect(self._on_done)
+        self.job.failed.connect(self._on_failed)
+        self.job.cancelled.connect(self.go_on)
+        context.session.caseChanged.connect(self.go_on)
+        context.session.recipeChanged.connect(lambda *_: self.go_on())
+
+    def go_on(self, _key: str = "") -> None:
+        """Restore the labels of the subject on the screen, if they wait for it and it is ready."""
+        loaded, session = self.context.render.loaded, self.context.session
+        kept, placed = session.annotations.labels, self.context.comparison.placed
+        if kept is None or loaded is None or self.job.running:
+            return
+        # Labels that the user has opened meanwhile stay.
+        if kept.model not in ("", loaded.generator.hash) or self.relabelling.base is not None:
+            return
+        recipe = kept.recipe
+        if recipe is None and (placed is None or kept.scan not in ("", placed[1].scan.sha256)):
+            return
+        told = GENERATED if recipe is None else provenance_of(session, recipe)
+        detail = None if recipe is None else recipe.worn_detail
+        case = None if detail is None else session.find_projected(detail.source)
+        detailed = None if case is None else case.aligned
+        self._key = session.key
+        self.job.start(have_again, loaded, kept, placed, told, detailed)
+
+    def give_up(self, key: str) -> None:
+        """A patient's scan could not be restored to its place."""
+        labels = self.context.session.annotations_of(key).labels
+        if labels is not None and labels.recipe is None:
+            self.context.messages.fail(SessionError(NOT_ALIGNED), "restoring labels")
+
+    def _on_done(self, result: tuple[Base, EditedBrain]) -> None:
+        self.relabelling.take_up(self._key, *result)
+        self.go_on()
+
+    def _on_failed(self, error: Exception) -> None:
+        self.context.session.annotate(self._key, labels=None)
+        self.context.messages.fail(error, "restoring labels")
+
+
+class ScanRestorer(QObject):
+    """Reads and aligns the scan of the patient on the screen, if an earlier session had it."""
+
+    aligned = Signal(str)
+    """The scan of the case with this key lies where it lay."""
+    failed = Signal(str)
+    """It could not be brought there."""
+
+    def __init__(self, projecting: ProjectController, parent: QObject) -> None:
+        super().__init__(parent)
+        self.projecting, self.session = projecting, projecting.session
+        self.job = LongJob(self)
+        #: Keys of the patients whose scans were read, or could not be.
+        self._read: set[str] = set()
+        self._key = ""
+        self.job.finished.connect(self._on_done)
+        self.job.failed.connect(self._on_failed)
+        self.job.runningChanged.connect(self._look, Qt.ConnectionType.QueuedConnection)
+        self.session.caseChanged.connect(self._look)
+
+    def forget(self) -> None:
+        """Forget all, before another session is restored."""
+        self.job.cancel()
+        self._read.clear()
+
+    def _look(self, _: object = None) -> None:
+        """Read the scan of the current case if necessary."""
+        case, loaded = self.session.case, self.projecting.rendering.loaded
+        if case is None or case.scan is not None or case.problem or case.choice is None:
+            return
+        if loaded is None or self.job.running or case.key in self._read:
+            return
+        self._key = case.key
+        mine = [one for one in self.session.cases if one.key == case.key and one.scan is None]
+        maps = self.session.annotations_of(case.key).maps
+        self.job.start(_again, loaded, [case, *mine], maps, self.session.folder)
+
+    def _on_failed(self, error: Exception) -> None:
+        key = self._key
+        self._read.add(key)
+        problem = sentence(error, "opening the scan")
+        with self.session.changing("patients"):
+            for case in self.session.cases:
+                if case.key == key:
+                    self.session.swap(case, case.refused(problem))
+        self.failed.emit(key)
+
+    def _on_done(self, result: ReloadedScan) -> None:
+        # The result names its case: another patient's scan may be current by now.
+        self._read.add(result.key)
+        session, loaded = self.session, self.projecting.rendering.loaded
+        if not isinstance(result.read, Case):  # the user must choose which scan
+            self.projecting.take_opened(result.read, session.state)
+            return
+        there = loaded is not None and any(
+            loaded.generator.space.same_as(one.space) for one in result.found.values()
+        )
+        with session.changing("projected", "patients"):
+            for case in session.cases:
+                if case.key == result.key and case.scan is None:
+                    session.swap(case, _filled_in(case, result, there))
+        for labels in result.labels:
+            self.projecting.labels.add(labels, result.key)
+        for error in result.unread:
+            self.projecting.failed.emit(error, "restoring a label map")
+        (self.aligned if there else self.failed).emit(result.key)
+
+
+def _filled_in(case: Case, result: ReloadedScan, there: bool) -> Case:
+    """A case completed with its scan and pose."""
+    from stylegan3d.projection.projector import place
+
+    assert isinstance(result.read, Case)
+    case = dataclasses.replace(case, scan=result.read.scan, layer=result.read.layer)
+    lies = case.stored_alignment
+    found = None if lies is None else result.found.get(_place(lies))
+    if lies is None or found is None or not there:
+        return case
+    aligned = result.aligned.get((_place(lies), case.pose), found)
+    try:
+        if case.filled is not None:
+            aligned = place(aligned, operator=operator_of(case.filled, aligned.space))
+    except StyleGAN3DError:  # a session's file can be edited
+        case = dataclasses.replace(case, filled=None)
+    return dataclasses.replace(case, found=found, aligned=aligned, model=result.model)
+
+
+def _place(lies: Alignment) -> bytes:
+    return lies.rigid.tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class ReloadedScan:
+    """A scan that was read again.
+
+    Attributes
+    ----------
+    key : str
+        Key of its case.
+    read : object
+        The scan as a case; otherwise the question of `open_scan`.
+    found : mapping of bytes to AlignedScan
+        As aligned automatically, by its stored pose; empty if not aligned.
+    aligned : mapping of tuple of (bytes, Pose) to AlignedScan
+        Moved by hand from there.
+    labels : sequence of LabelMap
+        Its label maps.
+    unread : sequence of StyleGAN3DError
+        Why files of label maps cannot be read any more.
+    model : str
+        Hash of the model it is aligned to.
+    """
+
+    key: str
+    read: Any
+    found: Mapping[bytes, AlignedScan] = field(default_factory=dict)
+    aligned: Mapping[tuple[bytes, Pose], AlignedScan] = field(default_factory=dict)
+    labels: Sequence[LabelMap] = ()
+    unread: Sequence[StyleGAN3DError] = ()
+    model: str = ""
+
+
+def _again(
+    report: Progress, loaded: Loaded, cases: Sequence[Case], maps: Sequence[Path], folder: Path
+) -> ReloadedScan:
+    """Runs in a thread; all `cases` are of one patient, the first is on the screen."""
+    from stylegan3d.scans import read_scan
+
+    first = cases[0]
+    assert first.choice is not None
+    read = open_scan(report, first.choice)
+    if isinstance(read, Case) and first.sha256 not in ("", read.sha256):
+        raise ScanError(
+            f"{first.path} is not the scan of {first.name} that this session was saved with: "
+            "put that scan in its place, then open the session again."
+        )
+    labels: list[LabelMap] = []
+    unread: list[StyleGAN3DError] = []
+    for path in maps:
+        try:
+            labels.append(LabelMap.of(read_scan(path), scan_stem(path)))
+        except StyleGAN3DError as error:
+            unread.append(error)
+    plain = ReloadedScan(first.key, read, labels=labels, unread=unread)
+    model = loaded.generator.hash
+    lie = [case for case in cases if case.stored_alignment and case.model in ("", model)]
+    if not lie or not isinstance(read, Case):
+        return plain
+    assert read.scan is not None
+    found: dict[bytes, AlignedScan] = {}
+    aligned: dict[tuple[bytes, Pose], AlignedScan] = {}
+    for case in lie:
+        lies = case.stored_alignment
+        assert lies is not None
+        at = _place(lies)
+        try:
+            if at not in found:
+                one = align_scan(report, loaded, read.scan, folder, lies.how)
+                near = np.abs(one.rigid - lies.rigid).max() <= SAME_POSE
+                found[at] = one if near else one.posed(lies.rigid)
+        except StyleGAN3DError:
+            return plain  # open but not aligned
+        aligned[at, case.pose] = case.pose.of(found[at])
+    return dataclasses.replace(plain, found=found, aligned=aligned, model=model)
 
 
 def find_sessions(report: Progress, base: Path, saved_to: str) -> list[Kept]:
@@ -234,219 +508,6 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def of_session(session: Session, scans: ScanRestorer) -> dict[str, Any]:
-    """Plain data of a session besides its recipes: patients, histories, ages."""
-    kept, places = scans.of_session()
-    entries = session.entries
-    models = list(dict.fromkeys(entry.model for entry in entries if entry.model is not None))
-    steps = [
-        {
-            "what": entry.state.what,
-            "case": place,
-            "model": None if entry.model is None else models.index(entry.model),
-        }
-        for entry, place in zip(entries, places, strict=True)
-    ]
-    return {
-        "cases": [one.to_plain() for one in kept],
-        "models": [dataclasses.asdict(model) for model in models],
-        "steps": steps,
-        "histories": [
-            {"length": len(one.states), "position": one.position, "parents": list(one.parents)}
-            for one in session.histories.values()
-        ],
-        "open": list(session.histories).index(session.key),
-        "persons": [
-            {"of": of, **dataclasses.asdict(person)}
-            for key, person in session.persons.items()
-            if (of := _plain_key(key)) is not None
-        ],
-    }
-
-
-def _plain_key(key: Any) -> Any:
-    """Of a scan its hash, of a random brain its source; None for a mix of two."""
-    if isinstance(key, Source):
-        return dataclasses.asdict(key)
-    return key or None if isinstance(key, str) else None
-
-
-def restored(state: SessionState, session: Session, scans: ScanRestorer) -> None:
-    """Restore a session: patients with their histories, projections, ages."""
-    assert session.generator is not None
-    view, made = state.view, state.model or MadeWith.of(session.generator)
-    kept = _kept(view, state.scan)
-    cases = _of_patients([None if one is None else one.case() for one in kept])
-    sources = list({s.sha256: s for s in projected_sources(state.states)}.values())
-    projected: list[Case] = []
-    for one, case in zip(kept, cases, strict=True):
-        if one is not None and case is not None:
-            projected += one.projected(case, sources, session.generator.space)
-            scans.know(case, one)
-    places = {source.sha256: place for place, source in enumerate(sources)}
-    projected.sort(key=lambda case: places[case.source.sha256] if case.source else -1)
-    entries = _entries(state.states, view, made, cases, projected)
-    told = view.get("histories")
-    histories = _histories(entries, told) if isinstance(told, list) else None
-    if histories is None:  # an earlier version, or not as it should be: by whose each state is
-        histories = _sorted_out(entries, view.get("parents"), state.position)
-        for case in filter(None, cases[:1]):
-            histories.setdefault(case.key, History([HistoryEntry(State.of_scan(case), made)]))
-        key = entries[state.position].state.key
-    else:
-        key = _at(list(histories), view.get("open")) or NOBODY
-    session.restore(histories, key, projected, _persons(view.get("persons")))
-
-
-def _of_patients(cases: Sequence[Case | None]) -> list[Case | None]:
-    """All that is saved of one scan, such as before and after its alignment, as one patient."""
-    keys: dict[Hashable, str] = {}
-    found: list[Case | None] = []
-    for case in cases:
-        if case is not None and case.choice is not None:
-            key = keys.setdefault((case.choice.part, case.sha256), case.key)
-            case = dataclasses.replace(case, key=key)
-        found.append(case)
-    return found
-
-
-def _histories(
-    entries: Sequence[HistoryEntry], told: Sequence[Any]
-) -> dict[str, History[HistoryEntry]] | None:
-    """The history of each subject; None if that is not what was told."""
-    found: dict[str, History[HistoryEntry]] = {}
-    rest = list(entries)
-    for plain in told:
-        try:
-            own, rest = rest[: plain["length"]], rest[plain["length"] :]
-            keys = {entry.state.key for entry in own}
-            parents, position = plain["parents"], plain["position"]
-            if len(keys) != 1 or not are_parents(parents, len(own)) or keys & found.keys():
-                return None
-            found[keys.pop()] = History(own, position, parents)
-        except (TypeError, KeyError):
-            return None
-    return None if rest else found
-
-
-def _sorted_out(
-    entries: Sequence[HistoryEntry], told: Any, position: int
-) -> dict[str, History[HistoryEntry]]:
-    """One history of all subjects as one for each; each state follows the last of its own.
-
-    That at `position` is on the screen; of the others the last state is current.
-    """
-    linear = [None, *range(len(entries) - 1)]
-    parents = told if isinstance(told, list) and are_parents(told, len(entries)) else linear
-    own: dict[str, list[int]] = {}
-    for k, entry in enumerate(entries):
-        own.setdefault(entry.state.key, []).append(k)
-    found = {}
-    for key, indices in own.items():
-        ways: list[int | None] = []
-        for k in indices:
-            above = parents[k]
-            while above is not None and above not in indices:
-                above = parents[above]
-            ways.append(0 if above is None and ways else above and indices.index(above))
-        ways[0] = None
-        at = indices.index(position) if position in indices else None
-        found[key] = History([entries[k] for k in indices], at, ways)
-    return found
-
-
-def _persons(plain: Any) -> dict[Any, Person]:
-    """Ages and sexes as typed; invalid ones are dropped, since files can be edited."""
-    found = {}
-    for one in plain if isinstance(plain, list) else ():
-        with suppress(KeyError, TypeError, ValueError, StyleGAN3DError):
-            key = Source(**one["of"]) if isinstance(one["of"], dict) else str(one["of"])
-            age = finite_number(one["age"])
-            found[key] = Person(age, one["sex"] if one["sex"] in SEXES else None)
-    return found
-
-
-def scans_of(state: SessionState) -> list[str]:
-    """The scans of a session, the open one first: sha256, or path in old sessions."""
-    kept = [one for one in _kept(state.view, state.scan) if one is not None]
-    return [one.sha256 or str(one.choice.path) for one in kept]
-
-
-def projected_sources(recipes: Iterable[Recipe | None]) -> Iterable[Source]:
-    """Projected scans among the recipes' sources."""
-    for recipe in filter(None, recipes):
-        for source in recipe.sources:
-            if source.kind == "projected":
-                yield source
-
-
-def _kept(view: Any, scan: str | None) -> list[SavedScan | None]:
-    """The cases of a session; for old sessions only the open scan."""
-    plain = view.get("cases")
-    if isinstance(plain, list):
-        return [SavedScan.from_plain(one) for one in plain]
-    if scan is None or not Path(scan).exists():
-        return []
-    return [SavedScan.from_plain(view.get("scan")) or SavedScan(Choice(Path(scan)))]
-
-
-def _entries(
-    recipes: Sequence[Recipe | None],
-    view: Any,
-    made: MadeWith,
-    cases: list[Case | None],
-    projected: list[Case],
-) -> list[HistoryEntry]:
-    """The states; invalid parts are dropped, since files can be edited."""
-    steps = view.get("steps")
-    if not isinstance(steps, list) or len(steps) != len(recipes):
-        steps = [{}] * len(recipes)
-    models = _models(view)
-    entries = []
-    for recipe, step in zip(recipes, steps, strict=True):
-        plain = step if isinstance(step, dict) else {}
-        told = plain.get("what")
-        what: What = told if told in ("scan", "painted", *FOLLOWING) else "recipe"
-        model = _at(models, plain.get("model")) or made
-        case = _at(cases, plain.get("case"))
-        entries.append(HistoryEntry(State(_subject(recipe, case, what, projected), what), model))
-    return entries
-
-
-def _subject(
-    recipe: Recipe | None, case: Case | None, what: What, projected: Sequence[Case]
-) -> Subject:
-    """Whose a state is. In an earlier version a scan had the recipe of the brain before it."""
-    if recipe is None or (what == "scan" and case is not None):
-        own = recipe is not None and any(
-            p.is_of(recipe.source) and case is not None and p.key == case.key for p in projected
-        )
-        if case is not None and not own:
-            return Patient(case)
-    if recipe is None:
-        return Synthetic()
-    if recipe.source.kind != "projected":
-        return Synthetic(recipe)
-    result = next((p for p in projected if p.is_of(recipe.source)), None)
-    return Patient(result or Case.of_latent(recipe.source), recipe)
-
-
-def _models(view: Any) -> list[MadeWith | None]:
-    plain = view.get("models")
-    found: list[MadeWith | None] = []
-    for one in plain if isinstance(plain, list) else ():
-        try:
-            found.append(MadeWith(**one))
-        except (TypeError, StyleGAN3DError):
-            found.append(None)
-    return found
-
-
-def _at(things: Sequence[Any], index: Any) -> Any:
-    whole = isinstance(index, int) and not isinstance(index, bool)
-    return things[index] if whole and 0 <= index < len(things) else None
-
-
 class SessionController(QObject):
     """Saves the explorer's session, and restores earlier ones.
 
@@ -503,16 +564,17 @@ class SessionController(QObject):
 
         session, generator = self.session, self.session.generator
         path = None if generator is None else generator.path
-        entries = session.entries
+        snapshot = session.snapshot
+        entries = entries_of(snapshot)
         return SessionState(
             tuple(entry.recipe for entry in entries),
-            entries.index(session.history.current),
+            entries.index(snapshot.histories[snapshot.key].current),
             None if generator is None else MadeWith.of(generator),
             None if path in (None, bundled_model_path()) else str(path),
             None if generator is None or generator.frame is None else str(generator.frame),
             session.favourites.by_model,
             self._scan(),
-            self._view(),
+            {**to_view(snapshot), **self._view()},
         )
 
     def restore(self, kept: Kept) -> None:
@@ -541,31 +603,13 @@ class SessionController(QObject):
                     self.messages.fail(error, "starting a new session")
         self._look()
 
-    def shutdown(self) -> None:
-        """Save and stop."""
-        self.looking.shutdown()
-        self.files.shutdown()
-        self.scans.shutdown()
-        self.edits.shutdown()
-        self.autosave.shutdown()
-
     def _connect(self) -> None:
         session = self.session
-        for changed in (
-            session.historyChanged,
-            session.projectedChanged,
-            session.caseChanged,
-            session.personChanged,
-        ):
-            changed.connect(self.autosave.soon)
+        session.changed.connect(self._on_change)
         session.favourites.changed.connect(self.autosave.soon)
         session.modelChanged.connect(self._on_model)
         self.context.comparison.viewChanged.connect(lambda _: self.autosave.soon())
         self.context.comparison.placedChanged.connect(self.autosave.soon)
-        self.projecting.painting.changed.connect(lambda _ml: self.autosave.soon())
-        self.projecting.regions.changed.connect(self.autosave.soon)
-        self.projecting.second.changed.connect(self.autosave.soon)
-        self.relabelling.changed.connect(self.autosave.soon)
         self.scans.aligned.connect(self.edits.go_on)
         self.scans.failed.connect(self.edits.give_up)
         self.autosave.failed.connect(lambda error: self.messages.fail(error, "saving the session"))
@@ -575,6 +619,10 @@ class SessionController(QObject):
         self.bar.restore.clicked.connect(self._restore_last)
         self.bar.anew.clicked.connect(self.start_anew)
         self.menu.aboutToShow.connect(self._fill)
+
+    def _on_change(self, change: StateChange) -> None:
+        if change.parts & {"history", "projected", "case", "person", "annotations"}:
+            self.autosave.soon()
 
     def _on_model(self, generator: Any) -> None:
         if not self.kept and not self.looking.running:
@@ -667,15 +715,15 @@ class SessionController(QObject):
         session, generator = self.session, self.session.generator
         session.favourites.restore(state.favourites)
         self.scans.forget()
+        self.edits.job.cancel()
+        self.relabelling.close_all()
         if generator is not None:
-            restored(state, session, self.scans)
+            snapshot, problems = of_session(state, state.model or MadeWith.of(generator))
+            session.restore(snapshot)
+            for problem in problems:
+                self.messages.fail(SessionError(problem), "restoring labels")
         self._show_view(state.view)
-        stored = state.view.get("labels")
-        told = stored if isinstance(stored, list) else [] if stored is None else [stored]
-        labels = [SavedLabels.from_plain(one) for one in told]
-        if None in labels:
-            self.messages.fail(SessionError(DAMAGED), "restoring labels")
-        self.edits.restore([one for one in labels if one], state.states, scans_of(state))
+        self.edits.go_on()
         self._look(offer=False)  # the previous session is now an earlier one
         self.autosave.soon()
         self.restored.emit()
@@ -687,12 +735,6 @@ class SessionController(QObject):
     def _view(self) -> dict[str, Any]:
         views = self.views
         view: dict[str, Any] = {"tab": self.tabs.panels[self.tabs.currentIndex()].key}
-        view.update(of_session(self.session, self.scans))
-        generator = self.session.generator
-        labels = SavedLabels.of_all(self.relabelling, "" if generator is None else generator.hash)
-        labels += self.edits.waiting
-        if labels:
-            view["labels"] = [one.to_plain() for one in labels]
         if views is not None and len(views.viewer.dims.point) == 3:
             view["point_mm"] = [float(value) for value in views.viewer.dims.point]
             view["convention"] = views.convention

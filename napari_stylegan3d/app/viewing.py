@@ -13,14 +13,15 @@ from qtpy.QtWidgets import QDialog, QFrame, QHBoxLayout, QLabel, QMainWindow, QW
 from napari_stylegan3d.app.walkthrough import StepCard
 from napari_stylegan3d.core.change_maps import SurfaceMap
 from napari_stylegan3d.views.canvases import RepaintPacer
-from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.layers import DifferenceOverlay
 from napari_stylegan3d.views.look import CUT_LIMITS, LookModel, ViewLook, look_form, show_in
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import scaled, single_shot
+from napari_stylegan3d.widgets.controls import Links, scaled, single_shot
 from napari_stylegan3d.widgets.settings import THEME, settings
 from napari_stylegan3d.widgets.theme import FocusRing, ThemedWidgets
+from stylegan3d.session.provenance import Provenance
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import DisplayController
@@ -116,7 +117,9 @@ class ViewSettings(QFrame):
 
     themeChosen = Signal(str)
 
-    def __init__(self, looks: LookModel, overlay: DifferenceOverlay, parent: QWidget) -> None:
+    def __init__(
+        self, looks: LookModel, overlay: DifferenceOverlay, parent: QWidget, links: Links
+    ) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self.setObjectName("views.settings")
         self.looks, self.overlay = looks, overlay
@@ -138,7 +141,8 @@ class ViewSettings(QFrame):
         self.look_reset.clicked.connect(self._reset)
         self._lay_out()
         looks.changed.connect(self._show)
-        overlay.changed.connect(self._show_difference)
+        links.callback(self.hide)
+        links.connect(overlay.changed, self._show_difference)
         self._show(looks.look)
         self._show_difference()
 
@@ -157,11 +161,6 @@ class ViewSettings(QFrame):
     def show_theme(self, name: str) -> None:
         """Mark the window's theme."""
         self.themes[name].setChecked(True)
-
-    def close_links(self) -> None:
-        """Disconnect from objects that outlive the popup."""
-        self.overlay.changed.disconnect(self._show_difference)
-        self.hide()
 
     def _arrange(self, layout: str) -> None:
         self.looks.change(layout=layout)
@@ -245,7 +244,7 @@ HERE = Qt.FindChildOption.FindDirectChildrenOnly
 class Toasts(QObject):
     """Moves notifications from napari's canvas to the lower right of all views, above captions."""
 
-    def __init__(self, views: FourViews) -> None:
+    def __init__(self, views: FourViews, links: Links) -> None:
         super().__init__(views)
         self._views = views
         self._canvas = views.view("Axial").canvas.canvas.native
@@ -253,17 +252,10 @@ class Toasts(QObject):
         self._soon = single_shot(self, self._take)
         # napari moves a notification whenever its canvas changes its size.
         self._moved = single_shot(self, self._place_all)
-        for widget in (self._canvas, views):
-            widget.installEventFilter(self)
-
-    def close(self) -> None:
-        """Stop moving notifications."""
-        self._soon.stop()
-        for toast in self._taken():
-            toast.close()
-        self._moved.stop()
-        for widget in (self._canvas, self._views):
-            widget.removeEventFilter(self)
+        links.watch(self, self._canvas, views)
+        for timer in (self._moved, self._soon):
+            links.callback(timer.stop)
+        links.callback(lambda: [toast.close() for toast in self._taken()])
 
     def leave_out(self, text: str) -> None:
         """Show no notification of what the window tells elsewhere; empty for nothing."""
@@ -325,7 +317,7 @@ class Toasts(QObject):
 
 
 class ViewsController(QObject):
-    """Creates the views and their settings; `close` restores the window.
+    """Creates the views and their settings.
 
     Parameters
     ----------
@@ -335,10 +327,16 @@ class ViewsController(QObject):
         Provides the stage.
     explorer : QWidget
         The dock, which follows the theme too.
+    links : Links
+        Of what restores the window.
     """
 
     def __init__(
-        self, window: QMainWindow, comparison: DisplayController, explorer: QWidget
+        self,
+        window: QMainWindow,
+        comparison: DisplayController,
+        explorer: QWidget,
+        links: Links,
     ) -> None:
         super().__init__(explorer)
         self.comparison = comparison
@@ -346,26 +344,29 @@ class ViewsController(QObject):
         self._title = comparison.stage.viewer.title
         stage = comparison.stage
         self.views = FourViews(window)
+        links.enter_context(self.views.links)
         self.views.watch(stage)
         handle = window.windowHandle()
         if handle is not None:
             self.views.watch_keys(handle)
-        self.toasts = Toasts(self.views)
-        self.pacing = RepaintPacer(window, self)
-        self.surface_map = SurfaceMap(stage, self.views, self)
-        self.settings = ViewSettings(self.views.looks, stage.overlay, self.views)
-        self.themed = ThemedWidgets(self.views.viewer, (explorer, self.views))
-        self.focus_ring = FocusRing((explorer, self.views))
+        self.settings = ViewSettings(self.views.looks, stage.overlay, self.views, links)
+        self.focus_ring = FocusRing((explorer, self.views), links)
+        self.themed = ThemedWidgets(self.views.viewer, (explorer, self.views), links)
+        self.toasts = Toasts(self.views, links)
+        self.surface_map = SurfaceMap(stage, self.views, self, links)
+        self.pacing = RepaintPacer(window, self, links)
         chosen = str(settings().value(THEME, ""))
         if chosen in {key for key, *_words in THEMES}:
             self.views.viewer.theme = chosen
-        self.views.viewer.events.theme.connect(self._show_theme)
+        links.connect(self.views.viewer.events.theme, self._show_theme)
         self.views.readout.menu.clicked.connect(self._open)
         self.settings.themeChosen.connect(self._choose_theme)
         self.settings.levels_reset.clicked.connect(stage.reset_levels)
         self.views.looks.changed.connect(self._on_look)
         self._rendering: Rendering | None = None
-        comparison.session.modelChanged.connect(self._outline)
+        self._links = links
+        links.connect(comparison.session.modelChanged, self._outline)
+        links.callback(setattr, self.views.viewer, "title", self._title)
         self._show_theme()
 
     def show_title(self) -> None:
@@ -384,28 +385,12 @@ class ViewsController(QObject):
         """
         self._rendering = rendering
         rendering.sliced_at = self._sliced_at
-        self.views.viewer.dims.events.point.connect(self._slice_elsewhere)
+        self._links.callback(setattr, rendering, "sliced_at", lambda: None)
+        self._links.connect(self.views.viewer.dims.events.point, self._slice_elsewhere)
         rendering.prepared.connect(set_aside)
         rendering.awaited.connect(self.pacing.hold)
         rendering.shown.connect(self.pacing.release)
         rendering.failed.connect(self.pacing.release)
-
-    def close(self) -> None:
-        """Disconnect, and restore napari's title and canvas."""
-        self.views.viewer.title = self._title
-        self.pacing.close()
-        self.surface_map.close()
-        self.toasts.close()
-        self.views.viewer.events.theme.disconnect(self._show_theme)
-        self.comparison.session.modelChanged.disconnect(self._outline)
-        if self._rendering is not None:
-            self._rendering.sliced_at = lambda: None
-            self.views.viewer.dims.events.point.disconnect(self._slice_elsewhere)
-        self.themed.close()
-        self.focus_ring.close()
-        self.settings.close_links()
-        self.views.close_views()
-        gc.unfreeze()  # last: napari collects garbage for every layer that goes, once for each view
 
     def _open(self) -> None:
         self.settings.open_at(self.views.readout.menu, self.views)

@@ -70,10 +70,6 @@ class PrivacyCheck(QObject):
         self.session.modelChanged.connect(self._on_model)
         context.render.shown.connect(self._on_picture)
 
-    def shutdown(self) -> None:
-        """Stop."""
-        self._work.shutdown()
-
     def _on_model(self, generator: Generator) -> None:
         from stylegan3d.evaluation.privacy_index import FILE
 
@@ -140,13 +136,8 @@ class BrowseController(QObject):
         panel.wall.clicked.connect(lambda: self.wall.open_beside(panel))
         panel.keep_edits.toggled.connect(self.wall.refresh)
         panel.walk.use(context.thumbnails)
-
-    def shutdown(self) -> None:
-        """Close windows and stop running jobs."""
-        self.wall.hide()
-        self.privacy.shutdown()
-        self.panel.walk.stop()
-        self.panel.map.places.shutdown()
+        context.links.callback(panel.walk.stop)
+        context.links.callback(panel.map.places.set_seen, False)
 
     def survey(self) -> None:
         """The model's directions are known: compute the positions of its random brains."""

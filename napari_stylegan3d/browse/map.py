@@ -31,7 +31,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QToolTip, QWidget
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import scaled
-from napari_stylegan3d.widgets.shortening import shortened
+from stylegan3d.pages.shortening import shortened
 from stylegan3d.progress import Cancelled, Progress, effort
 from stylegan3d.recipe.description import describe_recipe
 
@@ -503,12 +503,6 @@ class Places(QObject):
             self._stop.set()
         if self._stop.is_set() or not self._locating.busy:
             self._locate()
-
-    def shutdown(self) -> None:
-        """Stop; results of running jobs are discarded."""
-        self._stop.set()
-        self._surveying.shutdown()
-        self._locating.shutdown()
 
     def _survey(self) -> None:
         if self._generator is not None and self._seen and not self.is_complete:

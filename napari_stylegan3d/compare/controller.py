@@ -25,17 +25,26 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.compare.panel import RowController
-from napari_stylegan3d.core.comparison import in_words, provenance_of, provenance_of_scan
 from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dtype
 from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.views.captions import KEY, NOBODY, OVERLAY, ComparedPair, Provenance, Side
+from napari_stylegan3d.views.captions import KEY, OVERLAY
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.views.swipe import SwipeLayer, SwipeLine
+from napari_stylegan3d.widgets.controls import Links
 from napari_stylegan3d.widgets.theme import is_outlined
 from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.session.provenance import (
+    GENERATED,
+    ComparedPair,
+    Provenance,
+    Side,
+    in_words,
+    provenance_of,
+    provenance_of_scan,
+)
 
 if TYPE_CHECKING:
     from napari_stylegan3d.compare.panel import ComparePanel
@@ -69,27 +78,28 @@ class HoldKey(QObject):
         Whether there is anything to be done at present.
     parent : QObject
         Owns it.
+    links : Links
+        Of what ends it.
     """
 
     held = Signal(bool)
     """Pressed, or released."""
 
     def __init__(
-        self, window: QWindow, views: QWidget, wanted: Callable[[], bool], parent: QObject
+        self,
+        window: QWindow,
+        views: QWidget,
+        wanted: Callable[[], bool],
+        parent: QObject,
+        links: Links,
     ) -> None:
         super().__init__(parent)
-        self._window: QWindow | None = window
         self._views: QWidget | None = views
         self._wanted = wanted
         self._key: int | None = None
-        window.installEventFilter(self)
-
-    def close(self) -> None:
-        """Watch no longer."""
-        if self._window is not None:
-            self._window.removeEventFilter(self)
         # The window is closed later than this, and would keep what it refers to until then.
-        self._window = self._views = None
+        links.callback(setattr, self, "_views", None)
+        links.watch(self, window)
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """Take the key while it counts."""
@@ -176,7 +186,7 @@ class Pinned:
         return dataclasses.replace(self, volume=picture.rendered.volume, shown=picture.shown)
 
 
-def side_of(recipe: Recipe, letter: str, provenance: Provenance = NOBODY) -> Side:
+def side_of(recipe: Recipe, letter: str, provenance: Provenance = GENERATED) -> Side:
     """What is said on the picture of a recipe that is one of two."""
     kind, name, what = provenance.kind, provenance.name, provenance.what
     if kind == "scan":
@@ -205,12 +215,14 @@ class ComparedViews(QObject):
         The four.
     stage : Stage
         Shows B.
+    links : Links
+        Of what ends it, before the views are closed.
     """
 
     curtainMoved = Signal(float)
     """The line was dragged: share of the field of view from the left, 0 to 1."""
 
-    def __init__(self, views: FourViews, stage: Stage) -> None:
+    def __init__(self, views: FourViews, stage: Stage, links: Links) -> None:
         super().__init__(views)
         self.views, self.stage = views, stage
         self.mode = "off"
@@ -222,8 +234,9 @@ class ComparedViews(QObject):
         self._curtain: dict[int, float] = {}
         self._flicker = QTimer(self)
         self._flicker.timeout.connect(self._turn)
-        stage.levelsChanged.connect(self._follow_levels)
-        views.looks.changed.connect(self._on_look)
+        links.connect(stage.levelsChanged, self._follow_levels)
+        links.connect(views.looks.changed, self._on_look)
+        links.callback(self.clear)
 
     def show(self, mode: str, a: Pinned, b: Side, b_shown: DisplayArray) -> None:
         """Show A beside, before or under B in this mode."""
@@ -254,7 +267,7 @@ class ComparedViews(QObject):
         """B alone, as it was seen before; `for_good` unless another mode follows."""
         self._flicker.stop()
         for line in self._lines:
-            line.close_links()
+            line.links.close()
         self._lines.clear()
         self.veil.hide() if for_good else self.veil.put_aside()
         if self.mode == "side":
@@ -263,12 +276,6 @@ class ComparedViews(QObject):
         if self.mode == "difference" and legend is not None and legend.label == DIFFERENCE_LABEL:
             self.stage.overlay.hide()
         self.mode = "off"
-
-    def close(self) -> None:
-        """Disconnect everything before the views are closed."""
-        self.clear()
-        self.stage.levelsChanged.disconnect(self._follow_levels)
-        self.views.looks.changed.disconnect(self._on_look)
 
     def lift(self, lifted: bool) -> None:
         """Hide or show again whatever overlays the stage's picture."""
@@ -386,11 +393,11 @@ class CompareController(QObject):
         self._measured: DisplayVolume | None = None
         self.held = False
         self.shows: ComparedViews | None = None
-        self._key: HoldKey | None = None
         self._busy = False
         self._renders = LatestWins(render_beside, self)
         self._measures = LatestWins(_measure, self)
-        self.row = RowController(self.comparison, panel.row, self)
+        self.links = context.links
+        self.row = RowController(self.comparison, panel.row, self, self.links)
         self.comparison.mark = self._mark
         self._connect()
 
@@ -401,8 +408,9 @@ class CompareController(QObject):
 
     def begin(self, views: FourViews) -> None:
         """The views are there."""
-        self.row.begin(views)
-        self.shows = ComparedViews(views, self.comparison.stage)
+        self.row.views = views
+        self.links.callback(setattr, self, "shows", None)
+        self.shows = ComparedViews(views, self.comparison.stage, self.links)
         panel, shows = self.panel, self.shows
         panel.curtain.valueChanged.connect(lambda value, _: shows.set_curtain(value / 100))
         self.shows.curtainMoved.connect(self.panel.show_curtain)
@@ -410,20 +418,8 @@ class CompareController(QObject):
         panel.threshold.valueChanged.connect(lambda value, _: shows.set_threshold(value / 100))
         window = views.window().windowHandle()
         if window is not None:
-            self._key = HoldKey(window, views, lambda: self._a_is_there, self)
-            self._key.held.connect(self.hold)
-
-    def shutdown(self) -> None:
-        """Stop, and leave the views as they were."""
-        self.row.shutdown()
-        self._renders.shutdown()
-        self._measures.shutdown()
-        self.thumbnails.drop(THUMBNAIL)
-        if self._key is not None:
-            self._key.close()
-        if self.shows is not None:
-            self.shows.close()
-            self.shows = None
+            key = HoldKey(window, views, lambda: self._a_is_there, self, self.links)
+            key.held.connect(self.hold)
 
     def pin(self, recipe: Recipe | None = None) -> None:
         """Make a recipe A; by default the one that is shown."""

@@ -18,15 +18,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.comparison import subject_of
 from napari_stylegan3d.core.panel import ExplorerPanel
 from napari_stylegan3d.core.thumbnails import scaled
-from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.slices import NUMBERS, Pane
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import Links
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
 from stylegan3d.projection.words import SIMILARITY
+from stylegan3d.session.provenance import Provenance, subject_of
 from stylegan3d.settings.option import ComparisonSettings
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ class RowController(QObject):
     another patient is opened.
     """
 
-    def __init__(self, comparison: DisplayController, box: RowBox, parent: QObject) -> None:
+    def __init__(
+        self, comparison: DisplayController, box: RowBox, parent: QObject, links: Links
+    ) -> None:
         super().__init__(parent)
         self.comparison, self.box = comparison, box
         self.views: FourViews | None = None
@@ -91,13 +94,11 @@ class RowController(QObject):
         self.shown = False
         box.add.clicked.connect(self.add)
         box.remove.clicked.connect(lambda: self.remove(box.list.currentRow()))
-        comparison.viewChanged.connect(self._follow)
-        comparison.stage.levelsChanged.connect(self._on_levels)
+        links.callback(setattr, self, "views", None)
+        links.callback(self._kept.clear)
+        links.connect(comparison.viewChanged, self._follow)
+        links.connect(comparison.stage.levelsChanged, self._on_levels)
         self._follow()
-
-    def begin(self, views: FourViews) -> None:
-        """The views are there."""
-        self.views = views
 
     def show(self, shown: bool) -> None:
         """Show the columns instead of the four views, or end that."""
@@ -137,13 +138,6 @@ class RowController(QObject):
         """Remove all columns, such as for another model, whose space is another."""
         self._kept.clear()
         self._follow()
-
-    def shutdown(self) -> None:
-        """Disconnect, before the views are closed."""
-        self.comparison.viewChanged.disconnect(self._follow)
-        self.comparison.stage.levelsChanged.disconnect(self._on_levels)
-        self._kept.clear()
-        self.views = None
 
     @property
     def _current(self) -> Pane | None:

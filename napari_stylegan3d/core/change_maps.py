@@ -14,6 +14,7 @@ from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.display import in_3d, upright
 from napari_stylegan3d.views.layers import LEAST_MM, SPACING_MM, TIMES, ColorScale, Field
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
+from napari_stylegan3d.widgets.controls import Links
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
@@ -176,9 +177,11 @@ class SurfaceMap(QObject):
     stage : Stage
     views : FourViews
     parent : QObject
+    links : Links
+        Of what ends it.
     """
 
-    def __init__(self, stage: Stage, views: FourViews, parent: QObject) -> None:
+    def __init__(self, stage: Stage, views: FourViews, parent: QObject, links: Links) -> None:
         super().__init__(parent)
         self.stage, self.views = stage, views
         follower = views.view("3D").follower
@@ -189,21 +192,12 @@ class SurfaceMap(QObject):
         self._drawn: Request | None = None
         self.work = LatestWins(coloured_surface, self)
         self.work.ready.connect(self._on_ready)
-        self._signals: tuple[Any, ...] = (
-            stage.overlay.changed,
-            stage.settled,
-            stage.levelsChanged,
-            views.looks.changed,
-        )
-        for signal in self._signals:
-            signal.connect(self._update)
-
-    def close(self) -> None:
-        """Disconnect, and take the surface away."""
-        for signal in self._signals:
-            signal.disconnect(self._update)
-        self.work.shutdown()
-        self._hide()
+        links.callback(self._hide)
+        links.callback(self.work.shutdown)
+        links.connect(stage.overlay.changed, self._update)
+        links.connect(stage.settled, self._update)
+        links.connect(stage.levelsChanged, self._update)
+        links.connect(views.looks.changed, self._update)
 
     def _update(self, *_: Any) -> None:
         wanted = self._wanted()

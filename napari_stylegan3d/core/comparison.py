@@ -12,21 +12,20 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest
-from napari_stylegan3d.views.captions import NAME_LENGTH, Provenance
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.layers import Outline
-from napari_stylegan3d.widgets.shortening import told_apart
-from stylegan3d.recipe.description import describe_changes, describe_recipe
+from stylegan3d.pages.shortening import told_apart
 from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.session.provenance import NAME_LENGTH, Provenance, provenance_of, provenance_of_scan
 from stylegan3d.session.state import FOLLOWING
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import DisplayVolume
     from napari_stylegan3d.core.session import Session
-    from napari_stylegan3d.views.captions import Kind
     from napari_stylegan3d.views.stage import Stage
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.case import Case
+    from stylegan3d.session.provenance import Kind
     from stylegan3d.session.workspace import StateChange
 
 P = TypeVar("P", bound=Provenance)
@@ -34,75 +33,6 @@ P = TypeVar("P", bound=Provenance)
 #: What is subtracted in a difference.
 EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = "edited − scan", "reconstruction − scan"
 FILLED = "filled in by the model"
-
-
-def name_of(session: Session, source: Source) -> str:
-    """The patient behind a projection; empty for a brain that is nobody's."""
-    case = session.case_of(source)
-    return "" if case is None else case.name
-
-
-def scan_file_of(session: Session, recipe: Recipe) -> Path | None:
-    """The file of the scan that a recipe starts from, if that scan is open and aligned."""
-    case = session.case_of(recipe.source)
-    return None if case is None or case.aligned is None else case.aligned.scan.path
-
-
-def subject_of(session: Session, recipe: Recipe) -> str:
-    """What the picture of a recipe shows, in a few words for panels and tables."""
-    return in_words(provenance_of(session, recipe)) or describe_recipe(recipe)
-
-
-def in_words(told: Provenance) -> str:
-    """What a picture of this provenance shows; empty for a random brain."""
-    if told.kind == "scan":
-        return f"{told.scan_words} {told.name}"
-    if told.kind == "edited":
-        return f"Edited scan {told.name}: {told.what}"
-    if told.kind == "reconstruction":
-        words = f"Reconstruction of {told.name}"
-        return ", ".join(filter(None, (words, told.what)))
-    return told.subject if told.kind == "worn" else told.what
-
-
-def provenance_of_scan(case: Case) -> Provenance:
-    """A patient's scan: as recorded, or synthetic or edited for ever, as its files say."""
-    return Provenance("scan", case.name, origin=case.origin)
-
-
-def provenance_of(session: Session, recipe: Recipe, *, amounts: bool = True) -> Provenance:
-    """What the picture of a recipe shows: a scan, an edited one, a reconstruction, or nobody.
-
-    Without `amounts` edits are named only.
-    """
-    detail, name, changes = recipe.worn_detail, name_of(session, recipe.source), ""
-    if detail is None:
-        changes = describe_changes(recipe, amounts=amounts)
-        return Provenance("reconstruction", name, changes) if name else Provenance("generated")
-    if not recipe.is_edited_scan:
-        brain = f"the brain of {name}" if name else "another brain"
-        changes = describe_changes(recipe.replace(detail=None), amounts=amounts)
-        whose = name_of(session, detail.source)
-        return Provenance("worn", whose, ", ".join(filter(None, (brain, changes))))
-    changes = describe_changes(recipe, amounts=amounts)
-    if changes:
-        return Provenance("edited", name, changes)
-    case = session.case_of(recipe.source)
-    return Provenance("scan", name) if case is None else provenance_of_scan(case)
-
-
-def brain_of(session: Session) -> str:
-    """The brain that is on the screen, whatever was done to it: a patient, or a number.
-
-    A scan that is not aligned lies elsewhere than its reconstruction, and is named for it.
-    """
-    shown, case = session.state, session.case
-    if case is not None and shown.what == "scan":
-        where = "as acquired" if case.origin == "acquired" else "as opened"
-        return case.name if session.placed is not None else f"{case.name} {where}"
-    if case is not None:
-        return case.name
-    return describe_recipe(Recipe(session.synthetic.source))
 
 
 #: Sharp pictures that are kept, to go from the scan to the edited one and back at once.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, Signal
 
+from napari_stylegan3d.widgets.controls import Links
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 
@@ -80,6 +81,9 @@ class Context:
         What is on the screen.
     messages : Messages
         Where errors are reported.
+    links : Links
+        What is undone when the window closes; jobs, timers and dialogs of the dock end by
+        themselves.
     """
 
     dock: QWidget
@@ -88,3 +92,4 @@ class Context:
     thumbnails: Thumbnails
     comparison: DisplayController
     messages: Messages
+    links: Links = field(default_factory=Links)

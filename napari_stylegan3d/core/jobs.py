@@ -22,13 +22,13 @@ from stylegan3d.render.recipes import render_recipe
 if TYPE_CHECKING:
     import torch
 
-    from napari_stylegan3d.views.captions import Provenance
     from stylegan3d.geometry.space import Frame
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.render.movement import Movement
     from stylegan3d.render.renderer import Quality, Rendered, Renderer
     from stylegan3d.scans import AlignedScan
+    from stylegan3d.session.provenance import Provenance
 
 #: Longest useful preview, as a share of the full volume's time.
 WORTHWHILE = 0.8

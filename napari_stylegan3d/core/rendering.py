@@ -155,12 +155,6 @@ class Rendering(QObject):
         self._kept.clear()
         self._on_look()
 
-    def shutdown(self) -> None:
-        """Stop; results still being computed are discarded."""
-        self._rest.stop()
-        if self.renders is not None:
-            self.renders.shutdown()
-
     def _on_look(self) -> None:
         """Another picture is shown, which may need another volume of the same recipe."""
         self._on_recipe(self.session.recipe, False)
@@ -326,11 +320,6 @@ class SharpenController(QObject):
     def busy(self) -> bool:
         """Whether a sharp picture is about to be shown."""
         return self._work.busy or self._rest.isActive()
-
-    def shutdown(self) -> None:
-        """Stop; what is being computed is discarded."""
-        self._rest.stop()
-        self._work.shutdown()
 
     def _on_view(self, _view: str) -> None:
         if self._comparison.unsharp is None:

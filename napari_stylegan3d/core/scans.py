@@ -18,9 +18,10 @@ from qtpy.QtCore import QObject
 from qtpy.QtGui import QDropEvent
 
 from napari_stylegan3d.core.worker import LongJob
-from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.display import upright
 from stylegan3d.progress import Progress
+from stylegan3d.session.provenance import Provenance
 from stylegan3d.storage.formats import format_of, is_dicom, is_kind, scan_stem, without_suffix
 from stylegan3d.storage.jsontext import read_json
 
@@ -51,10 +52,6 @@ class Parking(QObject):
         self._kept: Kept = weakref.WeakValueDictionary()
         session.projectedChanged.connect(self._look)
         session.caseChanged.connect(self._look)
-
-    def shutdown(self) -> None:
-        """Stop; scans not on disk yet stay in memory."""
-        self.job.shutdown()
 
     def _look(self) -> None:
         """Park the next patient, if there is one."""

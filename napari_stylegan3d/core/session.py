@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from napari_stylegan3d.widgets.controls import Links
 from stylegan3d.errors import OutputError
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.file import Favourite
@@ -136,6 +137,8 @@ class Session(QObject, Workspace):
         #: Creates the folder for unsaved latents.
         self.make_folder: Callable[[], Path] | None = None
         self._folder: Path | None = None
+        #: Of what is deleted with the window.
+        self.links = Links()
 
     def tell(self, change: StateChange) -> None:
         """Emit what changed; everybody who hears of it sees the whole new state."""
@@ -168,6 +171,7 @@ class Session(QObject, Workspace):
                 return self.make_folder()
         if self._folder is None:
             self._folder = new_temporary_folder()
+            self.links.callback(shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder
 
     def add_favourite(self) -> None:
@@ -178,12 +182,6 @@ class Session(QObject, Workspace):
     def layer_groups(self) -> list[LayerGroup]:
         """The generator's layers as coarse, middle and fine."""
         return layer_groups(self.generator) if self.generator else []
-
-    def close(self) -> None:
-        """Delete temporary latents."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
 
 
 GROUPS = (

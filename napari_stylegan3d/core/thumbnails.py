@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QToolButton
 from napari_stylegan3d.core.worker import LatestWins, on_cores
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.controls import single_shot
-from napari_stylegan3d.widgets.shortening import elided
+from stylegan3d.pages.shortening import elided
 from stylegan3d.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
@@ -137,14 +137,6 @@ class Thumbnails(QObject):
         """Cancel an owner's request."""
         self._wanted.pop(owner, None)
         self._drop_unwanted()
-
-    def shutdown(self) -> None:
-        """Stop; the picture being rendered is discarded."""
-        self._wanted.clear()
-        self._rest.stop()
-        self._idle.stop()
-        self._drop_unwanted()
-        self._work.shutdown()
 
     def _begin(self) -> None:
         if not self._rest.isActive() and self._order is None and not self._work.closed:

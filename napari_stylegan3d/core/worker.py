@@ -18,9 +18,10 @@ from functools import cache
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import QDialog
 
-from napari_stylegan3d.widgets.controls import single_shot
+from napari_stylegan3d.widgets.controls import SINGLE_SHOT, single_shot
 from stylegan3d.progress import Cancelled, Progress
 
 
@@ -92,7 +93,47 @@ def _gui_thread() -> _GuiThread:
     return _GuiThread()
 
 
-class LatestWins(QObject):
+class BackgroundWork(QObject):
+    """Runs plain functions in a thread of its own, until `shutdown`.
+
+    Parameters
+    ----------
+    parent : QObject or None
+        Of the window, which ends all work in it: see `end_work`.
+    urgent : bool
+        Whether it runs at the priority of the window.
+    """
+
+    def __init__(self, parent: QObject | None, name: str, urgent: bool) -> None:
+        super().__init__(parent)
+        before = None if urgent else step_back
+        self._executor = ThreadPoolExecutor(1, f"stylegan3d-{name}", initializer=before)
+        self._gui = _gui_thread()
+        #: Whether it was shut down.
+        self.closed = False
+
+    def shutdown(self) -> None:
+        """Stop, drop what waits, and discard the result of what runs."""
+        self.closed = True
+        self._discard()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _discard(self) -> None:
+        raise NotImplementedError
+
+
+def end_work(*roots: QObject) -> None:
+    """End all work that belongs to windows, and hide their dialogs."""
+    for root in roots:
+        for work in root.findChildren(BackgroundWork):
+            work.shutdown()
+        for timer in root.findChildren(QTimer, SINGLE_SHOT):
+            timer.stop()
+        for dialog in root.findChildren(QDialog):
+            dialog.hide()
+
+
+class LatestWins(BackgroundWork):
     """Runs `function(request)` for the newest request; superseded requests never run.
 
     One request is running and at most one is queued. Signals arrive on the GUI thread. Interactive
@@ -113,13 +154,10 @@ class LatestWins(QObject):
         *,
         urgent: bool = False,
     ) -> None:
-        super().__init__(parent)
+        super().__init__(parent, "render", urgent)
         self._function = function
-        before = None if urgent else step_back
-        self._executor = ThreadPoolExecutor(1, "stylegan3d-render", initializer=before)
         self._busy = False
         self._waiting: tuple[Any] | None = None
-        self._closed, self._gui = False, _gui_thread()
 
     @property
     def busy(self) -> bool:
@@ -129,16 +167,11 @@ class LatestWins(QObject):
     @property
     def overtaken(self) -> bool:
         """Whether the running request is superseded or shut down."""
-        return self._closed or self._waiting is not None
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was shut down."""
-        return self._closed
+        return self.closed or self._waiting is not None
 
     def submit(self, request: Any) -> None:
         """Queue this request, replacing any queued one."""
-        if self._closed:
+        if self.closed:
             return
         if self._busy:
             self._waiting = (request,)
@@ -147,10 +180,8 @@ class LatestWins(QObject):
         self.busyChanged.emit(True)
         self._executor.submit(self._run, request)
 
-    def shutdown(self) -> None:
-        """Drop the queued request; the result of a running one is discarded."""
-        self._closed, self._waiting = True, None
-        self._executor.shutdown(wait=False, cancel_futures=True)
+    def _discard(self) -> None:
+        self._waiting = None
 
     def _run(self, request: Any) -> None:
         result, failure = None, None
@@ -161,7 +192,7 @@ class LatestWins(QObject):
         self._gui.call(self, self._on_done, request, result, failure)
 
     def _on_done(self, request: Any, result: Any, error: Exception | None) -> None:
-        if self._closed:
+        if self.closed:
             return
         self._busy = False
         if self._waiting is not None:
@@ -248,7 +279,7 @@ class JobProgress(Progress):
         self._stop.set()
 
 
-class LongJob(QObject):
+class LongJob(BackgroundWork):
     """One job at a time that reports progress and can be cancelled.
 
     `start(function, *args)` calls `function(report, *args)` in a thread, at low priority unless
@@ -267,11 +298,8 @@ class LongJob(QObject):
     runningChanged = Signal(bool)
 
     def __init__(self, parent: QObject | None = None, *, urgent: bool = False) -> None:
-        super().__init__(parent)
-        before = None if urgent else step_back
-        self._executor = ThreadPoolExecutor(1, "stylegan3d-job", initializer=before)
+        super().__init__(parent, "job", urgent)
         self._report: JobProgress | None = None
-        self._gui = _gui_thread()
         self._progress: JobStatus | None = None  # has come too soon after the last
         self._phase = ""
         self._pace = single_shot(self, self._show_progress, PROGRESS_MS)
@@ -282,8 +310,8 @@ class LongJob(QObject):
         return self._report is not None
 
     def start(self, function: Callable[..., Any], *args: Any) -> None:
-        """Run a function; ignored while another runs."""
-        if self.running:
+        """Run a function; ignored while another runs, and after the end."""
+        if self.running or self.closed:
             return
         report = JobProgress(
             lambda progress: self._gui.call(self, self._on_progress, report, progress),
@@ -303,12 +331,10 @@ class LongJob(QObject):
         if self._report is not None:
             self._report.pause(paused)
 
-    def shutdown(self) -> None:
-        """Stop, and discard the result of a running job."""
+    def _discard(self) -> None:
         self.cancel()
         self._report = self._progress = None
         self._pace.stop()
-        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, report: JobProgress, function: Callable[..., Any], args: tuple) -> None:
         result, failure = None, None

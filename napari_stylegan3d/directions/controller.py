@@ -189,6 +189,8 @@ class DirectionsController(QObject):
         # The average brain of compared people, their difference, and what it is.
         self._people: tuple[Recipe, DisplayArray, str] | None = None
         self._rest = single_shot(self, self._measure, REST_MS)
+        context.links.callback(self._let_go)
+        context.links.callback(self._forget)
         self._connect()
 
     def _connect(self) -> None:
@@ -216,14 +218,6 @@ class DirectionsController(QObject):
     def measured(self) -> MeasuredEffect | None:
         """What was found of the recipe that is shown; None while it is measured."""
         return self._measured
-
-    def shutdown(self) -> None:
-        """Stop; results of running jobs are discarded."""
-        self._forget()
-        self._let_go()
-        self.measuring.shutdown()
-        self.locating.shutdown()
-        self.files.shutdown()
 
     def _on_seen(self, seen: bool) -> None:
         if not seen:

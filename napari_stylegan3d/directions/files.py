@@ -209,11 +209,6 @@ class PeopleDialog(QDialog):
         self.job.cancel()
         super().hideEvent(event)
 
-    def shutdown(self) -> None:
-        """Close; the result of a running job is discarded."""
-        self.hide()
-        self.job.shutdown()
-
     def _leave(self) -> None:
         """Another model is open: what was compared is of the one before."""
         self.hide()
@@ -399,11 +394,6 @@ class NewDirection(QDialog):
         self.gallery.stop()
         super().hideEvent(event)
 
-    def shutdown(self) -> None:
-        """Close; the result of a running job is discarded."""
-        self.hide()
-        self.job.shutdown()
-
     def groups(self) -> tuple[list[Recipe], list[Recipe]]:
         """The brains of group A and of group B."""
         chosen = [(recipe, box.currentData()) for recipe, box in self.choices]
@@ -534,12 +524,6 @@ class DirectionFiles(QObject):
         menus.compared.connect(lambda: self.people.open_beside(panel))
         self.people.kept.connect(self._keep)
         self.session.modelChanged.connect(lambda _: self._load())
-
-    def shutdown(self) -> None:
-        """Stop; results of running jobs are discarded."""
-        self.dialog.shutdown()
-        self.people.shutdown()
-        self.job.shutdown()
 
     def add(self, path: Path) -> None:
         """List the directions of a file, from now on.

@@ -11,7 +11,6 @@ import numpy as np
 from qtpy.QtCore import QObject
 from qtpy.QtGui import QImage
 
-from napari_stylegan3d.core.comparison import scan_file_of
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.export import jobs
 from napari_stylegan3d.views.captions import KEY
@@ -19,6 +18,7 @@ from napari_stylegan3d.views.display import engine_volume
 from napari_stylegan3d.views.look import VIEW_TITLES
 from napari_stylegan3d.widgets.settings import SAVE_FOLDER, settings, unusual_z
 from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.session.provenance import scan_file_of
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
@@ -60,10 +60,6 @@ class ExportController(QObject):
             button.clicked.connect(save)
         panel.film.use_thumbnails(context.thumbnails)
         context.render.shown.connect(self._on_shown)
-
-    def shutdown(self) -> None:
-        """Stop; unfinished files are not written."""
-        self.job.shutdown()
 
     def _note_folder(self, running: bool) -> None:
         """Where something is being saved: after a sudden end, the next start clears up there."""

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.comparison import scan_file_of
 from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.jobs import latent_of, own_path
 from napari_stylegan3d.core.panel import ExplorerPanel, offer
@@ -30,6 +29,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe, to_link
 from stylegan3d.recipe.keyframes import count_stills
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.session.provenance import scan_file_of
 from stylegan3d.settings.option import ExportSettings, FilmSettings, PictureSettings, ReportSettings
 
 if TYPE_CHECKING:

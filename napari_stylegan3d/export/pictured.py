@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stylegan3d.core.comparison import scan_file_of
-from napari_stylegan3d.views.captions import KEY, OVER, Over, Provenance
+from napari_stylegan3d.views.captions import KEY, OVER
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.results import (
     OF_A_SCAN,
@@ -23,6 +22,7 @@ from stylegan3d.outputs.results import (
     scan_picture_sidecar,
 )
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.session.provenance import Over, Provenance, scan_file_of
 from stylegan3d.storage.about import Origin
 
 if TYPE_CHECKING:

@@ -30,14 +30,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.comparison import provenance_of
 from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.core.panel import UNPROJECTED
 from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
-from napari_stylegan3d.widgets.shortening import WORD_GAP, in_words
+from stylegan3d.pages.shortening import WORD_GAP, in_words
 from stylegan3d.recipe.description import describe_change, describe_recipe
+from stylegan3d.session.provenance import provenance_of
 from stylegan3d.storage.about import ORIGIN_NAMES
 
 if TYPE_CHECKING:
@@ -510,11 +510,6 @@ class RecipeRow(QListView):
         first = max(0, start // width - AHEAD)
         return range(first, min(count, (start + self.width()) // width + AHEAD + 1))
 
-    def shutdown(self) -> None:
-        """Stop asking."""
-        self._soon.stop()
-        self._in_sight.stop()
-
     def _want(self) -> None:
         if not self.isVisible():
             return
@@ -565,11 +560,6 @@ class HistoryStrip(QWidget):
         self._lay_out()
         self._connect()
         self._on_history()
-
-    def shutdown(self) -> None:
-        """Stop asking for thumbnails."""
-        for strip in (self.states, self.favourites):
-            strip.shutdown()
 
     def _make_buttons(self) -> None:
         tool = controls.tool_button

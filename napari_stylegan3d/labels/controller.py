@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,10 @@ from napari_stylegan3d.labels.jobs import (
     relabelled,
     save_fitted,
 )
-from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.layers import keeping_active
 from napari_stylegan3d.widgets import dialogs
+from stylegan3d.session.provenance import Provenance
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
@@ -122,8 +123,13 @@ UNMOVED = "No label was edited yet: nothing moves."
 MOST_STEPS = 30
 
 
-#: Labels, the brain that fits them, and the edits that can be undone.
-Kept = tuple[Base, EditedBrain, list[np.ndarray]]
+@dataclass(eq=False)
+class Editing:
+    """Labels of one subject, the brain that fits them, and the edits that can be undone."""
+
+    base: Base
+    fitted: EditedBrain
+    steps: list[np.ndarray]
 
 
 class LabelsController(QObject):
@@ -137,15 +143,12 @@ class LabelsController(QObject):
         self.session, self.comparison = context.session, context.comparison
         self.messages, self.box = context.messages, box
         self.drawing = LabelDrawing(self.comparison.stage.viewer, self)
-        self.base: Base | None = None
-        self.fitted: EditedBrain | None = None
-        self._steps: list[np.ndarray] = []
+        #: Of each subject, by key; the session keeps what they are made from.
+        self._open: dict[str, Editing] = {}
         #: Whose brain is being segmented.
         self._reading_for = ""
         #: Edited labels that were closed or replaced, by subject; they can be restored.
-        self._put_by: dict[str, Kept] = {}
-        #: Labels of subjects that are not on the screen: they come back with them.
-        self._away: dict[str, Kept] = {}
+        self._put_by: dict[str, Editing] = {}
         self._reading, self._work = LatestWins(read_labels, self), LatestWins(fit, self)
         self.busyChanged = self._reading.busyChanged
         self._job = LongJob(self)
@@ -153,13 +156,8 @@ class LabelsController(QObject):
         #: The movement that is mapped over the brain.
         self._mapped: Movement | None = None
         self._field: Field | None = None
+        context.links.callback(self.drawing.remove)
         self._connect()
-
-    def shutdown(self) -> None:
-        """Stop, and close the labels."""
-        for work in (self._reading, self._work, self._job):
-            work.shutdown()
-        self.drawing.remove()
 
     def _connect(self) -> None:
         box = self.box
@@ -196,6 +194,21 @@ class LabelsController(QObject):
         """What is being done for a patient, in words."""
         return "segmenting…" if self._reading.busy and self._reading_for == key else ""
 
+    @property
+    def _now(self) -> Editing | None:
+        """Of the subject on the screen."""
+        return self._open.get(self.session.key)
+
+    @property
+    def base(self) -> Base | None:
+        """The brain on the screen whose labels are edited."""
+        return None if self._now is None else self._now.base
+
+    @property
+    def fitted(self) -> EditedBrain | None:
+        """The brain generated from its labels."""
+        return None if self._now is None else self._now.fitted
+
     def _take(self) -> None:
         """Segment the brain or scan shown."""
         base, why = self._shown()
@@ -216,40 +229,52 @@ class LabelsController(QObject):
     def _on_read(self, _request: Base, base: Base) -> None:
         self.box.take.setEnabled(True)
         key = self._reading_for
-        if key != self.session.key:
-            assert base.labels is not None
-            self._away[key] = base, EditedBrain(base.labels, base.volume), [base.labels]
-            return
         assert base.labels is not None
+        fresh = Editing(base, EditedBrain(base.labels, base.volume), [base.labels])
+        if key != self.session.key:
+            if key in self.session.histories:
+                self._open[key] = fresh
+            return
         self._put_edited_by()
-        self._begin(base, EditedBrain(base.labels, base.volume), [base.labels])
+        self._begin(fresh)
         self._show_size()
-
-    def edited_of_all(self) -> list[tuple[Base, np.ndarray]]:
-        """The brains of all subjects whose labels were edited, with these labels."""
-        found = [] if self.base is None or self.edited is None else [(self.base, self.edited)]
-        for base, fitted, _steps in self._away.values():
-            if base.labels is not None and not np.array_equal(fitted.labels, base.labels):
-                found.append((base, fitted.labels))
-        return found
 
     def take_up(self, key: str, base: Base, fitted: EditedBrain) -> None:
         """Continue with labels edited earlier, of the subject with this key; do not show them."""
         assert base.labels is not None
-        kept = base, fitted, [base.labels, fitted.labels]
-        if key != self.session.key:
-            self._away[key] = kept
+        if key in self._open or key not in self.session.histories:
             return
-        self._begin(*kept)
+        kept = Editing(base, fitted, [base.labels, fitted.labels])
+        if key != self.session.key:
+            self._open[key] = kept
+            return
+        self._begin(kept)
         self._wait()
         self.box.unfold()
 
-    def _begin(self, base: Base, fitted: EditedBrain, steps: list[np.ndarray]) -> None:
-        self.base, self.fitted, self._steps, self._asked = base, fitted, steps, None
-        self.box.show_base(True)
-        self.box.show_undo(len(steps) > 1)
-        self._draw(fitted.labels)
+    def _begin(self, editing: Editing) -> None:
+        self._open[self.session.key] = editing
+        self._show_editing()
+        self._tell()
+
+    def _show_editing(self) -> None:
+        """Show the labels of the subject on the screen, or that there are none."""
+        self._asked, now = None, self._now
+        self.box.show_base(now is not None)
+        if now is not None:
+            self.box.show_undo(len(now.steps) > 1)
+            self._draw(now.steps[-1])
         self._show_back()
+
+    def _tell(self) -> None:
+        """The session keeps what the labels of the subject on the screen were edited to."""
+        now, labels, edited = self._now, None, self.edited
+        if now is not None and now.base.origin is not None and edited is not None:
+            assert now.base.labels is not None
+            origin = now.base.origin
+            edits = (*origin.edits, (now.base.labels, edited))
+            labels = dataclasses.replace(origin, edits=edits)
+        self.session.annotate(self.session.key, labels=labels)
         self.changed.emit()
 
     @property
@@ -261,41 +286,37 @@ class LabelsController(QObject):
         return None if np.array_equal(labels, base.labels) else labels
 
     def _put_edited_by(self) -> None:
-        """Whether edited labels can be restored."""
-        labels = self.edited
-        if self.base is not None and self.fitted is not None and labels is not None:
+        """Let edited labels be restored that are closed or replaced."""
+        if self._now is not None and self.edited is not None:
             self._settle()
-            fitted = dataclasses.replace(self.fitted, labels=labels)
-            self._put_by[self.session.key] = self.base, fitted, self._steps
+            self._put_by[self.session.key] = self._now
 
     def _bring_back(self) -> None:
         kept = self._put_by.pop(self.session.key, None)
         if kept is not None:
             self._put_edited_by()
-            self._begin(*kept)
+            self._begin(kept)
             self._fit()
 
     def _on_change(self, change: StateChange) -> None:
         """Labels belong to whose brain they are of: they leave the screen and return with it."""
         if not change.another_subject:
             return
-        before, now = change.before.key, change.now.key
-        labels = self.drawing.labels
-        if self.base is not None and self.fitted is not None and labels is not None:
-            self._settle()
-            fitted = dataclasses.replace(self.fitted, labels=labels)
-            self._away[before] = self.base, fitted, self._steps
+        before, labels = self._open.get(change.before.key), self.drawing.labels
+        if before is not None and labels is not None:
+            self._remember(before, labels)
+        there = self.session.histories
+        self._open = {key: kept for key, kept in self._open.items() if key in there}
         self.box.take.setEnabled(True)
-        self._forget()
-        kept = self._away.pop(now, None)
-        if kept is not None:
-            self._begin(*kept)
-        self._show_back()
+        self.box.resize_row.set_value(0.0)
+        self.drawing.remove()
+        self._show_editing()
+        self.changed.emit()
 
     def _show_back(self) -> None:
         """Offer to restore closed labels, if they are on this grid."""
         generator, kept = self.session.generator, self._put_by.get(self.session.key)
-        fits = kept and generator and kept[0].space.same_as(generator.space)
+        fits = kept and generator and kept.base.space.same_as(generator.space)
         self.box.back.setVisible(bool(fits))
 
     def _on_model(self, generator: Generator) -> None:
@@ -319,29 +340,36 @@ class LabelsController(QObject):
         if labels is None:
             return
         self.box.resize_row.set_value(0.0)
-        self._remember(labels)
+        self._step(labels)
         self._show_size()
         if self.box.live.isChecked():
             self._fit()
         elif self._asked is not None and self._asked.resizes:
             self._asked = None
 
-    def _remember(self, labels: np.ndarray) -> None:
-        self._steps = [*self._steps, labels][-MOST_STEPS:]
-        self.box.show_undo(len(self._steps) > 1)
-        self.changed.emit()
+    @staticmethod
+    def _remember(editing: Editing, labels: np.ndarray) -> None:
+        """One more edit that can be undone, if it is one."""
+        if not np.array_equal(labels, editing.steps[-1]):
+            editing.steps = [*editing.steps, labels][-MOST_STEPS:]
+
+    def _step(self, labels: np.ndarray) -> None:
+        if self._now is not None:
+            self._remember(self._now, labels)
+            self.box.show_undo(len(self._now.steps) > 1)
+            self._tell()
 
     def _resize(self, mm: float, live: bool) -> None:
         """The slider starts from the labels of the last step; releasing it makes a new step."""
-        if self.base is not None and self._steps:
-            self._ask(Wish(self.base, self._steps[-1], self._tissue, mm))
+        if self._now is not None:
+            self._ask(Wish(self._now.base, self._now.steps[-1], self._tissue, mm))
 
     def _settle(self) -> None:
         """Make the slider's change a step, and reset the slider to 0."""
         self.box.resize_row.set_value(0.0)
         labels = self.drawing.labels
-        if labels is not None and not np.array_equal(labels, self._steps[-1]):
-            self._remember(labels)
+        if labels is not None:
+            self._step(labels)
 
     @property
     def _tissue(self) -> int:
@@ -368,18 +396,18 @@ class LabelsController(QObject):
         self._work.submit(wish)
 
     def _on_fitted(self, wish: Wish, fitted: EditedBrain) -> None:
-        asked = self._asked
-        if wish.base is not self.base or asked is None:
+        asked, now = self._asked, self._now
+        if now is None or wish.base is not now.base or asked is None:
             return
         if wish.resizes:  # the labels have moved, too
             if not (asked.resizes and asked.labels is wish.labels):
                 return  # undone, or painted on, before it was there
-            self.fitted = fitted
+            now.fitted = fitted
             self._draw(fitted.labels)
             self.box.show_undo(True)
-            self.changed.emit()
+            self._tell()
         elif wish is asked:
-            self.fitted = fitted
+            now.fitted = fitted
         if self.box.look != "movement":
             self.box.show_look("after")
         self._show_fitted(wish.base, fitted)
@@ -410,15 +438,15 @@ class LabelsController(QObject):
 
     def undo(self) -> None:
         """Back to the labels before the last edit."""
-        if self.base is None or not self._steps:
+        now = self._now
+        if now is None:
             return
-        moved = self.fitted is not None and self.box.resize_row.value() != 0
-        if not moved and len(self._steps) > 1:
-            self._steps.pop()
+        if self.box.resize_row.value() == 0 and len(now.steps) > 1:
+            now.steps.pop()
         self.box.resize_row.set_value(0.0)
-        self._draw(self._steps[-1])
-        self.box.show_undo(len(self._steps) > 1)
-        self.changed.emit()
+        self._draw(now.steps[-1])
+        self.box.show_undo(len(now.steps) > 1)
+        self._tell()
         self._fit()
 
     def _tool(self, on: bool) -> None:
@@ -525,15 +553,15 @@ class LabelsController(QObject):
 
     def close_all(self) -> None:
         """Close those of every subject: another session has its own."""
-        self._away.clear()
         self.close_labels()
+        self._open.clear()
 
     def _forget(self) -> None:
-        self.base = self.fitted = self._asked = None
-        self._steps = []
+        self._open.pop(self.session.key, None)
+        self._asked = None
         self.drawing.remove()
         self.box.show_base(False)
-        self.changed.emit()
+        self._tell()
 
     def _fail(self, error: Exception, doing: str) -> None:
         from napari_stylegan3d.core.context import sentence

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.comparison import by_content, in_words, subject_of
+from napari_stylegan3d.core.comparison import by_content
 from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_in
 from napari_stylegan3d.core.tissues import make_layer
@@ -50,6 +50,7 @@ from stylegan3d.scans.person import SEXES
 from stylegan3d.segmentation.changes import cells_of, summary_of
 from stylegan3d.segmentation.classes import Person
 from stylegan3d.segmentation.repeats import repeats_names
+from stylegan3d.session.provenance import in_words, subject_of
 from stylegan3d.storage.about import ORIGIN_NAMES
 from stylegan3d.storage.formats import scan_stem
 
@@ -328,12 +329,6 @@ class VisitsController(QObject):
         """Open the dialog beside a button, for the patient whose scan is open."""
         self._show()
         self.dialog.open_beside(beside)
-
-    def shutdown(self) -> None:
-        """Close; results of running jobs are discarded."""
-        self.dialog.hide()
-        for job in (self.reading, self.job, self.saving, self.placing):
-            job.shutdown()
 
     def _on_case(self) -> None:
         case = self.session.case
@@ -622,13 +617,7 @@ class MeasureController(QObject):
         self.comparison.placedChanged.connect(self._update)
         self.session.modelChanged.connect(self._forget)
         self.visiting = VisitsController(context, box.visits)
-
-    def shutdown(self) -> None:
-        """Stop, and take the labels away."""
-        self.visiting.shutdown()
-        self._work.shutdown()
-        self._norms.shutdown()
-        self.layer.remove()
+        context.links.callback(self.layer.remove)
 
     def task_of(self, key: str) -> str:
         """What is being done for a patient, in words."""
@@ -636,6 +625,8 @@ class MeasureController(QObject):
 
     def _on_change(self, change: StateChange) -> None:
         """Nothing of another brain stays."""
+        if not change.parts - {"annotations"}:
+            return
         self._dragged = change.live
         self._update()
         if "person" in change.parts:

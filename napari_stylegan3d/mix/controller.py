@@ -16,8 +16,8 @@ from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.session import WHOLE
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Gallery, PictureButton
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.shortening import elided
 from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.pages.shortening import elided
 from stylegan3d.recipe.mixing import around, mixing_matrix, solo
 from stylegan3d.recipe.recipe import Mix, Source
 from stylegan3d.storage.files import atomic_write_bytes
@@ -351,17 +351,13 @@ class MixController(QObject):
         super().__init__(context.dock)
         self.panel, self.session = panel, context.session
         self.gallery = Gallery(context.thumbnails, "mix", self)
+        context.links.callback(self.gallery.stop)
         self.matrix = Matrix(panel, context.thumbnails, context.dock)
         panel.matrix.clicked.connect(lambda: self.matrix.open_beside(panel))
         panel.seen.connect(self._on_seen)
         panel.pictures.first.clicked.connect(lambda: self._show_share(0.0))
         panel.pictures.second.clicked.connect(lambda: self._show_share(1.0))
         self.session.recipeChanged.connect(self._on_recipe)
-
-    def shutdown(self) -> None:
-        """Close what was opened."""
-        self.matrix.hide()
-        self.gallery.stop()
 
     def _on_seen(self, seen: bool) -> None:
         if seen:

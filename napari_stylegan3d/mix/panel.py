@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QGridLayout, QToolButton, QWidget
 
-from napari_stylegan3d.core.comparison import subject_of
 from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.panel import ExplorerPanel, why_not
 from napari_stylegan3d.core.session import WHOLE, LayerGroup
 from napari_stylegan3d.core.thumbnails import PictureButton
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import SeedPicker
-from napari_stylegan3d.widgets.shortening import shortened
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.pages.shortening import shortened
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.mixing import PRESETS, solo, strengths
 from stylegan3d.recipe.recipe import Detail, Mix, Recipe, Source
+from stylegan3d.session.provenance import subject_of
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session

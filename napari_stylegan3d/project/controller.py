@@ -24,7 +24,7 @@ from napari_stylegan3d.project.jobs import (
 from napari_stylegan3d.project.label_maps import LabelMap, LabelMaps
 from napari_stylegan3d.project.looks import LookBar, LookController
 from napari_stylegan3d.project.overlay import OverlayManager
-from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region, RegionPainter
+from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, RegionPainter
 from napari_stylegan3d.project.result import FillController
 from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.errors import ScanError
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.jobs import Loaded
     from napari_stylegan3d.project.panel import ProjectPanel
-    from napari_stylegan3d.views.captions import Kind
-    from stylegan3d.geometry.space import Space
     from stylegan3d.scans import AlignedScan
     from stylegan3d.scans.pose import Pose
+    from stylegan3d.session.annotations import Region
+    from stylegan3d.session.provenance import Kind
     from stylegan3d.session.state import State
 
 
@@ -89,10 +89,8 @@ class ProjectController(QObject):
         #: How far the first of them is, and whether it is paused.
         self._progress: JobStatus | None = None
         self._paused = False
-        #: The case whose region is painted.
-        self._painted: Case | None = None
-        #: Painted regions of other cases, by key, with the model's grid.
-        self._regions: dict[str, tuple[Region, Space]] = {}
+        #: The key of the case whose region is painted.
+        self._painted = ""
         self.moving = LatestWins(_move, self)
         panel.scan.openRequested.connect(self.open)
         panel.start.clicked.connect(lambda: self.start(*panel.search.wishes))
@@ -106,6 +104,7 @@ class ProjectController(QObject):
             lambda _request, error: self.failed.emit(error, "moving the scan")
         )
         self.painting = RegionPainter(comparison.stage.viewer, self)
+        context.links.callback(self.painting.forget)
         panel.paint.fillChanged.connect(self._paint)
         panel.paint.brush.valueChanged.connect(self.painting.set_brush)
         panel.paint.erase.toggled.connect(self.painting.set_erasing)
@@ -113,15 +112,15 @@ class ProjectController(QObject):
         self.painting.changed.connect(self._on_painted)
         self.painting.brushChanged.connect(panel.paint.show_brush)
         viewer = comparison.stage.viewer
-        self.labels = LabelMaps(comparison, self)
+        self.labels = LabelMaps(comparison, self, context.links)
         self.labels.failed.connect(self.failed)
-        self.second = OverlayManager(comparison, self.labels, panel.second, self)
+        self.second = OverlayManager(comparison, self.labels, panel.second, self, context.links)
         self.second.failed.connect(self.failed)
         self.second.maskRequested.connect(panel.paint.use)
         self.second.joined.connect(self._join)
-        self.labels.added.connect(self.second.took_labels)
+        self.labels.added.connect(lambda *_: self.second.refresh())
         self.regions = LayerRegions(
-            viewer, lambda: self.painting.layer, self.labels.is_of_case, self
+            viewer, lambda: self.painting.layer, self.labels.is_of_case, self, context.links
         )
         self.regions.changed.connect(self._offer_regions)
         self._offer_regions()
@@ -274,23 +273,6 @@ class ProjectController(QObject):
         """Whether nothing runs and the memory of a search has been released."""
         return not (self.job.running or self._rest.isActive() or self._tidying.running)
 
-    def shutdown(self) -> None:
-        """Stop all jobs."""
-        self.looking.shutdown()
-        self.regions.shutdown()
-        self.second.shutdown()
-        self.labels.shutdown()
-        self.painting.forget()
-        self.filling.shutdown()
-        self.moving.shutdown()
-        self._rest.stop()
-        self._tidying.shutdown()
-        self.estimating.shutdown()
-        self._to_open.clear()
-        self._tasks.clear()
-        self.opening.shutdown()
-        self.job.shutdown()
-
     def forget_model(self) -> None:
         """Stop running jobs after a change of model or affine."""
         self._tasks = self._tasks[: self.job.running]
@@ -302,20 +284,12 @@ class ProjectController(QObject):
     def _on_case(self) -> None:
         """Switch to the painted region of another case."""
         self._show_task()
-        case, before = self.session.case, self._painted
-        same = case is before or (case and before and case.key == before.key)
-        if same and self.session.placed is not None:
-            self._painted = case
+        key = self.session.key
+        if key == self._painted and self.session.placed is not None:
             if self.painting.layer is None:
                 self._bring_region()
             return
-        if before is not None and before.aligned is not None and self.painting.layer is not None:
-            region = self.painting.region()
-            if region is None:
-                self._regions.pop(before.key, None)
-            else:
-                self._regions[before.key] = region, before.aligned.space
-        self._painted = case
+        self._painted = key
         self.painting.forget()
         self.panel.paint.uncheck()
         self._offer_regions()
@@ -329,7 +303,6 @@ class ProjectController(QObject):
         first = self._tasks[: self.job.running]
         rest = [task for task in self._tasks[len(first) :] if task.case.key in there]
         self._tasks = [*first, *rest]
-        self._regions = {key: kept for key, kept in self._regions.items() if key in there}
 
     def _offer_regions(self) -> None:
         """Offer the labels of the current patient as a region."""
@@ -337,26 +310,11 @@ class ProjectController(QObject):
 
     def _bring_region(self) -> None:
         """Show the painted region of the current case, if it is on the grid of its scan."""
-        case, placed = self.session.case, self.session.placed
-        kept = None if case is None else self._regions.get(case.key)
-        if kept is not None and placed is not None and placed.space.same_as(kept[1]):
-            self.painting.restore(*kept)
-
-    def region_of(self, case: Case) -> Region | None:
-        """The region painted on a case; None if there is none, or it is on another grid."""
-        grid = self.session.generator if case.aligned is None else case.aligned
-        painted, found = self._painted, self._regions.get(case.key)
-        if painted is not None and painted.key == case.key and self.painting.layer is not None:
-            region, placed = self.painting.region(), painted.aligned
-            found = None if region is None or placed is None else (region, placed.space)
-        if found is None or grid is None or not grid.space.same_as(found[1]):
-            return None
-        return found[0]
-
-    def restore_region(self, key: str, region: Region, space: Space) -> None:
-        """Give the case with this key its painted region back, on the model's grid."""
-        self._regions[key] = region, space
-        self._on_case()
+        kept, placed = self.session.annotations.mask, self.session.placed
+        if kept is None or placed is None:
+            return
+        if kept.space is None or placed.space.same_as(kept.space):
+            self.painting.restore(kept, placed.space)
 
     def _paint(self, on: bool) -> None:
         """Start or stop painting on the aligned scan."""
@@ -389,6 +347,12 @@ class ProjectController(QObject):
     def _on_painted(self, millilitres: float) -> None:
         if self.panel.paint.choice is None:
             self.panel.paint.show_painted(millilitres)
+        painting = self.painting
+        if painting.layer is not None and painting.space and self._painted == self.session.key:
+            mask = painting.region()
+            if mask is not None:
+                mask = dataclasses.replace(mask, affine=painting.space.affine)
+            self.session.annotate(self._painted, mask=mask)
 
     def _region(self) -> Region | None:
         choice = self.panel.paint.choice

@@ -12,21 +12,23 @@ import numpy as np
 from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_layer, sentence
 from napari_stylegan3d.project.label_maps import LabelMap
-from napari_stylegan3d.project.result import Filled, fill
+from napari_stylegan3d.project.regions import mask_of
+from napari_stylegan3d.project.result import fill
 from napari_stylegan3d.views.display import enlarge
 from stylegan3d.memory import give_back
 from stylegan3d.progress import Progress
 from stylegan3d.projection.settings import BUDGETS
+from stylegan3d.session.annotations import Filled
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.project.regions import Region
     from stylegan3d.projection.masks import Mask
     from stylegan3d.projection.search import ProjectionState
     from stylegan3d.recipe.model import Noise
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.pose import Pose
+    from stylegan3d.session.annotations import Region
 
 #: Interval between intermediate pictures of a projection.
 SHOW_EVERY_S = 1.5
@@ -114,7 +116,7 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     case = request.case
     assert case.scan is not None
     found = case.found or align_scan(report, loaded, case.scan, request.folder)
-    mask = None if request.region is None else request.region.mask(generator.space)
+    mask = None if request.region is None else mask_of(request.region, generator.space)
     operator = loss_of(request.loss, mask)
     aligned = place(found, case.pose, operator)
     report.hand_over(("scan", aligned.volume))
@@ -142,7 +144,7 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     filled = None
     if operator is not None and operator.linear:
         made = fill(aligned, operator, result.volume)
-        filled = Filled(operator, made, request.region, request.loss)
+        filled = Filled(request.region, request.loss, made)
     return dataclasses.replace(
         case.lying(found, aligned, case.pose, generator.hash),
         source=source,

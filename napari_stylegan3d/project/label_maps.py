@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import DisplayArray, put, upright
+from napari_stylegan3d.widgets.controls import Links
 from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class LabelMaps(QObject):
     failed = Signal(object, str)
     """(exception, what was being done)"""
 
-    def __init__(self, comparison: DisplayController, parent: QObject) -> None:
+    def __init__(self, comparison: DisplayController, parent: QObject, links: Links) -> None:
         super().__init__(parent)
         self.comparison, self.viewer = comparison, comparison.stage.viewer
         self.placing = LatestWins(_placed, self)
@@ -117,7 +118,8 @@ class LabelMaps(QObject):
         )
         comparison.placedChanged.connect(self._place)
         comparison.session.caseChanged.connect(self._on_case)
-        self._setting = False
+        links.connect(self.viewer.layers.events.removed, self._on_removed)
+        self._setting, self._links = False, links
         #: The orientation of the scan that each layer was put beside.
         self._sides: weakref.WeakKeyDictionary[Labels, str | None] = weakref.WeakKeyDictionary()
         #: Case keys of layers, and layers that are hidden while another patient is shown.
@@ -135,12 +137,15 @@ class LabelMaps(QObject):
         point = self.viewer.dims.point
         labels = self._beside(labels, key)
         layer = labels.layer()
-        layer.events.labels_update.connect(self._on_edited)
-        layer.events.paint.connect(self._on_edited)
+        for edited in (layer.events.labels_update, layer.events.paint):
+            self._links.connect(edited, self._on_edited)
         self.viewer.layers.append(layer)
         if key:
             self._owners[layer] = key
             self._sides[layer] = self._side
+            session = self.comparison.session
+            maps = dict.fromkeys((*session.annotations_of(key).maps, labels.path))
+            session.annotate(key, maps=tuple(maps))
         if len(point) == self.viewer.dims.ndim:
             self.viewer.dims.point = point
         self._on_case()
@@ -181,25 +186,11 @@ class LabelMaps(QObject):
         scan = self.comparison.session.scan_of(key)
         return labels if scan is None else labels.beside(scan)
 
-    def shutdown(self) -> None:
-        """Stop and disconnect; the layers stay."""
-        self.placing.shutdown()
-        for layer in self._layers:
-            layer.events.labels_update.disconnect(self._on_edited)
-            layer.events.paint.disconnect(self._on_edited)
-
     @property
-    def paths(self) -> list[Path]:
-        """Files of the label maps shown."""
-        return self.paths_of(self._current)
-
-    def paths_of(self, key: str) -> list[Path]:
-        """Files of the label maps of the case with this key.
-
-        Those that were opened without a scan count as the current case's.
-        """
-        layers = (layer for layer in self._layers if self._owner_of(layer) == key)
-        return [layer.metadata[KEY].path for layer in layers]
+    def newest(self) -> Labels | None:
+        """The label map of the patient on the screen that was opened last, painted on or not."""
+        mine = [layer for layer in self.viewer.layers if self._owners.get(layer) == self._current]
+        return mine[-1] if mine and self._current else None
 
     def _report(self, labels: LabelMap, key: str) -> None:
         """Notify that a label map was added."""
@@ -268,7 +259,21 @@ class LabelMaps(QObject):
     def _on_edited(self, event: Any) -> None:
         """Stop moving a layer that the user has edited."""
         if not self._setting:
+            self._leave_out(event.source)
             event.source.metadata.pop(KEY, None)
+
+    def _on_removed(self, event: Any) -> None:
+        """The user removed a layer from napari's list."""
+        if event.value in self._owners:
+            self._leave_out(event.value)
+
+    def _leave_out(self, layer: Labels) -> None:
+        """The file of a layer does not lie over its scan any longer."""
+        key, labels = self._owners.get(layer, ""), layer.metadata.get(KEY)
+        if key and labels is not None:
+            maps = self.comparison.session.annotations_of(key).maps
+            rest = tuple(path for path in maps if path != labels.path)
+            self.comparison.session.annotate(key, maps=rest)
 
 
 def _placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[DisplayArray]:

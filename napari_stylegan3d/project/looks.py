@@ -11,6 +11,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QBoxLayout, QButtonGroup, QHBoxLayout, QPushButton, QWidget
 
 from napari_stylegan3d.core.change_maps import show_movement
+from napari_stylegan3d.project.result import word_of
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets import controls
 from stylegan3d.recipe.recipe import Detail
@@ -182,7 +183,7 @@ class LookBar(QWidget):
         self.segments["unusual"].setToolTip(LOST if lost else self._tips["unusual"])
         self.segments["filled"].setVisible(there["filled"])
         if filled is not None:
-            self.segments["filled"].setText(filled.word)
+            self.segments["filled"].setText(word_of(filled))
         self.setVisible(case is not None)  # it has nothing to say of a random brain
 
 
@@ -204,11 +205,7 @@ class LookController(QObject):
         self._mapped = False
         self._field: Field | None = None
         bar.viewRequested.connect(self.look)
-        self.comparison.viewChanged.connect(self._on_view)
-
-    def shutdown(self) -> None:
-        """The views go: what is drawn from now on is not shown."""
-        self.comparison.viewChanged.disconnect(self._on_view)
+        context.links.connect(self.comparison.viewChanged, self._on_view)
 
     def look(self, key: str) -> None:
         """Show a picture of the patient."""

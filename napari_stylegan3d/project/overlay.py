@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
@@ -15,28 +14,29 @@ from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import Several, read_choice, scan_in
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.label_maps import LabelMap
-from napari_stylegan3d.views.captions import KEY, NAME_LENGTH, UNCONFIRMED, Over
+from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.display import DisplayArray, upright
-from napari_stylegan3d.views.layers import OverlayBar, OverlayLayer, OverlayLook
+from napari_stylegan3d.views.layers import OverlayBar, OverlayLayer
 from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import Chooser
+from napari_stylegan3d.widgets.controls import Chooser, Links
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from napari_stylegan3d.widgets.shortening import shortened
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
+from stylegan3d.pages.shortening import shortened
 from stylegan3d.progress import Progress
+from stylegan3d.session.annotations import Overlay, OverlayLook
 from stylegan3d.session.case import Choice
+from stylegan3d.session.provenance import NAME_LENGTH, UNCONFIRMED, Over
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
-
     from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.project.label_maps import LabelMaps
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.scans import Scan, SecondImage
     from stylegan3d.scans.second import How
     from stylegan3d.session.case import Case
+    from stylegan3d.session.workspace import StateChange
 
 #: Letters of a name on the button that joins two scans.
 JOINED_LENGTH = 20
@@ -44,65 +44,6 @@ JOINED_LENGTH = 20
 COLUMNS = ("side", "row")
 #: Voxels of the overlay in model space are at most this large.
 LARGEST_MM = 1.25
-
-
-@dataclass(frozen=True, eq=False)
-class Overlay:
-    """What the user laid over one patient's scan.
-
-    Attributes
-    ----------
-    choice : Choice
-        The file and the part of it that was chosen.
-    how : str
-        As for `second_image`.
-    same : bool
-        Whether the user says that it is the same patient's.
-    look : OverlayLook
-    image : SecondImage or None
-        None while it is read, or if it could not be.
-    sha256 : str
-        Hash of the image of an earlier session; empty for any.
-    problem : str
-        Why it could not be read, as a sentence.
-    side : str or None
-        The orientation that was said of the patient's scan when it was read.
-    """
-
-    choice: Choice
-    how: How = "auto"
-    same: bool = False
-    look: OverlayLook = dataclasses.field(default_factory=OverlayLook)
-    sha256: str = ""
-    image: SecondImage | None = None
-    problem: str = ""
-    side: str | None = None
-
-    @property
-    def name(self) -> str:
-        """For the panel and captions."""
-        return self.choice.path.name if self.image is None else self.image.name
-
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON, without the voxels."""
-        choice = {**dataclasses.asdict(self.choice), "path": str(self.choice.path)}
-        sha256 = self.sha256 if self.image is None else self.image.image.sha256
-        record = {"name": self.name, "how": self.how, "same": self.same, "sha256": sha256}
-        return {**record, "choice": choice, "look": dataclasses.asdict(self.look)}
-
-    @classmethod
-    def from_plain(cls, plain: Any) -> Overlay | None:
-        """Inverse of `to_plain`; None if invalid, since files can be edited."""
-        try:
-            told = plain["choice"]
-            choice = Choice.from_plain(told)
-            how: How = "auto"
-            if plain["how"] in ("align", "header"):
-                how = plain["how"]
-            look = OverlayLook.from_plain(plain["look"])
-            return cls(choice, how, plain["same"] is True, look, str(plain["sha256"]))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return None
 
 
 class OverlayManager(QObject):
@@ -116,10 +57,10 @@ class OverlayManager(QObject):
         Shows those that are maps of labels.
     box : OverlayBox
     parent : QObject
+    links : Links
+        Of what ends it.
     """
 
-    changed = Signal()
-    """Another image lies over a scan, or it looks otherwise: sessions save it."""
     drawn = Signal()
     """The views show another one, or it is called something else: captions are to be updated."""
     failed = Signal(object, str)
@@ -130,7 +71,12 @@ class OverlayManager(QObject):
     """(case before, choice): open that beside this."""
 
     def __init__(
-        self, comparison: DisplayController, labels: LabelMaps, box: OverlayBox, parent: QObject
+        self,
+        comparison: DisplayController,
+        labels: LabelMaps,
+        box: OverlayBox,
+        parent: QObject,
+        links: Links,
     ) -> None:
         super().__init__(parent)
         self.comparison, self.session = comparison, comparison.session
@@ -139,11 +85,6 @@ class OverlayManager(QObject):
         #: Can show it beside the patient's picture; the window sets them.
         self.views: FourViews | None = None
         self._beside_picture: Image | None = None
-        #: By case key.
-        self._beside: dict[str, Overlay] = {}
-        #: Map of labels opened last, and why a file was refused, by case key.
-        self._maps: dict[str, Labels] = {}
-        self._refused: dict[str, str] = {}
         #: Case key and request of the image that is being read.
         self._reading: tuple[str, Overlay] | None = None
         #: The image placed last, whether in the model's space, and its voxels.
@@ -168,28 +109,23 @@ class OverlayManager(QObject):
         box.mask.clicked.connect(self._on_mask)
         box.join.clicked.connect(self._on_join)
         self.bar.lookChanged.connect(lambda look: self._change(look=look))
-        self.session.caseChanged.connect(self._refresh)
+        self.session.changed.connect(self._on_change)
         comparison.placedChanged.connect(self._place)
-        comparison.viewChanged.connect(self._draw)
-        comparison.stage.viewer.layers.events.removed.connect(self._on_removed)
-        self._refresh()
+        links.callback(self.layer.hide)
+        links.connect(comparison.viewChanged, self._draw)
+        links.connect(comparison.stage.viewer.layers.events.removed, self._on_removed)
+        self.refresh()
 
     @property
     def current(self) -> Overlay | None:
         """What lies over the scan of the current case."""
-        case = self.session.case
-        return None if case is None else self._beside.get(case.key)
-
-    def of(self, case: Case) -> dict[str, Any] | None:
-        """For sessions: what lies over a case's scan; None for nothing."""
-        found = self._beside.get(case.key)
-        return None if found is None else found.to_plain()
+        return self.session.annotations.overlay
 
     def scan_of(self, key: str) -> Scan | None:
         """The image that lies over the scan of the case with this key."""
         from stylegan3d.scans import Scan
 
-        found = self._beside.get(key)
+        found = self.session.annotations_of(key).overlay
         image = None if found is None or found.image is None else found.image.image
         return image if isinstance(image, Scan) else None
 
@@ -209,34 +145,17 @@ class OverlayManager(QObject):
         """Read an image and lay it over the current scan."""
         case = self.session.case
         if case is not None and case.scan is not None:
-            was = self._beside.get(case.key)
+            was = self.current
             look = OverlayLook() if was is None else was.look
             self._begin(case, Overlay(choice, look=look))
 
-    def restore(self, key: str, plain: Any) -> None:
-        """Lay the image of an earlier session over the scan of a case, which was read again."""
-        kept = Overlay.from_plain(plain)
-        if kept is not None:
-            self._beside[key] = kept
-            self._refresh()
-
     def remove(self) -> None:
-        """Remove the second image of the current case."""
-        case = self.session.case
-        if case is None:
-            return
-        self._refused.pop(case.key, None)
-        labels = self._maps.pop(case.key, None)
-        if self._beside.pop(case.key, None) is None and labels is not None:
+        """Remove the second image of the current case, else its newest label map."""
+        labels, there = self.labels.newest, self.current is not None
+        self.session.annotate(self.session.key, overlay=None, refused="")
+        if labels is not None and not there:
             self.labels.viewer.layers.remove(labels)
-        self._refresh()
-        self.changed.emit()
-
-    def took_labels(self, layer: Labels, key: str) -> None:
-        """A map of labels was opened beside the scan of the case with this key."""
-        if key:
-            self._maps[key] = layer
-            self._refresh()
+        self.refresh()
 
     def opened(self, before: Case | None) -> None:
         """A new patient's scan was opened while another one's was there: offer to join them."""
@@ -244,26 +163,17 @@ class OverlayManager(QObject):
         if before is not None and before.scan is not None and now is not None:
             another = before.key != now.key and not now.is_same_scan_as(before)
             self._before = before if another else None
-        self._refresh()
-
-    def shutdown(self) -> None:
-        """Stop and disconnect."""
-        self.job.shutdown()
-        self.placing.shutdown()
-        self.comparison.viewChanged.disconnect(self._draw)
-        self.comparison.stage.viewer.layers.events.removed.disconnect(self._on_removed)
-        self.layer.hide()
-        self.views = None
+        self.refresh()
 
     def _begin(self, case: Case, wanted: Overlay) -> None:
-        self._refused.pop(case.key, None)
+        self.session.annotate(case.key, refused="")
         side = None if case.choice is None else case.choice.orientation
         self._reading = case.key, dataclasses.replace(wanted, side=side)
         if self.job.running:
             self.job.cancel()  # and then the newest
         else:
             self.job.start(_read, case.scan, wanted)
-        self._refresh()
+        self.refresh()
 
     def _read_next(self) -> None:
         """Read what was asked for meanwhile, or what an earlier session had."""
@@ -291,34 +201,33 @@ class OverlayManager(QObject):
         elif result.labels:
             self.labels.add(LabelMap.of(result.image, result.name), key)
         else:
-            self._beside[key] = dataclasses.replace(wanted, image=result, problem="")
-        self._refresh()
-        self.changed.emit()
+            lies = dataclasses.replace(wanted, image=result, problem="", sha256=result.image.sha256)
+            self.session.annotate(key, overlay=lies)
+        self.refresh()
         self._read_next()
 
     def _on_unread(self, error: Exception) -> None:
         assert self._reading is not None
         key, self._reading = self._reading[0], None
         problem = sentence(error, "opening the overlay")
-        kept = self._beside.get(key)
+        kept = self.session.annotations_of(key).overlay
         if kept is not None and kept.image is None:  # of an earlier session
-            self._beside[key] = dataclasses.replace(kept, problem=problem)
+            self.session.annotate(key, overlay=dataclasses.replace(kept, problem=problem))
         else:
-            self._refused[key] = problem
+            self.session.annotate(key, refused=problem)
         if not isinstance(error, StyleGAN3DError):
             self.failed.emit(error, "opening the overlay")
-        self._refresh()
+        self.refresh()
         self._read_next()
 
     def _on_how(self, how: How) -> None:
         case, now = self.session.case, self.current
         if case is not None and now is not None and case.scan is not None and now.how != how:
-            self._begin(case, dataclasses.replace(now, how=how))
+            self._begin(case, dataclasses.replace(now, how=how, sha256=""))
 
     def _on_mask(self) -> None:
-        case = self.session.case
-        if case is not None and case.key in self._maps:
-            self.maskRequested.emit(self._maps[case.key])
+        if self.labels.newest is not None:
+            self.maskRequested.emit(self.labels.newest)
 
     def _on_join(self) -> None:
         case, before = self.session.case, self._before
@@ -328,33 +237,30 @@ class OverlayManager(QObject):
 
     def _on_removed(self, event: Any) -> None:
         """The user removed a layer from napari's list."""
-        gone = [key for key, layer in self._maps.items() if layer is event.value]
-        for key in gone:
-            del self._maps[key]
-        if gone:
-            self._refresh()
+        if isinstance(event.value, Labels):
+            self.refresh()
 
     def _change(self, **changes: Any) -> None:
         """What the user says of it, or how it looks."""
-        case, now = self.session.case, self.current
-        if case is not None and now is not None:
-            self._beside[case.key] = dataclasses.replace(now, **changes)
-            self._draw()
-            self.changed.emit()
+        if self.current is not None:
+            changed = dataclasses.replace(self.current, **changes)
+            self.session.annotate(self.session.key, overlay=changed)
 
-    def _refresh(self) -> None:
+    def _on_change(self, change: StateChange) -> None:
+        if change.parts & {"case", "annotations"}:
+            self.refresh()
+
+    def refresh(self) -> None:
         """Show the current case's second image in the panel and the views."""
         there = self.session.histories
-        for kept in (self._beside, self._refused):
-            for key in kept.keys() - there.keys():
-                del kept[key]  # its patient was closed
         if self._before is not None and self._before.key not in there:
             self._before = None
         case, now = self.session.case, self.current
         choice = None if case is None else case.choice
         if case and choice and now and now.image and now.side != choice.orientation:
             # The scan was read again, say with its sides swapped: so is this.
-            now = self._beside[case.key] = dataclasses.replace(now, image=None, problem="")
+            now = dataclasses.replace(now, image=None, problem="")
+            self.session.annotate(case.key, overlay=now)
         self.box.setEnabled(case is not None and case.scan is not None)
         self.box.chooser.setVisible(self.box.chooser.isVisible() and self._reading is None)
         before, words = self._before, ""
@@ -371,8 +277,8 @@ class OverlayManager(QObject):
     def _show_text(self, case: Case | None, now: Overlay | None) -> None:
         key = "" if case is None else case.key
         reading = self.reads_for(key)
-        labels = self._maps.get(key)
-        name, note, bad = "", self._refused.get(key, ""), True
+        labels = self.labels.newest
+        name, note, bad = "", self.session.annotations.refused, True
         if now is not None:
             name = now.name
             if not note:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,82 +17,30 @@ from napari_stylegan3d.project.label_maps import KEY
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets import controls
-from stylegan3d.geometry.space import voxel_ml_of
+from napari_stylegan3d.widgets.controls import Links
+from stylegan3d.session.annotations import Region
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.projection.masks import Mask
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A region that is excluded from the comparison.
+def mask_of(region: Region, space: Space) -> Mask:
+    """A region as an operator, for a model whose grid is `space`."""
+    from stylegan3d.errors import ScanError
+    from stylegan3d.projection.masks import Mask, mask_on
 
-    Attributes
-    ----------
-    data : ndarray, shape (I, J, K), bool
-    affine : ndarray or None
-        (4, 4) voxel indices to millimetres; None if `data` is on the model's grid.
-    of_scan : bool
-        Whether these are millimetres of the scan's native space, not of model space.
-    """
-
-    data: np.ndarray
-    affine: np.ndarray | None = None
-    of_scan: bool = False
-
-    @property
-    def millilitres(self) -> float:
-        """Its volume, if it has an affine."""
-        assert self.affine is not None
-        return float(np.count_nonzero(self.data) * voxel_ml_of(self.affine))
-
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON: its voxels as bits, compressed."""
-        bits = zlib.compress(np.packbits(self.data).tobytes())
-        return {
-            "shape": [int(n) for n in self.data.shape],
-            "bits": base64.b64encode(bits).decode(),
-            "affine": None if self.affine is None else np.asarray(self.affine).tolist(),
-            "of_scan": self.of_scan,
-        }
-
-    @classmethod
-    def from_plain(cls, plain: Any) -> Region | None:
-        """Inverse of `to_plain`; None if invalid, since files can be edited."""
-        try:
-            x, y, z = (int(n) for n in plain["shape"])
-            count = x * y * z
-            length = -(-count // 8)
-            # A damaged file may contain more than it declares.
-            bits = zlib.decompressobj().decompress(base64.b64decode(plain["bits"]), length + 1)
-            if len(bits) != length:
-                return None
-            data = np.unpackbits(np.frombuffer(bits, np.uint8), count=count)
-            affine = plain["affine"]
-            affine = None if affine is None else np.array(affine, np.float64).reshape(4, 4)
-            return cls(data.reshape(x, y, z).astype(bool), affine, bool(plain["of_scan"]))
-        except (KeyError, TypeError, ValueError, zlib.error):
-            return None
-
-    def mask(self, space: Space) -> Mask:
-        """As an operator, for a model whose grid is `space`."""
-        from stylegan3d.errors import ScanError
-        from stylegan3d.geometry.space import Space
-        from stylegan3d.projection.masks import Mask, mask_on
-
-        if self.affine is None:
-            return Mask(self.data)
-        if self.of_scan:
-            return Mask(self.data, self.affine)
-        shape = (self.data.shape[0], self.data.shape[1], self.data.shape[2])
-        there = mask_on(space, self.data, Space(shape, self.affine))
-        if not there.any():
-            raise ScanError(
-                "The Labels layer is empty inside the model's field of view. If it was "
-                "drawn on the original scan, choose that entry."
-            )
-        return Mask(there)
+    if region.space is None:
+        return Mask(region.data)
+    if region.of_scan:
+        return Mask(region.data, region.affine)
+    there = mask_on(space, region.data, region.space)
+    if not there.any():
+        raise ScanError(
+            "The Labels layer is empty inside the model's field of view. If it was "
+            "drawn on the original scan, choose that entry."
+        )
+    return Mask(there)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +70,8 @@ class LayerRegions(QObject):
         Returns our own painted layer, which is not offered.
     is_of_case : callable
         Whether a layer is the current patient's, or nobody's; others are not offered.
+    links : Links
+        Of what ends it.
     """
 
     changed = Signal()
@@ -134,14 +82,14 @@ class LayerRegions(QObject):
         own: Callable[[], Labels | None],
         is_of_case: Callable[[Labels], bool],
         parent: QObject,
+        links: Links,
     ) -> None:
         super().__init__(parent)
         self._viewer, self._own, self._is_of_case = viewer, own, is_of_case
         #: The layer that is hidden while the filled scan is shown.
         self._veiled: Labels | None = None
-        self._signals = [viewer.layers.events.inserted, viewer.layers.events.removed]
-        for signal in self._signals:
-            signal.connect(self._on_change)
+        for signal in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            links.connect(signal, self._on_change)
 
     def entries(self) -> list[tuple[str, LayerChoice]]:
         """Text and data of each entry."""
@@ -172,11 +120,6 @@ class LayerRegions(QObject):
             layer.visible, self._veiled = False, layer
         elif view != "filled" and self._veiled is not None:
             self._veiled.visible, self._veiled = True, None
-
-    def shutdown(self) -> None:
-        """Disconnect from the viewer."""
-        for signal in self._signals:
-            signal.disconnect(self._on_change)
 
     def _is_offered(self, layer: Labels) -> bool:
         if layer is self._own() or layer.metadata.get(OVERLAY):
@@ -218,7 +161,7 @@ class RegionPainter(QObject):
         super().__init__(parent)
         self.viewer = viewer
         self.layer: Labels | None = None
-        self._space: Space | None = None
+        self.space: Space | None = None
         self._brush_mm = 10.0
         #: The data before the last stroke.
         self._before: np.ndarray | None = None
@@ -243,7 +186,7 @@ class RegionPainter(QObject):
         """Remove the region."""
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
-        self.layer, self._space = None, None
+        self.layer, self.space = None, None
         self.changed.emit(0.0)
 
     def clear(self) -> None:
@@ -272,9 +215,9 @@ class RegionPainter(QObject):
 
     def region(self) -> Region | None:
         """The painted region on the model's grid; None if empty."""
-        if self.layer is None or self._space is None or not np.any(self.layer.data):
+        if self.layer is None or self.space is None or not np.any(self.layer.data):
             return None
-        to_ras = nib.io_orientation(self._space.affine)
+        to_ras = nib.io_orientation(self.space.affine)
         ras = nib.orientations.axcodes2ornt("RAS")
         back = nib.orientations.ornt_transform(ras, to_ras)
         marked = nib.apply_orientation(np.asarray(self.layer.data) > 0, back)
@@ -294,7 +237,7 @@ class RegionPainter(QObject):
 
     def _add(self, space: Space) -> None:
         shown = upright(np.zeros(space.shape, np.uint8), space.affine)
-        self._space = space
+        self.space = space
         self.layer = Labels(
             np.ascontiguousarray(shown.data),
             name=NAME,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,10 @@ from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.core.worker import LatestWins, LongJob
-from napari_stylegan3d.project.regions import Region
+from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.errors import ScanError
 from stylegan3d.progress import Progress
 from stylegan3d.projection.words import (
     SIMILARITY,
@@ -23,6 +22,7 @@ from stylegan3d.projection.words import (
     listed_findings,
     similarity_text,
 )
+from stylegan3d.session.annotations import Filled
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import DisplayController
@@ -269,55 +269,26 @@ def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
 RESTORED = {"thick": "Super-resolved", "blur": "Deblurred"}
 
 
-@dataclass(frozen=True, eq=False)
-class Filled:
-    """The degradation that a projection modelled.
+def operator_of(filled: Filled, space: Space) -> Operator:
+    """The degradation, not bound to a grid, for a model whose grid is `space`.
 
-    Attributes
-    ----------
-    operator : Operator
-        Operator, not bound to a grid.
-    volume : ndarray, shape (X, Y, Z), or None
-        The aligned scan, filled in from the reconstruction, values in [0, 1]; None until shown in a
-        restored session.
-    region, loss : Region or None, str
-        Masked region, and other degradation as text for `projector.loss_of`.
+    Raises
+    ------
+    StyleGAN3DError
+        If a session's file says what is none.
     """
+    from stylegan3d.projection.projector import loss_of
 
-    operator: Operator
-    volume: np.ndarray | None = None
-    region: Region | None = None
-    loss: str = ""
+    mask = None if filled.region is None else mask_of(filled.region, space)
+    operator = loss_of(filled.loss, mask)
+    if operator is None:
+        raise ScanError("This projection does not say what was filled in: project the scan again.")
+    return operator
 
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
-        region = None if self.region is None else self.region.to_plain()
-        return {"region": region, "loss": self.loss}
 
-    @classmethod
-    def from_plain(cls, plain: Any, space: Space) -> Filled | None:
-        """Inverse of `to_plain`, for a model's grid; None if empty."""
-        if not isinstance(plain, Mapping):
-            return None
-        from stylegan3d.projection.projector import loss_of
-
-        region = None if plain.get("region") is None else Region.from_plain(plain["region"])
-        loss = str(plain.get("loss", ""))
-        try:
-            mask = None if region is None else region.mask(space)
-            operator = loss_of(loss, mask)
-        except StyleGAN3DError:
-            return None
-        return None if operator is None else cls(operator, None, region, loss)
-
-    @property
-    def word(self) -> str:
-        """What was done to the scan."""
-        from stylegan3d.projection.masks import Mask
-
-        if isinstance(self.operator, Mask):
-            return "Inpainted"
-        return RESTORED.get(self.loss.partition(":")[0], "Restored")
+def word_of(filled: Filled) -> str:
+    """What was done to the scan."""
+    return RESTORED.get(filled.loss.partition(":")[0], "Restored") if filled.loss else "Inpainted"
 
 
 def fill(aligned: AlignedScan, operator: Operator, made: np.ndarray) -> np.ndarray:
@@ -345,8 +316,9 @@ def save_filled(
     from stylegan3d.storage.files import check_output, write_together
     from stylegan3d.storage.volumes import sidecar_path
 
-    operator, aligned = projected.filled.operator, projected.aligned
+    aligned = projected.aligned
     assert aligned is not None
+    operator = operator_of(projected.filled, aligned.space)
     names = restored_names(aligned.scan.path, folder, operator).values()
     check_output([*names, *map(sidecar_path, names)])
     report(0, 1, "Saving the filled scan")
@@ -380,11 +352,6 @@ class FillController(QObject):
         self.job.finished.connect(box.show_saved)
         self.job.failed.connect(lambda error: self.failed.emit(error, "saving the filled scan"))
 
-    def shutdown(self) -> None:
-        """Stop."""
-        self.working.shutdown()
-        self.job.shutdown()
-
     @property
     def _projected(self) -> Case | None:
         """The projection of the current brain, if there is anything to fill in."""
@@ -412,4 +379,5 @@ def _fill(request: tuple[Case, DisplayVolume]) -> np.ndarray:
     projected, picture = request
     aligned = projected.aligned
     assert aligned is not None
-    return fill(aligned, projected.filled.operator, picture.on_grid(aligned.volume.shape))
+    operator = operator_of(projected.filled, aligned.space)
+    return fill(aligned, operator, picture.on_grid(aligned.volume.shape))

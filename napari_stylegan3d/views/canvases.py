@@ -19,7 +19,7 @@ from vispy import gloo
 from vispy.scene import SceneCanvas
 
 from napari_stylegan3d.views.look import ViewLook
-from napari_stylegan3d.widgets.controls import single_shot
+from napari_stylegan3d.widgets.controls import Links, single_shot
 
 #: Minimum size: four of them and the dock fit a screen of 1024 pixels.
 SMALLEST = (120, 100)
@@ -208,16 +208,21 @@ class CameraTurner(QObject):
         super().__init__(canvas)
         self.enabled = True
         self._scene = canvas.canvas.events.source
-        self._model = model
         self._is_software: bool | None = None
         self._moving = self._drawing = False
-        #: What turns along with it.
         self._picture: tuple[tuple[int, int], gloo.FrameBuffer, gloo.Program] | None = None
         self._rest = single_shot(self, self.settle, REST_MS)
-        model.mouse_drag_callbacks.append(self._on_drag)
-        model.mouse_wheel_callbacks.append(self._on_wheel)
-        self._scene.events.draw.connect(self._before, position="first")
-        self._scene.events.draw.connect(self._after, position="last")
+        self.links = Links()
+        for callbacks, own in (
+            (model.mouse_drag_callbacks, self._on_drag),
+            (model.mouse_wheel_callbacks, self._on_wheel),
+        ):
+            callbacks.append(own)
+            self.links.callback(callbacks.remove, own)
+        for slot, position in ((self._before, "first"), (self._after, "last")):
+            self._scene.events.draw.connect(slot, position=position)
+            self.links.callback(self._scene.events.draw.disconnect, slot)
+        self.links.callback(self._rest.stop)
 
     @property
     def moving(self) -> bool:
@@ -234,15 +239,6 @@ class CameraTurner(QObject):
         """Draw it in full again."""
         self._rest.stop()
         self.set_moving(False)
-
-    def close(self) -> None:
-        """Disconnect from canvas and model."""
-        self._rest.stop()
-        self._moving = False
-        self._model.mouse_drag_callbacks.remove(self._on_drag)
-        self._model.mouse_wheel_callbacks.remove(self._on_wheel)
-        self._scene.events.draw.disconnect(self._before)
-        self._scene.events.draw.disconnect(self._after)
 
     def _on_drag(self, _model: ViewerModel, event: Any) -> Iterator[None]:
         yield
@@ -314,9 +310,11 @@ class RepaintPacer(QObject):
         The window that contains the views.
     parent : QObject
         Owns it.
+    links : Links
+        Of what ends it.
     """
 
-    def __init__(self, window: QWidget, parent: QObject) -> None:
+    def __init__(self, window: QWidget, parent: QObject, links: Links) -> None:
         super().__init__(parent)
         self.patience_ms = PATIENCE_MS
         self._window = window
@@ -325,7 +323,8 @@ class RepaintPacer(QObject):
         self._moving_until = 0.0
         self._patience = single_shot(self, self.release)
         self._patience.setTimerType(Qt.TimerType.PreciseTimer)
-        window.installEventFilter(self)
+        links.watch(self, window)
+        links.callback(self.release)
 
     @property
     def holds(self) -> bool:
@@ -350,11 +349,6 @@ class RepaintPacer(QObject):
             self._owed = False
             request = QEvent(QEvent.Type.UpdateRequest)
             QCoreApplication.postEvent(self._window, request, LATER)
-
-    def close(self) -> None:
-        """Disconnect from the window."""
-        self.release()
-        self._window.removeEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Postpone Qt's update requests while repaints are delayed."""

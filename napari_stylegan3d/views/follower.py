@@ -16,12 +16,13 @@ from napari.layers import Image, Labels, Layer
 from napari.utils import Colormap
 from qtpy.QtCore import QTimer
 
-from napari_stylegan3d.views.captions import FLAT, KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.captions import FLAT, KEY, OVERLAY
 from napari_stylegan3d.views.display import in_3d, keeping_point, put
 from napari_stylegan3d.views.layers import SOLID, STEPS
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.orientation import VOLUME_ORDER, ViewPlane
-from napari_stylegan3d.widgets.controls import single_shot
+from napari_stylegan3d.widgets.controls import Links, single_shot
+from stylegan3d.session.provenance import Provenance
 
 #: Synchronised tool settings.
 TOOLS = (
@@ -47,28 +48,22 @@ class SharedTools:
         The layer of the main viewer.
     copy : Labels
         Its copy in another viewer, sharing the voxels.
+    links : Links
+        Of what ends it.
     """
 
-    def __init__(self, source: Labels, copy: Labels) -> None:
+    def __init__(self, source: Labels, copy: Labels, links: Links) -> None:
         self.source, self.copy = source, copy
-        self._links: list[tuple[Any, Callable]] = []
+        self._over = False
+        links.callback(setattr, self, "_over", True)
         for name in TOOLS:
             self._share(name, source, copy)
             for one, other in ((source, copy), (copy, source)):
-                link = getattr(one.events, name), partial(self._share, name, one, other)
-                self._links.append(link)
+                links.connect(getattr(one.events, name), partial(self._share, name, one, other))
         # napari emits some changes before making them.
-        self._links.append((copy.events.paint, lambda _: QTimer.singleShot(0, self._on_stroke)))
-        for signal, slot in self._links:
-            signal.connect(slot)
+        links.connect(copy.events.paint, lambda _: QTimer.singleShot(0, self._on_stroke))
         copy.bind_key(UNDO, lambda _: source.undo(), overwrite=True)
         copy.bind_key(REDO, lambda _: source.redo(), overwrite=True)
-
-    def close(self) -> None:
-        """Disconnect from both."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
-        self._links.clear()
 
     @staticmethod
     def _share(name: str, one: Labels, other: Labels, _: Any = None) -> None:
@@ -80,7 +75,7 @@ class SharedTools:
 
     def _on_stroke(self) -> None:
         """Move a stroke from the copy to the layer."""
-        if not self._links:
+        if self._over:
             return
         done = np.asarray(self.copy.data).copy()
         self.copy.undo()
@@ -232,8 +227,7 @@ class Follower:
         self.volume = volume or VolumeLook()
         self.model = ViewerModel(title=plane.name if plane else "3D")
         self._copies: dict[Layer, Layer] = {}
-        self._links: dict[Layer, list[tuple[Any, Callable]]] = {}
-        self._tools: dict[Layer, SharedTools] = {}
+        self._links: dict[Layer, Links] = {}
         self._syncing = False
         self._stale: set[Layer] = set()
         #: Painted labels, and the crosshair when they were last drawn.
@@ -244,18 +238,16 @@ class Follower:
             self.model.dims.ndisplay = 3
         for layer in main.layers:
             self._add(layer)
-        self._viewer_links = [
-            (main.layers.events.inserted, self._on_inserted),
-            (main.layers.events.removed, self._on_removed),
-            (main.layers.events.moved, self._on_moved),
-            (main.dims.events.point, self._follow_point),
-        ]
+        self.links = Links()
+        self.links.callback(self._empty)
+        self.links.connect(main.layers.events.inserted, self._on_inserted)
+        self.links.connect(main.layers.events.removed, self._on_removed)
+        self.links.connect(main.layers.events.moved, self._on_moved)
+        self.links.connect(main.dims.events.point, self._follow_point)
         if plane is not None:
             # The 3D view has no slices, and its grid may lag behind.
-            self._viewer_links.append((self.model.dims.events.point, self._lead_point))
-            self._viewer_links.append((main.layers.selection.events.active, self._share_active))
-        for signal, slot in self._viewer_links:
-            signal.connect(slot)
+            self.links.connect(self.model.dims.events.point, self._lead_point)
+            self.links.connect(main.layers.selection.events.active, self._share_active)
         self._follow_point()
 
     def settle(self) -> None:
@@ -294,17 +286,11 @@ class Follower:
         self._stale.update(self._copies)
         self._settle.start()
 
-    def close(self) -> None:
-        """Disconnect from the main viewer."""
+    def _empty(self) -> None:
+        """It follows no longer."""
         self._settle.stop()
-        for signal, slot in self._viewer_links:
-            signal.disconnect(slot)
         for links in self._links.values():
-            for signal, slot in links:
-                signal.disconnect(slot)
-        for tools in self._tools.values():
-            tools.close()
-        self._tools.clear()
+            links.close()
         self._links.clear()
         self._copies.clear()
         self.model.layers.clear()
@@ -315,10 +301,7 @@ class Follower:
     def _on_removed(self, event: Any) -> None:
         if event.value not in self._copies:
             return
-        for signal, slot in self._links.pop(event.value):
-            signal.disconnect(slot)
-        if event.value in self._tools:
-            self._tools.pop(event.value).close()
+        self._links.pop(event.value).close()
         self._stale.discard(event.value)
         self._strokes.discard(event.value)
         self._drawn_at.pop(event.value, None)
@@ -358,37 +341,30 @@ class Follower:
             self.volume.dress(source, copy)
             self.volume.cut(copy)
         elif isinstance(source, Labels):
-            self._tools[source] = SharedTools(source, copy)
+            SharedTools(source, copy, self._links[source])
         self._follow_point()
         self._share_active()
 
-    def _make_links(self, source: Layer, copy: Layer) -> list[tuple[Any, Callable]]:
-        links: list[tuple[Any, Callable]] = []
+    def _make_links(self, source: Layer, copy: Layer) -> Links:
+        links = Links()
         own: tuple[str, ...] = LABELS if isinstance(source, Labels) else COLORS
         data: tuple[str, ...] = ("data", *PLACE)
         if self.plane is None and not isinstance(source, Labels):
             data, own = (*data, *COLORS), ()
         for name in data:
             if hasattr(source.events, name):
-                self._link(
-                    links, getattr(source.events, name), lambda _=None: self._on_data(source)
-                )
+                links.connect(getattr(source.events, name), lambda _=None: self._on_data(source))
         in_depth = self.plane is None and isinstance(source, Labels)
         for name in (*MIRRORED, *own):
             if name == "blending" and in_depth:
                 continue
             if hasattr(copy, name) and hasattr(source.events, name):
-                self._link(links, getattr(source.events, name), self._mirror(source, copy, name))
+                links.connect(getattr(source.events, name), self._mirror(source, copy, name))
         if isinstance(source, Labels):
             # The array is shared: a brush stroke, or its undo, only has to be redrawn.
-            self._link(links, source.events.labels_update, lambda _=None: self._on_stroke(source))
-            self._link(links, source.events.set_data, lambda _=None: self._on_drawn(source))
+            links.connect(source.events.labels_update, lambda _=None: self._on_stroke(source))
+            links.connect(source.events.set_data, lambda _=None: self._on_drawn(source))
         return links
-
-    @staticmethod
-    def _link(links: list, signal: Any, slot: Callable) -> None:
-        signal.connect(slot)
-        links.append((signal, slot))
 
     @staticmethod
     def _mirror(source: Layer, copy: Layer, name: str) -> Callable:

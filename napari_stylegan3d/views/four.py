@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Layer
-from qtpy.QtCore import QPoint, Qt
+from napari.layers import Image, Labels, Layer
+from qtpy.QtCore import QPoint, QSize, Qt, Signal
 from qtpy.QtGui import QImage, QPainter, QPixmap, QResizeEvent, QWindow
-from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QToolButton,
+    QWidget,
+)
 
 from napari_stylegan3d.views import marks, navigation
 from napari_stylegan3d.views.canvases import (
@@ -22,7 +32,8 @@ from napari_stylegan3d.views.canvases import (
     possible_scale,
     view_picture,
 )
-from napari_stylegan3d.views.captions import shown
+from napari_stylegan3d.views.captions import NAMES as TISSUES
+from napari_stylegan3d.views.captions import OVERLAY, UNIT, shown
 from napari_stylegan3d.views.display import in_words, thicken
 from napari_stylegan3d.views.follower import Follower, VolumeLook
 from napari_stylegan3d.views.framing import (
@@ -34,6 +45,7 @@ from napari_stylegan3d.views.framing import (
     make_view,
 )
 from napari_stylegan3d.views.look import LookModel, ViewLook
+from napari_stylegan3d.views.marks import NAMES, place_of
 from napari_stylegan3d.views.navigation import LevelsByMouse
 from napari_stylegan3d.views.orientation import (
     AXIAL,
@@ -43,19 +55,323 @@ from napari_stylegan3d.views.orientation import (
     Facing,
     orient,
     orient_volume,
+    position_in_letters,
+    position_in_words,
 )
-from napari_stylegan3d.views.readout import ReadoutBar, value_at
 from napari_stylegan3d.views.slices import Lightbox, Pane, Panes
+from napari_stylegan3d.views.stage import PRESETS, WHITE_LIMITS
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import Links, scaled
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_stylegan3d.views.marks import Marks
     from napari_stylegan3d.views.stage import Stage
 
 
+#: Widths for the longest texts, so that nothing jumps while the crosshair moves.
+POSITION_WIDTHS = (94, 118, 112)
+LETTER_WIDTH = 44
+WHITE_WIDTH = 84
+#: In a narrower strip positions are abbreviated; in a still narrower one *White* is hidden.
+ROOMY_PX, WHITE_PX, NARROWEST_PX = 905, 800, 566
+#: Additional width for the name of a tissue or label.
+NAMED_PX = 65
+#: Windows: name, tooltip, key.
+PRESET_WORDS = {
+    "brain": ("Brain", "The default window: all tissue.", "F5"),
+    "deep_grey": (
+        "Deep grey",
+        "Narrow: tells thalamus, pallidum and internal capsule apart.",
+        "F6",
+    ),
+    "full": ("Full range", "From the lowest to the highest intensity.", "F7"),
+}
+#: Tools: tooltip, key.
+TOOLS = {
+    "length": ("Drag in a plane: its length in mm.", "Alt+D"),
+    "angle": ("Drag along its first side, then drag the end of the other: degrees.", "Alt+A"),
+    "ellipse": ("Drag in a plane: mean, sd and area in mm² inside.", "Alt+E"),
+    "rectangle": ("Drag in a plane: mean, sd and area in mm² inside.", "Alt+T"),
+    "sphere": ("Drag from its centre: mean, sd and volume in ml inside.", "Alt+B"),
+}
+#: Share of clipped voxels from which a warning is shown.
+MUCH_CLIPPED = 0.05
+
+
+class ReadoutBar(QWidget):
+    """Position in mm, intensity, window and level, and buttons for view settings."""
+
+    presetChosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("views.readout")
+        self.position = [QLabel() for _ in range(3)]
+        self._words: tuple[str, ...] = ("", "", "")
+        self._letters: tuple[str, ...] = ("", "", "")
+        self._named = self._was_roomy = False
+        self.intensity = controls.label(
+            "",
+            "",
+            "views.intensity",
+            (
+                "Intensity at the crosshair. For synthetic brains 0 is background and 1 "
+                "the brightest\n"
+                "tissue (99.5th percentile inside the brain)."
+            ),
+        )
+        self.levels = self._make_levels()
+        self.tools = controls.push_button(
+            "Tools ▾",
+            "views.tools",
+            "Measure on the picture: lengths in mm; mean, sd and size of regions.",
+        )
+        self.quality = controls.label(
+            "", "hint", "views.quality", "Preview; the full volume follows."
+        )
+        self.clipped = controls.label("", "error", "views.clipped")
+        self.clipped.hide()
+        self.white = self._make_white()
+        self.reset = controls.push_button(
+            "Reset", "views.reset", "Centre the crosshair and fit the head into every view."
+        )
+        self.menu = controls.push_button(
+            "View ▾",
+            "views.menu",
+            (
+                "View settings: layout, linked zoom, 3D rendering and cuts,\n"
+                "letters, scale bar, overlays, theme."
+            ),
+        )
+        self._lay_out()
+
+    def _make_levels(self) -> QToolButton:
+        button = controls.named(
+            QToolButton(),
+            "views.levels",
+            "Window (W): the range of intensities from black to white. Level (L): middle "
+            "grey.\n"
+            "Drag with the right mouse button on a view to change them,\n"
+            "double-click with it to reset them; click here for presets.",
+        )
+        button.setProperty("role", "menu")
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for name in PRESETS:
+            text, tip, keys = PRESET_WORDS[name]
+            action = menu.addAction(f"{text}\t{keys}", partial(self.presetChosen.emit, name))
+            action.setObjectName(f"views.preset.{name}")
+            action.setToolTip(tip)
+        button.setMenu(menu)
+        return button
+
+    def offer_tools(self, marks: Marks, go_to: Callable[[tuple[float, ...]], None]) -> None:
+        """Fill the menu of tools from the measurements.
+
+        Parameters
+        ----------
+        marks : Marks
+            The measurements.
+        go_to : callable
+            Moves the crosshair to a point in mm.
+        """
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        menu.aboutToShow.connect(partial(self._fill_tools, menu, marks, go_to))
+        self.tools_menu = menu
+        self._fill_tools(menu, marks, go_to)
+        self.tools.clicked.connect(
+            lambda: menu.popup(self.tools.mapToGlobal(QPoint(0, -menu.sizeHint().height())))
+        )
+        marks.toolChanged.connect(self._show_tool)
+
+    def _fill_tools(
+        self, menu: QMenu, marks: Marks, go_to: Callable[[tuple[float, ...]], None]
+    ) -> None:
+        menu.clear()
+        for kind, (tip, keys) in TOOLS.items():
+            action = menu.addAction(f"{NAMES[kind]}\t{keys}", partial(marks.take, kind))
+            action.setObjectName(f"views.tool.{kind}")
+            action.setToolTip(tip)
+            action.setCheckable(True)
+            action.setChecked(marks.tool == kind)
+        shown = marks.shown
+        if shown:
+            menu.addSeparator()
+            menu.addAction(marks.whose or "This picture").setEnabled(False)
+        for mark in shown:
+            words = f"{NAMES[mark.kind]} {marks.text_of(mark)} ({place_of(mark)})"
+            menu.addAction(words, partial(go_to, mark.start)).setToolTip("Go to its slice.")
+        menu.addSeparator()
+        for name, text, tip, keys, act in (
+            ("copy", "Copy measurements", "Copy them as a table.", "", marks.copy),
+            (
+                "delete",
+                "Delete measurement",
+                "Delete the chosen one, or the last.",
+                "Del",
+                marks.delete,
+            ),
+            (
+                "clear",
+                "Delete all",
+                "Delete all measurements of this brain.",
+                "",
+                marks.clear,
+            ),
+        ):
+            action = menu.addAction(f"{text}\t{keys}" if keys else text, act)
+            action.setObjectName(f"views.marks.{name}")
+            action.setToolTip(tip)
+            action.setEnabled(bool(shown))
+
+    def _show_tool(self, tool: str) -> None:
+        """Name the tool that the next drag uses."""
+        self.tools.setText(f"{NAMES[tool]} ▾" if tool else "Tools ▾")
+
+    def _make_white(self) -> QDoubleSpinBox:
+        spin = controls.number(
+            "views.white",
+            f"Intensity shown as white, as a multiple of the default ({WHITE_LIMITS[0]:g} to "
+            f"{WHITE_LIMITS[1]:g}); lower values\n"
+            "brighten the picture. Saved files are not affected.",
+            (*WHITE_LIMITS, 0.05),
+            value=1.0,
+            width=WHITE_WIDTH,
+        )
+        spin.setPrefix("White ")
+        return spin
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout(self)
+        row.setContentsMargins(10, 4, 10, 4)
+        row.setSpacing(8)
+        for label in self.position:
+            label.setToolTip("Position of the crosshair in the patient, in millimetres.")
+            row.addWidget(label)
+        for widget in (self.intensity, self.levels, self.quality, self.clipped):
+            row.addWidget(widget)
+        row.addStretch(1)
+        for widget in (self.white, self.tools, self.reset, self.menu):
+            row.addWidget(widget, alignment=Qt.AlignmentFlag.AlignVCenter)
+        self._set_widths()
+
+    @property
+    def roomy(self) -> bool:
+        """Whether there is room for full text."""
+        return self.width() >= scaled(ROOMY_PX + NAMED_PX * self._named)
+
+    def minimumSizeHint(self) -> QSize:
+        """As narrow as with abbreviations: otherwise a wide window could not be made narrow."""
+        hint = super().minimumSizeHint()
+        return QSize(min(hint.width(), scaled(NARROWEST_PX)), hint.height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Switch between full and abbreviated text."""
+        super().resizeEvent(event)
+        self._set_widths()
+
+    def _set_widths(self) -> None:
+        self._was_roomy = self.roomy
+        widths = POSITION_WIDTHS if self.roomy else (LETTER_WIDTH,) * 3
+        for axis, (label, width) in enumerate(zip(self.position, widths, strict=True)):
+            label.setMinimumWidth(scaled(width))
+            label.setText(self._words[axis] if self.roomy else self._letters[axis])
+        self.white.setVisible(self.width() >= scaled(WHITE_PX))
+
+    def show_clipped(self, share: float) -> None:
+        """Warn if much of the picture is clipped."""
+        self.clipped.setVisible(share >= MUCH_CLIPPED)
+        self.clipped.setText(f"{100 * share:.0f} % clipped")
+        self.clipped.setToolTip(
+            f"{100 * share:.0f} % of this volume is brighter than 1.5 times the brightest "
+            "tissue and is\n"
+            "clipped: the model's intensities are not in the range 0 to 1, or it is "
+            "not trained."
+        )
+
+    def show_levels(self, stage: Stage) -> None:
+        """Show which intensities are black and white."""
+        low, high = stage.limits
+        controls.show_value(self.white, stage.levels.white)
+        width, level = brightness(high - low), brightness((high + low) / 2)
+        self.levels.setText(
+            f"± {brightness(high)}" if stage.is_difference else f"W/L {width} / {level}"
+        )
+
+    def show_point(self, model: ViewerModel) -> None:
+        """Show position and intensity from the viewer."""
+        point = model.dims.point
+        if len(point) != 3 or not model.layers:
+            for label in (*self.position, self.intensity):
+                label.clear()
+            self._words = self._letters = ("", "", "")
+            return
+        self._words = tuple(position_in_words(point, axis) for axis in range(3))
+        self._letters = tuple(position_in_letters(point, axis) for axis in range(3))
+        self._named = any(isinstance(one, Labels) and one.visible for one in model.layers)
+        if self.roomy != self._was_roomy:
+            self._set_widths()
+        for label, text in zip(
+            self.position, self._words if self.roomy else self._letters, strict=True
+        ):
+            label.setText(text)
+        self.intensity.setText(intensity_in_words(model, point, self.roomy))
+
+
+def brightness(value: float) -> str:
+    """With sensible decimals: intensities may range up to 1 or to thousands."""
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
+
+
+def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: bool = True) -> str:
+    """Such as 'Intensity 0.81', with the overlaid difference and label."""
+    value = value_at(model, point_mm)
+    if value is None:
+        return ""
+    parts = [f"Intensity {value:.3g}" if roomy else f"Int. {value:.3g}"]
+    for layer in model.layers:
+        if not layer.visible or layer.ndim != 3:
+            continue
+        there = voxel_at(layer, point_mm)
+        if isinstance(layer, Labels):
+            if there:
+                names = layer.metadata.get(TISSUES, {})
+                parts.append(names.get(int(there), f"label {there:.0f}"))
+        elif OVERLAY in layer.metadata and layer.contrast_limits[0] < 0 and there is not None:
+            percent = " %" if layer.metadata.get(UNIT) == "%" else ""
+            parts.append(f"Δ {there:+.2g}{percent}")
+    return " · ".join(parts)
+
+
+def value_at(model: ViewerModel, point_mm: tuple[float, ...]) -> float | None:
+    """Intensity of the topmost visible image at a point in mm; None outside."""
+    for layer in reversed(model.layers):
+        if not (isinstance(layer, Image) and layer.visible and layer.ndim == 3):
+            continue
+        if OVERLAY in layer.metadata:
+            continue
+        value = voxel_at(layer, point_mm)
+        if value is not None:
+            return value
+    return None
+
+
+def voxel_at(layer: Layer, point_mm: tuple[float, ...]) -> float | None:
+    """Value of the voxel nearest to a point in mm; None outside the layer's grid."""
+    if not isinstance(layer, Image | Labels):
+        return None
+    index = np.round(layer.world_to_data(point_mm)).astype(int)
+    if np.all(index >= 0) and np.all(index < layer.data.shape[:3]):
+        return float(np.asarray(layer.data[tuple(index)]).ravel()[0])
+    return None
+
+
 class StagedViews:
-    """Connects views and stage until `close`."""
+    """Connects views and stage."""
 
     def __init__(
         self,
@@ -64,19 +380,22 @@ class StagedViews:
         looks: LookModel,
         readout: ReadoutBar,
         lightbox: Lightbox,
+        links: Links,
     ) -> None:
         self.stage, self.views = stage, views
         self.looks, self.readout, self.lightbox = looks, readout, lightbox
         self._mouse = LevelsByMouse(stage)
-        self._flat = [view.model for view in views if view.plane]
-        for model in self._flat:
-            model.mouse_drag_callbacks.append(self._mouse.drag)
-        stage.levelsChanged.connect(self.show_levels)
-        stage.repainted.connect(self.redraw)
-        stage.overlay.changed.connect(self.show_legend)
-        readout.white.valueChanged.connect(stage.set_white)
-        readout.presetChosen.connect(stage.take_preset)
-        looks.changed.connect(self._follow_look)
+        for view in views:
+            if view.plane:
+                dragged = view.model.mouse_drag_callbacks
+                dragged.append(self._mouse.drag)
+                links.callback(dragged.remove, self._mouse.drag)
+        links.connect(stage.levelsChanged, self.show_levels)
+        links.connect(stage.repainted, self.redraw)
+        links.connect(stage.overlay.changed, self.show_legend)
+        links.connect(readout.white.valueChanged, stage.set_white)
+        links.connect(readout.presetChosen, stage.take_preset)
+        links.connect(looks.changed, self._follow_look)
         self._follow_look(looks.look)
         self.show_levels()
 
@@ -111,38 +430,8 @@ class StagedViews:
         self.stage.set_deface(look.deface)
         self.show_legend()
 
-    def close(self) -> None:
-        """Disconnect from both."""
-        self.stage.levelsChanged.disconnect(self.show_levels)
-        self.stage.repainted.disconnect(self.redraw)
-        self.stage.overlay.changed.disconnect(self.show_legend)
-        self.readout.white.valueChanged.disconnect(self.stage.set_white)
-        self.readout.presetChosen.disconnect(self.stage.take_preset)
-        self.looks.changed.disconnect(self._follow_look)
-        for model in self._flat:
-            model.mouse_drag_callbacks.remove(self._mouse.drag)
-
 
 MM, PIXEL = "mm", "pixel"
-
-
-class LayerUnits:
-    """Sets the unit of layers in pixels to mm, until `close`."""
-
-    def __init__(self) -> None:
-        self._taken: list[Layer] = []
-
-    def take(self, layer: Layer) -> None:
-        """A layer that is in the viewer, or was just added."""
-        if all(str(unit) == PIXEL for unit in layer.units):
-            layer.units = (MM,) * layer.ndim
-            self._taken.append(layer)
-
-    def close(self) -> None:
-        """Restore their units."""
-        for layer in self._taken:
-            layer.units = (PIXEL,) * layer.ndim
-        self._taken.clear()
 
 
 #: A double click takes no longer.
@@ -152,7 +441,7 @@ TWICE_S = 1.0
 class FourViews(QWidget):
     """Puts napari's own canvas (the axial view) and three followers into a 2 x 2 grid.
 
-    Their settings are `looks`; `close_views` restores napari's canvas.
+    Their settings are `looks`; closing `links` returns the canvas to napari.
     """
 
     def __init__(self, window: QMainWindow) -> None:
@@ -163,28 +452,35 @@ class FourViews(QWidget):
         self._ranges: np.ndarray | None = None
         self._place = CanvasPlace(window)
         self.viewer: ViewerModel = self._place.canvas.viewer
-        self._millimetres = LayerUnits()
+        self.links = Links()
+        self.links.callback(self._vanish)
+        self._units = self.links.enter_context(Links())
         for layer in self.viewer.layers:
-            self._millimetres.take(layer)
+            self._in_mm(layer)
         self._volume = VolumeLook()
         self._grid, self.readout = ViewGrid(), ReadoutBar()
         self.lightbox = Lightbox(self.viewer, self.looks)
         self.panes = Panes(self.viewer, self.looks)
         self.lightbox.films.marked.connect(self.panes.update)
         self.marks = marks.Marks(self.viewer, self.looks, self)
-        self._slice_keys: navigation.SliceKeys | None = None
         #: When the mouse was last pressed in a plane, and where the crosshair was before.
         self._pressed: tuple[float, tuple[float, ...]] = (0.0, ())
         self._lay_out()
         self.views = self._make_views()
         flat = [(view.plane, view.model) for view in self.views if view.plane]
-        self._cameras = LinkedCameras(flat)
-        self._mouse_before = [(model, navigation.install(model)) for _, model in flat]
+        for part in (self.lightbox, self.panes):
+            self.links.enter_context(part.links)
+        self._cameras = LinkedCameras(flat, self.links)
         for _plane, model in flat:
+            self.links.callback(navigation.uninstall, model, navigation.install(model))
             model.mouse_drag_callbacks.insert(0, self._on_press)
+            self.links.callback(model.mouse_drag_callbacks.remove, self._on_press)
             model.mouse_move_callbacks.append(self._on_pointer)
-        self._remove_marks = marks.install(self.marks, [model for _, model in flat])
+            self.links.callback(model.mouse_move_callbacks.remove, self._on_pointer)
+        self.links.callback(marks.install(self.marks, [model for _, model in flat]))
         self._fitting = ViewFitter(self.viewer, self.reset, self)
+        for timer in self._fitting.timers:
+            self.links.callback(timer.stop)
         self._fitting.views = self.views
         self._connect()
         self._follow_look(self.looks.look, None)
@@ -201,14 +497,16 @@ class FourViews(QWidget):
 
     def watch(self, stage: Stage) -> None:
         """Connect this stage's window and level to the mouse, and show its colour bar."""
-        self._staged = StagedViews(stage, self.views, self.looks, self.readout, self.lightbox)
+        parts = self.views, self.looks, self.readout, self.lightbox
+        self._staged = StagedViews(stage, *parts, self.links)
         self.panes.stage = stage
-        stage.settled.connect(self._on_settled)
+        self.links.connect(stage.settled, self._on_settled)
 
     def watch_keys(self, window: QWindow) -> None:
         """Let Page Up and Down, Home and End scroll the view under the mouse."""
         flat = [(view.canvas.canvas.native, view.model) for view in self.views if view.plane]
-        self._slice_keys = navigation.SliceKeys(window, flat, self.panes, self.panes.turn_slices)
+        keys = navigation.SliceKeys(flat, self.panes, self.panes.turn_slices)
+        self.links.watch(keys, window)
 
     def set_message(self, text: str) -> None:
         """Set the text in empty views, such as what is being loaded."""
@@ -320,35 +618,16 @@ class FourViews(QWidget):
         """Move the crosshair to the voxel nearest to a point."""
         self.viewer.dims.point = navigation.nearest_voxel(self.viewer, point_mm)
 
-    def close_views(self) -> None:
-        """Return the canvas to napari and free the followers."""
-        self._fitting.stop()
-        for signal, slot in self._signals:
-            signal.disconnect(slot)
-        self._cameras.close()
-        self.lightbox.close_links()
-        self.panes.close_links()
-        if self._staged is not None:
-            self._staged.stage.settled.disconnect(self._on_settled)
-            self._staged.close()
-            self._staged = None
-        if self._slice_keys is not None:
-            self._slice_keys.close()
-        self._remove_marks()
-        for model, wheel in self._mouse_before:
-            model.mouse_drag_callbacks.remove(self._on_press)
-            model.mouse_move_callbacks.remove(self._on_pointer)
-            navigation.uninstall(model, wheel)
-        for view in self.views:
-            view.close()
-        self._place.give_back()
-        for view in self.views:
-            if view.follower:
-                view.follower.close()
-                view.canvas.close()
-        self._millimetres.close()
+    def _in_mm(self, layer: Layer) -> None:
+        """Take the voxels of a layer without units as millimetres, until the views close."""
+        if all(str(unit) == PIXEL for unit in layer.units):
+            layer.units = (MM,) * layer.ndim
+            self._units.callback(setattr, layer, "units", (PIXEL,) * layer.ndim)
+
+    def _vanish(self) -> None:
         # References to this widget must not keep the closed window alive.
         self.views.clear()
+        self._staged = None
         self._grid.forget()
         self.setParent(None)
         self.deleteLater()
@@ -374,18 +653,21 @@ class FourViews(QWidget):
             views.append(view)
         self._grid.even()
         self._place.canvas.show()
+        for view in views:
+            if view.follower:
+                self.links.callback(view.canvas.close)
+                self.links.enter_context(view.follower.links)
+        self.links.callback(self._place.give_back)
+        for view in views:
+            self.links.enter_context(view.links)
         return views
 
     def _connect(self) -> None:
         layers = self.viewer.layers.events
-        self._signals = [
-            (self.viewer.dims.events.point, self.refresh),
-            (self.viewer.dims.events.range, self._on_range),
-            (layers.inserted, self._on_layers),
-            (layers.removed, self._on_layers),
-        ]
-        for signal, slot in self._signals:
-            signal.connect(slot)
+        self.links.connect(self.viewer.dims.events.point, self.refresh)
+        self.links.connect(self.viewer.dims.events.range, self._on_range)
+        self.links.connect(layers.inserted, self._on_layers)
+        self.links.connect(layers.removed, self._on_layers)
         for view in self.views:
             view.model.mouse_double_click_callbacks[:] = [self._on_double_click]
         self.looks.changed.connect(self._follow_look)
@@ -427,7 +709,7 @@ class FourViews(QWidget):
 
     def _on_layers(self, event: Any) -> None:
         if event.type == "inserted":
-            self._millimetres.take(event.value)
+            self._in_mm(event.value)
             event.value.events.visible.connect(self.refresh)
             if self.viewer.dims.ndim == 3 and tuple(self.viewer.dims.order) != AXIAL.order:
                 self.viewer.dims.order = AXIAL.order

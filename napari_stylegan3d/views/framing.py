@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from napari_stylegan3d.views.glass import (
 from napari_stylegan3d.views.marks import Marks, MarkSheet
 from napari_stylegan3d.views.navigation import nearest_voxel
 from napari_stylegan3d.views.orientation import ViewPlane, orient_volume
-from napari_stylegan3d.widgets.controls import single_shot
+from napari_stylegan3d.widgets.controls import Links, single_shot
 
 #: Pictures are on black in any theme.
 BACKGROUND = "black"
@@ -63,19 +63,18 @@ class View:
     cube: OrientationCube | None = None
     turning: CameraTurner | None = None
     follower: Follower | None = None
+    links: Links = field(default_factory=Links)
 
     @property
     def name(self) -> str:
         """Axial, Sagittal, Coronal or 3D."""
         return self.plane.name if self.plane else "3D"
 
-    def close(self) -> None:
-        """Remove everything added to the canvas."""
-        for glass in (self.crosshair, self.labels, self.bar, self.arrows, self.marks, self.cube):
-            if glass is not None:
-                glass.close_links()
-        if self.turning is not None:
-            self.turning.close()
+    def __post_init__(self) -> None:
+        added = (self.crosshair, self.labels, self.bar, self.arrows, self.marks, self.cube)
+        for part in (self.turning, *added):
+            if part is not None:
+                self.links.enter_context(part.links)
 
 
 def make_view(plane: ViewPlane | None, model: ViewerModel, canvas: QtViewer, marks: Marks) -> View:
@@ -217,7 +216,7 @@ def is_elsewhere(known: np.ndarray, ranges: np.ndarray) -> bool:
 
 
 class ViewFitter(QObject):
-    """Fits views now or soon; `stop` cancels what is scheduled.
+    """Fits views now or soon.
 
     Parameters
     ----------
@@ -235,7 +234,7 @@ class ViewFitter(QObject):
         self.viewer = viewer
         self.views: Sequence[View] = ()
         self._fitted: list[tuple[float, ...]] = []
-        self._reset_soon, self._snap_soon, self._fit_soon = self._timers = tuple(
+        self._reset_soon, self._snap_soon, self._fit_soon = self.timers = tuple(
             single_shot(self, slot) for slot in (reset, self._snap, self.fit)
         )
 
@@ -255,7 +254,7 @@ class ViewFitter(QObject):
     @property
     def waits(self) -> bool:
         """Whether a reset, snap or fit is scheduled."""
-        return any(timer.isActive() for timer in self._timers)
+        return any(timer.isActive() for timer in self.timers)
 
     def snap_soon(self) -> None:
         """A layer on another grid was added or removed: restore the point moved by the sliders."""
@@ -283,12 +282,6 @@ class ViewFitter(QObject):
                 frame_volume(view, self.viewer)
         self.done.emit()
 
-    def stop(self) -> None:
-        """Cancel everything scheduled."""
-        for timer in self._timers:
-            timer.stop()
-        self.views = ()
-
     def _snap(self) -> None:
         if self.viewer.layers and self.viewer.dims.ndim == 3:
             self.viewer.dims.point = nearest_voxel(self.viewer, self.viewer.dims.point)
@@ -301,30 +294,22 @@ class LinkedCameras:
     ----------
     views : sequence of tuple of (ViewPlane, ViewerModel)
         (plane, model) of each.
+    links : Links
+        Of what ends it.
     """
 
-    def __init__(self, views: Sequence[tuple[ViewPlane, ViewerModel]]) -> None:
+    def __init__(self, views: Sequence[tuple[ViewPlane, ViewerModel]], links: Links) -> None:
         self._views = list(views)
         self.linked = True
         self._busy = False
-        self._slots = [
-            (signal, partial(self._follow, index))
-            for index, (_, model) in enumerate(self._views)
-            for signal in (model.scene.camera.events.zoom, model.scene.camera.events.center)
-        ]
-        for signal, slot in self._slots:
-            signal.connect(slot)
+        for index, (_, model) in enumerate(self._views):
+            for signal in (model.scene.camera.events.zoom, model.scene.camera.events.center):
+                links.connect(signal, partial(self._follow, index))
 
     def set_linked(self, linked: bool) -> None:
         """Link the planes, starting from the first plane's scale and centre; or unlink them."""
         self.linked = linked
         self._follow(0)
-
-    def close(self) -> None:
-        """Disconnect from the models."""
-        for signal, slot in self._slots:
-            signal.disconnect(slot)
-        self._slots.clear()
 
     def _follow(self, leader: int, _: Any = None) -> None:
         if self._busy or not self.linked:

@@ -22,7 +22,7 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QApplication, QToolTip, QWidget
 
-from napari_stylegan3d.views.captions import LETTER_COLOR, WARNINGS, Provenance
+from napari_stylegan3d.views.captions import LETTER_COLOR, color_of
 from napari_stylegan3d.views.layers import LEAST_MM, SPACING_MM, TIMES, ColorScale, Field
 from napari_stylegan3d.views.orientation import (
     Facing,
@@ -30,8 +30,9 @@ from napari_stylegan3d.views.orientation import (
     position_in_letters,
     position_in_words,
 )
-from napari_stylegan3d.widgets.controls import scaled
-from napari_stylegan3d.widgets.shortening import elided, wrapped
+from napari_stylegan3d.widgets.controls import Links, scaled
+from stylegan3d.pages.shortening import elided, wrapped
+from stylegan3d.session.provenance import WARNINGS, Provenance
 
 #: Dark outline of text: a box behind it would hide tissue, or dim it like a change of signal.
 OUTLINE = QColor(0, 0, 0)
@@ -53,12 +54,13 @@ class Glass(QWidget):
     def __init__(self, canvas: QWidget, model: ViewerModel, signals: tuple[Any, ...]) -> None:
         super().__init__(canvas)
         self.model = model
-        self._signals = signals
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
-        canvas.installEventFilter(self)
+        self.links = Links()
+        self.links.callback(self._take_away)
+        self.links.watch(self, canvas)
         for signal in signals:
-            signal.connect(self._on_change)
+            self.links.connect(signal, self._on_change)
         self.place(canvas)
         self.show()
 
@@ -74,11 +76,7 @@ class Glass(QWidget):
         dx = (column_mm - camera.center[-1]) * (1 if horizontal == "right" else -1)
         return QPointF(self.width() / 2 + dx * camera.zoom, self.height() / 2 + dy * camera.zoom)
 
-    def close_links(self) -> None:
-        """Disconnect from the model and the canvas."""
-        for signal in self._signals:
-            signal.disconnect(self._on_change)
-        self.parent().removeEventFilter(self)
+    def _take_away(self) -> None:
         self.setParent(None)
         self.deleteLater()
 
@@ -328,6 +326,7 @@ class Labels(Glass):
         self._grab: Any = getattr(canvas, "grabFramebuffer", None)
         if self._grab is not None:
             canvas.grabFramebuffer = self._grabbed
+            self.links.callback(delattr, canvas, "grabFramebuffer")
 
     @property
     def caption(self) -> str:
@@ -456,12 +455,6 @@ class Labels(Glass):
         end = MARGIN_PX + self._caption_width()
         return end <= self.width() // 2 - scaled(LETTER_PX)
 
-    def close_links(self) -> None:
-        """Remove them from a canvas that outlives the linked views."""
-        if self._grab is not None:
-            del self.parent().grabFramebuffer
-        super().close_links()
-
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint them."""
         painter = QPainter(self)
@@ -504,7 +497,7 @@ class Labels(Glass):
         if self._provenance is None:
             return
         painter.setFont(_caption_font())
-        color = QColor(self._provenance.color)
+        color = QColor(color_of(self._provenance))
         write_outlined(painter, room, BOTTOM | LEFT, self.written, color, OUTLINE_PX)
 
     def _paint_scale_bar(self, painter: QPainter, room: QRectF) -> None:

@@ -15,7 +15,7 @@ from napari.utils import Colormap
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QLabel, QSlider, QWidget
 
-from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, UNIT, Over
+from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, UNIT
 from napari_stylegan3d.views.display import (
     DisplayArray,
     enlarge,
@@ -25,6 +25,8 @@ from napari_stylegan3d.views.display import (
     upright,
 )
 from napari_stylegan3d.widgets import controls
+from stylegan3d.session.annotations import OverlayLook
+from stylegan3d.session.provenance import Over
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
@@ -376,43 +378,6 @@ TABLE_STEPS = 256
 BRIGHT = 99.5
 #: The window is at least this wide, in % of white.
 NARROWEST = 5.0
-
-
-@dataclass(frozen=True)
-class OverlayLook:
-    """How a second image is shown.
-
-    Attributes
-    ----------
-    way : str
-        A key of `WAYS`.
-    opacity : float
-        Of the overlay, in %.
-    colors : str
-        A key of `OVERLAY_COLORS`, for the overlay; alone it is grey.
-    black, white : float
-        What is shown black and white, in % of the brightest tissue.
-    """
-
-    way: str = "overlay"
-    opacity: float = 50.0
-    colors: str = "hot"
-    black: float = 30.0
-    white: float = 100.0
-
-    @classmethod
-    def from_plain(cls, plain: Any) -> OverlayLook:
-        """Inverse of `dataclasses.asdict`; the usual look if it is invalid."""
-        try:
-            look = cls(**plain)
-            sound = (
-                look.way in dict.fromkeys(key for key, *_rest in WAYS)
-                and look.colors in OVERLAY_COLORS
-            )
-            sound = sound and 0 <= look.black < look.white <= 100 and 0 <= look.opacity <= 100
-        except TypeError:
-            return cls()
-        return look if sound else cls()
 
 
 def _table(name: str) -> Colormap:

@@ -466,12 +466,7 @@ class MarkSheet(Glass):
         signals = (camera.center, camera.zoom, camera.orientation, dims.point, dims.order)
         self.marks = marks
         super().__init__(canvas, model, signals)
-        marks.changed.connect(self._on_change)
-
-    def close_links(self) -> None:
-        """Disconnect from the measurements, too."""
-        self.marks.changed.disconnect(self._on_change)
-        super().close_links()
+        self.links.connect(marks.changed, self._on_change)
 
     def visible_marks(self) -> list[Mark]:
         """Those on the slice that is shown."""

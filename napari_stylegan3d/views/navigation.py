@@ -16,7 +16,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QEvent, QObject, QPointF, Qt
-from qtpy.QtGui import QCursor, QKeyEvent, QWindow
+from qtpy.QtGui import QCursor, QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
@@ -148,23 +148,12 @@ class SliceKeys(QObject):
 
     def __init__(
         self,
-        window: QWindow,
         canvases: Sequence[tuple[QWidget, ViewerModel]],
         panes: QWidget,
         turn: Callable[[QPointF, float], bool],
     ) -> None:
-        super().__init__()
-        self._window: QWindow | None = window
+        super().__init__(panes)
         self._canvases, self._panes, self._turn = list(canvases), panes, turn
-        window.installEventFilter(self)
-
-    def close(self) -> None:
-        """Watch no longer."""
-        if self._window is not None:
-            self._window.removeEventFilter(self)
-        self._window = None
-        self._canvases.clear()
-        del self._panes, self._turn
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """Take these keys while the mouse is over a 2D view, or one has the focus."""

@@ -23,14 +23,7 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.views.captions import (
-    KEY,
-    LETTER_COLOR,
-    OVERLAY,
-    Provenance,
-    Side,
-    shown,
-)
+from napari_stylegan3d.views.captions import KEY, LETTER_COLOR, OVERLAY, color_of, shown
 from napari_stylegan3d.views.display import in_words, planes_of, projected
 from napari_stylegan3d.views.framing import head_box, head_extent
 from napari_stylegan3d.views.glass import paint_legend
@@ -47,8 +40,9 @@ from napari_stylegan3d.views.orientation import (
     position_in_letters,
 )
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import scaled
-from napari_stylegan3d.widgets.shortening import elided, wrapped
+from napari_stylegan3d.widgets.controls import Links, scaled
+from stylegan3d.pages.shortening import elided, wrapped
+from stylegan3d.session.provenance import Provenance, Side
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.stage import Levels, Stage
@@ -232,17 +226,14 @@ class Films(QWidget):
         self.legend: ColorScale | None = None
         self._image: QImage | None = None
         self._box = np.array([[-90.0, -126.0, -72.0], [90.0, 90.0, 108.0]])
-        self._signals: list[tuple[Any, Any]] = []
-        self._layers: dict[Layer, list[Any]] = {}
+        self._layers: dict[Layer, Links] = {}
         looks.changed.connect(self._on_look)
-        self._signals = [
-            (viewer.layers.events.inserted, self._on_inserted),
-            (viewer.layers.events.removed, self._on_removed),
-            (viewer.layers.events.moved, self.mark),
-            (viewer.dims.events.point, self._on_point),
-        ]
-        for signal, slot in self._signals:
-            signal.connect(slot)
+        self.links = Links()
+        self.links.callback(self._unfollow_all)
+        self.links.connect(viewer.layers.events.inserted, self._on_inserted)
+        self.links.connect(viewer.layers.events.removed, self._on_removed)
+        self.links.connect(viewer.layers.events.moved, self.mark)
+        self.links.connect(viewer.dims.events.point, self._on_point)
         for layer in viewer.layers:
             self._follow(layer)
 
@@ -266,14 +257,6 @@ class Films(QWidget):
         """Set the colour bar."""
         self.legend = legend
         self.mark()
-
-    def close_links(self) -> None:
-        """Disconnect from the viewer."""
-        for signal, slot in self._signals:
-            signal.disconnect(slot)
-        for layer in list(self._layers):
-            self._unfollow(layer)
-        self._signals.clear()
 
     def cells(self) -> list[tuple[float, QRectF]]:
         """(position in mm, rectangle in pixels) of every slice."""
@@ -397,7 +380,7 @@ class Films(QWidget):
         font = painter.font()
         font.setPixelSize(FILM_TEXT_PX + 2)
         painter.setFont(font)
-        painter.setPen(QColor(provenance.color))
+        painter.setPen(QColor(color_of(provenance)))
         below = QRectF(8, self.height() - CAPTION_PX, self.width() - 16, CAPTION_PX)
         words = " · ".join(filter(None, (provenance.one_line, in_words(self.looks.look))))
         painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, words)
@@ -432,14 +415,18 @@ class Films(QWidget):
 
     def _follow(self, layer: Layer) -> None:
         names = FOLLOWED_LABELS if isinstance(layer, Labels) else FOLLOWED
-        signals = [getattr(layer.events, name, None) for name in names]
-        self._layers[layer] = [signal for signal in signals if signal is not None]
-        for signal in self._layers[layer]:
-            signal.connect(self.mark)
+        self._layers[layer] = Links()
+        for name in names:
+            if hasattr(layer.events, name):
+                self._layers[layer].connect(getattr(layer.events, name), self.mark)
+
+    def _unfollow_all(self) -> None:
+        for layer in list(self._layers):
+            self._unfollow(layer)
 
     def _unfollow(self, layer: Layer) -> None:
-        for signal in self._layers.pop(layer, []):
-            signal.disconnect(self.mark)
+        if layer in self._layers:
+            self._layers.pop(layer).close()
 
 
 class Lightbox(QWidget):
@@ -458,7 +445,8 @@ class Lightbox(QWidget):
             "Four views", "views.lightbox.close", "Return to the four views."
         )
         self.back.clicked.connect(lambda: looks.change(layout="four"))
-        looks.changed.connect(self._show)
+        self.links = self.films.links
+        self.links.connect(looks.changed, self._show)
         self._lay_out()
         self._show(looks.look)
 
@@ -469,11 +457,6 @@ class Lightbox(QWidget):
     def set_legend(self, legend: ColorScale | None) -> None:
         """Set the colour bar."""
         self.films.set_legend(legend)
-
-    def close_links(self) -> None:
-        """Disconnect from the viewer."""
-        self.looks.changed.disconnect(self._show)
-        self.films.close_links()
 
     def _lay_out(self) -> None:
         hint = controls.hint("Click to go there.")
@@ -560,8 +543,11 @@ class Panes(QWidget):
         self._pressed: tuple[QPointF, Levels] | None = None
         #: The crosshair before the last click: a double click does not move it.
         self._point: tuple[float, ...] = ()
-        viewer.dims.events.point.connect(self._on_change)
-        looks.changed.connect(self._on_change)
+        self.links = Links()
+        for name, gone in (("panes", ()), ("stage", None)):
+            self.links.callback(setattr, self, name, gone)
+        self.links.connect(viewer.dims.events.point, self._on_change)
+        self.links.connect(looks.changed, self._on_change)
 
     def show_panes(self, panes: Sequence[Pane]) -> None:
         """Show these brains; the zoom stays while their number does."""
@@ -579,12 +565,6 @@ class Panes(QWidget):
             self._middle, self._size = (low + high) / 2, np.maximum(AIR * (high - low), 1.0)
         self._zoom = 1.0
         self.update()
-
-    def close_links(self) -> None:
-        """Disconnect from the viewer."""
-        self.viewer.dims.events.point.disconnect(self._on_change)
-        self.looks.changed.disconnect(self._on_change)
-        self.panes, self.stage = (), None
 
     @property
     def planes(self) -> tuple[ViewPlane, ...]:
@@ -762,7 +742,7 @@ class Panes(QWidget):
         first = self.height() - max(map(len, captions), default=0) * line
         for column, (pane, lines) in enumerate(zip(self.panes, captions, strict=True)):
             width = self.width() / len(self.panes)
-            painter.setPen(TITLE if pane.provenance is None else QColor(pane.provenance.color))
+            painter.setPen(TITLE if pane.provenance is None else QColor(color_of(pane.provenance)))
             for number, text in enumerate(lines):
                 top = first + number * line
                 room = QRectF(column * width + MARGIN_PX, top, width - 2 * MARGIN_PX, line)

@@ -10,9 +10,10 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.views.captions import COARSE, FLAT, KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.captions import COARSE, FLAT, KEY, OVERLAY
 from napari_stylegan3d.views.display import DisplayArray, keeping_point, place, put, set_limits
 from napari_stylegan3d.views.layers import SOLID, ColorScale, DifferenceOverlay
+from stylegan3d.session.provenance import Provenance
 
 #: A share of the brightest tissue: darker voxels are air.
 AIR = 0.12

@@ -12,10 +12,11 @@ from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.captions import KEY, OVERLAY
 from napari_stylegan3d.views.display import DisplayArray, place, set_limits
 from napari_stylegan3d.views.framing import View
-from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.controls import Links, scaled
+from stylegan3d.session.provenance import Provenance
 
 WIDTH, LETTER_Y, GRIP = 44, 58, 9
 #: The line keeps clear of the letters at the top and bottom, and its grip of those at the sides.
@@ -39,11 +40,13 @@ class SwipeLine(QWidget):
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.model, self.axis = model, axis
         self.position_mm = 0.0
+        self.links = Links()
+        self.links.callback(self.deleteLater)
+        self.links.callback(self.setParent, None)
+        self.links.watch(self, canvas)
         camera = model.scene.camera.events
-        self._signals = (camera.center, camera.zoom, camera.orientation)
-        for signal in self._signals:
-            signal.connect(self._place)
-        canvas.installEventFilter(self)
+        for signal in (camera.center, camera.zoom, camera.orientation):
+            self.links.connect(signal, self._place)
         self._place()
         self.show()
 
@@ -57,14 +60,6 @@ class SwipeLine(QWidget):
         camera = self.model.scene.camera
         across = (self.position_mm - camera.center[-1]) * self._sign()
         return self.parentWidget().width() / 2 + across * camera.zoom
-
-    def close_links(self) -> None:
-        """Disconnect from the model and the canvas."""
-        for signal in self._signals:
-            signal.disconnect(self._place)
-        self.parent().removeEventFilter(self)
-        self.setParent(None)
-        self.deleteLater()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Keep the position in mm when the canvas is resized."""

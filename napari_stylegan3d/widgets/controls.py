@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
@@ -60,13 +61,34 @@ from napari_stylegan3d.widgets.elided import InWords, WrappedLabel
 WIDE_PX, TEXT_MARGIN_PX = 300, 4
 
 
+#: Object name of the timers that a window stops as it closes.
+SINGLE_SHOT = "single shot"
+
+
 def single_shot(parent: QObject | None, slot: Callable[[], object], ms: int = 0) -> QTimer:
     """A timer that calls a function once, `ms` milliseconds after it was last started."""
     timer = QTimer(parent)
+    timer.setObjectName(SINGLE_SHOT)
     timer.setSingleShot(True)
     timer.setInterval(ms)
     timer.timeout.connect(slot)
     return timer
+
+
+class Links(ExitStack):
+    """What is to be undone when its owner closes: the newest first, by `close`."""
+
+    def connect(self, signal: Any, *slots: Callable[..., Any]) -> None:
+        """Connect a signal until then."""
+        for slot in slots:
+            signal.connect(slot)
+            self.callback(signal.disconnect, slot)
+
+    def watch(self, watcher: QObject, *watched: QObject) -> None:
+        """Let an object filter the events of others until then."""
+        for one in watched:
+            one.installEventFilter(watcher)
+            self.callback(one.removeEventFilter, watcher)
 
 
 class DecimalBox(QDoubleSpinBox):

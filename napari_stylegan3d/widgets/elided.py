@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.widgets.shortening import breakable, elided, in_words
+from stylegan3d.pages.shortening import breakable, elided, in_words
 
 #: A wrapped text may be made as narrow as this.
 NARROWEST_PX = 110

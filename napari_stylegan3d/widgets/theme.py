@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.widgets.controls import SliderRow, scaled
+from napari_stylegan3d.widgets.controls import Links, SliderRow, scaled
 
 
 @dataclass(frozen=True)
@@ -77,22 +77,18 @@ ACCENT, HINT, CAUTION, LINE = DARK.accent, DARK.hint, DARK.caution, DARK.line
 
 
 class ThemedWidgets:
-    """Keeps the style of some widgets in step with the viewer's theme; `close` lets go of it."""
+    """Keeps the style of some widgets in step with the viewer's theme."""
 
-    def __init__(self, viewer: ViewerModel, widgets: Sequence[QWidget]) -> None:
+    def __init__(self, viewer: ViewerModel, widgets: Sequence[QWidget], links: Links) -> None:
         self.viewer, self.widgets = viewer, list(widgets)
-        viewer.events.theme.connect(self._follow)
+        links.callback(self.widgets.clear)
+        links.connect(viewer.events.theme, self._follow)
         self._follow()
 
     @property
     def kind(self) -> str:
         """Whether the theme is a "dark" or a "light" one."""
         return kind_of(self.viewer.theme)
-
-    def close(self) -> None:
-        """Follow no longer."""
-        self.viewer.events.theme.disconnect(self._follow)
-        self.widgets.clear()
 
     def _follow(self, _: Any = None) -> None:
         sheet = style(LIGHT if self.kind == "light" else DARK)
@@ -187,9 +183,11 @@ class FocusRing(QObject):
     ----------
     roots : sequence of QWidget
         Ours is what is in them, or in a dialog that belongs to one of them.
+    links : Links
+        Of what ends it.
     """
 
-    def __init__(self, roots: Sequence[QWidget]) -> None:
+    def __init__(self, roots: Sequence[QWidget], links: Links) -> None:
         super().__init__()
         self._roots = list(roots)
         self._window: QWindow | None = None
@@ -197,18 +195,12 @@ class FocusRing(QObject):
         self._by_keyboard = False
         application = QApplication.instance()
         assert isinstance(application, QApplication)
-        self._application = application
-        application.focusWindowChanged.connect(self._watch)
-        application.focusChanged.connect(self._follow)
+        links.callback(self._roots.clear)
+        links.callback(self._drop)
+        links.callback(self._watch, None)
+        links.connect(application.focusWindowChanged, self._watch)
+        links.connect(application.focusChanged, self._follow)
         self._watch(QGuiApplication.focusWindow())
-
-    def close(self) -> None:
-        """Outline nothing any longer."""
-        self._application.focusWindowChanged.disconnect(self._watch)
-        self._application.focusChanged.disconnect(self._follow)
-        self._watch(None)
-        self._drop()
-        self._roots.clear()
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """See whether the keyboard or the mouse is used."""

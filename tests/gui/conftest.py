@@ -14,6 +14,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from stylegan3d.session.workspace import Snapshot
+
 if TYPE_CHECKING:
     import napari
 
@@ -77,6 +79,11 @@ def make_napari_viewer(
     collect_closed()
 
 
+def label_maps(window: Any) -> list[Path]:
+    """Files of the label maps over what is on the screen."""
+    return list(window.session.annotations.maps)
+
+
 class Window:
     """What a person can do with the explorer, and what they see."""
 
@@ -123,7 +130,7 @@ class Window:
 
     def begin_anew(self) -> None:
         """Brain number 0 of the model that is loaded; nothing was done before."""
-        self.session.restore({}, "", [])
+        self.session.restore(Snapshot({}))
 
     def open_scan(self, path: Path) -> None:
         """Open the scan that `scan_file` made, and wait until it is shown."""

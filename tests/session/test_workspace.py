@@ -1,10 +1,12 @@
 """Whose brain is on the screen can never go wrong, whatever is done in whatever order."""
 
 import dataclasses
+import types
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,10 +15,29 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.label import Label
+from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import Person
+from stylegan3d.session.annotations import (
+    Annotations,
+    EditedLabels,
+    Overlay,
+    OverlayLook,
+    Region,
+)
 from stylegan3d.session.case import Case, Choice
+from stylegan3d.session.file import SessionState, decode, encode
+from stylegan3d.session.provenance import (
+    Over,
+    brain_of,
+    provenance_of,
+    provenance_of_scan,
+    scan_file_of,
+    subject_of,
+)
+from stylegan3d.session.snapshot import entries_of, of_session, to_view
 from stylegan3d.session.state import (
+    MADE_AGAIN,
     NOBODY,
     WITHOUT_RECIPE,
     HistoryEntry,
@@ -24,9 +45,10 @@ from stylegan3d.session.state import (
     State,
     Synthetic,
 )
-from stylegan3d.session.workspace import StateChange, Workspace
+from stylegan3d.session.workspace import Snapshot, StateChange, Workspace
 
 LAYERS = 4
+PATIENTS = ("alpha", "beta", "gamma")
 
 
 @dataclass(frozen=True)
@@ -56,6 +78,8 @@ class Scan:
 
     sha256: str
     person: Person = field(default_factory=Person)
+    origin: str = "acquired"
+    path: Path = Path("scan.nii")
 
 
 @dataclass(frozen=True)
@@ -64,11 +88,13 @@ class Aligned:
 
     scan: Scan
     space: Grid = Grid()
+    by_hand: bool = False
+    rigid: np.ndarray = field(default_factory=lambda: np.eye(4), compare=False)
 
 
 def scan_of(name: str, sha256: str = "") -> Case:
     """A scan that was just read."""
-    scan: Any = Scan(sha256 or f"sha of {name}")
+    scan: Any = Scan(sha256 or f"sha of {name}", path=Path(f"/scans/{name}.nii"))
     return Case(name, Choice(Path(f"{name}.nii")), scan, layer=(name,))
 
 
@@ -81,7 +107,7 @@ def projected(case: Case, number: int = 0) -> Case:
     """The case with a projection."""
     found = aligned(case)
     source = Source(
-        "projected", path=f"{case.name}-{number}.safetensors", sha256=f"{case.key}{number}"
+        "projected", path=f"/session/{case.name}-{number}.safetensors", sha256=f"{case.key}{number}"
     )
     return dataclasses.replace(found, source=source, assessment={"level": "good"})
 
@@ -99,9 +125,42 @@ class Watched(Workspace):
         self.told.append(change)
 
 
+def said(session: Workspace) -> list[str]:
+    """What is said of what is on the screen: captions, titles, names of figures and files."""
+    state, over = session.state, session.annotations.overlay
+    words = [brain_of(session)]
+    shows = []
+    if state.drawn is not None:
+        shows.append(provenance_of(session, state.drawn))
+        words += [subject_of(session, state.drawn), str(scan_file_of(session, state.drawn) or "")]
+    if session.case is not None:
+        shows.append(provenance_of_scan(session.case))
+        if over is not None:
+            laid = Over(over.name, session.case.name, over.same)
+            shows += [laid.alone, dataclasses.replace(shows[-1], over=laid)]
+    for one in shows:
+        words += [one.caption, one.whole, one.subject, one.one_line]
+    return [*words, *(str(path) for path in session.annotations.maps)]
+
+
+def check_names(session: Workspace) -> None:
+    """Nobody else is named beside the subject; a mix names both brains."""
+    recipe, case = session.recipe, session.case
+    if recipe is not None and recipe.mix is not None:
+        return
+    for name in PATIENTS:
+        if case is None or case.name != name:
+            assert all(name not in words for words in said(session)), (name, said(session))
+    labels = session.annotations.labels
+    if labels is not None:
+        of_scan = case is not None and labels.scan in ("", case.sha256)
+        assert of_scan or (labels.recipe and session.key_of(labels.recipe) == session.key)
+
+
 def check(session: Workspace) -> None:
     """One subject, and everything of it."""
     state = session.state
+    check_names(session)
     assert state.key in session.histories
     for key, history in session.histories.items():
         assert {entry.state.key for entry in history.states} == {key}
@@ -127,6 +186,62 @@ def check(session: Workspace) -> None:
     if not (state.recipe.mix and any(state.recipe.mix.strength)) and session.case.scan:
         assert session.person_of(state.recipe)[1] == session.case.scan.sha256
     assert {case.key for case in session.patients} == session.histories.keys() - {NOBODY}
+
+
+def again(snapshot: Snapshot) -> Snapshot:
+    """What is written to a file and read from it."""
+    entries = entries_of(snapshot)
+    recipes, at = tuple(entry.recipe for entry in entries), len(entries) - 1
+    made = MadeWith("Model", "model")
+    data = encode(SessionState(recipes, at, made, view=to_view(snapshot)), FOLDER)
+    found, lost = of_session(decode(data, FOLDER, "the session"), made)
+    assert not lost
+    return found
+
+
+FOLDER = Path("/session")
+
+
+def in_words(snapshot: Snapshot) -> Any:
+    """All of a session that can be compared, without what is made from it."""
+
+    def place(array: np.ndarray | None) -> Any:
+        return None if array is None else array.tolist()
+
+    def case(one: Case | None) -> Any:
+        if one is None:
+            return None
+        lies = one.alignment
+        return (
+            (one.key, one.name, one.choice, one.sha256, one.origin, one.pose, one.source),
+            (one.similarity, one.assessment, one.remarks, one.model if lies else ""),
+            None if lies is None else (lies.how, place(lies.rigid)),
+        )
+
+    def entry(one: HistoryEntry) -> Any:
+        return one.state.what, case(one.case), one.recipe, one.model
+
+    def over(one: Annotations) -> Any:
+        mask, labels = one.mask, one.labels
+        return (
+            one.overlay,
+            None if mask is None else (place(mask.data), place(mask.affine), mask.of_scan),
+            one.maps,
+            labels and (labels.recipe, labels.model, labels.scan, place(labels.rigid)),
+            labels and [(place(before), place(after)) for before, after in labels.edits],
+        )
+
+    empty = over(Annotations())
+    return (
+        {
+            key: ([entry(one) for one in history.states], history.position, list(history.parents))
+            for key, history in snapshot.histories.items()
+        },
+        snapshot.key,
+        [case(one) for one in snapshot.projected],
+        snapshot.persons,
+        {key: over(one) for key, one in snapshot.annotations.items() if over(one) != empty},
+    )
 
 
 @pytest.fixture
@@ -221,7 +336,7 @@ def test_models_have_their_own_states(session: Watched) -> None:
     assert session.result.name == "A"
 
 
-NAMES = st.sampled_from("ABC")
+NAMES = st.sampled_from(PATIENTS)
 SEEDS = st.integers(0, 2)
 
 
@@ -347,8 +462,67 @@ class Doctor(RuleBasedStateMachine):
     def save_a_latent(self, name: str) -> None:
         case = self.known(name)
         if case and case.source:
-            moved = Source("projected", path=f"elsewhere/{name}", sha256=case.source.sha256)
+            moved = Source("projected", path=f"/elsewhere/{name}", sha256=case.source.sha256)
             self.session.replace_source(case.source, moved)
+
+    @rule(age=st.integers(20, 80))
+    def type_an_age(self, age: int) -> None:
+        self.session.know(self.session.person[1], Person(float(age), "F"))
+
+    @rule(same=st.booleans(), opacity=st.integers(0, 100))
+    def lay_over(self, same: bool, opacity: int) -> None:
+        if case := self.session.case:
+            choice = Choice(Path(f"/scans/{case.name}-flair.nii"))
+            look = OverlayLook("second", float(opacity))
+            image: Any = types.SimpleNamespace(name=f"{case.name}-flair")
+            overlay = Overlay(choice, "header", same, look, f"flair of {case.name}", image)
+            self.session.annotate(case.key, overlay=overlay)
+
+    @rule(place=st.integers(0, 3), there=st.booleans())
+    def paint_a_mask(self, place: int, there: bool) -> None:
+        if case := self.session.case:
+            data = np.zeros((3, 4, 5), bool)
+            data[place % 3, place] = True
+            self.session.annotate(case.key, mask=Region(data, np.eye(4)) if there else None)
+
+    @rule(number=st.integers(0, 2))
+    def open_a_map(self, number: int) -> None:
+        if case := self.session.case:
+            path = Path(f"/scans/{case.name}-labels-{number}.nii")
+            maps = dict.fromkeys((*self.session.annotations.maps, path))
+            self.session.annotate(case.key, maps=tuple(maps))
+
+    @rule(tissue=st.integers(0, 3))
+    def edit_labels(self, tissue: int) -> None:
+        before = np.zeros((2, 2, 2), np.uint8)
+        after = np.full((2, 2, 2), tissue, np.uint8)
+        recipe, case = self.session.recipe, self.session.case
+        model = "" if recipe is None else "model"
+        scan = case.sha256 if case and recipe is None else ""
+        labels = EditedLabels(recipe, model, ((before, after),), scan, np.eye(4) if scan else None)
+        self.session.annotate(self.session.key, labels=labels)
+
+    @rule(kill=st.booleans())
+    def save_and_restore(self, kill: bool) -> None:
+        saved = again(self.session.snapshot)
+        assert in_words(saved) == in_words(self.session.snapshot)
+        assert in_words(again(saved)) == in_words(saved)
+        if not kill:
+            return
+        before = self.session
+        self.session = Watched()
+        model: Any = Model()
+        self.session.set_generator(model)
+        self.reading, self.searching = [], []
+        self.session.restore(saved)
+        if before.generator.hash != "model":
+            return  # what is on the screen is of the other model
+        assert self.session.key == before.key
+        now, was = self.session.state, before.state
+        assert now.recipe == was.recipe
+        kept = {"search": "scan", **dict.fromkeys(MADE_AGAIN, "recipe")}
+        assert now.what == was.looking_at(kept.get(was.what, was.what)).what
+        assert self.session.person == before.person
 
     @rule(other=st.booleans())
     def open_a_model(self, other: bool) -> None:
@@ -385,10 +559,10 @@ def test_one_age_and_sex_for_all_that_is_shown_of_a_patient(session: Watched) ->
     # A restored session has not read the scan yet.
     unread = dataclasses.replace(projected(case), scan=None, stored_sha256="sha of A", aligned=None)
     entry = HistoryEntry(State(Patient(unread, Recipe(unread.source))))
-    histories = {unread.key: History([entry])}
-    session.restore(histories, unread.key, [unread], {"sha of A": Person(47, "F")})
+    histories, told = {unread.key: History([entry])}, {"sha of A": Person(47, "F")}
+    session.restore(Snapshot(histories, unread.key, (unread,), told))
     assert session.person_of(session.recipe) == (Person(47, "F"), "sha of A")
-    session.restore({}, NOBODY, [])
+    session.restore(Snapshot({}))
     assert session.persons == {}
 
 

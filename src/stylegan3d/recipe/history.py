@@ -135,6 +135,10 @@ class History(Generic[S]):
             self._remember_way()
         return True
 
+    def copy(self) -> History[S]:
+        """The same states, in a history of their own."""
+        return History(self._states, self._position, self._parents)
+
     def map(self, change: Callable[[S], S]) -> None:
         """Replace every state by `change(state)`."""
         self._states = [change(state) for state in self._states]

@@ -11,7 +11,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from stylegan3d.plain import JsonView
 from stylegan3d.scans.pose import NO_POSE, Pose
@@ -47,12 +49,6 @@ class Choice:
     orientation: str | None = None
     asked: tuple[str, ...] = ()
 
-    @classmethod
-    def from_plain(cls, plain: JsonView) -> Choice:
-        """From a session file, where the orientation may have its former name."""
-        told = {"orientation" if key == "trust" else key: plain[key] for key in plain}
-        return cls(**{**told, "path": Path(told["path"]), "asked": tuple(told["asked"])})
-
     @property
     def part(self) -> tuple[Path, int | None, str | None]:
         """What is read, whatever its orientation: the file or folder, the volume and the series."""
@@ -61,6 +57,20 @@ class Choice:
     def oriented(self, orientation: str | None) -> Choice:
         """The same scan, read with another answer to its doubts."""
         return dataclasses.replace(self, orientation=orientation)
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Where a scan was put: automatically or by its centre, and its pose (4, 4)."""
+
+    how: Literal["auto", "centre"]
+    rigid: np.ndarray
+
+    def same_as(self, other: Alignment | None) -> bool:
+        """Whether both put the scan in one place."""
+        return (
+            other is not None and self.how == other.how and np.array_equal(self.rigid, other.rigid)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +116,8 @@ class Case:
     stored_sha256, stored_origin : str
         Hash and origin of the scan as a restored session has stored them; empty, and "acquired",
         if it has none.
+    stored_alignment : Alignment or None
+        Where the scan was put, until a restored session has put it there again.
     key : str
         The same for all cases that one reading of a scan led to.
     """
@@ -129,6 +141,7 @@ class Case:
     residual_z: Any = None
     stored_sha256: str = ""
     stored_origin: Origin = "acquired"
+    stored_alignment: Alignment | None = None
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @classmethod
@@ -164,6 +177,13 @@ class Case:
         scan = self.scan or (None if self.aligned is None else self.aligned.scan)
         return self.stored_origin if scan is None else scan.origin
 
+    @property
+    def alignment(self) -> Alignment | None:
+        """Where the scan was put before it was moved by hand; the stored one until it is there."""
+        if self.found is None:
+            return self.stored_alignment
+        return Alignment("centre" if self.found.by_hand else "auto", self.found.rigid)
+
     def is_of(self, source: Source) -> bool:
         """Whether this is the case whose projection gave the latent of a recipe."""
         if self.source is None or source.kind != "projected":
@@ -177,7 +197,15 @@ class Case:
 
     def as_read(self) -> Case:
         """The scan alone, as for a model that it was not aligned with yet."""
-        return Case(self.name, self.choice, self.scan, self.layer, key=self.key)
+        return Case(
+            self.name,
+            self.choice,
+            self.scan,
+            self.layer,
+            stored_sha256=self.stored_sha256,
+            stored_origin=self.stored_origin,
+            key=self.key,
+        )
 
     def lying(
         self, found: AlignedScan, aligned: AlignedScan, pose: Pose = NO_POSE, model: str = ""

@@ -33,6 +33,8 @@ OF_MODEL = ("model", "residual", "filled")
 FOLLOWING = (*OF_MODEL, "difference", "movement")
 #: Pictures of a patient that need no recipe.
 WITHOUT_RECIPE = ("scan", "painted", "search")
+#: Pictures of what a session does not keep: after it they are made again.
+MADE_AGAIN = ("painted", "unusual")
 How = Literal["off", "side", "curtain", "flicker", "difference", "row"]
 #: The key of all synthetic brains: nobody's.
 NOBODY = ""

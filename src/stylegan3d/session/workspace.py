@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.plain import JsonView
@@ -18,8 +18,10 @@ from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith, Model
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import SEXES, Person
+from stylegan3d.session.annotations import NOTHING, Annotations, EditedLabels
 from stylegan3d.session.case import Case
 from stylegan3d.session.state import (
+    MADE_AGAIN,
     NOBODY,
     HistoryEntry,
     How,
@@ -48,7 +50,7 @@ class StateChange:
     before, now : State
     parts : frozenset of str
         "recipe", "look", "case" (of the patient on the screen), "patients" (of the list),
-        "history", "projected", "person" (an age or sex as typed), "model".
+        "history", "projected", "person" (an age or sex as typed), "annotations", "model".
     live : bool
         Whether a control is being dragged.
     """
@@ -62,6 +64,34 @@ class StateChange:
     def another_subject(self) -> bool:
         """Whether somebody else is on the screen now."""
         return self.before.key != self.now.key
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All that a session keeps.
+
+    Attributes
+    ----------
+    histories : mapping of str to History
+        Of each subject, by key.
+    key : str
+        Whose brain is on the screen.
+    projected : tuple of Case
+        All projections, oldest first.
+    persons : mapping
+        Ages and sexes as typed, see `Workspace.persons`.
+    annotations : mapping of str to Annotations
+        By key.
+    unclaimed : tuple of EditedLabels
+        Of scans that are not among the patients.
+    """
+
+    histories: Mapping[str, History[HistoryEntry]]
+    key: str = NOBODY
+    projected: tuple[Case, ...] = ()
+    persons: Mapping[Hashable, Person] = field(default_factory=dict)
+    annotations: Mapping[str, Annotations] = field(default_factory=dict)
+    unclaimed: tuple[EditedLabels, ...] = ()
 
 
 class Workspace:
@@ -78,6 +108,10 @@ class Workspace:
         self._ready: dict[str, HistoryEntry] = {}
         #: Default second brain in Mix, by model.
         self._seconds: dict[str, Source] = {}
+        #: What lies over each subject's brain, by key.
+        self._annotations: dict[str, Annotations] = {}
+        #: Edited labels of scans that are not open; they wait for them.
+        self._unclaimed: tuple[EditedLabels, ...] = ()
         #: Age and sex as typed, by the key that `person` has.
         self.persons: dict[Hashable, Person] = {}
         #: Whether edits and mix go along to the next seed; else each seed has its own.
@@ -284,6 +318,23 @@ class Workspace:
                 self.persons[key] = person
 
     @property
+    def annotations(self) -> Annotations:
+        """What a person laid over the brain on the screen, or drew in it."""
+        return self.annotations_of(self.key)
+
+    def annotations_of(self, key: str) -> Annotations:
+        """The same of a subject."""
+        return self._annotations.get(key, NOTHING)
+
+    def annotate(self, key: str, **changes: Any) -> None:
+        """Change parts of the `Annotations` of a subject, if it is open, whoever is shown."""
+        before = self.annotations_of(key)
+        same = all(getattr(before, name) is value for name, value in changes.items())
+        if key in self._histories and not same:
+            with self.changing("annotations"):
+                self._annotations[key] = dataclasses.replace(before, **changes)
+
+    @property
     def judged(self) -> JsonView:
         """The assessment of the patient on the screen; empty if there is none.
 
@@ -414,6 +465,7 @@ class Workspace:
             if self.key == key:
                 self.show(NOBODY)
             del self._histories[key]
+            self._annotations.pop(key, None)
             self._ready.pop(key, None)
             self._left = {k: entry for k, entry in self._left.items() if k[0] != key}
             self._projected = [case for case in self._projected if case.key != key]
@@ -475,6 +527,7 @@ class Workspace:
             if known is None:
                 case = self._distinguished(case)
                 self._histories[case.key] = History([HistoryEntry(State.of_scan(case), self._made)])
+                self._claim(case)
             else:
                 case = dataclasses.replace(case, key=known.key, name=known.name)
                 if known.scan is None or known.choice != case.choice:
@@ -484,6 +537,13 @@ class Workspace:
             if show:
                 self.show(case.key)
         return case
+
+    def _claim(self, case: Case) -> None:
+        """Edited labels of an earlier session come back with their scan."""
+        for labels in self._unclaimed:
+            if labels.scan in (case.sha256, str(case.path)):
+                self.annotate(case.key, labels=labels)
+                self._unclaimed = tuple(one for one in self._unclaimed if one is not labels)
 
     def update_case(self, case: Case) -> None:
         """Update a scan after it was aligned, moved or refused, whoever is on the screen.
@@ -572,23 +632,38 @@ class Workspace:
         with self.changing("model", "projected", "case", "recipe"):
             self.generator = generator
 
-    def restore(
-        self,
-        histories: Mapping[str, History[HistoryEntry]],
-        key: str,
-        projected: list[Case],
-        persons: Mapping[Hashable, Person] | None = None,
-    ) -> None:
-        """Replace everything by an earlier session; `key` is on the screen."""
-        with self.changing("projected", "patients", "history", "case", "recipe", "look", "person"):
-            self.persons = dict(persons or {})
-            self._histories = dict(histories)
+    @property
+    def snapshot(self) -> Snapshot:
+        """All that a session keeps: what is on the screen is the current step of its history."""
+        histories = {key: history.copy() for key, history in self._histories.items()}
+        for key, entry in self._ready.items():
+            at = histories[key].position
+            histories[key].append(entry)
+            histories[key].go_to(at)
+        now, here = self._entry(), histories[self.key]
+        if not now.same_as(here.current):
+            here.commit(now)
+        elif now.state.what != here.current.state.what:
+            here.amend(now)
+        for history in histories.values():
+            history.map(_as_kept)
+        told = dict(self.persons), dict(self._annotations), self._unclaimed
+        return Snapshot(histories, self.key, tuple(self._projected), *told)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replace everything by an earlier session."""
+        parts = "projected", "patients", "history", "case", "recipe", "look", "person"
+        with self.changing(*parts, "annotations"):
+            self.persons, key = dict(snapshot.persons), snapshot.key
+            self._annotations = dict(snapshot.annotations)
+            self._unclaimed = snapshot.unclaimed
+            self._histories = dict(snapshot.histories)
             if NOBODY not in self._histories:
                 first = Recipe() if self.generator is None else fitting(Recipe(), self.generator)
                 self._histories[NOBODY] = History(
                     [HistoryEntry(State(Synthetic(first)), self._made)]
                 )
-            self._projected = list(projected)
+            self._projected = list(snapshot.projected)
             self._ready.clear()
             self._left.clear()
             self._own.clear()
@@ -766,6 +841,13 @@ def _with_case(state: State, old: Case, new: Case) -> State:
     if state.case is not old:
         return state
     return dataclasses.replace(state, subject=Patient(new, state.recipe))
+
+
+def _as_kept(entry: HistoryEntry) -> HistoryEntry:
+    """A step without a picture of what is not kept."""
+    if entry.state.what not in MADE_AGAIN:
+        return entry
+    return dataclasses.replace(entry, state=entry.state.looking_at("recipe"))
 
 
 def fitting(recipe: Recipe, generator: Model) -> Recipe:

@@ -306,7 +306,7 @@ def test_the_window_is_found_as_it_was_left(window, tmp_path):
     window.find("export.folder").setText(str(tmp_path))
     views.set_convention("neurological")
     explorer.measuring.box.unfold()
-    explorer.memory.close()
+    explorer.memory.save()
     explorer.measuring.box.unfold(False)
     window.find("export.folder").setText(str(Path.home()))
     views.set_convention("radiological")

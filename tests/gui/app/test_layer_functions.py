@@ -14,7 +14,8 @@ from qtpy.QtTest import QTest
 
 import napari_stylegan3d
 from napari_stylegan3d.app.layer_functions import ALIGNED
-from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.captions import KEY
+from stylegan3d.session.provenance import Provenance
 
 SAMPLE = Path(napari_stylegan3d.__file__).parent / "samples" / "ucla-sub-04_T1w.nii.gz"
 

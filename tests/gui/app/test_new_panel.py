@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_stylegan3d.app import explorer as dock
 from napari_stylegan3d.core.context import Context
 from napari_stylegan3d.core.panel import ExplorerPanel
+from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.widgets import controls
 from stylegan3d.recipe.recipe import Recipe, Source
 
@@ -39,11 +40,9 @@ class Toying(QObject):
 
     def __init__(self, context: Context, panel: ToyPanel) -> None:
         super().__init__(context.dock)
-        self.session, self.stopped = context.session, False
+        self.session, self.job, self.stopped = context.session, LongJob(self), False
+        context.links.callback(setattr, self, "stopped", True)
         panel.nextRequested.connect(self._go_on)
-
-    def shutdown(self) -> None:
-        self.stopped = True
 
     def _go_on(self) -> None:
         seed = (self.session.recipe.source.seed or 0) + 1
@@ -74,3 +73,4 @@ def test_a_new_panel_is_in_the_dock_and_works_on_the_shown_brain(window: Any) ->
     toying = explorer.controllers[-1]
     explorer.close_explorer()
     assert toying.stopped
+    assert toying.job.closed

@@ -18,12 +18,14 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QWidget
 
 import napari_stylegan3d
+from napari_stylegan3d.app import guidance
 from napari_stylegan3d.app.explorer import Explorer
-from napari_stylegan3d.app.files import get_reader, write_image
+from napari_stylegan3d.app.layer_functions import get_reader, write_image
 from napari_stylegan3d.core.scans import what_is
-from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import OutputError, ScanError
+from stylegan3d.session.provenance import Provenance
 from stylegan3d.storage import formats
 
 PATIENCE_S = 60.0
@@ -204,28 +206,27 @@ def test_napari_own_tools_work_on_our_layers(make_napari_viewer, model):
 
 
 def test_commands_of_the_palette_work_the_open_explorer(make_napari_viewer, model, notifications):
-    from napari_stylegan3d.app import keys
 
     viewer = make_napari_viewer(show=True)
-    keys.undo(viewer)
+    guidance.undo(viewer)
     assert "Open the explorer first" in notifications[0]
     explorer = Explorer(viewer, model)
     viewer.window.add_dock_widget(explorer, name="Explorer")
     wait_until(lambda: explorer.comparison.picture is not None and explorer.directions.rows)
     session = explorer.session
-    keys.next_brain(viewer)
+    guidance.next_brain(viewer)
     assert session.recipe.source.seed == 1
-    keys.undo(viewer)
+    guidance.undo(viewer)
     assert session.recipe.source.seed == 0
-    keys.redo(viewer)
-    keys.previous_brain(viewer)
+    guidance.redo(viewer)
+    guidance.previous_brain(viewer)
     assert session.recipe.source.seed == 0
-    keys.keep_favourite(viewer)
+    guidance.keep_favourite(viewer)
     assert session.favourites.items[0].recipe == session.recipe
-    keys.compare(viewer)
+    guidance.compare(viewer)
     assert explorer.tabs.tabText(explorer.tabs.currentIndex()) == "Compare"
-    keys.show_help(viewer)
+    guidance.show_help(viewer)
     assert explorer.guidance.help.isVisible()
     viewer.window.remove_dock_widget(explorer)
-    keys.undo(viewer)
+    guidance.undo(viewer)
     assert "Open the explorer first" in notifications[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QWidget
+
+from stylegan3d.session.case import Choice
 
 NAMES = ("alpha", "beta", "gamma")
 #: What speaks of several patients, or of what was done: lists, offers and messages.
@@ -38,10 +41,16 @@ def files(window, scan_file, tmp_path):
         data = data * (1 + 0.02 * draw.standard_normal(data.shape).astype(np.float32))
         found[name] = tmp_path / f"sub-{name}_T1w.nii.gz"
         nib.save(nib.Nifti1Image(data, image.affine), found[name])
+        nib.save(nib.Nifti1Image(1 - data, image.affine), overlay_of(found[name]))
     yield found
     window.explorer.projecting.job.cancel()
     window.wait(lambda: not window.explorer.projecting.job.running)
     window.begin_anew()
+
+
+def overlay_of(path: Path) -> Path:
+    """Another image of the same patient, on the same grid."""
+    return path.with_name(path.name.replace("T1w", "FLAIR"))
 
 
 def texts(window) -> list[tuple[str, str]]:
@@ -116,6 +125,9 @@ class Doctor:
             self.wait,
             self.measure,
             self.labels,
+            self.lay_over,
+            self.paint,
+            self.type_an_age,
         ]
 
     def step(self) -> str:
@@ -186,6 +198,23 @@ class Doctor:
             part._take()
         elif part.base is not None:
             part.box.resize_row.change_to(self.draw.choice((-4.0, 0.0, 4.0)))
+
+    def lay_over(self) -> None:
+        case = self.window.session.case
+        if case is not None and case.scan is not None:
+            self.window.explorer.projecting.second.open(Choice(overlay_of(case.path)))
+
+    def paint(self) -> None:
+        projecting, session = self.window.explorer.projecting, self.window.session
+        if session.placed is not None and self.window.find("project.fill").isEnabled():
+            self.window.find("project.fill").setChecked(True)
+            layer = projecting.painting.layer
+            if layer is not None:
+                layer.paint(tuple(self.draw.randrange(2, n - 2) for n in layer.data.shape), 1)
+                assert session.annotations.mask.data.any()
+
+    def type_an_age(self) -> None:
+        self.window.set("measure.age", self.draw.randrange(20, 80))
 
 
 def drive(window, files, seed: int, steps: int) -> None:

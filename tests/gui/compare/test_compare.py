@@ -14,7 +14,6 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_stylegan3d.compare.controller import side_of
 from napari_stylegan3d.compare.panel import in_words
 from napari_stylegan3d.project.jobs import align_scan, open_scan
-from napari_stylegan3d.views.captions import ComparedPair, Provenance, Side, distinct_title
 from napari_stylegan3d.views.display import DisplayArray
 from napari_stylegan3d.views.slices import Panes
 from napari_stylegan3d.views.swipe import SWIPE_NAME, left_part
@@ -22,6 +21,7 @@ from stylegan3d.measures.similarity import PairFigures
 from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
+from stylegan3d.session.provenance import ComparedPair, Provenance, Side, distinct_title
 
 A, B = (Recipe(Source("seed", number), Truncation(0.7)) for number in (3, 8))
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 from napari_stylegan3d.app.explorer import BusyLine
 from napari_stylegan3d.app.viewing import set_aside
 from napari_stylegan3d.views.canvases import LATELY_S, PATIENCE_MS, RepaintPacer
+from napari_stylegan3d.widgets.controls import Links
 
 
 class Counted(QWidget):
@@ -34,7 +35,9 @@ def held(qtbot):
     window.show()
     qtbot.waitExposed(window)
     qtbot.waitUntil(lambda: inside.count > 0)
-    pacing = RepaintPacer(window, window)
+    links = Links()
+    pacing = RepaintPacer(window, window, links)
+    pacing.links = links
     inside.update()
     QTest.qWait(30)
     inside.count = 0
@@ -111,7 +114,7 @@ def test_closed_in_the_middle_it_draws_what_is_owed(held):
     pacing.hold()
     inside.update()
     QTest.qWait(5)
-    pacing.close()
+    pacing.links.close()
     QTest.qWait(30)
     assert inside.count == 1
     inside.update()

@@ -19,6 +19,7 @@ from napari_stylegan3d.core.thumbnails import (
     picture_of,
     scaled,
 )
+from napari_stylegan3d.core.worker import end_work
 from stylegan3d.geometry.space import Frame
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.recipes import render_recipe
@@ -54,8 +55,7 @@ def service(qtbot, tiny_generator, monkeypatch):
     qtbot.waitUntil(lambda: not rendering.busy, timeout=20_000)
     rendering.previews_ready(loaded)
     yield made
-    made.shutdown()
-    rendering.shutdown()
+    end_work(made, rendering)
 
 
 def test_pictures_come_in_the_order_of_urgency(qtbot, service):
@@ -177,7 +177,7 @@ def test_another_frame_forgets_the_pictures_and_makes_them_anew(qtbot, service):
 
 def test_shutdown_leaves_no_timer_and_no_thread(qtbot, service):
     service.want("browse.wall", brains(*range(30)))
-    service.shutdown()
+    end_work(service)
     service.session.change(brains(8)[0])
     assert not service._rest.isActive()
     qtbot.waitUntil(lambda: not service.rendering.busy, timeout=20_000)

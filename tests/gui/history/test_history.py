@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from gui.conftest import label_maps
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QFontMetrics, QShortcut
 from qtpy.QtTest import QTest
@@ -19,15 +20,15 @@ from tolerances import SUMS
 from napari_stylegan3d.app.sessions import FOLDER_VARIABLE, Autosave
 from napari_stylegan3d.core.scans import Dropped, what_are, what_is
 from napari_stylegan3d.history.strip import ASIDE, CURRENT, FORK, STARRED, in_two_lines
-from napari_stylegan3d.project.persistence import SavedScan
-from napari_stylegan3d.project.regions import Region
 from stylegan3d.outputs.results import save_rendered
 from stylegan3d.recipe.description import from_link, from_text, to_link
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Mix, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.session.annotations import Region
 from stylegan3d.session.case import Choice
 from stylegan3d.session.file import Favourite, SessionState, read_session
+from stylegan3d.session.snapshot import SavedScan, plain_of, read_part
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 
 
@@ -437,7 +438,7 @@ def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file
     window.open_scan(scan_file)
     labels = label_map_of(scan_file, tmp_path / "lesion.nii.gz")
     explorer.open_scan(labels)
-    window.wait(lambda: projecting.labels.paths == [labels])
+    window.wait(lambda: label_maps(window) == [labels])
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
     window.set("project.shift.1", 4.0)
@@ -480,8 +481,8 @@ def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file
     window.settle()
     np.testing.assert_array_equal(window.volume, difference)
     np.testing.assert_array_equal(projecting.painting.region().data, painted)
-    assert projecting.labels.paths == [labels]
-    np.testing.assert_array_equal(after.filled.operator.mask, before.filled.operator.mask)
+    assert label_maps(window) == [labels]
+    np.testing.assert_array_equal(after.filled.region.data, before.filled.region.data)
     window.click("project.show.filled")
     window.wait(lambda: np.allclose(window.volume, before.filled.volume, atol=SUMS))
     window.viewer.layers.remove("lesion")
@@ -500,7 +501,8 @@ def test_a_region_is_kept_as_it_is():
     data = np.random.default_rng(0).random((5, 6, 7)) > 0.5
     affine = np.diag([2.0, 2.0, 3.0, 1.0])
     for region in (Region(data), Region(data, affine, of_scan=True)):
-        again = Region.from_plain(json.loads(json.dumps(region.to_plain())))
+        plain = plain_of(SavedScan(Choice(Path("a.nii.gz")), painted=region))
+        again = read_part(SavedScan, json.loads(json.dumps(plain))).painted
         np.testing.assert_array_equal(again.data, region.data)
         assert again.of_scan == region.of_scan
         np.testing.assert_array_equal(again.affine is None, region.affine is None)
@@ -511,12 +513,11 @@ def test_a_region_is_kept_as_it_is():
     [{"bits": "!"}, {"bits": "AAAA"}, {"shape": [5, 6]}, {"shape": [9, 9, 9]}, {"affine": [1, 2]}],
 )
 def test_a_damaged_region_is_left_aside(damage):
-    plain = Region(np.ones((5, 6, 7), bool)).to_plain()
-    assert Region.from_plain({**plain, **damage}) is None
     kept = SavedScan(Choice(Path("a.nii.gz")), painted=Region(np.ones((5, 6, 7), bool)))
-    again = SavedScan.from_plain({**kept.to_plain(), "painted": {**plain, **damage}})
+    plain = plain_of(kept)
+    again = read_part(SavedScan, {**plain, "painted": {**plain["painted"], **damage}})
     assert again.painted is None
-    assert SavedScan.from_plain(kept.to_plain()).painted is not None
+    assert read_part(SavedScan, plain).painted is not None
 
 
 @pytest.mark.parametrize(
@@ -530,9 +531,9 @@ def test_a_damaged_region_is_left_aside(damage):
     ],
 )
 def test_a_damaged_alignment_is_left_aside(damage):
-    whole = SavedScan(Choice(Path("a.nii.gz")), "auto", np.eye(4)).to_plain()
-    assert SavedScan.from_plain(whole).how == "auto"
-    found = SavedScan.from_plain({**whole, **damage})
+    whole = plain_of(SavedScan(Choice(Path("a.nii.gz")), "auto", np.eye(4)))
+    assert read_part(SavedScan, whole).how == "auto"
+    found = read_part(SavedScan, {**whole, **damage})
     assert found is None or (found.how, found.rigid) == ("", None)
 
 

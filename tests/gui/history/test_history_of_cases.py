@@ -8,15 +8,17 @@ import threading
 import nibabel as nib
 import numpy as np
 import pytest
+from gui.conftest import label_maps
 from tiny import tiny_generator
 
+from napari_stylegan3d.app import sessions as restoring
+from napari_stylegan3d.app.sessions import _again
 from napari_stylegan3d.core.comparison import by_content
 from napari_stylegan3d.history.strip import ASIDE
-from napari_stylegan3d.project import persistence as restoring
-from napari_stylegan3d.project.persistence import SavedScan, _again
 from stylegan3d.errors import ScanError
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
-from stylegan3d.session.case import Choice
+from stylegan3d.session.case import Case, Choice
+from stylegan3d.session.snapshot import SavedScan, read_part
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 
 
@@ -224,7 +226,7 @@ def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
     align(second_file)
     align(scan_file)
     window.explorer.open_scan(lesion)
-    window.wait(lambda: projecting.labels.paths == [lesion])
+    window.wait(lambda: label_maps(window) == [lesion])
     window.click("project.fill")
     layer = projecting.painting.layer
     layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
@@ -232,7 +234,7 @@ def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
 
     def kept_of(name: str) -> SavedScan:
         plain = json.loads(json.dumps(window.explorer.sessions.state().view["cases"]))
-        [one] = [one for one in map(SavedScan.from_plain, plain) if one.name == name]
+        [one] = [one for one in (read_part(SavedScan, one) for one in plain) if one.name == name]
         return one
 
     def assert_is_kept() -> None:
@@ -263,7 +265,7 @@ def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
     assert_is_kept()
     go_to_patient(window, "sub-07")
     assert window.viewer.layers["lesion"].visible
-    assert projecting.labels.paths == [lesion]
+    assert label_maps(window) == [lesion]
     np.testing.assert_array_equal(projecting.painting.region().data, painted)
     assert_is_kept()
     window.viewer.layers.remove("lesion")
@@ -272,7 +274,7 @@ def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
 def test_a_label_map_that_cannot_be_read_again_is_told_and_stays_part_of_the_session(
     window, sessions_folder, scan_file, tmp_path
 ):
-    session, projecting = window.session, window.explorer.projecting
+    session = window.session
     image, lesion = nib.load(scan_file), tmp_path / "lesion.nii.gz"
     window.explorer.open_scan(scan_file)
     window.wait(lambda: window.find("project.name").text() == "sub-07")
@@ -280,7 +282,7 @@ def test_a_label_map_that_cannot_be_read_again_is_told_and_stays_part_of_the_ses
     marked[20:26, 30:36, 25:31] = 1
     nib.Nifti1Image(marked, image.affine).to_filename(lesion)
     window.explorer.open_scan(lesion)
-    window.wait(lambda: projecting.labels.paths == [lesion])
+    window.wait(lambda: label_maps(window) == [lesion])
     state = window.explorer.sessions.state()
     window.viewer.layers.remove("lesion")
     lesion.unlink()
@@ -350,6 +352,6 @@ def test_the_strip_is_that_of_the_subject_on_the_screen(window, scan_file):
 
 
 def test_another_patients_file_of_the_same_name_is_not_taken_for_the_scan(scan_file, tmp_path):
-    kept = SavedScan(Choice(scan_file), name="sub-07", sha256="0" * 64)
+    case = Case("sub-07", Choice(scan_file), stored_sha256="0" * 64)
     with pytest.raises(ScanError, match="is not the scan of sub-07"):
-        _again(lambda *_: None, None, "key", kept, tmp_path)
+        _again(lambda *_: None, None, [case], (), tmp_path)

@@ -18,8 +18,6 @@ from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core import tissues as network
 from napari_stylegan3d.labels import jobs as relabelled
 from napari_stylegan3d.labels.controller import NAME
-from napari_stylegan3d.labels.jobs import Origin
-from napari_stylegan3d.labels.persistence import SavedLabels
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import ScanError
 from stylegan3d.recipe.recipe import Edit, Recipe
@@ -28,6 +26,8 @@ from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.classes import REGIONS
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
 from stylegan3d.segmentation.network import TissueNetwork
+from stylegan3d.session.annotations import EditedLabels
+from stylegan3d.session.snapshot import edited_labels, plain_of
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.storage.about import EDITED_SCAN
 from stylegan3d.translation import painter as painting
@@ -349,7 +349,8 @@ def test_labels_outlive_another_model_of_the_same_grid(window, part, model):
     window.click("labels.fit")
     window.wait(lambda: is_shown(window, part))
     assert count(window) == many
-    assert "labels" not in window.explorer.sessions.state().view, "its brain is another model's"
+    [saved] = window.explorer.sessions.state().view["labels"]
+    assert saved["model"] == model.hash, "its brain is another model's"
     window.open(OFFICIAL)
     assert part.base is None
     assert NAME not in window.viewer.layers
@@ -364,7 +365,7 @@ def test_labels_outlive_another_model_of_the_same_grid(window, part, model):
 def ended(window, tmp_path, monkeypatch):
     """Saves the session, with another view, as one that came to a sudden end."""
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "sessions"))
-    edits, part = window.explorer.sessions.edits, window.explorer.relabelling
+    part = window.explorer.relabelling
 
     def end(change=lambda view: None):
         kept = SessionFolder(tmp_path / "sessions")
@@ -375,7 +376,6 @@ def ended(window, tmp_path, monkeypatch):
         return next(k for k in kept_sessions(tmp_path / "sessions") if k.folder == kept.path)
 
     yield end
-    edits.waiting = []
     part._close()
     part._put_by.clear()
     part.box.unfold(False)
@@ -529,7 +529,7 @@ def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
 
 def as_before_scans_were_named(view):
     (view["labels"],) = view["labels"]
-    del view["labels"]["scan"], view["labels"]["rigid"]
+    del view["labels"]["scan"], view["labels"]["rigid"], view["labels"]["of"]
 
 
 def align(window, scan_file):
@@ -650,7 +650,7 @@ def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
     def fails(*_):
         raise ScanError("it lies elsewhere")
 
-    monkeypatch.setattr("napari_stylegan3d.project.persistence._again", fails)
+    monkeypatch.setattr("napari_stylegan3d.app.sessions._again", fails)
     explorer.sessions.restore(kept)
     window.wait(lambda: "could not be aligned again" in explorer.message.text())
     assert part.base is None
@@ -671,14 +671,14 @@ def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
 )
 def test_damaged_labels_of_a_session_are_left_aside(damage):
     labels = tissues((6, 5, 4))
-    kept = SavedLabels(Origin(Recipe(), "01"), labels, np.zeros_like(labels))
-    plain = json.loads(json.dumps(kept.to_plain()))
-    again = SavedLabels.from_plain(plain)
-    np.testing.assert_array_equal(again.labels, labels)
-    np.testing.assert_array_equal(again.edited, 0)
-    assert (again.origin.recipe, again.origin.model) == (Recipe(), "01")
-    assert SavedLabels.from_plain({**plain, **damage}) is None
-    assert SavedLabels.from_plain(None) is None
+    kept = EditedLabels(Recipe(), "01", ((labels, np.zeros_like(labels)),))
+    plain = json.loads(json.dumps(plain_of(kept)))
+    again = edited_labels(plain, [])
+    np.testing.assert_array_equal(again.edits[0][0], labels)
+    np.testing.assert_array_equal(again.edits[0][1], 0)
+    assert (again.recipe, again.model) == (Recipe(), "01")
+    assert edited_labels({**plain, **damage}, []) is None
+    assert edited_labels(None, []) is None
 
 
 def test_damaged_labels_of_a_session_are_told(window, scan_file, ended):

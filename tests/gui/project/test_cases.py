@@ -12,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from gui.conftest import label_maps
 from private import private_in
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
@@ -324,12 +325,12 @@ def test_a_scan_opened_during_a_projection_is_shown_and_its_work_waits(window, p
 
 
 def test_closing_a_patient_ends_its_work_and_takes_all_of_it_away(window, patients, lesion):
-    projecting, session = window.explorer.projecting, window.session
+    session = window.session
     open_patient(window, patients[1])
     open_patient(window, patients[0])
     key = session.key
     window.explorer.open_scan(lesion)
-    window.wait(lambda: projecting.labels.paths == [lesion])
+    window.wait(lambda: label_maps(window) == [lesion])
     window.choose("project.budget", "thorough")
     window.click("project.start")
     window.wait(lambda: session.state.what == "search")
@@ -423,15 +424,15 @@ def test_labels_of_one_patient_are_not_seen_over_another(window, patients, lesio
     layer = window.viewer.layers["lesion"]
     open_patient(window, patients[1])
     assert not layer.visible
-    assert window.explorer.projecting.labels.paths == []
+    assert label_maps(window) == []
     assert offered_regions(window) == []
     window.show("sub-07")
     assert layer.visible
-    assert window.explorer.projecting.labels.paths == [lesion]
+    assert label_maps(window) == [lesion]
     assert offered_regions(window) == ["lesion"]
     # Painted on, it is no file any more, and still that patient's.
     layer.paint((0, 0, 0), 3)
-    assert window.explorer.projecting.labels.paths == []
+    assert label_maps(window) == []
     window.show("sub-08")
     assert not layer.visible
     assert offered_regions(window) == []
@@ -458,12 +459,12 @@ def test_a_label_map_belongs_to_the_patient_it_was_opened_for(
     window.wait(lambda: "lesion" in window.viewer.layers)
     layer = window.viewer.layers["lesion"]
     assert not layer.visible
-    assert projecting.labels.paths == []
+    assert label_maps(window) == []
     assert not is_offered_as_mask(window)
     assert "it belongs to sub-07" in notifications[-1]
     window.show("sub-07")
     assert layer.visible
-    assert projecting.labels.paths == [lesion]
+    assert label_maps(window) == [lesion]
     assert is_offered_as_mask(window)
 
 
@@ -478,18 +479,18 @@ def test_a_label_map_opened_after_a_scan_belongs_to_that_scan(
     window.wait(lambda: "lesion" in window.viewer.layers)
     assert text(window, "project.name") == "sub-07"
     assert window.viewer.layers["lesion"].visible
-    assert window.explorer.projecting.labels.paths == [lesion]
+    assert label_maps(window) == [lesion]
 
 
 def test_a_scan_that_is_opened_again_is_shown_as_it_was_left(window, patients, lesion):
-    case, labels = window.project(patients[0]), window.explorer.projecting.labels
+    case = window.project(patients[0])
     window.explorer.open_scan(lesion)
-    window.wait(lambda: labels.paths == [lesion])
+    window.wait(lambda: label_maps(window) == [lesion])
     steps = window.session.states
     for other in (False, True):
         if other:
             open_patient(window, patients[1])
-            assert labels.paths == []
+            assert label_maps(window) == []
         window.explorer.open_scan(patients[0])
         assert window.session.arriving
         window.wait(lambda: not window.session.arriving)
@@ -498,7 +499,7 @@ def test_a_scan_that_is_opened_again_is_shown_as_it_was_left(window, patients, l
         assert window.session.case.source == case.source
         assert window.session.states == steps, "no new step"
         assert_is_about(window, case)
-        assert labels.paths == [lesion]
+        assert label_maps(window) == [lesion]
         assert window.viewer.layers["lesion"].visible
     assert list(window.patients()) == ["sub-07", "sub-08"]
 

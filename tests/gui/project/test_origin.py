@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from napari_stylegan3d.project.persistence import SavedScan
-from napari_stylegan3d.views.captions import MADE_COLOR, RECORDED_COLOR
+from napari_stylegan3d.views.captions import MADE_COLOR, RECORDED_COLOR, color_of
 from stylegan3d.recipe.recipe import Edit
+from stylegan3d.session.snapshot import SavedScan, plain_of, read_part
 from stylegan3d.storage.about import EDITED_SCAN
 
 NAME = "sub-07_desc-editedScan"
@@ -48,14 +48,14 @@ def saved(window, scan_file, tmp_path) -> Path:
 def test_an_edited_scan_stays_one_when_it_is_opened_again(window, saved, tmp_path):
     opened(window, saved)
     assert window.captions == {CAPTION}
-    assert {view.labels._provenance.color for view in window.views.views} == {MADE_COLOR}
+    assert {color_of(view.labels._provenance) for view in window.views.views} == {MADE_COLOR}
     assert window.viewer.title.startswith(f"{NAME}, edited – ")
     assert window.find("project.name").text() == f"Edited scan {NAME}"
     assert EDITED_SCAN[1:] in window.find("project.details").text()
     assert window.patients()[NAME].startswith("edited scan")
-    kept = SavedScan.of(window.session.case, [])
-    again = SavedScan.from_plain(json.loads(json.dumps(kept.to_plain(), default=str)))
-    assert again.case().origin == "edited", "before its file is read again"
+    kept = SavedScan.of(window.session.case, window.session.snapshot)
+    again = read_part(SavedScan, json.loads(json.dumps(plain_of(kept))))
+    assert again.case("key").origin == "edited", "before its file is read again"
     window.find("export.folder").setText(str(tmp_path / "out"))
     window.click("export.screenshot")
     pictures = tmp_path / "out"
@@ -68,7 +68,7 @@ def test_an_edited_scan_stays_one_when_it_is_opened_again(window, saved, tmp_pat
     window.click("explorer.undo")
     window.settle()
     assert window.captions == {"Scan: sub-07"}
-    assert {view.labels._provenance.color for view in window.views.views} == {RECORDED_COLOR}
+    assert {color_of(view.labels._provenance) for view in window.views.views} == {RECORDED_COLOR}
     assert window.viewer.title.startswith("sub-07 – ")
     assert window.patients()["sub-07"] == "projected"
 

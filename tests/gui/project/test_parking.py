@@ -13,6 +13,7 @@ import pytest
 from napari_stylegan3d.core import scans
 from napari_stylegan3d.core.scans import Parking, park
 from napari_stylegan3d.core.session import Session
+from napari_stylegan3d.core.worker import end_work
 from stylegan3d.geometry.space import Space
 from stylegan3d.recipe.recipe import Source
 from stylegan3d.scans import AlignedScan, Scan
@@ -45,7 +46,7 @@ def session(qtbot, tmp_path):
     session.make_folder = lambda: tmp_path
     session.parking = Parking(session, session)
     yield session
-    session.parking.shutdown()
+    end_work(session)
 
 
 def project(session, case):

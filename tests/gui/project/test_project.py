@@ -324,7 +324,7 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     window.click("project.start")
     window.wait(lambda: window.session.projected)
     (result,) = window.session.projected
-    mask = result.filled.operator.mask
+    mask = result.filled.region.data
     assert mask.sum() == np.count_nonzero(layer.data)
     assert f"masked region ({ml:.1f} ml)" in window.find("project.notes").text()
     window.wait(lambda: not layer.visible)  # it belongs to the scan
@@ -388,7 +388,7 @@ def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
     window.click("project.start")
     window.wait(lambda: window.session.projected)
     (result,) = window.session.projected
-    assert result.filled.operator.thickness_mm == 6
+    assert result.filled.loss == "thick:6mm:S"
     assert window.find("project.show.filled").text() == "Super-resolved"
     window.click("project.show.filled")
     window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=LAYERS))
@@ -523,7 +523,7 @@ def test_result_is_saved_in_the_scans_own_space(projected, scan_file, tmp_path):
     (latent,) = tmp_path.glob("*.safetensors")
     assert window.recipe.source.path == str(latent)
     sidecar = next(tmp_path.glob("*space-model*.json"))
-    window.session.close()  # its folder of unsaved latents is gone
+    window.session.links.close()  # its folder of unsaved latents is gone
     np.testing.assert_array_equal(
         read_recipe(sidecar).latent(window.session.generator),
         window.recipe.latent(window.session.generator),

@@ -10,6 +10,7 @@ import dicoms
 import nibabel as nib
 import numpy as np
 import pytest
+from gui.conftest import label_maps
 from napari.layers import Labels
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
@@ -169,7 +170,7 @@ def test_what_lies_over_a_scan_turns_with_it(window, scan_file, tmp_path):
     projecting.second.open(Choice(tmp_path / "other.nii.gz"))
     window.wait(lambda: projecting.second.current and projecting.second.current.image)
     window.explorer.open_scan(tmp_path / "lesion.nii.gz")
-    window.wait(lambda: projecting.labels.paths == [tmp_path / "lesion.nii.gz"])
+    window.wait(lambda: label_maps(window) == [tmp_path / "lesion.nii.gz"])
     layer = window.viewer.layers["lesion"]
     drawn = np.array(layer.data)
     window.pick("project.orientation", "RAS")
@@ -177,7 +178,7 @@ def test_what_lies_over_a_scan_turns_with_it(window, scan_file, tmp_path):
     window.wait(lambda: not np.array_equal(layer.data, drawn))
     window.wait(lambda: projecting.second.current and projecting.second.current.image)
     assert layer.visible
-    assert projecting.labels.paths == [tmp_path / "lesion.nii.gz"]
+    assert label_maps(window) == [tmp_path / "lesion.nii.gz"]
     np.testing.assert_array_equal(layer.data, drawn[::-1])
     scan = window.session.case.scan
     assert projecting.second.current.image.image.space.same_as(scan.space)
@@ -192,7 +193,7 @@ def test_what_lies_over_a_scan_turns_with_it(window, scan_file, tmp_path):
     window.wait(lambda: np.array_equal(layer.data, drawn))
     window.wait(lambda: projecting.second.current and projecting.second.current.image)
     assert layer.visible
-    assert projecting.labels.paths == [tmp_path / "lesion.nii.gz"]
+    assert label_maps(window) == [tmp_path / "lesion.nii.gz"]
     assert list(window.patients()) == ["nowhere"]
     projecting.second.remove()
 

@@ -1,11 +1,14 @@
 """A second image is laid over the patient it was opened for, and over no other."""
 
+import dataclasses
+
 import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_stylegan3d.views.captions import OVER, UNCONFIRMED
+from napari_stylegan3d.views.captions import OVER
 from stylegan3d.session.case import Choice
+from stylegan3d.session.provenance import UNCONFIRMED
 
 #: Where the header of the FLAIR is wrong, in mm.
 OFF_MM = np.array([3.0, -2.0, 2.5])
@@ -126,7 +129,7 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     window.show("sub-07")
     window.wait(lambda: lain_over(window) is not None)
     assert window.find("second.name").text() == "sub-07_FLAIR"
-    kept = seconds.of(window.session.case)
+    kept = dataclasses.replace(seconds.current, image=None)
 
     # A new patient's scan can be laid over the one before instead, and both are named.
     window.explorer.open_scan(second_file)
@@ -141,11 +144,12 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     assert lain_over(window) is None
 
     # An earlier session brings its own, unless the file is another one by now.
-    seconds.restore(window.session.case.key, {**kept, "how": "header"})
+    annotate, key = window.session.annotate, window.session.key
+    annotate(key, overlay=dataclasses.replace(kept, how="header"))
     window.wait(lambda: lain_over(window) is not None)
     assert seconds.current.same
     seconds.remove()
-    seconds.restore(window.session.case.key, {**kept, "sha256": "0" * 64})
+    annotate(key, overlay=dataclasses.replace(kept, sha256="0" * 64))
     window.wait(lambda: "not the overlay" in window.find("second.note").text())
     assert lain_over(window) is None
     seconds.remove()

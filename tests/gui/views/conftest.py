@@ -12,11 +12,11 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMainWindow
 from view_helpers import AFFINE, phantom
 
-from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.stage import Stage
+from stylegan3d.session.provenance import Provenance
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def opened(qapp: Any) -> Iterator[tuple[FourViews, Stage]]:
     views.watch(stage)
     yield views, stage
     stage.clear()
-    views.close_views()
+    views.links.close()
     viewer.close()
     QTest.qWait(20)
     # PySide6's `qWait` leaves undone what Qt deletes at its next turn.

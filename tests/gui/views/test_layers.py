@@ -17,6 +17,7 @@ from napari_stylegan3d.views.layers import Field
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.navigation import nearest_voxel
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
+from napari_stylegan3d.widgets.controls import Links
 
 KWARGS = upright(phantom(), AFFINE).layer_kwargs()
 
@@ -206,7 +207,8 @@ def test_a_difference_colours_the_surface_of_the_3d_view(four, stage):
     affine = np.diag([*picture.scale, 1.0])
     affine[:3, 3] = picture.translate
     place = tuple(picture.scale), tuple(picture.translate)
-    surface_map = SurfaceMap(stage, four, four)
+    links = Links()
+    SurfaceMap(stage, four, four, links)
     try:
         stage.overlay.show(DisplayArray(change, *place), "Change", "%", 1.0, Field(arrows, affine))
         assert [layer for layer in model.layers if isinstance(layer, Surface)] == []
@@ -235,5 +237,5 @@ def test_a_difference_colours_the_surface_of_the_3d_view(four, stage):
         assert not any(isinstance(layer, Surface | Vectors) for layer in model.layers)
         assert copy.visible
     finally:
-        surface_map.close()
+        links.close()
         four.looks.change(rendering="attenuated_mip")

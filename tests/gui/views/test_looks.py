@@ -26,6 +26,7 @@ from napari_stylegan3d.views.orientation import (
 )
 from napari_stylegan3d.views.slices import SliceCell, best_grid, positions, slice_image
 from napari_stylegan3d.views.stage import WHITE_LIMITS, Levels, faceless
+from napari_stylegan3d.widgets.controls import Links
 
 SCAN = (0.0, 700.0)
 DIFFERENCE = (-0.5, 0.5)
@@ -139,7 +140,8 @@ def flat_viewers() -> list[tuple]:
 
 def test_planes_zoom_and_pan_together_about_one_point_of_the_head():
     pairs = flat_viewers()
-    cameras = LinkedCameras(pairs)
+    links = Links()
+    cameras = LinkedCameras(pairs, links)
     axial, sagittal, coronal = (model.scene.camera for _, model in pairs)
     axial.zoom = 3.0
     assert sagittal.zoom == coronal.zoom == 3.0
@@ -154,7 +156,7 @@ def test_planes_zoom_and_pan_together_about_one_point_of_the_head():
     assert sagittal.zoom == 3.0
     cameras.set_linked(True)
     assert sagittal.zoom == coronal.zoom == 1.0
-    cameras.close()
+    links.close()
     axial.zoom = 2.0
     assert sagittal.zoom == 1.0
 

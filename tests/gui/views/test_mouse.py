@@ -11,10 +11,10 @@ from tolerances import FLOAT32
 from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, phantom, wheel
 
 from napari_stylegan3d.views.canvases import REST_MS
-from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import planes_of, upright
 from napari_stylegan3d.views.marks import Mark
 from napari_stylegan3d.views.stage import DEEP_GREY
+from stylegan3d.session.provenance import Provenance
 
 RIGHT, MIDDLE = Qt.MouseButton.RightButton, Qt.MouseButton.MiddleButton
 LEFT = Qt.MouseButton.LeftButton

@@ -13,26 +13,24 @@ from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_stylegan3d.compare.controller import side_of
-from napari_stylegan3d.views.captions import (
-    EDITED_SCAN,
-    KEY,
-    SYNTHETIC,
-    UNCONFIRMED,
-    UNEDITED,
-    ComparedPair,
-    Over,
-    Provenance,
-    shortened,
-)
+from napari_stylegan3d.views.captions import EDITED_SCAN, KEY, shortened
 from napari_stylegan3d.views.glass import MARGIN_PX, Labels, _caption_font
 from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.orientation import AXIAL
 from napari_stylegan3d.views.slices import Pane, Panes
 from napari_stylegan3d.widgets.controls import DecimalBox
 from napari_stylegan3d.widgets.elided import FIELD_PX, InWords
-from napari_stylegan3d.widgets.shortening import elided
 from napari_stylegan3d.widgets.theme import DARK, LIGHT, style
+from stylegan3d.pages.shortening import elided
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
+from stylegan3d.session.provenance import (
+    SYNTHETIC,
+    UNCONFIRMED,
+    UNEDITED,
+    ComparedPair,
+    Over,
+    Provenance,
+)
 
 LONG = side_of(Recipe(Source("seed", 12), edits=(Edit("A direction with a long name", 1.5),)), "A")
 
@@ -45,7 +43,7 @@ def labels(qapp):
     canvas.resize(600, 300)
     labels = Labels(canvas, ViewerModel(), AXIAL)
     yield canvas, labels
-    labels.close_links()
+    labels.links.close()
 
 
 @pytest.mark.parametrize("width", [600, 300, 220, 160])
@@ -263,4 +261,4 @@ def test_columns_say_their_whole_warning(qapp):
         assert all(metrics.horizontalAdvance(line) <= 120 for line in (name, *warning))
     below = max(on.bottom() for _, _, on in row.cells())
     assert below <= 300 - 3 * metrics.height(), "the slices end above it"
-    row.close_links()
+    row.links.close()

@@ -9,9 +9,9 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, phantom, wheel
 
-from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.four import FourViews
+from stylegan3d.session.provenance import Provenance
 
 
 def grey(views: FourViews, name: str) -> np.ndarray:

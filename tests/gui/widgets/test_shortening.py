@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_stylegan3d.widgets.shortening import told_apart
+from stylegan3d.pages.shortening import told_apart
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Texts made to fit: shortened, wrapped, or with places where they may break; no Qt.
+"""Texts made to fit: shortened, wrapped, or with places where they may break.
 
 Clauses that are set off by commas are left out as a whole: half a clause says nothing, and may say
 something else than the whole.
@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from qtpy.QtGui import QFontMetrics
+from typing import Protocol
 
 #: A place where a line may break, of no width.
 BREAK = "\u200b"
@@ -21,6 +18,13 @@ LONG_WORD = re.compile(r"\S{18,}")
 #: Between words; a number keeps its unit.
 WORD_GAP = re.compile(r" (?!(?:sd|mm|ml|years|%)(?:\s|$))")
 JOINTS = re.compile(r"([_\-./\\])")
+
+
+class Metrics(Protocol):
+    """Measures texts, such as a `QFontMetrics`."""
+
+    def horizontalAdvance(self, text: str, /) -> int:
+        """Width in pixels."""
 
 
 def in_words(text: str, fits: Callable[[str], bool], *, keep_end: bool = True) -> str:
@@ -103,12 +107,12 @@ def _common(one: str, other: str) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def elided(text: str, metrics: QFontMetrics, width: int) -> str:
+def elided(text: str, metrics: Metrics, width: int) -> str:
     """As much of a text as fits into so many pixels; see `in_words`."""
     return in_words(text, lambda shown: metrics.horizontalAdvance(shown) <= width)
 
 
-def wrapped(text: str, metrics: QFontMetrics, width: int) -> list[str]:
+def wrapped(text: str, metrics: Metrics, width: int) -> list[str]:
     """Lines of whole words that are at most so many pixels long; of a longer word, longer."""
     lines: list[str] = []
     for word in WORD_GAP.split(" ".join(text.split())):

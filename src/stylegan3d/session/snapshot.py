@@ -1,0 +1,554 @@
+"""What a session keeps of a workspace, as plain data and back.
+
+Restored, everything is as it was but for what is made from it: voxels are read again, and volumes
+rendered again. Files can be edited: invalid parts are dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, TypeAdapter, ValidationError, WrapValidator
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.plain import Json, JsonView
+from stylegan3d.recipe.history import History, are_parents
+from stylegan3d.recipe.model import MadeWith
+from stylegan3d.recipe.recipe import Edit, Recipe, Source
+from stylegan3d.scans.person import SEXES, Person
+from stylegan3d.scans.pose import NO_POSE, Pose
+from stylegan3d.session.annotations import (
+    ARRAYS,
+    NOTHING,
+    Affine,
+    Annotations,
+    EditedLabels,
+    Filled,
+    Lenient,
+    Overlay,
+    SavedChoice,
+    SavedRegion,
+    or_else,
+)
+from stylegan3d.session.case import Alignment, Case, Choice
+from stylegan3d.session.file import SessionState
+from stylegan3d.session.state import (
+    FOLLOWING,
+    NOBODY,
+    HistoryEntry,
+    Patient,
+    State,
+    Subject,
+    Synthetic,
+    What,
+)
+from stylegan3d.session.workspace import Snapshot
+from stylegan3d.storage.about import Origin
+from stylegan3d.storage.formats import scan_stem
+from stylegan3d.storage.jsontext import finite_number, to_plain
+
+NOT_ALIGNED = (
+    "The edited labels were not restored because their scan could not be aligned again: "
+    "open and align that scan to get them back."
+)
+UNKNOWN_SCAN = (
+    "The edited labels were not restored because this session does not say which scan they "
+    "belong to: segment that scan again."
+)
+DAMAGED = (
+    "The edited labels of this session are damaged and were not restored: segment that brain again."
+)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+@dataclass(frozen=True, eq=False)
+class SavedProjection:
+    """A projection, without its latent and voxels; see `Case`."""
+
+    similarity: JsonView
+    mean_brain: JsonView
+    remarks: tuple[str, ...]
+    trust: JsonView
+    filled: Annotated[Filled | None, Lenient] = None
+    pose: Pose | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SavedScan:
+    """A patient's scan as it lay at one time, with what was found of it there.
+
+    Attributes
+    ----------
+    choice : Choice
+        The file and the part of it that was chosen.
+    how, rigid : str, ndarray or None
+        "auto" or "centre", and the resulting pose (4, 4); "" and None if not aligned.
+    pose : Pose
+        The user's adjustment of that pose.
+    results : mapping of str to SavedProjection
+        Its projections by the sha256 of their latents.
+    painted, labels, second : Region or None, tuple of Path, Overlay or None
+        `Annotations.mask`, `maps` and `overlay` of the patient.
+    name : str
+        Name of the patient; empty in old sessions.
+    model : str
+        Hash of the model it was aligned to; empty in old sessions.
+    sha256 : str
+        Hash of the scan, so that another patient's file of the same name is not taken for it; empty
+        in old sessions.
+    origin : {"acquired", "synthetic", "edited"}
+        What the scan's files said that it is.
+    key : str
+        `Case.key`; empty in old sessions.
+    """
+
+    __pydantic_config__ = ARRAYS
+    choice: SavedChoice
+    how: Annotated[Literal["", "auto", "centre"], WrapValidator(or_else(""))] = ""
+    rigid: Annotated[Affine | None, Lenient] = None
+    pose: Pose = NO_POSE
+    results: Mapping[str, Annotated[SavedProjection | None, Lenient]] = field(default_factory=dict)
+    painted: SavedRegion = None
+    labels: tuple[Path, ...] = ()
+    second: Annotated[Overlay | None, Lenient] = None
+    name: Text = ""
+    model: Text = ""
+    sha256: Text = ""
+    origin: Annotated[Origin, WrapValidator(or_else("acquired"))] = "acquired"
+    key: Text = ""
+
+    def __post_init__(self) -> None:
+        if self.rigid is None:
+            object.__setattr__(self, "how", "")
+
+    @classmethod
+    def of(cls, case: Case, snapshot: Snapshot) -> SavedScan:
+        """A case with a file, with its projections there and what lies over its scan."""
+        assert case.choice is not None
+        results = {
+            str(p.source.sha256): SavedProjection(
+                p.similarity, p.mean_brain, p.remarks, p.assessment, p.filled, p.pose
+            )
+            for p in snapshot.projected
+            if p.source is not None and _is_same(p, case)
+        }
+        lies, over = case.alignment, snapshot.annotations.get(case.key, NOTHING)
+        return cls(
+            case.choice,
+            "" if lies is None else lies.how,
+            None if lies is None else lies.rigid,
+            case.pose,
+            results,
+            over.mask,
+            over.maps,
+            over.overlay,
+            case.name,
+            case.model,
+            case.sha256,
+            case.origin,
+            case.key,
+        )
+
+    @property
+    def annotations(self) -> Annotations:
+        """What lies over the scan."""
+        return Annotations(self.second, "", self.painted, self.labels)
+
+    def case(self, key: str) -> Case:
+        """The case before its scan is read again."""
+        lies = None
+        if self.rigid is not None and self.how:
+            lies = Alignment(self.how, self.rigid)
+        return Case(
+            self.name or scan_stem(self.choice.path),
+            self.choice,
+            pose=self.pose,
+            model=self.model,
+            stored_sha256=self.sha256,
+            stored_origin=self.origin,
+            stored_alignment=lies,
+            key=key,
+        )
+
+    def projected(self, case: Case, sources: Iterable[Source]) -> list[Case]:
+        """Its projections that occur in `sources`, without voxels."""
+        found = []
+        for source in sources:
+            told = self.results.get(str(source.sha256))
+            if told is not None:
+                part = dataclasses.replace(
+                    case,
+                    source=source,
+                    similarity=told.similarity,
+                    mean_brain=told.mean_brain,
+                    remarks=told.remarks,
+                    assessment=told.trust,
+                    filled=told.filled,
+                    pose=told.pose or self.pose,
+                )
+                found.append(part)
+        return found
+
+
+def _is_same(one: Case, other: Case) -> bool:
+    """Whether two cases are of one scan that lies in one place."""
+    if one.key != other.key or one.choice != other.choice:
+        return False
+    lies = one.alignment
+    return other.alignment is None if lies is None else lies.same_as(other.alignment)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def plain_of(value: Any) -> Json:
+    """A saved part as plain data, for JSON."""
+    kind: Any = type(value)
+    plain: Json = to_plain(_adapter(kind).dump_python(value))
+    return plain
+
+
+def read_part(kind: Any, plain: Any) -> Any:
+    """Inverse of `plain_of`; None if it is invalid."""
+    with suppress(ValidationError, StyleGAN3DError, TypeError):
+        return _adapter(kind).validate_python(plain)
+    return None
+
+
+def to_view(snapshot: Snapshot) -> Json:
+    """Plain data of a session besides its recipes: patients, histories, ages, annotations."""
+    cases: list[Case] = []
+
+    def place(case: Case | None) -> int | None:
+        if case is None or case.choice is None:
+            return None
+        for index, known in enumerate(cases):
+            if _is_same(known, case):
+                return index
+        cases.append(case)
+        return len(cases) - 1
+
+    place(snapshot.histories[snapshot.key].current.case)
+    for case in snapshot.projected:
+        place(case)
+    entries = entries_of(snapshot)
+    models = list(dict.fromkeys(entry.model for entry in entries if entry.model is not None))
+    steps = [
+        {
+            "what": entry.state.what,
+            "case": place(entry.case),
+            "model": None if entry.model is None else models.index(entry.model),
+        }
+        for entry in entries
+    ]
+    labels = [
+        {**plain_of(over.labels), "of": key}
+        for key, over in snapshot.annotations.items()
+        if over.labels is not None
+    ]
+    labels += [plain_of(one) for one in snapshot.unclaimed]
+    return {
+        "cases": [_saved(SavedScan.of(case, snapshot)) for case in cases],
+        "models": [dataclasses.asdict(model) for model in models],
+        "steps": steps,
+        "histories": [
+            {"length": len(one.states), "position": one.position, "parents": list(one.parents)}
+            for one in snapshot.histories.values()
+        ],
+        "open": list(snapshot.histories).index(snapshot.key),
+        "persons": [
+            {"of": of, **dataclasses.asdict(person)}
+            for key, person in snapshot.persons.items()
+            if (of := _plain_key(key)) is not None
+        ],
+        **({"labels": labels} if labels else {}),
+    }
+
+
+def _saved(scan: SavedScan) -> Json:
+    plain = plain_of(scan)
+    if scan.second is not None:  # for those who get the session without its files
+        plain["second"]["name"] = scan.second.name
+    return plain
+
+
+def entries_of(snapshot: Snapshot) -> list[HistoryEntry]:
+    """The steps of all subjects, one history after the other."""
+    return [entry for history in snapshot.histories.values() for entry in history.states]
+
+
+def _plain_key(key: Any) -> Any:
+    """Of a scan its hash, of a random brain its source, of a mix of two both sources."""
+    if isinstance(key, tuple):
+        return [_plain_key(one) for one in key]
+    return dataclasses.asdict(key) if isinstance(key, Source) else key or None
+
+
+def _key(plain: Any) -> Hashable:
+    if isinstance(plain, list):
+        return tuple(_key(one) for one in plain)
+    return Source(**plain) if isinstance(plain, dict) else str(plain)
+
+
+def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]]:
+    """What a session kept, and why edited labels are not among it, in sentences.
+
+    Parameters
+    ----------
+    state : SessionState
+    made : MadeWith
+        The model, for steps that do not say theirs.
+    """
+    view = state.view
+    kept = saved_scans(view, state.scan)
+    cases = _of_patients(kept)
+    sources = list({s.sha256: s for s in projected_sources(state.states)}.values())
+    projected: list[Case] = []
+    annotations: dict[str, Annotations] = {}
+    for one, case in zip(kept, cases, strict=True):
+        if one is not None and case is not None:
+            projected += one.projected(case, sources)
+            annotations.setdefault(case.key, one.annotations)
+    places = {source.sha256: place for place, source in enumerate(sources)}
+    projected.sort(key=lambda case: places[case.source.sha256] if case.source else -1)
+    entries = _entries(state.states, view, made, cases, projected)
+    told = view.get("histories")
+    histories = _histories(entries, told) if isinstance(told, list) else None
+    if histories is None:  # an earlier version, or not as it should be: by whose each state is
+        histories = _sorted_out(entries, view.get("parents"), state.position)
+        for case in filter(None, cases[:1]):
+            histories.setdefault(case.key, History([HistoryEntry(State.of_scan(case), made)]))
+        key = entries[state.position].state.key
+    else:
+        key = _at(list(histories), view.get("open")) or NOBODY
+    lost: list[str] = []
+    unclaimed: list[EditedLabels] = []
+    stored = view.get("labels")
+    for plain in stored if isinstance(stored, list) else [] if stored is None else [stored]:
+        labels = edited_labels(plain, state.states)
+        of = None if labels is None else _owner(labels, plain, histories, projected)
+        if labels is None:
+            lost.append(DAMAGED)
+        elif of is None and labels.scan:
+            lost.append(NOT_ALIGNED)
+            unclaimed.append(labels)
+        elif of is None:
+            lost.append(UNKNOWN_SCAN)
+        else:
+            over = annotations.get(of, NOTHING)
+            annotations[of] = dataclasses.replace(over, labels=labels)
+    annotations = {of: over for of, over in annotations.items() if of in {NOBODY, *histories}}
+    persons = _persons(view.get("persons"))
+    told = persons, annotations, tuple(unclaimed)
+    return Snapshot(histories, key, tuple(projected), *told), lost
+
+
+def edited_labels(plain: Any, states: Sequence[Recipe | None]) -> EditedLabels | None:
+    """Edited labels, with the files of their brain where other recipes have them."""
+    found: EditedLabels | None = read_part(EditedLabels, plain)
+    if found is None or not found.edits:
+        return None
+    if len({labels.shape for pair in found.edits for labels in pair}) != 1:
+        return None
+    if found.recipe is None:
+        return found
+    return dataclasses.replace(found, recipe=_with_files_of(found.recipe, states))
+
+
+def _with_files_of(recipe: Recipe, states: Iterable[Recipe | None]) -> Recipe:
+    """The recipe, with its files where other recipes have them; known by their sha256."""
+    places: dict[str, str] = {}
+
+    def note(part: Source | Edit) -> Source | Edit:
+        if part.file is not None and part.sha256 is not None:
+            places[part.sha256] = part.file
+        return part
+
+    def place(part: Source | Edit) -> Source | Edit:
+        path = None if part.sha256 is None else places.get(part.sha256)
+        return part if path is None or part.file is None else part.with_file(path, part.sha256)
+
+    for state in filter(None, states):
+        state.with_paths(note)
+    return recipe.with_paths(place)
+
+
+def _owner(
+    labels: EditedLabels,
+    plain: Any,
+    histories: Mapping[str, History[HistoryEntry]],
+    projected: Sequence[Case],
+) -> str | None:
+    """Whose edited labels are; None if that is not known."""
+    if plain.get("of") in histories:
+        return str(plain["of"])
+    if labels.recipe is not None:
+        source = labels.recipe.source
+        if source.kind != "projected":
+            return NOBODY
+        return next((case.key for case in projected if case.is_of(source)), None)
+    current = [history.current.case for history in histories.values()]
+    patients = [case for case in current if case is not None]
+    mine = [case.key for case in patients if labels.scan in (case.sha256, str(case.path))]
+    if labels.scan and mine:
+        return mine[0]
+    # Old sessions do not say which scan it was.
+    return patients[0].key if not labels.scan and len(patients) == 1 else None
+
+
+def _of_patients(kept: Sequence[SavedScan | None]) -> list[Case | None]:
+    """All that is saved of one scan, such as before and after its alignment, as one patient."""
+    keys: dict[Hashable, str] = {}
+    found: list[Case | None] = []
+    for one in kept:
+        if one is None:
+            found.append(None)
+            continue
+        of = one.key or (one.choice.part, one.sha256)
+        key = keys.setdefault(of, one.key or Case("").key)
+        found.append(one.case(key))
+    return found
+
+
+def _histories(
+    entries: Sequence[HistoryEntry], told: Sequence[Any]
+) -> dict[str, History[HistoryEntry]] | None:
+    """The history of each subject; None if that is not what was told."""
+    found: dict[str, History[HistoryEntry]] = {}
+    rest = list(entries)
+    for plain in told:
+        try:
+            own, rest = rest[: plain["length"]], rest[plain["length"] :]
+            keys = {entry.state.key for entry in own}
+            parents, position = plain["parents"], plain["position"]
+            if len(keys) != 1 or not are_parents(parents, len(own)) or keys & found.keys():
+                return None
+            found[keys.pop()] = History(own, position, parents)
+        except (TypeError, KeyError):
+            return None
+    return None if rest else found
+
+
+def _sorted_out(
+    entries: Sequence[HistoryEntry], told: Any, position: int
+) -> dict[str, History[HistoryEntry]]:
+    """One history of all subjects as one for each; each state follows the last of its own.
+
+    That at `position` is on the screen; of the others the last state is current.
+    """
+    linear = [None, *range(len(entries) - 1)]
+    parents = told if isinstance(told, list) and are_parents(told, len(entries)) else linear
+    own: dict[str, list[int]] = {}
+    for k, entry in enumerate(entries):
+        own.setdefault(entry.state.key, []).append(k)
+    found = {}
+    for key, indices in own.items():
+        ways: list[int | None] = []
+        for k in indices:
+            above = parents[k]
+            while above is not None and above not in indices:
+                above = parents[above]
+            ways.append(0 if above is None and ways else above and indices.index(above))
+        ways[0] = None
+        at = indices.index(position) if position in indices else None
+        found[key] = History([entries[k] for k in indices], at, ways)
+    return found
+
+
+def _persons(plain: Any) -> dict[Hashable, Person]:
+    """Ages and sexes as typed."""
+    found: dict[Hashable, Person] = {}
+    for one in plain if isinstance(plain, list) else ():
+        with suppress(KeyError, TypeError, ValueError, StyleGAN3DError):
+            age = finite_number(one["age"])
+            found[_key(one["of"])] = Person(age, one["sex"] if one["sex"] in SEXES else None)
+    return found
+
+
+def projected_sources(recipes: Iterable[Recipe | None]) -> Iterable[Source]:
+    """Projected scans among the recipes' sources."""
+    for recipe in filter(None, recipes):
+        for source in recipe.sources:
+            if source.kind == "projected":
+                yield source
+
+
+def saved_scans(view: JsonView, scan: str | None) -> list[SavedScan | None]:
+    """The cases of a session; for old sessions only the open scan."""
+    plain = view.get("cases")
+    if isinstance(plain, list):
+        return [read_part(SavedScan, one) for one in plain]
+    if scan is None or not Path(scan).exists():
+        return []
+    return [read_part(SavedScan, view.get("scan")) or SavedScan(Choice(Path(scan)))]
+
+
+def _entries(
+    recipes: Sequence[Recipe | None],
+    view: JsonView,
+    made: MadeWith,
+    cases: Sequence[Case | None],
+    projected: Sequence[Case],
+) -> list[HistoryEntry]:
+    """The states."""
+    steps = view.get("steps")
+    if not isinstance(steps, list) or len(steps) != len(recipes):
+        steps = [{}] * len(recipes)
+    models = _models(view)
+    entries = []
+    for recipe, step in zip(recipes, steps, strict=True):
+        plain = step if isinstance(step, dict) else {}
+        told = plain.get("what")
+        what: What = told if told in ("scan", *FOLLOWING) else "recipe"
+        model = _at(models, plain.get("model")) or made
+        case = _at(cases, plain.get("case"))
+        entries.append(HistoryEntry(State(_subject(recipe, case, what, projected), what), model))
+    return entries
+
+
+def _subject(
+    recipe: Recipe | None, case: Case | None, what: What, projected: Sequence[Case]
+) -> Subject:
+    """Whose a state is. In an earlier version a scan had the recipe of the brain before it."""
+    if recipe is None or (what == "scan" and case is not None):
+        own = recipe is not None and any(
+            p.is_of(recipe.source) and case is not None and p.key == case.key for p in projected
+        )
+        if case is not None and not own:
+            return Patient(case)
+    if recipe is None:
+        return Synthetic()
+    if recipe.source.kind != "projected":
+        return Synthetic(recipe)
+    result = next((p for p in projected if p.is_of(recipe.source)), None)
+    return Patient(result or Case.of_latent(recipe.source), recipe)
+
+
+def _models(view: JsonView) -> list[MadeWith | None]:
+    plain = view.get("models")
+    found: list[MadeWith | None] = []
+    for one in plain if isinstance(plain, list) else ():
+        try:
+            found.append(MadeWith(**one))
+        except (TypeError, StyleGAN3DError):
+            found.append(None)
+    return found
+
+
+def _at(things: Sequence[Any], index: Any) -> Any:
+    whole = isinstance(index, int) and not isinstance(index, bool)
+    return things[index] if whole and 0 <= index < len(things) else None
