@@ -46,6 +46,12 @@ class Figure:
     real_low: float | None = None
     real_high: float | None = None
 
+    def with_bar(
+        self, value: float, interval: Sequence[float], real: float | None = None
+    ) -> Figure:
+        """The row with the numbers that its bar is drawn from."""
+        return replace(self, value=value, low=interval[0], high=interval[1], real_value=real)
+
 
 def figure(
     name: str,
@@ -66,27 +72,21 @@ def figure(
     scale : float
         Factor for the numbers.
     """
-    numbers: dict[str, float | None] = {}
-    texts = []
-    for key, prefix in (("synthetic", ""), ("real", "real_")):
-        value, interval = part.get(key), part.get(f"{key}_interval")
-        if value is None:
-            texts.append("")
-            continue
-        numbers[f"{prefix}value" if prefix else "value"] = value * scale
-        if interval is not None:
-            numbers[f"{prefix}low"], numbers[f"{prefix}high"] = (
-                bound * scale for bound in interval
-            )
-        texts.append(with_interval(value, interval, digits, scale))
-    return Figure(name, texts[0], texts[1], compared, aim, reached, **numbers)
+    (made, told), (real, known) = (
+        _told(part.get(key), part.get(f"{key}_interval"), digits, scale)
+        for key in ("synthetic", "real")
+    )
+    return Figure(name, made, real, compared, aim, reached, *told, *known)
 
 
-def bounds(
-    value: float, interval: Sequence[float], real: float | None = None
-) -> dict[str, float | None]:
-    """Fields of a `Figure` that its bar is drawn from."""
-    return {"value": value, "low": interval[0], "high": interval[1], "real_value": real}
+def _told(
+    value: float | None, interval: Sequence[float] | None, digits: int, scale: float
+) -> tuple[str, tuple[float | None, float | None, float | None]]:
+    """A number with its interval as text, and (value, low, high)."""
+    if value is None:
+        return "", (None, None, None)
+    low, high = (None, None) if interval is None else (bound * scale for bound in interval)
+    return with_interval(value, interval, digits, scale), (value * scale, low, high)
 
 
 def with_interval(
@@ -336,8 +336,7 @@ def anatomy(part: Json) -> Iterator[Figure]:
             f"{found['synthetic_mean']:.0f} ({found['synthetic_sd']:.0f})",
             f"{found['real_mean']:.0f} ({found['real_sd']:.0f})",
             f"shift {shift} SD, SD {spread}",
-            **bounds(found["shift"], found["shift_interval"]),
-        )
+        ).with_bar(found["shift"], found["shift_interval"])
     failed = part["unsegmentable"]
     yield Figure("cannot be segmented", _count(failed["synthetic"]), _count(failed["validation"]))
 
@@ -375,8 +374,7 @@ def tissue_shape(part: Json) -> Iterator[Figure]:
             f"{found['synthetic_mean']:.3g} ({found['synthetic_sd']:.2g})",
             f"{found['real_mean']:.3g} ({found['real_sd']:.2g})",
             f"shift {shift} SD, held-out subjects {found['held_out_shift']:+.2f}",
-            **bounds(found["shift"], found["shift_interval"]),
-        )
+        ).with_bar(found["shift"], found["shift_interval"])
 
 
 def cubes(part: Json) -> Iterator[Figure]:
@@ -448,8 +446,7 @@ def membership(part: Json) -> Iterator[Figure]:
             with_interval(found["auc"], found["interval"], 3),
             "0.5 by chance",
             f"{found['members']} members, {found['others']} others",
-            **bounds(found["auc"], found["interval"], 0.5),
-        )
+        ).with_bar(found["auc"], found["interval"], 0.5)
 
 
 def utility(part: Json) -> Iterator[Figure]:
@@ -471,8 +468,8 @@ def utility(part: Json) -> Iterator[Figure]:
         }
         title = f"{name}: trained on synthetic (n = {found['synthetic']['n']})"
         yield figure(title, both, digits, compared=f"difference {text}")
-        both = with_interval(found["both"][key], found["both"][f"{key}_interval"], digits)
-        yield Figure("  trained on both", both, "")
+        told = with_interval(found["both"][key], found["both"][f"{key}_interval"], digits)
+        yield Figure("  trained on both", told, "")
 
 
 def edits(part: Json) -> Iterator[Figure]:
@@ -482,8 +479,7 @@ def edits(part: Json) -> Iterator[Figure]:
             f"direction {found['name']}: measured over expected change",
             with_interval(found["effect"], found["effect_interval"], 2),
             f"{found['effect_people']:.2f} of a true difference between subjects",
-            **bounds(found["effect"], found["effect_interval"], found["effect_people"]),
-        )
+        ).with_bar(found["effect"], found["effect_interval"], found["effect_people"])
         right = with_interval(found["right_way"], found["right_way_interval"], 0, 100)
         yield Figure("  in the intended direction, %", right, "")
         if found["drift"]:
@@ -503,7 +499,6 @@ def conditions(part: Json) -> Iterator[Figure]:
             f"{found['r_people']:.2f} for subjects (n = {found['n_people']})",
             aim=f">= {LABEL_R:g}" if found["name"] == "age" else "",
             reached=found["r"] >= LABEL_R if found["name"] == "age" else None,
-            **bounds(found["r"], found["r_interval"], found["r_people"]),
-        )
+        ).with_bar(found["r"], found["r_interval"], found["r_people"])
         slope = with_interval(found["slope"], found["slope_interval"], 2)
         yield Figure("  share of the difference between subjects", slope, "1")
