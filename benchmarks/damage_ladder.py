@@ -26,7 +26,7 @@ from scipy.ndimage import gaussian_filter
 
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.evaluation.privacy import Closeness, CopyDetector, alarm_threshold, disguises
-from stylegan3d.geometry.intensity import as_packed, unit
+from stylegan3d.geometry.space import as_packed, unit
 from stylegan3d.metrics.comparison import compare_with_halves
 from stylegan3d.metrics.distances import (
     Moments,

@@ -41,8 +41,7 @@ from stylegan3d.measures.tissue_shape import tissue_shapes
 from stylegan3d.metrics.two_sample import classify_by_measures
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.deformation import exponential
-from stylegan3d.recipe.direction_file import find_step
-from stylegan3d.recipe.latents import Delta
+from stylegan3d.recipe.latents import Delta, find_step
 from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.movement import composed, deformed_anatomy
 from stylegan3d.scans import Scan

@@ -41,8 +41,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.outputs.projections import restored_brain, restored_scan
 from stylegan3d.projection import project
-from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.masks import Mask
+from stylegan3d.projection.forward import Mask, Operator
 from stylegan3d.projection.operators import Blur, Contrast, ThickSlices, parse
 from stylegan3d.projection.projector import search
 from stylegan3d.projection.restoration import harmonic_fill, restore

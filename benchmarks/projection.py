@@ -38,8 +38,8 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filte
 
 import stylegan3d
 from stylegan3d.dataset.pack import load_pack
-from stylegan3d.geometry.intensity import as_packed
 from stylegan3d.geometry.slicing import draw_montage
+from stylegan3d.geometry.space import as_packed
 from stylegan3d.measures.attributes import measure_volume
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.measures.tissue_shape import tissue_shapes
@@ -50,12 +50,10 @@ from stylegan3d.model.loading import load
 from stylegan3d.progress import Progress
 from stylegan3d.projection import ProjectionResult, ProjectionState, estimate_seconds, project
 from stylegan3d.projection.operators import Identity
-from stylegan3d.projection.pivotal import Tuning
 from stylegan3d.projection.problem import Problem
-from stylegan3d.projection.search import original_loss
+from stylegan3d.projection.search import Tuning, original_loss
 from stylegan3d.projection.settings import BUDGETS, METHODS
-from stylegan3d.recipe.direction_file import find_step
-from stylegan3d.recipe.latents import Delta, mixed
+from stylegan3d.recipe.latents import Delta, find_step, mixed
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.renderer import Renderer
@@ -510,7 +508,7 @@ def inverted_noise() -> None:
 
     For held-out subjects of the data set PACK that the anatomy model MODEL was trained on:
     similarity
-    to the scan of the latent alone, tuned (`projection/pivotal.py`) and with its own noise, and the
+    to the scan of the latent alone, tuned (`projection/search.py`) and with its own noise, and the
     seconds of each projection; how well tissue shape tells the scans from brains with own noise:
     edited, half-way between two subjects, and random brains with the noise of a subject; the
     change of

@@ -47,8 +47,7 @@ from stylegan3d.memory import keep_large_blocks
 from stylegan3d.model.generator import Generator, RandomBrains, packed_synthesis
 from stylegan3d.networks import resampling
 from stylegan3d.networks.config import AnatomyConfig, GeneratorConfig
-from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
 from stylegan3d.projection.problem import multiscale_mse
 from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import seed_latents, seed_z

@@ -37,7 +37,7 @@ from torch import Tensor
 import stylegan3d
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.errors import ScanError
-from stylegan3d.geometry.intensity import unit
+from stylegan3d.geometry.space import unit
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
@@ -47,9 +47,12 @@ from stylegan3d.projection.assessment import (
     OUTSIDE,
     TYPICAL,
     Judged,
+    Seen,
     Yardstick,
     compare_signs,
     judge_scan,
+    residual_z,
+    see,
 )
 from stylegan3d.projection.calibration import (
     FOREGROUND,
@@ -57,13 +60,13 @@ from stylegan3d.projection.calibration import (
     Ruler,
     area_under_curve,
     calibrate,
+    learn_site,
     left_out_scores,
+    measure_scans,
 )
 from stylegan3d.projection.problem import LatentPrior
-from stylegan3d.projection.residual import Seen, residual_z, see
 from stylegan3d.projection.scanner import cortical_detail, match_sharpness
 from stylegan3d.projection.signs import first_guess
-from stylegan3d.projection.site import learn_site, measure_scans
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.intensity import to_unit

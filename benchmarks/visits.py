@@ -26,18 +26,18 @@ from scipy.spatial.transform import Rotation
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import AlignedScan, read_scan
+from stylegan3d.scans.alignment import load_template
 from stylegan3d.scans.resampling import isotropic_space
-from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.classes import ALL_MEASURES, unit_of
-from stylegan3d.segmentation.numbers import label_brain
-from stylegan3d.segmentation.repeats import (
+from stylegan3d.segmentation.norms import (
     ALLOWANCE,
-    FILE,
     LIMIT,
+    REPEATS_FILE,
     Pair,
     deviations,
     difference,
 )
+from stylegan3d.segmentation.numbers import label_brain
 from stylegan3d.segmentation.visits import measures_of, visits_of
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
@@ -181,7 +181,7 @@ def main() -> None:
         about = (
             f"{args.pairs * len(args.scans)} pairs of simulated repeats of {len(args.scans)} scans"
         )
-        (args.out / FILE).write_text(to_json({"name": about, "deviation": deviation}))
+        (args.out / REPEATS_FILE).write_text(to_json({"name": about, "deviation": deviation}))
 
 
 def simulated(

@@ -27,9 +27,8 @@ from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.classes import AGES, ALL_MEASURES, HEAD
 from stylegan3d.segmentation.inference import bundled_regions, bundled_segmenter
 from stylegan3d.segmentation.norms import FILE, Norms, fit_norms
-from stylegan3d.segmentation.numbers import label_brain
-from stylegan3d.segmentation.reading import FILE as READER
-from stylegan3d.segmentation.reading import FOLDS, Reader, features_of, interval_of
+from stylegan3d.segmentation.numbers import FILE as READER
+from stylegan3d.segmentation.numbers import FOLDS, Reader, features_of, interval_of, label_brain
 from stylegan3d.storage.jsontext import to_json
 
 PARTS = 10

@@ -25,9 +25,9 @@ from stylegan3d.directions.people import encode_people
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.model.card import card_text
 from stylegan3d.model.loading import load
-from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.recipe.directions import Directions, join
-from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.recipe.latents import save_directions
+from stylegan3d.storage.files import sha256_of
 
 FILE = "directions.safetensors"
 #: What descriptions said before, by the key of the measure and whether there is more of it.

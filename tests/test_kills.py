@@ -10,8 +10,7 @@ import doomed
 import pytest
 
 from stylegan3d.errors import OutputError
-from stylegan3d.storage.files import sweep
-from stylegan3d.storage.locks import LOCK, only_run
+from stylegan3d.storage.files import LOCK, only_run, sweep
 
 #: `make test` kills one of these; `make soak` all, many times, and a training (`test_stylegan.py`).
 KINDS = ("prepare", "evaluate", "cohort", "privacy")
@@ -61,7 +60,7 @@ def test_killed_work_goes_on_and_ends_as_if_it_had_not_been(kind, inputs, tmp_pa
 HOLD = """
 import sys, time
 from pathlib import Path
-from stylegan3d.storage.locks import only_run
+from stylegan3d.storage.files import only_run
 with only_run(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -101,7 +100,7 @@ def test_a_second_run_on_a_folder_is_told_who_has_it(kind, folder, inputs, tmp_p
 
 def test_a_lock_without_locks_goes_by_the_process_it_names(tmp_path, monkeypatch):
     """As on a network file system that has none."""
-    from stylegan3d.storage import locks
+    from stylegan3d.storage import files as locks
 
     def none(*_):
         raise locks.NoLocks

@@ -12,8 +12,7 @@ from stylegan3d.model.family import Parts, family_name
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import AnatomyConfig, config_of
-from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
 
 
 def tiny_generator(seed: int = 0, **config: Any) -> Generator:

@@ -739,7 +739,7 @@ class Explorer(Docked):
             ours = self.comparison.is_picture
             preview = ours and self.comparison.is_preview
             self.views.readout.quality.setText("preview" if preview else "")
-            from stylegan3d.geometry.intensity import BRIGHTEST
+            from stylegan3d.geometry.space import BRIGHTEST
 
             clipped = self.comparison.share_above(BRIGHTEST) if ours else 0.0
             self.views.readout.show_clipped(clipped)

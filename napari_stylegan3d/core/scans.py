@@ -28,7 +28,7 @@ from stylegan3d.storage.jsontext import read_json
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.scans import AlignedScan, Scan
-    from stylegan3d.scans.target import Template
+    from stylegan3d.scans.alignment import Template
     from stylegan3d.session.case import Case, Choice
 
 #: Smaller arrays are not worth a file.

@@ -283,7 +283,7 @@ def make_free(
 def keep(report: Progress, folder: Path, directions: Directions) -> Path:
     """Write a direction to a new file among the user's own."""
     from stylegan3d.directions.catalogue import free_name
-    from stylegan3d.recipe.direction_file import save_directions
+    from stylegan3d.recipe.latents import save_directions
 
     report(0, 1, "Saving the direction")
     path = free_name(folder, directions.names[0])
@@ -306,7 +306,7 @@ def save_entries(
     report: Progress, path: Path, entries: Sequence[CatalogueEntry], labels: Any
 ) -> Path:
     """Write directions to a file the user chose, replacing an existing one."""
-    from stylegan3d.recipe.direction_file import save_directions
+    from stylegan3d.recipe.latents import save_directions
 
     report(0, 1, "Saving the directions")
     save_directions(path, joined(entries, labels), overwrite=True)

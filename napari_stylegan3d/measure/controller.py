@@ -49,7 +49,7 @@ from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.person import SEXES
 from stylegan3d.segmentation.changes import cells_of, summary_of
 from stylegan3d.segmentation.classes import Person
-from stylegan3d.segmentation.repeats import repeats_names
+from stylegan3d.segmentation.norms import repeats_names
 from stylegan3d.session.provenance import in_words, subject_of
 from stylegan3d.storage.about import ORIGIN_NAMES
 from stylegan3d.storage.formats import scan_stem

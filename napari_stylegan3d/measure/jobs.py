@@ -212,7 +212,7 @@ def open_norms(report: Progress, path: Path) -> Norms:
 
 def compare_visits(report: Progress, pair: VisitPair) -> ComparedVisits:
     """Compare, as `stylegan3d segment --longitudinal` does."""
-    from stylegan3d.segmentation.repeats import site_repeats
+    from stylegan3d.segmentation.norms import site_repeats
     from stylegan3d.segmentation.visits import visits_of_scans
 
     first, second = (pair.other, pair.scan) if pair.earlier else (pair.scan, pair.other)

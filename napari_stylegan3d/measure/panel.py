@@ -31,8 +31,7 @@ from stylegan3d.settings.option import ReportSettings
 if TYPE_CHECKING:
     from napari_stylegan3d.measure.jobs import MeasuredBrain
     from stylegan3d.segmentation.norms import Norms
-    from stylegan3d.segmentation.numbers import Numbers
-    from stylegan3d.segmentation.reading import Reading
+    from stylegan3d.segmentation.numbers import Numbers, Reading
 
 HEIGHT = 130
 LEFT, BOTTOM, REST = 52, 20, 8

@@ -23,7 +23,7 @@ from stylegan3d.session.case import Case, Choice
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
-    from stylegan3d.projection.masks import Mask
+    from stylegan3d.projection.forward import Mask
     from stylegan3d.projection.search import ProjectionState
     from stylegan3d.recipe.model import Noise
     from stylegan3d.scans import AlignedScan, Scan

@@ -239,7 +239,7 @@ class LookController(QObject):
 
     def _show_unusual(self) -> bool:
         """Colour what stands out in the scan of the session's result; whether that is known."""
-        from stylegan3d.projection.residual import THRESHOLD
+        from stylegan3d.projection.assessment import THRESHOLD
 
         case = self.session.result
         if case is None or case.aligned is None or case.residual_z is None:

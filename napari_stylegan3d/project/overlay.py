@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.project.label_maps import LabelMaps
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.scans import Scan, SecondImage
-    from stylegan3d.scans.second import How
+    from stylegan3d.scans.scan import How
     from stylegan3d.session.case import Case
     from stylegan3d.session.workspace import StateChange
 

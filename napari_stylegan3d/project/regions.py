@@ -22,13 +22,13 @@ from stylegan3d.session.annotations import Region
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
-    from stylegan3d.projection.masks import Mask
+    from stylegan3d.projection.forward import Mask
 
 
 def mask_of(region: Region, space: Space) -> Mask:
     """A region as an operator, for a model whose grid is `space`."""
     from stylegan3d.errors import ScanError
-    from stylegan3d.projection.masks import Mask, mask_on
+    from stylegan3d.projection.forward import Mask, mask_on
 
     if region.space is None:
         return Mask(region.data)

@@ -21,12 +21,12 @@ from .model.random_latents import pca_directions as pca_directions
 from .outputs.results import save_rendered as save_rendered
 from .projection import project as project
 from .recipe.description import read_recipe as read_recipe
-from .recipe.direction_file import load_directions as load_directions
-from .recipe.direction_file import save_directions as save_directions
 from .recipe.directions import Directions as Directions
 from .recipe.latents import Latent as Latent
+from .recipe.latents import load_directions as load_directions
 from .recipe.latents import load_latent as load_latent
 from .recipe.latents import mix as mix
+from .recipe.latents import save_directions as save_directions
 from .recipe.latents import save_latent as save_latent
 from .recipe.model import seed_latents as seed_latents
 from .recipe.recipe import Edit as Edit

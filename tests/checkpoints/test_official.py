@@ -14,7 +14,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Frame
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.storage.files import sha256_of
 
 DATA = Path(__file__).parent / "data"
 FIXTURE = DATA / "official_tiny.pkl"

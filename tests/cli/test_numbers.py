@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.checkpoints.folder import read_folder, write_folder
-from stylegan3d.recipe.direction_file import save_directions
+from stylegan3d.recipe.latents import save_directions
 
 DIGITS = "9" * 5000
 SEED, RECIPE = ["--seeds", "1"], '{"source":{"seed":1}}'

@@ -13,19 +13,18 @@ from private import private_in
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.cohort.scans import find_items, people_of
+from stylegan3d.cohort.run import find_items, people_of
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.aligned import PreparedBrain, on_grid
+from stylegan3d.scans.alignment import Template
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData
-from stylegan3d.scans.target import Template
 from stylegan3d.segmentation import visits
 from stylegan3d.segmentation.classes import CLASSES, REGIONS
 from stylegan3d.segmentation.inference import Segmentation
-from stylegan3d.segmentation.numbers import Labelled
-from stylegan3d.segmentation.repeats import (
+from stylegan3d.segmentation.norms import (
     LIMIT,
     Repeats,
     bundled_repeats,
@@ -33,6 +32,7 @@ from stylegan3d.segmentation.repeats import (
     save_site_repeats,
     site_repeats,
 )
+from stylegan3d.segmentation.numbers import Labelled
 from stylegan3d.segmentation.visits import check_pair, visits_of
 from stylegan3d.storage import places
 

@@ -10,10 +10,10 @@ import cohort_work
 import pytest
 
 from stylegan3d.cohort import find_items, run_cohort
-from stylegan3d.cohort.run import PROJECTIONS, CohortJob, do_one, only_run, record_path
-from stylegan3d.cohort.scans import holds_scans
+from stylegan3d.cohort.run import PROJECTIONS, CohortJob, do_one, holds_scans, record_path
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.progress import Progress
+from stylegan3d.storage.files import only_run
 
 
 class Bench:
@@ -142,8 +142,10 @@ def test_a_scan_given_out_twice_is_done_once(bench):
 HOLD = """
 import sys, time
 from pathlib import Path
-from stylegan3d.cohort.run import PROJECTIONS, only_run
-with only_run(Path(sys.argv[1]), PROJECTIONS):
+from stylegan3d.cohort.run import PROJECTIONS
+from stylegan3d.storage.files import only_run
+out = Path(sys.argv[1])
+with only_run(out, out / PROJECTIONS.records / "lock"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -160,7 +162,7 @@ def test_two_runs_do_not_share_a_folder(bench):
             b.run()
         other.kill()  # a lock of a process that is gone holds nobody up
     assert statuses(b.run()) == ["done"]
-    with only_run(b.out, PROJECTIONS):
+    with only_run(b.out, b.out / PROJECTIONS.records / "lock"):
         pass
 
 

@@ -10,8 +10,8 @@ from scipy import ndimage
 from stylegan3d.dataset.quality import Inspector, measure_scan, refusal, warnings
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import load_template, read_scan
+from stylegan3d.scans.alignment import Template
 from stylegan3d.scans.resampling import resample
-from stylegan3d.scans.target import Template
 
 MEAN_BRAIN = Path(__file__).parents[1] / "scans" / "mean-brain-4mm.nii.gz"
 

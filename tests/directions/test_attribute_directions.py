@@ -20,8 +20,8 @@ from stylegan3d.directions.attributes import (
 from stylegan3d.directions.people import People, as_numbers, encode_people, key_of
 from stylegan3d.errors import ModelError, RecipeError
 from stylegan3d.model.random_latents import pca_directions, random_w
-from stylegan3d.recipe.direction_file import load_directions, save_directions
 from stylegan3d.recipe.directions import join
+from stylegan3d.recipe.latents import load_directions, save_directions
 
 N, HELD = 240, 60
 

@@ -17,7 +17,7 @@ from stylegan3d.directions.catalogue import (
 from stylegan3d.directions.custom import renamed
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import pca_directions
-from stylegan3d.recipe.direction_file import save_directions
+from stylegan3d.recipe.latents import save_directions
 from stylegan3d.recipe.recipe import Recipe
 
 

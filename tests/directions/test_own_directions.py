@@ -13,8 +13,8 @@ from stylegan3d.directions.custom import (
 )
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import pca_directions, random_w
-from stylegan3d.recipe.direction_file import load_directions, save_directions
 from stylegan3d.recipe.directions import join
+from stylegan3d.recipe.latents import load_directions, save_directions
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from stylegan3d.directions.trajectory import TISSUE, Trajectory, age_reading, ag
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.description import read_recipe
-from stylegan3d.recipe.direction_file import load_directions, save_directions
+from stylegan3d.recipe.latents import load_directions, save_directions
 from stylegan3d.recipe.recipe import Recipe, Source
 
 N = 400

@@ -12,11 +12,8 @@ from scipy.ndimage import gaussian_filter
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import edits
-from stylegan3d.evaluation import utility as module
-from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.privacy import MEMBERS_EACH, compared_people, membership
-from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.evaluation.utility import (
+from stylegan3d.evaluation import edits as module
+from stylegan3d.evaluation.edits import (
     SETTINGS,
     age_utility,
     agreement,
@@ -25,6 +22,9 @@ from stylegan3d.evaluation.utility import (
     tissue_utility,
     utility,
 )
+from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.privacy import MEMBERS_EACH, compared_people, membership
+from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmentation

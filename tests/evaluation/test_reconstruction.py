@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.evaluation.parts import reconstruct
-from stylegan3d.geometry.intensity import as_packed, unit
+from stylegan3d.geometry.space import as_packed, unit
 from stylegan3d.model.generator import RandomBrains
 
 

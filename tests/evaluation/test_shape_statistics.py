@@ -10,9 +10,9 @@ import pytest
 import torch
 from tolerances import LAYERS
 
-from stylegan3d.evaluation import shape_statistics as module
+from stylegan3d.evaluation import parts as module
 from stylegan3d.evaluation.evaluation import _curves
-from stylegan3d.evaluation.shape_statistics import LatentModel, VoxelModel, shape_statistics
+from stylegan3d.evaluation.parts import LatentModel, VoxelModel, shape_statistics
 from stylegan3d.evaluation.table import figures, plain_words
 from stylegan3d.progress import SILENT
 

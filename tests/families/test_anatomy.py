@@ -15,10 +15,9 @@ from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.loading import load
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import AnatomyConfig, GeneratorConfig, config_of
-from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.resampling import haar
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
 from stylegan3d.projection import project
 from stylegan3d.projection.operators import Contrast
 from stylegan3d.recipe.model import seed_latents
@@ -201,7 +200,7 @@ def test_what_a_changed_row_does_not_reach_is_not_made_again(generator):
 
 
 def test_a_change_of_contrast_can_be_allowed_for_in_a_thorough_projection(generator, monkeypatch):
-    monkeypatch.setattr("stylegan3d.projection.pivotal.WEIGHT_STEPS", 3)
+    monkeypatch.setattr("stylegan3d.projection.search.WEIGHT_STEPS", 3)
     w = seed_latents(generator, [3])
     scan = Renderer(generator).render(w[0]).volume.clip(0, 1)
     result = project(generator, scan, budget="thorough", steps=2, operator=Contrast())

@@ -14,7 +14,7 @@ from stylegan3d.directions.edit_effects import way_back
 from stylegan3d.directions.latent_map import Survey
 from stylegan3d.errors import LatentError, ModelError, StyleGAN3DError
 from stylegan3d.evaluation.parts import measure_speed
-from stylegan3d.geometry.intensity import to_display
+from stylegan3d.geometry.space import to_display
 from stylegan3d.model import family as families
 from stylegan3d.model.family import LACKS, OneRow, Parts
 from stylegan3d.model.loading import load

@@ -7,7 +7,7 @@ import pytest
 import torch
 from naive import naive_conv3d, naive_upfirdn
 
-from stylegan3d.networks.layers import Conv3d, Dense, ModulatedConv3d, leaky_relu
+from stylegan3d.networks.synthesis import Conv3d, Dense, ModulatedConv3d, leaky_relu
 
 
 def naive_modulated(x, layer, w):

@@ -19,9 +19,8 @@ from stylegan3d.networks.config import (
 )
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.networks.encoder import Encoder
-from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.resampling import haar, upsample_image
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
 
 WIRINGS = list(itertools.product(("orig", "skip", "resnet"), ("image", "haar")))
 

@@ -14,7 +14,7 @@ from stylegan3d.outputs.results import (
     volume_name,
     write_dataset_description,
 )
-from stylegan3d.projection.masks import Mask
+from stylegan3d.projection.forward import Mask
 from stylegan3d.projection.operators import parse
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer

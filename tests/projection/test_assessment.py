@@ -16,6 +16,7 @@ from stylegan3d.projection import project, signs
 from stylegan3d.projection.assessment import (
     CLOSE,
     FAR_PERCENT,
+    FILE,
     NOT_CALIBRATED,
     OUTSIDE,
     TYPICAL,
@@ -30,7 +31,6 @@ from stylegan3d.projection.calibration import (
     strange_kinds,
 )
 from stylegan3d.projection.problem import LatentPrior
-from stylegan3d.projection.residual import FILE
 from stylegan3d.projection.signs import Usual, first_guess
 
 

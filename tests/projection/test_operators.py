@@ -13,7 +13,7 @@ from tolerances import DOUBLE, FLOAT32, LAYERS, SUMS
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.projection import project
-from stylegan3d.projection.masks import Mask, Masked
+from stylegan3d.projection.forward import Mask, Masked
 from stylegan3d.projection.operators import Contrast, Identity, ThickSlices, parse
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.model import seed_latents

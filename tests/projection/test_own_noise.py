@@ -15,11 +15,12 @@ import stylegan3d
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.progress import Progress
-from stylegan3d.projection import pivotal, project, uncertainty
+from stylegan3d.projection import project, uncertainty
+from stylegan3d.projection import search as pivotal
 from stylegan3d.projection.assessment import WITHOUT_NOISE
 from stylegan3d.projection.operators import Blur, Identity
-from stylegan3d.projection.pivotal import RATE, _Steps, finds_own_noise
 from stylegan3d.projection.projector import estimate_seconds
+from stylegan3d.projection.search import RATE, _Steps, finds_own_noise
 from stylegan3d.recipe.latents import CONSTANT, OPENED, Delta, mixed, save_latent
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Edit, Recipe, Source

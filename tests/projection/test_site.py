@@ -10,10 +10,9 @@ from tiny import tiny_generator
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM
-from stylegan3d.projection import site
-from stylegan3d.projection.assessment import Yardstick
+from stylegan3d.projection import calibration as site
+from stylegan3d.projection.assessment import FILE, Yardstick, residual_z
 from stylegan3d.projection.calibration import calibrate
-from stylegan3d.projection.residual import FILE, residual_z
 from stylegan3d.storage import places
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.tensorfiles import pack, unpack

@@ -14,7 +14,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.progress import Progress
 from stylegan3d.projection import estimate_seconds, project
-from stylegan3d.projection.masks import Mask
+from stylegan3d.projection.forward import Mask
 from stylegan3d.projection.search import original_rate as rate
 from stylegan3d.recipe.latents import save_latent
 from stylegan3d.recipe.model import seed_latents

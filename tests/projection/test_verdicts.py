@@ -11,8 +11,10 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM, connected_fluid
 from stylegan3d.measures.lesions import lesion_clusters
 from stylegan3d.measures.regions import Cluster, find
-from stylegan3d.projection import residual, scanner, verdicts, words
-from stylegan3d.projection.residual import Seen, UsualResidual
+from stylegan3d.projection import assessment as residual
+from stylegan3d.projection import assessment as verdicts
+from stylegan3d.projection import scanner, words
+from stylegan3d.projection.assessment import Seen, UsualResidual
 from stylegan3d.projection.scanner import Matched, simulate_scanner
 
 MM = (4.0, 4.0, 4.0)

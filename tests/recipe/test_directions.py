@@ -10,8 +10,8 @@ from tolerances import LAYERS, SUMS
 
 from stylegan3d.errors import OutputError, RecipeError
 from stylegan3d.model.random_latents import pca_directions
-from stylegan3d.recipe.direction_file import find_step, load_directions, save_directions
 from stylegan3d.recipe.directions import Directions, join, move
+from stylegan3d.recipe.latents import find_step, load_directions, save_directions
 from stylegan3d.storage.tensorfiles import pack, unpack
 
 

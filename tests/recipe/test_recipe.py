@@ -14,8 +14,7 @@ from tiny import tiny_generator
 from stylegan3d.errors import LatentError, RecipeError
 from stylegan3d.model.random_latents import pca_directions
 from stylegan3d.recipe.description import read_recipe
-from stylegan3d.recipe.direction_file import save_directions
-from stylegan3d.recipe.latents import Latent, save_latent
+from stylegan3d.recipe.latents import Latent, save_directions, save_latent
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 
 

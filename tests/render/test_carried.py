@@ -13,7 +13,7 @@ from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
 from stylegan3d.networks.deformation import add_identity, exponential, read_at
-from stylegan3d.recipe.direction_file import find_step
+from stylegan3d.recipe.latents import find_step
 from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.movement import (
     Movement,

@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.geometry.intensity import to_display
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, to_display
 from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load
-from stylegan3d.recipe.direction_file import find_step
+from stylegan3d.recipe.latents import find_step
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.resampling import geometry_of, resample
 from stylegan3d.scans.scan import Scan

@@ -7,7 +7,7 @@ import pytest
 
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.classes import ALL_MEASURES
-from stylegan3d.segmentation.reading import UNCALIBRATED, Reading, reader_from
+from stylegan3d.segmentation.numbers import UNCALIBRATED, Reading, reader_from
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

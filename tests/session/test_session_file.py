@@ -40,8 +40,7 @@ from stylegan3d.session.store import (
     mark_closed,
     tidy,
 )
-from stylegan3d.storage.files import atomic_write_bytes, temporary_folder
-from stylegan3d.storage.locks import NoLocks
+from stylegan3d.storage.files import NoLocks, atomic_write_bytes, temporary_folder
 
 MODEL = MadeWith("a" * 64, "tiny")
 

@@ -272,7 +272,7 @@ def tell(count: Count) -> None:
 
 def several(count: int, model: Path) -> int:
     """So many windows at once; 1 if one of them failed or changed what is not its own."""
-    from stylegan3d.storage.bounded import sha256_of
+    from stylegan3d.storage.files import sha256_of
 
     def weights() -> dict[str, str]:
         return {str(path): sha256_of(path) for path in model.rglob("*") if path.is_file()}

@@ -208,7 +208,7 @@ def model_folder() -> Files:
     from stylegan3d.checkpoints.folder import write_folder
     from stylegan3d.model.loading import load
     from stylegan3d.model.random_latents import pca_directions
-    from stylegan3d.recipe.direction_file import save_directions
+    from stylegan3d.recipe.latents import save_directions
 
     made = generator()
     tensors = {"w_avg": made.w_avg}
@@ -329,7 +329,7 @@ def directions() -> Files:
 
 
 def read_directions(folder: Path) -> None:
-    from stylegan3d.recipe.direction_file import load_directions
+    from stylegan3d.recipe.latents import load_directions
     from stylegan3d.recipe.recipe import Edit, Recipe
 
     found = load_directions(folder / "d.safetensors", model())
@@ -735,7 +735,7 @@ def mask() -> Files:
 
 
 def read_mask(folder: Path) -> None:
-    from stylegan3d.projection.masks import Mask
+    from stylegan3d.projection.forward import Mask
 
     Mask(folder / "m.nii.gz")._of_scan()  # what `on` carries to the model's grid
 

@@ -11,7 +11,7 @@ import pytest
 from stylegan3d.checkpoints.folder import read_folder
 from stylegan3d.errors import ModelError, ScanError
 from stylegan3d.scans import read_scan
-from stylegan3d.storage.bounded import held_bytes, read_file, read_rows, read_text
+from stylegan3d.storage.files import held_bytes, read_file, read_rows, read_text
 
 ROOT = Path(__file__).parents[2]
 #: Files of this program's own, in folders of a run or of the system: what they hold is known.

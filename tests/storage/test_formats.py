@@ -9,13 +9,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from stylegan3d.cohort.scans import find_items, holds_scans
-from stylegan3d.dataset.volume_sets import read_set
+from stylegan3d.cohort.run import find_items, holds_scans
+from stylegan3d.dataset.scan_preparation import read_set
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.storage import formats
-from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import Format, label_map_of, scan_stem
 from stylegan3d.storage.tensorfiles import read_bytes
 

@@ -7,7 +7,7 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from stylegan3d.cohort.scans import find_items
+from stylegan3d.cohort.run import find_items
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.results import volume_name
 from stylegan3d.recipe.recipe import Recipe, Source

@@ -9,7 +9,7 @@ from tolerances import SUMS
 
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import to_display
+from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load
 from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig, LatentEncoder

@@ -17,7 +17,7 @@ from stylegan3d.cli.train import STOPPED
 from stylegan3d.errors import ModelError
 from stylegan3d.model.loading import load
 from stylegan3d.networks.flow import within
-from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training import flow_export, shape_matching
 from stylegan3d.training.anatomy import fit_anatomy

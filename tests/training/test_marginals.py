@@ -7,7 +7,7 @@ from scipy.stats import skew
 from tolerances import FLOAT32, LAYERS
 
 from stylegan3d.networks.config import GeneratorConfig
-from stylegan3d.networks.mapping import KNOTS, MappingNetwork, SizeCurves
+from stylegan3d.networks.synthesis import KNOTS, MappingNetwork, SizeCurves
 from stylegan3d.training.flow_export import SIZE_QUANTILES, SLOPES, match_sizes, smooth_quantiles
 
 DIMENSIONS = 12

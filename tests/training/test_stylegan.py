@@ -19,7 +19,7 @@ from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
 from stylegan3d.networks.config import GeneratorConfig
-from stylegan3d.networks.mapping import MappingNetwork, set_gaussian
+from stylegan3d.networks.synthesis import MappingNetwork, set_gaussian
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training import stylegan as module
 from stylegan3d.training.config import StyleGANSettings, brain_2mm, stylegan_2mm, stylegan_4mm, tiny

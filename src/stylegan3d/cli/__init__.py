@@ -17,11 +17,8 @@ from typer.main import get_command
 
 from stylegan3d.cli import (
     compare,
-    directions,
     evaluate,
-    info,
     model,
-    prepare,
     project,
     recipes,
     render,
@@ -66,9 +63,9 @@ def _options(
 
 
 for _panel, _verbs in {
-    "Brains": (recipes.generate, recipes.mix, recipes.edit, directions.directions, compare.compare),
+    "Brains": (recipes.generate, recipes.mix, recipes.edit, recipes.directions, compare.compare),
     "Scans": (project.project, segment.segment, synthesize.synthesize),
-    "Models": (prepare.prepare, evaluate.evaluate, info.info),
+    "Models": (project.prepare, evaluate.evaluate, model.info),
 }.items():
     for _verb in _verbs:
         app.command(rich_help_panel=_panel)(_verb)

@@ -101,8 +101,7 @@ def evaluate(
         pictures_of,
         report_files,
     )
-    from stylegan3d.storage.files import atomic_write_bytes, write_together
-    from stylegan3d.storage.locks import only_run
+    from stylegan3d.storage.files import atomic_write_bytes, only_run, write_together
 
     folder, files = _check_files(out, montage, overwrite)
     budget = None if settings.budget == "none" else settings.budget
@@ -128,7 +127,7 @@ def evaluate(
 
 def _open(choice: ModelChoice, real: Path) -> tuple[Subject, Pack]:
     """What is evaluated, and the real brains."""
-    from stylegan3d.dataset.volume_sets import holds_volumes, open_real, read_set
+    from stylegan3d.dataset.scan_preparation import holds_volumes, open_real, read_set
     from stylegan3d.evaluation.material import GeneratorSubject, VolumesSubject
     from stylegan3d.storage.places import CARD
 

@@ -105,7 +105,7 @@ def segment(
 
     Example: stylegan3d segment first.nii.gz second.nii.gz --longitudinal --years 2 --out change
     """
-    from stylegan3d.cohort.scans import holds_scans
+    from stylegan3d.cohort.run import holds_scans
     from stylegan3d.segmentation.norms import read_norms
     from stylegan3d.segmentation.scans import Wanted
 
@@ -252,7 +252,7 @@ def _segment_visits(
     from stylegan3d.evaluation.visit_files import save_visits
     from stylegan3d.scans import read_scan
     from stylegan3d.scans.person import Person
-    from stylegan3d.segmentation.repeats import site_repeats
+    from stylegan3d.segmentation.norms import site_repeats
     from stylegan3d.segmentation.visits import lines_of, visits_of_scans
 
     if years is not None and years <= 0:

@@ -21,6 +21,7 @@ from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
+from stylegan3d.scans.alignment import Target, load_template
 from stylegan3d.scans.label_maps import (
     counted_note,
     measure_tissues,
@@ -29,10 +30,7 @@ from stylegan3d.scans.label_maps import (
     unnamed_note,
 )
 from stylegan3d.scans.sources import TEST, ScanSource, find_sources, read_participants, split_of
-from stylegan3d.scans.target import Target, load_template
-from stylegan3d.storage.bounded import sha256_of
-from stylegan3d.storage.files import check_output, output_errors
-from stylegan3d.storage.locks import LOCK, only_run
+from stylegan3d.storage.files import LOCK, check_output, only_run, output_errors, sha256_of
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 # Version of the result: increase it when the same scan would now be prepared differently.

@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from stylegan3d.plain import Json
 from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan
+from stylegan3d.scans.alignment import Target
 from stylegan3d.scans.notes import Note
-from stylegan3d.scans.target import Target
 
 Measures = dict[str, float | None]
 

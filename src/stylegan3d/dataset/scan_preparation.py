@@ -1,33 +1,48 @@
-"""Prepare training volumes from scans, in parallel."""
+"""Prepare training volumes from scans, in parallel.
+
+Folders of NIfTI volumes that were not made by `stylegan3d prepare`.
+
+They are converted to the format of a pack, uint8 on one grid, or refused with the file's name.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
+from stylegan3d.dataset.pack import TABLE, Pack, load_pack
 from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.devices import in_processes
 from stylegan3d.errors import ScanError, StyleGAN3DError
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, as_packed
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
-from stylegan3d.scans.alignment import centroid
+from stylegan3d.progress import SILENT, Progress, followed
+from stylegan3d.scans.alignment import Target, Template, centroid
 from stylegan3d.scans.checks import READ_ERRORS, open_image
+from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.orientation import orientation_checks
 from stylegan3d.scans.origin import origin_of_file
 from stylegan3d.scans.reading import read_scan
-from stylegan3d.scans.resampling import geometry_of
-from stylegan3d.scans.target import Target, Template
+from stylegan3d.scans.resampling import geometry_of, resample
+from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.sources import (
+    TEST,
+    VALIDATION,
+    find_sources,
+    read_participants,
+    split_of,
+)
 from stylegan3d.storage.files import atomic_write_bytes, output_errors
 from stylegan3d.storage.jsontext import read_json
 
@@ -223,3 +238,181 @@ def read_prepared(path: Path, target: Target) -> np.ndarray | None:
         return None
     offset = centroid(data > 0, target.space) - centroid(target.template > 0.05, target.space)
     return data if np.linalg.norm(offset) < MAX_OFF_CENTER_MM else None
+
+
+# Share of validation subjects if participants.tsv has no split.
+SET_ASIDE = 0.2
+# Largest share of a volume that may be cut off by resampling.
+MAX_LOST = 0.03
+# Threshold of the brain.
+FOREGROUND = 0.05
+NO_PLACE = (
+    "files do not give the position of their voxels (the affine is the identity): they have the "
+    "shape of the real volumes and are assumed to be on their grid."
+)
+RESAMPLED = "files were resampled linearly to the grid of the real volumes."
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSet:
+    """Volumes of a folder on one grid.
+
+    Attributes
+    ----------
+    names : list of str
+        File names without extension, sorted.
+    volumes : ndarray, shape (n, X, Y, Z), uint8
+        255 = 1.
+    hash : str
+        SHA-256 of the files' hashes, in order.
+    notes : list of str
+        Notes on how many files were converted.
+    """
+
+    path: Path
+    names: list[str]
+    people: list[str]
+    volumes: np.ndarray
+    space: Space
+    hash: str
+    notes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class FolderPack(Pack):
+    """A folder of NIfTI volumes in the shape of a pack; its volumes are in memory."""
+
+    @cached_property
+    def _mean(self) -> np.ndarray:
+        rows = self.indices("train")
+        return (sum(self.volumes[row].astype(np.float64) for row in rows) / 255 / len(rows)).astype(
+            np.float32
+        )
+
+    @property
+    def template(self) -> np.ndarray:
+        """Mean of the training volumes, float32 (X, Y, Z) in [0, 1]."""
+        return self._mean
+
+
+def open_real(path: Path, progress: Progress = SILENT) -> Pack:
+    """Real volumes: a pack made by `prepare`, or a folder of NIfTI volumes on one grid.
+
+    For a folder, the column "split" of participants.tsv marks held-out subjects; without it a fifth
+    of the subjects are chosen by name, with a note in `info`.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it is neither, or the volumes are not on one grid.
+    """
+    if (path / TABLE).is_file() or not path.is_dir() or not holds_volumes(path):
+        return load_pack(path)
+    found = read_set(path, None, None, progress)
+    table, told = read_participants(path), 0
+    rows: list[Json] = []
+    for name, person in zip(found.names, found.people, strict=True):
+        known = table.get(person, {})
+        told += known.get("split") == VALIDATION
+        rows.append({**known, "name": name, "person": person})
+    for row in rows:
+        row["split"] = split_of(row["person"], table.get(row["person"], {}), SET_ASIDE)
+    notes = list(found.notes)
+    if not told:
+        for row in rows:
+            row["split"] = split_of(row["person"], {}, SET_ASIDE)
+        notes.append(
+            "The folder does not name the held-out subjects (no participants.tsv with a column "
+            "split): a fifth of the subjects, chosen by name, is used, so figures of privacy "
+            "hold only if the model was trained on the others."
+        )
+    keep = [i for i, row in enumerate(rows) if row["split"] != TEST]
+    volumes = found.volumes if len(keep) == len(rows) else found.volumes[keep]
+    info = {"notes": notes, "id": found.hash}
+    return FolderPack(path, volumes, found.space, [rows[i] for i in keep], info)
+
+
+def holds_volumes(path: Path) -> bool:
+    """Whether a folder contains NIfTI files that may be brain volumes."""
+    try:
+        return bool(find_sources(path).sources)
+    except StyleGAN3DError:
+        return False
+
+
+def read_set(
+    path: Path,
+    space: Space | None,
+    template: np.ndarray | None = None,
+    progress: Progress = SILENT,
+) -> VolumeSet:
+    """The volumes of a folder.
+
+    Parameters
+    ----------
+    space : Space or None
+        Grid to resample to; without it all must have that of the first one.
+    template : ndarray, shape (X, Y, Z), or None
+        Mean of real brains on that grid, values in [0, 1], to check positions.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If a file cannot be read or does not fit the grid.
+    """
+    sources = find_sources(path).sources
+    volumes: list[np.ndarray] = []
+    done: dict[str, int] = {}
+    content = hashlib.sha256()
+    for source in followed(sources, progress):
+        scan = read_scan(path / source.file)
+        content.update(scan.sha256.encode())
+        if space is None:
+            space = scan.space
+        unit, note = _on_grid(scan, to_unit(scan), space, resampled=template is not None)
+        if template is not None:
+            _check_place(scan, unit, template, space)
+        if note:
+            done[note] = done.get(note, 0) + 1
+        volumes.append(as_packed(unit))
+    assert space is not None
+    notes = [f"{path.name}: {count} {note}" for note, count in done.items()]
+    people = [source.person for source in sources]
+    names = [source.name for source in sources]
+    return VolumeSet(path, names, people, np.stack(volumes), space, content.hexdigest(), notes)
+
+
+def _on_grid(
+    scan: Scan, unit: np.ndarray, space: Space, *, resampled: bool
+) -> tuple[np.ndarray, str]:
+    """The volume on the grid, and a note on the conversion."""
+    if space.same_as(scan.space):
+        return unit, ""
+    if not resampled:
+        raise ScanError(
+            f"{scan.path.name} is on another grid than the volumes before it ({unit.shape} and "
+            f"{space.shape} voxels, or in another place): bring them to one grid with `stylegan3d "
+            "prepare`."
+        )
+    if unit.shape == space.shape and np.allclose(scan.space.affine, np.eye(4)):
+        return unit, NO_PLACE
+    moved = resample(unit, scan.space, space)
+    before = float(unit.sum()) * abs(np.linalg.det(scan.space.affine))
+    after = float(moved.sum()) * abs(np.linalg.det(space.affine))
+    if after < (1 - MAX_LOST) * before:
+        raise ScanError(
+            f"{100 * (1 - after / before):.0f} % of {scan.path.name} lies outside the grid of the "
+            "real volumes: check its affine, or bring both to one grid with `stylegan3d prepare`."
+        )
+    return moved, RESAMPLED
+
+
+def _check_place(scan: Scan, unit: np.ndarray, template: np.ndarray, space: Space) -> None:
+    if not (unit > FOREGROUND).any():
+        raise ScanError(f"{scan.path.name} shows no brain: it is nearly black everywhere.")
+    offset = centroid(unit > FOREGROUND, space) - centroid(template > FOREGROUND, space)
+    if np.linalg.norm(offset) > MAX_OFF_CENTER_MM:
+        raise ScanError(
+            f"The brain of {scan.path.name} lies {np.linalg.norm(offset):.0f} mm from where real "
+            "ones lie: align it first, for example with `stylegan3d prepare`."
+        )

@@ -55,7 +55,7 @@ from stylegan3d.directions.people import (
 )
 from stylegan3d.directions.trajectory import age_reading, ageing
 from stylegan3d.errors import RecipeError
-from stylegan3d.geometry.intensity import to_display
+from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.attributes import BACKGROUND, MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes
 from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, Spread, pca_directions, random_w

@@ -18,11 +18,10 @@ import numpy as np
 
 from stylegan3d.errors import RecipeError, StyleGAN3DError
 from stylegan3d.plain import Json
-from stylegan3d.recipe.direction_file import load_directions
 from stylegan3d.recipe.directions import Directions
+from stylegan3d.recipe.latents import load_directions
 from stylegan3d.recipe.recipe import Edit
-from stylegan3d.storage.bounded import sha256_of
-from stylegan3d.storage.files import atomic_write_bytes
+from stylegan3d.storage.files import atomic_write_bytes, sha256_of
 from stylegan3d.storage.jsontext import LARGEST, from_json
 from stylegan3d.storage.tensorfiles import read_bytes
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import random_blocks
-from stylegan3d.recipe.direction_file import find_step
+from stylegan3d.recipe.latents import find_step
 from stylegan3d.recipe.recipe import Edit, Recipe, Truncation
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import numpy as np
 from stylegan3d.directions.people import as_numbers
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation, leads_out
-from stylegan3d.storage.bounded import separator_of
+from stylegan3d.storage.files import separator_of
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import LONGEST_NUMBER, short_repr
 from stylegan3d.storage.tensorfiles import read_bytes

@@ -47,8 +47,7 @@ from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.render.figures import SYNTHETIC
 from stylegan3d.storage.about import version
-from stylegan3d.storage.bounded import table_text
-from stylegan3d.storage.files import atomic_write_bytes
+from stylegan3d.storage.files import atomic_write_bytes, table_text
 from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.places import MONTAGE
 

@@ -30,8 +30,7 @@ from stylegan3d.metrics.permutation import Tested, permuted
 from stylegan3d.pages.page import page
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress, followed
-from stylegan3d.recipe.direction_file import save_directions
-from stylegan3d.recipe.latents import Latent, latent_bytes
+from stylegan3d.recipe.latents import Latent, latent_bytes, save_directions
 from stylegan3d.recipe.recipe import Source, Truncation
 from stylegan3d.render.figures import (
     CAPTION,
@@ -48,8 +47,7 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.segmentation.classes import title_of
 from stylegan3d.segmentation.numbers import HEAD, label_brain
 from stylegan3d.settings.option import check_options
-from stylegan3d.storage.bounded import table_text
-from stylegan3d.storage.files import write_together
+from stylegan3d.storage.files import table_text, write_together
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import make_image, volume_files
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.dataset.volume_sets import VolumeSet
+from stylegan3d.dataset.scan_preparation import VolumeSet
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.table import keys

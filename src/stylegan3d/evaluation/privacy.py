@@ -29,8 +29,8 @@ from stylegan3d.devices import computed
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import encode
-from stylegan3d.geometry.intensity import as_packed, unit
 from stylegan3d.geometry.slicing import draw_montage
+from stylegan3d.geometry.space import as_packed, unit
 from stylegan3d.metrics.comparison import wilson
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.metrics.two_sample import stratified_auc

@@ -23,8 +23,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.material import Store
 from stylegan3d.evaluation.privacy import feature_distances, nearest_of, same_person
-from stylegan3d.geometry.intensity import as_packed, unit
-from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.geometry.space import Space, as_packed, checked_space, unit
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
 from stylegan3d.progress import SILENT, Progress

@@ -332,7 +332,7 @@ METRICS: tuple[Metric, ...] = (
         "anatomy:tissue_volumes",
         plots={f"{name}_ml": rows.volume_name(f"{name}_ml") for name in VOLUMES},
     ),
-    Metric("utility", "Are they useful as training data?", useful),
+    Metric("utility", "Are they useful as training data?", useful, "edits"),
     Metric("privacy", "Are they copies of training subjects?", private, warnings=copied),
     Metric(
         "membership",
@@ -360,6 +360,7 @@ METRICS: tuple[Metric, ...] = (
         "shape_statistics",
         "Do its components describe brains better than those of voxels?",
         compared_with_voxels,
+        "parts",
         needs_generator=True,
     ),
     # Not a property of the brains.

@@ -11,8 +11,8 @@ from stylegan3d.plain import Json
 from stylegan3d.segmentation.changes import cells_of, row_of, summary_of
 from stylegan3d.segmentation.classes import REGIONS, region_title, title_of, unit_of
 from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
-from stylegan3d.storage import bounded
 from stylegan3d.storage.about import PROGRAM, version
+from stylegan3d.storage.files import table_text as text_of_rows
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import to_json
@@ -106,7 +106,7 @@ def table_text(visits: Visits) -> str:
         row: Json = {"measure": name, "title": title_of(name), "unit": unit_of(name)}
         row |= row_of(change, visits.years)
         rows.append(["n/a" if row[key] in (None, "") else row[key] for key in COLUMNS])
-    return bounded.table_text(rows, "\t")
+    return text_of_rows(rows, "\t")
 
 
 def visits_page(visits: Visits) -> str:

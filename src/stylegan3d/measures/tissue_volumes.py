@@ -17,7 +17,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.measures.attributes import measure_volume, tissue_masks
 from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.storage import bounded
+from stylegan3d.storage.files import table_text as text_of_rows
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +88,7 @@ def table_text(names: Sequence[str], found: Sequence[Tissues]) -> str:
     for name, tissues in zip(names, found, strict=True):
         lines = [f"{ml:.2f}" if np.isfinite(ml) else "" for ml in tissues.volumes.values()]
         rows.append([name, *lines, tissues.how])
-    return bounded.table_text(rows)
+    return text_of_rows(rows)
 
 
 def read_tissues(volume: np.ndarray, space: Space, *, dtype: torch.dtype | None = None) -> Tissues:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stylegan3d.devices import computed
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.geometry.intensity import unit
+from stylegan3d.geometry.space import unit
 from stylegan3d.metrics.comparison import wilson
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress, followed

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.geometry.intensity import unit
+from stylegan3d.geometry.space import unit
 from stylegan3d.progress import SILENT, Progress
 
 # deepbet resamples the box around the brain (about 20 cm) to 256 voxels: about 0.8 mm each.

@@ -15,8 +15,7 @@ from scipy import ndimage
 
 from stylegan3d.devices import computed
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.geometry.intensity import unit
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, unit
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from stylegan3d.networks.config import Grid
-    from stylegan3d.networks.memo import Memo
-    from stylegan3d.networks.noise import Maps, Noise
+    from stylegan3d.networks.memo import Maps, Memo, Noise
 
 
 #: Features that a generator may lack, with the default reasons.

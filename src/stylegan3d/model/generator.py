@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from stylegan3d.checkpoints.official import frame_entry
 from stylegan3d.errors import ModelError, StyleGAN3DError
-from stylegan3d.geometry.intensity import as_packed, to_display
-from stylegan3d.geometry.space import Frame, Space
+from stylegan3d.geometry.space import Frame, Space, as_packed, to_display
 from stylegan3d.model.family import (
     LACKS,
     STYLEGAN,
@@ -35,13 +34,12 @@ from stylegan3d.model.random_latents import pca_directions
 from stylegan3d.networks.anatomy import FORMER, AnatomyNetwork, is_former_image
 from stylegan3d.networks.config import GeneratorConfig, Grid
 from stylegan3d.networks.discriminator import Discriminator
-from stylegan3d.networks.noise import Noise
+from stylegan3d.networks.memo import Noise
 from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.plain import Json
-from stylegan3d.recipe.direction_file import load_directions
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.label import encode_labels
-from stylegan3d.recipe.latents import NOISE, OPENED, Delta, mix
+from stylegan3d.recipe.latents import NOISE, OPENED, Delta, load_directions, mix
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 
@@ -474,7 +472,7 @@ class Generator:
     def template(self) -> np.ndarray:
         """(X, Y, Z) float32 in [0, 1]: the mean training brain, or else the average synthesis."""
         if self.folder is not None and (self.folder / TEMPLATE).is_file():
-            from stylegan3d.scans.target import read_template
+            from stylegan3d.scans.alignment import read_template
 
             return read_template(self.folder / TEMPLATE, self.space)
         w = self.w_avg.expand(1, self.num_layers, -1)

@@ -24,11 +24,9 @@ from stylegan3d.networks.deformation import (
     resize,
 )
 from stylegan3d.networks.flow import DetailTexture, Flow, Toe, details_between
-from stylegan3d.networks.layers import Fingerprint, is_frozen
-from stylegan3d.networks.memo import Memo, NoMemo
-from stylegan3d.networks.noise import Maps, Noise, drawn_noise
+from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise
 from stylegan3d.networks.resampling import fine_bands, upsample_image
-from stylegan3d.networks.synthesis import Inputs, LeveledSynthesis, sum_low
+from stylegan3d.networks.synthesis import Fingerprint, Inputs, LeveledSynthesis, is_frozen, sum_low
 
 #: Names of tensors of former layers of a StyleGAN begin with these.
 FORMER = ("const", "base_dense.", "levels.", "to_rgb.")

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import LATENT_CHANNELS, LATENT_FACTOR, Config, Grid
 from stylegan3d.networks.flow import Flow, Toe
-from stylegan3d.networks.memo import Memo, NoMemo
-from stylegan3d.networks.noise import Maps, Noise, drawn_noise
+from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise
 from stylegan3d.networks.resampling import CHANNELS_LAST, conv3d, haar, inverse_haar
 
 # Limits of the log variance, so that its exponential fits reduced precision.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.networks.config import DiscriminatorConfig
-from stylegan3d.networks.layers import Conv3d, Dense
 from stylegan3d.networks.resampling import CHANNELS_LAST, downsample_image, haar
+from stylegan3d.networks.synthesis import Conv3d, Dense
 
 
 def minibatch_stddev(x: Tensor, group: int, channels: int = 1) -> Tensor:

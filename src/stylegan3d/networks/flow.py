@@ -296,7 +296,7 @@ class Flow(BandUNet):
         Root mean square of the details' weights among random brains.
     opened : Tensor, shape (1,)
         How far the flow is open whatever the details: 0 in a model, 1 for a scan whose own noise
-        was found (`projection/pivotal.py`). Not stored with the model.
+        was found (`projection/search.py`). Not stored with the model.
     curves : BandCurves or None
         Applied to the result, see `finish.py`.
     """

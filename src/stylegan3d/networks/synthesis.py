@@ -3,12 +3,22 @@
 A learned constant passes levels of doubling resolution, each of two modulated convolutions with
 noise and a leaky ReLU; ToRGB layers make the image of the features (Karras et al. 2020, arXiv
 1912.04958).
+
+Mapping network: z -> w (Karras et al. 2019, arXiv 1812.04948, section 2).
+
+The building blocks: equalised dense and convolution layers, modulated convolution.
+
+Weights are stored with unit variance and scaled at run time by 1 / sqrt(fan in), which equalises
+the effective learning rate of all layers (Karras et al. 2018, arXiv 1710.10196, section 4.1).
+Modulated convolution is that of StyleGAN2 (Karras et al. 2020, arXiv 1912.04958, eq. 1-3).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import NamedTuple, cast
@@ -19,17 +29,255 @@ from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import GeneratorConfig, Grid
-from stylegan3d.networks.layers import (
-    ACTIVATION_GAIN,
-    LEAK,
-    Conv3d,
-    Dense,
-    ModulatedConv3d,
-    is_inference,
+from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise, of_sample
+from stylegan3d.networks.resampling import (
+    CHANNELS_LAST,
+    conv3d,
+    fir3d,
+    inverse_haar,
+    upsample_image,
 )
-from stylegan3d.networks.memo import Memo, NoMemo
-from stylegan3d.networks.noise import Maps, Noise, drawn_noise, of_sample
-from stylegan3d.networks.resampling import CHANNELS_LAST, inverse_haar, upsample_image
+
+LEAK = 0.2
+DEMODULATION_EPSILON = 1e-8
+#: What a leaky ReLU is multiplied by, so that it preserves the variance.
+ACTIVATION_GAIN = math.sqrt(2)
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    """Leaky ReLU of slope 0.2, scaled by sqrt(2) so that it preserves the variance."""
+    return F.leaky_relu(x, LEAK) * ACTIVATION_GAIN
+
+
+def is_inference(*tensors: Tensor | None) -> bool:
+    """Whether no gradient will flow through these tensors."""
+    return not torch.is_grad_enabled() or not any(
+        t is not None and t.requires_grad for t in tensors
+    )
+
+
+class Dense(nn.Module):
+    """Equalised fully connected layer: x W^T + b.
+
+    Parameters
+    ----------
+    lr_multiplier : float
+        Scales weight and bias at run time, hence their learning rate.
+    bias_init : float
+        What the bias contributes at the start.
+    activate : bool
+        Whether a leaky ReLU follows.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        lr_multiplier: float = 1.0,
+        bias_init: float = 0.0,
+        activate: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((outputs,), bias_init / lr_multiplier))
+        self.lr_multiplier = lr_multiplier
+        self.activate = activate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs]"""
+        scale = self.lr_multiplier / math.sqrt(self.weight.shape[1])
+        y = F.linear(x, self.weight.to(x.dtype) * scale, self.bias.to(x.dtype) * self.lr_multiplier)
+        return leaky_relu(y) if self.activate else y
+
+
+class Conv3d(nn.Module):
+    """Equalised 3D convolution of odd size; `down` low-pass filters and halves the grid first."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        down: bool = False,
+        bias: bool = True,
+        activate: bool = True,
+        kernel: Sequence[float] = (1.0, 3.0, 3.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size, size))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.down = down
+        self.activate = activate
+        self.kernel = tuple(kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, X, Y, Z] -> [N, outputs, X, Y, Z], or half the grid with `down`."""
+        size = self.weight.shape[-1]
+        weight = (self.weight / math.sqrt(self.weight[0].numel())).to(x.dtype)
+        if self.down:
+            k = len(self.kernel)
+            x = fir3d(x, self.kernel, ((k - 2 + size) // 2, (k - 3 + size) // 2))
+            padding, stride = 0, 2
+        else:
+            padding, stride = size // 2, 1
+        if x.shape[1] > 1:
+            weight = weight.contiguous(memory_format=CHANNELS_LAST)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        y = conv3d(x, weight, bias, stride=stride, padding=padding)
+        return leaky_relu(y) if self.activate else y
+
+
+def is_frozen(weight: Tensor) -> bool:
+    """Whether values derived from a parameter may be cached, see `Fingerprint`.
+
+    A parameter that is trained may not, even where nothing is differentiated: fused optimisers
+    change it without counting. Nor are changes counted of one that was made in inference mode.
+    """
+    return not (weight.requires_grad or weight.is_inference())
+
+
+class Fingerprint:
+    """Detects whether a parameter was changed, replaced or moved since this was taken."""
+
+    def __init__(self, weight: Tensor) -> None:
+        # Both are referenced, so that nothing else can be allocated at the same address.
+        self._weight, self._values = weight, weight.detach()
+        self._state = weight.data_ptr(), weight._version, weight.device
+
+    def matches(self, weight: Tensor) -> bool:
+        """Whether `weight` is the same parameter with the same values."""
+        state = weight.data_ptr(), weight._version, weight.device
+        return weight is self._weight and state == self._state
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What of a layer does not depend on w, computed once for a frozen network.
+
+    source : of the stored weight; None if that is not frozen.
+    weight : [O, I, k, k, k] times 1 / sqrt(fan in), in the layout of its convolution; for an
+        upsampling layer mirrored and transposed, [I, O, k, k, k].
+    power : [O, I] sums of squares over the kernel, for demodulation.
+    """
+
+    source: Fingerprint | None
+    weight: Tensor
+    power: Tensor
+
+
+class ModulatedConv3d(nn.Module):
+    """Convolution whose input channels are scaled by a style, one style per sample.
+
+    s = A(w);  w'_ijk = s_i w_ijk;  w''_ijk = w'_ijk / sqrt(sum_ik w'_ijk^2 + eps)
+    (StyleGAN2, eq. 1 and 3; i input channel, j output channel, k position in the kernel).
+
+    With `up`, zeros are inserted between the samples before the convolution and the result is
+    low-pass filtered; a gain of 8 keeps the amplitude.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        w_dim: int,
+        *,
+        up: bool = False,
+        demodulate: bool = True,
+        kernel: Sequence[float] = (1.0, 3.0, 3.0, 1.0),
+        up_gain: float = 8.0,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size, size))
+        self.style = Dense(w_dim, inputs, bias_init=1.0)
+        self.up = up
+        self.demodulate = demodulate
+        self.kernel = tuple(kernel)
+        self.up_gain = up_gain
+        self._prepared: _Prepared | None = None
+
+    def forward(
+        self, x: Tensor, w: Tensor, bias: Tensor | None = None, gain: float = 1.0
+    ) -> Tensor:
+        """Convolve.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, inputs, X, Y, Z)
+        w : Tensor, shape (N, w_dim)
+        bias : Tensor, shape (outputs,), or None
+            Added to the result.
+        gain : float
+            Multiplies the result, not the bias. (One that follows from outside would cost a pass
+            over the features; here it multiplies the small weight.).
+
+        Returns
+        -------
+        Tensor, shape (N, outputs, X, Y, Z)
+            (doubled with `up`).
+        """
+        prepared = self._prepare()
+        style = self.style(w.to(prepared.weight.dtype))  # [N, I]
+        scale = self._demodulation(prepared.power, style) * gain  # [N, O]
+        fitted = style.requires_grad and not prepared.weight.requires_grad
+        if x.shape[0] == 1 and not fitted:
+            # One sample: scaling the small weight is free, scaling activations costs two passes.
+            # Not so where w alone is fitted: a scaled weight would need a gradient, which costs a
+            # third convolution, and whose float32 sums over all voxels lose four digits.
+            factors = scale[0, :, None] * style[0, None, :]  # [O, I]
+            factors = factors.T if self.up else factors
+            weight = prepared.weight * factors[:, :, None, None, None]
+            return self._convolve(x, weight.to(x.dtype), bias)
+        scale = scale.to(x.dtype)[:, :, None, None, None]
+        y = self._convolve(
+            x * style.to(x.dtype)[:, :, None, None, None], prepared.weight.to(x.dtype)
+        )
+        if bias is None:
+            return y * scale
+        return torch.addcmul(bias.to(y.dtype)[:, None, None, None], y, scale)
+
+    def _prepare(self) -> _Prepared:
+        """The part of the weight independent of w; cached while the weight is not trained."""
+        if not is_frozen(self.weight):
+            return self._prepare_anew(None)
+        known = self._prepared
+        if known is None or known.source is None or not known.source.matches(self.weight):
+            # Who asks next may want to differentiate, whoever asks now.
+            with torch.inference_mode(False):
+                known = self._prepare_anew(Fingerprint(self.weight))
+            self._prepared = known
+        return known
+
+    def _prepare_anew(self, source: Fingerprint | None) -> _Prepared:
+        weight = self.weight / math.sqrt(self.weight[0].numel())
+        power = weight.square().sum(dim=(2, 3, 4))
+        if self.up:
+            # Zero insertion and correlation in one step: a transposed convolution, mirrored. The
+            # filter's gain goes into it too, so that its taps stay whole numbers, which bfloat16
+            # holds exactly.
+            weight = weight.flip(2, 3, 4).transpose(0, 1) * (self.up_gain / sum(self.kernel) ** 3)
+        weight = weight.contiguous(memory_format=CHANNELS_LAST)
+        return _Prepared(source, weight, power)
+
+    def _demodulation(self, power: Tensor, style: Tensor) -> Tensor:
+        """[N, O]; sums over the kernel first, so that no [N, O, I, k, k, k] is ever built."""
+        if not self.demodulate:
+            return style.new_ones(len(style), len(power))
+        return torch.rsqrt(F.linear(style.square(), power) + DEMODULATION_EPSILON)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        size = weight.shape[-1]
+        bias = None if bias is None else bias.to(x.dtype)
+        if not self.up:
+            return conv3d(x, weight, bias, padding=size // 2)
+        k = len(self.kernel)
+        pad = ((k + 2 - size) // 2, (k - size + 1) // 2)
+        # Handed over without a name of its own: the filter frees it after its first pass.
+        return fir3d(
+            F.conv_transpose3d(x, weight, stride=2), self.kernel, pad, sum(self.kernel) ** 3, bias
+        )
 
 
 class Inputs(NamedTuple):
@@ -407,3 +655,142 @@ class SynthesisNetwork(LeveledSynthesis):
         """
         rgb: Tensor = self.to_rgb[str(level)](x, w[:, 2 * level + 1])
         return rgb if before is None else sum_low(rgb, self._doubled(before))
+
+
+#: Points that a curve passes through.
+KNOTS = 9
+#: The hidden units of `set_gaussian` are this many standard deviations above zero.
+HEADROOM = 7.0
+
+
+class SizeCurves(nn.Module):
+    """Piecewise linear curves along some directions of w.
+
+    What a mapping network sends z to is nearly Gaussian; sizes of heads and ventricles are not.
+    Each curve is a function of a size, a linear function of w, and w is moved until the size is
+    what the curve says. At first nothing is moved; see `training/flow_export.py`.
+
+    Attributes
+    ----------
+    centre : Tensor, shape (w_dim,)
+        Mean of w.
+    read : Tensor, shape (w_dim, M)
+        Linear functions of w - centre: the sizes.
+    write : Tensor, shape (M, w_dim)
+        Shifts of w that change one size by one, and no other.
+    knots, values : Tensor, shape (M, K)
+        Sizes, and what they become. Beyond the first and the last a curve is continued straight.
+    """
+
+    centre: Tensor
+    read: Tensor
+    write: Tensor
+    knots: Tensor
+    values: Tensor
+
+    def __init__(self, count: int, w_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(w_dim))
+        self.register_buffer("read", torch.zeros(w_dim, count))
+        self.register_buffer("write", torch.zeros(count, w_dim))
+        self.register_buffer("knots", torch.linspace(-1, 1, KNOTS).repeat(count, 1))
+        self.register_buffer("values", self.knots.clone())
+
+    def forward(self, w: Tensor) -> Tensor:
+        """[N, w_dim] -> [N, w_dim]"""
+        size = (w - self.centre) @ self.read
+        place = torch.searchsorted(self.knots[:, 1:-1].contiguous(), size.T.contiguous())
+        slopes = self.values.diff(dim=1) / self.knots.diff(dim=1)
+        knot, value, slope = (
+            table.gather(1, place).T for table in (self.knots, self.values, slopes)
+        )
+        return w + (value + (size - knot) * slope - size) @ self.write
+
+
+class MappingNetwork(nn.Module):
+    """Normalise z, then dense layers with leaky ReLU at a reduced learning rate.
+
+    A label is embedded to the size of z and concatenated before the normalisation.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.label_dim = config.label_dim
+        if config.label_dim:
+            self.embed = nn.Parameter(torch.randn(config.label_dim, config.z_dim))
+        inputs = config.z_dim * (2 if config.label_dim else 1)
+        self.normalize = config.normalize_z
+        hidden = config.mapping_width or config.w_dim
+        widths = [inputs, *[hidden] * (config.mapping_layers - 1), config.w_dim]
+        last = config.mapping_layers - 1
+        self.layers = nn.ModuleList(
+            Dense(
+                a,
+                b,
+                lr_multiplier=config.mapping_lr_multiplier,
+                activate=i < last or not config.mapping_linear_output,
+            )
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
+        )
+
+        self.curves = SizeCurves(config.size_curves, config.w_dim) if config.size_curves else None
+
+    @property
+    def typed_layers(self) -> list[Dense]:
+        """The layers, as what they are."""
+        return cast("list[Dense]", list(self.layers))
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [N, z_dim], label [N, label_dim] -> w [N, w_dim]"""
+        x = z
+        if self.label_dim:
+            assert label is not None, "a conditional mapping network needs a label"
+            x = torch.cat([x, label.to(x.dtype) @ self.embed], dim=1)
+        if self.normalize:
+            x = x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+        for layer in self.layers:
+            x = layer(x)
+        return x if self.curves is None else self.curves(x)
+
+
+@torch.no_grad()
+def set_gaussian(mapping: MappingNetwork, mean: Tensor, root: Tensor) -> None:
+    """Make the mapping send z ~ N(0, I) to N(mean, root root^T), exactly for all but rare z.
+
+    The hidden layers are set to the identity and kept where leaky ReLU is linear by an offset that
+    the last layer takes off again; training bends the map from there.
+
+    Parameters
+    ----------
+    mean : Tensor, shape (w_dim,)
+    root : Tensor, shape (w_dim, w_dim)
+        Its columns in the order of importance (z may have fewer entries).
+
+    Raises
+    ------
+    ModelError
+        If the network's shape cannot be linear (one layer, or an activated output).
+    """
+    layers = mapping.typed_layers
+    if len(layers) < 2 or layers[-1].activate:
+        raise ModelError(
+            "Only a mapping network of two or more layers with a linear output can start at a "
+            "Gaussian; set mapping_linear_output."
+        )
+    first = layers[0]
+    used = min(root.shape[1], first.weight.shape[1])
+    root = F.pad(root[:, :used], (0, first.weight.shape[1] - used))
+    offset = HEADROOM * root.norm(dim=1) + 1e-3
+    _set_dense(first, root, offset)
+    identity = torch.eye(len(mean))
+    for layer in layers[1:-1]:
+        _set_dense(layer, identity, torch.zeros_like(mean))
+    _set_dense(layers[-1], identity, mean - offset)
+
+
+def _set_dense(layer: Dense, weight: Tensor, bias: Tensor) -> None:
+    """Effective weight and bias, before the activation's gain of sqrt(2)."""
+    gain = math.sqrt(2) if layer.activate else 1.0
+    scale = layer.lr_multiplier / math.sqrt(layer.weight.shape[1])
+    layer.weight.copy_(weight / gain / scale)
+    layer.bias.copy_(bias / gain / layer.lr_multiplier)

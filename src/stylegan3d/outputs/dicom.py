@@ -28,8 +28,8 @@ from stylegan3d.plain import JsonView
 from stylegan3d.scans.checks import READ_ERRORS, check_content, open_image
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE
-from stylegan3d.storage.bounded import read_file
-from stylegan3d.storage.bounded import reason as why
+from stylegan3d.storage.files import read_file
+from stylegan3d.storage.files import reason as why
 from stylegan3d.storage.formats import portable, without_suffix
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.tensorfiles import LARGEST_FILE

@@ -32,8 +32,7 @@ from stylegan3d.scans.resampling import unpack_mask
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import source_uri
-from stylegan3d.storage.bounded import sha256_of
-from stylegan3d.storage.files import check_output, write_together
+from stylegan3d.storage.files import check_output, sha256_of, write_together
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -15,9 +15,9 @@ from stylegan3d.measures.regions import find
 from stylegan3d.plain import JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
+from stylegan3d.scans.alignment import load_template
 from stylegan3d.scans.intensity import contrast_agreement
 from stylegan3d.scans.notes import Note
-from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 from stylegan3d.segmentation.scans import OnGrid, map_files
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path

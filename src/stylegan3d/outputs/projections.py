@@ -21,8 +21,7 @@ from stylegan3d.outputs.results import (
     write_dataset_description,
 )
 from stylegan3d.plain import Json, JsonView
-from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.masks import Mask, Masked
+from stylegan3d.projection.forward import Mask, Masked, Operator
 from stylegan3d.projection.operators import Identity, KSpace, ThickSlices
 from stylegan3d.projection.projector import ProjectionRun, tissues_of
 from stylegan3d.projection.restoration import harmonic_fill, restore

@@ -24,8 +24,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.resampling import along_axes
 from stylegan3d.plain import Json
-from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.masks import Mask
+from stylegan3d.projection.forward import Mask, Operator
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
-from stylegan3d.geometry.intensity import BRIGHTEST, to_display
+from stylegan3d.geometry.space import BRIGHTEST, to_display
 from stylegan3d.measures.similarity import SSIM_K1, SSIM_K2, SSIM_SIGMA, SSIM_TRUNCATE
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.model.family import held
 from stylegan3d.model.generator import Generator, network_of, tunable
 from stylegan3d.model.random_latents import diagonal, is_long
-from stylegan3d.networks.noise import Noise
+from stylegan3d.networks.memo import Noise
 from stylegan3d.networks.resampling import along_axes
 from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.projection.forward import Operator

@@ -24,30 +24,28 @@ from torch import Tensor
 from stylegan3d.errors import RecipeError, StyleGAN3DError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.noise import Noise
+from stylegan3d.networks.memo import Noise
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.assessment import Assessment, Yardstick, assess
-from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.masks import Mask, Masked
+from stylegan3d.projection.calibration import open_site
+from stylegan3d.projection.forward import Mask, Masked, Operator
 from stylegan3d.projection.operators import Identity, parse
-from stylegan3d.projection.pivotal import (
-    COST,
-    OwnNoise,
-    Tuning,
-    asks_own_noise,
-    finds_own_noise,
-    fits_layer_noise,
-    tuning_cost,
-)
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import (
+    COST,
     ORIGINAL_STEPS,
     OriginalSearch,
+    OwnNoise,
     Search,
     SearchRun,
+    Tuning,
+    asks_own_noise,
     costs,
+    finds_own_noise,
+    fits_layer_noise,
     plan,
+    tuning_cost,
 )
 from stylegan3d.projection.settings import (
     BUDGETS,
@@ -59,7 +57,6 @@ from stylegan3d.projection.settings import (
     Choices,
 )
 from stylegan3d.projection.signs import first_guess
-from stylegan3d.projection.site import open_site
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Delta, Latent
 from stylegan3d.recipe.model import seed_latents
@@ -73,7 +70,7 @@ from stylegan3d.scans.pose import NO_POSE, Pose
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
-    from stylegan3d.networks.noise import Noise
+    from stylegan3d.networks.memo import Noise
     from stylegan3d.scans.aligned import AlignedScan
 
 # Budgets of a projection and its estimated duration.
@@ -325,9 +322,9 @@ def project(
     choices : Choices
         What is searched and how long: `space` "w" (one latent for all layers: most typical of the
         generator), "w+" (one per layer: follows the scan more closely), or "w+noise" (also fits the
-        noise maps, or finds the scan's own noise where a flow draws the folds, see `pivotal.py`);
+        noise maps, or finds the scan's own noise where a flow draws the folds, see `search.py`);
         `budget` "draft", "standard" or "thorough", which also finds the scan's own noise, or tunes
-        the generator to the scan (`pivotal.py`) where it has no flow or the scan is degraded;
+        the generator to the scan (`search.py`) where it has no flow or the scan is degraded;
         `steps`, an exact number of search steps in place of the budget and early stopping;
         `channel`, the image channel to match; `site`, a calibrated site that the scan is judged by;
         `method` "stylegan3d", or for comparison "original", the projector of the original

@@ -19,8 +19,7 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
-from stylegan3d.projection.forward import Operator, conjugate_gradients
-from stylegan3d.projection.masks import Mask, Masked
+from stylegan3d.projection.forward import Mask, Masked, Operator, conjugate_gradients
 from stylegan3d.projection.operators import Identity, KSpace
 
 SMOOTHNESS = 1e-3

@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from stylegan3d.geometry.intensity import to_display
+from stylegan3d.geometry.space import to_display
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.scans.intensity import contrast_agreement, correlation

@@ -21,10 +21,9 @@ from pydantic import BeforeValidator
 
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.plain import Json
-from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.directions import move, split_direction
 from stylegan3d.recipe.label import Label
-from stylegan3d.recipe.latents import Delta, Latent, load_latent, mix, mixed, read_latent
+from stylegan3d.recipe.latents import Delta, Latent, find_step, load_latent, mix, mixed, read_latent
 from stylegan3d.recipe.model import (
     TRUNCATION,
     MadeWith,
@@ -35,8 +34,8 @@ from stylegan3d.recipe.model import (
     seed_latents,
 )
 from stylegan3d.storage.bids import place_of, root_of
-from stylegan3d.storage.bounded import sha256_of
 from stylegan3d.storage.checked import Number, Share, Text, Whole, checked, from_plain
+from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import last_part
 from stylegan3d.storage.jsontext import from_json, is_int, without_none
 

@@ -44,8 +44,7 @@ import torch.nn.functional as F
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spline_filter
 
 from stylegan3d.errors import RecipeError, ScanError
-from stylegan3d.geometry.intensity import BRIGHTEST, to_display
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import BRIGHTEST, Space, to_display
 from stylegan3d.networks.deformation import add_identity, read_at
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress

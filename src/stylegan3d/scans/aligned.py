@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.plain import Json
-from stylegan3d.scans.alignment import LEVELS_MM, centroid, refined_rigid
+from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.intensity import (
     contrast_agreement,
     contrast_in_brain,
@@ -25,7 +25,6 @@ from stylegan3d.scans.intensity import (
 from stylegan3d.scans.notes import T1, Note
 from stylegan3d.scans.resampling import native_image, nearest, pack_mask, resample
 from stylegan3d.scans.scan_data import ScanData
-from stylegan3d.scans.target import Template
 
 # Least share of brain in a brain voxel, as in the training data.
 BRAIN_SHARE = 0.35

@@ -20,7 +20,7 @@ import numpy as np
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import MAX_VOXELS
-from stylegan3d.storage.bounded import LARGEST_RATIO, SUSPICIOUS, check_holes
+from stylegan3d.storage.files import LARGEST_RATIO, SUSPICIOUS, check_holes
 from stylegan3d.storage.formats import MGH, PAIR, format_of, is_kind, is_packed
 
 MIN_VOXELS_PER_AXIS = 16

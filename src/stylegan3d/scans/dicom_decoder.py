@@ -35,7 +35,7 @@ import numpy as np
 
 from stylegan3d.errors import ScanError
 from stylegan3d.plain import Json
-from stylegan3d.storage.bounded import held_bytes
+from stylegan3d.storage.files import held_bytes
 from stylegan3d.storage.formats import DICOM_MAGIC, DICOM_PREAMBLE
 
 UNDEFINED = 0xFFFFFFFF

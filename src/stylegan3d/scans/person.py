@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stylegan3d.scans.origin import sidecar_of
-from stylegan3d.storage.bounded import read_rows
+from stylegan3d.storage.files import read_rows
 from stylegan3d.storage.jsontext import read_json
 
 TABLE = "participants.tsv"

@@ -40,7 +40,7 @@ from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.resampling import geometry_of
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.series import Series, choose_series
-from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import is_dicom
 
 # Read volumes that are no scans: maps of another program, with any values.

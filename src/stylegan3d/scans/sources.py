@@ -13,7 +13,7 @@ from typing import Any
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.plain import Json
-from stylegan3d.storage.bounded import read_rows, reason
+from stylegan3d.storage.files import read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, suffixes, without_suffix
 
 # Files of a data set that are not scans: labels, masks and averages.

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS
-from stylegan3d.checkpoints.network_folder import NetworkFolder
-from stylegan3d.checkpoints.network_folder import page_of as page_with
+from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS, NetworkFolder
+from stylegan3d.checkpoints.folder import page_of as page_with
 from stylegan3d.errors import ModelError
 from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import (

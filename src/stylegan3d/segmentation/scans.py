@@ -12,18 +12,18 @@ import numpy as np
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.scans.alignment import Target, load_template
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.notes import Note, checks
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
-from stylegan3d.scans.target import Target, load_template
 from stylegan3d.segmentation.classes import TISSUES, TITLES, Scheme, region_title
 from stylegan3d.segmentation.inference import Segmenter, bundled_regions
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain
-from stylegan3d.storage import bounded
 from stylegan3d.storage.about import PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
+from stylegan3d.storage.files import table_text as text_of_rows
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import make_image, volume_files
@@ -257,4 +257,4 @@ def table_text(path: Path, name: str, labelled: LabelledScan) -> str:
         return to_json(result_of(name, labelled))
     cells = labelled.numbers.cells()
     row = [name, *map(cells.get, COLUMNS), " | ".join(labelled.warnings)]
-    return bounded.table_text([["name", *COLUMNS, "warnings"], row])
+    return text_of_rows([["name", *COLUMNS, "warnings"], row])

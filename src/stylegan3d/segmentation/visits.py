@@ -25,18 +25,17 @@ from stylegan3d.networks.registration import SQUARINGS, Demons, register
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan, Halfway, halfway
+from stylegan3d.scans.alignment import load_template
 from stylegan3d.scans.intensity import contrast_agreement
 from stylegan3d.scans.notes import Note, checks
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.scan_data import ScanData
-from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.changes import Change, expected_changes, row_of, summary_of
 from stylegan3d.segmentation.classes import ALL_MEASURES, BRAIN, HEAD
 from stylegan3d.segmentation.inference import Segmentation
-from stylegan3d.segmentation.norms import Norms
+from stylegan3d.segmentation.norms import Norms, Repeats, bundled_repeats
 from stylegan3d.segmentation.numbers import Labelled, label_brain, region_measures
-from stylegan3d.segmentation.repeats import Repeats, bundled_repeats
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 #: Folds of two scans of one person agreed by 0.85 (slices of 3 mm) to 0.98, those of two persons by

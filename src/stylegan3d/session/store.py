@@ -23,6 +23,7 @@ from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.session.file import FILE, SessionState, encode, read_session
 from stylegan3d.storage.files import (
     DAY_S,
+    NoLocks,
     age_s,
     atomic_write_bytes,
     host_tag,
@@ -30,9 +31,10 @@ from stylegan3d.storage.files import (
     output_errors,
     process_began,
     sweep,
+    try_lock,
+    unlock,
 )
 from stylegan3d.storage.jsontext import from_json
-from stylegan3d.storage.locks import NoLocks, try_lock, unlock
 
 OWNER, LONGEST_OWNER = "owner.json", 10_000
 #: Number of closed sessions that are kept.

@@ -14,10 +14,24 @@ Temporary files named after their process, so that leftovers of killed ones can 
 The name holds the machine and the process, with when it began as the kernel counts, so that setting
 the clock makes no live work look dead. Whoever works in the folder next removes the files of
 processes that are gone.
+
+Read files that may come from anyone: regular ones alone, and no more of them than is useful.
+
+Opening a pipe or reading a device may wait for ever, a file of the kernel may have no end, and one
+with holes may be larger than the memory without taking any room on a disk.
+
+The hash that names files: of scans, latents, directions.
+
+Folder locks: a run locks the folder it writes to, and records its owner.
+
+The lock is the system's own and ends with the process, however that ends: a run that was killed
+holds nobody up. Where a file system has no locks, the process that is named in the file counts, as
+long as it runs.
 """
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
 import io
@@ -26,14 +40,17 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from stylegan3d.errors import OutputError
+from stylegan3d.errors import OutputError, ScanError
+from stylegan3d.plain import Json
 from stylegan3d.storage import formats
 
 #: Those that this process uses.
@@ -459,3 +476,265 @@ def _sentence(path: Path, reason: OSError) -> str:
     if isinstance(reason, FileNotFoundError):
         return f"The folder of {path} is gone: plug its drive in again or choose another folder."
     return f"{path} could not be written ({reason.strerror}): choose another output folder."
+
+
+#: Of a larger file with a higher compression ratio, or of which fewer than one byte in so many was
+#: ever written, hardly anything is more than zeros.
+SUSPICIOUS, LARGEST_RATIO = 2**28, 100
+#: Bytes of a text: a table of 100,000 people has some ten million.
+LARGEST_TEXT = 64_000_000
+
+
+def read_file(path: Path, largest: int) -> bytes:
+    """The content of a regular file of at most `largest` bytes.
+
+    Raises
+    ------
+    OSError
+        If it is none, larger, or cannot be read; the reason as `strerror`.
+    """
+    about = os.stat(path)
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
+    if about.st_size > largest:
+        size = f"it has {about.st_size / 1e6:,.0f} MB, more than such a file can have"
+        raise OSError(errno.EFBIG, size, str(path))
+    with open(path, "rb") as stream:
+        # No more than its stated size: some files of the kernel are endless. That of the opened
+        # file, which may have taken the place of the other meanwhile.
+        return stream.read(min(os.fstat(stream.fileno()).st_size, largest))
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """The text of such a file, in UTF-8, with a mark at the beginning or without.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError
+        If it cannot be read, or is no such text.
+    """
+    return read_file(path, largest).decode("utf-8-sig")
+
+
+def held_bytes(path: Path) -> int:
+    """Bytes of a file that lie on a disk: fewer than its size where it has holes."""
+    about = os.stat(path)
+    blocks = getattr(about, "st_blocks", None)  # of 512 bytes; Windows does not count them
+    return about.st_size if blocks is None else min(about.st_size, 512 * blocks)
+
+
+def check_holes(path: Path) -> None:
+    """Refuse a large file that consists of holes: it would be read, or hashed, without end.
+
+    Raises
+    ------
+    ScanError
+        If it is one.
+    OSError
+        If it is missing.
+    """
+    length = path.stat().st_size
+    if length > SUSPICIOUS and length > LARGEST_RATIO * held_bytes(path):
+        raise ScanError(
+            f"{path} has {length / 1e9:.2g} GB, almost none of which were ever written; it is "
+            "damaged or was made to fill the memory: copy or export it again."
+        )
+
+
+def read_rows(path: Path) -> list[Json]:
+    """The rows of a table with tabs between its columns, whose first row names them.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError, csv.Error
+        If it cannot be read, or is no such table.
+    """
+    return list(csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter="\t"))
+
+
+def table_text(rows: Iterable[Iterable[object]], separator: str = ",") -> str:
+    """A table as text: one line for each row, the first of which names the columns."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def separator_of(text: str) -> str:
+    """Tab, semicolon or comma: what separates the cells of a table's first row."""
+    return max("\t;,", key=text.split("\n", 1)[0].count)
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, for a sentence that names it already."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+PIECE = 2**20
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read in pieces.
+
+    Reads no more than its stated size: some kernel files are endless.
+
+    Raises
+    ------
+    ScanError
+        If it is large and consists of holes.
+    OSError
+        If it cannot be read.
+    """
+    check_holes(path)
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        left = os.fstat(stream.fileno()).st_size
+        while left > 0 and (piece := stream.read(min(left, PIECE))):
+            digest.update(piece)
+            left -= len(piece)
+    return digest.hexdigest()
+
+
+#: The file in a folder that is held.
+LOCK = ".lock"
+#: Windows keeps others from reading what is locked: one byte far behind the text is.
+_FAR = 2**30
+_UNSUPPORTED = {
+    getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
+}
+_HOLDER = re.compile(r"process (\d+) on (\S+), since \d{4}-\d\d-\d\d \d\d:\d\d")
+
+
+class NoLocks(Exception):
+    """The file system does not support locks."""
+
+
+@contextmanager
+def only_run(folder: Path, lock: Path | None = None) -> Iterator[None]:
+    """Hold an output folder for the length of the block; it is made if it is missing.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, which a message names.
+    lock : Path, optional
+        The file that holds it, by default `.lock` in it; removed at the end.
+
+    Raises
+    ------
+    OutputError
+        If another run has it, or nothing can be written there.
+    """
+    path = lock or folder / LOCK
+    missing = [p for p in (path.parent, *path.parent.parents) if not p.exists()]
+    with output_errors(folder):
+        file = _open_locked(folder, path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if os.name != "nt":  # there, an open file cannot be removed
+                path.unlink()
+        unlock(file)
+        file.close()
+        if os.name == "nt":
+            with suppress(OSError):
+                path.unlink()
+        # What was made for the run and is empty, or is ours alone, as its name says.
+        for made in missing or ([path.parent] if path.parent.name.startswith(".") else []):
+            with suppress(OSError):
+                made.rmdir()
+
+
+def _open_locked(folder: Path, path: Path) -> IO[str]:
+    """The file, locked and with our name in it."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+        try:
+            _take(folder, file)
+            # Whoever held it until now may have removed this file meanwhile: then it holds nothing.
+            with suppress(FileNotFoundError):
+                if _is_at(file, path):
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    return os.path.samestat(os.fstat(file.fileno()), path.stat())
+
+
+def _take(folder: Path, file: IO[str]) -> None:
+    file.seek(0)
+    holder = file.read().strip()
+    advice = "wait until it has ended, or choose another output folder"
+    try:
+        free = try_lock(file)
+    except NoLocks:
+        free = not _runs(holder)
+        # Of another machine's process nobody here can tell.
+        advice += f"; if it came to a sudden end, delete {file.name}"
+    if not free:
+        raise OutputError(
+            f"Another run ({holder or 'another process'}) writes to {folder}: {advice}."
+        )
+    file.truncate(0)
+    started = time.strftime("%Y-%m-%d %H:%M")
+    file.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}")
+    file.flush()
+
+
+def _runs(holder: str) -> bool:
+    """Whether the process that a lock names may still be at work."""
+    match = _HOLDER.fullmatch(holder)
+    if match is None:
+        return False
+    if match[2] != socket.gethostname():
+        return True  # cannot be known from here
+    import psutil
+
+    return int(match[1]) != os.getpid() and psutil.pid_exists(int(match[1]))
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Take a lock that the system takes back when the process ends; False if another has it.
+
+    Raises
+    ------
+    NoLocks
+        If the file system has none.
+    """
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(_FAR)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            file.seek(0)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            raise NoLocks from error
+        return False
+    return True
+
+
+def unlock(file: IO[str]) -> None:
+    """Release the lock of `try_lock`."""
+    with suppress(OSError):
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(_FAR)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stylegan3d.storage.bounded import read_file
+from stylegan3d.storage.files import read_file
 
 # An indented list of numbers alone. A JSON string holds no raw line break, so text cannot match.
 _NUMBERS = re.compile(r"\[\n\s*(-?[\d.eE+-]+(?:,\n\s*-?[\d.eE+-]+)*)\n\s*\]")

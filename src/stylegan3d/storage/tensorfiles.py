@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.plain import Json
-from stylegan3d.storage.bounded import read_file
+from stylegan3d.storage.files import read_file
 from stylegan3d.storage.jsontext import LARGEST, from_json
 
 #: Bytes of a file that is read whole; the largest that this program writes has some 100 MB.

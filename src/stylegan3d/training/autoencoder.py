@@ -25,7 +25,7 @@ from stylegan3d.checkpoints.folder import check_target
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import BRIGHTEST, to_display, unit
+from stylegan3d.geometry.space import BRIGHTEST, to_display, unit
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.families.autoencoder import VAE
 from stylegan3d.model.generator import Generator

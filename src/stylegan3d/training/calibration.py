@@ -25,7 +25,7 @@ from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import to_display, unit
+from stylegan3d.geometry.space import to_display, unit
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork

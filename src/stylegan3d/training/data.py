@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import unit
+from stylegan3d.geometry.space import unit
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.training.augment import augment
 from stylegan3d.training.config import StyleGANSettings

@@ -25,7 +25,7 @@ from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import unit
+from stylegan3d.geometry.space import unit
 from stylegan3d.model.families.autoencoder import DIFFUSION, VAE
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder

@@ -19,7 +19,7 @@ from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.geometry.intensity import to_display
+from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.card import card_text
 from stylegan3d.model.families.anatomy import anatomy_network
@@ -27,10 +27,10 @@ from stylegan3d.model.family import ANATOMY, STYLEGAN
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.plain import Json
+from stylegan3d.projection.assessment import FILE as RESIDUAL
 from stylegan3d.projection.calibration import LEAST_PEOPLE
 from stylegan3d.projection.calibration import calibrate as calibrate_trust
-from stylegan3d.projection.residual import FILE as RESIDUAL
-from stylegan3d.recipe.direction_file import save_directions
+from stylegan3d.recipe.latents import save_directions
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 from stylegan3d.training.anatomy import FittedAnatomy, State, latent_scales, scale_latent

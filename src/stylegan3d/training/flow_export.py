@@ -34,8 +34,7 @@ from torch import Tensor, nn
 from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import unit
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, unit
 from stylegan3d.measures.tissue_volumes import measure_attributes
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
@@ -47,9 +46,9 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.flow import FLOOR, BandCurves, Flow, within
-from stylegan3d.networks.mapping import KNOTS, MappingNetwork, SizeCurves
-from stylegan3d.networks.noise import drawn_noise
+from stylegan3d.networks.memo import drawn_noise
 from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.synthesis import KNOTS, MappingNetwork, SizeCurves
 from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.calibration import toed

@@ -24,8 +24,7 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError, ScanError, StyleGAN3DError
-from stylegan3d.geometry.intensity import unit
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, unit
 from stylegan3d.plain import Json
 from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.checks import READ_ERRORS, open_image

@@ -36,8 +36,7 @@ from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import unit
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, unit
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.tissue_shape import (
     FOLDS_MM,
@@ -61,7 +60,7 @@ from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.inference import bundled_segmenter, load_regions
 from stylegan3d.segmentation.network import TissueNetwork, padded
-from stylegan3d.storage.locks import only_run
+from stylegan3d.storage.files import only_run
 from stylegan3d.training.flow import flow_and_steps, flow_noise, without_flow
 from stylegan3d.training.options import MatchSettings
 from stylegan3d.training.run import check_new, load_checkpoint, save_checkpoint, stop_signals

@@ -29,16 +29,15 @@ from torch import Tensor, nn
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.geometry.intensity import as_packed, to_display
 from stylegan3d.geometry.slicing import draw_montage
+from stylegan3d.geometry.space import as_packed, to_display
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.distances import Moments, expected_bmmd2, real_bmmd2
 from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, random_pairs
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.discriminator import Discriminator
-from stylegan3d.networks.mapping import MappingNetwork, set_gaussian
 from stylegan3d.networks.resampling import haar
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork, set_gaussian
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of

@@ -25,8 +25,8 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError, StyleGAN3DError
-from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.slicing import draw_montage
+from stylegan3d.geometry.space import unit
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.resampling import haar
 from stylegan3d.plain import Json

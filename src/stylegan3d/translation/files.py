@@ -36,8 +36,7 @@ from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
-from stylegan3d.storage.bounded import sha256_of
-from stylegan3d.storage.files import check_output, write_together
+from stylegan3d.storage.files import check_output, sha256_of, write_together
 from stylegan3d.storage.formats import scan_suffix
 from stylegan3d.storage.jsontext import from_json, read_json, to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, sidecar_path, volume_files

@@ -16,9 +16,9 @@ from napari_stylegan3d.directions import files as direction_files
 from napari_stylegan3d.directions import panel as directions_panel
 from napari_stylegan3d.directions.jobs import EffectMeasurer
 from napari_stylegan3d.widgets import dialogs
-from stylegan3d.recipe.direction_file import load_directions, save_directions
+from stylegan3d.recipe.latents import load_directions, save_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
-from stylegan3d.storage.bounded import sha256_of
+from stylegan3d.storage.files import sha256_of
 
 AGE = {"name": "Age", "attribute": "age", "unit": "years", "mae": 7.58, "baseline": 15.3}
 TOLD = "+13 years per sd, head size held fixed (r = 0.84 on 27 people not used)"

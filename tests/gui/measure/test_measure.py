@@ -25,7 +25,7 @@ from stylegan3d.scans import AlignedScan
 from stylegan3d.scans.aligned import Halfway
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation import norms, repeats, visits
+from stylegan3d.segmentation import norms, visits
 from stylegan3d.segmentation.changes import Change
 from stylegan3d.segmentation.classes import ALL_MEASURES, CLASSES, VOLUMES, value_text, volumes_ml
 from stylegan3d.segmentation.numbers import numbers_of
@@ -458,7 +458,7 @@ def engine(window, monkeypatch):
         notes = [Note("check", "look at the borders.")]
         middle, labels = np.ones_like(percent), cast(Any, None)
         person, years = options["person"], options["years"]
-        of = options["repeats"] or repeats.bundled_repeats()
+        of = options["repeats"] or norms.bundled_repeats()
         return Visits(pair, middle, labels, percent, changes, person, years, of, notes)
 
     monkeypatch.setattr(visits, "visits_of_scans", found)
@@ -543,7 +543,7 @@ def test_what_changed_is_shown_for_its_patient_alone(
     window, scan_file, second_file, earlier, engine, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(places, "sites_folder", lambda: tmp_path)
-    repeats.save_site_repeats("ward", repeats.Repeats("the ward's", {"ventricle_ml": 2.0}))
+    norms.save_site_repeats("ward", norms.Repeats("the ward's", {"ventricle_ml": 2.0}))
     window.open_scan(scan_file)
     mine = window.session.key
     box = window.explorer.measuring.box

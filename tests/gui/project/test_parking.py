@@ -18,7 +18,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.recipe.recipe import Source
 from stylegan3d.scans import AlignedScan, Scan
 from stylegan3d.scans.aligned import PreparedBrain
-from stylegan3d.scans.target import Template
+from stylegan3d.scans.alignment import Template
 from stylegan3d.session.case import Case, Choice
 
 SHAPE = (64, 64, 64)

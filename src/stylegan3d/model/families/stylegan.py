@@ -25,8 +25,7 @@ from stylegan3d.networks.config import (
 )
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.encoder import build_encoder
-from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
 from stylegan3d.plain import JsonView
 from stylegan3d.storage.jsontext import is_int
 
