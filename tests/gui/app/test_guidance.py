@@ -11,7 +11,8 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QApplication, QLabel, QMenu, QWidget
 
-from napari_stylegan3d.app import keys, walkthrough
+from napari_stylegan3d.app import guidance as keys
+from napari_stylegan3d.app import walkthrough
 from napari_stylegan3d.app.explorer import Memory
 from napari_stylegan3d.app.guidance import SEEN
 from napari_stylegan3d.app.walkthrough import FIRST_STEPS

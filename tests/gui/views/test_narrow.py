@@ -13,7 +13,7 @@ from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_stylegan3d.compare.controller import side_of
-from napari_stylegan3d.views.captions import EDITED_SCAN, KEY, shortened
+from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.glass import MARGIN_PX, Labels, _caption_font
 from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.orientation import AXIAL
@@ -21,7 +21,7 @@ from napari_stylegan3d.views.slices import Pane, Panes
 from napari_stylegan3d.widgets.controls import DecimalBox
 from napari_stylegan3d.widgets.elided import FIELD_PX, InWords
 from napari_stylegan3d.widgets.theme import DARK, LIGHT, style
-from stylegan3d.pages.shortening import elided
+from stylegan3d.pages.shortening import elided, shortened
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.session.provenance import (
     SYNTHETIC,
@@ -31,6 +31,7 @@ from stylegan3d.session.provenance import (
     Over,
     Provenance,
 )
+from stylegan3d.storage.about import EDITED_SCAN
 
 LONG = side_of(Recipe(Source("seed", 12), edits=(Edit("A direction with a long name", 1.5),)), "A")
 
