@@ -62,7 +62,7 @@ from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import Fold, Links, take_turns
+from napari_stylegan3d.widgets.controls import Fold, Links
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 from stylegan3d.errors import StyleGAN3DError
@@ -470,6 +470,8 @@ class Header(QWidget):
 
 
 MIN_WIDTH = 376
+#: Height in which there is room for a panel, Measure and Labels.
+BOTH_PX = 850
 
 
 class Explorer(Docked):
@@ -625,8 +627,15 @@ class Explorer(Docked):
         )
         for part in (self.tabs, self.measuring.box, self.relabelling.box):
             column.setStretchFactor(part, 1)  # a part that is open takes no more than its share
-        take_turns(self, self.measuring.box, self.relabelling.box)
+        measure, labels = self.measuring.box, self.relabelling.box
+        measure.header.toggled.connect(partial(self._make_room, labels))
+        labels.header.toggled.connect(partial(self._make_room, measure))
         column.addWidget(self.message)
+
+    def _make_room(self, other: Fold, unfolded: bool) -> None:
+        """In a low window Measure and Labels are not unfolded together."""
+        if unfolded and self.isVisible() and self.height() < controls.scaled(BOTH_PX):
+            other.unfold(False)
 
     def _connect(self) -> None:
         session = self.session

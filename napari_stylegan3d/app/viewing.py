@@ -250,11 +250,8 @@ class Toasts(QObject):
         self._canvas = views.view("Axial").canvas.canvas.native
         self._told = ""
         self._soon = single_shot(self, self._take)
-        # napari moves a notification whenever its canvas changes its size.
-        self._moved = single_shot(self, self._place_all)
         links.watch(self, self._canvas, views)
-        for timer in (self._moved, self._soon):
-            links.callback(timer.stop)
+        links.callback(self._soon.stop)
         links.callback(lambda: [toast.close() for toast in self._taken()])
 
     def leave_out(self, text: str) -> None:
@@ -263,16 +260,11 @@ class Toasts(QObject):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Detect new notifications and window resizes."""
-        kind = event.type()
-        if watched is self._canvas and kind == QEvent.Type.ChildAdded:
-            self._soon.start(0)  # not created yet
-        elif kind == QEvent.Type.Resize:
-            self._moved.start(0)
+        added = watched is self._canvas and event.type() == QEvent.Type.ChildAdded
+        # It is not created yet; and napari moves it whenever its canvas changes its size.
+        if added or event.type() == QEvent.Type.Resize:
+            self._soon.start(0)
         return False
-
-    def _place_all(self) -> None:
-        for toast in self._taken():
-            self._place(toast)
 
     def _taken(self) -> list[QDialog]:
         return self._views.findChildren(QDialog, NAME, HERE)
@@ -290,13 +282,14 @@ class Toasts(QObject):
                 if bytes(animation.propertyName()) == b"geometry":
                     animation.stop()  # would move it back to the canvas
             toast.setParent(self._views, toast.windowFlags())
-            self._place(toast)
             toast.setVisible(not hidden)  # not `show`, which restarts napari's animation
             toast.raise_()
             # A mouse that rests where it appears, or a later one, would keep it for ever.
             toast.timer_stop()
             ending = single_shot(toast, partial(self._end, toast, QCursor.pos()))
             ending.start(toast.DISMISS_AFTER)
+        for toast in self._taken():
+            self._place(toast)
 
     def _end(self, toast: QDialog, pointer: QPoint) -> None:
         """Close it, unless the mouse was moved over it to read or expand it."""

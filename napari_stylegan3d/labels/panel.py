@@ -74,8 +74,6 @@ class LabelsBox(Fold):
 
     def show_base(self, taken: bool) -> None:
         """Offer the tools once there are labels; none of them is at work then."""
-        if taken and self.tools.isHidden():
-            self.growing.emit(self.tools.minimumSizeHint().height())
         self.tools.setVisible(taken)
         self.close_labels.setVisible(taken)
         controls.show_value(self.paint, False)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any, TypeVar
 
 from qtpy.QtCore import (
-    QCoreApplication,
     QEvent,
     QObject,
     QPoint,
@@ -683,8 +681,6 @@ class SeedPicker(QWidget):
         self.seedChanged.emit(self.spin.value())
 
 
-#: Beyond its smallest height, left to what scrolls in the same column.
-SCROLLED_PX = 120
 #: Least height of a column that scrolls.
 LEAST_PX = 150
 
@@ -710,8 +706,6 @@ class Fold(QWidget):
 
     guideRequested = Signal(str)
     """Section of the user guide."""
-    growing = Signal(int)
-    """It is about to take so many pixels more of the column it is in."""
 
     def __init__(
         self,
@@ -757,8 +751,6 @@ class Fold(QWidget):
         self.header.setChecked(unfolded)
 
     def _show(self, unfolded: bool) -> None:
-        if unfolded:
-            self.growing.emit(self.body.minimumSizeHint().height())
         self.body.setVisible(unfolded)
         arrow = Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
         self.header.setArrowType(arrow)
@@ -804,26 +796,6 @@ class _Scrolled(QScrollArea):
             if layout.hasHeightForWidth()
             else (layout.totalSizeHint().height())
         )
-
-
-def take_turns(column: QWidget, *folds: Fold) -> None:
-    """Fold the others away when one of them grows and the column has no room for all."""
-    for fold in folds:
-        fold.growing.connect(partial(_make_room, column, fold, folds))
-
-
-def _make_room(column: QWidget, growing: Fold, folds: tuple[Fold, ...], pixels: int) -> None:
-    # Before it grows: a window that was made larger by its content stays so. What scrolls in the
-    # column could do with less than it takes to be worked with.
-    layout = column.layout()
-    if layout is None or not column.isVisible():
-        return
-    if layout.minimumSize().height() + pixels + scaled(SCROLLED_PX) > column.height():
-        for fold in folds:
-            if fold is not growing:
-                fold.unfold(False)
-        # The room they took is free only after this.
-        QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
 
 
 class ResultTable(QTableWidget):
