@@ -14,10 +14,10 @@ TOUR  := tour-output
 ARGS  ?=
 PYTHON   ?=
 PIP_ARGS ?=
-# A file of tests runs in one process, several files beside each other: one more than there are
-# cores, since tests of the window wait much of their time.
+# Tests of a file, or of a folder that shares a window, run in one process, several of these beside
+# each other: one more than there are cores, since tests of the window wait much of their time.
 CORES    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-WORKERS  ?= -n $(shell expr $(CORES) + 1) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 3
+WORKERS  ?= -n $(shell expr $(CORES) + 1) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder --max-worker-restart 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test soak bench lint docs release clean
@@ -43,6 +43,10 @@ run: $(READY)  ## Open the explorer; without a screen, walk through it and leave
 	fi; \
 	echo "No display here: walking through the explorer on a virtual screen instead."; \
 	exec $(BIN)/python scripts/tour.py --out $(TOUR) $(ARGS)
+
+# Dozens of tests start processes of their own, which need not compile the sources each time, and
+# pytest keeps what it made of the files of tests for the next run.
+test soak: export PYTHONDONTWRITEBYTECODE =
 
 test: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)

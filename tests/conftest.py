@@ -1,5 +1,6 @@
 """What all tests share: a machine left untouched, one thread, a tiny generator."""
 
+import gc
 import os
 import shutil
 import sys
@@ -31,6 +32,13 @@ os.environ["OMP_NUM_THREADS"] = _THREADS
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 # The same of Mesa, which draws the windows in software.
 os.environ["LP_NUM_THREADS"] = "1"
+# Gone through again and again while all is imported, and nothing of it can go.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
@@ -48,10 +56,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.name == "soak" and not config.getoption("soak") else None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep what was asked for and mark the tests that open a window.
+    """Keep what was asked for, mark the tests that open a window, and say which run together.
 
-    Without a screen for them, say what is missing.
+    Those of a file do, and of a folder those that share a window. Without a screen for windows, say
+    what is missing.
     """
     soak = config.getoption("soak")
     left_out = [item for item in items if (item.get_closest_marker("soak") is None) == soak]
@@ -61,9 +71,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if window_fixtures.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("gui")
-    # Last, for napari forgets in `make_napari_viewer` what other windows have registered.
-    own = {item.path for item in items if "make_napari_viewer" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: item.path in own)
+        shared = "shared_window" in getattr(item, "fixturenames", ())
+        together = (item.path.parent if shared else item.path).relative_to(config.rootpath)
+        item.add_marker(pytest.mark.xdist_group(str(together)))
     has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     needs_screen = sys.platform == "linux" and not has_screen and shutil.which("Xvfb") is None
     if needs_screen and any(item.get_closest_marker("gui") for item in items):

@@ -195,6 +195,7 @@ class Section(QWidget):
 
     def __init__(self, title: str) -> None:
         super().__init__()
+        self.title = title
         self.box = controls.stack(controls.heading(title), on=self, spacing=7, margins=(0, 0, 0, 4))
         if title in ABOUT:
             self.box.addWidget(controls.hint(ABOUT[title]))
@@ -265,6 +266,8 @@ class DirectionList(QScrollArea):
             row.show_pin(row in pinned)
             if row not in pinned:
                 groups.setdefault(row.entry.section, []).append(row)
+        if list(groups.items()) == [(section.title, section.rows) for section in self._sections]:
+            return
         old, self._sections = self._sections, []
         for title, rows in groups.items():
             section = Section(title)

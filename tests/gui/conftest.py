@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import importlib
+import shutil
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # A busy machine needs its time; nothing is slower for it where all is well.
 PATIENCE_MS = 60_000
+#: What came of projections, by model and scan: (case, latent).
+PROJECTED: dict[tuple[str, Path], tuple[Any, bytes]] = {}
 #: What a model says of its direction Age.
 AGEING = {
     "name": "Age",
@@ -41,16 +44,25 @@ AGEING = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with `make_napari_viewer` come last: after it napari cannot open a viewer without it.
+    """Of a folder, the files that share one window come first, so that it is opened once.
 
-    (It clears the memory of which plugins are registered, but not the registry.)
+    Files with `make_napari_viewer` come last of all: after it napari cannot open a viewer without
+    it. (It clears the memory of which plugins are registered, but not the registry.)
     """
-
-    def uses_factory(item: pytest.Item) -> bool:
-        names = getattr(item, "fixturenames", ())
-        return any(name.startswith("make_napari_viewer") for name in names)
-
-    items.sort(key=uses_factory)
+    first: dict[Path, int] = {}
+    sharing: set[Path] = set()
+    factory: set[Path] = set()
+    for index, item in enumerate(items):
+        first.setdefault(item.path.parent, index)
+        names, module = getattr(item, "fixturenames", ()), item.getparent(pytest.Module)
+        own = {"OWN_WINDOW", "model"}.intersection(vars(module.obj))
+        if "shared_window" in names and not own:
+            sharing.add(item.path)
+        if "make_napari_viewer" in names:
+            factory.add(item.path)
+    items.sort(
+        key=lambda item: (item.path in factory, first[item.path.parent], item.path not in sharing)
+    )
 
 
 @pytest.fixture
@@ -90,7 +102,6 @@ class Window:
     def __init__(self, viewer: napari.Viewer, explorer: Explorer) -> None:
         self.viewer, self.explorer = viewer, explorer
         self.session, self.views = explorer.session, explorer.views
-        self._projected: dict[Path, tuple[Any, bytes]] = {}
 
     def find(self, name: str) -> Any:
         from qtpy.QtWidgets import QWidget
@@ -184,8 +195,9 @@ class Window:
         self.wait(lambda: self.find("project.name").text() == name)
         before = len(self.session.projected)
         opened = self.session.case
-        if path in self._projected:
-            case, latent = self._projected[path]
+        key = self.session.generator.hash, path
+        if key in PROJECTED:
+            case, latent = PROJECTED[key]
             # Where the session keeps latents that were not saved.
             file = self.session.folder / Path(case.source.path).name
             file.write_bytes(latent)
@@ -197,7 +209,7 @@ class Window:
             self.click("project.start")
             self.wait(lambda: len(self.session.projected) > before)
             case = self.session.projected[-1]
-            self._projected[path] = case, Path(case.source.path).read_bytes()
+            PROJECTED[key] = case, Path(case.source.path).read_bytes()
         self.settle()
         return self.session.projected[-1]
 
@@ -239,7 +251,8 @@ def collect_closed() -> None:
     for _ in range(3):
         QTest.qWait(20)
         delete_later()
-        gc.collect()
+        if not gc.collect():
+            break
 
 
 def wait_until(condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -> None:
@@ -285,6 +298,25 @@ def _modules_frozen(qapp: Any) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Brain mask, bias field and pose of a scan are found once for all windows, and soon."""
+    # The eggs have no bias, and are smooth.
+    preparation = vars(importlib.import_module("stylegan3d.scans.scan"))
+    preparation |= {"ITERATIONS": (1,), "LEVELS_MM": (8.0, 6.0, 4.0)}
+    folder = tmp_path_factory.mktemp("prepared")
+    for module in ("napari_stylegan3d.project.jobs", "napari_stylegan3d.measure.controller"):
+        # Absolute, so that it takes the place of the session's own.
+        vars(importlib.import_module(module))["STEPS_FOLDER"] = str(folder)
+    return folder
+
+
+@pytest.fixture
+def nothing_prepared(prepared_folder: Path) -> None:
+    """What other tests found of scans is found anew."""
+    shutil.rmtree(prepared_folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_sharper() -> None:
     """Scans stay on the model's grid, but where it is tested that they are shown on a finer one.
 
@@ -326,41 +358,84 @@ def forget() -> None:
         settings().remove(key)
 
 
+class OneWindow:
+    """The explorer that tests share: opening and closing one takes seconds."""
+
+    def __init__(self) -> None:
+        self.window: Window | None = None
+        self.of: tuple[Path, Any] | None = None
+
+    def get(self, place: Path, model: Any) -> Window:
+        """The window of the tests of a folder or file with a model."""
+        import napari
+
+        if self.window is None or self.of != (place, model):
+            self.close()
+            # What the window of other files remembered when it was closed.
+            forget()
+            self.window = open_window(napari.Viewer(show_welcome_screen=False), model)
+            self.of = place, model
+        return self.window
+
+    def close(self) -> None:
+        """Close it, if it is open."""
+        from qtpy.QtTest import QTest
+
+        if self.window is None:
+            return
+        explorer = self.window.explorer
+        self.window.viewer.close()
+        QTest.qWait(50)
+        vars(self.window).clear()
+        self.window = self.of = None
+        assert explorer.views is None, "closing the window did not close the explorer"
+        del explorer
+        gc.collect()
+
+
+@pytest.fixture(scope="session")
+def one_window(qapp: Any) -> Iterator[OneWindow]:
+    """Closed at the end."""
+    kept = OneWindow()
+    yield kept
+    kept.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_other_window(request: pytest.FixtureRequest, one_window: OneWindow) -> None:
+    """Files with windows of their own do not find that of others beside them."""
+    own = (item for item in request.session.items if item.path == request.path)
+    if not any("shared_window" in item.fixturenames for item in own):
+        one_window.close()
+
+
 @pytest.fixture(scope="module")
-def shared_window(qapp: Any, model: Any) -> Iterator[Window]:
-    """One explorer for all tests of a file: opening one takes seconds.
+def shared_window(request: pytest.FixtureRequest, one_window: OneWindow, model: Any) -> Window:
+    """One explorer for all tests of a folder; for those of a file with `OWN_WINDOW`.
 
     Not for files that use `make_napari_viewer`, which allows no other viewer beside its own.
     """
-    import napari
-    from qtpy.QtTest import QTest
-
-    # What the window of another file remembered when it was closed.
-    forget()
-    viewer = napari.Viewer(show_welcome_screen=False)
-    window = open_window(viewer, model)
-    yield window
-    viewer.close()
-    QTest.qWait(50)
-    assert window.explorer.views is None, "closing the window did not close the explorer"
-    vars(window).clear()
-    del viewer
-    gc.collect()
+    own = hasattr(request.module, "OWN_WINDOW")
+    return one_window.get(request.path if own else request.path.parent, model)
 
 
 @pytest.fixture
 def window(shared_window: Window) -> Window:
     """The explorer as it opens: brain number 0, nothing undone, nothing projected."""
+    from napari._qt.dialogs.qt_notification import NapariQtNotification
     from qtpy.QtTest import QTest
 
     explorer = shared_window.explorer
+    for told in shared_window.views.findChildren(NapariQtNotification):
+        told.close()
     explorer.exporting.job.cancel()
     explorer.projecting.job.cancel()
     wait_until(lambda: not (explorer.exporting.job.running or explorer.projecting.job.running))
+    explorer.rendering.request()
     shared_window.begin_anew()
     explorer.directions.show_directions(shared_window.session.generator)
     explorer.panel("Browse")
-    explorer.rendering.request()
+    shared_window.find("project.outline").setChecked(True)
     shared_window.settle()
     shared_window.views.set_convention("radiological")
     QTest.qWait(30)
@@ -433,7 +508,7 @@ def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def second_file(scan_file, tmp_path_factory) -> Path:
     """Another patient than that of `scan_file`."""
     image = nib.load(scan_file)

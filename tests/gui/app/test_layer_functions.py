@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from qtpy.QtTest import QTest
 import napari_stylegan3d
 from napari_stylegan3d.app.layer_functions import ALIGNED
 from napari_stylegan3d.views.captions import KEY
+from stylegan3d.projection.settings import BUDGETS
+from stylegan3d.scans.scan import Scan
 from stylegan3d.session.provenance import Provenance
 
 SAMPLE = Path(napari_stylegan3d.__file__).parent / "samples" / "ucla-sub-04_T1w.nii.gz"
@@ -26,6 +29,15 @@ def plain_viewer(qapp: Any):
     made = napari.Viewer(show=False)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prepared_once(prepared_folder: Path) -> Iterator[None]:
+    """The brain of the scan is found once for all functions."""
+    options = Scan.align.__kwdefaults__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(options, "cache", prepared_folder)
+        yield
 
 
 @pytest.fixture
@@ -116,7 +128,8 @@ def test_tissues_are_segmented_on_the_scans_own_grid(viewer, scan):
     assert ventricle == pytest.approx(measures["ventricle_ml"], rel=0.3)
 
 
-def test_a_scan_is_reconstructed_where_it_lies(viewer, scan):
+def test_a_scan_is_reconstructed_where_it_lies(viewer, scan, monkeypatch):
+    monkeypatch.setitem(BUDGETS, "draft", 1)  # the encoder comes near enough
     made = called(viewer, "Reconstruct scan", scan=scan)
     assert made.metadata[KEY].caption.endswith("Synthetic – not for diagnosis")
     assert made.metadata["stylegan3d-trust"]["similarity"]["ssim"] > 0.6

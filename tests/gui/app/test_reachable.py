@@ -25,6 +25,8 @@ INTERACTIVE = (
     QComboBox,
     QLineEdit,
 )
+#: What is reached depends on all that was ever opened in it.
+OWN_WINDOW = True
 TABS = ("Browse", "Project", "Mix", "Directions", "Compare", "Export")
 
 

@@ -21,7 +21,7 @@ def wait(condition) -> None:
     raise AssertionError("waited too long")
 
 
-@pytest.mark.parametrize("how", ["explorer", "viewer"])
+@pytest.mark.parametrize("how", ["explorer", pytest.param("viewer", marks=pytest.mark.soak)])
 def test_closing_in_the_middle_of_everything(make_napari_viewer, model, notifications, how):
     viewer = make_napari_viewer(show=True)
     explorer = Explorer(viewer, model)

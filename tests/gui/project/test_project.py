@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 import threading
 from functools import partial
 from types import SimpleNamespace
@@ -20,7 +19,6 @@ from qtpy.QtWidgets import QScrollArea
 from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 
 from napari_stylegan3d.core.jobs import DisplayVolume
-from napari_stylegan3d.core.scans import STEPS_FOLDER
 from napari_stylegan3d.project import controller
 from napari_stylegan3d.project import jobs as scan_jobs
 from napari_stylegan3d.project.regions import RegionPainter
@@ -200,8 +198,7 @@ def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
     assert window.explorer.comparison.stage.overlay.layer is None
 
 
-def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
-    shutil.rmtree(window.session.folder / STEPS_FOLDER, ignore_errors=True)  # of other tests
+def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file, nothing_prepared):
     window.open_scan(scan_file)
     assert window.find("project.shift.0").parentWidget().isHidden()
     window.click("project.align")
@@ -513,7 +510,8 @@ def test_result_is_saved_in_the_scans_own_space(projected, scan_file, tmp_path):
     window.click("project.show.model")
     window.find("export.native").setChecked(True)
     window.click("export.save")
-    window.wait(lambda: "Saved" in window.find("export.done").text())
+    window.wait(lambda: not window.explorer.exporting.job.running)
+    assert "Saved" in window.find("export.done").text()
     window.click("project.show.edited")
     original = nib.load(scan_file)
     (native,) = [p for p in tmp_path.glob("*.nii.gz") if "space-model" not in p.name]

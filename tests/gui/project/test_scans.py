@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox, QRubberBand
 
-from napari_stylegan3d.core.scans import SAMPLES, STEPS_FOLDER, sample_path
+from napari_stylegan3d.core.scans import SAMPLES, sample_path
 from napari_stylegan3d.views.layers import OUTLINE_NAME
 from napari_stylegan3d.widgets.elided import InWords
 from stylegan3d import scans
@@ -417,12 +416,13 @@ def test_a_label_map_opened_through_napari_is_one_too(window, scan_file, label_f
     window.viewer.layers.remove(layer)
 
 
-def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatch, notifications):
+def test_a_scan_that_is_refused_is_aligned_by_hand(
+    window, scan_file, monkeypatch, notifications, nothing_prepared
+):
     def refuse(*_):
         raise ScanError("The brain does not match the model's mean brain in any orientation.")
 
     monkeypatch.setattr("stylegan3d.scans.scan.align_rigid", refuse)
-    shutil.rmtree(window.session.folder / STEPS_FOLDER, ignore_errors=True)  # of other tests
     window.open_scan(scan_file)
     window.click("project.start")
     window.wait(lambda: notifications)
