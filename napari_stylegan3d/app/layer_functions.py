@@ -4,8 +4,6 @@ Each works on any image layer in a thread, and returns new layers. Annotations a
 `annotations` from `__future__`), since magicgui reads them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -125,7 +123,7 @@ def read_checkpoint(path: str | Sequence[str]) -> list[Any]:
     return NO_LAYER
 
 
-def docked_explorer() -> Explorer:
+def docked_explorer() -> "Explorer":
     """The explorer of the current viewer, docked if necessary."""
     import napari
 
@@ -136,7 +134,7 @@ def docked_explorer() -> Explorer:
     return window.add_plugin_dock_widget("napari-stylegan3d", "Explorer")[1]
 
 
-def open_explorer() -> Explorer | None:
+def open_explorer() -> "Explorer | None":
     """The explorer of the current viewer, if any."""
     import napari
     from qtpy.QtWidgets import QApplication

@@ -17,6 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox, QRubberBand
 
 from napari_stylegan3d.core.scans import SAMPLES, sample_path
+from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.views.layers import OUTLINE_NAME
 from napari_stylegan3d.widgets.elided import InWords
 from stylegan3d import scans
@@ -392,7 +393,7 @@ def test_a_label_map_lies_where_its_scan_lies(window, scan_file, label_file, not
     window.click("project.fill")
     window.find("project.region").setCurrentText("sub-07_dseg")
     region = window.find("project.region").currentData().region()
-    mask = region.mask(aligned.space).on(aligned.space, aligned).mask
+    mask = mask_of(region, aligned.space).on(aligned.space, aligned).mask
     marked = nib.affines.apply_affine(aligned.space.affine, np.argwhere(mask))
     # mm, part of a voxel: the centre by the model's larger voxels.
     np.testing.assert_allclose(marked.mean(axis=0), np.mean(there, axis=0), atol=1.5)
