@@ -163,18 +163,21 @@ def delete(thing: QObject) -> None:
 @pytest.mark.parametrize("shut_down", [True, False])
 def test_a_job_outlives_its_window(qtbot, shut_down):
     """A signal of a deleted object would end the process."""
-    window, deleted, over = QObject(), threading.Event(), threading.Event()
+    window = QObject()
+    begun, deleted, over = (threading.Event() for _ in range(3))
     job, came = LongJob(window), []
     for signal in (job.progressed, job.came, job.finished, job.failed):
         signal.connect(came.append)
 
     def work(report):
+        begun.set()
         deleted.wait(5)
         report.hand_over("part")
         report.cancelled or report(1, 2)
         over.set()
 
     job.start(work)
+    assert begun.wait(5)  # what waits is dropped
     if shut_down:
         job.shutdown()
     delete(window)
