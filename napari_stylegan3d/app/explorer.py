@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.components import ViewerModel
 from napari.layers import Shapes
@@ -196,14 +197,8 @@ class OpenController(QObject):
 T = TypeVar("T")
 
 
-class Controller(Protocol):
-    """Controller of a panel."""
-
-    def __init__(self, context: Context, panel: Any) -> None: ...
-
-
 #: The tabs from left to right with their controllers; a new feature is added here.
-FEATURES: tuple[tuple[type[ExplorerPanel], type[Controller]], ...] = (
+FEATURES: tuple[tuple[type[ExplorerPanel], Callable[[Context, Any], object]], ...] = (
     (BrowsePanel, BrowseController),
     (ProjectPanel, ProjectController),
     (MixPanel, MixController),

@@ -169,10 +169,8 @@ class LabelsRestorer(QObject):
 class ScanRestorer(QObject):
     """Reads and aligns the scan of the patient on the screen, if an earlier session had it."""
 
-    aligned = Signal(str)
-    """The scan of the case with this key lies where it lay."""
     failed = Signal(str)
-    """It could not be brought there."""
+    """The scan of the case with this key could not be brought to where it lay."""
 
     def __init__(self, projecting: ProjectController, parent: QObject) -> None:
         super().__init__(parent)
@@ -231,7 +229,8 @@ class ScanRestorer(QObject):
             self.projecting.labels.add(labels, result.key)
         for error in result.unread:
             self.projecting.failed.emit(error, "restoring a label map")
-        (self.aligned if there else self.failed).emit(result.key)
+        if not there:
+            self.failed.emit(result.key)
 
 
 def _filled_in(case: Case, result: ReloadedScan, there: bool) -> Case:
@@ -610,7 +609,6 @@ class SessionController(QObject):
         session.modelChanged.connect(self._on_model)
         self.context.comparison.viewChanged.connect(lambda _: self.autosave.soon())
         self.context.comparison.placedChanged.connect(self.autosave.soon)
-        self.scans.aligned.connect(self.edits.go_on)
         self.scans.failed.connect(self.edits.give_up)
         self.autosave.failed.connect(lambda error: self.messages.fail(error, "saving the session"))
         self.looking.finished.connect(self._on_kept)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.widgets.controls import Links
 from stylegan3d.errors import OutputError
+from stylegan3d.model.layers import LayerGroup, layer_groups
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.file import Favourite
 from stylegan3d.session.workspace import StateChange, Workspace
@@ -89,27 +88,6 @@ class Favourites(QObject):
         self.changed.emit()
 
 
-@dataclass(frozen=True)
-class LayerGroup:
-    """Consecutive rows of w that control structures of similar size; `key` is untranslated.
-
-    The last group also has the `silent` rows, which have no effect but belong to a whole mix.
-    """
-
-    key: str
-    name: str
-    meaning: str
-    layers: tuple[int, ...]
-    sizes_mm: tuple[float, ...]
-    silent: tuple[int, ...] = ()
-
-    @property
-    def size_in_words(self) -> str:
-        """Such as '32–16 mm'."""
-        high, low = max(self.sizes_mm), min(self.sizes_mm)
-        return f"{high:.0f} mm" if round(high) == round(low) else f"{high:.0f}–{low:.0f} mm"
-
-
 class Session(QObject, Workspace):
     """What is shown and of whom; tells of each change once, after all of it is there."""
 
@@ -182,42 +160,3 @@ class Session(QObject, Workspace):
     def layer_groups(self) -> list[LayerGroup]:
         """The generator's layers as coarse, middle and fine."""
         return layer_groups(self.generator) if self.generator else []
-
-
-GROUPS = (
-    ("coarse", "Coarse", "size and shape of the head and its large structures"),
-    ("middle", "Middle", "lobes, ventricles and large sulci"),
-    ("fine", "Fine", "fine folding, tissue contrast and texture"),
-)
-
-
-#: The only group of a model without per-layer styles.
-WHOLE = ("whole", "Brain", "everything at once, from the head's shape to the texture")
-
-
-def layer_groups(generator: Generator) -> list[LayerGroup]:
-    """Group the layers by the voxel size in mm of the grid that each controls.
-
-    A model without per-layer styles has one group: the whole brain. Of levels that cannot be
-    shared out evenly, the middle has one more, then the fine group.
-    """
-    if not generator.can("layers"):
-        size = float(np.mean(generator.voxel_size))
-        return [LayerGroup(*WHOLE, (0,), (size,))]
-    field_of_view = np.asarray(generator.shape) * np.asarray(generator.voxel_size)
-    sizes = [float((field_of_view / grid).mean()) for grid in generator.layer_resolutions]
-    read = generator.rows_read
-    silent = tuple(range(read, len(sizes)))
-    levels = sorted(set(sizes[:read]), reverse=True)
-    count = len(levels)
-    borders = max(count // 3, 1), count - (count + 1) // 3
-    groups = []
-    for names, members in zip(GROUPS, np.split(levels, borders), strict=True):
-        layers = tuple(i for i, size in enumerate(sizes[:read]) if size in members)
-        if layers:
-            groups.append(LayerGroup(*names, layers, tuple(sizes[i] for i in layers)))
-    if silent:
-        last, every = groups[-1], groups[-1].layers + silent
-        sizes_mm = tuple(sizes[i] for i in every)
-        groups[-1] = dataclasses.replace(last, layers=every, sizes_mm=sizes_mm, silent=silent)
-    return groups

@@ -13,10 +13,10 @@ from qtpy.QtGui import QColor, QFont, QHideEvent, QImage, QPainter
 from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QWidget
 
 from napari_stylegan3d.core.context import report_error
-from napari_stylegan3d.core.session import WHOLE
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Gallery, PictureButton
 from napari_stylegan3d.widgets import controls, dialogs
 from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.model.layers import WHOLE
 from stylegan3d.pages.shortening import elided
 from stylegan3d.recipe.mixing import around, mixing_matrix, solo
 from stylegan3d.recipe.recipe import Mix, Source
@@ -24,9 +24,9 @@ from stylegan3d.storage.files import atomic_write_bytes
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
-    from napari_stylegan3d.core.session import LayerGroup
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from napari_stylegan3d.mix.panel import MixPanel
+    from stylegan3d.model.layers import LayerGroup
     from stylegan3d.recipe.recipe import Recipe
 
 #: Pixels of a thumbnail, between two, and of a line of writing.

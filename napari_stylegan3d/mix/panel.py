@@ -11,11 +11,11 @@ from qtpy.QtWidgets import QGridLayout, QToolButton, QWidget
 
 from napari_stylegan3d.core.context import report_error
 from napari_stylegan3d.core.panel import ExplorerPanel, why_not
-from napari_stylegan3d.core.session import WHOLE, LayerGroup
 from napari_stylegan3d.core.thumbnails import PictureButton
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import SeedPicker
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.model.layers import WHOLE, LayerGroup
 from stylegan3d.pages.shortening import shortened
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.mixing import PRESETS, solo, strengths

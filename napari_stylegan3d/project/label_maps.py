@@ -111,6 +111,7 @@ class LabelMaps(QObject):
     def __init__(self, comparison: DisplayController, parent: QObject, links: Links) -> None:
         super().__init__(parent)
         self.comparison, self.viewer = comparison, comparison.stage.viewer
+        self.session = comparison.session
         self.placing = LatestWins(_placed, self)
         self.placing.ready.connect(self._on_placed)
         self.placing.failed.connect(
@@ -131,8 +132,8 @@ class LabelMaps(QObject):
 
         It is hidden while another case is shown, and left out if its own was closed.
         """
-        key = self._current if key is None else key
-        if key and key not in self.comparison.session.histories:
+        key = self.session.key if key is None else key
+        if key and key not in self.session.histories:
             return
         point = self.viewer.dims.point
         labels = self._beside(labels, key)
@@ -143,9 +144,8 @@ class LabelMaps(QObject):
         if key:
             self._owners[layer] = key
             self._sides[layer] = self._side
-            session = self.comparison.session
-            maps = dict.fromkeys((*session.annotations_of(key).maps, labels.path))
-            session.annotate(key, maps=tuple(maps))
+            maps = dict.fromkeys((*self.session.annotations_of(key).maps, labels.path))
+            self.session.annotate(key, maps=tuple(maps))
         if len(point) == self.viewer.dims.ndim:
             self.viewer.dims.point = point
         self._on_case()
@@ -157,7 +157,7 @@ class LabelMaps(QObject):
     @property
     def _side(self) -> str | None:
         """The orientation that was said of the current scan."""
-        case = self.comparison.session.case
+        case = self.session.case
         return None if case is None or case.choice is None else case.choice.orientation
 
     def _turn(self) -> None:
@@ -165,7 +165,7 @@ class LabelMaps(QObject):
 
         What was painted on is hidden: nobody knows on which side it was meant.
         """
-        case, side = self.comparison.session.case, self._side
+        case, side = self.session.case, self._side
         if case is None or case.scan is None:
             return
         for layer in [layer for layer in self.viewer.layers if layer in self._sides]:
@@ -183,24 +183,23 @@ class LabelMaps(QObject):
 
     def _beside(self, labels: LabelMap, key: str) -> LabelMap:
         """The labels where they lie beside the scan of the case with this key, if it has one."""
-        scan = self.comparison.session.scan_of(key)
+        scan = self.session.scan_of(key)
         return labels if scan is None else labels.beside(scan)
 
     @property
     def newest(self) -> Labels | None:
         """The label map of the patient on the screen that was opened last, painted on or not."""
-        mine = [layer for layer in self.viewer.layers if self._owners.get(layer) == self._current]
-        return mine[-1] if mine and self._current else None
+        key = self.session.key
+        mine = [layer for layer in self.viewer.layers if self._owners.get(layer) == key]
+        return mine[-1] if mine else None
 
     def _report(self, labels: LabelMap, key: str) -> None:
         """Notify that a label map was added."""
         doubts = [OPEN_SIDES] if labels.doubtful else []
-        if key == self._current:
-            text = "Label map {labels}; shown over the views and in the layer list."
-            report_done(" ".join([text.format(labels=labels.in_words), *doubts]))
-            return
-        name = next(case.name for case in self.comparison.session.patients if case.key == key)
-        told = f"Label map {labels.in_words}; it belongs to {name} and is shown with that scan."
+        told = f"Label map {labels.in_words}; shown over the views and in the layer list."
+        if key != self.session.key:
+            name = next(case.name for case in self.session.patients if case.key == key)
+            told = f"Label map {labels.in_words}; it belongs to {name} and is shown with that scan."
         report_done(" ".join([told, *doubts]))
 
     @property
@@ -212,24 +211,14 @@ class LabelMaps(QObject):
         placed = self.comparison.placed
         return None if placed is None else placed[1].rigid
 
-    @property
-    def _current(self) -> str:
-        """Key of the current case; empty if there is none."""
-        case = self.comparison.session.case
-        return "" if case is None else case.key
-
-    def _owner_of(self, layer: Labels) -> str:
-        """Key of the case that a layer belongs to; if to none, of the current one."""
-        return self._owners.get(layer, self._current)
-
     def is_of_case(self, layer: Labels) -> bool:
         """Whether a layer belongs to the current case, or to none."""
-        return self._owner_of(layer) == self._current
+        return self._owners.get(layer, self.session.key) == self.session.key
 
     def _on_case(self) -> None:
         """Hide other patients' labels, painted on or not; those of closed ones go."""
         self._turn()
-        there = self.comparison.session.histories
+        there = self.session.histories
         for layer in [layer for layer in self.viewer.layers if layer in self._owners]:
             if self._owners[layer] not in there:
                 self.viewer.layers.remove(layer)
@@ -271,9 +260,9 @@ class LabelMaps(QObject):
         """The file of a layer does not lie over its scan any longer."""
         key, labels = self._owners.get(layer, ""), layer.metadata.get(KEY)
         if key and labels is not None:
-            maps = self.comparison.session.annotations_of(key).maps
+            maps = self.session.annotations_of(key).maps
             rest = tuple(path for path in maps if path != labels.path)
-            self.comparison.session.annotate(key, maps=rest)
+            self.session.annotate(key, maps=rest)
 
 
 def _placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[DisplayArray]:

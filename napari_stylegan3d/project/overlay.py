@@ -267,16 +267,15 @@ class OverlayManager(QObject):
         if before is not None and case is not None and case.key != before.key:
             words = f"Open as overlay of {shortened(before.name, JOINED_LENGTH)}"
         self.box.offer_joining(words)
-        self._show_text(case, now)
+        self._show_text(now)
         if now is not None:
             self.box.show_choices(now.how, now.same)
             self.bar.show_look(now.look)
         self._place()
         self._read_next()
 
-    def _show_text(self, case: Case | None, now: Overlay | None) -> None:
-        key = "" if case is None else case.key
-        reading = self.reads_for(key)
+    def _show_text(self, now: Overlay | None) -> None:
+        reading = self.reads_for(self.session.key)
         labels = self.labels.newest
         name, note, bad = "", self.session.annotations.refused, True
         if now is not None:

@@ -11,12 +11,11 @@ from qtpy.QtGui import QKeyEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_stylegan3d.compare.controller import side_of
+from napari_stylegan3d.compare.controller import SWIPE_NAME, left_part, side_of
 from napari_stylegan3d.compare.panel import in_words
 from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.views.display import DisplayArray
 from napari_stylegan3d.views.slices import Panes
-from napari_stylegan3d.views.swipe import SWIPE_NAME, left_part
 from stylegan3d.measures.similarity import PairFigures
 from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.recipe.description import describe_recipe

@@ -11,8 +11,8 @@ from hops import functions_on_the_stack
 from qtpy.QtGui import QImage
 
 import stylegan3d
-from napari_stylegan3d.core.session import layer_groups
 from napari_stylegan3d.widgets import dialogs
+from stylegan3d.model.layers import layer_groups
 from stylegan3d.recipe.recipe import Mix, Source
 
 
