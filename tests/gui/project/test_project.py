@@ -21,7 +21,7 @@ from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 from napari_stylegan3d.core.jobs import DisplayVolume
 from napari_stylegan3d.project import controller
 from napari_stylegan3d.project import jobs as scan_jobs
-from napari_stylegan3d.project.regions import RegionPainter
+from napari_stylegan3d.project.regions import RegionPainter, mask_of
 from napari_stylegan3d.project.result import VerdictRow
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.views.layers import OUTLINE_NAME
@@ -272,7 +272,7 @@ def test_a_painted_region_is_on_the_models_grid_whatever_its_axes():
     painting.layer.data_setitem((np.array([1, 2]), np.array([3, 3]), np.array([7, 8])), 1)
     assert told[-1] == pytest.approx(2 * 24 / 1000)
     painted = [painting.layer.data_to_world(at) for at in np.argwhere(painting.layer.data)]
-    mask = painting.region().mask(space).mask
+    mask = mask_of(painting.region(), space).mask
     assert mask.shape == (10, 12, 14)
     meant = [space.affine[:3, :3] @ at + space.affine[:3, 3] for at in np.argwhere(mask)]
     np.testing.assert_allclose(sorted(map(tuple, meant)), sorted(map(tuple, painted)))
@@ -466,7 +466,9 @@ def test_a_region_is_taken_from_any_labels_layer(window, scan_file):
         ml = np.count_nonzero(ball) * 27 / 1000
         assert window.find("project.painted").text() == f"{ml:.1f} ml masked."
         assert window.find("project.brush").parentWidget().isHidden()
-        mask = window.explorer.projecting._region().mask(aligned.space).on(aligned.space, aligned)
+        mask = mask_of(window.explorer.projecting._region(), aligned.space).on(
+            aligned.space, aligned
+        )
         places = aligned.space.affine[:3, :3] @ np.argwhere(mask.mask).mean(axis=0)
         # mm: half a voxel of the model, which are 8 mm wide.
         np.testing.assert_allclose(places + aligned.space.affine[:3, 3], middle, atol=4)
