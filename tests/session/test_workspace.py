@@ -107,7 +107,7 @@ def projected(case: Case, number: int = 0) -> Case:
     """The case with a projection."""
     found = aligned(case)
     source = Source(
-        "projected", path=f"/session/{case.name}-{number}.safetensors", sha256=f"{case.key}{number}"
+        "projected", path=f"/latents/{case.name}-{number}.safetensors", sha256=f"{case.key}{number}"
     )
     return dataclasses.replace(found, source=source, assessment={"level": "good"})
 
@@ -372,6 +372,14 @@ class Doctor(RuleBasedStateMachine):
             self.session.open_case(case, show=before == asked)
         if refused or before != asked:
             assert self.session.state == before
+
+    @rule(name=NAMES)
+    def project_at_once(self, name: str) -> None:
+        """So that what comes after a projection is tried often, too."""
+        case = self.known(name) or self.session.open_case(scan_of(name))
+        if case.scan is not None:
+            self.count += 1
+            self.session.add_projected(projected(case, self.count))
 
     @rule(name=NAMES)
     def show(self, name: str) -> None:

@@ -121,6 +121,12 @@ class History(Generic[S]):
         self._states.append(state)
         self._position = len(self._states) - 1
 
+    def add_aside(self, state: S) -> None:
+        """Add a state that is made from the current one, which stays current."""
+        at = self._position
+        self.append(state)
+        self.go_to(at)
+
     def amend(self, state: S) -> None:
         """Replace the current state."""
         self._states[self._position] = state

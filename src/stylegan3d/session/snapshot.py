@@ -265,6 +265,7 @@ def to_view(snapshot: Snapshot) -> Json:
         "cases": [_saved(SavedScan.of(case, snapshot)) for case in cases],
         "models": [dataclasses.asdict(model) for model in models],
         "steps": steps,
+        "projected": [case.source and case.source.sha256 for case in snapshot.projected],
         "histories": [
             {"length": len(one.states), "position": one.position, "parents": list(one.parents)}
             for one in snapshot.histories.values()
@@ -323,8 +324,10 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
         if one is not None and case is not None:
             projected += one.projected(case, sources)
             annotations.setdefault(case.key, one.annotations)
-    places = {source.sha256: place for place, source in enumerate(sources)}
-    projected.sort(key=lambda case: places[case.source.sha256] if case.source else -1)
+    order = view.get("projected")
+    order = order if isinstance(order, list) else [source.sha256 for source in sources]
+    places = {str(sha256): place for place, sha256 in enumerate(order)}
+    projected.sort(key=lambda case: places.get(str(case.source and case.source.sha256), -1))
     entries = _entries(state.states, view, made, cases, projected)
     told = view.get("histories")
     histories = _histories(entries, told) if isinstance(told, list) else None

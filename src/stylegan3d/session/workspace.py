@@ -580,6 +580,9 @@ class Workspace:
                 return False
             here = case.key == self.key
             if here and self.recipe is not None:
+                if case.key in self._ready:  # of which nobody has looked at the result
+                    history.add_aside(self._ready[case.key])
+                    self._also("history")
                 self._ready[case.key] = entry
                 return False
             history.append(entry)
@@ -599,6 +602,10 @@ class Workspace:
                 if case.source == old:
                     self.swap(case, dataclasses.replace(case, source=new))
             self._map(lambda state: _with_recipe(state, moved))
+            for key, over in list(self._annotations.items()):
+                if over.labels is not None and over.labels.recipe is not None:
+                    labels = dataclasses.replace(over.labels, recipe=moved(over.labels.recipe))
+                    self.annotate(key, labels=labels)
 
     def swap(self, old: Case, new: Case) -> None:
         """Replace a case by an equivalent one, such as with its voxels on disk."""
@@ -637,9 +644,7 @@ class Workspace:
         """All that a session keeps: what is on the screen is the current step of its history."""
         histories = {key: history.copy() for key, history in self._histories.items()}
         for key, entry in self._ready.items():
-            at = histories[key].position
-            histories[key].append(entry)
-            histories[key].go_to(at)
+            histories[key].add_aside(entry)
         now, here = self._entry(), histories[self.key]
         if not now.same_as(here.current):
             here.commit(now)
