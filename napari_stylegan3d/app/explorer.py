@@ -34,8 +34,7 @@ from napari_stylegan3d.app.patients import PatientList
 from napari_stylegan3d.app.qt_binding import refuse_broken_binding
 from napari_stylegan3d.app.sessions import SessionController
 from napari_stylegan3d.app.viewing import ViewsController
-from napari_stylegan3d.browse.controller import BrowseController
-from napari_stylegan3d.browse.panel import BrowsePanel
+from napari_stylegan3d.browse.panel import BrowseController, BrowsePanel
 from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
 from napari_stylegan3d.core.comparison import DisplayController
@@ -49,15 +48,13 @@ from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.core.worker import end_work
 from napari_stylegan3d.directions.controller import DirectionsController
 from napari_stylegan3d.directions.panel import DirectionsPanel
-from napari_stylegan3d.export.controller import ExportController
-from napari_stylegan3d.export.panel import ExportPanel
+from napari_stylegan3d.export.panel import ExportController, ExportPanel
 from napari_stylegan3d.history.strip import HistoryStrip
 from napari_stylegan3d.labels.controller import LabelsController
 from napari_stylegan3d.labels.panel import LabelsBox
 from napari_stylegan3d.measure.controller import MeasureController
 from napari_stylegan3d.measure.panel import MeasureBox
-from napari_stylegan3d.mix.controller import MixController
-from napari_stylegan3d.mix.panel import MixPanel
+from napari_stylegan3d.mix.panel import MixController, MixPanel
 from napari_stylegan3d.project.controller import ProjectController
 from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.views.look import LookModel, ViewLook

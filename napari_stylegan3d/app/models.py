@@ -17,7 +17,7 @@ from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.settings import settings
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.browse.controller import BrowseController
+    from napari_stylegan3d.browse.panel import BrowseController
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from napari_stylegan3d.project.controller import ProjectController

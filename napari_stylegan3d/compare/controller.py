@@ -38,9 +38,9 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d.compare.panel import RowController
 from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dtype
 from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.views.canvases import View
 from napari_stylegan3d.views.captions import KEY, OVERLAY
 from napari_stylegan3d.views.display import DisplayArray, place, set_limits, upright
-from napari_stylegan3d.views.framing import View
 from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets.controls import Links, scaled
 from napari_stylegan3d.widgets.theme import is_outlined

@@ -15,9 +15,9 @@ from napari_stylegan3d.core.comparison import by_content
 from napari_stylegan3d.core.context import report_error, sentence
 from napari_stylegan3d.core.thumbnails import Gallery, PictureButton
 from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.directions.files import DirectionFiles
-from napari_stylegan3d.directions.jobs import (
+from napari_stylegan3d.directions.files import (
     Compared,
+    DirectionFiles,
     EffectMeasurer,
     EffectRequest,
     MeasuredEffect,

@@ -26,9 +26,15 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d.views import marks, navigation
 from napari_stylegan3d.views.canvases import (
     CanvasPlace,
+    LinkedCameras,
+    View,
+    ViewFitter,
     ViewGrid,
+    draw_all,
     finish_in_own_context,
+    is_elsewhere,
     make_canvas,
+    make_view,
     possible_scale,
     view_picture,
 )
@@ -36,14 +42,6 @@ from napari_stylegan3d.views.captions import NAMES as TISSUES
 from napari_stylegan3d.views.captions import OVERLAY, UNIT, shown
 from napari_stylegan3d.views.display import in_words, thicken
 from napari_stylegan3d.views.follower import Follower, VolumeLook
-from napari_stylegan3d.views.framing import (
-    LinkedCameras,
-    View,
-    ViewFitter,
-    draw_all,
-    is_elsewhere,
-    make_view,
-)
 from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.marks import NAMES, place_of
 from napari_stylegan3d.views.navigation import LevelsByMouse

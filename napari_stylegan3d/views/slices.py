@@ -23,9 +23,9 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.views.canvases import head_box, head_extent
 from napari_stylegan3d.views.captions import KEY, LETTER_COLOR, OVERLAY, color_of, shown
 from napari_stylegan3d.views.display import in_words, planes_of, projected
-from napari_stylegan3d.views.framing import head_box, head_extent
 from napari_stylegan3d.views.glass import paint_legend
 from napari_stylegan3d.views.layers import ColorScale
 from napari_stylegan3d.views.look import LookModel, ViewLook, look_form, show_in

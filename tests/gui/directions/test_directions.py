@@ -14,7 +14,7 @@ from tolerances import FLOAT32, SUMS
 
 from napari_stylegan3d.directions import files as direction_files
 from napari_stylegan3d.directions import panel as directions_panel
-from napari_stylegan3d.directions.jobs import EffectMeasurer
+from napari_stylegan3d.directions.files import EffectMeasurer
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.recipe.latents import load_directions, save_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source

@@ -17,7 +17,7 @@ from tolerances import FLOAT32, LAYERS, QFORM_MM
 
 from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core.rendering import INSTANT_S, REST_MS
-from napari_stylegan3d.export.controller import SCREEN_SCALE
+from napari_stylegan3d.export.panel import SCREEN_SCALE
 from napari_stylegan3d.views.display import in_3d
 from napari_stylegan3d.views.layers import DifferenceOverlay
 from stylegan3d import scans

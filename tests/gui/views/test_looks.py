@@ -10,8 +10,8 @@ from qtpy.QtCore import QRectF
 from tolerances import DOUBLE, FLOAT32
 from view_helpers import AFFINE, RIGHT_BLOCK, center_of, phantom
 
+from napari_stylegan3d.views.canvases import LinkedCameras
 from napari_stylegan3d.views.display import upright
-from napari_stylegan3d.views.framing import LinkedCameras
 from napari_stylegan3d.views.glass import axes_on_screen, ticks
 from napari_stylegan3d.views.layers import ColorScale
 from napari_stylegan3d.views.look import Cut, ViewLook
