@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QFrame, QMenu
+from qtpy.QtWidgets import QFrame, QLineEdit, QMenu
 
-from napari_stylegan3d.core.context import report_done, sentence
-from napari_stylegan3d.core.jobs import SharpenRequest
+from napari_stylegan3d.core.context import Context, report_done, sentence
+from napari_stylegan3d.core.jobs import Loaded, SharpenRequest
 from napari_stylegan3d.core.worker import LatestWins, LongJob, duration_in_words
-from napari_stylegan3d.labels.jobs import Base, EditedBrain, Wish, fit
+from napari_stylegan3d.labels.jobs import (
+    Base,
+    EditedBrain,
+    Wish,
+    fit,
+    of_recipe,
+    of_scan,
+    relabelled,
+)
 from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.result import operator_of
@@ -43,10 +51,6 @@ from stylegan3d.storage.files import (
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QLineEdit
-
-    from napari_stylegan3d.core.context import Context
-    from napari_stylegan3d.core.jobs import Loaded
     from napari_stylegan3d.core.panel import Tabs
     from napari_stylegan3d.labels.controller import LabelsController
     from napari_stylegan3d.project.controller import ProjectController
@@ -79,7 +83,6 @@ def have_again(
     StyleGAN3DError
         If the brain before cannot be had any more, or is on another grid.
     """
-    from napari_stylegan3d.labels.jobs import of_recipe, of_scan, relabelled
     from stylegan3d.render.recipes import render_recipe
     from stylegan3d.segmentation.classes import CLASSES
 

@@ -27,7 +27,7 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QDialog, QDoubleSpinBox, QSizePolicy, QToolTip, QWidget
 
-from napari_stylegan3d.core.thumbnails import SYNTHETIC, scaled
+from napari_stylegan3d.core.thumbnails import SYNTHETIC, Thumbnails, scaled
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import DICE_BELOW, LARGEST_SEED
@@ -38,7 +38,6 @@ from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
-    from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.model.generator import Generator
 
 

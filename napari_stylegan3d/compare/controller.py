@@ -35,9 +35,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.compare.panel import RowController
+from napari_stylegan3d.compare.panel import ComparePanel, RowController
 from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dtype
-from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 from napari_stylegan3d.views.canvases import View
 from napari_stylegan3d.views.captions import KEY, OVERLAY
 from napari_stylegan3d.views.display import DisplayArray, place, set_limits, upright
@@ -58,7 +58,6 @@ from stylegan3d.session.provenance import (
 )
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.compare.panel import ComparePanel
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.views.look import ViewLook
@@ -885,7 +884,6 @@ class CompareController(QObject):
 
 def _measure(request: tuple[Any, ...]) -> Any:
     """In a thread."""
-    from napari_stylegan3d.core.worker import beside_the_window
     from stylegan3d.measures.similarity import compare_pair
 
     _, _, a, b, space = request

@@ -12,13 +12,19 @@ from qtpy.QtCore import QObject
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.display import in_3d, upright
-from napari_stylegan3d.views.layers import LEAST_MM, SPACING_MM, TIMES, ColorScale, Field
+from napari_stylegan3d.views.layers import (
+    LEAST_MM,
+    SPACING_MM,
+    TIMES,
+    ColorScale,
+    DifferenceOverlay,
+    Field,
+)
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
 from napari_stylegan3d.widgets.controls import Links
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
-    from napari_stylegan3d.views.layers import DifferenceOverlay
     from napari_stylegan3d.views.stage import Stage
     from stylegan3d.geometry.space import Space
     from stylegan3d.render.movement import Movement

@@ -11,21 +11,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest
+from napari_stylegan3d.core.jobs import DerivedVolume, DisplayVolume, SharpenRequest
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.layers import Outline
 from stylegan3d.pages.shortening import told_apart
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.session.provenance import NAME_LENGTH, Provenance, provenance_of, provenance_of_scan
+from stylegan3d.session.provenance import (
+    NAME_LENGTH,
+    Kind,
+    Provenance,
+    provenance_of,
+    provenance_of_scan,
+)
 from stylegan3d.session.state import FOLLOWING
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.jobs import DisplayVolume
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.views.stage import Stage
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.case import Case
-    from stylegan3d.session.provenance import Kind
     from stylegan3d.session.workspace import StateChange
 
 P = TypeVar("P", bound=Provenance)

@@ -12,8 +12,8 @@ from qtpy.QtGui import QEnterEvent, QHideEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from napari_stylegan3d.core.comparison import by_content
-from napari_stylegan3d.core.context import report_error, sentence
-from napari_stylegan3d.core.thumbnails import Gallery, PictureButton
+from napari_stylegan3d.core.context import Context, report_error, sentence
+from napari_stylegan3d.core.thumbnails import Gallery, PictureButton, Thumbnails
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.directions.files import (
     Compared,
@@ -24,17 +24,14 @@ from napari_stylegan3d.directions.files import (
     SeenRequest,
     seen_from,
 )
-from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
-    from napari_stylegan3d.core.thumbnails import Thumbnails
     from napari_stylegan3d.directions.list import DirectionRow, Range
     from napari_stylegan3d.directions.panel import DirectionsPanel
-    from napari_stylegan3d.views.display import DisplayArray
     from stylegan3d.directions.catalogue import CatalogueEntry
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe

@@ -27,32 +27,37 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.context import report_error, sentence
+from napari_stylegan3d.core.context import Context, report_error, sentence
 from napari_stylegan3d.core.jobs import Loaded, latent_of, screen_dtype
 from napari_stylegan3d.core.scans import files_in
-from napari_stylegan3d.core.thumbnails import Gallery, PictureButton
-from napari_stylegan3d.core.worker import JobStatus, LongJob, step_back
+from napari_stylegan3d.core.thumbnails import Gallery, PictureButton, Thumbnails
+from napari_stylegan3d.core.worker import JobStatus, LongJob, on_cores, step_back
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.forms import Form
-from stylegan3d.directions.catalogue import CatalogueEntry, DirectionNotes
+from stylegan3d.directions.catalogue import (
+    CatalogueEntry,
+    DirectionNotes,
+    file_entries,
+    free_name,
+    read_notes,
+    write_notes,
+)
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.progress import Progress
 from stylegan3d.recipe.description import describe_source
-from stylegan3d.recipe.recipe import Edit, Recipe
+from stylegan3d.recipe.latents import save_directions
+from stylegan3d.recipe.recipe import Edit, Recipe, Source
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.session import Session
-    from napari_stylegan3d.core.thumbnails import Thumbnails
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
     from stylegan3d.directions.value_table import ValueTable
     from stylegan3d.evaluation.groups import GroupComparison
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.directions import Directions
-    from stylegan3d.recipe.recipe import Source
     from stylegan3d.render.renderer import Renderer
 
 
@@ -114,7 +119,6 @@ def seen_from(request: SeenRequest) -> dict[str, tuple[float, float]]:
 
     Directions of which that is not known are left out; all of them, if the brain cannot be made.
     """
-    from stylegan3d.errors import StyleGAN3DError
 
     try:
         w = latent_of(request.recipe, request.generator)
@@ -160,7 +164,6 @@ class Compared:
         import torch
 
         from stylegan3d.recipe.latents import Latent, save_latent
-        from stylegan3d.recipe.recipe import Source
 
         assert self.found.mean is not None
         latent = Latent.of(self.generator, torch.from_numpy(self.found.mean).float())
@@ -246,8 +249,6 @@ class EffectMeasurer:
         from stylegan3d.render.recipes import render_recipe
 
         if self._renderer is None or self._renderer[0].renderer is not request.loaded.renderer:
-            from napari_stylegan3d.core.worker import on_cores
-
             on_cores(1)
             step_back(NICENESS)
             self._renderer = request.loaded, request.loaded.renderer.companion(LAYERS_KEPT)
@@ -311,8 +312,6 @@ def make_free(
 
 def keep(report: Progress, folder: Path, directions: Directions) -> Path:
     """Write a direction to a new file among the user's own."""
-    from stylegan3d.directions.catalogue import free_name
-    from stylegan3d.recipe.latents import save_directions
 
     report(0, 1, "Saving the direction")
     path = free_name(folder, directions.names[0])
@@ -335,7 +334,6 @@ def save_entries(
     report: Progress, path: Path, entries: Sequence[CatalogueEntry], labels: Any
 ) -> Path:
     """Write directions to a file the user chose, replacing an existing one."""
-    from stylegan3d.recipe.latents import save_directions
 
     report(0, 1, "Saving the directions")
     save_directions(path, joined(entries, labels), overwrite=True)
@@ -825,7 +823,6 @@ class DirectionFiles(QObject):
         RecipeError
             If it cannot be used with this model.
         """
-        from stylegan3d.directions.catalogue import file_entries
 
         assert self.session.generator is not None
         path = path.absolute()
@@ -838,7 +835,6 @@ class DirectionFiles(QObject):
 
     def _load(self) -> None:
         """Read what was noted of the model that is open now."""
-        from stylegan3d.directions.catalogue import read_notes
 
         try:
             notes = read_notes(notes_path(), self._model)
@@ -848,7 +844,6 @@ class DirectionFiles(QObject):
         self._show(notes)
 
     def _show(self, notes: DirectionNotes) -> None:
-        from stylegan3d.directions.catalogue import file_entries
 
         generator = self.session.generator
         if generator is None:
@@ -869,7 +864,6 @@ class DirectionFiles(QObject):
 
     def _note(self, notes: DirectionNotes) -> None:
         """Keep notes, and show what they say."""
-        from stylegan3d.directions.catalogue import write_notes
 
         same_files = notes.files == self.panel.notes.files
         try:
@@ -900,7 +894,6 @@ class DirectionFiles(QObject):
 
     def _find(self, file: str) -> None:
         """Use a file from where it is now; recipes that name the very same one follow."""
-        from stylegan3d.directions.catalogue import file_entries
 
         generator, name = self.session.generator, Path(file).name
         path = dialogs.open_file(self.panel, f"Locate {name}", dialogs.DIRECTIONS)

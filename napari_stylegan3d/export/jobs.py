@@ -24,21 +24,25 @@ from stylegan3d.outputs.results import (
     OF_A_SCAN,
     PAINTED,
     RECORDED,
+    json_path,
     picture_name,
     picture_sidecar,
+    rendered_files,
     scan_picture_name,
     scan_picture_sidecar,
 )
 from stylegan3d.progress import Progress
-from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.render.recipes import edited_scan, render_recipe
 from stylegan3d.session.provenance import Over, Provenance, scan_file_of
 from stylegan3d.storage.about import Origin
+from stylegan3d.storage.files import check_output, write_together
+from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import DisplayController
     from stylegan3d.model.generator import Generator
     from stylegan3d.outputs.films import Film
-    from stylegan3d.recipe.recipe import Source
     from stylegan3d.settings.option import ReportSettings
 
 
@@ -270,9 +274,6 @@ def save_volume(
     report: Progress, loaded: Loaded, target: ExportTarget, recipe: Recipe, native: Path | None
 ) -> SavedFiles:
     """Render at full quality and write all files, or none."""
-    from stylegan3d.outputs.results import rendered_files
-    from stylegan3d.render.recipes import render_recipe
-    from stylegan3d.storage.files import check_output
 
     moved, files = _latents(target, [recipe])
     targets = [target.path] if native is None else [target.path, native]
@@ -294,8 +295,6 @@ def save_edited(
 ) -> SavedFiles:
     """Write an edited scan on its own grid, its change and its movement, or nothing."""
     from stylegan3d.outputs.edits import edit_files, edit_names
-    from stylegan3d.render.recipes import edited_scan
-    from stylegan3d.storage.files import check_output
     from stylegan3d.storage.volumes import sidecar_path
 
     moved, files = _latents(target, [recipe])
@@ -343,9 +342,7 @@ def save_picture(
     picture: QImage | Callable[[], Any],
 ) -> SavedFiles:
     """Write a picture, made in the window or drawn here by a function, and its JSON sidecar."""
-    from stylegan3d.outputs.results import json_path
     from stylegan3d.render.figures import SYNTHETIC, png_bytes
-    from stylegan3d.storage.jsontext import to_json
 
     recipe = shown.recipe
     moved, files = _latents(target, [] if recipe is None else [recipe])
@@ -365,9 +362,7 @@ def save_picture(
 def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film) -> SavedFiles:
     """Draw a film with a separate renderer, so that the window's is not blocked."""
     from stylegan3d.outputs.films import check_suffix, film_files
-    from stylegan3d.outputs.results import json_path
     from stylegan3d.render.renderer import Renderer
-    from stylegan3d.storage.files import check_output
 
     check_suffix(target.path)
     moved, files = _latents(target, film.recipes)
@@ -383,7 +378,6 @@ def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film
     )
     lasting = dataclasses.replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
     from stylegan3d.outputs.films import film_sidecar
-    from stylegan3d.storage.jsontext import to_json
 
     told = film_sidecar(lasting, loaded.generator, target.path)
     drawn[json_path(target.path)] = to_json(told).encode()
@@ -401,7 +395,6 @@ def save_report(
     """Render, measure and write the report of a case; `about` it as `build_case` takes it."""
     from stylegan3d.outputs.report import build_case
     from stylegan3d.outputs.report_page import planned_files, report_files
-    from stylegan3d.storage.files import check_output
 
     moved, files = _latents(target, [recipe])
     planned = planned_files(target.path, html=settings.html)
@@ -434,7 +427,6 @@ def _dicom(
 def _write(
     target: ExportTarget, files: dict[Path, bytes], moved: dict[Source, Source]
 ) -> SavedFiles:
-    from stylegan3d.storage.files import write_together
 
     write_together(files, overwrite=target.overwrite)
     named = [path for path in files if path.suffix not in (".json", ".dcm")]

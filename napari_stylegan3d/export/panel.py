@@ -24,12 +24,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.context import report_error
+from napari_stylegan3d.core.context import Context, report_error
 from napari_stylegan3d.core.jobs import latent_of, own_path
 from napari_stylegan3d.core.panel import ExplorerPanel, offer
 from napari_stylegan3d.core.worker import JobStatus, LongJob, duration_in_words
 from napari_stylegan3d.export import jobs
-from napari_stylegan3d.export.jobs import AsDicom, ExportTarget, SavedFiles
+from napari_stylegan3d.export.jobs import AsDicom, ExportTarget, SavedFiles, pictured
 from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.display import engine_volume
 from napari_stylegan3d.views.look import VIEW_TITLES
@@ -37,14 +37,14 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import SAVE_FOLDER, settings, unusual_z
 from stylegan3d.errors import OutputError, StyleGAN3DError
-from stylegan3d.recipe.description import describe_recipe, to_link
-from stylegan3d.recipe.keyframes import count_stills
+from stylegan3d.recipe.description import describe_recipe, read_recipe, to_link
+from stylegan3d.recipe.keyframes import check_key_frames, count_stills
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.render.figures import Look, lightbox
 from stylegan3d.session.provenance import scan_file_of
 from stylegan3d.settings.option import ExportSettings, FilmSettings, PictureSettings, ReportSettings
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from napari_stylegan3d.views.four import FourViews
@@ -327,7 +327,6 @@ class RecipePart(QWidget):
         self.said.emit(f"{what} copied.{note}")
 
     def _open_recipe(self) -> None:
-        from stylegan3d.recipe.description import read_recipe
 
         path = dialogs.open_file(self, "Open a recipe", dialogs.RECIPES)
         if path is None:
@@ -656,7 +655,6 @@ class ExportController(QObject):
         self._start(jobs.save_latent, name_beside(recipe, "latent.safetensors", scan=scan), recipe)
 
     def _save_picture(self) -> None:
-        from napari_stylegan3d.export.jobs import pictured
 
         if self.views is None or self.render.loaded is None:
             return
@@ -690,7 +688,6 @@ class ExportController(QObject):
 
     def _lightbox(self, settings: PictureSettings) -> Callable[[], Any]:
         """What draws a lightbox of the volume on the stage, as bright as it is shown."""
-        from stylegan3d.render.figures import Look, lightbox
 
         assert settings.plane is not None
         layer = self.comparison.stage.layer
@@ -711,7 +708,6 @@ class ExportController(QObject):
 
     def _save_film(self) -> None:
         from stylegan3d.outputs.films import Film
-        from stylegan3d.render.figures import Look
 
         views, session = self.views, self.session
         recipes, settings = self.panel.film.recipes, self.panel.film.settings
@@ -724,8 +720,6 @@ class ExportController(QObject):
                 Look(SCREEN_SCALE, convention="radiological" if not views else views.convention),
             )
             if session.generator is not None:
-                from stylegan3d.recipe.keyframes import check_key_frames
-
                 check_key_frames(film.recipes, session.generator)
         except StyleGAN3DError as error:
             self.messages.fail(error, "preparing the film")

@@ -32,7 +32,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.core.panel import UNPROJECTED
-from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
+from napari_stylegan3d.core.thumbnails import Thumbnails, picture_of_scan, scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.pages.shortening import WORD_GAP, in_words
@@ -42,7 +42,6 @@ from stylegan3d.storage.about import ORIGIN_NAMES
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Favourites, Session
-    from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.session.state import HistoryEntry
 

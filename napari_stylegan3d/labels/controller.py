@@ -13,7 +13,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.core.change_maps import show_movement
-from napari_stylegan3d.core.context import report_done
+from napari_stylegan3d.core.context import Context, report_done, sentence
 from napari_stylegan3d.core.jobs import DerivedVolume
 from napari_stylegan3d.core.tissues import index_of, make_layer, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob
@@ -33,7 +33,6 @@ from napari_stylegan3d.widgets import dialogs
 from stylegan3d.session.provenance import Provenance
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.labels.panel import LabelsBox
     from napari_stylegan3d.views.glass import Field
     from stylegan3d.model.generator import Generator
@@ -564,7 +563,6 @@ class LabelsController(QObject):
         self._tell()
 
     def _fail(self, error: Exception, doing: str) -> None:
-        from napari_stylegan3d.core.context import sentence
         from stylegan3d.errors import StyleGAN3DError
 
         self.box.take.setEnabled(True)

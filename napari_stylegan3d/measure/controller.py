@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,12 @@ from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import (
     QApplication,
     QDialog,
+    QPushButton,
     QWidget,
 )
 
 from napari_stylegan3d.core.comparison import by_content
-from napari_stylegan3d.core.context import sentence
+from napari_stylegan3d.core.context import Context, sentence
 from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_in
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
@@ -38,8 +39,8 @@ from napari_stylegan3d.measure.jobs import (
     save_compared,
     start_of,
 )
-from napari_stylegan3d.measure.panel import as_table
-from napari_stylegan3d.views.display import put, upright
+from napari_stylegan3d.measure.panel import MeasureBox, as_table
+from napari_stylegan3d.views.display import DisplayArray, put, upright
 from napari_stylegan3d.views.layers import keeping_active
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser
@@ -49,23 +50,15 @@ from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.person import SEXES
 from stylegan3d.segmentation.changes import cells_of, summary_of
 from stylegan3d.segmentation.classes import Person
-from stylegan3d.segmentation.norms import repeats_names
+from stylegan3d.segmentation.norms import Norms, repeats_names
 from stylegan3d.session.provenance import in_words, subject_of
 from stylegan3d.storage.about import ORIGIN_NAMES
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
-    from qtpy.QtWidgets import QPushButton
-
-    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.jobs import DerivedVolume
-    from napari_stylegan3d.measure.panel import MeasureBox
-    from napari_stylegan3d.views.display import DisplayArray
     from stylegan3d.model.generator import Generator
     from stylegan3d.scans import AlignedScan, Scan
-    from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
     from stylegan3d.session.workspace import StateChange
 

@@ -16,9 +16,9 @@ from qtpy.QtCore import QBuffer, QIODevice, QObject, QRectF, QSignalBlocker, Qt
 from qtpy.QtGui import QColor, QFont, QHideEvent, QImage, QPainter
 from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QToolButton, QWidget
 
-from napari_stylegan3d.core.context import report_error
+from napari_stylegan3d.core.context import Context, report_error
 from napari_stylegan3d.core.panel import ExplorerPanel, why_not
-from napari_stylegan3d.core.thumbnails import SYNTHETIC, Gallery, PictureButton
+from napari_stylegan3d.core.thumbnails import SYNTHETIC, Gallery, PictureButton, Thumbnails
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import SeedPicker
 from stylegan3d.errors import OutputError, StyleGAN3DError
@@ -31,9 +31,7 @@ from stylegan3d.session.provenance import subject_of
 from stylegan3d.storage.files import atomic_write_bytes
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.session import Session
-    from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.model.generator import Generator
 
 

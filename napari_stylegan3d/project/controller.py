@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_stylegan3d.core.context import report_done, sentence
+from napari_stylegan3d.core.context import Context, report_done, sentence
 from napari_stylegan3d.core.scans import Several
 from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
 from napari_stylegan3d.project.jobs import (
@@ -32,7 +32,6 @@ from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.case import Case, Choice
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.jobs import Loaded
     from napari_stylegan3d.project.panel import ProjectPanel
     from stylegan3d.scans import AlignedScan

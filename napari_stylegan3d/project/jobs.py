@@ -17,8 +17,8 @@ from napari_stylegan3d.project.result import fill
 from napari_stylegan3d.views.display import enlarge
 from stylegan3d.memory import give_back
 from stylegan3d.progress import Progress
-from stylegan3d.projection.settings import BUDGETS
-from stylegan3d.session.annotations import Filled
+from stylegan3d.projection.settings import BUDGETS, Choices
+from stylegan3d.session.annotations import Filled, Region
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.storage.formats import scan_stem
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.model import Noise
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.pose import Pose
-    from stylegan3d.session.annotations import Region
 
 #: Interval between intermediate pictures of a projection.
 SHOW_EVERY_S = 1.5
@@ -108,7 +107,6 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     """
     from stylegan3d.outputs.projections import output_names, projected_latent
     from stylegan3d.projection.projector import loss_of, place, search
-    from stylegan3d.projection.settings import Choices
     from stylegan3d.recipe.latents import save_latent
     from stylegan3d.recipe.recipe import Source
 

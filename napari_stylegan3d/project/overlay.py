@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QWidget
 from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import Several, read_choice, scan_in
 from napari_stylegan3d.core.worker import LatestWins, LongJob
-from napari_stylegan3d.project.label_maps import LabelMap
+from napari_stylegan3d.project.label_maps import LabelMap, LabelMaps
 from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.views.layers import OverlayBar, OverlayLayer
@@ -26,16 +26,14 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.pages.shortening import shortened
 from stylegan3d.progress import Progress
 from stylegan3d.session.annotations import Overlay, OverlayLook
-from stylegan3d.session.case import Choice
+from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.provenance import NAME_LENGTH, UNCONFIRMED, Over
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import DisplayController
-    from napari_stylegan3d.project.label_maps import LabelMaps
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.scans import Scan, SecondImage
     from stylegan3d.scans.scan import How
-    from stylegan3d.session.case import Case
     from stylegan3d.session.workspace import StateChange
 
 #: Letters of a name on the button that joins two scans.

@@ -17,7 +17,7 @@ import numpy as np
 from nibabel.spaces import vox2out_vox
 
 from napari_stylegan3d.views.captions import COARSE, KEY, OVERLAY
-from stylegan3d.geometry.space import to_ras
+from stylegan3d.geometry.space import Space, to_ras
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -173,7 +173,6 @@ def enlarge(
 def engine_volume(layer: Image) -> slicing.Upright:
     """A layer's volume with its affine, for the engine's figures."""
     from stylegan3d.geometry import slicing
-    from stylegan3d.geometry.space import Space
 
     data = np.asarray(layer.data)
     affine = np.diag([*(float(size) for size in layer.scale), 1.0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -43,7 +43,7 @@ from napari_stylegan3d.views.captions import OVERLAY, UNIT, shown
 from napari_stylegan3d.views.display import in_words, thicken
 from napari_stylegan3d.views.follower import Follower, VolumeLook
 from napari_stylegan3d.views.look import LookModel, ViewLook
-from napari_stylegan3d.views.marks import NAMES, place_of
+from napari_stylegan3d.views.marks import NAMES, Marks, place_of
 from napari_stylegan3d.views.navigation import LevelsByMouse
 from napari_stylegan3d.views.orientation import (
     AXIAL,
@@ -57,16 +57,9 @@ from napari_stylegan3d.views.orientation import (
     position_in_words,
 )
 from napari_stylegan3d.views.slices import Lightbox, Pane, Panes
-from napari_stylegan3d.views.stage import PRESETS, WHITE_LIMITS
+from napari_stylegan3d.views.stage import PRESETS, WHITE_LIMITS, Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Links, scaled
-
-if TYPE_CHECKING:
-    from napari.layers import Image
-
-    from napari_stylegan3d.views.marks import Marks
-    from napari_stylegan3d.views.stage import Stage
-
 
 #: Widths for the longest texts, so that nothing jumps while the crosshair moves.
 POSITION_WIDTHS = (94, 118, 112)

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stylegan3d.cli.common import CacheOption, ModelChoice, Result, emit, grouped, progress, refuse
+from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.table import figures, keys, usual, warnings
 from stylegan3d.plain import Json
+from stylegan3d.storage.files import (
+    atomic_write_bytes,
+    atomic_write_text,
+    check_output,
+    only_run,
+    write_together,
+)
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
@@ -101,7 +109,6 @@ def evaluate(
         pictures_of,
         report_files,
     )
-    from stylegan3d.storage.files import atomic_write_bytes, only_run, write_together
 
     folder, files = _check_files(out, montage, overwrite)
     budget = None if settings.budget == "none" else settings.budget
@@ -143,7 +150,6 @@ def _open(choice: ModelChoice, real: Path) -> tuple[Subject, Pack]:
 
 def _check_card(subject: Subject) -> None:
     """Check that the card's page can be written, before any work is done."""
-    from stylegan3d.errors import ModelError
     from stylegan3d.model.card import check_card
 
     if subject.generator is None:
@@ -157,8 +163,6 @@ def _check_files(
     out: Path | None, montage: Path | None, overwrite: bool
 ) -> tuple[Path | None, tuple[Path, ...]]:
     """The output folder, if any, and the report's files; checks that they can be written."""
-    from stylegan3d.errors import OutputError
-    from stylegan3d.storage.files import check_output
 
     if montage is not None and montage.suffix != ".png":
         raise OutputError(f"{montage} does not end in .png; give it a name that does.")
@@ -193,7 +197,6 @@ def _compare(
         comparison_page,
         read_evaluation,
     )
-    from stylegan3d.storage.files import atomic_write_text, check_output
 
     writers = {
         ".html": comparison_page,

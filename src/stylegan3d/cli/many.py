@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stylegan3d.cli.common import emit, model_entry, progress
+from stylegan3d.cli.common import ReadingOptions, Volumes, Written, emit, model_entry, progress
 from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
-    from stylegan3d.cli.common import ReadingOptions, Volumes, Written
     from stylegan3d.cohort import Item, Outcome
     from stylegan3d.cohort.run import Table, Work
     from stylegan3d.model.generator import Generator

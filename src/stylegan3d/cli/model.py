@@ -27,6 +27,9 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.plain import Json
+from stylegan3d.recipe.latents import load_directions, read_latent
+from stylegan3d.storage.files import check_output, only_run
+from stylegan3d.storage.formats import is_dicom, is_scan
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.training.options import LabelSettings
 
@@ -170,7 +173,6 @@ def site(
     from stylegan3d.scans.reading import read_scan
     from stylegan3d.segmentation import norms
     from stylegan3d.segmentation.visits import measures_of, visits_of_scans
-    from stylegan3d.storage.files import check_output
     from stylegan3d.storage.places import repeats_path, site_path
 
     subjects = people_of(find_items([folder]))
@@ -239,7 +241,6 @@ def privacy_index(
     """
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.evaluation.privacy_index import FILE, build_index, write_index
-    from stylegan3d.storage.files import check_output, only_run
 
     pack = load_pack(data)
     generator = open_model(model)
@@ -336,7 +337,6 @@ def info(
 
 
 def _describe(path: Path | None, frame: str | None) -> Json:
-    from stylegan3d.storage.formats import is_scan
     from stylegan3d.storage.tensorfiles import kind_of
 
     saved = path is not None and path.name.endswith((".json", ".nii.gz"))
@@ -381,7 +381,6 @@ def _describe_model(generator: Generator) -> Json:
 
 
 def _describe_latent(path: Path) -> Json:
-    from stylegan3d.recipe.latents import read_latent
 
     latent, sha256 = read_latent(path)
     return {
@@ -399,7 +398,6 @@ def _describe_latent(path: Path) -> Json:
 
 
 def _describe_directions(path: Path) -> Json:
-    from stylegan3d.recipe.latents import load_directions
 
     found = load_directions(path)
     return {
@@ -447,7 +445,6 @@ def _is_raw(path: Path) -> bool:
 
 def _describe_scan(path: Path) -> Json:
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
-    from stylegan3d.storage.formats import is_dicom
 
     about: Json = {"type": "scan"}
     if is_dicom(path):

@@ -32,7 +32,7 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.many import edit_many
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.random_latents import COMPONENTS, SAMPLES
+from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, pca_directions
 from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.model import TRUNCATION
@@ -486,7 +486,6 @@ def directions(
 def _find(generator: Generator, components: int | None, samples: int) -> Directions:
     if components is None:
         return generator.directions
-    from stylegan3d.model.random_latents import pca_directions
 
     with progress("Finding directions"):
         return pca_directions(generator, components, samples)

@@ -32,10 +32,11 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.recipes import chosen_recipes
 from stylegan3d.errors import RecipeError, ScanError
-from stylegan3d.geometry.slicing import PLANES
+from stylegan3d.geometry.slicing import PLANES, Upright
 from stylegan3d.plain import Json
 from stylegan3d.recipe.description import marked
 from stylegan3d.settings.option import DicomSettings, FigureSettings, FilmSettings, ReportSettings
+from stylegan3d.storage.files import check_output, write_together
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,11 +103,9 @@ def picture(
     if slices and overlay is not None:
         raise typer.BadParameter("--overlay is drawn over planes: leave --lightbox out.")
 
-    from stylegan3d.geometry.slicing import Upright
     from stylegan3d.outputs.results import edited_file, json_path, picture_files, picture_name
     from stylegan3d.render.figures import draw_planes, lightbox
     from stylegan3d.render.recipes import render_recipe
-    from stylegan3d.storage.files import check_output, write_together
 
     drawn_as = _look(figure.scale, figure.neurological)
     what = "lightbox" if slices else "planes"
@@ -168,7 +167,6 @@ def film(
     from stylegan3d.outputs.films import Film, check_suffix, film_files
     from stylegan3d.outputs.results import json_path
     from stylegan3d.recipe.keyframes import check_key_frames
-    from stylegan3d.storage.files import check_output, write_together
 
     planned = Film(
         tuple(frames),
@@ -226,7 +224,6 @@ def report(
     from stylegan3d.outputs.results import edited_file
     from stylegan3d.scans.person import Person
     from stylegan3d.segmentation.norms import read_norms
-    from stylegan3d.storage.files import check_output, write_together
 
     paths = [written.out / report_name(recipe, scan=edited_file(recipe)) for recipe in chosen]
     check_output(
@@ -295,7 +292,6 @@ def dicom(
     """
     from stylegan3d.outputs.dicom import Reference
     from stylegan3d.outputs.dicom_files import dicom_files
-    from stylegan3d.storage.files import write_together
 
     if series is not None and reference is None:
         raise typer.BadParameter("--series chooses a series of --reference: give that too.")

@@ -18,6 +18,7 @@ from stylegan3d.cli.common import (
     progress,
 )
 from stylegan3d.cli.many import segment_many
+from stylegan3d.storage.files import check_output, write_together
 
 NO_LESIONS = "No lesion was found; small or faint ones may be missed."
 
@@ -165,7 +166,6 @@ def _segment_one(
     from stylegan3d.segmentation.inference import load_segmenter
     from stylegan3d.segmentation.numbers import lines_of
     from stylegan3d.segmentation.scans import label_files, result_of, segment_scan, table_text
-    from stylegan3d.storage.files import check_output, write_together
     from stylegan3d.storage.formats import scan_stem
     from stylegan3d.storage.volumes import sidecar_path
 
@@ -202,7 +202,6 @@ def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> No
     from stylegan3d.scans import read_scan
     from stylegan3d.scans.notes import checks
     from stylegan3d.segmentation.inference import load_lesions
-    from stylegan3d.storage.files import check_output, write_together
     from stylegan3d.storage.volumes import sidecar_path
 
     if out is not None:

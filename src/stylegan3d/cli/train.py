@@ -32,7 +32,14 @@ from stylegan3d.networks.config import LATENT_CHANNELS
 from stylegan3d.plain import Json
 from stylegan3d.progress import Progress
 from stylegan3d.storage.places import CARD, MODEL, MONTAGE, PAGE
-from stylegan3d.training.config import PRESETS, AnatomySettings, StyleGANSettings
+from stylegan3d.training.config import (
+    PRESETS,
+    AnatomySettings,
+    StyleGANSettings,
+    change_settings,
+    changed_settings,
+    read_settings,
+)
 from stylegan3d.training.options import (
     FLOW_STEPS,
     STRAIGHT_FLOW_STEPS,
@@ -334,7 +341,6 @@ def _chosen(
     kind: str, preset: str | None, config: Path | None, words: list[str] | None, flags: Json
 ) -> Any:
     """Settings of a new run of a kind: those of a preset or file, with changes."""
-    from stylegan3d.training.config import change_settings, read_settings
 
     if preset is not None and config is not None:
         raise typer.BadParameter("--config holds the networks too: leave out --preset")
@@ -416,7 +422,6 @@ class TrainStyleGAN(Named):
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.dataset.pack import load_pack
-        from stylegan3d.training.config import changed_settings
         from stylegan3d.training.export import export_stylegan
         from stylegan3d.training.stylegan import train_stylegan
         from stylegan3d.training.team import join_team

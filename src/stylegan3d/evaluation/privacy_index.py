@@ -21,7 +21,7 @@ import numpy as np
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.evaluation.material import Store
+from stylegan3d.evaluation.material import Store, volumes_id
 from stylegan3d.evaluation.privacy import feature_distances, nearest_of, same_person
 from stylegan3d.geometry.space import Space, as_packed, checked_space, unit
 from stylegan3d.metrics import features
@@ -157,7 +157,6 @@ def build_index(
     StyleGAN3DError
         If there are fewer than two training subjects.
     """
-    from stylegan3d.evaluation.material import volumes_id
 
     training, validation = pack.indices("train"), pack.indices("validation")
     whose = [pack.table[row]["person"] for row in training]

@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.config import is_anatomy
+from stylegan3d.networks.config import Grid, is_anatomy
 from stylegan3d.plain import JsonView
 from stylegan3d.recipe.model import Sizes
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from stylegan3d.networks.config import Grid
     from stylegan3d.networks.memo import Maps, Memo, Noise
 
 

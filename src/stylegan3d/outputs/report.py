@@ -41,7 +41,7 @@ from stylegan3d.segmentation.classes import (
     value_text,
 )
 from stylegan3d.segmentation.curves import AgeCurve, curve_of
-from stylegan3d.segmentation.norms import UNKNOWN_SHIFT
+from stylegan3d.segmentation.norms import UNKNOWN_SHIFT, Norms
 from stylegan3d.settings.option import ReportSettings
 from stylegan3d.storage.about import (
     EDITED_SCAN,
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Renderer
-    from stylegan3d.segmentation.norms import Norms
     from stylegan3d.segmentation.numbers import Numbers
 
 SUFFIX = ".pdf"

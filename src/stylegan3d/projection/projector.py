@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -67,11 +67,6 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
-
-if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
-    from stylegan3d.networks.memo import Noise
-    from stylegan3d.scans.aligned import AlignedScan
 
 # Budgets of a projection and its estimated duration.
 

@@ -39,12 +39,11 @@ from stylegan3d.segmentation.classes import (
     unit_of,
     value_text,
 )
-from stylegan3d.segmentation.inference import measures_of
+from stylegan3d.segmentation.inference import Segmentation, Segmenter, measures_of
 from stylegan3d.storage.jsontext import read_json
 from stylegan3d.storage.places import bundled_model_path
 
 if TYPE_CHECKING:
-    from stylegan3d.segmentation.inference import Segmentation, Segmenter
     from stylegan3d.segmentation.norms import Norms, Score
 
 
