@@ -33,7 +33,7 @@ import torch
 from scipy.ndimage import binary_erosion
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import AlignedScan, Scan, Template, load_template, read_scan
 from stylegan3d.scans.resampling import resample

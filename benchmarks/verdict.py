@@ -35,8 +35,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 import stylegan3d
+from stylegan3d.base import ScanError
 from stylegan3d.dataset.pack import load_pack
-from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import unit
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.similarity import similarity

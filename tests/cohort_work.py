@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.storage.files import write_together
 
 

@@ -11,7 +11,7 @@ import torch
 
 import stylegan3d
 from stylegan3d import devices
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.model.generator import Generator
 
 CUDA, MPS, CPU = torch.device("cuda"), torch.device("mps"), torch.device("cpu")

@@ -93,7 +93,7 @@ def test_a_reader_that_lets_anything_through_would_be_found(tmp_path):
     """The harness sees tracebacks, files that are written, and messages that are no sentence."""
     from dataclasses import replace
 
-    from stylegan3d.errors import ScanError
+    from stylegan3d.base import ScanError
 
     def raises(error):
         def read(folder):

@@ -9,7 +9,7 @@ import time
 import doomed
 import pytest
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.storage.files import LOCK, only_run, sweep
 
 #: `make test` kills one of these; `make soak` all, many times, and a training (`test_stylegan.py`).

@@ -20,7 +20,7 @@ from napari_stylegan3d.core.scans import LayerTuple, sample_path, scan_layer
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.display import upright
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.projection.settings import Budget, Skull
 from stylegan3d.session.provenance import Kind, Provenance
 from stylegan3d.storage.about import Origin
@@ -88,7 +88,7 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
     """
     from napari_stylegan3d.core.jobs import load_model, render_beside
     from napari_stylegan3d.views.captions import KEY
-    from stylegan3d.progress import SILENT
+    from stylegan3d.base import SILENT
     from stylegan3d.recipe.latents import load_latent
     from stylegan3d.recipe.recipe import Recipe, Source
     from stylegan3d.session.provenance import Provenance
@@ -166,7 +166,7 @@ def write_image(path: str, data: np.ndarray, meta: dict[str, Any]) -> list[str]:
     OutputError
         If the layer is not a volume or the file cannot be written.
     """
-    from stylegan3d.errors import OutputError
+    from stylegan3d.base import OutputError
     from stylegan3d.storage.volumes import write_volume
 
     if data.ndim != 3 or meta.get("rgb"):

@@ -23,8 +23,8 @@ from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.strip import row_height
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
+from stylegan3d.base import Progress
 from stylegan3d.pages.shortening import told_apart
-from stylegan3d.progress import Progress
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.provenance import NAME_LENGTH

@@ -32,8 +32,7 @@ from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.result import operator_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import single_shot
-from stylegan3d.errors import ScanError, SessionError, StyleGAN3DError
-from stylegan3d.progress import Progress
+from stylegan3d.base import Progress, ScanError, SessionError, StyleGAN3DError
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.scans.pose import Pose
 from stylegan3d.session.case import Alignment, Case

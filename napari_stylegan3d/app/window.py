@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
 
 def wrong_frame(text: str) -> str:
     """Error of a `--frame`, in one sentence; empty if valid."""
-    from stylegan3d.errors import ModelError
+    from stylegan3d.base import ModelError
     from stylegan3d.geometry.space import Frame
 
     try:

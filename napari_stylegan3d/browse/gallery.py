@@ -31,7 +31,7 @@ from napari_stylegan3d.core.thumbnails import SYNTHETIC, Thumbnails, scaled
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import DICE_BELOW, LARGEST_SEED
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe, describe_source
 from stylegan3d.recipe.keyframes import joined, leg_at, walk
 from stylegan3d.recipe.recipe import Recipe

@@ -806,7 +806,7 @@ class PrivacyCheck(QObject):
             self.box.show_nearness(found)
 
     def _on_failed(self, subject: CheckedBrain, error: Exception) -> None:
-        from stylegan3d.errors import StyleGAN3DError
+        from stylegan3d.base import StyleGAN3DError
 
         if subject is not self._asked:
             return

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
+from stylegan3d.base import SILENT, Progress, effort
 from stylegan3d.memory import give_back, is_out_of_memory
-from stylegan3d.progress import SILENT, Progress, effort
 from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ from napari_stylegan3d.core.jobs import DisplayVolume, Loaded, RenderRequest, Sh
 from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
 from napari_stylegan3d.widgets.controls import single_shot
-from stylegan3d.errors import ScanError
+from stylegan3d.base import Cancelled, Progress, ScanError
 from stylegan3d.memory import give_back, is_out_of_memory
-from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:

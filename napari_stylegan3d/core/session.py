@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.widgets.controls import Links
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.model.layers import LayerGroup, layer_groups
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.file import Favourite

@@ -21,8 +21,8 @@ from qtpy.QtWidgets import QToolButton
 from napari_stylegan3d.core.worker import LatestWins, on_cores
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.controls import single_shot
+from stylegan3d.base import Cancelled, Progress
 from stylegan3d.pages.shortening import elided
-from stylegan3d.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import DisplayVolume, Loaded

@@ -22,7 +22,7 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QDialog
 
 from napari_stylegan3d.widgets.controls import SINGLE_SHOT, single_shot
-from stylegan3d.progress import Cancelled, Progress
+from stylegan3d.base import Cancelled, Progress
 
 
 def beside_the_window() -> AbstractContextManager[Any]:

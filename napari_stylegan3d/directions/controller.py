@@ -27,7 +27,7 @@ from napari_stylegan3d.directions.files import (
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 
 if TYPE_CHECKING:
     from napari_stylegan3d.directions.list import DirectionRow, Range
@@ -337,7 +337,7 @@ class DirectionsController(QObject):
             self._show_known()
 
     def _on_failed(self, request: EffectRequest, error: Exception) -> None:
-        from stylegan3d.progress import Cancelled
+        from stylegan3d.base import Cancelled
 
         if request is self._request and not isinstance(error, Cancelled):
             self.panel.effect.show_failure(sentence(error, "measuring the edit"))

@@ -35,6 +35,7 @@ from napari_stylegan3d.core.worker import JobStatus, LongJob, on_cores, step_bac
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.forms import Form
+from stylegan3d.base import Progress, StyleGAN3DError
 from stylegan3d.directions.catalogue import (
     CatalogueEntry,
     DirectionNotes,
@@ -43,9 +44,7 @@ from stylegan3d.directions.catalogue import (
     read_notes,
     write_notes,
 )
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.settings import GroupSettings
-from stylegan3d.progress import Progress
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.latents import save_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source

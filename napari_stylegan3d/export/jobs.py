@@ -19,7 +19,7 @@ from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.views.captions import KEY, OVER
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError, Progress
 from stylegan3d.outputs.results import (
     OF_A_SCAN,
     PAINTED,
@@ -31,7 +31,6 @@ from stylegan3d.outputs.results import (
     scan_picture_name,
     scan_picture_sidecar,
 )
-from stylegan3d.progress import Progress
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.recipes import edited_scan, render_recipe
 from stylegan3d.session.provenance import Over, Provenance, scan_file_of

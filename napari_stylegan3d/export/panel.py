@@ -36,7 +36,7 @@ from napari_stylegan3d.views.look import VIEW_TITLES
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import SAVE_FOLDER, settings, unusual_z
-from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.base import OutputError, StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe, read_recipe, to_link
 from stylegan3d.recipe.keyframes import check_key_frames, count_stills
 from stylegan3d.recipe.recipe import Recipe

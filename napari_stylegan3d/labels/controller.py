@@ -563,7 +563,7 @@ class LabelsController(QObject):
         self._tell()
 
     def _fail(self, error: Exception, doing: str) -> None:
-        from stylegan3d.errors import StyleGAN3DError
+        from stylegan3d.base import StyleGAN3DError
 
         self.box.take.setEnabled(True)
         if isinstance(error, StyleGAN3DError):

@@ -13,7 +13,7 @@ import numpy as np
 from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest, screen_dtype
 from napari_stylegan3d.core.tissues import read_tissues
 from napari_stylegan3d.core.worker import beside_the_window
-from stylegan3d.progress import Progress
+from stylegan3d.base import Progress
 from stylegan3d.session.annotations import EditedLabels
 from stylegan3d.session.provenance import GENERATED, Provenance, provenance_of
 

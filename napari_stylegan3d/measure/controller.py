@@ -44,7 +44,7 @@ from napari_stylegan3d.views.display import DisplayArray, put, upright
 from napari_stylegan3d.views.layers import keeping_active
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser
-from stylegan3d.progress import Progress
+from stylegan3d.base import Progress
 from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.person import SEXES
@@ -789,7 +789,7 @@ class MeasureController(QObject):
             self.box.show_measured(self.measured, self._numbers(self.measured))
 
     def _on_failed(self, subject: MeasureRequest, error: Exception) -> None:
-        from stylegan3d.errors import StyleGAN3DError
+        from stylegan3d.base import StyleGAN3DError
 
         if subject is not self._asked:
             return

@@ -11,8 +11,8 @@ from napari_stylegan3d.core.jobs import DerivedVolume, Loaded, render_beside
 from napari_stylegan3d.core.tissues import segmenter
 from napari_stylegan3d.core.worker import beside_the_window
 from napari_stylegan3d.views.display import DisplayArray, upright
+from stylegan3d.base import Progress
 from stylegan3d.memory import give_back
-from stylegan3d.progress import Progress
 from stylegan3d.segmentation.classes import Person
 
 if TYPE_CHECKING:

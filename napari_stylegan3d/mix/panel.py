@@ -21,7 +21,7 @@ from napari_stylegan3d.core.panel import ExplorerPanel, why_not
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Gallery, PictureButton, Thumbnails
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import SeedPicker
-from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.base import OutputError, StyleGAN3DError
 from stylegan3d.model.layers import WHOLE, LayerGroup
 from stylegan3d.pages.shortening import elided, shortened
 from stylegan3d.recipe.description import describe_source

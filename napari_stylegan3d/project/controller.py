@@ -27,7 +27,7 @@ from napari_stylegan3d.project.overlay import OverlayManager
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, RegionPainter
 from napari_stylegan3d.project.result import FillController
 from napari_stylegan3d.widgets.controls import single_shot
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.case import Case, Choice
 

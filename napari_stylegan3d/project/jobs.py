@@ -15,8 +15,8 @@ from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.project.result import fill
 from napari_stylegan3d.views.display import enlarge
+from stylegan3d.base import Progress
 from stylegan3d.memory import give_back
-from stylegan3d.progress import Progress
 from stylegan3d.projection.settings import BUDGETS, Choices
 from stylegan3d.session.annotations import Filled, Region
 from stylegan3d.session.case import Case, Choice

@@ -21,10 +21,9 @@ from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, Links
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.base import Progress, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.pages.shortening import shortened
-from stylegan3d.progress import Progress
 from stylegan3d.session.annotations import Overlay, OverlayLook
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.provenance import NAME_LENGTH, UNCONFIRMED, Over

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def mask_of(region: Region, space: Space) -> Mask:
     """A region as an operator, for a model whose grid is `space`."""
-    from stylegan3d.errors import ScanError
+    from stylegan3d.base import ScanError
     from stylegan3d.projection.forward import Mask, mask_on
 
     if region.space is None:

@@ -14,8 +14,7 @@ from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from stylegan3d.errors import ScanError
-from stylegan3d.progress import Progress
+from stylegan3d.base import Progress, ScanError
 from stylegan3d.projection.words import (
     SIMILARITY,
     VERDICTS,

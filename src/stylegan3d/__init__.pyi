@@ -2,14 +2,14 @@
 
 __version__: str
 
+from .base import LatentError as LatentError
+from .base import ModelError as ModelError
+from .base import OutputError as OutputError
+from .base import RecipeError as RecipeError
+from .base import ScanError as ScanError
+from .base import StyleGAN3DError as StyleGAN3DError
 from .directions.attributes import attribute_directions as attribute_directions
 from .directions.attributes import build_directions as build_directions
-from .errors import LatentError as LatentError
-from .errors import ModelError as ModelError
-from .errors import OutputError as OutputError
-from .errors import RecipeError as RecipeError
-from .errors import ScanError as ScanError
-from .errors import StyleGAN3DError as StyleGAN3DError
 from .geometry.space import Frame as Frame
 from .geometry.space import Space as Space
 from .measures.attributes import measure_volume as measure_volume

@@ -17,9 +17,8 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 
-from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.base import SILENT, ModelError, Progress, StyleGAN3DError
 from stylegan3d.memory import keep_large_blocks
-from stylegan3d.progress import SILENT, Progress
 
 R = TypeVar("R")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

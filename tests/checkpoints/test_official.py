@@ -9,8 +9,8 @@ from checkpoints.official_files import Maker, Network, dumps
 from tolerances import DOUBLE
 
 import stylegan3d
+from stylegan3d.base import ModelError
 from stylegan3d.checkpoints.official import is_official
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Frame
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.model import seed_latents

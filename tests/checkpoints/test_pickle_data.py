@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from checkpoints.official_files import Maker, Network, dumps
 
+from stylegan3d.base import ModelError
 from stylegan3d.checkpoints.official import read_official
 from stylegan3d.checkpoints.pickle_data import ALLOWED, Array, Refused, read_pickle
 from stylegan3d.checkpoints.pickle_data import Network as Plain
-from stylegan3d.errors import ModelError
 
 DATA = Path(__file__).parent / "data"
 PROTOCOLS = (2, 3, 4, 5)

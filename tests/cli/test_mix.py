@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from stylegan3d.base import RecipeError
 from stylegan3d.cli.common import parse_edits, parse_numbers, parse_strengths
-from stylegan3d.errors import RecipeError
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.renderer import Renderer

@@ -13,8 +13,8 @@ from private import private_in
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
+from stylegan3d.base import ScanError, StyleGAN3DError
 from stylegan3d.cohort.run import find_items, people_of
-from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.aligned import PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Template

@@ -9,10 +9,9 @@ from collections import Counter
 import cohort_work
 import pytest
 
+from stylegan3d.base import OutputError, Progress, StyleGAN3DError
 from stylegan3d.cohort import find_items, run_cohort
 from stylegan3d.cohort.run import PROJECTIONS, CohortJob, do_one, holds_scans, record_path
-from stylegan3d.errors import OutputError, StyleGAN3DError
-from stylegan3d.progress import Progress
 from stylegan3d.storage.files import only_run
 
 

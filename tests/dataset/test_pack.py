@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.dataset import pack
 from stylegan3d.dataset.pack import load_pack, write_pack
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 
 

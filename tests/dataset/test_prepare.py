@@ -15,10 +15,10 @@ import pytest
 from studies import MEAN_BRAIN, make_study, prepared, save_prepared, save_raw, write_splits
 
 from stylegan3d import devices
+from stylegan3d.base import OutputError, StyleGAN3DError
 from stylegan3d.dataset import scan_preparation as preparing
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.dataset.preparation import prepare
-from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.scans import load_template
 from stylegan3d.storage import files
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from phantoms import encoding_generator, write_people
 
+from stylegan3d.base import ModelError, RecipeError
 from stylegan3d.directions.attributes import (
     MeasuredBrains,
     attribute_directions,
@@ -18,7 +19,6 @@ from stylegan3d.directions.attributes import (
     without_failures,
 )
 from stylegan3d.directions.people import People, as_numbers, encode_people, key_of
-from stylegan3d.errors import ModelError, RecipeError
 from stylegan3d.model.random_latents import pca_directions, random_w
 from stylegan3d.recipe.directions import join
 from stylegan3d.recipe.latents import load_directions, save_directions

@@ -5,9 +5,9 @@ import pytest
 import torch
 from tolerances import LAYERS
 
+from stylegan3d.base import RecipeError
 from stylegan3d.directions import attributes
 from stylegan3d.directions.attributes import POINTS, border_of, contour_of, contour_rows
-from stylegan3d.errors import RecipeError
 from stylegan3d.model.loading import load
 from stylegan3d.model.random_latents import random_w
 from stylegan3d.networks.deformation import exponential

@@ -4,6 +4,7 @@ import pytest
 from tiny import tiny_generator as make_generator
 from tolerances import SUMS
 
+from stylegan3d.base import RecipeError
 from stylegan3d.directions.catalogue import (
     ATTRIBUTES,
     COMPONENTS,
@@ -15,7 +16,6 @@ from stylegan3d.directions.catalogue import (
     write_notes,
 )
 from stylegan3d.directions.custom import renamed
-from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import pca_directions
 from stylegan3d.recipe.latents import save_directions
 from stylegan3d.recipe.recipe import Recipe

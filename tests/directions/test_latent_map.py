@@ -9,8 +9,8 @@ import pytest
 from tiny import tiny_generator as make_tiny
 from tolerances import SUMS
 
+from stylegan3d.base import RecipeError
 from stylegan3d.directions.latent_map import Survey, axis_names, contours, spread
-from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tolerances import SUMS
 
+from stylegan3d.base import RecipeError
 from stylegan3d.directions.custom import (
     FEWEST_WITH_VALUES,
     direction_between,
@@ -11,7 +12,6 @@ from stylegan3d.directions.custom import (
     orthogonalised,
     renamed,
 )
-from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import pca_directions, random_w
 from stylegan3d.recipe.directions import join
 from stylegan3d.recipe.latents import load_directions, save_directions

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from tolerances import FLOAT32
 
+from stylegan3d.base import LatentError, RecipeError
 from stylegan3d.directions.value_table import (
     latents_of,
     latents_of_recipes,
     read_value_table,
     subject_of,
 )
-from stylegan3d.errors import LatentError, RecipeError
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 

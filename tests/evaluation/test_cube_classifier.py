@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import uniform_filter
 from tolerances import LAYERS
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.evaluation import cubes as module
 from stylegan3d.evaluation.cubes import classify_cubes
 from stylegan3d.geometry.space import Space

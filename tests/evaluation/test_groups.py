@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from stylegan3d.base import OutputError, RecipeError
 from stylegan3d.cli import main
 from stylegan3d.directions.value_table import latents_of, read_value_table
-from stylegan3d.errors import OutputError, RecipeError
 from stylegan3d.evaluation import groups
 from stylegan3d.evaluation.groups import design_of
 from stylegan3d.evaluation.settings import GroupSettings

@@ -9,8 +9,8 @@ import pytest
 from blobs import Stored
 from tolerances import DOUBLE
 
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation import anatomy, cubes, evaluation, parts
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import fidelity

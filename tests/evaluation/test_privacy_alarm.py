@@ -8,6 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from tolerances import SUMS
 
+from stylegan3d.base import SILENT
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation.privacy import (
     Closeness,
@@ -17,7 +18,6 @@ from stylegan3d.evaluation.privacy import (
     copy_detector,
     disguises,
 )
-from stylegan3d.progress import SILENT
 
 SHAPE, MM = (40, 56, 48), (4.0, 4.0, 4.0)
 TRAINING, OTHERS = 40, 20

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.dataset.pack import load_pack, write_pack
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.privacy_index import (
     FILE,
     PrivacyIndex,

@@ -10,11 +10,11 @@ import pytest
 import torch
 from tolerances import LAYERS
 
+from stylegan3d.base import SILENT
 from stylegan3d.evaluation import parts as module
 from stylegan3d.evaluation.evaluation import _curves
 from stylegan3d.evaluation.parts import LatentModel, VoxelModel, shape_statistics
 from stylegan3d.evaluation.table import figures, plain_words
-from stylegan3d.progress import SILENT
 
 PLACES = np.linspace(-1, 1, 80)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny import tiny_generator
 
+from stylegan3d.base import ModelError
 from stylegan3d.checkpoints.folder import write_folder
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.card import card_text
 from stylegan3d.model.families.anatomy import anatomy_network

@@ -6,11 +6,10 @@ import nibabel as nib
 import pytest
 import torch
 
+from stylegan3d.base import ModelError, effort
 from stylegan3d.cli import main
-from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_volumes import read_tissues
 from stylegan3d.model.loading import load
-from stylegan3d.progress import effort
 from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.places import bundled_model_path, bundled_models

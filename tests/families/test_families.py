@@ -9,10 +9,10 @@ from families import toy
 from tolerances import DOUBLE, LAYERS, SUMS
 
 import stylegan3d
+from stylegan3d.base import LatentError, ModelError, StyleGAN3DError
 from stylegan3d.directions.custom import direction_between, direction_of_values
 from stylegan3d.directions.edit_effects import way_back
 from stylegan3d.directions.latent_map import Survey
-from stylegan3d.errors import LatentError, ModelError, StyleGAN3DError
 from stylegan3d.evaluation.parts import measure_speed
 from stylegan3d.geometry.space import to_display
 from stylegan3d.model import family as families

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tolerances import DOUBLE
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.geometry.space import Frame, assumed_frame
 
 

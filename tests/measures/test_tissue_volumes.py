@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_volumes import VOLUMES, read_tissues, table_text
 from stylegan3d.segmentation import inference

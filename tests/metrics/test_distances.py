@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import sqrtm
 from tolerances import DOUBLE, LAYERS
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.metrics.comparison import compare_with_halves, compare_with_validation
 from stylegan3d.metrics.distances import (
     Moments,

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import correlate1d
 from tolerances import FLOAT32, LAYERS
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.metrics.diversity import (
     EXPONENTS,
     member_correlations,

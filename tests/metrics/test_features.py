@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from tolerances import FLOAT32, LAYERS, SUMS
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.metrics.features import (
     DESCRIPTOR_SIZE,
     describe,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.metrics.distances import NEIGHBOURS, coverage, density, precision, recall
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tolerances import DOUBLE
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.metrics.permutation import false_discovery_rate, permuted
 
 

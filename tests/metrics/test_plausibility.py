@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.plausibility import (
     CHECKS,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.metrics import two_sample as module
 from stylegan3d.metrics.diversity import collapse, dimensions, spread
 from stylegan3d.metrics.two_sample import cube, two_sample

@@ -9,8 +9,8 @@ import torch
 from tiny import tiny_generator
 from tolerances import FLOAT32
 
+from stylegan3d.base import ModelError, OutputError
 from stylegan3d.checkpoints.folder import write_folder
-from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import mix

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import tiny_generator
 
-from stylegan3d.errors import LatentError
+from stylegan3d.base import LatentError
 from stylegan3d.model.generator import rows_of
 from stylegan3d.recipe.latents import Delta, Latent, latent_bytes, mixed, read_latent, save_latent
 from stylegan3d.recipe.model import seed_latents

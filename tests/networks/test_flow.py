@@ -4,7 +4,7 @@ import pytest
 import torch
 from tolerances import FLOAT32, LAYERS, SUMS
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.flow import (

@@ -5,9 +5,8 @@ import pytest
 import torch
 from tolerances import SUMS
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError, effort
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, DiffusionMapping, LatentDiffusion
-from stylegan3d.progress import effort
 
 CONFIG = DiffusionConfig((2, 3, 4, 3), (8, 8), 1, directions=4, most=10.0, least=0.05)
 

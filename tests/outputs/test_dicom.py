@@ -17,8 +17,8 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from tolerances import DICOM_MM
 from typer.testing import CliRunner
 
+from stylegan3d.base import OutputError, ScanError
 from stylegan3d.cli import app
-from stylegan3d.errors import OutputError, ScanError
 from stylegan3d.outputs.dicom import Reference, SavedFile, encoded, pdf_of, series_of
 from stylegan3d.outputs.dicom_files import dicom_files
 from stylegan3d.settings.option import DicomSettings

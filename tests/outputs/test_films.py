@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.outputs import films
 from stylegan3d.outputs.films import Film, draw_film, film_files, has_ffmpeg
 from stylegan3d.outputs.results import json_path

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.outputs.projections import restored_names
 from stylegan3d.outputs.report import report_name
 from stylegan3d.outputs.results import (

@@ -17,7 +17,7 @@ from reportlab.graphics.shapes import String
 from reportlab.platypus import Image as ReportImage
 from reportlab.platypus import Paragraph
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.outputs import report as content
 from stylegan3d.outputs import report_page

@@ -10,7 +10,7 @@ from open_sides import scan_and_lesion
 from tiny import tiny_generator
 from tolerances import DOUBLE, FLOAT32, LAYERS, SUMS
 
-from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.base import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.projection import project
 from stylegan3d.projection.forward import Mask, Masked

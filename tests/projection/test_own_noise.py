@@ -12,9 +12,8 @@ from tiny import tiny_generator
 from tolerances import FLOAT32, SUMS
 
 import stylegan3d
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import Progress, StyleGAN3DError
 from stylegan3d.outputs.projections import projected_latent
-from stylegan3d.progress import Progress
 from stylegan3d.projection import project, uncertainty
 from stylegan3d.projection import search as pivotal
 from stylegan3d.projection.assessment import WITHOUT_NOISE

@@ -8,8 +8,7 @@ import torch
 from tiny import tiny_generator
 from tolerances import LAYERS, SUMS
 
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.progress import Progress
+from stylegan3d.base import Progress, StyleGAN3DError
 from stylegan3d.projection import BUDGETS, project
 from stylegan3d.projection.problem import LatentPrior, multiscale_mse
 from stylegan3d.recipe.model import seed_latents

@@ -7,7 +7,7 @@ import pytest
 from phantoms import head, write_people
 from tiny import tiny_generator
 
-from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.base import OutputError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM
 from stylegan3d.projection import calibration as site

@@ -9,10 +9,9 @@ import torch
 from tiny import tiny_generator
 from typer.testing import CliRunner
 
+from stylegan3d.base import Progress, StyleGAN3DError
 from stylegan3d.cli import app
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.outputs.projections import projected_latent
-from stylegan3d.progress import Progress
 from stylegan3d.projection import estimate_seconds, project
 from stylegan3d.projection.forward import Mask
 from stylegan3d.projection.search import original_rate as rate

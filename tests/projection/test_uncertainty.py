@@ -6,8 +6,7 @@ import torch
 from tiny import tiny_generator
 from tolerances import FLOAT32, SUMS
 
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.progress import Progress
+from stylegan3d.base import Progress, StyleGAN3DError
 from stylegan3d.projection import project, uncertainty
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer

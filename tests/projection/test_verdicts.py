@@ -6,7 +6,7 @@ from phantoms import head
 from scipy import ndimage
 from tiny import tiny_generator
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM, connected_fluid
 from stylegan3d.measures.lesions import lesion_clusters

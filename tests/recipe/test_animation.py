@@ -6,7 +6,7 @@ import pytest
 import torch
 from tolerances import SUMS
 
-from stylegan3d.errors import RecipeError
+from stylegan3d.base import RecipeError
 from stylegan3d.recipe.keyframes import between, count_stills, eased, stills
 from stylegan3d.recipe.latents import Delta, Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stylegan3d.errors import RecipeError
+from stylegan3d.base import RecipeError
 from stylegan3d.outputs.results import picture_name, sources, volume_name
 from stylegan3d.recipe.description import (
     describe_change,

@@ -8,7 +8,7 @@ import torch
 from tiny import tiny_generator
 from tolerances import LAYERS, SUMS
 
-from stylegan3d.errors import OutputError, RecipeError
+from stylegan3d.base import OutputError, RecipeError
 from stylegan3d.model.random_latents import pca_directions
 from stylegan3d.recipe.directions import Directions, join, move
 from stylegan3d.recipe.latents import find_step, load_directions, save_directions

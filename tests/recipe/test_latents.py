@@ -10,7 +10,7 @@ import safetensors.numpy
 import torch
 from tiny import tiny_generator
 
-from stylegan3d.errors import LatentError, OutputError
+from stylegan3d.base import LatentError, OutputError
 from stylegan3d.recipe.latents import Latent, latent_bytes, load_latent, read_latent, save_latent
 from stylegan3d.recipe.recipe import Source
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny import tiny_generator
 
-from stylegan3d.errors import LatentError, RecipeError
+from stylegan3d.base import LatentError, RecipeError
 from stylegan3d.model.random_latents import pca_directions
 from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.latents import Latent, save_directions, save_latent

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stylegan3d.errors import RecipeError
+from stylegan3d.base import RecipeError
 from stylegan3d.outputs.results import sidecar
 from stylegan3d.recipe.description import LINK, from_link, from_text, read_recipe, to_link
 from stylegan3d.recipe.recipe import Edit, MadeWith, Mix, Recipe, Source, Truncation

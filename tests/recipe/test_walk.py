@@ -7,7 +7,7 @@ import torch
 from tiny import tiny_generator as make_tiny
 from tolerances import SUMS
 
-from stylegan3d.errors import RecipeError
+from stylegan3d.base import RecipeError
 from stylegan3d.recipe.keyframes import between_recipes, check_walk, joined, leg_at, stills, walk
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Detail, Edit, Label, Mix, Recipe, Source, Truncation

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from tiny import tiny_generator
 from tolerances import FLOAT32, LAYERS, SUMS
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
 from stylegan3d.networks.deformation import add_identity, exponential, read_at

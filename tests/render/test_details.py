@@ -12,7 +12,7 @@ from scipy import ndimage
 from tiny import tiny_generator
 from tolerances import FLOAT32, LAYERS, SUMS
 
-from stylegan3d.errors import OutputError, RecipeError, ScanError
+from stylegan3d.base import OutputError, RecipeError, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import add_identity, read_at
 from stylegan3d.outputs.edits import edit_names

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.geometry.slicing import NORMAL, PLANES, Upright, cut
 from stylegan3d.geometry.space import Space
 from stylegan3d.render.figures import Look, colors, draw_planes, draw_slice, lightbox, png_bytes

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from stylegan3d.base import Cancelled, Progress
 from stylegan3d.geometry.space import Space
-from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.render import editable as module
 from stylegan3d.render.editable import FineScan, fine_space
 from stylegan3d.render.movement import Movement, nothing_moves

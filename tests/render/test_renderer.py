@@ -10,9 +10,8 @@ import pytest
 import torch
 from tiny import tiny_generator
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import Cancelled, ModelError, Progress
 from stylegan3d.networks.memo import Memo
-from stylegan3d.progress import Cancelled, Progress
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render import renderer as graphs
 from stylegan3d.render.renderer import (

@@ -8,9 +8,8 @@ import pytest
 import torch
 from tolerances import DOUBLE, FLOAT32, LAYERS, SUMS
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import Progress, ScanError
 from stylegan3d.geometry.space import Space
-from stylegan3d.progress import Progress
 from stylegan3d.scans import Scan, Template, extraction, load_template, read_scan
 from stylegan3d.scans.extraction import extract_brain, extracted_mask
 from stylegan3d.scans.intensity import normalise

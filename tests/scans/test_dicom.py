@@ -16,7 +16,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from scipy.spatial.transform import Rotation
 from tolerances import DICOM_MM, LAYERS
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.outputs.projections import output_names
 from stylegan3d.scans import (
     SeveralSeries,

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 from tolerances import DOUBLE, QFORM_MM
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import Frame, Space
 from stylegan3d.scans import native_image, read_scan
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.scans.pose import NO_POSE, Pose, parse_pose
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from tolerances import DOUBLE, FLOAT32
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import Scan, extraction, read_scan
 from stylegan3d.scans.intensity import contrast_in_brain

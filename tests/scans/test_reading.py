@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tolerances import FLOAT32, LAYERS, SFORM_MM
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.scans import SeveralVolumes, read_scan
 from stylegan3d.scans.notes import enhanced_by_name
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.scans.sources import find_sources, split_of
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.geometry.space import Space, to_display
 from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load

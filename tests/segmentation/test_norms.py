@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tolerances import LAYERS
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.scans.person import Person, person_of_dicom, person_of_file
 from stylegan3d.segmentation.changes import Change, cells_of, expected_changes
 from stylegan3d.segmentation.classes import ALL_MEASURES, HEAD

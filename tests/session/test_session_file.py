@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from stylegan3d.errors import SessionError
+from stylegan3d.base import SessionError
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
 from stylegan3d.scans.scan import StepCache
@@ -414,7 +414,7 @@ def test_a_session_of_another_machine_is_left_to_it_for_a_day(tmp_path):
 TAKER = """
 import sys
 from pathlib import Path
-from stylegan3d.errors import SessionError
+from stylegan3d.base import SessionError
 from stylegan3d.session.store import SessionFolder
 sys.stdin.readline()
 try:

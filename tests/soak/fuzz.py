@@ -84,7 +84,7 @@ def complaint(message: str) -> str | None:
 
 def read_one(reader: Reader, files: Files, folder: Path) -> tuple[str, str]:
     """How the reader takes the files: ("read" | "refused" | "failed", what it said)."""
-    from stylegan3d.errors import StyleGAN3DError
+    from stylegan3d.base import StyleGAN3DError
 
     lay_out(folder, files)
     before = listing(folder)

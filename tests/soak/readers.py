@@ -380,7 +380,7 @@ def texts() -> Files:
 
 
 def read_texts(folder: Path) -> None:
-    from stylegan3d.errors import StyleGAN3DError
+    from stylegan3d.base import StyleGAN3DError
     from stylegan3d.recipe.description import from_text
 
     refused = None
@@ -459,7 +459,7 @@ def read_table(folder: Path) -> None:
     found = read_value_table(folder / "t.csv")
     found.sources()
     refused = None
-    from stylegan3d.errors import StyleGAN3DError
+    from stylegan3d.base import StyleGAN3DError
 
     for column in found.columns:
         try:
@@ -762,7 +762,7 @@ def participants() -> Files:
 
 
 def read_participants(folder: Path) -> None:
-    from stylegan3d.errors import StyleGAN3DError
+    from stylegan3d.base import StyleGAN3DError
     from stylegan3d.scans.label_maps import read_tissues
     from stylegan3d.scans.sources import read_participants
 

@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from stylegan3d.base import ModelError, ScanError
 from stylegan3d.checkpoints.folder import read_folder
-from stylegan3d.errors import ModelError, ScanError
 from stylegan3d.scans import read_scan
 from stylegan3d.storage.files import held_bytes, read_file, read_rows, read_text
 

@@ -9,9 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.cohort.run import find_items, holds_scans
 from stylegan3d.dataset.scan_preparation import read_set
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.storage import formats

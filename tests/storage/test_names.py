@@ -7,8 +7,8 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
+from stylegan3d.base import OutputError
 from stylegan3d.cohort.run import find_items
-from stylegan3d.errors import OutputError
 from stylegan3d.outputs.results import volume_name
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import formats
@@ -121,7 +121,7 @@ LOCALES = [{"LC_ALL": "C"}, {"LC_ALL": "de_DE.UTF-8"}, {"LC_ALL": "tr_TR.UTF-8"}
 SAVE = """
 import sys
 from pathlib import Path
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.outputs.results import volume_name
 from stylegan3d.recipe.description import read_recipe

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 from tolerances import QFORM_MM, SFORM_MM
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.storage import files
 from stylegan3d.storage.files import (
     atomic_write_bytes,

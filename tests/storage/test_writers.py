@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import torch
 
+from stylegan3d.base import OutputError
 from stylegan3d.checkpoints.folder import write_folder
 from stylegan3d.cohort.run import PROJECTIONS, Item, write_record, write_table
 from stylegan3d.dataset.pack import write_pack
 from stylegan3d.directions.catalogue import DirectionNotes, write_notes
-from stylegan3d.errors import OutputError
 from stylegan3d.evaluation.material import Store
 from stylegan3d.evaluation.privacy_index import PrivacyIndex, write_index
 from stylegan3d.geometry.space import Space
@@ -259,7 +259,7 @@ import resource, signal, sys
 from pathlib import Path
 import torch
 from stylegan3d.training.run import load_checkpoint, save_checkpoint
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.storage.files import atomic_write_bytes
 
 folder = Path(sys.argv[1])
@@ -296,7 +296,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from stylegan3d.training.run import load_checkpoint, save_checkpoint
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.storage.volumes import write_volume

@@ -11,7 +11,7 @@ from small_anatomy import small_anatomy
 from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d import devices
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load
 from stylegan3d.networks.deformation import exponential, resize, warp

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tolerances import SUMS
 
+from stylegan3d.base import ModelError
 from stylegan3d.cli import main
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from small_anatomy import small_anatomy
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.geometry.space import unit
 from stylegan3d.model.loading import load
 from stylegan3d.networks.resampling import haar

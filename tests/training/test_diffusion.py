@@ -8,13 +8,12 @@ import pytest
 import torch
 from tiny import tiny_generator
 
+from stylegan3d.base import ModelError, effort
 from stylegan3d.cli import main
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
-from stylegan3d.progress import effort
 from stylegan3d.projection import project
 from stylegan3d.recipe.keyframes import stills
 from stylegan3d.recipe.label import encode_labels

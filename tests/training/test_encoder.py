@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.config import tiny

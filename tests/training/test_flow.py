@@ -12,9 +12,9 @@ import torch
 from small_anatomy import small_anatomy
 from small_flow import SMALL, Texture
 
+from stylegan3d.base import ModelError
 from stylegan3d.cli import main
 from stylegan3d.cli.train import STOPPED
-from stylegan3d.errors import ModelError
 from stylegan3d.model.loading import load
 from stylegan3d.networks.flow import within
 from stylegan3d.networks.synthesis import MappingNetwork

@@ -9,10 +9,10 @@ import torch
 from tiny import tiny_generator
 from tolerances import FLOAT32
 
+from stylegan3d.base import ModelError, OutputError, RecipeError
 from stylegan3d.checkpoints.folder import read_folder, write_folder
 from stylegan3d.cli import main
 from stylegan3d.dataset.pack import load_pack, write_pack
-from stylegan3d.errors import ModelError, OutputError, RecipeError
 from stylegan3d.model.loading import load
 from stylegan3d.model.random_latents import random_w
 from stylegan3d.recipe.label import (

@@ -8,8 +8,8 @@ import pytest
 import torch
 from small_anatomy import small_anatomy
 
+from stylegan3d.base import ModelError
 from stylegan3d.dataset.pack import load_pack, write_pack
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.family import Parts
 from stylegan3d.model.generator import Generator

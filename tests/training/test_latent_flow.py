@@ -11,8 +11,8 @@ import torch
 from small_flow import SMALL, Texture
 from tolerances import SUMS
 
+from stylegan3d.base import ModelError
 from stylegan3d.cli import main
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import to_display
 from stylegan3d.model.loading import load
 from stylegan3d.networks.flow import FLOOR, BandCurves, within

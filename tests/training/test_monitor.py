@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from stylegan3d.base import ModelError
 from stylegan3d.cli import main
-from stylegan3d.errors import ModelError
 from stylegan3d.training.config import tiny
 from stylegan3d.training.run import LOG, load_run
 from stylegan3d.training.stylegan import TENSORBOARD, Monitor, StyleGANTask, alarm, train_stylegan

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.training.options import RunSettings
 from stylegan3d.training.run import (
     CHECKPOINT,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from labelled_phantoms import SPACE, brain, tissues
 
-from stylegan3d.errors import ModelError, OutputError
+from stylegan3d.base import ModelError, OutputError
 from stylegan3d.segmentation.card import FOLDER
 from stylegan3d.segmentation.classes import CLASSES, REGIONS, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import load_regions, load_segmenter

@@ -9,7 +9,7 @@ import torch
 from labelled_phantoms import brain, tissues
 from tolerances import SUMS
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.segmentation.classes import REGIONS, region_of_label
 from stylegan3d.training import segmentation as augmentation
 from stylegan3d.training.segmentation import _window, augment_labelled, load_labelled

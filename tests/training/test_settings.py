@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.training.config import (
     PRESETS,
     StyleGANSettings,

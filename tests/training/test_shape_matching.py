@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load

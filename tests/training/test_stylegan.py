@@ -14,8 +14,8 @@ import pytest
 import torch
 from tolerances import FLOAT32
 
+from stylegan3d.base import ModelError, OutputError
 from stylegan3d.dataset.pack import load_pack, write_pack
-from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
 from stylegan3d.networks.config import GeneratorConfig

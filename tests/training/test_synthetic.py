@@ -9,8 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.cli import app
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.segmentation.card import read_network
 from stylegan3d.segmentation.classes import FREESURFER, STRUCTURES
 from stylegan3d.training import synthetic

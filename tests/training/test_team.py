@@ -14,7 +14,7 @@ import psutil
 import pytest
 import torch
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.training.config import change_settings, stylegan_4mm, tiny
 from stylegan3d.training.run import LOG, Run, load_run

@@ -10,7 +10,7 @@ from labelled_phantoms import INTENSITIES, SPACE, VALUES, brain, tissues
 from painted_phantoms import SETTINGS, SMALL, Reader
 from tolerances import FLOAT32, LAYERS, SUMS
 
-from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
+from stylegan3d.base import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.storage.places import MODEL, bundled_models

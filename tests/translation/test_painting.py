@@ -11,7 +11,7 @@ from labelled_phantoms import INTENSITIES, SPACE, VALUES, brain, tissues
 from scipy import ndimage
 from tolerances import SUMS
 
-from stylegan3d.errors import OutputError, ScanError, StyleGAN3DError
+from stylegan3d.base import OutputError, ScanError, StyleGAN3DError
 from stylegan3d.networks.deformation import resize
 from stylegan3d.render.editable import EditableScan, Original
 from stylegan3d.render.movement import LEAST_JACOBIAN, Movement

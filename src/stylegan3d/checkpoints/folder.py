@@ -32,9 +32,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from stylegan3d.base import Json, JsonView, ModelError, OutputError
 from stylegan3d.checkpoints.pickle_data import printable
-from stylegan3d.errors import ModelError, OutputError
-from stylegan3d.plain import Json, JsonView
 from stylegan3d.storage import tensorfiles
 from stylegan3d.storage.files import LOCK, only_run, sha256_of, write_together
 from stylegan3d.storage.jsontext import finite_number, is_int, read_json, to_json

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.base import Json, JsonView, ModelError
 from stylegan3d.checkpoints.folder import ModelFiles
 from stylegan3d.checkpoints.pickle_data import (
     Array,
@@ -38,10 +39,8 @@ from stylegan3d.checkpoints.pickle_data import (
     quoted,
     read_pickle,
 )
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Frame, assumed_frame
 from stylegan3d.networks.config import DiscriminatorConfig, GeneratorConfig, Grid, Wiring
-from stylegan3d.plain import Json, JsonView
 from stylegan3d.storage.formats import is_kind
 from stylegan3d.storage.tensorfiles import read_bytes
 

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.cli import (
     compare,
     evaluate,
@@ -26,7 +27,6 @@ from stylegan3d.cli import (
     synthesize,
     train,
 )
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory
 
 NO_MEMORY = (

@@ -23,10 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 
 import typer
 
-from stylegan3d.errors import OutputError, RecipeError, StyleGAN3DError
+from stylegan3d.base import SILENT, Json, OutputError, Progress, RecipeError, StyleGAN3DError
 from stylegan3d.geometry.slicing import PLANES, Plane
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import TRUNCATION, Noise
 from stylegan3d.recipe.recipe import Edit, Label, Recipe, Source, Truncation

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stylegan3d.base import Json
 from stylegan3d.cli.common import OutOption, Result, emit, grouped, model_entry, progress
 from stylegan3d.evaluation.settings import GroupSettings
-from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,8 +101,8 @@ def _maps(table: ValueTable) -> tuple[np.ndarray, Space, list[str]]:
     """The volumes of a table, their grid, and whose they are."""
     import numpy as np
 
+    from stylegan3d.base import RecipeError
     from stylegan3d.directions.value_table import subject_of
-    from stylegan3d.errors import RecipeError
     from stylegan3d.recipe.recipe import Source
     from stylegan3d.scans.reading import read_map
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stylegan3d.base import Json, ModelError, OutputError
 from stylegan3d.cli.common import CacheOption, ModelChoice, Result, emit, grouped, progress, refuse
-from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.table import figures, keys, usual, warnings
-from stylegan3d.plain import Json
 from stylegan3d.storage.files import (
     atomic_write_bytes,
     atomic_write_text,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from stylegan3d.base import Json
 from stylegan3d.cli.common import ReadingOptions, Volumes, Written, emit, model_entry, progress
-from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     from stylegan3d.cohort import Item, Outcome
@@ -60,7 +60,7 @@ def _absolute(path: Path | None) -> str | None:
 
 def _without_results(items: list[Item], out: Path) -> list[Item]:
     """Exclude results of earlier runs, if the output folder is among the scans."""
-    from stylegan3d.errors import StyleGAN3DError
+    from stylegan3d.base import StyleGAN3DError
 
     here = out.resolve()
     left = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.cli.common import (
     CacheOption,
     DataArgument,
@@ -25,8 +26,6 @@ from stylegan3d.cli.common import (
     open_model,
     progress,
 )
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.plain import Json
 from stylegan3d.recipe.latents import load_directions, read_latent
 from stylegan3d.storage.files import check_output, only_run
 from stylegan3d.storage.formats import is_dicom, is_scan

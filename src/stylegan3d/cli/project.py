@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stylegan3d.base import Json
 from stylegan3d.cli.common import (
     CacheOption,
     JobsOption,
@@ -26,7 +27,6 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.many import project_many
 from stylegan3d.dataset.settings import PreparationSettings
-from stylegan3d.plain import Json
 from stylegan3d.projection.settings import Choices
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stylegan3d.base import Json, JsonView, RecipeError
 from stylegan3d.cli.common import (
     JobsOption,
     LabelledOptions,
@@ -31,9 +32,7 @@ from stylegan3d.cli.common import (
     refuse,
 )
 from stylegan3d.cli.many import edit_many
-from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, pca_directions
-from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.model import TRUNCATION
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source, Truncation

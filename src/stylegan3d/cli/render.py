@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stylegan3d.base import Json, RecipeError, ScanError
 from stylegan3d.cli.common import (
     AgeOption,
     Drawn,
@@ -31,9 +32,7 @@ from stylegan3d.cli.common import (
     read_object,
 )
 from stylegan3d.cli.recipes import chosen_recipes
-from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.slicing import PLANES, Upright
-from stylegan3d.plain import Json
 from stylegan3d.recipe.description import marked
 from stylegan3d.settings.option import DicomSettings, FigureSettings, FilmSettings, ReportSettings
 from stylegan3d.storage.files import check_output, write_together

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stylegan3d.base import Json
 from stylegan3d.cli.common import JsonOption, NetworkOption, OverwriteOption, emit, progress
-from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from stylegan3d.base import Json, ModelError, Progress, StyleGAN3DError
 from stylegan3d.cli.common import (
     DataArgument,
     JsonOption,
@@ -27,10 +28,7 @@ from stylegan3d.cli.common import (
     read_object,
     refuse,
 )
-from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.networks.config import LATENT_CHANNELS
-from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
 from stylegan3d.storage.places import CARD, MODEL, MONTAGE, PAGE
 from stylegan3d.training.config import (
     PRESETS,

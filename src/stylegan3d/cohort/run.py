@@ -26,11 +26,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.base import SILENT, Json, JsonView, OutputError, Progress, StyleGAN3DError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.memory import is_out_of_memory
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.words import VERDICTS
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.storage.bids import place_of

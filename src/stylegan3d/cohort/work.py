@@ -8,13 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stylegan3d.base import SILENT, Json, JsonView, ModelError, Progress, StyleGAN3DError
 from stylegan3d.cohort.run import FIRST, LAST, LISTS, RECORDS, Item, Table, lines_of, named
-from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.outputs.edits import save_edit, scan_for
 from stylegan3d.outputs.projections import all_files, file_names, save_projection
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.forward import Mask
 from stylegan3d.projection.projector import Choices, loss_of, place, search, search_again
 from stylegan3d.projection.words import VERDICTS

@@ -15,12 +15,11 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.scan_preparation import HELD_OUT
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.pages.page import Markup, histogram, page
-from stylegan3d.plain import Json
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.reading import read_scan

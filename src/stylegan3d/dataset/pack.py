@@ -30,9 +30,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
-from stylegan3d.plain import Json
 from stylegan3d.storage.files import atomic_file, output_errors, write_together
 from stylegan3d.storage.jsontext import read_json
 

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError
 from stylegan3d.dataset.contact_sheet import write_contact_sheet
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack, write_pack
 from stylegan3d.dataset.quality import Inspector, refusal, warnings
 from stylegan3d.dataset.scan_preparation import HELD_OUT, PASSING, Job, prepare_all
 from stylegan3d.dataset.settings import PreparationSettings
-from stylegan3d.errors import ScanError, StyleGAN3DError
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.alignment import Target, load_template
 from stylegan3d.scans.label_maps import (
     counted_note,

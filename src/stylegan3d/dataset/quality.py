@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.plain import Json
+from stylegan3d.base import Json
 from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan
 from stylegan3d.scans.alignment import Target
 from stylegan3d.scans.notes import Note

@@ -19,14 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
+from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError, followed
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack
 from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.devices import in_processes
-from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, as_packed
 from stylegan3d.memory import is_out_of_memory
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.scans.alignment import Target, Template, centroid
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.intensity import to_unit

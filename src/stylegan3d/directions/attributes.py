@@ -35,6 +35,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from stylegan3d.base import SILENT, Json, JsonView, Progress, RecipeError
 from stylegan3d.directions.people import (
     AGE,
     FEWEST_TO_FIT,
@@ -54,14 +55,11 @@ from stylegan3d.directions.people import (
     scaled,
 )
 from stylegan3d.directions.trajectory import age_reading, ageing
-from stylegan3d.errors import RecipeError
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.attributes import BACKGROUND, MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes
 from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, Spread, pca_directions, random_w
 from stylegan3d.networks.deformation import add_identity, exponential
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.directions import Directions, join
 from stylegan3d.render.movement import composed, deformed_anatomy, deforms
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.errors import RecipeError, StyleGAN3DError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, RecipeError, StyleGAN3DError
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.latents import load_directions
 from stylegan3d.recipe.recipe import Edit

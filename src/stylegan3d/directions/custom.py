@@ -14,11 +14,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from stylegan3d.base import Json, RecipeError
 from stylegan3d.directions.attributes import attribute_directions
 from stylegan3d.directions.people import check, describe, regress, scaled
-from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import Spread, diagonal, is_long, random_w
-from stylegan3d.plain import Json
 from stylegan3d.recipe.directions import Directions
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.errors import RecipeError
+from stylegan3d.base import RecipeError
 from stylegan3d.model.random_latents import random_blocks
 from stylegan3d.recipe.latents import find_step
 from stylegan3d.recipe.recipe import Edit, Recipe, Truncation

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.errors import ModelError, RecipeError
+from stylegan3d.base import Json, JsonView, ModelError, RecipeError
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes
-from stylegan3d.plain import Json, JsonView
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stylegan3d.base import Json, RecipeError
 from stylegan3d.directions.people import (
     AGE,
     HEAD_SIZE,
@@ -20,8 +21,6 @@ from stylegan3d.directions.people import (
     deviations,
     group_numbers,
 )
-from stylegan3d.errors import RecipeError
-from stylegan3d.plain import Json
 from stylegan3d.recipe.recipe import Edit
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stylegan3d.base import RecipeError
 from stylegan3d.directions.people import as_numbers
-from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation, leads_out
 from stylegan3d.storage.files import separator_of
 from stylegan3d.storage.formats import scan_stem

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy.stats import wasserstein_distance
 
+from stylegan3d.base import Json
 from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.metrics.comparison import compare_with_halves, estimated, side_by_side, wilson
 from stylegan3d.metrics.plausibility import Limits
 from stylegan3d.metrics.two_sample import LEAST, Classification, classify_by_measures
-from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import MEASURES, VOLUMES
 from stylegan3d.segmentation.inference import bundled_segmenter
 

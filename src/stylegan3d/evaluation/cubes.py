@@ -20,15 +20,13 @@ from scipy.special import logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 
+from stylegan3d.base import SILENT, Json, JsonView, Progress, StyleGAN3DError
 from stylegan3d.devices import computed
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.material import Material
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import NAMES, region_masks
 from stylegan3d.metrics.comparison import Interval, bootstrap, side_by_side
 from stylegan3d.metrics.two_sample import LEAST, areas
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import SILENT, Progress
 
 SIDE_MM = 32.0
 # Cubes that are tested lie this far apart.

@@ -39,6 +39,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import Tensor
 
+from stylegan3d.base import Json, JsonView, followed
 from stylegan3d.devices import computed
 from stylegan3d.directions.edit_effects import ABOUT, share_outside, surroundings
 from stylegan3d.directions.people import (
@@ -59,8 +60,6 @@ from stylegan3d.measures.tissue_volumes import BY_NETWORK, read_tissues
 from stylegan3d.metrics.comparison import bootstrap, correlation, estimated, mean, wilson
 from stylegan3d.metrics.diversity import encoded
 from stylegan3d.model.generator import Generator, packed_synthesis
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import followed
 from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_scores

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from stylegan3d.base import SILENT, Json, JsonView, Progress, StyleGAN3DError
 from stylegan3d.checkpoints.folder import add_to_card
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.cubes import surest_png
 from stylegan3d.evaluation.material import (
@@ -43,8 +43,6 @@ from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import Generator
 from stylegan3d.pages import page as pages
 from stylegan3d.pages.page import Markup, curves, distributions, interval_bar
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.render.figures import SYNTHETIC
 from stylegan3d.storage.about import version
 from stylegan3d.storage.files import atomic_write_bytes, table_text

@@ -20,16 +20,14 @@ import torch
 from PIL import Image, ImageDraw
 from scipy.ndimage import affine_transform
 
+from stylegan3d.base import SILENT, Json, Progress, RecipeError, followed
 from stylegan3d.directions.custom import direction_between, direction_of_values
 from stylegan3d.directions.value_table import ValueTable, cell_number, latents_of
-from stylegan3d.errors import RecipeError
 from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
 from stylegan3d.geometry.slicing import Upright, cut
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.permutation import Tested, permuted
 from stylegan3d.pages.page import page
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.recipe.latents import Latent, latent_bytes, save_directions
 from stylegan3d.recipe.recipe import Source, Truncation
 from stylegan3d.render.figures import (

@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
+from stylegan3d.base import SILENT, Json, JsonView, Progress, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.scan_preparation import VolumeSet
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.table import keys
 from stylegan3d.geometry.space import Space
@@ -21,8 +21,6 @@ from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator, RandomBrains
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.settings import BUDGETS, TUNED
 from stylegan3d.segmentation.classes import MEASURES
 from stylegan3d.segmentation.inference import bundled_segmenter, measure

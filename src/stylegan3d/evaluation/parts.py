@@ -35,6 +35,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from stylegan3d.base import SILENT, Json, Progress, followed
 from stylegan3d.devices import computed
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.geometry.space import unit
@@ -93,8 +94,6 @@ from stylegan3d.metrics.plausibility import (
 )
 from stylegan3d.metrics.two_sample import LEAST, two_sample
 from stylegan3d.model.generator import Generator, packed_synthesis
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.projection.projector import project
 from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import seed_latents

@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError, followed
 from stylegan3d.devices import computed
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import encode
 from stylegan3d.geometry.slicing import draw_montage
@@ -34,8 +34,6 @@ from stylegan3d.geometry.space import as_packed, unit
 from stylegan3d.metrics.comparison import wilson
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.metrics.two_sample import stratified_auc
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.projection.projector import project
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)

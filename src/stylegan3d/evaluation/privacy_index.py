@@ -19,14 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
+from stylegan3d.base import SILENT, Progress, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.material import Store, volumes_id
 from stylegan3d.evaluation.privacy import feature_distances, nearest_of, same_person
 from stylegan3d.geometry.space import Space, as_packed, checked_space, unit
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.tensorfiles import pack as pack_tensors

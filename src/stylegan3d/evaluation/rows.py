@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from stylegan3d.plain import Json, JsonView
+from stylegan3d.base import Json, JsonView
 from stylegan3d.segmentation.classes import title_of
 
 

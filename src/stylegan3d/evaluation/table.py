@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from stylegan3d.base import Json, JsonView
 from stylegan3d.evaluation import rows
 from stylegan3d.evaluation.rows import Figure, figure
-from stylegan3d.plain import Json, JsonView
 from stylegan3d.segmentation.classes import VOLUMES
 
 # Accuracy of guessing.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from stylegan3d.base import Json
 from stylegan3d.evaluation.groups import coloured_slices
 from stylegan3d.pages.page import page
-from stylegan3d.plain import Json
 from stylegan3d.segmentation.changes import cells_of, row_of, summary_of
 from stylegan3d.segmentation.classes import REGIONS, region_title, title_of, unit_of
 from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.geometry.space import Space, to_ras
 
 Plane = Literal["axial", "coronal", "sagittal"]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,10 +17,10 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.base import SILENT, Progress
 from stylegan3d.devices import computed
 from stylegan3d.geometry.space import Space, unit
 from stylegan3d.measures.regions import region_masks
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter
 

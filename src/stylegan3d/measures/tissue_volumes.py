@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.measures.attributes import measure_volume, tissue_masks
-from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.storage.files import table_text as text_of_rows
 

@@ -21,8 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, StyleGAN3DError
 
 LEVEL = 0.95
 Z = 1.959964  # two-sided normal quantile at LEVEL

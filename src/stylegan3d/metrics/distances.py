@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn.metrics import pairwise_distances
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.geometry.space import unit
 from stylegan3d.metrics.comparison import DRAWS, Interval, jackknife_error, normal, quantiles
 

@@ -15,12 +15,10 @@ import torch.nn.functional as F
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
+from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError, followed
 from stylegan3d.devices import computed
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import unit
 from stylegan3d.metrics.comparison import wilson
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress, followed
 
 # Wang et al. 2003, section 3: a Gaussian window of 11 samples, exponents of five scales.
 SIGMA, WINDOW = 1.5, 11

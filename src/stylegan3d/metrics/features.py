@@ -23,10 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan3d.base import SILENT, Progress, StyleGAN3DError
 from stylegan3d.devices import workers
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import unit
-from stylegan3d.progress import SILENT, Progress
 
 # deepbet resamples the box around the brain (about 20 cm) to 256 voxels: about 0.8 mm each.
 FEATURE_MM = 1.0

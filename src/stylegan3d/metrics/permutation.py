@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.progress import SILENT, Progress
+from stylegan3d.base import SILENT, Progress, StyleGAN3DError
 
 #: Largest number of values in a block of permutations, for memory.
 BLOCK = 40_000_000

@@ -13,11 +13,9 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError
 from stylegan3d.devices import computed
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space, unit
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 
 # Threshold of the brain.
 FOREGROUND = 0.05

@@ -22,11 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
+from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError
 from stylegan3d.devices import workers
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.comparison import Interval, Z, bootstrap, wilson
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)

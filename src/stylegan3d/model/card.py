@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import Json, ModelError
 from stylegan3d.model.family import ANATOMY, STYLEGAN, family_name, family_of
-from stylegan3d.plain import Json
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import JsonView, ModelError
 from stylegan3d.networks.config import Grid, is_anatomy
-from stylegan3d.plain import JsonView
 from stylegan3d.recipe.model import Sizes
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stylegan3d.base import Json, ModelError, StyleGAN3DError
 from stylegan3d.checkpoints.official import frame_entry
-from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.geometry.space import Frame, Space, as_packed, to_display
 from stylegan3d.model.family import (
     LACKS,
@@ -36,7 +36,6 @@ from stylegan3d.networks.config import GeneratorConfig, Grid
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.memo import Noise
 from stylegan3d.networks.synthesis import LeveledSynthesis
-from stylegan3d.plain import Json
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.latents import NOISE, OPENED, Delta, load_directions, mix

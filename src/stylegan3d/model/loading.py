@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from stylegan3d.base import ModelError
 from stylegan3d.checkpoints.folder import (
     ModelFiles,
     check_card,
@@ -21,7 +22,6 @@ from stylegan3d.checkpoints.folder import (
 )
 from stylegan3d.checkpoints.official import frame_entry, is_official, read_official
 from stylegan3d.devices import choose_device, choose_dtype
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Frame, checked_space
 from stylegan3d.model.card import card_text
 from stylegan3d.model.family import Parts, family_of

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from stylegan3d.errors import RecipeError
-from stylegan3d.progress import current_effort, effort
+from stylegan3d.base import RecipeError, current_effort, effort
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.model import Model
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.networks.config import LATENT_CHANNELS, LATENT_FACTOR, Config, Grid
 from stylegan3d.networks.flow import Flow, Toe
 from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise

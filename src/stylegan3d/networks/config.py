@@ -15,8 +15,7 @@ from typing import Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from stylegan3d.errors import ModelError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, ModelError
 
 Wiring = Literal["orig", "skip", "resnet"]
 Head = Literal["image", "haar"]

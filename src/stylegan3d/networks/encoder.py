@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import EncoderConfig
 from stylegan3d.networks.deformation import exponential, resize, warp

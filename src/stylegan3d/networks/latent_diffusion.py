@@ -20,13 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan3d.base import ModelError, current_effort
 from stylegan3d.devices import measured_dtype
-from stylegan3d.errors import ModelError
 from stylegan3d.networks.autoencoder import Convolution
 from stylegan3d.networks.config import Config
 from stylegan3d.networks.memo import Check
 from stylegan3d.networks.resampling import conv3d
-from stylegan3d.progress import current_effort
 
 EMBEDDING = 128
 FREQUENCIES = 16

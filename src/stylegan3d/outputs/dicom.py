@@ -21,10 +21,9 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
-from stylegan3d.errors import OutputError, ScanError
+from stylegan3d.base import JsonView, OutputError, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.outputs.results import json_path
-from stylegan3d.plain import JsonView
 from stylegan3d.scans.checks import READ_ERRORS, check_content, open_image
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE

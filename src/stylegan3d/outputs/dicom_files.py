@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import SILENT, OutputError, Progress
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.outputs.dicom import (
@@ -29,7 +29,6 @@ from stylegan3d.outputs.dicom import (
     turned,
 )
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.settings.option import USUAL_DICOM, DicomSettings, check_options
 from stylegan3d.storage.about import ORIGIN_NAMES, PROGRAM, version
 from stylegan3d.storage.bids import file_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.errors import LatentError, OutputError, ScanError
+from stylegan3d.base import Json, JsonView, LatentError, OutputError, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.outputs.projections import output_names
@@ -20,7 +20,6 @@ from stylegan3d.outputs.results import (
     volume_name,
     write_dataset_description,
 )
-from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.recipe import Detail, Recipe, Source
 from stylegan3d.render.editable import ABOUT, Details, Original, edited_scan_files

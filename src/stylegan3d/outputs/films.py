@@ -18,11 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import SILENT, Json, OutputError, Progress
 from stylegan3d.geometry.slicing import PLANES, Plane, Upright
 from stylegan3d.outputs.results import json_path, model_of, provenance, sources
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.description import mark_of, marked, with_mark
 from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import SILENT, JsonView, Progress, ScanError
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import find
-from stylegan3d.plain import JsonView
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.alignment import load_template
 from stylegan3d.scans.intensity import contrast_agreement

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 from scipy.special import ndtr
 
+from stylegan3d.base import JsonView
 from stylegan3d.geometry.slicing import Upright
 from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES, read_tissues
 from stylegan3d.outputs.results import name_beside
-from stylegan3d.plain import JsonView
 from stylegan3d.projection.words import (
     SIMILARITY,
     VERDICTS,

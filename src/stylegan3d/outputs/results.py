@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import Json, JsonView, OutputError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
-from stylegan3d.plain import Json, JsonView
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes

@@ -41,7 +41,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import JsonView, ModelError
 from stylegan3d.geometry.space import Space, to_display
 from stylegan3d.measures.attributes import connected_fluid, measure_volume, tissue_masks
 from stylegan3d.measures.lesions import suspect_lesions
@@ -49,7 +49,6 @@ from stylegan3d.measures.regions import Cluster, Finding, clusters, find, region
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.plain import JsonView
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.scanner import (
     Matched,

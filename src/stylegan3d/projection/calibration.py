@@ -23,13 +23,11 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.base import SILENT, Json, JsonView, Progress, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import unit
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.model.generator import Generator
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.assessment import (
     FILE,
     STEP,

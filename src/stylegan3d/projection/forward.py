@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.base import Json, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.plain import Json
 from stylegan3d.scans import checks
 from stylegan3d.scans.checks import open_image
 from stylegan3d.scans.resampling import geometry_of, resample

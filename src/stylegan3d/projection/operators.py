@@ -20,10 +20,9 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.resampling import along_axes
-from stylegan3d.plain import Json
 from stylegan3d.projection.forward import Mask, Operator
 
 if TYPE_CHECKING:

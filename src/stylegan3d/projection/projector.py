@@ -21,12 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.errors import RecipeError, StyleGAN3DError
+from stylegan3d.base import SILENT, Json, Progress, RecipeError, StyleGAN3DError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.memo import Noise
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.projection.assessment import Assessment, Yardstick, assess
 from stylegan3d.projection.calibration import open_site
 from stylegan3d.projection.forward import Mask, Masked, Operator

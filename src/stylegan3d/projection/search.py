@@ -38,14 +38,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan3d.base import Json, Progress
 from stylegan3d.geometry.space import to_display
 from stylegan3d.model.generator import Generator, network_of, with_state
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, read_at
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import LeveledSynthesis
-from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
 from stylegan3d.projection.forward import conjugate_gradients
 from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.problem import Problem

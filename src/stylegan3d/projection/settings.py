@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal, get_args
 
-from stylegan3d.plain import Json
+from stylegan3d.base import Json
 from stylegan3d.settings.option import Option
 
 #: One w for all layers, one for each, or the layers' noise too.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stylegan3d.plain import JsonView
+from stylegan3d.base import JsonView
 
 #: The verdicts on a scan and their titles.
 VERDICTS = {"acquisition": "Acquisition", "anatomy": "Anatomy", "focal": "Focal"}

@@ -15,8 +15,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, unquote
 
-from stylegan3d.errors import RecipeError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, RecipeError
 from stylegan3d.recipe.directions import split_direction
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Detail, Edit, HasFile, Label, Mix, Recipe, Source, leads_out

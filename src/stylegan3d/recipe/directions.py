@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.errors import RecipeError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, RecipeError
 
 if TYPE_CHECKING:
     import torch

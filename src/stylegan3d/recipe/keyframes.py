@@ -31,7 +31,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stylegan3d.errors import RecipeError
+from stylegan3d.base import RecipeError
 from stylegan3d.recipe.latents import Delta, Latent, mixed, save_latent
 from stylegan3d.recipe.model import Model, Noise, seed_z
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source, Truncation

@@ -31,8 +31,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stylegan3d.errors import ModelError, RecipeError
-from stylegan3d.plain import Json, JsonView
+from stylegan3d.base import Json, JsonView, ModelError, RecipeError
 from stylegan3d.recipe.model import Model
 from stylegan3d.storage.jsontext import finite_number, short_repr
 

@@ -30,8 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.errors import LatentError, ModelError, RecipeError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, LatentError, ModelError, RecipeError
 from stylegan3d.recipe.directions import Directions, frozen, split_direction
 from stylegan3d.recipe.model import Model, Noise, Truncation, check_seed
 from stylegan3d.storage.files import atomic_write_bytes

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from stylegan3d.errors import RecipeError
-from stylegan3d.plain import JsonView
+from stylegan3d.base import JsonView, RecipeError
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.storage.checked import Number, Text, Whole, checked
 from stylegan3d.storage.jsontext import is_int

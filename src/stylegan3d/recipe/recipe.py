@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator
 
-from stylegan3d.errors import RecipeError, ScanError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, RecipeError, ScanError
 from stylegan3d.recipe.directions import move, split_direction
 from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.latents import Delta, Latent, find_step, load_latent, mix, mixed, read_latent

@@ -43,11 +43,9 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spline_filter
 
-from stylegan3d.errors import RecipeError, ScanError
+from stylegan3d.base import SILENT, Json, JsonView, Progress, RecipeError, ScanError
 from stylegan3d.geometry.space import BRIGHTEST, Space, to_display
 from stylegan3d.networks.deformation import add_identity, read_at
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.render.movement import Fading, Movement, Mover, repainted, turned
 from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.resampling import NativeTransform, with_geometry

@@ -16,7 +16,7 @@ from nibabel.spatialimages import SpatialImage
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.geometry.slicing import (
     NORMAL,
     PLANES,

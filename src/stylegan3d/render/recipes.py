@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.errors import RecipeError, ScanError
-from stylegan3d.progress import SILENT, Progress, effort
+from stylegan3d.base import SILENT, Progress, RecipeError, ScanError, effort
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.storage.formats import last_part
 

@@ -17,14 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.base import SILENT, ModelError, Progress, effort
 from stylegan3d.devices import measured_dtype
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space, to_display
 from stylegan3d.memory import is_out_of_memory, keep_large_blocks
 from stylegan3d.model.family import HasFeatures, Synthesis, held
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.memo import Memo, Noise
-from stylegan3d.progress import SILENT, Progress, effort
 from stylegan3d.recipe.latents import Delta
 from stylegan3d.recipe.model import TRUNCATION, seed_latents
 from stylegan3d.render.editable import Details

@@ -11,9 +11,8 @@ from scipy import ndimage
 from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import Json, ScanError
 from stylegan3d.geometry.space import Space
-from stylegan3d.plain import Json
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.intensity import (
     contrast_agreement,

@@ -28,7 +28,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks
 from stylegan3d.scans.checks import open_image

@@ -18,7 +18,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import MAX_VOXELS
 from stylegan3d.storage.files import LARGEST_RATIO, SUSPICIOUS, check_holes
 from stylegan3d.storage.formats import MGH, PAIR, format_of, is_kind, is_packed

@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.scans import checks
 from stylegan3d.scans.dicom_decoder import Budget, header_of, pixels_of, warm_up
 from stylegan3d.scans.dicom_headers import SECONDARY_CAPTURE, DicomSlice, slices_of

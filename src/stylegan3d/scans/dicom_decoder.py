@@ -33,8 +33,7 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from stylegan3d.errors import ScanError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, ScanError
 from stylegan3d.storage.files import held_bytes
 from stylegan3d.storage.formats import DICOM_MAGIC, DICOM_PREAMBLE
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import SimpleITK as sitk
 
-from stylegan3d.plain import Json
+from stylegan3d.base import Json
 
 #: Memory that reading a header may take beyond what is in use: bytes, and times the file's size.
 #: GDCM reads the whole file for it. A damaged length of an element may claim far more, which the

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import Space, to_ras
 from stylegan3d.memory import lean
 from stylegan3d.scans.notes import Note, info

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.scans.checks import open_image
 from stylegan3d.scans.extraction import object_mask
 from stylegan3d.scans.scan_data import ScanData

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.base import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, voxel_ml_of
 from stylegan3d.scans.checks import READ_ERRORS, check_content, open_image
 from stylegan3d.scans.notes import Note

@@ -8,8 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.errors import ScanError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, ScanError
 from stylegan3d.scans.notes import Note, info
 from stylegan3d.scans.resampling import geometry_of
 

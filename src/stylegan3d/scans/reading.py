@@ -11,7 +11,7 @@ import numpy as np
 from nibabel.arrayproxy import is_proxy
 from nibabel.volumeutils import apply_read_scaling
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks, dicom
 from stylegan3d.scans.checks import open_image

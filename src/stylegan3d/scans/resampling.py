@@ -11,9 +11,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import Json, ScanError
 from stylegan3d.geometry.space import Space, checked_space
-from stylegan3d.plain import Json
 
 
 def resample(

@@ -25,10 +25,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.errors import OutputError, ScanError
+from stylegan3d.base import SILENT, Json, OutputError, Progress, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS, Space
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain
 from stylegan3d.scans.extraction import EXTRACTED, KEPT, TILTED, edge_notes, find_brain

@@ -8,8 +8,8 @@ from typing import Self
 
 import numpy as np
 
+from stylegan3d.base import Json
 from stylegan3d.geometry.space import Space
-from stylegan3d.plain import Json
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.orientation import FORMS, orientation_checks
 from stylegan3d.scans.person import Person

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
 from stylegan3d.scans.dicom_headers import DicomSlice

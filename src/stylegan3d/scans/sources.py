@@ -11,8 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.storage.files import read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, suffixes, without_suffix
 

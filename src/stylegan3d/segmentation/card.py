@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stylegan3d.base import Json, ModelError
 from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS, NetworkFolder
 from stylegan3d.checkpoints.folder import page_of as page_with
-from stylegan3d.errors import ModelError
-from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import (
     CLASSES,
     LESIONS,

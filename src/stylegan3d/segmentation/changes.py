@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stylegan3d.plain import Json
+from stylegan3d.base import Json
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.classes import HEAD, title_of, unit_of, value_text
 from stylegan3d.segmentation.norms import AGES, Norms, bundled_norms

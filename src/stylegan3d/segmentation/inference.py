@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from scipy.ndimage import label
 
+from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError
 from stylegan3d.checkpoints.folder import AtPrecisions
 from stylegan3d.devices import choose_device, computed
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space, unit
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.segmentation.card import FOLDERS
 from stylegan3d.segmentation.classes import (
     ASYMMETRIES,

@@ -33,8 +33,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.classes import AGES, ALL_MEASURES, HEAD, score_text, unit_of
 from stylegan3d.storage.files import atomic_write_bytes, read_text, reason, separator_of

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.plain import Json
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation import norms as norms_of_people

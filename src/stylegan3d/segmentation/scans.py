@@ -9,8 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import SILENT, Progress
+from stylegan3d.base import SILENT, Json, JsonView, Progress
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.alignment import Target, load_template
 from stylegan3d.scans.intensity import to_unit

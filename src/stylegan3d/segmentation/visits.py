@@ -18,12 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stylegan3d.errors import ScanError
+from stylegan3d.base import SILENT, Json, Progress, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import determinant, exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, register
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan, Halfway, halfway
 from stylegan3d.scans.alignment import load_template
 from stylegan3d.scans.intensity import contrast_agreement

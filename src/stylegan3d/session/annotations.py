@@ -23,9 +23,8 @@ from pydantic import (
     WrapValidator,
 )
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.geometry.space import Space, voxel_ml_of
-from stylegan3d.plain import Json
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.case import Choice
 from stylegan3d.storage.jsontext import to_plain

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from stylegan3d.plain import JsonView
+from stylegan3d.base import JsonView
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.storage.formats import is_dicom, scan_stem
 

@@ -25,8 +25,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stylegan3d.errors import RecipeError, SessionError
-from stylegan3d.plain import Json, JsonView
+from stylegan3d.base import Json, JsonView, RecipeError, SessionError
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import HasFile, Recipe
 from stylegan3d.scans.series import uid_digest

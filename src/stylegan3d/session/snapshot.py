@@ -16,8 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError, WrapValidator
 
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.plain import Json, JsonView
+from stylegan3d.base import Json, JsonView, StyleGAN3DError
 from stylegan3d.recipe.history import History, are_parents
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Edit, Recipe, Source

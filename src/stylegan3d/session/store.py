@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from stylegan3d.errors import SessionError, StyleGAN3DError
+from stylegan3d.base import SessionError, StyleGAN3DError
 from stylegan3d.session.file import FILE, SessionState, encode, read_session
 from stylegan3d.storage.files import (
     DAY_S,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stylegan3d.plain import JsonView
+from stylegan3d.base import JsonView
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith, Model
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NewType, get_args, get_origin, get_type_hints
 
-from stylegan3d.errors import OutputError
+from stylegan3d.base import OutputError
 from stylegan3d.geometry.slicing import PLANES, Plane
 from stylegan3d.recipe.keyframes import Easing, How
 

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from stylegan3d.errors import OutputError
-from stylegan3d.plain import JsonView
+from stylegan3d.base import JsonView, OutputError
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.storage.formats import last_part

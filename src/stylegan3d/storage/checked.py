@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from stylegan3d.errors import RecipeError, StyleGAN3DError
+from stylegan3d.base import RecipeError, StyleGAN3DError
 from stylegan3d.storage.jsontext import finite_number, is_int, short_repr
 
 T = TypeVar("T")

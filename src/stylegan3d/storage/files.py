@@ -49,8 +49,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from stylegan3d.errors import OutputError, ScanError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, OutputError, ScanError
 from stylegan3d.storage import formats
 
 #: Those that this process uses.

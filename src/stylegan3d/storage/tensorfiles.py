@@ -16,8 +16,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.plain import Json
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.storage.files import read_file
 from stylegan3d.storage.jsontext import LARGEST, from_json
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.errors import OutputError
-from stylegan3d.plain import JsonView
+from stylegan3d.base import JsonView, OutputError
 from stylegan3d.storage.files import check_suffix, write_together
 from stylegan3d.storage.jsontext import to_json
 

@@ -32,9 +32,9 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from stylegan3d.base import SILENT, Json, ModelError, Progress
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import in_processes, one_thread
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import unit
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import Grid
@@ -43,8 +43,6 @@ from stylegan3d.networks.encoder import FittingEncoder
 from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensities, register
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import LeveledSynthesis, MappingNetwork, set_gaussian
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, only_run, output_errors
 from stylegan3d.training.config import SETTINGS, AnatomySettings, brain_2mm, read_settings

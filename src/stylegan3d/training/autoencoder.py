@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.base import SILENT, ModelError, Progress, followed
 from stylegan3d.checkpoints.folder import check_target
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import BRIGHTEST, to_display, unit
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.families.autoencoder import VAE
@@ -32,7 +32,6 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig, LatentEncoder
 from stylegan3d.networks.config import LATENT_FACTOR
 from stylegan3d.networks.resampling import haar
-from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.training.augment import augment
 from stylegan3d.training.calibration import TOES, toed
 from stylegan3d.training.data import as_input, in_epoch

@@ -23,8 +23,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from stylegan3d.base import ModelError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import to_display, unit
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator

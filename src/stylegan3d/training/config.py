@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_type_hints
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import Json, ModelError
 from stylegan3d.networks.config import (
     STRICT,
     AnatomyConfig,
@@ -24,7 +24,6 @@ from stylegan3d.networks.config import (
     typed,
     unknown_setting,
 )
-from stylegan3d.plain import Json
 from stylegan3d.settings.option import Option
 from stylegan3d.storage.jsontext import read_json
 from stylegan3d.training.options import Seed, TrainingSettings

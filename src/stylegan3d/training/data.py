@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.base import ModelError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import unit
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.training.augment import augment

@@ -21,17 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.base import SILENT, Json, ModelError, Progress, followed
 from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import unit
 from stylegan3d.model.families.autoencoder import DIFFUSION, VAE
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion, LatentGaussian
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.storage.files import atomic_file
 from stylegan3d.training.augment import augment
 from stylegan3d.training.autoencoder import people_latents, with_labels

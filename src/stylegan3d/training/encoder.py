@@ -16,16 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.base import Json, ModelError, Progress
 from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.config import EncoderConfig, GeneratorConfig
 from stylegan3d.networks.encoder import Encoder
-from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.data import check_fit, fixed_volumes
 from stylegan3d.training.export import card_anew, finish, halves

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.checkpoints.folder import ModelFiles, check_target, write_folder
 from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.card import card_text
@@ -26,7 +26,6 @@ from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.family import ANATOMY, STYLEGAN
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
-from stylegan3d.plain import Json
 from stylegan3d.projection.assessment import FILE as RESIDUAL
 from stylegan3d.projection.calibration import LEAST_PEOPLE
 from stylegan3d.projection.calibration import calibrate as calibrate_trust

@@ -31,9 +31,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.base import SILENT, Json, ModelError, Progress
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import as_packed, to_display, unit
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
@@ -44,8 +44,6 @@ from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow, places_on
 from stylegan3d.networks.memo import drawn_noise
 from stylegan3d.networks.resampling import haar
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import atomic_write_text, only_run, output_errors
 from stylegan3d.training.data import as_input

@@ -31,9 +31,9 @@ from scipy.stats import norm
 from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
+from stylegan3d.base import Json, ModelError
 from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space, unit
 from stylegan3d.measures.tissue_volumes import measure_attributes
 from stylegan3d.model.families.anatomy import anatomy_network
@@ -49,7 +49,6 @@ from stylegan3d.networks.flow import FLOOR, BandCurves, Flow, within
 from stylegan3d.networks.memo import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import KNOTS, MappingNetwork, SizeCurves
-from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.calibration import toed
 from stylegan3d.training.export import card_anew, finish, halves

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stylegan3d.base import SILENT, Json, JsonView, ModelError, Progress, followed
 from stylegan3d.directions.people import LOGARITHMIC, UNITS, encoded, group_numbers
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import unit
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes, read_tissues
 from stylegan3d.model.card import card_text
 from stylegan3d.model.random_latents import LONGEST, random_w
-from stylegan3d.plain import Json, JsonView
-from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.recipe.label import encode_known, encode_labels, known_schema
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import LOCK, atomic_write_bytes, atomic_write_text

@@ -17,13 +17,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError, followed
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.lesions import fluid_of, lesion_clusters, lesion_probability
 from stylegan3d.measures.regions import TOUCHING, Cluster
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress, followed
 from stylegan3d.projection.scanner import simulate_scanner
 from stylegan3d.segmentation.classes import CLASSES, LESION, LESIONS, Scheme
 from stylegan3d.segmentation.inference import Segmenter

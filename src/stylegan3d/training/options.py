@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Self
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import Json, ModelError
 from stylegan3d.networks.config import LATENT_FACTOR
-from stylegan3d.plain import Json
 from stylegan3d.segmentation.classes import LESIONS, REGIONS, STRUCTURES, TISSUES
 from stylegan3d.settings.option import Option
 

@@ -23,9 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from stylegan3d.errors import ModelError
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
+from stylegan3d.base import SILENT, Json, ModelError, Progress
 from stylegan3d.storage.files import atomic_file, only_run, output_errors
 from stylegan3d.training.options import RunSettings, TrainingSettings
 from stylegan3d.training.team import Team

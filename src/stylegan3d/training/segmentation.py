@@ -21,12 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.base import SILENT, Json, ModelError, Progress, ScanError, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
-from stylegan3d.errors import ModelError, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, unit
-from stylegan3d.plain import Json
-from stylegan3d.progress import SILENT, Progress
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.card import write_model

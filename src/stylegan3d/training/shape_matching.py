@@ -34,8 +34,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from stylegan3d.base import Json, ModelError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space, unit
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.tissue_shape import (
@@ -56,7 +56,6 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.registration import smooth
 from stylegan3d.networks.resampling import haar
-from stylegan3d.plain import Json
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.inference import bundled_segmenter, load_regions
 from stylegan3d.segmentation.network import TissueNetwork, padded

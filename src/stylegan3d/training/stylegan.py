@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from stylegan3d.base import Json, ModelError, Progress
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.geometry.space import as_packed, to_display
 from stylegan3d.memory import keep_large_blocks
@@ -38,8 +38,6 @@ from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork, set_gaussian
-from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.training.augment import AugmentProbability, augmented

@@ -22,10 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.base import Json, Progress, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.plain import Json
-from stylegan3d.progress import Progress
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.segmentation.classes import FREESURFER, STRUCTURES, Scheme
 from stylegan3d.segmentation.inference import Segmenter

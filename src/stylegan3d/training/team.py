@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.base import ModelError, StyleGAN3DError
 from stylegan3d.devices import choose_device
-from stylegan3d.errors import ModelError, StyleGAN3DError
 
 if TYPE_CHECKING:
     from stylegan3d.training.config import StyleGANSettings

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS, NetworkFolder
 from stylegan3d.checkpoints.folder import page_of as page_with
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
-from stylegan3d.plain import Json
 from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.storage.files import read_rows

@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.errors import OutputError, ScanError, StyleGAN3DError
+from stylegan3d.base import Json, OutputError, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.plain import Json
 from stylegan3d.render.editable import EditableScan, Original, edited_scan_files
 from stylegan3d.render.movement import Movement
 from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import ModelError
 from stylegan3d.networks.autoencoder import Convolution
 from stylegan3d.networks.config import Config, Grid
 from stylegan3d.networks.resampling import haar, inverse_haar

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.checkpoints.folder import AtPrecisions
 from stylegan3d.devices import choose_device
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import BRIGHTEST, Space
 from stylegan3d.networks.deformation import resize
 from stylegan3d.networks.resampling import inverse_haar
-from stylegan3d.plain import Json
 from stylegan3d.render.movement import (
     Fading,
     Movement,

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QDialog, QLabel
 
 from napari_stylegan3d.app.viewing import NAME
 from napari_stylegan3d.views.look import ViewLook
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 
 LONG = "A sentence that takes several lines when the notification is opened to be read. " * 4
 #: What the captions take at the foot of a view.

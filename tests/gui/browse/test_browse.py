@@ -15,9 +15,9 @@ from tolerances import LAYERS, SUMS
 
 from napari_stylegan3d.app import models
 from napari_stylegan3d.widgets.controls import fit_window
+from stylegan3d.base import current_effort
 from stylegan3d.directions import latent_map
 from stylegan3d.model.random_latents import random_w
-from stylegan3d.progress import current_effort
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 
 OFFICIAL = Path(__file__).parents[2] / "checkpoints" / "data"

@@ -355,7 +355,7 @@ def test_swapping_shows_a_and_pins_b(pair):
 
 
 def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
-    from stylegan3d.progress import SILENT
+    from stylegan3d.base import SILENT
     from stylegan3d.session.case import Choice
 
     opened = open_scan(SILENT, Choice(scan_file))

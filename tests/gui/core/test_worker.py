@@ -16,7 +16,7 @@ from napari_stylegan3d.core.worker import (
     LongJob,
     duration_in_words,
 )
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 
 
 def test_overtaken_requests_never_run(qtbot):

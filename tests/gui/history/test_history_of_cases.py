@@ -15,7 +15,7 @@ from napari_stylegan3d.app import sessions as restoring
 from napari_stylegan3d.app.sessions import _again
 from napari_stylegan3d.core.comparison import by_content
 from napari_stylegan3d.history.strip import ASIDE
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.snapshot import SavedScan, read_part

@@ -19,7 +19,7 @@ from napari_stylegan3d.core import tissues as network
 from napari_stylegan3d.labels import jobs as relabelled
 from napari_stylegan3d.labels.controller import NAME
 from napari_stylegan3d.widgets import dialogs
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.recipe.recipe import Edit, Recipe
 from stylegan3d.render.editable import FineScan
 from stylegan3d.segmentation import inference

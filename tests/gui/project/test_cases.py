@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from tolerances import FLOAT32, SUMS
 
 from stylegan3d import scans
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.scans import read_scan
 from stylegan3d.session.case import Choice
 

@@ -21,7 +21,7 @@ from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.views.layers import OUTLINE_NAME
 from napari_stylegan3d.widgets.elided import InWords
 from stylegan3d import scans
-from stylegan3d.errors import ScanError
+from stylegan3d.base import ScanError
 from stylegan3d.scans import read_scan
 from stylegan3d.session.case import Choice
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stylegan3d.errors import ModelError
+from stylegan3d.base import JsonView, ModelError
 from stylegan3d.model.families.stylegan import build_parts, check_networks, fill
 from stylegan3d.model.family import ANATOMY, Family, Parts, Tensors
 from stylegan3d.networks.anatomy import FORMER, AnatomyNetwork, is_former_image
 from stylegan3d.networks.config import AnatomyConfig, config_of
-from stylegan3d.plain import JsonView
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from stylegan3d.base import JsonView
 from stylegan3d.checkpoints.folder import (
     check_numbers,
     far_larger,
@@ -29,7 +30,6 @@ from stylegan3d.networks.autoencoder import (
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, DiffusionMapping, LatentDiffusion
 from stylegan3d.networks.linear_prior import LinearPrior
-from stylegan3d.plain import JsonView
 
 VAE = "vae"
 MOST_BLOCKS, MOST_FLOW_STEPS = 64, 64

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import torch
 
+from stylegan3d.base import JsonView
 from stylegan3d.checkpoints.folder import (
     MOST_LEVELS,
     check_numbers,
@@ -26,7 +27,6 @@ from stylegan3d.networks.config import (
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.encoder import build_encoder
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
-from stylegan3d.plain import JsonView
 from stylegan3d.storage.jsontext import is_int
 
 MOST_LAYERS = 64
