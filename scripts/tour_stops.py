@@ -194,7 +194,7 @@ def mix(tour: Tour) -> None:
     """Coarse structures of the projected scan, fine ones of another brain."""
     tour.explorer.panel("Mix")
     tour.set("mix.seed", SECOND_SEED)
-    from napari_stylegan3d.core.session import (
+    from stylegan3d.model.layers import (
         WHOLE,  # imports Qt, whose binding must be checked first
     )
 
