@@ -25,12 +25,12 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 65_150,
-    "lines of the plugin": 23_450,
-    "files": 345,
+    "lines of code": 64_600,
+    "lines of the plugin": 21_900,
+    "files": 310,
     "class names defined more than once": 0,
-    "modules with one importer": 60,
-    "untyped dictionaries": 80,
+    "modules with one importer": 45,
+    "untyped dictionaries": 65,
     "words of documents": 28_200,
 }
 UNTYPED = r"dict\[str, Any\]|Mapping\[str, Any\]"

@@ -8,6 +8,7 @@ import importlib
 import shutil
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -358,6 +359,11 @@ def forget() -> None:
         settings().remove(key)
 
 
+def is_closed(explorer: Explorer) -> bool:
+    """Whether an explorer's window was closed."""
+    return explorer.views is None
+
+
 class OneWindow:
     """The explorer that tests share: opening and closing one takes seconds."""
 
@@ -379,16 +385,13 @@ class OneWindow:
 
     def close(self) -> None:
         """Close it, if it is open."""
-        from qtpy.QtTest import QTest
-
         if self.window is None:
             return
         explorer = self.window.explorer
         self.window.viewer.close()
-        QTest.qWait(50)
         vars(self.window).clear()
         self.window = self.of = None
-        assert explorer.views is None, "closing the window did not close the explorer"
+        wait_until(partial(is_closed, explorer))
         del explorer
         gc.collect()
 

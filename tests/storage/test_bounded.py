@@ -24,6 +24,7 @@ OWN = {
     "src/stylegan3d/training/anatomy.py",
     "src/stylegan3d/training/flow.py",
     "src/stylegan3d/training/labels.py",
+    "src/stylegan3d/training/synthetic.py",
     "napari_stylegan3d/app/guidance.py",  # the pages that come along
     "napari_stylegan3d/export/jobs.py",
 }

@@ -20,8 +20,9 @@ from stylegan3d.session.provenance import Provenance
 
 
 @pytest.fixture(scope="module")
-def opened(qapp: Any) -> Iterator[tuple[FourViews, Stage]]:
+def opened(qapp: Any, one_window: Any) -> Iterator[tuple[FourViews, Stage]]:
     """One window for all tests of a file: opening one takes seconds."""
+    one_window.close()
     viewer = napari.Viewer(show_welcome_screen=False)
     viewer.window.resize(1400, 900)
     window = next(
