@@ -9,7 +9,6 @@ import napari
 import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMainWindow
 from view_helpers import AFFINE, phantom
 
 from napari_stylegan3d.views.display import upright
@@ -20,15 +19,11 @@ from stylegan3d.session.provenance import Provenance
 
 
 @pytest.fixture(scope="module")
-def opened(qapp: Any, one_window: Any) -> Iterator[tuple[FourViews, Stage]]:
+def opened(qapp: Any) -> Iterator[tuple[FourViews, Stage]]:
     """One window for all tests of a file: opening one takes seconds."""
-    one_window.close()
     viewer = napari.Viewer(show_welcome_screen=False)
     viewer.window.resize(1400, 900)
-    window = next(
-        w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow) and w.isVisible()
-    )
-    views = FourViews(window)
+    views = FourViews(viewer.window._qt_window)
     stage = Stage(viewer)
     views.watch(stage)
     yield views, stage
