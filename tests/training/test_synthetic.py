@@ -105,6 +105,9 @@ def test_bad_maps_are_refused(tmp_path: Path) -> None:
     nib.save(long, tmp_path / "b_dseg.nii.gz")
     with pytest.raises(StyleGAN3DError, match="no cubes"):
         read_head(tmp_path / "b_dseg.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)), tmp_path / "c_dseg.nii.gz")
+    with pytest.raises(StyleGAN3DError, match="labels nothing"):
+        read_head(tmp_path / "c_dseg.nii.gz")
     with pytest.raises(StyleGAN3DError, match="at least two"):
         synthetic_brains(tmp_path / "nothing", tmp_path)
 

@@ -10,7 +10,6 @@ from stylegan3d.base import Json, ModelError
 from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS, NetworkFolder
 from stylegan3d.checkpoints.folder import page_of as page_with
 from stylegan3d.segmentation.classes import (
-    CLASSES,
     LESIONS,
     REGIONS,
     STRUCTURES,
@@ -137,9 +136,11 @@ def _check(card: Json) -> None:
     tables = all(isinstance(card.get(k), dict) for k in ("architecture", "files", "space"))
     if not named or not tables:
         raise ValueError("a part is missing")
-    mm = _numbers(card["space"].get("voxel_mm"))
-    if len(mm) != 3 or min(mm) <= 0:
-        raise ValueError("no voxel size")
+    others = card["space"].get("also_mm", [])
+    for size in [card["space"].get("voxel_mm"), *(others if isinstance(others, list) else [None])]:
+        mm = _numbers(size)
+        if len(mm) != 3 or min(mm) <= 0:
+            raise ValueError("no voxel size")
 
 
 def _check_with_people(card: Json) -> None:
@@ -173,50 +174,30 @@ def _shape(network: TissueNetwork) -> Json:
     return {"widths": list(network.widths)}
 
 
-FOLDER = NetworkFolder(
-    kind="tissue network",
-    bundled="tissue-t1-2mm",
-    command="train segmentation",
-    format="stylegan3d-tissues",
-    version=1,
-    classes=CLASSES,
-    check=_check_with_people,
-    build=_build(TISSUES),
-    architecture=_shape,
-)
-REGION_FOLDER = NetworkFolder(
-    kind="region network",
-    bundled="regions-t1-2mm",
-    command="train segmentation --scheme regions",
-    format="stylegan3d-regions",
-    version=1,
-    classes=REGIONS.classes,
-    check=_check,
-    build=_build(REGIONS),
-    architecture=_shape,
-)
-LESION_FOLDER = NetworkFolder(
-    kind="lesion network",
-    bundled="lesions-t1-2mm",
-    command="train segmentation --scheme lesions",
-    format="stylegan3d-lesions",
-    version=1,
-    classes=LESIONS.classes,
-    check=_check_with_limit,
-    build=_build(LESIONS),
-    architecture=_shape,
-)
-STRUCTURE_FOLDER = NetworkFolder(
-    kind="structure network",
-    bundled="structures",
-    command="train segmentation --scheme structures",
-    format="stylegan3d-structures",
-    version=1,
-    classes=STRUCTURES.classes,
-    check=_check,
-    build=_build(STRUCTURES),
-    architecture=_shape,
-)
+def _folder(
+    scheme: Scheme,
+    bundled: str,
+    check: Callable[[Json], None] = _check,
+    command: str = "train segmentation --scheme {}",
+) -> NetworkFolder[TissueNetwork]:
+    """How the network of a scheme is stored."""
+    return NetworkFolder(
+        kind=f"{scheme.name.removesuffix('s')} network",
+        bundled=bundled,
+        command=command.format(scheme.name),
+        format=f"stylegan3d-{scheme.name}",
+        version=1,
+        classes=scheme.classes,
+        check=check,
+        build=_build(scheme),
+        architecture=_shape,
+    )
+
+
+FOLDER = _folder(TISSUES, "tissue-t1-2mm", _check_with_people, "train segmentation")
+REGION_FOLDER = _folder(REGIONS, "regions-t1-2mm")
+LESION_FOLDER = _folder(LESIONS, "lesions-t1-2mm", _check_with_limit)
+STRUCTURE_FOLDER = _folder(STRUCTURES, "structures")
 #: By the name of the scheme.
 FOLDERS = {
     TISSUES.name: FOLDER,

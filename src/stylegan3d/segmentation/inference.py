@@ -20,7 +20,6 @@ from stylegan3d.segmentation.classes import (
     ASYMMETRIES,
     LESIONS,
     REGIONS,
-    STRUCTURES,
     TISSUES,
     Scheme,
     asymmetry_percent,
@@ -92,11 +91,9 @@ class Segmenter:
 
     def fits(self, space: Space) -> bool:
         """Whether volumes on this grid can be labelled: its axes run RAS, its voxels fit."""
-        known = [
-            self.card["space"]["voxel_mm"],
-            *([[2.0] * 3] if self.scheme is STRUCTURES else []),
-        ]
-        ratios = np.array(space.voxel_size) / np.array(known)
+        known = self.card["space"]
+        sizes = np.array([known["voxel_mm"], *known.get("also_mm", [])])
+        ratios = np.array(space.voxel_size) / sizes
         fitting = (abs(ratios - 1) < SIZE_TOLERANCE).all(axis=1).any()
         return space.axcodes == ("R", "A", "S") and bool(fitting)
 

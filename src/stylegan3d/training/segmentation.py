@@ -12,10 +12,12 @@ al. 2023, doi:10.1016/j.media.2023.102789, take this to its end).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Unpack
 
+import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -159,7 +161,7 @@ def _coarser(volume: Tensor, generator: torch.Generator) -> Tensor:
         sigma = _draw(generator, 0.3, BLUREST)
         taps = torch.arange(-3.0, 4.0)
         kernel = torch.softmax(-(taps**2) / (2 * sigma**2), dim=0)
-        volume = _convolved(volume, kernel)
+        volume = convolved(volume, kernel)
     if _draw(generator) < COARSE_CHANCE:
         axis, thickness = int(_draw(generator, 0, 3)), _draw(generator, 1.2, COARSEST)
         thick = list(volume.shape)
@@ -169,7 +171,7 @@ def _coarser(volume: Tensor, generator: torch.Generator) -> Tensor:
     return volume
 
 
-def _convolved(volume: Tensor, kernel: Tensor) -> Tensor:
+def convolved(volume: Tensor, kernel: Tensor) -> Tensor:
     """Along each axis with a kernel of odd length."""
     blurred = volume[None, None]
     for axis in range(3):
@@ -183,7 +185,7 @@ def _convolved(volume: Tensor, kernel: Tensor) -> Tensor:
 def _other_sharpness(volume: Tensor, generator: torch.Generator) -> Tensor:
     """Between blurred with [1, 2, 1] / 4 along each axis and as much sharper."""
     amount = _draw(generator, -1.0, 0.8)
-    return volume + amount * (volume - _convolved(volume, torch.tensor([0.25, 0.5, 0.25])))
+    return volume + amount * (volume - convolved(volume, torch.tensor([0.25, 0.5, 0.25])))
 
 
 def _other_contrast(volume: Tensor, generator: torch.Generator) -> Tensor:
@@ -408,6 +410,30 @@ def _class_of_label(folder: Path) -> dict[int, int]:
     return {0: 0} | {label: CLASSES.index(tissue) for label, tissue in tissues.items()}
 
 
+def open_map(path: Path, *, canonical: bool = False) -> tuple[Any, np.ndarray]:
+    """The image of a label map, with `canonical` its axes nearest to R, A, S, and its values.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it cannot be read.
+    """
+    try:
+        image: Any = open_image(path)
+        image = nib.as_closest_canonical(image) if canonical else image
+        return image, np.asanyarray(image.dataobj)
+    except (ScanError, *READ_ERRORS) as error:
+        raise StyleGAN3DError(f"{path} cannot be read; export the labels again.") from error
+
+
+def classes_of(data: np.ndarray, table: Mapping[int, int]) -> tuple[np.ndarray, list[float]]:
+    """Each value replaced by what a table has for it, uint8, 0 for others; and those others."""
+    values, place = np.unique(data, return_inverse=True)
+    unknown = [float(value) for value in values if value not in table]
+    classes = np.array([table.get(value, 0) for value in values], np.uint8)
+    return classes[place].reshape(data.shape), unknown
+
+
 def read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
     """One label map on the grid `space`, each value replaced by what `table` has for it.
 
@@ -420,24 +446,18 @@ def read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
     StyleGAN3DError
         If it cannot be read, is on another grid, or holds a value that the table does not.
     """
-    try:
-        image = open_image(path)
-        data = np.asanyarray(image.dataobj)
-    except (ScanError, *READ_ERRORS) as error:
-        raise StyleGAN3DError(f"{path} cannot be read; export the labels again.") from error
+    image, data = open_map(path)
     if not Space(image.shape, image.affine).same_as(space):
         raise StyleGAN3DError(
             f"{path} is not on the grid of the data set; resample it (nearest neighbour)."
         )
-    values, place = np.unique(data, return_inverse=True)
-    unnamed = [value for value in values if value not in table]
+    classes, unnamed = classes_of(data, table)
     if unnamed:
         raise StyleGAN3DError(
             f"{path} holds the value {unnamed[0]:g}, which {path.parent / TABLE} does not name; "
             "add it to the table."
         )
-    classes = np.array([table[int(value)] for value in values], np.uint8)
-    return classes[place].reshape(data.shape)
+    return classes
 
 
 #: One in so many blocks without any of the brain is learned from.

@@ -22,14 +22,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.base import Json, Progress, ScanError, StyleGAN3DError
+from stylegan3d.base import Json, Progress, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.segmentation.classes import FREESURFER, STRUCTURES, Scheme
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.files import atomic_file
+from stylegan3d.training.augment import rotation
 from stylegan3d.training.run import Run
-from stylegan3d.training.segmentation import INTENDED_USE, validation_figures
+from stylegan3d.training.segmentation import (
+    INTENDED_USE,
+    classes_of,
+    convolved,
+    open_map,
+    validation_figures,
+)
 
 NUMBER = {name: index for index, name in enumerate(STRUCTURES.classes)}
 
@@ -105,31 +111,26 @@ def read_head(path: Path) -> Head:
     Raises
     ------
     StyleGAN3DError
-        If it cannot be read, has other codes or voxels that are no cubes.
+        If it cannot be read, labels nothing, has other codes or voxels that are no cubes.
     """
     import SimpleITK as sitk
 
-    try:
-        image = nib.as_closest_canonical(open_image(path))
-        data = np.asanyarray(image.dataobj)
-    except (ScanError, *READ_ERRORS) as error:
-        raise StyleGAN3DError(f"{path} cannot be read; export the labels again.") from error
+    image, data = open_map(path, canonical=True)
     sizes = nib.affines.voxel_sizes(image.affine)
     if np.ptp(sizes) > 0.02 * sizes.mean():
         raise StyleGAN3DError(f"{path} has voxels that are no cubes; resample it (nearest).")
-    unknown = sorted(set(np.unique(data).tolist()) - set(FREESURFER))
+    classes, unknown = classes_of(data, FREESURFER)
     if unknown:
         raise StyleGAN3DError(
             f"{path} holds the label {unknown[0]:g}; the labels have to be FreeSurfer's codes of "
             "structures, such as 2 and 41 for white matter."
         )
+    filled = np.argwhere(classes > 0)
+    if not len(filled):
+        raise StyleGAN3DError(f"{path} labels nothing: all its values are 0. Leave it out.")
     mm = float(sizes.mean())
-    table = np.zeros(int(max(FREESURFER)) + 1, np.uint8)
-    for code, index in FREESURFER.items():
-        table[code] = index
-    filled = np.argwhere(data > 0)
     box = tuple(slice(a, b) for a, b in zip(filled.min(0), filled.max(0) + 1, strict=True))
-    labels = np.pad(table[data[box].astype(np.int64)], round(MARGIN_MM / mm))
+    labels = np.pad(classes[box], round(MARGIN_MM / mm))
 
     def distance(mask: np.ndarray) -> np.ndarray:
         """Millimetres from each voxel outside a mask to it."""
@@ -227,7 +228,7 @@ class SyntheticBrains:
         return {
             "modality": "any contrast",
             "intensity": {"outside": 0, "one": "99.5th percentile inside the brain"},
-            "space": {"voxel_mm": [1.0, 1.0, 1.0], "axes": "RAS"},
+            "space": {"voxel_mm": [1.0] * 3, "also_mm": [[2.0] * 3], "axes": "RAS"},
             "training": {
                 "label_maps": self.training,
                 "steps": run.steps,
@@ -279,8 +280,8 @@ class ImageMaker:
         Where heads and images are.
     """
 
-    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
+    def __init__(self, seed: int, device: torch.device = CPU) -> None:
+        self.device = device
         self._scalars = np.random.default_rng(seed)
         self._fields = torch.Generator(self.device).manual_seed(seed)
 
@@ -310,9 +311,11 @@ class ImageMaker:
             head = Head(labels, head.distances.flip(1), head.voxel_mm)
         places, vary = self._places(head, shape, spacing), self._smooth(shape, 40 / spacing)
         near = _sampled(head.distances[None].float(), places)[0] / 10
-        labels = self._aged(_nearest(head.labels, places), near, vary)
+        before = _nearest(head.labels, places)
+        labels = self._aged(before, near, vary)
         means, spreads = self._intensities()
-        image = self._clean(head, places, labels, means, spacing)
+        clean = self._clean(head, places, means, spacing)
+        image = torch.where(labels != before, means[labels.long()], clean)
         image, labels = self._lesions(image, labels, means, spacing)
         image = self._textured(image, spreads[labels.long()], spacing)
         image, labels, whole = self._surrounded(image, labels, near[3], vary, spacing)
@@ -346,12 +349,7 @@ class ImageMaker:
         extent = np.array(head.labels.shape) * head.voxel_mm / 2
         room = np.maximum(extent - MARGIN_MM / 2 - np.array(shape) * spacing / 2, 0)
         angles = np.deg2rad(self._scalars.uniform(-18, 18, 3)) * (1 if self._chance(0.7) else 0.3)
-        turn = np.eye(3)
-        for (i, j), angle in zip(((0, 1), (0, 2), (1, 2)), angles, strict=True):
-            one = np.eye(3)
-            one[i, i] = one[j, j] = math.cos(angle)
-            one[i, j], one[j, i] = -math.sin(angle), math.sin(angle)
-            turn = turn @ one
+        turn = rotation(torch.from_numpy(angles)).numpy()
         scale = self._draw(0.87, 1.13) * self._scalars.uniform(0.94, 1.06, 3)
         shear = self._scalars.uniform(-0.08, 0.08, (3, 3)) * (1 - np.eye(3))
         matrix = torch.tensor(turn * scale + shear, dtype=torch.float32, device=self.device)
@@ -380,13 +378,15 @@ class ImageMaker:
         if self._chance(0.5):
             reach = self._draw(0, 5) * (0.6 + 0.5 * vary).clamp(0, 1.5)
             for side in ("left", "right"):
-                white, lateral = (NUMBER[f"{side}_{n}"] for n in ("cerebral_white", LATERALS))
+                white, lateral = (
+                    NUMBER[f"{side}_{n}"] for n in ("cerebral_white", "lateral_ventricle")
+                )
                 labels = torch.where((labels == white) & (ventricle < reach), lateral, labels)
         if self._chance(0.4):
             depth = self._draw(0, 1.6) * (0.6 + 0.5 * vary).clamp(0, 1.3)
             thin = self._draw(0.6, 1.1)
             for side in ("left", "right"):
-                white, grey = (NUMBER[f"{side}_{n}"] for n in ("cerebral_white", CORTICES))
+                white, grey = (NUMBER[f"{side}_{n}"] for n in ("cerebral_white", "cerebral_cortex"))
                 lost = (labels == grey) & (outside < depth)
                 gained = (labels == white) & (cortex < thin * depth)
                 labels = torch.where(gained, grey, torch.where(lost, CSF, labels))
@@ -422,18 +422,15 @@ class ImageMaker:
         found = both.to(self.device)
         return found[0], found[1]
 
-    def _clean(
-        self, head: Head, places: Tensor, labels: Tensor, means: Tensor, spacing: float
-    ) -> Tensor:
+    def _clean(self, head: Head, places: Tensor, means: Tensor, spacing: float) -> Tensor:
         """Each voxel's mean over what lies in it."""
         half = torch.tensor(head.labels.shape, device=self.device) * head.voxel_mm / 2
         corners = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
-        total = torch.zeros(labels.shape, device=self.device)
+        total = torch.zeros(places.shape[:3], device=self.device)
         for corner in corners:
             offset = torch.tensor(corner, device=self.device) * spacing / 4 / half
             total += means[_nearest(head.labels, places + offset.flip(-1)).long()]
-        changed = labels != _nearest(head.labels, places)
-        return torch.where(changed, means[labels.long()], total / len(corners))
+        return total / len(corners)
 
     def _lesions(
         self, image: Tensor, labels: Tensor, means: Tensor, spacing: float
@@ -466,7 +463,7 @@ class ImageMaker:
     def _textured(self, image: Tensor, spread: Tensor, spacing: float) -> Tensor:
         grain = self._normal(*image.shape)
         if self._chance(0.5):
-            grain = 2 * _blurred(grain, [self._draw(0.3, 1.0)] * 3)
+            grain = 2 * _blurred(grain, self._draw(0.3, 1.0))
         image = image + spread * grain
         if self._chance(0.5):
             amount, knots = self._draw(0, 0.08), self._draw(6, 20)
@@ -514,7 +511,7 @@ class ImageMaker:
         profile = self._draw(0, 0.35) * self._smooth(shape, self._draw(45, 120) / spacing)
         image = image * profile.clamp(-1.2, 1.2).exp()
         if self._chance(0.7):
-            image = _blurred(image, [self._draw(0.2, 0.7) / spacing] * 3)
+            image = _blurred(image, self._draw(0.2, 0.7) / spacing)
         sizes = list(shape)
         if self._chance(0.35):
             axis = self._pick(3)
@@ -543,9 +540,6 @@ class ImageMaker:
         return image.clamp(0, 1), labels
 
 
-LATERALS, CORTICES = "lateral_ventricle", "cerebral_cortex"
-
-
 def _any_of(labels: Tensor, classes: Sequence[int]) -> Tensor:
     return torch.isin(labels, torch.tensor(classes, dtype=labels.dtype, device=labels.device))
 
@@ -564,14 +558,8 @@ def _nearest(labels: Tensor, places: Tensor) -> Tensor:
     return labels[x, y, z] * inside
 
 
-def _blurred(image: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """[X, Y, Z] convolved with a Gaussian of so many voxels along each axis."""
-    found = image[None, None]
-    for axis, sigma in enumerate(sigmas):
-        reach = max(1, math.ceil(2.5 * sigma))
-        taps = torch.arange(-reach, reach + 1, device=image.device)
-        kernel = torch.softmax(-(taps**2) / (2 * sigma**2), dim=0)
-        form = [-1 if a == axis else 1 for a in range(3)]
-        padding = [reach if a == axis else 0 for a in range(3)]
-        found = F.conv3d(found, kernel.reshape(1, 1, *form), padding=padding)
-    return found[0, 0]
+def _blurred(image: Tensor, sigma: float) -> Tensor:
+    """[X, Y, Z] convolved with a Gaussian of so many voxels."""
+    reach = max(1, math.ceil(2.5 * sigma))
+    taps = torch.arange(-reach, reach + 1, device=image.device)
+    return convolved(image, torch.softmax(-(taps**2) / (2 * sigma**2), dim=0))
