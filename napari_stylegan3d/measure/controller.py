@@ -44,7 +44,7 @@ from napari_stylegan3d.views.display import DisplayArray, put, upright
 from napari_stylegan3d.views.layers import keeping_active
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser
-from stylegan3d.base import Progress
+from stylegan3d.base import Progress, facts_in
 from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.person import SEXES
@@ -233,8 +233,8 @@ class VisitsDialog(QDialog):
             text = "Baseline: {}\nFollow-up: {}".format(*file_names(s.path for s in scans))
         controls.show_text(self.files, text)
         if visits is not None:
-            lines = [*visits.warnings, summary_of(visits.changes)]
-            lines += [note.text for note in visits.notes if note.level == "info"]
+            lines = [*map(str, visits.doubts), summary_of(visits.changes)]
+            lines += facts_in(visits.notes)
             self.told.setText("\n".join(lines))
 
     def show_map(self, kind: str) -> None:

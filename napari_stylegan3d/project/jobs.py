@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_layer, sentence
+from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_layer
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.project.result import fill
@@ -45,7 +45,6 @@ def open_scan(report: Progress, choice: Choice) -> Case | Several | LabelMap:
         return scan
     if looks_like_labels(scan.data):
         return LabelMap.of(scan, scan_stem(scan.path))
-    choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
     name = scan_stem(scan.path)
     if choice.volume is not None:
         name = f"{name} (volume {choice.volume})"
@@ -148,7 +147,7 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
         source=source,
         similarity=dict(result.assessment["similarity"]),
         mean_brain=dict(result.assessment["mean_brain"]),
-        remarks=(*map(sentence, done.warnings), *_left_out(aligned, mask)),
+        remarks=(*(doubt.sentence for doubt in done.doubts), *_left_out(aligned, mask)),
         assessment=result.assessment,
         filled=filled,
         residual_z=result.residual_z,

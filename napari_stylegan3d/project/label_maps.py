@@ -66,7 +66,7 @@ class LabelMap:
     @property
     def doubtful(self) -> bool:
         """Whether its header leaves left and right open, and no scan answers it."""
-        return bool(self.read.doubts) and self.affine is self.read.affine
+        return self.read.has_open_sides and self.affine is self.read.affine
 
     @property
     def path(self) -> Path:

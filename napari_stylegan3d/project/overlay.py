@@ -21,7 +21,7 @@ from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, Links
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from stylegan3d.base import Progress, ScanError, StyleGAN3DError
+from stylegan3d.base import Doubt, Progress, ScanError, StyleGAN3DError, in_words
 from stylegan3d.geometry.space import Space
 from stylegan3d.pages.shortening import shortened
 from stylegan3d.session.annotations import Overlay, OverlayLook
@@ -279,8 +279,8 @@ class OverlayManager(QObject):
             name = now.name
             if not note:
                 told = None if now.image is None else now.image.note
-                note = now.problem if told is None else told.sentence
-                bad = bool(now.problem) or (told is not None and told.level == "check")
+                note = now.problem if told is None else in_words(told)
+                bad = bool(now.problem) or isinstance(told, Doubt)
         elif labels is not None:
             name = labels.name
         if reading and self._reading is not None:

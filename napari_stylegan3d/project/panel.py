@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.core.panel import ExplorerPanel, bring_into_view, offer, why_not
-from napari_stylegan3d.core.scans import SAMPLES, sample_path, scan_in, sentence
+from napari_stylegan3d.core.scans import SAMPLES, sample_path, scan_in
 from napari_stylegan3d.core.worker import JobStatus, duration_in_words
 from napari_stylegan3d.project.overlay import OverlayBox
 from napari_stylegan3d.project.regions import PaintBox
@@ -32,7 +32,9 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, Fold, single_shot
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.forms import Form
+from stylegan3d.base import doubts_in, facts_in, in_words
 from stylegan3d.projection.settings import PHASES, TITLES, Choices
+from stylegan3d.scans.orientation import orientation_doubts
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.storage.about import ORIGIN_NAMES
@@ -134,8 +136,8 @@ class ScanBox(QWidget):
             self.orientation.addItem(text, orientation)
         if case is not None and case.choice is not None:
             controls.show_value(self.orientation, case.choice.orientation)
-        for widget in (self.doubts, self.orientation):
-            widget.setVisible(bool(doubts))
+        self.doubts.setVisible(bool(doubts))
+        self.orientation.setVisible(self.orientation.count() > 0)
 
     def _answer(self) -> None:
         if self._choice is not None and self.orientation.currentData() != self._choice.orientation:
@@ -145,38 +147,28 @@ class ScanBox(QWidget):
         self.openRequested.emit(Choice(Path(path)))
 
 
-def asked_of(case: Case | None) -> tuple[str, ...]:
-    """The reader's doubts about left and right, untranslated."""
-    if case is None or case.scan is None:
-        return ()
-    return tuple(case.scan.doubts) or (case.choice.asked if case.choice else ())
-
-
 def notes_of(case: Case | None) -> list[str]:
-    """Notes from reading a scan, without the doubts, which become questions."""
+    """What was read of a scan."""
     if case is None:
         return [NO_SCAN]
     if case.scan is None:
         return [NOT_OPEN]
-    asked = asked_of(case)
-    return [str(note) for note in case.scan.notes if note.text not in asked]
+    return facts_in(case.scan.notes)
 
 
-def doubts_of(case: Case | None) -> tuple[str, ...]:
-    """Why left and right are uncertain, without hints for the command line; or the answer."""
+def doubts_of(case: Case | None) -> list[str]:
+    """What is in doubt about a scan, and the answer to an open left and right."""
     orientation = None if case is None or case.choice is None else case.choice.orientation
     chosen = [
         text for text, answer in answers_of(case) if answer is not None and answer == orientation
     ]
-    if chosen:
-        words = "The header leaves left and right open. You chose: {answer}."
-        return (words.format(answer=chosen[0]),)
-    return tuple(sentence(doubt.split(": if ")[0]) for doubt in asked_of(case))
+    words = [f"The header leaves left and right open. You chose: {text}." for text in chosen]
+    return [*words, *(doubt.sentence for doubt in case.scan.doubts)] if case and case.scan else []
 
 
 def answers_of(case: Case | None) -> list[tuple[str, str | None]]:
     """Possible answers to the doubts: text, and `orientation` of `read_scan`."""
-    if case is None or case.scan is None or not asked_of(case):
+    if case is None or case.scan is None or not orientation_doubts(case.scan.geometry):
         return []
     geometry = case.scan.geometry
     if geometry["sform_code"] and geometry["qform_code"]:
@@ -460,7 +452,7 @@ class PoseBox(QWidget):
             text = f"{words[:1].upper()}{words[1:]} ({correlation})"
             self.quality.setText(f"{text}\n{BY_HAND}" if aligned.by_hand else text)
             self.steps.setText("\n".join(map(step_in_words, aligned.record)))
-            warned = any(note.level == "check" for step in aligned.record for note in step.notes)
+            warned = bool(doubts_in(aligned.steps))
             self.record.unfold(warned)
         if pose in self._asked:  # the numbers may have changed since
             del self._asked[: self._asked.index(pose) + 1]
@@ -494,7 +486,7 @@ class PoseBox(QWidget):
 def step_in_words(step: PreparationStep) -> str:
     """Such as 'Extraction: Brain extracted with deepbet. (8.2 s)'."""
     took = f"{step.seconds:.1f} s" if step.how == "done" else HOW.get(step.how, step.how)
-    name, notes = STEP_NAMES.get(step.name, step.name), " ".join(map(str, step.notes))
+    name, notes = STEP_NAMES.get(step.name, step.name), " ".join(map(in_words, step.notes))
     at_once = step.how == "kept" or (step.how == "done" and step.seconds < 0.05)
     return (f"{name}: {notes}" if notes else name) + ("" if at_once else f" ({took})")
 

@@ -8,15 +8,17 @@ notification. Any other exception is a bug.
 
 Names for plain data: what JSON holds, read or to be written.
 
+Doubts: what a person should know before believing a result.
+
 Progress of long work: how far it has come, and whether it is still wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
 _LONGEST = 900  # characters; a path may have thousands
@@ -70,6 +72,76 @@ class SessionError(StyleGAN3DError):
 Json = dict[str, Any]
 #: One that is only read.
 JsonView = Mapping[str, Any]
+
+#: "refuse": nothing should be concluded from it; "ask": somebody has to look, or to answer;
+#: "tell": to be known.
+Severity = Literal["refuse", "ask", "tell"]
+_BEGINNINGS = {"refuse": "Not usable", "ask": "Check", "tell": "Note"}
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What a person should know before believing a result.
+
+    It is raised where the fact is read and goes with the scan to every result, in the window, on
+    the command line and in files.
+
+    Attributes
+    ----------
+    kind : str
+        What it is about: a noun in lower case with hyphens, such as "slices-missing".
+    severity : {"refuse", "ask", "tell"}
+    sentence : str
+        For a person in any program, so without options or buttons.
+    figures : mapping
+        The numbers in the sentence; plain data.
+    """
+
+    kind: str
+    severity: Severity
+    sentence: str
+    figures: JsonView = field(default_factory=dict, hash=False)
+
+    def __str__(self) -> str:
+        """One line for terminals and tables."""
+        return f"{_BEGINNINGS[self.severity]}: {self.sentence}"
+
+    def plain(self) -> Json:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, told: Any) -> Doubt:
+        """Inverse of `plain`; also reads the sentence that earlier versions wrote.
+
+        Raises
+        ------
+        TypeError
+            If it is neither.
+        """
+        if isinstance(told, Mapping):
+            return cls(**told)
+        text = str(told).removeprefix("Check: ")
+        return cls("earlier", "ask", text[:1].upper() + text[1:])
+
+
+#: What a step tells: a plain fact, or a doubt.
+Note = str | Doubt
+
+
+def in_words(note: Note) -> str:
+    """The sentence of a note."""
+    return note.sentence if isinstance(note, Doubt) else note
+
+
+def doubts_in(notes: Iterable[Note]) -> list[Doubt]:
+    """The doubts among the notes, each once."""
+    return list(dict.fromkeys(note for note in notes if isinstance(note, Doubt)))
+
+
+def facts_in(notes: Iterable[Note]) -> list[str]:
+    """The plain facts among the notes, each once."""
+    return list(dict.fromkeys(note for note in notes if isinstance(note, str)))
 
 
 #: "full" for saving and measuring; "preview" may differ slightly; "rough" only needs about the

@@ -109,7 +109,10 @@ def test_a_scan_becomes_files_in_both_spaces(run, brain_model, scan, tmp_path, l
     assert [row["step"] for row in report["history"]] == [1, 2, 3, 4]
     assert report["settings"]["space"] == "w+"
     # A generator with random weights cannot do better than the mean brain, and it must say so.
-    assert any("no more similar to the scan than the mean brain" in w for w in report["warnings"])
+    assert any(
+        "no more similar to the scan than the mean brain" in told["sentence"]
+        for told in report["doubts"]
+    )
     assert "no more similar to the scan" in result.err
     told = result.json
     assert told["files"]["latent"] == str(tmp_path / FILES[3])
@@ -457,8 +460,8 @@ def test_what_is_made_of_an_edited_scan_is_no_acquired_one(
     file.with_name(file.name.replace(".nii.gz", ".json")).unlink()
     words = ("--steps", 1, "--skull", "keep", "--model", brain_model, "--out", again, "--json")
     told = run("project", file, *words)
-    sentence = "this is an edited scan, not an acquired image (its header says so)."
-    assert sentence in told.json["warnings"]
+    sentence = "This is an edited scan, not an acquired image (its header says so)."
+    assert sentence in [doubt["sentence"] for doubt in told.json["doubts"]]
     assert sentence in " ".join(told.err.split())
     assert told.json["scan"]["origin"] == "edited"
     aligned = next(again.glob("*aligned*.nii.gz"))
@@ -477,7 +480,9 @@ def test_what_is_made_of_an_edited_scan_is_no_acquired_one(
     for path, origin in ((file, "edited"), (scan, "acquired")):
         told = run("info", path, "--json").json
         assert told["origin"] == origin
-        assert any(sentence in note for note in told["notes"]) == (origin == "edited")
+        assert any(sentence == doubt["sentence"] for doubt in told["doubts"]) == (
+            origin == "edited"
+        )
 
 
 def test_the_same_edit_of_many_scans(run, brain_model, projected, scan, tmp_path, listing):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from labelled_phantoms import write_labelled
 
+from stylegan3d.base import Doubt
 from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load
 from stylegan3d.segmentation.classes import ALL_MEASURES
@@ -44,7 +45,7 @@ def test_it_writes_labels_a_table_and_says_the_volumes(run, volume, tmp_path):
     assert row["name"] == "seed-0001_desc-synthetic"
     assert (row["age"], row["sex"], told.json["age"]) == ("40.0", "F", 40)
     assert told.json["origin"] == "synthetic"
-    assert any("not an acquired one" in check for check in told.json["checks"])
+    assert any("not an acquired one" in doubt["sentence"] for doubt in told.json["doubts"])
     for name in ALL_MEASURES:
         assert float(row[name]) == told.json["measures"][name]
         assert float(row[f"{name}_z"]) == told.json["scores"][name]["z"]
@@ -66,7 +67,7 @@ def test_a_table_alone_may_be_json(run, volume, tmp_path):
     assert "percentile" not in told.out.replace("Percentiles need", "")
     young = run("segment", volume[0], "--age", "9", "--sex", "M", "--json")
     assert young.json["scores"] == {}
-    assert "18 to 80 years" in young.json["checks"][-1]
+    assert "18 to 80 years" in young.json["doubts"][-1]["sentence"]
 
 
 def test_regions_and_norms_of_ones_own(run, volume, tmp_path):
@@ -139,9 +140,9 @@ def test_warnings_are_in_the_table_and_on_the_console(run, tmp_path):
     assert told.status == 0, told.err
     (row,) = list(csv.DictReader((tmp_path / "out/segmentations.tsv").open(), delimiter="\t"))
     (scan_row,) = told.json["scans"]
-    said = scan_row["warnings"]
+    said = [str(Doubt(**told)) for told in scan_row["doubts"]]
     assert any("edge of the field of view" in sentence for sentence in said)
-    assert row["warnings"] == " | ".join(said)
+    assert row["doubts"] == " | ".join(said)
     assert all(sentence in " ".join(told.err.split()) for sentence in said)
 
 

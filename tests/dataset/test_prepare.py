@@ -171,8 +171,10 @@ def test_a_side_left_open_is_told_in_the_table(folder, target, tmp_path, raw):
     (tmp_path / "new.nii.gz").replace(path)
     pack = prepare(folder, tmp_path / "pack")
     assert pack.table[0]["prepared"] == ("aligned" if raw else "as it was")
-    assert any("left and right may be swapped" in check for check in pack.table[0]["checks"])
-    assert pack.table[1]["checks"] == []
+    assert any(
+        "left and right may be swapped" in told["sentence"] for told in pack.table[0]["doubts"]
+    )
+    assert pack.table[1]["doubts"] == []
 
 
 @pytest.mark.parametrize("raw", [False, True])
@@ -184,8 +186,8 @@ def test_a_scan_that_was_not_acquired_is_told_in_the_table(folder, target, tmp_p
     nib.save(image, tmp_path / "new.nii.gz")
     (tmp_path / "new.nii.gz").replace(path)
     pack = prepare(folder, tmp_path / "pack")
-    assert any("not an acquired one" in check for check in pack.table[0]["checks"])
-    assert pack.table[1]["checks"] == []
+    assert any("not an acquired one" in told["sentence"] for told in pack.table[0]["doubts"])
+    assert pack.table[1]["doubts"] == []
 
 
 def test_a_poor_brain_is_refused(folder, target, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from stylegan3d.dataset.quality import Inspector, measure_scan, refusal, warnings
+from stylegan3d.dataset.quality import Inspector, doubts_of, measure_scan, refusal
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import load_template, read_scan
 from stylegan3d.scans.alignment import Template
@@ -35,7 +35,7 @@ def judge(target, brain, **changes):
         "measures": Inspector(target).measure(brain),
     }
     result["measures"] |= changes
-    return refusal(result, 0.85) or warnings(result, 4.0)
+    return refusal(result, 0.85) or doubts_of(result, 4.0)
 
 
 def test_a_whole_brain_passes(target, brain):
@@ -62,12 +62,12 @@ def test_what_cannot_be_learned_from_is_refused(target, brain):
 
 def test_what_is_doubtful_is_kept_with_a_warning(target, brain):
     shaded = brain * np.linspace(0.6, 1.0, brain.shape[0])[:, None, None]
-    (warning,) = judge(target, shaded.astype(np.uint8))
-    assert str(warning).startswith("Check: the right side is brighter")
-    assert "few grey values" in judge(target, brain, levels=40)[0].text
-    assert "grey and white" in judge(target, brain, contrast=0.7)[0].text
-    assert "flat face" in judge(target, brain, cut_cm2=9)[0].text
-    assert "slices of 6 mm" in judge(target, brain, slice_mm=6.0)[0].text
+    (doubt,) = judge(target, shaded.astype(np.uint8))
+    assert str(doubt).startswith("Check: The right side is brighter")
+    assert "few grey values" in judge(target, brain, levels=40)[0].sentence
+    assert "Grey and white" in judge(target, brain, contrast=0.7)[0].sentence
+    assert "flat face" in judge(target, brain, cut_cm2=9)[0].sentence
+    assert "Slices of 6 mm" in judge(target, brain, slice_mm=6.0)[0].sentence
     assert judge(target, brain, slice_mm=5.0) == []
 
 
@@ -81,9 +81,9 @@ def test_blur_shows_at_2_mm(target, brain):
     inspector = Inspector(Template(fine, resample(target.template, target.space, fine)))
     measures = [inspector.measure(v.astype(np.uint8)) for v in (sharp, blurred, streaked)]
     results = [{"quality": 0.95, "brain_ml": 1400.0, "measures": m} for m in measures]
-    assert warnings(results[0], 2.0) == []
-    assert "blurred;" in warnings(results[1], 2.0)[0].text
-    assert "blurred along one axis" in warnings(results[2], 2.0)[-1].text
+    assert doubts_of(results[0], 2.0) == []
+    assert "blurred;" in doubts_of(results[1], 2.0)[0].sentence
+    assert "Blurred along one axis" in doubts_of(results[2], 2.0)[-1].sentence
 
 
 @pytest.mark.parametrize("kept", [64, 44])

@@ -54,7 +54,7 @@ def test_millilitres_of_each_tissue(folder, tmp_path):
     assert pack.info["tissues"] == ["grey_ml", "ventricle_ml"]
     assert pack.column("ventricle_ml") == [15 * 0.064, None]  # voxels of 4 mm
     assert pack.column("grey_ml") == [20 * 0.064, None]
-    assert pack.column("checks") == [[], []]
+    assert pack.column("doubts") == [[], []]
     assert pack.info["notes"] == []
 
 
@@ -65,13 +65,15 @@ def test_a_pack_made_before_gets_the_columns_without_preparing_again(folder, tmp
     assert "ventricle_ml" not in before.table[0]
     info = json.loads((tmp_path / "pack" / "dataset.json").read_text())
     for row in info["table"]:  # as earlier versions wrote it
-        del row["scan_checks"]
+        del row["doubts"], row["scan_doubts"]
+        row["checks"] = ["Check: it is blurred."]
     (tmp_path / "pack" / "dataset.json").write_text(json.dumps(info))
     (folder / "labels.tsv").write_text(labels)
     monkeypatch.setattr(preparing, "prepare_volume", lambda *a: pytest.fail("work was done"))
     volumes = sorted((tmp_path / "pack").glob("volumes-*"))
     prepare(folder, tmp_path / "pack")
     assert load_pack(tmp_path / "pack").column("ventricle_ml") == [0.96, None]
+    assert load_pack(tmp_path / "pack").table[0]["doubts"][0]["sentence"] == "It is blurred."
     assert sorted((tmp_path / "pack").glob("volumes-*")) == volumes
 
 
@@ -80,10 +82,10 @@ def test_labels_on_another_grid_are_told_once_and_gone_when_mended(folder, targe
     for _ in range(2):
         pack = prepare(folder, tmp_path / "pack")
         assert pack.column("ventricle_ml") == [None, None]
-        (warning,) = pack.table[0]["checks"]
-        assert "is not on the grid of sub-01_T1w.nii.gz" in warning
+        (doubt,) = pack.table[0]["doubts"]
+        assert "is not on the grid of sub-01_T1w.nii.gz" in doubt["sentence"]
     save_labels(folder, target.space.affine)
-    assert prepare(folder, tmp_path / "pack").table[0]["checks"] == []
+    assert prepare(folder, tmp_path / "pack").table[0]["doubts"] == []
 
 
 def test_labels_without_a_name_count_nowhere_and_are_told(folder, target, tmp_path):
@@ -97,10 +99,10 @@ def test_probabilities_are_no_labels(folder, target):
     save_labels(folder, target.space.affine, extra=0.5, dtype=np.float32)
     measured = measure_tissues(folder / "sub-01_T1w.nii.gz", read_tissues(folder))
     assert measured.volumes == {"grey_ml": None, "ventricle_ml": None}
-    assert "not hold whole numbers" in measured.warnings[0].text
+    assert "not hold whole numbers" in measured.doubts[0].sentence
     (folder / "sub-01_dseg.nii.gz").write_bytes(b"no image")
     measured = measure_tissues(folder / "sub-01_T1w.nii.gz", read_tissues(folder))
-    assert "cannot be read" in measured.warnings[0].text
+    assert "cannot be read" in measured.doubts[0].sentence
 
 
 @pytest.mark.parametrize(

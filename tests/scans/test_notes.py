@@ -1,16 +1,26 @@
-"""What is to be looked into is told from what is merely said by its level, in files by a word."""
+"""A doubt stays data on its way through files; what earlier versions wrote is still read."""
+
+import json
 
 import pytest
 
-from stylegan3d.scans.notes import Note, checks, info
+from stylegan3d.base import Doubt, doubts_in, facts_in
+
+DOUBT = Doubt("slices-missing", "ask", "2 slices are missing of 20.", {"missing": 2})
 
 
-@pytest.mark.parametrize("words", ["Check: the brain is cut off.", "Axes LAS.", "Check it: no."])
-def test_files_keep_notes_in_words(words):
-    assert str(Note.read(words)) == words
+def test_files_keep_doubts():
+    assert Doubt.read(json.loads(json.dumps(DOUBT.plain()))) == DOUBT
+    assert str(DOUBT) == "Check: 2 slices are missing of 20."
 
 
-def test_levels():
-    notes = [*info("Axes LAS."), Note("check", "the brain is cut off.")]
-    assert checks(notes) == [Note.read("Check: the brain is cut off.")]
-    assert checks(notes)[0].sentence == "The brain is cut off."
+def test_a_sentence_of_an_earlier_version_is_a_doubt():
+    read = Doubt.read("Check: the brain is cut off.")
+    assert (read.severity, read.sentence) == ("ask", "The brain is cut off.")
+    with pytest.raises(TypeError):
+        Doubt.read({"text": "No doubt."})
+
+
+def test_facts_and_doubts_are_told_apart_and_said_once():
+    notes = ["Axes LAS.", DOUBT, "Axes LAS.", DOUBT]
+    assert (facts_in(notes), doubts_in(notes)) == (["Axes LAS."], [DOUBT])

@@ -23,7 +23,7 @@ from stylegan3d.storage.volumes import write_volume
 SAMPLES = Path(__file__).parents[2] / "napari_stylegan3d" / "samples"
 AFFINE = np.diag([8.0, 8.0, 8.0, 1.0])
 DATA = np.random.default_rng(0).random((24, 17, 18)).astype(np.float32)
-SYNTHETIC_SENTENCE = "Check: this is a synthetic image, not an acquired one (its {by} says so)."
+SYNTHETIC_SENTENCE = "Note: This is a synthetic image, not an acquired one (its {by} says so)."
 
 
 def save(path, descrip="", sidecar=None):
@@ -89,12 +89,12 @@ def without(folder, *keywords):
 def test_the_header_and_the_sidecar_tell_what_a_scan_is(tmp_path, descrip, sidecar, origin, by):
     scan = read_scan(save(tmp_path / "sub-1_T1w.nii.gz", descrip, sidecar))
     assert scan.origin == origin
-    said = [str(note) for note in scan.notes if "acquired" in note.text]
+    said = [str(note) for note in scan.notes if "acquired" in str(note)]
     assert bool(said) == (origin != "acquired")
     if origin == "synthetic":
         assert said == [SYNTHETIC_SENTENCE.format(by=by)]
     elif origin == "edited":
-        assert said == [f"Check: this is an edited scan, not an acquired image (its {by} says so)."]
+        assert said == [f"Note: This is an edited scan, not an acquired image (its {by} says so)."]
 
 
 @pytest.mark.parametrize("sidecar", ["{", "[1]", '{"Description": 3}'])
@@ -115,7 +115,7 @@ def test_an_mgh_file_is_known_by_its_sidecar(tmp_path):
 def test_a_real_scan_is_acquired(name):
     scan = read_scan(SAMPLES / name)
     assert scan.origin == "acquired"
-    assert not any("acquired" in note.text for note in scan.notes)
+    assert not any("acquired" in str(note) for note in scan.notes)
 
 
 def saved(folder, name, sidecar, description="test"):
@@ -141,9 +141,9 @@ def test_the_programs_dicom_is_known_even_without_synthetic_data(
     folder = tmp_path / "out"
     scan = read_scan(folder)
     assert scan.origin == origin
-    (note,) = [note for note in scan.notes if "acquired" in note.text]
-    assert note.text.endswith("(Synthetic Data (0008,001C) is YES).")
-    assert not any("marked as derived" in note.text for note in scan.notes)
+    (note,) = [note for note in scan.notes if "acquired" in str(note)]
+    assert str(note).endswith("(Synthetic Data (0008,001C) is YES).")
+    assert not any("marked as derived" in str(note) for note in scan.notes)
     # Programs that do not know the element yet leave it out; archives give other names.
     assert read_scan(without(folder, "SyntheticData")).origin == origin
     assert read_scan(without(folder, "PatientName", "Manufacturer")).origin == origin

@@ -154,7 +154,7 @@ def test_a_pose_found_by_hand_is_refined(scan, target, aligned):
     np.testing.assert_allclose(found.rigid @ turned, aligned.rigid, atol=0.5)
     assert found.quality == pytest.approx(aligned.quality, abs=0.005)  # the optimum is flat
     assert [step.name for step in found.record] == ["brain", "pose", "nudge", "nudge", "grid"]
-    assert "rotated by 15." in found.record[-2].notes[0].text
+    assert "rotated by 15." in found.record[-2].notes[0]
 
 
 def test_a_nudge_moves_the_brain_as_told(aligned):
@@ -301,15 +301,17 @@ def test_where_the_brain_reaches_the_edge_is_said():
     mask[10:30, 10:40, 5:25] = True
     assert extraction.edge_notes(mask, space) == []
     mask[18:22, 20:24, :5] = True  # 2.6 cm2
-    assert "brain stem" in extraction.edge_notes(mask, space)[0].text
+    assert "brain stem" in str(extraction.edge_notes(mask, space)[0])
     mask[10:30, 10:40, 25:] = True
     (note,) = extraction.edge_notes(mask, space)
-    assert note.level == "check"
-    assert note.text.startswith("the brain reaches the edge of the field of view at the top and")
-    assert "give a scan of the whole brain" in note.text
+    assert (note.kind, note.severity) == ("field-of-view", "ask")
+    assert note.sentence.startswith(
+        "The brain reaches the edge of the field of view at the top and"
+    )
+    assert "give a scan of the whole brain" in note.sentence
     mask = np.zeros(space.shape, bool)
     mask[30:, 10:40, 5:25] = True
-    assert "on the left (96 cm2" in extraction.edge_notes(mask, space)[0].text
+    assert "on the left (96 cm2" in str(extraction.edge_notes(mask, space)[0])
 
 
 def test_the_order_of_tissues_tells_the_contrast(target):

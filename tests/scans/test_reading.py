@@ -13,6 +13,7 @@ from tolerances import FLOAT32, LAYERS, SFORM_MM
 from stylegan3d.base import ScanError
 from stylegan3d.scans import SeveralVolumes, read_scan
 from stylegan3d.scans.notes import enhanced_by_name
+from stylegan3d.scans.orientation import SIDES
 
 SHAPE = (32, 36, 40)
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])
@@ -243,7 +244,7 @@ def test_what_is_not_a_number_around_a_brain_is_background(tmp_path):
     scan = read_scan(save(tmp_path / "scan.nii.gz", data))
     assert not scan.data[:14].any()
     np.testing.assert_array_equal(scan.data[14:], data[14:])
-    assert any("treated as background" in note.text for note in scan.notes)
+    assert any("treated as background" in str(note) for note in scan.notes)
     data[20, 20, 20] = np.inf
     assert "1 voxels that are not numbers" in refusal(save(tmp_path / "inf.nii.gz", data))
     assert "not numbers" in refusal(save(tmp_path / "nan.nii.gz", np.full(SHAPE, np.nan)))
@@ -321,8 +322,8 @@ def in_doubt(path, sform_code=1, qform_code=1):
 def test_doubts_about_left_and_right_can_be_answered(tmp_path):
     path = in_doubt(tmp_path / "scan.nii.gz")
     scan = read_scan(path)
-    assert len(scan.doubts) == 1
-    assert "--orientation qform" in scan.doubts[0]
+    (doubt,) = scan.doubts
+    assert (doubt.kind, doubt.severity, doubt.figures) == (SIDES, "ask", {"assumed": "sform"})
     for form, sign in (("sform", -1), ("qform", 1)):
         answered = read_scan(path, orientation=form)
         assert answered.doubts == []
@@ -366,7 +367,7 @@ def test_an_answer_about_the_image_itself_stays(tmp_path):
 
 def test_axes_can_be_told_where_the_file_does_not(tmp_path):
     path = in_doubt(tmp_path / "scan.nii.gz", 0, 0)
-    assert "--orientation LAS" in read_scan(path).doubts[0]
+    assert read_scan(path).doubts[0].figures == {"assumed": "LAS"}
     assert "has no sform" in refusal(path, orientation="sform")
     told = read_scan(path, orientation="psr")
     assert told.space.axcodes == ("P", "S", "R")
@@ -436,4 +437,4 @@ def test_a_ct_is_told_by_its_numbers(tmp_path):
     data[8:10] = 1200
     scan = read_scan(save(tmp_path / "head_T1w.nii.gz", data))
     assert scan.contrast == "CT"
-    assert any(note.startswith("Check: this looks like a CT") for note in map(str, scan.notes))
+    assert any(note.startswith("Not usable: This looks like a CT") for note in map(str, scan.notes))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import ScanError
+from stylegan3d.base import Doubt, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import second_image
 from stylegan3d.scans.reading import scan_of_array
@@ -54,8 +54,8 @@ def test_another_contrast_is_found_back(scan):
 def test_an_image_on_the_same_grid_stays_and_is_doubted_if_it_fits_elsewhere(scan):
     second = second_image(scan, as_flair(scan, head_moved(6, 4), scan.space))
     np.testing.assert_array_equal(second.rigid, np.eye(4))
-    assert second.note.level == "check"
-    assert "agree better moved by" in second.note.text
+    assert isinstance(second.note, Doubt)
+    assert "agree better moved by" in second.note.sentence
 
 
 def test_labels_follow_the_pose_without_new_values(scan):

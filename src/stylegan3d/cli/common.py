@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 
 import typer
 
-from stylegan3d.base import SILENT, Json, OutputError, Progress, RecipeError, StyleGAN3DError
+from stylegan3d.base import SILENT, Doubt, Json, OutputError, Progress, RecipeError, StyleGAN3DError
 from stylegan3d.geometry.slicing import PLANES, Plane
 from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import TRUNCATION, Noise
@@ -396,6 +396,23 @@ def open_model(path: Path | None, frame: str | None = None) -> Generator:
     if generator.frame_note:
         typer.echo(f"stylegan3d: {generator.frame_note}", err=True)
     return generator
+
+
+#: Options that answer doubts of a kind.
+HINTS = dict.fromkeys(
+    ("sides", "turned"),
+    "If you know better, give --orientation: sform, qform or the directions of the array's axes, "
+    "such as LAS.",
+)
+
+
+def print_doubts(doubts: Iterable[Doubt | Json], name: str = "") -> None:
+    """Print doubts on stderr, with the options that answer them."""
+    of = f"{name}: " if name else ""
+    for told in doubts:
+        doubt = told if isinstance(told, Doubt) else Doubt.read(told)
+        hint = HINTS.get(doubt.kind, "")
+        typer.echo(f"stylegan3d: {of}{doubt} {hint}".rstrip(), err=True)
 
 
 def model_entry(generator: Generator) -> Json:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from stylegan3d.base import Json
-from stylegan3d.cli.common import ReadingOptions, Volumes, Written, emit, model_entry, progress
+from stylegan3d.cli.common import (
+    ReadingOptions,
+    Volumes,
+    Written,
+    emit,
+    model_entry,
+    print_doubts,
+    progress,
+)
 
 if TYPE_CHECKING:
     from stylegan3d.cohort import Item, Outcome
@@ -179,8 +187,9 @@ def _emit_many(
     from stylegan3d.cohort.run import DONE, FAILED, KEPT
 
     for row in outcome.rows:
-        for sentence in [*row.get("warnings", []), *([row["error"]] if "error" in row else [])]:
-            typer.echo(f"stylegan3d: {row['name']}: {sentence}", err=True)
+        print_doubts(row.get("doubts", []), row["name"])
+        if "error" in row:
+            typer.echo(f"stylegan3d: {row['name']}: {row['error']}", err=True)
     counts = {status: outcome.count(status) for status in (DONE, KEPT, FAILED)}
     lines = [
         str(out / table.file),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.base import Json, StyleGAN3DError
+from stylegan3d.base import Json, StyleGAN3DError, facts_in
 from stylegan3d.cli.common import (
     CacheOption,
     DataArgument,
@@ -24,6 +24,7 @@ from stylegan3d.cli.common import (
     grouped,
     model_entry,
     open_model,
+    print_doubts,
     progress,
 )
 from stylegan3d.recipe.latents import load_directions, read_latent
@@ -332,7 +333,9 @@ def info(
     Example: stylegan3d info projected/sub-01_desc-projected_latent.safetensors
     """
     result = _describe(path, frame)
-    emit(result, _lines(result), as_json=as_json)
+    print_doubts(result.get("doubts", []))
+    told = {key: value for key, value in result.items() if key != "doubts"}
+    emit(result, _lines(told), as_json=as_json)
 
 
 def _describe(path: Path | None, frame: str | None) -> Json:
@@ -423,7 +426,7 @@ def _origin_of(path: Path) -> Json:
     from stylegan3d.scans.origin import origin_of_file
 
     told = origin_of_file(path, open_image(path).header)
-    return {"origin": told.origin, "notes": list(map(str, told.notes))}
+    return {"origin": told.origin, "doubts": [doubt.plain() for doubt in told.doubts]}
 
 
 def _is_raw(path: Path) -> bool:
@@ -466,8 +469,8 @@ def _describe_scan(path: Path) -> Json:
         "contrast": scan.contrast,
         "origin": scan.origin,
         "sha256": scan.sha256,
-        "notes": list(map(str, scan.notes)),
-        "doubts": scan.doubts,
+        "notes": facts_in(scan.notes),
+        "doubts": [doubt.plain() for doubt in scan.doubts],
     }
 
 

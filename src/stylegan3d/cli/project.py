@@ -23,6 +23,7 @@ from stylegan3d.cli.common import (
     Written,
     emit,
     grouped,
+    print_doubts,
     progress,
 )
 from stylegan3d.cli.many import project_many
@@ -120,8 +121,7 @@ def _open(model: ModelChoice, choices: Choices) -> Any:
 
 def _emit(result: Json, out: Path, *, as_json: bool) -> None:
     """Print files and similarity; warnings on stderr."""
-    for warning in result["warnings"]:
-        typer.echo(f"stylegan3d: {warning}", err=True)
+    print_doubts(result["doubts"])
     from stylegan3d.projection.assessment import place_in_words
 
     files = {what: str(out / name) for what, name in result["files"].items()}
@@ -255,7 +255,6 @@ def _emit_prepared(pack: Pack, *, as_json: bool) -> None:
         f"Look at {pack.path / CONTACT_SHEET} before you train.",
         *pack.info["notes"],
         *(f"refused {entry['file']}: {entry['reason']}" for entry in refused),
-        *(f"{row['name']}: {check}" for row in pack.table for check in row["checks"]),
     ]
     result = {
         "pack": str(pack.path),
@@ -266,5 +265,8 @@ def _emit_prepared(pack: Pack, *, as_json: bool) -> None:
         "licences": pack.info["licences"],
         "notes": pack.info["notes"],
         "refused": refused,
+        "doubts": {row["name"]: row["doubts"] for row in pack.table if row["doubts"]},
     }
+    for row in pack.table:
+        print_doubts(row["doubts"], row["name"])
     emit(result, lines, as_json=as_json)

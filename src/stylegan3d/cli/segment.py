@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stylegan3d.base import doubts_in, facts_in
 from stylegan3d.cli.common import (
     AgeOption,
     JobsOption,
@@ -15,6 +16,7 @@ from stylegan3d.cli.common import (
     SexOption,
     emit,
     grouped,
+    print_doubts,
     progress,
 )
 from stylegan3d.cli.many import segment_many
@@ -188,11 +190,11 @@ def _segment_one(
     write_together(files, overwrite=reading.overwrite)
     hidden = () if wanted.regions else REGION_MEASURES
     lines = [
-        *(f"stylegan3d: {note}" for note in found.warnings),
-        *([] if found.warnings[-1:] == [found.numbers.among] else [found.numbers.among]),
+        *([] if found.numbers.doubts else [found.numbers.among]),
         *lines_of(found.numbers, hidden),
         *map(str, files),
     ]
+    print_doubts(found.doubts)
     emit({**result_of(name, found), "files": list(map(str, files))}, lines, as_json=reading.as_json)
 
 
@@ -200,7 +202,6 @@ def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> No
     """Where lesions may be in one volume."""
     from stylegan3d.outputs.lesions import lesion_files, lesions_of_scan
     from stylegan3d.scans import read_scan
-    from stylegan3d.scans.notes import checks
     from stylegan3d.segmentation.inference import load_lesions
     from stylegan3d.storage.volumes import sidecar_path
 
@@ -218,9 +219,9 @@ def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> No
         )
     files = {} if out is None else lesion_files(out, found, scan, segmenter)
     write_together(files, overwrite=reading.overwrite)
-    warnings = list(map(str, checks(found.steps)))
+    doubts = doubts_in(found.steps)
+    print_doubts(doubts)
     lines = [
-        *(f"stylegan3d: {warning}" for warning in warnings),
         *(
             f"{place['place']}: {place['ml']:.1f} ml, {place['unusual']:.1f} times the size that "
             "counts"
@@ -229,7 +230,8 @@ def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> No
         *([] if found.places else [NO_LESIONS]),
         *map(str, files),
     ]
-    result = {"lesions": found.places, "lesion_ml": found.ml, "checks": warnings}
+    result = {"lesions": found.places, "lesion_ml": found.ml}
+    result["doubts"] = [doubt.plain() for doubt in doubts]
     emit({**result, "files": list(map(str, files))}, lines, as_json=reading.as_json)
 
 
@@ -271,9 +273,9 @@ def _segment_visits(
         )
     files = [] if out is None else save_visits(found, out, overwrite=reading.overwrite)
     lines = [
-        *(f"stylegan3d: {note}" for note in found.warnings),
-        *(note.text for note in found.notes if note.level == "info"),
+        *facts_in(found.notes),
         *lines_of(found),
         *map(str, files),
     ]
+    print_doubts(found.doubts)
     emit({**found.to_dict(), "files": list(map(str, files))}, lines, as_json=reading.as_json)

@@ -26,7 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from stylegan3d.base import SILENT, Json, JsonView, OutputError, Progress, StyleGAN3DError
+from stylegan3d.base import SILENT, Doubt, Json, JsonView, OutputError, Progress, StyleGAN3DError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.projection.words import VERDICTS
@@ -255,7 +255,7 @@ class Table:
 
 #: Of every table: whose scan a row is, how its work went; what follows is the work's own.
 FIRST = ("participant_id", "session_id", "name", "status")
-LAST = ("warnings", "seconds", "error", "scan")
+LAST = ("doubts", "seconds", "error", "scan")
 PROJECTIONS = Table(
     "projections.tsv",
     (
@@ -310,6 +310,9 @@ def read_record(out: Path, item: Item, table: Table) -> Json | None:
     try:
         record = read_json(record_path(out, item, table))
         sizes = record["files"]
+        row = record["row"]
+        if "warnings" in row:  # the name in earlier versions
+            row["doubts"] = [Doubt.read(text).plain() for text in row.pop("warnings")]
         if all((out / name).stat().st_size == size for name, size in sizes.items()):
             return record
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -344,7 +347,8 @@ def _cell(value: Any) -> str:
     if value is None or value in ("", []):
         return "n/a"
     if isinstance(value, list):
-        value = " | ".join(map(str, value))
+        told = (Doubt.read(one) if isinstance(one, dict) else one for one in value)
+        value = " | ".join(map(str, told))
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return " ".join(text.split())
 

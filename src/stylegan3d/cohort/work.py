@@ -139,7 +139,7 @@ def row_of(report: JsonView, folder: Path) -> Json:
             for key in TOLD
         },
         "volumes_measured": report["tissues"]["reconstruction"]["Measured"],
-        "warnings": list(report["warnings"]),
+        "doubts": list(report["doubts"]),
         "report": folder / report["files"]["report"],
     }
 
@@ -306,7 +306,7 @@ def segment_item(
     write_together(label_files(labels, found, scan, segmenter), overwrite=overwrite)
     row = {
         **found.numbers.cells(),
-        "warnings": found.warnings,
+        "doubts": [doubt.plain() for doubt in found.doubts],
         "labels": labels,
     }
     return [labels, sidecar_path(labels)], row

@@ -15,13 +15,12 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from stylegan3d.base import Json, StyleGAN3DError
+from stylegan3d.base import Doubt, Json, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.scan_preparation import HELD_OUT
 from stylegan3d.geometry.space import Space
 from stylegan3d.pages.page import Markup, histogram, page
 from stylegan3d.scans.checks import READ_ERRORS
-from stylegan3d.scans.notes import Note
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.storage.files import atomic_write_text
 
@@ -132,14 +131,15 @@ def _values(pack: Pack, column: str) -> np.ndarray:
 def _remarks(pack: Pack, index: int, far: dict[str, np.ndarray]) -> list[str]:
     """Warnings about one brain, and deviations from the others."""
     row = pack.table[index]
-    remarks = [Note.read(check).text for check in row["checks"]]
+    doubts = [Doubt.read(told) for told in row["doubts"]]
+    remarks = [doubt.sentence for doubt in doubts]
     low = far["quality"][index] and row["quality"] < np.median(_values(pack, "quality"))
-    if low and not any("resembles" in remark for remark in remarks):
-        remarks.append("it resembles the mean brain much less than the others here do.")
+    if low and not any(doubt.kind == "likeness" for doubt in doubts):
+        remarks.append("It resembles the mean brain much less than the others here do.")
     if far["brain_ml"][index]:
         larger = row["brain_ml"] > np.median(_values(pack, "brain_ml"))
-        remarks.append(f"its brain is much {'larger' if larger else 'smaller'} than the others.")
-    return [remark[0].upper() + remark[1:] for remark in remarks]
+        remarks.append(f"Its brain is much {'larger' if larger else 'smaller'} than the others.")
+    return remarks
 
 
 def _facts(pack: Pack) -> dict[str, str]:

@@ -30,7 +30,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import Json, StyleGAN3DError
+from stylegan3d.base import Doubt, Json, StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.storage.files import atomic_file, output_errors, write_together
 from stylegan3d.storage.jsontext import read_json
@@ -66,7 +66,7 @@ class Pack:
         One row per volume: "name", "person", "file", "sha256", "split" ("train" or "validation"),
         "age" (years or None), "sex" ("M", "F" or None), "licence", "prepared" ("as it was" or
         "aligned"), "quality" (correlation with the mean brain), "brain_ml", "measures" (see
-        `quality`), "checks" (warnings), "scan_checks" (those of them that preparing gave),
+        `quality`), "doubts" (`Doubt.plain`), "scan_doubts" (those of them that preparing gave),
         "key" (of the file and the settings), every further column of participants.tsv, and where
         the folder has a `labels.tsv`, millilitres of each tissue, such as "ventricle_ml" or
         "grey_ml" (None for subjects without a label map).
@@ -115,7 +115,7 @@ def load_pack(path: str | Path) -> Pack:
     info = _read_table(path)
     try:
         space = checked_space(info.pop("shape"), info.pop("affine"))
-        table = info.pop("table")
+        table = [with_doubts(row) for row in info.pop("table")]
         splits = [row["split"] for row in table]
         if not isinstance(table, list) or not all(isinstance(split, str) for split in splits):
             raise ValueError("its table is not a table")
@@ -138,6 +138,14 @@ def load_pack(path: str | Path) -> Pack:
             f"{AGAIN}."
         )
     return Pack(path, volumes, space, table, info)
+
+
+def with_doubts(row: Json) -> Json:
+    """A row or a result of preparing; earlier versions wrote sentences under "checks"."""
+    for former, name in (("checks", "doubts"), ("scan_checks", "scan_doubts")):
+        if former in row:
+            row[name] = [Doubt.read(text).plain() for text in row.pop(former)]
+    return row
 
 
 def _read_table(path: Path) -> Json:

@@ -16,7 +16,7 @@ import numpy as np
 from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError
 from stylegan3d.dataset.contact_sheet import write_contact_sheet
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack, write_pack
-from stylegan3d.dataset.quality import Inspector, refusal, warnings
+from stylegan3d.dataset.quality import Inspector, doubts_of, refusal
 from stylegan3d.dataset.scan_preparation import HELD_OUT, PASSING, Job, prepare_all
 from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.scans.alignment import Target, load_template
@@ -35,9 +35,9 @@ from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 PIPELINE = 2
 PARTS = ".parts"
 # Columns set by preparation, and all columns that participants.tsv cannot set.
-RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "checks", "measures")
-# "checks" are all warnings of a row; "scan_checks" those from preparing the scan.
-RESERVED_COLUMNS = {"name", "person", "file", "key", "sha256", "scan_checks", *RESULT_COLUMNS}
+RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "doubts", "measures")
+# "doubts" are all of a row; "scan_doubts" those from preparing the scan.
+RESERVED_COLUMNS = {"name", "person", "file", "key", "sha256", "scan_doubts", *RESULT_COLUMNS}
 PREPARE, DONE, LEAVE_OUT = "prepare", "done", "leave out"
 
 
@@ -264,8 +264,8 @@ def _results_of(pack: Pack | None) -> dict[str, Json]:
         return {}
     done = {
         row["key"]: {name: row[name] for name in RESULT_COLUMNS if name in row}
-        # Packs of earlier versions contain only warnings of the scan.
-        | {"checks": row.get("scan_checks", row["checks"])}
+        # Packs of earlier versions contain only doubts of the scan.
+        | {"doubts": row.get("scan_doubts", row["doubts"])}
         for row in pack.table
     }
     refused = {
@@ -374,7 +374,7 @@ def _work_off(
     measured = [measure_tissues(folder / row["file"], tissues) for row in rows]
     for row, labels in zip(rows, measured, strict=True):
         row |= labels.volumes
-        row["checks"] = row["checks"] + list(map(str, labels.warnings))
+        row["doubts"] = row["doubts"] + [doubt.plain() for doubt in labels.doubts]
     info = {
         "settings": plan.settings,
         "licences": sorted({row["licence"] for row in rows if row["licence"]}),
@@ -429,8 +429,9 @@ def _tabulate(plan: Plan, results: dict[str, Json]) -> tuple[list[Json], list[Js
             taken[key] = source.file
             row = {"name": source.name, "person": source.person, "file": source.file, "key": key}
             row |= result | {"sha256": plan.hashes[source.file]} | plan.personal(source.person)
-            row["scan_checks"] = result["checks"]
-            row["checks"] = result["checks"] + list(map(str, warnings(result, voxel_mm)))
+            row["scan_doubts"] = result["doubts"]
+            found = [doubt.plain() for doubt in doubts_of(result, voxel_mm)]
+            row["doubts"] = result["doubts"] + found
             rows.append(row)
     return rows, refused
 

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.base import Json
+from stylegan3d.base import Doubt, Json
 from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan
 from stylegan3d.scans.alignment import Target
-from stylegan3d.scans.notes import Note
 
 Measures = dict[str, float | None]
 
@@ -208,55 +207,80 @@ def refusal(result: Json, min_quality: float) -> str | None:
     return None
 
 
-def warnings(result: Json, voxel_mm: float) -> list[Note]:
-    """Warnings about a volume; see `refusal`.
+def doubts_of(result: Json, voxel_mm: float) -> list[Doubt]:
+    """What is in doubt about a volume; see `refusal`.
 
     `voxel_mm` is the size of the grid's voxels.
     """
     found = result["measures"]
-    lines = []
+    doubts: list[Doubt] = []
+
+    def ask(kind: str, sentence: str, **figures: float) -> None:
+        doubts.append(Doubt(kind, "ask", sentence, figures))
+
     # For aligned scans, alignment has already warned.
-    if result["quality"] < EXPECTED_QUALITY and "scan_levels" not in found:
-        lines.append(
-            "it is less similar to the mean brain than usual (correlation "
-            f"{result['quality']:.2f}); check it."
+    if (quality := result["quality"]) < EXPECTED_QUALITY and "scan_levels" not in found:
+        ask(
+            "likeness",
+            f"It is less similar to the mean brain than usual (correlation {quality:.2f}); check "
+            "it.",
+            correlation=quality,
         )
-    if _at(found, "contrast", USUAL_CONTRAST) < USUAL_CONTRAST:
-        lines.append(
-            "grey and white matter differ less than usual; check for contrast agent or another "
-            "sequence, and exclude the scan if so."
+    if (contrast := _at(found, "contrast", USUAL_CONTRAST)) < USUAL_CONTRAST:
+        ask(
+            "tissue-contrast",
+            "Grey and white matter differ less than usual; check for contrast agent or another "
+            "sequence, and exclude the scan if so.",
+            contrast=contrast,
         )
     if not USUAL_ML[0] <= result["brain_ml"] <= USUAL_ML[1]:
-        lines.append(
+        ask(
+            "brain-size",
             f"{result['brain_ml']:.0f} ml are unusual for a brain; check whether the extraction "
-            "kept too much or removed too much."
+            "kept too much or removed too much.",
+            ml=result["brain_ml"],
         )
-    if _at(found, "cut_cm2", 0) > USUAL_CUT_CM2:
-        lines.append(
-            "the brain ends in a flat face; check whether the scan or the extraction cut off a "
-            "part."
+    if (cut := _at(found, "cut_cm2", 0)) > USUAL_CUT_CM2:
+        ask(
+            "cut",
+            "The brain ends in a flat face; check whether the scan or the extraction cut off a "
+            "part.",
+            cm2=cut,
         )
-    if abs(_at(found, "asymmetry", 0)) > USUAL_ASYMMETRY:
-        lines.append(
-            "one side of the brain is larger than usual; check that the other is complete."
+    if abs(asymmetry := _at(found, "asymmetry", 0)) > USUAL_ASYMMETRY:
+        ask(
+            "asymmetry",
+            "One side of the brain is larger than usual; check that the other is complete.",
+            asymmetry=asymmetry,
         )
-    if abs(_at(found, "shading", 0)) > USUAL_SHADING:
-        side = "right" if _at(found, "shading", 0) > 0 else "left"
-        lines.append(
-            f"the {side} side is brighter than the other; correct the bias field first, or "
-            "exclude the scan."
+    if abs(shading := _at(found, "shading", 0)) > USUAL_SHADING:
+        side = "right" if shading > 0 else "left"
+        ask(
+            "shading",
+            f"The {side} side is brighter than the other; correct the bias field first, or "
+            "exclude the scan.",
+            shading=shading,
         )
-    if min(_at(found, "levels", 256), _at(found, "scan_levels", 256)) < USUAL_LEVELS:
-        lines.append("it has few grey values; export it again from the original data if possible.")
-    if _at(found, "detail", 1) < USUAL_DETAIL:
-        lines.append(
-            "it is blurred; check whether it was smoothed or resampled, and use the original."
+    levels = min(_at(found, "levels", 256), _at(found, "scan_levels", 256))
+    if levels < USUAL_LEVELS:
+        ask(
+            "grey-values",
+            "It has few grey values; export it again from the original data if possible.",
+            values=levels,
         )
-    thick = _at(found, "slice_mm", 0) >= THICK * voxel_mm
+    if (detail := _at(found, "detail", 1)) < USUAL_DETAIL:
+        ask(
+            "blur",
+            "It is blurred; check whether it was smoothed or resampled, and use the original.",
+            detail=detail,
+        )
+    slice_mm = _at(found, "slice_mm", 0)
+    thick = slice_mm >= THICK * voxel_mm
     if thick or _at(found, "streaks", 1) > USUAL_STREAKS:
-        slices = f"slices of {found['slice_mm']:g} mm" if thick else "blurred along one axis"
-        lines.append(f"{slices}: finer detail is interpolated; prefer a 3D acquisition.")
-    return [Note("check", sentence) for sentence in lines]
+        slices = f"Slices of {slice_mm:g} mm" if thick else "Blurred along one axis"
+        text = f"{slices}: finer detail is interpolated; prefer a 3D acquisition."
+        ask("slices", text, mm=slice_mm)
+    return doubts
 
 
 def _at(found: Measures, name: str, default: float) -> float:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError, followed
-from stylegan3d.dataset.pack import TABLE, Pack, load_pack
+from stylegan3d.dataset.pack import TABLE, Pack, load_pack, with_doubts
 from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.devices import in_processes
 from stylegan3d.geometry.space import Space, as_packed
@@ -28,8 +28,7 @@ from stylegan3d.memory import is_out_of_memory
 from stylegan3d.scans.alignment import Target, Template, centroid
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.intensity import to_unit
-from stylegan3d.scans.notes import checks
-from stylegan3d.scans.orientation import orientation_checks
+from stylegan3d.scans.orientation import orientation_doubts
 from stylegan3d.scans.origin import origin_of_file
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import geometry_of, resample
@@ -96,7 +95,7 @@ def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str
     for key, path in files.items():
         stored = job.parts / f"{key}.json"
         if stored.is_file():
-            yield key, read_json(stored)
+            yield key, with_doubts(read_json(stored))
         else:
             waiting[key] = path
     if jobs <= 1 or len(waiting) < 2:
@@ -166,7 +165,7 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
         quality = correlation(volume, job.target)
         how, measures = AS_IT_WAS, inspector.measure(volume)
         header = open_image(path).header
-        found = [*origin_of_file(path, header).notes, *orientation_checks(geometry_of(header))]
+        found = [*origin_of_file(path, header).doubts, *orientation_doubts(geometry_of(header))]
     else:
         _refuse_series(path)
         aligned = read_scan(path).align(
@@ -175,13 +174,13 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
         volume = np.rint(aligned.volume * 255).astype(np.uint8)
         quality, how = aligned.quality, ALIGNED
         measures = inspector.measure(volume) | measure_scan(aligned)
-        found = checks(aligned.steps)
+        found = aligned.doubts
     voxel_ml = job.target.space.voxel_ml
     result = {
         "prepared": how,
         "quality": round(quality, 4),
         "brain_ml": round(float(np.count_nonzero(volume) * voxel_ml), 1),
-        "checks": list(map(str, found)),
+        "doubts": [doubt.plain() for doubt in found],
         "measures": measures,
     }
     reason = refusal(result, job.min_quality)

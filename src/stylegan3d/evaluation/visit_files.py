@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from stylegan3d.base import Json
+from stylegan3d.base import Json, facts_in
 from stylegan3d.evaluation.groups import coloured_slices
 from stylegan3d.pages.page import page
 from stylegan3d.segmentation.changes import cells_of, row_of, summary_of
@@ -127,11 +127,11 @@ def visits_page(visits: Visits) -> str:
             "Age at baseline": "unknown" if person.age is None else f"{person.age:g}",
             "Sex": person.sex or "unknown",
         },
-        warnings=visits.warnings,
+        doubts=visits.doubts,
         summary=summary_of(visits.changes),
         caption=caption,
         png=coloured_slices(visits.middle, drawn, drawn != 0, visits.space, FULL_PERCENT, caption),
         heads=HEADS,
         rows=[(cells_of(c, visits.years), c.beyond) for c in visits.changes.values()],
-        notes=[note.text for note in visits.notes if note.level == "info"],
+        notes=facts_in(visits.notes),
     )

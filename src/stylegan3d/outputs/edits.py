@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.base import Json, JsonView, LatentError, OutputError, ScanError
+from stylegan3d.base import Json, JsonView, LatentError, OutputError, ScanError, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.outputs.projections import output_names
@@ -218,7 +218,7 @@ def _candidates(path: str | Path, described: JsonView) -> list[Scan]:
 
 
 def _volume_notes(scan: Scan) -> set[str]:
-    return {text for text in map(str, scan.notes) if text.startswith("Volume ")}
+    return {text for text in facts_in(scan.notes) if text.startswith("Volume ")}
 
 
 def edit_files(

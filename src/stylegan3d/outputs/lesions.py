@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import SILENT, JsonView, Progress, ScanError
+from stylegan3d.base import SILENT, JsonView, Note, Progress, ScanError
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import find
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.alignment import load_template
 from stylegan3d.scans.intensity import contrast_agreement
-from stylegan3d.scans.notes import Note
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 from stylegan3d.segmentation.scans import OnGrid, map_files
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
@@ -36,8 +35,8 @@ class LesionsOfScan:
         The most unusual first; `center_mm` in the space of the bundled model.
     ml : float
         Volume of all, on the grid of the bundled model.
-    steps : list of Note
-        What was done to the scan.
+    steps : list of str or Doubt
+        What was done to the scan, and what is in doubt.
     """
 
     image: nib.Nifti1Image

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from stylegan3d.base import Json, JsonView
+from stylegan3d.base import Json, JsonView, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.outputs.results import (
@@ -306,7 +306,7 @@ def save_projection(
     Returns
     -------
     dict
-        The report, as written: similarity, alignment, history, warnings, files.
+        The report, as written: similarity, alignment, history, doubts, files.
 
     Raises
     ------
@@ -384,7 +384,7 @@ def projection_report(projected: ProjectionRun, volume: np.ndarray) -> Json:
             "shape": list(scan.data.shape),
             "voxel_size_mm": list(scan.space.voxel_size),
             "axes": "".join(scan.space.axcodes),
-            "notes": list(map(str, scan.notes)),
+            "notes": facts_in(scan.notes),
         },
         "similarity": (
             # Through an operator: of what the scan would show, where it shows anything.
@@ -396,9 +396,9 @@ def projection_report(projected: ProjectionRun, volume: np.ndarray) -> Json:
             "correlation_with_mean_brain": aligned.quality,
             "scan_to_model_mm": aligned.rigid,
             "intensity_scale": aligned.intensity_scale,
-            "steps": list(map(str, aligned.steps)),
+            "steps": facts_in(aligned.steps),
         },
-        "warnings": projected.warnings,
+        "doubts": [doubt.plain() for doubt in projected.doubts],
         "trust": result.assessment,
         "settings": result.settings,
         "history": result.history,

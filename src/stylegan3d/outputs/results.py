@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from stylegan3d.base import Json, JsonView, OutputError
+from stylegan3d.base import Json, JsonView, OutputError, in_words
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
@@ -366,5 +366,5 @@ def picture_files(
     sidecar = picture_sidecar(recipe, generator, path.parent)
     if second is not None:
         image_file = {"File": second.image.path.name, "SHA256": second.image.sha256}
-        sidecar["Overlay"] = {**image_file, "Note": second.note.text}
+        sidecar["Overlay"] = {**image_file, "Note": in_words(second.note)}
     return {path: png, json_path(path): to_json(sidecar).encode()}

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.base import SILENT, Json, Progress, RecipeError, StyleGAN3DError
+from stylegan3d.base import SILENT, Doubt, Json, Progress, RecipeError, StyleGAN3DError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.memo import Noise
@@ -63,7 +63,6 @@ from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.recipes import EditedScan, edited_moment
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan
-from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
 
 # Budgets of a projection and its estimated duration.
@@ -590,10 +589,11 @@ class ProjectionRun:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
-    def warnings(self) -> list[str]:
-        """Warnings about alignment and reconstruction, in sentences."""
-        found = [note.text for note in checks(self.aligned.steps)]
-        return [*found, *self.result.assessment["remarks"]]
+    def doubts(self) -> list[Doubt]:
+        """What is in doubt, of the scan, its alignment and its reconstruction."""
+        told = self.result.assessment["remarks"]
+        remarks = (Doubt("reconstruction", "tell", sentence) for sentence in told)
+        return [*self.aligned.doubts, *remarks]
 
 
 def loss_of(words: str | None, mask: Mask | None = None) -> Operator | None:

@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import Json, ScanError
+from stylegan3d.base import Doubt, Json, Note, ScanError, doubts_in, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.intensity import (
@@ -21,7 +21,7 @@ from stylegan3d.scans.intensity import (
     normalise,
     rising,
 )
-from stylegan3d.scans.notes import T1, Note
+from stylegan3d.scans.notes import T1
 from stylegan3d.scans.resampling import native_image, nearest, pack_mask, resample
 from stylegan3d.scans.scan_data import ScanData
 
@@ -49,8 +49,8 @@ class PreparationStep:
     ----------
     name : str
         "brain", "bias", "pose", "grid" or "nudge".
-    notes : tuple of Note
-        What was done.
+    notes : tuple of str or Doubt
+        What was done, and what is in doubt.
     seconds : float
     how : {"done", "kept", "cached"}
         "kept" if nothing had to be done or the step was disabled, "cached" if an earlier result was
@@ -93,8 +93,8 @@ class AlignedScan:
     brain_mask : ndarray, bool (X, Y, Z)
     intensity_scale : float
         Scan units (after bias correction) per 1.0.
-    steps : list of Note
-        What was done.
+    steps : list of str or Doubt
+        What was done, and what is in doubt.
     scan : ScanData
         The original scan.
     prepared : PreparedBrain or None
@@ -116,8 +116,13 @@ class AlignedScan:
 
     @property
     def notes(self) -> list[Note]:
-        """Notes of the scan, then what was done, each once."""
-        return list(dict.fromkeys([*self.scan.notes, *self.steps]))
+        """Notes of the scan, then what was done."""
+        return [*self.scan.notes, *self.steps]
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """What is in doubt, of the scan and of its alignment."""
+        return doubts_in(self.notes)
 
     @property
     def quality_in_words(self) -> str:
@@ -157,7 +162,7 @@ class AlignedScan:
         angle = np.degrees(Rotation.from_matrix(turn).magnitude())
         text = f"Moved manually by {np.linalg.norm(translation_mm):.1f} mm, {angle:.1f} degrees."
         kept = tuple(step for step in self.record if step.name != "grid")
-        record = (*kept, PreparationStep("nudge", (Note("info", text),), 0.0))
+        record = (*kept, PreparationStep("nudge", (text,), 0.0))
         return on_grid(self.scan, self.prepared, move @ self.rigid, record)
 
     def refined(self) -> AlignedScan:
@@ -178,7 +183,7 @@ class AlignedScan:
         angle = np.degrees(Rotation.from_matrix(move[:3, :3]).magnitude())
         text = f"Alignment refined: moved by {far:.1f} mm and rotated by {angle:.1f} degrees."
         kept = tuple(step for step in self.record if step.name != "grid")
-        record = (*kept, PreparationStep("nudge", (Note("info", text),), perf_counter() - start))
+        record = (*kept, PreparationStep("nudge", (text,), perf_counter() - start))
         return on_grid(self.scan, prepared, rigid, record)
 
     def posed(self, rigid: np.ndarray) -> AlignedScan:
@@ -193,7 +198,7 @@ class AlignedScan:
             raise ValueError("Only what Scan.align made can be moved.")
         kept = tuple(step for step in self.record if step.name != "grid")
         text = "An earlier pose was restored."
-        record = (*kept, PreparationStep("nudge", (Note("info", text),), 0.0))
+        record = (*kept, PreparationStep("nudge", (text,), 0.0))
         return on_grid(self.scan, self.prepared, rigid, record)
 
     def to_native(self, volume: np.ndarray, *, signed: bool = False) -> nib.Nifti1Image:
@@ -226,8 +231,9 @@ class AlignedScan:
             "intensity_scale": self.intensity_scale,
             "quality": self.quality,
             "brain_mask": pack_mask(self.brain_mask),
-            "steps": list(map(str, self.steps)),
-            "notes": list(map(str, self.scan.notes)),
+            "steps": facts_in(self.steps),
+            "notes": facts_in(self.scan.notes),
+            "doubts": [doubt.plain() for doubt in self.doubts],
             **made,
         }
 
@@ -256,34 +262,37 @@ def on_grid(
 
 def _judged(
     prepared: PreparedBrain, volume: np.ndarray, mask: np.ndarray, quality: float, contrast: str
-) -> tuple[Note, ...]:
-    """Warnings about a brain on the model's grid, what explains the others first.
+) -> tuple[Doubt, ...]:
+    """Doubts about a brain on the model's grid, what explains the others first.
 
     `contrast` is that of the scan according to its name or timing.
     """
     target = prepared.target
-    texts = []
-    if contrast_agreement(volume, target.template, mask) < EXPECTED_CONTRAST:
+    found = []
+    agreement = contrast_agreement(volume, target.template, mask)
+    if agreement < EXPECTED_CONTRAST:
         looks = contrast_in_brain(volume, target.template, mask)
         looks = looks if contrast in ("", T1) else contrast
-        texts.append(
-            "the contrast is not that of a T1-weighted scan, which the model expects"
-            + (f"; it looks like {looks}." if looks else ".")
+        text = "The contrast is not that of a T1-weighted scan, which the model expects" + (
+            f"; it looks like {looks}." if looks else "."
         )
+        found.append(Doubt("contrast", "refuse", text, {"agreement": float(agreement)}))
     lost = 1 - mask.sum() * abs(np.linalg.det(target.space.affine)) / (
         prepared.mask.sum() * abs(np.linalg.det(prepared.space.affine))
     )
     if lost > 0.03:
-        texts.append(
+        text = (
             f"{100 * lost:.0f} % of the brain is outside the model's grid and is cut "
             "off; if the pose is wrong, correct it manually."
         )
+        found.append(Doubt("off-grid", "ask", text, {"share": float(lost)}))
     if quality < EXPECTED_QUALITY:
-        texts.append(
-            f"it is less similar to the mean brain than usual (correlation {quality:.2f}); if a "
+        text = (
+            f"It is less similar to the mean brain than usual (correlation {quality:.2f}); if a "
             "large lesion is the reason, mask it to leave it out."
         )
-    return tuple(Note("check", text) for text in texts)
+        found.append(Doubt("likeness", "ask", text, {"correlation": float(quality)}))
+    return tuple(found)
 
 
 # Two scans of one person on one grid, each moved half of the way to the other.

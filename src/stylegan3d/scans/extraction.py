@@ -12,10 +12,9 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import ScanError
+from stylegan3d.base import Doubt, Note, ScanError
 from stylegan3d.geometry.space import Space, to_ras
 from stylegan3d.memory import lean
-from stylegan3d.scans.notes import Note, info
 from stylegan3d.scans.resampling import isotropic_space, resample
 from stylegan3d.scans.scan_data import ScanData
 
@@ -237,11 +236,11 @@ def edge_notes(mask: np.ndarray, space: Space) -> list[Note]:
     if not over:
         return []
     if set(over) == {"I"} and over["I"] < STEM_CM2:
-        return info("The brain stem reaches the lower edge of the field of view, as usual.")
+        return ["The brain stem reaches the lower edge of the field of view, as usual."]
     where = " and ".join(SIDES[code] for code in over)
     text = (
-        f"the brain reaches the edge of the field of view {where} ({sum(over.values()):.0f} "
+        f"The brain reaches the edge of the field of view {where} ({sum(over.values()):.0f} "
         "cm2 of it); the model will make up the part that was not scanned: give a scan of the "
         "whole brain, or draw no conclusions there."
     )
-    return [Note("check", text)]
+    return [Doubt("field-of-view", "ask", text, {"edge_cm2": over})]

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan3d.base import ScanError, StyleGAN3DError
+from stylegan3d.base import Doubt, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, voxel_ml_of
 from stylegan3d.scans.checks import READ_ERRORS, check_content, open_image
-from stylegan3d.scans.notes import Note
 from stylegan3d.scans.sources import rows_of
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.storage.jsontext import LONGEST_NUMBER
@@ -95,13 +94,13 @@ class TissueLabels:
     ----------
     volumes : dict
         Millilitres for each of `tissue_columns`; None without a usable label map.
-    warnings : list of Note
+    doubts : list of Doubt
     unnamed : tuple of int
         Labels in the map missing in `labels.tsv`; they are not counted.
     """
 
     volumes: dict[str, float | None]
-    warnings: list[Note] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
     unnamed: tuple[int, ...] = ()
 
 
@@ -126,19 +125,18 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> TissueLabels:
         same = Space(labels.shape, labels.affine).same_as(Space(image.shape, image.affine))
         data = np.asanyarray(labels.dataobj) if same else None
     except (ScanError, MemoryError, *READ_ERRORS):
-        return TissueLabels(
-            none, [Note("check", f"{path.name} cannot be read; export the labels again.")]
-        )
+        text = f"{path.name} cannot be read; export the labels again."
+        return TissueLabels(none, [Doubt("labels", "ask", text)])
     if data is None:
         text = (
             f"{path.name} is not on the grid of {scan.name}, so no tissue was measured; resample "
             "the labels to the scan (nearest neighbour)."
         )
-        return TissueLabels(none, [Note("check", text)])
+        return TissueLabels(none, [Doubt("labels", "ask", text)])
     values, counts = np.unique(data, return_counts=True)
     if not np.isfinite(values).all() or (values != np.round(values)).any():
         text = f"{path.name} does not hold whole numbers; give labels, not probabilities."
-        return TissueLabels(none, [Note("check", text)])
+        return TissueLabels(none, [Doubt("labels", "ask", text)])
     voxel_ml = voxel_ml_of(labels.affine)
     voxels = dict.fromkeys(columns, 0)
     for value, count in zip(values, counts, strict=True):

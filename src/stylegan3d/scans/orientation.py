@@ -8,11 +8,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import Json, ScanError
-from stylegan3d.scans.notes import Note, info
+from stylegan3d.base import Doubt, Json, ScanError
 from stylegan3d.scans.resampling import geometry_of
 
 FORMS = ("sform", "qform")
+#: Kind of the doubts about left and right, which `orientation` of `read_scan` answers.
+SIDES = "sides"
 
 
 def oriented_affine(
@@ -62,38 +63,36 @@ def scanner_geometry(affine: np.ndarray) -> Json:
 
 def header_notes(
     header: Any, geometry: Json, shape: tuple[int, ...], orientation: str | None
-) -> list[Note]:
+) -> list[str]:
     """Further notes on the header's two geometries."""
     if orientation is not None:
-        return info(f"Orientation: {orientation}, as chosen.")
-    if not geometry or orientation_checks(geometry):
+        return [f"Orientation: {orientation}, as chosen."]
+    if not geometry or orientation_doubts(geometry):
         return []
-    notes = info(*_disagreement(geometry, shape))
+    notes = _disagreement(geometry, shape)
     if geometry["qform"] is None and int(header["qform_code"]) > 0:
-        notes += info("The header's qform cannot be decoded and is ignored; the sform is used.")
+        notes.append("The header's qform cannot be decoded and is ignored; the sform is used.")
     return notes
 
 
-def orientation_checks(geometry: Json) -> list[Note]:
-    """A warning if left and right are ambiguous; `geometry` is from `geometry_of`."""
+def orientation_doubts(geometry: Json) -> list[Doubt]:
+    """A question if left and right are ambiguous; `geometry` is from `geometry_of`."""
     if not geometry:
         return []
     if geometry["sform_code"] == 0 and geometry["qform_code"] == 0:
         text = (
-            "the file does not give the orientation of the head (no sform, no qform); the usual "
-            "left-anterior-superior order is assumed, so left and right may be swapped: if you "
-            "know the directions of the axes, give them with --orientation, such as "
-            "--orientation LAS."
+            "The file does not give the orientation of the head (no sform, no qform); the usual "
+            "left-anterior-superior order is assumed, so left and right may be swapped."
         )
-        return [Note("check", text)]
+        return [Doubt(SIDES, "ask", text, {"assumed": "LAS"})]
     if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
         return []
     if np.linalg.det(geometry["sform"]) * np.linalg.det(geometry["qform"]) < 0:
         text = (
-            "the header's sform and qform disagree about left and right; the sform is used, "
-            "so left and right may be swapped: if the qform is right, give --orientation qform."
+            "The header's sform and qform disagree about left and right; the sform is used, "
+            "so left and right may be swapped."
         )
-        return [Note("check", text)]
+        return [Doubt(SIDES, "ask", text, {"assumed": "sform"})]
     return []
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stylegan3d.scans.notes import Note
+from stylegan3d.base import Doubt
 from stylegan3d.storage.about import EDITED_SCAN, NOT_ACQUIRED, PROGRAM, Origin
 from stylegan3d.storage.jsontext import read_json
 
@@ -47,11 +47,12 @@ class Told(NamedTuple):
     by: str = ""
 
     @property
-    def notes(self) -> list[Note]:
-        """The warning about an image that was not acquired."""
+    def doubts(self) -> list[Doubt]:
+        """That an image was not acquired."""
         if self.origin == "acquired":
             return []
-        return [Note("check", f"this is {NOT_ACQUIRED[self.origin]} ({self.by}).")]
+        text = f"This is {NOT_ACQUIRED[self.origin]} ({self.by})."
+        return [Doubt("origin", "tell", text, {"origin": self.origin})]
 
 
 ACQUIRED = Told()

@@ -11,7 +11,7 @@ import numpy as np
 from nibabel.arrayproxy import is_proxy
 from nibabel.volumeutils import apply_read_scaling
 
-from stylegan3d.base import ScanError
+from stylegan3d.base import Doubt, Note, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks, dicom
 from stylegan3d.scans.checks import open_image
@@ -20,18 +20,16 @@ from stylegan3d.scans.notes import (
     CT,
     FLAIR,
     T2,
-    Note,
     contrast_by_name,
     contrast_by_timing,
     enhanced_by_name,
     grid_notes,
-    info,
     intensity_notes,
     looks_like_ct,
 )
 from stylegan3d.scans.orientation import (
     header_notes,
-    orientation_checks,
+    orientation_doubts,
     oriented_affine,
     scanner_geometry,
 )
@@ -140,18 +138,19 @@ def read_scan(
     checks.check_values(path, data)
     contrast = CT if looks_like_ct(data) else contrast_by_name(path.name)
     data, shifted = _from_zero(data, contrast)
-    notes = grid_notes(affine, shape, f"stored as {image.get_data_dtype()}") + unknown + shifted
-    warnings = [] if orientation else orientation_checks(geometry)
-    notes.extend(warnings)
-    notes.extend(header_notes(image.header, geometry, shape, orientation))
-    if count > 1:
-        notes += info(f"Volume {volume} of {count} (counted from 0).")
-    notes.extend(intensity_notes(data, contrast, enhanced_by_name(path.name)))
-    doubts = [warning.text for warning in warnings]
     person, digest = person_of_file(path), sha256_of(path)
     told = origin_of_file(path, image.header)
-    notes = [*told.notes, *notes]
-    return Scan(data, affine, geometry, path, digest, notes, doubts, contrast, person, told.origin)
+    notes: list[Note] = [
+        *told.doubts,
+        *grid_notes(affine, shape, f"stored as {image.get_data_dtype()}"),
+        *unknown,
+        *shifted,
+        *([] if orientation else orientation_doubts(geometry)),
+        *header_notes(image.header, geometry, shape, orientation),
+        *([f"Volume {volume} of {count} (counted from 0)."] if count > 1 else []),
+        *intensity_notes(data, contrast, enhanced_by_name(path.name)),
+    ]
+    return Scan(data, affine, geometry, path, digest, notes, contrast, person, told.origin)
 
 
 def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str, told: Told = ACQUIRED) -> Scan:
@@ -182,7 +181,7 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str, told: Told = 
     contrast = CT if looks_like_ct(values) else contrast_by_name(name)
     values, shifted = _from_zero(values, contrast)
     notes = [
-        *told.notes,
+        *told.doubts,
         *grid_notes(affine, values.shape, f"of type {data.dtype}"),
         *unknown,
         *shifted,
@@ -214,17 +213,17 @@ def _read_dicom(
     contrast = contrast or contrast_by_timing(about)
     # Without its description, which may contain a name.
     number = "?" if series.number is None else series.number
-    notes = [*told.notes, *info(f"DICOM series {number}: {series.summary}.")]
+    notes: list[Note] = [*told.doubts, f"DICOM series {number}: {series.summary}."]
     others = len(found) - 1
     if wanted is None and others:
-        notes += info(f"{others} other series in the folder were ignored ({_kinds(found)}).")
+        notes.append(f"{others} other series in the folder were ignored ({_kinds(found)}).")
     notes.extend(grid_notes(affine, series.shape, f"modality {series.modality}"))
     notes.extend(series.stack.notes)
     if series.kind != "volume" and told.origin == "acquired":
-        text = f"the series is marked as {series.kind}, not as an original acquisition."
-        notes.append(Note("check", text))
+        text = f"The series is marked as {series.kind}, not as an original acquisition."
+        notes.append(Doubt("derived", "tell", text, {"marked": series.kind}))
     if series.volumes > 1:
-        notes += info(f"Volume {volume} of {series.volumes} (counted from 0).")
+        notes.append(f"Volume {volume} of {series.volumes} (counted from 0).")
     notes.extend(intensity_notes(data, contrast, enhanced_by_name(series.description)))
     # The hash is of the image only, not of files that contain names.
     digest = hashlib.sha256(data.data)
@@ -234,7 +233,7 @@ def _read_dicom(
     place = (path.parent if path.is_file() else path) / name
     person = series.stack.slices[0][0].person
     geometry = scanner_geometry(affine)
-    return Scan(data, affine, geometry, place, sha256, notes, [], contrast, person, told.origin)
+    return Scan(data, affine, geometry, place, sha256, notes, contrast, person, told.origin)
 
 
 def _kinds(found: list[Series]) -> str:
@@ -273,7 +272,7 @@ def _check_choice(path: Path, count: int, volume: int | None) -> None:
         )
 
 
-def _without_nan(data: np.ndarray) -> tuple[np.ndarray, list[Note]]:
+def _without_nan(data: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Replace NaN around a brain by background; other NaN are left and refused later.
 
     Background is 0, or the minimum if that is negative.
@@ -284,10 +283,10 @@ def _without_nan(data: np.ndarray) -> tuple[np.ndarray, list[Note]]:
     outside = min(0.0, float(data[~unknown].min()))
     share = 100 * unknown.mean()
     text = f"{share:.0f} % of the voxels are not numbers (NaN); they are treated as background."
-    return np.where(unknown, np.float32(outside), data), info(text)
+    return np.where(unknown, np.float32(outside), data), [text]
 
 
-def _from_zero(data: np.ndarray, contrast: str) -> tuple[np.ndarray, list[Note]]:
+def _from_zero(data: np.ndarray, contrast: str) -> tuple[np.ndarray, list[Doubt]]:
     """The scan with a background of 0, if its background is another constant, such as in z-scores.
 
     Nothing is darker than a background, and it fills much of the field of view. CT stays in
@@ -297,10 +296,10 @@ def _from_zero(data: np.ndarray, contrast: str) -> tuple[np.ndarray, list[Note]]
     if low == 0 or contrast == CT or np.mean(data == low) < EMPTY_SHARE:
         return data, []
     text = (
-        f"the background has the value {low:g} in place of 0, which was subtracted everywhere; "
+        f"The background has the value {low:g} in place of 0, which was subtracted everywhere; "
         "intensities in the results count from there."
     )
-    return data - low, [Note("check", text)]
+    return data - low, [Doubt("background", "tell", text, {"value": float(low)})]
 
 
 def _load(path: Path, image: Any, shape: tuple[int, ...], volume: int | None) -> np.ndarray:

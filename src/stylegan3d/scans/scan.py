@@ -25,14 +25,13 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import SILENT, Json, OutputError, Progress, ScanError
+from stylegan3d.base import SILENT, Doubt, Json, Note, OutputError, Progress, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS, Space
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain
 from stylegan3d.scans.extraction import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
 from stylegan3d.scans.intensity import correlation
 from stylegan3d.scans.label_maps import looks_like_labels
-from stylegan3d.scans.notes import Note, checks, info
 from stylegan3d.scans.resampling import cropped, isotropic_space, nearest, resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.files import atomic_write_bytes, make_private, output_errors
@@ -111,7 +110,7 @@ def to_sitk(data: np.ndarray, space: Space) -> sitk.Image:
 # Disk cache of slow preparation steps.
 
 # Increase whenever a step's result changes, to invalidate older entries.
-VERSION = 2
+VERSION = 3
 # About 1 MB each; the oldest are evicted.
 MOST_ENTRIES = 300
 SUFFIX = ".step.z"
@@ -230,13 +229,13 @@ def align_scan(
     first = _prepared(work)
     record, prepared, rigid = first
     # deepbet misses parts of heads whose header is wrong about the pose.
-    found = record[0].notes[0].text
+    found = record[0].notes[0]
     if found == TILTED or (found == EXTRACTED and _lies_oddly(scan.affine, rigid)):
         record, prepared, rigid = _upright(work, first)
     progress(0.9, 1.0, "Resampling to the model's grid")
     if cache.problem:
         sentence = f"The results of the steps could not be cached: {cache.problem}"
-        record.append(PreparationStep("cache", (Note("info", sentence),), 0.0))
+        record.append(PreparationStep("cache", (sentence,), 0.0))
     return on_grid(scan, prepared, rigid, tuple(record))
 
 
@@ -263,7 +262,7 @@ def _upright(work: _Work, first: _Prepared) -> _Prepared:
         record, prepared, rigid = _prepared(replace(work, progress=progress), first[2], first[1])
     except ScanError:
         return first
-    again = PreparationStep("brain", (Note("info", sentence),), record[0].seconds)
+    again = PreparationStep("brain", (sentence,), record[0].seconds)
     return [*first[0][:1], again, *record[1:]], prepared, rigid
 
 
@@ -314,7 +313,7 @@ def _brain_step(
         mask, text = find_brain(scan, options.skull, upright, known)
         cache.put(key, mask=np.packbits(mask), text=_letters(text))
     how = "cached" if kept is not None else "kept" if text == KEPT else "done"
-    notes = (*info(text), *edge_notes(mask, scan.space), *checks(scan.notes))
+    notes = (text, *edge_notes(mask, scan.space))
     return PreparationStep("brain", notes, perf_counter() - start, how), mask
 
 
@@ -349,9 +348,7 @@ def _bias_step(
         else "No bias field found."
     )
     how = "done" if kept is None else "cached"
-    return PreparationStep(
-        "bias", (Note("info", text),), perf_counter() - start, how
-    ), brain / field
+    return PreparationStep("bias", (text,), perf_counter() - start, how), brain / field
 
 
 def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[PreparationStep, np.ndarray]:
@@ -360,13 +357,11 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Preparatio
     target, cache = work.target, work.cache
     if work.options.pose == "keep":
         text = "The pose was kept, as requested: the scan is already in model space."
-        return PreparationStep(
-            "pose", (Note("info", text),), perf_counter() - start, "kept"
-        ), np.eye(4)
+        return PreparationStep("pose", (text,), perf_counter() - start, "kept"), np.eye(4)
     if work.options.pose == "centre":
         text = "The brain was centred on the mean brain without rotation, as requested."
         rigid = centred_rigid(brain, space, target)
-        return PreparationStep("pose", (Note("info", text),), perf_counter() - start, "kept"), rigid
+        return PreparationStep("pose", (text,), perf_counter() - start, "kept"), rigid
     key = ""
     if cache.folder is not None:
         foreign = getattr(target, "frame", None) is not None
@@ -378,7 +373,8 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Preparatio
     else:
         kept = None
         rigid, notes = _posed(brain, space, target)
-        cache.put(key, rigid=rigid, texts=_letters(json.dumps(list(map(str, notes)))))
+        told = [note.plain() if isinstance(note, Doubt) else note for note in notes]
+        cache.put(key, rigid=rigid, texts=_letters(json.dumps(told)))
     how = "done" if kept is None else "cached"
     return PreparationStep("pose", tuple(notes), perf_counter() - start, how), rigid
 
@@ -387,27 +383,25 @@ def _letters(text: str) -> np.ndarray:
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def _side_notes(rigid: np.ndarray) -> list[Note]:
-    """A warning if the header had the head so far from upright that it must be wrong."""
+def _turned(rigid: np.ndarray) -> list[Doubt]:
+    """A doubt if the header had the head so far from upright that it must be wrong."""
     turn = np.degrees(Rotation.from_matrix(rigid[:3, :3]).magnitude())
     if turn < WRONG_DEGREES:
         return []
     text = (
-        f"the header had the head turned by {turn:.0f} degrees, which was corrected; a header that "
-        "is so wrong may have left and right swapped, too: compare a side that you know, and if "
-        "they are, give the directions of the axes with --orientation, such as --orientation LAS."
+        f"The header had the head turned by {turn:.0f} degrees, which was corrected; a header that "
+        "is so wrong may have left and right swapped, too: compare a side that you know."
     )
-    return [Note("check", text)]
+    return [Doubt("turned", "ask", text, {"degrees": float(turn)})]
 
 
 def _notes_of(kept: np.ndarray) -> list[Note] | None:
     """Notes of a cached step; None if damaged."""
     try:
         texts = from_json(bytes(kept))
-    except ValueError:
+        return [text if isinstance(text, str) else Doubt.read(text) for text in texts]
+    except (ValueError, TypeError):
         return None
-    plain = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-    return list(map(Note.read, texts)) if plain else None
 
 
 def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[Note]]:
@@ -417,23 +411,23 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     """
     if getattr(target, "frame", None) is None:
         rigid, steps = align_rigid(brain, space, target)
-        return rigid, [*info(*steps), *_side_notes(rigid)]
+        return rigid, [*steps, *_turned(rigid)]
     standard = standard_brain(target.space)
     there = resample(standard.template, standard.space, target.space)
     likeness = correlation(there, target.template)
     if likeness >= LIKE_A_HEAD:
         try:
             rigid, steps = align_rigid(brain, space, target)
-            return rigid, info(*steps)
+            return rigid, [*steps]
         except ScanError:
             pass
     rigid, steps = align_rigid(brain, space, standard)
     text = (
-        "this brain does not match the model's mean brain in any orientation, so it was aligned "
+        "This brain does not match the model's mean brain in any orientation, so it was aligned "
         "to a standard brain in the centre of the model's grid; check the model's axes and "
         "voxel size."
     )
-    return rigid, [Note("check", text), *info(*steps)]
+    return rigid, [Doubt("model-axes", "ask", text, {"likeness": float(likeness)}), *steps]
 
 
 class Scan(ScanData):
@@ -520,8 +514,8 @@ class SecondImage:
         labels.
     labels : bool
         Whether it is a map of labels, such as a lesion mask.
-    note : Note
-        How it came to lie there, with a warning where that is in doubt.
+    note : str or Doubt
+        How it came to lie there; a doubt where it may lie elsewhere.
     """
 
     image: ScanData
@@ -599,13 +593,13 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
     here = np.eye(4)
     if looks_like_labels(image.data):
         _check_overlap(scan, image)
-        note = Note("info", "The labels lie where their header puts them.")
+        note: Note = "The labels lie where their header puts them."
         if image is not read:
-            note = Note("info", "The labels lie on the scan's own voxels.")
+            note = "The labels lie on the scan's own voxels."
         return SecondImage(image, here, float("nan"), True, note)
     if how == "header":
         _check_overlap(scan, image)
-        note = Note("info", "The second image lies where its header puts it, as requested.")
+        note = "The second image lies where its header puts it, as requested."
         return SecondImage(image, here, _agreement(scan, image), False, note)
     rigid, agreement = _aligned(scan, image)
     if agreement < LEAST_AGREEMENT:
@@ -619,21 +613,22 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
     far = np.linalg.norm(nib.affines.apply_affine(rigid, middle) - middle)
     angle = np.degrees(Rotation.from_matrix(rigid[:3, :3]).magnitude())
     if how == "auto" and image.space.same_as(scan.space):
-        note = Note("info", "The second image is on the scan's own grid and was taken as it lies.")
+        note = "The second image is on the scan's own grid and was taken as it lies."
         if far > DOUBTED_MM or angle > DOUBTED_MM:
             text = (
-                "the second image is on the scan's own grid and was taken as it lies, but it would "
+                "The second image is on the scan's own grid and was taken as it lies, but it would "
                 f"agree better moved by {far:.1f} mm and turned by {angle:.1f} degrees."
             )
-            note = Note("check", text)
+            note = Doubt("overlay", "ask", text, {"mm": float(far), "degrees": float(angle)})
         return SecondImage(image, here, _agreement(scan, image), False, note)
     text = (
-        f"the second image was moved by {far:.1f} mm and turned by {angle:.1f} degrees onto the "
+        f"The second image was moved by {far:.1f} mm and turned by {angle:.1f} degrees onto the "
         f"scan (agreement {agreement:.2f}"
     )
-    note = Note("info", f"T{text[1:]}).")
+    note = f"{text})."
     if agreement < USUAL_AGREEMENT:
-        note = Note("check", f"{text}, less than usual for one patient): look whether it fits.")
+        text = f"{text}, less than usual for one patient): look whether it fits."
+        note = Doubt("overlay", "ask", text, {"agreement": float(agreement)})
     return SecondImage(image, rigid, agreement, False, note)
 
 

@@ -8,10 +8,9 @@ from typing import Self
 
 import numpy as np
 
-from stylegan3d.base import Json
+from stylegan3d.base import Doubt, Json, Note, doubts_in
 from stylegan3d.geometry.space import Space
-from stylegan3d.scans.notes import Note
-from stylegan3d.scans.orientation import FORMS, orientation_checks
+from stylegan3d.scans.orientation import FORMS, SIDES, orientation_doubts
 from stylegan3d.scans.person import Person
 from stylegan3d.storage.about import Origin
 
@@ -35,17 +34,15 @@ class ScanData:
         The file; for a DICOM series its folder and a name of number, hash and contrast.
     sha256 : str
         Hash of the file; for a DICOM series of the image only.
-    notes : list of Note
-        Notes and warnings from reading.
-    doubts : list of str
-        Why left and right are ambiguous; resolved by `read_scan(..., orientation=...)`.
+    notes : list of str or Doubt
+        What was read, and what is in doubt.
     contrast : str
         "T1-weighted", "T2-weighted", "FLAIR" or "CT", from name, timing or Hounsfield units; empty
         if unknown.
     person : Person
         Age and sex, from the DICOM header, the sidecar or participants.tsv.
     origin : {"acquired", "synthetic", "edited"}
-        What its files say that it is; a note of level "check" says how that is known.
+        What its files say that it is; a doubt says how that is known.
     """
 
     data: np.ndarray
@@ -54,20 +51,32 @@ class ScanData:
     path: Path
     sha256: str
     notes: list[Note] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
     contrast: str = ""
     person: Person = field(default_factory=Person)
     origin: Origin = "acquired"
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """What is in doubt; of kind "sides": resolved by `read_scan(..., orientation=...)`."""
+        return doubts_in(self.notes)
+
+    @property
+    def has_open_sides(self) -> bool:
+        """Whether left and right are ambiguous."""
+        return any(doubt.kind == SIDES for doubt in self.doubts)
 
     def beside(self, scan: ScanData) -> Self:
         """The same image where it lies beside a scan; see `affine_beside`.
 
         One whose own sides were open and told stays as told.
         """
-        if orientation_checks(self.geometry) and not self.doubts:
+        if orientation_doubts(self.geometry) and not self.has_open_sides:
             return self
         affine = affine_beside(self.affine, self.geometry, self.data.shape, scan)
-        return self if affine is self.affine else replace(self, affine=affine, doubts=[])
+        if affine is self.affine:
+            return self
+        told = [n for n in self.notes if not (isinstance(n, Doubt) and n.kind == SIDES)]
+        return replace(self, affine=affine, notes=told)
 
     def without_voxels(self) -> Self:
         """What is known of the scan, for a result that outlives its voxels."""
@@ -104,9 +113,9 @@ def affine_beside(
         (4, 4) the scan's affine, or `affine`.
     """
     grid = scan.data.shape
-    if not orientation_checks(scan.geometry) or (0 not in grid and tuple(shape) != grid):
+    if not orientation_doubts(scan.geometry) or (0 not in grid and tuple(shape) != grid):
         return affine
     forms = [scan.geometry[form] for form in FORMS if scan.geometry[f"{form}_code"]]
     named = any(np.allclose(affine, form, atol=SAME_MM) for form in forms)
-    same = orientation_checks(geometry) and geometry == scan.geometry
+    same = orientation_doubts(geometry) and geometry == scan.geometry
     return scan.affine if named or same else affine

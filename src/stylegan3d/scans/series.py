@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan3d.base import ScanError
+from stylegan3d.base import Doubt, Note, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
 from stylegan3d.scans.dicom_headers import DicomSlice
-from stylegan3d.scans.notes import Note
 
 # Tolerance for equal positions.
 SAME_MM = 0.01
@@ -47,7 +46,7 @@ class Stack:
         Slices of the even grid.
     problem : str
         Why it is not a volume, as the end of a sentence; else empty.
-    notes : list of Note
+    notes : list of str or Doubt
         Notes on irregularities.
     """
 
@@ -128,7 +127,7 @@ def _on_grid(stack: Stack, positions: np.ndarray, normal: np.ndarray) -> Stack:
 def _unusual(
     grid: Stack, steps: np.ndarray, usual: float, positions: np.ndarray, normal: np.ndarray
 ) -> list[Note]:
-    notes = []
+    notes: list[Note] = []
     missing = grid.count - len(grid.depth)
     if missing > 0 and np.abs(steps / usual - np.rint(steps / usual)).max() < EVEN_SHARE:
         words = "1 slice is" if missing == 1 else f"{missing} slices are"
@@ -136,16 +135,19 @@ def _unusual(
             f"{words} missing of {grid.count} and interpolated from the neighbours; check that "
             "all files were copied."
         )
-        notes.append(Note("check", text))
+        notes.append(
+            Doubt("slices-missing", "ask", text, {"missing": missing, "slices": grid.count})
+        )
     elif not grid.even:
         apart = f"{steps.min():.3g} to {steps.max():.3g} mm apart"
-        text = f"the slices are {apart}; they were interpolated to one every {grid.step:.3g} mm."
-        notes.append(Note("check", text))
+        text = f"The slices are {apart}; they were interpolated to one every {grid.step:.3g} mm."
+        figures = {"least_mm": float(steps.min()), "most_mm": float(steps.max())}
+        notes.append(Doubt("slices-uneven", "tell", text, figures))
     course = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
     tilt = float(np.degrees(np.arccos(np.clip(course @ normal, -1, 1))))
     if tilt > TILTED_DEGREES:
         text = f"The gantry was tilted by {tilt:.1f} degrees; slices are placed accordingly."
-        notes.append(Note("info", text))
+        notes.append(text)
     return notes
 
 

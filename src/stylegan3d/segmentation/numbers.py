@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.base import Json, StyleGAN3DError
+from stylegan3d.base import Doubt, Json, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.segmentation import inference
@@ -266,6 +266,12 @@ class Numbers:
     among: str = NO_PERSON
     norms: Norms | None = None
     reading: Reading | None = None
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """Why a known person has no scores."""
+        without = self.person.is_known and not self.scores
+        return [Doubt("norms", "tell", self.among)] if without else []
 
     def to_dict(self) -> Json:
         """For JSON: measures, age, sex, and of each score its z, percentile and limits."""

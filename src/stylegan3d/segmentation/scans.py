@@ -9,11 +9,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import SILENT, Json, JsonView, Progress
+from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, doubts_in, facts_in
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.alignment import Target, load_template
 from stylegan3d.scans.intensity import to_unit
-from stylegan3d.scans.notes import Note, checks
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.classes import TISSUES, TITLES, Scheme, region_title
@@ -43,8 +42,8 @@ class LabelledScan:
         measures are counted on.
     numbers : Numbers
         Measures, and where they lie among people.
-    steps : list of Note
-        What was done to the scan.
+    steps : list of str or Doubt
+        What was done to the scan, and what is in doubt.
     scheme : Scheme
         What the labels of `image` mean.
     origin : {"acquired", "synthetic", "edited"}
@@ -59,11 +58,9 @@ class LabelledScan:
     origin: Origin = "acquired"
 
     @property
-    def warnings(self) -> list[str]:
-        """The steps that the user should check, and why an age has no percentiles."""
-        told = list(map(str, checks(self.steps)))
-        without = self.numbers.person.is_known and not self.numbers.scores
-        return [*told, self.numbers.among] if without else told
+    def doubts(self) -> list[Doubt]:
+        """What is in doubt, and why an age has no percentiles."""
+        return [*doubts_in(self.steps), *self.numbers.doubts]
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ class OnGrid:
     def of(cls, scan: Scan, target: Target, skull: str, progress: Progress) -> OnGrid:
         """Aligned unless it lies on the grid of the target already."""
         if scan.space.same_as(target.space):
-            return cls(scan, to_unit(scan), None, list(scan.notes))
+            return cls(scan, to_unit(scan), None, scan.notes)
         aligned = scan.align(target, skull=skull, progress=progress)
         return cls(scan, aligned.volume, aligned, aligned.notes)
 
@@ -213,8 +210,8 @@ def map_files(
         Of each label.
     more : mapping
         Further entries of the sidecar.
-    steps : sequence of Note
-        How the scan was prepared.
+    steps : sequence of str or Doubt
+        How the scan was prepared, and what is in doubt.
     """
     sidecar = {
         "Description": f"{what} of {scan.path.name}. {NOTICE}",
@@ -225,7 +222,8 @@ def map_files(
         **made_by(network),
         "Network": {"Name": network.name, "SHA256": network.hash},
         **more,
-        "Preparation": list(map(str, steps)),
+        "Preparation": facts_in(steps),
+        "Doubts": [doubt.plain() for doubt in doubts_in(steps)],
     }
     return volume_files(
         path,
@@ -243,7 +241,7 @@ def result_of(name: str, labelled: LabelledScan) -> Json:
         "origin": labelled.origin,
         **labelled.numbers.to_dict(),
         "networks": list(labelled.labelled.networks),
-        "checks": labelled.warnings,
+        "doubts": [doubt.plain() for doubt in labelled.doubts],
     }
 
 
@@ -255,5 +253,5 @@ def table_text(path: Path, name: str, labelled: LabelledScan) -> str:
     if path.suffix == ".json":
         return to_json(result_of(name, labelled))
     cells = labelled.numbers.cells()
-    row = [name, *map(cells.get, COLUMNS), " | ".join(labelled.warnings)]
-    return text_of_rows([["name", *COLUMNS, "warnings"], row])
+    row = [name, *map(cells.get, COLUMNS), " | ".join(map(str, labelled.doubts))]
+    return text_of_rows([["name", *COLUMNS, "doubts"], row])

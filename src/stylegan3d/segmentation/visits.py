@@ -18,14 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stylegan3d.base import SILENT, Json, Progress, ScanError
+from stylegan3d.base import SILENT, Doubt, Json, Note, Progress, ScanError, doubts_in, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import determinant, exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, register
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan, Halfway, halfway
 from stylegan3d.scans.alignment import load_template
 from stylegan3d.scans.intensity import contrast_agreement
-from stylegan3d.scans.notes import Note, checks
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.scan_data import ScanData
@@ -73,7 +72,7 @@ class Visits:
         Between the visits.
     repeats : Repeats
         Where the test-retest error is from.
-    notes : list of Note
+    notes : list of str or Doubt
         What was done, what is in doubt and what is missing.
     """
 
@@ -110,9 +109,9 @@ class Visits:
         return self.pair.first.scan.path.name, self.pair.second.scan.path.name
 
     @property
-    def warnings(self) -> list[str]:
-        """What the user should check."""
-        return list(map(str, checks(self.notes)))
+    def doubts(self) -> list[Doubt]:
+        """What is in doubt, of both scans and of the pair."""
+        return doubts_in(self.notes)
 
     def without_scans(self) -> Visits:
         """The same without the voxels of both scans on their own grids, which take memory."""
@@ -141,7 +140,8 @@ class Visits:
             "error": self.repeats.name,
             "changes": {name: row_of(change, self.years) for name, change in self.changes.items()},
             "networks": list(self.labels.networks),
-            "notes": list(map(str, self.notes)),
+            "notes": facts_in(self.notes),
+            "doubts": [doubt.plain() for doubt in self.doubts],
         }
 
 
@@ -256,7 +256,7 @@ def visits_of(
     }
     sentence = f"The error is that of {repeats.name}."
     texts = [sentence, *([why] if why else [])]
-    notes = [*_notes(pair, changes[HEAD]), *(Note("info", text) for text in texts)]
+    notes = [*_notes(pair, changes[HEAD]), *texts]
     local = percent.astype(np.float32)
     return Visits(pair, middle, labels, local, changes, at_first, years, repeats, notes)
 
@@ -351,24 +351,24 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
         f"The second scan was moved by {pair.moved_mm:.1f} mm and turned by "
         f"{pair.turned_deg:.1f} degrees against the first, each by half."
     )
-    notes = [Note("info", text)]
+    notes: list[Note] = [text]
     for aligned in (pair.first, pair.second):
         name = aligned.scan.path.name
-        notes += [Note("check", f"{name}: {note.text}") for note in checks(aligned.notes)]
+        notes += [replace(d, sentence=f"{name}: {d.sentence}") for d in aligned.doubts]
     if pair.agreement < USUAL_AGREEMENT:
-        doubt = (
-            "the folds of the two brains agree less than those of one person usually do "
+        text = (
+            "The folds of the two brains agree less than those of one person usually do "
             f"(correlation {pair.agreement:.2f}, usually from {USUAL_AGREEMENT:g}); make sure that "
             "both scans are of one person, and look at both half-way images."
         )
-        notes.append(Note("check", doubt))
+        notes.append(Doubt("same-person", "ask", text, {"correlation": pair.agreement}))
     if head.percent is not None and abs(head.percent) > SAME_HEAD:
-        doubt = (
-            f"the extracted brains with their fluid differ by {abs(head.percent):.1f} %, which an "
+        text = (
+            f"The extracted brains with their fluid differ by {abs(head.percent):.1f} %, which an "
             "adult's head does not; look at the borders of both brains, and take changes of cortex "
             "and fluid outside the ventricles for doubtful."
         )
-        notes.append(Note("check", doubt))
+        notes.append(Doubt("head-size", "ask", text, {"percent": head.percent}))
     return notes
 
 

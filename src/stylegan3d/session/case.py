@@ -39,15 +39,12 @@ class Choice:
         UID of a DICOM series.
     orientation : str or None
         The answer to doubts about left and right.
-    asked : tuple of str
-        The doubts that `orientation` answers.
     """
 
     path: Path
     volume: int | None = None
     series: str | None = None
     orientation: str | None = None
-    asked: tuple[str, ...] = ()
 
     @property
     def part(self) -> tuple[Path, int | None, str | None]:

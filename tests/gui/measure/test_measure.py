@@ -19,11 +19,11 @@ from napari_stylegan3d.views.captions import NAMES
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.elided import InWords
 from napari_stylegan3d.widgets.settings import unusual_z
+from stylegan3d.base import Doubt
 from stylegan3d.evaluation import visit_files
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans import AlignedScan
 from stylegan3d.scans.aligned import Halfway
-from stylegan3d.scans.notes import Note
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation import norms, visits
 from stylegan3d.segmentation.changes import Change
@@ -455,7 +455,7 @@ def engine(window, monkeypatch):
         )
         pair = Halfway(one, other, (percent, 2 * percent), 0.0, 0.0, 1.0)
         changes = {"ventricle_ml": Change("ventricle_ml", 20.0, 24.0, 2.0, 0.4)}
-        notes = [Note("check", "look at the borders.")]
+        notes = [Doubt("head-size", "ask", "Look at the borders.")]
         middle, labels = np.ones_like(percent), cast(Any, None)
         person, years = options["person"], options["years"]
         of = options["repeats"] or norms.bundled_repeats()
@@ -592,7 +592,7 @@ def test_what_changed_is_shown_for_its_patient_alone(
     row = [dialog.table.item(0, column).text() for column in range(8)]
     assert row == ["Ventricles (ml)", "20.0", "24.0", "+4.00", "+18.2", "+9.1", "±2.00", "+0.40"]
     assert dialog.table.item(0, 0).font().bold()
-    assert "look at the borders" in dialog.told.text()
+    assert "Look at the borders" in dialog.told.text()
     files = f"Baseline: {earlier.name}\nFollow-up: {scan_file.name}"
     assert window.find("measure.visits_files").text() == files
     for kind, unit in (("volume", "%"), ("intensity", "")):
