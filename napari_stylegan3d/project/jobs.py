@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -154,14 +155,21 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     )
 
 
+#: What follows the run in a BIDS name.
+_AFTER_RUN = r"_(?:echo|flip|inv|mt|part|proc|hemi|space|chunk|seg|res|den|label|desc)-"
+
+
 def _unused(path: Path) -> Path:
     """A free path: projections of the same scan, or of a file with the same name, are kept."""
-    number, found = 1, path
-    stem, mark, rest = path.name.partition("_desc-")
+    number, found, name = 1, path, path.name
     while found.exists():
         number += 1
         # Files saved from it are named after it.
-        found = path.with_name(f"{stem}_run-{number}{mark}{rest}")
+        if "_run-" in name:  # of the scan; a reconstruction of it comes before that
+            again = re.sub(r"(?:_rec-([A-Za-z0-9]+))?_run-", rf"_rec-\g<1>{number}_run-", name)
+        else:
+            again = re.sub(_AFTER_RUN, rf"_run-{number}\g<0>", name, count=1)
+        found = path.with_name(again)
     return found
 
 

@@ -182,7 +182,7 @@ def test_a_label_and_a_channel_reach_the_volume(run, conditional, tmp_path):
     generator = load(conditional)
     recipe = Recipe(Source("seed", 3), Truncation(0.7), label=[0, 1, 0], channel=1)
     expected = to_display(generator.synthesize(recipe.latent(generator)[None]), channel=1)[0]
-    file = tmp_path / "seed-0003_label-class1_channel-1_desc-synthetic_T1w.nii.gz"
+    file = tmp_path / "seed-0003_desc-syntheticLabelClass1Channel1_T1w.nii.gz"
     np.testing.assert_array_equal(nib.load(file).get_fdata(dtype=np.float32), expected)
 
 

@@ -22,7 +22,7 @@ def test_layers_of_a_latent_and_a_seed(run, model, tmp_path):
     out = tmp_path / "out"
     result = run("mix", "--a", latent, "--b", "7", "--layers", "0-1", "--model", model, "-o", out)
     assert (result.status, result.err) == (0, "")
-    path = out / "sub-01_with-seed0007_desc-mixed_T1w.nii.gz"
+    path = out / "sub-01_desc-mixedWithSeed0007_T1w.nii.gz"
     assert result.out == f"{path}\n"
 
     strength = (1.0, 1.0) + (0.0,) * (generator.num_layers - 2)

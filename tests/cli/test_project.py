@@ -194,7 +194,7 @@ def test_the_latent_makes_the_same_files_again(run, brain_model, scan, tmp_path)
 
     mixed = ["mix", "--a", first / FILES[3], "--b", "3", "--native", "--out", again, *options]
     assert run(*mixed).status == 0
-    image = nib.load(again / f"{PREFIX}_with-seed0003_desc-mixed_T1w.nii.gz")
+    image = nib.load(again / f"{PREFIX}_desc-mixedWithSeed0003_T1w.nii.gz")
     np.testing.assert_allclose(image.affine, nib.load(scan).affine, atol=SFORM_MM)
 
 
@@ -308,7 +308,7 @@ def test_only_the_scan_that_was_projected_is_edited(
         assert sentence in result.err
         assert listing(out) == []
     assert run(*mixed, "--scan", scan, *model).status == 0
-    assert f"{PREFIX}_with-seed0003_desc-mixedScan_T1w.nii.gz" in listing(out)
+    assert f"{PREFIX}_desc-mixedWithSeed0003Scan_T1w.nii.gz" in listing(out)
 
 
 def test_taken_names_are_refused_before_the_work(
@@ -404,7 +404,7 @@ def test_a_random_brain_wears_the_detail_of_a_scan(run, brain_model, projected, 
     words = ["mix", "--a", "4", "--b", "5", "--detail-of", projected / FILES[3], "--scan", scan]
     result = run(*words, "--model", brain_model, "--out", tmp_path)
     assert result.status == 0, result.err
-    (sidecar,) = tmp_path.glob("seed-0004*_detail-*_desc-mixed_T1w.json")
+    (sidecar,) = tmp_path.glob("seed-0004_desc-mixed*DetailOf*_T1w.json")
     told = json.loads(sidecar.read_text())
     assert told["Description"].startswith("Synthetic brain with the detail of a scan")
     result = run(*words, "--native", "--model", brain_model, "--out", tmp_path / "native")

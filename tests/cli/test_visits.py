@@ -155,17 +155,17 @@ def test_the_command_writes_table_maps_and_page(found, tmp_path, monkeypatch, ru
     assert said["names"] == tuple(path.name for path in paths)
     assert (said["years"], said["person"]) == (2.0, Person(60.0, "F"))
     assert told.json["changes"]["ventricle_ml"]["beyond_error"] is True
-    stem = "sub-01_ses-1_to-ses2"
-    with (out / f"{stem}_desc-change_volumes.tsv").open() as file:
+    stem = "sub-01_ses-1"
+    with (out / f"{stem}_desc-changeToSes2_volumes.tsv").open() as file:
         rows = {row["measure"]: row for row in csv.DictReader(file, delimiter="\t")}
     assert float(rows["ventricle_ml"]["change"]) == told.json["changes"]["ventricle_ml"]["change"]
     assert rows["grey_ml"]["error"] == "n/a"
-    jacobian = nib.load(out / f"{stem}_space-halfway_desc-jacobian_map.nii.gz")
+    jacobian = nib.load(out / f"{stem}_space-halfway_desc-jacobianToSes2_map.nii.gz")
     assert np.array_equal(jacobian.get_fdata(dtype=np.float32), found[0].percent)
-    about = json.loads((out / f"{stem}_space-halfway_desc-jacobian_map.json").read_text())
+    about = json.loads((out / f"{stem}_space-halfway_desc-jacobianToSes2_map.json").read_text())
     assert about["Sources"] == [path.name for path in paths]
     assert about["SyntheticImage"] is False
-    assert paths[1].name in (out / f"{stem}_visits.html").read_text()
+    assert paths[1].name in (out / f"{stem}_desc-changeToSes2_visits.html").read_text()
     assert private_in(out) == set()
     assert run("segment", *paths, "--longitudinal", "--out", out).status == 2  # files are there
     for wrong in (

@@ -1,12 +1,13 @@
 """Names and sidecars of saved volumes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from stylegan3d.base import OutputError
-from stylegan3d.outputs.projections import restored_names
+from stylegan3d.outputs.projections import file_names, restored_names
 from stylegan3d.outputs.report import report_name
 from stylegan3d.outputs.results import (
     name_beside,
@@ -19,7 +20,7 @@ from stylegan3d.projection.operators import parse
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.storage.bids import file_of, source_uri
-from stylegan3d.storage.formats import scan_stem, scan_suffix
+from stylegan3d.storage.formats import DESC, Name, scan_stem, scan_suffix
 
 SEED = Source("seed", 42)
 FILE = Source("latent", path="/data/sub-01_desc-projected_latent.safetensors")
@@ -31,24 +32,24 @@ SCAN = Source("projected", path="/data/sub-01_ses-2_desc-projected_latent.safete
     [
         (Recipe(SEED), False, "seed-0042_desc-synthetic"),
         (Recipe(SEED, edits=(Edit("PC 1", 1.0),)), False, "seed-0042_desc-edited"),
-        (Recipe(SEED, mix=Mix(FILE, (1.0,))), False, "seed-0042_with-sub01_desc-mixed"),
+        (Recipe(SEED, mix=Mix(FILE, (1.0,))), False, "seed-0042_desc-mixedWithSub01"),
         (Recipe(FILE), False, "sub-01_desc-synthetic"),
-        (Recipe(SEED, channel=2), False, "seed-0042_channel-2_desc-synthetic"),
-        (Recipe(SEED, label=[0, 1, 0]), False, "seed-0042_label-class1_desc-synthetic"),
-        (Recipe(SEED, label=[-0.5, 2]), False, "seed-0042_label-minus0p5and2_desc-synthetic"),
+        (Recipe(SEED, channel=2), False, "seed-0042_desc-syntheticChannel2"),
+        (Recipe(SEED, label=[0, 1, 0]), False, "seed-0042_desc-syntheticLabelClass1"),
+        (Recipe(SEED, label=[-0.5, 2]), False, "seed-0042_desc-syntheticLabelMinus0p5and2"),
         (
             Recipe(SEED, label={"sex": "F", "age": 70.5}),
             False,
-            "seed-0042_label-age70p5sexF_desc-synthetic",
+            "seed-0042_desc-syntheticLabelAge70p5sexF",
         ),
         (Recipe(FILE, label=[0, 1, 0]), False, "sub-01_desc-synthetic"),
         (Recipe(SCAN), False, "sub-01_ses-2_space-model_desc-projected"),
         (Recipe(SCAN), True, "sub-01_ses-2_desc-projected"),
-        (Recipe(SCAN, mix=Mix(SEED, (1.0,))), True, "sub-01_ses-2_with-seed0042_desc-mixed"),
+        (Recipe(SCAN, mix=Mix(SEED, (1.0,))), True, "sub-01_ses-2_desc-mixedWithSeed0042"),
         (
             Recipe(SCAN, mix=Mix(SEED, (1.0,)), edits=(Edit("PC 1", 1.0),)),
             True,
-            "sub-01_ses-2_with-seed0042_desc-edited",
+            "sub-01_ses-2_desc-editedWithSeed0042",
         ),
     ],
 )
@@ -144,3 +145,25 @@ def test_sources_are_named_from_the_root_and_never_by_a_folder_outside(tiny_gene
     assert file_of(place, latent) == place / "sub-01 x_latent.safetensors"
     elsewhere = tmp_path / "Jane Doe 1961" / "scan.nii"
     assert source_uri(place, elsewhere) == source_uri(place, "scan.nii") == "scan.nii"
+
+
+def test_no_entity_of_a_name_is_there_twice(tmp_path):
+    """Names of a preprocessed scan, which has a space, a resolution and a desc of its own."""
+    scan = "sub-01_run-01_space-MNI152NLin6Asym_res-2_desc-preproc_T1w.nii.gz"
+    own = "sub-01_run-01_space-MNI152NLin6Asym_res-2"
+    names = file_names(scan, tmp_path, parse("blur:3mm"), spread=True, z=True)
+    found = {what: path.name.split(".")[0] for what, path in names.items()}
+    assert found["native"] == f"{own}_desc-projected_T1w"
+    assert found["model_space"] == "sub-01_run-01_space-model_desc-projected_T1w"
+    assert found["latent"] == f"{own}_desc-projected_latent"
+    made = Recipe(Source("projected", path=str(names["latent"])), mix=Mix(SEED, (1.0,)))
+    found["mix"] = volume_name(made)
+    assert found["mix"] == "sub-01_run-01_space-model_desc-mixedWithSeed0042_T1w.nii.gz"
+    found["native mix"] = volume_name(made, native=True)
+    assert found["native mix"].startswith(f"{own}_desc-mixed")
+    for name in found.values():
+        keys = re.findall(r"(?:^|_)([a-z]+)-", name)
+        assert len(keys) == len(set(keys)), name
+        assert keys[-1] == "desc", name
+    assert Name.of(scan) == Name(re.sub(DESC, "", own), "preproc")
+    assert str(Name.of(scan)) == scan

@@ -92,9 +92,9 @@ def test_names_of_files():
     model = volume_name(Recipe(SCAN), scan="sub-01_FLAIR.nii.gz")
     assert model == "sub-01_space-model_desc-projected_T1w.nii.gz", "what the model makes of it"
     mixed = Recipe(SCAN, mix=Mix(OTHER, (0.5,)), detail=Detail(SCAN))
-    assert volume_name(mixed) == "sub-01_space-model_with-sub02_desc-mixedScan_T1w.nii.gz"
+    assert volume_name(mixed) == "sub-01_space-model_desc-mixedWithSub02Scan_T1w.nii.gz"
     worn = Recipe(Source("seed", 4), detail=Detail(SCAN))
-    assert volume_name(worn) == "seed-0004_detail-sub01_desc-synthetic_T1w.nii.gz"
+    assert volume_name(worn) == "seed-0004_desc-syntheticDetailOfSub01_T1w.nii.gz"
 
 
 def test_detail_between_key_frames():

@@ -233,7 +233,7 @@ def test_the_detail_of_one_patient_on_the_shape_of_another(renderer, people, tmp
         alike.append(np.corrcoef(fine[0][inside], fine[1][inside])[0, 1])
     assert alike[1] > 0.4
     assert abs(alike[0]) < 0.1
-    assert volume_name(worn) == "sub-01_space-model_detail-sub02_desc-projected_T1w.nii.gz"
+    assert volume_name(worn) == "sub-01_space-model_desc-projectedDetailOfSub02_T1w.nii.gz"
     assert describe_recipe(worn) == "Projected sub-01, detail of sub-02"
     told = sidecar(worn, renderer.generator, folder=tmp_path)
     assert told["Description"].startswith(WORN_DETAIL)

@@ -1,11 +1,13 @@
 """Which files of a folder are scans, whose they are, and which side of the split."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.scans.sources import find_sources, split_of
+from stylegan3d.scans.person import Person, person_of_file
+from stylegan3d.scans.sources import find_sources, read_participants, split_of
 
 
 def empty_files(folder: Path, *names: str) -> None:
@@ -80,3 +82,59 @@ def test_a_folder_of_labels_alone_is_not_called_empty(tmp_path):
     (tmp_path / "a_dseg.nii.gz").touch()
     with pytest.raises(StyleGAN3DError, match=r"holds 1 images, but .* none is a T1 scan"):
         find_sources(tmp_path)
+
+
+def test_copies_in_another_space_and_phases_are_left_out(tmp_path):
+    empty_files(
+        tmp_path,
+        "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz",
+        "sub-01/anat/sub-01_space-MNI152NLin6Asym_res-2_desc-preproc_T1w.nii.gz",
+        "sub-02/anat/sub-02_space-MNI152NLin6Asym_T1w.nii.gz",
+        "sub-03/anat/sub-03_part-mag_T1w.nii.gz",
+        "sub-03/anat/sub-03_part-phase_T1w.nii.gz",
+    )
+    found = find_sources(tmp_path)
+    assert [Path(source.file).name.split("_T1w")[0] for source in found.sources] == [
+        "sub-01_desc-preproc",
+        "sub-02_space-MNI152NLin6Asym",
+        "sub-03_part-mag",
+    ]
+    assert [reason.split()[:3] for _, reason in found.left_out] == [
+        ["It", "is", "a"],
+        ["By", "its", "name"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("told", "years"),
+    [
+        ({"Units": "months"}, 2.5),
+        ({"Units": "weeks"}, 0.57),
+        ({"Units": "Year"}, 30.0),
+        ({"Units": "n/a", "Description": "Age at the scan in months"}, 2.5),
+        ({"Units": "moons"}, None),
+        ({}, 30.0),
+    ],
+)
+def test_ages_have_the_unit_that_the_table_gives(tmp_path, told, years):
+    empty_files(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t30\tM\n")
+    (tmp_path / "participants.json").write_text(json.dumps({"age": told}))
+    assert person_of_file(tmp_path / "sub-01/anat/sub-01_T1w.nii.gz") == Person(years, "M")
+    if years is None:
+        with pytest.raises(StyleGAN3DError, match=r"participants\.json gives a unit of age"):
+            read_participants(tmp_path)
+    else:
+        assert read_participants(tmp_path)["sub-01"]["age"] == years
+
+
+def test_the_age_is_that_of_the_session(tmp_path):
+    empty_files(tmp_path, *(f"sub-01/ses-{k}/anat/sub-01_ses-{k}_T1w.nii.gz" for k in "12"))
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t30\tF\n")
+    table = tmp_path / "sub-01" / "sub-01_sessions.tsv"
+    table.write_text("session_id\tage\nses-1\t360\nses-2\tn/a\n")
+    (tmp_path / "sessions.json").write_text(json.dumps({"age": {"Units": "months"}}))
+    found = [person_of_file(tmp_path / source.file) for source in find_sources(tmp_path).sources]
+    assert found == [Person(30.0, "F"), Person(30.0, "F")]
+    table.write_text("session_id\tage\nses-1\t372\n")
+    assert person_of_file(tmp_path / "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz").age == 31.0

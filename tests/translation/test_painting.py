@@ -135,8 +135,13 @@ def relabelled(suffix="T1w", mm=3.0):
         ("T1w", "sub-07_desc-a_T1w", "sub-07_desc-a", "sub-07_desc-a"),
         ("T1w", "sub-07_T1w", "sub-07_desc-edited", "sub-07"),
         ("T1w", "my brain", "my brain_desc-edited", "my brain"),
-        ("FLAIR", "sub-07_desc-editedScan_FLAIR", "sub-07_desc-editedScan", None),
-        ("FLAIR", "sub-07_desc-b_run-2_FLAIR", "sub-07_desc-b{}_run-2", None),
+        (
+            "FLAIR",
+            "sub-07_desc-editedScan_FLAIR",
+            "sub-07_desc-editedScan",
+            "sub-07_desc-editedScanFLAIR",
+        ),
+        ("FLAIR", "sub-07_desc-b_run-2_FLAIR", "sub-07_run-2_desc-b", "sub-07_run-2_desc-bFLAIR"),
         ("FLAIR", "sub-07_desc-c", "sub-07_desc-c", "sub-07_desc-c"),
     ],
 )
@@ -144,9 +149,8 @@ def test_what_lies_beside_an_edited_scan_has_its_contrast_and_desc(
     painter, tmp_path, suffix, typed, stem, labels
 ):
     found = save_relabelled(tmp_path / f"{typed}.nii.gz", painter, relabelled(suffix))
-    stem = stem if "{}" in stem else stem + "{}"
-    names = [typed, f"{labels or typed}_dseg"]
-    names += [f"{stem.format(what)}_{suffix}" for what in ("Change", "Movement")]
+    names = [typed, f"{labels}_dseg"]
+    names += [f"{stem}{what}_{suffix}" for what in ("Change", "Movement")]
     endings = (".nii.gz", ".json")
     assert {path.name for path in tmp_path.iterdir()} == {n + e for n in names for e in endings}
     assert [path.name for path in found] == [f"{name}.nii.gz" for name in names[:2]]

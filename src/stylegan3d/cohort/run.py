@@ -44,7 +44,7 @@ from stylegan3d.storage.files import (
     try_lock,
     unlock,
 )
-from stylegan3d.storage.formats import same_place, scan_stem, suffixes, without_folders
+from stylegan3d.storage.formats import result_stem, same_place, scan_stem, suffixes, without_folders
 from stylegan3d.storage.jsontext import read_json, to_json
 
 LISTS = (".txt", ".tsv", ".csv", ".list")
@@ -145,12 +145,12 @@ def people_of(items: Sequence[Item]) -> list[list[Item]]:
 def _of_folder(folder: Path) -> list[Item]:
     files = [Path(source.file) for source in find_sources(folder).sources]
     # a.nii and a.mgz in one folder would write the same files; on Windows also A.nii and a.nii
-    stems = Counter(same_place(str(file.parent / scan_stem(file))) for file in files)
+    stems = Counter(same_place(str(file.parent / result_stem(file))) for file in files)
     names = Counter(same_place(str(file)) for file in files)
     items = []
     for file in files:
         place = file.parent
-        if stems[same_place(str(file.parent / scan_stem(file)))] > 1:
+        if stems[same_place(str(file.parent / result_stem(file)))] > 1:
             place /= file.name.replace(".", "-")
         if names[same_place(str(file))] > 1:
             place /= hashlib.sha256(bytes(file)).hexdigest()[:8]
@@ -194,7 +194,7 @@ def named(items: list[Item]) -> list[Item]:
 
     Results of a file with a BIDS name that is there once go where BIDS has them.
     """
-    stems = Counter(same_place(scan_stem(item.path)) for item in items if not item.name)
+    stems = Counter(same_place(result_stem(item.path)) for item in items if not item.name)
     files = Counter(same_place(path.name) for path in {item.path for item in items})
     taken = {same_place(item.name) for item in items if item.name}
     numbered: dict[Path, str] = {}
@@ -203,7 +203,7 @@ def named(items: list[Item]) -> list[Item]:
         if not item.name:
             name = scan_stem(item.path)
             folder = place_of(name)
-            if stems[same_place(name)] > 1 or same_place(name) in taken:
+            if stems[same_place(result_stem(item.path))] > 1 or same_place(name) in taken:
                 if item.path not in numbered:
                     if files[same_place(item.path.name)] == 1:  # a.nii beside a.mgz
                         name = re.sub(r"[^\w.-]+", "-", item.path.name).strip("-.")

@@ -14,7 +14,7 @@ from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
 from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.files import table_text as text_of_rows
 from stylegan3d.storage.files import write_together
-from stylegan3d.storage.formats import scan_stem
+from stylegan3d.storage.formats import DESC, GRID, Name, scan_stem
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import make_image, volume_files
 
@@ -35,12 +35,13 @@ COLUMNS = {
 }
 
 
-def visit_stem(visits: Visits) -> str:
-    """Beginning of all names: sub-01_ses-1_to-ses2 of sub-01_ses-1_T1w and sub-01_ses-2_T1w."""
+def _name(visits: Visits, what: str, suffix: str, extension: str, space: str = "") -> str:
+    """Such as sub-01_ses-1_desc-changeToSes2_volumes.tsv: to the visit sub-01_ses-2_T1w."""
     first, second = map(scan_stem, visits.names)
     subject = re.match(r"sub-[A-Za-z0-9]+_", first)
     rest = second.removeprefix(subject[0]) if subject else second
-    return f"{first}_to-{re.sub('[^A-Za-z0-9]', '', rest) or 'second'}"
+    rest = re.sub(f"{DESC}|{GRID}|[^A-Za-z0-9]", "", rest) or "second"
+    return str(Name(first, f"{what}To{rest[:1].upper()}{rest[1:]}", suffix, space, extension))
 
 
 def save_visits(visits: Visits, folder: Path, *, overwrite: bool = False) -> list[Path]:
@@ -52,7 +53,6 @@ def save_visits(visits: Visits, folder: Path, *, overwrite: bool = False) -> lis
 
 def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
     """The files by path, not yet written."""
-    stem = visit_stem(visits)
     about = {
         "Sources": list(visits.names),
         "SourceSHA256": [one.scan.sha256 for one in (visits.pair.first, visits.pair.second)],
@@ -65,10 +65,10 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
     synthetic = any(scan.origin != "acquired" for scan in scans)
     unit = "display units, 1 is the 99.5th percentile of a brain"
     volumes = {
-        "desc-first_T1w": (first, f"{visits.names[0]} half-way to the second visit; {unit}"),
-        "desc-second_T1w": (second, f"{visits.names[1]} half-way to the first visit; {unit}"),
-        "desc-difference_map": (visits.difference, f"second minus first visit; {unit}"),
-        "desc-jacobian_map": (
+        ("first", "T1w"): (first, f"{visits.names[0]} half-way to the second visit; {unit}"),
+        ("second", "T1w"): (second, f"{visits.names[1]} half-way to the first visit; {unit}"),
+        ("difference", "map"): (visits.difference, f"second minus first visit; {unit}"),
+        ("jacobian", "map"): (
             visits.percent,
             "change of each voxel's volume, per cent of the mean of both visits; above 0: larger "
             "at the second",
@@ -76,26 +76,27 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
     }
     files: dict[Path, bytes] = {}
     affine = visits.space.affine
-    for name, (data, text) in volumes.items():
+    for (what, suffix), (data, text) in volumes.items():
         files |= volume_files(
-            folder / f"{stem}_space-halfway_{name}.nii.gz",
+            folder / _name(visits, what, suffix, ".nii.gz", "halfway"),
             make_image(data, affine),
-            description=name.split("_")[0].removeprefix("desc-"),
+            description=what,
             sidecar={"Description": text, **about},
             synthetic=synthetic,
         )
     titles = {k: region_title(n) for k, n in enumerate(REGIONS.classes) if k > 0}
     files |= volume_files(
-        folder / f"{stem}_space-halfway_desc-regions_dseg.nii.gz",
+        folder / _name(visits, "regions", "dseg", ".nii.gz", "halfway"),
         make_image(visits.labels.regions.labels, affine),
         description="regions",
         sidecar={"Description": "Regions of the mean of both brains", "Labels": titles, **about},
         synthetic=synthetic,
     )
-    files[folder / f"{stem}_desc-change_volumes.tsv"] = table_text(visits).encode()
+    table = folder / _name(visits, "change", "volumes", ".tsv")
+    files[table] = table_text(visits).encode()
     record = about | {"Columns": COLUMNS} | visits.to_dict()
-    files[folder / f"{stem}_desc-change_volumes.json"] = to_json(record).encode()
-    files[folder / f"{stem}_visits.html"] = visits_page(visits).encode()
+    files[table.with_suffix(".json")] = to_json(record).encode()
+    files[folder / _name(visits, "change", "visits", ".html")] = visits_page(visits).encode()
     return files
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +31,7 @@ from stylegan3d.storage import volumes
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.files import check_output, sha256_of, write_together
+from stylegan3d.storage.formats import Name
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -61,11 +61,9 @@ def edit_names(recipe: Recipe, out: str | Path) -> dict[str, Path]:
         raise OutputError(
             "The recipe shows no edited scan: give it the detail of the scan that it starts from."
         )
-    edited = volume_name(recipe, native=True, scan=edited_file(recipe))
-    return {
-        what: Path(out) / re.sub(r"(_desc-[A-Za-z0-9]+)Scan_", rf"\g<1>{what}_", edited)
-        for what in ABOUT
-    }
+    edited = Name.of(volume_name(recipe, native=True, scan=edited_file(recipe)))
+    desc = edited.desc.removesuffix("Scan")
+    return {what: Path(out) / str(replace(edited, desc=desc + what)) for what in ABOUT}
 
 
 def scans_at_hand(*paths: str | Path) -> Details:

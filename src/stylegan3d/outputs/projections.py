@@ -36,7 +36,7 @@ from stylegan3d.storage import volumes
 from stylegan3d.storage.about import ORIGIN_NAMES, PROGRAM
 from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE, source_uri
 from stylegan3d.storage.files import check_output, write_together
-from stylegan3d.storage.formats import Name, scan_stem, scan_suffix
+from stylegan3d.storage.formats import MODEL, Name, scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 # Additional files of a projection through an operator: the scan with measured data kept.
 
-#: The space of the model's grid, in names of files.
-MODEL = "model"
 #: At the border of the brain a fit is worst: there what it adds begins.
 BORDER_MM = 3.0
 

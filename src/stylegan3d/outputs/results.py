@@ -20,7 +20,7 @@ from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, NOT_ACQUIRED, PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, describe, root_of, source_uri
 from stylegan3d.storage.files import write_together
-from stylegan3d.storage.formats import Name, portable, scan_stem, scan_suffix
+from stylegan3d.storage.formats import DESC, GRID, MODEL, Name, portable, scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
@@ -36,29 +36,28 @@ INSIDE = "1 is the 99.5th percentile inside the brain, 0 is outside"
 def volume_name(recipe: Recipe, *, native: bool = False, scan: str | Path | None = None) -> str:
     """File name of a recipe's volume, such as seed-0042_desc-synthetic_T1w.nii.gz.
 
-    `desc` is edited if there are edits, else mixed, projected or synthetic; of an edited scan
-    editedScan, mixedScan or projectedScan. A volume in model space of a projected scan says
-    `space-model`; one in the scan's own space (`native`) does not. Another brain that wears a
-    scan's detail names it. A label and an image channel other than the first are named, so that
-    they do not collide. An edited scan has the BIDS suffix of `scan`, the file that was edited (see
-    `edited_file`), so that a FLAIR stays one; what a model makes is T1w.
+    `desc` begins with edited if there are edits, else mixed, projected or synthetic, and ends with
+    Scan for an edited scan. In between it says with what brain it was mixed, whose detail another
+    brain wears, and the label and image channel other than the first, so that names do not collide:
+    BIDS has no entities for these. A volume in model space of a projected scan says `space-model`;
+    one in the scan's own space (`native`) keeps that. An edited scan has the BIDS suffix of `scan`,
+    the file that was edited (see `edited_file`); what a model makes is T1w.
     """
-    stem = _source_stem(recipe.source)
-    if recipe.source.kind == "projected" and not native:
-        stem += "_space-model"
+    kept = recipe.source.kind == "projected"
+    plain = "projected" if kept else "synthetic"
+    desc = "edited" if recipe.edits else "mixed" if recipe.mix is not None else plain
     if recipe.label is not None and recipe.has_seed:
-        stem += f"_label-{recipe.label.in_a_name}"
+        desc += f"Label{_capital(recipe.label.in_a_name)}"
     if recipe.channel:
-        stem += f"_channel-{recipe.channel}"
+        desc += f"Channel{recipe.channel}"
     if recipe.mix is not None:
-        stem += f"_with-{_in_a_name(recipe.mix.source)}"
+        desc += f"With{_in_a_name(recipe.mix.source)}"
     if recipe.worn_detail is not None and not recipe.is_edited_scan:
-        stem += f"_detail-{_in_a_name(recipe.worn_detail.source)}"
-    plain = "projected" if recipe.source.kind == "projected" else "synthetic"
-    kind = "edited" if recipe.edits else "mixed" if recipe.mix is not None else plain
-    kind += "Scan" if recipe.is_edited_scan else ""
+        desc += f"DetailOf{_in_a_name(recipe.worn_detail.source)}"
+    desc += "Scan" if recipe.is_edited_scan else ""
     suffix = scan_suffix(scan) if recipe.is_edited_scan and scan is not None else "T1w"
-    return str(Name(stem, kind, suffix))
+    space = MODEL if kept and not native else ""
+    return str(Name(_source_stem(recipe.source, keep_grid=kept), desc, suffix, space))
 
 
 def name_beside(recipe: Recipe, what: str, *, scan: str | Path | None = None) -> str:
@@ -239,17 +238,23 @@ def write_dataset_description(
     describe(root or root_of(folder), provenance(generator))
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _in_a_name(source: Source) -> str:
-    return re.sub(r"[^A-Za-z0-9]", "", _source_stem(source))
+    return _capital(re.sub(r"[^A-Za-z0-9]", "", _source_stem(source)))
 
 
-def _source_stem(source: Source) -> str:
+def _source_stem(source: Source, *, keep_grid: bool = False) -> str:
+    """What begins the names of a source's files, without its `desc`; its own space if wanted."""
     if source.seed is not None:
         return f"seed-{source.seed:04d}"
     stem = scan_stem(str(source.path))
     if "_desc-" in stem:
         stem = scan_stem(stem)  # the latent of an edited FLAIR says so after its desc
-    return re.sub(r"_(desc|space)-[A-Za-z0-9]+", "", stem)
+    stem = re.sub(DESC, "", stem).replace(f"_space-{MODEL}", "")
+    return stem if keep_grid else re.sub(GRID, "", stem)
 
 
 # Saved pictures: file names and JSON sidecars.
@@ -296,7 +301,7 @@ def scan_picture_name(
         Whether it lies on the model's grid.
     """
     suffix = "T1w" if scan is None else scan_suffix(scan)
-    space = "model" if in_model_space else ""
+    space = MODEL if in_model_space else ""
     return portable(str(Name(name, kind, f"{suffix}_{what}", space, ""))) + ".png"
 
 

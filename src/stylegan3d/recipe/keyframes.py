@@ -35,7 +35,7 @@ from stylegan3d.base import RecipeError
 from stylegan3d.recipe.latents import Delta, Latent, mixed, save_latent
 from stylegan3d.recipe.model import Model, Noise, seed_z
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source, Truncation
-from stylegan3d.storage.formats import scan_stem
+from stylegan3d.storage.formats import Name, scan_stem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -391,7 +391,7 @@ def as_latent(recipe: Recipe, generator: Model, folder: Path) -> Recipe:
         noise=noise,
         delta=recipe.delta(generator),
     )
-    path = folder / f"{stem.partition('_desc-')[0]}_desc-walk{mark}_latent.safetensors"
+    path = folder / str(Name(stem, f"walk{mark}", "latent", extension=".safetensors"))
     found = Source("latent", path=str(path), sha256=save_latent(path, latent, overwrite=True))
     return Recipe(found, noise=noise, channel=recipe.channel, detail=recipe.detail)
 

@@ -30,7 +30,7 @@ DICOM_TAGS = {
 _SYNTHETIC = re.compile(r"SYNTHETIC( -)? not for diagnosis")
 #: In the words of an edited scan: its header, its sidecar, the name of its series.
 _EDITED = re.compile(
-    rf"{EDITED_SCAN}|\bedited scan\b|{PROGRAM} edit by|_desc-[a-z]+Scan_|"
+    rf"{EDITED_SCAN}|\bedited scan\b|{PROGRAM} edit by|_desc-[A-Za-z0-9]+Scan_|"
     r"\ba scan (restored|whose masked)\b",
     re.IGNORECASE,
 )

@@ -12,7 +12,9 @@ from stylegan3d.scans.origin import sidecar_of
 from stylegan3d.storage.files import read_rows
 from stylegan3d.storage.jsontext import read_json
 
-TABLE = "participants.tsv"
+#: Units of age in a JSON file or a DICOM header, by how they begin: how many a year has.
+PER_YEAR = {"d": 365.25, "w": 52.18, "m": 12.0, "y": 1.0}
+_UNIT = re.compile(r"(?:.*\bin )?(d|w|m|y)(?:ays?|eeks?|o|onths?|rs?|ears?)?\b.*", re.IGNORECASE)
 #: Folders above a scan in which its data set's table is looked for: anat, session, subject, set.
 HIGHEST = 4
 #: What each is called everywhere.
@@ -34,22 +36,51 @@ class Person:
 
 
 def person_of_file(path: Path) -> Person:
-    """Who is in a NIfTI or MGH file, by its sidecar or the participants.tsv above it.
+    """Who is in a NIfTI or MGH file, by its sidecar, sessions.tsv or participants.tsv above it.
 
     Both are hints that a user can correct: what cannot be read counts as unknown.
     """
     found = _of_sidecar(sidecar_of(path))
     if found.is_known:
         return found
-    subjects = re.findall(r"sub-[A-Za-z0-9]+", path.as_posix())
+    subjects, sessions = (
+        re.findall(rf"{key}-[A-Za-z0-9]+", path.as_posix())[-1:] for key in ("sub", "ses")
+    )
     if not subjects:
         return found
-    for folder in path.absolute().parents[:HIGHEST]:
-        row = _row(folder / TABLE, subjects[-1])
-        if row is not None:
-            age = found.age if found.age is not None else _age(row.get("age"))
-            return Person(age, found.sex or _sex(row.get("sex") or row.get("gender")))
+    tables = [(f"{subjects[0]}_sessions.tsv", "session_id", name) for name in sessions]
+    for table, column, name in [*tables, ("participants.tsv", "participant_id", subjects[0])]:
+        for folder in path.absolute().parents[:HIGHEST]:
+            row = _row(folder / table, column, name)
+            if row is not None:
+                years = _age(row.get("age"), unit_of_age(folder / table))
+                age = found.age if found.age is not None else years
+                found = Person(age, found.sex or _sex(row.get("sex") or row.get("gender")))
+                break
     return found
+
+
+def unit_of_age(table: Path) -> str:
+    """The unit of the column "age" of a BIDS table, as JSON beside or above it says.
+
+    Returns
+    -------
+    str
+        A key of `PER_YEAR`, years if nothing is said; empty for an unknown unit.
+    """
+    kind = table.stem.rpartition("_")[2]
+    for path in (table.with_suffix(".json"), table.parent.parent / f"{kind}.json"):
+        try:
+            about = read_json(path)["age"] if path.is_file() else {}
+            unit, words = about.get("Units"), about.get("Description")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            continue
+        if unit not in (None, "", "n/a"):
+            found = _UNIT.fullmatch(str(unit).strip())
+            return found[1].lower() if found else ""
+        if found := _UNIT.fullmatch(str(words or "").strip()):
+            return found[1].lower()
+    return "y"
 
 
 def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
@@ -66,8 +97,7 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
     """
     told = re.fullmatch(r"\s*(\d{1,3})\s*([DWMY])\s*", age)
     if told:
-        per_year = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[told[2]]
-        return Person(_age(str(int(told[1]) / per_year)), _sex(sex))
+        return Person(_age(told[1], told[2].lower()), _sex(sex))
     born, seen = (re.fullmatch(r"\s*(\d{4})(\d{2})(\d{2})\s*", text) for text in (birth, study))
     if born and seen:
         parts = zip(born.groups(), seen.groups(), strict=True)
@@ -90,19 +120,20 @@ def _of_sidecar(path: Path) -> Person:
     return person_of_dicom(record["PatientAge"], "", "", record["PatientSex"])
 
 
-def _row(path: Path, subject: str) -> Mapping[str, str] | None:
-    """A subject's row of a table; None without."""
+def _row(path: Path, column: str, name: str) -> Mapping[str, str] | None:
+    """The row of a table that is named in a column, with or without its key; None without."""
     try:
-        rows = read_rows(path)
-        return next((row for row in rows if row.get("participant_id") == subject), None)
+        names = (name, name.partition("-")[2])
+        return next((row for row in read_rows(path) if row.get(column) in names), None)
     except (OSError, UnicodeDecodeError, csv.Error):
         return None
 
 
-def _age(text: str | None) -> float | None:
+def _age(text: str | None, unit: str = "y") -> float | None:
+    """An age in years; None where it is none, or of an unknown unit."""
     try:
-        age = float(text or "")
-    except ValueError:
+        age = float(text or "") / PER_YEAR[unit]
+    except (ValueError, KeyError):
         return None
     return round(age, 2) if 0 <= age <= OLDEST else None
 

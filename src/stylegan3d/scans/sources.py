@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from stylegan3d.base import Json, StyleGAN3DError
+from stylegan3d.scans.person import PER_YEAR, unit_of_age
 from stylegan3d.storage.files import read_rows, reason
-from stylegan3d.storage.formats import looks_like_dicom, suffixes, without_suffix
+from stylegan3d.storage.formats import looks_like_dicom, result_stem, suffixes, without_suffix
 
 # Files of a data set that are not scans: labels, masks and averages.
 NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
 NO_T1 = "Other files are named *_T1w, and this one is not."
+COPY = "It is a copy in another space of a scan that is there."
+#: Parts of a complex image that show no anatomy.
+PHASE = re.compile(r"_part-(phase|real|imag)(_|$)", re.IGNORECASE)
 SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
 # Accepted values of the column "split" of participants.tsv (case-insensitive) and their meaning.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -77,6 +81,10 @@ def find_sources(folder: Path) -> Found:
     bids = {relative for relative in candidates if without_suffix(relative.name).endswith("_T1w")}
     chosen = [relative for relative in candidates if not bids or relative in bids]
     left_out |= {relative: NO_T1 for relative in candidates if bids and relative not in bids}
+    own = {result_stem(relative) for relative in chosen if "_space-" not in relative.name}
+    copies = {r for r in chosen if "_space-" in r.name and result_stem(r) in own}
+    chosen = [relative for relative in chosen if relative not in copies]
+    left_out |= dict.fromkeys(copies, COPY)
     if not chosen:
         raise StyleGAN3DError(_no_scans(folder, len(left_out)))
     names = Counter(without_suffix(relative.name).removesuffix("_T1w") for relative in chosen)
@@ -97,6 +105,8 @@ def _reason_to_leave_out(relative: Path) -> str | None:
     skipped = SKIPPED_FOLDERS.intersection(relative.parts[:-1])
     if skipped:
         return f"It is in {skipped.pop()}."
+    if PHASE.search(without_suffix(relative.name)):
+        return "By its name it is the phase of a scan, or another part without its magnitude."
     if NOT_SCANS.search(relative.name):
         return "Its name is that of a label map, a mask or a template."
     return None
@@ -146,6 +156,8 @@ def rows_of(path: Path) -> list[Json]:
 def read_participants(folder: Path) -> dict[str, Json]:
     """participants.tsv by participant id; numbers as numbers, "n/a" and empty cells as None.
 
+    Ages are in years, whatever the unit that participants.json gives.
+
     The column "split", if any, may be "train", "validation", "test" or None; other values are
     refused, so that a held-out subject is never trained on by mistake.
     """
@@ -159,7 +171,15 @@ def read_participants(folder: Path) -> dict[str, Json]:
         }
         for row in rows
     }
+    unit = unit_of_age(path)
     for known in people.values():
+        if isinstance(known.get("age"), float):
+            if unit not in PER_YEAR:
+                raise StyleGAN3DError(
+                    f"{path.with_suffix('.json')} gives a unit of age that is not known; write "
+                    "years, months, weeks or days."
+                )
+            known["age"] = round(known["age"] / PER_YEAR[unit], 2) if unit != "y" else known["age"]
         if known.get("split") is not None:
             known["split"] = _split(known["split"], path)
     return people

@@ -27,10 +27,14 @@ HIGHEST = 4
 RAW = "raw"
 #: SpatialReference of a volume in the space of its scan: on the scan's voxels, or on others.
 OWN_GRID, OWN_SPACE = "the scan's own grid", "the scan's own space"
-#: What BIDS has no names for yet.
+#: What BIDS has no names for yet; at the root lies what a folder of one's own was asked for.
 NOT_BIDS = """\
+/*-*.*
 *_latent.safetensors
 *_report.*
+*_visits.html
+*_volumes.*
+*_map.*
 *_z.*
 *_desc-*Movement_*
 *_film.*

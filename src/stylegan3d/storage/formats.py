@@ -33,6 +33,12 @@ LONGEST_STEM = 150
 ON_WINDOWS = os.name == "nt"
 
 
+#: The space of a model's grid, in names of files.
+MODEL = "model"
+#: Entities of BIDS that say what was done, and on which grid, wherever they stand in a name.
+DESC, GRID = r"_desc-([A-Za-z0-9]+)(?=_|$)", r"_(?:space|res|den)-[A-Za-z0-9]+(?=_|$)"
+
+
 @dataclass(frozen=True)
 class Name:
     """A file's name as BIDS has it: `stem_space-…_desc-…_suffix` with its extension.
@@ -40,13 +46,14 @@ class Name:
     Attributes
     ----------
     stem : str
-        Whose it is, with further entities, such as "sub-01".
+        Whose it is, with further entities, such as "sub-01". A `desc-` in it is replaced by `desc`,
+        and its space and resolution by `space`, so that no entity is there twice.
     desc : str
-        What was done; empty for a scan as it was recorded.
+        What was done; empty for that of the stem, if any.
     suffix : str
         The kind of image, such as "T1w", or of file, such as "latent".
     space : str
-        Whose space it lies in; empty for that of the scan.
+        Whose space it lies in; empty for that of the stem.
     extension : str
     """
 
@@ -56,10 +63,24 @@ class Name:
     space: str = ""
     extension: str = ".nii.gz"
 
+    @classmethod
+    def of(cls, path: str | Path) -> Name:
+        """The name of a file, `space` being left in its stem."""
+        name = last_part(str(path))
+        plain = without_suffix(name)
+        stem, mark, suffix = plain.rpartition("_")
+        if not mark or "-" in suffix:
+            stem, suffix = plain, ""
+        desc = re.findall(DESC, stem)[-1:]
+        return cls(re.sub(DESC, "", stem), "".join(desc), suffix, "", name[len(plain) :])
+
     def __str__(self) -> str:
-        entities = {"space": self.space, "desc": self.desc}
-        named = (f"{key}-{value}" for key, value in entities.items() if value)
-        return "_".join((self.stem, *named, self.suffix)) + self.extension
+        desc = self.desc or "".join(re.findall(DESC, self.stem)[-1:])
+        stem = re.sub(DESC, "", self.stem)
+        if self.space:
+            stem = f"{re.sub(GRID, '', stem)}_space-{self.space}"
+        parts = (stem, desc and f"desc-{desc}", self.suffix)
+        return "_".join(filter(None, parts)) + self.extension
 
 
 def same_place(name: str) -> str:
@@ -204,7 +225,7 @@ FOREIGN = (".nrrd", ".mha")
 DICOM_PREAMBLE, DICOM_MAGIC = 128, b"DICM"
 # DICOM files of the time before preambles begin with an element of group 2 or 8, little endian.
 OLD_STARTS = (b"\x02\x00", b"\x08\x00")
-_BIDS_SUFFIX = re.compile(r"_(T1w|T2w|FLAIR|PDw|latent)$")
+_BIDS_SUFFIX = re.compile(r"_(T1w|T2w|FLAIR|PDw|UNIT1|inplaneT1|T2starw|latent)$")
 
 
 def suffixes(*kinds: Kind, partners: bool = False) -> tuple[str, ...]:
@@ -279,6 +300,11 @@ def scan_stem(path: str | Path) -> str:
     a link its own name counts: what it points to may be called by a hash.
     """
     return portable(_BIDS_SUFFIX.sub("", without_suffix(last_part(str(path))))) or "scan"
+
+
+def result_stem(path: str | Path) -> str:
+    """What tells the results of a scan on a model's grid: `scan_stem` without `desc` and grid."""
+    return re.sub(f"{DESC}|{GRID}", "", scan_stem(path))
 
 
 def scan_suffix(path: str | Path) -> str:

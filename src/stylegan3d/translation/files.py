@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,7 +35,7 @@ from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.files import check_output, sha256_of, write_together
-from stylegan3d.storage.formats import scan_suffix
+from stylegan3d.storage.formats import Name, scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import from_json, read_json, to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, sidecar_path, volume_files
 from stylegan3d.translation.card import unknown_codes
@@ -290,7 +289,6 @@ LABELS = {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSE
 
 #: Field of a brain's sidecar: the files saved with it, from name to SHA-256.
 _PARTS = "SavedWith"
-_DESC = r"_desc-[A-Za-z0-9]+(?=_|$)"
 
 
 @dataclass(frozen=True)
@@ -557,19 +555,17 @@ def names_beside(path: Path, edit: Relabelled) -> dict[str, Path]:
     names = {"Labels": labels_path(path)}
     if edit.scan is None:
         return names
-    stem = path.name.removesuffix(VOLUME_SUFFIX).removesuffix(f"_{scan_suffix(path)}")
-    if not re.search(_DESC, stem):
-        stem += "_desc-edited"
+    stem, suffix = scan_stem(path), scan_suffix(edit.scan.scan.path)
+    desc = Name.of(path).desc or "edited"
     for what in ("Change", "Movement"):
-        name = re.sub(_DESC, rf"\g<0>{what}", stem, count=1)
-        names[what] = path.with_name(f"{name}_{scan_suffix(edit.scan.scan.path)}{VOLUME_SUFFIX}")
+        names[what] = path.with_name(str(Name(stem, f"{desc}{what}", suffix)))
     return names
 
 
 def labels_path(path: Path) -> Path:
-    """Such as brain_dseg.nii.gz for brain_T1w.nii.gz."""
-    stem = path.name.removesuffix(VOLUME_SUFFIX).removesuffix("_T1w")
-    return path.with_name(f"{stem}_dseg{VOLUME_SUFFIX}")
+    """Such as brain_dseg.nii.gz for brain_T1w.nii.gz; other contrasts end its `desc`."""
+    contrast = scan_suffix(path).removeprefix("T1w")
+    return path.with_name(str(Name(scan_stem(path), Name.of(path).desc + contrast, "dseg")))
 
 
 def contrast_entry(contrast: np.ndarray) -> dict[str, float]:

@@ -235,7 +235,7 @@ def test_bare_labels_and_channels(window):
     assert window.recipe == recipe
     np.testing.assert_array_equal(window.volume, rendered(generator, recipe))
     name = window.find("export.name").placeholderText()
-    assert name.startswith("seed-0000_label-0and1and0p5_channel-1_desc-")
+    assert name.startswith("seed-0000_desc-syntheticLabel0and1and0p5Channel1")
     window.pick("browse.label.0", ())
     assert window.recipe.label is None
     window.click("explorer.undo")
