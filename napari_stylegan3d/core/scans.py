@@ -299,7 +299,7 @@ def read_choice(choice: Choice | Path) -> Scan | Several:
 
 def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:
     number = "?" if series.number is None else series.number
-    text = f"{number}: {series.description or 'unnamed'}\n{series.summary}"
+    text = f"{number}: {series.description or 'unnamed'}\n{series.summary}, {series.key}"
     problem = ""
     if not series.usable:
         problem = sentence(series.problem or "it is a localiser, not a whole head")

@@ -37,9 +37,6 @@ from stylegan3d.storage.volumes import VOLUME_SUFFIX, sidecar_path
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-MISSING = (
-    "DICOM files need the packages pydicom and highdicom: pip install napari-stylegan3d[dicom]"
-)
 SUFFIX = ".dcm"
 #: How the axes of slices run on a screen (columns, rows), and through the stack.
 SLICING = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL"}
@@ -127,13 +124,12 @@ class Reference:
         ------
         ScanError
             If there is no such series, or its headers cannot be read.
-        OutputError
-            Without pydicom.
         """
+        import pydicom
+
         from stylegan3d.scans.dicom import list_series
         from stylegan3d.scans.series import choose_series
 
-        pydicom = _pydicom()
         chosen = choose_series(Path(path), list_series(path), series)
         paths = list(dict.fromkeys(piece.path for piece in chosen.stack.slices[0]))
         try:
@@ -249,9 +245,8 @@ def series_of(
     Raises
     ------
     OutputError
-        If the volume's axes are not at right angles, or pydicom is missing.
+        If the volume's axes are not at right angles.
     """
-    _pydicom()
     from pydicom.uid import MRImageStorage
 
     common = Common(saved, reference, when)
@@ -316,8 +311,7 @@ def pdf_of(
     when: datetime.datetime | None = None,
     contents: Mapping[Path, bytes] | None = None,
 ) -> Dataset:
-    """A report as an encapsulated PDF; OutputError if the file is none or pydicom is missing."""
-    _pydicom()
+    """A report as an encapsulated PDF; OutputError if the file is none."""
     from pydicom.sr.codedict import codes
     from pydicom.uid import EncapsulatedPDFStorage
 
@@ -491,14 +485,6 @@ def _source(header: Dataset) -> Dataset:
     item.ReferencedSOPInstanceUID = header.SOPInstanceUID
     item.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
     return item
-
-
-def _pydicom() -> Any:
-    try:
-        import pydicom
-    except ImportError:
-        raise OutputError(MISSING) from None
-    return pydicom
 
 
 def _unzipped(content: bytes) -> bytes:

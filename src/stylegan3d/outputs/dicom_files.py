@@ -14,7 +14,6 @@ from stylegan3d.base import SILENT, OutputError, Progress
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.outputs.dicom import (
-    MISSING,
     OWN_SCHEME,
     SLICING,
     Common,
@@ -432,7 +431,10 @@ def _highdicom() -> Any:
     try:
         import highdicom
     except ImportError:
-        raise OutputError(MISSING) from None
+        raise OutputError(
+            "DICOM files of this kind need the package highdicom: pip install "
+            "napari-stylegan3d[dicom]"
+        ) from None
     return highdicom
 
 

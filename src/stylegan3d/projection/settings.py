@@ -106,7 +106,7 @@ class Choices:
     ] = None
     series: Annotated[
         str | None,
-        Option("Series", "Series of a DICOM folder: its number, UID or part of its name."),
+        Option("Series", "Series of a DICOM folder: number, UID, its uid-… or part of its name."),
     ] = None
     orientation: Annotated[
         str | None,

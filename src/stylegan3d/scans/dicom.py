@@ -1,33 +1,497 @@
-"""DICOM: which series a file or folder holds, and the volume of one of them."""
+"""DICOM: which series a file or folder holds, and the volume of one of them.
+
+Headers are read by pydicom, pixels by dcm2niix, both in a process of their own (`dicom_process`)
+with limits on its memory and time: a damaged or hostile file may crash a reader, keep it busy
+without end or fill the memory. That ends the process, never the window. Only what is named here is
+kept of a header: names, dates, numbers and institutions of patients never enter this program's
+objects, hence none of its files.
+"""
 
 from __future__ import annotations
 
+import atexit
+import hashlib
+import json
+import math
 import os
+import queue
 import re
-from collections import defaultdict
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import ScanError
+from stylegan3d.base import Json, ScanError
 from stylegan3d.scans import checks
-from stylegan3d.scans.dicom_decoder import Budget, header_of, pixels_of, warm_up
-from stylegan3d.scans.dicom_headers import SECONDARY_CAPTURE, DicomSlice, slices_of
-from stylegan3d.scans.series import Series, Stack, choose_series, regridded, stacked
-from stylegan3d.storage.formats import looks_like_dicom
+from stylegan3d.scans.origin import ACQUIRED, DICOM_WORDS, Told, origin_of_dicom
+from stylegan3d.scans.person import Person, person_of_dicom
+from stylegan3d.scans.series import (
+    CUT,
+    DAMAGED,
+    EMPTY,
+    UNREADABLE,
+    Series,
+    Stack,
+    choose_series,
+    left_out,
+    regridded,
+    stacked,
+)
+from stylegan3d.storage.files import held_bytes, temporary_folder
+from stylegan3d.storage.formats import is_kind, looks_like_dicom
 
+#: Not imported: it is a script that loads what nothing else here needs.
+SCRIPT = Path(__file__).with_name("dicom_process.py")
+#: Memory of the process with dcm2niix: as much as a series of `MAX_VOXELS` takes.
+MOST_BYTES = 2_300_000_000
+#: Seconds until the process is ready, on a busy machine with a slow disk.
+START_S = 60.0
+#: Seconds for one request, how many bytes at least are read in one, and what a slice takes.
+SECONDS, BYTES_PER_S, SECONDS_PER_SLICE = 8.0, 20_000_000, 0.02
+#: Processor seconds that a small header takes at most; more is taken from the folder's budget.
+SLOW_S = 0.05
+#: How often memory is looked at while an answer is waited for.
+_LOOK_S = 0.2
+#: Why a stack is none of intensities.
+COLOURED = "it holds colour images, not intensities"
+#: dcm2niix may place a voxel so far from where its header does.
+PLACED_MM = 0.01
+#: What it says of every slice that holds nothing else.
+_HARMLESS = re.compile(r"Patient Position|Unable to determine|Interslice|Instance Number|Missing")
+
+
+class NotDecoded(ScanError):
+    """A file that cannot be decoded, or that took the process down or to its limits.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether the process had to be ended.
+    """
+
+    def __init__(self, message: str, *, ended: bool = False) -> None:
+        super().__init__(message)
+        self.ended = ended
+
+
+class _Decoder:
+    """One process, started when it is first asked and again after it ended."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
+        self._owner, self._ready = 0, False
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The process, which begins to load while its caller does something else."""
+        process = self._process
+        # A process that was forked off shares pipes with its parent, which would mix the answers.
+        if process is not None and self._owner == os.getpid() and process.poll() is None:
+            return process
+        words = [sys.executable, "-P", str(SCRIPT), str(MOST_BYTES)]
+        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+        self._process = process = subprocess.Popen(
+            words,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=nowhere,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        self._owner, self._answers, self._ready = os.getpid(), queue.SimpleQueue(), False
+        assert process.stdout is not None
+        threading.Thread(target=_pass_on, args=(process.stdout, self._answers), daemon=True).start()
+        return process
+
+    def ask(self, what: Path, request: Json, seconds: float) -> Json:
+        """An answer about a file or folder; NotDecoded if there is none within the limits."""
+        with self._turn:
+            process = self.start()
+            assert process.stdin is not None
+            try:
+                if not self._ready:
+                    answer, why = self._wait(process, START_S)
+                    self._ready = answer is not None
+                if self._ready:
+                    process.stdin.write(json.dumps(request).encode() + b"\n")
+                    process.stdin.flush()
+                    answer, why = self._wait(process, seconds)
+            except OSError:
+                answer, why = None, "ends the decoder"
+            if answer is None:
+                self.stop()
+                raise NotDecoded(
+                    f"{what} {why}: it is damaged or was made to do so; leave it out or export it "
+                    "again.",
+                    ended=True,
+                )
+        return answer
+
+    def _wait(self, process: subprocess.Popen[bytes], seconds: float) -> tuple[Json | None, str]:
+        """The answer, or why there is none."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                answer = self._answers.get(timeout=_LOOK_S)
+            except queue.Empty:
+                if sum(_bytes_of(one) for one in _family(process.pid)) < MOST_BYTES:
+                    continue
+                return None, f"takes more than {MOST_BYTES / 1e9:.3g} GB of memory to decode"
+            return answer, "crashes the decoder"
+        return None, f"takes more than {seconds:.0f} s to decode"
+
+    def stop(self) -> None:
+        """End the process, if it is ours, with its dcm2niix."""
+        process, self._process = self._process, None
+        if process is None or self._owner != os.getpid():
+            return
+        for one in reversed(_family(process.pid)):
+            one.kill()
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:  # what was not sent yet
+                    continue
+
+
+def _family(pid: int) -> list[Any]:
+    """A process and those it started."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []  # it has ended: its output says so in a moment
+
+
+def _bytes_of(process: Any) -> int:
+    import psutil
+
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _seconds_for(paths: Iterable[Path]) -> float:
+    seconds = SECONDS
+    for path in paths:
+        try:
+            seconds += SECONDS_PER_SLICE + held_bytes(path) / BYTES_PER_S
+        except OSError:
+            continue
+    return seconds
+
+
+def _pass_on(output: IO[bytes], answers: queue.SimpleQueue[Json | None]) -> None:
+    """Read answers, for which a pipe cannot be waited with a limit on every system."""
+    try:
+        for line in output:
+            answers.put(json.loads(line))
+    except (OSError, ValueError):
+        pass  # closed, or cut short by the end of the process
+    answers.put(None)
+
+
+_decoder = _Decoder()
+atexit.register(_decoder.stop)
+
+#: Why files were left out, with their number; of the series whose UID is known, and of others ("").
+Left = defaultdict[str, Counter[str]]
+NO_IMAGE = "without an image"
 # A folder of one examination holds some thousand files.
 MOST_FILES = 20_000
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+# A place or a size beyond this is no millimetres of a person.
+FARTHEST_MM = 1e6
+# Cosines that differ by less are of one orientation; echo times, of one echo.
+SAME_AXES, SAME_MS = 2e-3, 0.01
+# Direction cosines of two digits are off by so much; more is no orientation.
+SLOPPY = 0.02
+# Pixel data may be padded, but not to as many bytes as voxels of another type would have.
+WIDER = 1.5
+ABOUT = {
+    "number": "SeriesNumber",
+    "description": "SeriesDescription",
+    "modality": "Modality",
+    "image_type": "ImageType",
+    "sop_class": "SOPClassUID",
+    "echo_ms": "EchoTime",
+    "repetition_ms": "RepetitionTime",
+    "inversion_ms": "InversionTime",
+}
+#: What sorts repeated slices at one position.
+ORDER = (
+    *("TemporalPositionIdentifier", "EchoNumbers", "TriggerTime", "AcquisitionNumber"),
+    "InstanceNumber",
+)
+_PLACE = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
+_PERSON = ("PatientAge", "PatientBirthDate", "StudyDate", "PatientSex")
+_WHO = ("PatientID", "PatientName", "PatientBirthDate")
+_OTHER = ("RescaleSlope", "RescaleIntercept", "SeriesInstanceUID", "SOPInstanceUID")
+WORDS = tuple(
+    dict.fromkeys(
+        (*ABOUT.values(), *ORDER, *_PLACE, *_PERSON, *_WHO, *_OTHER, *DICOM_WORDS.values())
+    )
+)
+#: What a header says of the patient: shown on demand, written nowhere.
+IDENTITY = {
+    "Name": "PatientName",
+    "ID": "PatientID",
+    "Date of birth": "PatientBirthDate",
+    "Study date": "StudyDate",
+    "Study": "StudyDescription",
+}
 _LOCALISER = re.compile(r"locali[sz]er|scout|survey|topogram|3[- ]?plane|\bloc\b", re.IGNORECASE)
 # Made on a console from other series: not what the scanner measured.
-_DERIVED = ("DERIVED", "SECONDARY", "MPR", "MIP", "PROJECTION IMAGE", "ADC", "FA", "CSA MPR")
+_DERIVED = ("DERIVED", "SECONDARY", "MPR", "MIP", "PROJECTION IMAGE", "ADC", "FA", "CSA MPR", "RMS")
+# Not how bright tissue is.
+_PHASE = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY", "VELOCITY"}
+_PHASE |= {"B0", "B0 MAP", "FIELD_MAP", "FIELD MAP"}
+
+
+@dataclass(frozen=True, eq=False)
+class DicomSlice:
+    """One slice: a file, or one frame of a file with several.
+
+    Attributes
+    ----------
+    path : Path
+    frame, frames : int
+        Which frame of the file, from 0, and how many it has.
+    series : str
+        Series instance UID.
+    instance : str
+        Names the image, wherever it was copied to.
+    shape, spacing : tuple
+        Columns and rows; millimetres from one column to the next, and one row.
+    axes : ndarray, shape (3, 2), or None
+        Where columns and rows run to, LPS.
+    position : ndarray, shape (3,), or None
+        LPS millimetres of the first pixel's centre.
+    order : tuple of float
+        Sorts repeated slices at one position: time point, echo, trigger, acquisition, instance.
+    scale : tuple of float
+        Slope and intercept: what a stored number stands for.
+    about : dict
+        Plain words of the series: number, description, modality, image type, SOP class, timing.
+    person : Person
+        Age and sex.
+    who : str
+        The same for images of one patient; no name can be read from it.
+    told : Told
+        Whether it was acquired.
+    problem : str
+        Why it is no slice of a volume, as the end of a sentence; empty if it can be one.
+    """
+
+    path: Path
+    frame: int
+    frames: int
+    series: str
+    instance: str
+    shape: tuple[int, int]
+    spacing: tuple[float, float]
+    axes: np.ndarray | None
+    position: np.ndarray | None
+    order: tuple[float, ...]
+    scale: tuple[float, float]
+    about: dict[str, str]
+    person: Person = field(default_factory=Person)
+    who: str = ""
+    told: Told = ACQUIRED
+    problem: str = ""
+
+    @property
+    def identity(self) -> tuple:
+        """The same for copies of one image, wherever they lie.
+
+        Programs that export badly give all slices of a series one name; their places tell them
+        apart.
+        """
+        place = None if self.position is None else tuple(self.position)
+        return self.instance, place, self.order, *self.kind
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """Patient, echo time and type of image: they differ between volumes of one series UID."""
+        return self.who, self.about["echo_ms"], self.about["image_type"]
+
+    @property
+    def types(self) -> list[str]:
+        """The words of the image's type."""
+        return self.about["image_type"].upper().split("\\")
+
+    @property
+    def mosaic(self) -> bool:
+        """Whether it holds all slices of a volume side by side."""
+        return "MOSAIC" in self.types
+
+    @property
+    def turn(self) -> tuple[float, ...]:
+        """Orientation, rounded; empty where it is not given."""
+        return () if self.axes is None else tuple(np.round(self.axes.ravel(), 2) + 0.0)
+
+    def stacks_with(self, other: DicomSlice) -> bool:
+        """Whether two slices may be of one volume: size, spacing, kind of image, orientation.
+
+        Not to the last digit: some scanners compute the orientation again for each slice.
+        """
+        if self.shape != other.shape or (self.who, self.types) != (other.who, other.types):
+            return False
+        if abs(_number(self.about["echo_ms"], 0) - _number(other.about["echo_ms"], 0)) > SAME_MS:
+            return False
+        if not np.allclose(self.spacing, other.spacing, atol=1e-3):
+            return False
+        if self.axes is None or other.axes is None:
+            return self.axes is other.axes
+        return np.allclose(self.axes, other.axes, atol=SAME_AXES)
+
+
+@dataclass
+class Budget:
+    """What may still be spent on the files of one folder.
+
+    Attributes
+    ----------
+    ended : int
+        Files that end the process which reads them.
+    seconds : float
+        Processor time beyond that of sound headers.
+    """
+
+    ended: int = 3
+    seconds: float = 60.0
+
+    @property
+    def spent(self) -> bool:
+        """Whether there is nothing left of one of them."""
+        return min(self.ended, self.seconds) <= 0
+
+
+def slices_of(path: Path, left: Left, budget: Budget) -> list[DicomSlice]:
+    """The slices of a DICOM file; of one that holds none, `left` counts why."""
+    try:
+        request = {"path": str(path), "words": WORDS}
+        told = _decoder.ask(path, request, _seconds_for([path]))
+    except NotDecoded:
+        budget.ended -= 1
+        left[""][DAMAGED] += 1
+        return []
+    usual = SLOW_S + held_bytes(path) / BYTES_PER_S
+    budget.seconds -= max(0.0, told["seconds"] - usual)
+    if "top" not in told:
+        # "failed" is what the file made pydicom raise; a report has no pixels to fail at.
+        left[""][DAMAGED if told.get("damaged", True) else NO_IMAGE] += 1
+        return []
+    held = told["bytes"]
+    if (held is not None and held[1] < held[0]) or held == [0, 0]:
+        uid = told["top"].get("SeriesInstanceUID", "")
+        left[uid][CUT if any(held) else NO_IMAGE] += 1
+        return []
+    frames = told["frames"]
+    return [_slice(path, told["top"] | own, n, len(frames), held) for n, own in enumerate(frames)]
+
+
+def _slice(path: Path, said: Json, frame: int, frames: int, held: list[int] | None) -> DicomSlice:
+    spacing, turn, place = (
+        _numbers(said.get(w), n) for w, n in zip(_PLACE, (2, 6, 3), strict=True)
+    )
+    slope, intercept = (
+        _number(said.get("RescaleSlope"), 1),
+        _number(said.get("RescaleIntercept"), 0),
+    )
+    if said.get("PhotometricInterpretation") == "MONOCHROME1":  # the brightest is stored as 0
+        signed = said.get("PixelRepresentation") == "1"
+        brightest = -1 if signed else 2 ** _number(said.get("BitsStored"), 16) - 1
+        slope, intercept = -slope, intercept + slope * brightest
+    order = tuple(_number(said.get(word), 0) for word in ORDER)
+    who = "\\".join(said.get(word, "") for word in _WHO)
+    columns, rows = int(said["Columns"]), int(said["Rows"])
+    return DicomSlice(
+        path=path,
+        frame=frame,
+        frames=frames,
+        series=said.get("SeriesInstanceUID", ""),
+        instance=f"{said.get('SOPInstanceUID', path.name)}/{frame}",
+        shape=(columns, rows),
+        spacing=(1.0, 1.0) if spacing is None else (spacing[1], spacing[0]),
+        axes=None if turn is None else turn.reshape(2, 3).T,
+        position=None if spacing is None else place,
+        order=(*order, frame),
+        scale=(slope or 1.0, intercept),
+        about={name: said.get(word, "") for name, word in ABOUT.items()},
+        person=person_of_dicom(*(said.get(word, "") for word in _PERSON)),
+        who=hashlib.sha256(who.encode()).hexdigest(),
+        told=origin_of_dicom(said),
+        problem=_wrong_pixels(said, columns * rows * frames, held) or _wrong_place(spacing, turn),
+    )
+
+
+def _wrong_pixels(said: Json, voxels: int, held: list[int] | None) -> str:
+    """What is wrong with colours, or if the bytes of pixel data do not hold so many voxels."""
+    if said.get("SamplesPerPixel", "1") != "1" or "PALETTE" in said.get(
+        "PhotometricInterpretation", ""
+    ):
+        return COLOURED
+    bits = _number(said.get("BitsAllocated"), 16)
+    if bits not in (8, 16, 32) or not 0 < _number(said.get("BitsStored"), bits) <= bits:
+        return f"its voxels are of {bits:g} bits, not of 8, 16 or 32"
+    claimed = voxels * bits / 8
+    if held is None or claimed <= held[0] < WIDER * claimed:
+        return ""
+    return f"its pixel data have {held[0]:,} bytes, but its header claims {claimed:,.0f}"
+
+
+def _wrong_place(spacing: np.ndarray | None, turn: np.ndarray | None) -> str:
+    """What is wrong with a spacing or an orientation that no scanner gives."""
+    if spacing is not None and not (spacing > 0).all():
+        return "its pixel spacing is not positive"
+    if turn is None:
+        return ""
+    rows, columns = turn.reshape(2, 3)
+    if np.abs(np.linalg.norm([rows, columns], axis=1) - 1).max() > SLOPPY:
+        return "its direction cosines are not of length 1"
+    if abs(float(rows @ columns)) > SLOPPY:
+        return "its rows and columns are not at right angles"
+    return ""
+
+
+def _numbers(text: str | None, count: int) -> np.ndarray | None:
+    """The numbers of a DICOM text, (count,), or None if it holds others."""
+    try:
+        values = np.array([float(part) for part in (text or "").split("\\")])
+    except ValueError:
+        return None
+    return values if values.size == count and (np.abs(values) < FARTHEST_MM).all() else None
+
+
+def _number(text: str | None, default: float) -> float:
+    try:
+        value = float((text or "").split("\\")[0])
+    except ValueError:
+        return default
+    return value if math.isfinite(value) else default
 
 
 def list_series(path: str | Path) -> list[Series]:
     """The image series of a DICOM folder, searched with its subfolders, or of a file's series.
 
-    Volumes come first, then what was derived from them, localisers and captures; each by number.
+    Volumes come first, then what was derived from them, phase images, localisers and captures; each
+    by number.
 
     Raises
     ------
@@ -35,19 +499,24 @@ def list_series(path: str | Path) -> list[Series]:
         If there is no DICOM image, or the folder holds more than 20,000 files.
     """
     path, budget = Path(path), Budget()
-    warm_up()
-    own = slices_of(path, budget) if path.is_file() else None
+    left: Left = defaultdict(Counter)
+    with _decoder._turn:
+        _decoder.start()
+    own = slices_of(path, left, budget) if path.is_file() else None
     if own == []:
         raise ScanError(
-            f"{path} is not a DICOM image that can be read (a report or a damaged file?); give "
-            "a file or folder of a T1-weighted series."
+            f"{path} is not a DICOM image that can be read (a report, or damaged or cut short?); "
+            "give a file or folder of a T1-weighted series."
         )
+    left.clear()
     found: dict[str, dict[tuple, DicomSlice]] = defaultdict(dict)
-    for file in [path] if own and own[0].frames > 1 else _files(path):
-        for piece in slices_of(file, budget):
+    for file in [path] if own and own[0].frames > 1 else _files(path, left):
+        for piece in slices_of(file, left, budget):
             # The same image copied to two places counts once.
-            if own is None or piece.series == own[0].series:
-                found[piece.series].setdefault(piece.identity, piece)
+            if own is not None and piece.series != own[0].series:
+                left[""]["of another series"] += 1
+            elif found[piece.series].setdefault(piece.identity, piece) is not piece:
+                left[piece.series]["copies"] += 1
         if budget.spent:
             raise ScanError(
                 f"{path} holds files that take too much memory or time to read, such as "
@@ -55,25 +524,20 @@ def list_series(path: str | Path) -> list[Series]:
             )
     if not found:
         raise ScanError(
-            f"{path} is a folder without DICOM images; give the folder of an examination, or one "
-            "NIfTI file."
+            f"{path} is a folder without DICOM images{left_out(sum(left.values(), Counter()))}; "
+            "give the folder of an "
+            "examination, or one NIfTI file."
         )
-    series = [entry for uid, parts in found.items() for entry in _split(uid, list(parts.values()))]
-    ranks = ("volume", "derived", "localiser", "secondary capture")
+    series = [
+        entry
+        for uid, parts in found.items()
+        for entry in _split(uid, list(parts.values()), left[""] + left[uid])
+    ]
+    ranks = ("volume", "derived", "phase", "localiser", "secondary capture")
     return sorted(
         series,
         key=lambda s: (not s.usable, ranks.index(s.kind), s.number is None, s.number or 0, s.uid),
     )
-
-
-#: What a header says of the patient: shown on demand, written nowhere.
-IDENTITY = {
-    "Name": "0010|0010",
-    "ID": "0010|0020",
-    "Date of birth": "0010|0030",
-    "Study date": "0008|0020",
-    "Study": "0008|1030",
-}
 
 
 def identity_of(path: Path, uid: str | None = None) -> dict[str, str]:
@@ -84,34 +548,49 @@ def identity_of(path: Path, uid: str | None = None) -> dict[str, str]:
     ScanError
         If there is no such series.
     """
-    found = choose_series(path, list_series(path), uid)
-    first = found.stack.slices[0][0]
-    header = header_of(first.path, tuple(IDENTITY.values()))["header"]
-    return {word: str(header.get(tag, "")).strip() for word, tag in IDENTITY.items()}
+    first = choose_series(path, list_series(path), uid).stack.slices[0][0]
+    request = {"path": str(first.path), "words": [*IDENTITY.values(), "SOPClassUID"]}
+    said = _decoder.ask(first.path, request, _seconds_for([first.path])).get("top", {})
+    return {word: str(said.get(keyword, "")).strip() for word, keyword in IDENTITY.items()}
 
 
-def _files(path: Path) -> list[Path]:
-    """DICOM files at a place, in a fixed order; of a file, its folder's."""
-    if path.is_file():
-        files = [p for p in sorted(path.parent.iterdir()) if p.is_file()][:MOST_FILES]
-        return [p for p in files if looks_like_dicom(p)]
-    found: list[Path] = []
+def _files(path: Path, left: Left) -> Iterator[Path]:
+    """DICOM files at a place, sorted; of a file, its folder's. `left` counts the others."""
     seen = 0
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(path.parent if path.is_file() else path):
         folders.sort()
+        if path.is_file():
+            folders.clear()
+            names = sorted(names)[:MOST_FILES]
         seen += len(names)
         if seen > MOST_FILES:
             raise ScanError(
                 f"{path} is a folder of more than {MOST_FILES:,} files; give the one of the "
                 "examination or series."
             )
-        shown = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
-        found.extend(file for file in shown if looks_like_dicom(file))
-    return found
+        for name in sorted(names):
+            file = Path(folder, name)
+            if name.startswith("."):
+                continue
+            if looks_like_dicom(file):
+                yield file
+            else:
+                left[""][_not_dicom(file)] += 1
 
 
-def _split(uid: str, slices: list[DicomSlice]) -> list[Series]:
-    """The stacks of one series UID: by size, spacing, kind of image and orientation."""
+def _not_dicom(file: Path) -> str:
+    try:
+        if not os.access(file, os.R_OK):
+            return UNREADABLE
+        if file.is_file() and not file.stat().st_size:
+            return EMPTY
+    except OSError:
+        return UNREADABLE
+    return DAMAGED if is_kind(file, "dicom") else "not DICOM"
+
+
+def _split(uid: str, slices: list[DicomSlice], left: Counter[str]) -> list[Series]:
+    """The stacks of one series UID: by patient, echo, kind of image, size, spacing, orientation."""
     parts: list[list[DicomSlice]] = []
     for piece in slices:
         home = next((part for part in parts if piece.stacks_with(part[0])), None)
@@ -119,25 +598,39 @@ def _split(uid: str, slices: list[DicomSlice]) -> list[Series]:
             parts.append([piece])
         else:
             home.append(piece)
-    parts.sort(key=len, reverse=True)
+    parts.sort(key=lambda part: (-len(part), part[0].kind))
     turned = len({part[0].turn for part in parts}) > 1
+    people = sorted({part[0].who for part in parts})
+    told = [_told_apart([part[0] for part in parts], place, people) for place in range(len(parts))]
     entries = []
     for place, part in enumerate(parts):
-        name = uid if place == 0 else f"{uid}#{place + 1}"
-        entries.append(_entry(name, part, stacked(part), mixed=turned))
+        name = uid if len(parts) == 1 else f"{uid}#{place + 1}"
+        entry = _entry(name, part, mixed=turned)
+        entries.append(replace(entry, part=told[place], left_out=left, people=len(people)))
     return entries
 
 
-def _entry(uid: str, slices: list[DicomSlice], stack: Stack, *, mixed: bool) -> Series:
-    about = slices[0].about
+def _told_apart(firsts: list[DicomSlice], place: int, people: list[str]) -> str:
+    """By what one of several stacks of a series UID differs from the others."""
+    one, words = firsts[place], []
+    if len(people) > 1:
+        words.append(f"patient {people.index(one.who) + 1} of {len(people)}")
+    echoes = [_number(first.about["echo_ms"], 0) for first in firsts]
+    if len({*echoes}) > 1 and echoes[place]:
+        words.append(f"echo {echoes[place]:g} ms")
+    common = set.intersection(*(set(first.types) for first in firsts))
+    return " ".join([*words, *(word for word in one.types if word and word not in common)])
+
+
+def _entry(uid: str, slices: list[DicomSlice], *, mixed: bool) -> Series:
+    first, about = slices[0], slices[0].about
+    stack = _mosaics(slices) if first.mosaic else stacked(slices)
     problem = stack.problem
-    kind = _kind(about, mixed=mixed, slices=stack.count)
-    if about["components"] != "1":
-        problem = "it holds colour images, not intensities"
-    elif kind == "localiser" and mixed:
+    kind = _kind(first, mixed=mixed, slices=stack.count)
+    if kind == "localiser" and mixed:
         problem = f"its slices have several orientations, {problem or 'as a localiser has'}"
     affine = stack.affine
-    placed = slices[0].axes is not None and slices[0].position is not None
+    placed = first.mosaic or (first.axes is not None and first.position is not None)
     depth = float(np.linalg.norm(affine[:3, 2])) if placed else 0.0
     number = about["number"]
     return Series(
@@ -146,8 +639,8 @@ def _entry(uid: str, slices: list[DicomSlice], stack: Stack, *, mixed: bool) -> 
         description=about["description"],
         modality=about["modality"] or "modality unknown",
         kind=kind,
-        shape=(*slices[0].shape, stack.count),
-        spacing=(*slices[0].spacing, depth),
+        shape=(*(stack.mosaic or first.shape), stack.count),
+        spacing=(*first.spacing, depth),
         axes="".join(nib.aff2axcodes(affine)) if placed and not problem else "",
         volumes=len(stack.slices),
         problem=problem,
@@ -155,51 +648,93 @@ def _entry(uid: str, slices: list[DicomSlice], stack: Stack, *, mixed: bool) -> 
     )
 
 
-def _kind(about: dict[str, str], *, mixed: bool, slices: int) -> str:
-    types = about["image_type"].upper().split("\\")
+def _kind(first: DicomSlice, *, mixed: bool, slices: int) -> str:
+    types, about = first.types, first.about
     if "LOCALIZER" in types or _LOCALISER.search(about["description"]):
         return "localiser"
     if mixed and slices < checks.MIN_VOXELS_PER_AXIS:
         return "localiser"
-    if about["sop_class"].startswith(SECONDARY_CAPTURE) or about["components"] != "1":
+    if about["sop_class"].startswith(SECONDARY_CAPTURE) or first.problem == COLOURED:
         return "secondary capture"
     derived = types[0] == "DERIVED" or any(name in types[1:] for name in _DERIVED)
-    return "derived" if derived else "volume"
+    return "derived" if derived else "phase" if _PHASE.intersection(types[2:]) else "volume"
 
 
-def read_series(path: Path, series: Series, volume: int) -> np.ndarray:
-    """Intensities of one volume of a series, float32 (columns, rows, slices), rescaled.
+def _mosaics(slices: list[DicomSlice]) -> Stack:
+    """Files that hold a volume each; dcm2niix knows where its slices lie."""
+    ordered = sorted(slices, key=lambda piece: piece.order)
+    files = [[piece] for piece in ordered]
+    try:
+        data, affine, _ = _converted(ordered[:1])
+    except NotDecoded:
+        return Stack(files, np.zeros(1), np.eye(4), 1, "its mosaic cannot be taken apart")
+    depth = np.arange(data.shape[2]) * float(np.linalg.norm(affine[:3, 2]))
+    return Stack(files, depth, affine, data.shape[2], mosaic=(data.shape[0], data.shape[1]))
+
+
+def read_series(path: Path, series: Series, volume: int) -> tuple[np.ndarray, list[str]]:
+    """Intensities of one volume of a series, float32 (columns, rows, slices), and warnings.
 
     Raises
     ------
     ScanError
-        If a file cannot be decoded.
+        If a file cannot be decoded, or dcm2niix places it elsewhere than its headers do.
     """
-    slices = series.stack.slices[volume]
-    checks.check_grid(path, series.shape, series.stack.affine)
-    data = _frames(slices) if slices[0].frames > 1 else _single(slices)
-    return np.ascontiguousarray(regridded(data, series.stack), dtype=np.float32)
+    slices, stack = series.stack.slices[volume], series.stack
+    checks.check_grid(path, series.shape, stack.affine)
+    data, affine, warnings = _converted(slices)
+    if not slices[0].mosaic:
+        data, rows = data[:, ::-1], data.shape[1]  # dcm2niix has the last row first
+        affine[:3, 3] += (rows - 1) * affine[:3, 1]
+        affine[:3, 1] *= -1
+        # Slices that are uneven or missing, or tilted, are placed below.
+        if np.abs((affine - stack.affine)[:3, [0, 1, 3]]).max() > PLACED_MM:
+            raise _damaged(slices[0].path)
+        scaled = np.empty(data.shape, np.float32, order="F")
+        for place, piece in enumerate(slices):
+            slope, intercept = piece.scale
+            scaled[..., place] = data[..., place] * np.float64(slope) + intercept
+        data = regridded(scaled, stack)
+    return np.ascontiguousarray(data, dtype=np.float32), warnings
 
 
-def _single(slices: list[DicomSlice]) -> np.ndarray:
-    data = np.empty((*slices[0].shape, len(slices)), np.float32, order="F")
-    for place, piece in enumerate(slices):
-        data[..., place] = pixels_of(piece.path, (*piece.shape, 1))[..., 0]
-    return data
+def _converted(slices: list[DicomSlice]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """What dcm2niix makes of one volume's slices: array, affine (4, 4) to RAS+ mm, warnings."""
+    paths = list(dict.fromkeys(piece.path for piece in slices))
+    wanted = [[str(piece.path), piece.frame, _place(slices, piece)] for piece in slices]
+    with temporary_folder() as folder:
+        request = {"slices": wanted, "folder": str(folder)}
+        told = _decoder.ask(paths[0], request, _seconds_for(paths))
+        made = sorted(folder.glob("volume*.nii"), key=lambda file: len(file.name))
+        if told.get("memory"):
+            raise NotDecoded(
+                f"{paths[0]} takes more than {MOST_BYTES / 1e9:.3g} GB of memory to decode; give a "
+                "smaller series, or export it again."
+            )
+        if not made or told["status"]:
+            raise _damaged(paths[0])
+        image = nib.Nifti1Image.from_filename(made[0], mmap=False)
+        data = np.asarray(image.dataobj)
+    if data.ndim != 3 or not (slices[0].mosaic or data.shape == (*slices[0].shape, len(slices))):
+        raise _damaged(paths[0])
+    words = (line.partition("Warning: ")[2] for line in told["told"])
+    return data, image.affine, [word for word in words if word and not _HARMLESS.match(word)]
 
 
-def _frames(slices: list[DicomSlice]) -> np.ndarray:
-    first = slices[0]
-    if [(piece.path, piece.frame) for piece in slices] == [
-        (first.path, frame) for frame in range(first.frames)
-    ]:
-        return pixels_of(first.path, (*first.shape, first.frames))  # no second copy of all
-    data = np.empty((*first.shape, len(slices)), np.float32, order="F")
-    places = defaultdict(list)
-    for place, piece in enumerate(slices):
-        places[piece.path].append((place, piece))
-    for path, parts in places.items():
-        frames = pixels_of(path, (*parts[0][1].shape, parts[0][1].frames))
-        for place, piece in parts:
-            data[..., place] = frames[..., piece.frame]
-    return data
+def _place(slices: list[DicomSlice], piece: DicomSlice) -> Json | None:
+    """Where a slice lies, as elements; None of a mosaic."""
+    axes, position = slices[0].axes, piece.position
+    if piece.mosaic or axes is None or position is None:
+        return None
+    return {
+        "PixelSpacing": list(slices[0].spacing[::-1]),
+        "ImageOrientationPatient": axes.T.ravel().tolist(),
+        "ImagePositionPatient": position.tolist(),
+    }
+
+
+def _damaged(path: Path) -> NotDecoded:
+    return NotDecoded(
+        f"{path} is damaged or cut short and cannot be read (its pixel data cannot be decoded); "
+        "copy or export it again."
+    )

@@ -1,8 +1,12 @@
-"""The process that decodes DICOM files with GDCM; `dicom_decoder` starts it and asks it.
+"""The process that reads DICOM files with pydicom and dcm2niix; `dicom` starts it and asks it.
 
-Run as a script by itself, so that it starts quickly. A request is one line of JSON, the answer
-another, followed by as many bytes of intensities (float32, in GDCM's order) as it says. Whatever a
-file does to GDCM (a crash, an endless loop, a bomb), it does to this process alone.
+A request is one line of JSON, the answer another. Whatever a file does to the readers (a crash, an
+endless loop, a bomb), it does to this process and to dcm2niix alone, and when the program that asks
+is killed, both end and leave no file behind.
+
+dcm2niix gets each slice as a file of its own that holds pixels and place and nothing of a person.
+So frames of all kinds (enhanced, concatenated, shuffled, in files without a preamble) come to it as
+the plainest there is, and it has no choice of what to merge.
 """
 
 from __future__ import annotations
@@ -10,33 +14,107 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
+import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import SimpleITK as sitk
+import dcm2niix
+import numpy as np
+import pydicom
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGExtended12Bit
 
-from stylegan3d.base import Json
+Json = dict[str, Any]
 
-#: Memory that reading a header may take beyond what is in use: bytes, and times the file's size.
-#: GDCM reads the whole file for it. A damaged length of an element may claim far more, which the
-#: system would fill with zeros for seconds before it is found not to be there.
+#: Memory that reading a header may take beyond what is in use: bytes, and times the file's size. A
+#: damaged length of an element may claim far more.
 HEADER_BYTES, HEADER_TIMES = 256_000_000, 4
+#: Values of elements beyond so many bytes are not read with a header; words are cut.
+LARGEST_VALUE, LONGEST_WORDS = 100_000, 1000
+#: Frames of a file, and their pixels; a long functional series has some ten thousand slices.
+MOST_FRAMES, MOST_PIXELS = 100_000, 4_000_000_000
+PIXELS = 0x7FE00010
+#: Where frames of a file with several say what other files say at their top: sequence and name.
+GROUPS = {
+    "ImagePositionPatient": ("PlanePositionSequence", "ImagePositionPatient"),
+    "ImageOrientationPatient": ("PlaneOrientationSequence", "ImageOrientationPatient"),
+    "PixelSpacing": ("PixelMeasuresSequence", "PixelSpacing"),
+    "RescaleSlope": ("PixelValueTransformationSequence", "RescaleSlope"),
+    "RescaleIntercept": ("PixelValueTransformationSequence", "RescaleIntercept"),
+    "ImageType": ("MRImageFrameTypeSequence", "FrameType"),
+    "EchoTime": ("MREchoSequence", "EffectiveEchoTime"),
+    "RepetitionTime": ("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
+    "TemporalPositionIdentifier": ("FrameContentSequence", "TemporalPositionIndex"),
+    "AcquisitionNumber": ("FrameContentSequence", "FrameAcquisitionNumber"),
+}
+SHARED, OWN = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+#: What an image says of its pixels.
+GRID = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+COLOURS = ("SamplesPerPixel", "PhotometricInterpretation")
+#: No settings of the user's, original names, types, and values; all in one volume.
+OPTIONS = (
+    "-g",
+    "i",
+    "-b",
+    "n",
+    "-f",
+    "volume",
+    "-z",
+    "n",
+    "-l",
+    "o",
+    "-m",
+    "y",
+    "-p",
+    "n",
+    "-x",
+    "i",
+)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Answer requests until there are no more; the argument is the most memory, in bytes."""
-    answers = os.fdopen(os.dup(1), "wb")
+    answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what codecs print is no answer
     most = int(arguments[0])
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    _limit_memory(most)
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    requests: queue.SimpleQueue[Json] = queue.SimpleQueue()
+    work = _Work()
+    threading.Thread(target=_listen, args=(requests, work), daemon=True).start()
+    record: Json = {}  # ready
+    while True:
+        answers.write(json.dumps(record) + "\n")
+        answers.flush()
+        request = requests.get()
+        begun = time.process_time()
+        try:
+            if "slices" in request:
+                _limit_memory(most)
+                record = work.convert(request["slices"], request["folder"])
+            else:
+                _limit_memory(min(most, _enough_for_header(request["path"])))
+                record = _header(Path(request["path"]), request["words"])
+        except MemoryError:
+            record = {"memory": True}
+        except Exception as error:  # whatever it is, the next file may be sound
+            record = {"failed": type(error).__name__}
+        record["seconds"] = time.process_time() - begun
+
+
+def _listen(requests: queue.SimpleQueue[Json], work: _Work) -> None:
     for line in sys.stdin.buffer:
-        request = json.loads(line)
-        _limit_memory(most if request["pixels"] else min(most, _enough_for_header(request["path"])))
-        _answer(answers, request)
+        requests.put(json.loads(line))
+    work.end()
+    os._exit(0)
 
 
 def _enough_for_header(path: str) -> float:
@@ -61,37 +139,157 @@ def _limit_memory(most: float) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an image of memory names the patient
 
 
-def _answer(answers: BinaryIO, request: dict[str, Any]) -> None:
-    pixels: Any = b""
+def _header(path: Path, words: list[str]) -> Json:
+    """What a file says by these keywords, all of it and each of its frames."""
+    tags: list[Any] = [*words, *GRID, *COLOURS, "NumberOfFrames", SHARED, OWN, PIXELS]
+    ds = pydicom.dcmread(path, force=True, defer_size=LARGEST_VALUE, specific_tags=tags)
+    top = {word: text for word in (*words, *GRID, *COLOURS) if (text := _text(ds, word))}
+    if "Rows" not in top or "Columns" not in top:
+        # An image without them was cut short in its header; a report has none.
+        return {"damaged": "Image Storage" in UID(_text(ds, "SOPClassUID")).name, "failed": True}
+    count = _text(ds, "NumberOfFrames")
+    frames = max(1, int(count)) if count.isdecimal() else 1
+    # A file of 10 MB can claim a thousand million frames.
+    if frames > MOST_FRAMES or frames * int(top["Rows"]) * int(top["Columns"]) > MOST_PIXELS:
+        return {"damaged": True, "failed": True}
+    own: list[Any] = []
+    if frames > 1 or OWN in ds:
+        top.pop("ImagePositionPatient", None)  # of which frame?
+        top |= _of_groups((ds.get(SHARED) or [pydicom.Dataset()])[0])
+        own = [_of_groups(groups) for groups in list(ds.get(OWN) or [])[:frames]]
+    own += [{}] * (frames - len(own))
+    return {"top": top, "bytes": _bytes(ds, path), "frames": own}
+
+
+def _bytes(ds: pydicom.Dataset, path: Path) -> list[int] | None:
+    """How many bytes of pixels a file claims and has; None where it is compressed or has none."""
+    raw: Any = ds.get_item(PIXELS, keep_deferred=True)
+    if raw is None:
+        return [0, 0]
+    if not isinstance(raw, RawDataElement) or raw.length == 0xFFFFFFFF:
+        return None
+    if ds.file_meta.get("TransferSyntaxUID") == "1.2.840.10008.1.2.1.99":
+        return [raw.length, raw.length if raw.value is None else len(raw.value)]
+    return [raw.length, min(raw.length, path.stat().st_size - raw.value_tell)]
+
+
+def _of_groups(groups: pydicom.Dataset) -> Json:
+    """What the functional groups of a frame say."""
+    found = {}
+    for word, (sequence, name) in GROUPS.items():
+        with contextlib.suppress(LookupError, TypeError, AttributeError, ValueError):
+            if text := _text(groups[sequence].value[0], name):
+                found[word] = text
+    return found
+
+
+def _text(ds: pydicom.Dataset, word: str) -> str:
+    """An element as text, its parts with backslashes between them; empty if it is no text."""
     try:
-        if request["pixels"]:
-            image = sitk.ReadImage(request["path"], sitk.sitkFloat32, imageIO="GDCMImageIO")
-            pixels = sitk.GetArrayViewFromImage(image).data.cast("B")
-            record: Json = {}
-        else:
-            record = _header(request["path"], request["tags"])
-    except MemoryError:
-        record = {"memory": True}
-    except Exception as error:  # whatever it is, the next file may be sound
-        # GDCM's own words are about its source code and addresses.
-        record = {"memory": "allocat" in str(error)} if request["pixels"] else {}
-        record["failed"] = True
-    answers.write(json.dumps(record | {"bytes": len(pixels)}).encode() + b"\n")
-    answers.write(pixels)
-    answers.flush()
+        value = ds.get(word)
+    except Exception:  # pydicom raises what the bytes make Python raise
+        return ""
+    if value is None or isinstance(value, (bytes, pydicom.Sequence)):
+        return ""
+    parts = value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
+    text = "\\".join(str(part) for part in parts)[:LONGEST_WORDS].strip(" \0")
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _header(path: str, tags: list[str]) -> Json:
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(path)
-    reader.ReadImageInformation()
-    found = {tag: reader.GetMetaData(tag) for tag in tags if reader.HasMetaDataKey(tag)}
-    return {
-        "header": found,
-        "shape": reader.GetSize(),
-        "components": reader.GetNumberOfComponents(),
-    }
+class _Work:
+    """A conversion: its folder, and dcm2niix while it runs."""
+
+    def __init__(self) -> None:
+        self.folder = ""
+        self.process: subprocess.Popen[str] | None = None
+
+    def convert(self, slices: list[Any], folder: str) -> Json:
+        """Write slices, in their order, and let dcm2niix make a volume of them: its warnings."""
+        self.folder = tempfile.tempdir = folder
+        for place, ds in enumerate(_written(slices)):
+            ds.save_as(Path(folder, f"{place:05}.dcm"), enforce_file_format=True)
+        words = [dcm2niix.bin, *OPTIONS, "-o", folder, folder]
+        told, pipe = subprocess.STDOUT, subprocess.PIPE
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=told, text=True, errors="replace"
+        )
+        output = self.process.communicate()[0]
+        return {"status": self.process.returncode, "told": output.splitlines()}
+
+    def end(self) -> None:
+        """Nobody waits for it any more."""
+        if self.process is not None:
+            self.process.kill()
+        while self.folder and os.path.exists(self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _written(slices: list[Any]) -> Iterator[pydicom.Dataset]:
+    """A data set of each slice: [path, frame, place]; without a place one that stays as it is."""
+    ds, last = pydicom.FileDataset("", {}), ""
+    for number, (path, frame, place) in enumerate(slices):
+        if path != last:
+            ds, last = pydicom.dcmread(path, force=True), path
+            implicit, little = ds.original_encoding
+            if not ds.file_meta.get("TransferSyntaxUID"):
+                ds.file_meta.TransferSyntaxUID = _syntax(implicit, little)
+        yield _slice(ds, frame, number, place) if place else _whole(ds)
+
+
+def _syntax(implicit: bool | None, little: bool | None) -> UID:
+    return UID("1.2.840.10008.1.2" + ("" if implicit else ".1" if little else ".2"))
+
+
+def _whole(ds: pydicom.Dataset) -> pydicom.Dataset:
+    """An image without its patient: a mosaic, whose private elements dcm2niix knows."""
+    for element in list(ds.group_dataset(0x0010)):
+        del ds[element.tag]
+    return ds
+
+
+def _slice(ds: pydicom.Dataset, frame: int, number: int, place: Json) -> pydicom.Dataset:
+    """A frame as an image of one slice, without anything else."""
+    made = pydicom.Dataset()
+    for word in GRID:
+        setattr(made, word, ds[word].value)
+    for word, value in place.items():
+        setattr(made, word, value)
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.SOPClassUID, made.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4", f"2.25.1.{number + 1}"
+    made.SeriesInstanceUID = made.StudyInstanceUID = "2.25.1"
+    made.Modality, made.ImageType = "MR", ["ORIGINAL", "PRIMARY"]
+    made.SeriesNumber, made.InstanceNumber = 1, number + 1
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = syntax = ds.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        count = int(ds.get("NumberOfFrames") or 1)
+        made.PixelData = encapsulate([get_frame(ds.PixelData, frame, number_of_frames=count)])
+        made["PixelData"].is_undefined_length = True
+        return _by_gdcm(made) if syntax == JPEGExtended12Bit else made
+    kind = f"{'iu'[not made.PixelRepresentation]}{made.BitsAllocated // 8}"
+    size = made.Rows * made.Columns
+    order = "<" if syntax.is_little_endian else ">"
+    pixels = np.frombuffer(ds.PixelData, order + kind, size, frame * size * int(kind[1:]))
+    unused = made.BitsAllocated - made.BitsStored  # bits that may hold an overlay
+    return _plain(made, (pixels.astype(f"<{kind}") << unused) >> unused)
+
+
+def _plain(made: pydicom.Dataset, pixels: np.ndarray) -> pydicom.Dataset:
+    """With these pixels, which are not compressed."""
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
+    return made
+
+
+def _by_gdcm(made: pydicom.Dataset) -> pydicom.Dataset:
+    """Decoded by GDCM: JPEG of 12 bits, which dcm2niix does not know."""
+    import SimpleITK as sitk
+
+    file = Path(tempfile.gettempdir(), "jpeg")
+    made.save_as(file, enforce_file_format=True)
+    image = sitk.ReadImage(str(file), imageIO="GDCMImageIO")
+    file.unlink()
+    return _plain(made, sitk.GetArrayFromImage(image).astype("<u2"))
 
 
 if __name__ == "__main__":

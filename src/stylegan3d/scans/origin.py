@@ -19,12 +19,12 @@ from stylegan3d.storage.about import EDITED_SCAN, NOT_ACQUIRED, PROGRAM, Origin
 from stylegan3d.storage.jsontext import read_json
 
 #: Elements of a DICOM header that tell, by their meaning.
-DICOM_TAGS = {
-    "synthetic": "0008|001c",
-    "manufacturer": "0008|0070",
-    "series": "0008|103e",
-    "derivation": "0008|2111",
-    "name": "0010|0010",
+DICOM_WORDS = {
+    "synthetic": "SyntheticData",
+    "manufacturer": "Manufacturer",
+    "series": "SeriesDescription",
+    "derivation": "DerivationDescription",
+    "name": "PatientName",
 }
 #: How the header of a synthetic image begins; "synthetic" alone may be any scanner's word.
 _SYNTHETIC = re.compile(r"SYNTHETIC( -)? not for diagnosis")
@@ -84,8 +84,8 @@ def origin_of_file(path: Path, header: Any) -> Told:
 
 
 def origin_of_dicom(header: Mapping[str, str]) -> Told:
-    """What a DICOM image is, by its elements: `DICOM_TAGS`, tag to text."""
-    told = {name: header.get(tag, "").strip() for name, tag in DICOM_TAGS.items()}
+    """What a DICOM image is, by its elements: `DICOM_WORDS`, keyword to text."""
+    told = {name: header.get(word, "").strip() for name, word in DICOM_WORDS.items()}
     edited = _EDITED.search(f"{told['series']} {told['derivation']}")
     origin: Origin = "edited" if edited else "synthetic"
     if told["synthetic"].upper() == "YES":

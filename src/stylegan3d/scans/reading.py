@@ -37,7 +37,7 @@ from stylegan3d.scans.origin import ACQUIRED, Told, origin_of_file
 from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.resampling import geometry_of
 from stylegan3d.scans.scan import Scan
-from stylegan3d.scans.series import Series, choose_series
+from stylegan3d.scans.series import Series, choose_series, file_notes
 from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import is_dicom
 
@@ -206,9 +206,10 @@ def _read_dicom(
     series = choose_series(path, found, wanted)
     _check_choice(path, series.volumes, volume)
     affine = oriented_affine(path, series.stack.affine, {}, orientation)
-    data = dicom.read_series(path, series, volume or 0)
+    data, warnings = dicom.read_series(path, series, volume or 0)
     checks.check_values(path, data)
-    about, told = series.stack.slices[0][0].about, series.stack.slices[0][0].told
+    first = series.stack.slices[volume or 0][0]
+    about, told = first.about, first.told
     contrast = CT if looks_like_ct(data) else contrast_by_name(series.description)
     contrast = contrast or contrast_by_timing(about)
     # Without its description, which may contain a name.
@@ -219,6 +220,8 @@ def _read_dicom(
         notes.append(f"{others} other series in the folder were ignored ({_kinds(found)}).")
     notes.extend(grid_notes(affine, series.shape, f"modality {series.modality}"))
     notes.extend(series.stack.notes)
+    notes.extend(file_notes(series))
+    notes += [Doubt("converter", "ask", f"dcm2niix warns: {text}") for text in warnings]
     if series.kind != "volume" and told.origin == "acquired":
         text = f"The series is marked as {series.kind}, not as an original acquisition."
         notes.append(Doubt("derived", "tell", text, {"marked": series.kind}))
@@ -231,8 +234,7 @@ def _read_dicom(
     sha256 = digest.hexdigest()
     name = f"series-{series.number or 0:04}-{sha256[:8]}{_SUFFIXES.get(contrast, '')}"
     place = (path.parent if path.is_file() else path) / name
-    person = series.stack.slices[0][0].person
-    geometry = scanner_geometry(affine)
+    person, geometry = first.person, scanner_geometry(affine)
     return Scan(data, affine, geometry, place, sha256, notes, contrast, person, told.origin)
 
 

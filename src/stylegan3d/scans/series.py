@@ -10,16 +10,20 @@ ones refused.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stylegan3d.base import Doubt, Note, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
-from stylegan3d.scans.dicom_headers import DicomSlice
+
+if TYPE_CHECKING:
+    from stylegan3d.scans.dicom import DicomSlice
 
 # Tolerance for equal positions.
 SAME_MM = 0.01
@@ -48,6 +52,8 @@ class Stack:
         Why it is not a volume, as the end of a sentence; else empty.
     notes : list of str or Doubt
         Notes on irregularities.
+    mosaic : tuple of int, optional
+        Columns and rows of a volume whose slices lie side by side in one file.
     """
 
     slices: list[list[DicomSlice]]
@@ -56,6 +62,7 @@ class Stack:
     count: int
     problem: str = ""
     notes: list[Note] = field(default_factory=list)
+    mosaic: tuple[int, int] | None = None
 
     @property
     def even(self) -> bool:
@@ -103,6 +110,8 @@ def stacked(slices: list[DicomSlice]) -> Stack:
             f"some positions have {repeats} slices and others {volumes}, so part of a volume is "
             "missing or two scans are mixed",
         )
+    if any(len({slices[k].order for k in group}) < repeats for group in groups):
+        return _with(stack, f"nothing tells its {repeats} images of each position apart")
     return _on_grid(stack, positions[[group[0] for group in groups]], normal)
 
 
@@ -180,6 +189,16 @@ def regridded(data: np.ndarray, stack: Stack) -> np.ndarray:
 
 
 LISTED = 12
+KEY_DIGITS = 6
+#: Why files are left out that may be slices of a series.
+EMPTY, DAMAGED, UNREADABLE, CUT = "empty", "damaged", "unreadable", "cut short"
+LOST = (EMPTY, DAMAGED, UNREADABLE, CUT)
+
+
+def left_out(left: Mapping[str, int]) -> str:
+    """How many files were left out and why, in brackets after a space; empty if none were."""
+    words = ", ".join(f"{count} {why}" for why, count in sorted(left.items()) if count)
+    return f" (left out: {words})" if words else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,10 +210,10 @@ class Series:
     number : int or None
         The scanner's number of the series.
     uid : str
-        Series instance UID, with suffix "#2", "#3" … if it has several stacks.
+        Series instance UID, with suffix "#1", "#2" … if it has several stacks.
     description, modality : str
         Series description; MR, CT …
-    kind : {"volume", "derived", "localiser", "secondary capture"}
+    kind : {"volume", "derived", "phase", "localiser", "secondary capture"}
         "derived" is computed from other series: use the original if there is one.
     shape : tuple of int
         Columns, rows, slices.
@@ -206,6 +225,12 @@ class Series:
         Number of time points, echoes or diffusion directions.
     problem : str
         Why it cannot be read as a volume, as the end of a sentence; else empty.
+    part : str
+        By what it differs from other stacks of its series UID, such as its echo time.
+    people : int
+        How many patients share its series UID.
+    left_out : Counter
+        Files of the folder that are no slices: reason to number.
     """
 
     number: int | None
@@ -219,6 +244,24 @@ class Series:
     volumes: int
     problem: str
     stack: Stack = field(repr=False)
+    part: str = ""
+    people: int = 1
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def uids(self) -> tuple[str, str]:
+        """Its own UID, and the one that it shares with other stacks."""
+        return self.uid, self.uid.partition("#")[0]
+
+    @property
+    def key(self) -> str:
+        """What stands for it in a choice: the first digits of a hash of its UID."""
+        return uid_digest(self.uid)[: len("uid-") + KEY_DIGITS]
+
+    @property
+    def files(self) -> int:
+        """How many files hold its slices."""
+        return len({piece.path for volume in self.stack.slices for piece in volume})
 
     @property
     def usable(self) -> bool:
@@ -226,7 +269,7 @@ class Series:
         return not self.problem and self.kind != "localiser"
 
     def __str__(self) -> str:
-        return f"{self._number}: {self.description or 'unnamed'} ({self.summary})"
+        return f"{self._number}: {self.description or 'unnamed'} ({self.summary}, {self.key})"
 
     @property
     def _number(self) -> str:
@@ -238,11 +281,25 @@ class Series:
         size = " x ".join(map(str, self.shape))
         spacing = " x ".join(f"{s:.3g}" for s in self.spacing)
         parts = [self.modality, f"{size} voxels of {spacing} mm", self.axes]
+        parts.append(self.part)
         if self.volumes > 1:
             parts.append(f"{self.volumes} volumes")
         if self.kind != "volume":
             parts.append(self.kind)
         return ", ".join(part for part in parts if part)
+
+
+def file_notes(series: Series) -> list[Note]:
+    """How many files a series was read from, what was left out, and who shares its UID."""
+    left = series.left_out
+    notes: list[Note] = [f"Files read: {series.files}{left_out(left)}."]
+    if lost := {why: left[why] for why in LOST if left[why]}:
+        text = f"Slices may be missing, because files cannot be read{left_out(lost)}."
+        notes.append(Doubt("files-lost", "ask", text, lost))
+    if series.people > 1:
+        text = f"The series UID is shared by {series.people} patients; this is {series.part}."
+        notes.append(Doubt("patients", "ask", text, {"patients": series.people}))
+    return notes
 
 
 class SeveralSeries(ScanError):
@@ -260,7 +317,7 @@ class SeveralSeries(ScanError):
 
 
 def choose_series(path: Path, found: list[Series], wanted: int | str | None) -> Series:
-    """Choose a series by number, UID or (part of) its description; else the only one.
+    """Choose a series by number, UID, its key or (part of) its description; else the only one.
 
     Raises
     ------
@@ -279,14 +336,14 @@ def choose_series(path: Path, found: list[Series], wanted: int | str | None) -> 
     if len(chosen) > 1 and any(series.usable for series in chosen):
         raise SeveralSeries(
             f"{path} holds several series; choose one with --series N (series=N in Python), by "
-            f"number or description: {_listed(chosen)}.",
+            f"number, description or uid-…: {_listed(chosen)}.",
             found,
         )
     if chosen[0].problem:
         # A dedicated message for the common case of a single unusable series.
         raise SeveralSeries(
-            f"{path}: series {chosen[0]} cannot be read as a volume, because {chosen[0].problem}; "
-            "give another series, or export it again.",
+            f"{path}: series {chosen[0]} cannot be read as a volume, because {chosen[0].problem}"
+            f"{left_out(chosen[0].left_out)}; give another series, or export it again.",
             found,
         )
     return chosen[0]
@@ -300,7 +357,8 @@ def uid_digest(uid: str) -> str:
 def _matching(found: Sequence[Series], wanted: int | str) -> list[Series]:
     text = str(wanted).strip().lower()
     for fits in (
-        lambda series: text in (series.uid, uid_digest(series.uid)),
+        lambda series: text in series.uids,
+        lambda series: text in map(uid_digest, series.uids) or text == series.key,
         lambda series: str(series.number) == text,
         lambda series: series.description.lower() == text,
         lambda series: bool(text) and text in series.description.lower(),
